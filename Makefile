@@ -1,0 +1,43 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PIN := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --no-header pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format pin
+
+help: ## Show the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(VENV)/run.stamp: pyproject.toml constraints/run.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes --requirement constraints/run.txt
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp constraints/test.txt
+	$(PIP) --require-hashes --requirement constraints/test.txt
+	@touch $@
+
+demo: $(VENV)/run.stamp ## Set up, then label real pictures from a few examples
+	$(BIN)/lookalike --store demo-store demo
+
+test: lint ## Set up, then check style and types and run every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test.stamp ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pin: ## Take the newest versions (needs uv)
+	$(PIN) --upgrade --output-file constraints/run.txt
+	$(PIN) --upgrade --extra test --extra docs --output-file constraints/test.txt

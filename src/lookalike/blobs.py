@@ -1,0 +1,152 @@
+"""Bytes: referenced where they are, or kept in the store by their digest; always checked.
+
+A blob's `uri` is one of: `file:///…` or any URL that fsspec opens (referenced: the file stays the
+user's), `blob:<sha256>` (kept in `blobs/`, written once), `data:,<base64>` (small, kept inline).
+Reading compares the digest, so a changed or missing file is noticed, never silently used.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from pathlib import Path
+
+from lookalike.errors import BadContent, MissingExtra, StoreUnwritable
+from lookalike.model import Blob
+
+_INLINE_BYTES = 4096
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
+
+
+class Blobs:
+    """The bytes of a store's objects. `root` is the directory that keeps copies and uploads."""
+
+    def __init__(self, root: Path, *, max_bytes: int) -> None:
+        self._root = root
+        self._max_bytes = max_bytes
+
+    def keep(self, data: bytes) -> str:
+        """Keep bytes and return their uri. The same bytes are kept once, durably."""
+        if len(data) <= _INLINE_BYTES:
+            return "data:," + base64.b64encode(data).decode("ascii")
+        digest = hashlib.sha256(data).hexdigest()
+        write_once(self._path(digest), data, durable=True)
+        return f"blob:{digest}"
+
+    def read(self, blob: Blob) -> bytes:
+        """Return the bytes of a blob, checked against its digest.
+
+        Raises BadContent when they are missing, too many, or not what they were.
+        """
+        data = self.fetch(blob.uri)
+        if hashlib.sha256(data).hexdigest() != blob.sha256:
+            raise BadContent(
+                f"{blob.uri!r} has changed since it was added; add it again to take the new one"
+            )
+        return data
+
+    def fetch(self, uri: str) -> bytes:
+        """Return the bytes that a uri or path names now.
+
+        Raises BadContent when there is nothing, or more than the setting max_blob_bytes allows;
+        MissingExtra when its scheme needs a package that is not installed.
+        """
+        scheme, _, rest = uri.partition(":")
+        if scheme == "data":
+            return _inline(uri)
+        if scheme == "blob":
+            return self._read_file(self._path(rest), uri)
+        if scheme == "file":
+            return self._read_file(Path(local_path(uri)), uri)
+        if "://" not in uri:
+            return self._read_file(Path(uri), uri)
+        return self._read_remote(uri)
+
+    def forget(self, blob: Blob) -> bool:
+        """Erase the kept copy of a blob; return whether there was one. The user's files stay."""
+        scheme, _, digest = blob.uri.partition(":")
+        if scheme != "blob" or not self._path(digest).exists():
+            return False
+        self._path(digest).unlink()
+        return True
+
+    def _path(self, digest: str) -> Path:
+        return self._root / digest[:2] / digest[2:]
+
+    def _read_file(self, path: Path, uri: str) -> bytes:
+        try:
+            size = path.stat().st_size
+            self._check_size(size, uri)
+            return path.read_bytes()
+        except IsADirectoryError as error:
+            raise BadContent(f"{uri!r} is a folder, not a file") from error
+        except OSError as error:
+            raise BadContent(
+                f"cannot read {uri!r}: {error.strerror}; put the file back, or forget the object"
+            ) from error
+
+    def _read_remote(self, uri: str) -> bytes:
+        import fsspec
+
+        scheme = uri.partition("://")[0]
+        try:
+            with fsspec.open(uri, "rb") as file:
+                data: bytes = file.read(self._max_bytes + 1)
+        except (ImportError, ValueError) as error:
+            if scheme in _EXTRAS:
+                raise MissingExtra.named(f"reading {scheme}:// URLs", _EXTRAS[scheme]) from error
+            raise BadContent(
+                f"cannot read {uri!r}: the scheme {scheme!r} is unknown; "
+                "use a path, file://, http(s)://, s3:// or gs://"
+            ) from error
+        except OSError as error:
+            raise BadContent(f"cannot read {uri!r}: {error}; check the address") from error
+        self._check_size(len(data), uri)
+        return data
+
+    def _check_size(self, size: int, uri: str) -> None:
+        if size > self._max_bytes:
+            raise BadContent(
+                f"{uri!r} has more than {self._max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES "
+                "if that is meant"
+            )
+
+
+def write_once(path: Path, data: bytes, *, durable: bool) -> None:
+    """Write a file whose name says its content, unless it is there: atomically, by renaming.
+
+    Raises StoreUnwritable when the disk is full or read-only.
+    """
+    if path.exists():
+        return
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{id(data):x}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StoreUnwritable(
+            f"cannot write {path.name}: {error.strerror}; free some space and run it again"
+        ) from error
+
+
+def _inline(uri: str) -> bytes:
+    header, _, body = uri.partition(",")
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise BadContent(f"{header!r} is followed by something that is not base64") from error
+
+
+def local_path(uri: str) -> str:
+    """Return the path that a file:// URL names."""
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(uri).path)

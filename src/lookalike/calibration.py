@@ -1,0 +1,178 @@
+"""From similarities to the probability of being right, learned from the references themselves.
+
+Leave-one-out lists show how right and wrong answers look; leave-one-class-out lists show how
+something that belongs to no known label looks. Two logistic models, one for each question, are
+combined with the share of new items, which is estimated on the documents to be labelled (EM), and
+the limit is the lowest probability at which those above it are right often enough on average.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, rival_similarity, votes
+
+MIN_REFERENCES = 12
+"""Fewer references than this calibrate nothing."""
+
+MIN_PER_LABEL = 3
+"""A label with fewer references than this is not counted as known well enough."""
+
+_RIDGE = 1.0
+_CLIP_SD = 6.0
+_NEVER = 2.0
+_P_DIGITS = 6
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """A logistic model on standardised features; `weights` ends with the intercept."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def log_odds(self, rows: Vector) -> Vector:
+        """Return the log-odds (n,) of feature rows (n, m)."""
+        z = (rows - np.array(self.mean)) / np.array(self.deviation)
+        z = np.clip(z, -_CLIP_SD, _CLIP_SD)
+        return np.asarray(z @ np.array(self.weights[:-1]) + self.weights[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Everything that the `precision` policy decides with; small, stored with the field."""
+
+    temperature: float
+    known: Logistic
+    right: Logistic
+    new_share: float
+    limit: float
+    target: float
+
+
+def features(matches: Matches, winner: NDArray[np.int32], share: NDArray[np.float32]) -> Vector:
+    """Return what the models look at, float64 (n, 3).
+
+    The best similarity of the winner, its lead over the best other label, and its share of the
+    evidence.
+    """
+    own = matches.codes == winner[:, None]
+    best = np.where(own, matches.similarities, NO_SIMILARITY).max(axis=1)
+    rival, _ = rival_similarity(matches, winner)
+    lead = np.where(rival > NO_SIMILARITY, best - rival, 0)
+    return np.stack([best, lead, share], axis=1).astype(np.float64)
+
+
+def probability(calibration: Calibration, rows: Vector) -> Vector:
+    """Return the estimated probability (n,) that the winner is right, for feature rows (n, 3).
+
+    Rounded, so that it does not depend on which other rows are computed with it.
+    """
+    share = np.clip(calibration.new_share, 1e-3, 1 - 1e-3)
+    known = calibration.known.log_odds(rows) + np.log((1 - share) / share)
+    p = _sigmoid(known) * _sigmoid(calibration.right.log_odds(rows))
+    return np.round(p, _P_DIGITS)
+
+
+def calibrate(
+    own: NDArray[np.int32],
+    leave_one_out: Matches,
+    leave_class_out: Matches,
+    pool: Matches,
+    target: float,
+) -> Calibration | None:
+    """Return the calibration for `target` precision, or None where the references cannot tell.
+
+    `own` (r,) are the references' labels; the first two lists belong to those references, `pool`
+    to the documents that wait for a label. None when there are fewer than MIN_REFERENCES, fewer
+    than two labels with MIN_PER_LABEL, or leave-one-out is right less than half of the time.
+    """
+    counts = np.bincount(own) if len(own) else np.zeros(1, np.int64)
+    if len(own) < MIN_REFERENCES or (counts >= MIN_PER_LABEL).sum() < 2:
+        return None
+    temperature = _temperature(leave_one_out)
+    winner, share = votes(leave_one_out, temperature)
+    right = winner == own
+    if right.mean() < 0.5:
+        return None
+    inside = features(leave_one_out, winner, share)
+    outside = features(leave_class_out, *votes(leave_class_out, temperature))
+    known = _fit(np.concatenate([inside, outside]), np.repeat([1.0, 0.0], len(own)))
+    model = _fit(inside, right.astype(np.float64))
+    waiting = features(pool, *votes(pool, temperature))
+    new_share = _new_share(_sigmoid(known.log_odds(waiting)))
+    draft = Calibration(temperature, known, model, new_share, _NEVER, target)
+    limit = _limit(probability(draft, waiting), target)
+    return Calibration(temperature, known, model, new_share, limit, target)
+
+
+def _temperature(matches: Matches) -> float:
+    real = matches.codes != NO_LABEL
+    spread = (matches.similarities[:, :1] - matches.similarities)[real]
+    return max(float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.1, 1e-3)
+
+
+def _fit(rows: Vector, hits: Vector, rounds: int = 50) -> Logistic:
+    """Fit by Newton steps with a ridge of one pseudo-observation; hits are softened (Platt)."""
+    mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
+    z = np.clip((rows - mean) / deviation, -_CLIP_SD, _CLIP_SD)
+    z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+    ups = hits.sum()
+    goal = np.where(hits > 0, (ups + 1) / (ups + 2), 1 / (len(hits) - ups + 2))
+    weights = np.zeros(z.shape[1])
+    penalty = np.full(z.shape[1], _RIDGE)
+    penalty[-1] = 1e-6
+    for _ in range(rounds):
+        p = _sigmoid(z @ weights)
+        gradient = z.T @ (p - goal) + penalty * weights
+        curvature = (z * (p * (1 - p))[:, None]).T @ z + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        weights -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    return Logistic(tuple(mean.tolist()), tuple(deviation.tolist()), tuple(weights.tolist()))
+
+
+def _new_share(known: Vector, rounds: int = 200) -> float:
+    """Estimate by EM which share of the pool is new; the models were fitted half and half."""
+    if len(known) == 0:
+        return 0.5
+    share = 0.5
+    for _ in range(rounds):
+        new = share * (1 - known)
+        share = float((new / (new + (1 - share) * known)).mean())
+    return float(np.clip(share, 1 / (len(known) + 2), 1 - 1 / (len(known) + 2)))
+
+
+def _limit(p: Vector, target: float) -> float:
+    falling = np.sort(p)[::-1]
+    mean = np.cumsum(falling) / np.arange(1, len(falling) + 1)
+    good = np.flatnonzero(mean >= target)
+    return float(falling[good[-1]]) if len(good) else _NEVER
+
+
+def _sigmoid(x: Vector) -> Vector:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))))
+
+
+def calibration_to(calibration: Calibration | None) -> dict[str, object] | None:
+    """Return a calibration as JSON values; `calibration_from` reads them back exactly."""
+    return None if calibration is None else asdict(calibration)
+
+
+def calibration_from(stored: dict[str, Any] | None) -> Calibration | None:
+    """Return the calibration that `calibration_to` wrote."""
+    if stored is None:
+        return None
+    known, right = (
+        Logistic(*(tuple(stored[name][part]) for part in ("mean", "deviation", "weights")))
+        for name in ("known", "right")
+    )
+    return Calibration(**(stored | {"known": known, "right": right}))

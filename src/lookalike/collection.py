@@ -1,0 +1,450 @@
+"""The verbs: what a person does with a collection."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, select
+
+from lookalike import explaining, forgetting, importing, promotion, reporting
+from lookalike.documents import Target
+from lookalike.errors import BadInput, NotFound
+from lookalike.fields import taxonomy_to
+from lookalike.ingest import Progress, Registrar, Tally, VectorIngest, json_values, quiet
+from lookalike.labels import check_label
+from lookalike.lookup import pks_of, standing_labels
+from lookalike.metrics import Report
+from lookalike.model import (
+    Added,
+    Changed,
+    Document,
+    Event,
+    EventKind,
+    Operation,
+    Origin,
+    Reason,
+)
+from lookalike.operations import Running, Said
+from lookalike.reading import FieldRow, document_query, documents, fields_of
+from lookalike.sources import items
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.workshop import CollectionRow, Workshop
+
+_ANY: Any = object()
+
+
+class Collection:
+    """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
+
+    def __init__(self, workshop: Workshop, row: CollectionRow) -> None:
+        self._workshop = workshop
+        self._row = row
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self._row.name
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the names of the label fields, the first one first."""
+        with self._workshop.store.read() as snapshot:
+            return tuple(field.name for field in fields_of(snapshot, self._row.pk))
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.name!r}>"
+
+    def __len__(self) -> int:
+        with self._workshop.store.read() as snapshot:
+            return reporting.count_documents(snapshot, self._row.pk)
+
+    # --- bring in -------------------------------------------------------------------------------
+
+    def add(
+        self,
+        source: Any = None,
+        *,
+        vectors: Any = None,
+        ids: Sequence[Any] | None = None,
+        metadata: Any = None,
+        copy: bool = False,
+        progress: Progress = quiet,
+    ) -> Added:
+        """Bring items in: extract them and decide them. What is here already stays as it is.
+
+        `source` is a folder, a file, a URL, bytes, a picture, an array, a row, a DataFrame or a
+        list of these. `vectors` (n, d) brings vectors instead, for a `passthrough` collection.
+        `ids` become the documents' ids; `metadata` is one mapping for all, or one each. `copy`
+        keeps the bytes in the store instead of a reference. `progress(done, total)` is called as
+        objects are finished. Interrupted, the same call resumes.
+
+        Raises BadInput for a source with nothing in it; one bad object only fails itself.
+        """
+        tally = Tally()
+        if vectors is not None:
+            self._add_vectors(vectors, ids, metadata, tally, progress)
+        else:
+            if source is None:
+                raise BadInput("nothing to add: give a source, or vectors=…")
+            stream = items(source, ids=ids, metadata=metadata)
+            self._register(stream, copy, tally)
+            self.extract(tally=tally, progress=progress)
+        return Added(
+            added=tally.added,
+            changed=tally.changed,
+            unchanged=tally.unchanged,
+            documents=tally.documents,
+            skipped=tuple(tally.skipped),
+            failed=dict(tally.failed),
+            labelled=dict(sorted(tally.labelled.items())),
+        )
+
+    def extract(self, *, tally: Tally | None = None, progress: Progress = quiet) -> None:
+        """Extract what waits in this collection, also what an interrupted run left."""
+        extraction = self._workshop.extraction()
+        extraction.run(self._target(), tally or Tally(), self._workshop.actor, progress)
+
+    # --- say ------------------------------------------------------------------------------------
+
+    def label(
+        self, labels: Mapping[str, str | None], *, field: str | None = None, actor: str = ""
+    ) -> Changed:
+        """Label documents, as a person: id → label. None takes back the person's own label.
+
+        All decisions that this changes are made in the same transaction; the answer tells them.
+        """
+        checked = {
+            id: None if label is None else check_label(label) for id, label in labels.items()
+        }
+        with self._operate("label", actor) as running:
+            chosen = self._field(running.txn, field)
+            pks = self._pks(running.txn, list(checked))
+            now = standing_labels(running.txn, chosen.pk, list(pks.values()))
+            said = []
+            for id, label in checked.items():
+                if label is None:
+                    said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
+                elif now[pks[id]] != (label, Origin.HUMAN):
+                    said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN))
+            running.by_person = len(said)
+            self._workshop.operations.say(running, chosen.pk, said)
+        return running.changed()
+
+    def reject(
+        self, rejections: Mapping[str, str | None], *, field: str | None = None, actor: str = ""
+    ) -> Changed:
+        """Say "not this": id → label, or None for the label in force or, without one, suggested.
+
+        It is remembered: no later run proposes that label for that document again.
+        """
+        with self._operate("reject", actor) as running:
+            chosen = self._field(running.txn, field)
+            pks = self._pks(running.txn, list(rejections))
+            shown = {document.id: document for document in self._by_pk(running.txn, pks.values())}
+            said = []
+            for id, label in rejections.items():
+                standing = shown[id].standings[chosen.name]
+                refused = label or standing.label or standing.decision.runner_up
+                if refused is None:
+                    raise BadInput(f"document {id!r} has no label and no suggestion to reject")
+                said.append(Said(pks[id], EventKind.REJECTED, check_label(refused), Origin.HUMAN))
+            running.by_person = len(said)
+            self._workshop.operations.say(running, chosen.pk, said)
+        return running.changed()
+
+    def import_labels(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        field: str | None = None,
+        label_column: str = "label",
+        origin: Origin = Origin.IMPORT,
+        trusted: bool = True,
+        actor: str = "",
+    ) -> Changed:
+        """Take labels from rows that name documents by `id`, `sha256` or `file_name`.
+
+        With `origin` human they count as said by the person. Trusted labels vote; they never
+        overwrite a person's. With `trusted` off, and for rows whose `label_source` is `auto`, they
+        are suggestions only. `refused` in the answer says which rows were not taken, and why.
+        """
+        with self._operate("import", actor) as running:
+            chosen = self._field(running.txn, field)
+            said, refused = importing.read_labels(
+                running.txn,
+                self._row.pk,
+                chosen,
+                rows,
+                label_column=label_column,
+                origin=origin,
+                trusted=trusted,
+            )
+            running.by_person = len(said)
+            running.refused |= refused
+            self._workshop.operations.say(running, chosen.pk, said)
+        return running.changed()
+
+    def promote(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        label: str | None = None,
+        min_confidence: float | None = None,
+        field: str | None = None,
+        actor: str = "",
+    ) -> Changed:
+        """Let auto-labelled documents vote: those of `ids`, or those that the filters choose.
+
+        In separate mode they are copied into the curated collection. `refused` in the answer says
+        which stayed out, and why.
+        """
+        if ids is None and label is None and min_confidence is None:
+            raise BadInput("say what to promote: ids, label=… or min_confidence=…")
+        with self._operate("promote", actor) as running:
+            chosen = self._field(running.txn, field)
+            query = promotion.promotable(self._row.pk, chosen.pk, label, min_confidence)
+            if ids is not None:
+                pks = self._pks(running.txn, list(ids))
+                query = query.where(schema.document.c.pk.in_(list(pks.values())))
+                running.refused |= promotion.not_automatic(running.txn, chosen.pk, pks)
+            promotion.promote(self._workshop, running, self._row, chosen, query)
+        return running.changed()
+
+    # --- decide ---------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        field: str | None = None,
+        confidence_threshold: float | None = None,
+        target_precision: float | None = None,
+        actor: str = "",
+    ) -> Changed:
+        """Decide everything again; change nothing that a person said.
+
+        With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
+        `precision`) the field is decided by that from now on; undoing the run brings the old one
+        back.
+        """
+        with self._operate("run", actor) as running:
+            chosen = self._field(running.txn, field)
+            before = chosen.taxonomy
+            after = before
+            if confidence_threshold is not None:
+                after = replace(before, confidence_threshold=check_share(confidence_threshold))
+            elif target_precision is not None:
+                target = check_share(target_precision)
+                after = replace(before, confidence_threshold=None, target_precision=target)
+            if after == before:
+                self._workshop.operations.decide_all(running, chosen.pk)
+            else:
+                after = replace(after, version=before.version + 1)
+                changed = (taxonomy_to(before), taxonomy_to(after))
+                self._workshop.operations.configured(running, chosen.pk, *changed)
+        return running.changed()
+
+    def undo(self, operation: str, *, actor: str = "") -> Changed:
+        """Take back an operation and everything that labelled itself because of it."""
+        with self._operate("undo", actor) as running:
+            self._workshop.operations.undo(running, operation)
+        return running.changed()
+
+    def forget(self, ids: Iterable[str], *, actor: str = "") -> forgetting.Receipt:
+        """Erase documents with their objects, vectors, labels, copies and thumbnails, for good.
+
+        The user's own files stay. What their labels had caused is decided again.
+        """
+        with self._operate("forget", actor) as running:
+            pks = self._pks(running.txn, list(ids))
+            erased = forgetting.forget(self._workshop, running, list(pks.values()))
+        return forgetting.erase_files(self._workshop, running, erased)
+
+    # --- look -----------------------------------------------------------------------------------
+
+    def documents(
+        self,
+        *,
+        label: str | None = _ANY,
+        origin: Origin | str | None = _ANY,
+        reason: Reason | str | None = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        order_by: str = "added",
+        limit: int | None = None,
+    ) -> Iterator[Document]:
+        """Yield documents: `label=None` those without one, `origin="auto"` and so on.
+
+        `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
+        """
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            query = self._filtered(chosen, label, origin, reason)
+            if ids is not None:
+                pks = self._pks(snapshot, list(ids))
+                query = query.where(schema.document.c.pk.in_(list(pks.values())))
+            query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
+            fields = self._fields_first(snapshot, chosen)
+            yield from documents(snapshot, self.name, query, fields)
+
+    def document(self, id: str) -> Document:
+        """Return one document. Raises NotFound."""
+        with self._workshop.store.read() as snapshot:
+            pks = self._pks(snapshot, [id])
+            return next(self._by_pk(snapshot, pks.values()))
+
+    def queue(self, *, limit: int = 50, field: str | None = None) -> list[Document]:
+        """Return documents worth asking about: those without a label, the surest suggestion first,
+        then those the machine labelled, the least sure first.
+        """
+        nulls = self.documents(label=None, field=field, order_by="-confidence", limit=limit)
+        found = list(nulls)
+        auto = self.documents(
+            origin=Origin.AUTO, field=field, order_by="confidence", limit=limit - len(found)
+        )
+        return found + (list(auto) if len(found) < limit else [])
+
+    def why(self, id: str, *, field: str | None = None) -> explaining.Why:
+        """Return what caused a document's label or null, and what would be without the nearest."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            pk = self._pks(snapshot, [id])[id]
+            document = next(self._by_pk(snapshot, [pk]))
+            return explaining.why(self._workshop, snapshot, chosen, pk, document)
+
+    def report(self, *, field: str | None = None) -> Report:
+        """Return coverage, queue, counts per label and the confidence histogram."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            return reporting.report(snapshot, self._row, chosen)
+
+    def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield what `export` writes, one mapping a document."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field).name
+        for document in self.documents(field=field):
+            yield reporting.export_row(document, chosen)
+
+    def to_pandas(self, *, field: str | None = None) -> Any:
+        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
+        return reporting.data_frame(self.rows(field=field))
+
+    def operations(self, *, limit: int = 100) -> list[Operation]:
+        """Return the latest operations, the newest first."""
+        with self._workshop.store.read() as snapshot:
+            return reporting.operations(snapshot, self._row, limit)
+
+    def history(self, id: str) -> list[Event]:
+        """Return every event of a document, oldest first."""
+        with self._workshop.store.read() as snapshot:
+            pk = self._pks(snapshot, [id])[id]
+            return reporting.events(snapshot, self._row, pk)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _operate(self, kind: str, actor: str) -> AbstractContextManager[Running]:
+        actor = actor or self._workshop.actor
+        return self._workshop.operations.operate(self._row.pk, kind, actor)
+
+    def _target(self, dimension: int | None = None) -> Target:
+        return self._workshop.target(self._row, dimension)
+
+    def _register(self, stream: Iterable[Any], copy: bool, tally: Tally) -> None:
+        workshop = self._workshop
+        threads = workshop.settings.threads
+        registrar = Registrar(
+            workshop.store, workshop.blobs, workshop.clock, copy=copy, threads=threads
+        )
+        registrar.register(self._target(), stream, tally, quiet)
+        if tally.skipped and not (tally.added or tally.changed or tally.unchanged):
+            wanted = " or ".join(sorted(self._target().extractor.accepts))
+            raise BadInput(
+                f"none of the {len(tally.skipped)} files is {wanted}, the first is "
+                f"{tally.skipped[0]!r}; check the folder"
+            )
+
+    def _add_vectors(
+        self, vectors: Any, ids: Any, metadata: Any, tally: Tally, progress: Progress
+    ) -> None:
+        array = np.asarray(vectors)
+        if array.ndim != 2 or array.dtype.kind not in "fiu":
+            raise BadInput(f"vectors are a {array.dtype} array of shape {array.shape}; give (n, d)")
+        names = _vector_ids(array, ids)
+        if isinstance(metadata, Mapping) or metadata is None:
+            metadata = [metadata or {}] * len(array)
+        if len(metadata) != len(array):
+            raise BadInput(f"there are {len(metadata)} metadata rows for {len(array)} vectors")
+        rows = [json_values(row) for row in metadata]
+        VectorIngest(self._workshop.operations).add(
+            self._target(array.shape[1]),
+            array,
+            names,
+            rows,
+            tally,
+            actor=self._workshop.actor,
+            progress=progress,
+        )
+
+    def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
+        fields = fields_of(snapshot, self._row.pk)
+        for field in fields:
+            if name is None or field.name == name:
+                return field
+        raise NotFound.named("label field", str(name), [field.name for field in fields])
+
+    def _fields_first(self, snapshot: Snapshot, first: FieldRow) -> list[FieldRow]:
+        others = [f for f in fields_of(snapshot, self._row.pk) if f.name != first.name]
+        return [first, *others]
+
+    def _filtered(self, field: FieldRow, label: Any, origin: Any, reason: Any) -> Select[Any]:
+        query = document_query(self._row.pk, field.pk)
+        standing = schema.standing.c
+        if label is not _ANY:
+            query = query.where(standing.label.is_not_distinct_from(label))
+        if origin is not _ANY:
+            wanted = None if origin is None else Origin(origin)
+            query = query.where(standing.origin.is_not_distinct_from(wanted))
+        if reason is not None:
+            query = query.where(standing.reason == Reason(reason), standing.label.is_(None))
+        return query
+
+    def _by_pk(self, snapshot: Snapshot, pks: Iterable[int]) -> Iterator[Document]:
+        table = schema.document
+        query = select(table.c.pk).where(table.c.pk.in_(list(pks))).order_by(table.c.pk)
+        return documents(snapshot, self.name, query, fields_of(snapshot, self._row.pk))
+
+    def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:
+        return pks_of(snapshot, self._row, ids)
+
+
+def check_share(value: float) -> float:
+    """Return a limit or target. Raises BadInput outside −1 … 1."""
+    if not -1 <= value <= 1:
+        raise BadInput(f"{value} is no limit: give a number between 0 and 1, such as 0.95")
+    return float(value)
+
+
+def _vector_ids(vectors: np.ndarray[Any, Any], ids: Sequence[Any] | None) -> list[str]:
+    """Return the ids of vectors: the user's, or made from the numbers, the same each time."""
+    if ids is None:
+        rows = np.ascontiguousarray(vectors, np.float32)
+        seen: Counter[str] = Counter()
+        names = []
+        for row in rows:
+            digest = hashlib.sha256(row.tobytes()).hexdigest()[:24]
+            seen[digest] += 1
+            names.append(f"vec_{digest}" + (f"_{seen[digest]}" if seen[digest] > 1 else ""))
+        return names
+    if len(ids) != len(vectors):
+        raise BadInput(f"there are {len(ids)} ids for {len(vectors)} vectors; give one each")
+    names = [str(id) for id in ids]
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise BadInput(f"the id {twice!r} comes twice; every vector needs its own")
+    return names

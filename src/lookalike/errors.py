@@ -1,0 +1,91 @@
+"""Every error that Lookalike raises on purpose.
+
+```
+LookalikeError
+├── BadInput              a value that a person or program gave cannot be used
+│   ├── BadContent        a blob cannot be read as what it should be
+│   ├── BadVector         a vector is not finite, is zero, or has the wrong dimension
+│   └── BadSetting        a setting or an option has an impossible value
+├── NotFound              nothing has this name or id
+├── Conflict              the change contradicts what is already there
+├── MissingExtra          an optional dependency is not installed
+└── StoreError            the store cannot do what was asked
+    ├── NotAStore         the place holds something else, or nothing
+    ├── StoreTooNew       a newer version of Lookalike made the store
+    ├── StoreUnwritable   read-only, full, or on a file system that cannot lock
+    └── StoreCorrupt      what is stored contradicts itself
+```
+
+A message says what happened, with the value, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LookalikeError(Exception):
+    """The root: catch this to catch everything that Lookalike raises on purpose."""
+
+
+class BadInput(LookalikeError):
+    """A value that a person or program gave cannot be used."""
+
+
+class BadContent(BadInput):
+    """A blob cannot be read as what it should be: truncated, empty, or another type."""
+
+
+class BadVector(BadInput):
+    """A vector is not finite, is zero, or has the wrong dimension."""
+
+
+class BadSetting(BadInput):
+    """A setting or an option has an impossible value."""
+
+
+class NotFound(LookalikeError):
+    """Nothing has this name or id."""
+
+    @classmethod
+    def named(cls, kind: str, name: str, known: Iterable[str]) -> NotFound:
+        """Return the error for an unknown `name` of a `kind`, listing the known ones."""
+        names = sorted(known)
+        close = get_close_matches(name, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        listing = ", ".join(names[:20]) + (" …" if len(names) > 20 else "") if names else "none yet"
+        return cls(f"no {kind} is named {name!r}{hint} (known: {listing})")
+
+
+class Conflict(LookalikeError):
+    """The change contradicts what is already there."""
+
+
+class MissingExtra(LookalikeError):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def named(cls, purpose: str, extra: str) -> MissingExtra:
+        """Return the error that says what needs which extra, with the pip line."""
+        return cls(f"{purpose} needs an extra: pip install 'lookalike[{extra}]'")
+
+
+class StoreError(LookalikeError):
+    """The store cannot do what was asked."""
+
+
+class NotAStore(StoreError):
+    """The place holds something else, or nothing."""
+
+
+class StoreTooNew(StoreError):
+    """A newer version of Lookalike made the store."""
+
+
+class StoreUnwritable(StoreError):
+    """The store is read-only, full, or on a file system that cannot lock."""
+
+
+class StoreCorrupt(StoreError):
+    """What is stored contradicts itself."""

@@ -1,0 +1,320 @@
+"""The extraction of what waits: claimed with a lease, done in threads, written a batch at a time.
+
+A lease names its process. One that has died, or whose lease ran out, loses its work to the next; to
+extract something twice gives the same documents.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import and_, delete, func, or_, select, update
+from ulid import ULID
+
+from lookalike.blobs import Blobs
+from lookalike.documents import NewDocument, Target, write_documents
+from lookalike.errors import BadContent
+from lookalike.extractors.base import Content, Part
+from lookalike.ingest import Progress, Tally, accepts
+from lookalike.model import Blob, Status
+from lookalike.operations import Operations
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Store, StoredSpace, Txn
+from lookalike.thumbnails import Thumbnails
+
+_LEASE_S = 120.0
+_CLAIM_OBJECTS = 256
+_TASK_OBJECTS = 8
+_WRITE_OBJECTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An object that this process has claimed."""
+
+    pk: int
+    id: str
+    name: str
+    metadata: dict[str, Any]
+    blob: Blob | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came out of one content: parts, or the reason why there are none."""
+
+    parts: tuple[Part, ...]
+    error: str | None
+
+
+class Extraction:
+    """Extracts what waits in a collection. `clock` gives UTC seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        operations: Operations,
+        blobs: Blobs,
+        thumbnails: Thumbnails,
+        clock: Callable[[], float],
+        *,
+        threads: int,
+        max_pixels: int,
+    ) -> None:
+        self._store = store
+        self._operations = operations
+        self._blobs = blobs
+        self._thumbnails = thumbnails
+        self._clock = clock
+        self._threads = threads
+        self._max_pixels = max_pixels
+        self._owner = _process_name(os.getpid())
+
+    def run(self, target: Target, tally: Tally, actor: str, progress: Progress) -> None:
+        """Extract until nothing waits. Interrupted, what was not written waits again."""
+        done, total = 0, self._count(target)
+        pool = ThreadPoolExecutor(self._threads)
+        try:
+            for batch in self._finished(target, pool):
+                self._write(target, batch, tally, actor)
+                done += len(batch)
+                progress(done, max(total, done))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._release(target)
+
+    # --- claim ----------------------------------------------------------------------------------
+
+    def _count(self, target: Target) -> int:
+        table = schema.extraction
+        query = select(func.count().label("n")).where(
+            table.c.collection_pk == target.pk, table.c.status != Status.FAILED
+        )
+        with self._store.read() as snapshot:
+            return int(snapshot.rows(query)[0].n)
+
+    def _claim(self, target: Target) -> list[_Waiting]:
+        table, object_ = schema.extraction, schema.object_
+        with self._store.write() as txn:
+            free = or_(
+                table.c.status == Status.PENDING,
+                and_(
+                    table.c.status == Status.PROCESSING,
+                    or_(
+                        table.c.expires_at < self._clock(),
+                        table.c.owner.in_(self._dead_owners(txn, target)),
+                    ),
+                ),
+            )
+            chosen = (
+                select(object_)
+                .join(table, table.c.object_pk == object_.c.pk)
+                .where(table.c.collection_pk == target.pk, free)
+                .order_by(object_.c.pk)
+                .limit(_CLAIM_OBJECTS)
+            )
+            rows = txn.rows(chosen)
+            mine = {
+                "status": Status.PROCESSING,
+                "owner": self._owner,
+                "expires_at": self._clock() + _LEASE_S,
+            }
+            key = {"collection_pk": target.pk}
+            txn.update(table, [{**key, "object_pk": row.pk, **mine} for row in rows])
+        return [_waiting(row) for row in rows]
+
+    def _dead_owners(self, snapshot: Snapshot, target: Target) -> list[str]:
+        table = schema.extraction
+        query = select(table.c.owner).distinct()
+        rows = snapshot.rows(
+            query.where(table.c.collection_pk == target.pk, table.c.owner.is_not(None))
+        )
+        return [row.owner for row in rows if _has_died(row.owner)]
+
+    def _release(self, target: Target) -> None:
+        table = schema.extraction
+        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
+        with self._store.write() as txn:
+            waiting = update(table).where(mine, table.c.status == Status.PROCESSING)
+            txn.execute(waiting.values(status=Status.PENDING, owner=None, expires_at=None))
+
+    # --- extract --------------------------------------------------------------------------------
+
+    def _finished(
+        self, target: Target, pool: ThreadPoolExecutor
+    ) -> Iterator[list[tuple[_Waiting, _Done]]]:
+        """Yield batches of finished objects. Equal contents are extracted once."""
+        asking: dict[str, list[_Waiting]] = {}
+        running: set[Future[list[tuple[str, _Done]]]] = set()
+        finished: list[tuple[_Waiting, _Done]] = []
+        exhausted = False
+        while True:
+            if not exhausted and len(running) < 2 * self._threads:
+                claimed = self._claim(target)
+                exhausted = not claimed
+                finished += [(one, _MISSING) for one in claimed if one.blob is None]
+                known = self._known(target, claimed, asking)
+                finished += known
+                new = {one.pk for one in claimed} - {one.pk for one, _ in known}
+                rest = [one for one in claimed if one.pk in new and one.blob is not None]
+                running |= self._submit(pool, target, rest, asking)
+            if running:
+                ready, running = wait(running, return_when=FIRST_COMPLETED)
+                for sha256, done in (pair for future in ready for pair in future.result()):
+                    finished += [(one, done) for one in asking.pop(sha256)]
+            if len(finished) >= _WRITE_OBJECTS or (finished and not running):
+                yield finished
+                finished = []
+            if exhausted and not running:
+                return
+
+    def _known(
+        self, target: Target, claimed: Sequence[_Waiting], asking: dict[str, list[_Waiting]]
+    ) -> list[tuple[_Waiting, _Done]]:
+        """Return those whose content has been extracted in this space before."""
+        digests = {one.blob.sha256 for one in claimed if one.blob is not None} - set(asking)
+        with self._store.read() as snapshot:
+            parts = _extracted_before(snapshot, target.space, sorted(digests))
+        return [
+            (one, _Done(parts[one.blob.sha256], None))
+            for one in claimed
+            if one.blob is not None and one.blob.sha256 in parts
+        ]
+
+    def _submit(
+        self,
+        pool: ThreadPoolExecutor,
+        target: Target,
+        claimed: Sequence[_Waiting],
+        asking: dict[str, list[_Waiting]],
+    ) -> set[Future[list[tuple[str, _Done]]]]:
+        new = []
+        for one in claimed:
+            assert one.blob is not None
+            if one.blob.sha256 not in asking:
+                new.append(one)
+            asking.setdefault(one.blob.sha256, []).append(one)
+        tasks = (new[start : start + _TASK_OBJECTS] for start in range(0, len(new), _TASK_OBJECTS))
+        return {pool.submit(self._extract, target, task) for task in tasks}
+
+    def _extract(self, target: Target, task: Sequence[_Waiting]) -> list[tuple[str, _Done]]:
+        results: list[tuple[str, _Done]] = []
+        readable: list[tuple[str, Content]] = []
+        for one in task:
+            assert one.blob is not None
+            try:
+                readable.append((one.blob.sha256, self._content(target, one.name, one.blob)))
+            except BadContent as error:
+                results.append((one.blob.sha256, _Done((), str(error))))
+        outcomes = target.extractor.extract([content for _, content in readable])
+        for (sha256, content), outcome in zip(readable, outcomes, strict=True):
+            if isinstance(outcome, BadContent):
+                results.append((sha256, _Done((), str(outcome))))
+                continue
+            if "image" in target.extractor.accepts:
+                self._thumbnails.keep(sha256, content.picture())
+            results.append((sha256, _Done(outcome, None)))
+        return results
+
+    def _content(self, target: Target, name: str, blob: Blob) -> Content:
+        if not accepts(target.extractor, blob.media_type):
+            wanted = " or ".join(sorted(target.extractor.accepts))
+            raise BadContent(
+                f"{name!r} is {blob.media_type}, and this collection extracts {wanted}; "
+                "add it to a collection with another extractor"
+            )
+        data = self._blobs.read(blob)
+        return Content(data, blob.media_type, name=name, max_pixels=self._max_pixels)
+
+    # --- write ----------------------------------------------------------------------------------
+
+    def _write(
+        self, target: Target, batch: list[tuple[_Waiting, _Done]], tally: Tally, actor: str
+    ) -> None:
+        table = schema.extraction
+        documents = [
+            NewDocument(one.pk, one.id, one.name, one.blob.sha256, one.metadata, part)
+            for one, done in batch
+            if one.blob is not None
+            for part in done.parts
+        ]
+        failed = {one.pk: done.error for one, done in batch if done.error is not None}
+        with self._operations.operate(target.pk, "add", actor) as running:
+            made = write_documents(self._operations, running, target, documents)
+            key = {"collection_pk": target.pk, "owner": None, "expires_at": None}
+            running.txn.update(
+                table,
+                [
+                    {**key, "object_pk": pk, "status": Status.FAILED, "error": error}
+                    for pk, error in failed.items()
+                ],
+            )
+            _finish(running.txn, target, [one.pk for one, _ in batch if one.pk not in failed])
+        tally.arrived(running, made)
+        tally.failed |= {one.name: done.error for one, done in batch if done.error is not None}
+
+
+_MISSING = _Done((), "it has no content")
+
+
+def _finish(txn: Txn, target: Target, objects: Sequence[int]) -> None:
+    table = schema.extraction
+    mine = (table.c.collection_pk == target.pk) & table.c.object_pk.in_(objects)
+    txn.execute(delete(table).where(mine))
+
+
+def _waiting(row: Any) -> _Waiting:
+    blob = Blob(**row.blobs[0]) if row.blobs else None
+    return _Waiting(row.pk, row.id, row.name, row.metadata, blob)
+
+
+def _extracted_before(
+    snapshot: Snapshot, space: StoredSpace, digests: Sequence[str]
+) -> dict[str, tuple[Part, ...]]:
+    """Return the parts of contents that any collection has extracted in a space of this name."""
+    document, embedding, stored = schema.document, schema.embedding, schema.space
+    query = (
+        select(document.c.sha256, document.c.pk, document.c.object_pk, document.c.part)
+        .add_columns(document.c.attributes, stored)
+        .join(embedding, embedding.c.document_pk == document.c.pk)
+        .join(stored, stored.c.pk == embedding.c.space_pk)
+        .where(document.c.sha256.in_([bytes.fromhex(digest) for digest in digests]))
+        .where(stored.c.name == space.name)
+        .order_by(document.c.pk)
+    )
+    owners: dict[str, tuple[int, int]] = {}
+    parts: dict[str, list[Part]] = {}
+    for row in snapshot.rows(query):
+        digest = row.sha256.hex()
+        owner = (row.collection_pk, row.object_pk)
+        if owners.setdefault(digest, owner) != owner:
+            continue
+        its_space = StoredSpace(row.pk_1, row.name, row.dimension, row.generation)
+        vector = snapshot.vectors(its_space, np.array([row.pk]))[0].astype(np.float32)
+        parts.setdefault(digest, []).append(Part(vector, row.part, row.attributes))
+    return {digest: tuple(found) for digest, found in parts.items()}
+
+
+def _process_name(pid: int) -> str:
+    return f"{socket.gethostname()}/{pid}/{_started(pid)}/{ULID()}"
+
+
+def _has_died(owner: str) -> bool:
+    """Return whether an owner was a process of this machine that is no more."""
+    host, pid, started, _ = owner.split("/")
+    return host == socket.gethostname() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in ticks; what cannot be known is the empty text."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

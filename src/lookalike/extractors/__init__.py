@@ -1,0 +1,1 @@
+"""Extractors: each turns blobs into documents with vectors of one space."""

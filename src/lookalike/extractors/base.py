@@ -1,0 +1,150 @@
+"""What an extractor is: content in, parts with vectors out.
+
+An implementation passes `lookalike.testing.extractors.ExtractorContract`.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import BadContent
+from lookalike.model import Space
+from lookalike.pictures import decode
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
+
+
+class Content:
+    """One blob to extract from; its picture is decoded once, whoever asks."""
+
+    def __init__(
+        self, data: bytes, media_type: str, *, name: str = "", max_pixels: int = 100_000_000
+    ) -> None:
+        self.data = data
+        self.media_type = media_type
+        self.name = name
+        self.max_pixels = max_pixels
+        self._picture: Image | None = None
+        self._lock = Lock()
+
+    def picture(self) -> Image:
+        """Return the blob as an upright RGB image; do not change it, others may hold it.
+
+        Raises BadContent when it is no picture, is damaged, or has more than `max_pixels` pixels.
+        """
+        with self._lock:
+            if self._picture is None:
+                self._picture = decode(self.data, name=self.name, max_pixels=self.max_pixels)
+            return self._picture
+
+    def text(self) -> str:
+        """Return the blob as text: by its byte order mark, else UTF-8, UTF-16 or Latin-1.
+
+        Raises BadContent when it is binary, or has nothing but white space.
+        """
+        text = _decode_text(self.data)
+        if text is None:
+            raise BadContent(
+                f"cannot read {self.name!r} as text: it has bytes that no text has; "
+                "check its media type or remove it"
+            )
+        if not text.strip():
+            raise BadContent(
+                f"cannot read {self.name!r} as text: it is empty ({len(self.data):,} bytes, "
+                "nothing but white space); fill it or remove it"
+            )
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One document to be.
+
+    `vector` is float32 (dimension,) of unit length. `key` is "" for the whole item, else a name of
+    the part that stays the same when the item is extracted again ("face-0", "page-3").
+    """
+
+    vector: NDArray[np.float32]
+    key: str = ""
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+
+class Extractor(Protocol):
+    """Turns contents into parts whose vectors share one space."""
+
+    @property
+    def space(self) -> Space:
+        """Where the vectors live; known without loading a model."""
+
+    @property
+    def accepts(self) -> frozenset[str]:
+        """The kinds of content that it reads: "image", "text", "vector"."""
+
+    def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
+        """Return for each content, in order, its parts, or why it has none.
+
+        One bad content never spoils the others, and no vector depends on what else is in
+        `contents`. May be called from several threads at once.
+        """
+
+
+def extract_each(
+    contents: Sequence[Content], extract_one: Callable[[Content], tuple[Part, ...]]
+) -> list[tuple[Part, ...] | BadContent]:
+    """Return the parts of each content, or the BadContent that `extract_one` raised for it."""
+    results: list[tuple[Part, ...] | BadContent] = []
+    for content in contents:
+        try:
+            results.append(extract_one(content))
+        except BadContent as error:
+            results.append(error)
+    return results
+
+
+def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a vector (dimension,) at length 1, as float32; it must not be zero."""
+    wide = vector.astype(np.float64)
+    return (wide / np.linalg.norm(wide)).astype(np.float32)
+
+
+def _decode_text(data: bytes) -> str | None:
+    """Return the text, or None when the bytes are no text."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return _decoded(data, encoding)
+    if b"\0" in data:
+        return _decoded(data, _utf_16_order(data)) if len(data) % 2 == 0 else None
+    if not _CONTROLS.isdisjoint(data):
+        return None
+    text = _decoded(data, "utf-8")
+    return data.decode("latin-1") if text is None else text
+
+
+def _utf_16_order(data: bytes) -> str:
+    """Return the byte order in which the zero bytes are the high halves of Latin letters."""
+    return "utf-16-le" if data[1::2].count(0) > data[::2].count(0) else "utf-16-be"
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return text if _CONTROLS.isdisjoint(map(ord, text)) else None

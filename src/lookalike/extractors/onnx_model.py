@@ -1,0 +1,78 @@
+"""The models inside the package: found, checked by digest, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import LookalikeError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession  # has no stubs
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file in `lookalike/models` and what its bytes must be."""
+
+    name: str
+    sha256: str
+
+    def read(self) -> bytes:
+        """Return the bytes; raises LookalikeError when they are missing or not the known ones."""
+        try:
+            data = files("lookalike").joinpath("models", self.name).read_bytes()
+        except FileNotFoundError as error:
+            raise LookalikeError(
+                f"the model {self.name} is missing; run `pip install --force-reinstall lookalike`"
+            ) from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != self.sha256:
+            raise LookalikeError(
+                f"the model {self.name} has digest {found[:8]}, not {self.sha256[:8]}: it is "
+                "damaged; run `pip install --force-reinstall lookalike`"
+            )
+        return data
+
+
+class OnnxModel:
+    """A network that is loaded when it is first run; may be run from several threads at once."""
+
+    def __init__(self, file: ModelFile, *, threads: int = 1) -> None:
+        self._file = file
+        self._threads = threads
+        self._session: InferenceSession | None = None
+        self._lock = Lock()
+
+    def run(self, **inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the first output for the named inputs, as float32."""
+        output: NDArray[np.float32] = self._loaded().run(None, inputs)[0]
+        return output
+
+    def _loaded(self) -> InferenceSession:
+        with self._lock:
+            if self._session is None:
+                self._session = _session(self._file.read(), threads=self._threads)
+            return self._session
+
+
+def _session(data: bytes, *, threads: int) -> InferenceSession:
+    """Open a network; on one thread, since calls run side by side, and on CUDA if it is there."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3  # errors only: what a program cannot act on stays quiet
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
+    return onnxruntime.InferenceSession(data, options, providers=providers)

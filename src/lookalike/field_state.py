@@ -1,0 +1,291 @@
+"""What a decider knows of its field: arrays loaded from the rows, catching up with other processes.
+
+Derived state: it can be dropped at any time and comes back from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+
+from lookalike.calibration import Calibration, calibration_from
+from lookalike.columns import Columns, Rows
+from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches
+from lookalike.model import Reason, Taxonomy
+from lookalike.neighbourhood import Neighbourhood
+from lookalike.policy import REASONS
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, StoredSpace
+from lookalike.stores.search import NOBODY, Floats, Ids
+
+_CHUNK = 5000
+_NAN = np.array(np.nan, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredField:
+    """A label field as the store holds it, with the spaces its documents and references are in."""
+
+    pk: int
+    collection_pk: int
+    taxonomy: Taxonomy
+    reference_field_pk: int
+    space: StoredSpace
+    reference_space: StoredSpace
+
+    @property
+    def unified(self) -> bool:
+        """Return whether the field's own labels vote."""
+        return self.pk == self.reference_field_pk
+
+
+class FieldState:
+    """Documents, lists, decisions, rejections and references of one field, in memory.
+
+    Columns beside those of the neighbourhood: `stands` bool (someone other than the machine gave
+    the label), `codes`, `runner_up` int32, `confidence`, `margin` float32, `reasons` int8,
+    `sources` int64: the decision that is stored.
+    """
+
+    def __init__(self, stored: StoredField) -> None:
+        self.field = stored
+        self._names: list[str] = []
+        self._codes: dict[str, int] = {}
+        self._epoch = -1
+        self._references_seen: int | None = None
+        self.seen = -1
+        self._clear()
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Catch up with everything that was committed since the last call."""
+        query = select(schema.field.c.epoch).where(schema.field.c.pk == self.field.pk)
+        epoch = snapshot.rows(query)[0].epoch
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self.reload(snapshot)
+            return
+        self._load_documents(snapshot, self._newer(snapshot))
+        newest = self._newest_reference(snapshot)
+        if newest != self._references_seen:
+            self._load_references(snapshot)
+            self._references_seen = newest
+        self._load_calibration(snapshot)
+
+    def reload(self, snapshot: Snapshot) -> None:
+        """Trust nothing in memory: load everything again."""
+        self._clear()
+        self._load_documents(snapshot, None)
+        self._load_references(snapshot)
+        self._references_seen = self._newest_reference(snapshot)
+        self._load_calibration(snapshot)
+
+    def committed(self, operation: int) -> None:
+        """Note that everything up to `operation`, ours, is here already."""
+        self.seen = max(self.seen, operation)
+        self._references_seen = operation
+
+    def code(self, name: str | None) -> int:
+        """Return the code of a label; a new one for a new label."""
+        if name is None:
+            return NO_LABEL
+        if name not in self._codes:
+            self._codes[name] = len(self._names)
+            self._names.append(name)
+        return self._codes[name]
+
+    def name(self, code: int) -> str | None:
+        """Return the label of a code."""
+        return None if code == NO_LABEL else self._names[code]
+
+    def read_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
+        """Take over what the rows of documents say now; return their rows here."""
+        self._load_documents(snapshot, pks)
+        return self.columns.rows_of(pks)
+
+    def forget_documents(self, pks: Ids) -> None:
+        """Take documents away that are about to be erased."""
+        self.columns.remove(pks)
+        self.neighbourhood.index_slots()
+        for pk in pks.tolist():
+            self.rejected.pop(pk, None)
+
+    def read_references(self, snapshot: Snapshot, changed: Ids) -> tuple[Ids, Ids]:
+        """Take over which of `changed` vote now, and how; return which came and which went."""
+        before = set(self.reference_pks.tolist())
+        table = schema.standing
+        votes = {
+            row.document_pk: row.label
+            for chosen in _chunks(changed)
+            for row in snapshot.rows(self._voting().where(table.c.document_pk.in_(chosen)))
+        }
+        kept = ~np.isin(self.reference_pks, changed)
+        pks = np.array(sorted(votes), np.int64)
+        codes = np.array([self.code(votes[pk]) for pk in pks.tolist()], np.int32)
+        vectors = snapshot.vectors(self.field.reference_space, pks)
+        self._set_references(
+            np.concatenate([self.reference_pks[kept], pks]),
+            np.concatenate([self.reference_codes[kept], codes]),
+            np.concatenate([self.reference_vectors[kept], vectors]),
+        )
+        came = [pk for pk in pks.tolist() if pk not in before]
+        went = [pk for pk in changed.tolist() if pk in before and pk not in votes]
+        return np.array(came, np.int64), np.array(went, np.int64)
+
+    def matches(self, near: Ids, similarities: Floats) -> Matches:
+        """Return lists of reference pks as matches with label codes."""
+        codes = np.full(near.shape, NO_LABEL, np.int32)
+        if len(self.reference_pks):
+            last = len(self.reference_pks) - 1
+            place = np.minimum(np.searchsorted(self.reference_pks, near), last)
+            known = self.reference_pks[place] == near
+            codes[known] = self.reference_codes[place[known]]
+        return Matches(near, similarities, codes)
+
+    def rows_with_rejections(self) -> Rows:
+        """Return the rows whose document has a "not this"."""
+        return self.columns.rows_of(np.array(sorted(self.rejected), np.int64))
+
+    def _clear(self) -> None:
+        self.columns = Columns(
+            Neighbourhood.blanks(self.field.taxonomy.top_k)
+            | {
+                "stands": np.array(False),
+                "codes": np.array(NO_LABEL, np.int32),
+                "confidence": _NAN,
+                "margin": _NAN,
+                "runner_up": np.array(NO_LABEL, np.int32),
+                "reasons": np.array(-1, np.int8),
+                "sources": np.array(NOBODY, np.int64),
+            }
+        )
+        self.neighbourhood = Neighbourhood(self.columns)
+        self._references_seen = None
+        self.rejected: dict[int, set[str]] = {}
+        self.calibration: Calibration | None = None
+        self.reference_pks: Ids = np.empty(0, np.int64)
+        self.reference_codes: NDArray[np.int32] = np.empty(0, np.int32)
+        shape = (0, self.field.reference_space.dimension)
+        self.reference_vectors: NDArray[np.float16] = np.empty(shape, np.float16)
+
+    def _newest_reference(self, snapshot: Snapshot) -> int | None:
+        table = schema.standing
+        query = select(func.max(table.c.revision).label("newest"))
+        row = snapshot.rows(query.where(table.c.field_pk == self.field.reference_field_pk))[0]
+        return None if row.newest is None else int(row.newest)
+
+    def _newer(self, snapshot: Snapshot) -> Ids:
+        table = schema.standing
+        query = select(table.c.document_pk).where(
+            table.c.field_pk == self.field.pk, table.c.revision > self.seen
+        )
+        return np.array(sorted(row.document_pk for row in snapshot.rows(query)), np.int64)
+
+    def _load_documents(self, snapshot: Snapshot, pks: Ids | None) -> None:
+        for chosen in _chunks(pks):
+            rows = snapshot.rows(self._stored(chosen))
+            if rows:
+                self._take(rows)
+        if pks is None or len(pks):
+            self.neighbourhood.index_slots()
+        self._load_rejections(snapshot, pks)
+
+    def _stored(self, chosen: Sequence[int] | None) -> Any:
+        standing, embedding = schema.standing, schema.embedding
+        same = embedding.c.document_pk == standing.c.document_pk
+        query = (
+            select(standing, embedding.c.slot)
+            .select_from(standing.join(embedding, same))
+            .where(standing.c.field_pk == self.field.pk)
+            .where(embedding.c.space_pk == self.field.space.pk)
+            .order_by(standing.c.document_pk)
+        )
+        return query if chosen is None else query.where(standing.c.document_pk.in_(chosen))
+
+    def _take(self, rows: Sequence[Any]) -> None:
+        columns, k = self.columns, self.field.taxonomy.top_k
+        at = columns.place(np.array([row.document_pk for row in rows], np.int64))
+        columns["slots"][at] = [row.slot for row in rows]
+        columns["near"][at] = _unpack([r.near_pks for r in rows], np.int64, k, NOBODY)
+        columns["similarities"][at] = _unpack(
+            [r.near_similarities for r in rows], np.float32, k, NO_SIMILARITY
+        )
+        columns["stands"][at] = [row.votes for row in rows]
+        columns["codes"][at] = [self.code(row.label) for row in rows]
+        columns["runner_up"][at] = [self.code(row.runner_up) for row in rows]
+        columns["confidence"][at] = [_number(row.confidence) for row in rows]
+        columns["margin"][at] = [_number(row.margin) for row in rows]
+        columns["reasons"][at] = [_reason_code(row.reason) for row in rows]
+        columns["sources"][at] = [NOBODY if r.source_pk is None else r.source_pk for r in rows]
+        self.seen = max(self.seen, max(row.revision for row in rows))
+
+    def _load_rejections(self, snapshot: Snapshot, pks: Ids | None) -> None:
+        table = schema.rejection
+        query = select(table.c.document_pk, table.c.label).where(table.c.field_pk == self.field.pk)
+        for pk in self.rejected.copy() if pks is None else pks.tolist():
+            self.rejected.pop(pk, None)
+        for chosen in _chunks(pks):
+            where = query if chosen is None else query.where(table.c.document_pk.in_(chosen))
+            for row in snapshot.rows(where):
+                self.rejected.setdefault(row.document_pk, set()).add(row.label)
+
+    def _voting(self) -> Any:
+        table = schema.standing
+        return (
+            select(table.c.document_pk, table.c.label)
+            .where(table.c.field_pk == self.field.reference_field_pk, table.c.votes)
+            .order_by(table.c.document_pk)
+        )
+
+    def _load_references(self, snapshot: Snapshot) -> None:
+        rows = snapshot.rows(self._voting())
+        pks = np.array([row.document_pk for row in rows], np.int64)
+        codes = np.array([self.code(row.label) for row in rows], np.int32)
+        known = np.isin(pks, self.reference_pks)
+        vectors = np.empty((len(pks), self.field.reference_space.dimension), np.float16)
+        vectors[known] = self.reference_vectors[np.searchsorted(self.reference_pks, pks[known])]
+        vectors[~known] = snapshot.vectors(self.field.reference_space, pks[~known])
+        self._set_references(pks, codes, vectors)
+
+    def _set_references(
+        self, pks: Ids, codes: NDArray[np.int32], vectors: NDArray[np.float16]
+    ) -> None:
+        order = np.argsort(pks)
+        self.reference_pks = pks[order]
+        self.reference_codes = codes[order]
+        self.reference_vectors = vectors[order]
+
+    def _load_calibration(self, snapshot: Snapshot) -> None:
+        query = select(schema.field.c.calibration).where(schema.field.c.pk == self.field.pk)
+        self.calibration = calibration_from(snapshot.rows(query)[0].calibration)
+
+
+def _chunks(pks: Ids | None) -> Iterator[Any]:
+    if pks is None:
+        yield None
+        return
+    for start in range(0, len(pks), _CHUNK):
+        yield pks[start : start + _CHUNK].tolist()
+
+
+def _unpack(blobs: Sequence[bytes], dtype: Any, k: int, blank: Any) -> NDArray[Any]:
+    width = k * np.dtype(dtype).itemsize
+    if all(len(blob) == width for blob in blobs):
+        return np.frombuffer(b"".join(blobs), dtype).reshape(-1, k)
+    lists = np.full((len(blobs), k), blank, dtype)
+    for row, blob in enumerate(blobs):
+        values = np.frombuffer(blob, dtype)[:k]
+        lists[row, : len(values)] = values
+    return lists
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _reason_code(reason: str | None) -> int:
+    return -1 if reason is None else REASONS.index(Reason(reason))

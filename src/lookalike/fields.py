@@ -1,0 +1,63 @@
+"""The label fields of collections, as rows: reading them with the spaces they need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import select
+
+from lookalike.errors import Conflict
+from lookalike.field_state import StoredField
+from lookalike.model import Taxonomy
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, StoredSpace
+
+
+def taxonomy_to(taxonomy: Taxonomy) -> dict[str, Any]:
+    """Return a taxonomy as JSON values; `taxonomy_from` reads them back."""
+    return asdict(taxonomy) | {"enrich": list(taxonomy.enrich)}
+
+
+def taxonomy_from(stored: Mapping[str, Any]) -> Taxonomy:
+    """Return the taxonomy that `taxonomy_to` wrote."""
+    return Taxonomy(**{**stored, "enrich": tuple(stored["enrich"])})
+
+
+def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:
+    """Return the space that a collection's documents are in. Raises Conflict before the first."""
+    table = schema.space
+    rows = snapshot.rows(select(table).where(table.c.collection_pk == collection_pk))
+    if not rows:
+        raise Conflict("the collection has no documents yet; add some first")
+    row = rows[0]
+    return StoredSpace(row.pk, row.name, row.dimension, row.generation)
+
+
+def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
+    """Return a field with its taxonomy and both spaces.
+
+    Raises Conflict when the collection that it refers to lives in another space.
+    """
+    table = schema.field
+    row = snapshot.rows(select(table).where(table.c.pk == field_pk))[0]
+    reference = snapshot.rows(select(table).where(table.c.pk == row.reference_field_pk))[0]
+    space = space_of(snapshot, row.collection_pk)
+    reference_space = space_of(snapshot, reference.collection_pk)
+    if space.name != reference_space.name:
+        raise Conflict(
+            f"the references are in space {reference_space.name}, the documents in {space.name}; "
+            "vectors of two spaces cannot be compared: use one extractor for both"
+        )
+    taxonomy = taxonomy_from(row.taxonomy)
+    return StoredField(
+        row.pk, row.collection_pk, taxonomy, row.reference_field_pk, space, reference_space
+    )
+
+
+def dependents(snapshot: Snapshot, field_pk: int) -> list[int]:
+    """Return the fields whose documents are decided by the labels of this one."""
+    table = schema.field
+    query = select(table.c.pk).where(table.c.reference_field_pk == field_pk).order_by(table.c.pk)
+    return [row.pk for row in snapshot.rows(query)]

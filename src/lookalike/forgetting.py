@@ -1,0 +1,124 @@
+"""Forgetting: erasing documents and everything derived from them, with a receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Text, cast, delete, or_, select, update
+
+from lookalike.fields import dependents, space_of
+from lookalike.model import Blob, Changed, EventKind
+from lookalike.operations import Running
+from lookalike.stores import schema
+from lookalike.workshop import Workshop
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `forget` erased. It names nothing of what is gone but its counts."""
+
+    operation: str
+    objects: int
+    documents: int
+    vectors: int
+    labels: int
+    events: int
+    copies: int
+    thumbnails: int
+    effects: Changed
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased from the database, and which files go with it after the commit."""
+
+    objects: int
+    documents: int
+    labels: int
+    events: int
+    blobs: tuple[Blob, ...]
+
+
+def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
+    """Erase the objects of documents from every collection of their bucket, in a transaction."""
+    txn, document = running.txn, schema.document
+    chosen = select(document.c.object_pk).where(document.c.pk.in_(pks)).distinct()
+    objects = [row.object_pk for row in txn.rows(chosen)]
+    rows = txn.rows(select(document).where(document.c.object_pk.in_(objects)))
+    blobs = _blobs_only_here(running, objects)
+    doomed = [row.pk for row in rows]
+    labels = _silence(workshop, running, doomed)
+    for collection_pk in sorted({row.collection_pk for row in rows}):
+        gone = [row.pk for row in rows if row.collection_pk == collection_pk]
+        txn.erase_vectors(space_of(txn, collection_pk), np.array(gone, np.int64))
+    event = schema.event
+    events = txn.execute(
+        update(event)
+        .where(event.c.document_pk.in_(doomed))
+        .values(label=None, origin=None, detail=None, kind=EventKind.FORGOTTEN)
+    )
+    for table in (schema.standing, schema.rejection):
+        txn.execute(delete(table).where(table.c.document_pk.in_(doomed)))
+    txn.execute(delete(document).where(document.c.pk.in_(doomed)))
+    txn.execute(delete(schema.extraction).where(schema.extraction.c.object_pk.in_(objects)))
+    txn.execute(delete(schema.object_).where(schema.object_.c.pk.in_(objects)))
+    return Erased(len(objects), len(doomed), labels, events, blobs)
+
+
+def erase_files(workshop: Workshop, running: Running, erased: Erased) -> Receipt:
+    """Erase copies and thumbnails, after the commit, and return the receipt."""
+    workshop.store.tidy()
+    return Receipt(
+        operation=running.id,
+        objects=erased.objects,
+        documents=erased.documents,
+        vectors=erased.documents,
+        labels=erased.labels,
+        events=erased.events,
+        copies=sum(workshop.blobs.forget(blob) for blob in erased.blobs),
+        thumbnails=sum(workshop.thumbnails.forget(blob.sha256) for blob in erased.blobs),
+        effects=running.changed(),
+    )
+
+
+def _silence(workshop: Workshop, running: Running, pks: Sequence[int]) -> int:
+    """Take the documents' votes away and decide what depended on them; return how many labels."""
+    table, txn = schema.standing, running.txn
+    chosen = table.c.document_pk.in_(pks)
+    rows = txn.rows(select(table.c.field_pk, table.c.document_pk, table.c.label).where(chosen))
+    field = schema.field
+    for field_pk in sorted({row.field_pk for row in rows}):
+        gone = [row.document_pk for row in rows if row.field_pk == field_pk]
+        here = table.c.field_pk == field_pk
+        silent = {"label": None, "origin": None, "votes": False, "actor": None}
+        decider = workshop.operations.decider(txn, field_pk)
+        decider.state.forget_documents(np.array(gone, np.int64))
+        with workshop.operations.changing(running, field_pk, gone):
+            txn.execute(update(table).where(here, chosen).values(silent))
+        for pk in {field_pk, *dependents(txn, field_pk)}:
+            moved = update(field).where(field.c.pk == pk)
+            txn.execute(moved.values(epoch=field.c.epoch + 1))
+    return sum(row.label is not None for row in rows)
+
+
+def _blobs_only_here(running: Running, objects: Sequence[int]) -> tuple[Blob, ...]:
+    """Return the blobs of objects whose content no other object has."""
+    object_ = schema.object_
+    rows = running.txn.rows(select(object_.c.blobs).where(object_.c.pk.in_(objects)))
+    blobs = [Blob(**blob) for row in rows for blob in row.blobs]
+    return tuple(blob for blob in blobs if not _held_elsewhere(running, blob, objects))
+
+
+def _held_elsewhere(running: Running, blob: Blob, objects: Sequence[int]) -> bool:
+    object_, document = schema.object_, schema.document
+    digest = bytes.fromhex(blob.sha256)
+    same = or_(cast(object_.c.blobs, Text).contains(blob.sha256), document.c.sha256 == digest)
+    query = (
+        select(object_.c.pk)
+        .outerjoin(document, document.c.object_pk == object_.c.pk)
+        .where(object_.c.pk.not_in(objects), same)
+        .limit(1)
+    )
+    return bool(running.txn.rows(query))

@@ -1,0 +1,1 @@
+"""Files that labels come from and go to."""

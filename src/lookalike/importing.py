@@ -1,0 +1,132 @@
+"""Labels from elsewhere: rows matched to documents, and what of them is not taken, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from sqlalchemy import select
+
+from lookalike.errors import BadInput
+from lookalike.labels import check_label
+from lookalike.lookup import standing_labels
+from lookalike.model import EventKind, Origin
+from lookalike.operations import Said
+from lookalike.reading import FieldRow
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+
+NAME_COLUMNS = ("id", "sha256", "file_name")
+"""How a row may name its document, tried in this order."""
+
+
+class _Index:
+    """The documents of a collection by everything a row may call them."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._ids = {row.id: row.pk for row in rows}
+        self._digests: dict[str, list[int]] = {}
+        self._files: dict[str, list[tuple[PurePosixPath, int]]] = {}
+        for row in rows:
+            self._digests.setdefault(row.sha256.hex(), []).append(row.pk)
+            path = PurePosixPath(row.file_name)
+            self._files.setdefault(path.name, []).append((path, row.pk))
+
+    def find(self, row: Mapping[str, Any]) -> list[int]:
+        """Return the documents that a row names: none, one, or all with the same content.
+
+        A file name fits when it equals the document's, or when one is the end of the other.
+        Raises LookupError with the reason where it fits several.
+        """
+        if row.get("id") is not None and str(row["id"]) in self._ids:
+            return [self._ids[str(row["id"])]]
+        if row.get("sha256"):
+            return self._digests.get(str(row["sha256"]), [])
+        if not row.get("file_name"):
+            return []
+        name = PurePosixPath(str(row["file_name"]).replace("\\", "/"))
+        near = self._files.get(name.name, [])
+        exact = [pk for path, pk in near if path == name]
+        fitting = exact or [pk for path, pk in near if _ends_alike(path, name)]
+        if len(fitting) > 1:
+            raise LookupError(f"fits {len(fitting)} documents; name them by id")
+        return fitting
+
+
+def read_labels(
+    snapshot: Snapshot,
+    collection_pk: int,
+    field: FieldRow,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    label_column: str,
+    origin: Origin,
+    trusted: bool,
+) -> tuple[list[Said], dict[str, str]]:
+    """Return what rows say of documents, and why the others are not taken, by name.
+
+    Raises BadInput where no row has the columns that are needed, or none fits a document.
+    """
+    table = schema.document
+    query = select(table.c.pk, table.c.id, table.c.sha256, table.c.file_name)
+    index = _Index(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
+    said: dict[int, Said] = {}
+    refused: dict[str, str] = {}
+    count = 0
+    for count, row in enumerate(rows, 1):
+        name = _name(row, count)
+        try:
+            for pk, one in _read(index, row, label_column, origin, trusted):
+                if pk in said and said[pk].label != one.label:
+                    raise LookupError(f"was {said[pk].label!r} in an earlier row; the first stays")
+                said[pk] = one
+        except (LookupError, BadInput) as error:
+            refused[name] = str(error.args[0])
+    if not said:
+        example = next(iter(refused.items()), ("", "there are no rows"))
+        raise BadInput(
+            f"none of {count} rows gives a label; the first: {example[0]} {example[1]} "
+            f"(a row needs {label_column!r} and one of {', '.join(NAME_COLUMNS)})"
+        )
+    return _news(snapshot, field, said, refused), refused
+
+
+def _read(
+    index: _Index, row: Mapping[str, Any], label_column: str, origin: Origin, trusted: bool
+) -> list[tuple[int, Said]]:
+    label = row.get(label_column)
+    if label is None or label == "":
+        raise LookupError(f"has no {label_column!r}")
+    pks = index.find(row)
+    if not pks:
+        raise LookupError("is no document of this collection")
+    votes = trusted and row.get("label_source") != Origin.AUTO
+    kind = EventKind.LABELLED if votes else EventKind.SUGGESTED
+    checked = check_label(str(label))
+    return [(pk, Said(pk, kind, checked, origin)) for pk in pks]
+
+
+def _news(
+    snapshot: Snapshot, field: FieldRow, said: Mapping[int, Said], refused: dict[str, str]
+) -> list[Said]:
+    """Leave out what stands already; note what a person's label outweighs."""
+    now = standing_labels(snapshot, field.pk, list(said))
+    news = []
+    for pk, one in said.items():
+        label, origin = now[pk]
+        if origin == Origin.HUMAN and one.origin is not Origin.HUMAN and label != one.label:
+            refused[f"document {pk}"] = f"a person said {label!r}; an import never overwrites that"
+        if (label, origin) != (one.label, one.origin):
+            news.append(one)
+    return news
+
+
+def _ends_alike(one: PurePosixPath, other: PurePosixPath) -> bool:
+    shorter, longer = sorted((one.parts, other.parts), key=len)
+    return longer[len(longer) - len(shorter) :] == shorter
+
+
+def _name(row: Mapping[str, Any], number: int) -> str:
+    known = (str(row[column]) for column in NAME_COLUMNS if row.get(column))
+    return f"row {number} ({next(known, 'without a name')})"

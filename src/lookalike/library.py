@@ -1,0 +1,364 @@
+"""The door: a store with its buckets and collections."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import select
+
+from lookalike.collection import Collection, check_share
+from lookalike.errors import BadInput, BadSetting, Conflict, NotFound
+from lookalike.fields import taxonomy_to
+from lookalike.labels import check_label
+from lookalike.model import Taxonomy
+from lookalike.plugins import extractor_name
+from lookalike.reading import FieldRow, fields_of
+from lookalike.settings import Settings, read_settings
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.sqlite import SqliteStore
+from lookalike.workshop import CollectionRow, Workshop, collection_from
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{3,100}")
+
+
+def open(
+    store: str | Path | None = None,
+    *,
+    actor: str = "",
+    namespace: str = "",
+    settings: Settings | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Library:
+    """Open a store, made when it is not there: a directory (default: LOOKALIKE_STORE).
+
+    `actor` is recorded with everything that is said (default: LOOKALIKE_ACTOR, else the user).
+
+    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with its cure.
+    """
+    root = Path(store) if store is not None else None
+    if settings is None:
+        settings = read_settings(os.environ, root / "lookalike.toml" if root else None)
+    root = root or Path(settings.store)
+    if "://" in str(store):
+        raise BadSetting(f"{str(store)!r} is no directory; a store is a directory in this version")
+    workshop = Workshop(
+        SqliteStore(root), root, settings, actor or settings.actor or getpass.getuser(), clock
+    )
+    return Library(workshop, namespace or settings.namespace)
+
+
+class Library:
+    """An open store. Close it, or use it in a `with` block."""
+
+    def __init__(self, workshop: Workshop, namespace: str) -> None:
+        self._workshop = workshop
+        self._namespace = namespace
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the store."""
+        self._workshop.store.close()
+
+    def check(self) -> list[str]:
+        """Return what contradicts itself in the store; empty when it is sound."""
+        return self._workshop.store.check()
+
+    @property
+    def path(self) -> Path:
+        """Return where the store is."""
+        return self._workshop.root
+
+    def engine_version(self) -> str:
+        """Return the version of the database engine."""
+        return self._workshop.store.engine_version()
+
+    def spaces(self) -> dict[str, str]:
+        """Return the space of each collection that has documents, by the collection's name."""
+        table, resource = schema.space, schema.resource
+        query = select(resource.c.name, table.c.name.label("space")).join(
+            table, table.c.collection_pk == resource.c.pk
+        )
+        with self._workshop.store.read() as snapshot:
+            rows = snapshot.rows(query.where(resource.c.namespace == self._namespace))
+            return {row.name: row.space for row in rows}
+
+    def labeler(
+        self,
+        name: str,
+        source: Any = None,
+        *,
+        extractor: str = "image",
+        field: str = "label",
+        reference: str | None = None,
+        confidence_threshold: float | None = None,
+        target_precision: float | None = None,
+        top_k: int = 10,
+        enrich: tuple[str, ...] = (),
+        **options: Any,
+    ) -> Collection:
+        """Return a collection that labels itself, made in one call: bucket, collection, taxonomy.
+
+        Without `reference` its own labels vote (unified); with it those of that collection
+        (separate). A `confidence_threshold` makes the policy the known rule; otherwise the limit is
+        computed for `target_precision` (0.95). `enrich` names metadata fields that are copied from
+        the matched reference. Other options go to the extractor. With `source`, it is added.
+
+        Called again it returns the same collection; another policy is then a recorded `run`.
+        """
+        with self._workshop.store.write() as txn:
+            row = self._find(txn, "collection", name)
+            if row is None:
+                bucket = self._find(txn, "bucket", name)
+                bucket_pk = bucket.pk if bucket is not None else self._make(txn, "bucket", name, {})
+                row = self._make_collection(txn, name, bucket_pk, extractor, options)
+                taxonomy = _taxonomy(
+                    name, field, reference, confidence_threshold, target_precision, top_k, enrich
+                )
+                self._make_field(txn, row, taxonomy)
+            else:
+                row = _check_same(row, extractor_name(extractor), options)
+        collection = Collection(self._workshop, row)
+        self._adopt_policy(collection, row, confidence_threshold, target_precision)
+        if source is not None:
+            collection.add(source)
+        return collection
+
+    def create_bucket(self, name: str, properties: Mapping[str, str] | None = None) -> None:
+        """Make a bucket; `properties` gives the type of each field of its objects.
+
+        Raises Conflict when the name is taken.
+        """
+        with self._workshop.store.write() as txn:
+            if self._find(txn, "bucket", name) is not None:
+                raise Conflict(f"there is a bucket {name!r} already; choose another name")
+            self._make(txn, "bucket", name, {"properties": dict(properties or {})})
+
+    def create_collection(
+        self, name: str, *, bucket: str, extractor: str = "image", **options: Any
+    ) -> Collection:
+        """Make a collection over a bucket, without a label field; it extracts what is there.
+
+        Raises NotFound for an unknown bucket or extractor, Conflict when the name is taken.
+        """
+        with self._workshop.store.write() as txn:
+            if self._find(txn, "collection", name) is not None:
+                raise Conflict(f"there is a collection {name!r} already; choose another name")
+            home = self._find(txn, "bucket", bucket)
+            if home is None:
+                raise NotFound.named("bucket", bucket, self._names(txn, "bucket"))
+            row = self._make_collection(txn, name, home.pk, extractor, options)
+            _wait_for_extraction(txn, row)
+        return Collection(self._workshop, row)
+
+    def add_taxonomy(
+        self,
+        collection: str,
+        field: str,
+        *,
+        reference: str | None = None,
+        reference_field: str | None = None,
+        confidence_threshold: float | None = None,
+        target_precision: float | None = None,
+        top_k: int = 10,
+        enrich: tuple[str, ...] = (),
+    ) -> None:
+        """Give a collection one more label field, with the rule that labels it.
+
+        Raises NotFound for an unknown collection, Conflict when the field is there.
+        """
+        row = self._row(collection)
+        taxonomy = _taxonomy(
+            collection,
+            field,
+            reference,
+            confidence_threshold,
+            target_precision,
+            top_k,
+            enrich,
+            reference_field,
+        )
+        operations = self._workshop.operations
+        with operations.operate(row.pk, "create", self._workshop.actor) as running:
+            field_pk = self._make_field(running.txn, row, taxonomy)
+            table = schema.document
+            query = select(table.c.pk).where(table.c.collection_pk == row.pk).order_by(table.c.pk)
+            pks = [one.pk for one in running.txn.rows(query)]
+            if pks:
+                operations.arrive(running, field_pk, pks)
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection. Raises NotFound, listing the known ones."""
+        return Collection(self._workshop, self._row(name))
+
+    def collections(self) -> list[str]:
+        """Return the names of all collections, sorted."""
+        with self._workshop.store.read() as snapshot:
+            return self._names(snapshot, "collection")
+
+    def buckets(self) -> list[str]:
+        """Return the names of all buckets, sorted."""
+        with self._workshop.store.read() as snapshot:
+            return self._names(snapshot, "bucket")
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _row(self, name: str) -> CollectionRow:
+        with self._workshop.store.read() as snapshot:
+            row = self._find(snapshot, "collection", name)
+            if row is None:
+                raise NotFound.named("collection", name, self._names(snapshot, "collection"))
+            return collection_from(row)
+
+    def _names(self, snapshot: Snapshot, kind: str) -> list[str]:
+        table = schema.resource
+        here = (table.c.namespace == self._namespace) & (table.c.kind == kind)
+        return [
+            row.name for row in snapshot.rows(select(table.c.name).where(here).order_by("name"))
+        ]
+
+    def _find(self, snapshot: Snapshot, kind: str, name: str) -> Any:
+        table = schema.resource
+        here = (table.c.namespace == self._namespace) & (table.c.kind == kind)
+        rows = snapshot.rows(select(table).where(here, table.c.name == name))
+        return rows[0] if rows else None
+
+    def _make(self, txn: Txn, kind: str, name: str, spec: Mapping[str, Any]) -> int:
+        if not _NAME.fullmatch(name):
+            raise BadInput(
+                f"{name!r} is no name for a {kind}: use 3 to 100 letters, digits, '_' and '-'"
+            )
+        return txn.insert_one(
+            schema.resource,
+            namespace=self._namespace,
+            kind=kind,
+            name=name,
+            spec=dict(spec),
+            created_at=self._workshop.clock(),
+        )
+
+    def _make_collection(
+        self, txn: Txn, name: str, bucket_pk: int, extractor: str, options: Mapping[str, Any]
+    ) -> CollectionRow:
+        full = extractor_name(extractor)
+        spec = {"bucket_pk": bucket_pk, "extractor": full, "options": dict(options)}
+        if full != "passthrough" or "dimension" in options:
+            self._workshop.extractor(full, options)
+        pk = self._make(txn, "collection", name, spec)
+        return CollectionRow(pk, name, bucket_pk, full, dict(options))
+
+    def _make_field(self, txn: Txn, row: CollectionRow, taxonomy: Taxonomy) -> int:
+        known = [field.name for field in fields_of(txn, row.pk)]
+        if taxonomy.field in known:
+            raise Conflict(
+                f"the collection {row.name!r} has a label field {taxonomy.field!r} already"
+            )
+        pk = txn.insert_one(
+            schema.field,
+            collection_pk=row.pk,
+            name=taxonomy.field,
+            taxonomy=taxonomy_to(taxonomy),
+            reference_field_pk=0,
+            epoch=0,
+        )
+        reference_pk = pk
+        if taxonomy.reference != row.name:
+            reference_pk = self._reference_field(txn, row, taxonomy).pk
+        chosen = schema.field.update().where(schema.field.c.pk == pk)
+        txn.execute(chosen.values(reference_field_pk=reference_pk))
+        return pk
+
+    def _reference_field(self, txn: Txn, row: CollectionRow, taxonomy: Taxonomy) -> FieldRow:
+        stored = self._find(txn, "collection", taxonomy.reference)
+        if stored is None:
+            names = self._names(txn, "collection")
+            raise NotFound.named("reference collection", taxonomy.reference, names)
+        curated = collection_from(stored)
+        if (curated.extractor, curated.options) != (row.extractor, row.options):
+            raise Conflict(
+                f"{row.name!r} extracts with {row.extractor} {dict(row.options)}, its reference "
+                f"{curated.name!r} with {curated.extractor} {dict(curated.options)}; "
+                "vectors of two spaces cannot be compared: use one extractor for both"
+            )
+        fields = fields_of(txn, curated.pk)
+        for field in fields:
+            if field.name == taxonomy.reference_field:
+                return field
+        names = [field.name for field in fields]
+        raise NotFound.named(f"label field of {curated.name!r}", taxonomy.reference_field, names)
+
+    def _adopt_policy(
+        self,
+        collection: Collection,
+        row: CollectionRow,
+        confidence_threshold: float | None,
+        target_precision: float | None,
+    ) -> None:
+        with self._workshop.store.read() as snapshot:
+            now = fields_of(snapshot, row.pk)[0].taxonomy
+        if confidence_threshold is not None and confidence_threshold != now.confidence_threshold:
+            collection.run(confidence_threshold=confidence_threshold)
+        elif target_precision is not None and (
+            now.confidence_threshold is not None or target_precision != now.target_precision
+        ):
+            collection.run(target_precision=target_precision)
+
+
+def _taxonomy(
+    collection: str,
+    field: str,
+    reference: str | None,
+    confidence_threshold: float | None,
+    target_precision: float | None,
+    top_k: int,
+    enrich: tuple[str, ...],
+    reference_field: str | None = None,
+) -> Taxonomy:
+    if not 2 <= top_k <= 100:
+        raise BadInput(f"top_k is {top_k}; use 2 to 100")
+    limit = None if confidence_threshold is None else check_share(confidence_threshold)
+    return Taxonomy(
+        field=check_label(field),
+        reference=reference or collection,
+        reference_field=reference_field or field,
+        confidence_threshold=limit,
+        target_precision=check_share(0.95 if target_precision is None else target_precision),
+        top_k=top_k,
+        enrich=tuple(enrich),
+    )
+
+
+def _check_same(row: Any, extractor: str, options: Mapping[str, Any]) -> CollectionRow:
+    known = collection_from(row)
+    if known.extractor != extractor or (options and known.options != options):
+        raise Conflict(
+            f"the collection {known.name!r} is there with extractor {known.extractor!r} "
+            f"{dict(known.options)}, not {extractor!r} {dict(options)}; choose another name"
+        )
+    return known
+
+
+def _wait_for_extraction(txn: Txn, row: CollectionRow) -> None:
+    table = schema.object_
+    objects = txn.rows(select(table.c.pk).where(table.c.bucket_pk == row.bucket_pk))
+    txn.insert(
+        schema.extraction,
+        [{"collection_pk": row.pk, "object_pk": one.pk, "status": "PENDING"} for one in objects],
+    )

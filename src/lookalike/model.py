@@ -1,0 +1,281 @@
+"""The nouns: what every other module speaks about. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+LABEL_SEPARATOR = " > "
+"""Between the parts of a hierarchical label: `Shoes > Running > Red`."""
+
+
+class Origin(StrEnum):
+    """Who gave a label, strongest first. A weaker origin never overwrites a stronger one."""
+
+    HUMAN = "human"
+    IMPORT = "import"
+    PROMOTED = "promoted"
+    AUTO = "auto"
+
+    @property
+    def strength(self) -> int:
+        """Return 4 for a person down to 1 for the machine."""
+        return 4 - list(Origin).index(self)
+
+
+class Reason(StrEnum):
+    """Why a document has no label."""
+
+    NO_REFERENCES = "no_references"
+    BELOW_THRESHOLD = "below_threshold"
+    TOO_CLOSE = "too_close"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+    LOW_QUALITY = "low_quality"
+    EXTRACTION_FAILED = "extraction_failed"
+
+
+class Status(StrEnum):
+    """How far an object has come in a collection."""
+
+    PENDING = "PENDING"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class EventKind(StrEnum):
+    """What one line of the ledger says about a document's label."""
+
+    LABELLED = "labelled"
+    RETRACTED = "retracted"
+    REJECTED = "rejected"
+    PROMOTED = "promoted"
+    SUGGESTED = "suggested"
+    DECIDED = "decided"
+    CONFIGURED = "configured"
+    UNDONE = "undone"
+    FORGOTTEN = "forgotten"
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where vectors may be compared: model, version and preprocessing fixed for ever.
+
+    `name` reads `<extractor>.<version>/<model>@<digest>`; two spaces never meet.
+    """
+
+    name: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """The bytes of one property of an object: where they are and what they must be."""
+
+    property: str
+    media_type: str
+    uri: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One raw item in a bucket."""
+
+    id: str
+    bucket: str
+    key: str
+    metadata: Mapping[str, Any]
+    blobs: tuple[Blob, ...]
+    status: Status
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One neighbour: a reference with its similarity, label and share of the evidence."""
+
+    document_id: str
+    similarity: float
+    label: str
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A label or null, and everything that caused it.
+
+    `confidence` is a raw similarity under the `threshold` policy (as the workflow has it) and an
+    estimated probability of being right under `precision`. `threshold` is the limit in force.
+    """
+
+    label: str | None
+    confidence: float | None
+    margin: float | None
+    threshold: float | None
+    runner_up: str | None
+    reason: Reason | None
+    matches: tuple[Match, ...]
+    policy: str
+    taxonomy_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a document's label is now, in one field."""
+
+    label: str | None
+    origin: Origin | None
+    is_reference: bool
+    reviewed_by: str | None
+    suggestion: str | None
+    rejected: tuple[str, ...]
+    enriched: Mapping[str, Any]
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The unit that is labelled. Its first label field is also reachable as plain attributes."""
+
+    id: str
+    collection: str
+    object_id: str
+    part: str
+    file_name: str
+    sha256: str
+    metadata: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+    field: str
+    standings: Mapping[str, Standing]
+
+    @property
+    def standing(self) -> Standing:
+        """Return the standing in the collection's first label field."""
+        return self.standings[self.field]
+
+    @property
+    def label(self) -> str | None:
+        """Return the label in force, or None."""
+        return self.standing.label
+
+    @property
+    def origin(self) -> Origin | None:
+        """Return who gave the label."""
+        return self.standing.origin
+
+    @property
+    def confidence(self) -> float | None:
+        """Return the decision's confidence."""
+        return self.standing.decision.confidence
+
+    @property
+    def margin(self) -> float | None:
+        """Return how far the winner is ahead of the runner-up."""
+        return self.standing.decision.margin
+
+    @property
+    def reason(self) -> Reason | None:
+        """Return why there is no label."""
+        return self.standing.decision.reason if self.label is None else None
+
+    @property
+    def neighbors(self) -> tuple[Match, ...]:
+        """Return the references that caused the decision, nearest first."""
+        return self.standing.decision.matches
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """The rule that labels one field of a collection.
+
+    `reference` names the collection whose labels vote: the collection itself (unified) or a
+    curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
+    `precision` with `target_precision`. `enrich` fields are copied from the matched reference.
+    """
+
+    field: str
+    reference: str
+    reference_field: str
+    confidence_threshold: float | None = None
+    target_precision: float = 0.95
+    top_k: int = 10
+    enrich: tuple[str, ...] = ()
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the append-only ledger."""
+
+    seq: int
+    operation: str
+    kind: EventKind
+    collection: str | None
+    document_id: str | None
+    field: str | None
+    label: str | None
+    origin: Origin | None
+    actor: str
+    at: datetime
+    detail: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step that can be explained and undone as a whole."""
+
+    id: str
+    kind: str
+    collection: str
+    actor: str
+    at: datetime
+    undone_by: str | None
+    summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an operation changed, by the person and, as a consequence, by itself.
+
+    `labelled`, `relabelled` and `unlabelled` count documents that the machine changed, by label
+    (the new one; for `unlabelled` the label that went).
+    """
+
+    operation: str
+    by_person: int
+    labelled: Mapping[str, int]
+    relabelled: Mapping[str, int]
+    unlabelled: Mapping[str, int]
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def by_itself(self) -> int:
+        """Return how many documents changed their label as a consequence."""
+        parts = (self.labelled, self.relabelled, self.unlabelled)
+        return sum(sum(part.values()) for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `add` brought in, and what became of it.
+
+    `added`, `changed` (same key, other content) and `unchanged` count objects; `documents` counts
+    the documents made; `skipped` names files of a folder that the extractor does not read;
+    `failed` gives the reason for each object that could not be extracted; `labelled` counts by
+    label what labelled itself on arrival.
+    """
+
+    added: int
+    changed: int
+    unchanged: int
+    documents: int
+    skipped: tuple[str, ...]
+    failed: Mapping[str, str]
+    labelled: Mapping[str, int]

@@ -1,0 +1,131 @@
+"""The nearest references of every document in one label field, kept exactly as references change.
+
+Arrays only; rows are documents by rising pk. A new reference touches the rows it is nearer to than
+their k-th; a removed one those that list it. The result always equals a search from scratch,
+because similarities do not depend on the route (see `stores.search`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.columns import Columns, Rows
+from lookalike.matches import NO_SIMILARITY
+from lookalike.stores.search import NOBODY, Floats, Ids, merge, nearest
+
+Vectors = NDArray[np.float16]
+
+_BLOCK = 65536
+_SCAN_AT_MOST = 48
+"""Up to so many new references are placed by one scan each; more by one blocked product."""
+
+
+class Neighbourhood:
+    """The lists `near` int64 (n, k) and `similarities` float32 (n, k) of the rows of `columns`."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._floors: Floats = np.empty(0, np.float32)
+        self._row_of_slot: Rows = np.empty(0, np.int64)
+
+    @staticmethod
+    def blanks(k: int) -> dict[str, NDArray[Any]]:
+        """Return the columns that a neighbourhood needs, for `Columns`."""
+        return {
+            "slots": np.array(0, np.int64),
+            "near": np.full(k, NOBODY, np.int64),
+            "similarities": np.full(k, NO_SIMILARITY, np.float32),
+        }
+
+    @property
+    def near(self) -> Ids:
+        """Return the lists' ids, int64 (n, k), NOBODY in empty places."""
+        return self._columns["near"]
+
+    @property
+    def similarities(self) -> Floats:
+        """Return the lists' similarities, float32 (n, k), falling."""
+        return self._columns["similarities"]
+
+    def index_slots(self) -> None:
+        """Take over rows and slots that were set in the columns."""
+        slots = self._columns["slots"]
+        count = int(slots.max()) + 1 if len(slots) else 0
+        self._floors = np.full(count, np.inf, np.float32)
+        self._floors[slots] = self.similarities[:, -1]
+        self._row_of_slot = np.full(count, -1, np.int64)
+        self._row_of_slot[slots] = np.arange(len(slots))
+
+    def listing(self, references: Ids) -> Rows:
+        """Return the rows that have any of `references` in their list."""
+        return np.flatnonzero(np.isin(self.near, references).any(axis=1))
+
+    def requery(self, rows: Rows, queries: Vectors, references: Ids, vectors: Vectors) -> Rows:
+        """Search `rows` (vectors `queries`) again among all references (ascending pks).
+
+        Return the rows whose list changed.
+        """
+        near, similarities = nearest(
+            queries, vectors, references, self.near.shape[1], query_ids=self._columns.pks[rows]
+        )
+        return self._replace(rows, near, similarities)
+
+    def add(
+        self,
+        references: Ids,
+        vectors: Vectors,
+        above: Callable[[Vectors, Floats], tuple[Ids, Floats]],
+        all_vectors: Callable[[Rows], Vectors],
+    ) -> Rows:
+        """Put new references (ascending pks) into the lists they belong in; return those rows.
+
+        `above(vector, floors)` gives the slots at or above their floor with their similarity;
+        `all_vectors(rows)` the vectors of documents.
+        """
+        if len(references) > _SCAN_AT_MOST or len(self._columns) < 4 * len(references):
+            return self._add_many(references, vectors, all_vectors)
+        touched = [
+            self._add_one(int(pk), *above(vector, self._floors))
+            for pk, vector in zip(references.tolist(), vectors, strict=True)
+        ]
+        return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
+
+    def _add_one(self, reference: int, slots: Ids, similarity: Floats) -> Rows:
+        rows = self._row_of_slot[slots]
+        others = self._columns.pks[rows] != reference
+        rows, similarity = rows[others], similarity[others]
+        candidate = np.full((len(rows), 1), reference)
+        return self._merge(rows, candidate, similarity[:, None])
+
+    def _add_many(
+        self, references: Ids, vectors: Vectors, all_vectors: Callable[[Rows], Vectors]
+    ) -> Rows:
+        touched = []
+        for start in range(0, len(self._columns), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(self._columns)))
+            more, similarities = nearest(
+                all_vectors(rows),
+                vectors,
+                references,
+                self.near.shape[1],
+                query_ids=self._columns.pks[rows],
+            )
+            touched.append(self._merge(rows, more, similarities))
+        return np.concatenate(touched) if touched else np.empty(0, np.int64)
+
+    def _merge(self, rows: Rows, more: Ids, similarities: Floats) -> Rows:
+        near, merged = merge(self.near[rows], self.similarities[rows], more, similarities)
+        return self._replace(rows, near, merged)
+
+    def _replace(self, rows: Rows, near: Ids, similarities: Floats) -> Rows:
+        same = (near == self.near[rows]) & (similarities == self.similarities[rows])
+        moved = ~same.all(axis=1)
+        rows = rows[moved]
+        self.near[rows] = near[moved]
+        self.similarities[rows] = similarities[moved]
+        self._floors[self._columns["slots"][rows]] = similarities[moved, -1]
+        return rows

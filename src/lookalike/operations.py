@@ -1,0 +1,337 @@
+"""The one write path for labels: an operation appends events, folds them, and decides what follows.
+
+```
+begin ─▶ events ─▶ fold (ledger) ─▶ rows of `standing` ─▶ deciders of every field that refers here
+```
+All of it is one transaction. Nothing else writes a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from ulid import ULID
+
+from lookalike.decider import Decider, Effects
+from lookalike.errors import Conflict, NotFound
+from lookalike.fields import dependents, stored_field
+from lookalike.ledger import Line, Statement, fold
+from lookalike.model import Changed, EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Store, Txn
+
+_CHUNK = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something that someone says about a document's label, before it is an event."""
+
+    document_pk: int
+    kind: EventKind
+    label: str | None
+    origin: Origin
+
+
+@dataclass(slots=True)
+class Running:
+    """An operation while its transaction is open."""
+
+    pk: int
+    id: str
+    collection_pk: int
+    actor: str
+    at: float
+    txn: Txn
+    by_person: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    effects: Effects = field(default_factory=Effects)
+
+    def changed(self) -> Changed:
+        """Return what it changed so far."""
+        return Changed(
+            operation=self.id,
+            by_person=self.by_person,
+            labelled=dict(sorted(self.effects.labelled.items())),
+            relabelled=dict(sorted(self.effects.relabelled.items())),
+            unlabelled=dict(sorted(self.effects.unlabelled.items())),
+            refused=dict(self.refused),
+        )
+
+
+class Operations:
+    """Runs operations on a store. `clock` gives UTC seconds."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._deciders: dict[int, Decider] = {}
+
+    @contextmanager
+    def operate(self, collection_pk: int, kind: str, actor: str) -> Iterator[Running]:
+        """Run one operation: all that happens inside is durable at the end, or none of it."""
+        try:
+            with self._store.write() as txn:
+                running = self._begin(txn, collection_pk, kind, actor)
+                yield running
+                summary = asdict(running.changed())
+                chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
+                txn.execute(chosen.values(summary=summary))
+        except BaseException:
+            self._deciders.clear()
+            raise
+
+    def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
+        """Append what was said about one field, and decide everything that follows from it."""
+        documents = sorted({line.document_pk for line in said})
+        with self.changing(running, field_pk, documents):
+            self._append(running, field_pk, said)
+            self._write_statements(running, field_pk, documents)
+
+    @contextmanager
+    def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
+        """Change the statements of documents inside; at the end, decide all that refers to them."""
+        affected = {pk: self.decider(running.txn, pk) for pk in dependents(running.txn, field_pk)}
+        if field_pk not in affected:
+            affected[field_pk] = self.decider(running.txn, field_pk)
+        yield
+        for pk, decider in affected.items():
+            own = documents if pk == field_pk else []
+            references = documents if decider.field.reference_field_pk == field_pk else []
+            effects = decider.statements_changed(running.txn, running.pk, own, references)
+            running.effects.add(effects)
+
+    def arrive(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
+        """Give new documents their rows in a field and decide them; then what refers to them."""
+        txn = running.txn
+        decider = self.decider(txn, field_pk)
+        known = _present(txn, field_pk, documents)
+        txn.insert(
+            schema.standing,
+            [
+                {
+                    "field_pk": field_pk,
+                    "document_pk": pk,
+                    "votes": False,
+                    "near_pks": b"",
+                    "near_similarities": b"",
+                    "revision": running.pk,
+                }
+                for pk in documents
+                if pk not in known
+            ],
+        )
+        running.effects.add(decider.documents_arrived(txn, running.pk, documents))
+        if _votes(txn, field_pk, sorted(known)):
+            for pk in dependents(txn, field_pk):
+                self.decide_all(running, pk)
+
+    def decide_all(self, running: Running, field_pk: int) -> None:
+        """Search and decide all documents of a field from scratch."""
+        decider = self.decider(running.txn, field_pk)
+        running.effects.add(decider.decide_all(running.txn, running.pk))
+
+    def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
+        """Write another taxonomy for a field, as an event that can be undone, and decide all."""
+        self._set_taxonomy(running, field_pk, after)
+        detail = {"before": before, "after": after}
+        self._record(running, field_pk, EventKind.CONFIGURED, detail)
+        self.decide_all(running, field_pk)
+
+    def undo(self, running: Running, operation_id: str) -> None:
+        """Take back an operation, and with it everything that labelled itself because of it.
+
+        Undoing an undo brings the operation back. Raises NotFound, or Conflict when it is undone
+        already or is of a kind that cannot be.
+        """
+        target = self._undoable(running, operation_id)
+        events = _switch(running.txn, target.pk, running.pk)
+        self._record(running, 0, EventKind.UNDONE, {"operation": target.pk})
+        self._take_back(running, events)
+
+    def decider(self, snapshot: Snapshot, field_pk: int) -> Decider:
+        """Return the decider of a field, caught up with `snapshot`."""
+        stored = stored_field(snapshot, field_pk)
+        decider = self._deciders.get(field_pk)
+        if decider is None or decider.field != stored:
+            decider = self._deciders[field_pk] = Decider(stored)
+        decider.refresh(snapshot)
+        return decider
+
+    def _begin(self, txn: Txn, collection_pk: int, kind: str, actor: str) -> Running:
+        id, now = f"op_{ULID()}", self._clock()
+        pk = txn.insert_one(
+            schema.operation,
+            id=id,
+            collection_pk=collection_pk,
+            kind=kind,
+            actor=actor,
+            at=now,
+            summary={},
+        )
+        return Running(pk, id, collection_pk, actor, now, txn)
+
+    def _append(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
+        rows = [
+            {
+                "operation_pk": running.pk,
+                "kind": line.kind,
+                "field_pk": field_pk,
+                "document_pk": line.document_pk,
+                "label": line.label,
+                "origin": line.origin,
+            }
+            for line in said
+        ]
+        running.txn.insert(schema.event, rows)
+
+    def _record(
+        self, running: Running, field_pk: int, kind: EventKind, detail: Mapping[str, Any]
+    ) -> None:
+        running.txn.insert_one(
+            schema.event, operation_pk=running.pk, kind=kind, field_pk=field_pk, detail=detail
+        )
+
+    def _undoable(self, running: Running, operation_id: str) -> Any:
+        table = schema.operation
+        found = running.txn.rows(select(table).where(table.c.id == operation_id))
+        if not found or found[0].collection_pk != running.collection_pk:
+            raise NotFound(f"no operation {operation_id!r} in this collection; see its history")
+        if found[0].undone_by is not None:
+            raise Conflict(f"operation {operation_id} is undone already; undo that undo to redo it")
+        if found[0].kind in ("add", "forget", "create"):
+            raise Conflict(
+                f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "
+                "use forget to remove documents"
+            )
+        return found[0]
+
+    def _take_back(self, running: Running, events: Iterable[Any]) -> None:
+        changed: dict[int, set[int]] = {}
+        for row in events:
+            if row.kind == EventKind.CONFIGURED:
+                self._set_taxonomy(running, row.field_pk, self._taxonomy_now(running, row))
+                self.decide_all(running, row.field_pk)
+            elif row.document_pk is not None and row.kind != EventKind.DECIDED:
+                changed.setdefault(row.field_pk, set()).add(row.document_pk)
+        for field_pk, documents in sorted(changed.items()):
+            running.by_person += len(documents)
+            with self.changing(running, field_pk, sorted(documents)):
+                self._write_statements(running, field_pk, sorted(documents))
+
+    def _taxonomy_now(self, running: Running, configured: Any) -> Any:
+        """Return the taxonomy after the events that are not undone; the first one's `before`."""
+        event, operation = schema.event, schema.operation
+        query = (
+            select(event.c.detail, operation.c.undone_by)
+            .join(operation, operation.c.pk == event.c.operation_pk)
+            .where(event.c.field_pk == configured.field_pk, event.c.kind == EventKind.CONFIGURED)
+            .order_by(event.c.seq)
+        )
+        rows = running.txn.rows(query)
+        standing = [row.detail["after"] for row in rows if row.undone_by is None]
+        return standing[-1] if standing else rows[0].detail["before"]
+
+    def _set_taxonomy(self, running: Running, field_pk: int, taxonomy: Any) -> None:
+        chosen = update(schema.field).where(schema.field.c.pk == field_pk)
+        running.txn.execute(chosen.values(taxonomy=taxonomy))
+
+    def _write_statements(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
+        table, rejection = schema.standing, schema.rejection
+        for start in range(0, len(documents), _CHUNK):
+            chunk = documents[start : start + _CHUNK]
+            statements = statements_of(running.txn, field_pk, chunk)
+            here = (rejection.c.field_pk == field_pk) & rejection.c.document_pk.in_(chunk)
+            running.txn.execute(delete(rejection).where(here))
+            running.txn.insert(
+                rejection,
+                [
+                    {"field_pk": field_pk, "document_pk": pk, "label": label}
+                    for pk, statement in statements.items()
+                    for label in sorted(statement.rejected)
+                ],
+            )
+            now = select(table.c.document_pk, table.c.label, table.c.origin).where(
+                table.c.field_pk == field_pk, table.c.document_pk.in_(chunk)
+            )
+            auto = {r.document_pk: r.label for r in running.txn.rows(now) if r.origin == "auto"}
+            running.txn.update(
+                table,
+                [
+                    _statement_row(running.pk, field_pk, pk, statement, auto.get(pk))
+                    for pk, statement in statements.items()
+                ],
+            )
+
+
+def statements_of(
+    snapshot: Snapshot, field_pk: int, documents: Sequence[int]
+) -> dict[int, Statement]:
+    """Return the fold of the ledger for documents: what stands, the machine's decision aside."""
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.document_pk, event.c.kind, event.c.label, event.c.origin, operation.c.actor)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.document_pk.in_(documents), event.c.field_pk == field_pk)
+        .where(operation.c.undone_by.is_(None), event.c.kind != EventKind.DECIDED)
+        .order_by(event.c.seq)
+    )
+    lines: dict[int, list[Line]] = {pk: [] for pk in documents}
+    for row in snapshot.rows(query):
+        origin = None if row.origin is None else Origin(row.origin)
+        lines[row.document_pk].append(Line(EventKind(row.kind), row.label, origin, row.actor))
+    return {pk: fold(said) for pk, said in lines.items()}
+
+
+def _statement_row(
+    operation: int, field_pk: int, pk: int, statement: Statement, auto: str | None
+) -> dict[str, Any]:
+    return {
+        "field_pk": field_pk,
+        "document_pk": pk,
+        "label": statement.label if statement.votes else auto,
+        "origin": statement.origin if statement.votes else (None if auto is None else Origin.AUTO),
+        "votes": statement.votes,
+        "actor": statement.actor,
+        "suggestion": statement.suggestion,
+        "revision": operation,
+    }
+
+
+def _switch(txn: Txn, operation_pk: int, undone_by: int | None) -> list[Any]:
+    """Mark an operation as undone, or as in force again; return all events that this concerns.
+
+    An undo that is undone brings its target back, and so on along the chain.
+    """
+    operation, event = schema.operation, schema.event
+    chosen = update(operation).where(operation.c.pk == operation_pk)
+    txn.execute(chosen.values(undone_by=undone_by))
+    events = list(txn.rows(select(event).where(event.c.operation_pk == operation_pk)))
+    for row in [row for row in events if row.kind == EventKind.UNDONE]:
+        again = operation_pk if undone_by is None else None
+        events += _switch(txn, row.detail["operation"], again)
+    return events
+
+
+def _votes(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> bool:
+    table = schema.standing
+    for start in range(0, len(documents), _CHUNK):
+        chosen = table.c.document_pk.in_(documents[start : start + _CHUNK])
+        query = select(table.c.document_pk).where(table.c.field_pk == field_pk, table.c.votes)
+        if snapshot.rows(query.where(chosen).limit(1)):
+            return True
+    return False
+
+
+def _present(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+    table = schema.standing
+    found: set[int] = set()
+    for start in range(0, len(documents), _CHUNK):
+        chosen = table.c.document_pk.in_(documents[start : start + _CHUNK])
+        query = select(table.c.document_pk).where(table.c.field_pk == field_pk, chosen)
+        found |= {row.document_pk for row in snapshot.rows(query)}
+    return found

@@ -1,0 +1,111 @@
+"""Policies: pure functions from matches to decisions, for many documents at once.
+
+A policy is any function `Matches -> Decisions`; `threshold` and `precision` return one. Labels are
+integer codes here (the caller holds the names); -1 means none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.calibration import Calibration, features, probability
+from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, rival_similarity, votes
+from lookalike.model import Reason
+
+REASONS = tuple(Reason)
+"""Reasons by their code in `Decisions.reasons`; -1 there means labelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """One decision a row; all arrays have shape (n,).
+
+    `codes` int32: the label or -1. `confidence`, `margin` float32: NaN where there is no match.
+    `runner_up` int32: the best other label in the list or -1. `reasons` int8: an index into
+    REASONS, -1 where labelled. `sources` int64: the id of the winner's nearest match, or -1.
+    """
+
+    codes: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+    margin: NDArray[np.float32]
+    runner_up: NDArray[np.int32]
+    reasons: NDArray[np.int8]
+    sources: NDArray[np.int64]
+
+    def overwrite(self, row: int, other: Decisions) -> None:
+        """Put the first decision of `other` in the place of one of ours."""
+        for name in DECISION_COLUMNS:
+            getattr(self, name)[row] = getattr(other, name)[0]
+
+
+DECISION_COLUMNS = tuple(part.name for part in fields(Decisions))
+"""The names of the arrays, in order."""
+
+
+Policy = Callable[[Matches], Decisions]
+
+
+def threshold(limit: float) -> Policy:
+    """Return the known rule: the nearest reference's label where its similarity is ≥ `limit`.
+
+    Confidence is that similarity, unchanged.
+    """
+    bar = np.float32(limit)
+
+    def decide(matches: Matches) -> Decisions:
+        best = matches.similarities[:, 0]
+        winner = matches.codes[:, 0]
+        return _decisions(matches, winner, best, best >= bar)
+
+    return decide
+
+
+def precision(calibration: Calibration) -> Policy:
+    """Return the calibrated rule: the label with the most evidence, where its probability of being
+    right reaches the limit that keeps the accepted ones at the target precision on average.
+    """
+
+    def decide(matches: Matches) -> Decisions:
+        winner, share = votes(matches, calibration.temperature)
+        p = probability(calibration, features(matches, winner, share))
+        accepted = p >= calibration.limit
+        return _decisions(matches, winner, np.round(p, 3).astype(np.float32), accepted)
+
+    return decide
+
+
+def suggest_only(matches: Matches) -> Decisions:
+    """Decide nothing: there is too little to calibrate with. Winner and runner-up are shown."""
+    winner, _ = votes(matches, 0.1)
+    nowhere = np.zeros(len(winner), bool)
+    return _decisions(matches, winner, np.full(len(winner), np.nan, np.float32), nowhere)
+
+
+def _decisions(
+    matches: Matches,
+    winner: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    accepted: NDArray[np.bool_],
+) -> Decisions:
+    found = winner != NO_LABEL
+    own = (matches.codes == winner[:, None]) & found[:, None]
+    best = np.where(own, matches.similarities, NO_SIMILARITY).max(axis=1)
+    rival, runner_up = rival_similarity(matches, winner)
+    margin = np.where(found & (rival > NO_SIMILARITY), best - rival, np.nan)
+    nearest_own = np.take_along_axis(matches.ids, own.argmax(axis=1)[:, None], axis=1)[:, 0]
+    labelled = found & accepted
+    reasons = np.full(len(winner), REASONS.index(Reason.BELOW_THRESHOLD), np.int8)
+    reasons[~found] = REASONS.index(Reason.NO_REFERENCES)
+    reasons[labelled] = -1
+    return Decisions(
+        codes=np.where(labelled, winner, NO_LABEL).astype(np.int32),
+        confidence=np.where(found, confidence, np.nan).astype(np.float32),
+        margin=margin.astype(np.float32),
+        runner_up=np.where(labelled, runner_up, np.where(found, winner, NO_LABEL)).astype(np.int32),
+        reasons=reasons,
+        sources=np.where(found, nearest_own, -1),
+    )

@@ -1,0 +1,127 @@
+"""Promotion: the deliberate step that lets what labelled itself vote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, select
+
+from lookalike.documents import NewDocument, write_documents
+from lookalike.extractors.base import Part
+from lookalike.lookup import standing_labels
+from lookalike.model import EventKind, Origin
+from lookalike.operations import Running, Said
+from lookalike.reading import FieldRow, document_query
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.workshop import CollectionRow, Workshop, collection_row
+
+
+def promotable(
+    collection_pk: int, field_pk: int, label: str | None, min_confidence: float | None
+) -> Select[Any]:
+    """Return the statement that selects the documents that labelled themselves, filtered."""
+    standing = schema.standing.c
+    query = document_query(collection_pk, field_pk).where(standing.origin == Origin.AUTO)
+    if label is not None:
+        query = query.where(standing.label == label)
+    if min_confidence is not None:
+        query = query.where(standing.confidence >= min_confidence)
+    return query.order_by(schema.document.c.pk)
+
+
+def not_automatic(snapshot: Snapshot, field_pk: int, pks: Mapping[str, int]) -> dict[str, str]:
+    """Return why documents cannot be promoted, by id: there is no label, or not the machine's."""
+    now = standing_labels(snapshot, field_pk, list(pks.values()))
+    return {
+        id: "has no label" if now[pk][0] is None else f"its label is {now[pk][1]}, not auto"
+        for id, pk in pks.items()
+        if now[pk][1] != Origin.AUTO
+    }
+
+
+def promote(
+    workshop: Workshop,
+    running: Running,
+    collection: CollectionRow,
+    field: FieldRow,
+    query: Select[Any],
+) -> None:
+    """Promote the chosen documents: here in unified mode, else as copies in the curated one."""
+    pks = [row.pk for row in running.txn.rows(query)]
+    labels = standing_labels(running.txn, field.pk, pks)
+    chosen = {pk: str(labels[pk][0]) for pk in pks}
+    if field.reference_field_pk != field.pk:
+        chosen = _copied(workshop, running, collection, field, chosen)
+    running.by_person = len(chosen)
+    said = [Said(pk, EventKind.PROMOTED, label, Origin.PROMOTED) for pk, label in chosen.items()]
+    workshop.operations.say(running, field.reference_field_pk, said)
+
+
+def _copied(
+    workshop: Workshop,
+    running: Running,
+    collection: CollectionRow,
+    field: FieldRow,
+    labels: Mapping[int, str],
+) -> dict[int, str]:
+    """Copy documents into the curated collection; return the label of each copy by its pk."""
+    txn = running.txn
+    table = schema.field
+    home = txn.rows(select(table.c.collection_pk).where(table.c.pk == field.reference_field_pk))
+    curated = collection_row(txn, home[0].collection_pk)
+    target = workshop.target_in(txn, curated)
+    own_space = workshop.target_in(txn, collection).space
+    vectors = txn.vectors(own_space, np.array(list(labels), np.int64)).astype(np.float32)
+    rows = _with_objects(txn, list(labels))
+    new = []
+    for pk, vector in zip(labels, vectors, strict=True):
+        row = rows[pk]
+        object_pk, object_id = _object_in(running, curated.bucket_pk, row)
+        part = Part(vector, row.part, row.attributes)
+        new.append(
+            NewDocument(object_pk, object_id, row.file_name, row.sha256.hex(), row.metadata, part)
+        )
+    write_documents(workshop.operations, running, target, new)
+    document = schema.document
+    copies: dict[int, str] = {}
+    for one, label in zip(new, labels.values(), strict=True):
+        query = select(document.c.pk).where(
+            document.c.collection_pk == curated.pk,
+            document.c.object_pk == one.object_pk,
+            document.c.part == one.part.key,
+        )
+        copies[txn.rows(query)[0].pk] = label
+    return copies
+
+
+def _with_objects(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, Any]:
+    document, object_ = schema.document, schema.object_
+    query = (
+        select(document, object_.c.id.label("object_id"), object_.c.key, object_.c.name)
+        .add_columns(object_.c.blobs, object_.c.metadata.label("object_metadata"))
+        .join(object_, object_.c.pk == document.c.object_pk)
+        .where(document.c.pk.in_(pks))
+    )
+    return {row.pk: row for row in snapshot.rows(query)}
+
+
+def _object_in(running: Running, bucket_pk: int, row: Any) -> tuple[int, str]:
+    """Return the object of another bucket that stands for the document's, made when new."""
+    table = schema.object_
+    same = (table.c.bucket_pk == bucket_pk) & (table.c.id == row.object_id)
+    found = running.txn.rows(select(table.c.pk).where(same))
+    if found:
+        return found[0].pk, row.object_id
+    values = {
+        "bucket_pk": bucket_pk,
+        "id": row.object_id,
+        "key": row.key,
+        "name": row.name,
+        "metadata": row.object_metadata,
+        "blobs": row.blobs,
+        "created_at": running.at,
+    }
+    return running.txn.insert_returning(table, [values])[0], row.object_id

@@ -1,0 +1,217 @@
+"""Reports, exports and histories of a collection, read from a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from lookalike.errors import BadInput, MissingExtra
+from lookalike.metrics import HISTOGRAM_BINS, Report, bin_of, coverage
+from lookalike.model import Document, Event, EventKind, Operation, Origin, Status
+from lookalike.reading import FieldRow
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.workshop import CollectionRow
+
+EXPORT_COLUMNS = (
+    "id",
+    "file_name",
+    "sha256",
+    "label",
+    "label_source",
+    "score",
+    "margin",
+    "threshold",
+    "policy",
+    "reason",
+    "neighbor_ids",
+    "neighbor_scores",
+    "review_state",
+    "reviewed_by",
+    "is_reference",
+)
+"""The columns of an export, in order."""
+
+_NEAR_LIMIT = 0.05
+
+_ORDERS = {
+    "added": (),
+    "confidence": (schema.standing.c.confidence.asc().nulls_last(),),
+    "-confidence": (schema.standing.c.confidence.desc().nulls_last(),),
+    "margin": (schema.standing.c.margin.asc().nulls_last(),),
+    "-margin": (schema.standing.c.margin.desc().nulls_last(),),
+}
+
+
+def order(name: str) -> tuple[Any, ...]:
+    """Return the SQL order that `documents(order_by=…)` names."""
+    if name not in _ORDERS:
+        raise BadInput(f"cannot order by {name!r}; known: {', '.join(_ORDERS)}")
+    return _ORDERS[name]
+
+
+def count_documents(snapshot: Snapshot, collection_pk: int) -> int:
+    """Return how many documents a collection has."""
+    table = schema.document
+    query = select(func.count().label("n")).where(table.c.collection_pk == collection_pk)
+    return int(snapshot.rows(query)[0].n)
+
+
+def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Report:
+    """Return the state of one label field."""
+    table = schema.standing.c
+    here = table.field_pk == field.pk
+    groups = select(table.label, table.origin, table.reason, func.count().label("n")).where(here)
+    rows = snapshot.rows(groups.group_by(table.label, table.origin, table.reason))
+    total = sum(row.n for row in rows)
+    per_label: dict[str, dict[str, int]] = {}
+    nulls: dict[str, int] = {}
+    for row in rows:
+        if row.label is None:
+            reason = row.reason or "not_decided"
+            nulls[reason] = nulls.get(reason, 0) + row.n
+        else:
+            counts = per_label.setdefault(row.label, {})
+            counts[row.origin] = counts.get(row.origin, 0) + row.n
+    labelled = {
+        origin.value: sum(counts.get(origin.value, 0) for counts in per_label.values())
+        for origin in Origin
+    }
+    histogram, near_limit = _histogram(snapshot, field)
+    taxonomy = field.taxonomy
+    calibrates = taxonomy.confidence_threshold is None
+    return Report(
+        collection=collection.name,
+        field=field.name,
+        policy=field.policy,
+        target_precision=taxonomy.target_precision if calibrates else None,
+        limit=field.limit,
+        state="suggests only" if field.limit is None else "labels by itself",
+        documents=total,
+        references=_count_references(snapshot, field),
+        coverage=coverage(sum(labelled.values()), total),
+        queue=sum(nulls.values()),
+        waiting=_count_extractions(snapshot, collection, failed=False),
+        failed=_count_extractions(snapshot, collection, failed=True),
+        labelled=labelled,
+        per_label=dict(sorted(per_label.items())),
+        nulls=dict(sorted(nulls.items())),
+        histogram=histogram,
+        near_limit=near_limit,
+    )
+
+
+def export_row(document: Document, field: str) -> dict[str, Any]:
+    """Return a document as one row of an export, in EXPORT_COLUMNS."""
+    standing = document.standings[field]
+    decision = standing.decision
+    review = {None: "waiting", Origin.AUTO: "automatic"}.get(standing.origin, "reviewed")
+    values = (
+        document.id,
+        document.file_name,
+        document.sha256,
+        standing.label,
+        None if standing.origin is None else standing.origin.value,
+        decision.confidence,
+        decision.margin,
+        decision.threshold,
+        decision.policy,
+        None if standing.label or decision.reason is None else decision.reason.value,
+        [match.document_id for match in decision.matches],
+        [round(match.similarity, 6) for match in decision.matches],
+        review,
+        standing.reviewed_by,
+        standing.is_reference,
+    )
+    return dict(zip(EXPORT_COLUMNS, values, strict=True))
+
+
+def data_frame(rows: Iterable[dict[str, Any]]) -> Any:
+    """Return rows as a DataFrame. Raises MissingExtra without pandas."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtra.named("to_pandas", "pandas") from error
+    return pandas.DataFrame(list(rows), columns=list(EXPORT_COLUMNS))
+
+
+def operations(snapshot: Snapshot, collection: CollectionRow, limit: int) -> list[Operation]:
+    """Return the latest operations of a collection, the newest first."""
+    table = schema.operation
+    by = table.alias()
+    query = (
+        select(table, by.c.id.label("by"))
+        .outerjoin(by, by.c.pk == table.c.undone_by)
+        .where(table.c.collection_pk == collection.pk)
+        .order_by(table.c.pk.desc())
+        .limit(limit)
+    )
+    return [
+        Operation(row.id, row.kind, collection.name, row.actor, _time(row.at), row.by, row.summary)
+        for row in snapshot.rows(query)
+    ]
+
+
+def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> list[Event]:
+    """Return every event of a document, oldest first."""
+    event, operation, field = schema.event, schema.operation, schema.field
+    document = schema.document
+    query = (
+        select(event, operation.c.id.label("operation"), operation.c.actor, operation.c.at)
+        .add_columns(field.c.name.label("field"), document.c.id.label("document_id"))
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .join(field, field.c.pk == event.c.field_pk)
+        .join(document, document.c.pk == event.c.document_pk)
+        .where(event.c.document_pk == document_pk)
+        .order_by(event.c.seq)
+    )
+    return [
+        Event(
+            seq=row.seq,
+            operation=row.operation,
+            kind=EventKind(row.kind),
+            collection=collection.name,
+            document_id=row.document_id,
+            field=row.field,
+            label=row.label,
+            origin=None if row.origin is None else Origin(row.origin),
+            actor=row.actor,
+            at=_time(row.at),
+            detail=row.detail or {},
+        )
+        for row in snapshot.rows(query)
+    ]
+
+
+def _histogram(snapshot: Snapshot, field: FieldRow) -> tuple[list[int], int]:
+    table = schema.standing.c
+    query = select(table.confidence).where(
+        table.field_pk == field.pk, table.confidence.is_not(None)
+    )
+    bins, near = [0] * HISTOGRAM_BINS, 0
+    for row in snapshot.rows(query):
+        bins[bin_of(row.confidence)] += 1
+        near += field.limit is not None and abs(row.confidence - field.limit) <= _NEAR_LIMIT
+    return bins, near
+
+
+def _count_references(snapshot: Snapshot, field: FieldRow) -> int:
+    table = schema.standing.c
+    query = select(func.count().label("n")).where(
+        table.field_pk == field.reference_field_pk, table.votes
+    )
+    return int(snapshot.rows(query)[0].n)
+
+
+def _count_extractions(snapshot: Snapshot, collection: CollectionRow, *, failed: bool) -> int:
+    table = schema.extraction.c
+    wanted = table.status == Status.FAILED if failed else table.status != Status.FAILED
+    query = select(func.count().label("n")).where(table.collection_pk == collection.pk, wanted)
+    return int(snapshot.rows(query)[0].n)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

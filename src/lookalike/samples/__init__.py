@@ -1,0 +1,1 @@
+"""Public domain sample pictures; `tools/choose_samples.py` chose them."""

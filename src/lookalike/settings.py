@@ -1,0 +1,89 @@
+"""The settings: one table, read once; environment before file before default."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lookalike.errors import BadSetting
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise ValueError("must be above 0")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: its variable is `LOOKALIKE_` + name in capitals."""
+
+    name: str
+    default: str
+    read: Callable[[str], Any]
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """Return the name of the environment variable."""
+        return f"LOOKALIKE_{self.name.upper()}"
+
+
+SETTINGS = (
+    Setting("store", "lookalike", str, "where the store is: a directory"),
+    Setting("actor", "", str, "who answers: recorded with every label (default: the user's name)"),
+    Setting("namespace", "default", str, "an isolated set of buckets and collections"),
+    Setting("max_pixels", "100000000", _positive, "pictures with more pixels are refused"),
+    Setting("max_blob_bytes", "536870912", _positive, "blobs larger than this are refused"),
+    Setting("threads", "2", _positive, "threads that read and extract at once"),
+)
+"""Every setting; help texts and docs are made from this table."""
+
+
+class Settings:
+    """The values in force, as attributes named like the rows of the table."""
+
+    store: str
+    actor: str
+    namespace: str
+    max_pixels: int
+    max_blob_bytes: int
+    threads: int
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+def read_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Return the settings from `environment`, then the TOML `file`, then the defaults.
+
+    Raises BadSetting for an unknown name in the file or an impossible value, naming both.
+    """
+    stored = _read_file(file) if file is not None and file.exists() else {}
+    values = {}
+    for setting in SETTINGS:
+        text = environment.get(setting.variable, stored.get(setting.name, setting.default))
+        try:
+            values[setting.name] = setting.read(str(text))
+        except ValueError as error:
+            raise BadSetting(
+                f"{setting.variable} is {text!r}: {error}; it means: {setting.help}"
+            ) from error
+    return Settings(values)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        stored = tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"the settings file {file} is not TOML: {error}") from error
+    unknown = set(stored) - {setting.name for setting in SETTINGS}
+    if unknown:
+        known = ", ".join(setting.name for setting in SETTINGS)
+        raise BadSetting(f"unknown setting {min(unknown)!r} in {file}; known: {known}")
+    return stored

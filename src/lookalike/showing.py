@@ -1,0 +1,118 @@
+"""Results as text for a terminal."""
+
+from __future__ import annotations
+
+from lookalike.demo import DemoResult
+from lookalike.explaining import Why
+from lookalike.metrics import HISTOGRAM_BINS, Report
+from lookalike.model import Changed, Document
+
+_BAR = 40
+
+
+def show_changed(changed: Changed) -> str:
+    """Return what an operation changed, and how to take it back."""
+    lines = [f"{changed.by_person} by you, {changed.by_itself} by itself"]
+    parts = (
+        ("labelled", changed.labelled),
+        ("relabelled", changed.relabelled),
+        ("unlabelled", changed.unlabelled),
+    )
+    for word, counts in parts:
+        lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
+    lines += [
+        f"  not taken: {name} {reason}" for name, reason in list(changed.refused.items())[:10]
+    ]
+    if len(changed.refused) > 10:
+        lines.append(f"  … and {len(changed.refused) - 10} more not taken")
+    return "\n".join([*lines, f"undo with: {changed.operation}"])
+
+
+def show_report(report: Report) -> str:
+    """Return the state of a collection."""
+    target = f" for {report.target_precision:.0%} right" if report.target_precision else ""
+    limit = "none yet" if report.limit is None else f"{report.limit:.3f}"
+    if report.limit is not None and report.limit > 1:
+        limit = "out of reach: nothing is sure enough"
+    lines = [
+        f"{report.collection}.{report.field}: {report.documents} documents, "
+        f"{report.references} references, {report.coverage:.1%} labelled, {report.queue} wait",
+        f"policy {report.policy}{target}, limit {limit} ({report.state})",
+    ]
+    if report.waiting or report.failed:
+        lines.append(f"{report.waiting} objects wait for extraction, {report.failed} failed")
+    for label, counts in report.per_label.items():
+        detail = ", ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
+        lines.append(f"  {sum(counts.values()):6}  {label}  ({detail})")
+    lines += [f"  {count:6}  no label: {reason}" for reason, count in report.nulls.items()]
+    if any(report.histogram):
+        lines += ["confidence", *_histogram(report)]
+    return "\n".join(lines)
+
+
+def show_document(document: Document) -> str:
+    """Return a document as one line."""
+    standing = document.standing
+    label = standing.label or f"? {standing.decision.runner_up or '–'}"
+    score = "" if document.confidence is None else f"{document.confidence:.3f}"
+    state = document.reason or document.origin or ""
+    return f"{document.id}  {score:>6}  {label}  ({state})  {document.file_name}"
+
+
+def show_why(why: Why) -> str:
+    """Return what caused a decision."""
+    standing, decision = why.standing, why.standing.decision
+    said = standing.label or f"no label: {decision.reason}"
+    lines = [f"{why.document.id} ({why.document.file_name}): {said}"]
+    if standing.reviewed_by:
+        lines.append(f"  said by {standing.reviewed_by}")
+    if decision.confidence is not None:
+        limit = "–" if decision.threshold is None else f"{decision.threshold:.3f}"
+        margin = "–" if decision.margin is None else f"{decision.margin:.3f}"
+        lines.append(
+            f"  confidence {decision.confidence:.3f}, limit {limit}, margin {margin}, "
+            f"next best {decision.runner_up or '–'} ({decision.policy})"
+        )
+    lines += [
+        f"  {one.match.similarity:.3f}  {one.match.share:4.0%}  {one.match.label}  "
+        f"{one.match.document_id} ({one.file_name}), {one.origin} by {one.actor}"
+        for one in why.witnesses
+    ]
+    lines += [f"  never again: {label}" for label in standing.rejected]
+    if why.counterfactual is not None:
+        without = why.counterfactual.label or "no label"
+        lines.append(f"  without {why.counterfactual.without}: {without}")
+    return "\n".join(lines)
+
+
+def show_demo(result: DemoResult, store: str) -> str:
+    """Return what the demo reached."""
+    rest = result.pictures - result.labelled
+    nulls = ", ".join(f"{count} {reason}" for reason, count in result.nulls.items())
+    return "\n".join(
+        [
+            f"{result.pictures} pictures extracted in {result.extract_s:.1f} s, "
+            f"decided in {result.decide_s:.2f} s",
+            f"{result.labelled} labelled as a person would, {rest} left to the machine",
+            f"coverage   {result.coverage:.1%}  ({result.automatic} labelled themselves)",
+            f"precision  {result.precision:.1%}  ({result.right} of {result.automatic} right; "
+            "asked for: 95%)",
+            f"unknown    {result.unseen} pictures of kinds that nobody named: "
+            f"{result.unseen_labelled} got a label",
+            f"null       {nulls or 'none'}",
+            "",
+            f"look further:  lookalike --store {store} report demo",
+            f"               lookalike --store {store} queue demo",
+        ]
+    )
+
+
+def _histogram(report: Report) -> list[str]:
+    top = max(report.histogram)
+    lines = []
+    for place, count in enumerate(report.histogram):
+        low = place / HISTOGRAM_BINS
+        inside = report.limit is not None and low <= report.limit < low + 1 / HISTOGRAM_BINS
+        bar = "█" * round(_BAR * count / top)
+        lines.append(f"  {low:4.2f}  {count:6}  {bar}{'  ← limit' if inside else ''}")
+    return lines

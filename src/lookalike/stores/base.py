@@ -1,0 +1,136 @@
+"""What the rest of Lookalike sees of a store.
+
+A store gives snapshots (consistent reads) and transactions (one atomic, durable unit of writing).
+Statements are SQLAlchemy Core over `schema.py`; vectors come and go through the methods here, so
+neither engine nor index shows. `lookalike.testing.stores.StoreContract` is the law in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row, Select, Table
+from sqlalchemy.sql.dml import UpdateBase
+
+from lookalike.stores.search import Floats, Ids
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpace:
+    """A space as a collection holds it: its vectors are in a file (or table) of their own."""
+
+    pk: int
+    name: str
+    dimension: int
+    generation: int
+
+
+class Snapshot(Protocol):
+    """A consistent view: what commits after it began is not seen."""
+
+    def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
+        """Return all rows of a statement."""
+        ...
+
+    def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
+        """Return the vectors of documents, float16 (n, dimension), in the order asked.
+
+        Raises NotFound for a document without a vector in the space.
+        """
+        ...
+
+    def nearest(
+        self, space: StoredSpace, queries: NDArray[np.floating], k: int, among: Ids
+    ) -> tuple[Ids, Floats]:
+        """Return the k nearest of `among` (ascending pks): pks and similarities (n, k)."""
+        ...
+
+    def above(
+        self, space: StoredSpace, vector: NDArray[np.float16], floor: float
+    ) -> tuple[Ids, Floats]:
+        """Return every document of the space with similarity ≥ `floor`, by rising pk."""
+        ...
+
+    def slots(self, space: StoredSpace) -> tuple[Ids, Ids]:
+        """Return the slots in use and their documents' pks, by rising slot."""
+        ...
+
+    def above_floors(
+        self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
+    ) -> tuple[Ids, Floats]:
+        """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
+        ...
+
+
+class Txn(Snapshot, Protocol):
+    """One atomic unit: all of it is durable when the block ends, or none of it happened."""
+
+    def execute(self, statement: UpdateBase) -> int:
+        """Run an update or delete; return how many rows it touched."""
+        ...
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert many rows; an existing primary key is an error."""
+        ...
+
+    def insert_one(self, table: Table, **values: Any) -> int:
+        """Insert one row and return its pk."""
+        ...
+
+    def insert_returning(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Insert many rows of a numbered table; return their pks, rising, in the same order."""
+        ...
+
+    def upsert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, replacing those with the same primary key."""
+        ...
+
+    def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Change rows that exist: each mapping holds the primary key and the new values."""
+        ...
+
+    def append_vectors(
+        self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
+    ) -> None:
+        """Give documents a vector; one that has one already gets a new one."""
+        ...
+
+    def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
+        """Take vectors away and overwrite their bytes."""
+        ...
+
+
+class Store(Protocol):
+    """Where everything is kept."""
+
+    def read(self) -> AbstractContextManager[Snapshot]:
+        """Begin a snapshot."""
+        ...
+
+    def write(self) -> AbstractContextManager[Txn]:
+        """Begin a transaction; writers of all processes take turns.
+
+        Raises StoreUnwritable when the disk is full or the place read-only; nothing is then kept.
+        """
+        ...
+
+    def tidy(self) -> None:
+        """Fold the write-ahead log in, so that nothing that was erased lingers there."""
+        ...
+
+    def close(self) -> None:
+        """Release files and locks. Closing twice is harmless."""
+        ...
+
+    def engine_version(self) -> str:
+        """Return the version of the database engine."""
+        ...
+
+    def check(self) -> list[str]:
+        """Return what contradicts itself in the store; empty when it is sound."""
+        ...

@@ -1,0 +1,47 @@
+"""How a store of an older version becomes one of this version: numbered functions, run in order.
+
+Number 1 makes the first schema. A migration that has been released never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, inspect, select
+
+from lookalike.errors import StoreTooNew
+from lookalike.stores import schema
+
+
+def _create_schema(connection: Connection) -> None:
+    schema.metadata.create_all(connection)
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _create_schema}
+
+
+def version_of(connection: Connection) -> int:
+    """Return the schema version of the database; 0 when it is empty."""
+    if not inspect(connection).has_table("meta"):
+        return 0
+    query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
+    return int(connection.execute(query).scalar_one())
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the database to SCHEMA_VERSION, inside the caller's transaction.
+
+    Raises StoreTooNew when it is beyond what this code knows.
+    """
+    version = version_of(connection)
+    if version > schema.SCHEMA_VERSION:
+        raise StoreTooNew(
+            f"the store has schema version {version}, this Lookalike knows up to "
+            f"{schema.SCHEMA_VERSION}: pip install --upgrade lookalike"
+        )
+    for number in range(version + 1, schema.SCHEMA_VERSION + 1):
+        MIGRATIONS[number](connection)
+    key = schema.meta.c.key == "schema_version"
+    connection.execute(schema.meta.delete().where(key))
+    value = str(schema.SCHEMA_VERSION)
+    connection.execute(schema.meta.insert().values(key="schema_version", value=value))

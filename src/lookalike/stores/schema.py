@@ -1,0 +1,185 @@
+"""The tables of both stores, in SQLAlchemy Core.
+
+Everything that must never be lost is here; what can be computed again lives beside it (`vectors.py`
+for the bytes of vectors, `cache/` for derived state). Times are UTC seconds. `pk` columns are the
+store's own integers; `id` columns are what users see.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+"""The number of the newest migration that this code knows."""
+
+metadata = MetaData()
+_pk = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _numbered(name: str, *columns: Column[object] | Index | UniqueConstraint) -> Table:
+    """Return a table whose pks are never given twice, not even after a removal."""
+    return Table(name, metadata, *columns, sqlite_autoincrement=True)
+
+
+def _clustered(name: str, *columns: Column[object] | Index | UniqueConstraint) -> Table:
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+
+
+meta = _clustered(
+    "meta",
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+resource = _numbered(
+    "resource",
+    Column("pk", _pk, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # bucket, collection, retriever, taxonomy
+    Column("name", Text, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("namespace", "kind", "name"),
+)
+
+object_ = _numbered(
+    "object",
+    Column("pk", _pk, primary_key=True),
+    Column("bucket_pk", _pk, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("key", Text, nullable=False),  # where it comes from: a URL, an id, a digest
+    Column("name", Text, nullable=False),  # what a person calls it: a file name
+    Column("metadata", JSON, nullable=False),
+    Column("blobs", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("bucket_pk", "id"),
+    UniqueConstraint("bucket_pk", "key"),
+)
+
+extraction = _clustered(
+    "extraction",  # a row is work to do or a failure; no row means done
+    Column("collection_pk", _pk, primary_key=True),
+    Column("object_pk", _pk, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("owner", Text),
+    Column("expires_at", Float),
+    Column("error", Text),
+    Index("extraction_by_status", "collection_pk", "status"),
+)
+
+space = _numbered(
+    "space",
+    Column("pk", _pk, primary_key=True),
+    Column("collection_pk", _pk, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("next_slot", _pk, nullable=False),  # never goes back: a reader may still map an old slot
+    UniqueConstraint("collection_pk", "name"),
+)
+
+document = _numbered(
+    "document",
+    Column("pk", _pk, primary_key=True),
+    Column("collection_pk", _pk, nullable=False),
+    Column("object_pk", _pk, nullable=False),
+    Column("part", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("attributes", JSON, nullable=False),
+    UniqueConstraint("collection_pk", "id"),
+    UniqueConstraint("collection_pk", "object_pk", "part"),
+    Index("document_by_content", "sha256"),
+    Index("document_by_file", "collection_pk", "file_name"),
+)
+
+embedding = _clustered(
+    "embedding",
+    Column("space_pk", _pk, primary_key=True),
+    Column("slot", _pk, primary_key=True),
+    Column("document_pk", _pk, nullable=False),
+    Index("embedding_by_document", "space_pk", "document_pk", unique=True),
+)
+
+field = _numbered(
+    "field",
+    Column("pk", _pk, primary_key=True),
+    Column("collection_pk", _pk, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("taxonomy", JSON, nullable=False),
+    Column("reference_field_pk", _pk, nullable=False),  # whose labels vote: its own in unified mode
+    Column("calibration", JSON),  # what the precision policy decided with, last time
+    Column("epoch", Integer, nullable=False),  # moves when rows of `standing` were removed
+    UniqueConstraint("collection_pk", "name"),
+    Index("field_by_reference", "reference_field_pk"),
+)
+
+standing = _clustered(
+    "standing",  # the fold of the ledger, and the decision, per field and document
+    Column("field_pk", _pk, primary_key=True),
+    Column("document_pk", _pk, primary_key=True),
+    Column("label", Text),
+    Column("origin", Text),
+    Column("votes", Boolean, nullable=False),
+    Column("actor", Text),
+    Column("suggestion", Text),
+    Column("confidence", Float),
+    Column("margin", Float),
+    Column("runner_up", Text),
+    Column("reason", Text),
+    Column("source_pk", _pk),  # the reference whose further fields are copied
+    Column("near_pks", LargeBinary, nullable=False),  # int64[k], nearest first
+    Column("near_similarities", LargeBinary, nullable=False),  # float32[k]
+    Column("revision", _pk, nullable=False),  # the operation that last wrote this row
+    Index("standing_by_label", "field_pk", "label", "confidence"),
+    Index("standing_by_revision", "field_pk", "revision"),
+)
+
+rejection = _clustered(
+    "rejection",
+    Column("field_pk", _pk, primary_key=True),
+    Column("document_pk", _pk, primary_key=True),
+    Column("label", Text, primary_key=True),
+)
+
+operation = _numbered(
+    "operation",
+    Column("pk", _pk, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("collection_pk", _pk, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("undone_by", _pk),
+    Column("summary", JSON, nullable=False),
+    Index("operation_by_collection", "collection_pk"),
+)
+
+event = _numbered(
+    "event",
+    Column("seq", _pk, primary_key=True),
+    Column("operation_pk", _pk, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("field_pk", _pk, nullable=False),
+    Column("document_pk", _pk),
+    Column("label", Text),
+    Column("origin", Text),
+    Column("detail", JSON),
+    Index("event_by_document", "document_pk", "field_pk"),
+    Index("event_by_operation", "operation_pk"),
+)

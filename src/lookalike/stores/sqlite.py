@@ -1,0 +1,435 @@
+"""The embedded store: one directory, SQLite for what must never be lost, files for vectors.
+
+```
+lookalike.db       records, labels, events (WAL, synchronous=FULL)
+write.lock         writers of all processes take turns here
+vectors/           <space>.<generation>.f16, append only
+blobs/             uploads and copies, by digest
+cache/             derived: may be deleted at any time
+```
+
+SQLite before 3.51.3 can corrupt a WAL database when two connections write and checkpoint at once,
+so one file lock is held around write transactions and checkpoints, and automatic checkpoints are
+off. The lock also keeps writers from starving each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    create_engine,
+    delete,
+    select,
+    update,
+)
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import UpdateBase
+
+from lookalike.errors import NotAStore, NotFound, StoreCorrupt, StoreError, StoreUnwritable
+from lookalike.stores import schema, search
+from lookalike.stores.base import StoredSpace
+from lookalike.stores.migrations import migrate, version_of
+from lookalike.stores.search import Floats, Ids
+from lookalike.stores.vectors import VectorFile
+
+_CHECKPOINT_BYTES = 16 * 2**20
+_IN_LIST = 10_000
+_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs"})
+
+
+class SqliteStore:
+    """A store in the directory `path`, made when it is absent or empty.
+
+    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with its cure.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _prepare(path)
+        self._files: dict[tuple[int, int], VectorFile] = {}
+        self._thread_lock = threading.RLock()
+        self._writing = False
+        self._lock_file = os.open(path / "write.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        self._engine = _engine(path / "lookalike.db")
+        self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
+        self._migrate()
+
+    def close(self) -> None:
+        """Release files and locks. Closing twice is harmless."""
+        self._finalizer()
+
+    @contextmanager
+    def read(self) -> Iterator[SqliteSnapshot]:
+        """Begin a snapshot."""
+        with _translated(self.path), self._engine.connect() as connection:
+            yield SqliteSnapshot(connection, self._file)
+
+    @contextmanager
+    def write(self) -> Iterator[SqliteTxn]:
+        """Begin a transaction; writers of all processes take turns."""
+        with self._locked(), _translated(self.path):
+            with self._engine.connect().execution_options(immediate=True) as connection:
+                txn = SqliteTxn(connection, self._file)
+                with connection.begin():
+                    yield txn
+                for erase in txn.after_commit:
+                    erase()
+            self._checkpoint_when_long()
+
+    def tidy(self) -> None:
+        """Fold the write-ahead log in, so that nothing that was erased lingers there."""
+        with self._locked(), _translated(self.path):
+            self._checkpoint()
+
+    def engine_version(self) -> str:
+        """Return the version of SQLite."""
+        return str(_driver().sqlite_version)
+
+    def check(self) -> list[str]:
+        """Return what contradicts itself in the store; empty when it is sound."""
+        problems = []
+        with self.read() as snapshot:
+            for (line,) in snapshot.connection.exec_driver_sql("PRAGMA integrity_check"):
+                if line != "ok":
+                    problems.append(f"database: {line}")
+            for row in snapshot.rows(select(schema.space)):
+                problems += _check_space(snapshot, stored_space(row))
+        return problems
+
+    def _migrate(self) -> None:
+        with _translated(self.path), self._engine.connect() as connection:
+            current = version_of(connection) == schema.SCHEMA_VERSION
+        if not current:
+            with self.write() as txn:
+                migrate(txn.connection)
+
+    def _file(self, space: StoredSpace) -> VectorFile:
+        key = (space.pk, space.generation)
+        if key not in self._files:
+            name = f"{space.pk}.{space.generation}.f16"
+            path, cache = self.path / "vectors" / name, self.path / "cache"
+            self._files[key] = VectorFile(path, cache, space.dimension)
+        return self._files[key]
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._thread_lock:
+            assert not self._writing, "a transaction inside a transaction"
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            self._writing = True
+            try:
+                yield
+            finally:
+                self._writing = False
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def _checkpoint_when_long(self) -> None:
+        log = self.path / "lookalike.db-wal"
+        with suppress(FileNotFoundError):
+            if log.stat().st_size > _CHECKPOINT_BYTES:
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        connection = self._engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.close()
+
+
+class SqliteSnapshot:
+    """A consistent view of the embedded store."""
+
+    def __init__(self, connection: Connection, file: Callable[[StoredSpace], VectorFile]) -> None:
+        self.connection = connection
+        self._file = file
+
+    def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
+        """Return all rows of a statement."""
+        return self.connection.execute(select).all()
+
+    def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
+        """Return the vectors of documents, float16 (n, dimension), in the order asked."""
+        table = schema.embedding
+        found: dict[int, int] = {}
+        for start in range(0, len(document_pks), _IN_LIST):
+            chosen = table.c.document_pk.in_(document_pks[start : start + _IN_LIST].tolist())
+            query = select(table.c.document_pk, table.c.slot)
+            rows = self.rows(query.where(table.c.space_pk == space.pk, chosen))
+            found |= {row.document_pk: row.slot for row in rows}
+        try:
+            slots = np.array([found[pk] for pk in document_pks.tolist()], np.int64)
+        except KeyError as error:
+            raise NotFound(f"document {error.args[0]} has no vector in {space.name}") from error
+        vectors = self._file(space).rows(int(slots.max()) + 1 if len(slots) else 0)
+        return np.asarray(vectors[slots])
+
+    def nearest(
+        self, space: StoredSpace, queries: NDArray[np.floating], k: int, among: Ids
+    ) -> tuple[Ids, Floats]:
+        """Return the k nearest of `among` (ascending pks): pks and similarities (n, k)."""
+        return search.nearest(queries, self.vectors(space, among), among, k)
+
+    def above(
+        self, space: StoredSpace, vector: NDArray[np.float16], floor: float
+    ) -> tuple[Ids, Floats]:
+        """Return every document of the space with similarity ≥ `floor`, by rising pk."""
+        slots, pks = self.slots(space)
+        floors = np.full(int(slots[-1]) + 1 if len(slots) else 0, np.inf, np.float32)
+        floors[slots] = floor
+        found, similarity = self.above_floors(space, vector, floors)
+        found_pks = pks[np.searchsorted(slots, found)]
+        order = np.argsort(found_pks)
+        return found_pks[order], similarity[order]
+
+    def slots(self, space: StoredSpace) -> tuple[Ids, Ids]:
+        """Return the slots in use and their documents' pks, by rising slot."""
+        table = schema.embedding
+        query = select(table.c.slot, table.c.document_pk).where(table.c.space_pk == space.pk)
+        rows = self.rows(query.order_by(table.c.slot))
+        pairs = np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+    def above_floors(
+        self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
+    ) -> tuple[Ids, Floats]:
+        """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
+        return self._file(space).above(vector, floors)
+
+
+class SqliteTxn(SqliteSnapshot):
+    """One atomic unit of writing in the embedded store."""
+
+    def __init__(self, connection: Connection, file: Callable[[StoredSpace], VectorFile]) -> None:
+        super().__init__(connection, file)
+        self.after_commit: list[Callable[[], None]] = []
+
+    def execute(self, statement: UpdateBase) -> int:
+        """Run an update or delete; return how many rows it touched."""
+        return self.connection.execute(statement).rowcount
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert many rows; an existing primary key is an error."""
+        if rows:
+            self.connection.execute(table.insert(), rows)
+
+    def insert_one(self, table: Table, **values: Any) -> int:
+        """Insert one row and return its pk."""
+        key = self.connection.execute(table.insert(), values).inserted_primary_key
+        return int(key[0]) if key is not None else 0
+
+    def insert_returning(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Insert many rows of a numbered table; return their pks, rising, in the same order."""
+        sequence = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+        last = self.connection.exec_driver_sql(sequence, (table.name,)).scalar() or 0
+        pks = list(range(int(last) + 1, int(last) + 1 + len(rows)))
+        self.insert(table, [{**row, "pk": pk} for pk, row in zip(pks, rows, strict=True)])
+        return pks
+
+    def upsert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, replacing those with the same primary key."""
+        if not rows:
+            return
+        statement = sqlite_insert(table)
+        keys = [column.name for column in table.primary_key]
+        others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        if others:
+            statement = statement.on_conflict_do_update(index_elements=keys, set_=others)
+        else:
+            statement = statement.on_conflict_do_nothing(index_elements=keys)
+        self.connection.execute(statement, rows)
+
+    def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Change rows that exist: each mapping holds the primary key and the new values."""
+        if not rows:
+            return
+        keys = [column.name for column in table.primary_key]
+        statement = update(table).where(*(table.c[key] == bindparam(f"_{key}") for key in keys))
+        statement = statement.values({n: bindparam(n) for n in rows[0] if n not in keys})
+        renamed = [{(f"_{n}" if n in keys else n): v for n, v in row.items()} for row in rows]
+        self.connection.execute(statement, renamed)
+
+    def append_vectors(
+        self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
+    ) -> None:
+        """Give documents a vector; one that has one already gets a new one."""
+        counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
+        slot = int(self.connection.execute(counter).scalar_one())
+        self._file(space).append(slot, vectors)
+        self._delete_embeddings(space, document_pks)
+        self.insert(
+            schema.embedding,
+            [
+                {"space_pk": space.pk, "slot": slot + place, "document_pk": pk}
+                for place, pk in enumerate(document_pks.tolist())
+            ],
+        )
+        moved = update(schema.space).where(schema.space.c.pk == space.pk)
+        self.execute(moved.values(next_slot=slot + len(document_pks)))
+
+    def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
+        """Take vectors away and overwrite their bytes (after the commit)."""
+        table = schema.embedding
+        chosen = (table.c.space_pk == space.pk) & table.c.document_pk.in_(document_pks.tolist())
+        slots = np.array([row.slot for row in self.rows(select(table.c.slot).where(chosen))])
+        self.execute(delete(table).where(chosen))
+        self.after_commit.append(lambda: self._file(space).erase(slots))
+
+    def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
+        table = schema.embedding
+        for start in range(0, len(document_pks), _IN_LIST):
+            chosen = table.c.document_pk.in_(document_pks[start : start + _IN_LIST].tolist())
+            self.execute(delete(table).where(table.c.space_pk == space.pk, chosen))
+
+
+def stored_space(row: Row[Any]) -> StoredSpace:
+    """Return a row of the table `space` as what the store's methods take."""
+    return StoredSpace(row.pk, row.name, row.dimension, row.generation)
+
+
+def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
+    slots, pks = snapshot.slots(space)
+    known = select(schema.document.c.pk)
+    documents = {row.pk for row in snapshot.rows(known)}
+    problems = [
+        f"space {space.name}: slot {slot} names document {pk}, which does not exist"
+        for slot, pk in zip(slots.tolist(), pks.tolist(), strict=True)
+        if pk not in documents
+    ]
+    try:
+        rows = snapshot._file(space).rows(int(slots[-1]) + 1 if len(slots) else 0)
+    except StoreCorrupt as error:
+        return [*problems, str(error)]
+    for start in range(0, len(slots), 65536):
+        part = slots[start : start + 65536]
+        norms = np.linalg.norm(rows[part].astype(np.float32), axis=1)
+        problems += [
+            f"space {space.name}: the vector in slot {slot} has length {norm:.3f}, not 1"
+            for slot, norm in zip(part.tolist(), norms.tolist(), strict=True)
+            if abs(norm - 1) > 0.01
+        ]
+    return problems
+
+
+def _prepare(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise NotAStore(f"{path} is a file; a store is a directory: name another place")
+    if path.is_dir() and not (path / "lookalike.db").exists() and _foreign(path):
+        raise NotAStore(
+            f"{path} holds other files and no store; name an empty or a new directory, "
+            "or the one that holds lookalike.db"
+        )
+    try:
+        for folder in ("vectors", "blobs", "cache"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"cannot make a store in {path}: {error.strerror}; choose a place you can write to"
+        ) from error
+    system = _file_system(path)
+    if system in _NETWORK_FILE_SYSTEMS:
+        raise StoreUnwritable(
+            f"{path} is on a network file system ({system}), where locks cannot be trusted; "
+            "use a local disk, or a PostgreSQL store for sharing"
+        )
+
+
+def _foreign(path: Path) -> bool:
+    ours = {"vectors", "blobs", "cache", "write.lock", "lookalike.toml"}
+    return any(entry.name not in ours for entry in path.iterdir())
+
+
+def _file_system(path: Path) -> str:
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return ""
+    best, system = "", ""
+    real = str(path.resolve())
+    for line in mounts.read_text("utf-8", "replace").splitlines():
+        point, kind = line.split()[1:3]
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, system = point, kind
+    return system
+
+
+def _driver() -> ModuleType:
+    try:
+        import pysqlite3.dbapi2 as newest  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        import sqlite3 as newest
+    return newest  # type: ignore[no-any-return,unused-ignore]
+
+
+def _engine(file: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{file}", module=_driver(), pool_size=16, max_overflow=64)
+
+    @sqlalchemy_event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            "busy_timeout=30000",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "wal_autocheckpoint=0",
+            "secure_delete=ON",  # what is forgotten is overwritten, not only unlinked
+            "temp_store=MEMORY",
+            "cache_size=-65536",
+            "mmap_size=268435456",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sqlalchemy_event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _release(engine: Engine, lock_file: int) -> None:
+    fcntl.flock(lock_file, fcntl.LOCK_EX)
+    engine.dispose()
+    os.close(lock_file)
+
+
+_TRANSLATIONS: tuple[tuple[str, type[StoreError], str], ...] = (
+    ("disk is full", StoreUnwritable, "the disk is full: free some space and run it again"),
+    ("disk i/o error", StoreUnwritable, "the disk refused a write: free some space or check it"),
+    ("readonly", StoreUnwritable, "the store is read-only: make it writable, or copy it"),
+    ("unable to open", StoreUnwritable, "the database cannot be opened: check its permissions"),
+    ("malformed", StoreCorrupt, "the database is damaged: restore it from a backup"),
+    ("not a database", StoreCorrupt, "lookalike.db is not a database: restore it from a backup"),
+    ("locked", StoreError, "another program holds the database: end it and run this again"),
+)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig).lower()
+        for part, kind, cure in _TRANSLATIONS:
+            if part in text:
+                raise kind(f"{path}: {cure} (nothing acknowledged is lost)") from error
+        raise

@@ -1,0 +1,133 @@
+"""What the verbs of a collection work with: the open store and the parts around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from lookalike.blobs import Blobs
+from lookalike.documents import Target
+from lookalike.errors import BadInput, Conflict
+from lookalike.extraction import Extraction
+from lookalike.extractors.base import Extractor
+from lookalike.fields import space_of
+from lookalike.operations import Operations
+from lookalike.plugins import build_extractor
+from lookalike.reading import fields_of
+from lookalike.settings import Settings
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Store, Txn
+from lookalike.thumbnails import Thumbnails
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """A collection as the store holds it; `options` is what its extractor is built with."""
+
+    pk: int
+    name: str
+    bucket_pk: int
+    extractor: str
+    options: Mapping[str, Any]
+
+
+class Workshop:
+    """An open store with its blobs, thumbnails, extractors and operations."""
+
+    def __init__(
+        self, store: Store, root: Path, settings: Settings, actor: str, clock: Callable[[], float]
+    ) -> None:
+        self.store = store
+        self.root = root
+        self.settings = settings
+        self.actor = actor
+        self.clock = clock
+        self.blobs = Blobs(root / "blobs", max_bytes=settings.max_blob_bytes)
+        self.thumbnails = Thumbnails(root / "cache" / "thumbnails")
+        self.operations = Operations(store, clock)
+        self._extractors: dict[tuple[str, str], Extractor] = {}
+
+    def extraction(self) -> Extraction:
+        """Return what extracts, with the settings in force."""
+        return Extraction(
+            self.store,
+            self.operations,
+            self.blobs,
+            self.thumbnails,
+            self.clock,
+            threads=self.settings.threads,
+            max_pixels=self.settings.max_pixels,
+        )
+
+    def extractor(self, name: str, options: Mapping[str, Any]) -> Extractor:
+        """Return an extractor, built once. Raises NotFound, BadSetting or MissingExtra."""
+        key = (name, repr(sorted(options.items())))
+        if key not in self._extractors:
+            self._extractors[key] = build_extractor(name, options)
+        return self._extractors[key]
+
+    def target(self, row: CollectionRow, dimension: int | None = None) -> Target:
+        """Return a collection as something that items go to; its space is made when it is new.
+
+        `dimension` is that of the vectors at hand, for a collection that was not told one.
+        """
+        with self.store.read() as snapshot:
+            known = snapshot.rows(_spaces(row))
+        if not known:
+            with self.store.write() as txn:
+                if not txn.rows(_spaces(row)):
+                    self._make_space(txn, row, dimension)
+        with self.store.read() as snapshot:
+            return self.target_in(snapshot, row)
+
+    def target_in(self, snapshot: Snapshot, row: CollectionRow) -> Target:
+        """Return a collection that has its space as something that documents go to."""
+        space = space_of(snapshot, row.pk)
+        extractor = self._built(row, space.dimension)
+        if extractor.space.name != space.name:
+            raise Conflict(
+                f"the collection {row.name!r} was extracted in {space.name}, and its extractor "
+                f"{row.extractor!r} is now {extractor.space.name}; install the version that made it"
+            )
+        field_pks = tuple(field.pk for field in fields_of(snapshot, row.pk))
+        return Target(row.pk, row.name, row.bucket_pk, extractor, space, field_pks)
+
+    def _built(self, row: CollectionRow, dimension: int | None) -> Extractor:
+        options = dict(row.options)
+        if row.extractor == "passthrough" and "dimension" not in options:
+            if dimension is None:
+                raise BadInput(f"the collection {row.name!r} takes vectors: add(vectors=…)")
+            options["dimension"] = dimension
+        return self.extractor(row.extractor, options)
+
+    def _make_space(self, txn: Txn, row: CollectionRow, dimension: int | None) -> None:
+        space = self._built(row, dimension).space
+        txn.insert_one(
+            schema.space,
+            collection_pk=row.pk,
+            name=space.name,
+            dimension=space.dimension,
+            generation=0,
+            next_slot=0,
+        )
+
+
+def collection_row(snapshot: Snapshot, pk: int) -> CollectionRow:
+    """Return a collection by its pk."""
+    table = schema.resource
+    row = snapshot.rows(select(table).where(table.c.pk == pk))[0]
+    return collection_from(row)
+
+
+def collection_from(row: Any) -> CollectionRow:
+    """Return the collection that a row of `resource` is."""
+    spec = row.spec
+    return CollectionRow(row.pk, row.name, spec["bucket_pk"], spec["extractor"], spec["options"])
+
+
+def _spaces(row: CollectionRow) -> Select[Any]:
+    return select(schema.space.c.pk).where(schema.space.c.collection_pk == row.pk)

@@ -51,7 +51,7 @@ def test_a_label_spreads_to_what_looks_like_it(filled: Collection) -> None:
 
     changed = filled.label({f"v{number}": f"Kind > {kind[number]}" for number in range(20)})
 
-    alike = [one for one in filled.documents(origin="auto")]
+    alike = list(filled.documents(origin="auto"))
     assert changed.by_person == 20
     assert changed.by_itself == len(alike) > 100
     assert all(one.label == f"Kind > {kind[int(one.id[1:])]}" for one in alike)

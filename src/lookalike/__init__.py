@@ -1,8 +1,36 @@
-"""Label a collection from a few examples."""
+"""Label a collection from a few examples.
 
-from lookalike.errors import LookalikeError
-from lookalike.hookspecs import hookimpl
-from lookalike.library import Library, open
-from lookalike.version import __version__
+What is public is in `__all__`, and is loaded when first asked for: importing this package loads no
+web, model or database code.
+"""
 
-__all__ = ["Library", "LookalikeError", "__version__", "hookimpl", "open"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lookalike.collection import Collection
+    from lookalike.errors import LookalikeError
+    from lookalike.hookspecs import hookimpl
+    from lookalike.library import Library, open
+    from lookalike.version import __version__
+
+__all__ = ["Collection", "Library", "LookalikeError", "__version__", "hookimpl", "open"]
+
+_HOMES = {
+    "Collection": "lookalike.collection",
+    "Library": "lookalike.library",
+    "LookalikeError": "lookalike.errors",
+    "__version__": "lookalike.version",
+    "hookimpl": "lookalike.hookspecs",
+    "open": "lookalike.library",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lookalike' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

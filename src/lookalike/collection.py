@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Select, select
+from sqlalchemy import select
 
 from lookalike import explaining, forgetting, importing, promotion, reporting
 from lookalike.documents import Target
 from lookalike.errors import BadInput, NotFound
 from lookalike.fields import taxonomy_to
-from lookalike.ingest import Progress, Registrar, Tally, VectorIngest, json_values, quiet
+from lookalike.ingest import (
+    Progress,
+    Registrar,
+    Tally,
+    VectorIngest,
+    json_values,
+    quiet,
+    vector_ids,
+)
 from lookalike.labels import check_label
 from lookalike.lookup import pks_of, standing_labels
 from lookalike.metrics import Report
@@ -31,13 +37,11 @@ from lookalike.model import (
     Reason,
 )
 from lookalike.operations import Running, Said
-from lookalike.reading import FieldRow, document_query, documents, fields_of
+from lookalike.reading import ANY, FieldRow, document_query, documents, fields_of, filtered
 from lookalike.sources import items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.workshop import CollectionRow, Workshop
-
-_ANY: Any = object()
 
 
 class Collection:
@@ -271,8 +275,8 @@ class Collection:
     def documents(
         self,
         *,
-        label: str | None = _ANY,
-        origin: Origin | str | None = _ANY,
+        label: str | None = ANY,
+        origin: Origin | str | None = ANY,
         reason: Reason | str | None = None,
         ids: Iterable[str] | None = None,
         field: str | None = None,
@@ -285,7 +289,7 @@ class Collection:
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            query = self._filtered(chosen, label, origin, reason)
+            query = filtered(document_query(self._row.pk, chosen.pk), label, origin, reason)
             if ids is not None:
                 pks = self._pks(snapshot, list(ids))
                 query = query.where(schema.document.c.pk.in_(list(pks.values())))
@@ -375,7 +379,7 @@ class Collection:
         array = np.asarray(vectors)
         if array.ndim != 2 or array.dtype.kind not in "fiu":
             raise BadInput(f"vectors are a {array.dtype} array of shape {array.shape}; give (n, d)")
-        names = _vector_ids(array, ids)
+        names = vector_ids(array, ids)
         if isinstance(metadata, Mapping) or metadata is None:
             metadata = [metadata or {}] * len(array)
         if len(metadata) != len(array):
@@ -402,18 +406,6 @@ class Collection:
         others = [f for f in fields_of(snapshot, self._row.pk) if f.name != first.name]
         return [first, *others]
 
-    def _filtered(self, field: FieldRow, label: Any, origin: Any, reason: Any) -> Select[Any]:
-        query = document_query(self._row.pk, field.pk)
-        standing = schema.standing.c
-        if label is not _ANY:
-            query = query.where(standing.label.is_not_distinct_from(label))
-        if origin is not _ANY:
-            wanted = None if origin is None else Origin(origin)
-            query = query.where(standing.origin.is_not_distinct_from(wanted))
-        if reason is not None:
-            query = query.where(standing.reason == Reason(reason), standing.label.is_(None))
-        return query
-
     def _by_pk(self, snapshot: Snapshot, pks: Iterable[int]) -> Iterator[Document]:
         table = schema.document
         query = select(table.c.pk).where(table.c.pk.in_(list(pks))).order_by(table.c.pk)
@@ -428,23 +420,3 @@ def check_share(value: float) -> float:
     if not -1 <= value <= 1:
         raise BadInput(f"{value} is no limit: give a number between 0 and 1, such as 0.95")
     return float(value)
-
-
-def _vector_ids(vectors: np.ndarray[Any, Any], ids: Sequence[Any] | None) -> list[str]:
-    """Return the ids of vectors: the user's, or made from the numbers, the same each time."""
-    if ids is None:
-        rows = np.ascontiguousarray(vectors, np.float32)
-        seen: Counter[str] = Counter()
-        names = []
-        for row in rows:
-            digest = hashlib.sha256(row.tobytes()).hexdigest()[:24]
-            seen[digest] += 1
-            names.append(f"vec_{digest}" + (f"_{seen[digest]}" if seen[digest] > 1 else ""))
-        return names
-    if len(ids) != len(vectors):
-        raise BadInput(f"there are {len(ids)} ids for {len(vectors)} vectors; give one each")
-    names = [str(id) for id in ids]
-    if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        raise BadInput(f"the id {twice!r} comes twice; every vector needs its own")
-    return names

@@ -319,3 +319,23 @@ def _json_value(name: str, value: Any) -> Any:
 
 def quiet(_done: int, _total: int) -> None:
     """Show no progress."""
+
+
+def vector_ids(vectors: np.ndarray[Any, Any], ids: Sequence[Any] | None) -> list[str]:
+    """Return the ids of vectors: the user's, or made from the numbers, the same each time."""
+    if ids is None:
+        rows = np.ascontiguousarray(vectors, np.float32)
+        seen: Counter[str] = Counter()
+        names = []
+        for row in rows:
+            digest = hashlib.sha256(row.tobytes()).hexdigest()[:24]
+            seen[digest] += 1
+            names.append(f"vec_{digest}" + (f"_{seen[digest]}" if seen[digest] > 1 else ""))
+        return names
+    if len(ids) != len(vectors):
+        raise BadInput(f"there are {len(ids)} ids for {len(vectors)} vectors; give one each")
+    names = [str(id) for id in ids]
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise BadInput(f"the id {twice!r} comes twice; every vector needs its own")
+    return names

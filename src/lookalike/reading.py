@@ -16,6 +16,9 @@ from lookalike.model import Decision, Document, Match, Origin, Reason, Standing,
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 
+ANY: Any = object()
+"""A filter that lets everything through; None is a value."""
+
 _PAGE_ROWS = 500
 _NEAREST_ONLY = 1e-6
 
@@ -60,6 +63,19 @@ def document_query(collection_pk: int, field_pk: int) -> Select[Any]:
     joined = document.join(standing, same)
     query = select(document.c.pk).select_from(joined)
     return query.where(document.c.collection_pk == collection_pk)
+
+
+def filtered(query: Select[Any], label: Any, origin: Any, reason: Any) -> Select[Any]:
+    """Return a `document_query` narrowed: a label or origin of None means there is none."""
+    standing = schema.standing.c
+    if label is not ANY:
+        query = query.where(standing.label.is_not_distinct_from(label))
+    if origin is not ANY:
+        wanted = None if origin is None else Origin(origin)
+        query = query.where(standing.origin.is_not_distinct_from(wanted))
+    if reason is not None:
+        query = query.where(standing.reason == Reason(reason), standing.label.is_(None))
+    return query
 
 
 def _field_row(row: Any) -> FieldRow:

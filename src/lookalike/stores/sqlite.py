@@ -7,10 +7,6 @@ vectors/           <space>.<generation>.f16, append only
 blobs/             uploads and copies, by digest
 cache/             derived: may be deleted at any time
 ```
-
-SQLite before 3.51.3 can corrupt a WAL database when two connections write and checkpoint at once,
-so one file lock is held around write transactions and checkpoints, and automatic checkpoints are
-off. The lock also keeps writers from starving each other.
 """
 
 from __future__ import annotations
@@ -22,7 +18,6 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -34,26 +29,24 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
-    create_engine,
     delete,
     select,
     update,
 )
-from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
-from lookalike.errors import NotAStore, NotFound, StoreCorrupt, StoreError, StoreUnwritable
+from lookalike.errors import NotFound, StoreCorrupt
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
+from lookalike.stores.directory import prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
+from lookalike.stores.sqlite_engine import driver, open_engine, translated
 from lookalike.stores.vectors import VectorFile
 
 _CHECKPOINT_BYTES = 16 * 2**20
 _IN_LIST = 10_000
-_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs"})
 
 
 class SqliteStore:
@@ -64,12 +57,12 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _prepare(path)
+        prepare(path)
         self._files: dict[tuple[int, int], VectorFile] = {}
         self._thread_lock = threading.RLock()
         self._writing = False
         self._lock_file = os.open(path / "write.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        self._engine = _engine(path / "lookalike.db")
+        self._engine = open_engine(path / "lookalike.db")
         self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
         self._migrate()
 
@@ -80,13 +73,13 @@ class SqliteStore:
     @contextmanager
     def read(self) -> Iterator[SqliteSnapshot]:
         """Begin a snapshot."""
-        with _translated(self.path), self._engine.connect() as connection:
+        with translated(self.path), self._engine.connect() as connection:
             yield SqliteSnapshot(connection, self._file)
 
     @contextmanager
     def write(self) -> Iterator[SqliteTxn]:
         """Begin a transaction; writers of all processes take turns."""
-        with self._locked(), _translated(self.path):
+        with self._locked(), translated(self.path):
             with self._engine.connect().execution_options(immediate=True) as connection:
                 txn = SqliteTxn(connection, self._file)
                 with connection.begin():
@@ -97,12 +90,12 @@ class SqliteStore:
 
     def tidy(self) -> None:
         """Fold the write-ahead log in, so that nothing that was erased lingers there."""
-        with self._locked(), _translated(self.path):
+        with self._locked(), translated(self.path):
             self._checkpoint()
 
     def engine_version(self) -> str:
         """Return the version of SQLite."""
-        return str(_driver().sqlite_version)
+        return str(driver().sqlite_version)
 
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""
@@ -116,7 +109,7 @@ class SqliteStore:
         return problems
 
     def _migrate(self) -> None:
-        with _translated(self.path), self._engine.connect() as connection:
+        with translated(self.path), self._engine.connect() as connection:
             current = version_of(connection) == schema.SCHEMA_VERSION
         if not current:
             with self.write() as txn:
@@ -330,106 +323,7 @@ def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
     return problems
 
 
-def _prepare(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise NotAStore(f"{path} is a file; a store is a directory: name another place")
-    if path.is_dir() and not (path / "lookalike.db").exists() and _foreign(path):
-        raise NotAStore(
-            f"{path} holds other files and no store; name an empty or a new directory, "
-            "or the one that holds lookalike.db"
-        )
-    try:
-        for folder in ("vectors", "blobs", "cache"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnwritable(
-            f"cannot make a store in {path}: {error.strerror}; choose a place you can write to"
-        ) from error
-    system = _file_system(path)
-    if system in _NETWORK_FILE_SYSTEMS:
-        raise StoreUnwritable(
-            f"{path} is on a network file system ({system}), where locks cannot be trusted; "
-            "use a local disk, or a PostgreSQL store for sharing"
-        )
-
-
-def _foreign(path: Path) -> bool:
-    ours = {"vectors", "blobs", "cache", "write.lock", "lookalike.toml"}
-    return any(entry.name not in ours for entry in path.iterdir())
-
-
-def _file_system(path: Path) -> str:
-    mounts = Path("/proc/mounts")
-    if not mounts.exists():
-        return ""
-    best, system = "", ""
-    real = str(path.resolve())
-    for line in mounts.read_text("utf-8", "replace").splitlines():
-        point, kind = line.split()[1:3]
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, system = point, kind
-    return system
-
-
-def _driver() -> ModuleType:
-    try:
-        import pysqlite3.dbapi2 as newest  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        import sqlite3 as newest
-    return newest  # type: ignore[no-any-return,unused-ignore]
-
-
-def _engine(file: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{file}", module=_driver(), pool_size=16, max_overflow=64)
-
-    @sqlalchemy_event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-        for pragma in (
-            "busy_timeout=30000",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "wal_autocheckpoint=0",
-            "secure_delete=ON",  # what is forgotten is overwritten, not only unlinked
-            "temp_store=MEMORY",
-            "cache_size=-65536",
-            "mmap_size=268435456",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sqlalchemy_event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
-
-
 def _release(engine: Engine, lock_file: int) -> None:
     fcntl.flock(lock_file, fcntl.LOCK_EX)
     engine.dispose()
     os.close(lock_file)
-
-
-_TRANSLATIONS: tuple[tuple[str, type[StoreError], str], ...] = (
-    ("disk is full", StoreUnwritable, "the disk is full: free some space and run it again"),
-    ("disk i/o error", StoreUnwritable, "the disk refused a write: free some space or check it"),
-    ("readonly", StoreUnwritable, "the store is read-only: make it writable, or copy it"),
-    ("unable to open", StoreUnwritable, "the database cannot be opened: check its permissions"),
-    ("malformed", StoreCorrupt, "the database is damaged: restore it from a backup"),
-    ("not a database", StoreCorrupt, "lookalike.db is not a database: restore it from a backup"),
-    ("locked", StoreError, "another program holds the database: end it and run this again"),
-)
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        text = str(error.orig).lower()
-        for part, kind, cure in _TRANSLATIONS:
-            if part in text:
-                raise kind(f"{path}: {cure} (nothing acknowledged is lost)") from error
-        raise

@@ -1,0 +1,55 @@
+"""The directory of an embedded store: made, and refused where a store cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike.errors import NotAStore, StoreUnwritable
+
+_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs"})
+
+
+def prepare(path: Path) -> None:
+    """Make the directory of a store, or find that it is one.
+
+    Raises NotAStore where something else is, StoreUnwritable where none can be made or locked.
+    """
+    if path.exists() and not path.is_dir():
+        raise NotAStore(f"{path} is a file; a store is a directory: name another place")
+    if path.is_dir() and not (path / "lookalike.db").exists() and _foreign(path):
+        raise NotAStore(
+            f"{path} holds other files and no store; name an empty or a new directory, "
+            "or the one that holds lookalike.db"
+        )
+    try:
+        for folder in ("vectors", "blobs", "cache"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"cannot make a store in {path}: {error.strerror}; choose a place you can write to"
+        ) from error
+    system = _file_system(path)
+    if system in _NETWORK_FILE_SYSTEMS:
+        raise StoreUnwritable(
+            f"{path} is on a network file system ({system}), where locks cannot be trusted; "
+            "use a local disk, or a PostgreSQL store for sharing"
+        )
+
+
+def _foreign(path: Path) -> bool:
+    ours = {"vectors", "blobs", "cache", "write.lock", "lookalike.toml"}
+    return any(entry.name not in ours for entry in path.iterdir())
+
+
+def _file_system(path: Path) -> str:
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return ""
+    best, system = "", ""
+    real = str(path.resolve())
+    for line in mounts.read_text("utf-8", "replace").splitlines():
+        point, kind = line.split()[1:3]
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, system = point, kind
+    return system

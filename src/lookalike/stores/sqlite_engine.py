@@ -1,0 +1,79 @@
+"""SQLite as a store needs it: the newest there is, durable, one writer at a time, errors translated.
+
+SQLite before 3.51.3 can corrupt a WAL database when two connections write and checkpoint at once;
+automatic checkpoints are off, and the store's lock is held around writes and checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.exc import DBAPIError
+
+from lookalike.errors import StoreCorrupt, StoreError, StoreUnwritable
+
+
+def open_engine(file: Path) -> Engine:
+    """Return an engine whose writers begin with `execution_options(immediate=True)`."""
+    engine = create_engine(f"sqlite:///{file}", module=driver(), pool_size=16, max_overflow=64)
+
+    @sqlalchemy_event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            "busy_timeout=30000",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "wal_autocheckpoint=0",
+            "secure_delete=ON",  # what is forgotten is overwritten, not only unlinked
+            "temp_store=MEMORY",
+            "cache_size=-65536",
+            "mmap_size=268435456",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sqlalchemy_event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def driver() -> ModuleType:
+    """Return pysqlite3 where it is installed, else the interpreter's own module."""
+    try:
+        import pysqlite3.dbapi2 as newest  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        import sqlite3 as newest
+    return newest  # type: ignore[no-any-return,unused-ignore]
+
+
+_TRANSLATIONS: tuple[tuple[str, type[StoreError], str], ...] = (
+    ("disk is full", StoreUnwritable, "the disk is full: free some space and run it again"),
+    ("disk i/o error", StoreUnwritable, "the disk refused a write: free some space or check it"),
+    ("readonly", StoreUnwritable, "the store is read-only: make it writable, or copy it"),
+    ("unable to open", StoreUnwritable, "the database cannot be opened: check its permissions"),
+    ("malformed", StoreCorrupt, "the database is damaged: restore it from a backup"),
+    ("not a database", StoreCorrupt, "lookalike.db is not a database: restore it from a backup"),
+    ("locked", StoreError, "another program holds the database: end it and run this again"),
+)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn the engine's errors into ours, each with its cure."""
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig).lower()
+        for part, kind, cure in _TRANSLATIONS:
+            if part in text:
+                raise kind(f"{path}: {cure} (nothing acknowledged is lost)") from error
+        raise

@@ -1,4 +1,4 @@
-"""SQLite as a store needs it: the newest there is, durable, one writer at a time, errors translated.
+"""SQLite as a store needs it: the newest there is, durable, its errors translated.
 
 SQLite before 3.51.3 can corrupt a WAL database when two connections write and checkpoint at once;
 automatic checkpoints are off, and the store's lock is held around writes and checkpoints.

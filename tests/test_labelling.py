@@ -237,6 +237,39 @@ def test_promotion_in_separate_mode_copies_into_the_curated_one(
     assert curated.report().references == 1
 
 
+def test_forgetting_erases_the_promoted_copy_too(library: lookalike.Library) -> None:
+    vectors, _ = blobs(20, kinds=1, width=0.3)
+    curated = library.labeler("curated", extractor="passthrough", confidence_threshold=0.5)
+    curated.add(vectors=vectors[:2], ids=["c0", "s4"])
+    stock = library.labeler(
+        "stock", extractor="passthrough", reference="curated", confidence_threshold=0.5
+    )
+    stock.add(vectors=vectors[2:], ids=[f"s{number}" for number in range(18)])
+    curated.label({"c0": "A"})
+    stock.promote(["s3"])
+
+    receipt = stock.forget(["s3", "s4"])
+
+    assert (receipt.objects, len(stock)) == (3, 16)
+    assert [one.id for one in curated.documents()] == ["c0", "s4"]
+
+
+def test_a_curated_collection_is_labelled_before_anything_refers_to_it(
+    library: lookalike.Library,
+) -> None:
+    vectors, _ = blobs(20, kinds=1, width=0.3)
+    curated = library.labeler("curated", extractor="passthrough", confidence_threshold=0.5)
+    stock = library.labeler(
+        "stock", extractor="passthrough", reference="curated", confidence_threshold=0.5
+    )
+    curated.add(vectors=vectors[:1], ids=["c0"])
+
+    curated.label({"c0": "A"})
+    added = stock.add(vectors=vectors[1:], ids=[f"s{number}" for number in range(19)])
+
+    assert added.labelled == {"A": 19}
+
+
 def test_an_arrival_is_decided_at_once(filled: Collection) -> None:
     filled.label({"v0": "A"})
     vectors, _ = blobs(200)

@@ -1,7 +1,7 @@
 """Bytes: referenced where they are, or kept in the store by their digest; always checked.
 
 A blob's `uri` is one of: `file:///…` or any URL that fsspec opens (referenced: the file stays the
-user's), `blob:<sha256>` (kept in `blobs/`, written once), `data:,<base64>` (small, kept inline).
+user's), `blob:<sha256>` (kept in `blobs/`, written once), `data:…` (small, kept inline).
 Reading compares the digest, so a changed or missing file is noticed, never silently used.
 """
 
@@ -11,12 +11,19 @@ import base64
 import binascii
 import hashlib
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from lookalike.errors import BadContent, MissingExtra, StoreUnwritable
 from lookalike.model import Blob
 
+_INLINE = "data:;base64,"
 _INLINE_BYTES = 4096
+_NOT_FOUND = 404
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 
 
@@ -30,7 +37,7 @@ class Blobs:
     def keep(self, data: bytes) -> str:
         """Keep bytes and return their uri. The same bytes are kept once, durably."""
         if len(data) <= _INLINE_BYTES:
-            return "data:," + base64.b64encode(data).decode("ascii")
+            return _INLINE + base64.b64encode(data).decode("ascii")
         digest = hashlib.sha256(data).hexdigest()
         write_once(self._path(digest), data, durable=True)
         return f"blob:{digest}"
@@ -55,7 +62,9 @@ class Blobs:
         """
         scheme, _, rest = uri.partition(":")
         if scheme == "data":
-            return _inline(uri)
+            data = _inline(uri)
+            self.check_size(len(data), "a data: URL")
+            return data
         if scheme == "blob":
             return self._read_file(self._path(rest), uri)
         if scheme == "file":
@@ -78,7 +87,7 @@ class Blobs:
     def _read_file(self, path: Path, uri: str) -> bytes:
         try:
             size = path.stat().st_size
-            self._check_size(size, uri)
+            self.check_size(size, repr(uri))
             return path.read_bytes()
         except IsADirectoryError as error:
             raise BadContent(f"{uri!r} is a folder, not a file") from error
@@ -88,30 +97,67 @@ class Blobs:
             ) from error
 
     def _read_remote(self, uri: str) -> bytes:
-        import fsspec
-
-        scheme = uri.partition("://")[0]
-        try:
-            with fsspec.open(uri, "rb") as file:
-                data: bytes = file.read(self._max_bytes + 1)
-        except (ImportError, ValueError) as error:
-            if scheme in _EXTRAS:
-                raise MissingExtra.named(f"reading {scheme}:// URLs", _EXTRAS[scheme]) from error
-            raise BadContent(
-                f"cannot read {uri!r}: the scheme {scheme!r} is unknown; "
-                "use a path, file://, http(s)://, s3:// or gs://"
-            ) from error
-        except OSError as error:
-            raise BadContent(f"cannot read {uri!r}: {error}; check the address") from error
-        self._check_size(len(data), uri)
+        system, path = _file_system(uri)
+        with _translated(uri), system.open(path, "rb") as file:
+            data: bytes = file.read(self._max_bytes + 1)
+        self.check_size(len(data), repr(uri))
         return data
 
-    def _check_size(self, size: int, uri: str) -> None:
+    def check_size(self, size: int, name: str) -> None:
+        """Raise BadContent where content has more bytes than the setting max_blob_bytes allows."""
         if size > self._max_bytes:
             raise BadContent(
-                f"{uri!r} has more than {self._max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES "
+                f"{name} has more than {self._max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES "
                 "if that is meant"
             )
+
+
+def remote_files(url: str) -> list[tuple[str, str]]:
+    """Return URL and name, relative to `url`, of each file below a folder of object storage.
+
+    Raises BadContent when it cannot be listed, MissingExtra without the package for its scheme.
+    """
+    system, root = _file_system(url)
+    with _translated(url):
+        paths: list[str] = sorted(system.find(root))
+    return [
+        (system.unstrip_protocol(path), path.removeprefix(root).lstrip("/"))
+        for path in paths
+        if not path.endswith("/")  # stands for a folder
+    ]
+
+
+def _file_system(uri: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the URL's path in it."""
+    import fsspec
+
+    scheme = uri.partition("://")[0]
+    try:
+        system, path = fsspec.url_to_fs(uri, use_listings_cache=False)  # a listing grows old
+    except ImportError as error:
+        if scheme not in _EXTRAS:
+            raise BadContent(f"cannot read {uri!r}: {error}") from error
+        raise MissingExtra.named(f"reading {scheme}:// URLs", _EXTRAS[scheme]) from error
+    except ValueError as error:
+        raise BadContent(
+            f"cannot read {uri!r}: the scheme {scheme!r} is unknown; "
+            "use a path, file://, http(s)://, s3:// or gs://"
+        ) from error
+    return system, str(path)
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # every file system has errors of its own, of no common kind
+        cause = error.__cause__ or error  # fsspec calls whatever HTTP answers "not found"
+        if isinstance(cause, FileNotFoundError) or getattr(cause, "status", 0) == _NOT_FOUND:
+            raise BadContent(
+                f"there is nothing at {uri!r}; check the address (that of a folder ends with '/')"
+            ) from error
+        reason = str(cause) or type(cause).__name__
+        raise BadContent(f"cannot read {uri!r}: {reason}; check address and access") from error
 
 
 def write_once(path: Path, data: bytes, *, durable: bool) -> None:
@@ -121,7 +167,7 @@ def write_once(path: Path, data: bytes, *, durable: bool) -> None:
     """
     if path.exists():
         return
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{id(data):x}")
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
@@ -130,6 +176,9 @@ def write_once(path: Path, data: bytes, *, durable: bool) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         draft.replace(path)
+        if durable:
+            _sync_folder(path.parent)
+            _sync_folder(path.parent.parent)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise StoreUnwritable(
@@ -137,10 +186,23 @@ def write_once(path: Path, data: bytes, *, durable: bool) -> None:
         ) from error
 
 
-def _inline(uri: str) -> bytes:
-    header, _, body = uri.partition(",")
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        return base64.b64decode(body, validate=True)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _inline(uri: str) -> bytes:
+    """Return the bytes of a data: URL (RFC 2397)."""
+    header, comma, body = uri.partition(",")
+    if not comma:
+        raise BadContent(f"{uri[:40]!r} is no data: URL; write data:image/png;base64,…")
+    if not header.endswith(";base64"):
+        return unquote_to_bytes(body)
+    try:
+        return base64.b64decode(unquote_to_bytes(body), validate=True)
     except binascii.Error as error:
         raise BadContent(f"{header!r} is followed by something that is not base64") from error
 

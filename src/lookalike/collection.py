@@ -38,6 +38,7 @@ from lookalike.model import (
 )
 from lookalike.operations import Running, Said
 from lookalike.reading import ANY, FieldRow, document_query, documents, fields_of, filtered
+from lookalike.rules import check_share
 from lookalike.sources import items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -155,7 +156,8 @@ class Collection:
             said = []
             for id, label in rejections.items():
                 standing = shown[id].standings[chosen.name]
-                refused = label or standing.label or standing.decision.runner_up
+                shown_label = standing.label or standing.suggestion or standing.decision.runner_up
+                refused = label or shown_label
                 if refused is None:
                     raise BadInput(f"document {id!r} has no label and no suggestion to reject")
                 said.append(Said(pks[id], EventKind.REJECTED, check_label(refused), Origin.HUMAN))
@@ -413,10 +415,3 @@ class Collection:
 
     def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:
         return pks_of(snapshot, self._row, ids)
-
-
-def check_share(value: float) -> float:
-    """Return a limit or target. Raises BadInput outside −1 … 1."""
-    if not -1 <= value <= 1:
-        raise BadInput(f"{value} is no limit: give a number between 0 and 1, such as 0.95")
-    return float(value)

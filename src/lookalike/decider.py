@@ -30,26 +30,56 @@ from lookalike.policy import (
 )
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.search import NOBODY, Ids, nearest
+from lookalike.stores.search import NOBODY, Floats, Ids, nearest
 
 _CALIBRATE_WITH = 2000
 _BLOCK_ROWS = 20_000
+_NO_IDS: Ids = np.empty(0, np.int64)
 _REJECTED = REASONS.index(Reason.REJECTED)
+
+
+Move = tuple[str | None, str | None]
+"""The machine's label of a document before and after."""
 
 
 @dataclass(slots=True)
 class Effects:
-    """What the machine changed, by label: the new one, or for `unlabelled` the one that went."""
+    """What the machine changed: by field and document, however many steps it took.
 
-    labelled: Counter[str] = field(default_factory=Counter)
-    relabelled: Counter[str] = field(default_factory=Counter)
-    unlabelled: Counter[str] = field(default_factory=Counter)
+    The counts are by label: the new one, or for `unlabelled` the one that went.
+    """
 
-    def add(self, other: Effects) -> None:
-        """Count the effects on another field too."""
-        self.labelled += other.labelled
-        self.relabelled += other.relabelled
-        self.unlabelled += other.unlabelled
+    moves: dict[int, dict[int, Move]] = field(default_factory=dict)
+
+    def add(self, field_pk: int, moves: dict[int, Move]) -> None:
+        """Take over what one more step changed in a field."""
+        so_far = self.moves.setdefault(field_pk, {})
+        for document, (was, now) in moves.items():
+            so_far[document] = (so_far.get(document, (was, now))[0], now)
+
+    def drop(self, field_pk: int, documents: Iterable[int]) -> None:
+        """Leave out documents whose label is not the machine's any more."""
+        for document in documents:
+            self.moves.get(field_pk, {}).pop(document, None)
+
+    @property
+    def labelled(self) -> Counter[str]:
+        """Count documents that had no label, by the one they have."""
+        return Counter(now for was, now in self._net() if was is None and now is not None)
+
+    @property
+    def relabelled(self) -> Counter[str]:
+        """Count documents that had another label, by the one they have."""
+        return Counter(now for was, now in self._net() if was is not None and now is not None)
+
+    @property
+    def unlabelled(self) -> Counter[str]:
+        """Count documents that have no label now, by the one they had."""
+        return Counter(was for was, now in self._net() if was is not None and now is None)
+
+    def _net(self) -> Iterator[Move]:
+        for moves in self.moves.values():
+            yield from (move for move in moves.values() if move[0] != move[1])
 
 
 class Decider:
@@ -65,37 +95,43 @@ class Decider:
 
     def statements_changed(
         self, txn: Txn, operation: int, documents: Iterable[int], references: Iterable[int]
-    ) -> Effects:
+    ) -> dict[int, Move]:
         """Decide again after the statements of some documents changed.
 
         `documents` are this field's own (their labels, rejections); `references` are those of the
         field it refers to, the same ones in unified mode. Their rows are written already.
         """
-        own = self.state.read_documents(txn, _ids(documents))
+        state, listing = self.state, self.state.neighbourhood.listing
+        choosy, stood = set(state.rejected), state.standing_among(_ids(documents))
+        own = state.read_documents(txn, _ids(documents))
         changed = _ids(references)
-        came, went = self.state.read_references(txn, changed)
-        listing = self.state.neighbourhood.listing
-        touched = [own, listing(changed), self.state.rows_with_rejections()]
-        moved = [own]
-        if len(went):
-            moved.append(self._search(txn, listing(went)))
-        if len(came):
-            moved.append(self._place(txn, came))
-        return self._decide(txn, operation, _union(*touched, *moved), _union(*moved))
+        came, stayed, went = state.read_references(txn, changed)
+        left = listing(went)
+        touched = _union(left, listing(stayed))
+        placed = self._place(txn, came) if len(came) else came
+        again = state.columns.rows_of(_ids(choosy | set(state.rejected)))
+        moved = _union(own, placed, self._search(txn, _union(again, left)))
+        return self._decide(txn, operation, _union(touched, again, moved), moved, stood)
 
-    def documents_arrived(self, txn: Txn, operation: int, documents: Iterable[int]) -> Effects:
-        """Search and decide documents whose rows and vectors were just written."""
-        rows = self.state.read_documents(txn, _ids(documents))
+    def documents_arrived(
+        self, txn: Txn, operation: int, documents: Iterable[int]
+    ) -> dict[int, Move]:
+        """Search and decide documents whose vectors were just written, giving them their rows."""
+        rows = self.state.place_documents(txn, _ids(documents))
         self._search(txn, rows)
         return self._decide(txn, operation, rows, rows)
 
-    def decide_all(self, txn: Txn, operation: int) -> Effects:
+    def votes(self, documents: Iterable[int]) -> bool:
+        """Return whether any of these documents' own labels votes."""
+        stands = self.state.columns["stands"][self.state.columns.rows_of(_ids(documents))]
+        return bool(stands.any())
+
+    def decide_all(self, txn: Txn, operation: int) -> dict[int, Move]:
         """Search and decide everything from scratch."""
         self.state.reload(txn)
         rows = np.arange(len(self.state.columns))
         blocks = (rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS))
         moved = _union(rows[:0], *(self._search(txn, block) for block in blocks))
-        self.state.calibration = None
         return self._decide(txn, operation, rows, moved)
 
     def policy(self) -> Policy:
@@ -119,22 +155,18 @@ class Decider:
         policy, columns = self.policy(), self.state.columns
         near, similarities = columns["near"][rows], columns["similarities"][rows]
         decisions = policy(self.state.matches(near, similarities))
-        refused = np.flatnonzero(np.isin(rows, self.state.rows_with_rejections()))
-        vectors = self._vectors(snapshot, rows[refused])
-        for place, vector in zip(refused.tolist(), vectors, strict=True):
-            pk = int(self.state.columns.pks[rows[place]])
-            other = policy(self._matches_among(pk, vector))
-            if decisions.codes[place] != NO_LABEL and other.codes[0] == NO_LABEL:
-                other.reasons[0] = _REJECTED
-            decisions.overwrite(place, other)
+        choosy = np.isin(rows, self.state.rows_with_rejections())
+        nulls = np.flatnonzero(choosy & (decisions.codes == NO_LABEL))
+        among_all = policy(self._matches_among_all(snapshot, rows[nulls]))
+        decisions.reasons[nulls[among_all.codes != NO_LABEL]] = _REJECTED
         return decisions
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
         row = self.state.columns.rows_of(_ids([document]))
-        vector = self._vectors(snapshot, row)[0]
-        decisions = self.policy()(self._matches_among(document, vector, without=reference))
-        return self.state.name(int(decisions.codes[0]))
+        allowed = self.state.allowed(document) & (self.state.reference_pks != reference)
+        lists = self._nearest(self._vectors(snapshot, row), _ids([document]), allowed)
+        return self.state.name(int(self.policy()(self.state.matches(*lists)).codes[0]))
 
     # --- search ---------------------------------------------------------------------------------
 
@@ -142,10 +174,18 @@ class Decider:
         return snapshot.vectors(self.field.space, self.state.columns.pks[rows])
 
     def _search(self, snapshot: Snapshot, rows: Rows) -> Rows:
+        """Search rows from scratch; return those whose list changed."""
         state = self.state
-        return state.neighbourhood.requery(
-            rows, self._vectors(snapshot, rows), state.reference_pks, state.reference_vectors
-        )
+        choosy = np.intersect1d(rows, state.rows_with_rejections())
+        plain = np.setdiff1d(rows, choosy)
+        references = (state.reference_pks, state.reference_vectors)
+        search = state.neighbourhood.requery
+        moved = [search(plain, self._vectors(snapshot, plain), *references)]
+        for row, vector in zip(choosy, self._vectors(snapshot, choosy), strict=True):
+            allowed = state.allowed(int(state.columns.pks[row]))
+            voters = (state.reference_pks[allowed], state.reference_vectors[allowed])
+            moved.append(search(np.array([row]), vector[None, :], *voters))
+        return _union(*moved)
 
     def _place(self, snapshot: Snapshot, references: Ids) -> Rows:
         state = self.state
@@ -157,33 +197,35 @@ class Decider:
             lambda rows: self._vectors(snapshot, rows),
         )
 
-    def _matches_among(
-        self, pk: int, vector: NDArray[np.float16], without: int = NOBODY
-    ) -> Matches:
-        """Return the nearest references whose label the document has not been refused."""
-        state = self.state
-        banned = [state.code(name) for name in state.rejected.get(pk, ())]
-        allowed = ~np.isin(state.reference_codes, banned)
-        allowed &= (state.reference_pks != pk) & (state.reference_pks != without)
-        return state.matches(
-            *nearest(
-                vector[None, :],
-                state.reference_vectors[allowed],
-                state.reference_pks[allowed],
-                self.field.taxonomy.top_k,
-            )
-        )
+    def _matches_among_all(self, snapshot: Snapshot, rows: Rows) -> Matches:
+        """Return the nearest references of rows, those of a rejected label too."""
+        pks, everyone = self.state.columns.pks[rows], np.ones(len(self.state.reference_pks), bool)
+        return self.state.matches(*self._nearest(self._vectors(snapshot, rows), pks, everyone))
+
+    def _nearest(
+        self, vectors: NDArray[np.float16], pks: Ids, among: NDArray[np.bool_]
+    ) -> tuple[Ids, Floats]:
+        state, k = self.state, self.field.taxonomy.top_k
+        voters = (state.reference_vectors[among], state.reference_pks[among])
+        return nearest(vectors, *voters, k, query_ids=pks)
 
     # --- decide and act -------------------------------------------------------------------------
 
-    def _decide(self, txn: Txn, operation: int, touched: Rows, moved: Rows) -> Effects:
+    def _decide(
+        self, txn: Txn, operation: int, touched: Rows, moved: Rows, stood: Ids = _NO_IDS
+    ) -> dict[int, Move]:
+        """Decide `touched` rows and write what differs; lists of `moved` rows are written too.
+
+        Documents that `stood` are the machine's again: even a null is recorded as its decision.
+        """
         columns = self.state.columns
         rows = np.arange(len(columns)) if self._recalibrate(txn) else touched
         stands = columns["stands"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)
         changed = self._differs(rows, decisions)
-        effects, events = self._count(operation, rows, decisions)
+        moves = self._moves(rows, decisions, stood)
+        events = self._events(operation, moves)
         self._take(rows, decisions)
         self._take(standing, _nothing(len(standing)), keep_label=True)
         for block in _blocks(_union(rows[changed], moved)):
@@ -191,7 +233,7 @@ class Decider:
         for start in range(0, len(events), _BLOCK_ROWS):
             txn.insert(schema.event, events[start : start + _BLOCK_ROWS])
         self.state.committed(operation)
-        return effects
+        return moves
 
     def _recalibrate(self, txn: Txn) -> bool:
         """Learn from the references again; return whether that changed the policy."""
@@ -246,28 +288,26 @@ class Decider:
             differs |= ~same
         return differs
 
-    def _count(
-        self, operation: int, rows: Rows, decisions: Decisions
-    ) -> tuple[Effects, list[dict[str, object]]]:
-        state, effects, events = self.state, Effects(), []
-        old = state.columns["codes"][rows]
-        for place in np.flatnonzero(old != decisions.codes).tolist():
-            was, now = state.name(int(old[place])), state.name(int(decisions.codes[place]))
-            if now is None:
-                effects.unlabelled[str(was)] += 1
-            else:
-                (effects.labelled if was is None else effects.relabelled)[now] += 1
-            events.append(
-                {
-                    "operation_pk": operation,
-                    "kind": EventKind.DECIDED,
-                    "field_pk": self.field.pk,
-                    "document_pk": int(state.columns.pks[rows[place]]),
-                    "label": now,
-                    "origin": Origin.AUTO,
-                }
-            )
-        return effects, events
+    def _moves(self, rows: Rows, decisions: Decisions, stood: Ids) -> dict[int, Move]:
+        state, old = self.state, self.state.columns["codes"][rows]
+        changes = (state.columns.pks[rows], old, decisions.codes)
+        places = np.flatnonzero((old != decisions.codes) | np.isin(changes[0], stood))
+        pks, was, now = (column[places].tolist() for column in changes)
+        names = zip(map(state.name, was), map(state.name, now), strict=True)
+        return dict(zip(pks, names, strict=True))
+
+    def _events(self, operation: int, moves: dict[int, Move]) -> list[dict[str, object]]:
+        return [
+            {
+                "operation_pk": operation,
+                "kind": EventKind.DECIDED,
+                "field_pk": self.field.pk,
+                "document_pk": document,
+                "label": now,
+                "origin": Origin.AUTO,
+            }
+            for document, (_, now) in moves.items()
+        ]
 
     def _take(self, rows: Rows, decisions: Decisions, *, keep_label: bool = False) -> None:
         for name in DECISION_COLUMNS:
@@ -278,17 +318,26 @@ class Decider:
         """Write lists and decisions; a label that stands is not the machine's to write."""
         stands = self.state.columns["stands"][rows]
         txn.update(schema.standing, self._stored_rows(operation, rows[stands]))
-        decided = self._stored_rows(operation, rows[~stands])
-        codes = self.state.columns["codes"][rows[~stands]].tolist()
+        stored = self.state.columns["stored"][rows]
+        txn.update(schema.standing, self._decided_rows(operation, rows[~stands & stored]))
+        new = self._decided_rows(operation, rows[~stored])
+        txn.insert(schema.standing, new)
+        self.state.columns["stored"][rows] = True
+
+    def _decided_rows(self, operation: int, rows: Rows) -> list[dict[str, object]]:
+        decided = self._stored_rows(operation, rows)
+        codes = self.state.columns["codes"][rows].tolist()
         for row, code in zip(decided, codes, strict=True):
             row["label"] = self.state.name(code)
             row["origin"] = None if code == NO_LABEL else Origin.AUTO
-        txn.update(schema.standing, decided)
+            row["votes"] = False
+        return decided
 
     def _stored_rows(self, operation: int, rows: Rows) -> list[dict[str, object]]:
         state = self.state
         columns = {name: state.columns[name][rows].tolist() for name in DECISION_COLUMNS}
         near, similarities = state.columns["near"][rows], state.columns["similarities"][rows]
+        counts = (near != NOBODY).sum(axis=1).tolist()
         stored: list[dict[str, object]] = []
         for place, pk in enumerate(state.columns.pks[rows].tolist()):
             reason, source = columns["reasons"][place], columns["sources"][place]
@@ -301,8 +350,8 @@ class Decider:
                     "runner_up": state.name(columns["runner_up"][place]),
                     "reason": None if reason < 0 else REASONS[reason],
                     "source_pk": None if source == NOBODY else source,
-                    "near_pks": near[place].tobytes(),
-                    "near_similarities": similarities[place].tobytes(),
+                    "near_pks": near[place, : counts[place]].tobytes(),
+                    "near_similarities": similarities[place, : counts[place]].tobytes(),
                     "revision": operation,
                 }
             )

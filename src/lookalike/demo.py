@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from lookalike.collection import Collection
 from lookalike.ingest import Progress
 from lookalike.library import Library
 from lookalike.model import Origin
@@ -67,8 +68,7 @@ def run_demo(library: Library, *, seed: int = 0, progress: Progress) -> DemoResu
     collection = library.labeler(COLLECTION, extractor="image", field="label")
     collection.add(samples / "pictures", progress=progress)
     extracted = time.perf_counter()
-    ids = {document.file_name: document.id for document in collection.documents()}
-    collection.label({ids[name]: truth[name]["label"] for name in _examples(truth, seed)})
+    _label_examples(collection, truth, seed)
     decided = time.perf_counter()
     documents = list(collection.documents())
     automatic = [one for one in documents if one.origin is Origin.AUTO]
@@ -86,6 +86,20 @@ def run_demo(library: Library, *, seed: int = 0, progress: Progress) -> DemoResu
         extract_s=extracted - started,
         decide_s=decided - extracted,
     )
+
+
+def _label_examples(
+    collection: Collection, truth: Mapping[str, Mapping[str, str]], seed: int
+) -> None:
+    """Label the examples that no person has labelled yet; nothing is written when all are."""
+    chosen = set(_examples(truth, seed))
+    new = {
+        one.id: truth[one.file_name]["label"]
+        for one in collection.documents()
+        if one.file_name in chosen and one.origin is not Origin.HUMAN
+    }
+    if new:
+        collection.label(new)
 
 
 def _examples(truth: Mapping[str, Mapping[str, str]], seed: int) -> list[str]:

@@ -9,6 +9,7 @@ from importlib import metadata
 
 from lookalike.library import Library
 from lookalike.plugins import extractors
+from lookalike.stores.sqlite_engine import driver
 
 _PACKAGES = ("lookalike", "numpy", "onnxruntime", "sqlalchemy", "pysqlite3", "simsimd", "pillow")
 
@@ -21,33 +22,22 @@ class Diagnosis:
     versions: Mapping[str, str]
     sqlite: str
     extractors: tuple[str, ...]
-    store: str
+    store: str | None
     spaces: Mapping[str, str]
     problems: tuple[str, ...]
 
 
-def diagnose(library: Library) -> Diagnosis:
-    """Return what is installed and whether the store is sound."""
+def diagnose(library: Library | None) -> Diagnosis:
+    """Return what is installed and, where there is a store, whether it is sound."""
     return Diagnosis(
         python=platform.python_version(),
         versions={name: _version(name) for name in _PACKAGES},
-        sqlite=library.engine_version(),
+        sqlite=str(driver().sqlite_version),
         extractors=tuple(sorted(extractors())),
-        store=str(library.path),
-        spaces=library.spaces(),
-        problems=tuple(library.check()),
+        store=None if library is None else str(library.path),
+        spaces={} if library is None else library.spaces(),
+        problems=() if library is None else tuple(library.check()),
     )
-
-
-def show_diagnosis(diagnosis: Diagnosis) -> str:
-    """Return a diagnosis as text."""
-    lines = [f"python {diagnosis.python}, SQLite {diagnosis.sqlite}"]
-    lines += [f"{name} {version}" for name, version in diagnosis.versions.items()]
-    lines.append(f"extractors: {', '.join(diagnosis.extractors)}")
-    lines.append(f"store: {diagnosis.store}")
-    lines += [f"  {name}: {space}" for name, space in diagnosis.spaces.items()]
-    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems]
-    return "\n".join(lines if diagnosis.problems else [*lines, "the store is sound"])
 
 
 def _version(name: str) -> str:

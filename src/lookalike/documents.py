@@ -15,8 +15,7 @@ from lookalike.extractors.base import Extractor, Part
 from lookalike.operations import Operations, Running
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, Txn
-
-_IN_LIST = 5000
+from lookalike.stores.selection import conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +54,23 @@ def write_documents(
         return 0
     txn = running.txn
     known = _known(txn, target.pk, [one.object_pk for one in new])
-    fresh = [one for one in new if (one.object_pk, one.part.key) not in known]
-    pks = txn.insert_returning(schema.document, [_row(target, one) for one in fresh])
-    known |= {(one.object_pk, one.part.key): pk for one, pk in zip(fresh, pks, strict=True)}
-    ordered = sorted(new, key=lambda one: known[(one.object_pk, one.part.key)])
-    places = np.array([known[(one.object_pk, one.part.key)] for one in ordered], np.int64)
-    fresh_pks = set(pks)
+    again = [(pk, one) for one in new if (pk := known.get((one.object_pk, one.part.key)))]
+    fresh = [one for one in new if (one.object_pk, one.part.key) not in known] if again else new
     txn.update(
         schema.document,
         [
             {"pk": pk, "sha256": bytes.fromhex(one.sha256), "attributes": dict(one.part.attributes)}
-            for pk, one in zip(places.tolist(), ordered, strict=True)
-            if pk not in fresh_pks
+            for pk, one in again
         ],
     )
-    vectors = np.stack([one.part.vector for one in ordered]).astype(np.float16)
-    txn.append_vectors(target.space, places, vectors)
+    made = txn.insert_returning(schema.document, [_row(target, one) for one in fresh])
+    pks = np.array([*(pk for pk, _ in again), *made], np.int64)
+    vectors = np.stack([one.part.vector for one in (*(one for _, one in again), *fresh)])
+    order = np.argsort(pks)
+    txn.append_vectors(target.space, pks[order], vectors[order].astype(np.float16))
     for field_pk in target.field_pks:
-        operations.arrive(running, field_pk, places.tolist())
-    return len(ordered)
+        operations.arrive(running, field_pk, pks[order].tolist())
+    return len(pks)
 
 
 def document_id(collection: str, object_id: str, part: str) -> str:
@@ -103,8 +100,7 @@ def _row(target: Target, one: NewDocument) -> dict[str, Any]:
 def _known(txn: Txn, collection_pk: int, objects: Sequence[int]) -> dict[tuple[int, str], int]:
     table = schema.document
     known: dict[tuple[int, str], int] = {}
-    for start in range(0, len(objects), _IN_LIST):
-        chosen = table.c.object_pk.in_(objects[start : start + _IN_LIST])
+    for chosen in conditions(table.c.object_pk, objects):
         query = select(table.c.object_pk, table.c.part, table.c.pk)
         for row in txn.rows(query.where(table.c.collection_pk == collection_pk, chosen)):
             known[(row.object_pk, row.part)] = row.pk

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.reading import FieldRow
@@ -70,12 +70,15 @@ def _witnesses(
     snapshot: Snapshot, field: FieldRow, pk: int, standing: Standing
 ) -> tuple[Witness, ...]:
     table, operation, document = schema.event, schema.operation, schema.document
+    now = schema.standing
     query = (
         select(table.c.document_pk, table.c.origin, operation.c.actor, operation.c.at)
         .add_columns(document.c.file_name, document.c.id)
         .join(operation, operation.c.pk == table.c.operation_pk)
         .join(document, document.c.pk == table.c.document_pk)
+        .join(now, and_(now.c.field_pk == table.c.field_pk, now.c.document_pk == document.c.pk))
         .where(table.c.field_pk == field.reference_field_pk)
+        .where(table.c.origin == now.c.origin, table.c.label == now.c.label)
         .where(table.c.document_pk.in_(_near(snapshot, field, pk)))
         .where(table.c.kind.in_([EventKind.LABELLED, EventKind.PROMOTED]))
         .where(operation.c.undone_by.is_(None))

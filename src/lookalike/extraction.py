@@ -1,7 +1,7 @@
 """The extraction of what waits: claimed with a lease, done in threads, written a batch at a time.
 
-A lease names its process. One that has died, or whose lease ran out, loses its work to the next; to
-extract something twice gives the same documents.
+A lease names its process, which renews it while it lives. A process that has died, or whose lease
+ran out, loses its work to the next: only who holds the lease writes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from lookalike.stores.base import Snapshot, Store, StoredSpace, Txn
 from lookalike.thumbnails import Thumbnails
 
 _LEASE_S = 120.0
+_RENEW_S = _LEASE_S / 4
 _CLAIM_OBJECTS = 256
 _TASK_OBJECTS = 8
 _WRITE_OBJECTS = 256
+_WRITE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Extraction:
         self._threads = threads
         self._max_pixels = max_pixels
         self._owner = _process_name(os.getpid())
+        self._renewed_at = clock()
 
     def run(self, target: Target, tally: Tally, actor: str, progress: Progress) -> None:
         """Extract until nothing waits. Interrupted, what was not written waits again."""
@@ -107,6 +110,7 @@ class Extraction:
                 table.c.status == Status.PENDING,
                 and_(
                     table.c.status == Status.PROCESSING,
+                    table.c.owner != self._owner,
                     or_(
                         table.c.expires_at < self._clock(),
                         table.c.owner.in_(self._dead_owners(txn, target)),
@@ -138,6 +142,17 @@ class Extraction:
         )
         return [row.owner for row in rows if _has_died(row.owner)]
 
+    def _renew(self, target: Target) -> None:
+        """Keep what this process has claimed, however long one content takes."""
+        now = self._clock()
+        if now - self._renewed_at < _RENEW_S:
+            return
+        table = schema.extraction
+        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
+        with self._store.write() as txn:
+            txn.execute(update(table).where(mine).values(expires_at=now + _LEASE_S))
+        self._renewed_at = now
+
     def _release(self, target: Target) -> None:
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
@@ -150,42 +165,58 @@ class Extraction:
     def _finished(
         self, target: Target, pool: ThreadPoolExecutor
     ) -> Iterator[list[tuple[_Waiting, _Done]]]:
-        """Yield batches of finished objects. Equal contents are extracted once."""
+        """Yield batches of finished objects, at least every two seconds: a crash costs no more.
+
+        Equal contents are extracted once.
+        """
         asking: dict[str, list[_Waiting]] = {}
         running: set[Future[list[tuple[str, _Done]]]] = set()
         finished: list[tuple[_Waiting, _Done]] = []
-        exhausted = False
+        exhausted, yielded_at = False, self._clock()
         while True:
             if not exhausted and len(running) < 2 * self._threads:
                 claimed = self._claim(target)
                 exhausted = not claimed
                 finished += [(one, _MISSING) for one in claimed if one.blob is None]
-                known = self._known(target, claimed, asking)
+                known = self._known(target, claimed, asking, finished)
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}
                 rest = [one for one in claimed if one.pk in new and one.blob is not None]
                 running |= self._submit(pool, target, rest, asking)
             if running:
-                ready, running = wait(running, return_when=FIRST_COMPLETED)
+                ready, running = wait(running, timeout=_RENEW_S, return_when=FIRST_COMPLETED)
+                self._renew(target)
                 for sha256, done in (pair for future in ready for pair in future.result()):
-                    finished += [(one, done) for one in asking.pop(sha256)]
-            if len(finished) >= _WRITE_OBJECTS or (finished and not running):
+                    first, *others = asking.pop(sha256)
+                    finished.append((first, done))
+                    if done.error is None:
+                        finished += [(one, done) for one in others]
+                    else:  # the file of one may be gone, that of another not
+                        running |= self._submit(pool, target, others, asking)
+            due = len(finished) >= _WRITE_OBJECTS or self._clock() - yielded_at > _WRITE_S
+            if finished and (due or not running):
                 yield finished
-                finished = []
+                finished, yielded_at = [], self._clock()
             if exhausted and not running:
                 return
 
     def _known(
-        self, target: Target, claimed: Sequence[_Waiting], asking: dict[str, list[_Waiting]]
+        self,
+        target: Target,
+        claimed: Sequence[_Waiting],
+        asking: dict[str, list[_Waiting]],
+        finished: Sequence[tuple[_Waiting, _Done]],
     ) -> list[tuple[_Waiting, _Done]]:
-        """Return those whose content has been extracted in this space before."""
-        digests = {one.blob.sha256 for one in claimed if one.blob is not None} - set(asking)
+        """Return those whose content has been extracted in this space before, or a moment ago."""
+        just = {one.blob.sha256: done for one, done in finished if one.blob and done.error is None}
+        digests = {one.blob.sha256 for one in claimed if one.blob is not None} - asking.keys()
         with self._store.read() as snapshot:
-            parts = _extracted_before(snapshot, target.space, sorted(digests))
+            parts = _extracted_before(snapshot, target.space, sorted(digests - just.keys()))
+        results = just | {digest: _Done(found, None) for digest, found in parts.items()}
         return [
-            (one, _Done(parts[one.blob.sha256], None))
+            (one, results[one.blob.sha256])
             for one in claimed
-            if one.blob is not None and one.blob.sha256 in parts
+            if one.blob is not None and one.blob.sha256 in results
         ]
 
     def _submit(
@@ -238,27 +269,36 @@ class Extraction:
     def _write(
         self, target: Target, batch: list[tuple[_Waiting, _Done]], tally: Tally, actor: str
     ) -> None:
-        table = schema.extraction
-        documents = [
-            NewDocument(one.pk, one.id, one.name, one.blob.sha256, one.metadata, part)
-            for one, done in batch
-            if one.blob is not None
-            for part in done.parts
-        ]
-        failed = {one.pk: done.error for one, done in batch if done.error is not None}
         with self._operations.operate(target.pk, "add", actor) as running:
+            held = self._held(running.txn, target)
+            batch = [(one, done) for one, done in batch if one.pk in held]
+            documents = [
+                NewDocument(one.pk, one.id, one.name, one.blob.sha256, one.metadata, part)
+                for one, done in batch
+                if one.blob is not None
+                for part in done.parts
+            ]
             made = write_documents(self._operations, running, target, documents)
             key = {"collection_pk": target.pk, "owner": None, "expires_at": None}
             running.txn.update(
-                table,
+                schema.extraction,
                 [
-                    {**key, "object_pk": pk, "status": Status.FAILED, "error": error}
-                    for pk, error in failed.items()
+                    {**key, "object_pk": one.pk, "status": Status.FAILED, "error": done.error}
+                    for one, done in batch
+                    if done.error is not None
                 ],
             )
-            _finish(running.txn, target, [one.pk for one, _ in batch if one.pk not in failed])
+            _finish(running.txn, target, [one.pk for one, done in batch if done.error is None])
         tally.arrived(running, made)
-        tally.failed |= {one.name: done.error for one, done in batch if done.error is not None}
+        for one, done in batch:
+            if done.error is not None:
+                tally.fail(one.name, done.error)
+
+    def _held(self, snapshot: Snapshot, target: Target) -> set[int]:
+        """Return the objects that are still this process's: not changed or forgotten meanwhile."""
+        table = schema.extraction
+        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
+        return {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}
 
 
 _MISSING = _Done((), "it has no content")

@@ -5,13 +5,13 @@ Derived state: it can be dropped at any time and comes back from the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import Column, ColumnElement, func, select, true
 
 from lookalike.calibration import Calibration, calibration_from
 from lookalike.columns import Columns, Rows
@@ -22,8 +22,8 @@ from lookalike.policy import REASONS
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
 from lookalike.stores.search import NOBODY, Floats, Ids
+from lookalike.stores.selection import conditions
 
-_CHUNK = 5000
 _NAN = np.array(np.nan, np.float32)
 
 
@@ -47,9 +47,9 @@ class StoredField:
 class FieldState:
     """Documents, lists, decisions, rejections and references of one field, in memory.
 
-    Columns beside those of the neighbourhood: `stands` bool (someone other than the machine gave
-    the label), `codes`, `runner_up` int32, `confidence`, `margin` float32, `reasons` int8,
-    `sources` int64: the decision that is stored.
+    Columns beside those of the neighbourhood: `stored` bool (the document has a row in the store),
+    `stands` bool (someone other than the machine gave the label), `codes`, `runner_up` int32,
+    `confidence`, `margin` float32, `reasons` int8, `sources` int64: the decision that is stored.
     """
 
     def __init__(self, stored: StoredField) -> None:
@@ -57,7 +57,7 @@ class FieldState:
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
         self._epoch = -1
-        self._references_seen: int | None = None
+        self._references_seen = -1
         self.seen = -1
         self._clear()
 
@@ -69,25 +69,29 @@ class FieldState:
             self._epoch = epoch
             self.reload(snapshot)
             return
-        self._load_documents(snapshot, self._newer(snapshot))
-        newest = self._newest_reference(snapshot)
-        if newest != self._references_seen:
-            self._load_references(snapshot)
+        newer, newest = self._newer(snapshot, self.field.pk, self.seen)
+        if len(newer):
+            self._load_documents(snapshot, newer)
+            self.seen = newest
+        newer, newest = self._newer(snapshot, self.field.reference_field_pk, self._references_seen)
+        if len(newer):
+            self.read_references(snapshot, newer)
             self._references_seen = newest
         self._load_calibration(snapshot)
 
     def reload(self, snapshot: Snapshot) -> None:
         """Trust nothing in memory: load everything again."""
         self._clear()
+        self.seen = self._newest(snapshot, self.field.pk)
         self._load_documents(snapshot, None)
+        self._references_seen = self._newest(snapshot, self.field.reference_field_pk)
         self._load_references(snapshot)
-        self._references_seen = self._newest_reference(snapshot)
         self._load_calibration(snapshot)
 
     def committed(self, operation: int) -> None:
         """Note that everything up to `operation`, ours, is here already."""
         self.seen = max(self.seen, operation)
-        self._references_seen = operation
+        self._references_seen = max(self._references_seen, operation)
 
     def code(self, name: str | None) -> int:
         """Return the code of a label; a new one for a new label."""
@@ -107,34 +111,55 @@ class FieldState:
         self._load_documents(snapshot, pks)
         return self.columns.rows_of(pks)
 
+    def standing_among(self, pks: Ids) -> Ids:
+        """Return those of `pks` whose label someone other than the machine gave, as known here."""
+        rows = self.columns.rows_of(pks)
+        return np.asarray(self.columns.pks[rows[self.columns["stands"][rows]]])
+
+    def place_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
+        """Make blank rows for the documents that are new here; return the rows of all `pks`.
+
+        Take over where their vectors are now.
+        """
+        table = schema.embedding
+        query = select(table.c.slot).where(table.c.space_pk == self.field.space.pk)
+        query = query.order_by(table.c.document_pk)
+        chosen = conditions(table.c.document_pk, pks)
+        slots = [row.slot for condition in chosen for row in snapshot.rows(query.where(condition))]
+        rows = self.columns.place(pks)
+        self.neighbourhood.place(rows, np.array(slots, np.int64))
+        return rows
+
     def forget_documents(self, pks: Ids) -> None:
         """Take documents away that are about to be erased."""
+        self.neighbourhood.release(self.columns.rows_of(pks))
         self.columns.remove(pks)
-        self.neighbourhood.index_slots()
         for pk in pks.tolist():
             self.rejected.pop(pk, None)
 
-    def read_references(self, snapshot: Snapshot, changed: Ids) -> tuple[Ids, Ids]:
-        """Take over which of `changed` vote now, and how; return which came and which went."""
-        before = set(self.reference_pks.tolist())
-        table = schema.standing
-        votes = {
-            row.document_pk: row.label
-            for chosen in _chunks(changed)
-            for row in snapshot.rows(self._voting().where(table.c.document_pk.in_(chosen)))
-        }
-        kept = ~np.isin(self.reference_pks, changed)
+    def read_references(self, snapshot: Snapshot, changed: Ids) -> tuple[Ids, Ids, Ids]:
+        """Take over which of `changed` vote now, and how; return which came, stayed and went."""
+        known = changed[np.isin(changed, self.reference_pks)]
+        votes: dict[int, str] = {}
+        for chosen in conditions(schema.standing.c.document_pk, changed):
+            for row in snapshot.rows(self._voting().where(chosen)):
+                votes[row.document_pk] = row.label
         pks = np.array(sorted(votes), np.int64)
-        codes = np.array([self.code(votes[pk]) for pk in pks.tolist()], np.int32)
-        vectors = snapshot.vectors(self.field.reference_space, pks)
-        self._set_references(
-            np.concatenate([self.reference_pks[kept], pks]),
-            np.concatenate([self.reference_codes[kept], codes]),
-            np.concatenate([self.reference_vectors[kept], vectors]),
-        )
-        came = [pk for pk in pks.tolist() if pk not in before]
-        went = [pk for pk in changed.tolist() if pk in before and pk not in votes]
-        return np.array(came, np.int64), np.array(went, np.int64)
+        if len(known) or len(pks):
+            kept = ~np.isin(self.reference_pks, known)
+            codes = np.array([self.code(votes[pk]) for pk in pks.tolist()], np.int32)
+            self._set_references(
+                np.concatenate([self.reference_pks[kept], pks]),
+                np.concatenate([self.reference_codes[kept], codes]),
+                np.concatenate(
+                    [
+                        self.reference_vectors[kept],
+                        snapshot.vectors(self.field.reference_space, pks),
+                    ]
+                ),
+            )
+        stayed = np.isin(known, pks)
+        return pks[~np.isin(pks, known)], known[stayed], known[~stayed]
 
     def matches(self, near: Ids, similarities: Floats) -> Matches:
         """Return lists of reference pks as matches with label codes."""
@@ -146,6 +171,11 @@ class FieldState:
             codes[known] = self.reference_codes[place[known]]
         return Matches(near, similarities, codes)
 
+    def allowed(self, pk: int) -> NDArray[np.bool_]:
+        """Return which references have a label that the document has not been refused."""
+        refused = [self.code(name) for name in self.rejected.get(pk, ())]
+        return ~np.isin(self.reference_codes, refused)
+
     def rows_with_rejections(self) -> Rows:
         """Return the rows whose document has a "not this"."""
         return self.columns.rows_of(np.array(sorted(self.rejected), np.int64))
@@ -154,6 +184,7 @@ class FieldState:
         self.columns = Columns(
             Neighbourhood.blanks(self.field.taxonomy.top_k)
             | {
+                "stored": np.array(False),
                 "stands": np.array(False),
                 "codes": np.array(NO_LABEL, np.int32),
                 "confidence": _NAN,
@@ -164,7 +195,6 @@ class FieldState:
             }
         )
         self.neighbourhood = Neighbourhood(self.columns)
-        self._references_seen = None
         self.rejected: dict[int, set[str]] = {}
         self.calibration: Calibration | None = None
         self.reference_pks: Ids = np.empty(0, np.int64)
@@ -172,44 +202,41 @@ class FieldState:
         shape = (0, self.field.reference_space.dimension)
         self.reference_vectors: NDArray[np.float16] = np.empty(shape, np.float16)
 
-    def _newest_reference(self, snapshot: Snapshot) -> int | None:
+    def _newest(self, snapshot: Snapshot, field_pk: int) -> int:
         table = schema.standing
         query = select(func.max(table.c.revision).label("newest"))
-        row = snapshot.rows(query.where(table.c.field_pk == self.field.reference_field_pk))[0]
-        return None if row.newest is None else int(row.newest)
+        row = snapshot.rows(query.where(table.c.field_pk == field_pk))[0]
+        return -1 if row.newest is None else int(row.newest)
 
-    def _newer(self, snapshot: Snapshot) -> Ids:
+    def _newer(self, snapshot: Snapshot, field_pk: int, seen: int) -> tuple[Ids, int]:
+        """Return the documents of a field written after revision `seen`, and the newest one."""
         table = schema.standing
-        query = select(table.c.document_pk).where(
-            table.c.field_pk == self.field.pk, table.c.revision > self.seen
-        )
-        return np.array(sorted(row.document_pk for row in snapshot.rows(query)), np.int64)
+        query = select(table.c.document_pk, table.c.revision)
+        rows = snapshot.rows(query.where(table.c.field_pk == field_pk, table.c.revision > seen))
+        pks = np.array(sorted(row.document_pk for row in rows), np.int64)
+        return pks, max((row.revision for row in rows), default=seen)
 
     def _load_documents(self, snapshot: Snapshot, pks: Ids | None) -> None:
-        for chosen in _chunks(pks):
-            rows = snapshot.rows(self._stored(chosen))
+        for chosen in _conditions(schema.standing.c.document_pk, pks):
+            rows = snapshot.rows(self._stored().where(chosen))
             if rows:
                 self._take(rows)
-        if pks is None or len(pks):
-            self.neighbourhood.index_slots()
         self._load_rejections(snapshot, pks)
 
-    def _stored(self, chosen: Sequence[int] | None) -> Any:
+    def _stored(self) -> Any:
         standing, embedding = schema.standing, schema.embedding
         same = embedding.c.document_pk == standing.c.document_pk
-        query = (
+        return (
             select(standing, embedding.c.slot)
             .select_from(standing.join(embedding, same))
             .where(standing.c.field_pk == self.field.pk)
             .where(embedding.c.space_pk == self.field.space.pk)
             .order_by(standing.c.document_pk)
         )
-        return query if chosen is None else query.where(standing.c.document_pk.in_(chosen))
 
     def _take(self, rows: Sequence[Any]) -> None:
         columns, k = self.columns, self.field.taxonomy.top_k
         at = columns.place(np.array([row.document_pk for row in rows], np.int64))
-        columns["slots"][at] = [row.slot for row in rows]
         columns["near"][at] = _unpack([r.near_pks for r in rows], np.int64, k, NOBODY)
         columns["similarities"][at] = _unpack(
             [r.near_similarities for r in rows], np.float32, k, NO_SIMILARITY
@@ -221,16 +248,16 @@ class FieldState:
         columns["margin"][at] = [_number(row.margin) for row in rows]
         columns["reasons"][at] = [_reason_code(row.reason) for row in rows]
         columns["sources"][at] = [NOBODY if r.source_pk is None else r.source_pk for r in rows]
-        self.seen = max(self.seen, max(row.revision for row in rows))
+        columns["stored"][at] = True
+        self.neighbourhood.place(at, np.array([row.slot for row in rows], np.int64))
 
     def _load_rejections(self, snapshot: Snapshot, pks: Ids | None) -> None:
         table = schema.rejection
         query = select(table.c.document_pk, table.c.label).where(table.c.field_pk == self.field.pk)
         for pk in self.rejected.copy() if pks is None else pks.tolist():
             self.rejected.pop(pk, None)
-        for chosen in _chunks(pks):
-            where = query if chosen is None else query.where(table.c.document_pk.in_(chosen))
-            for row in snapshot.rows(where):
+        for chosen in _conditions(table.c.document_pk, pks):
+            for row in snapshot.rows(query.where(chosen)):
                 self.rejected.setdefault(row.document_pk, set()).add(row.label)
 
     def _voting(self) -> Any:
@@ -245,11 +272,7 @@ class FieldState:
         rows = snapshot.rows(self._voting())
         pks = np.array([row.document_pk for row in rows], np.int64)
         codes = np.array([self.code(row.label) for row in rows], np.int32)
-        known = np.isin(pks, self.reference_pks)
-        vectors = np.empty((len(pks), self.field.reference_space.dimension), np.float16)
-        vectors[known] = self.reference_vectors[np.searchsorted(self.reference_pks, pks[known])]
-        vectors[~known] = snapshot.vectors(self.field.reference_space, pks[~known])
-        self._set_references(pks, codes, vectors)
+        self._set_references(pks, codes, snapshot.vectors(self.field.reference_space, pks))
 
     def _set_references(
         self, pks: Ids, codes: NDArray[np.int32], vectors: NDArray[np.float16]
@@ -264,22 +287,16 @@ class FieldState:
         self.calibration = calibration_from(snapshot.rows(query)[0].calibration)
 
 
-def _chunks(pks: Ids | None) -> Iterator[Any]:
-    if pks is None:
-        yield None
-        return
-    for start in range(0, len(pks), _CHUNK):
-        yield pks[start : start + _CHUNK].tolist()
+def _conditions(column: Column[int], pks: Ids | None) -> Iterable[ColumnElement[bool]]:
+    return [true()] if pks is None else conditions(column, pks)
 
 
 def _unpack(blobs: Sequence[bytes], dtype: Any, k: int, blank: Any) -> NDArray[Any]:
     width = k * np.dtype(dtype).itemsize
-    if all(len(blob) == width for blob in blobs):
-        return np.frombuffer(b"".join(blobs), dtype).reshape(-1, k)
+    counts = np.array([len(blob) for blob in blobs]) // np.dtype(dtype).itemsize
     lists = np.full((len(blobs), k), blank, dtype)
-    for row, blob in enumerate(blobs):
-        values = np.frombuffer(blob, dtype)[:k]
-        lists[row, : len(values)] = values
+    values = np.frombuffer(b"".join([blob[:width] for blob in blobs]), dtype)
+    lists[np.arange(k) < counts[:, None]] = values
     return lists
 
 

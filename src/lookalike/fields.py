@@ -27,12 +27,10 @@ def taxonomy_from(stored: Mapping[str, Any]) -> Taxonomy:
 
 def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:
     """Return the space that a collection's documents are in. Raises Conflict before the first."""
-    table = schema.space
-    rows = snapshot.rows(select(table).where(table.c.collection_pk == collection_pk))
-    if not rows:
+    space = _space(snapshot, collection_pk)
+    if space is None:
         raise Conflict("the collection has no documents yet; add some first")
-    row = rows[0]
-    return StoredSpace(row.pk, row.name, row.dimension, row.generation)
+    return space
 
 
 def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
@@ -44,7 +42,7 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
     row = snapshot.rows(select(table).where(table.c.pk == field_pk))[0]
     reference = snapshot.rows(select(table).where(table.c.pk == row.reference_field_pk))[0]
     space = space_of(snapshot, row.collection_pk)
-    reference_space = space_of(snapshot, reference.collection_pk)
+    reference_space = _space(snapshot, reference.collection_pk) or space
     if space.name != reference_space.name:
         raise Conflict(
             f"the references are in space {reference_space.name}, the documents in {space.name}; "
@@ -57,7 +55,21 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
 
 
 def dependents(snapshot: Snapshot, field_pk: int) -> list[int]:
-    """Return the fields whose documents are decided by the labels of this one."""
-    table = schema.field
-    query = select(table.c.pk).where(table.c.reference_field_pk == field_pk).order_by(table.c.pk)
+    """Return the fields whose documents are decided by the labels of this one, if they have any."""
+    table, space = schema.field, schema.space
+    query = (
+        select(table.c.pk)
+        .join(space, space.c.collection_pk == table.c.collection_pk)
+        .where(table.c.reference_field_pk == field_pk)
+        .order_by(table.c.pk)
+    )
     return [row.pk for row in snapshot.rows(query)]
+
+
+def _space(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None:
+    table = schema.space
+    rows = snapshot.rows(select(table).where(table.c.collection_pk == collection_pk))
+    if not rows:
+        return None
+    row = rows[0]
+    return StoredSpace(row.pk, row.name, row.dimension, row.generation)

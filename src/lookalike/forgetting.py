@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +45,7 @@ class Erased:
 def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
     """Erase the objects of documents from every collection of their bucket, in a transaction."""
     txn, document = running.txn, schema.document
-    chosen = select(document.c.object_pk).where(document.c.pk.in_(pks)).distinct()
-    objects = [row.object_pk for row in txn.rows(chosen)]
+    objects = _with_copies(running, pks)
     rows = txn.rows(select(document).where(document.c.object_pk.in_(objects)))
     blobs = _blobs_only_here(running, objects)
     doomed = [row.pk for row in rows]
@@ -59,8 +59,6 @@ def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
         .where(event.c.document_pk.in_(doomed))
         .values(label=None, origin=None, detail=None, kind=EventKind.FORGOTTEN)
     )
-    for table in (schema.standing, schema.rejection):
-        txn.execute(delete(table).where(table.c.document_pk.in_(doomed)))
     txn.execute(delete(document).where(document.c.pk.in_(doomed)))
     txn.execute(delete(schema.extraction).where(schema.extraction.c.object_pk.in_(objects)))
     txn.execute(delete(schema.object_).where(schema.object_.c.pk.in_(objects)))
@@ -83,23 +81,42 @@ def erase_files(workshop: Workshop, running: Running, erased: Erased) -> Receipt
     )
 
 
+def _with_copies(running: Running, pks: Sequence[int]) -> list[int]:
+    """Return the objects of documents, with the copies that promotion made of them elsewhere."""
+    document, event, object_ = schema.document, schema.event, schema.object_
+    own = select(document.c.object_pk, document.c.sha256, object_.c.id, object_.c.key)
+    own = own.join(object_, object_.c.pk == document.c.object_pk).where(document.c.pk.in_(pks))
+    objects = set()
+    for row in running.txn.rows(own):
+        copies = (
+            select(document.c.object_pk)
+            .join(object_, object_.c.pk == document.c.object_pk)
+            .join(event, event.c.document_pk == document.c.pk)
+            .where(object_.c.id == row.id, object_.c.key == row.key)
+            .where(document.c.sha256 == row.sha256, event.c.kind == EventKind.PROMOTED)
+        )
+        objects |= {row.object_pk, *(copy.object_pk for copy in running.txn.rows(copies))}
+    return sorted(objects)
+
+
 def _silence(workshop: Workshop, running: Running, pks: Sequence[int]) -> int:
-    """Take the documents' votes away and decide what depended on them; return how many labels."""
-    table, txn = schema.standing, running.txn
-    chosen = table.c.document_pk.in_(pks)
-    rows = txn.rows(select(table.c.field_pk, table.c.document_pk, table.c.label).where(chosen))
+    """Erase the standings of documents and decide what depended on them; return how many labels."""
+    table, txn, operations = schema.standing, running.txn, workshop.operations
+    query = select(table.c.field_pk, table.c.document_pk, table.c.label)
+    rows = txn.rows(query.where(table.c.document_pk.in_(pks)))
+    gone: dict[int, list[int]] = {}
+    for row in rows:
+        gone.setdefault(row.field_pk, []).append(row.document_pk)
+    with ExitStack() as stack:
+        for field_pk, documents in sorted(gone.items()):
+            stack.enter_context(operations.changing(running, field_pk, documents))
+            state = operations.decider(txn, field_pk).state
+            state.forget_documents(np.array(documents, np.int64))
+        for erased in (table, schema.rejection):
+            txn.execute(delete(erased).where(erased.c.document_pk.in_(pks)))
     field = schema.field
-    for field_pk in sorted({row.field_pk for row in rows}):
-        gone = [row.document_pk for row in rows if row.field_pk == field_pk]
-        here = table.c.field_pk == field_pk
-        silent = {"label": None, "origin": None, "votes": False, "actor": None}
-        decider = workshop.operations.decider(txn, field_pk)
-        decider.state.forget_documents(np.array(gone, np.int64))
-        with workshop.operations.changing(running, field_pk, gone):
-            txn.execute(update(table).where(here, chosen).values(silent))
-        for pk in {field_pk, *dependents(txn, field_pk)}:
-            moved = update(field).where(field.c.pk == pk)
-            txn.execute(moved.values(epoch=field.c.epoch + 1))
+    for pk in sorted({*gone, *(pk for field_pk in gone for pk in dependents(txn, field_pk))}):
+        txn.execute(update(field).where(field.c.pk == pk).values(epoch=field.c.epoch + 1))
     return sum(row.label is not None for row in rows)
 
 

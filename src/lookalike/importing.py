@@ -14,6 +14,7 @@ from lookalike.lookup import standing_labels
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Said
 from lookalike.reading import FieldRow
+from lookalike.sources import is_missing
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 
@@ -39,11 +40,11 @@ class _Index:
         A file name fits when it equals the document's, or when one is the end of the other.
         Raises LookupError with the reason where it fits several.
         """
-        if row.get("id") is not None and str(row["id"]) in self._ids:
+        if not is_missing(row.get("id")) and str(row["id"]) in self._ids:
             return [self._ids[str(row["id"])]]
-        if row.get("sha256"):
-            return self._digests.get(str(row["sha256"]), [])
-        if not row.get("file_name"):
+        if _given(row, "sha256"):
+            return self._digests.get(str(row["sha256"]).lower(), [])
+        if not _given(row, "file_name"):
             return []
         name = PurePosixPath(str(row["file_name"]).replace("\\", "/"))
         near = self._files.get(name.name, [])
@@ -72,6 +73,7 @@ def read_labels(
     query = select(table.c.pk, table.c.id, table.c.sha256, table.c.file_name)
     index = _Index(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
     said: dict[int, Said] = {}
+    names: dict[int, str] = {}
     refused: dict[str, str] = {}
     count = 0
     for count, row in enumerate(rows, 1):
@@ -80,7 +82,7 @@ def read_labels(
             for pk, one in _read(index, row, label_column, origin, trusted):
                 if pk in said and said[pk].label != one.label:
                     raise LookupError(f"was {said[pk].label!r} in an earlier row; the first stays")
-                said[pk] = one
+                said[pk], names[pk] = one, name
         except (LookupError, BadInput) as error:
             refused[name] = str(error.args[0])
     if not said:
@@ -89,14 +91,14 @@ def read_labels(
             f"none of {count} rows gives a label; the first: {example[0]} {example[1]} "
             f"(a row needs {label_column!r} and one of {', '.join(NAME_COLUMNS)})"
         )
-    return _news(snapshot, field, said, refused), refused
+    return _news(snapshot, field, said, names, refused), refused
 
 
 def _read(
     index: _Index, row: Mapping[str, Any], label_column: str, origin: Origin, trusted: bool
 ) -> list[tuple[int, Said]]:
     label = row.get(label_column)
-    if label is None or label == "":
+    if is_missing(label) or label == "":
         raise LookupError(f"has no {label_column!r}")
     pks = index.find(row)
     if not pks:
@@ -108,7 +110,11 @@ def _read(
 
 
 def _news(
-    snapshot: Snapshot, field: FieldRow, said: Mapping[int, Said], refused: dict[str, str]
+    snapshot: Snapshot,
+    field: FieldRow,
+    said: Mapping[int, Said],
+    names: Mapping[int, str],
+    refused: dict[str, str],
 ) -> list[Said]:
     """Leave out what stands already; note what a person's label outweighs."""
     now = standing_labels(snapshot, field.pk, list(said))
@@ -116,7 +122,7 @@ def _news(
     for pk, one in said.items():
         label, origin = now[pk]
         if origin == Origin.HUMAN and one.origin is not Origin.HUMAN and label != one.label:
-            refused[f"document {pk}"] = f"a person said {label!r}; an import never overwrites that"
+            refused[names[pk]] = f"a person said {label!r}; an import never overwrites that"
         if (label, origin) != (one.label, one.origin):
             news.append(one)
     return news
@@ -127,6 +133,10 @@ def _ends_alike(one: PurePosixPath, other: PurePosixPath) -> bool:
     return longer[len(longer) - len(shorter) :] == shorter
 
 
+def _given(row: Mapping[str, Any], column: str) -> bool:
+    return not is_missing(row.get(column)) and row[column] != ""
+
+
 def _name(row: Mapping[str, Any], number: int) -> str:
-    known = (str(row[column]) for column in NAME_COLUMNS if row.get(column))
+    known = (str(row[column]) for column in NAME_COLUMNS if _given(row, column))
     return f"row {number} ({next(known, 'without a name')})"

@@ -10,8 +10,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,15 @@ from lookalike.extractors.vectors import MEDIA_TYPE, problems
 from lookalike.model import Blob, Status
 from lookalike.operations import Operations, Running
 from lookalike.pictures import sniff
-from lookalike.sources import Item
+from lookalike.sources import Item, is_missing
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.search import Floats
 
 _REGISTER_ITEMS = 256
-_VECTOR_ROWS = 10_000
+_VECTOR_ROWS = 4000
 _IN_LIST = 5000
+_BLOB_PARTS = tuple(part.name for part in fields(Blob))
 
 Progress = Callable[[int, int], None]
 
@@ -50,6 +51,11 @@ class Tally:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     labelled: Counter[str] = field(default_factory=Counter)
+
+    def fail(self, name: str, reason: str) -> None:
+        """Note why something failed; another of the same name is told apart by a number."""
+        names = chain([name], (f"{name} ({number})" for number in count(2)))
+        self.failed[next(name for name in names if name not in self.failed)] = reason
 
     def arrived(self, running: Running, documents: int) -> None:
         """Count documents that were made, and what labelled itself."""
@@ -68,7 +74,40 @@ class _Read:
     @property
     def blobs(self) -> list[dict[str, Any]]:
         """Return the blobs as JSON values."""
-        return [] if self.blob is None else [asdict(self.blob)]
+        return [] if self.blob is None else _blob_values(self.blob)
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """A batch of vectors at unit length, float32 (n, d), and what their rows hold beside them."""
+
+    ids: list[str]
+    metadata: list[Mapping[str, Any]]
+    digests: list[str]
+    unit: Floats
+
+    def object(self, place: int, target: Target, at: float) -> dict[str, Any]:
+        """Return the row of the object of one vector."""
+        id = self.ids[place]
+        return {
+            "bucket_pk": target.bucket_pk,
+            "id": id,
+            "key": id,
+            "name": id,
+            "metadata": self.metadata[place],
+            "blobs": self.blobs(place),
+            "created_at": at,
+        }
+
+    def blobs(self, place: int) -> list[dict[str, Any]]:
+        """Return the blob of one vector as JSON values."""
+        size_bytes = self.unit.shape[1] * self.unit.itemsize
+        return _blob_values(Blob("vector", MEDIA_TYPE, "", self.digests[place], size_bytes))
+
+    def document(self, place: int, object_pk: int) -> NewDocument:
+        """Return the document that one vector makes."""
+        id, part = self.ids[place], Part(self.unit[place])
+        return NewDocument(object_pk, id, id, self.digests[place], self.metadata[place], part)
 
 
 class Registrar:
@@ -92,21 +131,32 @@ class Registrar:
     def register(
         self, target: Target, items: Iterable[Item], tally: Tally, progress: Progress
     ) -> None:
-        """Write an object for each item, a few hundred in a transaction."""
-        stream, done = iter(items), 0
+        """Write an object for each item, a few hundred in a transaction.
+
+        What is not there at all fails, and is no object. Raises BadInput where nothing is there.
+        """
+        stream, done, missing = iter(items), 0, 0
         with ThreadPoolExecutor(self._threads) as pool:
             while batch := list(islice(stream, _REGISTER_ITEMS)):
-                read = list(pool.map(lambda item: self._look(item, target), batch))
+                there = [item for item in batch if item.error is None]
+                for item in batch:
+                    if item.error is not None:
+                        tally.fail(item.name, item.error)
+                missing += len(batch) - len(there)
+                read = list(pool.map(lambda item: self._look(item, target), there))
                 kept = [one for one in read if not _foreign(one, target)]
                 tally.skipped += [one.item.name for one in read if _foreign(one, target)]
                 with self._store.write() as txn:
                     self._write(txn, target, kept, tally)
                 done += len(batch)
                 progress(done, done)
+        if missing == done:
+            raise BadInput(next(iter(tally.failed.values()), "there is nothing to add"))
 
     def _look(self, item: Item, target: Target) -> _Read:
         try:
             data = item.data if item.data is not None else self._blobs.fetch(str(item.uri))
+            self._blobs.check_size(len(data), repr(item.name))
         except BadContent as error:
             return _Read(item, None, str(error))
         media_type = item.media_type or sniff(data[:4096], item.name)
@@ -121,30 +171,35 @@ class Registrar:
         new: dict[str, _Read] = {}
         for one in read:
             row = known.get(f"id {one.item.id}") or known.get(f"key {one.item.key}")
-            if row is None:
-                new[one.item.key] = one
-            else:
+            if row is not None:
                 self._revisit(txn, target, one, row, tally)
+                continue
+            twin = new.setdefault(one.item.key, one)
+            if twin.item.id != one.item.id:
+                raise _known_otherwise(one.item, str(twin.item.id))
         if new:
             _insert_objects(txn, target, list(new.values()), at=self._clock())
         tally.added += len(new)
-        tally.failed |= {one.item.name: one.error for one in read if one.error is not None}
+        for one in read:
+            if one.error is not None:
+                tally.fail(one.item.name, one.error)
 
     def _revisit(self, txn: Txn, target: Target, one: _Read, row: Any, tally: Tally) -> None:
         if one.item.id is not None and one.item.id != row.id:
-            raise Conflict(
-                f"{one.item.name!r} is here already as {row.id!r}, not as {one.item.id!r}; "
-                "use that id, or forget it first"
-            )
+            raise _known_otherwise(one.item, row.id)
+        table, status = schema.extraction, Status.PENDING if one.error is None else Status.FAILED
+        here = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
         if one.blob is None or _same_content(row, one):
             tally.unchanged += 1
-            _try_again(txn, target, row.pk)
-            return
-        chosen = update(schema.object_).where(schema.object_.c.pk == row.pk)
-        txn.execute(chosen.values(blobs=one.blobs))
-        pending = {"collection_pk": target.pk, "object_pk": row.pk, "status": Status.PENDING}
-        txn.upsert(schema.extraction, [pending])
-        tally.changed += 1
+            failed = update(table).where(here, table.c.status == Status.FAILED)
+            txn.execute(failed.values(status=status, error=one.error))
+        else:
+            tally.changed += 1
+            pending = {"collection_pk": target.pk, "object_pk": row.pk, "status": status}
+            txn.upsert(table, [pending | {"owner": None, "expires_at": None, "error": None}])
+        if one.blob is not None and not _kept_already(row, one):
+            chosen = update(schema.object_).where(schema.object_.c.pk == row.pk)
+            txn.execute(chosen.values(blobs=one.blobs))
 
 
 class VectorIngest:
@@ -173,58 +228,62 @@ class VectorIngest:
         for start in range(0, len(good), _VECTOR_ROWS):
             places = good[start : start + _VECTOR_ROWS]
             wide = np.asarray(vectors[places], np.float64)
+            wide = wide / np.abs(wide).max(axis=1, keepdims=True)  # its square neither 0 nor inf
             unit = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
-            read = [
-                _vector_item(ids[place], row, metadata[place])
-                for place, row in zip(places.tolist(), unit, strict=True)
-            ]
+            batch = _Vectors(
+                [ids[place] for place in places.tolist()],
+                [metadata[place] for place in places.tolist()],
+                [_sha256(row.tobytes()) for row in unit],
+                unit,
+            )
             with self._operations.operate(target.pk, "add", actor) as running:
-                made = self._write(running, target, read, unit, tally)
+                made = self._write(running, target, batch, tally)
             tally.arrived(running, made)
             progress(start + len(places), len(good))
 
-    def _write(
-        self, running: Running, target: Target, read: Sequence[_Read], rows: Floats, tally: Tally
-    ) -> int:
-        known = _known_objects(running.txn, target.bucket_pk, [one.item for one in read])
-        new = [one for one in read if f"id {one.item.id}" not in known]
-        pks = _insert_objects(running.txn, target, new, at=running.at, waiting=False)
-        documents, changed = [], []
-        for one, row in zip(read, rows, strict=True):
-            stored = known.get(f"id {one.item.id}")
-            if stored is not None:
-                if _same_content(stored, one):
-                    tally.unchanged += 1
-                    continue
-                changed.append({"pk": stored.pk, "blobs": one.blobs})
-            id = str(one.item.id)
-            object_pk = pks[id] if stored is None else stored.pk
-            sha256 = one.blobs[0]["sha256"]
-            part = Part(row)
-            documents.append(NewDocument(object_pk, id, id, sha256, one.item.metadata, part))
-        running.txn.update(schema.object_, changed)
+    def _write(self, running: Running, target: Target, batch: _Vectors, tally: Tally) -> int:
+        txn, table = running.txn, schema.object_
+        known = _objects_by("id", batch.ids, txn, target.bucket_pk)
+        new = [place for place, id in enumerate(batch.ids) if id not in known]
+        changed = [
+            place
+            for place, (id, digest) in enumerate(zip(batch.ids, batch.digests, strict=True))
+            if id in known and not _holds(known[id], digest)
+        ]
+        made = txn.insert_returning(table, [batch.object(i, target, running.at) for i in new])
+        pks = {place: known[batch.ids[place]].pk for place in changed}
+        txn.update(table, [{"pk": pk, "blobs": batch.blobs(place)} for place, pk in pks.items()])
+        pks |= dict(zip(new, made, strict=True))
         tally.added += len(new)
         tally.changed += len(changed)
+        tally.unchanged += len(batch.ids) - len(pks)
+        documents = [batch.document(place, pk) for place, pk in sorted(pks.items())]
         return write_documents(self._operations, running, target, documents)
 
 
-def _try_again(txn: Txn, target: Target, object_pk: int) -> None:
-    table = schema.extraction
-    failed = update(table).where(
-        table.c.collection_pk == target.pk,
-        table.c.object_pk == object_pk,
-        table.c.status == Status.FAILED,
+def _blob_values(blob: Blob) -> list[dict[str, Any]]:
+    return [{part: getattr(blob, part) for part in _BLOB_PARTS}]
+
+
+def _known_otherwise(item: Item, id: str) -> Conflict:
+    return Conflict(
+        f"{item.name!r} is here already as {id!r}, not as {item.id!r}; "
+        "use that id, or forget it first"
     )
-    txn.execute(failed.values(status=Status.PENDING, error=None))
-
-
-def _vector_item(id: str, vector: Floats, metadata: Mapping[str, Any]) -> _Read:
-    blob = Blob("vector", MEDIA_TYPE, "", _sha256(vector.tobytes()), vector.nbytes)
-    return _Read(Item(key=id, name=id, id=id, metadata=metadata), blob, None)
 
 
 def _same_content(stored: Any, read: _Read) -> bool:
-    return bool(stored.blobs and read.blob and stored.blobs[0]["sha256"] == read.blob.sha256)
+    return read.blob is not None and _holds(stored, read.blob.sha256)
+
+
+def _holds(stored: Any, sha256: str) -> bool:
+    return bool(stored.blobs and stored.blobs[0]["sha256"] == sha256)
+
+
+def _kept_already(stored: Any, read: _Read) -> bool:
+    """Return whether the same content is here as a copy, which no reference replaces."""
+    kept = stored.blobs and stored.blobs[0]["uri"].startswith(("blob:", "data:"))
+    return bool(kept and _same_content(stored, read))
 
 
 def _sha256(data: bytes) -> str:
@@ -246,21 +305,28 @@ def accepts(extractor: Extractor, media_type: str) -> bool:
 
 def _known_objects(snapshot: Snapshot, bucket_pk: int, items: Sequence[Item]) -> dict[str, Any]:
     """Return the objects that are here already, under `id …` and `key …`."""
+    by_id = _objects_by("id", [item.id for item in items if item.id], snapshot, bucket_pk)
+    by_key = _objects_by("key", [item.key for item in items], snapshot, bucket_pk)
+    return {f"id {id}": row for id, row in by_id.items()} | {
+        f"key {key}": row for key, row in by_key.items()
+    }
+
+
+def _objects_by(
+    column: str, values: Sequence[str], snapshot: Snapshot, bucket_pk: int
+) -> dict[str, Any]:
+    """Return the objects that are here already, by their value of a column."""
     table = schema.object_
     known: dict[str, Any] = {}
-    columns = (("id", [i.id for i in items if i.id]), ("key", [item.key for item in items]))
-    for name, values in columns:
-        for start in range(0, len(values), _IN_LIST):
-            chosen = table.c[name].in_(values[start : start + _IN_LIST])
-            rows = snapshot.rows(select(table).where(table.c.bucket_pk == bucket_pk, chosen))
-            known |= {f"{name} {getattr(row, name)}": row for row in rows}
+    for start in range(0, len(values), _IN_LIST):
+        chosen = table.c[column].in_(values[start : start + _IN_LIST])
+        rows = snapshot.rows(select(table).where(table.c.bucket_pk == bucket_pk, chosen))
+        known |= {getattr(row, column): row for row in rows}
     return known
 
 
-def _insert_objects(
-    txn: Txn, target: Target, read: Sequence[_Read], *, at: float, waiting: bool = True
-) -> dict[str, int]:
-    """Insert objects; unless told otherwise they wait for extraction. Return pks by id."""
+def _insert_objects(txn: Txn, target: Target, read: Sequence[_Read], *, at: float) -> None:
+    """Insert objects, which wait for extraction."""
     ids = [one.item.id or f"obj_{ULID()}" for one in read]
     pks = txn.insert_returning(
         schema.object_,
@@ -277,20 +343,18 @@ def _insert_objects(
             for id, one in zip(ids, read, strict=True)
         ],
     )
-    if waiting:
-        txn.insert(
-            schema.extraction,
-            [
-                {
-                    "collection_pk": target.pk,
-                    "object_pk": pk,
-                    "status": Status.PENDING if one.error is None else Status.FAILED,
-                    "error": one.error,
-                }
-                for pk, one in zip(pks, read, strict=True)
-            ],
-        )
-    return dict(zip(ids, pks, strict=True))
+    txn.insert(
+        schema.extraction,
+        [
+            {
+                "collection_pk": target.pk,
+                "object_pk": pk,
+                "status": Status.PENDING if one.error is None else Status.FAILED,
+                "error": one.error,
+            }
+            for pk, one in zip(pks, read, strict=True)
+        ],
+    )
 
 
 def json_values(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,7 +366,9 @@ def json_values(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json_value(name: str, value: Any) -> Any:
-    if value is None or isinstance(value, str | bool | int):
+    if is_missing(value):
+        return None
+    if isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return value if np.isfinite(value) else None

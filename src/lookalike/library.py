@@ -7,19 +7,20 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import select
 
-from lookalike.collection import Collection, check_share
+from lookalike.collection import Collection
 from lookalike.errors import BadInput, BadSetting, Conflict, NotFound
 from lookalike.fields import taxonomy_to
-from lookalike.labels import check_label
 from lookalike.model import Taxonomy
 from lookalike.plugins import extractor_name
 from lookalike.reading import FieldRow, fields_of
+from lookalike.rules import Rule, check_rule, taxonomy_of
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -43,16 +44,20 @@ def open(
 
     Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with its cure.
     """
-    root = Path(store) if store is not None else None
+    root = Path(settings.store) if settings and store is None else store_path(store)
     if settings is None:
-        settings = read_settings(os.environ, root / "lookalike.toml" if root else None)
-    root = root or Path(settings.store)
-    if "://" in str(store):
-        raise BadSetting(f"{str(store)!r} is no directory; a store is a directory in this version")
-    workshop = Workshop(
-        SqliteStore(root), root, settings, actor or settings.actor or getpass.getuser(), clock
-    )
+        settings = read_settings(os.environ, root / "lookalike.toml")
+    actor = actor or settings.actor or _user()
+    workshop = Workshop(SqliteStore(root), root, settings, actor, clock)
     return Library(workshop, namespace or settings.namespace)
+
+
+def store_path(store: str | Path | None = None) -> Path:
+    """Return where a store is, or would be made. Raises BadSetting for what is no directory."""
+    place = read_settings(os.environ).store if store is None else str(store)
+    if "://" in place:
+        raise BadSetting(f"{place!r} is no directory; a store is a directory in this version")
+    return Path(place)
 
 
 class Library:
@@ -103,10 +108,11 @@ class Library:
     def labeler(
         self,
         name: str,
+        /,
         source: Any = None,
         *,
-        extractor: str = "image",
-        field: str = "label",
+        extractor: str | None = None,
+        field: str | None = None,
         reference: str | None = None,
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
@@ -119,24 +125,33 @@ class Library:
         Without `reference` its own labels vote (unified); with it those of that collection
         (separate). A `confidence_threshold` makes the policy the known rule; otherwise the limit is
         computed for `target_precision` (0.95). `enrich` names metadata fields that are copied from
-        the matched reference. Other options go to the extractor. With `source`, it is added.
+        the matched reference. `extractor` is "image" and `field` "label" unless told. Other options
+        go to the extractor. With `source`, it is added.
 
-        Called again it returns the same collection; another policy is then a recorded `run`.
+        Called again it returns the same collection; another policy is then a recorded `run`, and a
+        field that it does not have is added. Raises Conflict for another extractor or reference.
         """
+        rule = Rule(
+            reference=reference,
+            confidence_threshold=confidence_threshold,
+            target_precision=target_precision,
+            top_k=top_k,
+            enrich=enrich,
+        )
         with self._workshop.store.write() as txn:
             row = self._find(txn, "collection", name)
             if row is None:
                 bucket = self._find(txn, "bucket", name)
                 bucket_pk = bucket.pk if bucket is not None else self._make(txn, "bucket", name, {})
-                row = self._make_collection(txn, name, bucket_pk, extractor, options)
-                taxonomy = _taxonomy(
-                    name, field, reference, confidence_threshold, target_precision, top_k, enrich
-                )
-                self._make_field(txn, row, taxonomy)
+                row = self._make_collection(txn, name, bucket_pk, extractor or "image", options)
+                self._make_field(txn, row, taxonomy_of(name, field or "label", rule))
             else:
-                row = _check_same(row, extractor_name(extractor), options)
+                row = _check_same(row, extractor, options)
         collection = Collection(self._workshop, row)
-        self._adopt_policy(collection, row, confidence_threshold, target_precision)
+        if field is not None and field not in collection.fields:
+            self.add_taxonomy(name, field, **asdict(rule))
+        else:
+            self._adopt_rule(collection, row, field, rule)
         if source is not None:
             collection.add(source)
         return collection
@@ -152,7 +167,7 @@ class Library:
             self._make(txn, "bucket", name, {"properties": dict(properties or {})})
 
     def create_collection(
-        self, name: str, *, bucket: str, extractor: str = "image", **options: Any
+        self, name: str, /, *, bucket: str, extractor: str = "image", **options: Any
     ) -> Collection:
         """Make a collection over a bucket, without a label field; it extracts what is there.
 
@@ -185,16 +200,15 @@ class Library:
         Raises NotFound for an unknown collection, Conflict when the field is there.
         """
         row = self._row(collection)
-        taxonomy = _taxonomy(
-            collection,
-            field,
-            reference,
-            confidence_threshold,
-            target_precision,
-            top_k,
-            enrich,
-            reference_field,
+        rule = Rule(
+            reference=reference,
+            confidence_threshold=confidence_threshold,
+            target_precision=target_precision,
+            top_k=top_k,
+            enrich=enrich,
+            reference_field=reference_field,
         )
+        taxonomy = taxonomy_of(collection, field, rule)
         operations = self._workshop.operations
         with operations.operate(row.pk, "create", self._workshop.actor) as running:
             field_pk = self._make_field(running.txn, row, taxonomy)
@@ -304,55 +318,44 @@ class Library:
         names = [field.name for field in fields]
         raise NotFound.named(f"label field of {curated.name!r}", taxonomy.reference_field, names)
 
-    def _adopt_policy(
-        self,
-        collection: Collection,
-        row: CollectionRow,
-        confidence_threshold: float | None,
-        target_precision: float | None,
+    def _adopt_rule(
+        self, collection: Collection, row: CollectionRow, field: str | None, rule: Rule
     ) -> None:
+        """Let a field that is there follow another policy, as a run.
+
+        Raises Conflict for what cannot change.
+        """
         with self._workshop.store.read() as snapshot:
-            now = fields_of(snapshot, row.pk)[0].taxonomy
-        if confidence_threshold is not None and confidence_threshold != now.confidence_threshold:
-            collection.run(confidence_threshold=confidence_threshold)
-        elif target_precision is not None and (
-            now.confidence_threshold is not None or target_precision != now.target_precision
-        ):
-            collection.run(target_precision=target_precision)
+            fields = fields_of(snapshot, row.pk)
+        now = next((one for one in fields if field in (None, one.name)), None)
+        if now is None:
+            return
+        check_rule(row.name, now.taxonomy, rule)
+        threshold, target = rule.confidence_threshold, rule.target_precision
+        known = now.taxonomy.confidence_threshold
+        if threshold is not None and threshold != known:
+            collection.run(field=now.name, confidence_threshold=threshold)
+        elif target is not None and (known, now.taxonomy.target_precision) != (None, target):
+            collection.run(field=now.name, target_precision=target)
 
 
-def _taxonomy(
-    collection: str,
-    field: str,
-    reference: str | None,
-    confidence_threshold: float | None,
-    target_precision: float | None,
-    top_k: int,
-    enrich: tuple[str, ...],
-    reference_field: str | None = None,
-) -> Taxonomy:
-    if not 2 <= top_k <= 100:
-        raise BadInput(f"top_k is {top_k}; use 2 to 100")
-    limit = None if confidence_threshold is None else check_share(confidence_threshold)
-    return Taxonomy(
-        field=check_label(field),
-        reference=reference or collection,
-        reference_field=reference_field or field,
-        confidence_threshold=limit,
-        target_precision=check_share(0.95 if target_precision is None else target_precision),
-        top_k=top_k,
-        enrich=tuple(enrich),
-    )
-
-
-def _check_same(row: Any, extractor: str, options: Mapping[str, Any]) -> CollectionRow:
+def _check_same(row: Any, extractor: str | None, options: Mapping[str, Any]) -> CollectionRow:
     known = collection_from(row)
-    if known.extractor != extractor or (options and known.options != options):
+    wanted = known.extractor if extractor is None else extractor_name(extractor)
+    if known.extractor != wanted or (options and known.options != options):
         raise Conflict(
             f"the collection {known.name!r} is there with extractor {known.extractor!r} "
-            f"{dict(known.options)}, not {extractor!r} {dict(options)}; choose another name"
+            f"{dict(known.options)}, not {wanted!r} {dict(options)}; choose another name"
         )
     return known
+
+
+def _user() -> str:
+    """Return the user's name; a process in a container may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _wait_for_extraction(txn: Txn, row: CollectionRow) -> None:

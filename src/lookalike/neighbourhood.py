@@ -19,7 +19,13 @@ from lookalike.stores.search import NOBODY, Floats, Ids, merge, nearest
 
 Vectors = NDArray[np.float16]
 
+_NOWHERE = -1
+"""The slot of a row whose vector has no place yet."""
+
 _BLOCK = 65536
+_COMPARE_AT_MOST = 8
+"""Up to so many references are looked for one by one in all lists."""
+
 _SCAN_AT_MOST = 48
 """Up to so many new references are placed by one scan each; more by one blocked product."""
 
@@ -30,13 +36,13 @@ class Neighbourhood:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._floors: Floats = np.empty(0, np.float32)
-        self._row_of_slot: Rows = np.empty(0, np.int64)
+        self._pk_of_slot: Ids = np.empty(0, np.int64)
 
     @staticmethod
     def blanks(k: int) -> dict[str, NDArray[Any]]:
         """Return the columns that a neighbourhood needs, for `Columns`."""
         return {
-            "slots": np.array(0, np.int64),
+            "slots": np.array(_NOWHERE, np.int64),
             "near": np.full(k, NOBODY, np.int64),
             "similarities": np.full(k, NO_SIMILARITY, np.float32),
         }
@@ -51,18 +57,30 @@ class Neighbourhood:
         """Return the lists' similarities, float32 (n, k), falling."""
         return self._columns["similarities"]
 
-    def index_slots(self) -> None:
-        """Take over rows and slots that were set in the columns."""
-        slots = self._columns["slots"]
-        count = int(slots.max()) + 1 if len(slots) else 0
-        self._floors = np.full(count, np.inf, np.float32)
-        self._floors[slots] = self.similarities[:, -1]
-        self._row_of_slot = np.full(count, -1, np.int64)
-        self._row_of_slot[slots] = np.arange(len(slots))
+    def place(self, rows: Rows, slots: Ids) -> None:
+        """Take over which slots the vectors of `rows` are in now, and the lists set for them."""
+        self.release(rows)
+        more = int(slots.max(initial=-1)) + 1 - len(self._floors)
+        if more > 0:
+            self._floors = np.concatenate([self._floors, np.full(more, np.inf, np.float32)])
+            self._pk_of_slot = np.concatenate([self._pk_of_slot, np.full(more, NOBODY)])
+        self._columns["slots"][rows] = slots
+        self._floors[slots] = self.similarities[rows, -1]
+        self._pk_of_slot[slots] = self._columns.pks[rows]
+
+    def release(self, rows: Rows) -> None:
+        """Note that the slots of `rows` are theirs no more."""
+        slots = self._columns["slots"][rows]
+        self._floors[slots[slots != _NOWHERE]] = np.inf
+        self._columns["slots"][rows] = _NOWHERE
 
     def listing(self, references: Ids) -> Rows:
         """Return the rows that have any of `references` in their list."""
-        return np.flatnonzero(np.isin(self.near, references).any(axis=1))
+        flat, k = self.near.ravel(), self.near.shape[1]
+        if len(references) > _COMPARE_AT_MOST:
+            return np.unique(np.flatnonzero(np.isin(flat, references)) // k)
+        found = [np.flatnonzero(flat == reference) // k for reference in references.tolist()]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
 
     def requery(self, rows: Rows, queries: Vectors, references: Ids, vectors: Vectors) -> Rows:
         """Search `rows` (vectors `queries`) again among all references (ascending pks).
@@ -95,9 +113,9 @@ class Neighbourhood:
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
 
     def _add_one(self, reference: int, slots: Ids, similarity: Floats) -> Rows:
-        rows = self._row_of_slot[slots]
-        others = self._columns.pks[rows] != reference
-        rows, similarity = rows[others], similarity[others]
+        pks = self._pk_of_slot[slots]
+        others = pks != reference
+        rows, similarity = self._columns.rows_of(pks[others]), similarity[others]
         candidate = np.full((len(rows), 1), reference)
         return self._merge(rows, candidate, similarity[:, None])
 

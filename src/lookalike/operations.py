@@ -8,7 +8,7 @@ All of it is one transaction. Nothing else writes a label.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -23,8 +23,10 @@ from lookalike.ledger import Line, Statement, fold
 from lookalike.model import Changed, EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
+from lookalike.stores.selection import conditions
 
 _CHUNK = 5000
+_NO_FIELD = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,38 +104,27 @@ class Operations:
         for pk, decider in affected.items():
             own = documents if pk == field_pk else []
             references = documents if decider.field.reference_field_pk == field_pk else []
-            effects = decider.statements_changed(running.txn, running.pk, own, references)
-            running.effects.add(effects)
+            moves = decider.statements_changed(running.txn, running.pk, own, references)
+            running.effects.add(pk, moves)
 
     def arrive(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
-        """Give new documents their rows in a field and decide them; then what refers to them."""
+        """Give new documents their rows in a field and decide them.
+
+        Of documents that are here already the vector is new: where one votes, all that refers to
+        the field is decided from scratch.
+        """
         txn = running.txn
+        _touch(txn, field_pk, documents, running.pk)
         decider = self.decider(txn, field_pk)
-        known = _present(txn, field_pk, documents)
-        txn.insert(
-            schema.standing,
-            [
-                {
-                    "field_pk": field_pk,
-                    "document_pk": pk,
-                    "votes": False,
-                    "near_pks": b"",
-                    "near_similarities": b"",
-                    "revision": running.pk,
-                }
-                for pk in documents
-                if pk not in known
-            ],
-        )
-        running.effects.add(decider.documents_arrived(txn, running.pk, documents))
-        if _votes(txn, field_pk, sorted(known)):
-            for pk in dependents(txn, field_pk):
-                self.decide_all(running, pk)
+        moves = decider.documents_arrived(txn, running.pk, documents)
+        running.effects.add(field_pk, moves)
+        for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
+            self.decide_all(running, pk)
 
     def decide_all(self, running: Running, field_pk: int) -> None:
         """Search and decide all documents of a field from scratch."""
         decider = self.decider(running.txn, field_pk)
-        running.effects.add(decider.decide_all(running.txn, running.pk))
+        running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
 
     def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
         """Write another taxonomy for a field, as an event that can be undone, and decide all."""
@@ -149,9 +140,8 @@ class Operations:
         already or is of a kind that cannot be.
         """
         target = self._undoable(running, operation_id)
-        events = _switch(running.txn, target.pk, running.pk)
-        self._record(running, 0, EventKind.UNDONE, {"operation": target.pk})
-        self._take_back(running, events)
+        self._record(running, _NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
+        self._follow(running, _settle_undone(running.txn))
 
     def decider(self, snapshot: Snapshot, field_pk: int) -> Decider:
         """Return the decider of a field, caught up with `snapshot`."""
@@ -210,13 +200,17 @@ class Operations:
             )
         return found[0]
 
-    def _take_back(self, running: Running, events: Iterable[Any]) -> None:
+    def _follow(self, running: Running, operations: Sequence[int]) -> None:
+        """Do what follows from operations that are undone now, or in force again."""
+        table = schema.event
+        no_statement = [EventKind.DECIDED, EventKind.FORGOTTEN, EventKind.UNDONE]
+        query = select(table).where(table.c.operation_pk.in_(operations))
         changed: dict[int, set[int]] = {}
-        for row in events:
+        for row in running.txn.rows(query.where(table.c.kind.not_in(no_statement))):
             if row.kind == EventKind.CONFIGURED:
                 self._set_taxonomy(running, row.field_pk, self._taxonomy_now(running, row))
                 self.decide_all(running, row.field_pk)
-            elif row.document_pk is not None and row.kind != EventKind.DECIDED:
+            else:
                 changed.setdefault(row.field_pk, set()).add(row.document_pk)
         for field_pk, documents in sorted(changed.items()):
             running.by_person += len(documents)
@@ -255,6 +249,7 @@ class Operations:
                     for label in sorted(statement.rejected)
                 ],
             )
+            running.effects.drop(field_pk, [pk for pk, one in statements.items() if one.votes])
             now = select(table.c.document_pk, table.c.label, table.c.origin).where(
                 table.c.field_pk == field_pk, table.c.document_pk.in_(chunk)
             )
@@ -302,36 +297,35 @@ def _statement_row(
     }
 
 
-def _switch(txn: Txn, operation_pk: int, undone_by: int | None) -> list[Any]:
-    """Mark an operation as undone, or as in force again; return all events that this concerns.
+def _settle_undone(txn: Txn) -> list[int]:
+    """Mark which operations are undone; return those that came to be, or are in force again.
 
-    An undo that is undone brings its target back, and so on along the chain.
+    An operation is undone while any undo of it is in force. An undo is younger than what it undoes,
+    so going back in time meets each after everything that could undo it.
     """
     operation, event = schema.operation, schema.event
-    chosen = update(operation).where(operation.c.pk == operation_pk)
-    txn.execute(chosen.values(undone_by=undone_by))
-    events = list(txn.rows(select(event).where(event.c.operation_pk == operation_pk)))
-    for row in [row for row in events if row.kind == EventKind.UNDONE]:
-        again = operation_pk if undone_by is None else None
-        events += _switch(txn, row.detail["operation"], again)
-    return events
+    query = select(event.c.operation_pk, event.c.detail).where(
+        event.c.document_pk.is_(None),
+        event.c.field_pk == _NO_FIELD,
+        event.c.kind == EventKind.UNDONE,
+    )
+    undone_by: dict[int, int | None] = {}
+    for undo in txn.rows(query.order_by(event.c.seq.desc())):
+        in_force = undone_by.get(undo.operation_pk) is None
+        target = undo.detail["operation"]
+        undone_by[target] = undone_by.get(target) or (undo.operation_pk if in_force else None)
+    stored: dict[int, int | None] = {}
+    for chosen in conditions(operation.c.pk, list(undone_by)):
+        rows = txn.rows(select(operation.c.pk, operation.c.undone_by).where(chosen))
+        stored |= {row.pk: row.undone_by for row in rows}
+    moved = {pk: by for pk, by in undone_by.items() if stored[pk] != by}
+    txn.update(operation, [{"pk": pk, "undone_by": by} for pk, by in moved.items()])
+    return sorted(pk for pk, by in moved.items() if (stored[pk] is None) != (by is None))
 
 
-def _votes(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> bool:
+def _touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:
+    """Let other processes see that something of documents changed that is not in these rows."""
     table = schema.standing
-    for start in range(0, len(documents), _CHUNK):
-        chosen = table.c.document_pk.in_(documents[start : start + _CHUNK])
-        query = select(table.c.document_pk).where(table.c.field_pk == field_pk, table.c.votes)
-        if snapshot.rows(query.where(chosen).limit(1)):
-            return True
-    return False
-
-
-def _present(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
-    table = schema.standing
-    found: set[int] = set()
-    for start in range(0, len(documents), _CHUNK):
-        chosen = table.c.document_pk.in_(documents[start : start + _CHUNK])
-        query = select(table.c.document_pk).where(table.c.field_pk == field_pk, chosen)
-        found |= {row.document_pk for row in snapshot.rows(query)}
-    return found
+    for chosen in conditions(table.c.document_pk, documents):
+        touched = update(table).where(table.c.field_pk == field_pk, chosen)
+        txn.execute(touched.values(revision=operation))

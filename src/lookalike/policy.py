@@ -36,11 +36,6 @@ class Decisions:
     reasons: NDArray[np.int8]
     sources: NDArray[np.int64]
 
-    def overwrite(self, row: int, other: Decisions) -> None:
-        """Put the first decision of `other` in the place of one of ours."""
-        for name in DECISION_COLUMNS:
-            getattr(self, name)[row] = getattr(other, name)[0]
-
 
 DECISION_COLUMNS = tuple(part.name for part in fields(Decisions))
 """The names of the arrays, in order."""

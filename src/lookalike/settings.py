@@ -67,7 +67,7 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
     stored = _read_file(file) if file is not None and file.exists() else {}
     values = {}
     for setting in SETTINGS:
-        text = environment.get(setting.variable, stored.get(setting.name, setting.default))
+        text = environment.get(setting.variable) or stored.get(setting.name, setting.default)
         try:
             values[setting.name] = setting.read(str(text))
         except ValueError as error:

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from lookalike.demo import DemoResult
-from lookalike.explaining import Why
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from lookalike.metrics import HISTOGRAM_BINS, Report
-from lookalike.model import Changed, Document
+from lookalike.model import Added, Changed, Document, Operation
+
+if TYPE_CHECKING:
+    from lookalike.demo import DemoResult
+    from lookalike.diagnosis import Diagnosis
+    from lookalike.explaining import Why
+    from lookalike.forgetting import Receipt
 
 _BAR = 40
+_NAMED = 10
+
+
+def show_added(added: Added) -> str:
+    """Return what came in, what was left out, and what failed."""
+    lines = [
+        f"{added.added} added, {added.changed} changed, {added.unchanged} unchanged; "
+        f"{added.documents} documents, {sum(added.labelled.values())} labelled themselves"
+    ]
+    if added.skipped:
+        names = _some(added.skipped)
+        lines.append(f"{len(added.skipped)} skipped, another kind of content: {names}")
+    lines += [f"  failed: {name}: {reason}" for name, reason in list(added.failed.items())[:_NAMED]]
+    if len(added.failed) > _NAMED:
+        lines.append(f"  … and {len(added.failed) - _NAMED} more failed")
+    return "\n".join(lines)
 
 
 def show_changed(changed: Changed) -> str:
@@ -21,10 +45,9 @@ def show_changed(changed: Changed) -> str:
     for word, counts in parts:
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
     lines += [
-        f"  not taken: {name} {reason}" for name, reason in list(changed.refused.items())[:10]
+        f"  not taken: {len(names)} × {reason} ({_some(names)})"
+        for reason, names in _by_reason(changed.refused).items()
     ]
-    if len(changed.refused) > 10:
-        lines.append(f"  … and {len(changed.refused) - 10} more not taken")
     return "\n".join([*lines, f"undo with: {changed.operation}"])
 
 
@@ -48,6 +71,17 @@ def show_report(report: Report) -> str:
     if any(report.histogram):
         lines += ["confidence", *_histogram(report)]
     return "\n".join(lines)
+
+
+def show_reports(reports: Sequence[Report]) -> str:
+    """Return the state of several collections."""
+    made = "no collection yet; make one with `lookalike create`"
+    return "\n\n".join(map(show_report, reports)) or made
+
+
+def show_queue(documents: Sequence[Document]) -> str:
+    """Return documents as one line each."""
+    return "\n".join(map(show_document, documents)) or "nothing waits"
 
 
 def show_document(document: Document) -> str:
@@ -85,7 +119,38 @@ def show_why(why: Why) -> str:
     return "\n".join(lines)
 
 
-def show_demo(result: DemoResult, store: str) -> str:
+def show_history(operations: Sequence[Operation]) -> str:
+    """Return operations as one line each."""
+    lines = [
+        f"{one.id}  {one.at:%Y-%m-%d %H:%M:%S}  {one.kind:8}  {one.actor}"
+        + (f"  (undone by {one.undone_by})" if one.undone_by else "")
+        for one in operations
+    ]
+    return "\n".join(lines) or "nothing has happened yet"
+
+
+def show_receipt(receipt: Receipt) -> str:
+    """Return what was erased."""
+    return (
+        f"erased {receipt.documents} documents, {receipt.labels} labels, "
+        f"{receipt.copies} copies, {receipt.thumbnails} thumbnails ({receipt.operation})"
+    )
+
+
+def show_diagnosis(diagnosis: Diagnosis) -> str:
+    """Return what is installed and whether the store is sound."""
+    lines = [f"python {diagnosis.python}, SQLite {diagnosis.sqlite}"]
+    lines += [f"{name} {version}" for name, version in diagnosis.versions.items()]
+    lines.append(f"extractors: {', '.join(diagnosis.extractors)}")
+    if diagnosis.store is None:
+        return "\n".join([*lines, "store: none yet; make one with `lookalike create`"])
+    lines.append(f"store: {diagnosis.store}")
+    lines += [f"  {name}: {space}" for name, space in diagnosis.spaces.items()]
+    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems]
+    return "\n".join(lines if diagnosis.problems else [*lines, "the store is sound"])
+
+
+def show_demo(result: DemoResult, store: Path) -> str:
     """Return what the demo reached."""
     rest = result.pictures - result.labelled
     nulls = ", ".join(f"{count} {reason}" for reason, count in result.nulls.items())
@@ -105,6 +170,18 @@ def show_demo(result: DemoResult, store: str) -> str:
             f"               lookalike --store {store} queue demo",
         ]
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", … {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _by_reason(refused: Mapping[str, str]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for name, reason in refused.items():
+        reasons.setdefault(reason, []).append(name)
+    return reasons
 
 
 def _histogram(report: Report) -> list[str]:

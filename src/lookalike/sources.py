@@ -1,24 +1,32 @@
 """What a person can point `add` at, as one stream of items.
 
-A folder (walked in order, hidden files left out), a file, a URL, bytes, a picture of Pillow, an
-array, a text, a row (a mapping with the content under `image`, `text`, `file`, `path`, `file_name`,
-`url` or `content`, the rest being metadata), a DataFrame, or a list of these.
+A folder (walked in order, hidden files left out), a file, a URL, bytes, an open file, a picture of
+Pillow, an array, a row (a mapping with the content under `image`, `text`, `file`, `path`,
+`file_name`, `url` or `content`, the rest being metadata), a DataFrame, or a list of these.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from lookalike.errors import BadInput
+from lookalike.blobs import local_path, remote_files
+from lookalike.errors import BadContent, BadInput
 
 CONTENT_KEYS = ("image", "text", "file", "path", "file_name", "url", "content")
 """Where a row may have its content, the first that it has."""
+
+
+_TIFF_MODES = ("F", "I")
+_KEPT_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", *_TIFF_MODES})
+"""What is kept as it is; the other modes become RGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,8 @@ class Item:
     """One thing to be an object.
 
     `key` identifies it in its bucket: a path, a URL, or a digest. Its content is behind `uri`, or
-    is `data`. `walked` tells that a folder was named, not the file itself.
+    is `data`; or there is none, for the reason `error`. `walked` tells that a folder was named, not
+    the file itself.
     """
 
     key: str
@@ -37,6 +46,7 @@ class Item:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
     walked: bool = False
+    error: str | None = None
 
 
 def items(
@@ -57,7 +67,14 @@ def items(
         stream = (replace(item, metadata={**item.metadata, **row}) for item, row in rows)
     if ids is not None:
         stream = _with_ids(_paired(stream, _distinct(ids), "ids"))
-    return stream
+    return _each_id_once(stream)
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a cell of a table is empty: None, NaN, or what pandas has for it."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and value != value
 
 
 def _told_apart(stream: Iterator[Item]) -> Iterator[Item]:
@@ -72,6 +89,16 @@ def _told_apart(stream: Iterator[Item]) -> Iterator[Item]:
 def _with_ids(pairs: Iterable[tuple[Item, Any]]) -> Iterator[Item]:
     for item, id in pairs:
         yield replace(item, id=str(id), key=str(id) if item.uri is None else item.key)
+
+
+def _each_id_once(stream: Iterator[Item]) -> Iterator[Item]:
+    seen: set[str] = set()
+    for item in stream:
+        if item.id is not None:
+            if item.id in seen:
+                raise BadInput(f"the id {item.id!r} comes twice; every item needs its own")
+            seen.add(item.id)
+        yield item
 
 
 def _distinct(ids: Sequence[Any]) -> Sequence[Any]:
@@ -97,17 +124,19 @@ def _paired(stream: Iterator[Item], others: Sequence[Any], what: str) -> Iterato
 
 
 def _items(source: Any) -> Iterator[Item]:
-    if isinstance(source, str | Path):
-        yield from _named(source)
-    elif isinstance(source, bytes):
-        yield _inline(source, None)
+    if isinstance(source, str | os.PathLike):
+        yield from _named(os.fspath(source))
+    elif isinstance(source, bytes | bytearray | memoryview):
+        yield _inline(bytes(source), None)
     elif hasattr(source, "itertuples") and hasattr(source, "to_dict"):
         for row in source.to_dict("records"):
             yield from _row(row)
     elif isinstance(source, Mapping):
         yield from _row(source)
-    elif (picture := _picture_bytes(source)) is not None:
-        yield _inline(picture, "image/png")
+    elif hasattr(source, "getbands") or _is_pixels(source):
+        yield _picture(source)
+    elif hasattr(source, "read"):
+        yield _opened(source)
     elif isinstance(source, Iterable):
         for part in source:
             yield from _items(part)
@@ -118,36 +147,48 @@ def _items(source: Any) -> Iterator[Item]:
         )
 
 
-def _named(source: str | Path) -> Iterator[Item]:
-    text = str(source)
+def _named(text: str) -> Iterator[Item]:
     if text.startswith("data:"):
-        yield Item(hashlib.sha256(text.encode()).hexdigest(), "inline", uri=text)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        yield Item(digest, digest[:12], uri=text)
         return
     if text.startswith("file://"):
-        from lookalike.blobs import local_path
-
         text = local_path(text)
     elif "://" in text:
         yield from _remote(text)
         return
     path = Path(text)
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError:  # a text that is too long for a name
+        is_folder = is_there = False
+    if is_folder:
         yield from _walk(path)
-    elif path.exists():
-        yield _file(path.resolve(), path.name, walked=False)
+    elif is_there:
+        yield _file(path.parent.resolve() / path.name, path.name, walked=False)
     else:
-        raise BadInput(f"there is no file or folder {text!r}; check the path")
+        yield Item(
+            path.absolute().as_uri(),
+            text,
+            error=f"there is no file or folder {text[:200]!r}; check the path "
+            "(a text is given as {'text': '…'})",
+        )
 
 
 def _walk(folder: Path) -> Iterator[Item]:
-    root, count = folder.resolve(), 0
+    root, empty = folder.resolve(), True
     for path in sorted(root.rglob("*")):
         inner = path.relative_to(root)
-        if path.is_file() and not any(part.startswith(".") for part in inner.parts):
-            count += 1
+        if path.is_file() and not _hidden(inner.parts):
+            empty = False
             yield _file(path, inner.as_posix(), walked=True)
-    if count == 0:
-        raise BadInput(f"the folder {str(folder)!r} has no files; check the path")
+    if empty:
+        error = f"the folder {str(folder)!r} has no files; check the path"
+        yield Item(root.as_uri(), str(folder), error=error)
+
+
+def _hidden(parts: Sequence[str]) -> bool:
+    return any(part.startswith(".") for part in parts)
 
 
 def _file(path: Path, name: str, *, walked: bool) -> Item:
@@ -158,39 +199,59 @@ def _file(path: Path, name: str, *, walked: bool) -> Item:
 def _remote(url: str) -> Iterator[Item]:
     """Yield one object for a URL, or all below it where it is a folder of object storage."""
     if url.startswith(("http://", "https://")) or not url.endswith("/"):
-        yield Item(key=url, name=url.rpartition("/")[2] or url, uri=url)
+        name = unquote(PurePosixPath(urlsplit(url).path).name)
+        yield Item(key=url, name=name or url, uri=url)
         return
-    import fsspec
-
-    system, root = fsspec.url_to_fs(url)
-    for path in sorted(system.find(root)):
-        yield Item(
-            key=system.unstrip_protocol(path),
-            name=path.removeprefix(root).lstrip("/"),
-            uri=system.unstrip_protocol(path),
-            walked=True,
-        )
+    empty = True
+    try:
+        for uri, name in remote_files(url):
+            if not _hidden(name.split("/")):
+                empty = False
+                yield Item(key=uri, name=name, uri=uri, walked=True)
+    except BadContent as error:
+        yield Item(url, url, error=str(error))
+        return
+    if empty:
+        yield Item(url, url, error=f"the folder {url!r} has no files; check the address")
 
 
 def _row(row: Mapping[Any, Any]) -> Iterator[Item]:
-    key = next((key for key in CONTENT_KEYS if _present(row.get(key))), None)
-    if key is None:
-        known = ", ".join(CONTENT_KEYS)
+    known = [key for key in CONTENT_KEYS if key in row]
+    if not known:
         raise BadInput(
-            f"a row has no content: it has {sorted(map(str, row))}, one of {known} needed"
+            f"a row has no content: it has {sorted(map(str, row))}, "
+            f"one of {', '.join(CONTENT_KEYS)} needed"
         )
-    content = row[key]
+    id = None if is_missing(row.get("id")) else str(row["id"])
+    key = next((key for key in known if not is_missing(row[key])), None)
+    if key is None:
+        name = id or "a row"
+        yield Item(name, name, id=id, error=f"its {' and '.join(known)} is empty; fill it in")
+        return
     metadata = {str(name): value for name, value in row.items() if name not in (key, "id")}
-    text = key in ("text", "content") and isinstance(content, str)
-    inner = [_inline(content.encode(), "text/plain")] if text else list(_items(content))
-    for item in inner:
-        id = str(row["id"]) if _present(row.get("id")) else None
-        own = id if id is not None and item.uri is None else item.key
-        yield replace(item, metadata={**item.metadata, **metadata}, id=id, key=own)
+    called = metadata.get("file_name")
+    for item in _content(key, row[key]):
+        yield replace(
+            item,
+            metadata={**item.metadata, **metadata},
+            id=id,
+            key=id if id is not None and item.uri is None else item.key,
+            name=item.name if is_missing(called) else str(called),
+        )
 
 
-def _present(value: Any) -> bool:
-    return value is not None and value == value if isinstance(value, float) else value is not None
+def _content(key: str, content: Any) -> Iterator[Item]:
+    if key in ("text", "content") and isinstance(content, str):
+        yield _inline(content.encode(), "text/plain")
+    else:
+        yield from _items(content)
+
+
+def _opened(file: Any) -> Item:
+    data = file.read()
+    item = _inline(data.encode() if isinstance(data, str) else bytes(data), None)
+    name = getattr(file, "name", None)
+    return replace(item, name=Path(name).name) if isinstance(name, str) else item
 
 
 def _inline(data: bytes, media_type: str | None) -> Item:
@@ -198,19 +259,34 @@ def _inline(data: bytes, media_type: str | None) -> Item:
     return Item(key=f"sha256:{digest}", name=digest[:12], data=data, media_type=media_type)
 
 
-def _picture_bytes(source: Any) -> bytes | None:
-    """Return a picture of Pillow, or an array (h, w[, 3 or 4]) of uint8, as PNG."""
-    if hasattr(source, "__array_interface__") and hasattr(source, "ndim") and source.ndim in (2, 3):
-        from PIL import Image
+def _is_pixels(source: Any) -> bool:
+    return hasattr(source, "__array_interface__") and getattr(source, "ndim", 0) in (2, 3)
 
-        if str(source.dtype) != "uint8":
-            raise BadInput(
-                f"an array of {source.dtype} is no picture; give uint8 (h, w[, 3 or 4]), "
-                "or vectors by vectors=…"
-            )
-        source = Image.fromarray(source)
-    if not hasattr(source, "save") or not hasattr(source, "getbands"):
-        return None
+
+def _picture(source: Any) -> Item:
+    """Return a picture of Pillow, or an array (h, w[, 3 or 4]) of uint8, losslessly encoded."""
+    if not hasattr(source, "getbands"):
+        source = _from_pixels(source)
+    from PIL.ImageOps import exif_transpose
+
     buffer = io.BytesIO()
-    source.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    try:
+        upright = exif_transpose(source)
+        kept = upright if upright.mode in _KEPT_MODES else upright.convert("RGB")
+        kept.save(buffer, "TIFF" if kept.mode in _TIFF_MODES else "PNG", compress_level=1)
+    except (OSError, ValueError, SyntaxError) as error:
+        name = getattr(source, "filename", "") or f"a picture of mode {source.mode}"
+        return Item(name, name, error=f"cannot read the picture: {error}; open it in a viewer")
+    return _inline(buffer.getvalue(), None)
+
+
+def _from_pixels(array: Any) -> Any:
+    from PIL import Image
+
+    shape = "give uint8 (h, w[, 3 or 4]), or vectors by vectors=…"
+    if str(array.dtype) != "uint8":
+        raise BadInput(f"an array of {array.dtype} is no picture; {shape}")
+    try:
+        return Image.fromarray(array)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"an array of shape {array.shape} is no picture; {shape}") from error

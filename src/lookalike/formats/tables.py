@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +13,10 @@ from lookalike.errors import BadInput, MissingExtra
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 """Formats by file suffix."""
+
+_DELIMITERS = (",", ";", "\t")
+
+Row = dict[str, Any]
 
 
 def format_of(path: Path) -> str:
@@ -21,42 +26,49 @@ def format_of(path: Path) -> str:
     return SUFFIXES[path.suffix.lower()]
 
 
-def read_rows(path: Path, kind: str | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, kind: str | None = None) -> Iterator[Row]:
     """Yield the rows of a file; `kind` is `csv`, `jsonl` or `parquet`, else its suffix tells.
 
-    Raises BadInput for a file that is not there or not of that kind, naming the line.
+    CSV may be separated by commas, semicolons or tabs: the head line tells. Raises BadInput for a
+    file that is not there or not of that kind, naming the line.
     """
-    kind = kind or format_of(path)
     if not path.is_file():
         raise BadInput(f"there is no file {str(path)!r}; check the path")
-    if kind == "parquet":
-        yield from _parquet().read_table(path).to_pylist()
-        return
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            yield from csv.DictReader(file) if kind == "csv" else _json_lines(path, file)
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{path.name} is not UTF-8: {error.reason}; save it as UTF-8") from error
-        except csv.Error as error:
-            raise BadInput(f"{path.name} is not CSV: {error}") from error
+    readers = {"csv": _read_csv, "jsonl": _read_json_lines, "parquet": _read_parquet}
+    try:
+        yield from readers[kind or format_of(path)](path)
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path.name}{_not_utf_8(path)} is not UTF-8; save it as UTF-8") from error
+    except OSError as error:
+        raise BadInput(f"cannot read {str(path)!r}: {error.strerror or error}") from error
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> int:
-    """Write rows to a file whose suffix names the format; return how many."""
-    kind = format_of(path)
-    if kind == "parquet":
-        return _write_parquet(path, rows, list(columns))
-    with path.open("w", encoding="utf-8", newline="") as file:
-        write = write_csv if kind == "csv" else write_json_lines
-        return write(file, rows, columns)
+    """Write rows to a file whose suffix names the format; return how many.
+
+    The file is replaced at the end, when all is written: a failure leaves the old one. Raises
+    BadInput where it cannot be written.
+    """
+    writers = {"csv": _text_writer(write_csv), "jsonl": _text_writer(write_json_lines)}
+    write = writers.get(format_of(path), _write_parquet)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        count = write(draft, rows, list(columns))
+        draft.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write {str(path)!r}: {error.strerror or error}; choose another place"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return count
 
 
 def write_csv(file: IO[str], rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> int:
     """Write rows as CSV with a head line; lists become JSON. Return how many."""
     writer = csv.writer(file, lineterminator="\n")
-    names = list(columns)
+    names, count = list(columns), 0
     writer.writerow(names)
-    count = 0
     for row in rows:
         writer.writerow([_cell(row[name]) for name in names])
         count += 1
@@ -74,25 +86,58 @@ def write_json_lines(
     return count
 
 
-def _json_lines(path: Path, file: IO[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
+def _read_csv(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        head = file.readline()
+        file.seek(0)
+        delimiter = max(_DELIMITERS, key=head.count)
+        reader = csv.DictReader(file, delimiter=delimiter, restkey="", strict=True)
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path.name} line {number} is not JSON: {error.msg}") from error
-        if not isinstance(row, dict):
-            raise BadInput(f"{path.name} line {number} is no JSON object")
-        yield row
+            for row in reader:
+                if "" in row and isinstance(row[""], list):
+                    wanted = len(reader.fieldnames or ())
+                    raise BadInput(
+                        f"{path.name} line {reader.line_num} has {wanted + len(row[''])} values "
+                        f"for {wanted} columns; put values with {delimiter!r} into quotes"
+                    )
+                yield row
+        except csv.Error as error:
+            raise BadInput(
+                f"{path.name} line {reader.line_num} is not CSV: {error}; check its quotes"
+            ) from error
 
 
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+def _read_json_lines(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise BadInput(f"{path.name} line {number} is not JSON: {error.msg}") from error
+            if not isinstance(row, dict):
+                raise BadInput(f'{path.name} line {number} is no JSON object; write {{"id": …}}')
+            yield row
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    parquet = _parquet()
+    try:
+        table = parquet.read_table(path)
+    except ValueError as error:  # pyarrow's own are of this kind
+        raise BadInput(f"{path.name} is not Parquet: {error}") from error
+    yield from table.to_pylist()
+
+
+def _text_writer(
+    write: Callable[[IO[str], Iterable[Mapping[str, Any]], Iterable[str]], int],
+) -> Callable[[Path, Iterable[Mapping[str, Any]], list[str]], int]:
+    def write_to(path: Path, rows: Iterable[Mapping[str, Any]], columns: list[str]) -> int:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            return write(file, rows, columns)
+
+    return write_to
 
 
 def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: list[str]) -> int:
@@ -111,3 +156,22 @@ def _parquet() -> Any:
     except ImportError as error:
         raise MissingExtra.named("Parquet", "parquet") from error
     return parquet
+
+
+def _not_utf_8(path: Path) -> str:
+    """Return ` line n` for the first line that is not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                return f" line {number}"
+    return ""
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from lookalike.errors import NotAStore, StoreUnwritable
+from lookalike.errors import NotAStore, StoreCorrupt, StoreUnwritable
 
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs"})
 
 
-def prepare(path: Path) -> None:
-    """Make the directory of a store, or find that it is one.
+def prepare(path: Path, *, mounts: Path = Path("/proc/mounts")) -> None:
+    """Make the directory of a store, or find that it is one. `mounts` tells the file systems.
 
-    Raises NotAStore where something else is, StoreUnwritable where none can be made or locked.
+    Raises NotAStore where something else is, StoreUnwritable where none can be made or locked,
+    StoreCorrupt where the database of a store is gone.
     """
     if path.exists() and not path.is_dir():
         raise NotAStore(f"{path} is a file; a store is a directory: name another place")
@@ -21,6 +23,11 @@ def prepare(path: Path) -> None:
             f"{path} holds other files and no store; name an empty or a new directory, "
             "or the one that holds lookalike.db"
         )
+    if any(path.glob("vectors/*.f16")) and not (path / "lookalike.db").exists():
+        raise StoreCorrupt(
+            f"{path} holds vectors and no lookalike.db to tell whose they are; restore it from a "
+            "backup, or name an empty directory"
+        )
     try:
         for folder in ("vectors", "blobs", "cache"):
             (path / folder).mkdir(parents=True, exist_ok=True)
@@ -28,7 +35,7 @@ def prepare(path: Path) -> None:
         raise StoreUnwritable(
             f"cannot make a store in {path}: {error.strerror}; choose a place you can write to"
         ) from error
-    system = _file_system(path)
+    system = _file_system(path, mounts)
     if system in _NETWORK_FILE_SYSTEMS:
         raise StoreUnwritable(
             f"{path} is on a network file system ({system}), where locks cannot be trusted; "
@@ -41,15 +48,19 @@ def _foreign(path: Path) -> bool:
     return any(entry.name not in ours for entry in path.iterdir())
 
 
-def _file_system(path: Path) -> str:
-    mounts = Path("/proc/mounts")
+def _file_system(path: Path, mounts: Path) -> str:
     if not mounts.exists():
         return ""
     best, system = "", ""
     real = str(path.resolve())
     for line in mounts.read_text("utf-8", "replace").splitlines():
-        point, kind = line.split()[1:3]
+        point, kind = (_unescaped(field) for field in line.split()[1:3])
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, system = point, kind
     return system
+
+
+def _unescaped(field: str) -> str:
+    """Return a field of the mount table with its blanks, which are written as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)

@@ -12,6 +12,7 @@ cache/             derived: may be deleted at any time
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import threading
 import weakref
@@ -23,30 +24,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
+    JSON,
+    Column,
     Connection,
+    Dialect,
     Engine,
+    Insert,
+    LargeBinary,
     Row,
     Select,
     Table,
+    Update,
     bindparam,
     delete,
     select,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 
-from lookalike.errors import NotFound, StoreCorrupt
+from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
 from lookalike.stores.directory import prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
-from lookalike.stores.sqlite_engine import driver, open_engine, translated
+from lookalike.stores.selection import conditions
+from lookalike.stores.sqlite_engine import BUSY_TIMEOUT_MS, driver, open_engine, translated
 from lookalike.stores.vectors import VectorFile
 
 _CHECKPOINT_BYTES = 16 * 2**20
-_IN_LIST = 10_000
+_TIDY_WAIT_MS = 1000
 
 
 class SqliteStore:
@@ -61,7 +70,8 @@ class SqliteStore:
         self._files: dict[tuple[int, int], VectorFile] = {}
         self._thread_lock = threading.RLock()
         self._writing = False
-        self._lock_file = os.open(path / "write.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        self._fold_is_due = False
+        self._lock_file = _open_lock(path / "write.lock")
         self._engine = open_engine(path / "lookalike.db")
         self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
         self._migrate()
@@ -74,6 +84,7 @@ class SqliteStore:
     def read(self) -> Iterator[SqliteSnapshot]:
         """Begin a snapshot."""
         with translated(self.path), self._engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM sqlite_schema")  # BEGIN alone waits for one
             yield SqliteSnapshot(connection, self._file)
 
     @contextmanager
@@ -89,9 +100,18 @@ class SqliteStore:
             self._checkpoint_when_long()
 
     def tidy(self) -> None:
-        """Fold the write-ahead log in, so that nothing that was erased lingers there."""
+        """Fold the write-ahead log in and overwrite what no document holds any more.
+
+        What a vector was replaced by, or a process that died while it erased, leaves such rows.
+        """
         with self._locked(), translated(self.path):
-            self._checkpoint()
+            self._checkpoint(wait_ms=_TIDY_WAIT_MS)
+            with self.read() as snapshot:
+                for row in snapshot.rows(select(schema.space)):
+                    used, _ = snapshot.slots(stored_space(row))
+                    unused = np.setdiff1d(np.arange(row.next_slot), used, assume_unique=True)
+                    file = self._file(stored_space(row))
+                    file.erase(file.remains(unused))
 
     def engine_version(self) -> str:
         """Return the version of SQLite."""
@@ -100,12 +120,15 @@ class SqliteStore:
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""
         problems = []
-        with self.read() as snapshot:
-            for (line,) in snapshot.connection.exec_driver_sql("PRAGMA integrity_check"):
-                if line != "ok":
-                    problems.append(f"database: {line}")
-            for row in snapshot.rows(select(schema.space)):
-                problems += _check_space(snapshot, stored_space(row))
+        try:
+            with self.read() as snapshot:
+                for (line,) in snapshot.connection.exec_driver_sql("PRAGMA integrity_check"):
+                    if line != "ok":
+                        problems.append(f"database: {line}")
+                for row in snapshot.rows(select(schema.space)):
+                    problems += _check_space(snapshot, stored_space(row))
+        except StoreCorrupt as error:
+            problems.append(str(error))
         return problems
 
     def _migrate(self) -> None:
@@ -137,15 +160,21 @@ class SqliteStore:
 
     def _checkpoint_when_long(self) -> None:
         log = self.path / "lookalike.db-wal"
-        with suppress(FileNotFoundError):
-            if log.stat().st_size > _CHECKPOINT_BYTES:
-                self._checkpoint()
+        # What was committed is safe in the log; where it cannot be folded in yet, a later one is.
+        with suppress(FileNotFoundError, StoreUnwritable), translated(self.path):
+            if self._fold_is_due or log.stat().st_size > _CHECKPOINT_BYTES:
+                self._checkpoint(wait_ms=0)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, *, wait_ms: int) -> None:
+        """Fold the log in; what readers hold longer than `wait_ms` is left for the next writer."""
         connection = self._engine.raw_connection()
+        cursor = connection.cursor()
         try:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
+            ((busy, *_),) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._fold_is_due = bool(busy)
         finally:
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             connection.close()
 
 
@@ -163,16 +192,14 @@ class SqliteSnapshot:
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
         table = schema.embedding
-        found: dict[int, int] = {}
-        for start in range(0, len(document_pks), _IN_LIST):
-            chosen = table.c.document_pk.in_(document_pks[start : start + _IN_LIST].tolist())
-            query = select(table.c.document_pk, table.c.slot)
-            rows = self.rows(query.where(table.c.space_pk == space.pk, chosen))
-            found |= {row.document_pk: row.slot for row in rows}
-        try:
-            slots = np.array([found[pk] for pk in document_pks.tolist()], np.int64)
-        except KeyError as error:
-            raise NotFound(f"document {error.args[0]} has no vector in {space.name}") from error
+        query = select(table.c.document_pk, table.c.slot).order_by(table.c.document_pk)
+        query = query.where(table.c.space_pk == space.pk)
+        chosen = conditions(table.c.document_pk, document_pks)
+        pairs = _pairs([row for condition in chosen for row in self.rows(query.where(condition))])
+        absent = document_pks[~np.isin(document_pks, pairs[:, 0])]
+        if len(absent):
+            raise NotFound(f"document {absent[0]} has no vector in {space.name}")
+        slots = pairs[np.searchsorted(pairs[:, 0], document_pks), 1]
         vectors = self._file(space).rows(int(slots.max()) + 1 if len(slots) else 0)
         return np.asarray(vectors[slots])
 
@@ -198,8 +225,7 @@ class SqliteSnapshot:
         """Return the slots in use and their documents' pks, by rising slot."""
         table = schema.embedding
         query = select(table.c.slot, table.c.document_pk).where(table.c.space_pk == space.pk)
-        rows = self.rows(query.order_by(table.c.slot))
-        pairs = np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
+        pairs = _pairs(self.rows(query.order_by(table.c.slot)))
         return pairs[:, 0], pairs[:, 1]
 
     def above_floors(
@@ -223,7 +249,7 @@ class SqliteTxn(SqliteSnapshot):
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows; an existing primary key is an error."""
         if rows:
-            self.connection.execute(table.insert(), rows)
+            self._insert({name: [row[name] for row in rows] for name in rows[0]}, table)
 
     def insert_one(self, table: Table, **values: Any) -> int:
         """Insert one row and return its pk."""
@@ -235,7 +261,9 @@ class SqliteTxn(SqliteSnapshot):
         sequence = "SELECT seq FROM sqlite_sequence WHERE name = ?"
         last = self.connection.exec_driver_sql(sequence, (table.name,)).scalar() or 0
         pks = list(range(int(last) + 1, int(last) + 1 + len(rows)))
-        self.insert(table, [{**row, "pk": pk} for pk, row in zip(pks, rows, strict=True)])
+        if rows:
+            cells = {name: [row[name] for row in rows] for name in rows[0]}
+            self._insert({"pk": pks, **cells}, table)
         return pks
 
     def upsert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -258,8 +286,9 @@ class SqliteTxn(SqliteSnapshot):
         keys = [column.name for column in table.primary_key]
         statement = update(table).where(*(table.c[key] == bindparam(f"_{key}") for key in keys))
         statement = statement.values({n: bindparam(n) for n in rows[0] if n not in keys})
-        renamed = [{(f"_{n}" if n in keys else n): v for n, v in row.items()} for row in rows]
-        self.connection.execute(statement, renamed)
+        cells = {(f"_{n}" if n in keys else n): [row[n] for row in rows] for n in rows[0]}
+        columns = {(f"_{name}" if name in keys else name): table.c[name] for name in rows[0]}
+        self._execute_each(statement, columns, cells)
 
     def append_vectors(
         self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
@@ -282,21 +311,59 @@ class SqliteTxn(SqliteSnapshot):
     def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
         """Take vectors away and overwrite their bytes (after the commit)."""
         table = schema.embedding
-        chosen = (table.c.space_pk == space.pk) & table.c.document_pk.in_(document_pks.tolist())
-        slots = np.array([row.slot for row in self.rows(select(table.c.slot).where(chosen))])
-        self.execute(delete(table).where(chosen))
-        self.after_commit.append(lambda: self._file(space).erase(slots))
+        here = table.c.space_pk == space.pk
+        for chosen in conditions(table.c.document_pk, document_pks):
+            rows = self.rows(select(table.c.slot).where(here, chosen))
+            slots = np.array([row.slot for row in rows], np.int64)
+            self.after_commit.append(functools.partial(self._file(space).erase, slots))
+        self._delete_embeddings(space, document_pks)
 
     def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
         table = schema.embedding
-        for start in range(0, len(document_pks), _IN_LIST):
-            chosen = table.c.document_pk.in_(document_pks[start : start + _IN_LIST].tolist())
+        for chosen in conditions(table.c.document_pk, document_pks):
             self.execute(delete(table).where(table.c.space_pk == space.pk, chosen))
+
+    def _insert(self, cells: Mapping[str, Sequence[Any]], table: Table) -> None:
+        statement = table.insert().inline().values({name: bindparam(name) for name in cells})
+        self._execute_each(statement, {name: table.c[name] for name in cells}, cells)
+
+    def _execute_each(
+        self,
+        statement: Insert | Update,
+        columns: Mapping[str, Column[Any]],
+        cells: Mapping[str, Sequence[Any]],
+    ) -> None:
+        """Run a statement for many rows; by parameter, their `cells` and of which column they are.
+
+        By the driver: SQLAlchemy takes longer to build a row's parameters than SQLite to write it.
+        """
+        dialect = self.connection.dialect
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler) and compiled.positiontup is not None
+        encoded = []
+        for name in compiled.positiontup:
+            encode = _encoder(columns[name], dialect)
+            encoded.append(cells[name] if encode is None else [encode(one) for one in cells[name]])
+        self.connection.exec_driver_sql(str(compiled), list(zip(*encoded, strict=True)))
+
+
+def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return what makes a column's values the driver's, or None where they are already."""
+    if isinstance(column.type, LargeBinary):
+        return None  # bytes
+    encode: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
+    if encode is not None and isinstance(column.type, JSON):
+        return lambda value: "{}" if value == {} else encode(value)  # the most frequent one
+    return encode
 
 
 def stored_space(row: Row[Any]) -> StoredSpace:
     """Return a row of the table `space` as what the store's methods take."""
     return StoredSpace(row.pk, row.name, row.dimension, row.generation)
+
+
+def _pairs(rows: Sequence[Row[Any]]) -> Ids:
+    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
 
 
 def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
@@ -321,6 +388,16 @@ def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
             if abs(norm - 1) > 0.01
         ]
     return problems
+
+
+def _open_lock(file: Path) -> int:
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"{file.parent} cannot be written ({error.strerror}): make it writable, or copy the "
+            "store to a place that is"
+        ) from error
 
 
 def _release(engine: Engine, lock_file: int) -> None:

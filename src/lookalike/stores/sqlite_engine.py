@@ -18,6 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from lookalike.errors import StoreCorrupt, StoreError, StoreUnwritable
 
+BUSY_TIMEOUT_MS = 30_000
+
 
 def open_engine(file: Path) -> Engine:
     """Return an engine whose writers begin with `execution_options(immediate=True)`."""
@@ -27,7 +29,7 @@ def open_engine(file: Path) -> Engine:
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None
         for pragma in (
-            "busy_timeout=30000",
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
             "journal_mode=WAL",
             "synchronous=FULL",
             "wal_autocheckpoint=0",
@@ -71,8 +73,8 @@ def translated(path: Path) -> Iterator[None]:
     """Turn the engine's errors into ours, each with its cure."""
     try:
         yield
-    except DBAPIError as error:
-        text = str(error.orig).lower()
+    except (DBAPIError, driver().Error) as error:
+        text = str(getattr(error, "orig", error)).lower()
         for part, kind, cure in _TRANSLATIONS:
             if part in text:
                 raise kind(f"{path}: {cure} (nothing acknowledged is lost)") from error

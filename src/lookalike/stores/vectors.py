@@ -2,13 +2,15 @@
 
 The database names the slots in use; bytes past them are leftovers of a crash that the next writer
 overwrites. The sidecar is derived: `quantise` gives the same bytes each time, so it may be deleted
-and may be written by two processes at once.
+at any moment and may be written by two processes at once. No file ever has a gap: what is shorter
+than the database says is known to be incomplete.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,13 @@ from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores.search import Floats
 
 _SCAN_ROWS = 65536
-_ROUND_UP = np.float32(1 + 1e-5)
+_ROUND_UP = np.float32(1 + 2e-4)
+"""More than float32 can lose in a sum of some thousand squares."""
 _NORM_SLACK = 1.02
+"""More than the length of a unit vector in float16."""
 _FLOAT32_SLACK = np.float32(1e-6)
+_EXACT_COLUMNS = 1024
+"""So many products of int8 codes sum below 2²⁴, where float32 counts exactly."""
 
 
 class VectorFile:
@@ -36,10 +42,10 @@ class VectorFile:
 
     def append(self, slot: int, vectors: NDArray[np.float16]) -> None:
         """Write rows from `slot` on, durably: when this returns they survive a power cut."""
-        codes, bounds = quantise(vectors)
-        _write_at(self._path, slot * self._dimension * 2, vectors.tobytes())
-        _write_at(self._codes_path, slot * self._dimension, codes.tobytes())
-        _write_at(self._bounds_path, slot * 8, bounds.tobytes())
+        assert vectors.dtype == np.float16 and vectors.shape[1:] == (self._dimension,), "not a row"
+        if not _write(self._path, [(slot * self._dimension * 2, vectors.tobytes())]):
+            raise self._too_short(self._path, slot)
+        self._write_sidecar([slot], *quantise(vectors))
 
     def rows(self, count: int) -> NDArray[np.float16]:
         """Return the first `count` rows, float16 (count, dimension), mapped and read-only."""
@@ -51,20 +57,20 @@ class VectorFile:
         """Return the slots whose similarity with `vector` (d,) is ≥ their floor, and it.
 
         `floors` (count,) holds one floor a slot; +inf leaves a slot out. Exact: int8 codes with a
-        proved error bound choose the candidates, float16 decides.
+        proved error bound choose the candidates, float16 decides. With ĉ for what codes stand for,
+        ⟨x,q⟩ − ⟨x̂,q̂⟩ = ⟨x − x̂, q̂⟩ + ⟨x, q − q̂⟩ ≤ ‖x − x̂‖·‖q̂‖ + ‖x‖·‖q − q̂‖.
         """
         count = len(floors)
-        self._complete_sidecar(count)
-        codes = self._map(self._codes_path, np.dtype(np.int8), count, self._dimension)
-        bounds = self._map(self._bounds_path, np.dtype(np.float32), count, 2)
+        codes, bounds = self._sidecar(count)
         query_codes, query_bounds = quantise(vector[None, :])
         query_scale, query_error = query_bounds[0]
+        query_length = np.linalg.norm(query_codes[0].astype(np.float32)) * query_scale * _ROUND_UP
         found = []
         for start in range(0, count, _SCAN_ROWS):
             part = slice(start, min(start + _SCAN_ROWS, count))
             upper = int8_dots(codes[part], query_codes[0])
             upper *= bounds[part, 0] * query_scale
-            upper += bounds[part, 1] * _ROUND_UP + np.float32(_NORM_SLACK) * query_error
+            upper += bounds[part, 1] * query_length + np.float32(_NORM_SLACK) * query_error
             upper += _FLOAT32_SLACK
             found.append(np.flatnonzero(upper >= floors[part]) + start)
         candidates = np.concatenate(found) if found else np.empty(0, np.int64)
@@ -75,8 +81,25 @@ class VectorFile:
 
     def erase(self, slots: NDArray[np.int64]) -> None:
         """Overwrite the rows of `slots` with zeros, here and in the sidecar."""
-        for slot in slots.tolist():
-            self.append(slot, np.zeros((1, self._dimension), np.float16))
+        nothing = np.zeros((1, self._dimension), np.float16)
+        row = nothing.tobytes()
+        _write(self._path, [(slot * len(row), row) for slot in slots.tolist()])
+        self._write_sidecar(slots.tolist(), *quantise(nothing))
+
+    def remains(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of `slots` whose row is not erased."""
+        within = slots[slots < _size(self._path) // (2 * self._dimension)]
+        rows = self.rows(int(within.max()) + 1 if len(within) else 0)
+        parts = (within[start : start + _SCAN_ROWS] for start in range(0, len(within), _SCAN_ROWS))
+        return np.concatenate([within[:0], *(part[rows[part].any(axis=1)] for part in parts)])
+
+    def _sidecar(self, count: int) -> tuple[NDArray[np.int8], Floats]:
+        self._complete_sidecar(count)
+        try:
+            codes = self._map(self._codes_path, np.dtype(np.int8), count, self._dimension)
+            return codes, self._map(self._bounds_path, np.dtype(np.float32), count, 2)
+        except (FileNotFoundError, StoreCorrupt):  # the cache was emptied this very moment
+            return quantise(self.rows(count))
 
     def _complete_sidecar(self, count: int) -> None:
         have = min(
@@ -85,24 +108,30 @@ class VectorFile:
         )
         for start in range(have, count, _SCAN_ROWS):
             stop = min(start + _SCAN_ROWS, count)
-            codes, bounds = quantise(self.rows(stop)[start:])
-            _write_at(self._codes_path, start * self._dimension, codes.tobytes())
-            _write_at(self._bounds_path, start * 8, bounds.tobytes())
+            self._write_sidecar([start], *quantise(self.rows(stop)[start:]))
+
+    def _write_sidecar(self, slots: Sequence[int], codes: NDArray[np.int8], bounds: Floats) -> None:
+        """Write these codes and bounds at each of `slots`, where the files reach that far."""
+        _write(self._codes_path, [(slot * self._dimension, codes.tobytes()) for slot in slots])
+        _write(self._bounds_path, [(slot * 8, bounds.tobytes()) for slot in slots])
 
     def _map(self, path: Path, dtype: np.dtype[Any], rows: int, columns: int) -> NDArray[Any]:
+        if rows == 0:
+            return np.empty((0, columns), dtype)
+        whole = _size(path) // (dtype.itemsize * columns)
+        if whole < rows:  # asked each time: to touch a map beyond its file would end the process
+            raise self._too_short(path, rows)
         known = self._maps.get(path)
         if known is None or len(known) < rows:
-            if rows == 0:
-                return np.empty((0, columns), dtype)
-            whole = _size(path) // (dtype.itemsize * columns)
-            if whole < rows:
-                raise StoreCorrupt(
-                    f"{path.name} holds {whole} vectors but the database names {rows}; "
-                    "restore the file from a backup, or extract the collection again"
-                )
-            known = np.memmap(path, dtype, "r", shape=(whole, columns))
-            self._maps[path] = known
+            known = self._maps[path] = np.memmap(path, dtype, "r", shape=(whole, columns))
         return known[:rows]
+
+    def _too_short(self, path: Path, rows: int) -> StoreCorrupt:
+        whole = _size(self._path) // (2 * self._dimension)
+        return StoreCorrupt(
+            f"{path.name} holds {whole} vectors but the database names {rows}; "
+            "restore the file from a backup, or extract the collection again"
+        )
 
 
 def quantise(vectors: NDArray[np.float16]) -> tuple[NDArray[np.int8], Floats]:
@@ -128,14 +157,19 @@ def _native_dots_work() -> bool:
 def int8_dots(codes: NDArray[np.int8], query: NDArray[np.int8]) -> Floats:
     """Return the dot products of `codes` (n, d) and `query` (d,), float32 (n,).
 
-    By simsimd's kernels when they give the right sums on this machine, else by blocks of BLAS.
+    By simsimd's kernels when they give the right sums on this machine, else by blocks of BLAS: both
+    sum exactly and round once.
     """
     if _native_dots_work():
         import simsimd
 
         dots = np.asarray(simsimd.cdist(query[None, :], codes, metric="dot"))[0]
         return np.asarray(dots, np.float32)
-    return np.asarray(codes.astype(np.float32) @ query.astype(np.float32))
+    exact = np.zeros(len(codes), np.float64)
+    for start in range(0, len(query), _EXACT_COLUMNS):
+        part = slice(start, start + _EXACT_COLUMNS)
+        exact += codes[:, part].astype(np.float32) @ query[part].astype(np.float32)
+    return exact.astype(np.float32)
 
 
 def _size(path: Path) -> int:
@@ -145,19 +179,29 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _write_at(path: Path, offset: int, data: bytes) -> None:
+def _write(path: Path, pieces: Sequence[tuple[int, bytes]]) -> bool:
+    """Write pieces (offset, bytes) durably; return False at one that would leave a gap."""
     try:
+        path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(descriptor, view, offset)
-                view, offset = view[written:], offset + written
+            gap = any(not _write_at(descriptor, offset, data) for offset, data in pieces)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+        return not gap
     except OSError as error:
         raise StoreUnwritable(
             f"cannot write {path.name}: {error.strerror}; free some space or permissions and "
             "run the same command again: nothing that was acknowledged is lost"
         ) from error
+
+
+def _write_at(descriptor: int, offset: int, data: bytes) -> bool:
+    if os.fstat(descriptor).st_size < offset:
+        return False
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+    return True

@@ -1,0 +1,137 @@
+"""What deciding costs: everything for the first time, one label more, one taken back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lookalike
+from lookalike.collection import Collection
+from made_vectors import first, labels
+from measuring import Cost, Figure, cost, least, median, peak_mib
+
+REFERENCES = 800
+_LABELS = 40
+_RETRACTIONS = 15
+_GOAL = 1.0
+
+
+def first_decision(folder: Path, count: int) -> list[Figure]:
+    """Label the references in one step, then decide everything again from scratch."""
+    given = _chosen(count)[:REFERENCES]
+    with lookalike.open(folder / f"store-{count}", actor="benchmark") as library:
+        collection = library.collection("things")
+        batch = cost(lambda: collection.label(_said(count, given)))
+        whole = cost(collection.run)
+    name = f"{count:,} documents, {REFERENCES} references"
+    return [
+        Figure(f"{name}: label the references in one step, in a cold process", _seconds(batch)),
+        Figure(f"{name}: decide everything from scratch (`run`)", _seconds(whole)),
+        Figure(f"{name}: peak memory of both", f"{peak_mib():.0f} MiB"),
+    ]
+
+
+def opening(folder: Path, count: int) -> list[Figure]:
+    """Open the store in a cold process and label one document."""
+    with lookalike.open(folder / f"store-{count}", actor="benchmark") as library:
+        collection = library.collection("things")
+        read = cost(lambda: next(collection.documents(limit=1)))
+        one = _chosen(count)[REFERENCES : REFERENCES + 1]
+        label = cost(lambda: collection.label(_said(count, one)))
+    name = f"{count:,} documents, cold process"
+    return [
+        Figure(f"{name}: first document read", _seconds(read)),
+        Figure(f"{name}: first label", _seconds(label)),
+        Figure(f"{name}: peak memory", f"{peak_mib():.0f} MiB"),
+    ]
+
+
+def one_label(folder: Path, count: int) -> list[Figure]:
+    """Label and take back one document at a time, beside a matrix–vector product."""
+    ready, chosen = first(count), _chosen(count)[REFERENCES + 1 :]
+    said = [_said(count, [place]) for place in chosen]
+    given: list[Cost] = []
+    products: list[Cost] = []
+    store = folder / f"store-{count}"
+    with lookalike.open(store, actor="benchmark") as library:
+        collection = library.collection("things")
+        collection.label(said[0])
+        for one in said[1 : _LABELS + 1]:
+            given.append(_label(collection, one))
+            products.append(cost(lambda: ready @ ready[0]))
+        back = [dict.fromkeys(one) for one in said[1 : _RETRACTIONS + 1]]
+        taken = [_label(collection, one) for one in back]
+        before = _rows(store)
+        collection.run()
+        different = int((before != _rows(store)).any(axis=1).sum())
+    return _figures(count, given, taken, least(products), different)
+
+
+def _figures(
+    count: int, given: list[Cost], taken: list[Cost], product: Cost, different: int
+) -> list[Figure]:
+    label, retraction = median(given), median(taken)
+    ratio = label.cpu_s / product.cpu_s
+    name = f"{count:,} documents, {REFERENCES} references"
+    return [
+        Figure(f"{name}: NumPy float32 matrix–vector product", _milliseconds(product)),
+        Figure(
+            f"{name}: one label over that product, processor time, median of {_LABELS}",
+            f"{ratio:.2f}× ({_milliseconds(label)})",
+            f"≤ {_GOAL}×",
+            ratio <= _GOAL,
+        ),
+        Figure(f"{name}: the quickest label", _milliseconds(least(given))),
+        Figure(
+            f"{name}: one label taken back, median of {_RETRACTIONS}", _milliseconds(retraction)
+        ),
+        Figure(
+            f"{name}: rows that differ from a full recompute after all these",
+            str(different),
+            "0",
+            different == 0,
+        ),
+    ]
+
+
+def _label(collection: Collection, said: Mapping[str, str | None]) -> Cost:
+    return cost(lambda: collection.label(said))
+
+
+def _chosen(count: int) -> list[int]:
+    """Return documents in an order that is the same each time."""
+    order = np.random.default_rng(11).permutation(count)
+    return [int(place) for place in order[: REFERENCES + _LABELS + 2]]
+
+
+def _said(count: int, places: list[int]) -> dict[str, str]:
+    shows = _shown(count)
+    return {f"v{place}": shows[place] for place in places}
+
+
+@cache
+def _shown(count: int) -> list[str]:
+    return labels(count)
+
+
+def _rows(store: Path) -> NDArray[np.int64]:
+    """Return a digest of all that is decided of each document, by rising pk."""
+    with sqlite3.connect(f"file:{store / 'lookalike.db'}?mode=ro", uri=True) as database:
+        rows = database.execute(
+            "SELECT document_pk, label, origin, votes, suggestion, confidence, margin, runner_up, "
+            "reason, source_pk, near_pks, near_similarities FROM standing ORDER BY document_pk"
+        )
+        return np.array([(row[0], hash(row)) for row in rows], np.int64)
+
+
+def _seconds(spent: Cost) -> str:
+    return f"{spent.cpu_s:.2f} s of processor time, {spent.wall_s:.2f} s of wall time"
+
+
+def _milliseconds(spent: Cost) -> str:
+    return f"{1000 * spent.cpu_s:.0f} ms of processor time, {1000 * spent.wall_s:.0f} ms"

@@ -1,0 +1,76 @@
+"""The figures as a page of the documentation."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from lookalike.stores.sqlite_engine import driver
+from measuring import Figure
+
+_PACKAGES = ("lookalike", "numpy", "onnxruntime", "simsimd", "sqlalchemy", "pillow")
+
+_TEXT = """\
+# Performance
+
+Written by `{command}` on {day}. Each part runs in a process of its own; compared figures come from
+the same process, in turn. The machine is shared, so **processor time is the fair column**.
+
+| measured | figure | goal | |
+|---|---|---|---|
+{rows}
+
+**Machine:** {machine}.
+**Versions:** {versions}.
+
+`make bench` runs all of it; `make bench BENCH=--quick` at a twentieth of the size, in about a
+minute. What each part does is said in `benchmarks/README.md`.
+"""
+
+
+def line(figure: Figure) -> str:
+    """Return a figure as a line for a terminal."""
+    goal = f"  [goal {figure.goal}: {_verdict(figure)}]" if figure.goal else ""
+    return f"{figure.what}: {figure.measured}{goal}"
+
+
+def page(figures: Sequence[Figure], command: str) -> str:
+    """Return the figures as a page in Markdown."""
+    return _TEXT.format(
+        command=command,
+        day=datetime.now(UTC).date().isoformat(),
+        rows="\n".join(
+            f"| {one.what} | {one.measured} | {one.goal} | {_verdict(one)} |" for one in figures
+        ),
+        machine=machine(),
+        versions=versions(),
+    )
+
+
+def machine() -> str:
+    """Return what the machine is."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{_processor()}, {os.cpu_count()} processors, {memory:.0f} GiB, {platform.system()}"
+
+
+def versions() -> str:
+    """Return the versions of what the figures depend on."""
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return f"Python {platform.python_version()}, SQLite {driver().sqlite_version}, {packages}"
+
+
+def _verdict(figure: Figure) -> str:
+    return {None: "", True: "met", False: "missed"}[figure.met]
+
+
+def _processor() -> str:
+    known = Path("/proc/cpuinfo")
+    if known.exists():
+        for row in known.read_text("utf-8").splitlines():
+            if row.startswith("model name"):
+                return row.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

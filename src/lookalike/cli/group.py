@@ -1,0 +1,45 @@
+"""The command `lookalike` with all its commands."""
+
+from __future__ import annotations
+
+import click
+
+from lookalike.cli import labelling, looking, making, moving
+from lookalike.cli.session import Session, store_option
+from lookalike.version import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lookalike")
+@store_option
+@click.pass_context
+def cli(context: click.Context, store: str | None, as_json: bool) -> None:
+    """Label a collection from a few examples.
+
+    \b
+    lookalike create products --extractor image
+    lookalike add products photos/
+    lookalike import products labels.csv
+    lookalike report products
+    """
+    context.obj = Session(store, as_json)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the lines that complete commands in your shell.
+
+    \b
+    eval "$(lookalike completion bash)"
+    lookalike completion fish > ~/.config/fish/completions/lookalike.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "lookalike", "_LOOKALIKE_COMPLETE").source())
+
+
+for command in (*making.COMMANDS, *moving.COMMANDS, *labelling.COMMANDS, *looking.COMMANDS):
+    cli.add_command(command)

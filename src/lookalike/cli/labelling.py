@@ -1,0 +1,162 @@
+"""Commands by which a person says what something is, lets the rest be decided, or undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lookalike.cli.session import Session, collection_argument, field_option, with_session
+from lookalike.errors import BadInput
+from lookalike.showing import show_changed
+
+if TYPE_CHECKING:
+    from lookalike.collection import Collection
+    from lookalike.model import Changed
+
+_NOT_UNDOABLE = ("add", "create", "forget", "undo")
+_HISTORY = 100_000
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("ids_and_label", nargs=-1, metavar="[ID… LABEL]")
+@click.option("--from", "table", type=click.Path(path_type=Path), help="CSV, JSONL or Parquet.")
+@click.option("--none", "retract", is_flag=True, help="Take your own label back.")
+@field_option
+def label(
+    session: Session,
+    collection: str,
+    ids_and_label: Sequence[str],
+    table: Path | None,
+    retract: bool,
+    field: str | None,
+) -> None:
+    """Label documents, as a person.
+
+    \b
+    lookalike label products doc_a doc_b "Shoes > Running"
+    lookalike label products --from labels.csv
+    lookalike label products doc_a --none
+    """
+    if (table is not None) == bool(ids_and_label) or (table is not None and retract):
+        raise BadInput(
+            'say which documents and which label: ID … LABEL, or ID … --none, or --from "table.csv"'
+        )
+    with session.library() as library:
+        target = library.collection(collection)
+        if table is not None:
+            changed = _label_from(target, table, field)
+        else:
+            changed = target.label(_said(ids_and_label, retract), field=field)
+        session.print(changed, show_changed)
+
+
+def _label_from(target: Collection, table: Path, field: str | None) -> Changed:
+    from lookalike.formats.tables import read_rows
+    from lookalike.model import Origin
+
+    return target.import_labels(list(read_rows(table)), field=field, origin=Origin.HUMAN)
+
+
+def _said(ids_and_label: Sequence[str], retract: bool) -> dict[str, str | None]:
+    if retract:
+        return dict.fromkeys(ids_and_label)
+    *ids, name = ids_and_label
+    if not ids:
+        raise BadInput(f"{name!r} alone is not enough: say ID … LABEL, or ID … --none")
+    return dict.fromkeys(ids, name)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("ids", nargs=-1, required=True)
+@click.option("--label", "name", help="What it is not [its label, or what is suggested].")
+@field_option
+def reject(
+    session: Session, collection: str, ids: Sequence[str], name: str | None, field: str | None
+) -> None:
+    """Say "not this": remembered by every later run.
+
+    \b
+    lookalike reject products doc_a
+    lookalike reject products doc_a --label "Shoes > Running"
+    """
+    with session.library() as library:
+        changed = library.collection(collection).reject(dict.fromkeys(ids, name), field=field)
+        session.print(changed, show_changed)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.option("--confidence-threshold", type=float, help="From now on: this similarity.")
+@click.option("--target-precision", type=float, help="From now on: this share must be right.")
+@field_option
+def run(session: Session, collection: str, **values: Any) -> None:
+    """Decide everything again; change nothing that a person said.
+
+    \b
+    lookalike run products
+    lookalike run products --target-precision 0.97
+    """
+    with session.library() as library:
+        session.print(library.collection(collection).run(**values), show_changed)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("ids", nargs=-1)
+@click.option("--label", "name", help="Only this label.")
+@click.option("--min-confidence", type=float, help="Only from this confidence on.")
+@field_option
+def promote(
+    session: Session,
+    collection: str,
+    ids: Sequence[str],
+    name: str | None,
+    min_confidence: float | None,
+    field: str | None,
+) -> None:
+    """Let documents that labelled themselves vote, too.
+
+    \b
+    lookalike promote products doc_a doc_b
+    lookalike promote products --min-confidence 0.99
+    """
+    with session.library() as library:
+        changed = library.collection(collection).promote(
+            ids or None, label=name, min_confidence=min_confidence, field=field
+        )
+        session.print(changed, show_changed)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("operation", required=False)
+def undo(session: Session, collection: str, operation: str | None) -> None:
+    """Take back an operation (the latest that can be) and what it caused.
+
+    \b
+    lookalike undo products
+    lookalike undo products op_01J…
+    """
+    with session.library() as library:
+        target = library.collection(collection)
+        session.print(target.undo(operation or _latest(target)), show_changed)
+
+
+def _latest(collection: Collection) -> str:
+    for operation in collection.operations(limit=_HISTORY):
+        if operation.undone_by is None and operation.kind not in _NOT_UNDOABLE:
+            return operation.id
+    raise BadInput(f"there is nothing to undo; see `lookalike history {collection.name}`")
+
+
+COMMANDS = (label, reject, run, promote, undo)

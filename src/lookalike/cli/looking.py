@@ -1,0 +1,114 @@
+"""Commands that look and change nothing."""
+
+from __future__ import annotations
+
+import click
+
+from lookalike.cli.session import Session, collection_argument, field_option, with_session
+from lookalike.errors import NotAStore
+from lookalike.showing import (
+    show_diagnosis,
+    show_history,
+    show_queue,
+    show_report,
+    show_reports,
+    show_why,
+)
+
+
+@click.command("list")
+@with_session
+def list_(session: Session) -> None:
+    """List the collections of the store.
+
+    \b
+    lookalike list
+    lookalike list --json
+    """
+    with session.library() as library:
+        reports = [library.collection(name).report() for name in library.collections()]
+    session.print(reports, show_reports)
+
+
+@click.command()
+@with_session
+@collection_argument
+@field_option
+def report(session: Session, collection: str, field: str | None) -> None:
+    """Show coverage, queue, counts per label and the confidence histogram.
+
+    \b
+    lookalike report products
+    lookalike report products --json
+    """
+    with session.library() as library:
+        session.print(library.collection(collection).report(field=field), show_report)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.option("--limit", default=20, show_default=True, help="How many documents.")
+@field_option
+def queue(session: Session, collection: str, limit: int, field: str | None) -> None:
+    """Show what is worth asking a person about, best question first.
+
+    \b
+    lookalike queue products
+    lookalike queue products --limit 5
+    """
+    with session.library() as library:
+        session.print(library.collection(collection).queue(limit=limit, field=field), show_queue)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("id")
+@field_option
+def why(session: Session, collection: str, id: str, field: str | None) -> None:
+    """Explain one document's label, or why it has none.
+
+    \b
+    lookalike why products doc_a
+    """
+    with session.library() as library:
+        session.print(library.collection(collection).why(id, field=field), show_why)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.option("--limit", default=20, show_default=True, help="How many operations.")
+def history(session: Session, collection: str, limit: int) -> None:
+    """List the latest operations, the newest first.
+
+    \b
+    lookalike history products
+    """
+    with session.library() as library:
+        session.print(library.collection(collection).operations(limit=limit), show_history)
+
+
+@click.command()
+@with_session
+def doctor(session: Session) -> None:
+    """Show versions, extractors and spaces, and check the store's integrity.
+
+    \b
+    lookalike doctor
+    lookalike --store shop doctor --json
+    """
+    from lookalike.diagnosis import diagnose
+
+    try:
+        with session.library() as library:
+            diagnosis = diagnose(library)
+    except NotAStore:
+        diagnosis = diagnose(None)
+    session.print(diagnosis, show_diagnosis)
+    if diagnosis.problems:
+        raise SystemExit(1)
+
+
+COMMANDS = (list_, report, queue, why, history, doctor)

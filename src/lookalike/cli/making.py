@@ -1,0 +1,70 @@
+"""Commands that make something: a collection, or the whole demo."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import click
+
+from lookalike.cli.session import Session, collection_argument, progress_bar, with_session
+from lookalike.errors import BadInput
+from lookalike.showing import show_demo, show_report
+
+
+@click.command()
+@with_session
+@click.option("--seed", default=0, show_default=True, help="Chooses the pictures to be labelled.")
+def demo(session: Session, seed: int) -> None:
+    """Label the pictures that come with the package from ten examples a kind.
+
+    \b
+    lookalike demo
+    lookalike --store /tmp/demo demo --seed 7
+    """
+    from lookalike.demo import run_demo
+
+    with session.new_library() as library, progress_bar("extracting") as progress:
+        result = run_demo(library, seed=seed, progress=progress)
+        path = library.path
+    session.print(result, lambda value: show_demo(value, path))
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.option("--extractor", help="image, text, passthrough, … [image].")
+@click.option("--field", metavar="NAME", help="The label field's name [label].")
+@click.option("--reference", metavar="NAME", help="A curated collection whose labels vote.")
+@click.option("--confidence-threshold", type=float, help="Label at this similarity (known rule).")
+@click.option("--target-precision", type=float, help="The share that must be right [0.95].")
+@click.option("--enrich", multiple=True, metavar="NAME", help="Copy this field of the reference.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
+def create(
+    session: Session, collection: str, enrich: Sequence[str], options: Sequence[str], **rest: Any
+) -> None:
+    """Make a collection that labels itself.
+
+    \b
+    lookalike create products --extractor image
+    lookalike create products --field color
+    lookalike create stock --reference products --target-precision 0.97
+    lookalike create vectors --extractor passthrough --option dimension=512
+    """
+    own = _extractor_options(options, [*rest, "enrich", "source"])
+    with session.new_library() as library:
+        made = library.labeler(collection, enrich=tuple(enrich), **rest, **own)
+        session.print(made.report(field=rest["field"]), show_report)
+
+
+def _extractor_options(pairs: Sequence[str], taken: Collection[str]) -> Mapping[str, Any]:
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or name in taken:
+            raise BadInput(f"{pair!r} is no option of an extractor; write NAME=VALUE")
+        options[name] = int(value) if value.isdigit() else value
+    return options
+
+
+COMMANDS = (create, demo)

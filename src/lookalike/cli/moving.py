@@ -1,0 +1,133 @@
+"""Commands that move files and labels in and out."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lookalike.cli.session import (
+    Session,
+    collection_argument,
+    field_option,
+    progress_bar,
+    with_session,
+)
+from lookalike.errors import BadInput
+from lookalike.showing import show_added, show_changed, show_receipt
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--copy", is_flag=True, help="Keep the bytes in the store.")
+def add(session: Session, collection: str, sources: Sequence[str], copy: bool) -> None:
+    """Bring files, folders or URLs in; run it again to resume.
+
+    \b
+    lookalike add products photos/
+    lookalike add products s3://bucket/photos/ one.jpg
+    """
+    with session.library() as library:
+        target = library.collection(collection)
+        with progress_bar("extracting") as progress:
+            added = target.add(list(sources), copy=copy, progress=progress)
+    session.print(added, show_added)
+
+
+@click.command("import")
+@with_session
+@collection_argument
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--labels-from",
+    type=click.Choice(["csv", "jsonl", "parquet", "folders"]),
+    help="What PATH is [by its suffix; a folder has class folders].",
+)
+@click.option("--label-column", default="label", show_default=True)
+@click.option("--suggestions", is_flag=True, help="Suggest only: these labels do not vote.")
+@field_option
+def import_(
+    session: Session, collection: str, path: Path, labels_from: str | None, **values: Any
+) -> None:
+    """Take labels from a table or from class folders; a person's label is never overwritten.
+
+    \b
+    lookalike import products labels.csv
+    lookalike import products sorted/ --labels-from folders
+    """
+    from lookalike.formats.folders import read_folders
+    from lookalike.formats.tables import read_rows
+
+    folders = labels_from == "folders" or (labels_from is None and path.is_dir())
+    values["trusted"] = not values.pop("suggestions")
+    with session.library() as library:
+        target = library.collection(collection)
+        if folders:
+            rows = list(read_folders(path))
+            with progress_bar("extracting") as progress:
+                added = target.add(path, progress=progress)
+            click.echo(show_added(added), err=True)
+        else:
+            rows = list(read_rows(path, labels_from))
+        session.print(target.import_labels(rows, **values), show_changed)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@field_option
+def export(session: Session, collection: str, file: Path | None, field: str | None) -> None:
+    """Write labels, scores and review state: CSV, JSONL or Parquet by the file's suffix.
+
+    \b
+    lookalike export products labels.csv
+    lookalike export products > labels.csv
+    lookalike export products --json > labels.jsonl
+    """
+    from lookalike.formats import tables
+    from lookalike.reporting import EXPORT_COLUMNS
+
+    with session.library() as library:
+        rows = library.collection(collection).rows(field=field)
+        if file is not None:
+            count = tables.write_rows(file, rows, EXPORT_COLUMNS)
+            session.print(
+                {"rows": count, "file": str(file)}, lambda v: f"{v['rows']} rows → {file}"
+            )
+            return
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="strict")
+        write = tables.write_json_lines if session.as_json else tables.write_csv
+        write(sys.stdout, rows, EXPORT_COLUMNS)
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("ids", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(session: Session, collection: str, ids: Sequence[str], yes: bool) -> None:
+    """Erase documents with everything derived from them, for good. Your own files stay.
+
+    \b
+    lookalike forget products doc_a doc_b
+    lookalike forget products doc_a --yes
+    """
+    with session.library() as library:
+        target = library.collection(collection)
+        found = list(target.documents(ids=ids))
+        if not yes and not sys.stdin.isatty():
+            raise BadInput(f"{len(found)} documents would be erased; cannot ask here; say --yes")
+        if not yes:
+            click.confirm(f"Erase {len(found)} documents for good?", abort=True, err=True)
+        session.print(target.forget(ids), show_receipt)
+
+
+COMMANDS = (add, import_, export, forget)

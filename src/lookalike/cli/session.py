@@ -1,0 +1,110 @@
+"""What all commands share: where the store is, how to print, how to show progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lookalike.errors import NotAStore
+
+if TYPE_CHECKING:
+    from lookalike.library import Library
+
+Command = Callable[..., None]
+
+field_option = click.option(
+    "--field", metavar="NAME", help="The label field [the collection's first]."
+)
+collection_argument = click.argument("collection")
+
+
+class Session:
+    """Where the store is, as it was given, and whether to print JSON."""
+
+    def __init__(self, store: str | None, as_json: bool) -> None:
+        self.store = store
+        self.as_json = as_json
+
+    @contextmanager
+    def library(self) -> Iterator[Library]:
+        """Open the store, which must be there: a mistyped place is not made."""
+        from lookalike.library import store_path
+
+        path = store_path(self.store)
+        if not (path / "lookalike.db").exists():
+            raise NotAStore(
+                f"there is no store in {str(path)!r}; make one with `lookalike create`, or say "
+                "where it is with --store"
+            )
+        with self.new_library() as library:
+            yield library
+
+    @contextmanager
+    def new_library(self) -> Iterator[Library]:
+        """Open the store, made when it is not there."""
+        from lookalike.library import open
+
+        with open(self.store) as library:
+            yield library
+
+    def print(self, value: Any, show: Callable[[Any], str]) -> None:
+        """Print a value as JSON, or as `show` tells it."""
+        if self.as_json:
+            click.echo(json.dumps(value, default=_json_value, ensure_ascii=False, indent=2))
+        else:
+            click.echo(show(value))
+
+
+def store_option(command: Command) -> Command:
+    """Give a command `--store` and `--json`."""
+    store = click.option(
+        "--store", metavar="DIR", help="Where the store is [LOOKALIKE_STORE, ./lookalike]."
+    )
+    return store(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command))
+
+
+def with_session(command: Command) -> Command:
+    """Pass the session as first argument; `--store` and `--json` may stand behind the command."""
+
+    @click.pass_obj
+    def wrapped(outer: Session, /, store: str | None, as_json: bool, **values: Any) -> None:
+        command(Session(store or outer.store, as_json or outer.as_json), **values)
+
+    shared = store_option(wrapped)
+    shared.__name__ = command.__name__
+    shared.__doc__ = command.__doc__
+    vars(shared)["__click_params__"] += vars(command).get("__click_params__", [])
+    return shared
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with the time left, on a terminal only."""
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=0, label=what, file=sys.stderr, hidden=hidden) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield show
+
+
+def _json_value(value: Any) -> Any:
+    """Return a result as JSON: its fields, and what it computes of them that is a plain value."""
+    if not dataclasses.is_dataclass(value):
+        return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    names = [field.name for field in dataclasses.fields(value)]
+    computed = {
+        name: getattr(value, name)
+        for name, attribute in vars(type(value)).items()
+        if isinstance(attribute, property)
+    }
+    plain = {n: v for n, v in computed.items() if isinstance(v, str | int | float | None)}
+    return {name: getattr(value, name) for name in names} | plain

@@ -1,0 +1,128 @@
+"""Two small models, fitted by Newton's method: logistic regression, and a mixture of two scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+_CLIP_SD = 6.0
+_MIX_START = (1.0, 5.0)
+_MIX_RANGE = 5.0
+_LONGEST_STEP = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """Logistic regression on standardised, clipped features; `weights` ends with the intercept."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def log_odds(self, rows: Vector) -> Vector:
+        """Return the log-odds (n,) of feature rows (n, m)."""
+        total = np.full(len(rows), self.weights[-1])
+        for column, (mean, deviation, weight) in enumerate(
+            zip(self.mean, self.deviation, self.weights[:-1], strict=True)
+        ):
+            z = np.clip((rows[:, column] - mean) / deviation, -_CLIP_SD, _CLIP_SD)
+            total += weight * z
+        return total
+
+
+def sigmoid(x: Vector) -> Vector:
+    """Return 1 / (1 + e^−x)."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))))
+
+
+def fit_logistic(rows: Vector, hits: Vector, *, ridge: float) -> Logistic:
+    """Return the model of `hits` (n,) in {0, 1} from `rows` (n, m).
+
+    The mean log-loss plus ridge/2 times the squared weights is minimised, intercept aside.
+    """
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-9
+    start = np.zeros(rows.shape[1] + 1)
+    z = _standardised(rows, mean, deviation)
+    weights = _newton(z, hits, np.ones(len(z)), start, ridge, rounds=60)
+    return Logistic(tuple(mean.tolist()), tuple(deviation.tolist()), tuple(weights.tolist()))
+
+
+def refit_logistic(
+    model: Logistic, rows: Vector, hits: Vector, counts: Vector, *, ridge: float
+) -> Logistic:
+    """Return a model fitted to rows that count `counts` (n,) times, starting from `model`.
+
+    A few steps on the same scale: what a bootstrap needs.
+    """
+    z = _standardised(rows, np.array(model.mean), np.array(model.deviation))
+    weights = _newton(z, hits, counts, np.array(model.weights), ridge, rounds=4)
+    return Logistic(model.mean, model.deviation, tuple(weights.tolist()))
+
+
+def _standardised(rows: Vector, mean: Vector, deviation: Vector) -> Vector:
+    z = np.clip((rows - mean) / deviation, -_CLIP_SD, _CLIP_SD)
+    return np.concatenate([z, np.ones((len(z), 1))], axis=1)
+
+
+def _newton(
+    z: Vector, hits: Vector, counts: Vector, weights: Vector, ridge: float, *, rounds: int
+) -> Vector:
+    share = counts / max(counts.sum(), 1e-12)
+    penalty = np.append(np.full(z.shape[1] - 1, ridge), 1e-6)
+    for _ in range(rounds):
+        p = sigmoid(z @ weights)
+        gradient = z.T @ (share * (p - hits)) + penalty * weights
+        curvature = (z * (share * (p * (1 - p) + 1e-12))[:, None]).T @ z + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        step *= min(1.0, _LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))
+        weights = weights - step
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights
+
+
+def fit_mixture(
+    first: NDArray[np.float32], second: NDArray[np.float32], own: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return a, b > 0 of a·first + b·second, scores (n, labels), for labels `own` (n,).
+
+    Conditional logit; log a and log b have a normal prior of width 1 around log 1 and log 5.
+    """
+    start = np.log(_MIX_START)
+    theta = start.copy()
+    for _ in range(50):
+        gradient, curvature = _mixture_slope(first, second, own, theta, start)
+        step = np.linalg.solve(curvature, gradient)
+        step *= min(1.0, 1.0 / max(np.abs(step).max(), 1e-12))
+        theta = np.clip(theta - step, start - _MIX_RANGE, start + _MIX_RANGE)
+        if np.abs(step).max() < 1e-6:
+            break
+    return float(np.exp(theta[0])), float(np.exp(theta[1]))
+
+
+def _mixture_slope(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    own: NDArray[np.int64],
+    theta: Vector,
+    start: Vector,
+) -> tuple[Vector, Vector]:
+    """Return gradient (2,) and curvature (2, 2) of the penalised loss at log a, log b."""
+    scale, rows = np.exp(theta), np.arange(len(own))
+    total = scale[0] * first.astype(np.float64) + scale[1] * second
+    total -= total.max(axis=1, keepdims=True)
+    share = np.exp(total)
+    share /= share.sum(axis=1, keepdims=True)
+    parts = (scale[0] * first, scale[1] * second)
+    means = [(share * part).sum(axis=1) for part in parts]
+    gradient = np.array([(m - p[rows, own]).sum() for m, p in zip(means, parts, strict=True)])
+    curvature = np.empty((2, 2))
+    for i in range(2):
+        for j in range(2):
+            product = (share * parts[i] * parts[j]).sum(axis=1) - means[i] * means[j]
+            curvature[i, j] = product.sum()
+    return gradient + (theta - start), curvature + np.eye(2) * (1 + 1e-6)

@@ -1,0 +1,57 @@
+"""The rule of a label field, as a user says it: made into a taxonomy, compared with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lookalike.errors import BadInput, Conflict
+from lookalike.labels import check_label
+from lookalike.model import Taxonomy
+
+DEFAULT_PRECISION = 0.95
+"""The share of automatic labels that must be right, unless told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a user says of a field's rule; None is not said. `Taxonomy` tells what each means."""
+
+    reference: str | None = None
+    confidence_threshold: float | None = None
+    target_precision: float | None = None
+    top_k: int = 10
+    enrich: tuple[str, ...] = ()
+    reference_field: str | None = None
+
+
+def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
+    """Return the taxonomy of a new field. Raises BadInput for an impossible value, naming it."""
+    if not 2 <= rule.top_k <= 100:
+        raise BadInput(f"top_k is {rule.top_k}; use 2 to 100")
+    threshold, target = rule.confidence_threshold, rule.target_precision
+    return Taxonomy(
+        field=check_label(field),
+        reference=rule.reference or collection,
+        reference_field=rule.reference_field or field,
+        confidence_threshold=None if threshold is None else check_share(threshold),
+        target_precision=check_share(DEFAULT_PRECISION if target is None else target),
+        top_k=rule.top_k,
+        enrich=tuple(rule.enrich),
+    )
+
+
+def check_rule(collection: str, known: Taxonomy, rule: Rule) -> None:
+    """Raise Conflict where a rule asks of a field that is there what cannot change."""
+    other = rule.reference not in (None, known.reference)
+    if other or (rule.enrich and rule.enrich != known.enrich):
+        raise Conflict(
+            f"the field {known.field!r} of {collection!r} refers to {known.reference!r} and copies "
+            f"{list(known.enrich)}, which cannot change; choose another field name"
+        )
+
+
+def check_share(value: float) -> float:
+    """Return a limit or target. Raises BadInput outside −1 … 1."""
+    if not -1 <= value <= 1:
+        raise BadInput(f"{value} is no limit: give a number between 0 and 1, such as 0.95")
+    return float(value)

@@ -1,0 +1,25 @@
+"""How statements choose many rows by their pks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from sqlalchemy import Column, ColumnElement
+
+from lookalike.stores.search import Ids
+
+_IN_LIST = 5000
+
+
+def conditions(column: Column[int], pks: Ids | Sequence[int]) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions, each true for other rows, that choose those whose `column` is in `pks`.
+
+    What was written together has pks without gaps: that is one range, which costs nothing to bind.
+    """
+    distinct = np.unique(np.asarray(pks, np.int64))
+    if len(distinct) > 1 and distinct[-1] - distinct[0] == len(distinct) - 1:
+        yield column.between(int(distinct[0]), int(distinct[-1]))
+        return
+    for start in range(0, len(distinct), _IN_LIST):
+        yield column.in_(distinct[start : start + _IN_LIST].tolist())

@@ -1,0 +1,73 @@
+"""Small real parts for tests, registered as a plugin is.
+
+`write_plugin(folder)` writes what a package with an entry point would install; with the folder on
+the path, collections may have the extractor `word_lengths`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.errors import BadContent
+from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
+from lookalike.hookspecs import RegisterExtractor, hookimpl
+from lookalike.model import Space
+
+DIMENSION = 16
+"""Words that count."""
+
+
+def word_lengths(log: str = "", pause_ms: int = 0) -> Extractor:
+    """Return an extractor whose vectors can be read by eye: the lengths of a text's first words.
+
+    Each text takes `pause_ms`; its name is then a line of the file `log`.
+
+    >>> text = Content(b"one three", "text/plain", name="a.txt")
+    >>> (part,) = word_lengths().extract([text])[0]
+    >>> (part.vector[:3] * 34**0.5).round(3).tolist()
+    [3.0, 5.0, 0.0]
+    """
+    return WordLengths(log, pause_ms)
+
+
+class WordLengths:
+    """Turns a text into the lengths of its first 16 words, at unit length."""
+
+    accepts = frozenset({"text"})
+    space = Space("word_lengths.v1/lengths@00000000", DIMENSION)
+
+    def __init__(self, log: str, pause_ms: int) -> None:
+        self._log = log
+        self._pause_s = pause_ms / 1000
+
+    def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
+        """Return one part for each text."""
+        return extract_each(contents, self._extract_one)
+
+    def _extract_one(self, content: Content) -> tuple[Part, ...]:
+        lengths = [len(word) for word in content.text().split()[:DIMENSION]]
+        time.sleep(self._pause_s)
+        if self._log:
+            with Path(self._log).open("a", encoding="utf-8") as file:
+                file.write(content.name + "\n")
+        vector = np.zeros(DIMENSION, np.float32)
+        vector[: len(lengths)] = lengths
+        return (Part(unit(vector)),)
+
+
+@hookimpl
+def register_extractors(register: RegisterExtractor) -> None:
+    """Register the fake."""
+    register("word_lengths", word_lengths)
+
+
+def write_plugin(folder: Path) -> None:
+    """Write the entry point of this module into a folder that will be on the path."""
+    info = folder / "lookalike_fakes-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lookalike-fakes\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[lookalike]\nfakes = lookalike.testing.fakes\n")

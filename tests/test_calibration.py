@@ -1,0 +1,252 @@
+"""The policy `precision` through the public door: it labels what its references can support."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import lookalike
+from lookalike.collection import Collection
+from lookalike.model import Reason
+
+TARGET = 0.95
+KINDS = 9
+KNOWN = 6
+"""Kinds with references; a third of the kinds has none."""
+
+Vectors = NDArray[np.float64]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[lookalike.Library]:
+    with lookalike.open(tmp_path / "store", actor="ann") as opened:
+        yield opened
+
+
+def world(width: float, *, seed: int, count: int = 700) -> tuple[Vectors, NDArray[np.int64]]:
+    """Vectors (count, 24) of KINDS kinds, and the kind of each; `width` makes kinds overlap."""
+    chance = np.random.default_rng(seed)
+    centres = chance.standard_normal((KINDS, 24))
+    kinds = chance.integers(0, KINDS, count)
+    return centres[kinds] + width * chance.standard_normal((count, 24)), kinds
+
+
+def learned(library: lookalike.Library, vectors: Any, *, target: float = TARGET) -> Collection:
+    collection = library.labeler("learned", extractor="passthrough", target_precision=target)
+    collection.add(vectors=vectors, ids=[f"v{number}" for number in range(len(vectors))])
+    return collection
+
+
+def label_some(
+    collection: Collection, kinds: NDArray[np.int64], *, each: int, among: int = KNOWN
+) -> None:
+    """Label the first `each` of every kind below `among` with its name."""
+    said = {}
+    for kind in range(among):
+        for place in np.flatnonzero(kinds == kind)[:each].tolist():
+            said[f"v{place}"] = f"Kind {kind}"
+    collection.label(said)
+
+
+def shown(collection: Collection) -> list[tuple[Any, ...]]:
+    return [(one.id, one.label, one.confidence, one.reason) for one in collection.documents()]
+
+
+def automatic(collection: Collection) -> dict[int, str]:
+    return {int(one.id[1:]): str(one.label) for one in collection.documents(origin="auto")}
+
+
+def precision_of(given: dict[int, str], kinds: NDArray[np.int64]) -> float:
+    return float(np.mean([label == f"Kind {kinds[place]}" for place, label in given.items()]))
+
+
+def test_well_separated_kinds_are_labelled_and_unknown_ones_are_not(
+    library: lookalike.Library,
+) -> None:
+    vectors, kinds = world(0.3, seed=1)
+    collection = learned(library, vectors)
+
+    label_some(collection, kinds, each=12)
+
+    given = automatic(collection)
+    known = int((kinds < KNOWN).sum()) - 12 * KNOWN
+    assert precision_of(given, kinds) >= 0.95
+    assert len(given) > 0.8 * known
+
+
+@pytest.mark.parametrize("width", [0.9, 1.3])
+def test_with_overlapping_kinds_the_precision_is_near_the_target(
+    library: lookalike.Library, width: float
+) -> None:
+    realised, given = [], 0
+    for seed in (2, 3):
+        vectors, kinds = world(width, seed=seed)
+        collection = library.labeler(
+            f"learned{seed}", extractor="passthrough", target_precision=TARGET
+        )
+        collection.add(vectors=vectors, ids=[f"v{number}" for number in range(len(vectors))])
+        label_some(collection, kinds, each=15)
+        labels = automatic(collection)
+        given += len(labels)
+        realised += [precision_of(labels, kinds)] * len(labels)
+
+    assert given > 100
+    assert np.mean(realised) >= TARGET - 0.05
+
+
+def test_a_higher_target_labels_no_more(library: lookalike.Library) -> None:
+    vectors, kinds = world(0.8, seed=4)
+    collection = learned(library, vectors, target=0.7)
+    label_some(collection, kinds, each=12)
+    loose = len(automatic(collection))
+
+    collection.run(target_precision=0.99)
+
+    assert len(automatic(collection)) <= loose
+    assert loose > 0
+
+
+def test_with_too_few_references_it_suggests_only(library: lookalike.Library) -> None:
+    vectors, kinds = world(0.3, seed=5, count=200)
+    collection = learned(library, vectors)
+
+    label_some(collection, kinds, each=1, among=3)
+
+    report = collection.report()
+    assert (report.limit, report.state) == (None, "suggests only")
+    assert automatic(collection) == {}
+    suggestions = {one.standing.decision.runner_up for one in collection.documents(label=None)}
+    assert suggestions == {"Kind 0", "Kind 1", "Kind 2"}
+
+
+def test_without_references_every_null_says_so(library: lookalike.Library) -> None:
+    vectors, _ = world(0.3, seed=5, count=50)
+
+    collection = learned(library, vectors)
+
+    assert {one.reason for one in collection.documents()} == {Reason.NO_REFERENCES}
+
+
+def test_when_references_go_it_goes_back_to_suggesting(library: lookalike.Library) -> None:
+    vectors, kinds = world(0.3, seed=6)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=12)
+    assert collection.report().limit is not None
+
+    collection.label(dict.fromkeys([one.id for one in collection.documents(origin="human")][2:]))
+
+    assert collection.report().limit is None
+    assert automatic(collection) == {}
+
+
+def test_a_limit_learned_before_another_policy_is_not_shown_after_it(
+    library: lookalike.Library,
+) -> None:
+    vectors, kinds = world(0.3, seed=6)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=12)
+    collection.run(confidence_threshold=0.9)
+    collection.label(dict.fromkeys([one.id for one in collection.documents(origin="human")][2:]))
+
+    collection.run(target_precision=TARGET)
+
+    assert (collection.report().limit, automatic(collection)) == (None, {})
+
+
+DEGENERATE = {
+    "all vectors are the same": np.ones((80, 8)),
+    "two directions only": np.repeat(np.eye(8)[:2], 40, axis=0),
+    "every reference many times over": np.tile(np.eye(8), (10, 1)),
+    "every similarity the same": np.eye(80),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_labels_that_contradict_the_vectors_support_nothing(
+    library: lookalike.Library, name: str
+) -> None:
+    vectors = DEGENERATE[name]
+    collection = learned(library, vectors)
+    said = np.random.default_rng(0).integers(0, 4, 40).tolist()
+
+    collection.label({f"v{2 * place}": f"Kind {kind}" for place, kind in enumerate(said)})
+
+    assert automatic(collection) == {}
+    assert len(list(collection.documents(origin="human"))) == 40
+
+
+@pytest.mark.parametrize("each", [1, 40])
+def test_one_label_alone_cannot_be_told_from_anything_else(
+    library: lookalike.Library, each: int
+) -> None:
+    vectors, kinds = world(0.5, seed=7, count=300)
+    collection = learned(library, vectors)
+
+    label_some(collection, kinds, each=each, among=1)
+
+    wrong = [place for place in automatic(collection) if kinds[place] != 0]
+    assert wrong == []
+
+
+def test_one_reference_a_label_supports_nothing(library: lookalike.Library) -> None:
+    vectors, kinds = world(0.9, seed=8, count=300)
+    collection = learned(library, vectors)
+
+    label_some(collection, kinds, each=1, among=KINDS)
+
+    assert automatic(collection) == {}
+
+
+def test_confidence_is_a_probability_and_the_limit_divides(library: lookalike.Library) -> None:
+    vectors, kinds = world(0.8, seed=9)
+    collection = learned(library, vectors)
+
+    label_some(collection, kinds, each=12)
+
+    limit = collection.report().limit
+    assert limit is not None
+    for one in collection.documents():
+        if one.origin == "auto" or one.label is None:
+            assert one.confidence is not None and 0 <= one.confidence <= 1
+            assert one.standing.decision.threshold == limit
+        if one.origin == "auto":
+            assert one.confidence is not None and one.confidence >= limit - 0.001
+            assert one.standing.decision.policy.startswith("precision.")
+
+
+def test_decisions_do_not_depend_on_the_batches_in_which_things_came(
+    library: lookalike.Library, tmp_path: Path
+) -> None:
+    vectors, kinds = world(0.8, seed=10, count=400)
+    at_once = learned(library, vectors)
+    label_some(at_once, kinds, each=12)
+
+    with lookalike.open(tmp_path / "other", actor="ann") as other:
+        piecemeal = learned(other, vectors[:150])
+        label_some(piecemeal, kinds[:150], each=5)
+        for start in range(150, 400, 83):
+            stop = min(start + 83, 400)
+            ids = [f"v{number}" for number in range(start, stop)]
+            piecemeal.add(vectors=vectors[start:stop], ids=ids)
+        label_some(piecemeal, kinds, each=12)
+
+        assert shown(piecemeal) == shown(at_once)
+    assert automatic(at_once)
+
+
+def test_running_again_gives_the_same_limit_and_the_same_decisions(
+    library: lookalike.Library,
+) -> None:
+    vectors, kinds = world(0.8, seed=11)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=6)
+    label_some(collection, kinds, each=12)
+    before, limit = shown(collection), collection.report().limit
+
+    changed = collection.run()
+
+    assert changed.by_itself == 0
+    assert (shown(collection), collection.report().limit) == (before, limit)

@@ -1,0 +1,507 @@
+"""The real command in a process of its own, as a user types it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lookalike.cli import main
+from lookalike.cli.group import cli
+from lookalike.plugins import extractors
+from lookalike.testing.fakes import write_plugin
+
+SHORT = ["a b c d", "b c d a", "i o u e", "x y z w", "p q r ss"]
+LONG = ["elephants a", "crocodile b", "kangaroos c", "albatross d", "armadillo ee"]
+LABELS = {"short-0.txt": "Words > Short", "long-0.txt": "Words > Long"}
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A folder to type commands in. `names` gives the document id of each file name."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    names: Mapping[str, str]
+
+    def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
+        """Return what a command prints; what it must end with is `code`."""
+        done = self.finish(*arguments, **environment)
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """Return what a command prints with --json."""
+        return json.loads(self.run(*arguments, "--json"))
+
+    def finish(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "lookalike", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lookalike", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def environment(plugins: Path) -> dict[str, str]:
+    write_plugin(plugins)
+    ours = {name: value for name, value in os.environ.items() if "LOOKALIKE" not in name}
+    return {**ours, "PYTHONPATH": str(plugins), "LOOKALIKE_ACTOR": "ann", "PYTHONWARNINGS": "error"}
+
+
+def write_texts(folder: Path) -> None:
+    folder.mkdir()
+    for kind, texts in (("short", SHORT), ("long", LONG)):
+        for number, text in enumerate(texts):
+            (folder / f"{kind}-{number}.txt").write_text(text)
+
+
+CREATE = ("create", "notes", "--extractor", "word_lengths", "--confidence-threshold", "0.9")
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder with ten texts and a store with them, made by the command."""
+    folder = tmp_path_factory.mktemp("origin")
+    write_texts(folder / "texts")
+    shell = Shell(folder, environment(tmp_path_factory.mktemp("plugins")), {})
+    shell.run(*CREATE)
+    shell.run("add", "notes", "texts/")
+    rows = shell.run("export", "notes", "--json").splitlines()
+    names = {row["file_name"]: row["id"] for row in map(json.loads, rows)}
+    return Shell(folder, shell.environment, names)
+
+
+@pytest.fixture(scope="module")
+def origin_labelled(origin: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """The same, with one label of each kind: the others label themselves."""
+    shell = copied(origin, tmp_path_factory.mktemp("labelled") / "shop")
+    lines = [f'"{name}","{label}"' for name, label in LABELS.items()]
+    (shell.folder / "labels.csv").write_text("\n".join(["file_name,label", *lines]))
+    shell.run("label", "notes", "--from", "labels.csv")
+    return shell
+
+
+@pytest.fixture
+def shell(origin: Shell, tmp_path: Path) -> Shell:
+    """A copy of the test's own, with the store in ./lookalike, nothing labelled."""
+    return copied(origin, tmp_path / "shop")
+
+
+@pytest.fixture
+def labelled(origin_labelled: Shell, tmp_path: Path) -> Shell:
+    """A copy of the test's own, with two labels by a person."""
+    return copied(origin_labelled, tmp_path / "shop")
+
+
+def copied(shell: Shell, folder: Path) -> Shell:
+    shutil.copytree(shell.folder, folder)
+    return Shell(folder, shell.environment, shell.names)
+
+
+# --- help -------------------------------------------------------------------------------------
+
+
+def test_help_is_fast_and_loads_no_model_or_database_code(origin: Shell) -> None:
+    code = (
+        "import resource, sys; sys.argv[1:] = ['--help']\n"
+        "from lookalike.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, resource.getrusage(resource.RUSAGE_SELF).ru_utime)"
+    )
+
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.splitlines()[-1]
+
+    *modules, cpu_s = printed.split()
+    assert float(cpu_s) < 0.3
+    assert not {"numpy", "sqlalchemy", "onnxruntime", "PIL", "fsspec"} & set(modules)
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_the_help_of_each_command_has_an_example(origin: Shell, name: str) -> None:
+    text = origin.run(name, "--help")
+
+    assert re.search(rf"^  .*lookalike .*\b{name}\b", text, re.MULTILINE)
+    assert len(text.splitlines()[2].strip()) > 10, "a sentence says what it does"
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(origin: Shell, shell_name: str) -> None:
+    assert "_LOOKALIKE_COMPLETE" in origin.run("completion", shell_name)
+
+
+def test_the_completion_names_commands(origin: Shell) -> None:
+    found = origin.run(
+        _LOOKALIKE_COMPLETE="bash_complete", COMP_WORDS="lookalike re", COMP_CWORD="1"
+    )
+
+    assert found.split() == ["plain,reject", "plain,report"]
+
+
+# --- each command -----------------------------------------------------------------------------
+
+Line = Callable[[Mapping[str, str]], Sequence[str]]
+Check = Callable[[Any], bool]
+
+COMMANDS: dict[str, tuple[Line, Check, str]] = {
+    "create": (
+        lambda _: ("create", "more-notes", "--extractor", "word_lengths"),
+        lambda value: value["collection"] == "more-notes" and value["documents"] == 0,
+        r"more-notes\.label: 0 documents",
+    ),
+    "create, another field": (
+        lambda _: ("create", "notes", "--field", "color", "--confidence-threshold", "0.7"),
+        lambda value: (value["field"], value["limit"], value["documents"]) == ("color", 0.7, 10),
+        r"notes\.color: 10 documents",
+    ),
+    "list": (
+        lambda _: ("list",),
+        lambda value: [one["collection"] for one in value] == ["notes"],
+        r"notes\.label: 10 documents, 2 references, 100\.0% labelled",
+    ),
+    "add": (
+        lambda _: ("add", "notes", "texts/long-0.txt", "nowhere.txt"),
+        lambda value: (value["added"], value["labelled"]) == (1, {"Words > Long": 1}),
+        r"1 added, 0 changed, 0 unchanged; 1 documents, 1 labelled themselves\n"
+        r"  failed: nowhere\.txt: there is no file",
+    ),
+    "label": (
+        lambda ids: ("label", "notes", ids["short-1.txt"], ids["short-2.txt"], "Words>Tiny"),
+        lambda value: (value["by_person"], value["refused"]) == (2, {}),
+        r"2 by you, \d+ by itself\n(?s:.*)undo with: op_",
+    ),
+    "label --none": (
+        lambda ids: ("label", "notes", ids["short-0.txt"], "--none"),
+        lambda value: value["unlabelled"] == {"Words > Short": 4},
+        r"unlabelled +4  Words > Short",
+    ),
+    "reject": (
+        lambda ids: ("reject", "notes", ids["short-1.txt"]),
+        lambda value: (value["by_person"], value["unlabelled"]) == (1, {"Words > Short": 1}),
+        r"unlabelled +1  Words > Short",
+    ),
+    "run": (
+        lambda _: ("run", "notes", "--confidence-threshold", "0.999"),
+        lambda value: value["by_person"] == 0 and value["unlabelled"]["Words > Short"] == 1,
+        r"0 by you, \d+ by itself",
+    ),
+    "promote": (
+        lambda _: ("promote", "notes", "--min-confidence", "0.99", "--label", "Words > Short"),
+        lambda value: value["by_person"] == 3,
+        r"3 by you",
+    ),
+    "undo": (
+        lambda _: ("undo", "notes"),
+        lambda value: value["unlabelled"] == {"Words > Long": 4, "Words > Short": 4},
+        r"unlabelled +4  Words > Long",
+    ),
+    "queue": (
+        lambda _: ("queue", "notes", "--limit", "3"),
+        lambda value: len(value) == 3 and {one["origin"] for one in value} == {"auto"},
+        r"doc_\w+   0\.9\d+  Words > \w+  \(auto\)  \w+-\d\.txt",
+    ),
+    "why": (
+        lambda ids: ("why", "notes", ids["long-1.txt"]),
+        lambda value: value["witnesses"][0]["actor"] == "ann",
+        r"\(long-1\.txt\): Words > Long\n(?s:.*)\(long-0\.txt\), human by ann",
+    ),
+    "history": (
+        lambda _: ("history", "notes"),
+        lambda value: [one["kind"] for one in value] == ["import", "add"],
+        r"op_\w+  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  import +ann",
+    ),
+    "report": (
+        lambda _: ("report", "notes"),
+        lambda value: (value["coverage"], value["labelled"]["human"]) == (1.0, 2),
+        r"5  Words > Long  \(4 auto, 1 human\)",
+    ),
+    "export": (
+        lambda _: ("export", "notes", "out.csv"),
+        lambda value: value == {"rows": 10, "file": "out.csv"},
+        r"10 rows → out\.csv",
+    ),
+    "import": (
+        lambda _: ("import", "notes", "labels.csv", "--suggestions"),
+        lambda value: value["refused"] == {} and value["labelled"] == {},
+        r"undo with",
+    ),
+    "forget": (
+        lambda ids: ("forget", "notes", ids["short-4.txt"], "--yes"),
+        lambda value: (value["documents"], value["labels"]) == (1, 1),
+        r"erased 1 documents, 1 labels",
+    ),
+    "doctor": (
+        lambda _: ("doctor",),
+        lambda value: value["problems"] == [] and "word_lengths" in value["extractors"],
+        r"notes: word_lengths\.v1/lengths@00000000\nthe store is sound",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_prints_json_and_text(labelled: Shell, name: str) -> None:
+    line, holds, pattern = COMMANDS[name]
+    shutil.copytree(labelled.folder / "lookalike", labelled.folder / "copy")
+
+    value = labelled.json(*line(labelled.names))
+    text = labelled.run("--store", "copy", *line(labelled.names))
+
+    assert holds(value), value
+    assert re.search(pattern, text), text
+
+
+def test_the_table_has_every_command() -> None:
+    """The demo and the completion have tests of their own."""
+    tested = {line(dict.fromkeys(_ANY, ""))[0] for line, *_ in COMMANDS.values()}
+
+    assert tested | {"demo", "completion"} == set(cli.commands)
+
+
+_ANY = [f"{kind}-{number}.txt" for kind in ("short", "long") for number in range(5)]
+
+
+# --- where the store is -----------------------------------------------------------------------
+
+
+def test_the_store_may_be_named_before_behind_or_by_the_environment(shell: Shell) -> None:
+    (shell.folder / "lookalike").rename(shell.folder / "elsewhere")
+
+    before = shell.run("--store", "elsewhere", "list")
+    behind = shell.run("list", "--store", "elsewhere")
+    named = shell.run("list", LOOKALIKE_STORE="elsewhere")
+
+    assert before == behind == named
+    assert "10 documents" in before
+
+
+def test_a_name_behind_the_command_outweighs_the_environment(shell: Shell) -> None:
+    assert "10 documents" in shell.run("list", "--store", "lookalike", LOOKALIKE_STORE="nowhere")
+
+
+def test_a_mistyped_store_is_not_made(shell: Shell) -> None:
+    done = shell.finish("--store", "lokalike", "report", "notes")
+
+    assert done.returncode == 1
+    assert "no store in 'lokalike'" in done.stderr
+    assert not (shell.folder / "lokalike").exists()
+
+
+def test_the_doctor_needs_no_store(tmp_path: Path, origin: Shell) -> None:
+    shell = Shell(tmp_path, origin.environment, {})
+
+    text = shell.run("doctor")
+
+    assert "none yet" in text
+    assert "onnxruntime" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+ERRORS: dict[str, tuple[Sequence[str], str]] = {
+    "unknown collection": (("report", "nots"), r"'nots'; did you mean 'notes'\? \(known: notes\)"),
+    "unknown label field": (("run", "notes", "--field", "colour"), r"'colour' .*known: label"),
+    "unknown document": (("why", "notes", "doc_x"), r"no document 'doc_x'; .*export"),
+    "unknown operation": (("undo", "notes", "op_x"), r"no operation 'op_x' .*history"),
+    "nothing to undo": (("undo", "notes"), r"nothing to undo; see `lookalike history notes`"),
+    "unknown extractor": (("create", "new", "--extractor", "imgae"), r"did you mean 'image'"),
+    "another extractor": (("create", "notes", "--extractor", "text"), r"choose another name"),
+    "bad name": (("create", "my notes"), r"'my notes' is no name .*letters, digits"),
+    "bad option": (("create", "new", "--option", "dimension"), r"'dimension' .*NAME=VALUE"),
+    "bad threshold": (("run", "notes", "--confidence-threshold", "2"), r"2\.0 .*between 0 and 1"),
+    "threshold NaN": (("run", "notes", "--target-precision", "nan"), r"nan .*between 0 and 1"),
+    "missing file": (("add", "notes", "nowhere.txt"), r"no file or folder 'nowhere\.txt'; check"),
+    "empty folder": (("add", "notes", "empty"), r"'empty' has no files; check the path"),
+    "folder without texts": (("add", "notes", "pictures"), r"1 files is text, .*'a\.png'; check"),
+    "missing table": (("import", "notes", "no.csv"), r"no file 'no\.csv'; check the path"),
+    "wrong columns": (("import", "notes", "wrong.csv"), r"row 1 .*has no 'label' .*file_name"),
+    "unknown suffix": (("label", "notes", "--from", "x.xlsx"), r"'x\.xlsx' .*use \.csv, \.jsonl"),
+    "no class folders": (("import", "notes", "pictures"), r"'pictures' has no class folders"),
+    "label alone": (("label", "notes", "Shoes"), r"'Shoes' alone is not enough"),
+    "two ways at once": (("label", "notes", "doc_x", "A", "--from", "wrong.csv"), r"say which"),
+    "empty label": (("label", "notes", "doc_x", "Shoes > "), r"empty part; write 'Shoes > Run"),
+    "no place": (("export", "notes", "no/where.csv"), r"cannot write 'no/where\.csv'.*choose"),
+    "all promoted": (("promote", "notes"), r"say what to promote"),
+    "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; say --yes"),
+    "no store": (("--store", "https://x.org/y", "list"), r"'https://x\.org/y' is no directory"),
+}
+
+
+@pytest.fixture(scope="module")
+def messy(origin: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A copy of the store beside the files that errors are about."""
+    shell = copied(origin, tmp_path_factory.mktemp("messy") / "shop")
+    (shell.folder / "empty").mkdir()
+    (shell.folder / "pictures").mkdir()
+    (shell.folder / "pictures" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (shell.folder / "wrong.csv").write_text("name,kind\na.txt,Short\n")
+    (shell.folder / "x.xlsx").write_text("")
+    return shell
+
+
+@pytest.fixture
+def plugin(origin: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The extractor of the store, in this process too."""
+    monkeypatch.syspath_prepend(origin.environment["PYTHONPATH"])
+    extractors.cache_clear()
+    yield
+    extractors.cache_clear()
+
+
+@pytest.mark.usefixtures("plugin")
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_error_is_one_line_with_the_cure(
+    messy: Shell, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which is faster: by the function that the command calls."""
+    arguments, pattern = ERRORS[name]
+    told = [messy.names["short-0.txt"] if word == "SHORT-0" else word for word in arguments]
+    monkeypatch.setattr(sys, "argv", ["lookalike", *told])
+    monkeypatch.chdir(messy.folder)
+    monkeypatch.delenv("LOOKALIKE_STORE", raising=False)
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (1, "")
+    (line,) = printed.err.splitlines()
+    assert line.startswith("lookalike: ")
+    assert re.search(pattern, line), line
+
+
+def test_an_unreadable_address_fails_alone_and_is_named(shell: Shell) -> None:
+    value = shell.json("add", "notes", "foo://a/b")
+
+    assert "the scheme 'foo' is unknown; use a path" in value["failed"]["b"]
+
+
+def test_a_wrong_option_shows_the_usage(messy: Shell) -> None:
+    done = messy.finish("report", "notes", "--wrong")
+
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+
+
+def test_nothing_is_erased_without_a_yes(shell: Shell) -> None:
+    done = shell.finish("forget", "notes", shell.names["short-0.txt"])
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert shell.json("report", "notes")["documents"] == 10
+
+
+def test_a_failed_export_leaves_the_old_file(shell: Shell) -> None:
+    (shell.folder / "out.csv").write_text("precious")
+
+    shell.run("export", "notes", "out.csv", "--field", "colour", code=1)
+
+    assert (shell.folder / "out.csv").read_text() == "precious"
+
+
+# --- longer stories ---------------------------------------------------------------------------
+
+
+def test_the_folder_is_brought_in_and_the_rest_labels_itself(labelled: Shell) -> None:
+    rows = [json.loads(row) for row in labelled.run("export", "notes", "--json").splitlines()]
+
+    sources = {row["file_name"]: row["label_source"] for row in rows}
+    wanted = {"short": "Words > Short", "long": "Words > Long"}
+    assert all(row["label"] == wanted[row["file_name"].split("-")[0]] for row in rows)
+    assert {name for name, source in sources.items() if source == "human"} == set(LABELS)
+
+
+def test_what_is_not_taken_is_named_with_the_reason(shell: Shell) -> None:
+    (shell.folder / "some.csv").write_text(
+        "file_name,label\nshort-0.txt,Short\nshort-9.txt,Short\nlong-9.txt,Long\nlong-0.txt,\n"
+    )
+
+    text = shell.run("import", "notes", "some.csv")
+
+    assert "not taken: 2 × is no document of this collection (row 2 (short-9.txt), row 3" in text
+    assert "not taken: 1 × has no 'label' (row 4 (long-0.txt))" in text
+
+
+def test_class_folders_give_hierarchical_labels(shell: Shell) -> None:
+    for number, text in enumerate(SHORT):
+        folder = shell.folder / "sorted" / "Words" / f"Short {number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.txt").write_text(text)
+
+    shell.run("create", "sorted", "--extractor", "word_lengths")
+    shell.run("import", "sorted", "sorted/", "--labels-from", "folders")
+
+    report = shell.json("report", "sorted")
+    assert report["per_label"] == {
+        "Words > Short 0": {"import": 3},
+        "Words > Short 1": {"import": 2},
+    }
+
+
+def test_an_export_imported_elsewhere_keeps_what_people_said(labelled: Shell) -> None:
+    labelled.run("export", "notes", "labels.csv")
+    other = ("--store", "other")
+    labelled.run(*other, *CREATE)
+    labelled.run(*other, "add", "notes", "texts")
+
+    labelled.run(*other, "import", "notes", "labels.csv")
+
+    labelled.run(*other, "run", "notes", "--confidence-threshold", "1")
+    rows = [
+        json.loads(row) for row in labelled.run(*other, "export", "notes", "--json").splitlines()
+    ]
+    trusted = {row["file_name"]: row["label"] for row in rows if row["is_reference"]}
+    assert trusted == LABELS, "automatic labels are suggestions: they do not vote"
+
+
+def test_interrupted_and_run_again_it_goes_on(tmp_path: Path, origin: Shell) -> None:
+    shell = Shell(tmp_path, origin.environment, {})
+    (tmp_path / "texts").mkdir()
+    for number in range(40):
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"{'x' * number} a text")
+    log = tmp_path / "log.txt"
+    slow = ("--option", "pause_ms=100", "--option", f"log={log}")
+    shell.run("create", "notes", "--extractor", "word_lengths", *slow)
+    process = shell.start("add", "notes", "texts")
+    while not log.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "interrupted; run the same command again to go on" in said
+    assert "Traceback" not in said
+    between = shell.json("report", "notes")
+    assert between["documents"] + between["waiting"] == 40
+    assert between["waiting"] > 0
+    added = shell.json("add", "notes", "texts")
+    assert (added["added"], added["unchanged"]) == (0, 40)
+    assert shell.json("report", "notes")["documents"] == 40

@@ -1,0 +1,168 @@
+"""Evidence over the neighbour graph, against dense formulas written out."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lookalike.landscape import Landscape, attach, build_landscape
+from lookalike.propagation import DECAY, SCALES, STEPS, Pusher
+from lookalike.scoring import Scores, leave_one_out
+
+Table = NDArray[np.float64]
+
+
+def vectors(count: int, *, seed: int = 0, dimension: int = 16) -> NDArray[np.float16]:
+    """Unit vectors around six centres."""
+    chance = np.random.default_rng(seed)
+    centres = np.random.default_rng(1).standard_normal((6, dimension))
+    rows = centres[chance.integers(0, 6, count)] + 0.5 * chance.standard_normal((count, dimension))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float16)
+
+
+@pytest.fixture(scope="module")
+def land() -> Landscape:
+    return build_landscape(np.arange(100, 280), vectors(180))
+
+
+def dense_graph(land: Landscape) -> Table:
+    """S by its definition, n × n."""
+    unit = land.centred / land.lengths[:, None]
+    cosine = (unit @ unit.T).astype(np.float64)
+    np.fill_diagonal(cosine, -2)
+    total = np.zeros_like(cosine)
+    for k in SCALES:
+        near = np.argsort(-cosine, axis=1)[:, :k]
+        width = 1 - np.take_along_axis(cosine, near, axis=1)[:, -1]
+        weight = np.zeros_like(cosine)
+        for i, row in enumerate(near):
+            weight[i, row] = np.exp(-((1 - cosine[i, row]) ** 2) / (width[i] * width[row]))
+        weight = np.maximum(weight, weight.T)
+        root = weight.sum(axis=1) ** -0.5
+        total += weight * root[:, None] * root[None, :]
+    return total / len(SCALES)
+
+
+def as_dense(land: Landscape) -> Table:
+    graph = land.graph
+    dense = np.zeros((len(graph), len(graph)))
+    for row in range(len(graph)):
+        part = slice(graph.starts[row], graph.starts[row + 1])
+        dense[row, graph.columns[part]] = graph.weights[part]
+    return dense
+
+
+def test_the_graph_is_its_definition(land: Landscape) -> None:
+    assert as_dense(land) == pytest.approx(dense_graph(land), abs=2e-5)
+
+
+def test_pushed_evidence_is_the_sum_of_damped_powers(land: Landscape) -> None:
+    graph = as_dense(land)
+    expected, step = np.eye(len(graph)), np.eye(len(graph))
+    for _ in range(STEPS):
+        step = float(DECAY) * graph @ step
+        expected += step
+
+    pusher = Pusher(land.graph)
+
+    for place in (0, 17, 179):
+        evidence = land.evidence(pusher, place)
+        column = evidence.at(np.arange(len(land)))
+        assert column == pytest.approx(expected[:, place], abs=5e-3)
+        assert (np.diff(evidence.places) > 0).all()
+
+
+def test_a_push_leaves_nothing_behind_for_the_next(land: Landscape) -> None:
+    pusher = Pusher(land.graph)
+    land.evidence(pusher, 3)
+
+    again, fresh = land.evidence(pusher, 5), land.evidence(Pusher(land.graph), 5)
+
+    assert np.array_equal(again.places, fresh.places)
+    assert np.array_equal(again.amounts, fresh.amounts)
+
+
+def references(seed: int = 0) -> dict[int, Any]:
+    places = np.random.default_rng(seed).permutation(180)[:24]
+    return {code: np.sort(places[code::4]) for code in range(4)}
+
+
+def test_columns_do_not_depend_on_the_history(land: Landscape) -> None:
+    fresh, walked = Scores(land), Scores(land)
+    for seed in (3, 2, 1):
+        walked.set_references(references(seed))
+
+    walked.set_references(references())
+    fresh.set_references(references())
+
+    for name in ("evidence", "direct", "nearest"):
+        assert np.array_equal(walked.table(name), fresh.table(name))
+
+
+def test_leave_one_out_equals_taking_the_reference_away(land: Landscape) -> None:
+    scores = Scores(land)
+    scores.set_references(references())
+    left = leave_one_out(scores, np.concatenate(list(references().values())))
+
+    for row in range(0, 24, 5):
+        place, own = left.places[row], left.own[row]
+        fewer = references() | {int(own): np.setdiff1d(references()[int(own)], [place])}
+        without = Scores(land)
+        without.set_references(fewer)
+        said = without.table("evidence", np.array([place]))[0]
+        assert np.exp(left.logs[row]) == pytest.approx(said + 1e-5, rel=2e-3, abs=1e-6)
+        expected = without.table("direct", np.array([place]))[0]
+        assert left.direct[row] == pytest.approx(expected, abs=1e-4)
+        expected = without.table("nearest", np.array([place]))[0]
+        assert left.nearest[row] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: Landscape) -> None:
+    grown = attach(land, np.arange(300, 310), vectors(10, seed=5))
+    before, after = Scores(land), Scores(grown)
+    before.set_references(references())
+
+    after.set_references(references())
+
+    column = after.label(0).evidence
+    assert np.array_equal(column[:180], before.label(0).evidence)
+    heard = (grown.hops[180:] * column[grown.near[180:]]).sum(axis=1)
+    assert column[180:] == pytest.approx(float(DECAY) * heard)
+    assert (column[180:] > 0).any()
+
+
+def test_a_leaf_can_be_a_reference(land: Landscape) -> None:
+    grown = attach(land, np.arange(300, 310), vectors(10, seed=5))
+    scores = Scores(grown)
+
+    scores.set_references({0: np.array([185]), 1: np.array([3, 4])})
+
+    column = scores.label(0).evidence
+    assert column[185] > 1
+    assert column[grown.near[185][0]] > column.mean()
+    left = leave_one_out(scores, np.array([185]))
+    assert left.logs[0, 0] == pytest.approx(np.log(1e-5))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 15])
+def test_a_landscape_of_few_items_works(count: int) -> None:
+    small = build_landscape(np.arange(count), vectors(count))
+
+    scores = Scores(small)
+    if count:
+        scores.set_references({0: np.array([0])})
+
+    assert len(small) == count
+    assert len(small.graph) == count
+
+
+def test_identical_vectors_are_no_division_by_zero() -> None:
+    same = np.repeat(vectors(1), 40, axis=0)
+
+    small = build_landscape(np.arange(40), same)
+    scores = Scores(small)
+    scores.set_references({0: np.array([0, 1]), 1: np.array([2, 3])})
+
+    for name in ("evidence", "direct", "nearest"):
+        assert np.isfinite(scores.table(name)).all()

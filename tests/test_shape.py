@@ -1,0 +1,430 @@
+"""The shape of our own tree, measured: layers, sizes, types and words. Waivers are named below."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import lookalike
+
+PACKAGE = "lookalike"
+SOURCE = Path(__file__).parent.parent / "src"
+
+MAX_DEPTH = 8
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 50
+
+LAYERS = (
+    # Highest first. A module imports from its own layer and from those below it, never from above.
+    # A package stands for its modules, unless one of them is named itself.
+    ("the doors", "cli __main__ demo diagnosis showing testing"),
+    ("the library", "library"),
+    ("the verbs", "collection explaining forgetting importing lookup promotion reporting workshop"),
+    ("bringing in", "documents extraction ingest sources"),
+    ("deciding in the store", "decider field_state fields operations reading"),
+    ("what can be chosen", "builtin hookspecs plugins"),
+    ("implementations", "blobs extractors formats stores thumbnails"),
+    ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
+    (
+        "the pure core",
+        "calibration columns confidence labels landscape ledger logistic matches metrics "
+        "neighbourhood policy propagation rules scoring settings stores.search",
+    ),
+    ("the nouns", "errors model samples version"),
+)
+
+HEAVY = {"PIL", "fsspec", "onnxruntime", "pandas", "pillow_heif", "pyarrow", "tokenizers"}
+"""Imported inside the functions that need them, never at the top of a module."""
+
+NOT_LOADED = ("PIL", "fsspec", "numpy", "onnxruntime", "pluggy", "sqlalchemy", "tokenizers")
+"""What `import lookalike` must not load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """One finding that is let pass, up to a size, for a reason. An unused one fails."""
+
+    rule: str
+    where: str
+    up_to: int
+    reason: str
+
+
+WAIVERS = (
+    Waiver("depth", "lookalike", 21, "one path from command to arrays, each step its own noun"),
+    Waiver("module", "lookalike.collection", 425, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One breach of a rule. `size` is what was measured; 1 where there is nothing to count."""
+
+    rule: str
+    where: str
+    size: int
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.where}: {self.detail}"
+
+
+class Tree:
+    """The modules of a package, parsed, and which of them each imports wherever it does so."""
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        self.sources = sources
+        self.parsed = {name: ast.parse(text) for name, text in sources.items()}
+        self.imports = {name: self._imports(name) for name in sources}
+
+    def _imports(self, name: str) -> set[str]:
+        found = set()
+        for node in ast.walk(self.parsed[name]):
+            for target in _imported(node):
+                parts = target.split(".")
+                ends = range(len(parts), 0, -1)
+                names = (".".join(parts[:end]) for end in ends)
+                found.add(next((one for one in names if one in self.sources), name))
+        return found - {name}
+
+
+def read_tree(source: Path) -> Tree:
+    files = sorted((source / PACKAGE).rglob("*.py"))
+    parts = {file: file.relative_to(source).with_suffix("").parts for file in files}
+    names = {file: ".".join(parts[file]).removesuffix(".__init__") for file in files}
+    return Tree({names[file]: file.read_text("utf-8") for file in files})
+
+
+# --- the rules ----------------------------------------------------------------------------------
+
+
+def cycles(tree: Tree) -> Iterator[Finding]:
+    below = {name: _reached(tree, name) for name in tree.sources}
+    for name in tree.sources:
+        if name in below[name]:
+            circle = sorted(other for other in below[name] if name in below[other])
+            yield Finding("cycle", name, 1, " ↔ ".join(circle))
+
+
+def upward_imports(tree: Tree) -> Iterator[Finding]:
+    for name in tree.sources:
+        here = layer_of(name)
+        if here is None:
+            yield Finding("layer", name, 1, "has no layer; give it one in LAYERS")
+            continue
+        for target in sorted(tree.imports[name]):
+            there = layer_of(target)
+            if there is not None and there < here:
+                above, own = LAYERS[there][0] if there >= 0 else "the package", LAYERS[here][0]
+                yield Finding("upward", f"{name} → {target}", 1, f"{own!r} imports from {above!r}")
+
+
+def depth(tree: Tree) -> Iterator[Finding]:
+    if any(cycles(tree)):
+        return
+    chain = max((_chain(tree, name) for name in tree.sources if name != PACKAGE), key=len)
+    if len(chain) > MAX_DEPTH:
+        yield Finding("depth", PACKAGE, len(chain), f"{len(chain)} modules: {' → '.join(chain)}")
+
+
+def long_modules(tree: Tree) -> Iterator[Finding]:
+    for name, text in tree.sources.items():
+        lines = len(text.splitlines())
+        if lines > MAX_MODULE_LINES:
+            yield Finding("module", name, lines, f"{lines} lines")
+
+
+def long_functions(tree: Tree) -> Iterator[Finding]:
+    for where, node in _definitions(tree):
+        lines = (node.end_lineno or node.lineno) - node.lineno + 1
+        if isinstance(node, ast.FunctionDef) and lines > MAX_FUNCTION_LINES:
+            yield Finding("function", where, lines, f"{lines} lines")
+
+
+def untyped_functions(tree: Tree) -> Iterator[Finding]:
+    for where, node in _definitions(tree):
+        if isinstance(node, ast.FunctionDef) and _is_public(where):
+            missing = [name for name, annotation in _signature(node) if annotation is None]
+            if missing:
+                yield Finding("untyped", where, 1, f"no type for {', '.join(missing)}")
+
+
+def heavy_imports(tree: Tree) -> Iterator[Finding]:
+    for name, module in tree.parsed.items():
+        loaded = {target.split(".")[0] for node in _at_top(module) for target in _imported(node)}
+        for heavy in sorted(loaded & HEAVY):
+            yield Finding("heavy", f"{name} → {heavy}", 1, "import it where it is used")
+
+
+def missing_docstrings(tree: Tree) -> Iterator[Finding]:
+    for name, module in tree.parsed.items():
+        if not ast.get_docstring(module):
+            yield Finding("docstring", name, 1, "the module does not say what it is for")
+    for where, node in _definitions(tree):
+        if _is_public(where) and not ast.get_docstring(node):
+            yield Finding("docstring", where, 1, "is public and says nothing")
+
+
+RULES = (
+    cycles,
+    upward_imports,
+    depth,
+    long_modules,
+    long_functions,
+    untyped_functions,
+    heavy_imports,
+    missing_docstrings,
+)
+
+
+# --- our tree -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def findings() -> list[Finding]:
+    tree = read_tree(SOURCE)
+    assert len(tree.sources) > 40, "the tree was not found"
+    return [finding for rule in RULES for finding in rule(tree)]
+
+
+def test_our_tree_keeps_every_rule_or_names_a_waiver(findings: list[Finding]) -> None:
+    allowed = {(waiver.rule, waiver.where): waiver.up_to for waiver in WAIVERS}
+
+    breaches = [one for one in findings if one.size > allowed.get((one.rule, one.where), 0)]
+
+    assert not breaches, "\n" + "\n".join(map(str, breaches))
+
+
+def test_every_waiver_is_needed_and_has_a_reason(findings: list[Finding]) -> None:
+    found = {(one.rule, one.where) for one in findings}
+
+    unused = [waiver for waiver in WAIVERS if (waiver.rule, waiver.where) not in found]
+
+    assert not unused, f"take these out: {unused}"
+    assert all(len(waiver.reason.split()) >= 3 for waiver in WAIVERS)
+
+
+def test_every_name_in_the_table_of_layers_is_there_once() -> None:
+    names = [name for _, listed in LAYERS for name in listed.split()]
+    known = read_tree(SOURCE).sources
+
+    gone = [name for name in names if f"{PACKAGE}.{name}" not in known]
+
+    assert len(set(names)) == len(names)
+    assert set(gone) <= {"__main__"}, "these modules are no more"
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys, lookalike; print([n for n in {NOT_LOADED!r} if n in sys.modules])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_all_is_sorted_and_is_what_the_package_offers() -> None:
+    tree = read_tree(SOURCE).parsed[PACKAGE]
+    typed = [
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)
+        for alias in node.names
+    ]
+
+    assert lookalike.__all__ == sorted(set(lookalike.__all__))
+    assert sorted(typed) == lookalike.__all__, "type checkers see something else"
+    assert dir(lookalike) == lookalike.__all__
+    assert all(getattr(lookalike, name) is not None for name in lookalike.__all__)
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'shut'"):
+        lookalike.shut  # noqa: B018 the access is what raises
+
+
+# --- the measure itself, on small trees with one fault ------------------------------------------
+
+
+def found_in(sources: Mapping[str, str]) -> set[tuple[str, str]]:
+    tree = Tree({f"{PACKAGE}.{name}": text for name, text in sources.items()})
+    return {(finding.rule, finding.where) for rule in RULES for finding in rule(tree)}
+
+
+def test_a_sound_tree_has_no_findings() -> None:
+    sound = '"""A library."""\nfrom lookalike.model import Noun\n\nbook = Noun\n'
+
+    assert found_in({"library": sound, "model": '"""Nouns."""\n\nNoun = int\n'}) == set()
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "    from lookalike.matches import thing\n",
+        "    import lookalike.matches\n",
+        "    from lookalike import matches\n",
+    ],
+)
+def test_a_cycle_is_found_although_one_import_is_inside_a_function(inside: str) -> None:
+    policy = f'"""P."""\ndef _decide() -> None:\n{inside}'
+
+    found = found_in({"policy": policy, "matches": '"""M."""\nimport lookalike.policy\n'})
+
+    assert {("cycle", "lookalike.policy"), ("cycle", "lookalike.matches")} <= found
+
+
+def test_an_upward_import_is_found_although_it_is_for_types_only() -> None:
+    model = (
+        '"""M."""\nfrom typing import TYPE_CHECKING\n\n'
+        "if TYPE_CHECKING:\n    from lookalike.library import Library\n"
+    )
+
+    found = found_in({"model": model, "library": '"""L."""\n'})
+
+    assert ("upward", "lookalike.model → lookalike.library") in found
+
+
+def test_a_module_of_a_package_may_lie_lower_than_its_package() -> None:
+    sources = {
+        "stores": '"""S."""\n',
+        "stores.base": '"""B."""\nimport lookalike.stores.sqlite\n',
+        "stores.sqlite": '"""S."""\n',
+    }
+
+    assert ("upward", "lookalike.stores.base → lookalike.stores.sqlite") in found_in(sources)
+
+
+def test_a_module_without_a_layer_is_found() -> None:
+    assert ("layer", "lookalike.utils") in found_in({"utils": '"""U."""\n'})
+
+
+def test_a_chain_longer_than_allowed_is_found() -> None:
+    names = [f"testing.m{number}" for number in range(MAX_DEPTH + 1)]
+    chained = {
+        name: f'"""M."""\nimport lookalike.{following}\n'
+        for name, following in zip(names, [*names[1:], "model"], strict=True)
+    }
+
+    assert ("depth", "lookalike") in found_in(chained | {"model": '"""N."""\n'})
+    assert ("depth", "lookalike") not in found_in({"model": '"""N."""\n', names[-1]: '"""M."""\n'})
+
+
+@pytest.mark.parametrize(
+    ("body", "rule", "where"),
+    [
+        ("x = 1\n" * MAX_MODULE_LINES, "module", "lookalike.policy"),
+        (
+            "def _f() -> None:\n" + "    x = 1\n" * MAX_FUNCTION_LINES,
+            "function",
+            "lookalike.policy._f",
+        ),
+        ("def f(x):\n    'D.'\n", "untyped", "lookalike.policy.f"),
+        ("class C:\n    'D.'\n    def f(self) -> None: ...\n", "docstring", "lookalike.policy.C.f"),
+        ("class C: ...\n", "docstring", "lookalike.policy.C"),
+        ("try:\n    import PIL.Image\nfinally: ...\n", "heavy", "lookalike.policy → PIL"),
+    ],
+)
+def test_a_fault_in_a_module_is_found(body: str, rule: str, where: str) -> None:
+    assert (rule, where) in found_in({"policy": f'"""P."""\n{body}'})
+
+
+def test_a_heavy_import_inside_a_function_or_for_types_is_fine() -> None:
+    body = (
+        '"""P."""\nfrom typing import TYPE_CHECKING\n\n'
+        "if TYPE_CHECKING:\n    import PIL\n\n\n"
+        "def _open() -> None:\n    import PIL\n"
+    )
+
+    assert found_in({"policy": body}) == set()
+
+
+def test_a_module_without_a_docstring_is_found() -> None:
+    assert ("docstring", "lookalike.policy") in found_in({"policy": "x = 1\n"})
+
+
+# --- reading a tree -----------------------------------------------------------------------------
+
+
+@cache
+def layer_of(name: str) -> int | None:
+    """The place in LAYERS, 0 the highest; -1 for the package itself; None where there is none."""
+    if name == PACKAGE:
+        return -1
+    places = {one: place for place, (_, names) in enumerate(LAYERS) for one in names.split()}
+    inner = name.removeprefix(f"{PACKAGE}.")
+    return places.get(inner, places.get(inner.split(".")[0]))
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: import by the full name"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _at_top(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: not the bodies of functions, nor what is for types."""
+    for child in ast.iter_child_nodes(node):
+        typing_only = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not typing_only and not isinstance(child, ast.FunctionDef | ast.Lambda):
+            yield child
+            yield from _at_top(child)
+
+
+def _definitions(tree: Tree) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    """Every function, method and class, by its dotted name; those inside functions are left out."""
+    for name, module in tree.parsed.items():
+        yield from _inside(name, module)
+
+
+def _inside(prefix: str, node: ast.AST) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            yield f"{prefix}.{child.name}", child
+        if isinstance(child, ast.ClassDef):
+            yield from _inside(f"{prefix}.{child.name}", child)
+
+
+def _is_public(where: str) -> bool:
+    return not any(part.startswith("_") for part in where.split("."))
+
+
+def _signature(node: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None]]:
+    given = node.args
+    listed = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    for argument in listed:
+        if argument is not None and argument.arg not in ("self", "cls"):
+            yield argument.arg, argument.annotation
+    yield "the result", node.returns
+
+
+def _reached(tree: Tree, name: str) -> set[str]:
+    reached: set[str] = set()
+    waiting = list(tree.imports[name])
+    while waiting:
+        one = waiting.pop()
+        if one not in reached:
+            reached.add(one)
+            waiting += tree.imports[one]
+    return reached
+
+
+def _chain(tree: Tree, name: str) -> list[str]:
+    return _longest(tree, name, {})
+
+
+def _longest(tree: Tree, name: str, known: dict[str, list[str]]) -> list[str]:
+    if name not in known:
+        below = [_longest(tree, other, known) for other in sorted(tree.imports[name])]
+        known[name] = [name.removeprefix(f"{PACKAGE}."), *max(below, key=len, default=[])]
+    return known[name]

@@ -1,0 +1,254 @@
+"""Bring the generated parts of `docs/` up to date, in place: `python tools/make_docs.py`.
+
+A part stands between `<!-- made by tools/make_docs.py: NAME -->` and `<!-- end -->`; it is made
+from the code that it speaks of, and a test checks that it is up to date.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import enum
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+import lookalike
+from lookalike import errors, explaining, forgetting, hookspecs, metrics, model
+from lookalike.cli.group import cli
+from lookalike.plugins import ALIASES, extractors
+from lookalike.settings import SETTINGS
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+_PART = re.compile(r"(<!-- made by tools/make_docs\.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SHARED_OPTIONS = ("as_json", "store")
+
+NOUNS: tuple[type, ...] = (
+    model.Document,
+    model.Standing,
+    model.Decision,
+    model.Match,
+    model.Added,
+    model.Changed,
+    metrics.Report,
+    explaining.Why,
+    explaining.Witness,
+    explaining.Counterfactual,
+    model.Operation,
+    model.Event,
+    forgetting.Receipt,
+    model.Origin,
+    model.Reason,
+)
+"""What the verbs take and give back."""
+
+
+def filled(page: str) -> str:
+    """Return a page with every part made again. Raises KeyError for a part that nobody makes."""
+    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]().strip()}\n\n{found[3]}", page)
+
+
+def main() -> None:
+    """Write the pages that have changed and name them."""
+    for path in sorted(DOCS.glob("*.md")):
+        old = path.read_text("utf-8")
+        new = filled(old)
+        if new != old:
+            path.write_text(new, "utf-8")
+            print(f"made {path.name}")
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """Return every command: how it is called, what it does, its options and examples."""
+    context = click.Context(cli, info_name="lookalike")
+    return "".join(_command(context, cli.commands[name]) for name in sorted(cli.commands))
+
+
+def _command(group: click.Context, command: click.Command) -> str:
+    context = click.Context(command, parent=group, info_name=command.name)
+    usage = " ".join(piece for piece in command.collect_usage_pieces(context) if piece)
+    words, _, examples = inspect.cleandoc(command.help or "").partition("\b\n")
+    text = f"\n## `{command.name}`\n\n```text\n{context.command_path} {usage}\n```\n\n"
+    text += f"{words.strip()}\n\n"
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    own = [option for option in options if option.name not in _SHARED_OPTIONS]
+    if own:
+        rows = [(f"`{_option(option)}`", _meaning(option)) for option in own]
+        text += _table(("option", "meaning"), rows) + "\n"
+    return text + (f"```sh\n{examples.strip()}\n```\n" if examples else "")
+
+
+def _option(option: click.Option) -> str:
+    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    if isinstance(option.type, click.Choice):
+        value = f" {'|'.join(option.type.choices)}"
+    return " ".join(option.opts) + value
+
+
+def _meaning(option: click.Option) -> str:
+    default = f" [{option.default}]" if option.show_default else ""
+    often = " May be given several times." if option.multiple else ""
+    return f"{option.help or ''}{default}{often}".strip()
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def settings() -> str:
+    """Return the table of settings."""
+    rows = [
+        (f"`{one.name}`", f"`{one.variable}`", f"`{one.default}`" if one.default else "", one.help)
+        for one in SETTINGS
+    ]
+    return _table(("name", "variable", "default", "meaning"), rows)
+
+
+def error_tree() -> str:
+    """Return the tree of errors, then what each means."""
+    tree = "\n".join(_branches(errors.LookalikeError, "", ""))
+    rows = [(f"`{one.__name__}`", _first_line(one)) for one in _subclasses(errors.LookalikeError)]
+    return f"```text\n{tree}\n```\n\n" + _table(("error", "meaning"), rows)
+
+
+def _branches(error: type[Exception], own: str, below: str) -> Iterator[str]:
+    yield own + error.__name__
+    children = error.__subclasses__()
+    for child in children:
+        last = child is children[-1]
+        corner, line = ("└── ", "    ") if last else ("├── ", "│   ")
+        yield from _branches(child, below + corner, below + line)
+
+
+def _subclasses(error: type[Exception]) -> Iterator[type[Exception]]:
+    yield error
+    for child in error.__subclasses__():
+        yield from _subclasses(child)
+
+
+def extractor_table() -> str:
+    """Return the extractors that the package brings, with the kinds of content they read."""
+    short = {full: name for name, full in ALIASES.items()}
+    rows = []
+    for name, factory in sorted(extractors().items()):
+        built = factory(2) if name == "passthrough" else factory()
+        space = "yours" if name == "passthrough" else f"`{built.space.name}`"
+        dimension = "yours" if name == "passthrough" else str(built.space.dimension)
+        rows.append((f"`{short[name]}`", f"`{name}`", ", ".join(built.accepts), space, dimension))
+    return _table(("short", "name", "reads", "space", "dimension"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in escaped)
+
+
+# --- Python -------------------------------------------------------------------------------------
+
+
+def reference() -> str:
+    """Return what is public in Python: the door, its two classes, and the nouns they speak."""
+    text = _function("lookalike.open", lookalike.open, "##")
+    for owner in (lookalike.Library, lookalike.Collection):
+        text += f"\n## {owner.__name__}\n\n{_doc(owner)}\n"
+        for name, member in vars(owner).items():
+            if not name.startswith("_"):
+                text += _member(f"{owner.__name__}.{name}", member)
+    return text + "\n## Nouns\n" + "".join(map(_noun, NOUNS))
+
+
+def hooks() -> str:
+    """Return the hooks that a plugin can implement."""
+    found = inspect.getmembers(hookspecs, inspect.isfunction)
+    return "".join(_function(name, one, "###") for name, one in found)
+
+
+def _member(name: str, member: object) -> str:
+    if isinstance(member, property):
+        assert member.fget is not None
+        returned = ast.unparse(_definition(member.fget).returns or ast.Constant(value=None))
+        return f"\n### {name}\n\n```text\n{name}: {returned}\n```\n\n{_doc(member)}\n"
+    assert inspect.isfunction(member)
+    return _function(name, member, "###")
+
+
+def _function(name: str, function: Callable[..., object], heading: str) -> str:
+    node = _definition(function)
+    for listed in (node.args.posonlyargs, node.args.args):
+        listed[:] = [one for one in listed if one.arg != "self"]
+    result = ast.unparse(node.returns) if node.returns else "None"
+    call = f"{name}({ast.unparse(node.args)}) -> {result}"
+    if len(call) > 90:
+        inner = ",\n    ".join(_arguments(node.args))
+        call = f"{name}(\n    {inner},\n) -> {result}"
+    return f"\n{heading} {name}\n\n```text\n{call}\n```\n\n{_doc(function)}\n"
+
+
+def _definition(function: Callable[..., object]) -> ast.FunctionDef:
+    node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    return node
+
+
+def _arguments(given: ast.arguments) -> Iterator[str]:
+    placed = [*given.posonlyargs, *given.args]
+    defaults = [None] * (len(placed) - len(given.defaults)) + list(given.defaults)
+    for place, (argument, default) in enumerate(zip(placed, defaults, strict=True), 1):
+        yield _argument(argument, default)
+        if place == len(given.posonlyargs):
+            yield "/"
+    if given.vararg:
+        yield f"*{ast.unparse(given.vararg)}"
+    elif given.kwonlyargs:
+        yield "*"
+    for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+        yield _argument(argument, default)
+    if given.kwarg:
+        yield f"**{ast.unparse(given.kwarg)}"
+
+
+def _argument(argument: ast.arg, default: ast.expr | None) -> str:
+    return ast.unparse(argument) + (f" = {ast.unparse(default)}" if default is not None else "")
+
+
+def _noun(noun: type) -> str:
+    text = f"\n### {noun.__name__}\n\n{_doc(noun)}\n\n"
+    if issubclass(noun, enum.Enum):
+        return text + f"Values: {', '.join(f'`{one.value}`' for one in noun)}.\n"
+    assert dataclasses.is_dataclass(noun)
+    rows = [(f"`{one.name}`", f"`{one.type}`") for one in dataclasses.fields(noun)]
+    rows += [
+        (f"`{name}`", _first_line(member))
+        for name, member in vars(noun).items()
+        if isinstance(member, property)
+    ]
+    return text + _table(("field", "type, or what it gives"), rows)
+
+
+def _doc(thing: object) -> str:
+    return inspect.getdoc(thing) or ""
+
+
+def _first_line(thing: object) -> str:
+    return " ".join(_doc(thing).split("\n\n")[0].split())
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "commands": commands,
+    "errors": error_tree,
+    "extractors": extractor_table,
+    "hooks": hooks,
+    "reference": reference,
+    "settings": settings,
+}
+
+if __name__ == "__main__":
+    main()

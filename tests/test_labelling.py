@@ -270,6 +270,16 @@ def test_a_curated_collection_is_labelled_before_anything_refers_to_it(
     assert added.labelled == {"A": 19}
 
 
+def test_a_rule_can_change_before_there_is_anything_to_decide(library: lookalike.Library) -> None:
+    empty = library.labeler("empty", extractor="passthrough", confidence_threshold=0.5)
+
+    changed = empty.run(confidence_threshold=0.7)
+
+    assert (changed.by_itself, empty.report().limit) == (0, 0.7)
+    assert empty.label({}).by_person == 0
+    assert library.labeler("empty", extractor="passthrough", confidence_threshold=0.8).name
+
+
 def test_an_arrival_is_decided_at_once(filled: Collection) -> None:
     filled.label({"v0": "A"})
     vectors, _ = blobs(200)

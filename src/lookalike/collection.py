@@ -42,6 +42,7 @@ from lookalike.rules import check_share
 from lookalike.sources import items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
 from lookalike.workshop import CollectionRow, Workshop
 
 
@@ -218,7 +219,7 @@ class Collection:
             query = promotion.promotable(self._row.pk, chosen.pk, label, min_confidence)
             if ids is not None:
                 pks = self._pks(running.txn, list(ids))
-                query = query.where(schema.document.c.pk.in_(list(pks.values())))
+                query = query.where(one_of(schema.document.c.pk, pks.values()))
                 running.refused |= promotion.not_automatic(running.txn, chosen.pk, pks)
             promotion.promote(self._workshop, running, self._row, chosen, query)
         return running.changed()
@@ -294,7 +295,7 @@ class Collection:
             query = filtered(document_query(self._row.pk, chosen.pk), label, origin, reason)
             if ids is not None:
                 pks = self._pks(snapshot, list(ids))
-                query = query.where(schema.document.c.pk.in_(list(pks.values())))
+                query = query.where(one_of(schema.document.c.pk, pks.values()))
             query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
             fields = self._fields_first(snapshot, chosen)
             yield from documents(snapshot, self.name, query, fields)
@@ -410,7 +411,7 @@ class Collection:
 
     def _by_pk(self, snapshot: Snapshot, pks: Iterable[int]) -> Iterator[Document]:
         table = schema.document
-        query = select(table.c.pk).where(table.c.pk.in_(list(pks))).order_by(table.c.pk)
+        query = select(table.c.pk).where(one_of(table.c.pk, pks)).order_by(table.c.pk)
         return documents(snapshot, self.name, query, fields_of(snapshot, self._row.pk))
 
     def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:

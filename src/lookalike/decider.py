@@ -7,7 +7,7 @@ the store, on a state that has caught up with it. Read, decide, act.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -127,8 +127,7 @@ class Decider:
         return bool(stands.any())
 
     def decide_all(self, txn: Txn, operation: int) -> dict[int, Move]:
-        """Search and decide everything from scratch."""
-        self.state.reload(txn)
+        """Search and decide everything again, whatever the lists say."""
         rows = np.arange(len(self.state.columns))
         blocks = (rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS))
         moved = _union(rows[:0], *(self._search(txn, block) for block in blocks))
@@ -214,7 +213,7 @@ class Decider:
     def _decide(
         self, txn: Txn, operation: int, touched: Rows, moved: Rows, stood: Ids = _NO_IDS
     ) -> dict[int, Move]:
-        """Decide `touched` rows and write what differs; lists of `moved` rows are written too.
+        """Decide `touched` rows and write what differs; of `moved` rows at least the list.
 
         Documents that `stood` are the machine's again: even a null is recorded as its decision.
         """
@@ -223,13 +222,17 @@ class Decider:
         stands = columns["stands"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)
-        changed = self._differs(rows, decisions)
+        nothing = _nothing(len(standing))
+        silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
+        changed = _union(rows[self._differs(rows, decisions)], standing[silent])
         moves = self._moves(rows, decisions, stood)
         events = self._events(operation, moves)
-        self._take(rows, decisions)
-        self._take(standing, _nothing(len(standing)), keep_label=True)
-        for block in _blocks(_union(rows[changed], moved)):
+        self._take(rows, decisions, DECISION_COLUMNS)
+        self._take(standing, nothing, DECISION_COLUMNS[1:])
+        for block in _blocks(_union(changed, moved[~columns["stored"][moved]])):
             self._write(txn, operation, block)
+        for block in _blocks(np.setdiff1d(moved, changed)):
+            txn.update(schema.standing, self._lists(operation, block))
         for start in range(0, len(events), _BLOCK_ROWS):
             txn.insert(schema.event, events[start : start + _BLOCK_ROWS])
         self.state.committed(operation)
@@ -277,10 +280,12 @@ class Decider:
             )
         return state.matches(near, similarities)
 
-    def _differs(self, rows: Rows, decisions: Decisions) -> NDArray[np.bool_]:
+    def _differs(
+        self, rows: Rows, decisions: Decisions, names: Sequence[str] = DECISION_COLUMNS
+    ) -> NDArray[np.bool_]:
         columns = self.state.columns
         differs = np.zeros(len(rows), bool)
-        for name in DECISION_COLUMNS:
+        for name in names:
             old, new = columns[name][rows], getattr(decisions, name)
             same = old == new
             if old.dtype.kind == "f":
@@ -309,10 +314,9 @@ class Decider:
             for document, (_, now) in moves.items()
         ]
 
-    def _take(self, rows: Rows, decisions: Decisions, *, keep_label: bool = False) -> None:
-        for name in DECISION_COLUMNS:
-            if not (keep_label and name == "codes"):
-                self.state.columns[name][rows] = getattr(decisions, name)
+    def _take(self, rows: Rows, decisions: Decisions, names: Sequence[str]) -> None:
+        for name in names:
+            self.state.columns[name][rows] = getattr(decisions, name)
 
     def _write(self, txn: Txn, operation: int, rows: Rows) -> None:
         """Write lists and decisions; a label that stands is not the machine's to write."""
@@ -336,26 +340,31 @@ class Decider:
     def _stored_rows(self, operation: int, rows: Rows) -> list[dict[str, object]]:
         state = self.state
         columns = {name: state.columns[name][rows].tolist() for name in DECISION_COLUMNS}
-        near, similarities = state.columns["near"][rows], state.columns["similarities"][rows]
-        counts = (near != NOBODY).sum(axis=1).tolist()
-        stored: list[dict[str, object]] = []
-        for place, pk in enumerate(state.columns.pks[rows].tolist()):
+        stored = self._lists(operation, rows)
+        for place, row in enumerate(stored):
             reason, source = columns["reasons"][place], columns["sources"][place]
-            stored.append(
-                {
-                    "field_pk": self.field.pk,
-                    "document_pk": pk,
-                    "confidence": _stored_number(columns["confidence"][place]),
-                    "margin": _stored_number(columns["margin"][place]),
-                    "runner_up": state.name(columns["runner_up"][place]),
-                    "reason": None if reason < 0 else REASONS[reason],
-                    "source_pk": None if source == NOBODY else source,
-                    "near_pks": near[place, : counts[place]].tobytes(),
-                    "near_similarities": similarities[place, : counts[place]].tobytes(),
-                    "revision": operation,
-                }
-            )
+            row["confidence"] = _stored_number(columns["confidence"][place])
+            row["margin"] = _stored_number(columns["margin"][place])
+            row["runner_up"] = state.name(columns["runner_up"][place])
+            row["reason"] = None if reason < 0 else REASONS[reason]
+            row["source_pk"] = None if source == NOBODY else source
         return stored
+
+    def _lists(self, operation: int, rows: Rows) -> list[dict[str, object]]:
+        """Return the keys and the lists of rows, as they are stored."""
+        columns = self.state.columns
+        near, similarities = columns["near"][rows], columns["similarities"][rows]
+        counts = (near != NOBODY).sum(axis=1).tolist()
+        return [
+            {
+                "field_pk": self.field.pk,
+                "document_pk": pk,
+                "near_pks": near[place, : counts[place]].tobytes(),
+                "near_similarities": similarities[place, : counts[place]].tobytes(),
+                "revision": operation,
+            }
+            for place, pk in enumerate(columns.pks[rows].tolist())
+        ]
 
 
 def _stored_number(value: float) -> float | None:

@@ -12,6 +12,7 @@ from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
 from lookalike.workshop import Workshop
 
 
@@ -79,7 +80,7 @@ def _witnesses(
         .join(now, and_(now.c.field_pk == table.c.field_pk, now.c.document_pk == document.c.pk))
         .where(table.c.field_pk == field.reference_field_pk)
         .where(table.c.origin == now.c.origin, table.c.label == now.c.label)
-        .where(table.c.document_pk.in_(_near(snapshot, field, pk)))
+        .where(one_of(table.c.document_pk, _near(snapshot, field, pk)))
         .where(table.c.kind.in_([EventKind.LABELLED, EventKind.PROMOTED]))
         .where(operation.c.undone_by.is_(None))
         .order_by(table.c.seq)

@@ -27,6 +27,7 @@ from lookalike.model import Blob, Status
 from lookalike.operations import Operations
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, StoredSpace, Txn
+from lookalike.stores.selection import one_of
 from lookalike.thumbnails import Thumbnails
 
 _LEASE_S = 120.0
@@ -306,7 +307,7 @@ _MISSING = _Done((), "it has no content")
 
 def _finish(txn: Txn, target: Target, objects: Sequence[int]) -> None:
     table = schema.extraction
-    mine = (table.c.collection_pk == target.pk) & table.c.object_pk.in_(objects)
+    mine = (table.c.collection_pk == target.pk) & one_of(table.c.object_pk, objects)
     txn.execute(delete(table).where(mine))
 
 

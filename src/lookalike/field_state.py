@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnElement, func, select, true
 from lookalike.calibration import Calibration, calibration_from
 from lookalike.columns import Columns, Rows
 from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches
-from lookalike.model import Reason, Taxonomy
+from lookalike.model import Taxonomy
 from lookalike.neighbourhood import Neighbourhood
 from lookalike.policy import REASONS
 from lookalike.stores import schema
@@ -24,6 +24,8 @@ from lookalike.stores.base import Snapshot, StoredSpace
 from lookalike.stores.search import NOBODY, Floats, Ids
 from lookalike.stores.selection import conditions
 
+_LOAD_ROWS = 20_000
+_REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
 _NAN = np.array(np.nan, np.float32)
 
 
@@ -67,11 +69,11 @@ class FieldState:
         epoch = snapshot.rows(query)[0].epoch
         if epoch != self._epoch:
             self._epoch = epoch
-            self.reload(snapshot)
+            self._reload(snapshot)
             return
         newer, newest = self._newer(snapshot, self.field.pk, self.seen)
         if len(newer):
-            self._load_documents(snapshot, newer)
+            self.read_documents(snapshot, newer)
             self.seen = newest
         newer, newest = self._newer(snapshot, self.field.reference_field_pk, self._references_seen)
         if len(newer):
@@ -79,11 +81,12 @@ class FieldState:
             self._references_seen = newest
         self._load_calibration(snapshot)
 
-    def reload(self, snapshot: Snapshot) -> None:
-        """Trust nothing in memory: load everything again."""
+    def _reload(self, snapshot: Snapshot) -> None:
         self._clear()
-        self.seen = self._newest(snapshot, self.field.pk)
-        self._load_documents(snapshot, None)
+        pks, self.seen = self._newer(snapshot, self.field.pk, -1)
+        self.columns.place(pks)
+        self._load_documents(snapshot, pks)
+        self._load_rejections(snapshot, None)
         self._references_seen = self._newest(snapshot, self.field.reference_field_pk)
         self._load_references(snapshot)
         self._load_calibration(snapshot)
@@ -109,6 +112,7 @@ class FieldState:
     def read_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
         """Take over what the rows of documents say now; return their rows here."""
         self._load_documents(snapshot, pks)
+        self._load_rejections(snapshot, pks)
         return self.columns.rows_of(pks)
 
     def standing_among(self, pks: Ids) -> Ids:
@@ -216,18 +220,29 @@ class FieldState:
         pks = np.array(sorted(row.document_pk for row in rows), np.int64)
         return pks, max((row.revision for row in rows), default=seen)
 
-    def _load_documents(self, snapshot: Snapshot, pks: Ids | None) -> None:
-        for chosen in _conditions(schema.standing.c.document_pk, pks):
-            rows = snapshot.rows(self._stored().where(chosen))
-            if rows:
-                self._take(rows)
-        self._load_rejections(snapshot, pks)
+    def _load_documents(self, snapshot: Snapshot, pks: Ids) -> None:
+        column = schema.standing.c.document_pk
+        for start in range(0, len(pks), _LOAD_ROWS):
+            for chosen in conditions(column, pks[start : start + _LOAD_ROWS]):
+                self._take(snapshot.rows(self._stored().where(chosen)))
 
     def _stored(self) -> Any:
         standing, embedding = schema.standing, schema.embedding
         same = embedding.c.document_pk == standing.c.document_pk
         return (
-            select(standing, embedding.c.slot)
+            select(
+                standing.c.document_pk,
+                embedding.c.slot,
+                standing.c.near_pks,
+                standing.c.near_similarities,
+                standing.c.votes,
+                standing.c.label,
+                standing.c.runner_up,
+                standing.c.confidence,
+                standing.c.margin,
+                standing.c.reason,
+                func.coalesce(standing.c.source_pk, NOBODY),
+            )
             .select_from(standing.join(embedding, same))
             .where(standing.c.field_pk == self.field.pk)
             .where(embedding.c.space_pk == self.field.space.pk)
@@ -235,21 +250,25 @@ class FieldState:
         )
 
     def _take(self, rows: Sequence[Any]) -> None:
+        if not rows:
+            return
+        pks, slots, near, similarities, votes, labels, runners_up, *rest = zip(*rows, strict=True)
+        confidence, margin, reasons, sources = rest
         columns, k = self.columns, self.field.taxonomy.top_k
-        at = columns.place(np.array([row.document_pk for row in rows], np.int64))
-        columns["near"][at] = _unpack([r.near_pks for r in rows], np.int64, k, NOBODY)
-        columns["similarities"][at] = _unpack(
-            [r.near_similarities for r in rows], np.float32, k, NO_SIMILARITY
-        )
-        columns["stands"][at] = [row.votes for row in rows]
-        columns["codes"][at] = [self.code(row.label) for row in rows]
-        columns["runner_up"][at] = [self.code(row.runner_up) for row in rows]
-        columns["confidence"][at] = [_number(row.confidence) for row in rows]
-        columns["margin"][at] = [_number(row.margin) for row in rows]
-        columns["reasons"][at] = [_reason_code(row.reason) for row in rows]
-        columns["sources"][at] = [NOBODY if r.source_pk is None else r.source_pk for r in rows]
+        at = columns.rows_of(np.array(pks, np.int64))
+        if len(at) < len(pks):
+            at = columns.place(np.array(pks, np.int64))
+        columns["near"][at] = _unpack(near, np.int64, k, NOBODY)
+        columns["similarities"][at] = _unpack(similarities, np.float32, k, NO_SIMILARITY)
+        columns["stands"][at] = votes
+        columns["codes"][at] = [self.code(label) for label in labels]
+        columns["runner_up"][at] = [self.code(label) for label in runners_up]
+        columns["confidence"][at] = np.array(confidence, np.float32)
+        columns["margin"][at] = np.array(margin, np.float32)
+        columns["reasons"][at] = [_REASON_CODES[reason] for reason in reasons]
+        columns["sources"][at] = sources
         columns["stored"][at] = True
-        self.neighbourhood.place(at, np.array([row.slot for row in rows], np.int64))
+        self.neighbourhood.place(at, np.array(slots, np.int64))
 
     def _load_rejections(self, snapshot: Snapshot, pks: Ids | None) -> None:
         table = schema.rejection
@@ -298,11 +317,3 @@ def _unpack(blobs: Sequence[bytes], dtype: Any, k: int, blank: Any) -> NDArray[A
     values = np.frombuffer(b"".join([blob[:width] for blob in blobs]), dtype)
     lists[np.arange(k) < counts[:, None]] = values
     return lists
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
-def _reason_code(reason: str | None) -> int:
-    return -1 if reason is None else REASONS.index(Reason(reason))

@@ -33,6 +33,13 @@ def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:
     return space
 
 
+def has_space(snapshot: Snapshot, field_pk: int) -> bool:
+    """Return whether the collection of a field has a space: before, there is nothing to decide."""
+    table = schema.field
+    row = snapshot.rows(select(table.c.collection_pk).where(table.c.pk == field_pk))[0]
+    return _space(snapshot, row.collection_pk) is not None
+
+
 def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
     """Return a field with its taxonomy and both spaces.
 

@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Text, cast, delete, or_, select, update
+from sqlalchemy import Text, cast, delete, select, update
 
 from lookalike.fields import dependents, space_of
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.operations import Running
 from lookalike.stores import schema
+from lookalike.stores.selection import one_of
 from lookalike.workshop import Workshop
 
 
@@ -46,7 +47,7 @@ def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
     """Erase the objects of documents from every collection of their bucket, in a transaction."""
     txn, document = running.txn, schema.document
     objects = _with_copies(running, pks)
-    rows = txn.rows(select(document).where(document.c.object_pk.in_(objects)))
+    rows = txn.rows(select(document).where(one_of(document.c.object_pk, objects)))
     blobs = _blobs_only_here(running, objects)
     doomed = [row.pk for row in rows]
     labels = _silence(workshop, running, doomed)
@@ -56,12 +57,12 @@ def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
     event = schema.event
     events = txn.execute(
         update(event)
-        .where(event.c.document_pk.in_(doomed))
+        .where(one_of(event.c.document_pk, doomed))
         .values(label=None, origin=None, detail=None, kind=EventKind.FORGOTTEN)
     )
-    txn.execute(delete(document).where(document.c.pk.in_(doomed)))
-    txn.execute(delete(schema.extraction).where(schema.extraction.c.object_pk.in_(objects)))
-    txn.execute(delete(schema.object_).where(schema.object_.c.pk.in_(objects)))
+    txn.execute(delete(document).where(one_of(document.c.pk, doomed)))
+    txn.execute(delete(schema.extraction).where(one_of(schema.extraction.c.object_pk, objects)))
+    txn.execute(delete(schema.object_).where(one_of(schema.object_.c.pk, objects)))
     return Erased(len(objects), len(doomed), labels, events, blobs)
 
 
@@ -85,7 +86,7 @@ def _with_copies(running: Running, pks: Sequence[int]) -> list[int]:
     """Return the objects of documents, with the copies that promotion made of them elsewhere."""
     document, event, object_ = schema.document, schema.event, schema.object_
     own = select(document.c.object_pk, document.c.sha256, object_.c.id, object_.c.key)
-    own = own.join(object_, object_.c.pk == document.c.object_pk).where(document.c.pk.in_(pks))
+    own = own.join(object_, object_.c.pk == document.c.object_pk).where(one_of(document.c.pk, pks))
     objects = set()
     for row in running.txn.rows(own):
         copies = (
@@ -103,7 +104,7 @@ def _silence(workshop: Workshop, running: Running, pks: Sequence[int]) -> int:
     """Erase the standings of documents and decide what depended on them; return how many labels."""
     table, txn, operations = schema.standing, running.txn, workshop.operations
     query = select(table.c.field_pk, table.c.document_pk, table.c.label)
-    rows = txn.rows(query.where(table.c.document_pk.in_(pks)))
+    rows = txn.rows(query.where(one_of(table.c.document_pk, pks)))
     gone: dict[int, list[int]] = {}
     for row in rows:
         gone.setdefault(row.field_pk, []).append(row.document_pk)
@@ -113,7 +114,7 @@ def _silence(workshop: Workshop, running: Running, pks: Sequence[int]) -> int:
             state = operations.decider(txn, field_pk).state
             state.forget_documents(np.array(documents, np.int64))
         for erased in (table, schema.rejection):
-            txn.execute(delete(erased).where(erased.c.document_pk.in_(pks)))
+            txn.execute(delete(erased).where(one_of(erased.c.document_pk, pks)))
     field = schema.field
     for pk in sorted({*gone, *(pk for field_pk in gone for pk in dependents(txn, field_pk))}):
         txn.execute(update(field).where(field.c.pk == pk).values(epoch=field.c.epoch + 1))
@@ -123,19 +124,20 @@ def _silence(workshop: Workshop, running: Running, pks: Sequence[int]) -> int:
 def _blobs_only_here(running: Running, objects: Sequence[int]) -> tuple[Blob, ...]:
     """Return the blobs of objects whose content no other object has."""
     object_ = schema.object_
-    rows = running.txn.rows(select(object_.c.blobs).where(object_.c.pk.in_(objects)))
+    rows = running.txn.rows(select(object_.c.blobs).where(one_of(object_.c.pk, objects)))
     blobs = [Blob(**blob) for row in rows for blob in row.blobs]
     return tuple(blob for blob in blobs if not _held_elsewhere(running, blob, objects))
 
 
 def _held_elsewhere(running: Running, blob: Blob, objects: Sequence[int]) -> bool:
-    object_, document = schema.object_, schema.document
-    digest = bytes.fromhex(blob.sha256)
-    same = or_(cast(object_.c.blobs, Text).contains(blob.sha256), document.c.sha256 == digest)
-    query = (
-        select(object_.c.pk)
-        .outerjoin(document, document.c.object_pk == object_.c.pk)
-        .where(object_.c.pk.not_in(objects), same)
-        .limit(1)
+    """Return whether another object has the content: by its documents, or waiting for them."""
+    document, object_, waiting = schema.document, schema.object_, schema.extraction
+    extracted = select(document.c.pk).where(
+        document.c.sha256 == bytes.fromhex(blob.sha256), ~one_of(document.c.object_pk, objects)
     )
-    return bool(running.txn.rows(query))
+    pending = (
+        select(object_.c.pk)
+        .join(waiting, waiting.c.object_pk == object_.c.pk)
+        .where(cast(object_.c.blobs, Text).contains(blob.sha256), ~one_of(object_.c.pk, objects))
+    )
+    return any(running.txn.rows(query.limit(1)) for query in (extracted, pending))

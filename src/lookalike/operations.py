@@ -18,7 +18,7 @@ from ulid import ULID
 
 from lookalike.decider import Decider, Effects
 from lookalike.errors import Conflict, NotFound
-from lookalike.fields import dependents, stored_field
+from lookalike.fields import dependents, has_space, stored_field
 from lookalike.ledger import Line, Statement, fold
 from lookalike.model import Changed, EventKind, Origin
 from lookalike.stores import schema
@@ -89,6 +89,8 @@ class Operations:
 
     def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
         """Append what was said about one field, and decide everything that follows from it."""
+        if not said:
+            return
         documents = sorted({line.document_pk for line in said})
         with self.changing(running, field_pk, documents):
             self._append(running, field_pk, said)
@@ -122,8 +124,11 @@ class Operations:
             self.decide_all(running, pk)
 
     def decide_all(self, running: Running, field_pk: int) -> None:
-        """Search and decide all documents of a field from scratch."""
-        decider = self.decider(running.txn, field_pk)
+        """Search and decide all documents of a field from scratch, trusting nothing in memory."""
+        if not has_space(running.txn, field_pk):
+            return
+        decider = self._deciders[field_pk] = Decider(stored_field(running.txn, field_pk))
+        decider.refresh(running.txn)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
 
     def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:

@@ -14,6 +14,7 @@ from lookalike.errors import BadInput, MissingExtra
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 """Formats by file suffix."""
 
+_LINE_END = "\r\n"
 _DELIMITERS = (",", ";", "\t")
 
 Row = dict[str, Any]
@@ -66,7 +67,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[
 
 def write_csv(file: IO[str], rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> int:
     """Write rows as CSV with a head line; lists become JSON. Return how many."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(_UnixLines(file), lineterminator=_LINE_END)
     names, count = list(columns), 0
     writer.writerow(names)
     for row in rows:
@@ -86,6 +87,17 @@ def write_json_lines(
     return count
 
 
+class _UnixLines:
+    """Ends lines as Unix does; told to end them so itself, the writer leaves a CR unquoted."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        """Write one line."""
+        return self._file.write(line.removesuffix(_LINE_END) + "\n")
+
+
 def _read_csv(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         head = file.readline()
@@ -103,7 +115,7 @@ def _read_csv(path: Path) -> Iterator[Row]:
                 yield row
         except csv.Error as error:
             raise BadInput(
-                f"{path.name} line {reader.line_num} is not CSV: {error}; check its quotes"
+                f"{path.name} line {reader.line_num + 1} is not CSV: {error}; check its quotes"
             ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def prepare(path: Path, *, mounts: Path = Path("/proc/mounts")) -> None:
             f"{path} is on a network file system ({system}), where locks cannot be trusted; "
             "use a local disk, or a PostgreSQL store for sharing"
         )
+
+
+def open_lock(path: Path) -> int:
+    """Return a descriptor of the file that writers lock. Raises StoreUnwritable."""
+    try:
+        return os.open(path / "write.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"{path} cannot be written ({error.strerror}): make it writable, or copy the store to "
+            "a place that is"
+        ) from error
 
 
 def _foreign(path: Path) -> bool:

@@ -23,6 +23,7 @@ NOBODY = -1
 
 _BLOCK_ROWS = 4096
 _BLOCK_CELLS = 8_000_000
+_GROUPS_EACH = 4
 
 
 def similarities(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> Floats:
@@ -38,24 +39,38 @@ def top_k(similarity: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
     cannot be filled hold NOBODY and NO_SIMILARITY.
     """
     n, m = similarity.shape
-    if m <= k:
-        order = np.argsort(-similarity, axis=1, kind="stable")
+    if n and m > _GROUPS_EACH * k:
+        columns, values = _leading(similarity, k)
     else:
-        order = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        order.sort(axis=1)
-        values = np.take_along_axis(similarity, order, axis=1)
-        order = np.take_along_axis(order, np.argsort(-values, axis=1, kind="stable"), axis=1)
-        kth = np.take_along_axis(similarity, order[:, -1:], axis=1)
-        tied = np.flatnonzero((similarity >= kth).sum(axis=1) > k)
-        if len(tied):
-            order[tied] = np.argsort(-similarity[tied], axis=1, kind="stable")[:, :k]
+        columns, values = np.broadcast_to(np.arange(m), (n, m)), similarity
+    best = np.argsort(-values, axis=1, kind="stable")[:, :k]
     near = np.full((n, k), NOBODY, np.int64)
     near_similarities = np.full((n, k), NO_SIMILARITY, np.float32)
-    near[:, : order.shape[1]] = ids[order]
-    values = np.take_along_axis(similarity, order, axis=1)
-    near_similarities[:, : order.shape[1]] = values
+    near[:, : best.shape[1]] = ids[np.take_along_axis(columns, best, axis=1)]
+    near_similarities[:, : best.shape[1]] = np.take_along_axis(values, best, axis=1)
     near[near_similarities <= NO_SIMILARITY] = NOBODY
     return near, near_similarities
+
+
+def _leading(similarity: Floats, k: int) -> tuple[Ids, Floats]:
+    """Return, for each row, rising columns with their values, among which its k best are.
+
+    The k-th largest of the maxima of some groups of columns bounds the k-th best from below, and
+    not many are above it. Rows that have fewer than others are filled up with −inf.
+    """
+    n, m = similarity.shape
+    groups = _GROUPS_EACH * k
+    even = similarity[:, : m - m % groups].reshape(n, m // groups, groups)
+    bound = np.partition(even.max(axis=1), groups - k, axis=1)[:, groups - k]
+    found = np.flatnonzero(similarity >= bound[:, None])
+    rows = found // m
+    counts = np.bincount(rows, minlength=n)
+    places = np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns = np.zeros((n, int(counts.max())), np.int64)
+    values = np.full(columns.shape, -np.inf, np.float32)
+    columns[rows, places] = found % m
+    values[rows, places] = similarity.ravel()[found]
+    return columns, values
 
 
 def merge(

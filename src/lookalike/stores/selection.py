@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from sqlalchemy import Column, ColumnElement
+from sqlalchemy import Column, ColumnElement, bindparam
 
 from lookalike.stores.search import Ids
 
@@ -23,3 +23,9 @@ def conditions(column: Column[int], pks: Ids | Sequence[int]) -> Iterator[Column
         return
     for start in range(0, len(distinct), _IN_LIST):
         yield column.in_(distinct[start : start + _IN_LIST].tolist())
+
+
+def one_of(column: Column[int], pks: Iterable[int]) -> ColumnElement[bool]:
+    """Return one condition that `column` is among `pks`, however many: they are not bound."""
+    values = [int(pk) for pk in pks]
+    return column.in_(bindparam(None, values, expanding=True, literal_execute=True))

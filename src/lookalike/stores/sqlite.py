@@ -47,7 +47,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
-from lookalike.stores.directory import prepare
+from lookalike.stores.directory import open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
 from lookalike.stores.selection import conditions
@@ -71,7 +71,7 @@ class SqliteStore:
         self._thread_lock = threading.RLock()
         self._writing = False
         self._fold_is_due = False
-        self._lock_file = _open_lock(path / "write.lock")
+        self._lock_file = open_lock(path)
         self._engine = open_engine(path / "lookalike.db")
         self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
         self._migrate()
@@ -388,16 +388,6 @@ def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
             if abs(norm - 1) > 0.01
         ]
     return problems
-
-
-def _open_lock(file: Path) -> int:
-    try:
-        return os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreUnwritable(
-            f"{file.parent} cannot be written ({error.strerror}): make it writable, or copy the "
-            "store to a place that is"
-        ) from error
 
 
 def _release(engine: Engine, lock_file: int) -> None:

@@ -8,7 +8,7 @@ PIN := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url 
 	--no-emit-find-links --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs pin
+.PHONY: help demo test lint format docs bench pin
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ format: $(VENV)/test.stamp ## Bring the code into shape
 docs: $(VENV)/test.stamp ## Make the generated parts of docs/ and build the pages into site/
 	$(BIN)/python tools/make_docs.py
 	$(BIN)/python -m mkdocs build --strict
+
+bench: $(VENV)/test.stamp ## Measure speed and memory (BENCH=--quick: in a minute)
+	$(BIN)/python benchmarks/run.py $(or $(BENCH),--output docs/performance.md)
 
 pin: ## Take the newest versions (needs uv)
 	$(PIN) --upgrade --output-file constraints/run.txt

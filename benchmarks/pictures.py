@@ -49,7 +49,8 @@ def _compare(source: Path, folder: Path, threads: int) -> list[Figure]:
         whole.append(cost(lambda: _whole(source, folder / "store", threads)))
     model, ingest = least(bare), least(whole)
     cpu, wall = ingest.cpu_s / model.cpu_s, ingest.wall_s / model.wall_s
-    name = f"{len(files)} pictures, {threads} thread{'s' if threads > 1 else ''}"
+    kind = "grocery" if "LOOKALIKE_DATA" in os.environ else "shipped"
+    name = f"{len(files)} {kind} pictures, {threads} thread{'s' if threads > 1 else ''}"
     rate = len(files) / ingest.wall_s
     return [
         Figure(

@@ -124,8 +124,7 @@ class Decider:
 
     def votes(self, documents: Iterable[int]) -> bool:
         """Return whether any of these documents' own labels votes."""
-        stands = self.state.columns["stands"][self.state.columns.rows_of(_ids(documents))]
-        return bool(stands.any())
+        return len(self.state.standing_among(_ids(documents))) > 0
 
     def decide_all(self, txn: Txn, operation: int) -> dict[int, Move]:
         """Search and decide everything again, whatever the lists say."""
@@ -325,8 +324,7 @@ class Decider:
         txn.update(schema.standing, self._stored_rows(operation, rows[stands]))
         stored = self.state.columns["stored"][rows]
         txn.update(schema.standing, self._decided_rows(operation, rows[~stands & stored]))
-        new = self._decided_rows(operation, rows[~stored])
-        txn.insert(schema.standing, new)
+        txn.insert(schema.standing, self._decided_rows(operation, rows[~stored]))
         self.state.columns["stored"][rows] = True
 
     def _decided_rows(self, operation: int, rows: Rows) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, count, islice
 from typing import Any
 
@@ -35,7 +35,6 @@ from lookalike.stores.search import Floats
 _REGISTER_ITEMS = 256
 _VECTOR_ROWS = 4000
 _IN_LIST = 5000
-_BLOB_PARTS = tuple(part.name for part in fields(Blob))
 
 Progress = Callable[[int, int], None]
 
@@ -74,7 +73,7 @@ class _Read:
     @property
     def blobs(self) -> list[dict[str, Any]]:
         """Return the blobs as JSON values."""
-        return [] if self.blob is None else _blob_values(self.blob)
+        return [] if self.blob is None else [asdict(self.blob)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +100,15 @@ class _Vectors:
 
     def blobs(self, place: int) -> list[dict[str, Any]]:
         """Return the blob of one vector as JSON values."""
-        size_bytes = self.unit.shape[1] * self.unit.itemsize
-        return _blob_values(Blob("vector", MEDIA_TYPE, "", self.digests[place], size_bytes))
+        return [
+            {
+                "property": "vector",
+                "media_type": MEDIA_TYPE,
+                "uri": "",
+                "sha256": self.digests[place],
+                "size_bytes": self.unit.shape[1] * self.unit.itemsize,
+            }
+        ]
 
     def document(self, place: int, object_pk: int) -> NewDocument:
         """Return the document that one vector makes."""
@@ -259,10 +265,6 @@ class VectorIngest:
         tally.unchanged += len(batch.ids) - len(pks)
         documents = [batch.document(place, pk) for place, pk in sorted(pks.items())]
         return write_documents(self._operations, running, target, documents)
-
-
-def _blob_values(blob: Blob) -> list[dict[str, Any]]:
-    return [{part: getattr(blob, part) for part in _BLOB_PARTS}]
 
 
 def _known_otherwise(item: Item, id: str) -> Conflict:

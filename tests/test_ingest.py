@@ -328,6 +328,56 @@ def test_content_above_the_limit_fails_with_the_setting(tmp_path: Path, plugins:
     assert all("more than 100 bytes; raise LOOKALIKE_MAX" in why for why in added.failed.values())
 
 
+def test_the_settings_file_of_a_store_counts_however_the_store_is_named(
+    tmp_path: Path, plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "lookalike.toml").write_text("max_blob_bytes = 100")
+    monkeypatch.setenv("LOOKALIKE_STORE", str(store))
+    with lookalike.open() as library:
+        texts = library.labeler("texts", extractor="word_lengths")
+
+        added = texts.add([b"word " * 100, b"small"])
+
+    assert (added.documents, len(added.failed)) == (1, 1)
+
+
+# --- the same collection again ----------------------------------------------------------------
+
+
+def test_the_door_gives_the_same_collection_again(
+    library: lookalike.Library, texts: Collection, folder: Path
+) -> None:
+    """By its name alone; nothing is decided again and no field is made."""
+    texts.add(folder)
+    operations = texts.operations()
+
+    again = library.labeler("texts")
+
+    assert (len(again), again.fields) == (3, ("label",))
+    assert again.operations() == operations
+
+
+def test_the_door_adds_a_field_that_is_not_there(
+    library: lookalike.Library, texts: Collection, folder: Path
+) -> None:
+    texts.add(folder)
+
+    again = library.labeler("texts", field="color", confidence_threshold=0.5)
+
+    assert again.fields == ("label", "color")
+    assert [again.report(field=name).limit for name in again.fields] == [0.99, 0.5]
+
+
+@pytest.mark.parametrize("other", [{"reference": "curated"}, {"enrich": ("price",)}])
+def test_the_door_refuses_what_a_field_cannot_become(
+    library: lookalike.Library, texts: Collection, other: dict[str, Any]
+) -> None:
+    with pytest.raises(Conflict, match="which cannot change; choose another field name"):
+        library.labeler(texts.name, **other)
+
+
 # --- pictures ---------------------------------------------------------------------------------
 
 
@@ -555,13 +605,14 @@ def test_a_killed_extraction_is_taken_up_at_once(
 
 
 class Clock:
-    """Time of which 50 seconds pass whenever someone looks."""
+    """Time of which some seconds pass whenever someone looks."""
 
-    def __init__(self) -> None:
+    def __init__(self, step_s: float) -> None:
+        self.step_s = step_s
         self.now = 1e9
 
     def __call__(self) -> float:
-        self.now += 50
+        self.now += self.step_s
         return self.now
 
 
@@ -572,7 +623,7 @@ def test_an_extraction_that_outlasts_its_lease_still_writes_each_document_once(
     log = tmp_path / "log.txt"
     for number in range(60):
         (folder / f"{number}.txt").write_text("x " * (number % 16) + "y" * (number + 1))
-    with lookalike.open(tmp_path / "store", clock=Clock()) as library:
+    with lookalike.open(tmp_path / "store", clock=Clock(50)) as library:
         texts = library.labeler("texts", extractor="word_lengths", pause_ms=5, log=str(log))
 
         added = texts.add(folder)
@@ -582,6 +633,24 @@ def test_an_extraction_that_outlasts_its_lease_still_writes_each_document_once(
         assert library.check() == []
 
 
+def test_what_one_process_works_at_another_leaves_alone(
+    tmp_path: Path, plugins: Path, folder: Path
+) -> None:
+    """However long it takes, as long as it lives."""
+    log, clock = tmp_path / "log.txt", Clock(15)
+    for number in range(60):
+        (folder / f"{number}.txt").write_text("y" * (number + 1))
+    with (
+        lookalike.open(tmp_path / "store", clock=clock) as library,
+        lookalike.open(tmp_path / "store", clock=clock) as other,
+    ):
+        texts = library.labeler("texts", extractor="word_lengths", pause_ms=5, log=str(log))
+
+        texts.add(folder, progress=lambda _done, _total: other.collection("texts").extract())
+
+        assert (len(texts), set(extracted(tmp_path).values())) == (63, {1})
+
+
 def test_what_is_forgotten_while_it_is_extracted_makes_no_document(
     tmp_path: Path, plugins: Path, folder: Path
 ) -> None:
@@ -589,7 +658,7 @@ def test_what_is_forgotten_while_it_is_extracted_makes_no_document(
     paths = [folder / f"{number}.txt" for number in range(40)]
     for path in paths:
         path.write_text(f"first {path.stem}")
-    with lookalike.open(tmp_path / "store", clock=Clock()) as library:
+    with lookalike.open(tmp_path / "store", clock=Clock(50)) as library:
         texts = library.labeler("texts", extractor="word_lengths", pause_ms=5)
         texts.add(paths)
         (doomed,) = (one.id for one in texts.documents() if one.file_name == "39.txt")

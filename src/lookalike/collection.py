@@ -19,7 +19,6 @@ from lookalike.ingest import (
     Registrar,
     Tally,
     VectorIngest,
-    json_values,
     quiet,
     vector_ids,
 )
@@ -39,7 +38,7 @@ from lookalike.model import (
 from lookalike.operations import Running, Said
 from lookalike.reading import ANY, FieldRow, document_query, documents, fields_of, filtered
 from lookalike.rules import check_share
-from lookalike.sources import items
+from lookalike.sources import items, json_values
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of

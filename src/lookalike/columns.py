@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 
+_PKS = "pks"
+_SPARE = 4
+"""A quarter more than is needed."""
+
 
 class Columns:
     """Named arrays over documents `pks` (n,). `blanks` gives each column's fill: its dtype, its
@@ -17,15 +21,20 @@ class Columns:
     """
 
     def __init__(self, blanks: Mapping[str, NDArray[Any]]) -> None:
-        self.pks: NDArray[np.int64] = np.empty(0, np.int64)
-        self._blanks = dict(blanks)
-        self._arrays = {name: np.empty((0, *b.shape), b.dtype) for name, b in blanks.items()}
+        self._blanks = {_PKS: np.array(0, np.int64), **blanks}
+        self._arrays = {name: np.empty((0, *b.shape), b.dtype) for name, b in self._blanks.items()}
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self.pks)
+        return self._count
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._arrays[name]
+        return self._arrays[name][: self._count]
+
+    @property
+    def pks(self) -> NDArray[np.int64]:
+        """Return the documents of the rows, int64 (n,), rising."""
+        return self[_PKS]
 
     def rows_of(self, pks: NDArray[np.int64]) -> Rows:
         """Return the rows of those documents that are here, in the order asked."""
@@ -37,18 +46,32 @@ class Columns:
     def remove(self, pks: NDArray[np.int64]) -> None:
         """Take the rows of documents away."""
         kept = ~np.isin(self.pks, pks)
-        self.pks = self.pks[kept]
-        self._arrays = {name: array[kept] for name, array in self._arrays.items()}
+        self._arrays = {name: self[name][kept] for name in self._arrays}
+        self._count = int(kept.sum())
 
     def place(self, pks: NDArray[np.int64]) -> Rows:
         """Make rows for documents that are not here yet; return the rows of all `pks`."""
         new = np.unique(pks[~np.isin(pks, self.pks)])
         if len(new):
-            order = np.argsort(np.concatenate([self.pks, new]), kind="stable")
-            self.pks = np.concatenate([self.pks, new])[order]
-            for name, array in self._arrays.items():
-                fill = np.broadcast_to(self._blanks[name], (len(new), *self._blanks[name].shape))
-                grown = np.concatenate([array, fill])
-                in_place = new[0] > self.pks[len(array) - 1] if len(array) else True
-                self._arrays[name] = grown if in_place else grown[order]
+            self._append(new)
         return np.searchsorted(self.pks, pks)
+
+    def _append(self, new: NDArray[np.int64]) -> None:
+        start = self._count
+        self._make_room(start + len(new))
+        self._count += len(new)
+        for name, blank in self._blanks.items():
+            self[name][start:] = blank
+        self.pks[start:] = new
+        if start and new[0] < self.pks[start - 1]:
+            order = np.argsort(self.pks, kind="stable")
+            self._arrays = {name: self[name][order] for name in self._arrays}
+
+    def _make_room(self, rows: int) -> None:
+        """Let the arrays hold `rows` and some more, so that few additions copy them."""
+        if rows <= len(self._arrays[_PKS]):
+            return
+        for name, blank in self._blanks.items():
+            roomy = np.empty((rows + rows // _SPARE, *blank.shape), blank.dtype)
+            roomy[: self._count] = self[name]
+            self._arrays[name] = roomy

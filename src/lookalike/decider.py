@@ -36,6 +36,7 @@ from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import NOBODY, Floats, Ids, nearest
 
 _BLOCK_ROWS = 20_000
+_CHOOSY_ROWS = 1000
 _NO_IDS: Ids = np.empty(0, np.int64)
 _REJECTED = REASONS.index(Reason.REJECTED)
 
@@ -207,10 +208,10 @@ class Decider:
         references = (state.reference_pks, state.reference_vectors)
         search = state.neighbourhood.requery
         moved = [search(plain, self._vectors(snapshot, plain), *references)]
-        for row, vector in zip(choosy, self._vectors(snapshot, choosy), strict=True):
-            allowed = state.allowed(int(state.columns.pks[row]))
-            voters = (state.reference_pks[allowed], state.reference_vectors[allowed])
-            moved.append(search(np.array([row]), vector[None, :], *voters))
+        for start in range(0, len(choosy), _CHOOSY_ROWS):
+            block = choosy[start : start + _CHOOSY_ROWS]
+            refused = state.refused(state.columns.pks[block])
+            moved.append(search(block, self._vectors(snapshot, block), *references, refused))
         return _union(*moved)
 
     def _place(self, snapshot: Snapshot, references: Ids) -> Rows:

@@ -175,6 +175,10 @@ class FieldState:
             codes[known] = self.reference_codes[place[known]]
         return Matches(near, similarities, codes)
 
+    def refused(self, pks: Ids) -> NDArray[np.bool_]:
+        """Return which references (one a column) have a label that each document was refused."""
+        return np.array([~self.allowed(pk) for pk in pks.tolist()]).reshape(len(pks), -1)
+
     def allowed(self, pk: int) -> NDArray[np.bool_]:
         """Return which references have a label that the document has not been refused."""
         refused = [self.code(name) for name in self.rejected.get(pk, ())]
@@ -217,8 +221,8 @@ class FieldState:
         table = schema.standing
         query = select(table.c.document_pk, table.c.revision)
         rows = snapshot.rows(query.where(table.c.field_pk == field_pk, table.c.revision > seen))
-        pks = np.array(sorted(row.document_pk for row in rows), np.int64)
-        return pks, max((row.revision for row in rows), default=seen)
+        pks, revisions = zip(*rows, strict=True) if rows else ((), ())
+        return np.sort(np.array(pks, np.int64)), max(revisions, default=seen)
 
     def _load_documents(self, snapshot: Snapshot, pks: Ids) -> None:
         column = schema.standing.c.document_pk

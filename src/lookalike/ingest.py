@@ -27,7 +27,7 @@ from lookalike.extractors.vectors import MEDIA_TYPE, problems
 from lookalike.model import Blob, Status
 from lookalike.operations import Operations, Running
 from lookalike.pictures import sniff
-from lookalike.sources import Item, is_missing
+from lookalike.sources import Item, json_values
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.search import Floats
@@ -355,32 +355,6 @@ def _insert_objects(txn: Txn, target: Target, read: Sequence[_Read], *, at: floa
             for pk, one in zip(pks, read, strict=True)
         ],
     )
-
-
-def json_values(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metadata as JSON values: numbers of NumPy become Python's, dates ISO text.
-
-    Raises BadInput for a value that JSON cannot hold, naming the field.
-    """
-    return {str(name): _json_value(str(name), value) for name, value in metadata.items()}
-
-
-def _json_value(name: str, value: Any) -> Any:
-    if is_missing(value):
-        return None
-    if isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _json_value(name, inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_value(name, inner) for inner in value]
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if hasattr(value, "tolist"):
-        return _json_value(name, value.tolist())
-    raise BadInput(f"the metadata field {name!r} holds a {type(value).__name__}; use JSON values")
 
 
 def quiet(_done: int, _total: int) -> None:

@@ -82,13 +82,26 @@ class Neighbourhood:
         found = [np.flatnonzero(flat == reference) // k for reference in references.tolist()]
         return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
 
-    def requery(self, rows: Rows, queries: Vectors, references: Ids, vectors: Vectors) -> Rows:
+    def requery(
+        self,
+        rows: Rows,
+        queries: Vectors,
+        references: Ids,
+        vectors: Vectors,
+        hidden: NDArray[np.bool_] | None = None,
+    ) -> Rows:
         """Search `rows` (vectors `queries`) again among all references (ascending pks).
 
-        Return the rows whose list changed.
+        Those `hidden` (one column a reference) from a row are left out. Return the rows whose list
+        changed.
         """
         near, similarities = nearest(
-            queries, vectors, references, self.near.shape[1], query_ids=self._columns.pks[rows]
+            queries,
+            vectors,
+            references,
+            self.near.shape[1],
+            query_ids=self._columns.pks[rows],
+            hidden=hidden,
         )
         return self._replace(rows, near, similarities)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -75,6 +76,32 @@ def is_missing(value: Any) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float) and value != value
+
+
+def json_values(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata as JSON values: numbers of NumPy become Python's, dates ISO text.
+
+    Raises BadInput for a value that JSON cannot hold, naming the field.
+    """
+    return {str(name): _json_value(str(name), value) for name, value in metadata.items()}
+
+
+def _json_value(name: str, value: Any) -> Any:
+    if is_missing(value):
+        return None
+    if isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _json_value(name, inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(name, inner) for inner in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return _json_value(name, value.tolist())
+    raise BadInput(f"the metadata field {name!r} holds a {type(value).__name__}; use JSON values")
 
 
 def _told_apart(stream: Iterator[Item]) -> Iterator[Item]:

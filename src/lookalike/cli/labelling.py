@@ -141,7 +141,9 @@ def promote(
 @collection_argument
 @click.argument("operation", required=False)
 def undo(session: Session, collection: str, operation: str | None) -> None:
-    """Take back an operation (the latest that can be) and what it caused.
+    """Take back the latest operation, or a named one.
+
+    What labelled itself because of it goes, too; undoing an undo brings all back.
 
     \b
     lookalike undo products

@@ -35,7 +35,7 @@ def list_(session: Session) -> None:
 @collection_argument
 @field_option
 def report(session: Session, collection: str, field: str | None) -> None:
-    """Show coverage, queue, counts per label and the confidence histogram.
+    """Show coverage, queue, counts and the confidence histogram.
 
     \b
     lookalike report products
@@ -93,7 +93,7 @@ def history(session: Session, collection: str, limit: int) -> None:
 @click.command()
 @with_session
 def doctor(session: Session) -> None:
-    """Show versions, extractors and spaces, and check the store's integrity.
+    """Show versions and spaces; check the store's integrity.
 
     \b
     lookalike doctor

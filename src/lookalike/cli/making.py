@@ -16,7 +16,7 @@ from lookalike.showing import show_demo, show_report
 @with_session
 @click.option("--seed", default=0, show_default=True, help="Chooses the pictures to be labelled.")
 def demo(session: Session, seed: int) -> None:
-    """Label the pictures that come with the package from ten examples a kind.
+    """Try it on the package's own pictures, ten labelled a kind.
 
     \b
     lookalike demo

@@ -55,7 +55,9 @@ def add(session: Session, collection: str, sources: Sequence[str], copy: bool) -
 def import_(
     session: Session, collection: str, path: Path, labels_from: str | None, **values: Any
 ) -> None:
-    """Take labels from a table or from class folders; a person's label is never overwritten.
+    """Take labels from a table or from class folders.
+
+    A person's label is never overwritten; rows that are not taken are named with the reason.
 
     \b
     lookalike import products labels.csv
@@ -84,7 +86,9 @@ def import_(
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @field_option
 def export(session: Session, collection: str, file: Path | None, field: str | None) -> None:
-    """Write labels, scores and review state: CSV, JSONL or Parquet by the file's suffix.
+    """Write labels, scores and review state to a table.
+
+    It is CSV, JSONL or Parquet by the file's suffix, and CSV without a file.
 
     \b
     lookalike export products labels.csv
@@ -114,7 +118,9 @@ def export(session: Session, collection: str, file: Path | None, field: str | No
 @click.argument("ids", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(session: Session, collection: str, ids: Sequence[str], yes: bool) -> None:
-    """Erase documents with everything derived from them, for good. Your own files stay.
+    """Erase documents and all that comes from them, for good.
+
+    Your own files stay.
 
     \b
     lookalike forget products doc_a doc_b

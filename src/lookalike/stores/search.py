@@ -94,10 +94,12 @@ def nearest(
     k: int,
     *,
     query_ids: Ids | None = None,
+    hidden: NDArray[np.bool_] | None = None,
 ) -> tuple[Ids, Floats]:
     """Return the k nearest of `rows` (m, d; `ids` ascending) for each of `queries` (n, d).
 
-    With `query_ids` (n,) a row whose id equals the query's is not its own neighbour.
+    With `query_ids` (n,) a row whose id equals the query's is not its own neighbour; with `hidden`
+    (n, m) neither are the rows that are hidden from it.
     """
     if len(rows) == 0 or len(queries) == 0:
         shape = (len(queries), k)
@@ -108,6 +110,8 @@ def nearest(
         similarity = similarities(queries[block], wide)
         if query_ids is not None:
             _hide_self(similarity, query_ids[block], ids)
+        if hidden is not None:
+            similarity[hidden[block]] = NO_SIMILARITY
         parts.append(top_k(similarity, ids, k))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 

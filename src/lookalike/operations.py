@@ -17,7 +17,8 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from ulid import ULID
 
-from lookalike.decider import Decider, Effects
+from lookalike.decider import Decider
+from lookalike.effects import Effects
 from lookalike.errors import Conflict, NotFound
 from lookalike.field_state import StoredField
 from lookalike.fields import dependents, has_space, stored_field

@@ -13,8 +13,8 @@ from lookalike.collection import Collection
 from lookalike.model import Reason
 
 TARGET = 0.95
-KINDS = 9
-KNOWN = 6
+KINDS = 30
+KNOWN = 20
 """Kinds with references; a third of the kinds has none."""
 
 Vectors = NDArray[np.float64]
@@ -26,7 +26,7 @@ def library(tmp_path: Path) -> Iterator[lookalike.Library]:
         yield opened
 
 
-def world(width: float, *, seed: int, count: int = 700) -> tuple[Vectors, NDArray[np.int64]]:
+def world(width: float, *, seed: int, count: int = 900) -> tuple[Vectors, NDArray[np.int64]]:
     """Vectors (count, 24) of KINDS kinds, and the kind of each; `width` makes kinds overlap."""
     chance = np.random.default_rng(seed)
     centres = chance.standard_normal((KINDS, 24))
@@ -63,10 +63,13 @@ def precision_of(given: dict[int, str], kinds: NDArray[np.int64]) -> float:
     return float(np.mean([label == f"Kind {kinds[place]}" for place, label in given.items()]))
 
 
+@pytest.mark.parametrize(
+    ("count", "state"), [(900, "labels by itself, cautiously"), (1600, "labels by itself")]
+)
 def test_well_separated_kinds_are_labelled_and_unknown_ones_are_not(
-    library: lookalike.Library,
+    library: lookalike.Library, count: int, state: str
 ) -> None:
-    vectors, kinds = world(0.3, seed=1)
+    vectors, kinds = world(0.3, seed=1, count=count)
     collection = learned(library, vectors)
 
     label_some(collection, kinds, each=12)
@@ -75,15 +78,17 @@ def test_well_separated_kinds_are_labelled_and_unknown_ones_are_not(
     known = int((kinds < KNOWN).sum()) - 12 * KNOWN
     assert precision_of(given, kinds) >= 0.95
     assert len(given) > 0.8 * known
+    assert collection.report().state == state
 
 
-@pytest.mark.parametrize("width", [0.9, 1.3])
+@pytest.mark.parametrize("count", [900, 1600])
+@pytest.mark.parametrize("width", [0.7, 0.9])
 def test_with_overlapping_kinds_the_precision_is_near_the_target(
-    library: lookalike.Library, width: float
+    library: lookalike.Library, width: float, count: int
 ) -> None:
     realised, given = [], 0
     for seed in (2, 3):
-        vectors, kinds = world(width, seed=seed)
+        vectors, kinds = world(width, seed=seed, count=count)
         collection = library.labeler(
             f"learned{seed}", extractor="passthrough", target_precision=TARGET
         )
@@ -107,6 +112,50 @@ def test_a_higher_target_labels_no_more(library: lookalike.Library) -> None:
 
     assert len(automatic(collection)) <= loose
     assert loose > 0
+
+
+def test_with_few_labels_it_suggests_and_says_what_is_missing(library: lookalike.Library) -> None:
+    vectors, kinds = world(0.3, seed=5)
+    collection = learned(library, vectors)
+
+    label_some(collection, kinds, each=12, among=5)
+
+    report = collection.report()
+    assert (report.state, automatic(collection)) == ("suggests only", {})
+    assert report.missing[0].startswith("5 of 20 labels")
+    assert {one.standing.decision.runner_up for one in collection.documents(label=None)} == {
+        f"Kind {kind}" for kind in range(5)
+    }
+
+
+def test_not_this_is_kept_by_the_landscape_rule(library: lookalike.Library) -> None:
+    vectors, kinds = world(0.3, seed=9, count=1600)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=12)
+    guessed = next(iter(collection.documents(origin="auto")))
+
+    collection.reject({guessed.id: None})
+    collection.run()
+
+    assert collection.document(guessed.id).label != guessed.label
+
+
+def test_the_landscape_rule_decides_the_same_step_by_step_and_from_scratch(
+    library: lookalike.Library,
+) -> None:
+    vectors, kinds = world(0.8, seed=10, count=1600)
+    collection = learned(library, vectors[:1550])
+    label_some(collection, kinds[:1550], each=10)
+    changed = collection.label({"v1400": "Kind 3", "v1401": "Kind 4"})
+    collection.add(vectors=vectors[1550:], ids=[f"v{number}" for number in range(1550, 1600)])
+    collection.undo(changed.operation)
+    collection.forget(["v1500"])
+    now = shown(collection)
+
+    again = collection.run()
+
+    assert again.by_itself == 0
+    assert shown(collection) == now
 
 
 def test_with_too_few_references_it_suggests_only(library: lookalike.Library) -> None:

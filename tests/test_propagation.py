@@ -83,9 +83,9 @@ def test_a_push_leaves_nothing_behind_for_the_next(land: Landscape) -> None:
     assert np.array_equal(again.amounts, fresh.amounts)
 
 
-def references(seed: int = 0) -> dict[int, Any]:
+def references(seed: int = 0) -> dict[str, Any]:
     places = np.random.default_rng(seed).permutation(180)[:24]
-    return {code: np.sort(places[code::4]) for code in range(4)}
+    return {str(code): np.sort(places[code::4]) for code in range(4)}
 
 
 def test_columns_do_not_depend_on_the_history(land: Landscape) -> None:
@@ -107,7 +107,7 @@ def test_leave_one_out_equals_taking_the_reference_away(land: Landscape) -> None
 
     for row in range(0, 24, 5):
         place, own = left.places[row], left.own[row]
-        fewer = references() | {int(own): np.setdiff1d(references()[int(own)], [place])}
+        fewer = references() | {str(own): np.setdiff1d(references()[str(own)], [place])}
         without = Scores(land)
         without.set_references(fewer)
         said = without.table("evidence", np.array([place]))[0]
@@ -125,8 +125,8 @@ def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: Lands
 
     after.set_references(references())
 
-    column = after.label(0).evidence
-    assert np.array_equal(column[:180], before.label(0).evidence)
+    column = after.label("0").evidence
+    assert np.array_equal(column[:180], before.label("0").evidence)
     heard = (grown.hops[180:] * column[grown.near[180:]]).sum(axis=1)
     assert column[180:] == pytest.approx(float(DECAY) * heard)
     assert (column[180:] > 0).any()
@@ -136,9 +136,9 @@ def test_a_leaf_can_be_a_reference(land: Landscape) -> None:
     grown = attach(land, np.arange(300, 310), vectors(10, seed=5))
     scores = Scores(grown)
 
-    scores.set_references({0: np.array([185]), 1: np.array([3, 4])})
+    scores.set_references({"0": np.array([185]), "1": np.array([3, 4])})
 
-    column = scores.label(0).evidence
+    column = scores.label("0").evidence
     assert column[185] > 1
     assert column[grown.near[185][0]] > column.mean()
     left = leave_one_out(scores, np.array([185]))
@@ -151,7 +151,7 @@ def test_a_landscape_of_few_items_works(count: int) -> None:
 
     scores = Scores(small)
     if count:
-        scores.set_references({0: np.array([0])})
+        scores.set_references({"0": np.array([0])})
 
     assert len(small) == count
     assert len(small.graph) == count
@@ -162,7 +162,7 @@ def test_identical_vectors_are_no_division_by_zero() -> None:
 
     small = build_landscape(np.arange(40), same)
     scores = Scores(small)
-    scores.set_references({0: np.array([0, 1]), 1: np.array([2, 3])})
+    scores.set_references({"0": np.array([0, 1]), "1": np.array([2, 3])})
 
     for name in ("evidence", "direct", "nearest"):
         assert np.isfinite(scores.table(name)).all()

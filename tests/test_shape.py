@@ -28,14 +28,17 @@ LAYERS = (
     ("the library", "library"),
     ("the verbs", "collection explaining forgetting importing lookup promotion reporting workshop"),
     ("bringing in", "documents extraction ingest sources"),
-    ("deciding in the store", "decider field_state fields operations reading"),
+    (
+        "deciding in the store",
+        "decider effects field_state fields judging learning operations reading",
+    ),
     ("what can be chosen", "builtin hookspecs plugins"),
     ("implementations", "blobs extractors formats stores thumbnails"),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
         "calibration columns confidence labels landscape ledger logistic matches metrics "
-        "neighbourhood policy propagation rules scoring settings stores.search",
+        "neighbourhood policy propagation rules scoring settings standard stores.search",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -40,13 +40,13 @@ _ABSENT = np.float32(-1e9)
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """Everything that turns scores into probabilities; the columns are those of `codes`.
+    """Everything that turns scores into probabilities; the columns are `labels`.
 
     `mix` are a and b of S = a·L + b·C. `typical` float32 (4, labels): what L, C, Z and the
     surroundings of a label's own references are, left out one at a time.
     """
 
-    codes: tuple[int, ...]
+    labels: tuple[str, ...]
     mix: tuple[float, float]
     typical: Floats
     known: Logistic
@@ -59,13 +59,17 @@ class Confidence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the scores say of items, all (m,): label codes of winner and runner-up (−1: none),
-    the probability that the winner is right, and its lead in S over the runner-up.
+    """What the scores say of items, all (m,).
+
+    `winners` and `runners_up` are columns (−1: none), `probability` that the winner is right,
+    `known` the probability that the item is of a known label at all, `margin` the winner's lead in
+    S over the runner-up.
     """
 
-    winners: NDArray[np.int32]
-    runners_up: NDArray[np.int32]
+    winners: NDArray[np.int64]
+    runners_up: NDArray[np.int64]
     probability: Vector
+    known: Vector
     margin: Floats
 
 
@@ -77,7 +81,7 @@ def learn(scores: Scores, left: Left, waiting: Places, target: float, seed: int 
     mix = fit_mixture(left.logs, left.direct, left.own)
     context = scores.landscape.context[left.places]
     inside = _Rows(left.logs, left.direct, left.nearest, left.around)
-    typical, beside = _typical(inside.of_label(left.own, context), left.own, len(scores.codes))
+    typical, beside = _typical(inside.of_label(left.own, context), left.own, len(scores.labels))
     winner = inside.winner(mix)
     right = winner == left.own
     usual = np.where(right, beside, typical[:, winner])
@@ -87,7 +91,7 @@ def learn(scores: Scores, left: Left, waiting: Places, target: float, seed: int 
     misses = _with_usual(outside.features(mix, lost, context), typical[:, lost])
     lessons = _Lessons(hits, misses, right.astype(np.float64), left.own)
     draft = Confidence(
-        codes=tuple(scores.codes),
+        labels=tuple(scores.labels),
         mix=mix,
         typical=typical,
         known=fit_logistic(lessons.rows, lessons.known, ridge=_RIDGE),
@@ -100,14 +104,24 @@ def learn(scores: Scores, left: Left, waiting: Places, target: float, seed: int 
     return _with_limit(draft, lessons, scores, waiting, seed)
 
 
-def judge(confidence: Confidence, scores: Scores, places: Places) -> Judgement:
-    """Return winner, runner-up and probability of items."""
-    columns, runner, rows = _pool_features(confidence, scores, places)
-    codes = np.array(confidence.codes, np.int32)
+def judge(
+    confidence: Confidence,
+    scores: Scores,
+    places: Places,
+    barred: NDArray[np.bool_] | None = None,
+) -> Judgement:
+    """Return winner, runner-up and probability of items.
+
+    `barred` (m, labels) tells which labels an item may not get; where that is all of them, the
+    winner is -1.
+    """
+    columns, runner, rows = _pool_features(confidence, scores, places, barred)
+    open_ = np.ones(len(places), bool) if barred is None else ~barred.all(axis=1)
     return Judgement(
-        winners=codes[columns],
-        runners_up=np.where(runner >= 0, codes[np.maximum(runner, 0)], -1).astype(np.int32),
-        probability=_probability(confidence, rows),
+        winners=np.where(open_, columns, -1),
+        runners_up=runner,
+        probability=np.where(open_, _probability(confidence, rows), 0),
+        known=_known_probability(confidence, rows),
         margin=rows[:, 0].astype(np.float32),
     )
 
@@ -205,13 +219,18 @@ def _typical(values: Floats, own: NDArray[np.int64], labels: int) -> tuple[Float
 
 
 def _pool_features(
-    confidence: Confidence, scores: Scores, places: Places
+    confidence: Confidence,
+    scores: Scores,
+    places: Places,
+    barred: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Vector]:
     """Return winner and runner-up columns (m,) of items, and all features (m, 13)."""
     land = scores.landscape
     every = np.log(scores.table("evidence") + FLOOR)
     logs, direct = every[places], scores.table("direct", places)
     nearest = scores.table("nearest", places)
+    if barred is not None:
+        logs[barred], direct[barred] = _ABSENT, _ABSENT
     winner = (confidence.mix[0] * logs + confidence.mix[1] * direct).argmax(axis=1)
     own, runner = _own_features(confidence.mix, logs, direct, nearest, winner)
     context = land.context[places]
@@ -227,6 +246,11 @@ def _probability(confidence: Confidence, rows: Vector) -> Vector:
     """Return p (m,), rounded so that it does not depend on which rows are computed together."""
     known, right = confidence.known.log_odds(rows), confidence.right.log_odds(rows)
     return np.round(_combined(known, right, confidence.new_share), _P_DIGITS)
+
+
+def _known_probability(confidence: Confidence, rows: Vector) -> Vector:
+    share = np.clip(confidence.new_share, 1e-3, 1 - 1e-3)
+    return sigmoid(confidence.known.log_odds(rows) + np.log((1 - share) / share))
 
 
 def _combined(known: Vector, right: Vector, new_share: float) -> Vector:
@@ -282,7 +306,7 @@ def _running_mean(
     chance: np.random.Generator,
 ) -> Vector:
     """Return the mean p of the first 1, 2, … rows, learned and counted on a bootstrap of labels."""
-    labels = len(confidence.codes)
+    labels = len(confidence.labels)
     drawn = np.bincount(chance.integers(0, labels, labels), minlength=labels).astype(np.float64)
     counts = drawn[lessons.own]
     known = refit_logistic(

@@ -6,17 +6,18 @@ the store, on a state that has caught up with it. Read, decide, act.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import update
 
-from lookalike.calibration import Calibration, calibrate, calibration_to
 from lookalike.columns import Rows
+from lookalike.effects import Move
 from lookalike.field_state import FieldState, StoredField
+from lookalike.judging import Judge
+from lookalike.learning import learn_nearest
 from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.policy import (
@@ -28,67 +29,24 @@ from lookalike.policy import (
     suggest_only,
     threshold,
 )
+from lookalike.standard import Rule, Standard, rule_for, standard_to
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import NOBODY, Floats, Ids, nearest
 
-_CALIBRATE_WITH = 2000
 _BLOCK_ROWS = 20_000
 _CHOOSY_ROWS = 1000
 _NO_IDS: Ids = np.empty(0, np.int64)
 _REJECTED = REASONS.index(Reason.REJECTED)
 
 
-Move = tuple[str | None, str | None]
-"""The machine's label of a document before and after."""
-
-
-@dataclass(slots=True)
-class Effects:
-    """What the machine changed: by field and document, however many steps it took.
-
-    The counts are by label: the new one, or for `unlabelled` the one that went.
-    """
-
-    moves: dict[int, dict[int, Move]] = field(default_factory=dict)
-
-    def add(self, field_pk: int, moves: dict[int, Move]) -> None:
-        """Take over what one more step changed in a field."""
-        so_far = self.moves.setdefault(field_pk, {})
-        for document, (was, now) in moves.items():
-            so_far[document] = (so_far.get(document, (was, now))[0], now)
-
-    def drop(self, field_pk: int, documents: Iterable[int]) -> None:
-        """Leave out documents whose label is not the machine's any more."""
-        for document in documents:
-            self.moves.get(field_pk, {}).pop(document, None)
-
-    @property
-    def labelled(self) -> Counter[str]:
-        """Count documents that had no label, by the one they have."""
-        return Counter(now for was, now in self._net() if was is None and now is not None)
-
-    @property
-    def relabelled(self) -> Counter[str]:
-        """Count documents that had another label, by the one they have."""
-        return Counter(now for was, now in self._net() if was is not None and now is not None)
-
-    @property
-    def unlabelled(self) -> Counter[str]:
-        """Count documents that have no label now, by the one they had."""
-        return Counter(was for was, now in self._net() if was is not None and now is None)
-
-    def _net(self) -> Iterator[Move]:
-        for moves in self.moves.values():
-            yield from (move for move in moves.values() if move[0] != move[1])
-
-
 class Decider:
     """Decides the documents of one field; see the module's first lines."""
 
-    def __init__(self, stored: StoredField) -> None:
+    def __init__(self, stored: StoredField, cache: Path) -> None:
         self.field = stored
         self.state = FieldState(stored)
+        self._judge = Judge(cache / f"lists.{stored.pk}.npz")
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Catch up with everything that was committed since the last call."""
@@ -131,41 +89,65 @@ class Decider:
         rows = np.arange(len(self.state.columns))
         blocks = (rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS))
         moved = _union(rows[:0], *(self._search(txn, block) for block in blocks))
-        return self._decide(txn, operation, rows, moved)
-
-    def policy(self) -> Policy:
-        """Return the policy in force."""
-        limit = self.field.taxonomy.confidence_threshold
-        if limit is not None:
-            return threshold(limit)
-        if self.state.calibration is None:
-            return suggest_only
-        return precision(self.state.calibration)
-
-    def limit(self) -> float | None:
-        """Return the limit in force, or None while there is too little to calibrate with."""
-        limit = self.field.taxonomy.confidence_threshold
-        if limit is None and self.state.calibration is not None:
-            return self.state.calibration.limit
-        return limit
+        return self._decide(txn, operation, rows, moved, afresh=True)
 
     def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return what the policy in force says of rows; nothing is written."""
-        policy, columns = self.policy(), self.state.columns
-        near, similarities = columns["near"][rows], columns["similarities"][rows]
-        decisions = policy(self.state.matches(near, similarities))
         choosy = np.isin(rows, self.state.rows_with_rejections())
+        decisions = self._judged(rows) if self._by_landscape() else self._by_lists(rows)
         nulls = np.flatnonzero(choosy & (decisions.codes == NO_LABEL))
-        among_all = policy(self._matches_among_all(snapshot, rows[nulls]))
+        if len(nulls) == 0:
+            return decisions
+        if self._by_landscape():
+            pks = self.state.columns.pks[rows[nulls]]
+            among_all = self._judge.decide(pks, self.state.code, {})
+        else:
+            among_all = self._policy()(self._matches_among_all(snapshot, rows[nulls]))
         decisions.reasons[nulls[among_all.codes != NO_LABEL]] = _REJECTED
         return decisions
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
+        if self._by_landscape():
+            self._learn(snapshot)
+            references = self._references_by_label()
+            return self._judge.label_without(document, reference, references)
         row = self.state.columns.rows_of(_ids([document]))
         allowed = self.state.allowed(document) & (self.state.reference_pks != reference)
         lists = self._nearest(self._vectors(snapshot, row), _ids([document]), allowed)
-        return self.state.name(int(self.policy()(self.state.matches(*lists)).codes[0]))
+        return self.state.name(int(self._policy()(self.state.matches(*lists)).codes[0]))
+
+    # --- policy ---------------------------------------------------------------------------------
+
+    def _by_landscape(self) -> bool:
+        standard = self.state.standard
+        exact = self.field.taxonomy.confidence_threshold is not None
+        return not exact and standard is not None and standard.rule is Rule.LANDSCAPE
+
+    def _policy(self) -> Policy:
+        """Return the policy that decides on neighbour lists."""
+        limit, standard = self.field.taxonomy.confidence_threshold, self.state.standard
+        if limit is not None:
+            return threshold(limit)
+        if standard is None or standard.nearest is None:
+            return suggest_only
+        return precision(standard.nearest)
+
+    def _by_lists(self, rows: Rows) -> Decisions:
+        columns = self.state.columns
+        near, similarities = columns["near"][rows], columns["similarities"][rows]
+        return self._policy()(self.state.matches(near, similarities))
+
+    def _judged(self, rows: Rows) -> Decisions:
+        state = self.state
+        return self._judge.decide(state.columns.pks[rows], state.code, state.rejected)
+
+    def _references_by_label(self) -> dict[str, Ids]:
+        state = self.state
+        return {
+            str(state.name(code)): state.reference_pks[state.reference_codes == code]
+            for code in np.unique(state.reference_codes).tolist()
+        }
 
     # --- search ---------------------------------------------------------------------------------
 
@@ -211,14 +193,21 @@ class Decider:
     # --- decide and act -------------------------------------------------------------------------
 
     def _decide(
-        self, txn: Txn, operation: int, touched: Rows, moved: Rows, stood: Ids = _NO_IDS
+        self,
+        txn: Txn,
+        operation: int,
+        touched: Rows,
+        moved: Rows,
+        stood: Ids = _NO_IDS,
+        *,
+        afresh: bool = False,
     ) -> dict[int, Move]:
         """Decide `touched` rows and write what differs; of `moved` rows at least the list.
 
         Documents that `stood` are the machine's again: even a null is recorded as its decision.
         """
         columns = self.state.columns
-        rows = np.arange(len(columns)) if self._recalibrate(txn) else touched
+        rows = np.arange(len(columns)) if self._recalibrate(txn, afresh) else touched
         stands = columns["stands"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)
@@ -238,47 +227,53 @@ class Decider:
         self.state.committed(operation)
         return moves
 
-    def _recalibrate(self, txn: Txn) -> bool:
-        """Learn from the references again; return whether that changed the policy."""
+    def _recalibrate(self, txn: Txn, afresh: bool) -> bool:
+        """Learn from the references again; return whether everything must be decided again."""
         if self.field.taxonomy.confidence_threshold is not None:
             return False
-        calibration = self._learn()
-        if calibration == self.state.calibration:
-            return False
-        self.state.calibration = calibration
+        standard = self._learn(txn, afresh)
+        if standard == self.state.standard:
+            return standard.rule is Rule.LANDSCAPE
+        self.state.standard = standard
         chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
-        txn.execute(chosen.values(calibration=calibration_to(calibration)))
+        txn.execute(chosen.values(standard=standard_to(standard)))
         return True
 
-    def _learn(self) -> Calibration | None:
-        state, columns = self.state, self.state.columns
-        sample = np.arange(len(state.reference_pks))
-        if len(sample) > _CALIBRATE_WITH:
-            sample = sample[:: -(-len(sample) // _CALIBRATE_WITH)]
-        pks, codes = state.reference_pks[sample], state.reference_codes[sample]
-        vectors = state.reference_vectors[sample]
-        everyone = (state.reference_vectors, state.reference_pks, self.field.taxonomy.top_k)
-        own = nearest(vectors, *everyone, query_ids=pks)
-        waiting = np.flatnonzero(~columns["stands"])
-        pool = state.matches(columns["near"][waiting], columns["similarities"][waiting])
-        return calibrate(
-            codes,
-            state.matches(*own),
-            self._leave_class_out(vectors, codes),
-            pool,
-            self.field.taxonomy.target_precision,
-        )
+    def _learn(self, snapshot: Snapshot, afresh: bool = False) -> Standard:
+        """Return the standard that the references allow now; `afresh` with a new landscape."""
+        counts = np.bincount(self.state.reference_codes).tolist()
+        rule, missing = rule_for(counts, len(self.state.columns))
+        if rule is Rule.SUGGEST:
+            return Standard(rule, missing)
+        if rule is Rule.LANDSCAPE:
+            return self._learn_landscape(snapshot, afresh)
+        calibration = learn_nearest(self.state)
+        if calibration is None:
+            return Standard(Rule.SUGGEST, (*missing, "references that tell the labels apart"))
+        return Standard(rule, missing, limit=calibration.limit, nearest=calibration)
 
-    def _leave_class_out(self, vectors: NDArray[np.float16], codes: NDArray[np.int32]) -> Matches:
-        state, k = self.state, self.field.taxonomy.top_k
-        near = np.full((len(codes), k), NOBODY, np.int64)
-        similarities = np.full((len(codes), k), -2, np.float32)
-        for code in np.unique(codes):
-            rows, others = codes == code, state.reference_codes != code
-            near[rows], similarities[rows] = nearest(
-                vectors[rows], state.reference_vectors[others], state.reference_pks[others], k
-            )
-        return state.matches(near, similarities)
+    def _learn_landscape(self, snapshot: Snapshot, afresh: bool) -> Standard:
+        state, columns = self.state, self.state.columns
+        slots, pks = columns["slots"], columns.pks
+        if not self.field.unified:
+            own = np.isin(state.reference_pks, pks, invert=True)
+            pks = np.concatenate([pks, state.reference_pks[own]])
+            slots = np.concatenate([slots, np.full(int(own.sum()), NOBODY)])
+            order = np.argsort(pks)
+            pks, slots = pks[order], slots[order]
+        before = state.standard.nodes_upto if state.standard and not afresh else 0
+        upto = self._judge.survey(pks, slots, lambda p: self._any_vectors(snapshot, p), before)
+        waiting = columns.pks[~columns["stands"]]
+        target = self.field.taxonomy.target_precision
+        return self._judge.learn(self._references_by_label(), waiting, target, upto)
+
+    def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
+        """Return vectors of documents and of references elsewhere."""
+        own = np.isin(pks, self.state.columns.pks)
+        vectors = np.empty((len(pks), self.field.space.dimension), np.float16)
+        vectors[own] = snapshot.vectors(self.field.space, pks[own])
+        vectors[~own] = snapshot.vectors(self.field.reference_space, pks[~own])
+        return vectors
 
     def _differs(
         self, rows: Rows, decisions: Decisions, names: Sequence[str] = DECISION_COLUMNS

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Column, ColumnElement, func, select, true
 
-from lookalike.calibration import Calibration, calibration_from
 from lookalike.columns import Columns, Rows
 from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches
 from lookalike.model import Taxonomy
 from lookalike.neighbourhood import Neighbourhood
 from lookalike.policy import REASONS
+from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
 from lookalike.stores.search import NOBODY, Floats, Ids
@@ -79,7 +79,7 @@ class FieldState:
         if len(newer):
             self.read_references(snapshot, newer)
             self._references_seen = newest
-        self._load_calibration(snapshot)
+        self._load_standard(snapshot)
 
     def _reload(self, snapshot: Snapshot) -> None:
         self._clear()
@@ -89,7 +89,7 @@ class FieldState:
         self._load_rejections(snapshot, None)
         self._references_seen = self._newest(snapshot, self.field.reference_field_pk)
         self._load_references(snapshot)
-        self._load_calibration(snapshot)
+        self._load_standard(snapshot)
 
     def committed(self, operation: int) -> None:
         """Note that everything up to `operation`, ours, is here already."""
@@ -204,7 +204,7 @@ class FieldState:
         )
         self.neighbourhood = Neighbourhood(self.columns)
         self.rejected: dict[int, set[str]] = {}
-        self.calibration: Calibration | None = None
+        self.standard: Standard | None = None
         self.reference_pks: Ids = np.empty(0, np.int64)
         self.reference_codes: NDArray[np.int32] = np.empty(0, np.int32)
         shape = (0, self.field.reference_space.dimension)
@@ -305,9 +305,9 @@ class FieldState:
         self.reference_codes = codes[order]
         self.reference_vectors = vectors[order]
 
-    def _load_calibration(self, snapshot: Snapshot) -> None:
-        query = select(schema.field.c.calibration).where(schema.field.c.pk == self.field.pk)
-        self.calibration = calibration_from(snapshot.rows(query)[0].calibration)
+    def _load_standard(self, snapshot: Snapshot) -> None:
+        query = select(schema.field.c.standard).where(schema.field.c.pk == self.field.pk)
+        self.standard = standard_from(snapshot.rows(query)[0].standard)
 
 
 def _conditions(column: Column[int], pks: Ids | None) -> Iterable[ColumnElement[bool]]:

@@ -91,14 +91,20 @@ class Landscape:
         return column
 
 
-def build_landscape(pks: Places, vectors: NDArray[np.float16]) -> Landscape:
-    """Return the landscape of all items: `pks` (n,) rising, unit `vectors` (n, d)."""
+def build_landscape(
+    pks: Places, vectors: NDArray[np.float16], lists: tuple[Places, Floats] | None = None
+) -> Landscape:
+    """Return the landscape of all items: `pks` (n,) rising, unit `vectors` (n, d).
+
+    `lists` are the `near` and `near_cosines` of a landscape of the same items: finding them is what
+    takes long.
+    """
     wide = vectors.astype(np.float32)
     mean = wide.mean(axis=0, dtype=np.float64).astype(np.float32) if len(wide) else wide.sum(axis=0)
     centred = wide - mean
     lengths = np.maximum(np.linalg.norm(centred, axis=1), _TINY)
     unit = centred / lengths[:, None]
-    near, cosines = neighbours(unit, unit, NEIGHBOURS, same=True)
+    near, cosines = lists or neighbours(unit, unit, NEIGHBOURS, same=True)
     metric = _local_metric(centred, near[:, :_METRIC_NEIGHBOURS])
     widths, degrees = scale_widths(cosines), scale_degrees(near, cosines)
     return Landscape(

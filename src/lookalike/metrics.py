@@ -13,6 +13,7 @@ class Report:
     """The state of one label field.
 
     `labelled` counts documents by origin, `per_label` by label and origin, `nulls` by reason.
+    `state` says whether the field labels by itself, and `missing` what is needed for more.
     `histogram` counts documents the machine looked at by confidence, in HISTOGRAM_BINS equal bins
     from 0 to 1. `near_limit` counts those within 0.05 of the limit.
     """
@@ -23,6 +24,7 @@ class Report:
     target_precision: float | None
     limit: float | None
     state: str
+    missing: Sequence[str]
     documents: int
     references: int
     coverage: float

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, select, update
 from ulid import ULID
 
-from lookalike.decider import Decider, Effects
+from lookalike.decider import Decider
+from lookalike.effects import Effects
 from lookalike.errors import Conflict, NotFound
+from lookalike.field_state import StoredField
 from lookalike.fields import dependents, has_space, stored_field
 from lookalike.ledger import Line, Statement, fold
 from lookalike.model import Changed, EventKind, Origin
@@ -66,10 +69,11 @@ class Running:
 
 
 class Operations:
-    """Runs operations on a store. `clock` gives UTC seconds."""
+    """Runs operations on a store; derived files go to `cache`. `clock` gives UTC seconds."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, cache: Path, clock: Callable[[], float]) -> None:
         self._store = store
+        self._cache = cache
         self._clock = clock
         self._deciders: dict[int, Decider] = {}
 
@@ -127,7 +131,7 @@ class Operations:
         """Search and decide all documents of a field from scratch, trusting nothing in memory."""
         if not has_space(running.txn, field_pk):
             return
-        decider = self._deciders[field_pk] = Decider(stored_field(running.txn, field_pk))
+        decider = self._deciders[field_pk] = self._new_decider(stored_field(running.txn, field_pk))
         decider.refresh(running.txn)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
 
@@ -153,9 +157,12 @@ class Operations:
         stored = stored_field(snapshot, field_pk)
         decider = self._deciders.get(field_pk)
         if decider is None or decider.field != stored:
-            decider = self._deciders[field_pk] = Decider(stored)
+            decider = self._deciders[field_pk] = self._new_decider(stored)
         decider.refresh(snapshot)
         return decider
+
+    def _new_decider(self, stored: StoredField) -> Decider:
+        return Decider(stored, self._cache)
 
     def _begin(self, txn: Txn, collection_pk: int, kind: str, actor: str) -> Running:
         id, now = f"op_{ULID()}", self._clock()

@@ -20,6 +20,10 @@ REASONS = tuple(Reason)
 """Reasons by their code in `Decisions.reasons`; -1 there means labelled."""
 
 
+NO_SOURCE = -1
+"""The source of a decision that nothing caused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decisions:
     """One decision a row; all arrays have shape (n,).
@@ -102,5 +106,5 @@ def _decisions(
         margin=margin.astype(np.float32),
         runner_up=np.where(labelled, runner_up, np.where(found, winner, NO_LABEL)).astype(np.int32),
         reasons=reasons,
-        sources=np.where(found, nearest_own, -1),
+        sources=np.where(found, nearest_own, NO_SOURCE),
     )

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Select, and_, select
 
-from lookalike.calibration import calibration_from
 from lookalike.fields import taxonomy_from
 from lookalike.matches import shares
 from lookalike.model import Decision, Document, Match, Origin, Reason, Standing, Taxonomy
+from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 
@@ -21,6 +21,7 @@ ANY: Any = object()
 
 _PAGE_ROWS = 500
 _NEAREST_ONLY = 1e-6
+_EVIDENCE_TEMPERATURE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class FieldRow:
     reference_field_pk: int
     limit: float | None
     temperature: float
+    standard: Standard | None
 
     @property
     def policy(self) -> str:
@@ -80,11 +82,13 @@ def filtered(query: Select[Any], label: Any, origin: Any, reason: Any) -> Select
 
 def _field_row(row: Any) -> FieldRow:
     taxonomy = taxonomy_from(row.taxonomy)
-    calibration = calibration_from(row.calibration)
+    standard = standard_from(row.standard)
     limit, temperature = taxonomy.confidence_threshold, _NEAREST_ONLY
-    if limit is None and calibration is not None:
-        limit, temperature = calibration.limit, calibration.temperature
-    return FieldRow(row.pk, row.name, taxonomy, row.reference_field_pk, limit, temperature)
+    if limit is None and standard is not None:
+        limit, temperature = standard.limit, _EVIDENCE_TEMPERATURE
+    return FieldRow(
+        row.pk, row.name, taxonomy, row.reference_field_pk, limit, temperature, standard
+    )
 
 
 def _page(

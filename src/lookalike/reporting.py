@@ -12,6 +12,7 @@ from lookalike.errors import BadInput, MissingExtra
 from lookalike.metrics import HISTOGRAM_BINS, Report, bin_of, coverage
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Status
 from lookalike.reading import FieldRow
+from lookalike.standard import Rule
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.workshop import CollectionRow
@@ -89,7 +90,8 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         policy=field.policy,
         target_precision=taxonomy.target_precision if calibrates else None,
         limit=field.limit,
-        state="suggests only" if field.limit is None else "labels by itself",
+        state=_state(field),
+        missing=() if field.standard is None or not calibrates else field.standard.missing,
         documents=total,
         references=_count_references(snapshot, field),
         coverage=coverage(sum(labelled.values()), total),
@@ -184,6 +186,17 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
         )
         for row in snapshot.rows(query)
     ]
+
+
+def _state(field: FieldRow) -> str:
+    """Return how far the field decides on its own."""
+    if field.taxonomy.confidence_threshold is not None:
+        return "labels by itself"
+    if field.standard is None or field.standard.rule is Rule.SUGGEST:
+        return "suggests only"
+    if field.standard.rule is Rule.NEAREST:
+        return "labels by itself, cautiously"
+    return "labels by itself"
 
 
 def _histogram(snapshot: Snapshot, field: FieldRow) -> tuple[list[int], int]:

@@ -2,7 +2,7 @@
 
 Pure and incremental: each label has columns of its own, and a change of its references makes only
 its columns again, by the same route, so the result does not depend on the history. Places are
-those of a `Landscape`; labels are codes.
+those of a `Landscape`.
 
 With e_ic the mean evidence of label c's references for item i: L_ic = log(e_ic + 1e-5). With m_c
 the sum of c's references, each of unit length under the metric M: C_ic = the cosine of i and m_c
@@ -11,6 +11,7 @@ under M. Z_ic is the largest centred cosine of i with one of c's references.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +30,15 @@ _TINY = np.float32(1e-12)
 class LabelScores:
     """The columns of one label over all items, float32 (n,), and what they were made of.
 
-    `references` are rising places; `evidence` is e, `direct` C, `nearest` Z; `total` (d,) is m_c.
+    `references` are rising places; `evidence` is e, `direct` C, `nearest` Z and
+    `nearest_place` int64 (n,) the place of the reference that it belongs to; `total` (d,) is m_c.
     """
 
     references: Places
     evidence: Floats
     direct: Floats
     nearest: Floats
+    nearest_place: Places
     total: Floats
 
 
@@ -46,28 +49,28 @@ class Scores:
         self.landscape = landscape
         self._pusher = Pusher(landscape.graph)
         self._evidence: dict[int, Evidence] = {}
-        self._labels: dict[int, LabelScores] = {}
+        self._labels: dict[str, LabelScores] = {}
 
     @property
-    def codes(self) -> list[int]:
-        """Return the codes of the labels that have references, rising."""
+    def labels(self) -> list[str]:
+        """Return the labels that have references, sorted: the order of all columns."""
         return sorted(self._labels)
 
-    def set_references(self, references: dict[int, Places]) -> None:
+    def set_references(self, references: Mapping[str, Places]) -> None:
         """Make the columns of labels again whose references (places, rising) changed."""
-        for code in [code for code in self._labels if code not in references]:
-            del self._labels[code]
+        for gone in [name for name in self._labels if name not in references]:
+            del self._labels[gone]
         used = {int(place) for places in references.values() for place in places}
         for place in [place for place in self._evidence if place not in used]:
             del self._evidence[place]
-        for code, places in references.items():
-            known = self._labels.get(code)
+        for name, places in references.items():
+            known = self._labels.get(name)
             if known is None or not np.array_equal(known.references, places):
-                self._labels[code] = self._score(places)
+                self._labels[name] = self._score(places)
 
-    def label(self, code: int) -> LabelScores:
+    def label(self, name: str) -> LabelScores:
         """Return the columns of a label."""
-        return self._labels[code]
+        return self._labels[name]
 
     def evidence_of(self, place: int) -> Evidence:
         """Return what the reference at `place` says of others; computed once."""
@@ -88,6 +91,7 @@ class Scores:
             evidence=land.with_leaves(combine(parts, len(land))),
             direct=(land.centred @ pull) / land.metric_lengths,
             nearest=cosines.max(axis=1) / land.lengths,
+            nearest_place=places[cosines.argmax(axis=1)],
             total=total,
         )
 
@@ -98,7 +102,7 @@ class Scores:
 
     def table(self, name: str, places: Places | None = None) -> Floats:
         """Return one kind of column side by side, float32 (n or len(places), labels)."""
-        columns = [getattr(self._labels[code], name) for code in self.codes]
+        columns = [getattr(self._labels[label], name) for label in self.labels]
         if places is not None:
             columns = [column[places] for column in columns]
         return np.stack(columns, axis=1)
@@ -124,16 +128,16 @@ class Left:
 
 def leave_one_out(scores: Scores, sample: Places) -> Left:
     """Return the exact leave-one-out scores of those references that are in `sample`."""
-    land, codes = scores.landscape, scores.codes
-    members = [scores.label(code).references for code in codes]
+    land, labels = scores.landscape, scores.labels
+    members = [scores.label(label).references for label in labels]
     places = np.concatenate(members)
-    own = np.repeat(np.arange(len(codes)), [len(part) for part in members])
+    own = np.repeat(np.arange(len(labels)), [len(part) for part in members])
     chosen = np.isin(places, sample)
     places, own = places[chosen], own[chosen]
     counts = np.array([len(part) for part in members])
     rows, context = np.arange(len(places)), land.near[places][:, : land.context.shape[1]]
     evidence = scores.table("evidence", places)
-    around = np.stack([scores.label(code).evidence[context] for code in codes], axis=2)
+    around = np.stack([scores.label(label).evidence[context] for label in labels], axis=2)
     size = counts[own]
     rest = np.maximum(size - 1, 1)
     selves = np.array([_self(scores, place) for place in places.tolist()], np.float32)
@@ -145,7 +149,7 @@ def leave_one_out(scores: Scores, sample: Places) -> Left:
     left = np.where(size[:, None] > 1, (ours * size[:, None] - given) / rest[:, None], 0)
     np.put_along_axis(around, own[:, None, None], left[:, :, None], axis=2)
     direct, nearest = scores.table("direct", places), scores.table("nearest", places)
-    direct[rows, own], nearest[rows, own] = _own_left(scores, places, own, codes)
+    direct[rows, own], nearest[rows, own] = _own_left(scores, places, own)
     return Left(
         places=places,
         own=own,
@@ -166,16 +170,14 @@ def _self(scores: Scores, place: int) -> float:
     return own + float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())
 
 
-def _own_left(
-    scores: Scores, places: Places, own: NDArray[np.int64], codes: list[int]
-) -> tuple[Floats, Floats]:
+def _own_left(scores: Scores, places: Places, own: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Return C and Z (r,) of each reference with its own label, itself left out; −1 when alone."""
     land = scores.landscape
     direct = np.full(len(places), -1, np.float32)
     nearest = np.full(len(places), -1, np.float32)
-    for column in range(len(codes)):
+    for column, name in enumerate(scores.labels):
         rows = np.flatnonzero(own == column)
-        label = scores.label(codes[column])
+        label = scores.label(name)
         if len(rows) == 0 or len(label.references) < 2:
             continue
         here = land.centred[places[rows]]

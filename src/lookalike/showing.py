@@ -62,6 +62,7 @@ def show_report(report: Report) -> str:
         f"{report.references} references, {report.coverage:.1%} labelled, {report.queue} wait",
         f"policy {report.policy}{target}, limit {limit} ({report.state})",
     ]
+    lines += [f"missing for more: {what}" for what in report.missing]
     if report.waiting or report.failed:
         lines.append(f"{report.waiting} objects wait for extraction, {report.failed} failed")
     for label, counts in report.per_label.items():

@@ -48,7 +48,7 @@ class Workshop:
         self.clock = clock
         self.blobs = Blobs(root / "blobs", max_bytes=settings.max_blob_bytes)
         self.thumbnails = Thumbnails(root / "cache" / "thumbnails")
-        self.operations = Operations(store, clock)
+        self.operations = Operations(store, root / "cache", clock)
         self._extractors: dict[tuple[str, str], Extractor] = {}
 
     def extraction(self) -> Extraction:

@@ -123,7 +123,7 @@ field = _numbered(
     Column("name", Text, nullable=False),
     Column("taxonomy", JSON, nullable=False),
     Column("reference_field_pk", _pk, nullable=False),  # whose labels vote: its own in unified mode
-    Column("calibration", JSON),  # what the precision policy decided with, last time
+    Column("standard", JSON),  # what the precision policy decided with, last time
     Column("epoch", Integer, nullable=False),  # moves when rows of `standing` were removed
     UniqueConstraint("collection_pk", "name"),
     Index("field_by_reference", "reference_field_pk"),

@@ -1,0 +1,202 @@
+"""The landscape rule at work: one field's scores and confidence, kept up as its references change.
+
+Everything here is derived from vectors and labels. Labels are taken in the order of their names,
+so that two processes come to the same judgement; neighbour lists, which take longest to find, are
+remembered in a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.confidence import Confidence, Judgement, judge, learn
+from lookalike.landscape import Landscape, attach, build_landscape
+from lookalike.model import Reason
+from lookalike.policy import NO_SOURCE, REASONS, Decisions
+from lookalike.propagation import Floats, Places
+from lookalike.scoring import Scores, leave_one_out
+from lookalike.standard import MIN_ACCURACY, Rule, Standard
+
+REBUILD_ITEMS = 2000
+"""Up to so many items the graph is made again with every arrival."""
+
+REBUILD_GROWTH = 1.2
+"""Beyond, when so many times its nodes have come."""
+
+_CALIBRATE_WITH = 2000
+_BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
+_TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
+
+Vectors = Callable[[Places], NDArray[np.float16]]
+
+
+class Judge:
+    """Judges the documents of one field. `memory` is the file that keeps neighbour lists."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._landscape: Landscape | None = None
+        self._slots: Places = np.empty(0, np.int64)
+        self._scores: Scores | None = None
+        self._confidence: Confidence | None = None
+
+    def survey(self, pks: Places, slots: Places, vectors: Vectors, nodes_upto: int) -> int:
+        """Take over which items there are: `pks` (n,) rising, each with the `slots` of its vector.
+
+        `nodes_upto` is the last item of the graph so far, 0 for a new one; the answer is that of
+        the graph in force, which is a new one when too much has come or anything has gone.
+        """
+        nodes = int(np.searchsorted(pks, nodes_upto, side="right"))
+        if nodes == 0 or len(pks) <= REBUILD_ITEMS or len(pks) > REBUILD_GROWTH * nodes:
+            nodes = len(pks)
+        land = self._landscape
+        known = 0 if land is None else len(land)
+        same = land is not None and land.nodes == nodes and self._holds(pks, slots, known)
+        if not same:
+            self._landscape = land = self._surveyed(pks[:nodes], slots[:nodes], vectors)
+            known = nodes
+            self._scores = None
+        if known < len(pks) and land is not None:
+            self._landscape = attach(land, pks[known:], vectors(pks[known:]))
+            self._scores = None
+        self._slots = slots
+        return int(pks[nodes - 1])
+
+    def learn(
+        self, references: Mapping[str, Places], waiting: Places, target: float, nodes_upto: int
+    ) -> Standard:
+        """Take over the references of each label and learn how sure to be; return the standard."""
+        land = self._landscape
+        assert land is not None, "survey comes first"
+        if self._scores is None:
+            self._scores = Scores(land)
+        places = {name: land.places_of(pks) for name, pks in references.items()}
+        self._scores.set_references(places)
+        left = leave_one_out(self._scores, _sample(places))
+        self._confidence = learn(self._scores, left, land.places_of(waiting), target)
+        accuracy = self._confidence.leave_one_out_accuracy
+        if accuracy < MIN_ACCURACY:
+            missing = (
+                f"these vectors tell your labels apart in {accuracy:.0%} of leave-one-out trials; "
+                "another extractor may do better",
+            )
+            return Standard(Rule.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
+        return Standard(
+            Rule.LANDSCAPE,
+            limit=self._confidence.limit,
+            new_share=self._confidence.new_share,
+            accuracy=accuracy,
+            nodes_upto=nodes_upto,
+        )
+
+    def decide(
+        self, pks: Places, code_of: Callable[[str], int], rejected: Mapping[int, set[str]]
+    ) -> Decisions:
+        """Return decisions for documents, with the caller's label codes."""
+        land, scores, confidence = self._landscape, self._scores, self._confidence
+        assert land is not None and scores is not None and confidence is not None, "learn first"
+        places = land.places_of(pks)
+        judgement = judge(confidence, scores, places)
+        choosy = np.flatnonzero([pk in rejected for pk in pks.tolist()])
+        if len(choosy):
+            barred = np.array(
+                [
+                    [name in rejected[pk] for name in confidence.labels]
+                    for pk in pks[choosy].tolist()
+                ]
+            )
+            judgement = _overwritten(
+                judgement, choosy, judge(confidence, scores, places[choosy], barred)
+            )
+        codes = np.array([code_of(name) for name in confidence.labels] + [-1], np.int32)
+        sources = self._sources(judgement, places)
+        return _decisions(judgement, confidence.limit, codes, sources)
+
+    def label_without(
+        self, pk: int, reference: int, references: Mapping[str, Places]
+    ) -> str | None:
+        """Return the label that a document would have if a reference did not vote."""
+        land, confidence = self._landscape, self._confidence
+        assert land is not None and confidence is not None, "learn first"
+        fewer = {name: land.places_of(pks[pks != reference]) for name, pks in references.items()}
+        if any(len(places) == 0 for places in fewer.values()):
+            return None
+        scores = Scores(land)
+        scores.set_references(fewer)
+        judgement = judge(confidence, scores, land.places_of(np.array([pk])))
+        sure = judgement.probability[0] >= confidence.limit
+        return confidence.labels[int(judgement.winners[0])] if sure else None
+
+    def _holds(self, pks: Places, slots: Places, known: int) -> bool:
+        assert self._landscape is not None, "only asked of a landscape"
+        return (
+            known <= len(pks)
+            and np.array_equal(self._landscape.pks, pks[:known])
+            and np.array_equal(self._slots[:known], slots[:known])
+        )
+
+    def _surveyed(self, pks: Places, slots: Places, vectors: Vectors) -> Landscape:
+        mark = hashlib.sha256(pks.tobytes() + slots.tobytes()).hexdigest()
+        lists = _recall(self._memory, mark)
+        landscape = build_landscape(pks, vectors(pks), lists)
+        if lists is None:
+            _remember(self._memory, mark, landscape)
+        return landscape
+
+    def _sources(self, judgement: Judgement, places: Places) -> Places:
+        assert self._landscape is not None and self._scores is not None, "learn first"
+        table = self._scores.table("nearest_place", places)
+        chosen = np.maximum(judgement.winners, 0)[:, None]
+        nearest = np.take_along_axis(table, chosen, axis=1)[:, 0]
+        return np.where(judgement.winners >= 0, self._landscape.pks[nearest], NO_SOURCE)
+
+
+def _sample(places: Mapping[str, Places]) -> Places:
+    every = np.sort(np.concatenate(list(places.values())))
+    return every[:: -(-len(every) // _CALIBRATE_WITH)] if len(every) > _CALIBRATE_WITH else every
+
+
+def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:
+    columns = {part.name: getattr(judgement, part.name).copy() for part in fields(Judgement)}
+    for name, column in columns.items():
+        column[rows] = getattr(other, name)
+    return Judgement(**columns)
+
+
+def _decisions(
+    judgement: Judgement, limit: float, codes: NDArray[np.int32], sources: Places
+) -> Decisions:
+    winner, runner = codes[judgement.winners], codes[judgement.runners_up]
+    accepted = (judgement.probability >= limit) & (winner >= 0)
+    reasons = np.where(judgement.known >= limit, _TOO_CLOSE, _BELOW)
+    return Decisions(
+        codes=np.where(accepted, winner, -1).astype(np.int32),
+        confidence=np.round(judgement.probability, 3).astype(np.float32),
+        margin=np.round(judgement.margin, 3).astype(np.float32),
+        runner_up=np.where(accepted, runner, winner).astype(np.int32),
+        reasons=np.where(accepted, -1, reasons).astype(np.int8),
+        sources=sources,
+    )
+
+
+def _recall(memory: Path, mark: str) -> tuple[Places, Floats] | None:
+    try:
+        with np.load(memory, allow_pickle=False) as stored:
+            if str(stored["mark"]) != mark:
+                return None
+            return stored["near"].astype(np.int64), stored["cosines"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _remember(memory: Path, mark: str, landscape: Landscape) -> None:
+    draft = memory.with_name(f"{memory.stem}.{mark[:8]}.draft.npz")
+    near = landscape.near.astype(np.int32)
+    np.savez(draft, mark=np.array(mark), near=near, cosines=landscape.near_cosines)
+    draft.replace(memory)

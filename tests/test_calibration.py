@@ -114,18 +114,16 @@ def test_a_higher_target_labels_no_more(library: lookalike.Library) -> None:
     assert loose > 0
 
 
-def test_with_few_labels_it_suggests_and_says_what_is_missing(library: lookalike.Library) -> None:
+def test_with_few_labels_it_says_how_weak_its_estimate_is(library: lookalike.Library) -> None:
     vectors, kinds = world(0.3, seed=5)
     collection = learned(library, vectors)
 
-    label_some(collection, kinds, each=12, among=5)
+    label_some(collection, kinds, each=12, among=15)
 
     report = collection.report()
-    assert (report.state, automatic(collection)) == ("suggests only", {})
-    assert report.missing[0].startswith("5 of 20 labels")
-    assert {one.standing.decision.runner_up for one in collection.documents(label=None)} == {
-        f"Kind {kind}" for kind in range(5)
-    }
+    assert report.state == "labels by itself, cautiously"
+    assert report.missing[0].startswith("15 of 20 labels")
+    assert precision_of(automatic(collection), kinds) > 0.9
 
 
 def test_not_this_is_kept_by_the_landscape_rule(library: lookalike.Library) -> None:

@@ -243,8 +243,6 @@ class Decider:
         """Return the standard that the references allow now; `afresh` with a new landscape."""
         counts = np.bincount(self.state.reference_codes).tolist()
         rule, missing = rule_for(counts, len(self.state.columns))
-        if rule is Rule.SUGGEST:
-            return Standard(rule, missing)
         if rule is Rule.LANDSCAPE:
             return self._learn_landscape(snapshot, afresh)
         calibration = learn_nearest(self.state)

@@ -1,9 +1,9 @@
 """What a field decides by under `precision`, and what is missing for more. Pure.
 
 The **landscape** rule needs enough labels and items to be calibrated from the references alone;
-measured, it broke its promise below them. With enough labels but few items the **nearest** rule
-is the conservative stand-in. Below that the field only **suggests**: a rule that cannot know how
-often it is wrong labels nothing by itself.
+measured, it broke its promise below them. There the **nearest** rule stands in: it labels less, and
+its estimate is weaker, which the standard says under `missing`. Without enough references for
+that either, the field only **suggests**.
 """
 
 from __future__ import annotations
@@ -57,14 +57,12 @@ def rule_for(counts: Sequence[int], items: int) -> tuple[Rule, tuple[str, ...]]:
     missing = []
     if known < MIN_LABELS:
         missing.append(
-            f"{known} of {MIN_LABELS} labels with {MIN_REFERENCES} references: with fewer I cannot "
-            "tell how often I would take something new for something known"
+            f"{known} of {MIN_LABELS} labels with {MIN_REFERENCES} references; with fewer, how "
+            "often something new is taken for something known is a weak estimate: check a sample"
         )
     if items < MIN_ITEMS:
-        missing.append(f"{items} of {MIN_ITEMS} items")
-    if known < MIN_LABELS:
-        return Rule.SUGGEST, tuple(missing)
-    return (Rule.NEAREST if items < MIN_ITEMS else Rule.LANDSCAPE), tuple(missing)
+        missing.append(f"{items} of {MIN_ITEMS} items for the rule that labels most")
+    return (Rule.NEAREST if missing else Rule.LANDSCAPE), tuple(missing)
 
 
 def standard_to(standard: Standard) -> dict[str, Any]:

@@ -24,13 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
-    JSON,
     Column,
     Connection,
-    Dialect,
     Engine,
     Insert,
-    LargeBinary,
     Row,
     Select,
     Table,
@@ -51,7 +48,13 @@ from lookalike.stores.directory import open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
 from lookalike.stores.selection import conditions
-from lookalike.stores.sqlite_engine import BUSY_TIMEOUT_MS, driver, open_engine, translated
+from lookalike.stores.sqlite_engine import (
+    BUSY_TIMEOUT_MS,
+    driver,
+    encoder,
+    open_engine,
+    translated,
+)
 from lookalike.stores.vectors import VectorFile
 
 _CHECKPOINT_BYTES = 16 * 2**20
@@ -249,7 +252,7 @@ class SqliteTxn(SqliteSnapshot):
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows; an existing primary key is an error."""
         if rows:
-            self._insert({name: [row[name] for row in rows] for name in rows[0]}, table)
+            self._insert(table, {name: [row[name] for row in rows] for name in rows[0]})
 
     def insert_one(self, table: Table, **values: Any) -> int:
         """Insert one row and return its pk."""
@@ -263,7 +266,7 @@ class SqliteTxn(SqliteSnapshot):
         pks = list(range(int(last) + 1, int(last) + 1 + len(rows)))
         if rows:
             cells = {name: [row[name] for row in rows] for name in rows[0]}
-            self._insert({"pk": pks, **cells}, table)
+            self._insert(table, {"pk": pks, **cells})
         return pks
 
     def upsert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -323,9 +326,11 @@ class SqliteTxn(SqliteSnapshot):
         for chosen in conditions(table.c.document_pk, document_pks):
             self.execute(delete(table).where(table.c.space_pk == space.pk, chosen))
 
-    def _insert(self, cells: Mapping[str, Sequence[Any]], table: Table) -> None:
-        statement = table.insert().inline().values({name: bindparam(name) for name in cells})
-        self._execute_each(statement, {name: table.c[name] for name in cells}, cells)
+    def _insert(self, table: Table, cells: Mapping[str, Sequence[Any]]) -> None:
+        """Insert columns of cells; what has no value in any row is left to be null."""
+        known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
+        statement = table.insert().inline().values({name: bindparam(name) for name in known})
+        self._execute_each(statement, {name: table.c[name] for name in known}, known)
 
     def _execute_each(
         self,
@@ -342,19 +347,9 @@ class SqliteTxn(SqliteSnapshot):
         assert isinstance(compiled, SQLCompiler) and compiled.positiontup is not None
         encoded = []
         for name in compiled.positiontup:
-            encode = _encoder(columns[name], dialect)
+            encode = encoder(columns[name], dialect)
             encoded.append(cells[name] if encode is None else [encode(one) for one in cells[name]])
         self.connection.exec_driver_sql(str(compiled), list(zip(*encoded, strict=True)))
-
-
-def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """Return what makes a column's values the driver's, or None where they are already."""
-    if isinstance(column.type, LargeBinary):
-        return None  # bytes
-    encode: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
-    if encode is not None and isinstance(column.type, JSON):
-        return lambda value: "{}" if value == {} else encode(value)  # the most frequent one
-    return encode
 
 
 def stored_space(row: Row[Any]) -> StoredSpace:

@@ -6,13 +6,22 @@ automatic checkpoints are off, and the store's lock is held around writes and ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Dialect,
+    Engine,
+    LargeBinary,
+    Text,
+    create_engine,
+)
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.exc import DBAPIError
 
@@ -55,6 +64,26 @@ def driver() -> ModuleType:
     except ImportError:
         import sqlite3 as newest
     return newest  # type: ignore[no-any-return,unused-ignore]
+
+
+def encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return what makes a column's values the driver's, or None where they are already.
+
+    The driver takes int, float, str and bytearray as they are; for anything else, such as bytes or
+    a subclass of str, it first looks for an adapter, and that takes longer than writing the row.
+    """
+    if isinstance(column.type, LargeBinary):
+        return bytearray
+    if isinstance(column.type, Text):
+        return _plain_text
+    encode: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
+    if encode is not None and isinstance(column.type, JSON):
+        return lambda value: "{}" if value == {} else encode(value)  # the most frequent one
+    return encode
+
+
+def _plain_text(value: str | None) -> str | None:
+    return value if value is None or type(value) is str else str(value)
 
 
 _TRANSLATIONS: tuple[tuple[str, type[StoreError], str], ...] = (

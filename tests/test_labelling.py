@@ -147,6 +147,20 @@ def test_an_import_says_which_rows_it_did_not_take(filled: Collection) -> None:
     assert any("a person said 'Mine'" in reason for reason in changed.refused.values())
 
 
+def test_importing_the_same_again_changes_nothing(filled: Collection) -> None:
+    filled.label({"v2": "Mine"})
+    rows = [{"id": "v1", "label": "A"}, {"id": "v2", "label": "A"}]
+    guess = [{"id": "v3", "label": "B"}]
+    filled.import_labels(rows)
+    filled.import_labels(guess, trusted=False)
+    events = [len(filled.history(f"v{number}")) for number in range(1, 4)]
+
+    again = filled.import_labels(rows), filled.import_labels(guess, trusted=False)
+
+    assert [one.by_person for one in again] == [0, 0]
+    assert [len(filled.history(f"v{number}")) for number in range(1, 4)] == events
+
+
 def test_run_with_another_limit_is_recorded_and_can_be_undone(filled: Collection) -> None:
     filled.label({"v0": "A"})
     before = labels(filled)

@@ -23,7 +23,7 @@ from lookalike.ingest import (
     vector_ids,
 )
 from lookalike.labels import check_label
-from lookalike.lookup import pks_of, standing_labels
+from lookalike.lookup import pks_of, stances
 from lookalike.metrics import Report
 from lookalike.model import (
     Added,
@@ -131,12 +131,12 @@ class Collection:
         with self._operate("label", actor) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
-            now = standing_labels(running.txn, chosen.pk, list(pks.values()))
+            now = stances(running.txn, chosen.pk, pks.values())
             said = []
             for id, label in checked.items():
                 if label is None:
                     said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
-                elif now[pks[id]] != (label, Origin.HUMAN):
+                elif now[pks[id]][:2] != (label, Origin.HUMAN):
                     said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN))
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from lookalike.errors import BadInput
 from lookalike.labels import check_label
-from lookalike.lookup import standing_labels
+from lookalike.lookup import stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Said
 from lookalike.reading import FieldRow
@@ -117,13 +117,18 @@ def _news(
     refused: dict[str, str],
 ) -> list[Said]:
     """Leave out what stands already; note what a person's label outweighs."""
-    now = standing_labels(snapshot, field.pk, list(said))
+    now = stances(snapshot, field.pk, said)
     news = []
     for pk, one in said.items():
-        label, origin = now[pk]
-        if origin == Origin.HUMAN and one.origin is not Origin.HUMAN and label != one.label:
-            refused[names[pk]] = f"a person said {label!r}; an import never overwrites that"
-        if (label, origin) != (one.label, one.origin):
+        stance = now[pk]
+        if one.kind is EventKind.SUGGESTED:
+            if stance.suggestion != one.label:
+                news.append(one)
+        elif stance.origin == Origin.HUMAN and one.origin is not Origin.HUMAN:
+            if stance.label != one.label:
+                said_so = f"a person said {stance.label!r}; an import never overwrites that"
+                refused[names[pk]] = said_so
+        elif (stance.label, stance.origin) != (one.label, one.origin):
             news.append(one)
     return news
 

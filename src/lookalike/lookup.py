@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import select
 
 from lookalike.errors import NotFound
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
 from lookalike.workshop import CollectionRow
 
 _IN_LIST = 5000
@@ -33,15 +35,19 @@ def pks_of(snapshot: Snapshot, collection: CollectionRow, ids: Sequence[str]) ->
     return {id: found[id] for id in ids}
 
 
-def standing_labels(
-    snapshot: Snapshot, field_pk: int, pks: Sequence[int]
-) -> dict[int, tuple[str | None, str | None]]:
-    """Return label and origin of documents in a field, by pk."""
+class Stance(NamedTuple):
+    """What stands for a document in a field."""
+
+    label: str | None
+    origin: str | None
+    suggestion: str | None
+
+
+def stances(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> dict[int, Stance]:
+    """Return what stands for documents in a field, by pk."""
     table = schema.standing
-    found: dict[int, tuple[str | None, str | None]] = {}
-    for start in range(0, len(pks), _IN_LIST):
-        chosen = table.c.document_pk.in_(pks[start : start + _IN_LIST])
-        query = select(table.c.document_pk, table.c.label, table.c.origin)
-        for row in snapshot.rows(query.where(table.c.field_pk == field_pk, chosen)):
-            found[row.document_pk] = (row.label, row.origin)
-    return found
+    query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.suggestion)
+    rows = snapshot.rows(
+        query.where(table.c.field_pk == field_pk, one_of(table.c.document_pk, pks))
+    )
+    return {row.document_pk: Stance(row.label, row.origin, row.suggestion) for row in rows}

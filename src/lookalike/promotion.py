@@ -10,7 +10,7 @@ from sqlalchemy import Select, select
 
 from lookalike.documents import NewDocument, write_documents
 from lookalike.extractors.base import Part
-from lookalike.lookup import standing_labels
+from lookalike.lookup import stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Running, Said
 from lookalike.reading import FieldRow, document_query
@@ -34,11 +34,11 @@ def promotable(
 
 def not_automatic(snapshot: Snapshot, field_pk: int, pks: Mapping[str, int]) -> dict[str, str]:
     """Return why documents cannot be promoted, by id: there is no label, or not the machine's."""
-    now = standing_labels(snapshot, field_pk, list(pks.values()))
+    now = stances(snapshot, field_pk, pks.values())
     return {
-        id: "has no label" if now[pk][0] is None else f"its label is {now[pk][1]}, not auto"
+        id: "has no label" if now[pk].label is None else f"its label is {now[pk].origin}, not auto"
         for id, pk in pks.items()
-        if now[pk][1] != Origin.AUTO
+        if now[pk].origin != Origin.AUTO
     }
 
 
@@ -51,8 +51,8 @@ def promote(
 ) -> None:
     """Promote the chosen documents: here in unified mode, else as copies in the curated one."""
     pks = [row.pk for row in running.txn.rows(query)]
-    labels = standing_labels(running.txn, field.pk, pks)
-    chosen = {pk: str(labels[pk][0]) for pk in pks}
+    labels = stances(running.txn, field.pk, pks)
+    chosen = {pk: str(labels[pk].label) for pk in pks}
     if field.reference_field_pk != field.pk:
         chosen = _copied(workshop, running, collection, field, chosen)
     running.by_person = len(chosen)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.logistic import Logistic, Vector, fit_logistic, new_share, sigmoid
 from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, rival_similarity, votes
 
 MIN_REFERENCES = 12
@@ -22,27 +23,8 @@ MIN_REFERENCES = 12
 MIN_PER_LABEL = 3
 """A label with fewer references than this is not counted as known well enough."""
 
-_RIDGE = 1.0
-_CLIP_SD = 6.0
 _NEVER = 2.0
 _P_DIGITS = 6
-
-Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Logistic:
-    """A logistic model on standardised features; `weights` ends with the intercept."""
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    weights: tuple[float, ...]
-
-    def log_odds(self, rows: Vector) -> Vector:
-        """Return the log-odds (n,) of feature rows (n, m)."""
-        z = (rows - np.array(self.mean)) / np.array(self.deviation)
-        z = np.clip(z, -_CLIP_SD, _CLIP_SD)
-        return np.asarray(z @ np.array(self.weights[:-1]) + self.weights[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +59,7 @@ def probability(calibration: Calibration, rows: Vector) -> Vector:
     """
     share = np.clip(calibration.new_share, 1e-3, 1 - 1e-3)
     known = calibration.known.log_odds(rows) + np.log((1 - share) / share)
-    p = _sigmoid(known) * _sigmoid(calibration.right.log_odds(rows))
+    p = sigmoid(known) * sigmoid(calibration.right.log_odds(rows))
     return np.round(p, _P_DIGITS)
 
 
@@ -107,10 +89,10 @@ def calibrate(
     known = _fit(np.concatenate([inside, outside]), np.repeat([1.0, 0.0], len(own)))
     model = _fit(inside, right.astype(np.float64))
     waiting = features(pool, *votes(pool, temperature))
-    new_share = _new_share(_sigmoid(known.log_odds(waiting)))
-    draft = Calibration(temperature, known, model, new_share, _NEVER, target)
+    share_of_new = new_share(sigmoid(known.log_odds(waiting)))
+    draft = Calibration(temperature, known, model, share_of_new, _NEVER, target)
     limit = _limit(probability(draft, waiting), target)
-    return Calibration(temperature, known, model, new_share, limit, target)
+    return Calibration(temperature, known, model, share_of_new, limit, target)
 
 
 def _temperature(matches: Matches) -> float:
@@ -119,36 +101,11 @@ def _temperature(matches: Matches) -> float:
     return max(float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.1, 1e-3)
 
 
-def _fit(rows: Vector, hits: Vector, rounds: int = 50) -> Logistic:
-    """Fit by Newton steps with a ridge of one pseudo-observation; hits are softened (Platt)."""
-    mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
-    z = np.clip((rows - mean) / deviation, -_CLIP_SD, _CLIP_SD)
-    z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+def _fit(rows: Vector, hits: Vector) -> Logistic:
+    """Fit with a ridge of one pseudo-observation; hits are softened (Platt 1999)."""
     ups = hits.sum()
-    goal = np.where(hits > 0, (ups + 1) / (ups + 2), 1 / (len(hits) - ups + 2))
-    weights = np.zeros(z.shape[1])
-    penalty = np.full(z.shape[1], _RIDGE)
-    penalty[-1] = 1e-6
-    for _ in range(rounds):
-        p = _sigmoid(z @ weights)
-        gradient = z.T @ (p - goal) + penalty * weights
-        curvature = (z * (p * (1 - p))[:, None]).T @ z + np.diag(penalty)
-        step = np.linalg.solve(curvature, gradient)
-        weights -= step
-        if np.abs(step).max() < 1e-9:
-            break
-    return Logistic(tuple(mean.tolist()), tuple(deviation.tolist()), tuple(weights.tolist()))
-
-
-def _new_share(known: Vector, rounds: int = 200) -> float:
-    """Estimate by EM which share of the pool is new; the models were fitted half and half."""
-    if len(known) == 0:
-        return 0.5
-    share = 0.5
-    for _ in range(rounds):
-        new = share * (1 - known)
-        share = float((new / (new + (1 - share) * known)).mean())
-    return float(np.clip(share, 1 / (len(known) + 2), 1 - 1 / (len(known) + 2)))
+    softened = np.where(hits > 0, (ups + 1) / (ups + 2), 1 / (len(hits) - ups + 2))
+    return fit_logistic(rows, softened, ridge=1 / len(rows))
 
 
 def _limit(p: Vector, target: float) -> float:
@@ -156,10 +113,6 @@ def _limit(p: Vector, target: float) -> float:
     mean = np.cumsum(falling) / np.arange(1, len(falling) + 1)
     good = np.flatnonzero(mean >= target)
     return float(falling[good[-1]]) if len(good) else _NEVER
-
-
-def _sigmoid(x: Vector) -> Vector:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))))
 
 
 def calibration_to(calibration: Calibration | None) -> dict[str, object] | None:

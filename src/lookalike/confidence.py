@@ -20,6 +20,7 @@ from lookalike.logistic import (
     Vector,
     fit_logistic,
     fit_mixture,
+    new_share,
     refit_logistic,
     sigmoid,
 )
@@ -285,7 +286,7 @@ def _with_limit(
     if len(waiting) > _LIMIT_ITEMS:
         waiting = np.sort(chance.choice(waiting, _LIMIT_ITEMS, replace=False))
     winner, _, rows = _pool_features(draft, scores, waiting)
-    share = _new_share(sigmoid(draft.known.log_odds(rows)))
+    share = new_share(sigmoid(draft.known.log_odds(rows)))
     estimated = replace(draft, new_share=share)
     p = _probability(estimated, rows)
     order = np.argsort(-p, kind="stable")
@@ -315,15 +316,6 @@ def _running_mean(
     right = refit_logistic(
         confidence.right, lessons.hits, lessons.right, counts, ridge=_RIDGE
     ).log_odds(rows)
-    p = _combined(known, right, _new_share(sigmoid(known)))
+    p = _combined(known, right, new_share(sigmoid(known)))
     weights = drawn[winner]
     return np.asarray(np.cumsum(weights * p) / np.maximum(np.cumsum(weights), 1))
-
-
-def _new_share(known: Vector, rounds: int = 100) -> float:
-    """Return π by EM; the models were fitted on as many known as new rows."""
-    share = 0.5
-    for _ in range(rounds if len(known) else 0):
-        new = share * (1 - known)
-        share = float((new / (new + (1 - share) * known)).mean())
-    return float(np.clip(share, 1e-3, 1 - 1e-3))

@@ -1,4 +1,4 @@
-"""Two small models, fitted by Newton's method: logistic regression, and a mixture of two scores."""
+"""Small models: logistic regression, a mixture of two scores, and the share of what is new."""
 
 from __future__ import annotations
 
@@ -61,6 +61,18 @@ def refit_logistic(
     z = _standardised(rows, np.array(model.mean), np.array(model.deviation))
     weights = _newton(z, hits, counts, np.array(model.weights), ridge, rounds=4)
     return Logistic(model.mean, model.deviation, tuple(weights.tolist()))
+
+
+def new_share(known: Vector, rounds: int = 100) -> float:
+    """Return the share of new items among those that are `known` with probabilities (n,), by EM.
+
+    The model behind `known` was fitted on as many known as new rows; 0.5 where there are no items.
+    """
+    share = 0.5
+    for _ in range(rounds if len(known) else 0):
+        new = share * (1 - known)
+        share = float((new / (new + (1 - share) * known)).mean())
+    return float(np.clip(share, 1e-3, 1 - 1e-3))
 
 
 def _standardised(rows: Vector, mean: Vector, deviation: Vector) -> Vector:

@@ -57,6 +57,7 @@ class Shell:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start it as from a terminal: a job in the background inherits that Ctrl-C is ignored."""
         return subprocess.Popen(
             [sys.executable, "-m", "lookalike", *arguments],
             cwd=self.folder,
@@ -64,6 +65,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )
 
 

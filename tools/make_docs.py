@@ -120,7 +120,7 @@ def error_tree() -> str:
 
 def _branches(error: type[Exception], own: str, below: str) -> Iterator[str]:
     yield own + error.__name__
-    children = error.__subclasses__()
+    children = _children(error)
     for child in children:
         last = child is children[-1]
         corner, line = ("└── ", "    ") if last else ("├── ", "│   ")
@@ -129,8 +129,13 @@ def _branches(error: type[Exception], own: str, below: str) -> Iterator[str]:
 
 def _subclasses(error: type[Exception]) -> Iterator[type[Exception]]:
     yield error
-    for child in error.__subclasses__():
+    for child in _children(error):
         yield from _subclasses(child)
+
+
+def _children(error: type[Exception]) -> list[type[Exception]]:
+    """Return the errors right below one: public ones, whatever else has been imported."""
+    return [one for one in error.__subclasses__() if one.__module__ == errors.__name__]
 
 
 def extractor_table() -> str:

@@ -1,7 +1,7 @@
 """Label a collection from a few examples.
 
-What is public is in `__all__`, and is loaded when first asked for: importing this package loads no
-web, model or database code.
+What is public is loaded when first asked for: importing this package loads no web, model or database
+code. `LookalikeClassifier` is public too, but not in `__all__`: it needs scikit-learn, an extra.
 """
 
 from importlib import import_module
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lookalike.collection import Collection
     from lookalike.errors import LookalikeError
+    from lookalike.estimator import LookalikeClassifier
     from lookalike.hookspecs import hookimpl
     from lookalike.library import Library, open
     from lookalike.version import __version__
@@ -19,6 +20,7 @@ __all__ = ["Collection", "Library", "LookalikeError", "__version__", "hookimpl",
 _HOMES = {
     "Collection": "lookalike.collection",
     "Library": "lookalike.library",
+    "LookalikeClassifier": "lookalike.estimator",
     "LookalikeError": "lookalike.errors",
     "__version__": "lookalike.version",
     "hookimpl": "lookalike.hookspecs",
@@ -33,4 +35,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(_HOMES)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Column, ColumnElement, func, select, true
 
 from lookalike.columns import Columns, Rows
-from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches
+from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, with_codes
 from lookalike.model import Taxonomy
 from lookalike.neighbourhood import Neighbourhood
 from lookalike.policy import REASONS
@@ -167,13 +167,7 @@ class FieldState:
 
     def matches(self, near: Ids, similarities: Floats) -> Matches:
         """Return lists of reference pks as matches with label codes."""
-        codes = np.full(near.shape, NO_LABEL, np.int32)
-        if len(self.reference_pks):
-            last = len(self.reference_pks) - 1
-            place = np.minimum(np.searchsorted(self.reference_pks, near), last)
-            known = self.reference_pks[place] == near
-            codes[known] = self.reference_codes[place[known]]
-        return Matches(near, similarities, codes)
+        return with_codes(near, similarities, self.reference_pks, self.reference_codes)
 
     def refused(self, pks: Ids) -> NDArray[np.bool_]:
         """Return which references (one a column) have a label that each document was refused."""

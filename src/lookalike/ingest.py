@@ -6,10 +6,12 @@ run takes up again. Reading and extracting run in a few threads; writing is one 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, count, islice
 from typing import Any
@@ -242,7 +244,7 @@ class VectorIngest:
                 [_sha256(row.tobytes()) for row in unit],
                 unit,
             )
-            with self._operations.operate(target.pk, "add", actor) as running:
+            with _cycles_left_alone(), self._operations.operate(target.pk, "add", actor) as running:
                 made = self._write(running, target, batch, tally)
             tally.arrived(running, made)
             progress(start + len(places), len(good))
@@ -265,6 +267,21 @@ class VectorIngest:
         tally.unchanged += len(batch.ids) - len(pks)
         documents = [batch.document(place, pk) for place, pk in sorted(pks.items())]
         return write_documents(self._operations, running, target, documents)
+
+
+@contextmanager
+def _cycles_left_alone() -> Iterator[None]:
+    """Let Python look for no reference cycles meanwhile.
+
+    Thousands of rows are made at once, none of them in a cycle: looking took an eighth of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _known_otherwise(item: Item, id: str) -> Conflict:

@@ -36,6 +36,30 @@ _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 Vectors = Callable[[Places], NDArray[np.float16]]
 
 
+def learn_confidence(scores: Scores, waiting: Places, target: float) -> Confidence:
+    """Return how sure to be of what `scores` say of the items `waiting`."""
+    references = {name: scores.label(name).references for name in scores.labels}
+    return learn(scores, leave_one_out(scores, _sample(references)), waiting, target)
+
+
+def standard_of(confidence: Confidence, nodes_upto: int) -> Standard:
+    """Return the standard by which a field decides with this confidence."""
+    accuracy = confidence.leave_one_out_accuracy
+    if accuracy < MIN_ACCURACY:
+        missing = (
+            f"these vectors tell your labels apart in {accuracy:.0%} of leave-one-out trials; "
+            "another extractor may do better",
+        )
+        return Standard(Rule.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
+    return Standard(
+        Rule.LANDSCAPE,
+        limit=confidence.limit,
+        new_share=confidence.new_share,
+        accuracy=accuracy,
+        nodes_upto=nodes_upto,
+    )
+
+
 class Judge:
     """Judges the documents of one field. `memory` is the file that keeps neighbour lists."""
 
@@ -78,22 +102,8 @@ class Judge:
             self._scores = Scores(land)
         places = {name: land.places_of(pks) for name, pks in references.items()}
         self._scores.set_references(places)
-        left = leave_one_out(self._scores, _sample(places))
-        self._confidence = learn(self._scores, left, land.places_of(waiting), target)
-        accuracy = self._confidence.leave_one_out_accuracy
-        if accuracy < MIN_ACCURACY:
-            missing = (
-                f"these vectors tell your labels apart in {accuracy:.0%} of leave-one-out trials; "
-                "another extractor may do better",
-            )
-            return Standard(Rule.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
-        return Standard(
-            Rule.LANDSCAPE,
-            limit=self._confidence.limit,
-            new_share=self._confidence.new_share,
-            accuracy=accuracy,
-            nodes_upto=nodes_upto,
-        )
+        self._confidence = learn_confidence(self._scores, land.places_of(waiting), target)
+        return standard_of(self._confidence, nodes_upto)
 
     def decide(
         self, pks: Places, code_of: Callable[[str], int], rejected: Mapping[int, set[str]]

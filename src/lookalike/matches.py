@@ -25,6 +25,21 @@ class Matches:
     codes: NDArray[np.int32]
 
 
+def with_codes(
+    near: NDArray[np.int64],
+    similarities: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    codes: NDArray[np.int32],
+) -> Matches:
+    """Return lists of neighbours as matches: `ids` (r,) rising have the labels `codes` (r,)."""
+    labels = np.full(near.shape, NO_LABEL, np.int32)
+    if len(ids):
+        place = np.minimum(np.searchsorted(ids, near), len(ids) - 1)
+        known = ids[place] == near
+        labels[known] = codes[place[known]]
+    return Matches(near, similarities, labels)
+
+
 def shares(similarities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Return each match's share of the evidence, float32 (n, k), for lists of similarities."""
     weight = np.exp((similarities - similarities[:, :1]) / np.float32(temperature))

@@ -23,6 +23,9 @@ REASONS = tuple(Reason)
 NO_SOURCE = -1
 """The source of a decision that nothing caused."""
 
+SUGGESTION_TEMPERATURE = 0.1
+"""How votes are weighed where nothing could be calibrated."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
@@ -79,7 +82,7 @@ def precision(calibration: Calibration) -> Policy:
 
 def suggest_only(matches: Matches) -> Decisions:
     """Decide nothing: there is too little to calibrate with. Winner and runner-up are shown."""
-    winner, _ = votes(matches, 0.1)
+    winner, _ = votes(matches, SUGGESTION_TEMPERATURE)
     nowhere = np.zeros(len(winner), bool)
     return _decisions(matches, winner, np.full(len(winner), np.nan, np.float32), nowhere)
 

@@ -68,6 +68,16 @@ class Scores:
             if known is None or not np.array_equal(known.references, places):
                 self._labels[name] = self._score(places)
 
+    def over(self, landscape: Landscape) -> Scores:
+        """Return the scores of the same references over `landscape`, which is ours and more leaves.
+
+        What the references say of the nodes is the same there and is not computed again.
+        """
+        wider = Scores(landscape)
+        wider._evidence = dict(self._evidence)
+        wider.set_references({name: self._labels[name].references for name in self._labels})
+        return wider
+
     def label(self, name: str) -> LabelScores:
         """Return the columns of a label."""
         return self._labels[name]

@@ -1,7 +1,7 @@
 """Label a collection from a few examples.
 
-What is public is loaded when first asked for: importing this package loads no web, model or database
-code. `LookalikeClassifier` is public too, but not in `__all__`: it needs scikit-learn, an extra.
+What is public is in `__all__`, and is loaded when first asked for: importing this package loads no
+web, model or database code.
 """
 
 from importlib import import_module
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from lookalike.library import Library, open
     from lookalike.version import __version__
 
-__all__ = ["Collection", "Library", "LookalikeError", "__version__", "hookimpl", "open"]
+__all__ = [
+    "Collection",
+    "Library",
+    "LookalikeClassifier",
+    "LookalikeError",
+    "__version__",
+    "hookimpl",
+    "open",
+]
 
 _HOMES = {
     "Collection": "lookalike.collection",
@@ -35,4 +43,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return __all__

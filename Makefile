@@ -8,7 +8,7 @@ PIN := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url 
 	--no-emit-find-links --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench pin
+.PHONY: help demo test lint format docs bench bench-quality pin
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ docs: $(VENV)/test.stamp ## Make the generated parts of docs/ and build the page
 
 bench: $(VENV)/test.stamp ## Measure speed and memory (BENCH=--quick: in a minute)
 	$(BIN)/python benchmarks/run.py $(or $(BENCH),--output docs/performance.md)
+
+bench-quality: $(VENV)/test.stamp ## Compare the decision rule with others (needs LOOKALIKE_DATA)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/quality.py $(or $(BENCH),--output docs/quality.md)
 
 pin: ## Take the newest versions (needs uv)
 	$(PIN) --upgrade --output-file constraints/run.txt

@@ -1,0 +1,271 @@
+"""The rules that the quality benchmark compares: each turns one case into an answer.
+
+`OURS` are put together from the package's pure modules as the decider does, `PARTS` are the
+landscape rule with a part left out, `BASELINES` the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.semi_supervised import LabelSpreading
+
+from lookalike import confidence
+from lookalike.calibration import features, probability
+from lookalike.confidence import OUT_OF_REACH, judge, learn
+from lookalike.landscape import Landscape
+from lookalike.learning import Voters, calibrate_voters
+from lookalike.matches import votes
+from lookalike.propagation import Floats, Places
+from lookalike.scoring import FLOOR, Left, Scores, leave_one_out
+from lookalike.standard import MIN_ACCURACY
+from lookalike.stores.search import nearest, similarities
+from quality_data import Split
+
+KNOWN_CUT = 0.30
+SHARE_CUT = 0.5
+NEIGHBOURS = 10
+LOGISTIC_C = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a rule says of each item of the pool, all (m,), and from which `limit` it labels.
+
+    `winners` are columns of known labels, `scores` what they are accepted by. `probability` tells
+    that the score means one.
+    """
+
+    winners: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    limit: float
+    probability: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """One split of one data set; what several rules need of it is computed once."""
+
+    vectors: NDArray[np.float16]
+    landscape: Landscape
+    split: Split
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the known labels, in the order of their columns."""
+        return [f"{column:04}" for column in range(len(self.split.known))]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The scores of the landscape rule."""
+        scores = Scores(self.landscape)
+        own = self.split.own
+        places = {
+            name: self.split.references[own == column] for column, name in enumerate(self.names)
+        }
+        scores.set_references(places)
+        return scores
+
+    @cached_property
+    def left(self) -> Left:
+        """The leave-one-out scores of all references."""
+        return leave_one_out(self.scores, self.split.references)
+
+    @cached_property
+    def unit(self) -> Floats:
+        """The centred vectors at unit length."""
+        return self.landscape.centred / self.landscape.lengths[:, None]
+
+    @cached_property
+    def raw(self) -> Floats:
+        """The similarities of the pool (m,) and the references (r,), as stored."""
+        return similarities(
+            self.vectors[self.split.pool], self.vectors[self.split.references].astype(np.float64)
+        )
+
+
+Rule = Callable[[Case, float], Answer]
+"""A case and a target precision → an answer; rules that know no target ignore it."""
+
+
+# --- baselines ------------------------------------------------------------------------------------
+
+
+def known_cut(case: Case, _: float) -> Answer:
+    """The nearest reference's label where its similarity is at least 0.30."""
+    best = case.raw.argmax(axis=1)
+    return Answer(case.split.own[best], case.raw.max(axis=1).astype(np.float64), KNOWN_CUT)
+
+
+def nearest_ten(case: Case, _: float) -> Answer:
+    """The label with the largest share of the ten nearest references; ties to the nearer."""
+    order = np.argsort(-case.raw, axis=1, kind="stable")[:, :NEIGHBOURS]
+    labels = case.split.own[order]
+    counts = (labels[:, :, None] == labels[:, None, :]).sum(axis=2)
+    place = counts.argmax(axis=1)
+    rows = np.arange(len(labels))
+    return Answer(labels[rows, place], counts[rows, place] / labels.shape[1], SHARE_CUT)
+
+
+def class_means(case: Case, _: float) -> Answer:
+    """The label whose mean of centred references is nearest, by cosine."""
+    sums = np.stack(
+        [
+            case.unit[case.split.references[case.split.own == column]].sum(axis=0)
+            for column in range(len(case.split.known))
+        ]
+    )
+    means = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    return _largest(case.unit[case.split.pool] @ means.T)
+
+
+def logistic(case: Case, _: float) -> Answer:
+    """scikit-learn's LogisticRegression on centred unit vectors."""
+    model = LogisticRegression(C=LOGISTIC_C, max_iter=500)
+    model.fit(case.unit[case.split.references], case.split.own)
+    return _largest(model.predict_proba(case.unit[case.split.pool]))
+
+
+def label_spreading(case: Case, _: float) -> Answer:
+    """scikit-learn's LabelSpreading over all items, on the graph of ten nearest neighbours."""
+    near = case.landscape.near[:, :NEIGHBOURS]
+    rows = np.repeat(np.arange(len(near)), near.shape[1])
+    ones = np.ones(near.size)
+    graph = csr_matrix((ones, (rows, near.ravel())), shape=(len(near), len(near)))
+    labels = np.full(len(near), -1)
+    labels[case.split.references] = case.split.own
+    model = LabelSpreading(kernel=lambda *_: graph.maximum(graph.T), max_iter=200)
+    model.fit(np.zeros((len(near), 1)), labels)
+    return _largest(model.label_distributions_[case.split.pool])
+
+
+def random_forest(case: Case, _: float) -> Answer:
+    """scikit-learn's RandomForestClassifier on the vectors as stored."""
+    wide = case.vectors.astype(np.float32)
+    model = RandomForestClassifier(random_state=0)
+    model.fit(wide[case.split.references], case.split.own)
+    return _largest(model.predict_proba(wide[case.split.pool]))
+
+
+def _largest(table: NDArray[np.floating]) -> Answer:
+    return Answer(table.argmax(axis=1), table.max(axis=1).astype(np.float64), SHARE_CUT)
+
+
+# --- ours -----------------------------------------------------------------------------------------
+
+
+def landscape_rule(case: Case, target: float) -> Answer:
+    """Return what the landscape rule says, as `judging.Judge` does."""
+    return _judged(case.scores, case.left, case.split.pool, target)
+
+
+def nearest_rule(case: Case, target: float) -> Answer:
+    """Return what the `nearest` rule says, as `learning.learn_nearest` and the policy do."""
+    split = case.split
+    among = case.vectors[split.references]
+    voters = Voters(split.references, split.own.astype(np.int32), among)
+    lists = nearest(case.vectors[split.pool], among, split.references, NEIGHBOURS)
+    pool = voters.matches(*lists)
+    calibration = calibrate_voters(voters, pool, NEIGHBOURS, target)
+    if calibration is None:
+        winner, share = votes(pool, 0.1)
+        return Answer(winner.astype(np.int64), share.astype(np.float64), OUT_OF_REACH)
+    winner, share = votes(pool, calibration.temperature)
+    p = probability(calibration, features(pool, winner, share))
+    return Answer(winner.astype(np.int64), p, calibration.limit, probability=True)
+
+
+class _Muted:
+    """Scores in which some kinds of column, or the surroundings, say the same of everything."""
+
+    def __init__(self, scores: Scores, *silent: str, surroundings: bool = True) -> None:
+        self.labels = scores.labels
+        self.landscape = scores.landscape
+        if not surroundings:
+            self.landscape = replace(
+                scores.landscape, context=np.zeros_like(scores.landscape.context)
+            )
+        self._scores = scores
+        self._silent = silent
+
+    def table(self, name: str, places: Places | None = None) -> Floats:
+        table = self._scores.table(name, places)
+        return np.zeros_like(table) if name in self._silent else table
+
+
+def without_graph(case: Case, target: float) -> Answer:
+    """The landscape rule without L; the surroundings, which are read off L, go with it."""
+    bottom = np.log(FLOOR)
+    left = replace(
+        case.left,
+        logs=np.full_like(case.left.logs, bottom),
+        around=np.full_like(case.left.around, bottom),
+    )
+    return _judged(_Muted(case.scores, "evidence"), left, case.split.pool, target)
+
+
+def without_direct(case: Case, target: float) -> Answer:
+    """The landscape rule without C."""
+    left = replace(case.left, direct=np.zeros_like(case.left.direct))
+    return _judged(_Muted(case.scores, "direct"), left, case.split.pool, target)
+
+
+def without_nearest(case: Case, target: float) -> Answer:
+    """The landscape rule without Z, the largest cosine to a reference of the label."""
+    left = replace(case.left, nearest=np.zeros_like(case.left.nearest))
+    return _judged(_Muted(case.scores, "nearest"), left, case.split.pool, target)
+
+
+def without_surroundings(case: Case, target: float) -> Answer:
+    """The landscape rule without what the items around one say."""
+    muted = _Muted(case.scores, surroundings=False)
+    return _judged(muted, case.left, case.split.pool, target)
+
+
+def without_typicality(case: Case, target: float) -> Answer:
+    """The landscape rule that compares with what is usual for all labels, not for the winner."""
+    endless = patch.object(confidence, "_TYPICAL_WEIGHT", 1e9)
+    return _judged(case.scores, case.left, case.split.pool, target, endless)
+
+
+def _judged(
+    scores: Scores | _Muted,
+    left: Left,
+    pool: Places,
+    target: float,
+    changed: AbstractContextManager[object] | None = None,
+) -> Answer:
+    with changed or nullcontext():
+        sure = learn(scores, left, pool, target)
+    judgement = judge(sure, scores, pool)
+    enough = sure.leave_one_out_accuracy >= MIN_ACCURACY
+    limit = sure.limit if enough else OUT_OF_REACH
+    return Answer(judgement.winners, judgement.probability, limit, probability=True)
+
+
+BASELINES: Mapping[str, Rule] = {
+    "nearest ≥ 0.30": known_cut,
+    "share of 10 nearest": nearest_ten,
+    "class means": class_means,
+    "logistic": logistic,
+    "LabelSpreading": label_spreading,
+    "random forest": random_forest,
+}
+OURS: Mapping[str, Rule] = {"**landscape**": landscape_rule, "**nearest**": nearest_rule}
+PARTS: Mapping[str, Rule] = {
+    "landscape without graph L": without_graph,
+    "landscape without direct C": without_direct,
+    "landscape without nearest Z": without_nearest,
+    "landscape without surroundings": without_surroundings,
+    "landscape without typicality": without_typicality,
+}
+RULES = {**BASELINES, **OURS, **PARTS}

@@ -23,6 +23,12 @@ MIN_REFERENCES = 3
 MIN_ITEMS = 1500
 """So many items are needed for the landscape rule; with fewer its calibration is too bold."""
 
+MAX_ITEMS = 50_000
+"""The graph is exact and its cost grows with the square of the items; beyond, it takes minutes."""
+
+MAX_SCORES = 10_000_000
+"""Items times labels, of which several numbers each are held in memory."""
+
 MIN_ACCURACY = 0.5
 """Below this leave-one-out accuracy the vectors cannot tell the labels apart."""
 
@@ -62,6 +68,11 @@ def rule_for(counts: Sequence[int], items: int) -> tuple[Rule, tuple[str, ...]]:
         )
     if items < MIN_ITEMS:
         missing.append(f"{items} of {MIN_ITEMS} items for the rule that labels most")
+    if items > MAX_ITEMS or items * len(counts) > MAX_SCORES:
+        missing.append(
+            f"{items} items with {len(counts)} labels are too many for the rule that labels most: "
+            f"it takes up to {MAX_ITEMS} items and {MAX_SCORES} items times labels"
+        )
     return (Rule.NEAREST if missing else Rule.LANDSCAPE), tuple(missing)
 
 

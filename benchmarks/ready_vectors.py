@@ -17,8 +17,8 @@ Vectors = NDArray[np.float32]
 
 _GOAL = 20_000
 _ROUNDS = 3
-_SHORT = 100_000
-"""Below so many vectors one run is too short to stand alone."""
+_SHORT = 200_000
+"""Up to so many vectors one run is too short to stand alone."""
 
 
 def measure(folder: Path, count: int) -> list[Figure]:

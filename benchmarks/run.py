@@ -63,7 +63,8 @@ def main() -> None:
             print(page.line(figure), flush=True)
             figures.append(figure)
     if options.output:
-        options.output.write_text(page.page(figures, _command()), "utf-8")
+        command = "make bench BENCH=--quick" if options.quick else "make bench"
+        options.output.write_text(page.page(figures, command), "utf-8")
     if any(figure.met is False for figure in figures) and options.strict:
         raise SystemExit("a goal is missed")
 
@@ -100,10 +101,6 @@ def _figures(folder: Path, names: list[str], divisor: int) -> Iterator[Figure]:
             )
             for values in json.loads(finished.stdout):
                 yield Figure(**values)
-
-
-def _command() -> str:
-    return " ".join(["python", "benchmarks/run.py", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -147,6 +147,18 @@ def test_an_import_says_which_rows_it_did_not_take(filled: Collection) -> None:
     assert any("a person said 'Mine'" in reason for reason in changed.refused.values())
 
 
+def test_a_new_collection_extracts_what_its_bucket_holds(library: lookalike.Library) -> None:
+    library.labeler("notes", [{"text": "good morning"}, {"text": "good night"}], extractor="text")
+
+    second = library.create_collection("second", bucket="notes", extractor="text")
+
+    assert len(second) == 2
+    with pytest.raises(Conflict, match="no label field yet"):
+        second.report()
+    library.add_taxonomy("second", "label", reference="notes")
+    assert second.report().documents == 2
+
+
 def test_importing_the_same_again_changes_nothing(filled: Collection) -> None:
     filled.label({"v2": "Mine"})
     rows = [{"id": "v1", "label": "A"}, {"id": "v2", "label": "A"}]

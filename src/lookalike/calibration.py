@@ -8,7 +8,7 @@ the limit is the lowest probability at which those above it are right often enou
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -115,13 +115,8 @@ def _limit(p: Vector, target: float) -> float:
     return float(falling[good[-1]]) if len(good) else _NEVER
 
 
-def calibration_to(calibration: Calibration | None) -> dict[str, object] | None:
-    """Return a calibration as JSON values; `calibration_from` reads them back exactly."""
-    return None if calibration is None else asdict(calibration)
-
-
 def calibration_from(stored: dict[str, Any] | None) -> Calibration | None:
-    """Return the calibration that `calibration_to` wrote."""
+    """Return the calibration whose fields were stored as JSON values."""
     if stored is None:
         return None
     known, right = (

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from lookalike import explaining, forgetting, importing, promotion, reporting
 from lookalike.documents import Target
-from lookalike.errors import BadInput, NotFound
+from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
 from lookalike.ingest import (
     Progress,
@@ -402,7 +402,9 @@ class Collection:
         for field in fields:
             if name is None or field.name == name:
                 return field
-        raise NotFound.named("label field", str(name), [field.name for field in fields])
+        if name is None:
+            raise Conflict(f"{self.name!r} has no label field yet; give it one with add_taxonomy")
+        raise NotFound.named("label field", name, [field.name for field in fields])
 
     def _fields_first(self, snapshot: Snapshot, first: FieldRow) -> list[FieldRow]:
         others = [f for f in fields_of(snapshot, self._row.pk) if f.name != first.name]

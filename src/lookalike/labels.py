@@ -18,13 +18,3 @@ def check_label(label: object) -> str:
     if not all(parts):
         raise BadInput(f"the label {label!r} has an empty part; write 'Shoes > Running'")
     return LABEL_SEPARATOR.join(parts)
-
-
-def parents(label: str) -> list[str]:
-    """Return the labels above one, the widest first.
-
-    >>> parents("Shoes > Running > Red")
-    ['Shoes', 'Shoes > Running']
-    """
-    parts = label.split(LABEL_SEPARATOR)
-    return [LABEL_SEPARATOR.join(parts[:count]) for count in range(1, len(parts))]

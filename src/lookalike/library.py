@@ -180,8 +180,11 @@ class Library:
             if home is None:
                 raise NotFound.named("bucket", bucket, self._names(txn, "bucket"))
             row = self._make_collection(txn, name, home.pk, extractor, options)
-            _wait_for_extraction(txn, row)
-        return Collection(self._workshop, row)
+            waiting = _wait_for_extraction(txn, row)
+        collection = Collection(self._workshop, row)
+        if waiting:
+            collection.extract()
+        return collection
 
     def add_taxonomy(
         self,
@@ -358,10 +361,12 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _wait_for_extraction(txn: Txn, row: CollectionRow) -> None:
+def _wait_for_extraction(txn: Txn, row: CollectionRow) -> int:
+    """Let everything that the bucket holds wait for a new collection; return how much that is."""
     table = schema.object_
     objects = txn.rows(select(table.c.pk).where(table.c.bucket_pk == row.bucket_pk))
     txn.insert(
         schema.extraction,
         [{"collection_pk": row.pk, "object_pk": one.pk, "status": "PENDING"} for one in objects],
     )
+    return len(objects)

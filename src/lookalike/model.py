@@ -85,19 +85,6 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
-    """One raw item in a bucket."""
-
-    id: str
-    bucket: str
-    key: str
-    metadata: Mapping[str, Any]
-    blobs: tuple[Blob, ...]
-    status: Status
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Match:
     """One neighbour: a reference with its similarity, label and share of the evidence."""
 

@@ -23,9 +23,10 @@ from lookalike import confidence
 from lookalike.calibration import features, probability
 from lookalike.confidence import OUT_OF_REACH, judge, learn
 from lookalike.landscape import Landscape
-from lookalike.learning import Voters, calibrate_voters
+from lookalike.learning import learn_nearest
 from lookalike.matches import votes
 from lookalike.propagation import Floats, Places
+from lookalike.references import References
 from lookalike.scoring import FLOOR, Left, Scores, leave_one_out
 from lookalike.standard import MIN_ACCURACY
 from lookalike.stores.search import nearest, similarities
@@ -172,10 +173,10 @@ def nearest_rule(case: Case, target: float) -> Answer:
     """Return what the `nearest` rule says, as `learning.learn_nearest` and the policy do."""
     split = case.split
     among = case.vectors[split.references]
-    voters = Voters(split.references, split.own.astype(np.int32), among)
+    voters = References(split.references, split.own.astype(np.int32), among)
     lists = nearest(case.vectors[split.pool], among, split.references, NEIGHBOURS)
     pool = voters.matches(*lists)
-    calibration = calibrate_voters(voters, pool, NEIGHBOURS, target)
+    calibration = learn_nearest(voters, pool, NEIGHBOURS, target)
     if calibration is None:
         winner, share = votes(pool, 0.1)
         return Answer(winner.astype(np.int64), share.astype(np.float64), OUT_OF_REACH)

@@ -30,15 +30,16 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "decider effects field_state fields judging learning operations reading",
+        "decider effects field_state fields judging operations reading reference_book",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     ("implementations", "blobs extractors formats stores thumbnails"),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration columns confidence labels landscape ledger logistic matches metrics "
-        "neighbourhood policy propagation rules scoring settings standard stores.search",
+        "calibration columns confidence labels landscape learning ledger logistic matches "
+        "metrics neighbourhood policy propagation recall references rules scoring settings "
+        "standard stores.search",
     ),
     ("the nouns", "errors model samples version"),
 )

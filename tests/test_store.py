@@ -197,6 +197,27 @@ def test_an_empty_database_becomes_the_newest_version() -> None:
     engine.dispose()
 
 
+def test_a_store_of_version_1_loses_only_its_lists() -> None:
+    """Version 1 kept the neighbour lists in the rows; what was said and decided stays."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        MIGRATIONS[1](connection)
+        for name in ("near_pks", "near_similarities"):
+            connection.exec_driver_sql(f"ALTER TABLE standing ADD {name} BLOB NOT NULL DEFAULT ''")
+        connection.execute(schema.meta.insert().values(key="schema_version", value="1"))
+        row = {"field_pk": 1, "document_pk": 2, "label": "A", "votes": True, "revision": 3}
+        connection.execute(schema.standing.insert().values(row))
+
+        migrate(connection)
+
+        assert version_of(connection) == schema.SCHEMA_VERSION
+        known = {column["name"] for column in inspect(connection).get_columns("standing")}
+        assert known == set(schema.standing.c.keys())
+        (stored,) = connection.execute(select(schema.standing))
+        assert (stored.label, stored.votes, stored.revision) == ("A", True, 3)
+    engine.dispose()
+
+
 def test_several_may_make_the_same_store_at_once(tmp_path: Path) -> None:
     """Whoever comes second finds it made."""
     with ThreadPoolExecutor(4) as threads:

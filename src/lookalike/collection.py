@@ -36,7 +36,7 @@ from lookalike.model import (
     Reason,
 )
 from lookalike.operations import Running, Said
-from lookalike.reading import ANY, FieldRow, document_query, documents, fields_of, filtered
+from lookalike.reading import ANY, FieldRow, Reader, document_query, fields_of, filtered
 from lookalike.rules import check_share
 from lookalike.sources import items, json_values
 from lookalike.stores import schema
@@ -297,7 +297,7 @@ class Collection:
                 query = query.where(one_of(schema.document.c.pk, pks.values()))
             query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
             fields = self._fields_first(snapshot, chosen)
-            yield from documents(snapshot, self.name, query, fields)
+            yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
     def document(self, id: str) -> Document:
         """Return one document. Raises NotFound."""
@@ -413,7 +413,8 @@ class Collection:
     def _by_pk(self, snapshot: Snapshot, pks: Iterable[int]) -> Iterator[Document]:
         table = schema.document
         query = select(table.c.pk).where(one_of(table.c.pk, pks)).order_by(table.c.pk)
-        return documents(snapshot, self.name, query, fields_of(snapshot, self._row.pk))
+        fields = fields_of(snapshot, self._row.pk)
+        return Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
     def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:
         return pks_of(snapshot, self._row, ids)

@@ -49,6 +49,15 @@ class Columns:
         self._arrays = {name: self[name][kept] for name in self._arrays}
         self._count = int(kept.sum())
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all columns by name, `pks` among them."""
+        return {name: self[name] for name in self._arrays}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over the rows that `arrays` gave, in place of all that is here."""
+        self._arrays = {name: arrays[name] for name in self._blanks}
+        self._count = len(arrays[_PKS])
+
     def place(self, pks: NDArray[np.int64]) -> Rows:
         """Make rows for documents that are not here yet; return the rows of all `pks`."""
         new = np.unique(pks[~np.isin(pks, self.pks)])

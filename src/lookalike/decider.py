@@ -6,7 +6,7 @@ the store, on a state that has caught up with it. Read, decide, act.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,9 @@ from lookalike.policy import (
 from lookalike.standard import Rule, Standard, rule_for, standard_to
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.search import NOBODY, Floats, Ids, nearest
+from lookalike.stores.search import NOBODY, Ids, nearest
 
 _BLOCK_ROWS = 20_000
-_CHOOSY_ROWS = 1000
 _NO_IDS: Ids = np.empty(0, np.int64)
 _REJECTED = REASONS.index(Reason.REJECTED)
 
@@ -45,7 +44,7 @@ class Decider:
 
     def __init__(self, stored: StoredField, cache: Path) -> None:
         self.field = stored
-        self.state = FieldState(stored)
+        self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
         self._judge = Judge(cache / f"lists.{stored.pk}.npz")
 
     def refresh(self, snapshot: Snapshot) -> None:
@@ -60,36 +59,24 @@ class Decider:
         `documents` are this field's own (their labels, rejections); `references` are those of the
         field it refers to, the same ones in unified mode. Their rows are written already.
         """
-        state, listing = self.state, self.state.neighbourhood.listing
-        choosy, stood = set(state.rejected), state.standing_among(_ids(documents))
-        own = state.read_documents(txn, _ids(documents))
-        changed = _ids(references)
-        came, stayed, went = state.read_references(txn, changed)
-        left = listing(went)
-        touched = _union(left, listing(stayed))
-        placed = self._place(txn, came) if len(came) else came
-        again = state.columns.rows_of(_ids(choosy | set(state.rejected)))
-        moved = _union(own, placed, self._search(txn, _union(again, left)))
-        return self._decide(txn, operation, _union(touched, again, moved), moved, stood)
+        own = _ids(documents)
+        stood = self.state.standing_among(own)
+        rows = self.state.take(txn, own, _ids(references))
+        return self._decide(txn, operation, rows, stood)
 
     def documents_arrived(
         self, txn: Txn, operation: int, documents: Iterable[int]
     ) -> dict[int, Move]:
         """Search and decide documents whose vectors were just written, giving them their rows."""
-        rows = self.state.place_documents(txn, _ids(documents))
-        self._search(txn, rows)
-        return self._decide(txn, operation, rows, rows)
+        return self._decide(txn, operation, self.state.arrive(txn, _ids(documents)))
 
     def votes(self, documents: Iterable[int]) -> bool:
         """Return whether any of these documents' own labels votes."""
         return len(self.state.standing_among(_ids(documents))) > 0
 
     def decide_all(self, txn: Txn, operation: int) -> dict[int, Move]:
-        """Search and decide everything again, whatever the lists say."""
-        rows = np.arange(len(self.state.columns))
-        blocks = (rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS))
-        moved = _union(rows[:0], *(self._search(txn, block) for block in blocks))
-        return self._decide(txn, operation, rows, moved, afresh=True)
+        """Decide everything again, by a rule that is learned afresh."""
+        return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=True)
 
     def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return what the policy in force says of rows; nothing is written."""
@@ -100,9 +87,9 @@ class Decider:
             return decisions
         if self._by_landscape():
             pks = self.state.columns.pks[rows[nulls]]
-            among_all = self._judge.decide(pks, self.state.code, {})
+            among_all = self._judge.decide(pks, self.state.codes.code, {})
         else:
-            among_all = self._policy()(self._matches_among_all(snapshot, rows[nulls]))
+            among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
         decisions.reasons[nulls[among_all.codes != NO_LABEL]] = _REJECTED
         return decisions
 
@@ -113,9 +100,9 @@ class Decider:
             references = self._references_by_label()
             return self._judge.label_without(document, reference, references)
         row = self.state.columns.rows_of(_ids([document]))
-        allowed = self.state.allowed(document) & (self.state.reference_pks != reference)
-        lists = self._nearest(self._vectors(snapshot, row), _ids([document]), allowed)
-        return self.state.name(int(self._policy()(self.state.matches(*lists)).codes[0]))
+        allowed = self.state.allowed(document) & (self.state.references.pks != reference)
+        matches = self._nearest(snapshot, row, allowed)
+        return self.state.codes.name(int(self._policy()(matches).codes[0]))
 
     # --- policy ---------------------------------------------------------------------------------
 
@@ -134,61 +121,33 @@ class Decider:
         return precision(standard.nearest)
 
     def _by_lists(self, rows: Rows) -> Decisions:
-        columns = self.state.columns
-        near, similarities = columns["near"][rows], columns["similarities"][rows]
-        return self._policy()(self.state.matches(near, similarities))
+        return self._policy()(self.state.matches(rows))
 
     def _judged(self, rows: Rows) -> Decisions:
         state = self.state
-        return self._judge.decide(state.columns.pks[rows], state.code, state.rejected)
+        return self._judge.decide(state.columns.pks[rows], state.codes.code, state.rejected)
 
     def _references_by_label(self) -> dict[str, Ids]:
-        state = self.state
+        references, name = self.state.references, self.state.codes.name
         return {
-            str(state.name(code)): state.reference_pks[state.reference_codes == code]
-            for code in np.unique(state.reference_codes).tolist()
+            str(name(code)): references.pks[references.codes == code]
+            for code in np.unique(references.codes).tolist()
         }
 
-    # --- search ---------------------------------------------------------------------------------
-
-    def _vectors(self, snapshot: Snapshot, rows: Rows) -> NDArray[np.float16]:
-        return snapshot.vectors(self.field.space, self.state.columns.pks[rows])
-
-    def _search(self, snapshot: Snapshot, rows: Rows) -> Rows:
-        """Search rows from scratch; return those whose list changed."""
-        state = self.state
-        choosy = np.intersect1d(rows, state.rows_with_rejections())
-        plain = np.setdiff1d(rows, choosy)
-        references = (state.reference_pks, state.reference_vectors)
-        search = state.neighbourhood.requery
-        moved = [search(plain, self._vectors(snapshot, plain), *references)]
-        for start in range(0, len(choosy), _CHOOSY_ROWS):
-            block = choosy[start : start + _CHOOSY_ROWS]
-            refused = state.refused(state.columns.pks[block])
-            moved.append(search(block, self._vectors(snapshot, block), *references, refused))
-        return _union(*moved)
-
-    def _place(self, snapshot: Snapshot, references: Ids) -> Rows:
-        state = self.state
-        vectors = state.reference_vectors[np.searchsorted(state.reference_pks, references)]
-        return state.neighbourhood.add(
-            references,
-            vectors,
-            lambda vector, floors: snapshot.above_floors(self.field.space, vector, floors),
-            lambda rows: self._vectors(snapshot, rows),
-        )
-
-    def _matches_among_all(self, snapshot: Snapshot, rows: Rows) -> Matches:
+    def _among_all(self, snapshot: Snapshot, rows: Rows) -> Matches:
         """Return the nearest references of rows, those of a rejected label too."""
-        pks, everyone = self.state.columns.pks[rows], np.ones(len(self.state.reference_pks), bool)
-        return self.state.matches(*self._nearest(self._vectors(snapshot, rows), pks, everyone))
+        return self._nearest(snapshot, rows, np.ones(len(self.state.references), bool))
 
-    def _nearest(
-        self, vectors: NDArray[np.float16], pks: Ids, among: NDArray[np.bool_]
-    ) -> tuple[Ids, Floats]:
-        state, k = self.state, self.field.taxonomy.top_k
-        voters = (state.reference_vectors[among], state.reference_pks[among])
-        return nearest(vectors, *voters, k, query_ids=pks)
+    def _nearest(self, snapshot: Snapshot, rows: Rows, among: NDArray[np.bool_]) -> Matches:
+        state, references = self.state, self.state.references
+        near = nearest(
+            state.vectors(snapshot, rows),
+            references.vectors[among],
+            references.pks[among],
+            self.field.taxonomy.top_k,
+            query_ids=state.columns.pks[rows],
+        )
+        return references.matches(*near)
 
     # --- decide and act -------------------------------------------------------------------------
 
@@ -197,12 +156,11 @@ class Decider:
         txn: Txn,
         operation: int,
         touched: Rows,
-        moved: Rows,
         stood: Ids = _NO_IDS,
         *,
         afresh: bool = False,
     ) -> dict[int, Move]:
-        """Decide `touched` rows and write what differs; of `moved` rows at least the list.
+        """Decide `touched` rows, or all where the rule changed, and write what differs.
 
         Documents that `stood` are the machine's again: even a null is recorded as its decision.
         """
@@ -213,18 +171,17 @@ class Decider:
         decisions = self.suggest(txn, rows)
         nothing = _nothing(len(standing))
         silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
-        changed = _union(rows[self._differs(rows, decisions)], standing[silent])
+        unstored = touched[~columns["stored"][touched]]
+        changed = _union(rows[self._differs(rows, decisions)], standing[silent], unstored)
         moves = self._moves(rows, decisions, stood)
         events = self._events(operation, moves)
         self._take(rows, decisions, DECISION_COLUMNS)
         self._take(standing, nothing, DECISION_COLUMNS[1:])
-        for block in _blocks(_union(changed, moved[~columns["stored"][moved]])):
-            self._write(txn, operation, block)
-        for block in _blocks(np.setdiff1d(moved, changed)):
-            txn.update(schema.standing, self._lists(operation, block))
+        for start in range(0, len(changed), _BLOCK_ROWS):
+            self._write(txn, operation, changed[start : start + _BLOCK_ROWS])
         for start in range(0, len(events), _BLOCK_ROWS):
             txn.insert(schema.event, events[start : start + _BLOCK_ROWS])
-        self.state.committed(operation)
+        self.state.committed(operation, changed)
         return moves
 
     def _recalibrate(self, txn: Txn, afresh: bool) -> bool:
@@ -241,11 +198,13 @@ class Decider:
 
     def _learn(self, snapshot: Snapshot, afresh: bool = False) -> Standard:
         """Return the standard that the references allow now; `afresh` with a new landscape."""
-        counts = np.bincount(self.state.reference_codes).tolist()
+        counts = np.bincount(self.state.references.codes).tolist()
         rule, missing = rule_for(counts, len(self.state.columns))
         if rule is Rule.LANDSCAPE:
             return self._learn_landscape(snapshot, afresh)
-        calibration = learn_nearest(self.state)
+        taxonomy, waiting = self.field.taxonomy, np.flatnonzero(~self.state.columns["stands"])
+        pool, k, target = self.state.matches(waiting), taxonomy.top_k, taxonomy.target_precision
+        calibration = learn_nearest(self.state.references, pool, k, target)
         if calibration is None:
             return Standard(Rule.SUGGEST, (*missing, "references that tell the labels apart"))
         return Standard(rule, missing, limit=calibration.limit, nearest=calibration)
@@ -254,9 +213,9 @@ class Decider:
         state, columns = self.state, self.state.columns
         slots, pks = columns["slots"], columns.pks
         if not self.field.unified:
-            own = np.isin(state.reference_pks, pks, invert=True)
-            pks = np.concatenate([pks, state.reference_pks[own]])
-            slots = np.concatenate([slots, np.full(int(own.sum()), NOBODY)])
+            elsewhere = np.setdiff1d(state.references.pks, pks)
+            pks = np.concatenate([pks, elsewhere])
+            slots = np.concatenate([slots, np.full(len(elsewhere), NOBODY)])
             order = np.argsort(pks)
             pks, slots = pks[order], slots[order]
         before = state.standard.nodes_upto if state.standard and not afresh else 0
@@ -291,7 +250,7 @@ class Decider:
         changes = (state.columns.pks[rows], old, decisions.codes)
         places = np.flatnonzero((old != decisions.codes) | np.isin(changes[0], stood))
         pks, was, now = (column[places].tolist() for column in changes)
-        names = zip(map(state.name, was), map(state.name, now), strict=True)
+        names = zip(map(state.codes.name, was), map(state.codes.name, now), strict=True)
         return dict(zip(pks, names, strict=True))
 
     def _events(self, operation: int, moves: dict[int, Move]) -> list[dict[str, object]]:
@@ -312,7 +271,7 @@ class Decider:
             self.state.columns[name][rows] = getattr(decisions, name)
 
     def _write(self, txn: Txn, operation: int, rows: Rows) -> None:
-        """Write lists and decisions; a label that stands is not the machine's to write."""
+        """Write decisions; a label that stands is not the machine's to write."""
         stands = self.state.columns["stands"][rows]
         txn.update(schema.standing, self._stored_rows(operation, rows[stands]))
         stored = self.state.columns["stored"][rows]
@@ -324,7 +283,7 @@ class Decider:
         decided = self._stored_rows(operation, rows)
         codes = self.state.columns["codes"][rows].tolist()
         for row, code in zip(decided, codes, strict=True):
-            row["label"] = self.state.name(code)
+            row["label"] = self.state.codes.name(code)
             row["origin"] = None if code == NO_LABEL else Origin.AUTO
             row["votes"] = False
         return decided
@@ -332,30 +291,18 @@ class Decider:
     def _stored_rows(self, operation: int, rows: Rows) -> list[dict[str, object]]:
         state = self.state
         columns = {name: state.columns[name][rows].tolist() for name in DECISION_COLUMNS}
-        stored = self._lists(operation, rows)
-        for place, row in enumerate(stored):
-            reason, source = columns["reasons"][place], columns["sources"][place]
-            row["confidence"] = _stored_number(columns["confidence"][place])
-            row["margin"] = _stored_number(columns["margin"][place])
-            row["runner_up"] = state.name(columns["runner_up"][place])
-            row["reason"] = None if reason < 0 else REASONS[reason]
-            row["source_pk"] = None if source == NOBODY else source
-        return stored
-
-    def _lists(self, operation: int, rows: Rows) -> list[dict[str, object]]:
-        """Return the keys and the lists of rows, as they are stored."""
-        columns = self.state.columns
-        near, similarities = columns["near"][rows], columns["similarities"][rows]
-        counts = (near != NOBODY).sum(axis=1).tolist()
         return [
             {
                 "field_pk": self.field.pk,
                 "document_pk": pk,
-                "near_pks": near[place, : counts[place]].tobytes(),
-                "near_similarities": similarities[place, : counts[place]].tobytes(),
+                "confidence": _stored_number(columns["confidence"][place]),
+                "margin": _stored_number(columns["margin"][place]),
+                "runner_up": state.codes.name(columns["runner_up"][place]),
+                "reason": None if (reason := columns["reasons"][place]) < 0 else REASONS[reason],
+                "source_pk": None if (source := columns["sources"][place]) == NOBODY else source,
                 "revision": operation,
             }
-            for place, pk in enumerate(columns.pks[rows].tolist())
+            for place, pk in enumerate(state.columns.pks[rows].tolist())
         ]
 
 
@@ -383,8 +330,3 @@ def _ids(pks: Iterable[int]) -> Ids:
 
 def _union(*rows: Rows) -> Rows:
     return np.unique(np.concatenate(rows))
-
-
-def _blocks(rows: Rows) -> Iterator[Rows]:
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        yield rows[start : start + _BLOCK_ROWS]

@@ -17,11 +17,12 @@ from lookalike.confidence import OUT_OF_REACH, Confidence, judge
 from lookalike.errors import BadInput, BadVector, MissingExtra
 from lookalike.judging import learn_confidence, standard_of
 from lookalike.landscape import attach, build_landscape
-from lookalike.learning import Voters, calibrate_voters
+from lookalike.learning import learn_nearest
 from lookalike.matches import NO_LABEL, Matches, shares, votes
 from lookalike.model import Taxonomy
 from lookalike.policy import SUGGESTION_TEMPERATURE
 from lookalike.propagation import Places
+from lookalike.references import References
 from lookalike.scoring import FLOOR, Scores
 from lookalike.standard import Rule, Standard, rule_for
 from lookalike.stores.search import nearest
@@ -144,11 +145,11 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             queries, own = self._rows, np.arange(len(self._rows))
         else:
             queries = self._new_rows(X)
-        most = len(voters.ids) - (own is not None)
+        most = len(voters.pks) - (own is not None)
         if not 1 <= n_neighbors <= most:
             raise _BadArgument(f"{n_neighbors} neighbours: ask for 1 to {most}, the labelled rows")
         near, similarities = nearest(
-            queries, voters.vectors, voters.ids, n_neighbors, query_ids=own
+            queries, voters.vectors, voters.pks, n_neighbors, query_ids=own
         )
         return (1 - similarities.astype(np.float64), near) if return_distance else near
 
@@ -162,7 +163,7 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ids = np.flatnonzero(known)
         self.classes_ = classes
         self._rows, self._labels = rows, labels
-        self._voters = Voters(ids, codes[ids], rows[ids])
+        self._voters = References(ids, codes[ids], rows[ids])
         self._rule, self.standard_ = _rule(rows, self._voters, self.target_precision, scores)
         self._scores = self._rule.scores
         limit = self.standard_.limit
@@ -225,11 +226,11 @@ class _Rule(Protocol):
 
 
 def _rule(
-    rows: Vectors, voters: Voters, target: float, scores: Scores | None
+    rows: Vectors, voters: References, target: float, scores: Scores | None
 ) -> tuple[_Rule, Standard]:
     """Return the rule in force and its standard; `scores` are earlier ones of the same rows."""
     rule, missing = rule_for(np.bincount(voters.codes).tolist(), len(rows))
-    waiting = np.setdiff1d(np.arange(len(rows)), voters.ids)
+    waiting = np.setdiff1d(np.arange(len(rows)), voters.pks)
     if len(waiting) == 0:
         missing = (*missing, _MISSING_ROWS)
     if rule is Rule.LANDSCAPE:
@@ -241,7 +242,7 @@ def _rule(
             return by_landscape, standard
         return _ByLists(rows, voters, None, scores), standard
     lists = _ByLists(rows, voters, None, scores)
-    calibration = calibrate_voters(voters, lists.matches(rows[waiting]), _TOP_K, target)
+    calibration = learn_nearest(voters, lists.matches(rows[waiting]), _TOP_K, target)
     if calibration is None:
         more = "references that tell the labels apart"
         return lists, Standard(Rule.SUGGEST, (*missing, more))
@@ -254,7 +255,7 @@ class _ByLists:
     """The nearest references decide; without a calibration they only suggest."""
 
     rows: Vectors
-    voters: Voters
+    voters: References
     calibration: Calibration | None
     scores: Scores | None
 
@@ -270,7 +271,7 @@ class _ByLists:
         return _Said(winners, p, self._shares(matches, temperature))
 
     def matches(self, vectors: Vectors) -> Matches:
-        near = nearest(vectors, self.voters.vectors, self.voters.ids, _TOP_K)
+        near = nearest(vectors, self.voters.vectors, self.voters.pks, _TOP_K)
         return self.voters.matches(*near)
 
     def _shares(self, matches: Matches, temperature: float) -> Probabilities:
@@ -290,11 +291,11 @@ class _ByLandscape:
 
     @classmethod
     def learned(
-        cls, scores: Scores, voters: Voters, waiting: Places, target: float
+        cls, scores: Scores, voters: References, waiting: Places, target: float
     ) -> _ByLandscape:
         # Columns are in the order of names: these sort as the codes do.
         references = {
-            f"{code:09d}": voters.ids[voters.codes == code]
+            f"{code:09d}": voters.pks[voters.codes == code]
             for code in np.unique(voters.codes).tolist()
         }
         scores.set_references(references)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
 from sqlalchemy import and_, select
 
 from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
 from lookalike.workshop import Workshop
 
 
@@ -55,21 +53,12 @@ def why(
         document=document,
         field=field.name,
         standing=standing,
-        witnesses=_witnesses(snapshot, field, pk, standing),
+        witnesses=_witnesses(snapshot, field, standing),
         counterfactual=_counterfactual(workshop, snapshot, field, pk, standing),
     )
 
 
-def _near(snapshot: Snapshot, field: FieldRow, pk: int) -> list[int]:
-    table = schema.standing
-    here = (table.c.field_pk == field.pk) & (table.c.document_pk == pk)
-    row = snapshot.rows(select(table.c.near_pks).where(here))[0]
-    return [near for near in np.frombuffer(row.near_pks, np.int64).tolist() if near >= 0]
-
-
-def _witnesses(
-    snapshot: Snapshot, field: FieldRow, pk: int, standing: Standing
-) -> tuple[Witness, ...]:
+def _witnesses(snapshot: Snapshot, field: FieldRow, standing: Standing) -> tuple[Witness, ...]:
     table, operation, document = schema.event, schema.operation, schema.document
     now = schema.standing
     query = (
@@ -80,7 +69,7 @@ def _witnesses(
         .join(now, and_(now.c.field_pk == table.c.field_pk, now.c.document_pk == document.c.pk))
         .where(table.c.field_pk == field.reference_field_pk)
         .where(table.c.origin == now.c.origin, table.c.label == now.c.label)
-        .where(one_of(table.c.document_pk, _near(snapshot, field, pk)))
+        .where(document.c.id.in_([match.document_id for match in standing.decision.matches]))
         .where(table.c.kind.in_([EventKind.LABELLED, EventKind.PROMOTED]))
         .where(operation.c.undone_by.is_(None))
         .order_by(table.c.seq)
@@ -98,9 +87,16 @@ def _witnesses(
 def _counterfactual(
     workshop: Workshop, snapshot: Snapshot, field: FieldRow, pk: int, standing: Standing
 ) -> Counterfactual | None:
-    near = _near(snapshot, field, pk)
-    if standing.origin is not Origin.AUTO or not near:
+    matches = standing.decision.matches
+    if standing.origin is not Origin.AUTO or not matches:
         return None
-    decider = workshop.operations.decider(snapshot, field.pk)
-    source = standing.decision.matches[0].document_id
-    return Counterfactual(source, decider.label_without(snapshot, pk, near[0]))
+    source = matches[0].document_id
+    document, home = schema.document, schema.field
+    query = (
+        select(document.c.pk)
+        .join(home, home.c.collection_pk == document.c.collection_pk)
+        .where(home.c.pk == field.reference_field_pk, document.c.id == source)
+    )
+    reference = snapshot.rows(query)[0].pk
+    with workshop.operations.consulted(snapshot, field.pk) as decider:
+        return Counterfactual(source, decider.label_without(snapshot, pk, reference))

@@ -1,32 +1,51 @@
-"""What a decider knows of its field: arrays loaded from the rows, catching up with other processes.
+"""What a decider knows of its field: arrays read from the rows, catching up with other processes.
 
-Derived state: it can be dropped at any time and comes back from the store.
+The store holds what was said and decided; the lists of nearest references follow from vectors and
+labels, so they are kept here alone. Derived state: it can be dropped at any time and comes back,
+sooner from the file that `remember` leaves for the next process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, ColumnElement, func, select, true
+from sqlalchemy import func, select
 
 from lookalike.columns import Columns, Rows
-from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, with_codes
+from lookalike.labels import Codes
+from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import Taxonomy
 from lookalike.neighbourhood import Neighbourhood
 from lookalike.policy import REASONS
+from lookalike.recall import recall, remember
+from lookalike.reference_book import (
+    epoch_of,
+    newest_revision,
+    read_references,
+    voters,
+    written_since,
+)
+from lookalike.references import References
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
-from lookalike.stores.search import NOBODY, Floats, Ids
+from lookalike.stores.search import NOBODY, Ids
 from lookalike.stores.selection import conditions
 
 _LOAD_ROWS = 20_000
+_SEARCH_ROWS = 20_000
+_CHOOSY_ROWS = 1000
 _REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
 _NAN = np.array(np.nan, np.float32)
+_NO_IDS: Ids = np.empty(0, np.int64)
+_FORMAT = 1
+_ROWS_LIKE_A_SCAN = 16
+"""Reading so small a part of the rows again takes about as long as placing one reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,139 +71,14 @@ class FieldState:
     Columns beside those of the neighbourhood: `stored` bool (the document has a row in the store),
     `stands` bool (someone other than the machine gave the label), `codes`, `runner_up` int32,
     `confidence`, `margin` float32, `reasons` int8, `sources` int64: the decision that is stored.
+    `memory` is the file that keeps them for the next process.
     """
 
-    def __init__(self, stored: StoredField) -> None:
+    def __init__(self, stored: StoredField, memory: Path) -> None:
         self.field = stored
-        self._names: list[str] = []
-        self._codes: dict[str, int] = {}
-        self._epoch = -1
-        self._references_seen = -1
-        self.seen = -1
-        self._clear()
-
-    def refresh(self, snapshot: Snapshot) -> None:
-        """Catch up with everything that was committed since the last call."""
-        query = select(schema.field.c.epoch).where(schema.field.c.pk == self.field.pk)
-        epoch = snapshot.rows(query)[0].epoch
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._reload(snapshot)
-            return
-        newer, newest = self._newer(snapshot, self.field.pk, self.seen)
-        if len(newer):
-            self.read_documents(snapshot, newer)
-            self.seen = newest
-        newer, newest = self._newer(snapshot, self.field.reference_field_pk, self._references_seen)
-        if len(newer):
-            self.read_references(snapshot, newer)
-            self._references_seen = newest
-        self._load_standard(snapshot)
-
-    def _reload(self, snapshot: Snapshot) -> None:
-        self._clear()
-        pks, self.seen = self._newer(snapshot, self.field.pk, -1)
-        self.columns.place(pks)
-        self._load_documents(snapshot, pks)
-        self._load_rejections(snapshot, None)
-        self._references_seen = self._newest(snapshot, self.field.reference_field_pk)
-        self._load_references(snapshot)
-        self._load_standard(snapshot)
-
-    def committed(self, operation: int) -> None:
-        """Note that everything up to `operation`, ours, is here already."""
-        self.seen = max(self.seen, operation)
-        self._references_seen = max(self._references_seen, operation)
-
-    def code(self, name: str | None) -> int:
-        """Return the code of a label; a new one for a new label."""
-        if name is None:
-            return NO_LABEL
-        if name not in self._codes:
-            self._codes[name] = len(self._names)
-            self._names.append(name)
-        return self._codes[name]
-
-    def name(self, code: int) -> str | None:
-        """Return the label of a code."""
-        return None if code == NO_LABEL else self._names[code]
-
-    def read_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
-        """Take over what the rows of documents say now; return their rows here."""
-        self._load_documents(snapshot, pks)
-        self._load_rejections(snapshot, pks)
-        return self.columns.rows_of(pks)
-
-    def standing_among(self, pks: Ids) -> Ids:
-        """Return those of `pks` whose label someone other than the machine gave, as known here."""
-        rows = self.columns.rows_of(pks)
-        return np.asarray(self.columns.pks[rows[self.columns["stands"][rows]]])
-
-    def place_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
-        """Make blank rows for the documents that are new here; return the rows of all `pks`.
-
-        Take over where their vectors are now.
-        """
-        table = schema.embedding
-        query = select(table.c.slot).where(table.c.space_pk == self.field.space.pk)
-        query = query.order_by(table.c.document_pk)
-        chosen = conditions(table.c.document_pk, pks)
-        slots = [row.slot for condition in chosen for row in snapshot.rows(query.where(condition))]
-        rows = self.columns.place(pks)
-        self.neighbourhood.place(rows, np.array(slots, np.int64))
-        return rows
-
-    def forget_documents(self, pks: Ids) -> None:
-        """Take documents away that are about to be erased."""
-        self.neighbourhood.release(self.columns.rows_of(pks))
-        self.columns.remove(pks)
-        for pk in pks.tolist():
-            self.rejected.pop(pk, None)
-
-    def read_references(self, snapshot: Snapshot, changed: Ids) -> tuple[Ids, Ids, Ids]:
-        """Take over which of `changed` vote now, and how; return which came, stayed and went."""
-        known = changed[np.isin(changed, self.reference_pks)]
-        votes: dict[int, str] = {}
-        for chosen in conditions(schema.standing.c.document_pk, changed):
-            for row in snapshot.rows(self._voting().where(chosen)):
-                votes[row.document_pk] = row.label
-        pks = np.array(sorted(votes), np.int64)
-        if len(known) or len(pks):
-            kept = ~np.isin(self.reference_pks, known)
-            codes = np.array([self.code(votes[pk]) for pk in pks.tolist()], np.int32)
-            self._set_references(
-                np.concatenate([self.reference_pks[kept], pks]),
-                np.concatenate([self.reference_codes[kept], codes]),
-                np.concatenate(
-                    [
-                        self.reference_vectors[kept],
-                        snapshot.vectors(self.field.reference_space, pks),
-                    ]
-                ),
-            )
-        stayed = np.isin(known, pks)
-        return pks[~np.isin(pks, known)], known[stayed], known[~stayed]
-
-    def matches(self, near: Ids, similarities: Floats) -> Matches:
-        """Return lists of reference pks as matches with label codes."""
-        return with_codes(near, similarities, self.reference_pks, self.reference_codes)
-
-    def refused(self, pks: Ids) -> NDArray[np.bool_]:
-        """Return which references (one a column) have a label that each document was refused."""
-        return np.array([~self.allowed(pk) for pk in pks.tolist()]).reshape(len(pks), -1)
-
-    def allowed(self, pk: int) -> NDArray[np.bool_]:
-        """Return which references have a label that the document has not been refused."""
-        refused = [self.code(name) for name in self.rejected.get(pk, ())]
-        return ~np.isin(self.reference_codes, refused)
-
-    def rows_with_rejections(self) -> Rows:
-        """Return the rows whose document has a "not this"."""
-        return self.columns.rows_of(np.array(sorted(self.rejected), np.int64))
-
-    def _clear(self) -> None:
+        self.codes = Codes()
         self.columns = Columns(
-            Neighbourhood.blanks(self.field.taxonomy.top_k)
+            Neighbourhood.blanks(stored.taxonomy.top_k)
             | {
                 "stored": np.array(False),
                 "stands": np.array(False),
@@ -198,31 +92,138 @@ class FieldState:
         )
         self.neighbourhood = Neighbourhood(self.columns)
         self.rejected: dict[int, set[str]] = {}
+        self.references = References.none(stored.reference_space.dimension)
         self.standard: Standard | None = None
-        self.reference_pks: Ids = np.empty(0, np.int64)
-        self.reference_codes: NDArray[np.int32] = np.empty(0, np.int32)
-        shape = (0, self.field.reference_space.dimension)
-        self.reference_vectors: NDArray[np.float16] = np.empty(shape, np.float16)
+        self.seen = -1
+        self._epoch = -1
+        self._memory = memory
+        self._ahead_of_memory = 0.0
 
-    def _newest(self, snapshot: Snapshot, field_pk: int) -> int:
-        table = schema.standing
-        query = select(func.max(table.c.revision).label("newest"))
-        row = snapshot.rows(query.where(table.c.field_pk == field_pk))[0]
-        return -1 if row.newest is None else int(row.newest)
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Catch up with everything that was committed since the last call."""
+        if self._epoch < 0:
+            self._recall(snapshot)
+        field, epoch = self.field, epoch_of(snapshot, self.field.pk)
+        erased = self._epoch not in (-1, epoch)
+        if erased:
+            self._forget_erased(snapshot)
+        if self.seen < 0 or erased:
+            voting = voters(snapshot, field.reference_field_pk)
+            references = np.union1d(self.references.pks, voting)
+        else:
+            references = written_since(snapshot, field.reference_field_pk, self.seen)
+        documents = written_since(snapshot, field.pk, self.seen)
+        newest = max(newest_revision(snapshot, pk) for pk in (field.pk, field.reference_field_pk))
+        if len(documents) or len(references):
+            self.take(snapshot, documents, references)
+        self._epoch, self.seen = epoch, max(self.seen, newest)
+        query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
+        self.standard = standard_from(snapshot.rows(query)[0].standard)
 
-    def _newer(self, snapshot: Snapshot, field_pk: int, seen: int) -> tuple[Ids, int]:
-        """Return the documents of a field written after revision `seen`, and the newest one."""
-        table = schema.standing
-        query = select(table.c.document_pk, table.c.revision)
-        rows = snapshot.rows(query.where(table.c.field_pk == field_pk, table.c.revision > seen))
-        pks, revisions = zip(*rows, strict=True) if rows else ((), ())
-        return np.sort(np.array(pks, np.int64)), max(revisions, default=seen)
+    def take(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
+        """Take over what the rows of documents and of references say now.
 
-    def _load_documents(self, snapshot: Snapshot, pks: Ids) -> None:
-        column = schema.standing.c.document_pk
-        for start in range(0, len(pks), _LOAD_ROWS):
-            for chosen in conditions(column, pks[start : start + _LOAD_ROWS]):
-                self._take(snapshot.rows(self._stored().where(chosen)))
+        Return the rows of which anything may differ: what was said of them, their list, its labels.
+        """
+        choosy = set(self.rejected)
+        fresh = self._read_documents(snapshot, documents)
+        turnout = read_references(
+            snapshot,
+            self.field.reference_field_pk,
+            self.field.reference_space,
+            self.codes,
+            self.references,
+            references,
+        )
+        self.references = turnout.references
+        listing = self.neighbourhood.listing
+        left, relabelled = listing(turnout.went), listing(turnout.stayed)
+        again = self.columns.rows_of(_ids(choosy | set(self.rejected)))
+        placed = fresh[:0]
+        if len(fresh) < len(self.columns):
+            placed = self._place(snapshot, turnout.came)
+        moved = self.search(snapshot, _union(fresh, again, left))
+        touched = len(turnout.came) + len(turnout.went)
+        self._moved_on(touched, _union(placed, moved, self.columns.rows_of(documents)))
+        return _union(self.columns.rows_of(documents), relabelled, left, again, placed, moved)
+
+    def arrive(self, snapshot: Snapshot, documents: Ids) -> Rows:
+        """Make rows for documents whose vectors were just written; return the rows of all.
+
+        Their own rows in the store may not be there yet.
+        """
+        table = schema.embedding
+        query = select(table.c.slot).where(table.c.space_pk == self.field.space.pk)
+        query = query.order_by(table.c.document_pk)
+        chosen = conditions(table.c.document_pk, documents)
+        slots = [row.slot for condition in chosen for row in snapshot.rows(query.where(condition))]
+        rows = self.columns.place(documents)
+        self.neighbourhood.place(rows, np.array(slots, np.int64))
+        self.search(snapshot, rows)
+        self._moved_on(0, rows)
+        return rows
+
+    def search(self, snapshot: Snapshot, rows: Rows) -> Rows:
+        """Find the nearest references of rows from scratch; return those whose list changed."""
+        choosy = np.intersect1d(rows, self.rows_with_rejections())
+        references, search = self.references, self.neighbourhood.requery
+        moved = [rows[:0]]
+        for block in _blocks(np.setdiff1d(rows, choosy), _SEARCH_ROWS):
+            vectors = self.vectors(snapshot, block)
+            moved.append(search(block, vectors, references.pks, references.vectors))
+        for block in _blocks(choosy, _CHOOSY_ROWS):
+            vectors = self.vectors(snapshot, block)
+            refused = np.stack([~self.allowed(pk) for pk in self.columns.pks[block].tolist()])
+            moved.append(search(block, vectors, references.pks, references.vectors, refused))
+        return _union(*moved)
+
+    def vectors(self, snapshot: Snapshot, rows: Rows) -> NDArray[np.float16]:
+        """Return the vectors of rows, float16 (n, d)."""
+        return snapshot.vectors(self.field.space, self.columns.pks[rows])
+
+    def committed(self, operation: int, rows: Rows) -> None:
+        """Note that everything up to `operation`, ours, is here already, and wrote `rows`."""
+        self.seen = max(self.seen, operation)
+        self._moved_on(0, rows)
+
+    def standing_among(self, pks: Ids) -> Ids:
+        """Return those of `pks` whose label someone other than the machine gave, as known here."""
+        rows = self.columns.rows_of(pks)
+        return np.asarray(self.columns.pks[rows[self.columns["stands"][rows]]])
+
+    def forget_documents(self, pks: Ids) -> None:
+        """Take documents away that are about to be erased."""
+        self.neighbourhood.release(self.columns.rows_of(pks))
+        self.columns.remove(pks)
+        for pk in pks.tolist():
+            self.rejected.pop(pk, None)
+
+    def matches(self, rows: Rows) -> Matches:
+        """Return the lists of rows as matches with label codes."""
+        lists = self.neighbourhood
+        return self.references.matches(lists.near[rows], lists.similarities[rows])
+
+    def allowed(self, pk: int) -> NDArray[np.bool_]:
+        """Return which references have a label that the document has not been refused."""
+        refused = [self.codes.code(name) for name in self.rejected.get(pk, ())]
+        return ~np.isin(self.references.codes, refused)
+
+    def rows_with_rejections(self) -> Rows:
+        """Return the rows whose document has a "not this"."""
+        return self.columns.rows_of(_ids(self.rejected))
+
+    # --- rows of the store ----------------------------------------------------------------------
+
+    def _read_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
+        """Read the rows of documents; return those that are new, or have another vector."""
+        fresh = [
+            self._keep(snapshot.rows(self._stored().where(chosen)))
+            for block in _blocks(pks, _LOAD_ROWS)
+            for chosen in conditions(schema.standing.c.document_pk, block)
+        ]
+        self._read_rejections(snapshot, pks)
+        # Rows may have moved since: what was new first is told by its document.
+        return self.columns.rows_of(np.concatenate([_NO_IDS, *fresh]))
 
     def _stored(self) -> Any:
         standing, embedding = schema.standing, schema.embedding
@@ -231,8 +232,6 @@ class FieldState:
             select(
                 standing.c.document_pk,
                 embedding.c.slot,
-                standing.c.near_pks,
-                standing.c.near_similarities,
                 standing.c.votes,
                 standing.c.label,
                 standing.c.runner_up,
@@ -247,71 +246,150 @@ class FieldState:
             .order_by(standing.c.document_pk)
         )
 
-    def _take(self, rows: Sequence[Any]) -> None:
+    def _keep(self, rows: Sequence[Any]) -> Ids:
+        """Keep rows as columns; return the documents that are new or have another slot."""
         if not rows:
-            return
-        pks, slots, near, similarities, votes, labels, runners_up, *rest = zip(*rows, strict=True)
+            return _NO_IDS
+        pks, slots, votes, labels, runners_up, *rest = zip(*rows, strict=True)
         confidence, margin, reasons, sources = rest
-        columns, k = self.columns, self.field.taxonomy.top_k
-        at = columns.rows_of(np.array(pks, np.int64))
-        if len(at) < len(pks):
-            at = columns.place(np.array(pks, np.int64))
-        columns["near"][at] = _unpack(near, np.int64, k, NOBODY)
-        columns["similarities"][at] = _unpack(similarities, np.float32, k, NO_SIMILARITY)
+        columns, documents = self.columns, np.array(pks, np.int64)
+        at, places = columns.place(documents), np.array(slots, np.int64)
+        fresh = documents[columns["slots"][at] != places]
         columns["stands"][at] = votes
-        columns["codes"][at] = [self.code(label) for label in labels]
-        columns["runner_up"][at] = [self.code(label) for label in runners_up]
+        columns["codes"][at] = [self.codes.code(label) for label in labels]
+        columns["runner_up"][at] = [self.codes.code(label) for label in runners_up]
         columns["confidence"][at] = np.array(confidence, np.float32)
         columns["margin"][at] = np.array(margin, np.float32)
         columns["reasons"][at] = [_REASON_CODES[reason] for reason in reasons]
         columns["sources"][at] = sources
         columns["stored"][at] = True
-        self.neighbourhood.place(at, np.array(slots, np.int64))
+        self.neighbourhood.place(at, places)
+        return np.asarray(fresh)
 
-    def _load_rejections(self, snapshot: Snapshot, pks: Ids | None) -> None:
+    def _read_rejections(self, snapshot: Snapshot, pks: Ids) -> None:
         table = schema.rejection
         query = select(table.c.document_pk, table.c.label).where(table.c.field_pk == self.field.pk)
-        for pk in self.rejected.copy() if pks is None else pks.tolist():
+        for pk in pks.tolist() if self.rejected else ():
             self.rejected.pop(pk, None)
-        for chosen in _conditions(table.c.document_pk, pks):
+        for chosen in conditions(table.c.document_pk, pks):
             for row in snapshot.rows(query.where(chosen)):
                 self.rejected.setdefault(row.document_pk, set()).add(row.label)
 
-    def _voting(self) -> Any:
-        table = schema.standing
-        return (
-            select(table.c.document_pk, table.c.label)
-            .where(table.c.field_pk == self.field.reference_field_pk, table.c.votes)
-            .order_by(table.c.document_pk)
+    def _place(self, snapshot: Snapshot, references: Ids) -> Rows:
+        return self.neighbourhood.add(
+            references,
+            self.references.vectors_of(references),
+            lambda vector, floors: snapshot.above_floors(self.field.space, vector, floors),
+            lambda rows: self.vectors(snapshot, rows),
         )
 
-    def _load_references(self, snapshot: Snapshot) -> None:
-        rows = snapshot.rows(self._voting())
-        pks = np.array([row.document_pk for row in rows], np.int64)
-        codes = np.array([self.code(row.label) for row in rows], np.int32)
-        self._set_references(pks, codes, snapshot.vectors(self.field.reference_space, pks))
+    def _forget_erased(self, snapshot: Snapshot) -> None:
+        table = schema.standing
+        query = select(table.c.document_pk).where(table.c.field_pk == self.field.pk)
+        there = np.array([row.document_pk for row in snapshot.rows(query)], np.int64)
+        self.forget_documents(np.setdiff1d(self.columns.pks, there))
 
-    def _set_references(
-        self, pks: Ids, codes: NDArray[np.int32], vectors: NDArray[np.float16]
-    ) -> None:
-        order = np.argsort(pks)
-        self.reference_pks = pks[order]
-        self.reference_codes = codes[order]
-        self.reference_vectors = vectors[order]
+    # --- memory ---------------------------------------------------------------------------------
 
-    def _load_standard(self, snapshot: Snapshot) -> None:
-        query = select(schema.field.c.standard).where(schema.field.c.pk == self.field.pk)
-        self.standard = standard_from(snapshot.rows(query)[0].standard)
+    def remember(self, snapshot: Snapshot, *, beyond: float) -> None:
+        """Leave everything for the next process, if catching up costs it more than `beyond`.
+
+        Costs are counted in scans of the space for one reference. What is here is committed.
+        """
+        if self._ahead_of_memory <= beyond or not len(self.references):
+            return
+        refused = [(pk, self.codes.code(n)) for pk, names in self.rejected.items() for n in names]
+        arrays = {
+            **self.columns.arrays(),
+            "reference_pks": self.references.pks,
+            "reference_codes": self.references.codes,
+            "refused": np.array(sorted(refused), np.int64).reshape(-1, 2),
+        }
+        in_use = [self.columns["codes"], self.columns["runner_up"], self.references.codes]
+        used = set(np.unique(np.concatenate([*in_use, arrays["refused"][:, 1]])).tolist())
+        names = enumerate(self.codes.names)
+        mark = {
+            "labels": [name if code in used else "" for code, name in names],
+            "seen": self.seen,
+            "operation": _operation_id(snapshot, self.seen),
+            "epoch": self._epoch,
+        }
+        remember(self._memory, self._identity() | mark, arrays)
+        self._ahead_of_memory = 0.0
+
+    def forget_memory(self) -> None:
+        """Erase what was left for the next process."""
+        self._memory.unlink(missing_ok=True)
+        self._ahead_of_memory = np.inf
+
+    def _moved_on(self, references: int, rows: Rows) -> None:
+        share = len(rows) / max(len(self.columns), 1)
+        self._ahead_of_memory += references + _ROWS_LIKE_A_SCAN * share
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a memory must agree with to be ours, as JSON values."""
+        field = self.field
+        return {
+            "format": _FORMAT,
+            "field": field.pk,
+            "reference_field": field.reference_field_pk,
+            "top_k": field.taxonomy.top_k,
+            "space": asdict(field.space),
+            "reference_space": asdict(field.reference_space),
+        }
+
+    def _recall(self, snapshot: Snapshot) -> None:
+        """Begin where another process left off, if its memory is of this store and its past."""
+        kept = recall(self._memory)
+        if kept is None:
+            return
+        mark, arrays = kept
+        expected = self._identity() | {
+            "epoch": epoch_of(snapshot, self.field.pk),
+            "operation": _operation_id(snapshot, mark.get("seen", -1)),
+        }
+        if any(mark.get(name) != value for name, value in expected.items()):
+            return
+        self._epoch, self.seen = mark["epoch"], mark["seen"]
+        self.codes = Codes(mark["labels"])
+        self.columns.restore(arrays)
+        self.neighbourhood.restore()
+        for pk, code in arrays["refused"].tolist():
+            self.rejected.setdefault(pk, set()).add(str(self.codes.name(code)))
+        self.references = self._recalled_references(
+            snapshot, arrays["reference_pks"], arrays["reference_codes"]
+        )
+
+    def _recalled_references(
+        self, snapshot: Snapshot, pks: Ids, codes: NDArray[np.int32]
+    ) -> References:
+        """Return the references of a memory. One written since gets no vector.
+
+        Its vector may be another one than it was: so it counts as gone, and come again.
+        """
+        space = self.field.reference_space
+        since = written_since(snapshot, self.field.reference_field_pk, self.seen)
+        same = ~np.isin(pks, since)
+        vectors = np.zeros((len(pks), space.dimension), np.float16)
+        vectors[same] = snapshot.vectors(space, pks[same])
+        return References(pks, codes, vectors)
 
 
-def _conditions(column: Column[int], pks: Ids | None) -> Iterable[ColumnElement[bool]]:
-    return [true()] if pks is None else conditions(column, pks)
+def _operation_id(snapshot: Snapshot, pk: int) -> str | None:
+    """Return the id of an operation: the same number may be another one in another store."""
+    table = schema.operation
+    rows = snapshot.rows(select(table.c.id).where(table.c.pk == pk))
+    return rows[0].id if rows else None
 
 
-def _unpack(blobs: Sequence[bytes], dtype: Any, k: int, blank: Any) -> NDArray[Any]:
-    width = k * np.dtype(dtype).itemsize
-    counts = np.array([len(blob) for blob in blobs]) // np.dtype(dtype).itemsize
-    lists = np.full((len(blobs), k), blank, dtype)
-    values = np.frombuffer(b"".join([blob[:width] for blob in blobs]), dtype)
-    lists[np.arange(k) < counts[:, None]] = values
-    return lists
+def _ids(pks: Iterable[int]) -> Ids:
+    return np.array(sorted(set(pks)), np.int64)
+
+
+def _union(*rows: Rows) -> Rows:
+    return np.unique(np.concatenate(rows))
+
+
+def _blocks(rows: Rows, size: int) -> Iterator[Rows]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

@@ -68,6 +68,7 @@ def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
 
 def erase_files(workshop: Workshop, running: Running, erased: Erased) -> Receipt:
     """Erase copies and thumbnails, after the commit, and return the receipt."""
+    workshop.operations.forget_memory()
     workshop.store.tidy()
     return Receipt(
         operation=running.id,

@@ -19,7 +19,8 @@ from lookalike.confidence import Confidence, Judgement, judge, learn
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.model import Reason
 from lookalike.policy import NO_SOURCE, REASONS, Decisions
-from lookalike.propagation import Floats, Places
+from lookalike.propagation import Places
+from lookalike.recall import recall, remember
 from lookalike.scoring import Scores, leave_one_out
 from lookalike.standard import MIN_ACCURACY, Rule, Standard
 
@@ -153,10 +154,15 @@ class Judge:
 
     def _surveyed(self, pks: Places, slots: Places, vectors: Vectors) -> Landscape:
         mark = hashlib.sha256(pks.tobytes() + slots.tobytes()).hexdigest()
-        lists = _recall(self._memory, mark)
+        kept = recall(self._memory)
+        lists = None
+        if kept is not None and kept[0] == {"items": mark}:
+            lists = kept[1]["near"].astype(np.int64), kept[1]["cosines"]
         landscape = build_landscape(pks, vectors(pks), lists)
         if lists is None:
-            _remember(self._memory, mark, landscape)
+            near = landscape.near.astype(np.int32)
+            arrays = {"near": near, "cosines": landscape.near_cosines}
+            remember(self._memory, {"items": mark}, arrays)
         return landscape
 
     def _sources(self, judgement: Judgement, places: Places) -> Places:
@@ -193,20 +199,3 @@ def _decisions(
         reasons=np.where(accepted, -1, reasons).astype(np.int8),
         sources=sources,
     )
-
-
-def _recall(memory: Path, mark: str) -> tuple[Places, Floats] | None:
-    try:
-        with np.load(memory, allow_pickle=False) as stored:
-            if str(stored["mark"]) != mark:
-                return None
-            return stored["near"].astype(np.int64), stored["cosines"]
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _remember(memory: Path, mark: str, landscape: Landscape) -> None:
-    draft = memory.with_name(f"{memory.stem}.{mark[:8]}.draft.npz")
-    near = landscape.near.astype(np.int32)
-    np.savez(draft, mark=np.array(mark), near=near, cosines=landscape.near_cosines)
-    draft.replace(memory)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lookalike.errors import BadInput
+from lookalike.matches import NO_LABEL
 from lookalike.model import LABEL_SEPARATOR
 
 
@@ -18,3 +21,29 @@ def check_label(label: object) -> str:
     if not all(parts):
         raise BadInput(f"the label {label!r} has an empty part; write 'Shoes > Running'")
     return LABEL_SEPARATOR.join(parts)
+
+
+class Codes:
+    """Labels as small integers, in the order in which they were first met; -1 stands for none."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = list(names)
+        self._codes = {name: code for code, name in enumerate(self._names)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all labels, by their codes."""
+        return tuple(self._names)
+
+    def code(self, name: str | None) -> int:
+        """Return the code of a label; a new one for a new label."""
+        if name is None:
+            return NO_LABEL
+        if name not in self._codes:
+            self._codes[name] = len(self._names)
+            self._names.append(name)
+        return self._codes[name]
+
+    def name(self, code: int) -> str | None:
+        """Return the label of a code."""
+        return None if code == NO_LABEL else self._names[code]

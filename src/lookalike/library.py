@@ -80,7 +80,7 @@ class Library:
 
     def close(self) -> None:
         """Release the store."""
-        self._workshop.store.close()
+        self._workshop.close()
 
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""

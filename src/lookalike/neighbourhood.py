@@ -68,6 +68,12 @@ class Neighbourhood:
         self._floors[slots] = self.similarities[rows, -1]
         self._pk_of_slot[slots] = self._columns.pks[rows]
 
+    def restore(self) -> None:
+        """Take over the slots and lists of rows that the columns were restored with."""
+        slots = self._columns["slots"].copy()
+        self._columns["slots"][:] = _NOWHERE
+        self.place(np.arange(len(slots)), slots)
+
     def release(self, rows: Rows) -> None:
         """Note that the slots of `rows` are theirs no more."""
         slots = self._columns["slots"][rows]
@@ -149,6 +155,9 @@ class Neighbourhood:
         return np.concatenate(touched) if touched else np.empty(0, np.int64)
 
     def _merge(self, rows: Rows, more: Ids, similarities: Floats) -> Rows:
+        listed = (more[:, :, None] == self.near[rows][:, None, :]).any(axis=2)
+        more = np.where(listed, NOBODY, more)
+        similarities = np.where(listed, NO_SIMILARITY, similarities)
         near, merged = merge(self.near[rows], self.similarities[rows], more, similarities)
         return self._replace(rows, near, merged)
 

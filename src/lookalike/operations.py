@@ -8,6 +8,7 @@ All of it is one transaction. Nothing else writes a label.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,6 +30,9 @@ from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
 
 _CHUNK = 5000
+_SCANS_WHILE_OPEN = 32
+"""So far may the next process lag behind, counted as in `FieldState.remember`."""
+_SCANS_AT_END = 4
 _NO_FIELD = 0
 
 
@@ -76,20 +80,42 @@ class Operations:
         self._cache = cache
         self._clock = clock
         self._deciders: dict[int, Decider] = {}
+        self._lock = threading.RLock()
 
     @contextmanager
     def operate(self, collection_pk: int, kind: str, actor: str) -> Iterator[Running]:
         """Run one operation: all that happens inside is durable at the end, or none of it."""
-        try:
-            with self._store.write() as txn:
-                running = self._begin(txn, collection_pk, kind, actor)
-                yield running
-                summary = asdict(running.changed())
-                chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
-                txn.execute(chosen.values(summary=summary))
-        except BaseException:
+        with self._lock:
+            try:
+                with self._store.write() as txn:
+                    running = self._begin(txn, collection_pk, kind, actor)
+                    yield running
+                    summary = asdict(running.changed())
+                    chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
+                    txn.execute(chosen.values(summary=summary))
+            except BaseException:
+                self._deciders.clear()
+                raise
+            self._remember(beyond=_SCANS_WHILE_OPEN)
+
+    @contextmanager
+    def consulted(self, snapshot: Snapshot, field_pk: int) -> Iterator[Decider]:
+        """Give the decider of a field to one who only asks; nothing is decided meanwhile."""
+        with self._lock:
+            yield self.decider(snapshot, field_pk)
+
+    def close(self) -> None:
+        """Leave for the next process what it would have to compute again."""
+        with self._lock:
+            self._remember(beyond=_SCANS_AT_END)
             self._deciders.clear()
-            raise
+
+    def forget_memory(self) -> None:
+        """Erase what was left for the next process and leave it again: something is forgotten."""
+        with self._lock:
+            for decider in self._deciders.values():
+                decider.state.forget_memory()
+            self._remember(beyond=0)
 
     def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
         """Append what was said about one field, and decide everything that follows from it."""
@@ -132,6 +158,7 @@ class Operations:
         if not has_space(running.txn, field_pk):
             return
         decider = self._deciders[field_pk] = self._new_decider(stored_field(running.txn, field_pk))
+        decider.state.forget_memory()
         decider.refresh(running.txn)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
 
@@ -160,6 +187,12 @@ class Operations:
             decider = self._deciders[field_pk] = self._new_decider(stored)
         decider.refresh(snapshot)
         return decider
+
+    def _remember(self, *, beyond: float) -> None:
+        if self._deciders:
+            with self._store.read() as snapshot:
+                for decider in self._deciders.values():
+                    decider.state.remember(snapshot, beyond=beyond)
 
     def _new_decider(self, stored: StoredField) -> Decider:
         return Decider(stored, self._cache)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Select, and_, select
 
-from lookalike.fields import taxonomy_from
+from lookalike.fields import stored_field, taxonomy_from
 from lookalike.matches import shares
 from lookalike.model import Decision, Document, Match, Origin, Reason, Standing, Taxonomy
+from lookalike.reference_book import ReferenceBook
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.search import NOBODY, nearest
+from lookalike.stores.selection import conditions
 
 ANY: Any = object()
 """A filter that lets everything through; None is a value."""
@@ -49,13 +52,106 @@ def fields_of(snapshot: Snapshot, collection_pk: int) -> list[FieldRow]:
     return [_field_row(row) for row in snapshot.rows(query)]
 
 
-def documents(
-    snapshot: Snapshot, collection: str, query: Select[Any], fields: Sequence[FieldRow]
-) -> Iterator[Document]:
-    """Yield the documents whose pks `query` selects (column `pk`), in its order."""
-    pks = [row.pk for row in snapshot.rows(query)]
-    for start in range(0, len(pks), _PAGE_ROWS):
-        yield from _page(snapshot, collection, pks[start : start + _PAGE_ROWS], fields)
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads documents of one snapshot, with the matches of their `fields`, the first one first."""
+
+    snapshot: Snapshot
+    book: ReferenceBook
+    fields: Sequence[FieldRow]
+
+    def documents(self, collection: str, query: Select[Any]) -> Iterator[Document]:
+        """Yield the documents whose pks `query` selects (column `pk`), in its order."""
+        pks = [row.pk for row in self.snapshot.rows(query)]
+        for start in range(0, len(pks), _PAGE_ROWS):
+            yield from self._page(collection, pks[start : start + _PAGE_ROWS])
+
+    def _page(self, collection: str, pks: list[int]) -> Iterator[Document]:
+        document, object_ = schema.document, schema.object_
+        query = (
+            select(document, object_.c.id.label("object_id"))
+            .join(object_, object_.c.pk == document.c.object_pk)
+            .where(document.c.pk.in_(pks))
+        )
+        rows = {row.pk: row for row in self.snapshot.rows(query)}
+        standings = {field.name: self._standings(pks, field) for field in self.fields}
+        for pk in pks:
+            row = rows[pk]
+            yield Document(
+                id=row.id,
+                collection=collection,
+                object_id=row.object_id,
+                part=row.part,
+                file_name=row.file_name,
+                sha256=row.sha256.hex(),
+                metadata=row.metadata,
+                attributes=row.attributes,
+                field=self.fields[0].name,
+                standings={name: by_pk[pk] for name, by_pk in standings.items() if pk in by_pk},
+            )
+
+    def _standings(self, pks: list[int], field: FieldRow) -> dict[int, Standing]:
+        table, rejection = schema.standing, schema.rejection
+        here = (table.c.field_pk == field.pk) & table.c.document_pk.in_(pks)
+        rows = self.snapshot.rows(select(table).where(here).order_by(table.c.document_pk))
+        refused: dict[int, list[str]] = {}
+        chosen = (rejection.c.field_pk == field.pk) & rejection.c.document_pk.in_(pks)
+        for row in self.snapshot.rows(select(rejection).where(chosen)):
+            refused.setdefault(row.document_pk, []).append(row.label)
+        lists = self._lists([row.document_pk for row in rows], field, refused)
+        sources = {row.source_pk for row in rows if row.source_pk is not None}
+        known = self._described({near.pk for one in lists for near in one} | sources)
+        return {
+            row.document_pk: _standing(
+                row, field, near, known, tuple(sorted(refused.get(row.document_pk, ())))
+            )
+            for row, near in zip(rows, lists, strict=True)
+        }
+
+    def _lists(
+        self, pks: list[int], field: FieldRow, refused: Mapping[int, Sequence[str]]
+    ) -> list[list[_Near]]:
+        """Return the nearest references of documents, but for those of a label they were refused.
+
+        They follow from vectors and labels: they are what the decision was made on.
+        """
+        if not pks:
+            return []
+        stored = stored_field(self.snapshot, field.pk)
+        space, voting = stored.reference_space, stored.reference_field_pk
+        references, codes = self.book.of(self.snapshot, voting, space)
+        hidden = None
+        if refused:
+            barred = [[codes.code(name) for name in refused.get(pk, ())] for pk in pks]
+            hidden = np.stack([np.isin(references.codes, one) for one in barred])
+        documents = np.array(pks, np.int64)
+        near, similarities = nearest(
+            self.snapshot.vectors(stored.space, documents),
+            references.vectors,
+            references.pks,
+            field.taxonomy.top_k,
+            query_ids=documents,
+            hidden=hidden,
+        )
+        labels = references.matches(near, similarities).codes
+        return [
+            [
+                _Near(pk, str(codes.name(code)), similarity)
+                for pk, code, similarity in zip(*row, strict=True)
+                if pk != NOBODY
+            ]
+            for row in zip(near.tolist(), labels.tolist(), similarities.tolist(), strict=True)
+        ]
+
+    def _described(self, pks: Iterable[int]) -> dict[int, Any]:
+        """Return id and metadata of references, by pk."""
+        table = schema.document
+        query = select(table.c.pk, table.c.id, table.c.metadata)
+        return {
+            row.pk: row
+            for chosen in conditions(table.c.pk, list(pks))
+            for row in self.snapshot.rows(query.where(chosen))
+        }
 
 
 def document_query(collection_pk: int, field_pk: int) -> Select[Any]:
@@ -91,78 +187,23 @@ def _field_row(row: Any) -> FieldRow:
     )
 
 
-def _page(
-    snapshot: Snapshot, collection: str, pks: list[int], fields: Sequence[FieldRow]
-) -> Iterator[Document]:
-    document, object_ = schema.document, schema.object_
-    query = (
-        select(document, object_.c.id.label("object_id"))
-        .join(object_, object_.c.pk == document.c.object_pk)
-        .where(document.c.pk.in_(pks))
-    )
-    rows = {row.pk: row for row in snapshot.rows(query)}
-    standings = {field.name: _standings(snapshot, pks, field) for field in fields}
-    for pk in pks:
-        row = rows[pk]
-        yield Document(
-            id=row.id,
-            collection=collection,
-            object_id=row.object_id,
-            part=row.part,
-            file_name=row.file_name,
-            sha256=row.sha256.hex(),
-            metadata=row.metadata,
-            attributes=row.attributes,
-            field=fields[0].name,
-            standings={name: by_pk[pk] for name, by_pk in standings.items() if pk in by_pk},
-        )
-
-
-def _standings(snapshot: Snapshot, pks: list[int], field: FieldRow) -> dict[int, Standing]:
-    table, rejection = schema.standing, schema.rejection
-    here = (table.c.field_pk == field.pk) & table.c.document_pk.in_(pks)
-    rows = snapshot.rows(select(table).where(here))
-    refused: dict[int, list[str]] = {}
-    chosen = (rejection.c.field_pk == field.pk) & rejection.c.document_pk.in_(pks)
-    for row in snapshot.rows(select(rejection).where(chosen)):
-        refused.setdefault(row.document_pk, []).append(row.label)
-    known = _references(snapshot, field, rows)
-    return {
-        row.document_pk: _standing(
-            row, field, known, tuple(sorted(refused.get(row.document_pk, ())))
-        )
-        for row in rows
-    }
-
-
-def _references(
-    snapshot: Snapshot, field: FieldRow, rows: Sequence[Any]
-) -> dict[int, tuple[str, str, dict[str, Any]]]:
-    """Return id, label and metadata of all references that the rows list, by pk."""
-    near = np.frombuffer(b"".join(row.near_pks for row in rows), np.int64)
-    pks = np.unique(near[near >= 0]).tolist()
-    document, standing = schema.document, schema.standing
-    known: dict[int, tuple[str, str, dict[str, Any]]] = {}
-    for start in range(0, len(pks), _PAGE_ROWS * 10):
-        query = (
-            select(document.c.pk, document.c.id, document.c.metadata, standing.c.label)
-            .join(standing, standing.c.document_pk == document.c.pk)
-            .where(standing.c.field_pk == field.reference_field_pk)
-            .where(document.c.pk.in_(pks[start : start + _PAGE_ROWS * 10]))
-        )
-        known |= {row.pk: (row.id, row.label, row.metadata) for row in snapshot.rows(query)}
-    return known
+@dataclass(frozen=True, slots=True)
+class _Near:
+    pk: int
+    label: str
+    similarity: float
 
 
 def _standing(
     row: Any,
     field: FieldRow,
-    known: dict[int, tuple[str, str, dict[str, Any]]],
+    near: Sequence[_Near],
+    known: Mapping[int, Any],
     rejected: tuple[str, ...],
 ) -> Standing:
     origin = None if row.origin is None else Origin(row.origin)
     source = known.get(row.source_pk)
-    copied = {} if source is None or row.label is None else source[2]
+    copied = {} if source is None or row.label is None else source.metadata
     return Standing(
         label=row.label,
         origin=origin,
@@ -178,23 +219,19 @@ def _standing(
             threshold=field.limit,
             runner_up=row.runner_up,
             reason=None if row.reason is None else Reason(row.reason),
-            matches=_matches(row, field, known),
+            matches=_matches(field, near, known),
             policy=field.policy,
             taxonomy_version=field.taxonomy.version,
         ),
     )
 
 
-def _matches(
-    row: Any, field: FieldRow, known: dict[int, tuple[str, str, dict[str, Any]]]
-) -> tuple[Match, ...]:
-    pks = np.frombuffer(row.near_pks, np.int64)
-    similarities = np.frombuffer(row.near_similarities, np.float32)
-    if len(pks) == 0:
+def _matches(field: FieldRow, near: Sequence[_Near], known: Mapping[int, Any]) -> tuple[Match, ...]:
+    if not near:
         return ()
-    parts = shares(similarities[None, :], field.temperature)[0].tolist()
+    similarities = np.array([[one.similarity for one in near]], np.float32)
+    parts = shares(similarities, field.temperature)[0].tolist()
     return tuple(
-        Match(known[pk][0], similarity, known[pk][1], share)
-        for pk, similarity, share in zip(pks.tolist(), similarities.tolist(), parts, strict=True)
-        if pk in known
+        Match(known[one.pk].id, one.similarity, one.label, share)
+        for one, share in zip(near, parts, strict=True)
     )

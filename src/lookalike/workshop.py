@@ -18,6 +18,7 @@ from lookalike.fields import space_of
 from lookalike.operations import Operations
 from lookalike.plugins import build_extractor
 from lookalike.reading import fields_of
+from lookalike.reference_book import ReferenceBook
 from lookalike.settings import Settings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
@@ -43,13 +44,22 @@ class Workshop:
     ) -> None:
         self.store = store
         self.root = root
+        self._closed = False
         self.settings = settings
         self.actor = actor
         self.clock = clock
         self.blobs = Blobs(root / "blobs", max_bytes=settings.max_blob_bytes)
         self.thumbnails = Thumbnails(root / "cache" / "thumbnails")
         self.operations = Operations(store, root / "cache", clock)
+        self.book = ReferenceBook()
         self._extractors: dict[tuple[str, str], Extractor] = {}
+
+    def close(self) -> None:
+        """Release the store. Closing twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self.operations.close()
+            self.store.close()
 
     def extraction(self) -> Extraction:
         """Return what extracts, with the settings in force."""

@@ -17,7 +17,14 @@ def _create_schema(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _create_schema}
+def _drop_lists(connection: Connection) -> None:
+    """Neighbour lists follow from vectors and labels: they are not stored any more."""
+    known = {column["name"] for column in inspect(connection).get_columns("standing")}
+    for name in sorted(known & {"near_pks", "near_similarities"}):
+        connection.exec_driver_sql(f"ALTER TABLE standing DROP COLUMN {name}")
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _create_schema, 2: _drop_lists}
 
 
 def version_of(connection: Connection) -> int:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The number of the newest migration that this code knows."""
 
 metadata = MetaData()
@@ -143,8 +143,6 @@ standing = _clustered(
     Column("runner_up", Text),
     Column("reason", Text),
     Column("source_pk", _pk),  # the reference whose further fields are copied
-    Column("near_pks", LargeBinary, nullable=False),  # int64[k], nearest first
-    Column("near_similarities", LargeBinary, nullable=False),  # float32[k]
     Column("revision", _pk, nullable=False),  # the operation that last wrote this row
     Index("standing_by_label", "field_pk", "label", "confidence"),
     Index("standing_by_revision", "field_pk", "revision"),

@@ -257,13 +257,26 @@ class StoreContract:
 
         with store.write() as txn:
             txn.insert(schema.event, [row])
-            txn.insert(schema.standing, [standing(1, 2**40, near_pks=bytes(range(256)))])
+            txn.insert(schema.standing, [standing(1, 2**40)])
+            txn.insert_one(
+                schema.document,
+                collection_pk=1,
+                object_pk=1,
+                part="",
+                id="x",
+                file_name="",
+                sha256=bytes(range(256)),
+                metadata=spec,
+                attributes={},
+            )
 
         with store.read() as snapshot:
             (found,) = snapshot.rows(select(schema.event))
             (stored,) = snapshot.rows(select(schema.standing))
+            (document,) = snapshot.rows(select(schema.document))
         assert found._asdict() == {**row, "seq": found.seq}
-        assert (stored.document_pk, stored.near_pks) == (2**40, bytes(range(256)))
+        assert (document.sha256, document.metadata) == (bytes(range(256)), spec)
+        assert stored.document_pk == 2**40
         assert (stored.votes, stored.label, stored.confidence) == (False, None, 0.125)
 
     def test_inserting_nothing_does_nothing(self, store: Store) -> None:
@@ -780,9 +793,7 @@ def event(document_pk: int, *, label: str) -> dict[str, Any]:
     }
 
 
-def standing(
-    field_pk: int, document_pk: int, *, label: str | None = None, near_pks: bytes = b""
-) -> dict[str, Any]:
+def standing(field_pk: int, document_pk: int, *, label: str | None = None) -> dict[str, Any]:
     """Return a row of `standing`."""
     return {
         "field_pk": field_pk,
@@ -790,8 +801,6 @@ def standing(
         "label": label,
         "votes": False,
         "confidence": 0.125,
-        "near_pks": near_pks,
-        "near_similarities": b"",
         "revision": 1,
     }
 

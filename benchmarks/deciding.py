@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import lookalike
 from lookalike.collection import Collection
-from lookalike.recall import recall
+from lookalike.reading import fields_of
 from made_vectors import first, labels
 from measuring import Cost, Figure, cost, least, median, peak_mib
 
@@ -67,10 +67,9 @@ def one_label(folder: Path, count: int) -> list[Figure]:
             products.append(cost(lambda: ready @ ready[0]))
         back = [dict.fromkeys(one) for one in said[1 : _RETRACTIONS + 1]]
         taken = [_label(collection, one) for one in back]
-    before = _rows(store)
-    with lookalike.open(store, actor="benchmark") as library:
-        library.collection("things").run()
-    different = int((before != _rows(store)).any(axis=1).sum())
+        before = _rows(store, collection)
+        collection.run()
+        different = int((before != _rows(store, collection)).any(axis=1).sum())
     return _figures(count, given, taken, least(products), different)
 
 
@@ -121,23 +120,20 @@ def _shown(count: int) -> list[str]:
     return labels(count)
 
 
-def _rows(store: Path) -> NDArray[np.int64]:
-    """Return a digest of the decision and of the list of each document, by rising pk.
-
-    The lists are those that the process before left for the next one.
-    """
+def _rows(store: Path, collection: Collection) -> NDArray[np.int64]:
+    """Return a digest of the decision, and the list in memory, of each document, by rising pk."""
     with sqlite3.connect(f"file:{store / 'lookalike.db'}?mode=ro", uri=True) as database:
         rows = database.execute(
             "SELECT document_pk, label, origin, votes, suggestion, confidence, margin, runner_up, "
             "reason, source_pk FROM standing ORDER BY document_pk"
         )
-        decided = [(row[0], hash(row)) for row in rows]
-    (memory,) = (store / "cache").glob("field.*.npz")
-    kept = recall(memory)
-    assert kept is not None, "the process before left nothing"
-    _, arrays = kept
-    lists = np.concatenate([arrays["near"], arrays["similarities"].view(np.int32)], axis=1)
-    return np.concatenate([np.array(decided, np.int64), lists], axis=1)
+        decided = np.array([(row[0], hash(row)) for row in rows], np.int64)
+    workshop = collection._workshop
+    with workshop.store.read() as snapshot:
+        (field,) = fields_of(snapshot, collection._row.pk)
+        with workshop.operations.consulted(snapshot, field.pk) as decider:
+            lists = decider.state.neighbourhood
+            return np.concatenate([decided, lists.near, lists.similarities.view(np.int32)], axis=1)
 
 
 def _seconds(spent: Cost) -> str:

@@ -39,6 +39,8 @@ def oracle(
         rows = np.stack([unit(references[r]) for r in voters]).astype(np.float64)
         similarity = (rows @ query).astype(np.float32)
         best = int(similarity.argmax())
+        if similarity[best] < np.float32(limit) / 2:
+            return None, None, None, Reason.BELOW_THRESHOLD
         if similarity[best] < np.float32(limit):
             return None, float(similarity[best]), None, Reason.BELOW_THRESHOLD
         return labels[voters[best]], float(similarity[best]), voters[best], None

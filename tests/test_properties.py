@@ -82,6 +82,15 @@ class Model:
         for said in self.said.values():
             said.lines = [line for line in said.lines if line[:2] != (name, id)]
 
+    def copies(self, name: str, id: str) -> list[tuple[str, str]]:
+        """The copy that promotion made of a document in the curated collection, if it did."""
+        home = REFERENCE[name]
+        if home == name:
+            return []
+        lines = [line for said in self.said.values() for line in said.lines]
+        promoted = any((where, one) == (home, id) for where, one, _ in lines)
+        return [(home, id)] if promoted else []
+
     def nearest(self, name: str, id: str, refused: Iterable[str]) -> list[tuple[str, float, str]]:
         """The k nearest references that may vote for a document: id, similarity and label."""
         home = self.vectors[REFERENCE[name]]
@@ -262,9 +271,11 @@ class Machine(RuleBasedStateMachine):
 
         receipt = self._collection(name).forget([id])
 
-        self.model.forget(name, id)
-        assert (receipt.documents, receipt.vectors) == (1, 1)
-        assert receipt.labels == (before[name, id].label is not None)
+        erased = [(name, id), *self.model.copies(name, id)]
+        for where, one in erased:
+            self.model.forget(where, one)
+        assert (receipt.documents, receipt.vectors) == (len(erased), len(erased))
+        assert receipt.labels == sum(before[one].label is not None for one in erased)
         self._effects_are_the_difference(receipt.effects, before)
 
     @rule(name=st.sampled_from(["unified", "curated", "stock"]), limit=st.floats(0.3, 0.999))
@@ -398,13 +409,14 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         limit = np.float32(self.model.limit(name))
         everyone = self.model.nearest(name, id, ())
+        seen = near[0][1] if near and near[0][1] >= limit / 2 else None
         expected: tuple[Any, ...]
         if near and near[0][1] >= limit:
             expected = (near[0][2], near[0][1], None)
         elif everyone and everyone[0][1] >= limit:
-            expected = (None, near[0][1] if near else None, Reason.REJECTED)
+            expected = (None, seen, Reason.REJECTED)
         elif near:
-            expected = (None, near[0][1], Reason.BELOW_THRESHOLD)
+            expected = (None, seen, Reason.BELOW_THRESHOLD)
         else:
             expected = (None, None, Reason.NO_REFERENCES)
         assert (shown.label, shown.confidence, shown.reason) == expected

@@ -30,7 +30,7 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "decider effects field_state fields judging operations reading reference_book",
+        "decider effects field_state fields judging operations reading reference_book rejections",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     ("implementations", "blobs extractors formats stores thumbnails"),

@@ -37,6 +37,8 @@ from lookalike.stores.search import NOBODY, Ids, nearest
 _BLOCK_ROWS = 20_000
 _NO_IDS: Ids = np.empty(0, np.int64)
 _REJECTED = REASONS.index(Reason.REJECTED)
+_NO_REFERENCES = REASONS.index(Reason.NO_REFERENCES)
+_BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 
 
 class Decider:
@@ -121,7 +123,10 @@ class Decider:
         return precision(standard.nearest)
 
     def _by_lists(self, rows: Rows) -> Decisions:
-        return self._policy()(self.state.matches(rows))
+        decisions = self._policy()(self.state.matches(rows))
+        alone = np.flatnonzero(decisions.reasons == _NO_REFERENCES)
+        decisions.reasons[alone[self.state.may_match(rows[alone])]] = _BELOW
+        return decisions
 
     def _judged(self, rows: Rows) -> Decisions:
         state = self.state

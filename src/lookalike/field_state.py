@@ -7,7 +7,7 @@ sooner from the file that `remember` leaves for the next process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import Taxonomy
 from lookalike.neighbourhood import Neighbourhood
-from lookalike.policy import REASONS
+from lookalike.policy import REASONS, least_similarity
 from lookalike.recall import recall, remember
 from lookalike.reference_book import (
     epoch_of,
@@ -31,6 +31,7 @@ from lookalike.reference_book import (
     written_since,
 )
 from lookalike.references import References
+from lookalike.rejections import Rejections
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
@@ -90,8 +91,9 @@ class FieldState:
                 "sources": np.array(NOBODY, np.int64),
             }
         )
-        self.neighbourhood = Neighbourhood(self.columns)
-        self.rejected: dict[int, set[str]] = {}
+        least = least_similarity(stored.taxonomy.confidence_threshold)
+        self.neighbourhood = Neighbourhood(self.columns, least)
+        self.rejected = Rejections(stored.pk)
         self.references = References.none(stored.reference_space.dimension)
         self.standard: Standard | None = None
         self.seen = -1
@@ -125,7 +127,7 @@ class FieldState:
 
         Return the rows of which anything may differ: what was said of them, their list, its labels.
         """
-        choosy = set(self.rejected)
+        choosy = self.rejected.pks
         fresh = self._read_documents(snapshot, documents)
         turnout = read_references(
             snapshot,
@@ -135,16 +137,19 @@ class FieldState:
             self.references,
             references,
         )
+        nobody_voted = len(self.references) == 0
         self.references = turnout.references
         listing = self.neighbourhood.listing
         left, relabelled = listing(turnout.went), listing(turnout.stayed)
-        again = self.columns.rows_of(_ids(choosy | set(self.rejected)))
+        again = self.columns.rows_of(np.union1d(choosy, self.rejected.pks))
         placed = fresh[:0]
         if len(fresh) < len(self.columns):
             placed = self._place(snapshot, turnout.came)
         moved = self.search(snapshot, _union(fresh, again, left))
         touched = len(turnout.came) + len(turnout.went)
         self._moved_on(touched, _union(placed, moved, self.columns.rows_of(documents)))
+        if nobody_voted != (len(self.references) == 0):
+            return np.arange(len(self.columns))
         return _union(self.columns.rows_of(documents), relabelled, left, again, placed, moved)
 
     def arrive(self, snapshot: Snapshot, documents: Ids) -> Rows:
@@ -195,8 +200,7 @@ class FieldState:
         """Take documents away that are about to be erased."""
         self.neighbourhood.release(self.columns.rows_of(pks))
         self.columns.remove(pks)
-        for pk in pks.tolist():
-            self.rejected.pop(pk, None)
+        self.rejected.forget(pks)
 
     def matches(self, rows: Rows) -> Matches:
         """Return the lists of rows as matches with label codes."""
@@ -205,12 +209,20 @@ class FieldState:
 
     def allowed(self, pk: int) -> NDArray[np.bool_]:
         """Return which references have a label that the document has not been refused."""
-        refused = [self.codes.code(name) for name in self.rejected.get(pk, ())]
-        return ~np.isin(self.references.codes, refused)
+        return self.rejected.allowed(pk, self.references, self.codes)
+
+    def may_match(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return whether there is any reference, near or far, that may vote for each of rows."""
+        pks, references = self.columns.pks[rows], self.references.pks
+        some = np.full(len(rows), len(references)) > np.isin(pks, references)
+        for place in np.flatnonzero(np.isin(rows, self.rows_with_rejections())).tolist():
+            others = references != pks[place]
+            some[place] = bool((self.allowed(int(pks[place])) & others).any())
+        return some
 
     def rows_with_rejections(self) -> Rows:
         """Return the rows whose document has a "not this"."""
-        return self.columns.rows_of(_ids(self.rejected))
+        return self.columns.rows_of(self.rejected.pks)
 
     # --- rows of the store ----------------------------------------------------------------------
 
@@ -221,7 +233,7 @@ class FieldState:
             for block in _blocks(pks, _LOAD_ROWS)
             for chosen in conditions(schema.standing.c.document_pk, block)
         ]
-        self._read_rejections(snapshot, pks)
+        self.rejected.read(snapshot, pks)
         # Rows may have moved since: what was new first is told by its document.
         return self.columns.rows_of(np.concatenate([_NO_IDS, *fresh]))
 
@@ -266,15 +278,6 @@ class FieldState:
         self.neighbourhood.place(at, places)
         return np.asarray(fresh)
 
-    def _read_rejections(self, snapshot: Snapshot, pks: Ids) -> None:
-        table = schema.rejection
-        query = select(table.c.document_pk, table.c.label).where(table.c.field_pk == self.field.pk)
-        for pk in pks.tolist() if self.rejected else ():
-            self.rejected.pop(pk, None)
-        for chosen in conditions(table.c.document_pk, pks):
-            for row in snapshot.rows(query.where(chosen)):
-                self.rejected.setdefault(row.document_pk, set()).add(row.label)
-
     def _place(self, snapshot: Snapshot, references: Ids) -> Rows:
         return self.neighbourhood.add(
             references,
@@ -298,12 +301,11 @@ class FieldState:
         """
         if self._ahead_of_memory <= beyond or not len(self.references):
             return
-        refused = [(pk, self.codes.code(n)) for pk, names in self.rejected.items() for n in names]
         arrays = {
             **self.columns.arrays(),
             "reference_pks": self.references.pks,
             "reference_codes": self.references.codes,
-            "refused": np.array(sorted(refused), np.int64).reshape(-1, 2),
+            "refused": self.rejected.as_pairs(self.codes),
         }
         in_use = [self.columns["codes"], self.columns["runner_up"], self.references.codes]
         used = set(np.unique(np.concatenate([*in_use, arrays["refused"][:, 1]])).tolist())
@@ -334,6 +336,7 @@ class FieldState:
             "field": field.pk,
             "reference_field": field.reference_field_pk,
             "top_k": field.taxonomy.top_k,
+            "confidence_threshold": field.taxonomy.confidence_threshold,
             "space": asdict(field.space),
             "reference_space": asdict(field.reference_space),
         }
@@ -354,8 +357,7 @@ class FieldState:
         self.codes = Codes(mark["labels"])
         self.columns.restore(arrays)
         self.neighbourhood.restore()
-        for pk, code in arrays["refused"].tolist():
-            self.rejected.setdefault(pk, set()).add(str(self.codes.name(code)))
+        self.rejected.from_pairs(arrays["refused"], self.codes)
         self.references = self._recalled_references(
             snapshot, arrays["reference_pks"], arrays["reference_codes"]
         )
@@ -380,10 +382,6 @@ def _operation_id(snapshot: Snapshot, pk: int) -> str | None:
     table = schema.operation
     rows = snapshot.rows(select(table.c.id).where(table.c.pk == pk))
     return rows[0].id if rows else None
-
-
-def _ids(pks: Iterable[int]) -> Ids:
-    return np.array(sorted(set(pks)), np.int64)
 
 
 def _union(*rows: Rows) -> Rows:

@@ -31,10 +31,14 @@ _SCAN_AT_MOST = 48
 
 
 class Neighbourhood:
-    """The lists `near` int64 (n, k) and `similarities` float32 (n, k) of the rows of `columns`."""
+    """The lists `near` int64 (n, k) and `similarities` float32 (n, k) of the rows of `columns`.
 
-    def __init__(self, columns: Columns) -> None:
+    What is less similar than `least` is in no list.
+    """
+
+    def __init__(self, columns: Columns, least: np.float32 = NO_SIMILARITY) -> None:
         self._columns = columns
+        self._least = least
         self._floors: Floats = np.empty(0, np.float32)
         self._pk_of_slot: Ids = np.empty(0, np.int64)
 
@@ -65,7 +69,7 @@ class Neighbourhood:
             self._floors = np.concatenate([self._floors, np.full(more, np.inf, np.float32)])
             self._pk_of_slot = np.concatenate([self._pk_of_slot, np.full(more, NOBODY)])
         self._columns["slots"][rows] = slots
-        self._floors[slots] = self.similarities[rows, -1]
+        self._floors[slots] = np.maximum(self.similarities[rows, -1], self._least)
         self._pk_of_slot[slots] = self._columns.pks[rows]
 
     def restore(self) -> None:
@@ -162,10 +166,13 @@ class Neighbourhood:
         return self._replace(rows, near, merged)
 
     def _replace(self, rows: Rows, near: Ids, similarities: Floats) -> Rows:
+        far = similarities < self._least
+        near, similarities = np.where(far, NOBODY, near), np.where(far, NO_SIMILARITY, similarities)
         same = (near == self.near[rows]) & (similarities == self.similarities[rows])
         moved = ~same.all(axis=1)
         rows = rows[moved]
         self.near[rows] = near[moved]
         self.similarities[rows] = similarities[moved]
-        self._floors[self._columns["slots"][rows]] = similarities[moved, -1]
+        slots = self._columns["slots"][rows]
+        self._floors[slots] = np.maximum(similarities[moved, -1], self._least)
         return rows

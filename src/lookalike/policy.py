@@ -66,6 +66,15 @@ def threshold(limit: float) -> Policy:
     return decide
 
 
+def least_similarity(limit: float | None) -> np.float32:
+    """Return from which similarity on a reference is a match, where the limit is `limit`.
+
+    Half of it: what is nearer to nothing than to the limit decides nothing. Without a limit, or
+    with one that is not above 0, everything is.
+    """
+    return NO_SIMILARITY if limit is None or limit <= 0 else np.float32(limit) / np.float32(2)
+
+
 def precision(calibration: Calibration) -> Policy:
     """Return the calibrated rule: the label with the most evidence, where its probability of being
     right reaches the limit that keeps the accepted ones at the target precision on average.

@@ -21,6 +21,8 @@ from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores.search import Floats
 
 _SCAN_ROWS = 65536
+_NO_SLOTS = np.empty(0, np.int64)
+_NO_FLOATS = np.empty(0, np.float32)
 _ROUND_UP = np.float32(1 + 2e-4)
 """More than float32 can lose in a sum of some thousand squares."""
 _NORM_SLACK = 1.02
@@ -65,19 +67,20 @@ class VectorFile:
         query_codes, query_bounds = quantise(vector[None, :])
         query_scale, query_error = query_bounds[0]
         query_length = np.linalg.norm(query_codes[0].astype(np.float32)) * query_scale * _ROUND_UP
-        found = []
+        rows, found, similarities = self.rows(count), [_NO_SLOTS], [_NO_FLOATS]
         for start in range(0, count, _SCAN_ROWS):
             part = slice(start, min(start + _SCAN_ROWS, count))
             upper = int8_dots(codes[part], query_codes[0])
             upper *= bounds[part, 0] * query_scale
             upper += bounds[part, 1] * query_length + np.float32(_NORM_SLACK) * query_error
             upper += _FLOAT32_SLACK
-            found.append(np.flatnonzero(upper >= floors[part]) + start)
-        candidates = np.concatenate(found) if found else np.empty(0, np.int64)
-        exact = self.rows(count)[candidates].astype(np.float64) @ vector.astype(np.float64)
-        similarity = exact.astype(np.float32)
-        kept = similarity >= floors[candidates]
-        return candidates[kept], similarity[kept]
+            candidates = np.flatnonzero(upper >= floors[part]) + start
+            exact = np.einsum("nd,d->n", rows[candidates], vector, dtype=np.float64)
+            similarity = exact.astype(np.float32)
+            kept = similarity >= floors[candidates]
+            found.append(candidates[kept])
+            similarities.append(similarity[kept])
+        return np.concatenate(found), np.concatenate(similarities)
 
     def erase(self, slots: NDArray[np.int64]) -> None:
         """Overwrite the rows of `slots` with zeros, here and in the sidecar."""

@@ -30,7 +30,7 @@ from lookalike.collection import Collection
 from lookalike.fields import space_of
 from lookalike.ledger import Statement
 from lookalike.model import Origin
-from lookalike.operations import statements_of
+from lookalike.statements import statements_of
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.sqlite import SqliteStore

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from lookalike.ledger import Line, Statement, decided_label, fold
-from lookalike.model import EventKind, Origin
+from lookalike.model import Answer, EventKind, Origin
 
 HUMAN, IMPORT, PROMOTED, AUTO = Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED, Origin.AUTO
 
@@ -24,6 +24,14 @@ def takes_back(origin: Origin) -> Line:
 
 def not_this(label: str) -> Line:
     return Line(EventKind.REJECTED, label, HUMAN, "ann")
+
+
+def new_kind(*, asked: bool = False) -> Line:
+    return Line(EventKind.NEW_KIND, None, HUMAN, "ann", asked)
+
+
+def cannot_tell() -> Line:
+    return Line(EventKind.CANNOT_TELL, None, HUMAN, "ann")
 
 
 def suggests(label: str) -> Line:
@@ -55,6 +63,12 @@ STANDING = [
         IMPORT,
     ),
     ("a label taken back is gone", [says(HUMAN, "A"), takes_back(HUMAN)], None, None),
+    ("a new kind is a person's word", [says(IMPORT, "A"), new_kind()], None, HUMAN),
+    ("no import names what a person said is new", [new_kind(), says(IMPORT, "A")], None, HUMAN),
+    ("a new kind can be named", [new_kind(), says(HUMAN, "A")], "A", HUMAN),
+    ("a new kind taken back is gone", [new_kind(), takes_back(HUMAN)], None, None),
+    ("who cannot tell takes the own label back", [says(HUMAN, "A"), cannot_tell()], None, None),
+    ("who cannot tell takes no other's", [says(IMPORT, "A"), cannot_tell()], "A", IMPORT),
     ("nobody takes back another's label", [says(IMPORT, "A"), takes_back(HUMAN)], "A", IMPORT),
     ("to take back what was not said does nothing", [takes_back(HUMAN)], None, None),
     ("not this silences every voice that said it", [says(IMPORT, "A"), not_this("A")], None, None),
@@ -232,3 +246,19 @@ def test_without_any_voice_nothing_votes(history: list[Line]) -> None:
 
     assert statement == Statement(None, None, None, statement.suggestion, statement.rejected)
     assert not statement.votes
+
+
+def test_an_answer_lasts_until_the_person_says_otherwise() -> None:
+    assert fold([new_kind()]).answer is Answer.NEW_KIND
+    assert fold([new_kind(), cannot_tell()]).answer is Answer.CANNOT_TELL
+    assert fold([cannot_tell(), not_this("A"), says(IMPORT, "B")]).answer is Answer.CANNOT_TELL
+    assert fold([cannot_tell(), says(HUMAN, "A")]).answer is None
+    assert fold([new_kind(), takes_back(HUMAN)]).answer is None
+
+
+def test_whether_the_queue_had_asked_is_that_of_the_persons_last_word() -> None:
+    asked = Line(EventKind.LABELLED, "A", HUMAN, "ann", True)
+
+    assert fold([says(HUMAN, "A"), asked]).asked
+    assert not fold([asked, says(HUMAN, "A")]).asked
+    assert fold([new_kind(asked=True)]).asked

@@ -25,8 +25,8 @@ from lookalike.collection import Collection
 from lookalike.errors import BadInput, Conflict
 from lookalike.ledger import Line, Statement, decided_label, fold
 from lookalike.model import Changed, Document, EventKind, Origin, Reason
-from lookalike.operations import statements_of
 from lookalike.reading import fields_of
+from lookalike.statements import statements_of
 from lookalike.stores import schema
 
 LABELS = ("A", "B", "B > C", "D")
@@ -207,6 +207,19 @@ class Machine(RuleBasedStateMachine):
 
         line = Line(EventKind.REJECTED, refused, Origin.HUMAN, "ann")
         self.model.said[changed.operation] = Said([(name, id, line)])
+        self._effects_are_the_difference(changed, before)
+
+    @rule(name=names, which=some, kind=st.sampled_from([EventKind.NEW_KIND, EventKind.CANNOT_TELL]))
+    def answer_without_a_label(self, name: str, which: int, kind: EventKind) -> None:
+        id = self._some(name, which)
+        before, collection = self._state(), self._collection(name)
+
+        say = collection.new_kind if kind is EventKind.NEW_KIND else collection.cannot_tell
+        changed = say([id])
+
+        self.model.said[changed.operation] = Said(
+            [(name, id, Line(kind, None, Origin.HUMAN, "ann"))]
+        )
         self._effects_are_the_difference(changed, before)
 
     @rule(
@@ -393,7 +406,8 @@ class Machine(RuleBasedStateMachine):
             now = state[name, id].standing
             assert now.rejected == tuple(sorted(said.rejected))
             assert (now.is_reference, now.suggestion) == (said.votes, said.suggestion)
-            if said.votes:
+            assert now.answer is said.answer
+            if said.stands:
                 assert (now.label, now.origin) == (said.label, said.origin)
             else:
                 assert now.label not in said.rejected
@@ -401,7 +415,7 @@ class Machine(RuleBasedStateMachine):
             near = self.model.nearest(name, id, said.rejected)
             found = [(one.document_id, one.similarity, one.label) for one in now.decision.matches]
             assert found == near
-            if not said.votes and name != "learned":
+            if not said.stands and name != "learned":
                 self._follows_the_known_rule(name, id, near, state[name, id])
 
     def _follows_the_known_rule(
@@ -441,7 +455,7 @@ class Machine(RuleBasedStateMachine):
                 said.suggestion,
             )
             own = decided_label(decided.get(row.document_pk, []))
-            assert row.label == (said.label if said.votes else own)
+            assert row.label == (said.label if said.stands else own)
 
 
 def _effects(before: State, after: State) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
@@ -452,7 +466,7 @@ def _effects(before: State, after: State) -> tuple[dict[str, int], dict[str, int
     for key, now in after.items():
         old = before.get(key)
         was = old.label if old is not None and old.origin is Origin.AUTO else None
-        if now.standing.is_reference or now.label == was:
+        if now.origin not in (None, Origin.AUTO) or now.label == was:
             continue
         if now.label is None:
             unlabelled[str(was)] += 1

@@ -30,7 +30,8 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "decider effects field_state fields judging operations reading reference_book rejections",
+        "decider drawing effects field_state fields judging operations reading reference_book "
+        "rejections statements",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     ("implementations", "blobs extractors formats stores thumbnails"),

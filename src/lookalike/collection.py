@@ -119,11 +119,18 @@ class Collection:
     # --- say ------------------------------------------------------------------------------------
 
     def label(
-        self, labels: Mapping[str, str | None], *, field: str | None = None, actor: str = ""
+        self,
+        labels: Mapping[str, str | None],
+        *,
+        field: str | None = None,
+        asked: bool = False,
+        actor: str = "",
     ) -> Changed:
-        """Label documents, as a person: id → label. None takes back the person's own label.
+        """Label documents, as a person: id → label. None takes back what the person said.
 
         All decisions that this changes are made in the same transaction; the answer tells them.
+        `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
+        such labels vote, but nothing is learned from them of how sure to be.
         """
         checked = {
             id: None if label is None else check_label(label) for id, label in labels.items()
@@ -137,7 +144,7 @@ class Collection:
                 if label is None:
                     said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
                 elif now[pks[id]][:2] != (label, Origin.HUMAN):
-                    said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN))
+                    said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
@@ -164,6 +171,21 @@ class Collection:
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
+
+    def new_kind(
+        self, ids: Iterable[str], *, field: str | None = None, asked: bool = False, actor: str = ""
+    ) -> Changed:
+        """Say that documents belong to none of the labels there are.
+
+        They are not decided any more, until they are labelled, and teach what new things look like.
+        """
+        return self._answer(EventKind.NEW_KIND, ids, field, asked, actor)
+
+    def cannot_tell(
+        self, ids: Iterable[str], *, field: str | None = None, asked: bool = False, actor: str = ""
+    ) -> Changed:
+        """Say that a person cannot tell what documents are: the queue asks no more about them."""
+        return self._answer(EventKind.CANNOT_TELL, ids, field, asked, actor)
 
     def import_labels(
         self,
@@ -353,6 +375,17 @@ class Collection:
             return reporting.events(snapshot, self._row, pk)
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _answer(
+        self, kind: EventKind, ids: Iterable[str], field: str | None, asked: bool, actor: str
+    ) -> Changed:
+        with self._operate(kind.value, actor) as running:
+            chosen = self._field(running.txn, field)
+            pks = self._pks(running.txn, list(ids))
+            said = [Said(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
+            running.by_person = len(said)
+            self._workshop.operations.say(running, chosen.pk, said)
+        return running.changed()
 
     def _operate(self, kind: str, actor: str) -> AbstractContextManager[Running]:
         actor = actor or self._workshop.actor

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from lookalike.columns import Columns, Rows
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
-from lookalike.model import Taxonomy
+from lookalike.model import Answer, Taxonomy
 from lookalike.neighbourhood import Neighbourhood
 from lookalike.policy import REASONS, least_similarity
 from lookalike.recall import recall, remember
@@ -70,7 +70,7 @@ class FieldState:
     """Documents, lists, decisions, rejections and references of one field, in memory.
 
     Columns beside those of the neighbourhood: `stored` bool (the document has a row in the store),
-    `stands` bool (someone other than the machine gave the label), `codes`, `runner_up` int32,
+    `stands` bool (the machine has nothing to decide: someone else did), `codes`, `runner_up` int32,
     `confidence`, `margin` float32, `reasons` int8, `sources` int64: the decision that is stored.
     `memory` is the file that keeps them for the next process.
     """
@@ -192,7 +192,7 @@ class FieldState:
         self._moved_on(0, rows)
 
     def standing_among(self, pks: Ids) -> Ids:
-        """Return those of `pks` whose label someone other than the machine gave, as known here."""
+        """Return those of `pks` that someone other than the machine decided, as known here."""
         rows = self.columns.rows_of(pks)
         return np.asarray(self.columns.pks[rows[self.columns["stands"][rows]]])
 
@@ -244,7 +244,7 @@ class FieldState:
             select(
                 standing.c.document_pk,
                 embedding.c.slot,
-                standing.c.votes,
+                standing.c.votes | (func.coalesce(standing.c.answer, "") == Answer.NEW_KIND),
                 standing.c.label,
                 standing.c.runner_up,
                 standing.c.confidence,
@@ -262,12 +262,12 @@ class FieldState:
         """Keep rows as columns; return the documents that are new or have another slot."""
         if not rows:
             return _NO_IDS
-        pks, slots, votes, labels, runners_up, *rest = zip(*rows, strict=True)
+        pks, slots, stands, labels, runners_up, *rest = zip(*rows, strict=True)
         confidence, margin, reasons, sources = rest
         columns, documents = self.columns, np.array(pks, np.int64)
         at, places = columns.place(documents), np.array(slots, np.int64)
         fresh = documents[columns["slots"][at] != places]
-        columns["stands"][at] = votes
+        columns["stands"][at] = stands
         columns["codes"][at] = [self.codes.code(label) for label in labels]
         columns["runner_up"][at] = [self.codes.code(label) for label in runners_up]
         columns["confidence"][at] = np.array(confidence, np.float32)

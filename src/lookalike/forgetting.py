@@ -114,7 +114,7 @@ def _silence(workshop: Workshop, running: Running, pks: Sequence[int]) -> int:
             stack.enter_context(operations.changing(running, field_pk, documents))
             state = operations.decider(txn, field_pk).state
             state.forget_documents(np.array(documents, np.int64))
-        for erased in (table, schema.rejection):
+        for erased in (table, schema.rejection, schema.draw):
             txn.execute(delete(erased).where(one_of(erased.c.document_pk, pks)))
     field = schema.field
     for pk in sorted({*gone, *(pk for field_pk in gone for pk in dependents(txn, field_pk))}):

@@ -126,8 +126,8 @@ def _news(
                 news.append(one)
         elif stance.origin == Origin.HUMAN and one.origin is not Origin.HUMAN:
             if stance.label != one.label:
-                said_so = f"a person said {stance.label!r}; an import never overwrites that"
-                refused[names[pk]] = said_so
+                word = "it is of a new kind" if stance.label is None else repr(stance.label)
+                refused[names[pk]] = f"a person said {word}; an import never overwrites that"
         elif (stance.label, stance.origin) != (one.label, one.origin):
             news.append(one)
     return news

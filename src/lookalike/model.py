@@ -56,10 +56,30 @@ class EventKind(StrEnum):
     REJECTED = "rejected"
     PROMOTED = "promoted"
     SUGGESTED = "suggested"
+    NEW_KIND = "new_kind"
+    CANNOT_TELL = "cannot_tell"
     DECIDED = "decided"
     CONFIGURED = "configured"
     UNDONE = "undone"
     FORGOTTEN = "forgotten"
+
+
+class Answer(StrEnum):
+    """What a person can say of a document that is no label."""
+
+    NEW_KIND = "new_kind"
+    CANNOT_TELL = "cannot_tell"
+
+
+class Sampling(StrEnum):
+    """How a document came to be answered: what may be learned from it depends on that.
+
+    A person chose it (`given`), the queue did (`asked`), or chance did, among all (`drawn`).
+    """
+
+    GIVEN = "given"
+    ASKED = "asked"
+    DRAWN = "drawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +135,26 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a document's label is now, in one field."""
+    """What a document's label is now, in one field.
+
+    `answer` is what a person said instead of a label; one whose answer is `new_kind` belongs to
+    none of the labels there are, and is not decided.
+    """
 
     label: str | None
     origin: Origin | None
     is_reference: bool
+    answer: Answer | None
     reviewed_by: str | None
     suggestion: str | None
     rejected: tuple[str, ...]
     enriched: Mapping[str, Any]
     decision: Decision
+
+    @property
+    def reason(self) -> Reason | None:
+        """Return why there is no label: by the decision, or because a person said so."""
+        return Reason.REJECTED if self.origin is Origin.HUMAN else self.decision.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +200,7 @@ class Document:
     @property
     def reason(self) -> Reason | None:
         """Return why there is no label."""
-        return self.standing.decision.reason if self.label is None else None
+        return None if self.label is not None else self.standing.reason
 
     @property
     def neighbors(self) -> tuple[Match, ...]:

@@ -15,21 +15,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from ulid import ULID
 
 from lookalike.decider import Decider
+from lookalike.drawing import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.effects import Effects
 from lookalike.errors import Conflict, NotFound
 from lookalike.field_state import StoredField
 from lookalike.fields import dependents, has_space, stored_field
-from lookalike.ledger import Line, Statement, fold
 from lookalike.model import Changed, EventKind, Origin
+from lookalike.statements import write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
 
-_CHUNK = 5000
 _SCANS_WHILE_OPEN = 32
 """So far may the next process lag behind, counted as in `FieldState.remember`."""
 _SCANS_AT_END = 4
@@ -44,6 +44,7 @@ class Said:
     kind: EventKind
     label: str | None
     origin: Origin
+    asked: bool = False
 
 
 @dataclass(slots=True)
@@ -124,11 +125,15 @@ class Operations:
         documents = sorted({line.document_pk for line in said})
         with self.changing(running, field_pk, documents):
             self._append(running, field_pk, said)
-            self._write_statements(running, field_pk, documents)
+            self._fold(running, field_pk, documents)
+            documents += self._draw(running, field_pk)
 
     @contextmanager
     def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
-        """Change the statements of documents inside; at the end, decide all that refers to them."""
+        """Change the statements of documents inside; at the end, decide all that refers to them.
+
+        More `documents` may come while it lasts.
+        """
         affected = {pk: self.decider(running.txn, pk) for pk in dependents(running.txn, field_pk)}
         if field_pk not in affected:
             affected[field_pk] = self.decider(running.txn, field_pk)
@@ -152,6 +157,9 @@ class Operations:
         running.effects.add(field_pk, moves)
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
             self.decide_all(running, pk)
+        answered: list[int] = []
+        with self.changing(running, field_pk, answered):
+            answered += self._draw(running, field_pk)
 
     def decide_all(self, running: Running, field_pk: int) -> None:
         """Search and decide all documents of a field from scratch, trusting nothing in memory."""
@@ -210,7 +218,30 @@ class Operations:
         )
         return Running(pk, id, collection_pk, actor, now, txn)
 
+    def _draw(self, running: Running, field_pk: int) -> list[int]:
+        """Let chance choose what to ask next; return what it chose that is answered already.
+
+        A rule that is a number learns nothing, so it needs no chance.
+        """
+        decider, drawn = self._deciders[field_pk], set()
+        if decider.field.taxonomy.confidence_threshold is not None:
+            return []
+        while len(waiting := pending(running.txn, field_pk)) < DRAWN_AHEAD:
+            documents, count = decider.state.columns.pks, DRAWN_AHEAD - len(waiting)
+            chosen = draw(running.txn, field_pk, running.pk, documents, count).tolist()
+            if not chosen:
+                break
+            drawn |= set(chosen)
+        answered = sorted(drawn - set(waiting.tolist()))
+        self._fold(running, field_pk, answered)
+        return answered
+
+    def _fold(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
+        stand = write_statements(running.txn, running.pk, field_pk, documents)
+        running.effects.drop(field_pk, stand)
+
     def _append(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
+        context = contexts(running.txn, field_pk, {line.document_pk for line in said})
         rows = [
             {
                 "operation_pk": running.pk,
@@ -219,6 +250,7 @@ class Operations:
                 "document_pk": line.document_pk,
                 "label": line.label,
                 "origin": line.origin,
+                "detail": _detail(line, context[line.document_pk]),
             }
             for line in said
         ]
@@ -260,7 +292,7 @@ class Operations:
         for field_pk, documents in sorted(changed.items()):
             running.by_person += len(documents)
             with self.changing(running, field_pk, sorted(documents)):
-                self._write_statements(running, field_pk, sorted(documents))
+                self._fold(running, field_pk, sorted(documents))
 
     def _taxonomy_now(self, running: Running, configured: Any) -> Any:
         """Return the taxonomy after the events that are not undone; the first one's `before`."""
@@ -279,67 +311,11 @@ class Operations:
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
         running.txn.execute(chosen.values(taxonomy=taxonomy))
 
-    def _write_statements(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
-        table, rejection = schema.standing, schema.rejection
-        for start in range(0, len(documents), _CHUNK):
-            chunk = documents[start : start + _CHUNK]
-            statements = statements_of(running.txn, field_pk, chunk)
-            here = (rejection.c.field_pk == field_pk) & rejection.c.document_pk.in_(chunk)
-            running.txn.execute(delete(rejection).where(here))
-            running.txn.insert(
-                rejection,
-                [
-                    {"field_pk": field_pk, "document_pk": pk, "label": label}
-                    for pk, statement in statements.items()
-                    for label in sorted(statement.rejected)
-                ],
-            )
-            running.effects.drop(field_pk, [pk for pk, one in statements.items() if one.votes])
-            now = select(table.c.document_pk, table.c.label, table.c.origin).where(
-                table.c.field_pk == field_pk, table.c.document_pk.in_(chunk)
-            )
-            auto = {r.document_pk: r.label for r in running.txn.rows(now) if r.origin == "auto"}
-            running.txn.update(
-                table,
-                [
-                    _statement_row(running.pk, field_pk, pk, statement, auto.get(pk))
-                    for pk, statement in statements.items()
-                ],
-            )
 
-
-def statements_of(
-    snapshot: Snapshot, field_pk: int, documents: Sequence[int]
-) -> dict[int, Statement]:
-    """Return the fold of the ledger for documents: what stands, the machine's decision aside."""
-    event, operation = schema.event, schema.operation
-    query = (
-        select(event.c.document_pk, event.c.kind, event.c.label, event.c.origin, operation.c.actor)
-        .join(operation, operation.c.pk == event.c.operation_pk)
-        .where(event.c.document_pk.in_(documents), event.c.field_pk == field_pk)
-        .where(operation.c.undone_by.is_(None), event.c.kind != EventKind.DECIDED)
-        .order_by(event.c.seq)
-    )
-    lines: dict[int, list[Line]] = {pk: [] for pk in documents}
-    for row in snapshot.rows(query):
-        origin = None if row.origin is None else Origin(row.origin)
-        lines[row.document_pk].append(Line(EventKind(row.kind), row.label, origin, row.actor))
-    return {pk: fold(said) for pk, said in lines.items()}
-
-
-def _statement_row(
-    operation: int, field_pk: int, pk: int, statement: Statement, auto: str | None
-) -> dict[str, Any]:
-    return {
-        "field_pk": field_pk,
-        "document_pk": pk,
-        "label": statement.label if statement.votes else auto,
-        "origin": statement.origin if statement.votes else (None if auto is None else Origin.AUTO),
-        "votes": statement.votes,
-        "actor": statement.actor,
-        "suggestion": statement.suggestion,
-        "revision": operation,
-    }
+def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
+    """Return in what situation a person said something; nothing for other voices."""
+    asked = {"asked": True} if line.asked else {}
+    return (asked | context) or None if line.origin is Origin.HUMAN else None
 
 
 def _settle_undone(txn: Txn) -> list[int]:

@@ -11,7 +11,7 @@ from sqlalchemy import Select, and_, select
 
 from lookalike.fields import stored_field, taxonomy_from
 from lookalike.matches import shares
-from lookalike.model import Decision, Document, Match, Origin, Reason, Standing, Taxonomy
+from lookalike.model import Answer, Decision, Document, Match, Origin, Reason, Standing, Taxonomy
 from lookalike.reference_book import ReferenceBook
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
@@ -208,6 +208,7 @@ def _standing(
         label=row.label,
         origin=origin,
         is_reference=bool(row.votes),
+        answer=None if row.answer is None else Answer(row.answer),
         reviewed_by=row.actor if origin is Origin.HUMAN else None,
         suggestion=row.suggestion,
         rejected=rejected,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +10,12 @@ from sqlalchemy import func, select
 
 from lookalike.errors import BadInput, MissingExtra
 from lookalike.metrics import HISTOGRAM_BINS, Report, bin_of, coverage
-from lookalike.model import Document, Event, EventKind, Operation, Origin, Status
+from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
 from lookalike.reading import FieldRow
 from lookalike.standard import Rule
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
 from lookalike.workshop import CollectionRow
 
 EXPORT_COLUMNS = (
@@ -72,7 +73,8 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
     nulls: dict[str, int] = {}
     for row in rows:
         if row.label is None:
-            reason = row.reason or "not_decided"
+            said = row.origin == Origin.HUMAN
+            reason = str(Reason.REJECTED) if said else row.reason or "not_decided"
             nulls[reason] = nulls.get(reason, 0) + row.n
         else:
             counts = per_label.setdefault(row.label, {})
@@ -95,7 +97,7 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         documents=total,
         references=_count_references(snapshot, field),
         coverage=coverage(sum(labelled.values()), total),
-        queue=sum(nulls.values()),
+        queue=sum(row.n for row in rows if row.label is None and row.origin is None),
         waiting=_count_extractions(snapshot, collection, failed=False),
         failed=_count_extractions(snapshot, collection, failed=True),
         labelled=labelled,
@@ -121,7 +123,7 @@ def export_row(document: Document, field: str) -> dict[str, Any]:
         decision.margin,
         decision.threshold,
         decision.policy,
-        None if standing.label or decision.reason is None else decision.reason.value,
+        None if standing.label or standing.reason is None else standing.reason.value,
         [match.document_id for match in decision.matches],
         [round(match.similarity, 6) for match in decision.matches],
         review,
@@ -170,6 +172,10 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
         .where(event.c.document_pk == document_pk)
         .order_by(event.c.seq)
     )
+    found = snapshot.rows(query)
+    sources = {row.detail["source"] for row in found if row.detail and "source" in row.detail}
+    known = select(document.c.pk, document.c.id).where(one_of(document.c.pk, sources))
+    names = {row.pk: row.id for row in snapshot.rows(known)}
     return [
         Event(
             seq=row.seq,
@@ -182,10 +188,15 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
             origin=None if row.origin is None else Origin(row.origin),
             actor=row.actor,
             at=_time(row.at),
-            detail=row.detail or {},
+            detail=_shown(row.detail or {}, names),
         )
-        for row in snapshot.rows(query)
+        for row in found
     ]
+
+
+def _shown(detail: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
+    """Return the detail of an event with the id of its source; one that is forgotten has none."""
+    return dict(detail) | ({"source": names.get(detail["source"])} if "source" in detail else {})
 
 
 def _state(field: FieldRow) -> str:

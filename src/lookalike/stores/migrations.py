@@ -17,14 +17,17 @@ def _create_schema(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
-def _drop_lists(connection: Connection) -> None:
-    """Neighbour lists follow from vectors and labels: they are not stored any more."""
+def _keep_answers(connection: Connection) -> None:
+    """Neighbour lists follow from vectors and labels and go; how labels came about is kept."""
     known = {column["name"] for column in inspect(connection).get_columns("standing")}
     for name in sorted(known & {"near_pks", "near_similarities"}):
         connection.exec_driver_sql(f"ALTER TABLE standing DROP COLUMN {name}")
+    for name in sorted({"answer", "sampling"} - known):
+        connection.exec_driver_sql(f"ALTER TABLE standing ADD COLUMN {name} TEXT")
+    schema.metadata.create_all(connection)
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _create_schema, 2: _drop_lists}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _create_schema, 2: _keep_answers}
 
 
 def version_of(connection: Connection) -> int:

@@ -138,6 +138,8 @@ standing = _clustered(
     Column("votes", Boolean, nullable=False),
     Column("actor", Text),
     Column("suggestion", Text),
+    Column("answer", Text),  # what a person said that is no label
+    Column("sampling", Text),  # how it came to be answered: given, asked, drawn
     Column("confidence", Float),
     Column("margin", Float),
     Column("runner_up", Text),
@@ -146,6 +148,14 @@ standing = _clustered(
     Column("revision", _pk, nullable=False),  # the operation that last wrote this row
     Index("standing_by_label", "field_pk", "label", "confidence"),
     Index("standing_by_revision", "field_pk", "revision"),
+)
+
+draw = _clustered(
+    "draw",  # which documents chance chose to be asked about, among all that were there
+    Column("field_pk", _pk, primary_key=True),
+    Column("document_pk", _pk, primary_key=True),
+    Column("probability", Float, nullable=False),  # of being among those drawn so far
+    Column("operation_pk", _pk, nullable=False),
 )
 
 rejection = _clustered(

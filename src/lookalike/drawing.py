@@ -1,0 +1,108 @@
+"""Chance: which documents are drawn to be asked about, and how each answer came about.
+
+A **draw** is uniform among all documents of a field that were not drawn before, whatever is known
+of them. So what is drawn is a random sample of all, and answers to it, and to nothing else, tell
+how often something is so. The probability of having been drawn so far is logged with each draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+from lookalike.ledger import Statement
+from lookalike.model import Origin, Sampling
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.search import Ids
+from lookalike.stores.selection import conditions, one_of
+
+DRAWN_AHEAD = 10
+"""So many drawn documents wait to be asked about at any time."""
+
+
+def sampling_of(statement: Statement, *, drawn: bool) -> Sampling | None:
+    """Return how a document came to be answered; None where nobody but the machine spoke."""
+    if not statement.stands:
+        return None
+    if drawn and statement.origin is Origin.HUMAN:
+        return Sampling.DRAWN
+    return Sampling.ASKED if statement.asked else Sampling.GIVEN
+
+
+def drawn_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> dict[int, float]:
+    """Return those of the documents that were drawn, with the probability of it."""
+    table = schema.draw
+    query = select(table.c.document_pk, table.c.probability).where(table.c.field_pk == field_pk)
+    return {
+        row.document_pk: row.probability
+        for chosen in conditions(table.c.document_pk, sorted(documents))
+        for row in snapshot.rows(query.where(chosen))
+    }
+
+
+def contexts(
+    snapshot: Snapshot, field_pk: int, documents: Iterable[int]
+) -> dict[int, dict[str, Any]]:
+    """Return, for each document, in what situation a person speaks of it: JSON values.
+
+    `was` is the machine's label just now, `source` the document it was caused by, `confidence` its
+    confidence; `drawn` the probability with which the document was drawn. What does not apply is
+    left out.
+    """
+    pks = sorted(documents)
+    drawn = drawn_among(snapshot, field_pk, pks)
+    found = {pk: {"drawn": drawn[pk]} if pk in drawn else {} for pk in pks}
+    table = schema.standing
+    query = select(table.c.document_pk, table.c.label, table.c.source_pk, table.c.confidence)
+    query = query.where(table.c.field_pk == field_pk, table.c.origin == Origin.AUTO)
+    for row in snapshot.rows(query.where(one_of(table.c.document_pk, pks))):
+        auto = {"was": row.label, "source": row.source_pk, "confidence": row.confidence}
+        found[row.document_pk] |= auto
+    return found
+
+
+def draw(txn: Txn, field_pk: int, operation: int, documents: Ids, count: int) -> Ids:
+    """Draw up to `count` of `documents` that were not drawn before; return them, rising.
+
+    Chance depends on field, operation and earlier draws, so the same history draws the same.
+    """
+    table = schema.draw
+    before = txn.rows(select(table.c.document_pk).where(table.c.field_pk == field_pk))
+    known = np.array([row.document_pk for row in before], np.int64)
+    left = np.setdiff1d(documents, known)
+    chance = np.random.default_rng([field_pk, operation, len(known)])
+    chosen = np.sort(chance.choice(left, min(count, len(left)), replace=False))
+    probability = (len(known) + len(chosen)) / max(len(documents), 1)
+    txn.insert(
+        table,
+        [
+            {
+                "field_pk": field_pk,
+                "document_pk": pk,
+                "probability": min(probability, 1.0),
+                "operation_pk": operation,
+            }
+            for pk in chosen.tolist()
+        ],
+    )
+    return chosen
+
+
+def pending(snapshot: Snapshot, field_pk: int) -> Ids:
+    """Return the drawn documents that no person has answered yet, the first drawn first."""
+    table, standing = schema.draw, schema.standing
+    same = (standing.c.field_pk == table.c.field_pk) & (
+        standing.c.document_pk == table.c.document_pk
+    )
+    query = (
+        select(table.c.document_pk)
+        .join(standing, same)
+        .where(table.c.field_pk == field_pk, standing.c.answer.is_(None))
+        .where(standing.c.origin.is_distinct_from(Origin.HUMAN))
+        .order_by(table.c.operation_pk, table.c.document_pk)
+    )
+    return np.array([row.document_pk for row in snapshot.rows(query)], np.int64)

@@ -1,0 +1,185 @@
+"""Answers that are no label, and draws: what people say, and how they came to say it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+import lookalike
+from lookalike.collection import Collection
+from lookalike.drawing import DRAWN_AHEAD, pending
+from lookalike.model import Answer, EventKind, Origin, Reason, Sampling
+from lookalike.reading import fields_of
+from lookalike.stores import schema
+
+VECTORS = np.random.default_rng(3).normal(size=(90, 8))
+IDS = [f"d{place:02}" for place in range(len(VECTORS))]
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Iterator[Collection]:
+    """A field that learns: chance draws what it learns from."""
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        collection = library.labeler("things", extractor="passthrough")
+        collection.add(vectors=VECTORS, ids=IDS)
+        yield collection
+
+
+def rows(collection: Collection, table: Any) -> list[Any]:
+    with collection._workshop.store.read() as snapshot:
+        return list(snapshot.rows(select(table)))
+
+
+def drawn_ids(collection: Collection) -> list[str]:
+    """The drawn documents that nobody has answered yet."""
+    with collection._workshop.store.read() as snapshot:
+        (field,) = fields_of(snapshot, collection._row.pk)
+        pks = pending(snapshot, field.pk).tolist()
+        table = schema.document
+        names = {row.pk: row.id for row in snapshot.rows(select(table.c.pk, table.c.id))}
+    return [names[pk] for pk in pks]
+
+
+def samplings(collection: Collection) -> dict[str, str | None]:
+    ids = {row.pk: row.id for row in rows(collection, schema.document)}
+    return {ids[row.document_pk]: row.sampling for row in rows(collection, schema.standing)}
+
+
+def test_what_is_of_a_new_kind_has_no_label_and_is_the_persons(collection: Collection) -> None:
+    changed = collection.new_kind(["d05"])
+
+    new = collection.document("d05")
+    assert changed.by_person == 1
+    assert (new.label, new.origin, new.reason) == (None, Origin.HUMAN, Reason.REJECTED)
+    assert (new.standing.answer, new.standing.is_reference) == (Answer.NEW_KIND, False)
+    assert new.standing.reviewed_by == "ann"
+
+
+def test_a_new_kind_is_not_labelled_by_the_machine(tmp_path: Path) -> None:
+    with lookalike.open(tmp_path / "store") as library:
+        known = library.labeler("known", extractor="passthrough", confidence_threshold=0.5)
+        known.add(vectors=VECTORS[[0, 0, 0, 1]], ids=["a", "b", "c", "d"])
+        known.new_kind(["b"])
+
+        known.label({"a": "A"})
+
+        assert {one.id: one.label for one in known.documents()} == {
+            "a": "A",
+            "b": None,
+            "c": "A",
+            "d": None,
+        }
+        named = known.label({"b": "B"})
+        assert named.relabelled == {"B": 1} or known.document("b").label == "B"
+
+
+def test_an_answer_is_undone_with_its_operation(collection: Collection) -> None:
+    before = list(collection.documents())
+    new, unclear = collection.new_kind(["d05"]), collection.cannot_tell(["d06"])
+
+    collection.undo(new.operation)
+    collection.undo(unclear.operation)
+
+    assert list(collection.documents()) == before
+
+
+def test_who_cannot_tell_says_nothing_about_the_label(collection: Collection) -> None:
+    collection.cannot_tell(["d07"])
+
+    document = collection.document("d07")
+    assert (document.origin, document.standing.answer) == (None, Answer.CANNOT_TELL)
+
+
+def test_some_drawn_documents_always_wait(collection: Collection) -> None:
+    """As many as before, whatever is answered; an answered one is not drawn again."""
+    first = drawn_ids(collection)
+    collection.label(dict.fromkeys(first[:3], "A"))
+    collection.new_kind(first[3:4])
+    collection.cannot_tell(first[4:5])
+    collection.label({"d00": "B"})
+
+    later = drawn_ids(collection)
+
+    assert len(first) == len(later) == DRAWN_AHEAD
+    assert not set(first[:5]) & set(later)
+    assert first[5:] == later[:5]
+
+
+def test_drawing_ends_when_all_are_drawn(collection: Collection) -> None:
+    for _ in range(12):
+        collection.label(dict.fromkeys(drawn_ids(collection), "A"))
+
+    assert drawn_ids(collection) == []
+    assert len(rows(collection, schema.draw)) == len(IDS)
+
+
+def test_an_answer_tells_how_it_came_about(collection: Collection) -> None:
+    """Chosen by a person, asked by the queue, or drawn by chance: the drawn is never mistaken."""
+    drawn = drawn_ids(collection)
+    others = [id for id in IDS if id not in drawn]
+    collection.label({others[0]: "A"})
+    collection.label({others[1]: "A", drawn[0]: "A"}, asked=True)
+    collection.new_kind([drawn[1]], asked=True)
+
+    found = samplings(collection)
+
+    assert found[others[0]] in (Sampling.GIVEN, Sampling.DRAWN)
+    assert found[others[1]] in (Sampling.ASKED, Sampling.DRAWN)
+    assert found[drawn[0]] == found[drawn[1]] == Sampling.DRAWN
+    assert found[drawn[2]] is None
+
+
+def test_what_is_answered_already_can_be_drawn(collection: Collection) -> None:
+    """Else the sample would be one of the unanswered only, and not of all."""
+    collection.label(dict.fromkeys(IDS[:80], "A"))
+    for _ in range(8):
+        collection.label(dict.fromkeys(drawn_ids(collection), "B"))
+
+    logged = {row.document_pk for row in rows(collection, schema.draw)}
+    drawn = {
+        row.document_pk for row in rows(collection, schema.standing) if row.sampling == "drawn"
+    }
+    assert len(logged) == len(IDS)
+    assert drawn == logged
+
+
+def test_a_draw_logs_its_probability(collection: Collection) -> None:
+    probabilities = {row.probability for row in rows(collection, schema.draw)}
+
+    assert probabilities == {DRAWN_AHEAD / len(IDS)}
+
+
+def test_the_event_keeps_what_the_machine_had_said(tmp_path: Path) -> None:
+    """What a correction tells of the reference that caused the label, and of the error rate."""
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        known = library.labeler("known", extractor="passthrough", confidence_threshold=0.5)
+        known.add(vectors=VECTORS[[0, 0, 1]], ids=["a", "b", "c"])
+        known.label({"a": "A"})
+
+        known.label({"b": "B"}, asked=True)
+
+        (event,) = (one for one in known.history("b") if one.kind is EventKind.LABELLED)
+        similarity = event.detail["confidence"]
+        assert event.detail == {"asked": True, "was": "A", "source": "a", "confidence": similarity}
+        assert similarity == pytest.approx(1, abs=1e-3)
+
+
+def test_nothing_is_drawn_where_the_rule_is_a_number(tmp_path: Path) -> None:
+    with lookalike.open(tmp_path / "store") as library:
+        known = library.labeler("known", extractor="passthrough", confidence_threshold=0.5)
+        known.add(vectors=VECTORS, ids=IDS)
+        known.label({"d00": "A"})
+
+        assert rows(known, schema.draw) == []
+
+
+def test_what_is_forgotten_is_no_draw_any_more(collection: Collection) -> None:
+    gone = drawn_ids(collection)[0]
+
+    collection.forget([gone])
+
+    assert gone not in drawn_ids(collection)
+    assert len(rows(collection, schema.draw)) == len(set(drawn_ids(collection)))

@@ -38,9 +38,9 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration columns confidence labels landscape learning ledger logistic matches "
-        "metrics neighbourhood policy propagation recall references rules scoring settings "
-        "standard stores.search",
+        "calibration columns confidence duplicates gate hygiene labels landscape learning ledger "
+        "logistic matches metrics neighbourhood policy propagation recall references rules scoring "
+        "settings standard stores.search",
     ),
     ("the nouns", "errors model samples version"),
 )

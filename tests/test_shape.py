@@ -26,7 +26,11 @@ LAYERS = (
     # A package stands for its modules, unless one of them is named itself.
     ("the doors", "cli __main__ demo diagnosis showing testing"),
     ("the library", "estimator library"),
-    ("the verbs", "collection explaining forgetting importing lookup promotion reporting workshop"),
+    (
+        "the verbs",
+        "answering bringing collection explaining forgetting importing inspecting lookup promotion "
+        "reporting workshop",
+    ),
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",

@@ -7,23 +7,28 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from sqlalchemy import select
 
-from lookalike import explaining, forgetting, importing, promotion, reporting
-from lookalike.documents import Target
+from lookalike import (
+    answering,
+    explaining,
+    forgetting,
+    importing,
+    inspecting,
+    promotion,
+    reporting,
+)
+from lookalike.bringing import add_vectors, register
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
 from lookalike.ingest import (
     Progress,
-    Registrar,
     Tally,
-    VectorIngest,
     quiet,
-    vector_ids,
 )
+from lookalike.inspecting import Inspection
 from lookalike.labels import check_label
-from lookalike.lookup import pks_of, stances
+from lookalike.lookup import pks_of
 from lookalike.metrics import Report
 from lookalike.model import (
     Added,
@@ -38,7 +43,7 @@ from lookalike.model import (
 from lookalike.operations import Running, Said
 from lookalike.reading import ANY, FieldRow, Reader, document_query, fields_of, filtered
 from lookalike.rules import check_share
-from lookalike.sources import items, json_values
+from lookalike.sources import items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
@@ -94,12 +99,12 @@ class Collection:
         """
         tally = Tally()
         if vectors is not None:
-            self._add_vectors(vectors, ids, metadata, tally, progress)
+            add_vectors(self._workshop, self._row, vectors, ids, metadata, tally, progress)
         else:
             if source is None:
                 raise BadInput("nothing to add: give a source, or vectors=…")
             stream = items(source, ids=ids, metadata=metadata)
-            self._register(stream, copy, tally)
+            register(self._workshop, self._row, stream, tally, copy=copy)
             self.extract(tally=tally, progress=progress)
         return Added(
             added=tally.added,
@@ -114,7 +119,8 @@ class Collection:
     def extract(self, *, tally: Tally | None = None, progress: Progress = quiet) -> None:
         """Extract what waits in this collection, also what an interrupted run left."""
         extraction = self._workshop.extraction()
-        extraction.run(self._target(), tally or Tally(), self._workshop.actor, progress)
+        target = self._workshop.target(self._row)
+        extraction.run(target, tally or Tally(), self._workshop.actor, progress)
 
     # --- say ------------------------------------------------------------------------------------
 
@@ -138,13 +144,7 @@ class Collection:
         with self._operate("label", actor) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
-            now = stances(running.txn, chosen.pk, pks.values())
-            said = []
-            for id, label in checked.items():
-                if label is None:
-                    said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
-                elif now[pks[id]][:2] != (label, Origin.HUMAN):
-                    said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
+            said = answering.labelled(running.txn, chosen.pk, pks, checked, asked=asked)
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
@@ -159,15 +159,8 @@ class Collection:
         with self._operate("reject", actor) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(rejections))
-            shown = {document.id: document for document in self._by_pk(running.txn, pks.values())}
-            said = []
-            for id, label in rejections.items():
-                standing = shown[id].standings[chosen.name]
-                shown_label = standing.label or standing.suggestion or standing.decision.runner_up
-                refused = label or shown_label
-                if refused is None:
-                    raise BadInput(f"document {id!r} has no label and no suggestion to reject")
-                said.append(Said(pks[id], EventKind.REJECTED, check_label(refused), Origin.HUMAN))
+            shown = {one.id: one for one in self._by_pk(running.txn, pks.values(), chosen)}
+            said = answering.rejected(pks, shown, rejections)
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
@@ -225,13 +218,15 @@ class Collection:
         *,
         label: str | None = None,
         min_confidence: float | None = None,
+        gated: bool = True,
         field: str | None = None,
         actor: str = "",
     ) -> Changed:
         """Let auto-labelled documents vote: those of `ids`, or those that the filters choose.
 
-        In separate mode they are copied into the curated collection. `refused` in the answer says
-        which stayed out, and why.
+        Under `precision` a gate holds back what is not surer than labelling asks for, says nothing
+        new, contradicts a reference, or would outnumber what people said. In separate mode they are
+        copied into the curated collection. `refused` in the answer says which stayed out, and why.
         """
         if ids is None and label is None and min_confidence is None:
             raise BadInput("say what to promote: ids, label=… or min_confidence=…")
@@ -242,7 +237,8 @@ class Collection:
                 pks = self._pks(running.txn, list(ids))
                 query = query.where(one_of(schema.document.c.pk, pks.values()))
                 running.refused |= promotion.not_automatic(running.txn, chosen.pk, pks)
-            promotion.promote(self._workshop, running, self._row, chosen, query)
+            gated = gated and chosen.taxonomy.confidence_threshold is None
+            promotion.promote(self._workshop, running, self._row, chosen, query, gated=gated)
         return running.changed()
 
     # --- decide ---------------------------------------------------------------------------------
@@ -346,6 +342,15 @@ class Collection:
             document = next(self._by_pk(snapshot, [pk]))
             return explaining.why(self._workshop, snapshot, chosen, pk, document)
 
+    def inspect(self, *, field: str | None = None) -> Inspection:
+        """Return what may be wrong with the references: wrong and contradictory labels, weak ones.
+
+        Each label is tried by leaving its references out, one by one.
+        """
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            return inspecting.inspect(self._workshop, snapshot, chosen)
+
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""
         with self._workshop.store.read() as snapshot:
@@ -391,45 +396,6 @@ class Collection:
         actor = actor or self._workshop.actor
         return self._workshop.operations.operate(self._row.pk, kind, actor)
 
-    def _target(self, dimension: int | None = None) -> Target:
-        return self._workshop.target(self._row, dimension)
-
-    def _register(self, stream: Iterable[Any], copy: bool, tally: Tally) -> None:
-        workshop = self._workshop
-        threads = workshop.settings.threads
-        registrar = Registrar(
-            workshop.store, workshop.blobs, workshop.clock, copy=copy, threads=threads
-        )
-        registrar.register(self._target(), stream, tally, quiet)
-        if tally.skipped and not (tally.added or tally.changed or tally.unchanged):
-            wanted = " or ".join(sorted(self._target().extractor.accepts))
-            raise BadInput(
-                f"none of the {len(tally.skipped)} files is {wanted}, the first is "
-                f"{tally.skipped[0]!r}; check the folder"
-            )
-
-    def _add_vectors(
-        self, vectors: Any, ids: Any, metadata: Any, tally: Tally, progress: Progress
-    ) -> None:
-        array = np.asarray(vectors)
-        if array.ndim != 2 or array.dtype.kind not in "fiu":
-            raise BadInput(f"vectors are a {array.dtype} array of shape {array.shape}; give (n, d)")
-        names = vector_ids(array, ids)
-        if isinstance(metadata, Mapping) or metadata is None:
-            metadata = [metadata or {}] * len(array)
-        if len(metadata) != len(array):
-            raise BadInput(f"there are {len(metadata)} metadata rows for {len(array)} vectors")
-        rows = [json_values(row) for row in metadata]
-        VectorIngest(self._workshop.operations).add(
-            self._target(array.shape[1]),
-            array,
-            names,
-            rows,
-            tally,
-            actor=self._workshop.actor,
-            progress=progress,
-        )
-
     def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
         fields = fields_of(snapshot, self._row.pk)
         for field in fields:
@@ -443,10 +409,12 @@ class Collection:
         others = [f for f in fields_of(snapshot, self._row.pk) if f.name != first.name]
         return [first, *others]
 
-    def _by_pk(self, snapshot: Snapshot, pks: Iterable[int]) -> Iterator[Document]:
+    def _by_pk(
+        self, snapshot: Snapshot, pks: Iterable[int], first: FieldRow | None = None
+    ) -> Iterator[Document]:
         table = schema.document
         query = select(table.c.pk).where(one_of(table.c.pk, pks)).order_by(table.c.pk)
-        fields = fields_of(snapshot, self._row.pk)
+        fields = self._fields_first(snapshot, first or self._field(snapshot, None))
         return Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
     def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:

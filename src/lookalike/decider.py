@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from sqlalchemy import update
 
 from lookalike.columns import Rows
+from lookalike.duplicates import duplicate_bound
 from lookalike.effects import Move
 from lookalike.field_state import FieldState, StoredField
+from lookalike.hygiene import Trials, vector_trials
 from lookalike.judging import Judge
 from lookalike.learning import learn_nearest
 from lookalike.matches import NO_LABEL, Matches
@@ -35,6 +37,7 @@ from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import NOBODY, Ids, nearest
 
 _BLOCK_ROWS = 20_000
+_PAIRS_OF = 2000
 _NO_IDS: Ids = np.empty(0, np.int64)
 _REJECTED = REASONS.index(Reason.REJECTED)
 _NO_REFERENCES = REASONS.index(Reason.NO_REFERENCES)
@@ -105,6 +108,17 @@ class Decider:
         allowed = self.state.allowed(document) & (self.state.references.pks != reference)
         matches = self._nearest(snapshot, row, allowed)
         return self.state.codes.name(int(self._policy()(matches).codes[0]))
+
+    def trials(self) -> Trials:
+        """Return what each reference would get if it did not vote; labels are our codes."""
+        references = self.state.references
+        return vector_trials(references.pks, references.codes, references.vectors)
+
+    def duplicate_bound(self, snapshot: Snapshot) -> float:
+        """Return from which similarity on two documents are near-duplicates here."""
+        rows = np.arange(len(self.state.columns))
+        sample = rows[:: -(-len(rows) // _PAIRS_OF) or 1]
+        return duplicate_bound(self.state.vectors(snapshot, sample), len(self.state.references))
 
     # --- policy ---------------------------------------------------------------------------------
 

@@ -10,13 +10,22 @@ from sqlalchemy import Select, select
 
 from lookalike.documents import NewDocument, write_documents
 from lookalike.extractors.base import Part
+from lookalike.gate import BAR, Candidates, Hold, gate
 from lookalike.lookup import stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Running, Said
 from lookalike.reading import FieldRow, document_query
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
 from lookalike.workshop import CollectionRow, Workshop, collection_row
+
+_HELD = {
+    Hold.CONFLICT: "contradicts a reference that is all but the same",
+    Hold.UNSURE: f"is not sure enough to vote: the gate asks for {BAR}",
+    Hold.DUPLICATE: "adds nothing: a reference is all but the same",
+    Hold.ENOUGH: "its label has as many promoted references as people gave it",
+}
 
 
 def promotable(
@@ -48,9 +57,16 @@ def promote(
     collection: CollectionRow,
     field: FieldRow,
     query: Select[Any],
+    *,
+    gated: bool,
 ) -> None:
-    """Promote the chosen documents: here in unified mode, else as copies in the curated one."""
+    """Promote the chosen documents: here in unified mode, else as copies in the curated one.
+
+    With a gate, what it holds back is refused, with the reason.
+    """
     pks = [row.pk for row in running.txn.rows(query)]
+    if gated and pks:
+        pks = _through_gate(workshop, running, field, pks)
     labels = stances(running.txn, field.pk, pks)
     chosen = {pk: str(labels[pk].label) for pk in pks}
     if field.reference_field_pk != field.pk:
@@ -58,6 +74,41 @@ def promote(
     running.by_person = len(chosen)
     said = [Said(pk, EventKind.PROMOTED, label, Origin.PROMOTED) for pk, label in chosen.items()]
     workshop.operations.say(running, field.reference_field_pk, said)
+
+
+def _through_gate(
+    workshop: Workshop, running: Running, field: FieldRow, pks: Sequence[int]
+) -> list[int]:
+    """Return those of the documents that the gate lets through; refuse the others."""
+    txn, standing = running.txn, schema.standing
+    with workshop.operations.consulted(txn, field.pk) as decider:
+        state = decider.state
+        rows = state.columns.rows_of(np.array(sorted(pks), np.int64))
+        bound = decider.duplicate_bound(txn)
+        ids = state.columns.pks[rows]
+        candidates = Candidates(
+            ids=ids,
+            codes=state.columns["codes"][rows],
+            confidence=state.columns["confidence"][rows],
+            margin=np.nan_to_num(state.columns["margin"][rows]),
+            vectors=state.vectors(txn, rows),
+            matches=state.matches(rows),
+        )
+        promoted = select(standing.c.document_pk).where(
+            standing.c.field_pk == field.reference_field_pk, standing.c.origin == Origin.PROMOTED
+        )
+        machines = [row.document_pk for row in txn.rows(promoted)]
+        ours = ~np.isin(state.references.pks, machines)
+        count = len(state.codes.names)
+        peoples = np.bincount(state.references.codes[ours], minlength=count)
+        before = np.bincount(state.references.codes[~ours], minlength=count)
+        holds = dict(zip(ids.tolist(), gate(candidates, peoples, before, bound=bound), strict=True))
+    table = schema.document
+    names = select(table.c.pk, table.c.id).where(one_of(table.c.pk, pks))
+    running.refused |= {
+        row.id: _HELD[hold] for row in txn.rows(names) if (hold := holds[row.pk]) is not None
+    }
+    return [pk for pk in pks if holds[pk] is None]
 
 
 def _copied(

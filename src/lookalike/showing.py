@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
+    from lookalike.inspecting import Inspection, LabelHealth
 
 _BAR = 40
 _NAMED = 10
@@ -118,6 +119,40 @@ def show_why(why: Why) -> str:
         without = why.counterfactual.label or "no label"
         lines.append(f"  without {why.counterfactual.without}: {without}")
     return "\n".join(lines)
+
+
+def show_inspection(found: Inspection) -> str:
+    """Return what may be wrong with references, the worst first, a line each."""
+    lines = [
+        f"looks wrong: {one.id} is {one.label!r}, looks like {one.looks_like!r} ({one.odds:.0f}:1)"
+        for one in found.suspects
+    ]
+    lines += [
+        f"contradict each other: {', '.join(map(str, zip(one.ids, one.labels, strict=True)))}"
+        for one in found.duplicates
+        if one.conflict
+    ]
+    lines += [
+        f"caused corrections: {one.id} ({one.label or 'votes no more'}), {one.corrected} of "
+        f"{one.corrected + one.confirmed} wrong"
+        for one in found.blamed
+    ]
+    lines += [
+        f"confused: {' and '.join(map(repr, one.labels))}, {one.share:.0%}"
+        for one in found.confused
+    ]
+    spare = sum(len(one.ids) - 1 for one in found.duplicates if not one.conflict)
+    if spare:
+        lines.append(f"{spare} references add nothing: each is all but the same as another one")
+    lines += [_health(one) for one in found.labels]
+    return "\n".join(lines) or "no references yet; label some documents first"
+
+
+def _health(label: LabelHealth) -> str:
+    tried = "not tried" if label.recall is None else f"{label.recall:4.0%} recognised"
+    taken = f", {label.confused} taken for {label.confused_with}" if label.confused else ""
+    few = ", too few" if label.thin else ", out of balance" if label.unbalanced else ""
+    return f"  {label.references:4} references, {tried}  {label.label}{taken}{few}"
 
 
 def show_history(operations: Sequence[Operation]) -> str:

@@ -20,12 +20,18 @@ _NOT_UNDOABLE = ("add", "create", "forget", "undo")
 _HISTORY = 100_000
 
 
+_asked_option = click.option(
+    "--asked", is_flag=True, help="The queue had asked: this is no random sample."
+)
+
+
 @click.command()
 @with_session
 @collection_argument
 @click.argument("ids_and_label", nargs=-1, metavar="[ID… LABEL]")
 @click.option("--from", "table", type=click.Path(path_type=Path), help="CSV, JSONL or Parquet.")
-@click.option("--none", "retract", is_flag=True, help="Take your own label back.")
+@click.option("--none", "retract", is_flag=True, help="Take back what you said.")
+@_asked_option
 @field_option
 def label(
     session: Session,
@@ -33,6 +39,7 @@ def label(
     ids_and_label: Sequence[str],
     table: Path | None,
     retract: bool,
+    asked: bool,
     field: str | None,
 ) -> None:
     """Label documents, as a person.
@@ -51,7 +58,7 @@ def label(
         if table is not None:
             changed = _label_from(target, table, field)
         else:
-            changed = target.label(_said(ids_and_label, retract), field=field)
+            changed = target.label(_said(ids_and_label, retract), field=field, asked=asked)
         session.print(changed, show_changed)
 
 
@@ -91,6 +98,44 @@ def reject(
         session.print(changed, show_changed)
 
 
+@click.command("new-kind")
+@with_session
+@collection_argument
+@click.argument("ids", nargs=-1, required=True)
+@_asked_option
+@field_option
+def new_kind(
+    session: Session, collection: str, ids: Sequence[str], asked: bool, field: str | None
+) -> None:
+    """Say that documents belong to none of the labels there are.
+
+    \b
+    lookalike new-kind products doc_a doc_b
+    """
+    with session.library() as library:
+        changed = library.collection(collection).new_kind(ids, field=field, asked=asked)
+        session.print(changed, show_changed)
+
+
+@click.command("cannot-tell")
+@with_session
+@collection_argument
+@click.argument("ids", nargs=-1, required=True)
+@_asked_option
+@field_option
+def cannot_tell(
+    session: Session, collection: str, ids: Sequence[str], asked: bool, field: str | None
+) -> None:
+    """Say that you cannot tell what documents are: you are not asked again.
+
+    \b
+    lookalike cannot-tell products doc_a
+    """
+    with session.library() as library:
+        changed = library.collection(collection).cannot_tell(ids, field=field, asked=asked)
+        session.print(changed, show_changed)
+
+
 @click.command()
 @with_session
 @collection_argument
@@ -114,6 +159,7 @@ def run(session: Session, collection: str, **values: Any) -> None:
 @click.argument("ids", nargs=-1)
 @click.option("--label", "name", help="Only this label.")
 @click.option("--min-confidence", type=float, help="Only from this confidence on.")
+@click.option("--ungated", is_flag=True, help="Also what the gate would hold back.")
 @field_option
 def promote(
     session: Session,
@@ -121,9 +167,13 @@ def promote(
     ids: Sequence[str],
     name: str | None,
     min_confidence: float | None,
+    ungated: bool,
     field: str | None,
 ) -> None:
     """Let documents that labelled themselves vote, too.
+
+    Under the policy `precision` a gate holds back what is not sure enough, says nothing new,
+    contradicts a reference, or would outnumber what people said.
 
     \b
     lookalike promote products doc_a doc_b
@@ -131,7 +181,7 @@ def promote(
     """
     with session.library() as library:
         changed = library.collection(collection).promote(
-            ids or None, label=name, min_confidence=min_confidence, field=field
+            ids or None, label=name, min_confidence=min_confidence, gated=not ungated, field=field
         )
         session.print(changed, show_changed)
 
@@ -161,4 +211,4 @@ def _latest(collection: Collection) -> str:
     raise BadInput(f"there is nothing to undo; see `lookalike history {collection.name}`")
 
 
-COMMANDS = (label, reject, run, promote, undo)
+COMMANDS = (label, reject, new_kind, cannot_tell, run, promote, undo)

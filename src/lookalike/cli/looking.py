@@ -9,6 +9,7 @@ from lookalike.errors import NotAStore
 from lookalike.showing import (
     show_diagnosis,
     show_history,
+    show_inspection,
     show_queue,
     show_report,
     show_reports,
@@ -64,6 +65,20 @@ def queue(session: Session, collection: str, limit: int, field: str | None) -> N
 @click.command()
 @with_session
 @collection_argument
+@field_option
+def inspect(session: Session, collection: str, field: str | None) -> None:
+    """Show what may be wrong with the references: wrong or contradictory labels, weak ones.
+
+    \b
+    lookalike inspect products
+    """
+    with session.library() as library:
+        session.print(library.collection(collection).inspect(field=field), show_inspection)
+
+
+@click.command()
+@with_session
+@collection_argument
 @click.argument("id")
 @field_option
 def why(session: Session, collection: str, id: str, field: str | None) -> None:
@@ -111,4 +126,4 @@ def doctor(session: Session) -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (list_, report, queue, why, history, doctor)
+COMMANDS = (list_, report, queue, inspect, why, history, doctor)

@@ -1,0 +1,51 @@
+"""What a person says of documents, made into lines of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lookalike.errors import BadInput
+from lookalike.labels import check_label
+from lookalike.lookup import stances
+from lookalike.model import Document, EventKind, Origin
+from lookalike.operations import Said
+from lookalike.stores.base import Snapshot
+
+
+def labelled(
+    snapshot: Snapshot,
+    field_pk: int,
+    pks: Mapping[str, int],
+    labels: Mapping[str, str | None],
+    *,
+    asked: bool,
+) -> list[Said]:
+    """Return the lines of giving labels by document id; what stands already is left out.
+
+    None takes back what the person said.
+    """
+    now = stances(snapshot, field_pk, pks.values())
+    said = []
+    for id, label in labels.items():
+        if label is None:
+            said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
+        elif now[pks[id]][:2] != (label, Origin.HUMAN):
+            said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
+    return said
+
+
+def rejected(
+    pks: Mapping[str, int], shown: Mapping[str, Document], labels: Mapping[str, str | None]
+) -> list[Said]:
+    """Return the lines of refusing labels by document id; None is the one that the document shows.
+
+    Raises BadInput for a document that shows none.
+    """
+    said = []
+    for id, label in labels.items():
+        standing = shown[id].standing
+        refused = label or standing.label or standing.suggestion or standing.decision.runner_up
+        if refused is None:
+            raise BadInput(f"document {id!r} has no label and no suggestion to reject")
+        said.append(Said(pks[id], EventKind.REJECTED, check_label(refused), Origin.HUMAN))
+    return said

@@ -1,0 +1,63 @@
+"""Bringing items and vectors into a collection, from whatever a user has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lookalike.errors import BadInput
+from lookalike.ingest import Progress, Registrar, Tally, VectorIngest, quiet, vector_ids
+from lookalike.sources import json_values
+from lookalike.workshop import CollectionRow, Workshop
+
+
+def register(
+    workshop: Workshop, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
+) -> None:
+    """Register items as objects that wait for extraction. Raises BadInput where none can be."""
+    target = workshop.target(row)
+    registrar = Registrar(
+        workshop.store,
+        workshop.blobs,
+        workshop.clock,
+        copy=copy,
+        threads=workshop.settings.threads,
+    )
+    registrar.register(target, stream, tally, quiet)
+    if tally.skipped and not (tally.added or tally.changed or tally.unchanged):
+        wanted = " or ".join(sorted(target.extractor.accepts))
+        raise BadInput(
+            f"none of the {len(tally.skipped)} files is {wanted}, the first is "
+            f"{tally.skipped[0]!r}; check the folder"
+        )
+
+
+def add_vectors(
+    workshop: Workshop,
+    row: CollectionRow,
+    vectors: Any,
+    ids: Any,
+    metadata: Any,
+    tally: Tally,
+    progress: Progress,
+) -> None:
+    """Add vectors (n, d) as documents. Raises BadInput for another shape, or other lengths."""
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise BadInput(f"vectors are a {array.dtype} array of shape {array.shape}; give (n, d)")
+    names = vector_ids(array, ids)
+    if isinstance(metadata, Mapping) or metadata is None:
+        metadata = [metadata or {}] * len(array)
+    if len(metadata) != len(array):
+        raise BadInput(f"there are {len(metadata)} metadata rows for {len(array)} vectors")
+    VectorIngest(workshop.operations).add(
+        workshop.target(row, array.shape[1]),
+        array,
+        names,
+        [json_values(one) for one in metadata],
+        tally,
+        actor=workshop.actor,
+        progress=progress,
+    )

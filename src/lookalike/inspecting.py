@@ -1,0 +1,212 @@
+"""What may be wrong with a field's references: by their looks, by what people corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import select
+
+from lookalike import hygiene
+from lookalike.decider import Decider
+from lookalike.duplicates import Group, duplicates
+from lookalike.labels import Codes
+from lookalike.matches import NO_LABEL
+from lookalike.model import EventKind, Origin
+from lookalike.reading import FieldRow
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.search import NOBODY, nearest
+from lookalike.stores.selection import one_of
+from lookalike.workshop import Workshop
+
+_ANSWERS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A reference whose label looks wrong; `odds` to one that it is `looks_like` instead."""
+
+    id: str
+    label: str
+    looks_like: str
+    odds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """References that are all but the same, with their labels; several labels are a conflict."""
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def conflict(self) -> bool:
+        """Return whether they contradict each other; if not, all but one add nothing."""
+        return len(set(self.labels)) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class LabelHealth:
+    """How a label does when its references are left out one by one; None where nothing was tried.
+
+    `confused_with` is what most of those are taken for that are not recognised, and `confused` how
+    many they are. `thin` and `unbalanced` tell that it has too few references, or out of proportion
+    with the others.
+    """
+
+    label: str
+    references: int
+    recall: float | None
+    precision: float | None
+    confused_with: str | None
+    confused: int
+    thin: bool
+    unbalanced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Two labels; `share` of the references of both is taken for the other one."""
+
+    labels: tuple[str, str]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A reference whose labels people corrected: at least `at_least` of them, 19 times of 20."""
+
+    id: str
+    label: str | None
+    corrected: int
+    confirmed: int
+    at_least: float
+    instead: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What may be wrong with the references of a label field, the worst first."""
+
+    suspects: tuple[Suspect, ...]
+    duplicates: tuple[Duplicates, ...]
+    blamed: tuple[Blame, ...]
+    confused: tuple[Confusion, ...]
+    labels: tuple[LabelHealth, ...]
+
+
+def inspect(workshop: Workshop, snapshot: Snapshot, field: FieldRow) -> Inspection:
+    """Return what may be wrong with the references that a field refers to."""
+    with workshop.operations.consulted(snapshot, field.pk) as decider:
+        codes = decider.state.codes
+        trials = decider.trials()
+        groups = _duplicates(snapshot, decider)
+        blames = _blamed(snapshot, field, codes)
+    suspects = hygiene.suspects(trials)
+    named = {one.reference for one in suspects} | {one.reference for one in blames}
+    ids = _ids(snapshot, named | {pk for group in groups for pk in group.references})
+    labels = dict(zip(trials.references.tolist(), trials.own.tolist(), strict=True))
+    return Inspection(
+        suspects=tuple(
+            Suspect(
+                ids[one.reference],
+                _name(codes, one.own),
+                _name(codes, one.looks_like),
+                float(np.exp(one.lead)),
+            )
+            for one in suspects
+        ),
+        duplicates=tuple(
+            Duplicates(
+                tuple(ids[pk] for pk in group.references),
+                tuple(_name(codes, label) for label in group.labels),
+            )
+            for group in groups
+        ),
+        blamed=tuple(
+            Blame(
+                ids[one.reference],
+                codes.name(labels.get(one.reference, NO_LABEL)),
+                one.corrected,
+                one.confirmed,
+                one.at_least,
+                codes.name(one.instead),
+            )
+            for one in blames
+            if one.reference in ids
+        ),
+        confused=tuple(
+            Confusion((_name(codes, one.first), _name(codes, one.second)), one.share)
+            for one in hygiene.confused_pairs(trials)
+        ),
+        labels=_healths(hygiene.health(trials), codes),
+    )
+
+
+def _healths(labels: Sequence[hygiene.Health], codes: Codes) -> tuple[LabelHealth, ...]:
+    thin, unbalanced = set(hygiene.thin(labels)), set(hygiene.unbalanced(labels))
+    shown = (
+        LabelHealth(
+            label=_name(codes, one.label),
+            references=one.references,
+            recall=_number(one.recall),
+            precision=_number(one.precision),
+            confused_with=codes.name(one.confused_with),
+            confused=one.confused,
+            thin=one.label in thin,
+            unbalanced=one.label in unbalanced,
+        )
+        for one in labels
+    )
+    return tuple(sorted(shown, key=lambda one: 1.0 if one.recall is None else one.recall))
+
+
+def _duplicates(snapshot: Snapshot, decider: Decider) -> list[Group]:
+    state, field = decider.state, decider.field
+    references, k = state.references, field.taxonomy.top_k
+    own = nearest(
+        references.vectors, references.vectors, references.pks, k, query_ids=references.pks
+    )
+    bound = decider.duplicate_bound(snapshot)
+    return duplicates(references.pks, references.codes, references.matches(*own), bound)
+
+
+def _blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.Blame]:
+    """Return what people's answers say of the references that had caused automatic labels."""
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.kind, event.c.label, event.c.detail)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field.pk, event.c.origin == Origin.HUMAN)
+        .where(event.c.kind.in_(_ANSWERS), operation.c.undone_by.is_(None))
+    )
+    rows = [
+        row
+        for row in snapshot.rows(query)
+        if row.detail and "was" in row.detail
+        # Who refuses another label than the machine's says nothing about that.
+        if row.kind != EventKind.REJECTED or row.label == row.detail["was"]
+    ]
+    sources = [row.detail["source"] for row in rows]
+    given = [codes.code(row.label) if row.kind == EventKind.LABELLED else -1 for row in rows]
+    return hygiene.blamed(
+        np.array([NOBODY if one is None else one for one in sources], np.int64),
+        np.array([codes.code(row.detail["was"]) for row in rows], np.int64),
+        np.array(given, np.int64),
+    )
+
+
+def _ids(snapshot: Snapshot, pks: Iterable[int]) -> Mapping[int, str]:
+    table = schema.document
+    query = select(table.c.pk, table.c.id).where(one_of(table.c.pk, pks))
+    return {row.pk: row.id for row in snapshot.rows(query)}
+
+
+def _name(codes: Codes, code: int) -> str:
+    return str(codes.name(code))
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value

@@ -62,13 +62,16 @@ class Confidence:
 class Judgement:
     """What the scores say of items, all (m,).
 
-    `winners` and `runners_up` are columns (−1: none), `probability` that the winner is right,
+    `winners` and `runners_up` are columns (−1: none), `sources` the places of the winner's nearest
+    references, `features` (m, 13) what the models see, `probability` that the winner is right,
     `known` the probability that the item is of a known label at all, `margin` the winner's lead in
     S over the runner-up.
     """
 
     winners: NDArray[np.int64]
     runners_up: NDArray[np.int64]
+    sources: Places
+    features: Vector
     probability: Vector
     known: Vector
     margin: Floats
@@ -116,11 +119,13 @@ def judge(
     `barred` (m, labels) tells which labels an item may not get; where that is all of them, the
     winner is -1.
     """
-    columns, runner, rows = _pool_features(confidence, scores, places, barred)
+    columns, runner, sources, rows = _pool_features(confidence, scores, places, barred)
     open_ = np.ones(len(places), bool) if barred is None else ~barred.all(axis=1)
     return Judgement(
         winners=np.where(open_, columns, -1),
         runners_up=runner,
+        sources=sources,
+        features=rows,
         probability=np.where(open_, _probability(confidence, rows), 0),
         known=_known_probability(confidence, rows),
         margin=rows[:, 0].astype(np.float32),
@@ -163,7 +168,8 @@ class _Rows:
         self, mix: tuple[float, float], winner: NDArray[np.int64], context: Floats
     ) -> Vector:
         """Return the nine features (m, 9) of rows with their winner."""
-        own, _ = _own_features(mix, self.logs, self.direct, self.nearest, winner)
+        nearest = self.nearest[np.arange(len(winner)), winner]
+        own, _ = _own_features(mix, self.logs, self.direct, nearest, winner)
         return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
 
 
@@ -182,7 +188,7 @@ def _own_features(
     if logs.shape[1] > 1:
         for place, part in enumerate((total, logs, direct)):
             margins[place] = part[rows, winner] - part[rows, _second(part, winner)]
-    own = [part[rows, winner] for part in (nearest, logs, direct)]
+    own = [nearest, logs[rows, winner], direct[rows, winner]]
     root = np.sqrt(np.maximum(margins[0], 0))
     return np.stack([*margins, root, *own], axis=1).astype(np.float64), runner
 
@@ -224,23 +230,31 @@ def _pool_features(
     scores: Scores,
     places: Places,
     barred: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Vector]:
-    """Return winner and runner-up columns (m,) of items, and all features (m, 13)."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Places, Vector]:
+    """Return winner and runner-up columns (m,) of items, sources, and all features (m, 13)."""
     land = scores.landscape
-    every = np.log(scores.table("evidence") + FLOOR)
-    logs, direct = every[places], scores.table("direct", places)
-    nearest = scores.table("nearest", places)
+    logs = np.log(scores.table("evidence", places) + FLOOR)
+    direct = scores.table("direct", places)
     if barred is not None:
         logs[barred], direct[barred] = _ABSENT, _ABSENT
     winner = (confidence.mix[0] * logs + confidence.mix[1] * direct).argmax(axis=1)
+    nearest, sources = scores.nearest(places, winner)
     own, runner = _own_features(confidence.mix, logs, direct, nearest, winner)
     context = land.context[places]
-    around = land.near[places][:, : context.shape[1]]
-    said = every[around, winner[:, None]]
-    lead = every.max(axis=1)[around] - said
+    here, back = _once(land.near[places, : context.shape[1]], len(land))
+    around = scores.table("evidence", here)
+    said = np.log(around[back, winner[:, None]] + FLOOR)
+    lead = np.log(around.max(axis=1) + FLOOR)[back] - said
     surroundings = np.stack([(context * said).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
     rows = np.concatenate([own, surroundings], axis=1)
-    return winner, runner, _with_usual(rows, confidence.typical[:, winner])
+    return winner, runner, sources, _with_usual(rows, confidence.typical[:, winner])
+
+
+def _once(places: Places, size: int) -> tuple[Places, Places]:
+    """Return rising `places` of 0 … size − 1, each once, and where each one given is in them."""
+    seen = np.zeros(size, bool)
+    seen[places] = True
+    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[places]
 
 
 def _probability(confidence: Confidence, rows: Vector) -> Vector:
@@ -285,7 +299,7 @@ def _with_limit(
     chance = np.random.default_rng(seed)
     if len(waiting) > _LIMIT_ITEMS:
         waiting = np.sort(chance.choice(waiting, _LIMIT_ITEMS, replace=False))
-    winner, _, rows = _pool_features(draft, scores, waiting)
+    winner, _, _, rows = _pool_features(draft, scores, waiting)
     share = new_share(sigmoid(draft.known.log_odds(rows)))
     estimated = replace(draft, new_share=share)
     p = _probability(estimated, rows)

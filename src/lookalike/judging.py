@@ -38,7 +38,7 @@ Vectors = Callable[[Places], NDArray[np.float16]]
 
 def learn_confidence(scores: Scores, waiting: Places, target: float) -> Confidence:
     """Return how sure to be of what `scores` say of the items `waiting`."""
-    references = {name: scores.label(name).references for name in scores.labels}
+    references = {name: scores.references(name) for name in scores.labels}
     return learn(scores, leave_one_out(scores, _sample(references)), waiting, target)
 
 
@@ -125,7 +125,7 @@ class Judge:
                 judgement, choosy, judge(confidence, scores, places[choosy], barred)
             )
         codes = np.array([code_of(name) for name in confidence.labels] + [-1], np.int32)
-        sources = self._sources(judgement, places)
+        sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
         return _decisions(judgement, confidence.limit, codes, sources)
 
     def label_without(
@@ -158,13 +158,6 @@ class Judge:
         if lists is None:
             _remember(self._memory, mark, landscape)
         return landscape
-
-    def _sources(self, judgement: Judgement, places: Places) -> Places:
-        assert self._landscape is not None and self._scores is not None, "learn first"
-        table = self._scores.table("nearest_place", places)
-        chosen = np.maximum(judgement.winners, 0)[:, None]
-        nearest = np.take_along_axis(table, chosen, axis=1)[:, 0]
-        return np.where(judgement.winners >= 0, self._landscape.pks[nearest], NO_SOURCE)
 
 
 def _sample(places: Mapping[str, Places]) -> Places:

@@ -28,7 +28,6 @@ STEPS = 6
 DECAY = np.float32(0.9)
 _DROP = np.float32(1e-4)
 _LEAST_DISTANCE = np.float32(1e-3)
-_BLOCK_CELLS = 16_000_000
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -61,51 +60,27 @@ class Evidence:
         return np.where(self.places[found] == places, self.amounts[found], np.float32(0))
 
 
-def neighbours(queries: Floats, rows: Floats, count: int, *, same: bool) -> tuple[Places, Floats]:
-    """Return places in `rows` and cosines (n, count) of the nearest of unit `queries` (n, d).
+def build_graph(places: Places, cosines: Floats) -> tuple[Graph, Floats]:
+    """Return the graph of n items with their neighbours (n, ≤ NEIGHBOURS), nearest first.
 
-    With `same` the queries are the rows, and none is its own neighbour. Where there are fewer
-    rows than `count` the lists are shorter.
+    Besides, the sums of each node's symmetric weights for each scale, float32 (3, n).
     """
-    count = max(min(count, len(rows) - same), 0)
-    places = np.empty((len(queries), count), np.int64)
-    cosines = np.empty((len(queries), count), np.float32)
-    step = max(1, _BLOCK_CELLS // max(len(rows), 1))
-    for start in range(0, len(queries), step):
-        block = slice(start, min(start + step, len(queries)))
-        cosine = queries[block] @ rows.T
-        if same:
-            own = np.arange(block.start, block.stop)
-            cosine[own - start, own] = -2
-        best = np.argpartition(-cosine, count - 1, axis=1)[:, :count] if count else places[block]
-        values = np.take_along_axis(cosine, best, axis=1)
-        order = np.lexsort((best, -values), axis=1)
-        places[block] = np.take_along_axis(best, order, axis=1)
-        cosines[block] = np.take_along_axis(values, order, axis=1)
-    return places, cosines
-
-
-def build_graph(places: Places, cosines: Floats) -> Graph:
-    """Return the graph of n items with their neighbours (n, ≤ NEIGHBOURS), nearest first."""
-    parts = [_one_scale(places[:, :k], cosines[:, :k]) for k in SCALES]
-    rows = np.concatenate([part[0] for part in parts])
-    columns = np.concatenate([part[1] for part in parts])
-    weights = (np.concatenate([part[2] for part in parts]) / len(SCALES)).astype(np.float32)
-    return _compressed(len(places), *_summed(len(places), rows, columns, weights))
+    count, edges, degrees = len(places), [], []
+    for k in SCALES:
+        rows, columns, weights = _symmetric(places[:, :k], cosines[:, :k])
+        degree = np.maximum(np.bincount(rows, weights, minlength=count), 1e-12)
+        root = degree**-0.5
+        shares = weights * root[rows] * root[columns] / len(SCALES)
+        edges.append((rows * count + columns, shares.astype(np.float32)))
+        degrees.append(degree)
+    edge, weights = _gather(*(np.concatenate(part) for part in zip(*edges, strict=True)))
+    graph = _compressed(count, edge // max(count, 1), edge % max(count, 1), weights)
+    return graph, np.stack(degrees).astype(np.float32)
 
 
 def scale_widths(cosines: Floats) -> Floats:
     """Return σ of lists (n, k) for each scale (3, n): the distance to the last neighbour of it."""
     return np.stack([_widths(cosines[:, :k]) for k in SCALES])
-
-
-def scale_degrees(places: Places, cosines: Floats) -> Floats:
-    """Return the sums of each node's symmetric weights for each scale, float32 (3, n)."""
-    degrees = []
-    for k in SCALES:
-        rows, _, weights = _symmetric(places[:, :k], cosines[:, :k])
-        degrees.append(np.maximum(np.bincount(rows, weights, minlength=len(places)), 1e-12))
-    return np.stack(degrees).astype(np.float32)
 
 
 class Pusher:
@@ -177,12 +152,6 @@ def _widths(cosines: Floats) -> Floats:
     return np.asarray(np.maximum(1 - cosines[:, -1], _LEAST_DISTANCE), np.float32)
 
 
-def _one_scale(places: Places, cosines: Floats) -> tuple[Places, Places, Floats]:
-    rows, columns, weights = _symmetric(places, cosines)
-    degree = np.maximum(np.bincount(rows, weights, minlength=len(places)), 1e-12) ** -0.5
-    return rows, columns, (weights * degree[rows] * degree[columns]).astype(np.float32)
-
-
 def _symmetric(places: Places, cosines: Floats) -> tuple[Places, Places, Floats]:
     """Return every edge in both directions, with the larger of its two weights."""
     n, k = places.shape
@@ -197,13 +166,6 @@ def _symmetric(places: Places, cosines: Floats) -> tuple[Places, Places, Floats]
     once[1:] = np.diff(edge[order]) > 0
     low, high, weights = low[order][once], high[order][once], weights[order][once]
     return np.concatenate([low, high]), np.concatenate([high, low]), np.tile(weights, 2)
-
-
-def _summed(
-    n: int, rows: Places, columns: Places, weights: Floats
-) -> tuple[Places, Places, Floats]:
-    edge, amounts = _gather(rows * n + columns, weights)
-    return edge // max(n, 1), edge % max(n, 1), amounts
 
 
 def _compressed(n: int, rows: Places, columns: Places, weights: Floats) -> Graph:

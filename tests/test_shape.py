@@ -37,8 +37,9 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration columns confidence grid labels landscape ledger logistic matches metrics "
-        "nearness neighbourhood policy propagation rules scoring settings standard stores.search",
+        "calibration columns confidence grid judgements labels landscape ledger logistic matches "
+        "metrics nearness neighbourhood policy propagation rules scoring settings standard "
+        "stores.search",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -42,10 +42,13 @@ def neighbours(queries: Grid, rows: Grid, count: int) -> Lists:
     return _as_cosines(_among(queries, everywhere, rows, places, count), rows)
 
 
-def neighbour_lists(rows: Grid, count: int) -> Lists:
-    """Return each row's nearest other rows as `neighbours` does, approximately if they are many."""
+def neighbour_lists(rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS) -> Lists:
+    """Return each row's nearest other rows, approximately where they are more than `exact_items`.
+
+    Where there are not enough others the lists are shorter.
+    """
     places = np.arange(len(rows))
-    if len(rows) <= EXACT_ITEMS:
+    if len(rows) <= exact_items:
         return _as_cosines(_among(rows, places, rows, places, min(count, len(rows) - 1)), rows)
     lists = lists_by_cells(rows, count, 0)
     for seed in range(1, _PARTINGS):

@@ -1,0 +1,99 @@
+"""The judgement of every item under one confidence, kept up as the references change. Pure.
+
+A label that changes says something else near its references (L) and a little everywhere (C). An
+item is judged again only where that can matter: where the label wins, where it reaches the best
+of the other labels in S, L or C, or does so in L around the item. Items are judged one by one, so
+the result equals judging all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.confidence import Confidence, Judgement, judge
+from lookalike.propagation import Floats, Places
+from lookalike.scoring import FLOOR, Column, Scores
+
+_SLACK = np.float32(1e-3)
+"""More than rounding can hide of a difference; an item that is judged for nothing does no harm."""
+
+_LEADS = slice(0, 3)
+_LOGS, _DIRECT = 5, 6
+"""Columns of `Judgement.features`: the winner's leads in S, L and C, its L and its C."""
+
+_FEW_LABELS = 8
+"""When more labels change, all items are judged again."""
+
+
+class Judgements:
+    """The judgement of all items of `scores` under `confidence`."""
+
+    def __init__(self, confidence: Confidence, scores: Scores) -> None:
+        self._confidence = confidence
+        self._scores = scores
+        self._judge_all()
+
+    def at(self, places: Places) -> Judgement:
+        """Return the judgement of items (m,)."""
+        return Judgement(*(getattr(self._all, part.name)[places] for part in fields(Judgement)))
+
+    def follow(self, references: Mapping[str, Places]) -> Places:
+        """Give the scores new `references` of the same labels; return who was judged again."""
+        scores = self._scores
+        assert sorted(references) == list(self._confidence.labels), "other labels: learn again"
+        names = scores.changed_by(references)
+        few = names if len(names) <= _FEW_LABELS else []
+        before = [scores.column(name) for name in few]
+        scores.set_references(references)
+        if len(names) > _FEW_LABELS:
+            return self._judge_all()
+        touched = np.zeros(len(scores.landscape), bool)
+        for name, old in zip(names, before, strict=True):
+            touched |= self._touched(scores.labels.index(name), old, scores.column(name))
+        places = np.flatnonzero(touched)
+        self._judge(places)
+        return places
+
+    def _touched(self, column: int, before: Column, now: Column) -> NDArray[np.bool_]:
+        """Return on which items (n,) a change of one label's L and C may bear; keep the peaks."""
+        a, b = (np.float32(factor) for factor in self._confidence.mix)
+        totals, logs, direct = self._rivals
+        moved, most = before[0] != now[0], np.maximum(before[0], now[0])
+        touched = self._all.winners == column
+        touched |= np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
+        touched |= np.maximum(before[1], now[1]) >= direct
+        touched |= moved & (most >= logs)
+        tops = moved & (most >= self._peaks - _SLACK)
+        places = np.flatnonzero(tops)
+        self._peaks[places] = self._highest(places)
+        land = self._scores.landscape
+        around = land.near[:, : land.context.shape[1]]
+        return np.asarray(touched | tops[around].any(axis=1))
+
+    def _judge_all(self) -> Places:
+        every = np.arange(len(self._scores.landscape))
+        self._all = judge(self._confidence, self._scores, every)
+        self._rivals = self._best_others(self._all)
+        self._peaks = self._highest(every)
+        return every
+
+    def _judge(self, places: Places) -> None:
+        again = judge(self._confidence, self._scores, places)
+        for part in fields(Judgement):
+            getattr(self._all, part.name)[places] = getattr(again, part.name)
+        self._rivals[:, places] = self._best_others(again)
+
+    def _best_others(self, judgement: Judgement) -> Floats:
+        """Return S, L and C (3, m) of the best label but the winner, a little less."""
+        a, b = self._confidence.mix
+        logs, direct = judgement.features[:, _LOGS], judgement.features[:, _DIRECT]
+        own = np.stack([a * logs + b * direct, logs, direct])
+        return np.asarray(own - judgement.features[:, _LEADS].T - _SLACK, np.float32)
+
+    def _highest(self, places: Places) -> Floats:
+        """Return the largest L of items."""
+        return np.asarray(np.log(self._scores.table("evidence", places).max(axis=1) + FLOOR))

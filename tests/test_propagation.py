@@ -110,11 +110,12 @@ def test_leave_one_out_equals_taking_the_reference_away(land: Landscape) -> None
         fewer = references() | {str(own): np.setdiff1d(references()[str(own)], [place])}
         without = Scores(land)
         without.set_references(fewer)
-        said = without.table("evidence", np.array([place]))[0]
+        places = np.array([place])
+        said = without.table("evidence", places)[0]
         assert np.exp(left.logs[row]) == pytest.approx(said + 1e-5, rel=2e-3, abs=1e-6)
-        expected = without.table("direct", np.array([place]))[0]
+        expected = without.table("direct", places)[0]
         assert left.direct[row] == pytest.approx(expected, abs=1e-4)
-        expected = without.nearest(np.repeat(place, 4), np.arange(4))[0]
+        expected = [without.nearest(places, np.array([label]))[0][0] for label in range(4)]
         assert left.nearest[row] == pytest.approx(expected, abs=1e-5)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lookalike.confidence import Confidence, Judgement, judge
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import FLOOR, Column, Scores
+from lookalike.scoring import Column, Scores
 
 _SLACK = np.float32(1e-3)
 """More than rounding can hide of a difference; an item that is judged for nothing does no harm."""
@@ -45,13 +45,13 @@ class Judgements:
         """Give the scores new `references` of the same labels; return who was judged again."""
         scores = self._scores
         assert sorted(references) == list(self._confidence.labels), "other labels: learn again"
-        names = scores.changed_by(references)
-        few = names if len(names) <= _FEW_LABELS else []
-        before = [scores.column(name) for name in few]
-        scores.set_references(references)
+        names, peaks = scores.changed_by(references), scores.peaks
         if len(names) > _FEW_LABELS:
+            scores.set_references(references)
             return self._judge_all()
-        touched = np.zeros(len(scores.landscape), bool)
+        before = [scores.column(name) for name in names]
+        scores.set_references(references)
+        touched = self._beside(np.flatnonzero(peaks != scores.peaks))
         for name, old in zip(names, before, strict=True):
             touched |= self._touched(scores.labels.index(name), old, scores.column(name))
         places = np.flatnonzero(touched)
@@ -59,26 +59,32 @@ class Judgements:
         return places
 
     def _touched(self, column: int, before: Column, now: Column) -> NDArray[np.bool_]:
-        """Return on which items (n,) a change of one label's L and C may bear; keep the peaks."""
+        """Return on which items (n,) a change of one label's own L and C may bear."""
         a, b = (np.float32(factor) for factor in self._confidence.mix)
         totals, logs, direct = self._rivals
-        moved, most = before[0] != now[0], np.maximum(before[0], now[0])
         touched = self._all.winners == column
         touched |= np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
         touched |= np.maximum(before[1], now[1]) >= direct
-        touched |= moved & (most >= logs)
-        tops = moved & (most >= self._peaks - _SLACK)
-        places = np.flatnonzero(tops)
-        self._peaks[places] = self._highest(places)
+        touched |= (before[0] != now[0]) & (np.maximum(before[0], now[0]) >= logs)
+        return np.asarray(touched)
+
+    def _beside(self, places: Places) -> NDArray[np.bool_]:
+        """Return which items (n,) have any of `places` around them."""
         land = self._scores.landscape
-        around = land.near[:, : land.context.shape[1]]
-        return np.asarray(touched | tops[around].any(axis=1))
+        among = np.zeros(len(land), bool)
+        among[places] = True
+        beside = np.zeros(len(land), bool)
+        # Whoever has an item among its nearest is joined to it in the graph, or is a leaf.
+        beside[land.graph.joined(places[places < land.nodes])] = True
+        beside[land.nodes :] = True
+        some = np.flatnonzero(beside)
+        beside[some] = among[land.near[some, : land.context.shape[1]]].any(axis=1)
+        return beside
 
     def _judge_all(self) -> Places:
         every = np.arange(len(self._scores.landscape))
         self._all = judge(self._confidence, self._scores, every)
         self._rivals = self._best_others(self._all)
-        self._peaks = self._highest(every)
         return every
 
     def _judge(self, places: Places) -> None:
@@ -93,7 +99,3 @@ class Judgements:
         logs, direct = judgement.features[:, _LOGS], judgement.features[:, _DIRECT]
         own = np.stack([a * logs + b * direct, logs, direct])
         return np.asarray(own - judgement.features[:, _LEADS].T - _SLACK, np.float32)
-
-    def _highest(self, places: Places) -> Floats:
-        """Return the largest L of items."""
-        return np.asarray(np.log(self._scores.table("evidence", places).max(axis=1) + FLOOR))

@@ -44,6 +44,18 @@ class Graph:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def edges(self, rows: Places) -> tuple[Places, Places]:
+        """Return the places in `columns` of the edges of different `rows`, and their counts."""
+        first = self.starts[rows]
+        counts = self.starts[rows + 1] - first
+        ends = np.cumsum(counts)
+        total = int(ends[-1]) if len(ends) else 0
+        return np.arange(total) + np.repeat(first - (ends - counts), counts), counts
+
+    def joined(self, rows: Places) -> Places:
+        """Return the nodes that are joined to nodes `rows`, some of them several times."""
+        return self.columns[self.edges(rows)[0]]
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -107,11 +119,7 @@ class Pusher:
 
     def _spread(self, places: Places, mass: Floats) -> tuple[Places, Floats]:
         graph = self._graph
-        first = graph.starts[places]
-        counts = graph.starts[places + 1] - first
-        ends = np.cumsum(counts)
-        total = int(ends[-1]) if len(ends) else 0
-        edges = np.arange(total) + np.repeat(first - (ends - counts), counts)
+        edges, counts = graph.edges(places)
         flow = graph.weights[edges] * np.repeat(DECAY * mass, counts)
         reached, amounts = self._gather(graph.columns[edges], flow)
         kept = amounts >= _DROP

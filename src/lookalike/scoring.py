@@ -28,6 +28,7 @@ _SCANS_AT_MOST = 8
 """So many references are added to the products by one pass each; more by a product of matrices."""
 
 _BLOCK_CELLS = 8_000_000
+_NOBODY = -1
 
 Doubles = NDArray[np.float64]
 Column = tuple[Floats, Floats]
@@ -47,6 +48,7 @@ class Scores:
 
     `_evidence` float32 (n, labels) is e. `_products` (n, labels) are inner products of turned items
     with the sums m_c of turned references, whole numbers; `_squares` (labels,) those of m_c itself.
+    `_peaks` (n,) is the largest e of any label. What was asked of `nearest` last is remembered.
     """
 
     def __init__(self, landscape: Landscape) -> None:
@@ -57,6 +59,10 @@ class Scores:
         self._evidence: Floats = np.zeros((len(landscape), 0), np.float32)
         self._products: Doubles = np.zeros((len(landscape), 0))
         self._squares: Doubles = np.zeros(0)
+        self._peaks: Floats = np.zeros(len(landscape), np.float32)
+        self._asked = np.full(len(landscape), _NOBODY)
+        self._nearest: Floats = np.zeros(len(landscape), np.float32)
+        self._sources: Places = np.zeros(len(landscape), np.int64)
 
     @property
     def labels(self) -> list[str]:
@@ -105,13 +111,15 @@ class Scores:
         wider._evidence = np.pad(self._evidence, more)
         wider._products = np.pad(self._products, more)
         wider._squares = self._squares.copy()
+        wider._peaks[:known] = self._peaks
         for column in wider._evidence.T:
-            column[known:] = landscape.with_leaves(column.copy(), known)[known:]
+            landscape.with_leaves(column, known)
         every = [
             (column, 1, place)
             for column, places in enumerate(self._references.values())
             for place in places.tolist()
         ]
+        wider._peaks[known:] = wider._evidence[known:].max(axis=1, initial=0)
         wider._add_by_matrix(every, known)
         return wider
 
@@ -132,26 +140,46 @@ class Scores:
         lengths = self.landscape.turned_lengths[chosen, None] * sums
         return np.asarray(self._products[chosen] / lengths, np.float32)
 
+    @property
+    def peaks(self) -> Floats:
+        """Return the largest evidence of any label, float32 (n,)."""
+        return self._peaks.copy()
+
+    def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return L of the items around each, of one label's column (m,), and the largest L there.
+
+        Both float32 (m, ≤ CONTEXT).
+        """
+        around = self.landscape.near[places, :CONTEXT]
+        own, most = self._evidence[around, columns[:, None]], self._peaks[around]
+        return np.log(own + FLOOR), np.log(most + FLOOR)
+
     def sums(self, places: Places, columns: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
         """Return ⟨u, m⟩ of turned items u, each with one label's column (m,), and ⟨m, m⟩."""
         return self._products[places, columns], self._squares[columns]
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
-        """Return Z of items, each with one label's column (m,), and the references it belongs to.
+        """Return Z of different items, each with one label's column (m,), and whose it is.
 
-        Of equally near references it is the one at the lowest place.
+        Of equally near references it is that of the one at the lowest place.
         """
-        cosines, sources = np.empty(len(places), np.float32), np.empty(len(places), np.int64)
+        new = np.flatnonzero(self._asked[places] != columns)
+        self._ask(places[new], columns[new])
+        return self._nearest[places], self._sources[places]
+
+    def _ask(self, places: Places, columns: NDArray[np.int64]) -> None:
+        """Find the nearest references of one label for each of different items."""
+        self._asked[places] = columns
         order = np.argsort(columns, kind="stable")
         asked, starts = np.unique(columns[order], return_index=True)
         for column, rows in zip(asked.tolist(), np.split(order, starts[1:]), strict=False):
             among = self._references[self.labels[column]]
             step = max(1, _BLOCK_CELLS // len(among))
-            for part in (rows[start : start + step] for start in range(0, len(rows), step)):
-                table = self.landscape.cosines(places[part], among)
-                best = table.argmax(axis=1)
-                cosines[part], sources[part] = table.max(axis=1), among[best]
-        return cosines, sources
+            for start in range(0, len(rows), step):
+                part = places[rows[start : start + step]]
+                table = self.landscape.cosines(part, among)
+                self._nearest[part] = table.max(axis=1)
+                self._sources[part] = among[table.argmax(axis=1)]
 
     def voice(self, place: int) -> _Voice:
         """Return what the reference at `place` says; computed once."""
@@ -178,11 +206,19 @@ class Scores:
         evidence[:, kept], sums[:, kept] = self._evidence[:, old], self._products[:, old]
         squares[kept] = self._squares[old]
         self._evidence, self._products, self._squares = evidence, sums, squares
+        self._peaks = evidence.max(axis=1, initial=0)
+        self._asked[:] = _NOBODY
 
     def _hear(self, column: int, places: Places) -> None:
         land = self.landscape
         parts = [self.voice(place).evidence for place in places.tolist()]
-        self._evidence[:, column] = land.with_leaves(combine(parts, len(land)))
+        now = land.with_leaves(combine(parts, len(land)))
+        before = self._evidence[:, column].copy()
+        self._evidence[:, column] = now
+        lost = np.flatnonzero((before == self._peaks) & (now < before))
+        np.maximum(self._peaks, now, out=self._peaks)
+        self._peaks[lost] = self._evidence[lost].max(axis=1)
+        self._asked[self._asked == column] = _NOBODY
 
     def _add_products(self, moved: Sequence[tuple[int, int, int]]) -> None:
         """Add (column, sign, place) of references to the products; exact by either route."""

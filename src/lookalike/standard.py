@@ -23,8 +23,8 @@ MIN_REFERENCES = 3
 MIN_ITEMS = 1500
 """So many items are needed for the landscape rule; with fewer its calibration is too bold."""
 
-MAX_ITEMS = 50_000
-"""The graph is exact and its cost grows with the square of the items; beyond, it takes minutes."""
+MAX_ITEMS = 200_000
+"""Beyond, neighbour lists take minutes; memory is about 3 bytes × dimensions + 1.5 KiB an item."""
 
 MAX_SCORES = 10_000_000
 """Items times labels, of which several numbers each are held in memory."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ _LOGS, _DIRECT = 5, 6
 _FEW_LABELS = 8
 """When more labels change, all items are judged again."""
 
+_BLOCK = 4096
+
 
 class Judgements:
     """The judgement of all items of `scores` under `confidence`."""
@@ -39,7 +42,7 @@ class Judgements:
 
     def at(self, places: Places) -> Judgement:
         """Return the judgement of items (m,)."""
-        return Judgement(*(getattr(self._all, part.name)[places] for part in fields(Judgement)))
+        return Judgement(*(column[places] for column in _columns(self._all)))
 
     def follow(self, references: Mapping[str, Places]) -> Places:
         """Give the scores new `references` of the same labels; return who was judged again."""
@@ -83,14 +86,17 @@ class Judgements:
 
     def _judge_all(self) -> Places:
         every = np.arange(len(self._scores.landscape))
-        self._all = judge(self._confidence, self._scores, every)
+        blocks = np.split(every, range(_BLOCK, len(every), _BLOCK))
+        parts = [judge(self._confidence, self._scores, block) for block in blocks]
+        columns = zip(*(_columns(part) for part in parts), strict=True)
+        self._all = Judgement(*map(np.concatenate, columns))
         self._rivals = self._best_others(self._all)
         return every
 
     def _judge(self, places: Places) -> None:
         again = judge(self._confidence, self._scores, places)
-        for part in fields(Judgement):
-            getattr(self._all, part.name)[places] = getattr(again, part.name)
+        for column, new in zip(_columns(self._all), _columns(again), strict=True):
+            column[places] = new
         self._rivals[:, places] = self._best_others(again)
 
     def _best_others(self, judgement: Judgement) -> Floats:
@@ -99,3 +105,7 @@ class Judgements:
         logs, direct = judgement.features[:, _LOGS], judgement.features[:, _DIRECT]
         own = np.stack([a * logs + b * direct, logs, direct])
         return np.asarray(own - judgement.features[:, _LEADS].T - _SLACK, np.float32)
+
+
+def _columns(judgement: Judgement) -> list[NDArray[Any]]:
+    return [getattr(judgement, part.name) for part in fields(Judgement)]

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.landscape import Landscape, attach, build_landscape
-from lookalike.propagation import DECAY, SCALES, STEPS, Pusher
+from lookalike.propagation import DECAY, SCALES, STEPS
 from lookalike.scoring import Scores, leave_one_out
 
 Table = NDArray[np.float64]
@@ -64,23 +64,11 @@ def test_pushed_evidence_is_the_sum_of_damped_powers(land: Landscape) -> None:
         step = float(DECAY) * graph @ step
         expected += step
 
-    pusher = Pusher(land.graph)
-
     for place in (0, 17, 179):
-        evidence = land.evidence(pusher, place)
+        evidence = land.evidence(place)
         column = evidence.at(np.arange(len(land)))
         assert column == pytest.approx(expected[:, place], abs=5e-3)
         assert (np.diff(evidence.places) > 0).all()
-
-
-def test_a_push_leaves_nothing_behind_for_the_next(land: Landscape) -> None:
-    pusher = Pusher(land.graph)
-    land.evidence(pusher, 3)
-
-    again, fresh = land.evidence(pusher, 5), land.evidence(Pusher(land.graph), 5)
-
-    assert np.array_equal(again.places, fresh.places)
-    assert np.array_equal(again.amounts, fresh.amounts)
 
 
 def references(seed: int = 0) -> dict[str, Any]:

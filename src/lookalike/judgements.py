@@ -56,17 +56,17 @@ class Judgements:
         scores.set_references(references)
         touched = self._beside(np.flatnonzero(peaks != scores.peaks))
         for name, old in zip(names, before, strict=True):
-            touched |= self._touched(scores.labels.index(name), old, scores.column(name))
+            touched |= self._touched(old, scores.column(name))
         places = np.flatnonzero(touched)
         self._judge(places)
         return places
 
-    def _touched(self, column: int, before: Column, now: Column) -> NDArray[np.bool_]:
+    def _touched(self, before: Column, now: Column) -> NDArray[np.bool_]:
         """Return on which items (n,) a change of one label's own L and C may bear."""
         a, b = (np.float32(factor) for factor in self._confidence.mix)
         totals, logs, direct = self._rivals
-        touched = self._all.winners == column
-        touched |= np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
+        # Where the label wins it reaches the others in S, too.
+        touched = np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
         touched |= np.maximum(before[1], now[1]) >= direct
         touched |= (before[0] != now[0]) & (np.maximum(before[0], now[0]) >= logs)
         return np.asarray(touched)

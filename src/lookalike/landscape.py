@@ -39,8 +39,8 @@ from lookalike.propagation import (
     Floats,
     Graph,
     Places,
-    Pusher,
     build_graph,
+    push,
     scale_widths,
 )
 
@@ -93,11 +93,11 @@ class Landscape:
         rows, columns = (self.centred[part].astype(np.float32) for part in (places, others))
         return (rows @ columns.T) * scale
 
-    def evidence(self, pusher: Pusher, place: int) -> Evidence:
-        """Return what the item at `place` says of all others; `pusher` is one of our graph."""
+    def evidence(self, place: int) -> Evidence:
+        """Return what the item at `place` says of all others."""
         if place < self.nodes:
-            return pusher.push(np.array([place]), np.ones(1, np.float32), STEPS)
-        spread = pusher.push(self.near[place], DECAY * self.hops[place], STEPS - 1)
+            return push(self.graph, np.array([place]), np.ones(1, np.float32), STEPS)
+        spread = push(self.graph, self.near[place], DECAY * self.hops[place], STEPS - 1)
         return Evidence(np.append(spread.places, place), np.append(spread.amounts, np.float32(1)))
 
     def with_leaves(self, column: Floats, first: int | None = None) -> Floats:

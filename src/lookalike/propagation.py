@@ -95,45 +95,21 @@ def scale_widths(cosines: Floats) -> Floats:
     return np.stack([_widths(cosines[:, :k]) for k in SCALES])
 
 
-class Pusher:
-    """Computes the evidence of nodes of one graph, one after the other; not for several threads."""
+def push(graph: Graph, places: Places, mass: Floats, steps: int) -> Evidence:
+    """Return where `mass` on different `places` has been after up to `steps` steps.
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._sums = np.zeros(len(graph), np.float32)
-        self._last = np.zeros(len(graph), np.int64)
-
-    def push(self, places: Places, mass: Floats, steps: int) -> Evidence:
-        """Return where `mass` on different `places` has been after up to `steps` steps.
-
-        One unit on one node gives the evidence of that node.
-        """
-        reached, amounts = [places], [mass]
-        for _ in range(steps):
-            places, mass = self._spread(places, mass)
-            reached.append(places)
-            amounts.append(mass)
-        places, mass = self._gather(np.concatenate(reached), np.concatenate(amounts))
-        order = np.argsort(places)
-        return Evidence(places[order], mass[order])
-
-    def _spread(self, places: Places, mass: Floats) -> tuple[Places, Floats]:
-        graph = self._graph
+    One unit on one node gives the evidence of that node.
+    """
+    total = np.asarray(np.bincount(places, mass, minlength=len(graph)), np.float64)
+    for _ in range(steps):
         edges, counts = graph.edges(places)
         flow = graph.weights[edges] * np.repeat(DECAY * mass, counts)
-        reached, amounts = self._gather(graph.columns[edges], flow)
-        kept = amounts >= _DROP
-        return reached[kept], amounts[kept]
-
-    def _gather(self, places: Places, amounts: Floats) -> tuple[Places, Floats]:
-        """Add up the amounts of equal places, each place once, without sorting."""
-        np.add.at(self._sums, places, amounts)
-        order = np.arange(len(places))
-        self._last[places] = order
-        once = places[self._last[places] == order]
-        sums = self._sums[once]
-        self._sums[once] = 0
-        return once, sums
+        reached = np.bincount(graph.columns[edges], flow, minlength=len(graph))
+        places = np.flatnonzero(reached >= _DROP)
+        mass = reached[places].astype(np.float32)
+        total[places] += mass
+    places = np.flatnonzero(total)
+    return Evidence(places, total[places].astype(np.float32))
 
 
 def combine(parts: list[Evidence], size: int) -> Floats:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lookalike.grid import most_added, product, products
 from lookalike.landscape import CONTEXT, Landscape
-from lookalike.propagation import DECAY, Evidence, Floats, Places, Pusher, combine
+from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
 
 FLOOR = np.float32(1e-5)
 """Added to evidence before its logarithm."""
@@ -53,7 +53,6 @@ class Scores:
 
     def __init__(self, landscape: Landscape) -> None:
         self.landscape = landscape
-        self._pusher = Pusher(landscape.graph)
         self._voices: dict[int, _Voice] = {}
         self._references: dict[str, Places] = {}
         self._evidence: Floats = np.zeros((len(landscape), 0), np.float32)
@@ -185,7 +184,7 @@ class Scores:
         """Return what the reference at `place` says; computed once."""
         if place not in self._voices:
             land = self.landscape
-            evidence = land.evidence(self._pusher, place)
+            evidence = land.evidence(place)
             itself = float(evidence.at(np.array([place]))[0])
             if place >= land.nodes:  # a leaf hears itself through its neighbours too
                 itself += float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())

@@ -31,6 +31,9 @@ REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
 
 _CALIBRATE_WITH = 2000
+_LISTS = b"lists.2"
+"""How lists are found; those that were remembered under another name are found again."""
+
 _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 
@@ -175,7 +178,7 @@ class Judge:
         )
 
     def _surveyed(self, pks: Places, slots: Places, vectors: Vectors) -> Landscape:
-        mark = hashlib.sha256(pks.tobytes() + slots.tobytes()).hexdigest()
+        mark = hashlib.sha256(_LISTS + pks.tobytes() + slots.tobytes()).hexdigest()
         lists = _recall(self._memory, mark)
         landscape = build_landscape(pks, vectors(pks), lists)
         if lists is None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.landscape import Landscape, attach, build_landscape
-from lookalike.propagation import DECAY, SCALES, STEPS, Pusher
+from lookalike.propagation import DECAY, SCALES, STEPS
 from lookalike.scoring import Scores, leave_one_out
 
 Table = NDArray[np.float64]
@@ -28,8 +28,8 @@ def land() -> Landscape:
 
 def dense_graph(land: Landscape) -> Table:
     """S by its definition, n × n."""
-    unit = land.centred / land.lengths[:, None]
-    cosine = (unit @ unit.T).astype(np.float64)
+    every = np.arange(len(land))
+    cosine = land.cosines(every, every).astype(np.float64)
     np.fill_diagonal(cosine, -2)
     total = np.zeros_like(cosine)
     for k in SCALES:
@@ -64,23 +64,11 @@ def test_pushed_evidence_is_the_sum_of_damped_powers(land: Landscape) -> None:
         step = float(DECAY) * graph @ step
         expected += step
 
-    pusher = Pusher(land.graph)
-
     for place in (0, 17, 179):
-        evidence = land.evidence(pusher, place)
+        evidence = land.evidence(place)
         column = evidence.at(np.arange(len(land)))
         assert column == pytest.approx(expected[:, place], abs=5e-3)
         assert (np.diff(evidence.places) > 0).all()
-
-
-def test_a_push_leaves_nothing_behind_for_the_next(land: Landscape) -> None:
-    pusher = Pusher(land.graph)
-    land.evidence(pusher, 3)
-
-    again, fresh = land.evidence(pusher, 5), land.evidence(Pusher(land.graph), 5)
-
-    assert np.array_equal(again.places, fresh.places)
-    assert np.array_equal(again.amounts, fresh.amounts)
 
 
 def references(seed: int = 0) -> dict[str, Any]:
@@ -96,7 +84,7 @@ def test_columns_do_not_depend_on_the_history(land: Landscape) -> None:
     walked.set_references(references())
     fresh.set_references(references())
 
-    for name in ("evidence", "direct", "nearest"):
+    for name in ("evidence", "direct"):
         assert np.array_equal(walked.table(name), fresh.table(name))
 
 
@@ -110,11 +98,12 @@ def test_leave_one_out_equals_taking_the_reference_away(land: Landscape) -> None
         fewer = references() | {str(own): np.setdiff1d(references()[str(own)], [place])}
         without = Scores(land)
         without.set_references(fewer)
-        said = without.table("evidence", np.array([place]))[0]
+        places = np.array([place])
+        said = without.table("evidence", places)[0]
         assert np.exp(left.logs[row]) == pytest.approx(said + 1e-5, rel=2e-3, abs=1e-6)
-        expected = without.table("direct", np.array([place]))[0]
+        expected = without.table("direct", places)[0]
         assert left.direct[row] == pytest.approx(expected, abs=1e-4)
-        expected = without.table("nearest", np.array([place]))[0]
+        expected = [without.nearest(places, np.array([label]))[0][0] for label in range(4)]
         assert left.nearest[row] == pytest.approx(expected, abs=1e-5)
 
 
@@ -125,8 +114,8 @@ def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: Lands
 
     after.set_references(references())
 
-    column = after.label("0").evidence
-    assert np.array_equal(column[:180], before.label("0").evidence)
+    column = after.table("evidence")[:, 0]
+    assert np.array_equal(column[:180], before.table("evidence")[:, 0])
     heard = (grown.hops[180:] * column[grown.near[180:]]).sum(axis=1)
     assert column[180:] == pytest.approx(float(DECAY) * heard)
     assert (column[180:] > 0).any()
@@ -138,7 +127,7 @@ def test_a_leaf_can_be_a_reference(land: Landscape) -> None:
 
     scores.set_references({"0": np.array([185]), "1": np.array([3, 4])})
 
-    column = scores.label("0").evidence
+    column = scores.table("evidence")[:, 0]
     assert column[185] > 1
     assert column[grown.near[185][0]] > column.mean()
     left = leave_one_out(scores, np.array([185]))
@@ -164,5 +153,5 @@ def test_identical_vectors_are_no_division_by_zero() -> None:
     scores = Scores(small)
     scores.set_references({"0": np.array([0, 1]), "1": np.array([2, 3])})
 
-    for name in ("evidence", "direct", "nearest"):
+    for name in ("evidence", "direct"):
         assert np.isfinite(scores.table(name)).all()

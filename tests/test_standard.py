@@ -29,7 +29,7 @@ from lookalike.standard import (
             [3] * MIN_LABELS,
             MAX_ITEMS + 1,
             Rule.NEAREST,
-            ["50001 items with 20 labels are too many"],
+            [f"{MAX_ITEMS + 1} items with 20 labels are too many"],
         ),
         ([3] * 1001, 10_000, Rule.NEAREST, ["10000 items with 1001 labels are too many"]),
     ],

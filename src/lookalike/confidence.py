@@ -21,7 +21,7 @@ from lookalike.logistic import (
     fit_logistic,
     fit_mixture,
     new_share,
-    refit_logistic,
+    refit_log_odds,
     sigmoid,
 )
 from lookalike.propagation import Floats, Places
@@ -62,13 +62,16 @@ class Confidence:
 class Judgement:
     """What the scores say of items, all (m,).
 
-    `winners` and `runners_up` are columns (−1: none), `probability` that the winner is right,
+    `winners` and `runners_up` are columns (−1: none), `sources` the places of the winner's nearest
+    references, `features` (m, 13) what the models see, `probability` that the winner is right,
     `known` the probability that the item is of a known label at all, `margin` the winner's lead in
     S over the runner-up.
     """
 
     winners: NDArray[np.int64]
     runners_up: NDArray[np.int64]
+    sources: Places
+    features: Vector
     probability: Vector
     known: Vector
     margin: Floats
@@ -116,11 +119,13 @@ def judge(
     `barred` (m, labels) tells which labels an item may not get; where that is all of them, the
     winner is -1.
     """
-    columns, runner, rows = _pool_features(confidence, scores, places, barred)
+    columns, runner, sources, rows = _pool_features(confidence, scores, places, barred)
     open_ = np.ones(len(places), bool) if barred is None else ~barred.all(axis=1)
     return Judgement(
         winners=np.where(open_, columns, -1),
         runners_up=runner,
+        sources=sources,
+        features=rows,
         probability=np.where(open_, _probability(confidence, rows), 0),
         known=_known_probability(confidence, rows),
         margin=rows[:, 0].astype(np.float32),
@@ -163,7 +168,8 @@ class _Rows:
         self, mix: tuple[float, float], winner: NDArray[np.int64], context: Floats
     ) -> Vector:
         """Return the nine features (m, 9) of rows with their winner."""
-        own, _ = _own_features(mix, self.logs, self.direct, self.nearest, winner)
+        nearest = self.nearest[np.arange(len(winner)), winner]
+        own, _ = _own_features(mix, self.logs, self.direct, nearest, winner)
         return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
 
 
@@ -177,21 +183,21 @@ def _own_features(
     """Return seven features (m, 7) of rows with their winner, and the runner-up's column or −1."""
     rows = np.arange(len(winner))
     total = mix[0] * logs + mix[1] * direct
-    runner = _second(total, winner) if logs.shape[1] > 1 else np.full(len(winner), -1)
-    margins = np.zeros((3, len(winner)))
+    runner, margins = np.full(len(winner), -1), np.zeros((3, len(winner)))
     if logs.shape[1] > 1:
+        runner = _others(total, winner).argmax(axis=1)
         for place, part in enumerate((total, logs, direct)):
-            margins[place] = part[rows, winner] - part[rows, _second(part, winner)]
-    own = [part[rows, winner] for part in (nearest, logs, direct)]
+            margins[place] = part[rows, winner] - _others(part, winner).max(axis=1)
+    own = [nearest, logs[rows, winner], direct[rows, winner]]
     root = np.sqrt(np.maximum(margins[0], 0))
     return np.stack([*margins, root, *own], axis=1).astype(np.float64), runner
 
 
-def _second(part: Floats, winner: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the best column (m,) that is not `winner`."""
+def _others(part: Floats, winner: NDArray[np.int64]) -> Floats:
+    """Return the scores (m, labels) without those of the `winner`: −inf."""
     rest = part.copy()
     rest[np.arange(len(winner)), winner] = -np.inf
-    return np.asarray(rest.argmax(axis=1))
+    return rest
 
 
 def _surroundings(around: Floats, context: Floats, winner: NDArray[np.int64]) -> Vector:
@@ -224,23 +230,21 @@ def _pool_features(
     scores: Scores,
     places: Places,
     barred: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Vector]:
-    """Return winner and runner-up columns (m,) of items, and all features (m, 13)."""
-    land = scores.landscape
-    every = np.log(scores.table("evidence") + FLOOR)
-    logs, direct = every[places], scores.table("direct", places)
-    nearest = scores.table("nearest", places)
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Places, Vector]:
+    """Return winner and runner-up columns (m,) of items, sources, and all features (m, 13)."""
+    logs = np.log(scores.table("evidence", places) + FLOOR)
+    direct = scores.table("direct", places)
     if barred is not None:
         logs[barred], direct[barred] = _ABSENT, _ABSENT
     winner = (confidence.mix[0] * logs + confidence.mix[1] * direct).argmax(axis=1)
+    nearest, sources = scores.nearest(places, winner)
     own, runner = _own_features(confidence.mix, logs, direct, nearest, winner)
-    context = land.context[places]
-    around = land.near[places][:, : context.shape[1]]
-    said = every[around, winner[:, None]]
-    lead = every.max(axis=1)[around] - said
+    context = scores.landscape.context[places]
+    said, most = scores.around(places, winner)
+    lead = most - said
     surroundings = np.stack([(context * said).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
     rows = np.concatenate([own, surroundings], axis=1)
-    return winner, runner, _with_usual(rows, confidence.typical[:, winner])
+    return winner, runner, sources, _with_usual(rows, confidence.typical[:, winner])
 
 
 def _probability(confidence: Confidence, rows: Vector) -> Vector:
@@ -254,7 +258,7 @@ def _known_probability(confidence: Confidence, rows: Vector) -> Vector:
     return sigmoid(confidence.known.log_odds(rows) + np.log((1 - share) / share))
 
 
-def _combined(known: Vector, right: Vector, new_share: float) -> Vector:
+def _combined(known: Vector, right: Vector, new_share: float | Vector) -> Vector:
     share = np.clip(new_share, 1e-3, 1 - 1e-3)
     return sigmoid(known + np.log((1 - share) / share)) * sigmoid(right)
 
@@ -285,37 +289,39 @@ def _with_limit(
     chance = np.random.default_rng(seed)
     if len(waiting) > _LIMIT_ITEMS:
         waiting = np.sort(chance.choice(waiting, _LIMIT_ITEMS, replace=False))
-    winner, _, rows = _pool_features(draft, scores, waiting)
+    winner, _, _, rows = _pool_features(draft, scores, waiting)
     share = new_share(sigmoid(draft.known.log_odds(rows)))
     estimated = replace(draft, new_share=share)
     p = _probability(estimated, rows)
     order = np.argsort(-p, kind="stable")
-    means = [
-        _running_mean(estimated, lessons, rows[order], winner[order], chance)
-        for _ in range(_BOOTSTRAPS)
-    ]
-    low = np.quantile(np.array(means), _QUANTILE, axis=0)
+    means = _running_means(estimated, lessons, rows[order], winner[order], chance)
+    low = np.quantile(means, _QUANTILE, axis=0)
     good = np.flatnonzero(low >= draft.target)
     return replace(estimated, limit=float(p[order][good[-1]]) if len(good) else OUT_OF_REACH)
 
 
-def _running_mean(
+def _running_means(
     confidence: Confidence,
     lessons: _Lessons,
     rows: Vector,
     winner: NDArray[np.int64],
     chance: np.random.Generator,
 ) -> Vector:
-    """Return the mean p of the first 1, 2, … rows, learned and counted on a bootstrap of labels."""
+    """Return the mean p of the first 1, 2, … of m rows (bootstraps, m).
+
+    Each time learned and counted on a bootstrap of labels.
+    """
     labels = len(confidence.labels)
-    drawn = np.bincount(chance.integers(0, labels, labels), minlength=labels).astype(np.float64)
-    counts = drawn[lessons.own]
-    known = refit_logistic(
-        confidence.known, lessons.rows, lessons.known, np.tile(counts, 2), ridge=_RIDGE
-    ).log_odds(rows)
-    right = refit_logistic(
-        confidence.right, lessons.hits, lessons.right, counts, ridge=_RIDGE
-    ).log_odds(rows)
-    p = _combined(known, right, new_share(sigmoid(known)))
-    weights = drawn[winner]
-    return np.asarray(np.cumsum(weights * p) / np.maximum(np.cumsum(weights), 1))
+    drawn = np.stack([chance.integers(0, labels, labels) for _ in range(_BOOTSTRAPS)])
+    times = (drawn[:, :, None] == np.arange(labels)).sum(axis=1).astype(np.float64)
+    counts = times[:, lessons.own]
+    known = refit_log_odds(
+        confidence.known, lessons.rows, lessons.known, np.tile(counts, 2), rows, ridge=_RIDGE
+    )
+    right = refit_log_odds(
+        confidence.right, lessons.hits, lessons.right, counts, rows, ridge=_RIDGE
+    )
+    share = np.array([[new_share(sigmoid(odds))] for odds in known])
+    weights = times[:, winner]
+    p = weights * _combined(known, right, share)
+    return np.asarray(np.cumsum(p, axis=1) / np.maximum(np.cumsum(weights, axis=1), 1))

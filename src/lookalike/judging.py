@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.confidence import Confidence, Judgement, judge, learn
+from lookalike.judgements import Judgements
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.model import Reason
 from lookalike.policy import NO_SOURCE, REASONS, Decisions
@@ -31,6 +32,9 @@ REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
 
 _CALIBRATE_WITH = 2000
+_LISTS = b"lists.2"
+"""How lists are found; those that were remembered under another name are found again."""
+
 _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 
@@ -39,7 +43,7 @@ Vectors = Callable[[Places], NDArray[np.float16]]
 
 def learn_confidence(scores: Scores, waiting: Places, target: float) -> Confidence:
     """Return how sure to be of what `scores` say of the items `waiting`."""
-    references = {name: scores.label(name).references for name in scores.labels}
+    references = {name: scores.references(name) for name in scores.labels}
     return learn(scores, leave_one_out(scores, _sample(references)), waiting, target)
 
 
@@ -70,6 +74,7 @@ class Judge:
         self._slots: Places = np.empty(0, np.int64)
         self._scores: Scores | None = None
         self._confidence: Confidence | None = None
+        self._judgements: Judgements | None = None
 
     def survey(self, pks: Places, slots: Places, vectors: Vectors, nodes_upto: int) -> int:
         """Take over which items there are: `pks` (n,) rising, each with the `slots` of its vector.
@@ -86,10 +91,11 @@ class Judge:
         if not same:
             self._landscape = land = self._surveyed(pks[:nodes], slots[:nodes], vectors)
             known = nodes
-            self._scores = None
+            self._scores = self._judgements = None
         if known < len(pks) and land is not None:
             self._landscape = attach(land, pks[known:], vectors(pks[known:]))
-            self._scores = None
+            self._scores = self._scores and self._scores.over(self._landscape)
+            self._judgements = None
         self._slots = slots
         return int(pks[nodes - 1])
 
@@ -104,7 +110,19 @@ class Judge:
         places = {name: land.places_of(pks) for name, pks in references.items()}
         self._scores.set_references(places)
         self._confidence = learn_confidence(self._scores, land.places_of(waiting), target)
+        self._judgements = None
         return standard_of(self._confidence, nodes_upto)
+
+    def follow(self, references: Mapping[str, Places]) -> Places:
+        """Take over references of the same labels without learning again.
+
+        Return the documents (pks, rising) that were judged again, on the items last learned from:
+        no other's decision is a different one.
+        """
+        land, judgements = self._landscape, self._judged()
+        assert land is not None, "learn first"
+        places = {name: land.places_of(pks) for name, pks in references.items()}
+        return np.asarray(land.pks[judgements.follow(places)])
 
     def decide(
         self, pks: Places, code_of: Callable[[str], int], rejected: Mapping[int, set[str]]
@@ -113,7 +131,7 @@ class Judge:
         land, scores, confidence = self._landscape, self._scores, self._confidence
         assert land is not None and scores is not None and confidence is not None, "learn first"
         places = land.places_of(pks)
-        judgement = judge(confidence, scores, places)
+        judgement = self._judged().at(places)
         choosy = np.flatnonzero([pk in rejected for pk in pks.tolist()])
         if len(choosy):
             barred = np.array(
@@ -126,23 +144,31 @@ class Judge:
                 judgement, choosy, judge(confidence, scores, places[choosy], barred)
             )
         codes = np.array([code_of(name) for name in confidence.labels] + [-1], np.int32)
-        sources = self._sources(judgement, places)
+        sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
         return _decisions(judgement, confidence.limit, codes, sources)
 
     def label_without(
         self, pk: int, reference: int, references: Mapping[str, Places]
     ) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
-        land, confidence = self._landscape, self._confidence
-        assert land is not None and confidence is not None, "learn first"
+        land, scores, confidence = self._landscape, self._scores, self._confidence
+        assert land is not None and scores is not None and confidence is not None, "learn first"
         fewer = {name: land.places_of(pks[pks != reference]) for name, pks in references.items()}
         if any(len(places) == 0 for places in fewer.values()):
             return None
-        scores = Scores(land)
+        every = {name: scores.references(name) for name in scores.labels}
         scores.set_references(fewer)
         judgement = judge(confidence, scores, land.places_of(np.array([pk])))
+        scores.set_references(every)
         sure = judgement.probability[0] >= confidence.limit
         return confidence.labels[int(judgement.winners[0])] if sure else None
+
+    def _judged(self) -> Judgements:
+        if self._judgements is None:
+            scores, confidence = self._scores, self._confidence
+            assert scores is not None and confidence is not None, "learn first"
+            self._judgements = Judgements(confidence, scores)
+        return self._judgements
 
     def _holds(self, pks: Places, slots: Places, known: int) -> bool:
         assert self._landscape is not None, "only asked of a landscape"
@@ -153,7 +179,7 @@ class Judge:
         )
 
     def _surveyed(self, pks: Places, slots: Places, vectors: Vectors) -> Landscape:
-        mark = hashlib.sha256(pks.tobytes() + slots.tobytes()).hexdigest()
+        mark = hashlib.sha256(_LISTS + pks.tobytes() + slots.tobytes()).hexdigest()
         kept = recall(self._memory)
         lists = None
         if kept is not None and kept[0] == {"items": mark}:
@@ -164,13 +190,6 @@ class Judge:
             arrays = {"near": near, "cosines": landscape.near_cosines}
             remember(self._memory, {"items": mark}, arrays)
         return landscape
-
-    def _sources(self, judgement: Judgement, places: Places) -> Places:
-        assert self._landscape is not None and self._scores is not None, "learn first"
-        table = self._scores.table("nearest_place", places)
-        chosen = np.maximum(judgement.winners, 0)[:, None]
-        nearest = np.take_along_axis(table, chosen, axis=1)[:, 0]
-        return np.where(judgement.winners >= 0, self._landscape.pks[nearest], NO_SOURCE)
 
 
 def _sample(places: Mapping[str, Places]) -> Places:

@@ -6,6 +6,10 @@ hop, until it is made again. It needs no label, and the same vectors give the sa
 Besides the graph it holds the **direct metric**: the cosine of centred vectors under
 M = (C + 0.1·tr(C)/d·I)⁻¹, where C is the covariance of the differences between near neighbours:
 what varies among look-alikes counts little. (Unlabelled counterpart of within-class whitening.)
+
+Vectors are kept on the grid (see `grid`), once centred and once **turned** by a root of M, so that
+M's inner product is the plain one. Turned vectors are spread by random signs and a cosine transform
+besides: no component stands out, and a byte holds each.
 """
 
 from __future__ import annotations
@@ -15,6 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.grid import (
+    Bytes,
+    Grid,
+    grid_length,
+    in_bytes,
+    matrix_on_grid,
+    on_grid,
+    products,
+    squares,
+)
+from lookalike.nearness import Lists, neighbour_lists, neighbours
 from lookalike.propagation import (
     DECAY,
     NEIGHBOURS,
@@ -24,10 +39,8 @@ from lookalike.propagation import (
     Floats,
     Graph,
     Places,
-    Pusher,
     build_graph,
-    neighbours,
-    scale_degrees,
+    push,
     scale_widths,
 )
 
@@ -36,7 +49,6 @@ CONTEXT = 10
 
 _METRIC_NEIGHBOURS = 5
 _METRIC_SHRINKAGE = 0.1
-_BLOCK = 8192
 _TINY = np.float32(1e-12)
 
 
@@ -44,18 +56,19 @@ _TINY = np.float32(1e-12)
 class Landscape:
     """Items of one space by rising pk; the first `nodes` are in the graph, the rest are leaves.
 
-    `centred` float32 (n, d) are vectors − `mean`; `lengths` (n,) their norms; `metric` (d, d) is M
-    and `metric_lengths` (n,) the norms under it. `near` int64 and `near_cosines` float32 (n, ≤ 20)
-    are each item's nearest nodes; `hops` float32 (n, ≤ 20) the entries of S between them.
+    `centred` int16 (n, d) are the directions of vectors − `mean` on the grid; `turned` int8 (n, d)
+    those of centred @ `turn` (int16 (d, d)), of lengths `turned_lengths` float64 (n,). `near` int64
+    and `near_cosines` float32 (n, ≤ 20) are each item's nearest nodes; `hops` float32 (n, ≤ 20) the
+    entries of S between them.
     """
 
     pks: Places
     nodes: int
     mean: Floats
-    centred: Floats
-    lengths: Floats
-    metric: Floats
-    metric_lengths: Floats
+    centred: Grid
+    turn: Grid
+    turned: Bytes
+    turned_lengths: NDArray[np.float64]
     near: Places
     near_cosines: Floats
     hops: Floats
@@ -74,25 +87,32 @@ class Landscape:
         found = np.minimum(np.searchsorted(self.pks, pks), len(self.pks) - 1)
         return np.asarray(found[self.pks[found] == pks])
 
-    def evidence(self, pusher: Pusher, place: int) -> Evidence:
-        """Return what the item at `place` says of all others; `pusher` is one of our graph."""
+    def cosines(self, places: Places, others: Places) -> Floats:
+        """Return the centred cosines (m, k) of the items at `places` (m,) and `others` (k,)."""
+        scale = np.float32(grid_length(self.centred.shape[1]) ** -2)
+        rows, columns = (self.centred[part].astype(np.float32) for part in (places, others))
+        return (rows @ columns.T) * scale
+
+    def evidence(self, place: int) -> Evidence:
+        """Return what the item at `place` says of all others."""
         if place < self.nodes:
-            return pusher.push(np.array([place]), np.ones(1, np.float32), STEPS)
-        spread = pusher.push(self.near[place], DECAY * self.hops[place], STEPS - 1)
+            return push(self.graph, np.array([place]), np.ones(1, np.float32), STEPS)
+        spread = push(self.graph, self.near[place], DECAY * self.hops[place], STEPS - 1)
         return Evidence(np.append(spread.places, place), np.append(spread.amounts, np.float32(1)))
 
-    def with_leaves(self, column: Floats) -> Floats:
+    def with_leaves(self, column: Floats, first: int | None = None) -> Floats:
         """Return an evidence column (n,) with the leaves' entries filled in by one hop.
 
-        A leaf that has an entry of its own (it is the reference) keeps it on top.
+        Those from place `first` on, by default all. A leaf that has an entry of its own (it is the
+        reference) keeps it on top.
         """
-        leaves = slice(self.nodes, len(self))
+        leaves = slice(self.nodes if first is None else first, len(self))
         column[leaves] += DECAY * (self.hops[leaves] * column[self.near[leaves]]).sum(axis=1)
         return column
 
 
 def build_landscape(
-    pks: Places, vectors: NDArray[np.float16], lists: tuple[Places, Floats] | None = None
+    pks: Places, vectors: NDArray[np.float16], lists: Lists | None = None
 ) -> Landscape:
     """Return the landscape of all items: `pks` (n,) rising, unit `vectors` (n, d).
 
@@ -101,25 +121,26 @@ def build_landscape(
     """
     wide = vectors.astype(np.float32)
     mean = wide.mean(axis=0, dtype=np.float64).astype(np.float32) if len(wide) else wide.sum(axis=0)
-    centred = wide - mean
-    lengths = np.maximum(np.linalg.norm(centred, axis=1), _TINY)
-    unit = centred / lengths[:, None]
-    near, cosines = lists or neighbours(unit, unit, NEIGHBOURS, same=True)
-    metric = _local_metric(centred, near[:, :_METRIC_NEIGHBOURS])
-    widths, degrees = scale_widths(cosines), scale_degrees(near, cosines)
+    wide -= mean
+    centred = on_grid(wide)
+    near, cosines = lists or neighbour_lists(centred, NEIGHBOURS)
+    turn = _turn(wide, near[:, :_METRIC_NEIGHBOURS])
+    turned = _turned(centred, turn)
+    graph, degrees = build_graph(near, cosines)
+    widths = scale_widths(cosines)
     return Landscape(
         pks=pks,
         nodes=len(pks),
         mean=mean,
         centred=centred,
-        lengths=lengths,
-        metric=metric,
-        metric_lengths=_metric_lengths(centred, metric),
+        turn=turn,
+        turned=turned,
+        turned_lengths=_lengths(turned),
         near=near,
         near_cosines=cosines,
         hops=_hops(near, cosines, widths, degrees),
         context=_context(near, cosines, widths),
-        graph=build_graph(near, cosines),
+        graph=graph,
         widths=widths,
         degrees=degrees,
     )
@@ -127,55 +148,70 @@ def build_landscape(
 
 def attach(landscape: Landscape, pks: Places, vectors: NDArray[np.float16]) -> Landscape:
     """Return the landscape with more leaves: `pks` (m,) above all here, `vectors` (m, d)."""
-    nodes = slice(0, landscape.nodes)
-    centred = vectors.astype(np.float32) - landscape.mean
-    lengths = np.maximum(np.linalg.norm(centred, axis=1), _TINY)
-    rows = landscape.centred[nodes] / landscape.lengths[nodes, None]
-    near, cosines = neighbours(
-        centred / lengths[:, None], rows, landscape.near.shape[1], same=False
-    )
-    widths = landscape.widths
+    centred = on_grid(vectors.astype(np.float32) - landscape.mean)
+    nodes, count = landscape.centred[: landscape.nodes], landscape.near.shape[1]
+    near, cosines = neighbours(centred, nodes, count)
+    turned = _turned(centred, landscape.turn)
+    widths, degrees = landscape.widths, landscape.degrees
     return Landscape(
         pks=np.concatenate([landscape.pks, pks]),
         nodes=landscape.nodes,
         mean=landscape.mean,
         centred=np.concatenate([landscape.centred, centred]),
-        lengths=np.concatenate([landscape.lengths, lengths]),
-        metric=landscape.metric,
-        metric_lengths=np.concatenate(
-            [landscape.metric_lengths, _metric_lengths(centred, landscape.metric)]
-        ),
+        turn=landscape.turn,
+        turned=np.concatenate([landscape.turned, turned]),
+        turned_lengths=np.concatenate([landscape.turned_lengths, _lengths(turned)]),
         near=np.concatenate([landscape.near, near]),
         near_cosines=np.concatenate([landscape.near_cosines, cosines]),
-        hops=np.concatenate([landscape.hops, _hops(near, cosines, widths, landscape.degrees)]),
+        hops=np.concatenate([landscape.hops, _hops(near, cosines, widths, degrees)]),
         context=np.concatenate([landscape.context, _context(near, cosines, widths)]),
         graph=landscape.graph,
         widths=widths,
-        degrees=landscape.degrees,
+        degrees=degrees,
     )
 
 
-def _local_metric(centred: Floats, near: Places) -> Floats:
-    """Return M for the differences to neighbours `near` (n, k), summed without forming them."""
-    n, d = centred.shape
-    k = near.shape[1]
+def _turn(centred: Floats, near: Places) -> Grid:
+    """Return T of the metric M = T Tᵀ (up to a factor) for centred vectors and their neighbours.
+
+    T = (L⁻¹)ᵀ R for M⁻¹ = L Lᵀ and an orthonormal R that mixes all components.
+    """
+    covariance = _local_covariance(centred, near)
+    dimension = len(covariance)
+    floor = max(_METRIC_SHRINKAGE * np.trace(covariance) / dimension, 1e-9)
+    root = np.linalg.cholesky(covariance + floor * np.eye(dimension)).astype(np.float32)
+    return matrix_on_grid(np.linalg.solve(root.T, _mixing(dimension)))
+
+
+def _local_covariance(centred: Floats, near: Places) -> NDArray[np.float64]:
+    """Return C of the differences to neighbours `near` (n, k), summed without forming them."""
+    n, k = near.shape
     seen = np.bincount(near.ravel(), minlength=n).astype(np.float32)
-    half = centred * ((k + seen) / 2)[:, None] - centred[near].sum(axis=1) if k else centred * 0
+    half = centred * ((k + seen) / 2)[:, None]
+    for column in near.T:
+        half -= centred[column]
     product = centred.T @ half
-    covariance = (product + product.T).astype(np.float64) / max(2 * n * k, 1)
-    floor = max(_METRIC_SHRINKAGE * np.trace(covariance) / d, 1e-9)
-    return np.linalg.inv(covariance + floor * np.eye(d)).astype(np.float32)
+    return np.asarray((product + product.T).astype(np.float64) / max(2 * n * k, 1))
 
 
-def _metric_lengths(centred: Floats, metric: Floats) -> Floats:
-    squares = [
-        np.einsum(
-            "nd,nd->n", centred[start : start + _BLOCK] @ metric, centred[start : start + _BLOCK]
-        )
-        for start in range(0, len(centred), _BLOCK)
-    ]
-    joined = np.concatenate(squares) if squares else np.empty(0, np.float32)
-    return np.sqrt(np.maximum(joined, _TINY)).astype(np.float32)
+def _mixing(dimension: int) -> Floats:
+    """Return an orthonormal matrix (d, d): random signs, then the cosine transform (DCT-II)."""
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), dimension)
+    steps = np.arange(dimension)
+    waves = np.cos(np.pi / dimension * (steps[:, None] + 0.5) * steps)
+    waves *= np.where(steps == 0, dimension**-0.5, (2 / dimension) ** 0.5)
+    return np.asarray(signs[:, None] * waves, np.float32)
+
+
+def _turned(centred: Grid, turn: Grid) -> Bytes:
+    turned = np.empty(centred.shape, np.int8)
+    for block, rows in products(centred, turn.T.astype(np.float32)):
+        turned[block] = in_bytes(rows)
+    return turned
+
+
+def _lengths(turned: Bytes) -> NDArray[np.float64]:
+    return np.asarray(np.sqrt(np.maximum(squares(turned), 1)))
 
 
 def _hops(near: Places, cosines: Floats, widths: Floats, degrees: Floats) -> Floats:

@@ -13,6 +13,9 @@ _CLIP_SD = 6.0
 _MIX_START = (1.0, 5.0)
 _MIX_RANGE = 5.0
 _LONGEST_STEP = 5.0
+_REFIT_ROUNDS = 4
+_LEAST_SHARE = 1e-3
+_SHARE_ROUNDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +50,52 @@ def fit_logistic(rows: Vector, hits: Vector, *, ridge: float) -> Logistic:
     mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-9
     start = np.zeros(rows.shape[1] + 1)
     z = _standardised(rows, mean, deviation)
-    weights = _newton(z, hits, np.ones(len(z)), start, ridge, rounds=60)
+    weights = _newton(z, hits, start, ridge)
     return Logistic(tuple(mean.tolist()), tuple(deviation.tolist()), tuple(weights.tolist()))
 
 
-def refit_logistic(
-    model: Logistic, rows: Vector, hits: Vector, counts: Vector, *, ridge: float
-) -> Logistic:
-    """Return a model fitted to rows that count `counts` (n,) times, starting from `model`.
+def refit_log_odds(
+    model: Logistic, rows: Vector, hits: Vector, counts: Vector, asked: Vector, *, ridge: float
+) -> Vector:
+    """Return the log-odds (b, k) of rows `asked` (k, m) by b models, each fitted from `model` on.
 
-    A few steps on the same scale: what a bootstrap needs.
+    In the b-th the `rows` (n, m) count `counts` (b, n) times. A few steps on the same scale, all
+    models at once: what bootstraps need.
     """
-    z = _standardised(rows, np.array(model.mean), np.array(model.deviation))
-    weights = _newton(z, hits, counts, np.array(model.weights), ridge, rounds=4)
-    return Logistic(model.mean, model.deviation, tuple(weights.tolist()))
+    mean, deviation = np.array(model.mean), np.array(model.deviation)
+    z = _standardised(rows, mean, deviation)
+    weights = np.tile(np.array(model.weights), (len(counts), 1))
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
+    squares = (z[:, :, None] * z[:, None, :]).reshape(len(z), -1)
+    penalty = _penalty(z, ridge)
+    for _ in range(_REFIT_ROUNDS):
+        p = sigmoid(weights @ z.T)
+        gradient = (share * (p - hits)) @ z + penalty * weights
+        curvature = (share * (p * (1 - p) + 1e-12)) @ squares
+        curvature = curvature.reshape(len(counts), len(penalty), -1) + np.diag(penalty)
+        weights = weights - _bounded(np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0])
+    return np.asarray(weights @ _standardised(asked, mean, deviation).T)
 
 
-def new_share(known: Vector, rounds: int = 100) -> float:
-    """Return the share of new items among those that are `known` with probabilities (n,), by EM.
+def new_share(known: Vector) -> float:
+    """Return the share of new items among those that are `known` with probabilities (n,).
 
-    The model behind `known` was fitted on as many known as new rows; 0.5 where there are no items.
+    The likeliest one, which EM climbs to: the root of its falling slope, by Newton's method within
+    halving bounds. The model behind `known` was fitted on as many known as new rows; 0.5 where
+    there are no items.
     """
-    share = 0.5
-    for _ in range(rounds if len(known) else 0):
-        new = share * (1 - known)
-        share = float((new / (new + (1 - share) * known)).mean())
-    return float(np.clip(share, 1e-3, 1 - 1e-3))
+    low, high, share = _LEAST_SHARE, 1 - _LEAST_SHARE, 0.5
+    lean = 1 - 2 * known
+    for _ in range(_SHARE_ROUNDS):
+        ratio = lean / (known + share * lean)
+        slope, curvature = float(ratio.sum()), float(ratio @ ratio)
+        low, high = (share, high) if slope > 0 else (low, share)
+        after = share + slope / max(curvature, 1e-12)
+        after = after if low < after < high else (low + high) / 2
+        if abs(after - share) < 1e-9 or curvature == 0:
+            break
+        share = after
+    return share
 
 
 def _standardised(rows: Vector, mean: Vector, deviation: Vector) -> Vector:
@@ -80,21 +103,27 @@ def _standardised(rows: Vector, mean: Vector, deviation: Vector) -> Vector:
     return np.concatenate([z, np.ones((len(z), 1))], axis=1)
 
 
-def _newton(
-    z: Vector, hits: Vector, counts: Vector, weights: Vector, ridge: float, *, rounds: int
-) -> Vector:
-    share = counts / max(counts.sum(), 1e-12)
-    penalty = np.append(np.full(z.shape[1] - 1, ridge), 1e-6)
-    for _ in range(rounds):
+def _newton(z: Vector, hits: Vector, weights: Vector, ridge: float) -> Vector:
+    penalty = _penalty(z, ridge)
+    for _ in range(60):
         p = sigmoid(z @ weights)
-        gradient = z.T @ (share * (p - hits)) + penalty * weights
-        curvature = (z * (share * (p * (1 - p) + 1e-12))[:, None]).T @ z + np.diag(penalty)
-        step = np.linalg.solve(curvature, gradient)
-        step *= min(1.0, _LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))
+        gradient = z.T @ (p - hits) / len(z) + penalty * weights
+        curvature = (z * ((p * (1 - p) + 1e-12) / len(z))[:, None]).T @ z + np.diag(penalty)
+        step = _bounded(np.asarray(np.linalg.solve(curvature, gradient), np.float64))
         weights = weights - step
         if np.abs(step).max() < 1e-8:
             break
     return weights
+
+
+def _penalty(z: Vector, ridge: float) -> Vector:
+    return np.append(np.full(z.shape[1] - 1, ridge), 1e-6)
+
+
+def _bounded(step: Vector) -> Vector:
+    """Return Newton steps (…, m), none longer than is safe."""
+    longest = np.abs(step).max(axis=-1, keepdims=True)
+    return np.asarray(step * np.minimum(1, _LONGEST_STEP / np.maximum(longest, 1e-12)))
 
 
 def fit_mixture(

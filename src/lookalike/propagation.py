@@ -28,7 +28,6 @@ STEPS = 6
 DECAY = np.float32(0.9)
 _DROP = np.float32(1e-4)
 _LEAST_DISTANCE = np.float32(1e-3)
-_BLOCK_CELLS = 16_000_000
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -44,6 +43,18 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def edges(self, rows: Places) -> tuple[Places, Places]:
+        """Return the places in `columns` of the edges of different `rows`, and their counts."""
+        first = self.starts[rows]
+        counts = self.starts[rows + 1] - first
+        ends = np.cumsum(counts)
+        total = int(ends[-1]) if len(ends) else 0
+        return np.arange(total) + np.repeat(first - (ends - counts), counts), counts
+
+    def joined(self, rows: Places) -> Places:
+        """Return the nodes that are joined to nodes `rows`, some of them several times."""
+        return self.columns[self.edges(rows)[0]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,37 +72,22 @@ class Evidence:
         return np.where(self.places[found] == places, self.amounts[found], np.float32(0))
 
 
-def neighbours(queries: Floats, rows: Floats, count: int, *, same: bool) -> tuple[Places, Floats]:
-    """Return places in `rows` and cosines (n, count) of the nearest of unit `queries` (n, d).
+def build_graph(places: Places, cosines: Floats) -> tuple[Graph, Floats]:
+    """Return the graph of n items with their neighbours (n, ≤ NEIGHBOURS), nearest first.
 
-    With `same` the queries are the rows, and none is its own neighbour. Where there are fewer
-    rows than `count` the lists are shorter.
+    Besides, the sums of each node's symmetric weights for each scale, float32 (3, n).
     """
-    count = max(min(count, len(rows) - same), 0)
-    places = np.empty((len(queries), count), np.int64)
-    cosines = np.empty((len(queries), count), np.float32)
-    step = max(1, _BLOCK_CELLS // max(len(rows), 1))
-    for start in range(0, len(queries), step):
-        block = slice(start, min(start + step, len(queries)))
-        cosine = queries[block] @ rows.T
-        if same:
-            own = np.arange(block.start, block.stop)
-            cosine[own - start, own] = -2
-        best = np.argpartition(-cosine, count - 1, axis=1)[:, :count] if count else places[block]
-        values = np.take_along_axis(cosine, best, axis=1)
-        order = np.lexsort((best, -values), axis=1)
-        places[block] = np.take_along_axis(best, order, axis=1)
-        cosines[block] = np.take_along_axis(values, order, axis=1)
-    return places, cosines
-
-
-def build_graph(places: Places, cosines: Floats) -> Graph:
-    """Return the graph of n items with their neighbours (n, ≤ NEIGHBOURS), nearest first."""
-    parts = [_one_scale(places[:, :k], cosines[:, :k]) for k in SCALES]
-    rows = np.concatenate([part[0] for part in parts])
-    columns = np.concatenate([part[1] for part in parts])
-    weights = (np.concatenate([part[2] for part in parts]) / len(SCALES)).astype(np.float32)
-    return _compressed(len(places), *_summed(len(places), rows, columns, weights))
+    count, edges, degrees = len(places), [], []
+    for k in SCALES:
+        rows, columns, weights = _symmetric(places[:, :k], cosines[:, :k])
+        degree = np.maximum(np.bincount(rows, weights, minlength=count), 1e-12)
+        root = degree**-0.5
+        shares = weights * root[rows] * root[columns] / len(SCALES)
+        edges.append((rows * count + columns, shares.astype(np.float32)))
+        degrees.append(degree)
+    edge, weights = _gather(*(np.concatenate(part) for part in zip(*edges, strict=True)))
+    graph = _compressed(count, edge // max(count, 1), edge % max(count, 1), weights)
+    return graph, np.stack(degrees).astype(np.float32)
 
 
 def scale_widths(cosines: Floats) -> Floats:
@@ -99,58 +95,21 @@ def scale_widths(cosines: Floats) -> Floats:
     return np.stack([_widths(cosines[:, :k]) for k in SCALES])
 
 
-def scale_degrees(places: Places, cosines: Floats) -> Floats:
-    """Return the sums of each node's symmetric weights for each scale, float32 (3, n)."""
-    degrees = []
-    for k in SCALES:
-        rows, _, weights = _symmetric(places[:, :k], cosines[:, :k])
-        degrees.append(np.maximum(np.bincount(rows, weights, minlength=len(places)), 1e-12))
-    return np.stack(degrees).astype(np.float32)
+def push(graph: Graph, places: Places, mass: Floats, steps: int) -> Evidence:
+    """Return where `mass` on different `places` has been after up to `steps` steps.
 
-
-class Pusher:
-    """Computes the evidence of nodes of one graph, one after the other; not for several threads."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._sums = np.zeros(len(graph), np.float32)
-        self._last = np.zeros(len(graph), np.int64)
-
-    def push(self, places: Places, mass: Floats, steps: int) -> Evidence:
-        """Return where `mass` on different `places` has been after up to `steps` steps.
-
-        One unit on one node gives the evidence of that node.
-        """
-        reached, amounts = [places], [mass]
-        for _ in range(steps):
-            places, mass = self._spread(places, mass)
-            reached.append(places)
-            amounts.append(mass)
-        places, mass = self._gather(np.concatenate(reached), np.concatenate(amounts))
-        order = np.argsort(places)
-        return Evidence(places[order], mass[order])
-
-    def _spread(self, places: Places, mass: Floats) -> tuple[Places, Floats]:
-        graph = self._graph
-        first = graph.starts[places]
-        counts = graph.starts[places + 1] - first
-        ends = np.cumsum(counts)
-        total = int(ends[-1]) if len(ends) else 0
-        edges = np.arange(total) + np.repeat(first - (ends - counts), counts)
+    One unit on one node gives the evidence of that node.
+    """
+    total = np.asarray(np.bincount(places, mass, minlength=len(graph)), np.float64)
+    for _ in range(steps):
+        edges, counts = graph.edges(places)
         flow = graph.weights[edges] * np.repeat(DECAY * mass, counts)
-        reached, amounts = self._gather(graph.columns[edges], flow)
-        kept = amounts >= _DROP
-        return reached[kept], amounts[kept]
-
-    def _gather(self, places: Places, amounts: Floats) -> tuple[Places, Floats]:
-        """Add up the amounts of equal places, each place once, without sorting."""
-        np.add.at(self._sums, places, amounts)
-        order = np.arange(len(places))
-        self._last[places] = order
-        once = places[self._last[places] == order]
-        sums = self._sums[once]
-        self._sums[once] = 0
-        return once, sums
+        reached = np.bincount(graph.columns[edges], flow, minlength=len(graph))
+        places = np.flatnonzero(reached >= _DROP)
+        mass = reached[places].astype(np.float32)
+        total[places] += mass
+    places = np.flatnonzero(total)
+    return Evidence(places, total[places].astype(np.float32))
 
 
 def combine(parts: list[Evidence], size: int) -> Floats:
@@ -177,12 +136,6 @@ def _widths(cosines: Floats) -> Floats:
     return np.asarray(np.maximum(1 - cosines[:, -1], _LEAST_DISTANCE), np.float32)
 
 
-def _one_scale(places: Places, cosines: Floats) -> tuple[Places, Places, Floats]:
-    rows, columns, weights = _symmetric(places, cosines)
-    degree = np.maximum(np.bincount(rows, weights, minlength=len(places)), 1e-12) ** -0.5
-    return rows, columns, (weights * degree[rows] * degree[columns]).astype(np.float32)
-
-
 def _symmetric(places: Places, cosines: Floats) -> tuple[Places, Places, Floats]:
     """Return every edge in both directions, with the larger of its two weights."""
     n, k = places.shape
@@ -197,13 +150,6 @@ def _symmetric(places: Places, cosines: Floats) -> tuple[Places, Places, Floats]
     once[1:] = np.diff(edge[order]) > 0
     low, high, weights = low[order][once], high[order][once], weights[order][once]
     return np.concatenate([low, high]), np.concatenate([high, low]), np.tile(weights, 2)
-
-
-def _summed(
-    n: int, rows: Places, columns: Places, weights: Floats
-) -> tuple[Places, Places, Floats]:
-    edge, amounts = _gather(rows * n + columns, weights)
-    return edge // max(n, 1), edge % max(n, 1), amounts
 
 
 def _compressed(n: int, rows: Places, columns: Places, weights: Floats) -> Graph:

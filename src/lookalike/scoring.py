@@ -1,121 +1,252 @@
 """What the references say of every item: evidence, direct likeness and nearness, label by label.
 
-Pure and incremental: each label has columns of its own, and a change of its references makes only
-its columns again, by the same route, so the result does not depend on the history. Places are
-those of a `Landscape`.
+Pure and incremental: a change of a label's references makes only its columns again. Evidence is
+added up by the same route each time, products are whole numbers whose sums are exact, so the result
+does not depend on the history. Places are those of a `Landscape`.
 
 With e_ic the mean evidence of label c's references for item i: L_ic = log(e_ic + 1e-5). With m_c
-the sum of c's references, each of unit length under the metric M: C_ic = the cosine of i and m_c
-under M. Z_ic is the largest centred cosine of i with one of c's references.
+the sum of c's references, turned, each of one length: C_ic = the cosine of i and m_c. Z_ic is the
+largest centred cosine of i with one of c's references; it is made for the labels that are asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.landscape import Landscape
-from lookalike.propagation import DECAY, Evidence, Floats, Places, Pusher, combine
+from lookalike.grid import most_added, product, products
+from lookalike.landscape import CONTEXT, Landscape
+from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
 
 FLOOR = np.float32(1e-5)
 """Added to evidence before its logarithm."""
 
-_TINY = np.float32(1e-12)
+_SCANS_AT_MOST = 8
+"""So many references are added to the products by one pass each; more by a product of matrices."""
+
+_BLOCK_CELLS = 8_000_000
+_NOBODY = -1
+
+Doubles = NDArray[np.float64]
+Column = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class LabelScores:
-    """The columns of one label over all items, float32 (n,), and what they were made of.
+class _Voice:
+    """What one reference says: of all, of itself, and of its surroundings (≤ CONTEXT,)."""
 
-    `references` are rising places; `evidence` is e, `direct` C, `nearest` Z and
-    `nearest_place` int64 (n,) the place of the reference that it belongs to; `total` (d,) is m_c.
-    """
-
-    references: Places
-    evidence: Floats
-    direct: Floats
-    nearest: Floats
-    nearest_place: Places
-    total: Floats
+    evidence: Evidence
+    itself: float
+    around: Floats
 
 
 class Scores:
-    """The columns of all labels that have references, over one landscape."""
+    """The columns of all labels that have references, over one landscape; labels are sorted.
+
+    `_evidence` float32 (n, labels) is e. `_products` (n, labels) are inner products of turned items
+    with the sums m_c of turned references, whole numbers; `_squares` (labels,) those of m_c itself.
+    `_peaks` (n,) is the largest e of any label. What was asked of `nearest` last is remembered.
+    """
 
     def __init__(self, landscape: Landscape) -> None:
         self.landscape = landscape
-        self._pusher = Pusher(landscape.graph)
-        self._evidence: dict[int, Evidence] = {}
-        self._labels: dict[str, LabelScores] = {}
+        self._voices: dict[int, _Voice] = {}
+        self._references: dict[str, Places] = {}
+        self._evidence: Floats = np.zeros((len(landscape), 0), np.float32)
+        self._products: Doubles = np.zeros((len(landscape), 0))
+        self._squares: Doubles = np.zeros(0)
+        self._peaks: Floats = np.zeros(len(landscape), np.float32)
+        self._asked = np.full(len(landscape), _NOBODY)
+        self._nearest: Floats = np.zeros(len(landscape), np.float32)
+        self._sources: Places = np.zeros(len(landscape), np.int64)
 
     @property
     def labels(self) -> list[str]:
         """Return the labels that have references, sorted: the order of all columns."""
-        return sorted(self._labels)
+        return list(self._references)
+
+    def references(self, label: str) -> Places:
+        """Return the rising places of a label's references."""
+        return self._references[label]
+
+    def changed_by(self, references: Mapping[str, Places]) -> list[str]:
+        """Return the labels, sorted, whose references (places, rising) are not those of now."""
+        before, nobody = self._references, np.empty(0, np.int64)
+        return [
+            name
+            for name in sorted({*before, *references})
+            if not np.array_equal(before.get(name, nobody), references.get(name, nobody))
+        ]
 
     def set_references(self, references: Mapping[str, Places]) -> None:
-        """Make the columns of labels again whose references (places, rising) changed."""
-        for gone in [name for name in self._labels if name not in references]:
-            del self._labels[gone]
-        used = {int(place) for places in references.values() for place in places}
-        for place in [place for place in self._evidence if place not in used]:
-            del self._evidence[place]
-        for name, places in references.items():
-            known = self._labels.get(name)
-            if known is None or not np.array_equal(known.references, places):
-                self._labels[name] = self._score(places)
+        """Take over each label's references (places, rising), at least one."""
+        changed, before = self.changed_by(references), self._references
+        self._arrange(sorted(references))
+        self._references = {name: references[name] for name in sorted(references)}
+        nobody = np.empty(0, np.int64)
+        moved = []
+        for column, name in enumerate(self.labels):
+            if name in changed:
+                now, then = references[name], before.get(name, nobody)
+                moved += [(column, 1, place) for place in np.setdiff1d(now, then).tolist()]
+                moved += [(column, -1, place) for place in np.setdiff1d(then, now).tolist()]
+                self._hear(column, now)
+        self._add_products(moved)
+        for column in {column for column, *_ in moved}:
+            members = self._references[self.labels[column]]
+            self._squares[column] = self._products[members, column].sum()
 
     def over(self, landscape: Landscape) -> Scores:
         """Return the scores of the same references over `landscape`, which is ours and more leaves.
 
-        What the references say of the nodes is the same there and is not computed again.
+        What the references say of the items that are here is the same there.
         """
-        wider = Scores(landscape)
-        wider._evidence = dict(self._evidence)
-        wider.set_references({name: self._labels[name].references for name in self._labels})
+        wider, known = Scores(landscape), len(self.landscape)
+        wider._voices, wider._references = dict(self._voices), dict(self._references)
+        more = ((0, len(landscape) - known), (0, 0))
+        wider._evidence = np.pad(self._evidence, more)
+        wider._products = np.pad(self._products, more)
+        wider._squares = self._squares.copy()
+        wider._peaks[:known] = self._peaks
+        for column in wider._evidence.T:
+            landscape.with_leaves(column, known)
+        every = [
+            (column, 1, place)
+            for column, places in enumerate(self._references.values())
+            for place in places.tolist()
+        ]
+        wider._peaks[known:] = wider._evidence[known:].max(axis=1, initial=0)
+        wider._add_by_matrix(every, known)
         return wider
 
-    def label(self, name: str) -> LabelScores:
-        """Return the columns of a label."""
-        return self._labels[name]
-
-    def evidence_of(self, place: int) -> Evidence:
-        """Return what the reference at `place` says of others; computed once."""
-        if place not in self._evidence:
-            self._evidence[place] = self.landscape.evidence(self._pusher, place)
-        return self._evidence[place]
-
-    def _score(self, places: Places) -> LabelScores:
-        land = self.landscape
-        parts = [self.evidence_of(int(place)) for place in places]
-        centred = land.centred[places]
-        total = (centred / land.metric_lengths[places, None]).sum(axis=0)
-        pull = self.pull(total)
-        rows = centred / land.lengths[places, None]
-        cosines = land.centred @ rows.T
-        return LabelScores(
-            references=places,
-            evidence=land.with_leaves(combine(parts, len(land))),
-            direct=(land.centred @ pull) / land.metric_lengths,
-            nearest=cosines.max(axis=1) / land.lengths,
-            nearest_place=places[cosines.argmax(axis=1)],
-            total=total,
-        )
-
-    def pull(self, total: Floats) -> Floats:
-        """Return M m / |m| under M: its product with an item, over the item's length, is C."""
-        pulled = self.landscape.metric @ total
-        return np.asarray(pulled / np.sqrt(max(float(total @ pulled), float(_TINY))))
+    def column(self, label: str) -> Column:
+        """Return L and C of all items (n,) for one label."""
+        column = self.labels.index(label)
+        direct = self._products[:, column] / self.landscape.turned_lengths
+        direct /= np.sqrt(max(self._squares[column], 1))
+        return np.log(self._evidence[:, column] + FLOOR), direct.astype(np.float32)
 
     def table(self, name: str, places: Places | None = None) -> Floats:
-        """Return one kind of column side by side, float32 (n or len(places), labels)."""
-        columns = [getattr(self._labels[label], name) for label in self.labels]
-        if places is not None:
-            columns = [column[places] for column in columns]
-        return np.stack(columns, axis=1)
+        """Return `evidence` or `direct` of items side by side, float32 (n or m…, labels)."""
+        assert name in ("evidence", "direct"), name
+        chosen = np.arange(len(self.landscape)) if places is None else places
+        if name == "evidence":
+            return self._evidence[chosen]
+        sums = np.sqrt(np.maximum(self._squares, 1))
+        lengths = self.landscape.turned_lengths[chosen, None] * sums
+        return np.asarray(self._products[chosen] / lengths, np.float32)
+
+    @property
+    def peaks(self) -> Floats:
+        """Return the largest evidence of any label, float32 (n,)."""
+        return self._peaks.copy()
+
+    def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return L of the items around each, of one label's column (m,), and the largest L there.
+
+        Both float32 (m, ≤ CONTEXT).
+        """
+        around = self.landscape.near[places, :CONTEXT]
+        own, most = self._evidence[around, columns[:, None]], self._peaks[around]
+        return np.log(own + FLOOR), np.log(most + FLOOR)
+
+    def sums(self, places: Places, columns: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
+        """Return ⟨u, m⟩ of turned items u, each with one label's column (m,), and ⟨m, m⟩."""
+        return self._products[places, columns], self._squares[columns]
+
+    def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
+        """Return Z of different items, each with one label's column (m,), and whose it is.
+
+        Of equally near references it is that of the one at the lowest place.
+        """
+        new = np.flatnonzero(self._asked[places] != columns)
+        self._ask(places[new], columns[new])
+        return self._nearest[places], self._sources[places]
+
+    def _ask(self, places: Places, columns: NDArray[np.int64]) -> None:
+        """Find the nearest references of one label for each of different items."""
+        self._asked[places] = columns
+        order = np.argsort(columns, kind="stable")
+        asked, starts = np.unique(columns[order], return_index=True)
+        for column, rows in zip(asked.tolist(), np.split(order, starts[1:]), strict=False):
+            among = self._references[self.labels[column]]
+            step = max(1, _BLOCK_CELLS // len(among))
+            for start in range(0, len(rows), step):
+                part = places[rows[start : start + step]]
+                table = self.landscape.cosines(part, among)
+                self._nearest[part] = table.max(axis=1)
+                self._sources[part] = among[table.argmax(axis=1)]
+
+    def voice(self, place: int) -> _Voice:
+        """Return what the reference at `place` says; computed once."""
+        if place not in self._voices:
+            land = self.landscape
+            evidence = land.evidence(place)
+            itself = float(evidence.at(np.array([place]))[0])
+            if place >= land.nodes:  # a leaf hears itself through its neighbours too
+                itself += float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())
+            around = evidence.at(land.near[place, :CONTEXT])
+            self._voices[place] = _Voice(evidence, itself, around)
+        return self._voices[place]
+
+    def _arrange(self, labels: list[str]) -> None:
+        """Make room for the columns of `labels`; those that were not there are zero."""
+        if labels == self.labels:
+            return
+        known = {name: column for column, name in enumerate(self.labels)}
+        kept = [column for column, name in enumerate(labels) if name in known]
+        old = [known[labels[column]] for column in kept]
+        evidence = np.zeros((len(self.landscape), len(labels)), np.float32)
+        sums = np.zeros((len(self.landscape), len(labels)))
+        squares = np.zeros(len(labels))
+        evidence[:, kept], sums[:, kept] = self._evidence[:, old], self._products[:, old]
+        squares[kept] = self._squares[old]
+        self._evidence, self._products, self._squares = evidence, sums, squares
+        self._peaks = evidence.max(axis=1, initial=0)
+        self._asked[:] = _NOBODY
+
+    def _hear(self, column: int, places: Places) -> None:
+        land = self.landscape
+        parts = [self.voice(place).evidence for place in places.tolist()]
+        now = land.with_leaves(combine(parts, len(land)))
+        before = self._evidence[:, column].copy()
+        self._evidence[:, column] = now
+        lost = np.flatnonzero((before == self._peaks) & (now < before))
+        np.maximum(self._peaks, now, out=self._peaks)
+        self._peaks[lost] = self._evidence[lost].max(axis=1)
+        self._asked[self._asked == column] = _NOBODY
+
+    def _add_products(self, moved: Sequence[tuple[int, int, int]]) -> None:
+        """Add (column, sign, place) of references to the products; exact by either route."""
+        if len(moved) > _SCANS_AT_MOST:
+            self._add_by_matrix(moved, 0)
+            return
+        turned = self.landscape.turned
+        for column, sign, place in moved:
+            self._products[:, column] += sign * product(turned, turned[place])
+
+    def _add_by_matrix(self, moved: Sequence[tuple[int, int, int]], first: int) -> None:
+        """Do so for items from place `first` on, by one product with sums of references."""
+        turned = self.landscape.turned
+        together = most_added(turned.shape[1])
+        runs: dict[tuple[int, int], list[int]] = {}
+        for column, sign, place in moved:
+            runs.setdefault((column, sign), []).append(place)
+        columns, sums = [], []
+        for (column, sign), places in runs.items():
+            for start in range(0, len(places), together):
+                part = turned[places[start : start + together]].astype(np.float32)
+                columns.append(column)
+                sums.append(sign * part.sum(axis=0))
+        if not sums:
+            return
+        for block, table in products(turned[first:], np.stack(sums)):
+            rows = slice(first + block.start, first + block.stop)
+            for column, part in zip(columns, table.T, strict=True):
+                self._products[rows, column] += part
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,66 +269,66 @@ class Left:
 
 def leave_one_out(scores: Scores, sample: Places) -> Left:
     """Return the exact leave-one-out scores of those references that are in `sample`."""
-    land, labels = scores.landscape, scores.labels
-    members = [scores.label(label).references for label in labels]
-    places = np.concatenate(members)
-    own = np.repeat(np.arange(len(labels)), [len(part) for part in members])
-    chosen = np.isin(places, sample)
-    places, own = places[chosen], own[chosen]
+    members = [scores.references(label) for label in scores.labels]
+    every = np.concatenate(members)
     counts = np.array([len(part) for part in members])
-    rows, context = np.arange(len(places)), land.near[places][:, : land.context.shape[1]]
-    evidence = scores.table("evidence", places)
-    around = np.stack([scores.label(label).evidence[context] for label in labels], axis=2)
-    size = counts[own]
-    rest = np.maximum(size - 1, 1)
-    selves = np.array([_self(scores, place) for place in places.tolist()], np.float32)
-    evidence[rows, own] = np.where(size > 1, (evidence[rows, own] * size - selves) / rest, 0)
-    given = np.stack(
-        [scores.evidence_of(p).at(c) for p, c in zip(places.tolist(), context, strict=True)]
-    )
-    ours = np.take_along_axis(around, own[:, None, None], axis=2)[:, :, 0]
-    left = np.where(size[:, None] > 1, (ours * size[:, None] - given) / rest[:, None], 0)
-    np.put_along_axis(around, own[:, None, None], left[:, :, None], axis=2)
-    direct, nearest = scores.table("direct", places), scores.table("nearest", places)
-    direct[rows, own], nearest[rows, own] = _own_left(scores, places, own)
+    own = np.repeat(np.arange(len(members)), counts)
+    chosen = np.isin(every, sample)
+    places, own = every[chosen], own[chosen]
+    voices = [scores.voice(place) for place in places.tolist()]
+    around = scores.landscape.near[places, :CONTEXT]
     return Left(
         places=places,
         own=own,
         counts=counts,
-        logs=np.log(np.maximum(evidence, 0) + FLOOR),
-        direct=direct,
-        nearest=nearest,
-        around=np.log(np.maximum(around, 0) + FLOOR),
+        logs=_logs_left(
+            scores.table("evidence", places)[:, None],
+            np.array([[voice.itself] for voice in voices], np.float32),
+            own,
+            counts,
+        )[:, 0],
+        direct=_direct_left(scores, places, own, counts),
+        nearest=_nearest_left(scores, places, members),
+        around=_logs_left(
+            scores.table("evidence", around),
+            np.array([voice.around for voice in voices]),
+            own,
+            counts,
+        ),
     )
 
 
-def _self(scores: Scores, place: int) -> float:
-    """Return what a reference says of itself; a leaf hears itself through its neighbours too."""
-    land, evidence = scores.landscape, scores.evidence_of(place)
-    own = float(evidence.at(np.array([place]))[0])
-    if place < land.nodes:
-        return own
-    return own + float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())
+def _logs_left(
+    evidence: Floats, given: Floats, own: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Floats:
+    """Return L (r, k, labels) of `evidence` less what each reference gave (r, k) its own label."""
+    size, rows = counts[own][:, None], np.arange(len(own))
+    rest = (evidence[rows, :, own] * size - given) / np.maximum(size - 1, 1)
+    evidence[rows, :, own] = np.where(size > 1, rest, 0)
+    return np.log(np.maximum(evidence, 0) + FLOOR)
 
 
-def _own_left(scores: Scores, places: Places, own: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Return C and Z (r,) of each reference with its own label, itself left out; −1 when alone."""
-    land = scores.landscape
-    direct = np.full(len(places), -1, np.float32)
-    nearest = np.full(len(places), -1, np.float32)
-    for column, name in enumerate(scores.labels):
-        rows = np.flatnonzero(own == column)
-        label = scores.label(name)
-        if len(rows) == 0 or len(label.references) < 2:
-            continue
-        here = land.centred[places[rows]]
-        unit = here / land.metric_lengths[places[rows], None]
-        rest = label.total - unit
-        pulled = rest @ land.metric
-        lengths = np.sqrt(np.maximum(np.einsum("rd,rd->r", pulled, rest), _TINY))
-        direct[rows] = np.einsum("rd,rd->r", pulled, unit) / lengths
-        others = land.centred[label.references] / land.lengths[label.references, None]
-        cosines = (here / land.lengths[places[rows], None]) @ others.T
-        cosines[places[rows][:, None] == label.references] = -1
-        nearest[rows] = cosines.max(axis=1)
-    return direct, nearest
+def _direct_left(
+    scores: Scores, places: Places, own: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Floats:
+    """Return C (r, labels), of each reference's own label without itself; −1 where it is alone.
+
+    ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
+    """
+    direct, alone = scores.table("direct", places), counts[own] == 1
+    rows = np.arange(len(own))
+    product, square = scores.sums(places, own)
+    length = scores.landscape.turned_lengths[places]
+    rest = product - length**2
+    lengths = np.sqrt(np.maximum(square - 2 * product + length**2, 1))
+    direct[rows, own] = np.where(alone, -1, rest / (length * lengths))
+    return direct
+
+
+def _nearest_left(scores: Scores, places: Places, members: Sequence[Places]) -> Floats:
+    """Return Z (r, labels), of each reference's own label without itself; −1 where it is alone."""
+    every = np.concatenate(members)
+    cosines = scores.landscape.cosines(places, every)
+    cosines[places[:, None] == every] = -1
+    starts = np.cumsum([0, *(len(part) for part in members[:-1])])
+    return np.maximum.reduceat(cosines, starts, axis=1)

@@ -1,0 +1,176 @@
+"""What the landscape rule costs: from scratch, and one label more, in memory.
+
+    python benchmarks/landscape.py                    # all sizes, some minutes
+    python benchmarks/landscape.py --items 5000       # from scratch and one label there
+
+Vectors are made: overlapping kinds in few hidden dimensions, two thirds of them labelled. The
+processor time stands beside a plain product of matrices of the same run, because machines are
+shared: what counts is the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.confidence import Confidence
+from lookalike.judgements import Judgements
+from lookalike.judging import learn_confidence
+from lookalike.landscape import Landscape, build_landscape
+from lookalike.nearness import EXACT_ITEMS, neighbours
+from lookalike.propagation import NEIGHBOURS, Places
+from lookalike.scoring import Scores
+from measuring import Cost, cost, least, median, peak_mib
+
+KINDS, LABELS, REFERENCES = 120, 80, 10
+_HIDDEN, _WIDTH, _NOISE = 24, 1.0, 0.5
+_TARGET = 0.95
+_CHANGES = 40
+_LISTS_CHECKED = 400
+_SIZES = ((5_000, 1280), (5_000, 384), (24_000, 512), (50_000, 512), (100_000, 512), (200_000, 512))
+
+
+@dataclass(frozen=True)
+class Made:
+    """Made items: unit `vectors` float16 (n, d) and the `kinds` (n,) they are of."""
+
+    vectors: NDArray[np.float16]
+    kinds: NDArray[np.int64]
+
+    @cached_property
+    def references(self) -> dict[str, Places]:
+        """The places of REFERENCES items of each of the first LABELS kinds."""
+        chance = np.random.default_rng(1)
+        members = (np.flatnonzero(self.kinds == kind) for kind in range(LABELS))
+        return {
+            f"{kind:03d}": np.sort(chance.choice(part, REFERENCES, replace=False))
+            for kind, part in enumerate(members)
+        }
+
+    @property
+    def waiting(self) -> Places:
+        """The places of all items that are no references."""
+        given = np.concatenate(list(self.references.values()))
+        return np.setdiff1d(np.arange(len(self.kinds)), given)
+
+
+def made(count: int, dimension: int) -> Made:
+    """Return made items, the same each time."""
+    chance = np.random.default_rng(count + dimension)
+    kinds = chance.integers(0, KINDS, count)
+    centres = chance.standard_normal((KINDS, _HIDDEN), np.float32)
+    hidden = centres[kinds] + np.float32(_WIDTH) * chance.standard_normal(
+        (count, _HIDDEN), np.float32
+    )
+    shown = hidden @ chance.standard_normal((_HIDDEN, dimension), np.float32)
+    shown += np.float32(_NOISE) * chance.standard_normal(shown.shape, np.float32)
+    shown /= np.linalg.norm(shown, axis=1, keepdims=True)
+    return Made(shown.astype(np.float16), kinds)
+
+
+def from_scratch(items: Made) -> tuple[Landscape, Scores, Confidence]:
+    """Make everything once, print what each part costs and return it."""
+    count, dimension = items.vectors.shape
+    made_parts: list[Landscape | Confidence] = []
+    whole = items.vectors.astype(np.float32)[:5000]
+    product = least([cost(lambda: whole @ whole.T) for _ in range(3)])
+    parts = {
+        "landscape": cost(
+            lambda: made_parts.append(build_landscape(np.arange(count), items.vectors))
+        )
+    }
+    landscape = made_parts[0]
+    assert isinstance(landscape, Landscape)
+    scores = Scores(landscape)
+    parts["scores"] = cost(lambda: scores.set_references(items.references))
+    parts["learning"] = cost(
+        lambda: made_parts.append(learn_confidence(scores, items.waiting, _TARGET))
+    )
+    confidence = made_parts[1]
+    assert isinstance(confidence, Confidence)
+    parts["judging"] = cost(lambda: Judgements(confidence, scores))
+    print(f"{count:,} items × {LABELS} labels × {REFERENCES} references, {dimension} dimensions")
+    print(f"  5,000 × 5,000 products: {product.cpu_s:.2f} s of processor time")
+    for name, spent in parts.items():
+        print(f"  {name}: {spent.cpu_s:.2f} s, {spent.cpu_s / product.cpu_s:.1f}×")
+    total = sum(spent.cpu_s for spent in parts.values())
+    print(f"  from scratch: {total:.2f} s, {total / product.cpu_s:.1f}×; peak {peak_mib():.0f} MiB")
+    print(f"  leave-one-out accuracy {confidence.leave_one_out_accuracy:.2f}")
+    return landscape, scores, confidence
+
+
+def one_label(items: Made, scores: Scores, confidence: Confidence) -> None:
+    """Give and take back labels one by one and print what each part costs."""
+    kept = Judgements(confidence, scores)
+    wide = items.vectors.astype(np.float32)
+    products = [cost(lambda: wide @ wide[0]) for _ in range(5)]
+    spent: dict[str, list[Cost]] = {"evidence": [], "columns": [], "all decisions": []}
+    again = []
+    for references, place in _changes(items):
+        if place is not None:
+            spent["evidence"].append(cost(lambda place=place: scores.voice(place)))
+        before = {name: scores.references(name) for name in scores.labels}
+        spent["columns"].append(cost(lambda new=references: scores.set_references(new)))
+        scores.set_references(before)
+        spent["all decisions"].append(
+            cost(lambda new=references: again.append(len(kept.follow(new))))
+        )
+    learning = [cost(lambda: learn_confidence(scores, items.waiting, _TARGET)) for _ in range(3)]
+    spent |= {"learning again": learning}
+    spent |= {"judging all again": [cost(lambda: Judgements(confidence, scores)) for _ in range(3)]}
+    product = least(products)
+    print(f"  one label; a matrix–vector product takes {1000 * product.cpu_s:.1f} ms")
+    for name, costs in spent.items():
+        typical = median(costs).cpu_s
+        print(f"  {name}: {1000 * typical:.2f} ms, {typical / product.cpu_s:.2f}×")
+    print(f"  items judged again: {np.median(again):.0f} of {len(wide):,}")
+
+
+def _changes(items: Made) -> Iterator[tuple[dict[str, Places], int | None]]:
+    """Yield references with one more, and which one it is, or with one taken back."""
+    chance, references = np.random.default_rng(2), dict(items.references)
+    for turn in range(_CHANGES):
+        kind = int(chance.integers(0, LABELS))
+        name = f"{kind:03d}"
+        if turn % 4 == 3:
+            references[name] = references[name][1:]
+            yield dict(references), None
+        else:
+            free = np.setdiff1d(np.flatnonzero(items.kinds == kind), references[name])
+            place = int(chance.choice(free))
+            references[name] = np.sort(np.append(references[name], place))
+            yield dict(references), place
+
+
+def recall(landscape: Landscape) -> None:
+    """Print how many entries of some lists are those of the exact lists."""
+    checked = np.linspace(0, len(landscape) - 1, _LISTS_CHECKED).astype(np.int64)
+    exact, _ = neighbours(landscape.centred[checked], landscape.centred, NEIGHBOURS + 1)
+    found = [
+        len(np.intersect1d(one, other[other != place])) / NEIGHBOURS
+        for place, one, other in zip(checked, landscape.near[checked], exact, strict=True)
+    ]
+    print(f"  lists by cells: recall {np.mean(found):.3f} of {NEIGHBOURS}")
+
+
+def main() -> None:
+    """Read the options and print all figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--items", type=int, nargs="*", help="only these sizes")
+    options = parser.parse_args()
+    for count, dimension in _SIZES:
+        if options.items is None or count in options.items:
+            items = made(count, dimension)
+            landscape, scores, confidence = from_scratch(items)
+            if count > EXACT_ITEMS:
+                recall(landscape)
+            one_label(items, scores, confidence)
+
+
+if __name__ == "__main__":
+    main()

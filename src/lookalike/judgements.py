@@ -1,0 +1,111 @@
+"""The judgement of every item under one confidence, kept up as the references change. Pure.
+
+A label that changes says something else near its references (L) and a little everywhere (C). An
+item is judged again only where that can matter: where the label wins, where it reaches the best
+of the other labels in S, L or C, or does so in L around the item. Items are judged one by one, so
+the result equals judging all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.confidence import Confidence, Judgement, judge
+from lookalike.propagation import Floats, Places
+from lookalike.scoring import Column, Scores
+
+_SLACK = np.float32(1e-3)
+"""More than rounding can hide of a difference; an item that is judged for nothing does no harm."""
+
+_LEADS = slice(0, 3)
+_LOGS, _DIRECT = 5, 6
+"""Columns of `Judgement.features`: the winner's leads in S, L and C, its L and its C."""
+
+_FEW_LABELS = 8
+"""When more labels change, all items are judged again."""
+
+_BLOCK = 4096
+
+
+class Judgements:
+    """The judgement of all items of `scores` under `confidence`."""
+
+    def __init__(self, confidence: Confidence, scores: Scores) -> None:
+        self._confidence = confidence
+        self._scores = scores
+        self._judge_all()
+
+    def at(self, places: Places) -> Judgement:
+        """Return the judgement of items (m,)."""
+        return Judgement(*(column[places] for column in _columns(self._all)))
+
+    def follow(self, references: Mapping[str, Places]) -> Places:
+        """Give the scores new `references` of the same labels; return who was judged again."""
+        scores = self._scores
+        assert sorted(references) == list(self._confidence.labels), "other labels: learn again"
+        names, peaks = scores.changed_by(references), scores.peaks
+        if len(names) > _FEW_LABELS:
+            scores.set_references(references)
+            return self._judge_all()
+        before = [scores.column(name) for name in names]
+        scores.set_references(references)
+        touched = self._beside(np.flatnonzero(peaks != scores.peaks))
+        for name, old in zip(names, before, strict=True):
+            touched |= self._touched(old, scores.column(name))
+        places = np.flatnonzero(touched)
+        self._judge(places)
+        return places
+
+    def _touched(self, before: Column, now: Column) -> NDArray[np.bool_]:
+        """Return on which items (n,) a change of one label's own L and C may bear."""
+        a, b = (np.float32(factor) for factor in self._confidence.mix)
+        totals, logs, direct = self._rivals
+        # Where the label wins it reaches the others in S, too.
+        touched = np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
+        touched |= np.maximum(before[1], now[1]) >= direct
+        touched |= (before[0] != now[0]) & (np.maximum(before[0], now[0]) >= logs)
+        return np.asarray(touched)
+
+    def _beside(self, places: Places) -> NDArray[np.bool_]:
+        """Return which items (n,) have any of `places` around them."""
+        land = self._scores.landscape
+        among = np.zeros(len(land), bool)
+        among[places] = True
+        beside = np.zeros(len(land), bool)
+        # Whoever has an item among its nearest is joined to it in the graph, or is a leaf.
+        beside[land.graph.joined(places[places < land.nodes])] = True
+        beside[land.nodes :] = True
+        some = np.flatnonzero(beside)
+        beside[some] = among[land.near[some, : land.context.shape[1]]].any(axis=1)
+        return beside
+
+    def _judge_all(self) -> Places:
+        every = np.arange(len(self._scores.landscape))
+        blocks = np.split(every, range(_BLOCK, len(every), _BLOCK))
+        parts = [judge(self._confidence, self._scores, block) for block in blocks]
+        columns = zip(*(_columns(part) for part in parts), strict=True)
+        self._all = Judgement(*map(np.concatenate, columns))
+        self._rivals = self._best_others(self._all)
+        return every
+
+    def _judge(self, places: Places) -> None:
+        again = judge(self._confidence, self._scores, places)
+        for column, new in zip(_columns(self._all), _columns(again), strict=True):
+            column[places] = new
+        self._rivals[:, places] = self._best_others(again)
+
+    def _best_others(self, judgement: Judgement) -> Floats:
+        """Return S, L and C (3, m) of the best label but the winner, a little less."""
+        a, b = self._confidence.mix
+        logs, direct = judgement.features[:, _LOGS], judgement.features[:, _DIRECT]
+        own = np.stack([a * logs + b * direct, logs, direct])
+        return np.asarray(own - judgement.features[:, _LEADS].T - _SLACK, np.float32)
+
+
+def _columns(judgement: Judgement) -> list[NDArray[Any]]:
+    return [getattr(judgement, part.name) for part in fields(Judgement)]

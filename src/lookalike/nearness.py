@@ -1,0 +1,127 @@
+"""The nearest items of items, by cosine of vectors on the grid. Pure.
+
+Lists are exact up to EXACT_ITEMS. Beyond, the items are parted into √n cells around centres, and an
+item is compared with those of the cells whose centres are nearest to it: more than 95 of 100
+entries are those of the exact lists (`benchmarks/landscape.py` measures it), for a small part of
+the work. Products on the grid are exact, ties go to the lower place and the draws are seeded: the
+same vectors give the same lists in every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.grid import Floats, Grid, grid_length, on_grid
+from lookalike.matches import NO_SIMILARITY
+from lookalike.stores.search import NOBODY, merge, top_k
+
+Places = NDArray[np.int64]
+Lists = tuple[Places, Floats]
+
+EXACT_ITEMS = 50_000
+"""Up to so many items all pairs are compared; beyond, that costs several times what cells do."""
+
+_CELLS_TRIED = 16
+_ROUNDS = 3
+_DRAWN_EACH = 20
+_ROW_BLOCK = 32_768
+_BLOCK_CELLS = 8_000_000
+_UNIT = np.float32(2**-24)
+
+
+def neighbours(queries: Grid, rows: Grid, count: int) -> Lists:
+    """Return places in `rows` (m, d) and cosines (n, count) of the nearest of `queries` (n, d).
+
+    Where there are fewer rows than `count` the lists are shorter.
+    """
+    places, everywhere = np.arange(len(rows)), np.full(len(queries), NOBODY)
+    return _as_cosines(_among(queries, everywhere, rows, places, count), rows)
+
+
+def neighbour_lists(rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS) -> Lists:
+    """Return each row's nearest other rows, approximately where they are more than `exact_items`.
+
+    Where there are not enough others the lists are shorter.
+    """
+    places = np.arange(len(rows))
+    if len(rows) <= exact_items:
+        return _as_cosines(_among(rows, places, rows, places, min(count, len(rows) - 1)), rows)
+    return _as_cosines(_by_cells(rows, count), rows)
+
+
+def _by_cells(rows: Grid, count: int) -> Lists:
+    """Return each row's nearest others among the rows of the cells that are nearest to it."""
+    centres = _centres(rows)
+    tried = _nearest_centres(rows, centres, _CELLS_TRIED)
+    members, askers = _grouped(tried[:, :1]), _grouped(tried)
+    near = np.full((len(rows), count), NOBODY, np.int64)
+    values = np.full((len(rows), count), NO_SIMILARITY, np.float32)
+    for cell, inside in members.items():
+        asking = askers[cell]
+        more = _among(rows[asking], asking, rows[inside], inside, count)
+        near[asking], values[asking] = merge(near[asking], values[asking], *more)
+    short = np.flatnonzero(near[:, -1] == NOBODY)
+    near[short], values[short] = _among(rows[short], short, rows, np.arange(len(rows)), count)
+    return near, values
+
+
+def _grouped(cells: Places) -> dict[int, Places]:
+    """Return the rising rows of `cells` (n, k) in which each cell is."""
+    flat = cells.ravel()
+    order = np.argsort(flat, kind="stable")
+    used, starts = np.unique(flat[order], return_index=True)
+    return dict(zip(used.tolist(), np.split(order // cells.shape[1], starts[1:]), strict=True))
+
+
+def _centres(rows: Grid) -> Grid:
+    """Return the centres (√n, d) of cells: spherical k-means on some rows."""
+    chance = np.random.default_rng(0)
+    cells = int(len(rows) ** 0.5)
+    drawn = rows[np.sort(chance.choice(len(rows), min(_DRAWN_EACH * cells, len(rows)), False))]
+    centres = drawn[np.sort(chance.choice(len(drawn), cells, replace=False))]
+    for _ in range(_ROUNDS):
+        for cell, inside in _grouped(_nearest_centres(drawn, centres, 1)).items():
+            centres[cell] = on_grid(drawn[inside].sum(axis=0, dtype=np.float32)[None])[0]
+    return centres
+
+
+def _nearest_centres(rows: Grid, centres: Grid, count: int) -> Places:
+    """Return the cells (n, count) whose centres are nearest to each row, the nearest first."""
+    return _among(rows, np.full(len(rows), NOBODY), centres, np.arange(len(centres)), count)[0]
+
+
+def _among(queries: Grid, own: Places, rows: Grid, places: Places, count: int) -> Lists:
+    """Return the nearest of `rows`, which are at rising `places`, but not the one at `own`.
+
+    The values are inner products times 2^-24.
+    """
+    count = max(min(count, len(rows)), 0)
+    near = np.full((len(queries), count), NOBODY, np.int64)
+    values = np.full((len(queries), count), NO_SIMILARITY, np.float32)
+    for start in range(0, len(rows) if count else 0, _ROW_BLOCK):
+        here = places[start : start + _ROW_BLOCK]
+        wide = rows[start : start + _ROW_BLOCK].astype(np.float32) * _UNIT
+        for block in _blocks(len(queries), len(here)):
+            table = queries[block].astype(np.float32) @ wide.T
+            self = np.minimum(np.searchsorted(here, own[block]), len(here) - 1)
+            hit = np.flatnonzero(here[self] == own[block])
+            table[hit, self[hit]] = NO_SIMILARITY
+            best = top_k(table, here, count)
+            near[block], values[block] = (
+                best if start == 0 else merge(near[block], values[block], *best)
+            )
+    return near, values
+
+
+def _as_cosines(lists: Lists, rows: Grid) -> Lists:
+    near, values = lists
+    return near, values * np.float32(1 / (float(_UNIT) * grid_length(rows.shape[1]) ** 2))
+
+
+def _blocks(queries: int, rows: int) -> Iterator[slice]:
+    step = max(1, _BLOCK_CELLS // max(rows, 1))
+    for start in range(0, queries, step):
+        yield slice(start, min(start + step, queries))

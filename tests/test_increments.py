@@ -1,0 +1,224 @@
+"""What is kept up to date equals what is made from scratch, to the last digit."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lookalike.confidence import Judgement, judge
+from lookalike.grid import in_bytes, most_added, on_grid, product, products
+from lookalike.judgements import Judgements
+from lookalike.judging import Judge, learn_confidence
+from lookalike.landscape import Landscape, attach, build_landscape
+from lookalike.nearness import neighbour_lists, neighbours
+from lookalike.propagation import Places
+from lookalike.scoring import Scores
+
+ITEMS, KINDS, KNOWN, DIMENSION = 700, 12, 8, 24
+
+References = dict[str, Places]
+
+
+def vectors(count: int, seed: int, dimension: int = DIMENSION) -> NDArray[np.float16]:
+    """Unit vectors around KINDS centres, which overlap; the n-th is of kind n modulo KINDS."""
+    chance = np.random.default_rng(seed)
+    centres = np.random.default_rng(1).standard_normal((KINDS, dimension))
+    rows = centres[np.arange(count) % KINDS] + chance.standard_normal((count, dimension))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float16)
+
+
+@pytest.fixture(scope="module")
+def land() -> Landscape:
+    return build_landscape(np.arange(ITEMS), vectors(ITEMS, 0))
+
+
+def first_references() -> References:
+    return {f"{kind}": np.arange(kind, ITEMS, KINDS)[:5] for kind in range(KNOWN)}
+
+
+def walk(references: References, chance: np.random.Generator, steps: int) -> References:
+    """Give some labels a reference more, or take one away; every label keeps one."""
+    changed = dict(references)
+    for _ in range(steps):
+        label = str(chance.integers(0, KNOWN))
+        taken = np.concatenate(list(changed.values()))
+        free = np.setdiff1d(np.arange(ITEMS), taken)
+        if len(changed[label]) > 1 and chance.random() < 0.5:
+            changed[label] = np.delete(changed[label], chance.integers(0, len(changed[label])))
+        else:
+            changed[label] = np.sort(np.append(changed[label], chance.choice(free)))
+    return changed
+
+
+def assert_same(one: Judgement, other: Judgement) -> None:
+    for part in fields(Judgement):
+        assert np.array_equal(getattr(one, part.name), getattr(other, part.name)), part.name
+
+
+# --- products -----------------------------------------------------------------------------------
+
+
+def test_products_on_the_grid_are_exact_whichever_way_they_are_added() -> None:
+    rows = on_grid(np.random.default_rng(0).standard_normal((5000, 300)).astype(np.float32))
+    others = rows[:70]
+    expected = rows.astype(np.int64) @ others.T.astype(np.int64)
+
+    whole = np.concatenate([table for _, table in products(rows, others.astype(np.float32))])
+    alone = rows[4321].astype(np.float32) @ others[69].astype(np.float32)
+
+    assert np.array_equal(whole, expected)
+    assert alone == expected[4321, 69]
+    assert np.linalg.norm(rows.astype(np.float64), axis=1).max() <= 4096
+
+
+def test_a_pass_over_bytes_and_a_product_with_their_sum_are_exact() -> None:
+    rows = in_bytes(np.random.default_rng(0).standard_normal((5000, 1280)).astype(np.float32))
+    count = most_added(1280)
+    expected = rows.astype(np.int64) @ rows[:count].T.astype(np.int64)
+    together = rows[:count].astype(np.float32).sum(axis=0)
+
+    sums = np.concatenate([table for _, table in products(rows, together[None])])
+
+    assert np.array_equal(product(rows, rows[0]), expected[:, 0])
+    assert np.array_equal(sums[:, 0], expected.sum(axis=1))
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+def test_lists_by_cells_are_almost_the_exact_ones_and_always_the_same() -> None:
+    rows = on_grid(vectors(4000, 3, 64).astype(np.float32))
+    exact, _ = neighbour_lists(rows, 20)
+
+    near, cosines = neighbour_lists(rows, 20, exact_items=100)
+    again, _ = neighbour_lists(rows, 20, exact_items=100)
+
+    found = [len(np.intersect1d(one, other)) for one, other in zip(near, exact, strict=True)]
+    assert np.mean(found) / 20 >= 0.95
+    assert np.array_equal(near, again)
+    assert (near != np.arange(4000)[:, None]).all()
+    assert (np.diff(cosines, axis=1) <= 0).all()
+
+
+def test_lists_by_cells_are_full_among_rows_that_are_the_same() -> None:
+    rows = np.repeat(on_grid(vectors(3, 0).astype(np.float32)), [300, 2, 1], axis=0)
+
+    near, _ = neighbour_lists(rows, 20, exact_items=100)
+
+    assert near.shape == (303, 20)
+    assert all(len(np.unique(one)) == 20 for one in near)
+    assert near.min() >= 0
+
+
+def test_ties_go_to_the_lower_place() -> None:
+    rows = np.repeat(on_grid(vectors(1, 0).astype(np.float32)), 200, axis=0)
+
+    near, _ = neighbours(rows[:2], rows, 20)
+
+    assert np.array_equal(near, np.tile(np.arange(20), (2, 1)))
+
+
+# --- leaves -------------------------------------------------------------------------------------
+
+
+def test_leaves_that_come_one_by_one_are_those_that_come_together(land: Landscape) -> None:
+    more, pks = vectors(30, 9), np.arange(1000, 1030)
+    together = attach(land, pks, more)
+
+    one_by_one = land
+    for place in range(30):
+        one_by_one = attach(one_by_one, pks[place : place + 1], more[place : place + 1])
+
+    for part in ("centred", "turned", "near", "near_cosines", "hops", "context"):
+        assert np.array_equal(getattr(one_by_one, part), getattr(together, part)), part
+
+
+def test_scores_over_more_leaves_are_those_made_from_scratch(land: Landscape) -> None:
+    some = attach(land, np.arange(1000, 1010), vectors(10, 5))
+    all_ = attach(some, np.arange(1010, 1030), vectors(20, 6))
+    references = first_references() | {"0": np.array([0, ITEMS + 3])}
+    scores, fresh = Scores(some), Scores(all_)
+    scores.set_references(references)
+    fresh.set_references(references)
+
+    wider = scores.over(all_)
+
+    for name in ("evidence", "direct"):
+        assert np.array_equal(wider.table(name), fresh.table(name)), name
+
+
+# --- judgements ---------------------------------------------------------------------------------
+
+
+def test_judgements_after_any_history_are_those_from_scratch(land: Landscape) -> None:
+    grown = attach(land, np.arange(1000, 1050), vectors(50, 7))
+    scores, chance = Scores(grown), np.random.default_rng(4)
+    references = first_references()
+    scores.set_references(references)
+    waiting = np.setdiff1d(np.arange(len(grown)), np.concatenate(list(references.values())))
+    confidence = learn_confidence(scores, waiting, 0.9)
+    kept = Judgements(confidence, scores)
+    again = []
+
+    for turn in range(60):
+        references = walk(references, chance, 1 if turn % 3 else int(chance.integers(2, 30)))
+        again.append(len(kept.follow(references)))
+        fresh = Scores(grown)
+        fresh.set_references(references)
+        every = np.arange(len(grown))
+        assert_same(kept.at(every), judge(confidence, fresh, every))
+
+    assert min(again) < len(grown) / 2
+
+
+def test_only_items_that_were_judged_again_have_another_judgement(land: Landscape) -> None:
+    scores, chance = Scores(land), np.random.default_rng(5)
+    references = first_references()
+    scores.set_references(references)
+    every = np.arange(ITEMS)
+    confidence = learn_confidence(scores, every, 0.9)
+    kept = Judgements(confidence, scores)
+
+    for _ in range(20):
+        before = kept.at(every)
+        references = walk(references, chance, 1)
+        still = np.setdiff1d(every, kept.follow(references))
+        for part in fields(Judgement):
+            old, new = getattr(before, part.name), getattr(kept.at(every), part.name)
+            assert np.array_equal(old[still], new[still]), part.name
+
+
+def a_judge(folder: Path, references: References) -> Judge:
+    every, made = np.arange(ITEMS), vectors(ITEMS, 0)
+    judge = Judge(folder / "lists.npz")
+    upto = judge.survey(every, every, lambda pks: made[pks], 0)
+    judge.learn(first_references(), every, 0.9, upto)
+    judge.follow(references)
+    return judge
+
+
+def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path) -> None:
+    every, references = np.arange(ITEMS), first_references()
+    walked, chance = a_judge(tmp_path, references), np.random.default_rng(6)
+    for _ in range(10):
+        references = walk(references, chance, 2)
+        walked.follow(references)
+        walked.label_without(3, int(references["0"][0]), references)
+
+    fresh = a_judge(tmp_path, references)
+
+    rejected = {5: {"5"}, 9: {str(kind) for kind in range(KNOWN)}}
+    one, other = (judge.decide(every, int, rejected) for judge in (walked, fresh))
+    for part in fields(type(one)):
+        same = np.array_equal(getattr(one, part.name), getattr(other, part.name))
+        assert same, part.name
+    assert (one.codes >= 0).any()
+
+
+def test_a_label_that_was_not_learned_cannot_be_followed(tmp_path: Path) -> None:
+    judge = a_judge(tmp_path, first_references())
+
+    with pytest.raises(AssertionError, match="learn again"):
+        judge.follow(first_references() | {"new": np.array([699])})

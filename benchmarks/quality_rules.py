@@ -22,6 +22,7 @@ from sklearn.semi_supervised import LabelSpreading
 from lookalike import confidence
 from lookalike.calibration import features, probability
 from lookalike.confidence import OUT_OF_REACH, judge, learn
+from lookalike.grid import grid_length
 from lookalike.landscape import Landscape
 from lookalike.learning import learn_nearest
 from lookalike.matches import votes
@@ -84,7 +85,7 @@ class Case:
     @cached_property
     def unit(self) -> Floats:
         """The centred vectors at unit length."""
-        return self.landscape.centred / self.landscape.lengths[:, None]
+        return self.landscape.centred / np.float32(grid_length(self.vectors.shape[1]))
 
     @cached_property
     def raw(self) -> Floats:
@@ -201,6 +202,16 @@ class _Muted:
     def table(self, name: str, places: Places | None = None) -> Floats:
         table = self._scores.table(name, places)
         return np.zeros_like(table) if name in self._silent else table
+
+    def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        own, most = self._scores.around(places, columns)
+        if "evidence" in self._silent:
+            own, most = np.full_like(own, np.log(FLOOR)), np.full_like(most, np.log(FLOOR))
+        return own, most
+
+    def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
+        cosines, sources = self._scores.nearest(places, columns)
+        return np.zeros_like(cosines) if "nearest" in self._silent else cosines, sources
 
 
 def without_graph(case: Case, target: float) -> Answer:

@@ -79,7 +79,7 @@ class Story:
     def sources(self) -> Sequence[tuple[str, int, float]]:
         """Each reference with its label and its evidence for the document, most first."""
         said = [
-            (label, place, float(self.scores.evidence_of(place).at(self.here)[0]))
+            (label, place, float(self.scores.voice(place).evidence.at(self.here)[0]))
             for label, places in self.examples.items()
             for place in places
         ]
@@ -96,8 +96,7 @@ class Story:
 
     def cosine(self, place: int) -> float:
         """Return the centred cosine of the document with another."""
-        rows = self.landscape.centred[[self.place, place]]
-        return float(rows[0] @ rows[1] / np.prod(self.landscape.lengths[[self.place, place]]))
+        return float(self.landscape.cosines(self.here, np.array([place]))[0, 0])
 
     def _scores(self, silent: int) -> Scores:
         scores = Scores(self.landscape)
@@ -173,9 +172,7 @@ def evidence(story: Story) -> str:
 def scores(story: Story) -> str:
     """Return evidence, direct likeness and S of the labels with the largest S."""
     a, b = story.confidence.mix
-    evidence, direct, nearest = (
-        story.scores.table(name, story.here)[0] for name in ("evidence", "direct", "nearest")
-    )
+    evidence, direct = (story.scores.table(name, story.here)[0] for name in ("evidence", "direct"))
     total = a * np.log(evidence + FLOOR) + b * direct
     rows = [
         (
@@ -183,7 +180,7 @@ def scores(story: Story) -> str:
             f"{evidence[label]:.4f}",
             f"{np.log(evidence[label] + FLOOR):.2f}",
             f"{direct[label]:.2f}",
-            f"{nearest[label]:.2f}",
+            f"{story.scores.nearest(story.here, np.array([label]))[0][0]:.2f}",
             f"{total[label]:.2f}",
         )
         for label in np.argsort(-total)[:_LABELS].tolist()

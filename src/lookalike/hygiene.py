@@ -122,7 +122,7 @@ def landscape_trials(scores: Scores, mix: tuple[float, float]) -> Trials:
     `mix` is that of `Confidence`. Ids are the landscape's pks, codes the columns of
     `scores.labels`.
     """
-    places = [scores.label(name).references for name in scores.labels]
+    places = [scores.references(name) for name in scores.labels]
     every = np.sort(np.concatenate([np.empty(0, np.int64), *places]))
     parts = []
     for start in range(0, len(every), _BLOCK):

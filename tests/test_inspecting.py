@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import lookalike
 from lookalike.collection import Collection
-from lookalike.model import Origin
+from lookalike.model import Origin, Reason
 
 KINDS = ("Bags", "Boots", "Hats", "Scarves")
 
@@ -62,6 +62,17 @@ def test_contradictory_labels_on_duplicates_are_named(collection: Collection) ->
     (group,) = (one for one in collection.inspect().duplicates if one.conflict)
 
     assert (group.ids, group.labels) == (("one", "same"), ("Bags", "Hats"))
+
+
+def test_what_equals_contradictory_references_has_no_label(collection: Collection) -> None:
+    vectors, kinds = clusters(200)
+    (place,) = np.flatnonzero(kinds == 0)[:1].tolist()
+    collection.add(vectors=vectors[[place, place]], ids=["same", "third"])
+
+    collection.label({"same": "Hats"})
+
+    third = collection.document("third")
+    assert (third.label, third.reason) == (None, Reason.CONFLICT)
 
 
 def test_every_label_is_tried(collection: Collection) -> None:

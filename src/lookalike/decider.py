@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import update
 
 from lookalike.columns import Rows
-from lookalike.duplicates import duplicate_bound
+from lookalike.duplicates import IDENTICAL, conflicting, duplicate_bound
 from lookalike.effects import Move
 from lookalike.field_state import FieldState, StoredField
 from lookalike.hygiene import Trials, vector_trials
@@ -30,6 +30,7 @@ from lookalike.policy import (
     precision,
     suggest_only,
     threshold,
+    withheld,
 )
 from lookalike.standard import Rule, Standard, rule_for, standard_to
 from lookalike.stores import schema
@@ -87,6 +88,9 @@ class Decider:
         """Return what the policy in force says of rows; nothing is written."""
         choosy = np.isin(rows, self.state.rows_with_rejections())
         decisions = self._judged(rows) if self._by_landscape() else self._by_lists(rows)
+        if self.field.taxonomy.confidence_threshold is None:
+            torn = np.flatnonzero(conflicting(self.state.matches(rows), IDENTICAL))
+            decisions = withheld(decisions, torn, Reason.CONFLICT)
         nulls = np.flatnonzero(choosy & (decisions.codes == NO_LABEL))
         if len(nulls) == 0:
             return decisions
@@ -109,8 +113,11 @@ class Decider:
         matches = self._nearest(snapshot, row, allowed)
         return self.state.codes.name(int(self._policy()(matches).codes[0]))
 
-    def trials(self) -> Trials:
+    def trials(self, snapshot: Snapshot) -> Trials:
         """Return what each reference would get if it did not vote; labels are our codes."""
+        if self._by_landscape():
+            self._learn(snapshot)
+            return self._judge.trials(self.state.codes.code)
         references = self.state.references
         return vector_trials(references.pks, references.codes, references.vectors)
 

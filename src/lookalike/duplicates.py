@@ -15,7 +15,9 @@ from lookalike.stores.search import similarities
 
 _LEAST_QUANTILE = 0.999
 _CHANCE_NEIGHBOURS = 0.1
-_IDENTICAL = 0.999
+IDENTICAL = 0.999
+"""From this similarity on two documents are the same but for rounding, in every space."""
+
 _SAMPLE = 2000
 _NO_CODE = 0x7FFFFFFF
 
@@ -44,11 +46,11 @@ def duplicate_bound(vectors: NDArray[np.floating], references: int, seed: int = 
     quantile = max(_LEAST_QUANTILE, 1 - _CHANCE_NEIGHBOURS / max(references, 1))
     count = min(len(vectors), _SAMPLE)
     if count * (count - 1) / 2 * (1 - quantile) < 1:
-        return _IDENTICAL
+        return IDENTICAL
     chosen = np.random.default_rng(seed).choice(len(vectors), count, replace=False)
     sample = vectors[np.sort(chosen)]
     pairs = similarities(sample, sample)[np.triu_indices(count, 1)]
-    return min(float(np.quantile(pairs, quantile)), _IDENTICAL)
+    return min(float(np.quantile(pairs, quantile)), IDENTICAL)
 
 
 def duplicates(

@@ -101,7 +101,7 @@ def inspect(workshop: Workshop, snapshot: Snapshot, field: FieldRow) -> Inspecti
     """Return what may be wrong with the references that a field refers to."""
     with workshop.operations.consulted(snapshot, field.pk) as decider:
         codes = decider.state.codes
-        trials = decider.trials()
+        trials = decider.trials(snapshot)
         groups = _duplicates(snapshot, decider)
         blames = _blamed(snapshot, field, codes)
     suspects = hygiene.suspects(trials)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.confidence import Confidence, Judgement, judge, learn
+from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
 from lookalike.landscape import Landscape, attach, build_landscape
+from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.policy import NO_SOURCE, REASONS, Decisions
 from lookalike.propagation import Places
@@ -146,6 +148,14 @@ class Judge:
         codes = np.array([code_of(name) for name in confidence.labels] + [-1], np.int32)
         sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
         return _decisions(judgement, confidence.limit, codes, sources)
+
+    def trials(self, code_of: Callable[[str], int]) -> Trials:
+        """Return what each reference would get if it did not vote, with the caller's codes."""
+        scores, confidence = self._scores, self._confidence
+        assert scores is not None and confidence is not None, "learn first"
+        codes = np.array([code_of(name) for name in scores.labels] + [NO_LABEL], np.int64)
+        trials = landscape_trials(scores, confidence.mix)
+        return replace(trials, own=codes[trials.own], rival=codes[trials.rival])
 
     def label_without(
         self, pk: int, reference: int, references: Mapping[str, Places]

@@ -7,7 +7,7 @@ integer codes here (the caller holds the names); -1 means none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,19 @@ def precision(calibration: Calibration) -> Policy:
         return _decisions(matches, winner, np.round(p, 3).astype(np.float32), accepted)
 
     return decide
+
+
+def withheld(decisions: Decisions, rows: NDArray[np.int64], reason: Reason) -> Decisions:
+    """Return the decisions with the label of some rows taken away, for a reason.
+
+    Such a label becomes the runner-up: it stays a suggestion.
+    """
+    labelled = rows[decisions.codes[rows] != NO_LABEL]
+    codes, runner_up = decisions.codes.copy(), decisions.runner_up.copy()
+    reasons = decisions.reasons.copy()
+    runner_up[labelled] = codes[labelled]
+    codes[rows], reasons[rows] = NO_LABEL, REASONS.index(reason)
+    return replace(decisions, codes=codes, runner_up=runner_up, reasons=reasons)
 
 
 def suggest_only(matches: Matches) -> Decisions:

@@ -1,0 +1,327 @@
+"""How many keys a person presses until a data set is settled: the human-effort curve.
+
+    LOOKALIKE_DATA=… python benchmarks/quality_effort.py
+
+The person is simulated and answers truthfully. One action is one key: to name a single item, to
+accept a strip, or to drop one wrong picture of it, which gets no label but a "not this". An item is
+settled when the person labelled it or the rule labels it by itself. `quality.py` makes the section
+of the quality page; alone, this prints it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.confidence import OUT_OF_REACH, judge, learn
+from lookalike.landscape import Landscape, build_landscape
+from lookalike.propagation import Places
+from lookalike.review import Reach, Standing, questions
+from lookalike.scoring import Scores, leave_one_out
+from quality_data import Data, read
+
+ITEMS = {"banking77": 5_000, "grocery": None}
+"""The data sets, and how many random items of each are taken; None: all."""
+
+LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95)
+_TARGET = 0.95
+_EVERY = 20
+_MOST_ACTIONS = 2_000
+_QUICK_ITEMS, _QUICK_ACTIONS = 1_600, 400
+_SLICE = 0.3
+_GOALS = {"Banking77": (720, 200), "Grocery81": (1_050, 420)}
+"""Actions until 90 % are settled, and answers until all classes were seen."""
+
+_OURS = "**ours**"
+_HEAD = (
+    "| order | 50 % | 70 % | 80 % | 90 % | 95 % | all classes seen | at its own limit, at the end |"
+    "\n|---|---|---|---|---|---|---|---|"
+)
+_TEXT = """\
+## Human effort
+
+How many actions until so much is settled. A simulated person answers truthfully and names
+everything; an action is one key: name one item, accept a strip, or drop one wrong picture of it. An
+item is settled when the person labelled it or the landscape rule does. For every order alike, what
+the rule labels is taken at the best limit with a precision of 0.95 in hindsight, by its true
+labels. No rule has that limit in practice, so beside it stands the share settled at the rule's
+own limit, with the precision there. It learns from singles, which all count as random draws; those
+of a queue are not, and its limit is too careful. Banking77 is sampled to 5,000 items; one run;
+judged every 20 actions, and the first point that reaches a share counts. "–": not reached.
+
+| goal | data | asked | measured | |
+|---|---|---|---|---|
+{goals}
+
+{tables}
+
+`random` and `smallest margin` ask about one item at a time, the latter at random until the rule has
+learned. **ours** is the review queue; `30 % random` mixes the random slice in, which the product
+needs to keep its promises.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """After `actions`: the share settled at the best limit in hindsight, and at the rule's own,
+    with the precision of what labelled itself there (NaN: nothing did).
+    """
+
+    actions: int
+    settled: float
+    own_settled: float
+    own_precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One order of asking on one data set; `seen` is after how many answers all classes were."""
+
+    data: str
+    order: str
+    points: tuple[Point, ...]
+    seen: int | None
+
+    def actions(self, level: float) -> int | None:
+        """Return the actions at the first point where so much is settled, or None."""
+        return next((one.actions for one in self.points if one.settled >= level), None)
+
+
+@dataclass
+class Session:
+    """A person at work on one data set, and what the rule makes of the answers.
+
+    `said` int64 (n,) are labels given (−1: none), `alone` those that calibrate as they were asked
+    alone, `barred` (n, classes) what was dropped; `winners`, `probability` and `margin` (n,) what
+    the rule says.
+    """
+
+    data: Data
+    landscape: Landscape
+    chance: np.random.Generator
+    actions: int = 0
+    answers: int = 0
+    seen: int | None = None
+    limit: float = OUT_OF_REACH
+    points: list[Point] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.truth = np.unique(self.data.labels, return_inverse=True)[1]
+        self.classes = int(self.truth.max()) + 1
+        items = len(self.truth)
+        self.said = np.full(items, -1)
+        self.alone = np.zeros(items, bool)
+        self.barred = np.zeros((items, self.classes), bool)
+        self.scores = Scores(self.landscape)
+        self.winners = np.full(items, -1)
+        self.probability, self.margin = np.zeros(items), np.zeros(items)
+
+    @property
+    def open(self) -> Places:
+        """Return the places that the person has not labelled."""
+        return np.flatnonzero(self.said < 0)
+
+    def name(self, place: int) -> None:
+        """Let the person name one item."""
+        self.actions += 1
+        self.alone[place] = True
+        self._label(np.array([place]))
+
+    def accept(self, places: Places, label: int) -> None:
+        """Let the person accept a strip, and drop what is wrong in it."""
+        right = self.truth[places] == label
+        self.actions += 1 + int((~right).sum())
+        self.barred[places[~right], label] = True
+        self._label(places[right])
+
+    def judge(self) -> None:
+        """Let the rule learn from all answers, and note how much is settled."""
+        counts = np.bincount(self.said[self.said >= 0], minlength=self.classes)
+        pool = self.open
+        self.winners[:], self.probability[:], self.limit = -1, 0, OUT_OF_REACH
+        present = np.flatnonzero(counts)
+        self.scores.set_references(
+            {f"{label:04}": np.flatnonzero(self.said == label) for label in present.tolist()}
+        )
+        if (counts > 1).sum() > 1:
+            self._learn(pool, present)
+        right = self.winners[pool] == self.truth[pool]
+        labelled = self.probability[pool] >= self.limit
+        given = len(self.said) - len(pool)
+        best = _best(self.probability[pool], right)
+        precision = float(right[labelled].mean()) if labelled.any() else float("nan")
+        shares = ((given + many) / len(self.said) for many in (best, int(labelled.sum())))
+        self.points.append(Point(self.actions, *shares, precision))
+
+    def standing(self) -> Standing:
+        """Return how all items stand, for the queue."""
+        present = np.array([int(name) for name in self.scores.labels], np.int64)
+        counts = np.bincount(self.said[self.said >= 0], minlength=self.classes)
+        no = np.zeros(len(self.said), bool)
+        columns = np.where(self.winners >= 0, np.searchsorted(present, self.winners), -1)
+        automatic = self.probability >= self.limit
+        labels = tuple(self.scores.labels)
+        settled = self.said >= 0
+        return Standing(
+            labels, counts[present], columns, self.probability, settled, automatic, no, no
+        )
+
+    def _label(self, places: Places) -> None:
+        self.said[places] = self.truth[places]
+        self.answers += 1
+        if self.seen is None and len(np.unique(self.said[self.said >= 0])) == self.classes:
+            self.seen = self.answers
+
+    def _learn(self, pool: Places, present: Places) -> None:
+        sure = learn(
+            self.scores, leave_one_out(self.scores, np.flatnonzero(self.alone)), pool, _TARGET
+        )
+        says = judge(sure, self.scores, pool, self.barred[pool][:, present])
+        self.winners[pool] = np.where(says.winners >= 0, present[says.winners], -1)
+        self.probability[pool], self.margin[pool] = says.probability, says.margin
+        self.limit = sure.limit
+
+
+Order = Callable[[Session, Reach], Iterator[None]]
+"""Asks the person one question after the other."""
+
+
+def at_random(session: Session, _: Reach) -> Iterator[None]:
+    """Ask about random items, one at a time."""
+    for place in session.chance.permutation(session.open).tolist():
+        session.name(place)
+        yield
+
+
+def by_margin(session: Session, _: Reach) -> Iterator[None]:
+    """Ask about the item with the smallest lead over its runner-up; at first at random."""
+    places = session.chance.permutation(session.open)
+    if session.limit < OUT_OF_REACH:
+        places = places[np.argsort(session.margin[places], kind="stable")]
+    for place in places.tolist():
+        session.name(place)
+        yield
+
+
+def strips(session: Session, reach: Reach) -> Iterator[None]:
+    """Ask what the review queue asks."""
+    yield from _ask(session, reach, 0)
+
+
+def strips_and_slice(session: Session, reach: Reach) -> Iterator[None]:
+    """Ask what the review queue asks when 30 % of the questions are about random items."""
+    yield from _ask(session, reach, round(_SLICE * _EVERY))
+
+
+def _ask(session: Session, reach: Reach, drawn: int) -> Iterator[None]:
+    random = session.chance.choice(session.open, min(drawn, len(session.open)), replace=False)
+    queue = questions(reach, session.standing(), session.scores, _EVERY, drawn=random.tolist())
+    for question in queue:
+        if question.suggestion is None:
+            session.name(question.places[0])
+        else:
+            session.accept(np.array(question.places), int(question.suggestion))
+        yield
+
+
+ORDERS: dict[str, Order] = {
+    "random": at_random,
+    "smallest margin": by_margin,
+    _OURS: strips,
+    "**ours**, 30 % random": strips_and_slice,
+}
+
+
+def _best(p: NDArray[np.float64], right: NDArray[np.bool_]) -> int:
+    """Return how many of (m,) a limit accepts, the lowest one with the target precision."""
+    order = np.argsort(-p, kind="stable")
+    precision = np.cumsum(right[order]) / np.arange(1, len(p) + 1)
+    ends = np.append(np.diff(p[order]) != 0, True)
+    good = np.flatnonzero(ends & (precision >= _TARGET))
+    return int(good[-1]) + 1 if len(good) else 0
+
+
+def curves(names: Sequence[str], root: Path, folder: Path, *, quick: bool) -> list[Curve]:
+    """Return every order's curve on the data sets below `root`; `quick` ones are short."""
+    found = []
+    for name in names:
+        data = read(name, root, folder, _QUICK_ITEMS if quick else ITEMS[name])
+        landscape = build_landscape(np.arange(len(data.labels)), data.vectors)
+        for order in ORDERS:
+            started = time.process_time()
+            found.append(curve(data, landscape, order, _QUICK_ACTIONS if quick else _MOST_ACTIONS))
+            seconds = time.process_time() - started
+            print(f"{data.title}, {order}: {seconds:.0f} s of processor time", flush=True)
+    return found
+
+
+def section(curves: Sequence[Curve], *, judged: bool) -> str:
+    """Return the section of the quality page in Markdown; goals get a verdict if `judged`."""
+    goals = [row for one in curves if one.order == _OURS for row in _goal_rows(one, judged)]
+    titles = list(dict.fromkeys(one.data for one in curves))
+    tables = [
+        f"**{title}**\n\n{_HEAD}\n" + "\n".join(_row(one) for one in curves if one.data == title)
+        for title in titles
+    ]
+    return _TEXT.format(goals="\n".join(goals), tables="\n\n".join(tables))
+
+
+def _goal_rows(one: Curve, judged: bool) -> list[str]:
+    most, answers = _GOALS[one.data]
+    rows = []
+    for what, asked, value in (
+        ("actions until 90 % are settled", most, one.actions(0.9)),
+        ("answers until all classes were seen", answers, one.seen),
+    ):
+        met = "met" if value is not None and value <= asked else "**missed**"
+        verdict = met if judged else ""
+        rows.append(f"| {what} | {one.data} | ≤ {asked:,} | {_number(value)} | {verdict} |")
+    return rows
+
+
+def _row(one: Curve) -> str:
+    last = one.points[-1]
+    own = f"{last.own_settled:.2f} at {last.own_precision:.3f}"
+    cells = [_number(one.actions(level)) for level in LEVELS]
+    figures = " | ".join([*cells, _number(one.seen)])
+    return f"| {one.order} | {figures} | {own} after {last.actions:,} |"
+
+
+def _number(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def curve(data: Data, landscape: Landscape, order: str, most: int, seed: int = 0) -> Curve:
+    """Return how much is settled after how many actions, up to `most`, judged now and then."""
+    session = Session(data, landscape, np.random.default_rng(seed))
+    reach = Reach(landscape)
+    session.judge()
+    while session.actions < most and session.points[-1].settled < LEVELS[-1]:
+        start = session.actions
+        for _ in ORDERS[order](session, reach):
+            if session.actions >= start + _EVERY:
+                break
+        session.judge()
+    return Curve(data.title, order, tuple(session.points), session.seen)
+
+
+def main() -> None:
+    """Read the options and print the section."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few items, few actions")
+    parser.add_argument("--folder", type=Path, default=Path("bench-store/quality"))
+    options = parser.parse_args()
+    root = Path(os.environ["LOOKALIKE_DATA"])
+    found = curves(list(ITEMS), root, options.folder, quick=options.quick)
+    print(section(found, judged=not options.quick))
+
+
+if __name__ == "__main__":
+    main()

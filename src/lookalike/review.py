@@ -1,0 +1,277 @@
+"""The review queue: what to ask a person next, and what an answer is worth. Pure.
+
+One formula, with labels and without. K are the first steps of the evidence that an item gives to
+others (`propagation`), n_j = 1 / (1 + F_j / 0.1) how far item j is from anything labelled, F_j the
+largest sum of evidence of one label at j, 1 − p_i how likely the suggestion for i is wrong:
+
+    worth_i = Σ_j K_ij n_j + (1 − p_i)
+
+"Answering this settles about so many items": what nobody has looked at around it, and itself. With
+no label n = 1 everywhere, and the densest region comes first; later what is dense and uncovered;
+at last what is doubtful. The queue is greedy: each pick lowers what its look-alikes are worth by
+1 − min(1, 5 K_ij). Bounds from before stay bounds, as worth only falls, so few are computed again
+(lazy greedy, after Minoux 1978).
+
+A **strip** is a seed with look-alikes of the same suggestion, where one key accepts and one more
+drops each wrong picture: it is offered where that settles more a key than asking the seed alone.
+The order is that of the seeds' worth, so that what teaches most comes before what is only many:
+strips first were measured to need more keys until all is settled.
+
+Places are those of a `Landscape`; the same input gives the same queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.landscape import Landscape
+from lookalike.propagation import DECAY, Evidence, Floats, Graph, Places, push
+from lookalike.scoring import Scores
+
+STRIP = 16
+"""So many items a strip has at most, its seed included."""
+
+STRIP_REFERENCES = 3
+"""A label needs so many references to be proposed for a strip; before, items are asked alone."""
+
+_STEPS = 4
+_BESIDE = np.float32(0.1)
+_COVER = np.float32(5)
+_MOST_COVERED = np.float32(0.99)
+_EVEN = 0.5
+
+Mask = NDArray[np.bool_]
+
+
+class Kind(StrEnum):
+    """Why a question is asked."""
+
+    VALUE = "value"
+    NEW_KIND = "new_kind"
+    CONFLICT = "conflict"
+    LIMIT = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask about `places`, the seed first; a `suggestion` holds for all of them.
+
+    Answering settles about `worth` items. Without a suggestion the person names it.
+    """
+
+    places: tuple[int, ...]
+    suggestion: str | None
+    worth: float
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How each of n items stands; all arrays (n,).
+
+    `winners` int64 is the column in `labels` of what is suggested (−1: nothing), `probability`
+    float64 that it is right; `references` int64 (labels,) how many each label has. `settled` by a
+    person and `skipped` are never asked; `automatic` labelled themselves; `conflicts` look like
+    references that contradict each other.
+    """
+
+    labels: tuple[str, ...]
+    references: NDArray[np.int64]
+    winners: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    settled: Mask
+    automatic: Mask
+    skipped: Mask
+    conflicts: Mask
+
+    @property
+    def open(self) -> Mask:
+        """Return which items may be asked about (n,)."""
+        return ~(self.settled | self.skipped)
+
+
+def unlabelled(items: int) -> Standing:
+    """Return the standing of items of which nothing is known yet."""
+    nothing, no = np.full(items, -1, np.int64), np.zeros(items, bool)
+    return Standing((), np.empty(0, np.int64), nothing, np.zeros(items), no, no, no, no)
+
+
+class Reach:
+    """How far a word about one item carries in a landscape, its leaves included."""
+
+    def __init__(self, landscape: Landscape) -> None:
+        self._graph = _with_leaves(landscape)
+        self._rows = np.repeat(np.arange(len(landscape)), np.diff(self._graph.starts))
+
+    def __len__(self) -> int:
+        return len(self._graph)
+
+    def of(self, place: int) -> Evidence:
+        """Return K_i· of one item, sparse."""
+        return push(self._graph, np.array([place]), np.ones(1, np.float32), _STEPS)
+
+    def total(self, need: Floats) -> Floats:
+        """Return Σ_j K_ij need_j of every item (n,), nothing dropped on the way."""
+        total, step = need.astype(np.float64), need
+        for _ in range(_STEPS):
+            flow = self._graph.weights * step[self._graph.columns]
+            step = (DECAY * np.bincount(self._rows, flow, len(self))).astype(np.float32)
+            total += step
+        return total.astype(np.float32)
+
+
+def uncovered(scores: Scores) -> Floats:
+    """Return n (items,): near 1 where no reference reaches, near 0 beside one."""
+    counts = [len(scores.references(name)) for name in scores.labels]
+    sums = scores.table("evidence") * np.array(counts, np.float32)
+    return np.asarray(_BESIDE / (_BESIDE + sums.max(axis=1, initial=0)))
+
+
+def questions(
+    reach: Reach,
+    standing: Standing,
+    scores: Scores | None,
+    count: int,
+    *,
+    groups: Sequence[Places] = (),
+    drawn: Sequence[int] = (),
+) -> list[Question]:
+    """Return up to `count` questions, the seed worth most first; no item is in two.
+
+    `groups` are items that may be of a kind not named yet, the representative first: each that is
+    open becomes one question. `drawn` are random places to be asked whatever they are worth: they
+    come evenly spread among the rest, alone, like any other.
+    """
+    queue = _Queue(reach, standing, scores)
+    alone = [queue.single(place, queue.worth(place)) for place in drawn if standing.open[place]]
+    alone = alone[:count]
+    queue.take([question.places[0] for question in alone])
+    known = [queue.of_group(group) for group in groups]
+    found = [(question.worth, question) for question in known if question]
+    for seed, worth in queue.picks():
+        if len(found) + len(alone) >= count:
+            break
+        found.append((worth, queue.strip(seed, worth) or queue.single(seed, worth)))
+    found.sort(key=lambda one: -one[0])
+    return _interleaved([question for _, question in found[: count - len(alone)]], alone)
+
+
+class _Queue:
+    """What is still open while questions are put together."""
+
+    def __init__(self, reach: Reach, standing: Standing, scores: Scores | None) -> None:
+        self._reach = reach
+        self._standing = standing
+        self._open = standing.open.copy()
+        self._known: dict[int, Evidence] = {}
+        lonely = np.ones(len(reach), np.float32) if scores is None else uncovered(scores)
+        self._lonely = np.where(standing.settled, np.float32(0), lonely)
+        self._doubt = (1 - standing.probability).astype(np.float32)
+        self._bounds = reach.total(self._lonely) + self._doubt
+
+    def worth(self, place: int) -> float:
+        """Return what an answer about one item is worth now."""
+        around = self._around(place)
+        said = around.amounts @ self._lonely[around.places]
+        return float(said + self._doubt[place])
+
+    def take(self, places: Sequence[int] | Places) -> None:
+        """Let no other question contain `places`."""
+        self._open[places] = False
+
+    def picks(self) -> Iterator[tuple[int, float]]:
+        """Yield open items with their worth, each the best after those before it were answered."""
+        fresh: set[int] = set()
+        while self._open.any():
+            place = int(np.where(self._open, self._bounds, -1).argmax())
+            if place in fresh:
+                self.take([place])
+                self._cover(place)
+                yield place, float(self._bounds[place])
+                fresh.clear()
+            else:
+                fresh.add(place)
+                self._bounds[place] = self.worth(place)
+
+    def single(self, place: int, worth: float) -> Question:
+        """Return the question about one item, to be named without a suggestion."""
+        standing = self._standing
+        kind = Kind.LIMIT if standing.automatic[place] else Kind.VALUE
+        kind = Kind.CONFLICT if standing.conflicts[place] else kind
+        return Question((place,), None, worth, kind)
+
+    def strip(self, seed: int, worth: float) -> Question | None:
+        """Return the strip around a seed, which is taken, if it is worth more a key than alone."""
+        standing, winner = self._standing, int(self._standing.winners[seed])
+        p = standing.probability
+        unsure = standing.conflicts | standing.automatic | (p < _EVEN)
+        if winner < 0 or standing.references[winner] < STRIP_REFERENCES or unsure[seed]:
+            return None
+        around = self._around(seed)
+        same = self._open & ~unsure & (standing.winners == winner)
+        chosen = _strongest(around, same[around.places])
+        whole = worth + float(p[chosen].sum())
+        keys = 2 - float(p[seed]) + float((1 - p[chosen]).sum())
+        if len(chosen) == 0 or whole / keys <= worth:
+            return None
+        self.take(chosen)
+        places = (seed, *chosen.tolist())
+        return Question(places, standing.labels[winner], whole, Kind.VALUE)
+
+    def of_group(self, group: Places) -> Question | None:
+        """Return the question about what is open of a group, which is taken, if anything is."""
+        places = group[self._open[group]][:STRIP]
+        if len(places) == 0:
+            return None
+        seed = int(places[0])
+        worth = self.worth(seed)
+        self.take(places)
+        self._cover(seed)
+        return Question(tuple(places.tolist()), None, worth, Kind.NEW_KIND)
+
+    def _around(self, place: int) -> Evidence:
+        if place not in self._known:
+            self._known[place] = self._reach.of(place)
+        return self._known[place]
+
+    def _cover(self, place: int) -> None:
+        around = self._around(place)
+        left = 1 - np.minimum(_MOST_COVERED, _COVER * around.amounts)
+        self._lonely[around.places] *= left
+        self._doubt[around.places] *= left
+
+
+def _strongest(around: Evidence, allowed: Mask) -> Places:
+    """Return the allowed places with most evidence, as many as a strip takes; ties by place."""
+    places, amounts = around.places[allowed], around.amounts[allowed]
+    return places[np.argsort(-amounts, kind="stable")[: STRIP - 1]]
+
+
+def _interleaved(questions: list[Question], alone: list[Question]) -> list[Question]:
+    """Return all questions in their order, those `alone` spread evenly among the others."""
+    total = len(questions) + len(alone)
+    slots = {(2 * turn + 1) * total // (2 * len(alone)) for turn in range(len(alone))}
+    rest, spread = iter(questions), iter(alone)
+    return [next(spread if slot in slots else rest) for slot in range(total)]
+
+
+def _with_leaves(landscape: Landscape) -> Graph:
+    """Return the graph with the hops of the leaves as edges, in both directions."""
+    graph, count = landscape.graph, len(landscape)
+    leaves = slice(landscape.nodes, count)
+    near, hops = landscape.near[leaves].ravel(), landscape.hops[leaves].ravel()
+    if len(near) == 0 and count == landscape.nodes:
+        return graph
+    own = np.repeat(np.arange(landscape.nodes, count), landscape.near.shape[1])
+    inner = np.repeat(np.arange(len(graph)), np.diff(graph.starts))
+    rows = np.concatenate([inner, near, own])
+    order = np.argsort(rows, kind="stable")
+    columns = np.concatenate([graph.columns, own, near])[order]
+    weights = np.concatenate([graph.weights, hops, hops])[order]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
+    return Graph(starts.astype(np.int64), columns, weights.astype(np.float32))

@@ -33,8 +33,8 @@ def main(store: str) -> None:
         null = list(products.documents(label=None))
 
         # A person answers the twenty best questions; each answer moves the rest at once.
-        questions = products.queue(limit=20)
-        answers = products.label({one.id: truth[one.file_name] for one in questions})
+        asked = [one for question in products.queue(limit=20) for one in question.documents]
+        answers = products.label({one.id: truth[one.file_name] for one in asked}, asked=True)
 
         products.to_pandas().to_csv(library.path / "labelled.csv", index=False)
 

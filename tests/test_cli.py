@@ -226,8 +226,25 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     ),
     "queue": (
         lambda _: ("queue", "notes", "--limit", "3"),
-        lambda value: len(value) == 3 and {one["origin"] for one in value} == {"auto"},
-        r"doc_\w+   0\.9\d+  Words > \w+  \(auto\)  \w+-\d\.txt",
+        lambda value: len(value) == 3 and {one["kind"] for one in value} <= {"value", "limit"},
+        r"what is it\? \(limit, settles about \d+\)\n  doc_\w+   0\.9\d+  Words > \w+  \(auto\)",
+    ),
+    "new-kind": (
+        lambda ids: ("new-kind", "notes", ids["short-1.txt"], "--asked"),
+        lambda value: (value["by_person"], value["unlabelled"]) == (1, {}),
+        r"1 by you, 0 by itself",
+    ),
+    "cannot-tell": (
+        lambda ids: ("cannot-tell", "notes", ids["short-1.txt"]),
+        lambda value: value["by_person"] == 1,
+        r"1 by you, 0 by itself",
+    ),
+    "inspect": (
+        lambda _: ("inspect", "notes"),
+        lambda value: (
+            {one["label"] for one in value["labels"]} == {"Words > Long", "Words > Short"}
+        ),
+        r" 1 references, not tried  Words > Long, too few",
     ),
     "why": (
         lambda ids: ("why", "notes", ids["long-1.txt"]),

@@ -34,8 +34,8 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "decider drawing effects field_state fields judging operations reading reference_book "
-        "rejections statements",
+        "asking decider drawing effects field_state fields judging operations reading "
+        "reference_book rejections statements",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     ("implementations", "blobs extractors formats stores thumbnails"),
@@ -87,7 +87,7 @@ class Waiver:
 WAIVERS = (
     Waiver("depth", "lookalike", 24, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
-    Waiver("module", "lookalike.collection", 425, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.collection", 450, "all verbs of a collection on one page"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

@@ -18,6 +18,7 @@ from lookalike import (
     promotion,
     reporting,
 )
+from lookalike.asking import ask
 from lookalike.bringing import add_vectors, register
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
@@ -28,7 +29,7 @@ from lookalike.ingest import (
 )
 from lookalike.inspecting import Inspection
 from lookalike.labels import check_label
-from lookalike.lookup import pks_of
+from lookalike.lookup import ids_of, pks_of
 from lookalike.metrics import Report
 from lookalike.model import (
     Added,
@@ -38,6 +39,7 @@ from lookalike.model import (
     EventKind,
     Operation,
     Origin,
+    Question,
     Reason,
 )
 from lookalike.operations import Running, Said
@@ -323,16 +325,31 @@ class Collection:
             pks = self._pks(snapshot, [id])
             return next(self._by_pk(snapshot, pks.values()))
 
-    def queue(self, *, limit: int = 50, field: str | None = None) -> list[Document]:
-        """Return documents worth asking about: those without a label, the surest suggestion first,
-        then those the machine labelled, the least sure first.
+    def queue(self, *, limit: int = 20, field: str | None = None) -> list[Question]:
+        """Return what is worth asking a person, best question first; it needs no label to begin.
+
+        Some of it was drawn by chance, and looks like any other: what is learned from the answers
+        needs that. Answer with `asked=True`.
         """
-        nulls = self.documents(label=None, field=field, order_by="-confidence", limit=limit)
-        found = list(nulls)
-        auto = self.documents(
-            origin=Origin.AUTO, field=field, order_by="confidence", limit=limit - len(found)
-        )
-        return found + (list(auto) if len(found) < limit else [])
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            if reporting.count_documents(snapshot, self._row.pk) == 0:
+                return []
+            with self._workshop.operations.consulted(snapshot, chosen.pk) as decider:
+                asked = ask(decider, snapshot, limit)
+            pks = [pk for one in asked for pk in one.pks]
+            shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
+            ids = ids_of(snapshot, pks)
+            return [
+                Question(
+                    tuple(shown[ids[pk]] for pk in one.pks),
+                    one.suggestion,
+                    one.worth,
+                    one.kind.value,
+                    one.place,
+                )
+                for one in asked
+            ]
 
     def why(self, id: str, *, field: str | None = None) -> explaining.Why:
         """Return what caused a document's label or null, and what would be without the nearest."""

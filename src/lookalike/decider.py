@@ -16,7 +16,8 @@ from sqlalchemy import update
 from lookalike.columns import Rows
 from lookalike.duplicates import IDENTICAL, conflicting, duplicate_bound
 from lookalike.effects import Move
-from lookalike.field_state import FieldState, StoredField
+from lookalike.field_state import FieldState
+from lookalike.fields import StoredField
 from lookalike.hygiene import Trials, vector_trials
 from lookalike.judging import Judge
 from lookalike.learning import learn_nearest
@@ -32,6 +33,7 @@ from lookalike.policy import (
     threshold,
     withheld,
 )
+from lookalike.scoring import Scores
 from lookalike.standard import Rule, Standard, rule_for, standard_to
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -112,6 +114,17 @@ class Decider:
         allowed = self.state.allowed(document) & (self.state.references.pks != reference)
         matches = self._nearest(snapshot, row, allowed)
         return self.state.codes.name(int(self._policy()(matches).codes[0]))
+
+    def surveyed(self, snapshot: Snapshot) -> tuple[Judge, Scores | None]:
+        """Return the judge, who knows all documents, and what the references say, if there are any.
+
+        Only for as many documents as a landscape can hold.
+        """
+        if self._by_landscape():
+            self._learn(snapshot)
+        else:
+            self._survey(snapshot)
+        return self._judge, self._judge.hear(self._references_by_label())
 
     def trials(self, snapshot: Snapshot) -> Trials:
         """Return what each reference would get if it did not vote; labels are our codes."""
@@ -236,6 +249,13 @@ class Decider:
         return Standard(rule, missing, limit=calibration.limit, nearest=calibration)
 
     def _learn_landscape(self, snapshot: Snapshot, afresh: bool) -> Standard:
+        upto = self._survey(snapshot, afresh)
+        waiting = self.state.columns.pks[~self.state.columns["stands"]]
+        target = self.field.taxonomy.target_precision
+        return self._judge.learn(self._references_by_label(), waiting, target, upto)
+
+    def _survey(self, snapshot: Snapshot, afresh: bool = False) -> int:
+        """Let the judge know all documents and references; return the last one of its graph."""
         state, columns = self.state, self.state.columns
         slots, pks = columns["slots"], columns.pks
         if not self.field.unified:
@@ -245,10 +265,7 @@ class Decider:
             order = np.argsort(pks)
             pks, slots = pks[order], slots[order]
         before = state.standard.nodes_upto if state.standard and not afresh else 0
-        upto = self._judge.survey(pks, slots, lambda p: self._any_vectors(snapshot, p), before)
-        waiting = columns.pks[~columns["stands"]]
-        target = self.field.taxonomy.target_precision
-        return self._judge.learn(self._references_by_label(), waiting, target, upto)
+        return self._judge.survey(pks, slots, lambda p: self._any_vectors(snapshot, p), before)
 
     def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
         """Return vectors of documents and of references elsewhere."""

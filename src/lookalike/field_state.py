@@ -8,7 +8,7 @@ sooner from the file that `remember` leaves for the next process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from lookalike.columns import Columns, Rows
+from lookalike.fields import StoredField
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
-from lookalike.model import Answer, Taxonomy
+from lookalike.model import Answer, Sampling
 from lookalike.neighbourhood import Neighbourhood
 from lookalike.policy import REASONS, least_similarity
 from lookalike.recall import recall, remember
@@ -34,7 +35,7 @@ from lookalike.references import References
 from lookalike.rejections import Rejections
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace
+from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, Ids
 from lookalike.stores.selection import conditions
 
@@ -42,36 +43,25 @@ _LOAD_ROWS = 20_000
 _SEARCH_ROWS = 20_000
 _CHOOSY_ROWS = 1000
 _REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
+SAMPLINGS = tuple(Sampling)
+"""How a document came to be answered, by its code in the column `sampling`."""
+
+_SAMPLING_CODES = {None: -1} | {str(one): code for code, one in enumerate(SAMPLINGS)}
 _NAN = np.array(np.nan, np.float32)
 _NO_IDS: Ids = np.empty(0, np.int64)
-_FORMAT = 1
+_FORMAT = 2
 _ROWS_LIKE_A_SCAN = 16
 """Reading so small a part of the rows again takes about as long as placing one reference."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredField:
-    """A label field as the store holds it, with the spaces its documents and references are in."""
-
-    pk: int
-    collection_pk: int
-    taxonomy: Taxonomy
-    reference_field_pk: int
-    space: StoredSpace
-    reference_space: StoredSpace
-
-    @property
-    def unified(self) -> bool:
-        """Return whether the field's own labels vote."""
-        return self.pk == self.reference_field_pk
 
 
 class FieldState:
     """Documents, lists, decisions, rejections and references of one field, in memory.
 
     Columns beside those of the neighbourhood: `stored` bool (the document has a row in the store),
-    `stands` bool (the machine has nothing to decide: someone else did), `codes`, `runner_up` int32,
-    `confidence`, `margin` float32, `reasons` int8, `sources` int64: the decision that is stored.
+    `stands` bool (the machine has nothing to decide: someone else did), `unclear` bool (a person
+    cannot tell), `sampling` int8 (an index into SAMPLINGS, −1 where nobody spoke), `codes`,
+    `runner_up` int32, `confidence`, `margin` float32, `reasons` int8, `sources` int64: the decision
+    that is stored.
     `memory` is the file that keeps them for the next process.
     """
 
@@ -83,6 +73,8 @@ class FieldState:
             | {
                 "stored": np.array(False),
                 "stands": np.array(False),
+                "unclear": np.array(False),
+                "sampling": np.array(-1, np.int8),
                 "codes": np.array(NO_LABEL, np.int32),
                 "confidence": _NAN,
                 "margin": _NAN,
@@ -244,7 +236,9 @@ class FieldState:
             select(
                 standing.c.document_pk,
                 embedding.c.slot,
-                standing.c.votes | (func.coalesce(standing.c.answer, "") == Answer.NEW_KIND),
+                standing.c.votes,
+                standing.c.answer,
+                standing.c.sampling,
                 standing.c.label,
                 standing.c.runner_up,
                 standing.c.confidence,
@@ -262,12 +256,15 @@ class FieldState:
         """Keep rows as columns; return the documents that are new or have another slot."""
         if not rows:
             return _NO_IDS
-        pks, slots, stands, labels, runners_up, *rest = zip(*rows, strict=True)
+        pks, slots, votes, answers, samplings, labels, runners_up, *rest = zip(*rows, strict=True)
         confidence, margin, reasons, sources = rest
         columns, documents = self.columns, np.array(pks, np.int64)
         at, places = columns.place(documents), np.array(slots, np.int64)
         fresh = documents[columns["slots"][at] != places]
-        columns["stands"][at] = stands
+        new = [answer == Answer.NEW_KIND for answer in answers]
+        columns["stands"][at] = np.logical_or(votes, new)
+        columns["unclear"][at] = [answer == Answer.CANNOT_TELL for answer in answers]
+        columns["sampling"][at] = [_SAMPLING_CODES[sampling] for sampling in samplings]
         columns["codes"][at] = [self.codes.code(label) for label in labels]
         columns["runner_up"][at] = [self.codes.code(label) for label in runners_up]
         columns["confidence"][at] = np.array(confidence, np.float32)

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from lookalike.errors import Conflict
-from lookalike.field_state import StoredField
 from lookalike.model import Taxonomy
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
+
+
+@dataclass(frozen=True, slots=True)
+class StoredField:
+    """A label field as the store holds it, with the spaces its documents and references are in."""
+
+    pk: int
+    collection_pk: int
+    taxonomy: Taxonomy
+    reference_field_pk: int
+    space: StoredSpace
+    reference_space: StoredSpace
+
+    @property
+    def unified(self) -> bool:
+        """Return whether the field's own labels vote."""
+        return self.pk == self.reference_field_pk
 
 
 def taxonomy_to(taxonomy: Taxonomy) -> dict[str, Any]:

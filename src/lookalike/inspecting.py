@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,13 @@ from lookalike import hygiene
 from lookalike.decider import Decider
 from lookalike.duplicates import Group, duplicates
 from lookalike.labels import Codes
+from lookalike.lookup import ids_of
 from lookalike.matches import NO_LABEL
 from lookalike.model import EventKind, Origin
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, nearest
-from lookalike.stores.selection import one_of
 from lookalike.workshop import Workshop
 
 _ANSWERS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
@@ -106,7 +106,7 @@ def inspect(workshop: Workshop, snapshot: Snapshot, field: FieldRow) -> Inspecti
         blames = _blamed(snapshot, field, codes)
     suspects = hygiene.suspects(trials)
     named = {one.reference for one in suspects} | {one.reference for one in blames}
-    ids = _ids(snapshot, named | {pk for group in groups for pk in group.references})
+    ids = ids_of(snapshot, named | {pk for group in groups for pk in group.references})
     labels = dict(zip(trials.references.tolist(), trials.own.tolist(), strict=True))
     return Inspection(
         suspects=tuple(
@@ -196,12 +196,6 @@ def _blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.B
         np.array([codes.code(row.detail["was"]) for row in rows], np.int64),
         np.array(given, np.int64),
     )
-
-
-def _ids(snapshot: Snapshot, pks: Iterable[int]) -> Mapping[int, str]:
-    table = schema.document
-    query = select(table.c.pk, table.c.id).where(one_of(table.c.pk, pks))
-    return {row.pk: row.id for row in snapshot.rows(query)}
 
 
 def _name(codes: Codes, code: int) -> str:

@@ -24,6 +24,7 @@ from lookalike.model import Reason
 from lookalike.policy import NO_SOURCE, REASONS, Decisions
 from lookalike.propagation import Places
 from lookalike.recall import recall, remember
+from lookalike.review import Reach
 from lookalike.scoring import Scores, leave_one_out
 from lookalike.standard import MIN_ACCURACY, Rule, Standard
 
@@ -77,6 +78,13 @@ class Judge:
         self._scores: Scores | None = None
         self._confidence: Confidence | None = None
         self._judgements: Judgements | None = None
+        self._reach: Reach | None = None
+
+    @property
+    def landscape(self) -> Landscape:
+        """The items as surveyed last."""
+        assert self._landscape is not None, "survey comes first"
+        return self._landscape
 
     def survey(self, pks: Places, slots: Places, vectors: Vectors, nodes_upto: int) -> int:
         """Take over which items there are: `pks` (n,) rising, each with the `slots` of its vector.
@@ -93,7 +101,7 @@ class Judge:
         if not same:
             self._landscape = land = self._surveyed(pks[:nodes], slots[:nodes], vectors)
             known = nodes
-            self._scores = self._judgements = None
+            self._scores = self._judgements = self._reach = None
         if known < len(pks) and land is not None:
             self._landscape = attach(land, pks[known:], vectors(pks[known:]))
             self._scores = self._scores and self._scores.over(self._landscape)
@@ -148,6 +156,35 @@ class Judge:
         codes = np.array([code_of(name) for name in confidence.labels] + [-1], np.int32)
         sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
         return _decisions(judgement, confidence.limit, codes, sources)
+
+    def hear(self, references: Mapping[str, Places]) -> Scores | None:
+        """Take over the references of each label without learning from them; return the scores."""
+        land = self._landscape
+        assert land is not None, "survey comes first"
+        if not references:
+            return None
+        if self._scores is None:
+            self._scores = Scores(land)
+        places = {name: land.places_of(pks) for name, pks in references.items()}
+        if self._scores.changed_by(places):
+            self._scores.set_references(places)
+            self._confidence = self._judgements = None
+        return self._scores
+
+    @property
+    def reach(self) -> Reach:
+        """How far a word carries among the items surveyed."""
+        assert self._landscape is not None, "survey comes first"
+        if self._reach is None or len(self._reach) != len(self._landscape):
+            self._reach = Reach(self._landscape)
+        return self._reach
+
+    def known(self) -> NDArray[np.float64]:
+        """Return how likely every item is of a known label (n,); 0 before anything was learned."""
+        assert self._landscape is not None, "survey comes first"
+        if self._confidence is None:
+            return np.zeros(len(self._landscape))
+        return self._judged().at(np.arange(len(self._landscape))).known
 
     def trials(self, code_of: Callable[[str], int]) -> Trials:
         """Return what each reference would get if it did not vote, with the caller's codes."""

@@ -35,6 +35,13 @@ def pks_of(snapshot: Snapshot, collection: CollectionRow, ids: Sequence[str]) ->
     return {id: found[id] for id in ids}
 
 
+def ids_of(snapshot: Snapshot, pks: Iterable[int]) -> dict[int, str]:
+    """Return document ids by pk."""
+    table = schema.document
+    query = select(table.c.pk, table.c.id).where(one_of(table.c.pk, pks))
+    return {row.pk: row.id for row in snapshot.rows(query)}
+
+
 class Stance(NamedTuple):
     """What stands for a document in a field."""
 

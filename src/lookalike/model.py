@@ -228,6 +228,23 @@ class Taxonomy:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What the queue asks a person: about a strip of look-alikes, the seed first, or about one.
+
+    With a `suggestion` it is whether all of them have that label; without one it is what they are.
+    Answering settles about `worth` documents. `kind` tells why it is asked: `value`, `limit` (it
+    labelled itself, barely), `conflict`, or `new_kind`, which may belong at `place` in the tree of
+    labels ("" for anywhere).
+    """
+
+    documents: tuple[Document, ...]
+    suggestion: str | None
+    worth: float
+    kind: str
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One line of the append-only ledger."""
 

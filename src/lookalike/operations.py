@@ -22,8 +22,7 @@ from lookalike.decider import Decider
 from lookalike.drawing import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.effects import Effects
 from lookalike.errors import Conflict, NotFound
-from lookalike.field_state import StoredField
-from lookalike.fields import dependents, has_space, stored_field
+from lookalike.fields import StoredField, dependents, has_space, stored_field
 from lookalike.model import Changed, EventKind, Origin
 from lookalike.statements import write_statements
 from lookalike.stores import schema

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lookalike.metrics import HISTOGRAM_BINS, Report
-from lookalike.model import Added, Changed, Document, Operation
+from lookalike.model import Added, Changed, Document, Operation, Question
 
 if TYPE_CHECKING:
     from lookalike.demo import DemoResult
@@ -81,9 +81,19 @@ def show_reports(reports: Sequence[Report]) -> str:
     return "\n\n".join(map(show_report, reports)) or made
 
 
-def show_queue(documents: Sequence[Document]) -> str:
-    """Return documents as one line each."""
-    return "\n".join(map(show_document, documents)) or "nothing waits"
+def show_queue(questions: Sequence[Question]) -> str:
+    """Return questions, each with its documents below."""
+    return "\n".join(map(_question, questions)) or "nothing waits"
+
+
+def _question(question: Question) -> str:
+    said = f"is it {question.suggestion}?" if question.suggestion else "what is it?"
+    if len(question.documents) > 1:
+        said = f"are all {question.suggestion}?" if question.suggestion else "what are they?"
+    if question.kind == "new_kind":
+        said += f" A new kind, below {question.place}?" if question.place else " A new kind?"
+    head = f"{said} ({question.kind}, settles about {question.worth:.0f})"
+    return "\n".join([head, *(f"  {show_document(one)}" for one in question.documents)])
 
 
 def show_document(document: Document) -> str:

@@ -1,0 +1,121 @@
+"""The review queue of one field: its documents as the queue needs them, and chance mixed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lookalike.decider import Decider
+from lookalike.drawing import pending
+from lookalike.field_state import SAMPLINGS, FieldState
+from lookalike.kinds import Group, new_kinds
+from lookalike.matches import NO_LABEL
+from lookalike.model import Reason, Sampling
+from lookalike.policy import REASONS
+from lookalike.propagation import Places
+from lookalike.review import Kind, Question, Standing, questions
+from lookalike.standard import MAX_ITEMS
+from lookalike.stores.base import Snapshot
+from lookalike.stores.search import Ids
+
+DRAWN_SHARE, LATER_SHARE = 0.3, 0.15
+"""This share of what is asked was drawn by chance; the smaller one after ENOUGH_DRAWN answers."""
+
+ENOUGH_DRAWN = 150
+
+_CONFLICT = REASONS.index(Reason.CONFLICT)
+_DRAWN = SAMPLINGS.index(Sampling.DRAWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to ask about documents (pks, the seed first); see `review.Question`.
+
+    `place` is where in the label tree a new kind may belong, "" for anywhere.
+    """
+
+    pks: tuple[int, ...]
+    suggestion: str | None
+    place: str
+    worth: float
+    kind: Kind
+
+
+def ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
+    """Return up to `count` questions about the documents of a field, best first."""
+    state, waiting = decider.state, pending(snapshot, decider.field.pk)
+    answered = int((state.columns["sampling"] == _DRAWN).sum())
+    share = DRAWN_SHARE if answered < ENOUGH_DRAWN else LATER_SHARE
+    drawn = waiting[: round(share * count)]
+    if len(state.columns) > MAX_ITEMS:
+        return _simply(state, drawn, count)
+    judge, scores = decider.surveyed(snapshot)
+    land = judge.landscape
+    standing = _standing(state, land.pks, () if scores is None else tuple(scores.labels))
+    groups = new_kinds(land, scores, judge.known(), standing.settled | standing.automatic)
+    found = questions(
+        judge.reach,
+        standing,
+        scores,
+        count,
+        groups=[group.places for group in groups],
+        drawn=land.places_of(drawn).tolist(),
+    )
+    by_seed = {int(group.places[0]): group for group in groups}
+    return [_asked(question, land.pks, by_seed) for question in found]
+
+
+def _asked(question: Question, pks: Ids, groups: dict[int, Group]) -> Asked:
+    group = groups.get(question.places[0]) if question.kind is Kind.NEW_KIND else None
+    return Asked(
+        tuple(pks[list(question.places)].tolist()),
+        question.suggestion,
+        "" if group is None else group.place,
+        round(question.worth, 3),
+        question.kind,
+    )
+
+
+def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> Standing:
+    """Return how the items of a landscape stand; those of another collection are never asked."""
+    columns, codes = state.columns, state.codes
+    own = np.isin(pks, columns.pks)
+    rows = columns.rows_of(pks[own])
+    label_codes = [codes.code(name) for name in labels]
+    column_of = np.full(len(codes.names) + 1, -1)
+    column_of[label_codes] = np.arange(len(labels))
+    label, counts = columns["codes"][rows], np.bincount(state.references.codes)
+    winners, probability = np.full(len(pks), -1), np.zeros(len(pks))
+    winners[own] = column_of[np.where(label == NO_LABEL, columns["runner_up"][rows], label)]
+    probability[own] = np.nan_to_num(columns["confidence"][rows])
+    settled = ~own
+    settled[own] = columns["stands"][rows]
+    automatic, skipped, conflicts = (np.zeros(len(pks), bool) for _ in range(3))
+    automatic[own] = ~columns["stands"][rows] & (label != NO_LABEL)
+    skipped[own] = columns["unclear"][rows]
+    conflicts[own] = columns["reasons"][rows] == _CONFLICT
+    references = counts[label_codes] if labels else np.empty(0, np.int64)
+    return Standing(
+        labels, references, winners, probability, settled, automatic, skipped, conflicts
+    )
+
+
+def _simply(state: FieldState, drawn: Places, count: int) -> list[Asked]:
+    """Return questions where there are too many documents for a landscape.
+
+    What chance drew, then what has no label, the surest first, then what labelled itself, the least
+    sure first.
+    """
+    columns = state.columns
+    open_ = np.flatnonzero(~columns["stands"] & ~columns["unclear"])
+    confidence = np.nan_to_num(columns["confidence"][open_])
+    automatic = columns["codes"][open_] != NO_LABEL
+    order = np.lexsort((np.where(automatic, confidence, -confidence), automatic))
+    chosen = columns.pks[open_[order]]
+    chosen = np.concatenate([drawn, chosen[~np.isin(chosen, drawn)]])[:count]
+    kinds = dict(zip(columns.pks[open_].tolist(), automatic.tolist(), strict=True))
+    return [
+        Asked((pk,), None, "", 1.0, Kind.LIMIT if kinds.get(pk) else Kind.VALUE)
+        for pk in chosen.tolist()
+    ]

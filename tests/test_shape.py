@@ -37,7 +37,7 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration columns confidence labels landscape ledger logistic matches metrics "
+        "calibration claims columns confidence labels landscape ledger logistic matches metrics "
         "neighbourhood policy propagation rules scoring settings standard stores.search",
     ),
     ("the nouns", "errors model samples version"),

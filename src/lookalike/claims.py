@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import count
+from statistics import NormalDist
 
-from scipy.stats import beta, norm
+import numpy as np
+
+_HALVINGS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +31,12 @@ def lower_bound(right: int, checked: int, confidence: float) -> float:
     >>> round(lower_bound(45, 45, 0.90), 3)
     0.95
     """
-    if right == 0:
-        return 0.0
-    return float(beta.ppf(1 - confidence, right, checked - right + 1))
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS if right else 0):
+        share = (low + high) / 2
+        rare = _at_least(right, checked, share) <= 1 - confidence
+        low, high = (share, high) if rare else (low, share)
+    return low
 
 
 def upper_bound(hits: int, checked: int, confidence: float) -> float:
@@ -38,34 +44,35 @@ def upper_bound(hits: int, checked: int, confidence: float) -> float:
     return 1 - lower_bound(checked - hits, checked, confidence)
 
 
+def certifies(right: int, checked: int, target: float, confidence: float) -> bool:
+    """Return whether `lower_bound` reaches a `target` above 0, without looking for the bound."""
+    return _at_least(right, checked, target) <= 1 - confidence
+
+
 def checks_needed(target: float, confidence: float, wrong: int = 0) -> int:
     """Return how many answers with `wrong` wrong ones certify a share of right ones of `target`.
-
-    The smallest m whose `lower_bound(m − wrong, m, confidence)` is at least the target, in (0, 1).
 
     >>> [checks_needed(0.95, 0.90, wrong) for wrong in range(4)]
     [45, 77, 105, 132]
     """
-    low, high = wrong, next(
-        wrong + 2**power
-        for power in count()
-        if lower_bound(2**power, wrong + 2**power, confidence) >= target
-    )
+    sizes = (wrong + 2**power for power in count())
+    high = next(size for size in sizes if certifies(size - wrong, size, target, confidence))
+    low = wrong
     while high - low > 1:
         middle = (low + high) // 2
-        enough = lower_bound(middle - wrong, middle, confidence) >= target
+        enough = certifies(middle - wrong, middle, target, confidence)
         low, high = (low, middle) if enough else (middle, high)
     return high
 
 
-def wilson(hits: int, count: int, confidence: float) -> Interval:
-    """Return the interval of a share of which `hits` of `count` are an estimate (Wilson 1927)."""
-    if count == 0:
+def wilson(hits: int, checked: int, confidence: float) -> Interval:
+    """Return the interval of a share that `hits` of `checked` estimate (Wilson 1927)."""
+    if checked == 0:
         return Interval(0.0, 1.0)
-    z = float(norm.ppf((1 + confidence) / 2))
-    share, spread = hits / count, z * z / count
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, spread = hits / checked, z * z / checked
     centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / checked + spread / (4 * checked)) / (1 + spread)
     return Interval(max(centre - half, 0.0), min(centre + half, 1.0))
 
 
@@ -75,3 +82,12 @@ def risk_of_look(risk: float, look: int) -> float:
     All looks together take no more than δ, however many there are.
     """
     return 6 * risk / (math.pi * look) ** 2
+
+
+def _at_least(right: int, checked: int, share: float) -> float:
+    """Return the chance of `right` or more hits in `checked` trials of chance `share` in (0, 1)."""
+    misses = np.arange(1, checked - right + 1)
+    ways = np.concatenate([[0.0], np.cumsum(np.log((checked - misses + 1) / misses))])
+    wrong = np.arange(checked - right + 1)
+    logs = ways + wrong * math.log1p(-share) + (checked - wrong) * math.log(share)
+    return float(np.exp(logs).sum())

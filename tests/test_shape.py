@@ -37,8 +37,8 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration claims columns confidence labels landscape ledger logistic matches metrics "
-        "neighbourhood policy propagation rules scoring settings standard stores.search",
+        "calibration claims columns confidence features labels landscape ledger logistic matches "
+        "metrics neighbourhood policy propagation rules scoring settings standard stores.search",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -11,6 +11,7 @@ from itertools import count
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 _HALVINGS = 50
 
@@ -63,6 +64,27 @@ def checks_needed(target: float, confidence: float, wrong: int = 0) -> int:
         enough = certifies(middle - wrong, middle, target, confidence)
         low, high = (low, middle) if enough else (middle, high)
     return high
+
+
+def certified_limit(
+    p: NDArray[np.float64], right: NDArray[np.bool_], target: float, confidence: float
+) -> float | None:
+    """Return the lowest p from which on answers are certified to be right at `target`, if any.
+
+    `p` (m,) is how sure a rule was of random draws that it had not seen, `right` (m,) whether it
+    was right. Limits are tested from the strictest down, each as soon as the answers above it could
+    pass with one more wrong, and the first to fail ends it: such a fixed sequence needs no
+    correction for the number of tests. (Maurer, Hothorn and Lehmacher 1995.)
+    """
+    order = np.argsort(-p, kind="stable")
+    falling, hits = p[order], np.cumsum(right[order])
+    limit, wrong = None, 0
+    while (size := checks_needed(target, confidence, wrong)) <= len(falling):
+        last = int(np.searchsorted(-falling, -falling[size - 1], side="right"))
+        if not certifies(int(hits[last - 1]), last, target, confidence):
+            break
+        limit, wrong = float(falling[size - 1]), wrong + 1
+    return limit
 
 
 def wilson(hits: int, checked: int, confidence: float) -> Interval:

@@ -2,60 +2,102 @@
 
 Two questions, each with a logistic model on the same features of an item and its winning label.
 **Known or new?** learns from leave-one-out rows (known) against the same rows with their own label
-left out altogether (new). **Right or wrong?** learns from leave-one-out rows alone. The probability
-is p = σ(known + log((1 − π)/π)) · σ(right), π the share of new items, by EM over what waits.
-The limit is the lowest p at which, in four of five bootstraps of the labels, the mean p of
-what is accepted reaches the target.
+left out altogether (new), and against what people called "none of these". **Right or wrong?**
+learns from leave-one-out rows alone. The probability is
+p = σ(known + log((1 − π)/π)) · σ(right), π the share of new items. The limit is the lowest p at
+which the mean p of what is accepted reaches the target.
+
+What keeps the promise where there is little to learn from:
+
+- The log-odds are put right (Platt 1999) on what models say that have not seen the label in
+  question. In its own words a model is always too sure.
+- **Rule of succession.** Beside the labels that were left out stands one more label, beside the
+  answers one more answer, that looked just like what is known and right, and was not. So three
+  labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice.
+- Without enough random answers at least one label as large as the others counts as missing.
+
+A **certificate** needs no such care: `claims.certified_limit` counts random answers. The lower of
+both limits counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.claims import certified_limit, checks_needed
+from lookalike.features import Barred, Columns, LeftOut, Sight, leave_out
 from lookalike.logistic import (
     Logistic,
     Vector,
+    fit_apart,
+    fit_line,
     fit_logistic,
     fit_mixture,
     new_share,
-    refit_logistic,
     sigmoid,
 )
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import FLOOR, Left, Scores
+from lookalike.scoring import Left, Scores
 
 OUT_OF_REACH = 2.0
 """The limit where nothing can be accepted at the target."""
 
-_RIDGE = 2e-3
-_TYPICAL_WEIGHT = 3.0
-_BOOTSTRAPS = 20
-_QUANTILE = 0.3
+ALONE = 100
+"""From so many random answers on they alone calibrate; before, what people chose does, too."""
+
+COUNTED = 30
+"""From so many random answers on they tell the share of new items."""
+
+CERTAINTY = 0.90
+"""How sure a certificate is."""
+
+_PARTS = 10
+_REAL_WEIGHT = 20
 _P_DIGITS = 6
 _LIMIT_ITEMS = 5_000
-_ABSENT = np.float32(-1e9)
+_NOWHERE: Places = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Answers to a uniform random draw over all items, as rising places: `known` are references,
+    `new` were answered "none of these".
+    """
+
+    known: Places = field(default_factory=_NOWHERE.copy)
+    new: Places = field(default_factory=_NOWHERE.copy)
+
+    def __len__(self) -> int:
+        return len(self.known) + len(self.new)
 
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
     """Everything that turns scores into probabilities; the columns are `labels`.
 
-    `mix` are a and b of S = a·L + b·C. `typical` float32 (4, labels): what L, C, Z and the
-    surroundings of a label's own references are, left out one at a time.
+    `limits` are the lowest p at which each label is given, `limit` that of the labels with the
+    default `target`; `certified` tells that it is a certificate's. `answers` calibrated it,
+    `drawn` of them drawn at random, and about `drawn_missing` more of these would certify a limit.
     """
 
     labels: tuple[str, ...]
-    mix: tuple[float, float]
-    typical: Floats
+    sight: Sight
     known: Logistic
     right: Logistic
     new_share: float
-    limit: float
     target: float
+    limits: tuple[float, ...]
+    limit: float
+    certified: bool
     leave_one_out_accuracy: float
+    answers: int
+    drawn: int
+    drawn_missing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,259 +105,216 @@ class Judgement:
     """What the scores say of items, all (m,).
 
     `winners` and `runners_up` are columns (−1: none), `probability` that the winner is right,
-    `known` the probability that the item is of a known label at all, `margin` the winner's lead in
-    S over the runner-up.
+    `limits` from which probability on it is given, `known` the probability that the item is of a
+    known label at all, `margin` the winner's lead in S over the runner-up.
     """
 
-    winners: NDArray[np.int64]
-    runners_up: NDArray[np.int64]
+    winners: Columns
+    runners_up: Columns
     probability: Vector
+    limits: Vector
     known: Vector
     margin: Floats
 
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """Return where the winner is sure enough (m,)."""
+        return (self.winners >= 0) & (self.probability >= self.limits)
 
-def learn(scores: Scores, left: Left, waiting: Places, target: float, seed: int = 0) -> Confidence:
+
+def learn(
+    scores: Scores,
+    left: Left,
+    waiting: Places,
+    target: float,
+    *,
+    targets: Mapping[str, float] | None = None,
+    drawn: Drawn | None = None,
+    fair: bool = True,
+    seed: int = 0,
+) -> Confidence:
     """Return the confidence for `target` precision of labelling the items `waiting`.
 
-    `left` are leave-one-out scores of the references that calibrate; `seed` draws the bootstraps.
+    `left` are leave-one-out scores of the references that calibrate, at least one. `fair` tells
+    that they are random draws, or as good as; if not, only a certificate lets anything be labelled.
+    `targets` are those of labels that have their own. `seed` chooses the items on which the limit
+    is found, where there are very many.
     """
+    drawn, targets = drawn or Drawn(), targets or {}
     mix = fit_mixture(left.logs, left.direct, left.own)
-    context = scores.landscape.context[left.places]
-    inside = _Rows(left.logs, left.direct, left.nearest, left.around)
-    typical, beside = _typical(inside.of_label(left.own, context), left.own, len(scores.labels))
-    winner = inside.winner(mix)
-    right = winner == left.own
-    usual = np.where(right, beside, typical[:, winner])
-    hits = _with_usual(inside.features(mix, winner, context), usual)
-    outside = inside.without(left.own)
-    lost = outside.winner(mix)
-    misses = _with_usual(outside.features(mix, lost, context), typical[:, lost])
-    lessons = _Lessons(hits, misses, right.astype(np.float64), left.own)
-    draft = Confidence(
-        labels=tuple(scores.labels),
-        mix=mix,
-        typical=typical,
-        known=fit_logistic(lessons.rows, lessons.known, ridge=_RIDGE),
-        right=fit_logistic(hits, lessons.right, ridge=_RIDGE),
-        new_share=0.5,
-        limit=OUT_OF_REACH,
-        target=target,
-        leave_one_out_accuracy=float(right.mean()),
+    sight, out = leave_out(left, scores.landscape.context[left.places], mix)
+    taken_for, _, new = sight.seen(scores, drawn.new)
+    known, right = _known_or_new(out, new), _right_or_wrong(out)
+    winners, _, rows = sight.seen(scores, _some(waiting, seed))
+    share = _share_of_new(known.model.log_odds(rows), drawn, len(scores.labels))
+    random = np.isin(left.places, drawn.known)
+    trials = _Trials(
+        winners=np.append(out.winners[random], taken_for),
+        p=np.append(
+            _combined(known.unseen[: len(random)][random], right.unseen[random], share),
+            _combined(known.unseen[2 * len(random) :], right.model.log_odds(new), share),
+        ),
+        right=np.append(out.right[random], np.zeros(len(new), bool)),
     )
-    return _with_limit(draft, lessons, scores, waiting, seed)
+    p = _probability(known.model, right.model, rows, share)
+    wanted = np.array([targets.get(label, target) for label in scores.labels])
+    limits = {
+        one: _limit(one, p[wanted[winners] == one] if fair else p[:0], trials.of(wanted == one))
+        for one in {target, *wanted.tolist()}
+    }
+    return Confidence(
+        labels=tuple(scores.labels),
+        sight=sight,
+        known=known.model,
+        right=right.model,
+        new_share=share,
+        target=target,
+        limits=tuple(limits[one].lowest for one in wanted.tolist()),
+        limit=limits[target].lowest,
+        certified=limits[target].certified,
+        leave_one_out_accuracy=float(out.right.mean()),
+        answers=len(left.places) + len(new),
+        drawn=len(drawn),
+        drawn_missing=limits[target].drawn_missing,
+    )
 
 
 def judge(
-    confidence: Confidence,
-    scores: Scores,
-    places: Places,
-    barred: NDArray[np.bool_] | None = None,
+    confidence: Confidence, scores: Scores, places: Places, barred: Barred | None = None
 ) -> Judgement:
     """Return winner, runner-up and probability of items.
 
     `barred` (m, labels) tells which labels an item may not get; where that is all of them, the
     winner is -1.
     """
-    columns, runner, rows = _pool_features(confidence, scores, places, barred)
+    columns, runner, rows = confidence.sight.seen(scores, places, barred)
     open_ = np.ones(len(places), bool) if barred is None else ~barred.all(axis=1)
+    share = confidence.new_share
+    p = _probability(confidence.known, confidence.right, rows, share)
     return Judgement(
         winners=np.where(open_, columns, -1),
         runners_up=runner,
-        probability=np.where(open_, _probability(confidence, rows), 0),
-        known=_known_probability(confidence, rows),
+        probability=np.where(open_, p, 0),
+        limits=np.array(confidence.limits)[columns],
+        known=sigmoid(confidence.known.log_odds(rows) + _odds_of_known(share)),
         margin=rows[:, 0].astype(np.float32),
     )
 
 
-_TYPED = (5, 6, 4, 7)
-"""The features L, C, Z and surroundings of the winner, in the order of `Confidence.typical`."""
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A model, and the log-odds of its own rows by models that have not seen their part."""
+
+    model: Logistic
+    unseen: Vector
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Scores of rows (m, labels), and of the items around each (m, k, labels)."""
+class _Trials:
+    """Random answers (m,): what each would be taken for, how surely, and whether rightly."""
 
-    logs: Floats
-    direct: Floats
-    nearest: Floats
-    around: Floats
+    winners: Columns
+    p: Vector
+    right: NDArray[np.bool_]
 
-    def without(self, own: NDArray[np.int64]) -> _Rows:
-        """Return the rows as if each one's own label did not exist."""
-        rows = np.arange(len(own))
-        parts = [part.copy() for part in (self.logs, self.direct, self.nearest, self.around)]
-        for part in parts[:3]:
-            part[rows, own] = _ABSENT
-        np.put_along_axis(parts[3], own[:, None, None], np.log(FLOOR) - 88, axis=2)
-        return _Rows(*parts)
-
-    def of_label(self, label: NDArray[np.int64], context: Floats) -> Floats:
-        """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
-        rows = np.arange(len(label))
-        own = [part[rows, label] for part in (self.logs, self.direct, self.nearest)]
-        return np.stack([*own, _surroundings(self.around, context, label)[:, 0]])
-
-    def winner(self, mix: tuple[float, float]) -> NDArray[np.int64]:
-        """Return the label with the largest S in each row."""
-        return np.asarray((mix[0] * self.logs + mix[1] * self.direct).argmax(axis=1))
-
-    def features(
-        self, mix: tuple[float, float], winner: NDArray[np.int64], context: Floats
-    ) -> Vector:
-        """Return the nine features (m, 9) of rows with their winner."""
-        own, _ = _own_features(mix, self.logs, self.direct, self.nearest, winner)
-        return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
+    def of(self, labels: NDArray[np.bool_]) -> _Trials:
+        """Return those that would be taken for one of these labels (labels,)."""
+        mine = labels[self.winners]
+        return _Trials(self.winners[mine], self.p[mine], self.right[mine])
 
 
-def _own_features(
-    mix: tuple[float, float],
-    logs: Floats,
-    direct: Floats,
-    nearest: Floats,
-    winner: NDArray[np.int64],
-) -> tuple[Vector, NDArray[np.int64]]:
-    """Return seven features (m, 7) of rows with their winner, and the runner-up's column or −1."""
-    rows = np.arange(len(winner))
-    total = mix[0] * logs + mix[1] * direct
-    runner = _second(total, winner) if logs.shape[1] > 1 else np.full(len(winner), -1)
-    margins = np.zeros((3, len(winner)))
-    if logs.shape[1] > 1:
-        for place, part in enumerate((total, logs, direct)):
-            margins[place] = part[rows, winner] - part[rows, _second(part, winner)]
-    own = [part[rows, winner] for part in (nearest, logs, direct)]
-    root = np.sqrt(np.maximum(margins[0], 0))
-    return np.stack([*margins, root, *own], axis=1).astype(np.float64), runner
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    lowest: float
+    certified: bool
+    drawn_missing: int
 
 
-def _second(part: Floats, winner: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the best column (m,) that is not `winner`."""
-    rest = part.copy()
-    rest[np.arange(len(winner)), winner] = -np.inf
-    return np.asarray(rest.argmax(axis=1))
+def _known_or_new(out: LeftOut, new: Vector) -> _Fit:
+    """Fit on hits, misses and the rows of what is really `new` (k, 13), in this order.
 
-
-def _surroundings(around: Floats, context: Floats, winner: NDArray[np.int64]) -> Vector:
-    """Return two features (m, 2): what the surroundings say of the winner, and prefer to it."""
-    own = np.take_along_axis(around, winner[:, None, None], axis=2)[:, :, 0]
-    lead = around.max(axis=2) - own
-    return np.stack([(context * own).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
-
-
-def _with_usual(rows: Vector, usual: Floats) -> Vector:
-    """Add how far four features are from what is usual (4, m) for the winner: (m, 13)."""
-    return np.concatenate([rows, rows[:, _TYPED] - usual.T], axis=1)
-
-
-def _typical(values: Floats, own: NDArray[np.int64], labels: int) -> tuple[Floats, Floats]:
-    """Return the shrunk means of `values` (4, r) by label (4, labels), and for each row (4, r) that
-    of the others of its label.
+    All negatives weigh as much as all hits, and the real ones k/(k + 20) of that. What looked known
+    and was not is of the weight of one label, of those left out, and of one real answer.
     """
-    counts = np.bincount(own, minlength=labels).astype(np.float64)
-    overall = values.mean(axis=1, keepdims=True)
-    sums = np.stack([np.bincount(own, row, minlength=labels) for row in values])
-    prior = _TYPICAL_WEIGHT * overall
-    typical = (sums + prior) / (counts + _TYPICAL_WEIGHT)
-    beside = (sums[:, own] - values + prior) / (counts[own] - 1 + _TYPICAL_WEIGHT)
-    return typical.astype(np.float32), beside.astype(np.float32)
+    n, k = len(out.hits), len(new)
+    made = _REAL_WEIGHT / (k + _REAL_WEIGHT)
+    real = n * (1 - made) / max(k, 1)
+    labels = len(np.unique(out.own))
+    return _fit(
+        rows=np.concatenate([out.hits, out.misses, new]),
+        hits=np.repeat([1.0, 0.0], [n, n + k]),
+        counts=np.repeat([1.0, made, real], [n, n, k]),
+        parts=np.concatenate([out.own, out.own, np.arange(k)]) % _PARTS,
+        pretended=np.full(n, made / labels + real / n),
+    )
 
 
-def _pool_features(
-    confidence: Confidence,
-    scores: Scores,
-    places: Places,
-    barred: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Vector]:
-    """Return winner and runner-up columns (m,) of items, and all features (m, 13)."""
-    land = scores.landscape
-    every = np.log(scores.table("evidence") + FLOOR)
-    logs, direct = every[places], scores.table("direct", places)
-    nearest = scores.table("nearest", places)
-    if barred is not None:
-        logs[barred], direct[barred] = _ABSENT, _ABSENT
-    winner = (confidence.mix[0] * logs + confidence.mix[1] * direct).argmax(axis=1)
-    own, runner = _own_features(confidence.mix, logs, direct, nearest, winner)
-    context = land.context[places]
-    around = land.near[places][:, : context.shape[1]]
-    said = every[around, winner[:, None]]
-    lead = every.max(axis=1)[around] - said
-    surroundings = np.stack([(context * said).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
-    rows = np.concatenate([own, surroundings], axis=1)
-    return winner, runner, _with_usual(rows, confidence.typical[:, winner])
+def _right_or_wrong(out: LeftOut) -> _Fit:
+    """Fit on the hits; one answer more looked right and was wrong."""
+    n = len(out.hits)
+    return _fit(
+        out.hits, out.right.astype(np.float64), np.ones(n), out.own % _PARTS, np.full(n, 1 / n)
+    )
 
 
-def _probability(confidence: Confidence, rows: Vector) -> Vector:
+def _fit(rows: Vector, hits: Vector, counts: Vector, parts: Places, pretended: Vector) -> _Fit:
+    """Fit a model, put right by what is not seen in fitting it; the first n rows count once more,
+    as no hits, with weights `pretended` (n,).
+    """
+    n = len(pretended)
+    model = fit_logistic(rows, hits, ridge=1 / n, counts=counts)
+    unseen = fit_apart(model, rows, hits, counts, parts, ridge=1 / n)
+    slope, shift = fit_line(
+        np.append(unseen, unseen[:n]), np.append(hits, np.zeros(n)), np.append(counts, pretended)
+    )
+    return _Fit(model.along(slope, shift), slope * unseen + shift)
+
+
+def _some(waiting: Places, seed: int) -> Places:
+    if len(waiting) <= _LIMIT_ITEMS:
+        return waiting
+    return np.sort(np.random.default_rng(seed).choice(waiting, _LIMIT_ITEMS, replace=False))
+
+
+def _share_of_new(known: Vector, drawn: Drawn, labels: int) -> float:
+    """Return π: by counting, or by EM over log-odds `known` of what waits, and no less than one
+    label as large as the others.
+    """
+    if len(drawn) >= COUNTED:
+        return (len(drawn.new) + 1) / (len(drawn) + 2)
+    return max(new_share(sigmoid(known)), 1 / (labels + 1))
+
+
+def _limit(target: float, p: Vector, trials: _Trials) -> _Limit:
+    """Return the limit for what waits with `p`: the lower one of estimate and certificate."""
+    falling = np.sort(p)[::-1]
+    good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
+    estimated = float(falling[good[-1]]) if len(good) else OUT_OF_REACH
+    proven = certified_limit(trials.p, trials.right, target, CERTAINTY)
+    certified = OUT_OF_REACH if proven is None else proven
+    return _Limit(
+        lowest=min(estimated, certified),
+        certified=certified < estimated,
+        drawn_missing=_drawn_missing(target, trials),
+    )
+
+
+def _drawn_missing(target: float, trials: _Trials) -> int:
+    """Return about how many more random answers would certify a limit, all going well."""
+    wrong = ~trials.right[np.argsort(-trials.p, kind="stable")]
+    leading = int(wrong.argmax()) if wrong.any() else len(wrong)
+    missing = max(checks_needed(target, CERTAINTY) - leading, 0)
+    return math.ceil(missing * (len(wrong) + 1) / (leading + 1))
+
+
+def _probability(known: Logistic, right: Logistic, rows: Vector, share: float) -> Vector:
+    return _combined(known.log_odds(rows), right.log_odds(rows), share)
+
+
+def _combined(known: Vector, right: Vector, share: float) -> Vector:
     """Return p (m,), rounded so that it does not depend on which rows are computed together."""
-    known, right = confidence.known.log_odds(rows), confidence.right.log_odds(rows)
-    return np.round(_combined(known, right, confidence.new_share), _P_DIGITS)
+    return np.round(sigmoid(known + _odds_of_known(share)) * sigmoid(right), _P_DIGITS)
 
 
-def _known_probability(confidence: Confidence, rows: Vector) -> Vector:
-    share = np.clip(confidence.new_share, 1e-3, 1 - 1e-3)
-    return sigmoid(confidence.known.log_odds(rows) + np.log((1 - share) / share))
-
-
-def _combined(known: Vector, right: Vector, new_share: float) -> Vector:
-    share = np.clip(new_share, 1e-3, 1 - 1e-3)
-    return sigmoid(known + np.log((1 - share) / share)) * sigmoid(right)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lessons:
-    """What the models learn from: rows (r, 13) as known and as new, which were right, labels."""
-
-    hits: Vector
-    misses: Vector
-    right: Vector
-    own: NDArray[np.int64]
-
-    @property
-    def rows(self) -> Vector:
-        """Return the known rows, then the new ones."""
-        return np.concatenate([self.hits, self.misses])
-
-    @property
-    def known(self) -> Vector:
-        """Return 1 for each known row and 0 for each new one."""
-        return np.repeat([1.0, 0.0], len(self.hits))
-
-
-def _with_limit(
-    draft: Confidence, lessons: _Lessons, scores: Scores, waiting: Places, seed: int
-) -> Confidence:
-    chance = np.random.default_rng(seed)
-    if len(waiting) > _LIMIT_ITEMS:
-        waiting = np.sort(chance.choice(waiting, _LIMIT_ITEMS, replace=False))
-    winner, _, rows = _pool_features(draft, scores, waiting)
-    share = new_share(sigmoid(draft.known.log_odds(rows)))
-    estimated = replace(draft, new_share=share)
-    p = _probability(estimated, rows)
-    order = np.argsort(-p, kind="stable")
-    means = [
-        _running_mean(estimated, lessons, rows[order], winner[order], chance)
-        for _ in range(_BOOTSTRAPS)
-    ]
-    low = np.quantile(np.array(means), _QUANTILE, axis=0)
-    good = np.flatnonzero(low >= draft.target)
-    return replace(estimated, limit=float(p[order][good[-1]]) if len(good) else OUT_OF_REACH)
-
-
-def _running_mean(
-    confidence: Confidence,
-    lessons: _Lessons,
-    rows: Vector,
-    winner: NDArray[np.int64],
-    chance: np.random.Generator,
-) -> Vector:
-    """Return the mean p of the first 1, 2, … rows, learned and counted on a bootstrap of labels."""
-    labels = len(confidence.labels)
-    drawn = np.bincount(chance.integers(0, labels, labels), minlength=labels).astype(np.float64)
-    counts = drawn[lessons.own]
-    known = refit_logistic(
-        confidence.known, lessons.rows, lessons.known, np.tile(counts, 2), ridge=_RIDGE
-    ).log_odds(rows)
-    right = refit_logistic(
-        confidence.right, lessons.hits, lessons.right, counts, ridge=_RIDGE
-    ).log_odds(rows)
-    p = _combined(known, right, new_share(sigmoid(known)))
-    weights = drawn[winner]
-    return np.asarray(np.cumsum(weights * p) / np.maximum(np.cumsum(weights), 1))
+def _odds_of_known(share: float) -> float:
+    return math.log((1 - share) / share)

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, Judgement, judge, learn
+from lookalike.confidence import (
+    ALONE,
+    OUT_OF_REACH,
+    Confidence,
+    Drawn,
+    Judgement,
+    judge,
+    learn,
+)
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.model import Reason
 from lookalike.policy import NO_SOURCE, REASONS, Decisions
 from lookalike.propagation import Floats, Places
 from lookalike.scoring import Scores, leave_one_out
-from lookalike.standard import MIN_ACCURACY, Rule, Standard
+from lookalike.standard import MIN_ACCURACY, Rule, Standard, out_of_reach, too_alike
 
 REBUILD_ITEMS = 2000
 """Up to so many items the graph is made again with every arrival."""
@@ -36,27 +44,63 @@ _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 Vectors = Callable[[Places], NDArray[np.float16]]
 
 
-def learn_confidence(scores: Scores, waiting: Places, target: float) -> Confidence:
-    """Return how sure to be of what `scores` say of the items `waiting`."""
-    references = {name: scores.label(name).references for name in scores.labels}
-    return learn(scores, leave_one_out(scores, _sample(references)), waiting, target)
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers came about, by the pks of their documents. All references that are not named here
+    are given: chosen by a person, and taken for random draws.
+
+    `asked` were picked by the queue: they vote and do not calibrate. `drawn` are references that
+    were drawn at random over all items, and `new` those of that draw that are "none of these".
+    """
+
+    asked: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    drawn: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    new: Places = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def learn_confidence(
+    scores: Scores,
+    waiting: Places,
+    target: float,
+    *,
+    targets: Mapping[str, float] | None = None,
+    sampling: Sampling | None = None,
+) -> Confidence:
+    """Return how sure to be of what `scores` say of the items `waiting`; all pks are places here.
+
+    Random draws alone calibrate where there are enough of them; before, what was given does, too.
+    If there is neither, all references tell how likely a label is, and only a certificate counts.
+    """
+    sampling = sampling or Sampling()
+    every = np.sort(np.concatenate([scores.label(name).references for name in scores.labels]))
+    drawn = Drawn(np.intersect1d(every, sampling.drawn), sampling.new)
+    given = np.setdiff1d(every, np.concatenate([sampling.asked, drawn.known]))
+    chosen = drawn.known if len(drawn) >= ALONE else np.union1d(given, drawn.known)
+    fair = len(chosen) > 0
+    left = leave_one_out(scores, _sample(chosen if fair else every))
+    return learn(scores, left, waiting, target, targets=targets, drawn=drawn, fair=fair)
 
 
 def standard_of(confidence: Confidence, nodes_upto: int) -> Standard:
     """Return the standard by which a field decides with this confidence."""
     accuracy = confidence.leave_one_out_accuracy
     if accuracy < MIN_ACCURACY:
-        missing = (
-            f"these vectors tell your labels apart in {accuracy:.0%} of leave-one-out trials; "
-            "another extractor may do better",
-        )
+        missing = (too_alike(accuracy),)
         return Standard(Rule.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
+    own = {
+        label: limit
+        for label, limit in zip(confidence.labels, confidence.limits, strict=True)
+        if limit != confidence.limit
+    }
     return Standard(
         Rule.LANDSCAPE,
+        _missing(confidence),
         limit=confidence.limit,
         new_share=confidence.new_share,
         accuracy=accuracy,
         nodes_upto=nodes_upto,
+        limits=own,
+        certified=confidence.certified,
     )
 
 
@@ -93,16 +137,33 @@ class Judge:
         return int(pks[nodes - 1])
 
     def learn(
-        self, references: Mapping[str, Places], waiting: Places, target: float, nodes_upto: int
+        self,
+        references: Mapping[str, Places],
+        waiting: Places,
+        target: float,
+        nodes_upto: int,
+        *,
+        targets: Mapping[str, float] | None = None,
+        sampling: Sampling | None = None,
     ) -> Standard:
         """Take over the references of each label and learn how sure to be; return the standard."""
-        land = self._landscape
+        land, sampling = self._landscape, sampling or Sampling()
         assert land is not None, "survey comes first"
         if self._scores is None:
             self._scores = Scores(land)
         places = {name: land.places_of(pks) for name, pks in references.items()}
         self._scores.set_references(places)
-        self._confidence = learn_confidence(self._scores, land.places_of(waiting), target)
+        self._confidence = learn_confidence(
+            self._scores,
+            land.places_of(waiting),
+            target,
+            targets=targets,
+            sampling=Sampling(
+                asked=land.places_of(sampling.asked),
+                drawn=land.places_of(sampling.drawn),
+                new=land.places_of(sampling.new),
+            ),
+        )
         return standard_of(self._confidence, nodes_upto)
 
     def decide(
@@ -126,7 +187,7 @@ class Judge:
             )
         codes = np.array([code_of(name) for name in confidence.labels] + [-1], np.int32)
         sources = self._sources(judgement, places)
-        return _decisions(judgement, confidence.limit, codes, sources)
+        return _decisions(judgement, codes, sources)
 
     def label_without(
         self, pk: int, reference: int, references: Mapping[str, Places]
@@ -140,8 +201,7 @@ class Judge:
         scores = Scores(land)
         scores.set_references(fewer)
         judgement = judge(confidence, scores, land.places_of(np.array([pk])))
-        sure = judgement.probability[0] >= confidence.limit
-        return confidence.labels[int(judgement.winners[0])] if sure else None
+        return confidence.labels[int(judgement.winners[0])] if judgement.accepted[0] else None
 
     def _holds(self, pks: Places, slots: Places, known: int) -> bool:
         assert self._landscape is not None, "only asked of a landscape"
@@ -167,8 +227,7 @@ class Judge:
         return np.where(judgement.winners >= 0, self._landscape.pks[nearest], NO_SOURCE)
 
 
-def _sample(places: Mapping[str, Places]) -> Places:
-    every = np.sort(np.concatenate(list(places.values())))
+def _sample(every: Places) -> Places:
     return every[:: -(-len(every) // _CALIBRATE_WITH)] if len(every) > _CALIBRATE_WITH else every
 
 
@@ -179,12 +238,17 @@ def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgem
     return Judgement(**columns)
 
 
-def _decisions(
-    judgement: Judgement, limit: float, codes: NDArray[np.int32], sources: Places
-) -> Decisions:
+def _missing(confidence: Confidence) -> tuple[str, ...]:
+    if min(confidence.limits) < OUT_OF_REACH:
+        return ()
+    labels = len(confidence.labels)
+    return (out_of_reach(confidence.target, confidence.answers, labels, confidence.drawn_missing),)
+
+
+def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) -> Decisions:
     winner, runner = codes[judgement.winners], codes[judgement.runners_up]
-    accepted = (judgement.probability >= limit) & (winner >= 0)
-    reasons = np.where(judgement.known >= limit, _TOO_CLOSE, _BELOW)
+    accepted = judgement.accepted
+    reasons = np.where(judgement.known >= judgement.limits, _TOO_CLOSE, _BELOW)
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
         confidence=np.round(judgement.probability, 3).astype(np.float32),

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 _CLIP_SD = 6.0
 _MIX_START = (1.0, 5.0)
 _MIX_RANGE = 5.0
 _LONGEST_STEP = 5.0
+_LONGEST_ODDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +35,77 @@ class Logistic:
             total += weight * z
         return total
 
+    def along(self, slope: float, shift: float) -> Logistic:
+        """Return the model whose log-odds are slope times ours plus shift."""
+        *weights, intercept = (slope * weight for weight in self.weights)
+        return Logistic(self.mean, self.deviation, (*weights, intercept + shift))
+
 
 def sigmoid(x: Vector) -> Vector:
     """Return 1 / (1 + e^−x)."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))))
 
 
-def fit_logistic(rows: Vector, hits: Vector, *, ridge: float) -> Logistic:
-    """Return the model of `hits` (n,) in {0, 1} from `rows` (n, m).
+def fit_logistic(
+    rows: Vector, hits: Vector, *, ridge: float, counts: Vector | None = None
+) -> Logistic:
+    """Return the model of `hits` (n,) in {0, 1} from `rows` (n, m) that count `counts` (n,) times.
 
     The mean log-loss plus ridge/2 times the squared weights is minimised, intercept aside.
     """
     mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-9
     start = np.zeros(rows.shape[1] + 1)
     z = _standardised(rows, mean, deviation)
-    weights = _newton(z, hits, np.ones(len(z)), start, ridge, rounds=60)
+    weights = _newton(z, hits, np.ones(len(z)) if counts is None else counts, start, ridge, 60)
     return Logistic(tuple(mean.tolist()), tuple(deviation.tolist()), tuple(weights.tolist()))
 
 
-def refit_logistic(
-    model: Logistic, rows: Vector, hits: Vector, counts: Vector, *, ridge: float
-) -> Logistic:
-    """Return a model fitted to rows that count `counts` (n,) times, starting from `model`.
+def fit_apart(
+    model: Logistic, rows: Vector, hits: Vector, counts: Vector, parts: Places, *, ridge: float
+) -> Vector:
+    """Return the log-odds (n,) of each row by a model that has not seen its part.
 
-    A few steps on the same scale: what a bootstrap needs.
+    `parts` (n,) say which part each row belongs to. Each of these models takes a few steps from
+    `model`, which was fitted to all rows, on the same scale.
     """
     z = _standardised(rows, np.array(model.mean), np.array(model.deviation))
-    weights = _newton(z, hits, counts, np.array(model.weights), ridge, rounds=4)
-    return Logistic(model.mean, model.deviation, tuple(weights.tolist()))
+    odds = np.empty(len(rows))
+    for part in np.unique(parts):
+        apart = parts == part
+        start = np.array(model.weights)
+        odds[apart] = z[apart] @ _newton(z, hits, counts * ~apart, start, ridge, 6)
+    return odds
+
+
+def fit_line(odds: Vector, hits: Vector, counts: Vector) -> tuple[float, float]:
+    """Return slope and shift that make log-odds (n,) those of `hits` (n,) (Platt 1999).
+
+    Rows count `counts` (n,) times. One row's weight draws the line to slope 1 and shift 0; the
+    slope does not fall below 0.05, so that the order stays.
+    """
+    x = np.clip(odds, -_LONGEST_ODDS, _LONGEST_ODDS)
+    rows = np.stack([x, np.ones(len(x))], axis=1)
+    line = neutral = np.array([1.0, 0.0])
+    loss = _line_loss(rows, hits, counts, line)
+    for _ in range(50):
+        p = sigmoid(rows @ line)
+        gradient = rows.T @ (counts * (p - hits)) + (line - neutral)
+        curvature = (rows * (counts * p * (1 - p))[:, None]).T @ rows + np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        after = _line_loss(rows, hits, counts, line - step)
+        while after > loss and np.abs(step).max() > 1e-9:
+            step /= 2
+            after = _line_loss(rows, hits, counts, line - step)
+        line, loss = line - step, min(after, loss)
+        if np.abs(step).max() < 1e-8:
+            break
+    return max(float(line[0]), 0.05), float(line[1])
+
+
+def _line_loss(rows: Vector, hits: Vector, counts: Vector, line: Vector) -> float:
+    odds = rows @ line
+    losses = np.logaddexp(0, odds) - hits * odds
+    return float(counts @ losses + ((line - (1.0, 0.0)) ** 2).sum() / 2)
 
 
 def new_share(known: Vector, rounds: int = 100) -> float:
@@ -81,7 +126,7 @@ def _standardised(rows: Vector, mean: Vector, deviation: Vector) -> Vector:
 
 
 def _newton(
-    z: Vector, hits: Vector, counts: Vector, weights: Vector, ridge: float, *, rounds: int
+    z: Vector, hits: Vector, counts: Vector, weights: Vector, ridge: float, rounds: int
 ) -> Vector:
     share = counts / max(counts.sum(), 1e-12)
     penalty = np.append(np.full(z.shape[1] - 1, ridge), 1e-6)

@@ -1,0 +1,177 @@
+"""What the models of `confidence` look at: thirteen numbers of an item and its winning label. Pure.
+
+The margins of S, L and C over the next label, and the root of the first; Z, L and C of the winner;
+what the surroundings say of it, and by how much they prefer another; and how far four of these are
+from what is usual for that label's own references, left out one at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.logistic import Vector
+from lookalike.propagation import Floats, Places
+from lookalike.scoring import FLOOR, Left, Scores
+
+Columns = NDArray[np.int64]
+Barred = NDArray[np.bool_]
+
+_TYPICAL_WEIGHT = 3.0
+_ABSENT = np.float32(-1e9)
+_TYPED = (5, 6, 4, 7)
+"""The features L, C, Z and surroundings of the winner, in the order of `Sight.typical`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (4, labels) is
+    what L, C, Z and the surroundings of a label's own references are.
+    """
+
+    mix: tuple[float, float]
+    typical: Floats
+
+    def seen(
+        self, scores: Scores, places: Places, barred: Barred | None = None
+    ) -> tuple[Columns, Columns, Vector]:
+        """Return winner and runner-up columns (m,) of items, and their features (m, 13).
+
+        `barred` (m, labels) tells which labels an item may not get.
+        """
+        land = scores.landscape
+        every = np.log(scores.table("evidence") + FLOOR)
+        logs, direct = every[places], scores.table("direct", places)
+        if barred is not None:
+            logs[barred], direct[barred] = _ABSENT, _ABSENT
+        winner = _best(self.mix, logs, direct)
+        nearest = scores.table("nearest", places)
+        own, runner = _own_features(self.mix, logs, direct, nearest, winner)
+        context = land.context[places]
+        around = land.near[places][:, : context.shape[1]]
+        said = every[around, winner[:, None]]
+        lead = every.max(axis=1)[around] - said
+        surroundings = np.stack([(context * part).sum(axis=1) for part in (said, lead)], axis=1)
+        rows = np.concatenate([own, surroundings], axis=1)
+        return winner, runner, _with_usual(rows, self.typical[:, winner])
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What references look like when they do not vote: of r references and L labels.
+
+    `hits` (r, 13) with only themselves left out, `misses` (r, 13) with their whole label left out,
+    as something new would look. `winners` (r,) are the columns that the former are taken for, `own`
+    (r,) those of their labels.
+    """
+
+    hits: Vector
+    misses: Vector
+    winners: Columns
+    own: Columns
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Return which are taken for what they are (r,)."""
+        return np.asarray(self.winners == self.own)
+
+
+def leave_out(left: Left, context: Floats, mix: tuple[float, float]) -> tuple[Sight, LeftOut]:
+    """Return how to see, and what the references of `left` look like; `context` is theirs."""
+    inside = _Rows(left.logs, left.direct, left.nearest, left.around)
+    typical, beside = _typical(inside.of_label(left.own, context), left.own, len(left.counts))
+    winner = _best(mix, inside.logs, inside.direct)
+    usual = np.where(winner == left.own, beside, typical[:, winner])
+    outside = inside.without(left.own)
+    lost = _best(mix, outside.logs, outside.direct)
+    return Sight(mix, typical), LeftOut(
+        hits=_with_usual(inside.features(mix, winner, context), usual),
+        misses=_with_usual(outside.features(mix, lost, context), typical[:, lost]),
+        winners=winner,
+        own=left.own,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Scores of rows (m, labels), and of the items around each (m, k, labels)."""
+
+    logs: Floats
+    direct: Floats
+    nearest: Floats
+    around: Floats
+
+    def without(self, own: Columns) -> _Rows:
+        """Return the rows as if each one's own label did not exist."""
+        rows = np.arange(len(own))
+        parts = [part.copy() for part in (self.logs, self.direct, self.nearest, self.around)]
+        for part in parts[:3]:
+            part[rows, own] = _ABSENT
+        np.put_along_axis(parts[3], own[:, None, None], np.log(FLOOR) - 88, axis=2)
+        return _Rows(*parts)
+
+    def of_label(self, label: Columns, context: Floats) -> Floats:
+        """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
+        rows = np.arange(len(label))
+        own = [part[rows, label] for part in (self.logs, self.direct, self.nearest)]
+        return np.stack([*own, _surroundings(self.around, context, label)[:, 0]])
+
+    def features(self, mix: tuple[float, float], winner: Columns, context: Floats) -> Vector:
+        """Return the first nine features (m, 9) of rows with their winner."""
+        own, _ = _own_features(mix, self.logs, self.direct, self.nearest, winner)
+        return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
+
+
+def _best(mix: tuple[float, float], logs: Floats, direct: Floats) -> Columns:
+    """Return the label with the largest S in each row."""
+    return np.asarray((mix[0] * logs + mix[1] * direct).argmax(axis=1))
+
+
+def _own_features(
+    mix: tuple[float, float], logs: Floats, direct: Floats, nearest: Floats, winner: Columns
+) -> tuple[Vector, Columns]:
+    """Return seven features (m, 7) of rows with their winner, and the runner-up's column or −1."""
+    rows = np.arange(len(winner))
+    total = mix[0] * logs + mix[1] * direct
+    runner = _second(total, winner) if logs.shape[1] > 1 else np.full(len(winner), -1)
+    margins = np.zeros((3, len(winner)))
+    if logs.shape[1] > 1:
+        for place, part in enumerate((total, logs, direct)):
+            margins[place] = part[rows, winner] - part[rows, _second(part, winner)]
+    own = [part[rows, winner] for part in (nearest, logs, direct)]
+    root = np.sqrt(np.maximum(margins[0], 0))
+    return np.stack([*margins, root, *own], axis=1).astype(np.float64), runner
+
+
+def _second(part: Floats, winner: Columns) -> Columns:
+    """Return the best column (m,) that is not `winner`."""
+    rest = part.copy()
+    rest[np.arange(len(winner)), winner] = -np.inf
+    return np.asarray(rest.argmax(axis=1))
+
+
+def _surroundings(around: Floats, context: Floats, winner: Columns) -> Vector:
+    """Return two features (m, 2): what the surroundings say of the winner, and prefer to it."""
+    own = np.take_along_axis(around, winner[:, None, None], axis=2)[:, :, 0]
+    lead = around.max(axis=2) - own
+    return np.stack([(context * own).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
+
+
+def _with_usual(rows: Vector, usual: Floats) -> Vector:
+    """Add how far four features are from what is usual (4, m) for the winner: (m, 13)."""
+    return np.concatenate([rows, rows[:, _TYPED] - usual.T], axis=1)
+
+
+def _typical(values: Floats, own: Columns, labels: int) -> tuple[Floats, Floats]:
+    """Return the shrunk means of `values` (4, r) by label (4, labels), and for each row (4, r) that
+    of the others of its label.
+    """
+    counts = np.bincount(own, minlength=labels).astype(np.float64)
+    overall = values.mean(axis=1, keepdims=True)
+    sums = np.stack([np.bincount(own, row, minlength=labels) for row in values])
+    prior = _TYPICAL_WEIGHT * overall
+    typical = (sums + prior) / (counts + _TYPICAL_WEIGHT)
+    beside = (sums[:, own] - values + prior) / (counts[own] - 1 + _TYPICAL_WEIGHT)
+    return typical.astype(np.float32), beside.astype(np.float32)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from lookalike.confidence import judge
-from lookalike.judging import Sampling, learn_confidence, standard_of
+from lookalike.features import BACKGROUND
+from lookalike.judging import Sampling, learn_confidence, standard_of, with_background
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.propagation import Places, Pusher
 from lookalike.scoring import Scores
@@ -119,22 +120,25 @@ class _Answers:
         self.answered[places] = True
 
     def ask(self, places: Places) -> None:
-        self.answered[places] = True
         self.sampling = replace(self.sampling, asked=np.union1d(self.sampling.asked, places))
+        self._answer(places)
 
     def draw(self, places: Places) -> None:
+        self.sampling = replace(self.sampling, drawn=np.union1d(self.sampling.drawn, places))
+        self._answer(places)
+
+    def _answer(self, places: Places) -> None:
         self.answered[places] = True
-        known = np.isin(self.truth[places], self.known)
-        drawn = np.union1d(self.sampling.drawn, places[known])
-        new = np.union1d(self.sampling.new, places[~known])
-        self.sampling = replace(self.sampling, drawn=drawn, new=new)
+        new = places[~np.isin(self.truth[places], self.known)]
+        self.sampling = replace(self.sampling, new=np.union1d(self.sampling.new, new))
 
     def references(self) -> dict[str, Places]:
         named = {
             f"{label:04}": np.flatnonzero(self.answered & (self.truth == label))
             for label in self.known.tolist()
         }
-        return {name: places for name, places in named.items() if len(places)}
+        named = {name: places for name, places in named.items() if len(places)}
+        return with_background(named, self.sampling.new)
 
 
 def _some(
@@ -163,9 +167,7 @@ def _examples(
     return np.concatenate(chosen) if shots else np.empty(0, np.int64)
 
 
-def _ask(
-    answers: _Answers, landscape: Landscape, count: int, chance: np.random.Generator
-) -> None:
+def _ask(answers: _Answers, landscape: Landscape, count: int, chance: np.random.Generator) -> None:
     """Ask `count` questions in rounds: most by what an answer settles, the rest at random."""
     scores, pusher = Scores(landscape), Pusher(landscape.graph)
     graph = landscape.graph
@@ -212,20 +214,20 @@ def _outcome(answers: _Answers, landscape: Landscape) -> Outcome:
     sure = learn_confidence(scores, waiting, TARGET, sampling=answers.sampling)
     ground = standard_of(sure, len(landscape)).ground
     judgement = judge(sure, scores, waiting)
-    names = np.array([int(label) for label in sure.labels])
+    names = np.array([-1 if label == BACKGROUND else int(label) for label in sure.labels])
     right = names[judgement.winners] == answers.truth[waiting]
     accepted = judgement.accepted & (ground is not Ground.NONE)
     known = np.isin(answers.truth[waiting], answers.known)
     return Outcome(
         ground=ground,
-        coverage=float(accepted.mean()),
+        coverage=float(accepted.sum() / max(len(waiting), 1)),
         precision=float(right[accepted].mean()) if accepted.any() else np.nan,
         yielded=float((right & accepted).sum() / max(known.sum(), 1)),
     )
 
 
 def variants(data: Sequence[Data], root: Path) -> dict[str, Data]:
-    """Return the data sets by title, and Grocery81 with coarser labels from its file below `root`."""
+    """Return the data sets by title, and Grocery81 with the coarser labels of its file."""
     named = {one.title: one for one in data}
     grocery = named.get("Grocery81")
     if grocery is not None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import count
 from statistics import NormalDist
 
 import numpy as np
@@ -56,8 +55,9 @@ def checks_needed(target: float, confidence: float, wrong: int = 0) -> int:
     >>> [checks_needed(0.95, 0.90, wrong) for wrong in range(4)]
     [45, 77, 105, 132]
     """
-    sizes = (wrong + 2**power for power in count())
-    high = next(size for size in sizes if certifies(size - wrong, size, target, confidence))
+    high = wrong + 1
+    while not certifies(high - wrong, high, target, confidence):
+        high *= 2
     low = wrong
     while high - low > 1:
         middle = (low + high) // 2

@@ -14,7 +14,8 @@ What keeps the promise where there is little to learn from:
 - **Rule of succession.** Beside the labels that were left out stands one more label, beside the
   answers one more answer, that looked just like what is known and right, and was not. So three
   labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice.
-- Without enough random answers at least one label as large as the others counts as missing.
+- Until random answers count it, the share of new items is no less than one label as large as the
+  others; with fewer than ten labels no estimate of it will do.
 
 A **certificate** needs no such care: `claims.certified_limit` counts random answers. The lower of
 both limits counts.
@@ -24,20 +25,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.claims import certified_limit, checks_needed
-from lookalike.features import Barred, Columns, LeftOut, Sight, leave_out
+from lookalike.features import BACKGROUND, Barred, Columns, LeftOut, Sight, leave_out
 from lookalike.logistic import (
     Logistic,
     Vector,
     fit_apart,
     fit_line,
     fit_logistic,
-    fit_mixture,
     new_share,
     sigmoid,
 )
@@ -53,6 +53,9 @@ ALONE = 100
 COUNTED = 30
 """From so many random answers on they tell the share of new items."""
 
+FEW_LABELS = 10
+"""With fewer labels nothing but counting tells the share of new items."""
+
 CERTAINTY = 0.90
 """How sure a certificate is."""
 
@@ -60,20 +63,6 @@ _PARTS = 10
 _REAL_WEIGHT = 20
 _P_DIGITS = 6
 _LIMIT_ITEMS = 5_000
-_NOWHERE: Places = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Answers to a uniform random draw over all items, as rising places: `known` are references,
-    `new` were answered "none of these".
-    """
-
-    known: Places = field(default_factory=_NOWHERE.copy)
-    new: Places = field(default_factory=_NOWHERE.copy)
-
-    def __len__(self) -> int:
-        return len(self.known) + len(self.new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +108,7 @@ class Judgement:
     @property
     def accepted(self) -> NDArray[np.bool_]:
         """Return where the winner is sure enough (m,)."""
-        return (self.winners >= 0) & (self.probability >= self.limits)
+        return (self.winners >= 0) & (self.probability >= self.limits) & (self.margin >= 0)
 
 
 def learn(
@@ -129,39 +118,37 @@ def learn(
     target: float,
     *,
     targets: Mapping[str, float] | None = None,
-    drawn: Drawn | None = None,
-    fair: bool = True,
+    fair: NDArray[np.bool_] | None = None,
+    drawn: NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> Confidence:
     """Return the confidence for `target` precision of labelling the items `waiting`.
 
-    `left` are leave-one-out scores of the references that calibrate, at least one. `fair` tells
-    that they are random draws, or as good as; if not, only a certificate lets anything be labelled.
-    `targets` are those of labels that have their own. `seed` chooses the items on which the limit
-    is found, where there are very many.
+    `left` are leave-one-out scores of the references, those of the background included. All of them
+    shape the models; `fair` (r,) tells which calibrate, because they are random draws or as good
+    as: by default all. `drawn` (r,) tells which are answers to a uniform draw over all items. Where
+    nothing is fair, only a certificate lets anything be labelled. `targets` are those of labels
+    that have their own. `seed` chooses items on which the limit is found, if there are very many.
     """
-    drawn, targets = drawn or Drawn(), targets or {}
-    mix = fit_mixture(left.logs, left.direct, left.own)
-    sight, out = leave_out(left, scores.landscape.context[left.places], mix)
-    taken_for, _, new = sight.seen(scores, drawn.new)
-    known, right = _known_or_new(out, new), _right_or_wrong(out)
+    fair = np.ones(len(left.own), bool) if fair is None else fair
+    drawn = np.zeros(len(left.own), bool) if drawn is None else drawn
+    background, targets = scores.labels[0] == BACKGROUND, targets or {}
+    labels = len(scores.labels) - background
+    sight, out = leave_out(left, scores.landscape.context[left.places], background=background)
+    scale = (fair if (fair & out.known).any() else np.ones(len(fair), bool)).astype(np.float64)
+    known, right = _known_or_new(out, scale), _right_or_wrong(out, scale)
     winners, _, rows = sight.seen(scores, _some(waiting, seed))
-    share = _share_of_new(known.model.log_odds(rows), drawn, len(scores.labels))
-    random = np.isin(left.places, drawn.known)
-    trials = _Trials(
-        winners=np.append(out.winners[random], taken_for),
-        p=np.append(
-            _combined(known.unseen[: len(random)][random], right.unseen[random], share),
-            _combined(known.unseen[2 * len(random) :], right.model.log_odds(new), share),
-        ),
-        right=np.append(out.right[random], np.zeros(len(new), bool)),
-    )
-    p = _probability(known.model, right.model, rows, share)
+    odds = known.model.log_odds(rows)
+    share = _share_of_new(odds, out.known[drawn], labels)
+    p = _combined(odds, right.model.log_odds(rows), share)
+    trials = _Trials(out.winners, _combined(known.unseen, right.unseen, share), out.right).of(drawn)
     wanted = np.array([targets.get(label, target) for label in scores.labels])
-    limits = {
-        one: _limit(one, p[wanted[winners] == one] if fair else p[:0], trials.of(wanted == one))
-        for one in {target, *wanted.tolist()}
-    }
+    promising = (fair & out.known).any() and (drawn.sum() >= COUNTED or labels >= FEW_LABELS)
+    limits = {}
+    for one in {target, *wanted.tolist()}:
+        mine = wanted == one
+        estimated = _estimated_limit(one, p[mine[winners] & promising])
+        limits[one] = _limit(one, estimated, trials.of(mine[trials.winners]))
     return Confidence(
         labels=tuple(scores.labels),
         sight=sight,
@@ -172,9 +159,9 @@ def learn(
         limits=tuple(limits[one].lowest for one in wanted.tolist()),
         limit=limits[target].lowest,
         certified=limits[target].certified,
-        leave_one_out_accuracy=float(out.right.mean()),
-        answers=len(left.places) + len(new),
-        drawn=len(drawn),
+        leave_one_out_accuracy=float(np.average(out.right, weights=scale * out.known)),
+        answers=int(fair.sum()),
+        drawn=int(drawn.sum()),
         drawn_missing=limits[target].drawn_missing,
     )
 
@@ -188,7 +175,8 @@ def judge(
     winner is -1.
     """
     columns, runner, rows = confidence.sight.seen(scores, places, barred)
-    open_ = np.ones(len(places), bool) if barred is None else ~barred.all(axis=1)
+    real = slice(int(confidence.sight.background), None)
+    open_ = np.ones(len(places), bool) if barred is None else ~barred[:, real].all(axis=1)
     share = confidence.new_share
     p = _probability(confidence.known, confidence.right, rows, share)
     return Judgement(
@@ -203,7 +191,7 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """A model, and the log-odds of its own rows by models that have not seen their part."""
+    """A model, and the log-odds (r,) of references by models that have not seen their part."""
 
     model: Logistic
     unseen: Vector
@@ -217,10 +205,9 @@ class _Trials:
     p: Vector
     right: NDArray[np.bool_]
 
-    def of(self, labels: NDArray[np.bool_]) -> _Trials:
-        """Return those that would be taken for one of these labels (labels,)."""
-        mine = labels[self.winners]
-        return _Trials(self.winners[mine], self.p[mine], self.right[mine])
+    def of(self, rows: NDArray[np.bool_]) -> _Trials:
+        """Return some of them."""
+        return _Trials(self.winners[rows], self.p[rows], self.right[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,44 +217,75 @@ class _Limit:
     drawn_missing: int
 
 
-def _known_or_new(out: LeftOut, new: Vector) -> _Fit:
-    """Fit on hits, misses and the rows of what is really `new` (k, 13), in this order.
+def _known_or_new(out: LeftOut, scale: Vector) -> _Fit:
+    """Fit on what is known against what is of the background, and what had its label left out.
 
-    All negatives weigh as much as all hits, and the real ones k/(k + 20) of that. What looked known
-    and was not is of the weight of one label, of those left out, and of one real answer.
+    What looked known and was not weighs as one label of those left out, and as one answer of the
+    background.
     """
-    n, k = len(out.hits), len(new)
+    known = out.known.astype(np.float64)
+    labels = max(len(np.unique(out.own[out.known & (scale > 0)])), 1)
+    made, real = _negative_weights(out, scale)
+    return _fit(
+        rows=np.concatenate([out.seen, out.unseen]),
+        hits=np.append(known, np.zeros(len(out.unseen))),
+        counts=_counts(out, np.ones(len(known))),
+        parts=np.append(_parts(out), out.own[out.known] % _PARTS),
+        scale=_counts(out, scale),
+        pretended=scale * known * (made / labels + real / max(float(scale @ known), 1)),
+    )
+
+
+def _right_or_wrong(out: LeftOut, scale: Vector) -> _Fit:
+    """Fit on what is known; one answer more looked right and was wrong."""
+    known = out.known.astype(np.float64)
+    return _fit(
+        rows=out.seen,
+        hits=out.right.astype(np.float64),
+        counts=known,
+        parts=_parts(out),
+        scale=scale * known,
+        pretended=scale * known / max(float(scale @ known), 1),
+    )
+
+
+def _negative_weights(out: LeftOut, scale: Vector) -> tuple[float, float]:
+    """Return what a row with its label left out weighs, and what an answer of the background.
+
+    All together weigh as much as what is known; the k of the background k/(k + 20) of that.
+    """
+    k = float(scale @ ~out.known)
     made = _REAL_WEIGHT / (k + _REAL_WEIGHT)
-    real = n * (1 - made) / max(k, 1)
-    labels = len(np.unique(out.own))
-    return _fit(
-        rows=np.concatenate([out.hits, out.misses, new]),
-        hits=np.repeat([1.0, 0.0], [n, n + k]),
-        counts=np.repeat([1.0, made, real], [n, n, k]),
-        parts=np.concatenate([out.own, out.own, np.arange(k)]) % _PARTS,
-        pretended=np.full(n, made / labels + real / n),
-    )
+    return made, (1 - made) * float(scale @ out.known) / max(k, 1)
 
 
-def _right_or_wrong(out: LeftOut) -> _Fit:
-    """Fit on the hits; one answer more looked right and was wrong."""
-    n = len(out.hits)
-    return _fit(
-        out.hits, out.right.astype(np.float64), np.ones(n), out.own % _PARTS, np.full(n, 1 / n)
-    )
+def _counts(out: LeftOut, scale: Vector) -> Vector:
+    """Return the weights of the rows of `seen` and `unseen`, of references that weigh `scale`."""
+    made, real = _negative_weights(out, scale)
+    return np.append(scale * np.where(out.known, 1, real), made * scale[out.known])
 
 
-def _fit(rows: Vector, hits: Vector, counts: Vector, parts: Places, pretended: Vector) -> _Fit:
-    """Fit a model, put right by what is not seen in fitting it; the first n rows count once more,
-    as no hits, with weights `pretended` (n,).
+def _parts(out: LeftOut) -> Places:
+    """Return a part (r,) for each reference: those of a label together, the background's apart."""
+    return np.where(out.known, out.own, np.arange(len(out.own))) % _PARTS
+
+
+def _fit(
+    rows: Vector, hits: Vector, counts: Vector, parts: Places, scale: Vector, pretended: Vector
+) -> _Fit:
+    """Fit a model to rows that count `counts`, and put it right by rows that count `scale`, as
+    models see them that have not seen their part; the first r count again, as no hits, by
+    `pretended` (r,).
     """
-    n = len(pretended)
-    model = fit_logistic(rows, hits, ridge=1 / n, counts=counts)
-    unseen = fit_apart(model, rows, hits, counts, parts, ridge=1 / n)
+    r = len(pretended)
+    model = fit_logistic(rows, hits, ridge=1 / r, counts=counts)
+    unseen = fit_apart(model, rows, hits, counts, parts, ridge=1 / r)
     slope, shift = fit_line(
-        np.append(unseen, unseen[:n]), np.append(hits, np.zeros(n)), np.append(counts, pretended)
+        odds=np.append(unseen, unseen[:r]),
+        hits=np.append(hits, np.zeros(r)),
+        counts=np.append(scale, pretended),
     )
-    return _Fit(model.along(slope, shift), slope * unseen + shift)
+    return _Fit(model.along(slope, shift), slope * unseen[:r] + shift)
 
 
 def _some(waiting: Places, seed: int) -> Places:
@@ -276,20 +294,24 @@ def _some(waiting: Places, seed: int) -> Places:
     return np.sort(np.random.default_rng(seed).choice(waiting, _LIMIT_ITEMS, replace=False))
 
 
-def _share_of_new(known: Vector, drawn: Drawn, labels: int) -> float:
-    """Return π: by counting, or by EM over log-odds `known` of what waits, and no less than one
-    label as large as the others.
+def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> float:
+    """Return π: counted, where enough were drawn; else by EM over log-odds that what waits is
+    known, and no less than one label as large as the others.
     """
-    if len(drawn) >= COUNTED:
-        return (len(drawn.new) + 1) / (len(drawn) + 2)
-    return max(new_share(sigmoid(known)), 1 / (labels + 1))
+    drawn = len(drawn_known)
+    if drawn >= COUNTED:
+        return float((drawn - drawn_known.sum() + 1) / (drawn + 2))
+    return max(new_share(sigmoid(odds)), 1 / (labels + 1))
 
 
-def _limit(target: float, p: Vector, trials: _Trials) -> _Limit:
-    """Return the limit for what waits with `p`: the lower one of estimate and certificate."""
+def _estimated_limit(target: float, p: Vector) -> float:
     falling = np.sort(p)[::-1]
     good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
-    estimated = float(falling[good[-1]]) if len(good) else OUT_OF_REACH
+    return float(falling[good[-1]]) if len(good) else OUT_OF_REACH
+
+
+def _limit(target: float, estimated: float, trials: _Trials) -> _Limit:
+    """Return the lower limit, of the estimated and the certified one."""
     proven = certified_limit(trials.p, trials.right, target, CERTAINTY)
     certified = OUT_OF_REACH if proven is None else proven
     return _Limit(

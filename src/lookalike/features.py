@@ -3,6 +3,9 @@
 The margins of S, L and C over the next label, and the root of the first; Z, L and C of the winner;
 what the surroundings say of it, and by how much they prefer another; and how far four of these are
 from what is usual for that label's own references, left out one at a time.
+
+What people called "none of these" are the references of the **background**, a label of no name. It
+rivals the others and never wins: an item that looks more like it has a negative margin of S.
 """
 
 from __future__ import annotations
@@ -12,12 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.logistic import Vector
+from lookalike.logistic import Vector, fit_mixture
 from lookalike.propagation import Floats, Places
 from lookalike.scoring import FLOOR, Left, Scores
 
 Columns = NDArray[np.int64]
 Barred = NDArray[np.bool_]
+
+BACKGROUND = ""
+"""The name under which "none of these" has references; it sorts first."""
 
 _TYPICAL_WEIGHT = 3.0
 _ABSENT = np.float32(-1e9)
@@ -28,11 +34,13 @@ _TYPED = (5, 6, 4, 7)
 @dataclass(frozen=True, slots=True)
 class Sight:
     """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (4, labels) is
-    what L, C, Z and the surroundings of a label's own references are.
+    what L, C, Z and the surroundings of a label's own references are; `background` tells whether
+    the first column is that.
     """
 
     mix: tuple[float, float]
     typical: Floats
+    background: bool
 
     def seen(
         self, scores: Scores, places: Places, barred: Barred | None = None
@@ -46,7 +54,7 @@ class Sight:
         logs, direct = every[places], scores.table("direct", places)
         if barred is not None:
             logs[barred], direct[barred] = _ABSENT, _ABSENT
-        winner = _best(self.mix, logs, direct)
+        winner = _best(self.mix, logs, direct, self.background)
         nearest = scores.table("nearest", places)
         own, runner = _own_features(self.mix, logs, direct, nearest, winner)
         context = land.context[places]
@@ -60,17 +68,19 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What references look like when they do not vote: of r references and L labels.
+    """What r references look like when they do not vote.
 
-    `hits` (r, 13) with only themselves left out, `misses` (r, 13) with their whole label left out,
-    as something new would look. `winners` (r,) are the columns that the former are taken for, `own`
-    (r,) those of their labels.
+    `seen` (r, 13) with only themselves left out; `winners` (r,) are the columns that they are then
+    taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of the background,
+    and `unseen` (of these, 13) are they with their whole label left out, as something new would
+    look.
     """
 
-    hits: Vector
-    misses: Vector
+    seen: Vector
     winners: Columns
     own: Columns
+    known: NDArray[np.bool_]
+    unseen: Vector
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -78,19 +88,22 @@ class LeftOut:
         return np.asarray(self.winners == self.own)
 
 
-def leave_out(left: Left, context: Floats, mix: tuple[float, float]) -> tuple[Sight, LeftOut]:
-    """Return how to see, and what the references of `left` look like; `context` is theirs."""
-    inside = _Rows(left.logs, left.direct, left.nearest, left.around)
-    typical, beside = _typical(inside.of_label(left.own, context), left.own, len(left.counts))
-    winner = _best(mix, inside.logs, inside.direct)
-    usual = np.where(winner == left.own, beside, typical[:, winner])
-    outside = inside.without(left.own)
-    lost = _best(mix, outside.logs, outside.direct)
-    return Sight(mix, typical), LeftOut(
-        hits=_with_usual(inside.features(mix, winner, context), usual),
-        misses=_with_usual(outside.features(mix, lost, context), typical[:, lost]),
-        winners=winner,
-        own=left.own,
+def leave_out(left: Left, context: Floats, *, background: bool) -> tuple[Sight, LeftOut]:
+    """Return how to see, and what the references of `left` look like, with their `context`."""
+    own, known = left.own, left.own >= int(background)
+    every = _Rows(left.logs, left.direct, left.nearest, left.around)
+    mix = fit_mixture(left.logs[known], left.direct[known], own[known])
+    typical, beside = _typical(every.of_label(own, context), own, known, len(left.counts))
+    winners = every.winners(mix, background)
+    usual = np.where(winners == own, beside, typical[:, winners])
+    outside = every.some(known).without(own[known])
+    lost = outside.winners(mix, background)
+    return Sight(mix, typical, background), LeftOut(
+        seen=_with_usual(every.features(mix, winners, context), usual),
+        winners=winners,
+        own=own,
+        known=known,
+        unseen=_with_usual(outside.features(mix, lost, context[known]), typical[:, lost]),
     )
 
 
@@ -103,6 +116,11 @@ class _Rows:
     nearest: Floats
     around: Floats
 
+    def some(self, rows: NDArray[np.bool_]) -> _Rows:
+        """Return some of the rows."""
+        parts = (self.logs, self.direct, self.nearest, self.around)
+        return _Rows(*(part[rows] for part in parts))
+
     def without(self, own: Columns) -> _Rows:
         """Return the rows as if each one's own label did not exist."""
         rows = np.arange(len(own))
@@ -111,6 +129,10 @@ class _Rows:
             part[rows, own] = _ABSENT
         np.put_along_axis(parts[3], own[:, None, None], np.log(FLOOR) - 88, axis=2)
         return _Rows(*parts)
+
+    def winners(self, mix: tuple[float, float], background: bool) -> Columns:
+        """Return the label with the largest S in each row; never the background."""
+        return _best(mix, self.logs, self.direct, background)
 
     def of_label(self, label: Columns, context: Floats) -> Floats:
         """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
@@ -124,9 +146,9 @@ class _Rows:
         return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
 
 
-def _best(mix: tuple[float, float], logs: Floats, direct: Floats) -> Columns:
-    """Return the label with the largest S in each row."""
-    return np.asarray((mix[0] * logs + mix[1] * direct).argmax(axis=1))
+def _best(mix: tuple[float, float], logs: Floats, direct: Floats, background: bool) -> Columns:
+    total = mix[0] * logs + mix[1] * direct
+    return np.asarray(total[:, int(background) :].argmax(axis=1) + int(background))
 
 
 def _own_features(
@@ -164,12 +186,14 @@ def _with_usual(rows: Vector, usual: Floats) -> Vector:
     return np.concatenate([rows, rows[:, _TYPED] - usual.T], axis=1)
 
 
-def _typical(values: Floats, own: Columns, labels: int) -> tuple[Floats, Floats]:
+def _typical(
+    values: Floats, own: Columns, known: NDArray[np.bool_], labels: int
+) -> tuple[Floats, Floats]:
     """Return the shrunk means of `values` (4, r) by label (4, labels), and for each row (4, r) that
-    of the others of its label.
+    of the others of its label; what is not `known` shapes its own only.
     """
     counts = np.bincount(own, minlength=labels).astype(np.float64)
-    overall = values.mean(axis=1, keepdims=True)
+    overall = values[:, known].mean(axis=1, keepdims=True)
     sums = np.stack([np.bincount(own, row, minlength=labels) for row in values])
     prior = _TYPICAL_WEIGHT * overall
     typical = (sums + prior) / (counts + _TYPICAL_WEIGHT)

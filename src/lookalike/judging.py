@@ -17,19 +17,29 @@ from numpy.typing import NDArray
 
 from lookalike.confidence import (
     ALONE,
+    COUNTED,
+    FEW_LABELS,
     OUT_OF_REACH,
     Confidence,
-    Drawn,
     Judgement,
     judge,
     learn,
 )
+from lookalike.features import BACKGROUND
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.model import Reason
 from lookalike.policy import NO_SOURCE, REASONS, Decisions
 from lookalike.propagation import Floats, Places
 from lookalike.scoring import Scores, leave_one_out
-from lookalike.standard import MIN_ACCURACY, Rule, Standard, out_of_reach, too_alike
+from lookalike.standard import (
+    MIN_ACCURACY,
+    Rule,
+    Standard,
+    estimated,
+    out_of_reach,
+    too_alike,
+    uncounted,
+)
 
 REBUILD_ITEMS = 2000
 """Up to so many items the graph is made again with every arrival."""
@@ -46,16 +56,21 @@ Vectors = Callable[[Places], NDArray[np.float16]]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How answers came about, by the pks of their documents. All references that are not named here
-    are given: chosen by a person, and taken for random draws.
+    """How answers came about, by the pks of their documents.
 
-    `asked` were picked by the queue: they vote and do not calibrate. `drawn` are references that
-    were drawn at random over all items, and `new` those of that draw that are "none of these".
+    `asked` were picked by the queue: they vote and do not calibrate. `drawn` come from a uniform
+    draw over all documents. Other references are given: chosen by a person, and taken for random
+    draws. `new` are no references: the answer was "none of these", whether asked or drawn.
     """
 
     asked: Places = field(default_factory=lambda: np.empty(0, np.int64))
     drawn: Places = field(default_factory=lambda: np.empty(0, np.int64))
     new: Places = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def with_background(references: Mapping[str, Places], new: Places) -> dict[str, Places]:
+    """Return references by label with those of the background, if there are any."""
+    return {**references, **({BACKGROUND: new} if len(new) else {})}
 
 
 def learn_confidence(
@@ -69,16 +84,22 @@ def learn_confidence(
     """Return how sure to be of what `scores` say of the items `waiting`; all pks are places here.
 
     Random draws alone calibrate where there are enough of them; before, what was given does, too.
-    If there is neither, all references tell how likely a label is, and only a certificate counts.
     """
     sampling = sampling or Sampling()
     every = np.sort(np.concatenate([scores.label(name).references for name in scores.labels]))
-    drawn = Drawn(np.intersect1d(every, sampling.drawn), sampling.new)
-    given = np.setdiff1d(every, np.concatenate([sampling.asked, drawn.known]))
-    chosen = drawn.known if len(drawn) >= ALONE else np.union1d(given, drawn.known)
-    fair = len(chosen) > 0
-    left = leave_one_out(scores, _sample(chosen if fair else every))
-    return learn(scores, left, waiting, target, targets=targets, drawn=drawn, fair=fair)
+    calibrates = np.intersect1d(every, sampling.drawn)
+    if len(calibrates) < ALONE:
+        calibrates = np.setdiff1d(every, np.setdiff1d(sampling.asked, calibrates))
+    left = leave_one_out(scores, _sample(calibrates, every))
+    return learn(
+        scores,
+        left,
+        waiting,
+        target,
+        targets=targets,
+        fair=np.isin(left.places, calibrates),
+        drawn=np.isin(left.places, sampling.drawn),
+    )
 
 
 def standard_of(confidence: Confidence, nodes_upto: int) -> Standard:
@@ -90,7 +111,7 @@ def standard_of(confidence: Confidence, nodes_upto: int) -> Standard:
     own = {
         label: limit
         for label, limit in zip(confidence.labels, confidence.limits, strict=True)
-        if limit != confidence.limit
+        if label != BACKGROUND and limit != confidence.limit
     }
     return Standard(
         Rule.LANDSCAPE,
@@ -152,7 +173,8 @@ class Judge:
         if self._scores is None:
             self._scores = Scores(land)
         places = {name: land.places_of(pks) for name, pks in references.items()}
-        self._scores.set_references(places)
+        new = land.places_of(sampling.new)
+        self._scores.set_references(with_background(places, new))
         self._confidence = learn_confidence(
             self._scores,
             land.places_of(waiting),
@@ -161,7 +183,7 @@ class Judge:
             sampling=Sampling(
                 asked=land.places_of(sampling.asked),
                 drawn=land.places_of(sampling.drawn),
-                new=land.places_of(sampling.new),
+                new=new,
             ),
         )
         return standard_of(self._confidence, nodes_upto)
@@ -185,7 +207,8 @@ class Judge:
             judgement = _overwritten(
                 judgement, choosy, judge(confidence, scores, places[choosy], barred)
             )
-        codes = np.array([code_of(name) for name in confidence.labels] + [-1], np.int32)
+        named = [code_of(name) if name != BACKGROUND else -1 for name in confidence.labels]
+        codes = np.array([*named, -1], np.int32)
         sources = self._sources(judgement, places)
         return _decisions(judgement, codes, sources)
 
@@ -227,8 +250,15 @@ class Judge:
         return np.where(judgement.winners >= 0, self._landscape.pks[nearest], NO_SOURCE)
 
 
-def _sample(every: Places) -> Places:
-    return every[:: -(-len(every) // _CALIBRATE_WITH)] if len(every) > _CALIBRATE_WITH else every
+def _sample(chosen: Places, every: Places) -> Places:
+    """Return up to _CALIBRATE_WITH of the `chosen` references, filled up with others."""
+    first = _thinned(chosen, _CALIBRATE_WITH)
+    rest = np.setdiff1d(every, chosen)
+    return np.union1d(first, _thinned(rest, _CALIBRATE_WITH - len(first)))
+
+
+def _thinned(places: Places, upto: int) -> Places:
+    return places[:: -(-len(places) // upto)] if 0 < upto < len(places) else places[: max(upto, 0)]
 
 
 def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:
@@ -239,9 +269,12 @@ def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgem
 
 
 def _missing(confidence: Confidence) -> tuple[str, ...]:
+    labels = len(confidence.labels) - confidence.sight.background
+    more = max(COUNTED - confidence.drawn, 0)
     if min(confidence.limits) < OUT_OF_REACH:
-        return ()
-    labels = len(confidence.labels)
+        return (estimated(more),) if more else ()
+    if more and labels < FEW_LABELS:
+        return (uncounted(labels, more),)
     return (out_of_reach(confidence.target, confidence.answers, labels, confidence.drawn_missing),)
 
 

@@ -100,6 +100,19 @@ def too_alike(accuracy: float) -> str:
     )
 
 
+def uncounted(labels: int, more: int) -> str:
+    """Say that too few labels tell how much is new, and how many `more` random answers would."""
+    return (
+        f"{labels} labels do not tell how much is new: {more} more random answers until that is "
+        "counted"
+    )
+
+
+def estimated(more: int) -> str:
+    """Say that nobody has counted how much is new, and how many `more` random answers would."""
+    return f"how much is new is only an estimate: {more} more random answers until that is counted"
+
+
 def out_of_reach(target: float, answers: int, labels: int, drawn_missing: int) -> str:
     """Say that a target cannot be promised yet, and what would let it be."""
     return (

@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading
 
-from lookalike import confidence
+from lookalike import features as features_of
 from lookalike.calibration import features, probability
 from lookalike.confidence import OUT_OF_REACH, judge, learn
 from lookalike.grid import grid_length
@@ -245,7 +245,7 @@ def without_surroundings(case: Case, target: float) -> Answer:
 
 def without_typicality(case: Case, target: float) -> Answer:
     """The landscape rule that compares with what is usual for all labels, not for the winner."""
-    endless = patch.object(confidence, "_TYPICAL_WEIGHT", 1e9)
+    endless = patch.object(features_of, "_TYPICAL_WEIGHT", 1e9)
     return _judged(case.scores, case.left, case.split.pool, target, endless)
 
 

@@ -57,7 +57,7 @@ def by_landscape(codes: Codes, vectors: Vectors) -> tuple[Trials, Scores, Confid
     scores.set_references({str(c): np.flatnonzero(codes == c) for c in np.unique(codes)})
     left = leave_one_out(scores, np.arange(len(codes)))
     confidence = learn(scores, left, np.arange(len(codes), len(vectors)), 0.9)
-    return landscape_trials(scores, confidence.mix), scores, confidence
+    return landscape_trials(scores, confidence.sight.mix), scores, confidence
 
 
 def trials_of(*rows: tuple[int, int, float]) -> Trials:
@@ -95,7 +95,7 @@ def test_the_trials_of_the_landscape_are_its_leave_one_out_scores() -> None:
     trials, scores, confidence = by_landscape(codes[: len(vectors) // 2], vectors)
 
     left = leave_one_out(scores, trials.references)
-    total = confidence.mix[0] * left.logs + confidence.mix[1] * left.direct
+    total = confidence.sight.mix[0] * left.logs + confidence.sight.mix[1] * left.direct
     order = np.argsort(left.places)
     said = total.argmax(axis=1)[order]
 

@@ -205,7 +205,7 @@ def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path)
     for _ in range(10):
         references = walk(references, chance, 2)
         walked.follow(references)
-        walked.label_without(3, int(references["0"][0]), references)
+        walked.label_without(3, int(references["0"][0]))
 
     fresh = a_judge(tmp_path, references)
 

@@ -42,9 +42,9 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration columns confidence duplicates gate grid hygiene judgements kinds labels "
-        "landscape learning ledger logistic matches metrics nearness neighbourhood policy "
-        "propagation recall references review rules scoring settings standard stores.search",
+        "calibration claims columns confidence duplicates features gate grid hygiene judgements "
+        "kinds labels landscape learning ledger logistic matches metrics nearness neighbourhood "
+        "policy propagation recall references review rules scoring settings standard stores.search",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -1,4 +1,6 @@
-"""Which rule a field may decide by, and what it says is missing."""
+"""By which rule a field judges, on what ground it labels, and what it says is missing."""
+
+import json
 
 import pytest
 
@@ -6,8 +8,7 @@ from lookalike.calibration import Calibration
 from lookalike.logistic import Logistic
 from lookalike.standard import (
     MAX_ITEMS,
-    MIN_ITEMS,
-    MIN_LABELS,
+    Ground,
     Rule,
     Standard,
     rule_for,
@@ -19,22 +20,16 @@ from lookalike.standard import (
 @pytest.mark.parametrize(
     ("counts", "items", "rule", "missing"),
     [
-        ([3] * MIN_LABELS, MIN_ITEMS, Rule.LANDSCAPE, []),
-        ([3] * MIN_LABELS, MAX_ITEMS, Rule.LANDSCAPE, []),
-        ([3] * (MIN_LABELS - 1) + [2], MIN_ITEMS, Rule.NEAREST, ["19 of 20 labels"]),
-        ([3] * MIN_LABELS, MIN_ITEMS - 1, Rule.NEAREST, ["1499 of 1500 items"]),
-        ([9], 10, Rule.NEAREST, ["1 of 20 labels", "10 of 1500 items"]),
-        ([], 0, Rule.NEAREST, ["0 of 20 labels", "0 of 1500 items"]),
-        (
-            [3] * MIN_LABELS,
-            MAX_ITEMS + 1,
-            Rule.NEAREST,
-            [f"{MAX_ITEMS + 1} items with 20 labels are too many"],
-        ),
+        ([2, 2], 4, Rule.LANDSCAPE, []),
+        ([3] * 20, MAX_ITEMS, Rule.LANDSCAPE, []),
+        ([9, 1], 10, Rule.SUGGEST, ["1 of 2 labels with 2 references"]),
+        ([1] * 20, 2000, Rule.SUGGEST, ["0 of 2 labels"]),
+        ([], 0, Rule.SUGGEST, ["0 of 2 labels"]),
+        ([3] * 20, MAX_ITEMS + 1, Rule.NEAREST, ["50001 items with 20 labels are too many"]),
         ([3] * 1001, 10_000, Rule.NEAREST, ["10000 items with 1001 labels are too many"]),
     ],
 )
-def test_the_landscape_rule_needs_enough_and_not_too_much(
+def test_the_landscape_rule_needs_two_labels_and_not_too_much(
     counts: list[int], items: int, rule: Rule, missing: list[str]
 ) -> None:
     chosen, lacks = rule_for(counts, items)
@@ -45,10 +40,35 @@ def test_the_landscape_rule_needs_enough_and_not_too_much(
         assert said.startswith(start)
 
 
+@pytest.mark.parametrize(
+    ("standard", "ground"),
+    [
+        (Standard(Rule.SUGGEST), Ground.NONE),
+        (Standard(Rule.LANDSCAPE, limit=2.0), Ground.NONE),
+        (Standard(Rule.LANDSCAPE, limit=0.9), Ground.ESTIMATE),
+        (Standard(Rule.LANDSCAPE, limit=0.9, certified=True), Ground.CERTIFICATE),
+        (Standard(Rule.LANDSCAPE, limit=2.0, limits={"cat": 0.8}), Ground.ESTIMATE),
+    ],
+)
+def test_it_labels_by_itself_where_any_limit_can_be_reached(
+    standard: Standard, ground: Ground
+) -> None:
+    assert standard.ground is ground
+
+
 def test_a_standard_is_stored_and_read_back_exactly() -> None:
     model = Logistic((0.1, 0.2), (1.0, 0.3), (0.5, -0.25, 1 / 3))
     nearest = Calibration(0.1, model, model, 0.3, 0.91, 0.95)
-    standard = Standard(Rule.NEAREST, ("10 of 1500 items",), limit=0.91, nearest=nearest)
+    standard = Standard(
+        Rule.NEAREST,
+        ("10 more",),
+        limit=0.91,
+        nearest=nearest,
+        limits={"cat": 1 / 3},
+        certified=True,
+    )
 
-    assert standard_from(standard_to(standard)) == standard
+    stored = json.loads(json.dumps(standard_to(standard)))
+
+    assert standard_from(stored) == standard
     assert standard_from(None) is None

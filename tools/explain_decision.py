@@ -171,7 +171,7 @@ def evidence(story: Story) -> str:
 
 def scores(story: Story) -> str:
     """Return evidence, direct likeness and S of the labels with the largest S."""
-    a, b = story.confidence.mix
+    a, b = story.confidence.sight.mix
     evidence, direct = (story.scores.table(name, story.here)[0] for name in ("evidence", "direct"))
     total = a * np.log(evidence + FLOOR) + b * direct
     rows = [

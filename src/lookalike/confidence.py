@@ -2,60 +2,91 @@
 
 Two questions, each with a logistic model on the same features of an item and its winning label.
 **Known or new?** learns from leave-one-out rows (known) against the same rows with their own label
-left out altogether (new). **Right or wrong?** learns from leave-one-out rows alone. The probability
-is p = σ(known + log((1 − π)/π)) · σ(right), π the share of new items, by EM over what waits.
-The limit is the lowest p at which, in four of five bootstraps of the labels, the mean p of
-what is accepted reaches the target.
+left out altogether (new), and against what people called "none of these". **Right or wrong?**
+learns from leave-one-out rows alone. The probability is
+p = σ(known + log((1 − π)/π)) · σ(right), π the share of new items. The limit is the lowest p at
+which the mean p of what is accepted reaches the target.
+
+What keeps the promise where there is little to learn from:
+
+- The log-odds are put right (Platt 1999) on what models say that have not seen the label in
+  question. In its own words a model is always too sure.
+- **Rule of succession.** Beside the labels that were left out stands one more label, beside the
+  answers one more answer, that looked just like what is known and right, and was not. So three
+  labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice.
+- Until random answers count it, the share of new items is no less than one label as large as the
+  others; with fewer than ten labels no estimate of it will do.
+
+A **certificate** needs no such care: `claims.certified_limit` counts random answers. The lower of
+both limits counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.claims import certified_limit, checks_needed
+from lookalike.features import BACKGROUND, Barred, Columns, LeftOut, Sight, leave_out
 from lookalike.logistic import (
     Logistic,
     Vector,
+    fit_apart,
+    fit_line,
     fit_logistic,
-    fit_mixture,
     new_share,
-    refit_log_odds,
     sigmoid,
 )
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import FLOOR, Left, Scores
+from lookalike.scoring import Left, Scores
 
 OUT_OF_REACH = 2.0
 """The limit where nothing can be accepted at the target."""
 
-_RIDGE = 2e-3
-_TYPICAL_WEIGHT = 3.0
-_BOOTSTRAPS = 20
-_QUANTILE = 0.3
+ALONE = 100
+"""From so many random answers on they alone calibrate; before, what people chose does, too."""
+
+COUNTED = 30
+"""From so many random answers on they tell the share of new items."""
+
+FEW_LABELS = 10
+"""With fewer labels nothing but counting tells the share of new items."""
+
+CERTAINTY = 0.90
+"""How sure a certificate is."""
+
+_PARTS = 10
+_REAL_WEIGHT = 20
 _P_DIGITS = 6
 _LIMIT_ITEMS = 5_000
-_ABSENT = np.float32(-1e9)
 
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
     """Everything that turns scores into probabilities; the columns are `labels`.
 
-    `mix` are a and b of S = a·L + b·C. `typical` float32 (4, labels): what L, C, Z and the
-    surroundings of a label's own references are, left out one at a time.
+    `limits` are the lowest p at which each label is given, `limit` that of the labels with the
+    default `target`; `certified` tells that it is a certificate's. `answers` calibrated it,
+    `drawn` of them drawn at random, and about `drawn_missing` more of these would certify a limit.
     """
 
     labels: tuple[str, ...]
-    mix: tuple[float, float]
-    typical: Floats
+    sight: Sight
     known: Logistic
     right: Logistic
     new_share: float
-    limit: float
     target: float
+    limits: tuple[float, ...]
+    limit: float
+    certified: bool
     leave_one_out_accuracy: float
+    answers: int
+    drawn: int
+    drawn_missing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,264 +95,254 @@ class Judgement:
 
     `winners` and `runners_up` are columns (−1: none), `sources` the places of the winner's nearest
     references, `features` (m, 13) what the models see, `probability` that the winner is right,
-    `known` the probability that the item is of a known label at all, `margin` the winner's lead in
-    S over the runner-up.
+    `limits` from which probability on it is given, `known` the probability that the item is of a
+    known label at all, `margin` the winner's lead in S over the runner-up.
     """
 
-    winners: NDArray[np.int64]
-    runners_up: NDArray[np.int64]
+    winners: Columns
+    runners_up: Columns
     sources: Places
     features: Vector
     probability: Vector
+    limits: Vector
     known: Vector
     margin: Floats
 
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """Return where the winner is sure enough (m,)."""
+        return (self.winners >= 0) & (self.probability >= self.limits) & (self.margin >= 0)
 
-def learn(scores: Scores, left: Left, waiting: Places, target: float, seed: int = 0) -> Confidence:
+
+def learn(
+    scores: Scores,
+    left: Left,
+    waiting: Places,
+    target: float,
+    *,
+    targets: Mapping[str, float] | None = None,
+    fair: NDArray[np.bool_] | None = None,
+    drawn: NDArray[np.bool_] | None = None,
+    seed: int = 0,
+) -> Confidence:
     """Return the confidence for `target` precision of labelling the items `waiting`.
 
-    `left` are leave-one-out scores of the references that calibrate; `seed` draws the bootstraps.
+    `left` are leave-one-out scores of the references, those of the background included. All of them
+    shape the models; `fair` (r,) tells which calibrate, because they are random draws or as good
+    as: by default all. `drawn` (r,) tells which are answers to a uniform draw over all items. Where
+    nothing is fair, only a certificate lets anything be labelled. `targets` are those of labels
+    that have their own. `seed` chooses items on which the limit is found, if there are very many.
     """
-    mix = fit_mixture(left.logs, left.direct, left.own)
-    context = scores.landscape.context[left.places]
-    inside = _Rows(left.logs, left.direct, left.nearest, left.around)
-    typical, beside = _typical(inside.of_label(left.own, context), left.own, len(scores.labels))
-    winner = inside.winner(mix)
-    right = winner == left.own
-    usual = np.where(right, beside, typical[:, winner])
-    hits = _with_usual(inside.features(mix, winner, context), usual)
-    outside = inside.without(left.own)
-    lost = outside.winner(mix)
-    misses = _with_usual(outside.features(mix, lost, context), typical[:, lost])
-    lessons = _Lessons(hits, misses, right.astype(np.float64), left.own)
-    draft = Confidence(
+    fair = np.ones(len(left.own), bool) if fair is None else fair
+    drawn = np.zeros(len(left.own), bool) if drawn is None else drawn
+    background, targets = scores.labels[0] == BACKGROUND, targets or {}
+    labels = len(scores.labels) - background
+    sight, out = leave_out(left, scores.landscape.context[left.places], background=background)
+    scale = (fair if (fair & out.known).any() else np.ones(len(fair), bool)).astype(np.float64)
+    known, right = _known_or_new(out, scale), _right_or_wrong(out, scale)
+    seen = sight.seen(scores, _some(waiting, seed))
+    odds = known.model.log_odds(seen.features)
+    share = _share_of_new(odds, out.known[drawn], labels)
+    p = _combined(odds, right.model.log_odds(seen.features), share)
+    trials = _Trials(out.winners, _combined(known.unseen, right.unseen, share), out.right).of(drawn)
+    wanted = np.array([targets.get(label, target) for label in scores.labels])
+    promising = (fair & out.known).any() and (drawn.sum() >= COUNTED or labels >= FEW_LABELS)
+    limits = {}
+    for one in {target, *wanted.tolist()}:
+        mine = wanted == one
+        estimated = _estimated_limit(one, p[mine[seen.winners] & promising])
+        limits[one] = _limit(one, estimated, trials.of(mine[trials.winners]))
+    return Confidence(
         labels=tuple(scores.labels),
-        mix=mix,
-        typical=typical,
-        known=fit_logistic(lessons.rows, lessons.known, ridge=_RIDGE),
-        right=fit_logistic(hits, lessons.right, ridge=_RIDGE),
-        new_share=0.5,
-        limit=OUT_OF_REACH,
+        sight=sight,
+        known=known.model,
+        right=right.model,
+        new_share=share,
         target=target,
-        leave_one_out_accuracy=float(right.mean()),
+        limits=tuple(limits[one].lowest for one in wanted.tolist()),
+        limit=limits[target].lowest,
+        certified=limits[target].certified,
+        leave_one_out_accuracy=float(np.average(out.right, weights=scale * out.known)),
+        answers=int(fair.sum()),
+        drawn=int(drawn.sum()),
+        drawn_missing=limits[target].drawn_missing,
     )
-    return _with_limit(draft, lessons, scores, waiting, seed)
 
 
 def judge(
-    confidence: Confidence,
-    scores: Scores,
-    places: Places,
-    barred: NDArray[np.bool_] | None = None,
+    confidence: Confidence, scores: Scores, places: Places, barred: Barred | None = None
 ) -> Judgement:
     """Return winner, runner-up and probability of items.
 
     `barred` (m, labels) tells which labels an item may not get; where that is all of them, the
     winner is -1.
     """
-    columns, runner, sources, rows = _pool_features(confidence, scores, places, barred)
-    open_ = np.ones(len(places), bool) if barred is None else ~barred.all(axis=1)
+    seen = confidence.sight.seen(scores, places, barred)
+    rows = seen.features
+    real = slice(int(confidence.sight.background), None)
+    open_ = np.ones(len(places), bool) if barred is None else ~barred[:, real].all(axis=1)
+    share = confidence.new_share
+    p = _probability(confidence.known, confidence.right, rows, share)
     return Judgement(
-        winners=np.where(open_, columns, -1),
-        runners_up=runner,
-        sources=sources,
+        winners=np.where(open_, seen.winners, -1),
+        runners_up=seen.runners_up,
+        sources=seen.sources,
         features=rows,
-        probability=np.where(open_, _probability(confidence, rows), 0),
-        known=_known_probability(confidence, rows),
+        probability=np.where(open_, p, 0),
+        limits=np.array(confidence.limits)[seen.winners],
+        known=sigmoid(confidence.known.log_odds(rows) + _odds_of_known(share)),
         margin=rows[:, 0].astype(np.float32),
     )
 
 
-_TYPED = (5, 6, 4, 7)
-"""The features L, C, Z and surroundings of the winner, in the order of `Confidence.typical`."""
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A model, and the log-odds (r,) of references by models that have not seen their part."""
+
+    model: Logistic
+    unseen: Vector
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Scores of rows (m, labels), and of the items around each (m, k, labels)."""
+class _Trials:
+    """Random answers (m,): what each would be taken for, how surely, and whether rightly."""
 
-    logs: Floats
-    direct: Floats
-    nearest: Floats
-    around: Floats
+    winners: Columns
+    p: Vector
+    right: NDArray[np.bool_]
 
-    def without(self, own: NDArray[np.int64]) -> _Rows:
-        """Return the rows as if each one's own label did not exist."""
-        rows = np.arange(len(own))
-        parts = [part.copy() for part in (self.logs, self.direct, self.nearest, self.around)]
-        for part in parts[:3]:
-            part[rows, own] = _ABSENT
-        np.put_along_axis(parts[3], own[:, None, None], np.log(FLOOR) - 88, axis=2)
-        return _Rows(*parts)
-
-    def of_label(self, label: NDArray[np.int64], context: Floats) -> Floats:
-        """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
-        rows = np.arange(len(label))
-        own = [part[rows, label] for part in (self.logs, self.direct, self.nearest)]
-        return np.stack([*own, _surroundings(self.around, context, label)[:, 0]])
-
-    def winner(self, mix: tuple[float, float]) -> NDArray[np.int64]:
-        """Return the label with the largest S in each row."""
-        return np.asarray((mix[0] * self.logs + mix[1] * self.direct).argmax(axis=1))
-
-    def features(
-        self, mix: tuple[float, float], winner: NDArray[np.int64], context: Floats
-    ) -> Vector:
-        """Return the nine features (m, 9) of rows with their winner."""
-        nearest = self.nearest[np.arange(len(winner)), winner]
-        own, _ = _own_features(mix, self.logs, self.direct, nearest, winner)
-        return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
+    def of(self, rows: NDArray[np.bool_]) -> _Trials:
+        """Return some of them."""
+        return _Trials(self.winners[rows], self.p[rows], self.right[rows])
 
 
-def _own_features(
-    mix: tuple[float, float],
-    logs: Floats,
-    direct: Floats,
-    nearest: Floats,
-    winner: NDArray[np.int64],
-) -> tuple[Vector, NDArray[np.int64]]:
-    """Return seven features (m, 7) of rows with their winner, and the runner-up's column or −1."""
-    rows = np.arange(len(winner))
-    total = mix[0] * logs + mix[1] * direct
-    runner, margins = np.full(len(winner), -1), np.zeros((3, len(winner)))
-    if logs.shape[1] > 1:
-        runner = _others(total, winner).argmax(axis=1)
-        for place, part in enumerate((total, logs, direct)):
-            margins[place] = part[rows, winner] - _others(part, winner).max(axis=1)
-    own = [nearest, logs[rows, winner], direct[rows, winner]]
-    root = np.sqrt(np.maximum(margins[0], 0))
-    return np.stack([*margins, root, *own], axis=1).astype(np.float64), runner
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    lowest: float
+    certified: bool
+    drawn_missing: int
 
 
-def _others(part: Floats, winner: NDArray[np.int64]) -> Floats:
-    """Return the scores (m, labels) without those of the `winner`: −inf."""
-    rest = part.copy()
-    rest[np.arange(len(winner)), winner] = -np.inf
-    return rest
+def _known_or_new(out: LeftOut, scale: Vector) -> _Fit:
+    """Fit on what is known against what is of the background, and what had its label left out.
 
-
-def _surroundings(around: Floats, context: Floats, winner: NDArray[np.int64]) -> Vector:
-    """Return two features (m, 2): what the surroundings say of the winner, and prefer to it."""
-    own = np.take_along_axis(around, winner[:, None, None], axis=2)[:, :, 0]
-    lead = around.max(axis=2) - own
-    return np.stack([(context * own).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
-
-
-def _with_usual(rows: Vector, usual: Floats) -> Vector:
-    """Add how far four features are from what is usual (4, m) for the winner: (m, 13)."""
-    return np.concatenate([rows, rows[:, _TYPED] - usual.T], axis=1)
-
-
-def _typical(values: Floats, own: NDArray[np.int64], labels: int) -> tuple[Floats, Floats]:
-    """Return the shrunk means of `values` (4, r) by label (4, labels), and for each row (4, r) that
-    of the others of its label.
+    What looked known and was not weighs as one label of those left out, and as one answer of the
+    background.
     """
-    counts = np.bincount(own, minlength=labels).astype(np.float64)
-    overall = values.mean(axis=1, keepdims=True)
-    sums = np.stack([np.bincount(own, row, minlength=labels) for row in values])
-    prior = _TYPICAL_WEIGHT * overall
-    typical = (sums + prior) / (counts + _TYPICAL_WEIGHT)
-    beside = (sums[:, own] - values + prior) / (counts[own] - 1 + _TYPICAL_WEIGHT)
-    return typical.astype(np.float32), beside.astype(np.float32)
+    known = out.known.astype(np.float64)
+    labels = max(len(np.unique(out.own[out.known & (scale > 0)])), 1)
+    made, real = _negative_weights(out, scale)
+    return _fit(
+        rows=np.concatenate([out.seen, out.unseen]),
+        hits=np.append(known, np.zeros(len(out.unseen))),
+        counts=_counts(out, np.ones(len(known))),
+        parts=np.append(_parts(out), out.own[out.known] % _PARTS),
+        scale=_counts(out, scale),
+        pretended=scale * known * (made / labels + real / max(float(scale @ known), 1)),
+    )
 
 
-def _pool_features(
-    confidence: Confidence,
-    scores: Scores,
-    places: Places,
-    barred: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Places, Vector]:
-    """Return winner and runner-up columns (m,) of items, sources, and all features (m, 13)."""
-    logs = np.log(scores.table("evidence", places) + FLOOR)
-    direct = scores.table("direct", places)
-    if barred is not None:
-        logs[barred], direct[barred] = _ABSENT, _ABSENT
-    winner = (confidence.mix[0] * logs + confidence.mix[1] * direct).argmax(axis=1)
-    nearest, sources = scores.nearest(places, winner)
-    own, runner = _own_features(confidence.mix, logs, direct, nearest, winner)
-    context = scores.landscape.context[places]
-    said, most = scores.around(places, winner)
-    lead = most - said
-    surroundings = np.stack([(context * said).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
-    rows = np.concatenate([own, surroundings], axis=1)
-    return winner, runner, sources, _with_usual(rows, confidence.typical[:, winner])
+def _right_or_wrong(out: LeftOut, scale: Vector) -> _Fit:
+    """Fit on what is known; one answer more looked right and was wrong."""
+    known = out.known.astype(np.float64)
+    return _fit(
+        rows=out.seen,
+        hits=out.right.astype(np.float64),
+        counts=known,
+        parts=_parts(out),
+        scale=scale * known,
+        pretended=scale * known / max(float(scale @ known), 1),
+    )
 
 
-def _probability(confidence: Confidence, rows: Vector) -> Vector:
+def _negative_weights(out: LeftOut, scale: Vector) -> tuple[float, float]:
+    """Return what a row with its label left out weighs, and what an answer of the background.
+
+    All together weigh as much as what is known; the k of the background k/(k + 20) of that.
+    """
+    k = float(scale @ ~out.known)
+    made = _REAL_WEIGHT / (k + _REAL_WEIGHT)
+    return made, (1 - made) * float(scale @ out.known) / max(k, 1)
+
+
+def _counts(out: LeftOut, scale: Vector) -> Vector:
+    """Return the weights of the rows of `seen` and `unseen`, of references that weigh `scale`."""
+    made, real = _negative_weights(out, scale)
+    return np.append(scale * np.where(out.known, 1, real), made * scale[out.known])
+
+
+def _parts(out: LeftOut) -> Places:
+    """Return a part (r,) for each reference: those of a label together, the background's apart."""
+    return np.where(out.known, out.own, np.arange(len(out.own))) % _PARTS
+
+
+def _fit(
+    rows: Vector, hits: Vector, counts: Vector, parts: Places, scale: Vector, pretended: Vector
+) -> _Fit:
+    """Fit a model to rows that count `counts`, and put it right by rows that count `scale`, as
+    models see them that have not seen their part; the first r count again, as no hits, by
+    `pretended` (r,).
+    """
+    r = len(pretended)
+    model = fit_logistic(rows, hits, ridge=1 / r, counts=counts)
+    unseen = fit_apart(model, rows, hits, counts, parts, ridge=1 / r)
+    slope, shift = fit_line(
+        odds=np.append(unseen, unseen[:r]),
+        hits=np.append(hits, np.zeros(r)),
+        counts=np.append(scale, pretended),
+    )
+    return _Fit(model.along(slope, shift), slope * unseen[:r] + shift)
+
+
+def _some(waiting: Places, seed: int) -> Places:
+    if len(waiting) <= _LIMIT_ITEMS:
+        return waiting
+    return np.sort(np.random.default_rng(seed).choice(waiting, _LIMIT_ITEMS, replace=False))
+
+
+def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> float:
+    """Return π: counted, where enough were drawn; else by EM over log-odds that what waits is
+    known, and no less than one label as large as the others.
+    """
+    drawn = len(drawn_known)
+    if drawn >= COUNTED:
+        return float((drawn - drawn_known.sum() + 1) / (drawn + 2))
+    return max(new_share(sigmoid(odds)), 1 / (labels + 1))
+
+
+def _estimated_limit(target: float, p: Vector) -> float:
+    falling = np.sort(p)[::-1]
+    good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
+    return float(falling[good[-1]]) if len(good) else OUT_OF_REACH
+
+
+def _limit(target: float, estimated: float, trials: _Trials) -> _Limit:
+    """Return the lower limit, of the estimated and the certified one."""
+    proven = certified_limit(trials.p, trials.right, target, CERTAINTY)
+    certified = OUT_OF_REACH if proven is None else proven
+    return _Limit(
+        lowest=min(estimated, certified),
+        certified=certified < estimated,
+        drawn_missing=_drawn_missing(target, trials),
+    )
+
+
+def _drawn_missing(target: float, trials: _Trials) -> int:
+    """Return about how many more random answers would certify a limit, all going well."""
+    wrong = ~trials.right[np.argsort(-trials.p, kind="stable")]
+    leading = int(wrong.argmax()) if wrong.any() else len(wrong)
+    missing = max(checks_needed(target, CERTAINTY) - leading, 0)
+    return math.ceil(missing * (len(wrong) + 1) / (leading + 1))
+
+
+def _probability(known: Logistic, right: Logistic, rows: Vector, share: float) -> Vector:
+    return _combined(known.log_odds(rows), right.log_odds(rows), share)
+
+
+def _combined(known: Vector, right: Vector, share: float) -> Vector:
     """Return p (m,), rounded so that it does not depend on which rows are computed together."""
-    known, right = confidence.known.log_odds(rows), confidence.right.log_odds(rows)
-    return np.round(_combined(known, right, confidence.new_share), _P_DIGITS)
+    return np.round(sigmoid(known + _odds_of_known(share)) * sigmoid(right), _P_DIGITS)
 
 
-def _known_probability(confidence: Confidence, rows: Vector) -> Vector:
-    share = np.clip(confidence.new_share, 1e-3, 1 - 1e-3)
-    return sigmoid(confidence.known.log_odds(rows) + np.log((1 - share) / share))
-
-
-def _combined(known: Vector, right: Vector, new_share: float | Vector) -> Vector:
-    share = np.clip(new_share, 1e-3, 1 - 1e-3)
-    return sigmoid(known + np.log((1 - share) / share)) * sigmoid(right)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lessons:
-    """What the models learn from: rows (r, 13) as known and as new, which were right, labels."""
-
-    hits: Vector
-    misses: Vector
-    right: Vector
-    own: NDArray[np.int64]
-
-    @property
-    def rows(self) -> Vector:
-        """Return the known rows, then the new ones."""
-        return np.concatenate([self.hits, self.misses])
-
-    @property
-    def known(self) -> Vector:
-        """Return 1 for each known row and 0 for each new one."""
-        return np.repeat([1.0, 0.0], len(self.hits))
-
-
-def _with_limit(
-    draft: Confidence, lessons: _Lessons, scores: Scores, waiting: Places, seed: int
-) -> Confidence:
-    chance = np.random.default_rng(seed)
-    if len(waiting) > _LIMIT_ITEMS:
-        waiting = np.sort(chance.choice(waiting, _LIMIT_ITEMS, replace=False))
-    winner, _, _, rows = _pool_features(draft, scores, waiting)
-    share = new_share(sigmoid(draft.known.log_odds(rows)))
-    estimated = replace(draft, new_share=share)
-    p = _probability(estimated, rows)
-    order = np.argsort(-p, kind="stable")
-    means = _running_means(estimated, lessons, rows[order], winner[order], chance)
-    low = np.quantile(means, _QUANTILE, axis=0)
-    good = np.flatnonzero(low >= draft.target)
-    return replace(estimated, limit=float(p[order][good[-1]]) if len(good) else OUT_OF_REACH)
-
-
-def _running_means(
-    confidence: Confidence,
-    lessons: _Lessons,
-    rows: Vector,
-    winner: NDArray[np.int64],
-    chance: np.random.Generator,
-) -> Vector:
-    """Return the mean p of the first 1, 2, … of m rows (bootstraps, m).
-
-    Each time learned and counted on a bootstrap of labels.
-    """
-    labels = len(confidence.labels)
-    drawn = np.stack([chance.integers(0, labels, labels) for _ in range(_BOOTSTRAPS)])
-    times = (drawn[:, :, None] == np.arange(labels)).sum(axis=1).astype(np.float64)
-    counts = times[:, lessons.own]
-    known = refit_log_odds(
-        confidence.known, lessons.rows, lessons.known, np.tile(counts, 2), rows, ridge=_RIDGE
-    )
-    right = refit_log_odds(
-        confidence.right, lessons.hits, lessons.right, counts, rows, ridge=_RIDGE
-    )
-    share = np.array([[new_share(sigmoid(odds))] for odds in known])
-    weights = times[:, winner]
-    p = weights * _combined(known, right, share)
-    return np.asarray(np.cumsum(p, axis=1) / np.maximum(np.cumsum(weights, axis=1), 1))
+def _odds_of_known(share: float) -> float:
+    return math.log((1 - share) / share)

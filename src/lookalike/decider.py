@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import update
 
+from lookalike import model
 from lookalike.columns import Rows
 from lookalike.duplicates import IDENTICAL, conflicting, duplicate_bound
 from lookalike.effects import Move
-from lookalike.field_state import FieldState
+from lookalike.field_state import SAMPLINGS, FieldState
 from lookalike.fields import StoredField
 from lookalike.hygiene import Trials, vector_trials
-from lookalike.judging import Judge
+from lookalike.judging import Judge, Sampling, with_background
 from lookalike.learning import learn_nearest
 from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import EventKind, Origin, Reason
@@ -108,8 +109,7 @@ class Decider:
         """Return the label that a document would have if a reference did not vote."""
         if self._by_landscape():
             self._learn(snapshot)
-            references = self._references_by_label()
-            return self._judge.label_without(document, reference, references)
+            return self._judge.label_without(document, reference)
         row = self.state.columns.rows_of(_ids([document]))
         allowed = self.state.allowed(document) & (self.state.references.pks != reference)
         matches = self._nearest(snapshot, row, allowed)
@@ -124,7 +124,8 @@ class Decider:
             self._learn(snapshot)
         else:
             self._survey(snapshot)
-        return self._judge, self._judge.hear(self._references_by_label())
+        new = self._sampling().new
+        return self._judge, self._judge.hear(with_background(self._references_by_label(), new))
 
     def trials(self, snapshot: Snapshot) -> Trials:
         """Return what each reference would get if it did not vote; labels are our codes."""
@@ -250,9 +251,26 @@ class Decider:
 
     def _learn_landscape(self, snapshot: Snapshot, afresh: bool) -> Standard:
         upto = self._survey(snapshot, afresh)
-        waiting = self.state.columns.pks[~self.state.columns["stands"]]
-        target = self.field.taxonomy.target_precision
-        return self._judge.learn(self._references_by_label(), waiting, target, upto)
+        columns, taxonomy = self.state.columns, self.field.taxonomy
+        return self._judge.learn(
+            self._references_by_label(),
+            columns.pks[~columns["stands"]],
+            taxonomy.target_precision,
+            upto,
+            targets=taxonomy.targets,
+            sampling=self._sampling(),
+        )
+
+    def _sampling(self) -> Sampling:
+        """Return how the answers to the documents here came about."""
+        columns = self.state.columns
+        pks, sampling = columns.pks, columns["sampling"]
+        new = columns["stands"] & (columns["codes"] == NO_LABEL)
+        return Sampling(
+            asked=pks[sampling == SAMPLINGS.index(model.Sampling.ASKED)],
+            drawn=pks[sampling == SAMPLINGS.index(model.Sampling.DRAWN)],
+            new=pks[new],
+        )
 
     def _survey(self, snapshot: Snapshot, afresh: bool = False) -> int:
         """Let the judge know all documents and references; return the last one of its graph."""

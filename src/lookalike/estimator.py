@@ -311,7 +311,7 @@ class _ByLandscape:
 
     def _said(self, scores: Scores, places: Places) -> _Said:
         judgement = judge(self.confidence, scores, places)
-        a, b = self.confidence.mix
+        a, b = self.confidence.sight.mix
         logs = np.log(scores.table("evidence", places) + FLOOR)
         total = (a * logs + b * scores.table("direct", places)).astype(np.float64)
         odds = np.exp(total - total.max(axis=1, keepdims=True))

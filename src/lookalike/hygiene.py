@@ -56,6 +56,10 @@ class Trials:
     rival: Codes
     lead: Floats
 
+    def of(self, rows: NDArray[np.bool_]) -> Trials:
+        """Return some of the trials."""
+        return Trials(self.references[rows], self.own[rows], self.rival[rows], self.lead[rows])
+
     @property
     def said(self) -> Codes:
         """Return the label that each reference would get (r,); −1 where nothing was tried."""

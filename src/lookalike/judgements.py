@@ -63,7 +63,7 @@ class Judgements:
 
     def _touched(self, before: Column, now: Column) -> NDArray[np.bool_]:
         """Return on which items (n,) a change of one label's own L and C may bear."""
-        a, b = (np.float32(factor) for factor in self._confidence.mix)
+        a, b = (np.float32(factor) for factor in self._confidence.sight.mix)
         totals, logs, direct = self._rivals
         # Where the label wins it reaches the others in S, too.
         touched = np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
@@ -100,11 +100,16 @@ class Judgements:
         self._rivals[:, places] = self._best_others(again)
 
     def _best_others(self, judgement: Judgement) -> Floats:
-        """Return S, L and C (3, m) of the best label but the winner, a little less."""
-        a, b = self._confidence.mix
+        """Return S, L and C (3, m) of the best label but the winner, a little less.
+
+        Where the background is ahead of the winner, S is the winner's: whoever overtakes it wins.
+        """
+        a, b = self._confidence.sight.mix
         logs, direct = judgement.features[:, _LOGS], judgement.features[:, _DIRECT]
         own = np.stack([a * logs + b * direct, logs, direct])
-        return np.asarray(own - judgement.features[:, _LEADS].T - _SLACK, np.float32)
+        leads = judgement.features[:, _LEADS].T.copy()
+        leads[0] = np.maximum(leads[0], 0)
+        return np.asarray(own - leads - _SLACK, np.float32)
 
 
 def _columns(judgement: Judgement) -> list[NDArray[Any]]:

@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, Judgement, judge, learn
+from lookalike.confidence import (
+    ALONE,
+    COUNTED,
+    FEW_LABELS,
+    OUT_OF_REACH,
+    Confidence,
+    Judgement,
+    judge,
+    learn,
+)
+from lookalike.features import BACKGROUND
 from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
 from lookalike.landscape import Landscape, attach, build_landscape
@@ -26,7 +36,15 @@ from lookalike.propagation import Places
 from lookalike.recall import recall, remember
 from lookalike.review import Reach
 from lookalike.scoring import Scores, leave_one_out
-from lookalike.standard import MIN_ACCURACY, Rule, Standard
+from lookalike.standard import (
+    MIN_ACCURACY,
+    Rule,
+    Standard,
+    estimated,
+    out_of_reach,
+    too_alike,
+    uncounted,
+)
 
 REBUILD_ITEMS = 2000
 """Up to so many items the graph is made again with every arrival."""
@@ -44,27 +62,74 @@ _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 Vectors = Callable[[Places], NDArray[np.float16]]
 
 
-def learn_confidence(scores: Scores, waiting: Places, target: float) -> Confidence:
-    """Return how sure to be of what `scores` say of the items `waiting`."""
-    references = {name: scores.references(name) for name in scores.labels}
-    return learn(scores, leave_one_out(scores, _sample(references)), waiting, target)
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers came about, by the pks of their documents.
+
+    `asked` were picked by the queue: they vote and do not calibrate. `drawn` come from a uniform
+    draw over all documents. Other references are given: chosen by a person, and taken for random
+    draws. `new` are no references: the answer was "none of these", whether asked or drawn.
+    """
+
+    asked: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    drawn: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    new: Places = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def with_background(references: Mapping[str, Places], new: Places) -> dict[str, Places]:
+    """Return references by label with those of the background, if there are any."""
+    return {**references, **({BACKGROUND: new} if len(new) else {})}
+
+
+def learn_confidence(
+    scores: Scores,
+    waiting: Places,
+    target: float,
+    *,
+    targets: Mapping[str, float] | None = None,
+    sampling: Sampling | None = None,
+) -> Confidence:
+    """Return how sure to be of what `scores` say of the items `waiting`; all pks are places here.
+
+    Random draws alone calibrate where there are enough of them; before, what was given does, too.
+    """
+    sampling = sampling or Sampling()
+    every = np.sort(np.concatenate([scores.references(name) for name in scores.labels]))
+    calibrates = np.intersect1d(every, sampling.drawn)
+    if len(calibrates) < ALONE:
+        calibrates = np.setdiff1d(every, np.setdiff1d(sampling.asked, calibrates))
+    left = leave_one_out(scores, _sample(calibrates, every))
+    return learn(
+        scores,
+        left,
+        waiting,
+        target,
+        targets=targets,
+        fair=np.isin(left.places, calibrates),
+        drawn=np.isin(left.places, sampling.drawn),
+    )
 
 
 def standard_of(confidence: Confidence, nodes_upto: int) -> Standard:
     """Return the standard by which a field decides with this confidence."""
     accuracy = confidence.leave_one_out_accuracy
     if accuracy < MIN_ACCURACY:
-        missing = (
-            f"these vectors tell your labels apart in {accuracy:.0%} of leave-one-out trials; "
-            "another extractor may do better",
-        )
+        missing = (too_alike(accuracy),)
         return Standard(Rule.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
+    own = {
+        label: limit
+        for label, limit in zip(confidence.labels, confidence.limits, strict=True)
+        if label != BACKGROUND and limit != confidence.limit
+    }
     return Standard(
         Rule.LANDSCAPE,
+        _missing(confidence),
         limit=confidence.limit,
         new_share=confidence.new_share,
         accuracy=accuracy,
         nodes_upto=nodes_upto,
+        limits=own,
+        certified=confidence.certified,
     )
 
 
@@ -110,16 +175,34 @@ class Judge:
         return int(pks[nodes - 1])
 
     def learn(
-        self, references: Mapping[str, Places], waiting: Places, target: float, nodes_upto: int
+        self,
+        references: Mapping[str, Places],
+        waiting: Places,
+        target: float,
+        nodes_upto: int,
+        *,
+        targets: Mapping[str, float] | None = None,
+        sampling: Sampling | None = None,
     ) -> Standard:
         """Take over the references of each label and learn how sure to be; return the standard."""
-        land = self._landscape
+        land, sampling = self._landscape, sampling or Sampling()
         assert land is not None, "survey comes first"
         if self._scores is None:
             self._scores = Scores(land)
         places = {name: land.places_of(pks) for name, pks in references.items()}
-        self._scores.set_references(places)
-        self._confidence = learn_confidence(self._scores, land.places_of(waiting), target)
+        new = land.places_of(sampling.new)
+        self._scores.set_references(with_background(places, new))
+        self._confidence = learn_confidence(
+            self._scores,
+            land.places_of(waiting),
+            target,
+            targets=targets,
+            sampling=Sampling(
+                asked=land.places_of(sampling.asked),
+                drawn=land.places_of(sampling.drawn),
+                new=new,
+            ),
+        )
         self._judgements = None
         return standard_of(self._confidence, nodes_upto)
 
@@ -153,9 +236,9 @@ class Judge:
             judgement = _overwritten(
                 judgement, choosy, judge(confidence, scores, places[choosy], barred)
             )
-        codes = np.array([code_of(name) for name in confidence.labels] + [-1], np.int32)
+        codes = np.array([*self._codes(code_of), NO_LABEL], np.int32)
         sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
-        return _decisions(judgement, confidence.limit, codes, sources)
+        return _decisions(judgement, codes, sources)
 
     def hear(self, references: Mapping[str, Places]) -> Scores | None:
         """Take over the references of each label without learning from them; return the scores."""
@@ -190,25 +273,29 @@ class Judge:
         """Return what each reference would get if it did not vote, with the caller's codes."""
         scores, confidence = self._scores, self._confidence
         assert scores is not None and confidence is not None, "learn first"
-        codes = np.array([code_of(name) for name in scores.labels] + [NO_LABEL], np.int64)
-        trials = landscape_trials(scores, confidence.mix)
-        return replace(trials, own=codes[trials.own], rival=codes[trials.rival])
+        codes = np.array([*self._codes(code_of), NO_LABEL], np.int64)
+        trials = landscape_trials(scores, confidence.sight.mix)
+        trials = replace(trials, own=codes[trials.own], rival=codes[trials.rival])
+        return trials.of(trials.own != NO_LABEL)
 
-    def label_without(
-        self, pk: int, reference: int, references: Mapping[str, Places]
-    ) -> str | None:
+    def label_without(self, pk: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
         land, scores, confidence = self._landscape, self._scores, self._confidence
         assert land is not None and scores is not None and confidence is not None, "learn first"
-        fewer = {name: land.places_of(pks[pks != reference]) for name, pks in references.items()}
+        every = {name: scores.references(name) for name in scores.labels}
+        fewer = {name: places[land.pks[places] != reference] for name, places in every.items()}
         if any(len(places) == 0 for places in fewer.values()):
             return None
-        every = {name: scores.references(name) for name in scores.labels}
         scores.set_references(fewer)
         judgement = judge(confidence, scores, land.places_of(np.array([pk])))
         scores.set_references(every)
-        sure = judgement.probability[0] >= confidence.limit
-        return confidence.labels[int(judgement.winners[0])] if sure else None
+        return confidence.labels[int(judgement.winners[0])] if judgement.accepted[0] else None
+
+    def _codes(self, code_of: Callable[[str], int]) -> list[int]:
+        """Return the caller's codes of our labels; the background has none."""
+        assert self._scores is not None, "learn first"
+        names = self._scores.labels
+        return [NO_LABEL if name == BACKGROUND else code_of(name) for name in names]
 
     def _judged(self) -> Judgements:
         if self._judgements is None:
@@ -239,9 +326,15 @@ class Judge:
         return landscape
 
 
-def _sample(places: Mapping[str, Places]) -> Places:
-    every = np.sort(np.concatenate(list(places.values())))
-    return every[:: -(-len(every) // _CALIBRATE_WITH)] if len(every) > _CALIBRATE_WITH else every
+def _sample(chosen: Places, every: Places) -> Places:
+    """Return up to _CALIBRATE_WITH of the `chosen` references, filled up with others."""
+    first = _thinned(chosen, _CALIBRATE_WITH)
+    rest = np.setdiff1d(every, chosen)
+    return np.union1d(first, _thinned(rest, _CALIBRATE_WITH - len(first)))
+
+
+def _thinned(places: Places, upto: int) -> Places:
+    return places[:: -(-len(places) // upto)] if 0 < upto < len(places) else places[: max(upto, 0)]
 
 
 def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:
@@ -251,12 +344,21 @@ def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgem
     return Judgement(**columns)
 
 
-def _decisions(
-    judgement: Judgement, limit: float, codes: NDArray[np.int32], sources: Places
-) -> Decisions:
+def _missing(confidence: Confidence) -> tuple[str, ...]:
+    labels = len(confidence.labels) - confidence.sight.background
+    more = max(COUNTED - confidence.drawn, 0)
+    if min(confidence.limits) < OUT_OF_REACH:
+        return (estimated(more),) if more else ()
+    if more and labels < FEW_LABELS:
+        return (uncounted(labels, more),)
+    return (out_of_reach(confidence.target, confidence.answers, labels, confidence.drawn_missing),)
+
+
+def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) -> Decisions:
     winner, runner = codes[judgement.winners], codes[judgement.runners_up]
-    accepted = (judgement.probability >= limit) & (winner >= 0)
-    reasons = np.where(judgement.known >= limit, _TOO_CLOSE, _BELOW)
+    accepted = judgement.accepted
+    known = (judgement.known >= judgement.limits) & (judgement.margin >= 0)
+    reasons = np.where(known, _TOO_CLOSE, _BELOW)
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
         confidence=np.round(judgement.probability, 3).astype(np.float32),

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 _CLIP_SD = 6.0
 _MIX_START = (1.0, 5.0)
 _MIX_RANGE = 5.0
 _LONGEST_STEP = 5.0
-_REFIT_ROUNDS = 4
+_LONGEST_ODDS = 30.0
 _LEAST_SHARE = 1e-3
 _SHARE_ROUNDS = 60
 
@@ -36,45 +37,77 @@ class Logistic:
             total += weight * z
         return total
 
+    def along(self, slope: float, shift: float) -> Logistic:
+        """Return the model whose log-odds are slope times ours plus shift."""
+        *weights, intercept = (slope * weight for weight in self.weights)
+        return Logistic(self.mean, self.deviation, (*weights, intercept + shift))
+
 
 def sigmoid(x: Vector) -> Vector:
     """Return 1 / (1 + e^−x)."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))))
 
 
-def fit_logistic(rows: Vector, hits: Vector, *, ridge: float) -> Logistic:
-    """Return the model of `hits` (n,) in {0, 1} from `rows` (n, m).
+def fit_logistic(
+    rows: Vector, hits: Vector, *, ridge: float, counts: Vector | None = None
+) -> Logistic:
+    """Return the model of `hits` (n,) in {0, 1} from `rows` (n, m) that count `counts` (n,) times.
 
     The mean log-loss plus ridge/2 times the squared weights is minimised, intercept aside.
     """
     mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-9
     start = np.zeros(rows.shape[1] + 1)
     z = _standardised(rows, mean, deviation)
-    weights = _newton(z, hits, start, ridge)
+    weights = _newton(z, hits, np.ones(len(z)) if counts is None else counts, start, ridge, 60)
     return Logistic(tuple(mean.tolist()), tuple(deviation.tolist()), tuple(weights.tolist()))
 
 
-def refit_log_odds(
-    model: Logistic, rows: Vector, hits: Vector, counts: Vector, asked: Vector, *, ridge: float
+def fit_apart(
+    model: Logistic, rows: Vector, hits: Vector, counts: Vector, parts: Places, *, ridge: float
 ) -> Vector:
-    """Return the log-odds (b, k) of rows `asked` (k, m) by b models, each fitted from `model` on.
+    """Return the log-odds (n,) of each row by a model that has not seen its part.
 
-    In the b-th the `rows` (n, m) count `counts` (b, n) times. A few steps on the same scale, all
-    models at once: what bootstraps need.
+    `parts` (n,) say which part each row belongs to. Each of these models takes a few steps from
+    `model`, which was fitted to all rows, on the same scale.
     """
-    mean, deviation = np.array(model.mean), np.array(model.deviation)
-    z = _standardised(rows, mean, deviation)
-    weights = np.tile(np.array(model.weights), (len(counts), 1))
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
-    squares = (z[:, :, None] * z[:, None, :]).reshape(len(z), -1)
-    penalty = _penalty(z, ridge)
-    for _ in range(_REFIT_ROUNDS):
-        p = sigmoid(weights @ z.T)
-        gradient = (share * (p - hits)) @ z + penalty * weights
-        curvature = (share * (p * (1 - p) + 1e-12)) @ squares
-        curvature = curvature.reshape(len(counts), len(penalty), -1) + np.diag(penalty)
-        weights = weights - _bounded(np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0])
-    return np.asarray(weights @ _standardised(asked, mean, deviation).T)
+    z = _standardised(rows, np.array(model.mean), np.array(model.deviation))
+    odds = np.empty(len(rows))
+    for part in np.unique(parts):
+        apart = parts == part
+        start = np.array(model.weights)
+        odds[apart] = z[apart] @ _newton(z, hits, counts * ~apart, start, ridge, 6)
+    return odds
+
+
+def fit_line(odds: Vector, hits: Vector, counts: Vector) -> tuple[float, float]:
+    """Return slope and shift that make log-odds (n,) those of `hits` (n,) (Platt 1999).
+
+    Rows count `counts` (n,) times. One row's weight draws the line to slope 1 and shift 0; the
+    slope does not fall below 0.05, so that the order stays.
+    """
+    x = np.clip(odds, -_LONGEST_ODDS, _LONGEST_ODDS)
+    rows = np.stack([x, np.ones(len(x))], axis=1)
+    line = neutral = np.array([1.0, 0.0])
+    loss = _line_loss(rows, hits, counts, line)
+    for _ in range(50):
+        p = sigmoid(rows @ line)
+        gradient = rows.T @ (counts * (p - hits)) + (line - neutral)
+        curvature = (rows * (counts * p * (1 - p))[:, None]).T @ rows + np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        after = _line_loss(rows, hits, counts, line - step)
+        while after > loss and np.abs(step).max() > 1e-9:
+            step /= 2
+            after = _line_loss(rows, hits, counts, line - step)
+        line, loss = line - step, min(after, loss)
+        if np.abs(step).max() < 1e-8:
+            break
+    return max(float(line[0]), 0.05), float(line[1])
+
+
+def _line_loss(rows: Vector, hits: Vector, counts: Vector, line: Vector) -> float:
+    odds = rows @ line
+    losses = np.logaddexp(0, odds) - hits * odds
+    return float(counts @ losses + ((line - (1.0, 0.0)) ** 2).sum() / 2)
 
 
 def new_share(known: Vector) -> float:
@@ -103,27 +136,21 @@ def _standardised(rows: Vector, mean: Vector, deviation: Vector) -> Vector:
     return np.concatenate([z, np.ones((len(z), 1))], axis=1)
 
 
-def _newton(z: Vector, hits: Vector, weights: Vector, ridge: float) -> Vector:
-    penalty = _penalty(z, ridge)
-    for _ in range(60):
+def _newton(
+    z: Vector, hits: Vector, counts: Vector, weights: Vector, ridge: float, rounds: int
+) -> Vector:
+    share = counts / max(counts.sum(), 1e-12)
+    penalty = np.append(np.full(z.shape[1] - 1, ridge), 1e-6)
+    for _ in range(rounds):
         p = sigmoid(z @ weights)
-        gradient = z.T @ (p - hits) / len(z) + penalty * weights
-        curvature = (z * ((p * (1 - p) + 1e-12) / len(z))[:, None]).T @ z + np.diag(penalty)
-        step = _bounded(np.asarray(np.linalg.solve(curvature, gradient), np.float64))
+        gradient = z.T @ (share * (p - hits)) + penalty * weights
+        curvature = (z * (share * (p * (1 - p) + 1e-12))[:, None]).T @ z + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        step *= min(1.0, _LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))
         weights = weights - step
         if np.abs(step).max() < 1e-8:
             break
     return weights
-
-
-def _penalty(z: Vector, ridge: float) -> Vector:
-    return np.append(np.full(z.shape[1] - 1, ridge), 1e-6)
-
-
-def _bounded(step: Vector) -> Vector:
-    """Return Newton steps (…, m), none longer than is safe."""
-    longest = np.abs(step).max(axis=-1, keepdims=True)
-    return np.asarray(step * np.minimum(1, _LONGEST_STEP / np.maximum(longest, 1e-12)))
 
 
 def fit_mixture(

@@ -214,7 +214,8 @@ class Taxonomy:
 
     `reference` names the collection whose labels vote: the collection itself (unified) or a
     curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
-    `precision` with `target_precision`. `enrich` fields are copied from the matched reference.
+    `precision` with `target_precision`; `targets` are those of labels that have their own. `enrich`
+    fields are copied from the matched reference.
     """
 
     field: str
@@ -225,6 +226,7 @@ class Taxonomy:
     top_k: int = 10
     enrich: tuple[str, ...] = ()
     version: int = 1
+    targets: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,25 @@
-"""What a field decides by under `precision`, and what is missing for more. Pure.
+"""What a field decides by under `precision`, on what ground, and what is missing for more. Pure.
 
-The **landscape** rule needs enough labels and items to be calibrated from the references alone;
-measured, it broke its promise below them. There the **nearest** rule stands in: it labels less, and
-its estimate is weaker, which the standard says under `missing`. Without enough references for
-that either, the field only **suggests**.
+Items are judged by the **landscape** rule; where there are too many for it the **nearest** rule
+stands in, and without references that tell labels apart the field only **suggests**. Whether it
+labels by itself is another question: only on an estimate that holds the promise, or on what a
+certificate of random answers covers. Otherwise it says what is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from lookalike.calibration import Calibration, calibration_from
 
-MIN_LABELS = 20
-"""So many labels with MIN_REFERENCES references are needed to know what new things look like."""
+MIN_LABELS = 2
+"""With one label there is nothing to tell it from."""
 
-MIN_REFERENCES = 3
-
-MIN_ITEMS = 1500
-"""So many items are needed for the landscape rule; with fewer its calibration is too bold."""
+MIN_REFERENCES = 2
+"""A label's reference is judged by the others."""
 
 MAX_ITEMS = 200_000
 """Beyond, the landscape takes minutes, and its approximate lists have been measured no further.
@@ -38,18 +36,33 @@ MIN_ACCURACY = 0.5
 
 
 class Rule(StrEnum):
-    """By what a field decides."""
+    """By what a field judges."""
 
     LANDSCAPE = "landscape"
     NEAREST = "nearest"
     SUGGEST = "suggest"
 
 
+class Ground(StrEnum):
+    """On what ground a field labels by itself."""
+
+    NONE = "none"
+    """It only suggests."""
+
+    ESTIMATE = "estimate"
+    """The mean probability of what is labelled reaches the target."""
+
+    CERTIFICATE = "certificate"
+    """Random answers prove the target, at 90 % confidence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standard:
     """The rule in force, its limit, and what is missing to label by itself (or better).
 
-    `nodes_upto` is the last document of the landscape's graph; later ones are leaves of it.
+    `limits` are those of labels that have a target of their own. `certified` tells that `limit` is
+    a certificate's. `nodes_upto` is the last document of the landscape's graph; later ones are
+    leaves of it.
     """
 
     rule: Rule
@@ -59,25 +72,57 @@ class Standard:
     accuracy: float | None = None
     nodes_upto: int = 0
     nearest: Calibration | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    certified: bool = False
+
+    @property
+    def ground(self) -> Ground:
+        """Return on what ground the field labels by itself."""
+        if self.limit is None or min([self.limit, *self.limits.values()]) > 1:
+            return Ground.NONE
+        return Ground.CERTIFICATE if self.certified else Ground.ESTIMATE
 
 
 def rule_for(counts: Sequence[int], items: int) -> tuple[Rule, tuple[str, ...]]:
-    """Return the rule that references per label and the number of items allow, and what lacks."""
-    known = sum(count >= MIN_REFERENCES for count in counts)
-    missing = []
-    if known < MIN_LABELS:
-        missing.append(
-            f"{known} of {MIN_LABELS} labels with {MIN_REFERENCES} references; with fewer, how "
-            "often something new is taken for something known is a weak estimate: check a sample"
-        )
-    if items < MIN_ITEMS:
-        missing.append(f"{items} of {MIN_ITEMS} items for the rule that labels most")
+    """Return by what references per label and the number of items let judge, and what lacks."""
+    able = sum(count >= MIN_REFERENCES for count in counts)
+    if able < MIN_LABELS:
+        return Rule.SUGGEST, (f"{able} of {MIN_LABELS} labels with {MIN_REFERENCES} references",)
     if items > MAX_ITEMS or items * len(counts) > MAX_SCORES:
-        missing.append(
+        return Rule.NEAREST, (
             f"{items} items with {len(counts)} labels are too many for the rule that labels most: "
-            f"it takes up to {MAX_ITEMS} items and {MAX_SCORES} items times labels"
+            f"it takes up to {MAX_ITEMS} items and {MAX_SCORES} items times labels",
         )
-    return (Rule.NEAREST if missing else Rule.LANDSCAPE), tuple(missing)
+    return Rule.LANDSCAPE, ()
+
+
+def too_alike(accuracy: float) -> str:
+    """Say that leave-one-out accuracy is too low to label anything."""
+    return (
+        f"these vectors tell your labels apart in {accuracy:.0%} of leave-one-out trials; "
+        "another extractor may do better"
+    )
+
+
+def uncounted(labels: int, more: int) -> str:
+    """Say that too few labels tell how much is new, and how many `more` random answers would."""
+    return (
+        f"{labels} labels do not tell how much is new: {more} more random answers until that is "
+        "counted"
+    )
+
+
+def estimated(more: int) -> str:
+    """Say that nobody has counted how much is new, and how many `more` random answers would."""
+    return f"how much is new is only an estimate: {more} more random answers until that is counted"
+
+
+def out_of_reach(target: float, answers: int, labels: int, drawn_missing: int) -> str:
+    """Say that a target cannot be promised yet, and what would let it be."""
+    return (
+        f"{answers} answers over {labels} labels cannot promise {target:.0%} yet: about "
+        f"{drawn_missing} more random answers, if all goes well, or more labels and references"
+    )
 
 
 def standard_to(standard: Standard) -> dict[str, Any]:

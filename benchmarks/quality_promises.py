@@ -1,0 +1,242 @@
+"""Where there is little to learn from: is the promise kept, or does the rule know better?
+
+Few classes, small collections, and references that a queue picked instead of chance. Each run is
+one random choice of classes, items and answers; what the rule labels by itself is checked.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from lookalike.confidence import judge
+from lookalike.features import BACKGROUND
+from lookalike.judging import Sampling, learn_confidence, standard_of, with_background
+from lookalike.landscape import Landscape, build_landscape
+from lookalike.propagation import Places, Pusher
+from lookalike.scoring import Scores
+from lookalike.standard import Ground
+from quality_data import Data
+
+TARGET = 0.95
+NEARLY = 0.02
+
+_LEAST_MEMBERS = 20
+_ROUND = 20
+_SLICE = 0.3
+_QUEUE_DECAY, _QUEUE_STEPS = 0.8, 4
+_COVERS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A setting: `classes` of the data (None: all), of which a number are `unseen`, never labelled;
+    at most so many `items` of them; `shots` random labels a class, chosen by a person; then so many
+    `drawn` at random by the product, or `asked` by a queue of which 30 % are.
+    """
+
+    title: str
+    data: str
+    unseen: int
+    classes: int | None = None
+    items: int | None = None
+    shots: int = 10
+    drawn: int = 0
+    asked: int = 0
+    runs: int = 30
+
+
+TROUBLES = (
+    Trouble("5 coarse classes, 2 never labelled", "Grocery81 coarse", 2, classes=5),
+    Trouble("the same, 30 labels a class", "Grocery81 coarse", 2, classes=5, shots=30),
+    Trouble("the same, and 150 random answers", "Grocery81 coarse", 2, classes=5, drawn=150),
+    Trouble("the same, and 300 random answers", "Grocery81 coarse", 2, classes=5, drawn=300),
+    Trouble("3 groups, 1 never labelled", "Grocery81 groups", 1),
+    Trouble("the same, and 150 random answers", "Grocery81 groups", 1, drawn=150),
+    Trouble("5 classes, 2 never labelled", "Banking77", 2, classes=5),
+    Trouble("the same, and 150 random answers", "Banking77", 2, classes=5, drawn=150),
+    Trouble("12 classes, 4 never labelled", "Banking77", 4, classes=12),
+    Trouble("12 coarse classes, 4 never labelled", "Grocery81 coarse", 4, classes=12),
+    Trouble("12 classes, none unseen", "Grocery81", 0, classes=12),
+    Trouble("24 classes, 8 never labelled", "Banking77", 8, classes=24),
+    Trouble("24 classes, 8 never labelled", "Grocery81", 8, classes=24),
+    Trouble("150 items, 10 classes, 3 unseen", "Banking77", 3, classes=10, items=150, shots=5),
+    Trouble("150 items, 10 classes, 3 unseen", "Grocery81", 3, classes=10, items=150, shots=5),
+    Trouble("500 items, 22 classes, 6 unseen", "Banking77", 6, classes=22, items=500),
+    Trouble("500 items, 22 classes, 6 unseen", "Grocery81", 6, classes=22, items=500),
+    Trouble("530 answers picked by a queue", "Banking77", 26, shots=0, asked=530, runs=5),
+    Trouble("800 answers picked by a queue", "Banking77", 26, shots=0, asked=800, runs=5),
+    Trouble("530 answers picked by a queue", "Grocery81", 27, shots=0, asked=530, runs=5),
+    Trouble("800 answers picked by a queue", "Grocery81", 27, shots=0, asked=800, runs=5),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One run: the ground, the share of what waits that is labelled and of that the right one (NaN
+    where nothing is), and right labels over waiting items of known classes.
+    """
+
+    ground: Ground
+    coverage: float
+    precision: float
+    yielded: float
+
+
+def run(trouble: Trouble, data: Data, seed: int, landscape: Landscape | None = None) -> Outcome:
+    """Return what became of one run; `landscape` is that of all items, if it is at hand."""
+    chance = np.random.default_rng(seed)
+    places, classes = _some(trouble, data.labels, chance)
+    truth = data.labels[places]
+    if landscape is None or len(places) < len(data.labels):
+        landscape = build_landscape(np.arange(len(places)), data.vectors[places])
+    answers = _Answers(truth, chance.permutation(classes)[trouble.unseen :])
+    answers.give(_examples(truth, answers.known, trouble.shots, chance))
+    if trouble.asked:
+        _ask(answers, landscape, trouble.asked, chance)
+    else:
+        answers.draw(chance.permutation(answers.open())[: trouble.drawn])
+    return _outcome(answers, landscape)
+
+
+class _Answers:
+    """What a person who knows the `truth` (n,) said of items, and how each came to be asked."""
+
+    def __init__(self, truth: NDArray[np.int64], known: NDArray[np.int64]) -> None:
+        self.truth, self.known = truth, np.sort(known)
+        self.answered = np.zeros(len(truth), bool)
+        self.sampling = Sampling()
+
+    def open(self) -> Places:
+        return np.flatnonzero(~self.answered)
+
+    def give(self, places: Places) -> None:
+        self.answered[places] = True
+
+    def ask(self, places: Places) -> None:
+        self.sampling = replace(self.sampling, asked=np.union1d(self.sampling.asked, places))
+        self._answer(places)
+
+    def draw(self, places: Places) -> None:
+        self.sampling = replace(self.sampling, drawn=np.union1d(self.sampling.drawn, places))
+        self._answer(places)
+
+    def _answer(self, places: Places) -> None:
+        self.answered[places] = True
+        new = places[~np.isin(self.truth[places], self.known)]
+        self.sampling = replace(self.sampling, new=np.union1d(self.sampling.new, new))
+
+    def references(self) -> dict[str, Places]:
+        named = {
+            f"{label:04}": np.flatnonzero(self.answered & (self.truth == label))
+            for label in self.known.tolist()
+        }
+        named = {name: places for name, places in named.items() if len(places)}
+        return with_background(named, self.sampling.new)
+
+
+def _some(
+    trouble: Trouble, labels: NDArray[np.int64], chance: np.random.Generator
+) -> tuple[Places, NDArray[np.int64]]:
+    """Return places of the collection's items and its classes."""
+    if trouble.classes is None:
+        return np.arange(len(labels)), np.unique(labels)
+    found, counts = np.unique(labels, return_counts=True)
+    able = found[counts >= _LEAST_MEMBERS]
+    classes = chance.choice(able, trouble.classes, replace=False)
+    places = np.flatnonzero(np.isin(labels, classes))
+    if trouble.items is not None and trouble.items < len(places):
+        places = np.sort(chance.choice(places, trouble.items, replace=False))
+    return places, np.unique(labels[places])
+
+
+def _examples(
+    truth: NDArray[np.int64], known: NDArray[np.int64], shots: int, chance: np.random.Generator
+) -> Places:
+    chosen = []
+    for label in known.tolist():
+        members = np.flatnonzero(truth == label)
+        count = min(shots, max(1, len(members) - 1))
+        chosen.append(chance.choice(members, count, replace=False))
+    return np.concatenate(chosen) if shots else np.empty(0, np.int64)
+
+
+def _ask(answers: _Answers, landscape: Landscape, count: int, chance: np.random.Generator) -> None:
+    """Ask `count` questions in rounds: most by what an answer settles, the rest at random."""
+    scores, pusher = Scores(landscape), Pusher(landscape.graph)
+    graph = landscape.graph
+    size = (len(graph), len(graph))
+    spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=size)
+    for start in range(0, count, _ROUND):
+        size = min(_ROUND, count - start)
+        random = round(_SLICE * size)
+        scores.set_references(answers.references())
+        need = _need(scores, answers)
+        for _ in range(size - random):
+            pick = _most_worth(spread, need)
+            reached = landscape.evidence(pusher, pick)
+            need[reached.places] *= 1 - np.minimum(1, _COVERS * reached.amounts)
+            need[pick] = 0
+            answers.ask(np.array([pick]))
+        answers.draw(chance.choice(answers.open(), random, replace=False))
+
+
+def _need(scores: Scores, answers: _Answers) -> NDArray[np.float64]:
+    """Return how much each item still needs an answer (n,), 0..1."""
+    need = np.ones(len(answers.truth))
+    if scores.labels:
+        counts = [len(scores.label(label).references) for label in scores.labels]
+        table = np.sort(scores.table("evidence") * counts, axis=1)
+        first = table[:, -1]
+        second = table[:, -2] if table.shape[1] > 1 else np.zeros(len(table))
+        need = 1 - (1 - second / np.maximum(first, 1e-9)) * first / (first + 0.1)
+    need[answers.answered] = 0
+    return need
+
+
+def _most_worth(spread: csr_matrix, need: NDArray[np.float64]) -> int:
+    reached, worth = need, need.copy()
+    for _ in range(_QUEUE_STEPS):
+        reached = _QUEUE_DECAY * (spread @ reached)
+        worth += reached
+    return int(np.where(need > 0, worth, -1).argmax())
+
+
+def _outcome(answers: _Answers, landscape: Landscape) -> Outcome:
+    scores, waiting = Scores(landscape), answers.open()
+    scores.set_references(answers.references())
+    sure = learn_confidence(scores, waiting, TARGET, sampling=answers.sampling)
+    ground = standard_of(sure, len(landscape)).ground
+    judgement = judge(sure, scores, waiting)
+    names = np.array([-1 if label == BACKGROUND else int(label) for label in sure.labels])
+    right = names[judgement.winners] == answers.truth[waiting]
+    accepted = judgement.accepted & (ground is not Ground.NONE)
+    known = np.isin(answers.truth[waiting], answers.known)
+    return Outcome(
+        ground=ground,
+        coverage=float(accepted.sum() / max(len(waiting), 1)),
+        precision=float(right[accepted].mean()) if accepted.any() else np.nan,
+        yielded=float((right & accepted).sum() / max(known.sum(), 1)),
+    )
+
+
+def variants(data: Sequence[Data], root: Path) -> dict[str, Data]:
+    """Return the data sets by title, and Grocery81 with the coarser labels of its file."""
+    named = {one.title: one for one in data}
+    grocery = named.get("Grocery81")
+    if grocery is not None:
+        with (root / "grocery" / "labels.csv").open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        for name, values in (
+            ("coarse", [row["coarse"] for row in rows]),
+            ("groups", [row["path"].partition(" > ")[0] for row in rows]),
+        ):
+            labels = np.unique(values, return_inverse=True)[1].astype(np.int64)
+            named[f"Grocery81 {name}"] = replace(grocery, title=f"Grocery81 {name}", labels=labels)
+    return named

@@ -1,0 +1,115 @@
+"""What may be claimed from answers counted: bounds on shares, and how many answers they take. Pure.
+
+All speak of answers to a uniform random draw, each right or wrong, none chosen by its result.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HALVINGS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A share lies between `low` and `high`, both in 0..1, with the confidence that was asked."""
+
+    low: float
+    high: float
+
+
+def lower_bound(right: int, checked: int, confidence: float) -> float:
+    """Return what the share of right ones is at least, from `right` of `checked` (Clopper–Pearson).
+
+    One-sided and exact: at most 1 − `confidence` of such bounds lie above the true share.
+
+    >>> round(lower_bound(45, 45, 0.90), 3)
+    0.95
+    """
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS if right else 0):
+        share = (low + high) / 2
+        rare = _at_least(right, checked, share) <= 1 - confidence
+        low, high = (share, high) if rare else (low, share)
+    return low
+
+
+def upper_bound(hits: int, checked: int, confidence: float) -> float:
+    """Return what the share of `hits` is at most: one-sided and exact, like `lower_bound`."""
+    return 1 - lower_bound(checked - hits, checked, confidence)
+
+
+def certifies(right: int, checked: int, target: float, confidence: float) -> bool:
+    """Return whether `lower_bound` reaches a `target` above 0, without looking for the bound."""
+    return _at_least(right, checked, target) <= 1 - confidence
+
+
+def checks_needed(target: float, confidence: float, wrong: int = 0) -> int:
+    """Return how many answers with `wrong` wrong ones certify a share of right ones of `target`.
+
+    >>> [checks_needed(0.95, 0.90, wrong) for wrong in range(4)]
+    [45, 77, 105, 132]
+    """
+    high = wrong + 1
+    while not certifies(high - wrong, high, target, confidence):
+        high *= 2
+    low = wrong
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = certifies(middle - wrong, middle, target, confidence)
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def certified_limit(
+    p: NDArray[np.float64], right: NDArray[np.bool_], target: float, confidence: float
+) -> float | None:
+    """Return the lowest p from which on answers are certified to be right at `target`, if any.
+
+    `p` (m,) is how sure a rule was of random draws that it had not seen, `right` (m,) whether it
+    was right. Limits are tested from the strictest down, each as soon as the answers above it could
+    pass with one more wrong, and the first to fail ends it: such a fixed sequence needs no
+    correction for the number of tests. (Maurer, Hothorn and Lehmacher 1995.)
+    """
+    order = np.argsort(-p, kind="stable")
+    falling, hits = p[order], np.cumsum(right[order])
+    limit, wrong = None, 0
+    while (size := checks_needed(target, confidence, wrong)) <= len(falling):
+        last = int(np.searchsorted(-falling, -falling[size - 1], side="right"))
+        if not certifies(int(hits[last - 1]), last, target, confidence):
+            break
+        limit, wrong = float(falling[size - 1]), wrong + 1
+    return limit
+
+
+def wilson(hits: int, checked: int, confidence: float) -> Interval:
+    """Return the interval of a share that `hits` of `checked` estimate (Wilson 1927)."""
+    if checked == 0:
+        return Interval(0.0, 1.0)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, spread = hits / checked, z * z / checked
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / checked + spread / (4 * checked)) / (1 + spread)
+    return Interval(max(centre - half, 0.0), min(centre + half, 1.0))
+
+
+def risk_of_look(risk: float, look: int) -> float:
+    """Return δ_j = 6δ / (π² j²), the risk that the `look`-th look, from 1, may take of δ = `risk`.
+
+    All looks together take no more than δ, however many there are.
+    """
+    return 6 * risk / (math.pi * look) ** 2
+
+
+def _at_least(right: int, checked: int, share: float) -> float:
+    """Return the chance of `right` or more hits in `checked` trials of chance `share` in (0, 1)."""
+    misses = np.arange(1, checked - right + 1)
+    ways = np.concatenate([[0.0], np.cumsum(np.log((checked - misses + 1) / misses))])
+    wrong = np.arange(checked - right + 1)
+    logs = ways + wrong * math.log1p(-share) + (checked - wrong) * math.log(share)
+    return float(np.exp(logs).sum())

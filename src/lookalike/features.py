@@ -1,0 +1,210 @@
+"""What the models of `confidence` look at: thirteen numbers of an item and its winning label. Pure.
+
+The margins of S, L and C over the next label, and the root of the first; Z, L and C of the winner;
+what the surroundings say of it, and by how much they prefer another; and how far four of these are
+from what is usual for that label's own references, left out one at a time.
+
+What people called "none of these" are the references of the **background**, a label of no name. It
+rivals the others and never wins: an item that looks more like it has a negative margin of S.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.logistic import Vector, fit_mixture
+from lookalike.propagation import Floats, Places
+from lookalike.scoring import FLOOR, Left, Scores
+
+Columns = NDArray[np.int64]
+Barred = NDArray[np.bool_]
+
+BACKGROUND = ""
+"""The name under which "none of these" has references; it sorts first."""
+
+_TYPICAL_WEIGHT = 3.0
+_ABSENT = np.float32(-1e9)
+_TYPED = (5, 6, 4, 7)
+"""The features L, C, Z and surroundings of the winner, in the order of `Sight.typical`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What scores show of items, all (m,): the columns of `winners` and `runners_up` (−1: none),
+    the places of the winner's nearest references (`sources`), and the `features` (m, 13).
+    """
+
+    winners: Columns
+    runners_up: Columns
+    sources: Places
+    features: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (4, labels) is
+    what L, C, Z and the surroundings of a label's own references are; `background` tells whether
+    the first column is that.
+    """
+
+    mix: tuple[float, float]
+    typical: Floats
+    background: bool
+
+    def seen(self, scores: Scores, places: Places, barred: Barred | None = None) -> Seen:
+        """Return what the scores show of items.
+
+        `barred` (m, labels) tells which labels an item may not get.
+        """
+        logs = np.log(scores.table("evidence", places) + FLOOR)
+        direct = scores.table("direct", places)
+        if barred is not None:
+            logs[barred], direct[barred] = _ABSENT, _ABSENT
+        winners = _best(self.mix, logs, direct, self.background)
+        nearest, sources = scores.nearest(places, winners)
+        own, runners_up = _own_features(self.mix, logs, direct, nearest, winners)
+        context = scores.landscape.context[places]
+        said, most = scores.around(places, winners)
+        parts = (said, most - said)
+        surroundings = np.stack([(context * part).sum(axis=1) for part in parts], axis=1)
+        rows = np.concatenate([own, surroundings], axis=1)
+        return Seen(winners, runners_up, sources, _with_usual(rows, self.typical[:, winners]))
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What r references look like when they do not vote.
+
+    `seen` (r, 13) with only themselves left out; `winners` (r,) are the columns that they are then
+    taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of the background,
+    and `unseen` (of these, 13) are they with their whole label left out, as something new would
+    look.
+    """
+
+    seen: Vector
+    winners: Columns
+    own: Columns
+    known: NDArray[np.bool_]
+    unseen: Vector
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Return which are taken for what they are (r,)."""
+        return np.asarray(self.winners == self.own)
+
+
+def leave_out(left: Left, context: Floats, *, background: bool) -> tuple[Sight, LeftOut]:
+    """Return how to see, and what the references of `left` look like, with their `context`."""
+    own, known = left.own, left.own >= int(background)
+    every = _Rows(left.logs, left.direct, left.nearest, left.around)
+    mix = fit_mixture(left.logs[known], left.direct[known], own[known])
+    typical, beside = _typical(every.of_label(own, context), own, known, len(left.counts))
+    winners = every.winners(mix, background)
+    usual = np.where(winners == own, beside, typical[:, winners])
+    outside = every.some(known).without(own[known])
+    lost = outside.winners(mix, background)
+    return Sight(mix, typical, background), LeftOut(
+        seen=_with_usual(every.features(mix, winners, context), usual),
+        winners=winners,
+        own=own,
+        known=known,
+        unseen=_with_usual(outside.features(mix, lost, context[known]), typical[:, lost]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Scores of rows (m, labels), and of the items around each (m, k, labels)."""
+
+    logs: Floats
+    direct: Floats
+    nearest: Floats
+    around: Floats
+
+    def some(self, rows: NDArray[np.bool_]) -> _Rows:
+        """Return some of the rows."""
+        parts = (self.logs, self.direct, self.nearest, self.around)
+        return _Rows(*(part[rows] for part in parts))
+
+    def without(self, own: Columns) -> _Rows:
+        """Return the rows as if each one's own label did not exist."""
+        rows = np.arange(len(own))
+        parts = [part.copy() for part in (self.logs, self.direct, self.nearest, self.around)]
+        for part in parts[:3]:
+            part[rows, own] = _ABSENT
+        np.put_along_axis(parts[3], own[:, None, None], np.log(FLOOR) - 88, axis=2)
+        return _Rows(*parts)
+
+    def winners(self, mix: tuple[float, float], background: bool) -> Columns:
+        """Return the label with the largest S in each row; never the background."""
+        return _best(mix, self.logs, self.direct, background)
+
+    def of_label(self, label: Columns, context: Floats) -> Floats:
+        """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
+        rows = np.arange(len(label))
+        own = [part[rows, label] for part in (self.logs, self.direct, self.nearest)]
+        return np.stack([*own, _surroundings(self.around, context, label)[:, 0]])
+
+    def features(self, mix: tuple[float, float], winner: Columns, context: Floats) -> Vector:
+        """Return the first nine features (m, 9) of rows with their winner."""
+        nearest = self.nearest[np.arange(len(winner)), winner]
+        own, _ = _own_features(mix, self.logs, self.direct, nearest, winner)
+        return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
+
+
+def _best(mix: tuple[float, float], logs: Floats, direct: Floats, background: bool) -> Columns:
+    total = mix[0] * logs + mix[1] * direct
+    return np.asarray(total[:, int(background) :].argmax(axis=1) + int(background))
+
+
+def _own_features(
+    mix: tuple[float, float], logs: Floats, direct: Floats, nearest: Floats, winner: Columns
+) -> tuple[Vector, Columns]:
+    """Return seven features (m, 7) of rows with their winner, and the runner-up's column or −1."""
+    rows = np.arange(len(winner))
+    total = mix[0] * logs + mix[1] * direct
+    runner, margins = np.full(len(winner), -1), np.zeros((3, len(winner)))
+    if logs.shape[1] > 1:
+        runner = _others(total, winner).argmax(axis=1)
+        for place, part in enumerate((total, logs, direct)):
+            margins[place] = part[rows, winner] - _others(part, winner).max(axis=1)
+    own = [nearest, logs[rows, winner], direct[rows, winner]]
+    root = np.sqrt(np.maximum(margins[0], 0))
+    return np.stack([*margins, root, *own], axis=1).astype(np.float64), runner
+
+
+def _others(part: Floats, winner: Columns) -> Floats:
+    """Return the scores (m, labels) without those of the `winner`: −inf."""
+    rest = part.copy()
+    rest[np.arange(len(winner)), winner] = -np.inf
+    return rest
+
+
+def _surroundings(around: Floats, context: Floats, winner: Columns) -> Vector:
+    """Return two features (m, 2): what the surroundings say of the winner, and prefer to it."""
+    own = np.take_along_axis(around, winner[:, None, None], axis=2)[:, :, 0]
+    lead = around.max(axis=2) - own
+    return np.stack([(context * own).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
+
+
+def _with_usual(rows: Vector, usual: Floats) -> Vector:
+    """Add how far four features are from what is usual (4, m) for the winner: (m, 13)."""
+    return np.concatenate([rows, rows[:, _TYPED] - usual.T], axis=1)
+
+
+def _typical(
+    values: Floats, own: Columns, known: NDArray[np.bool_], labels: int
+) -> tuple[Floats, Floats]:
+    """Return the shrunk means of `values` (4, r) by label (4, labels), and for each row (4, r) that
+    of the others of its label; what is not `known` shapes its own only.
+    """
+    counts = np.bincount(own, minlength=labels).astype(np.float64)
+    overall = values[:, known].mean(axis=1, keepdims=True)
+    sums = np.stack([np.bincount(own, row, minlength=labels) for row in values])
+    prior = _TYPICAL_WEIGHT * overall
+    typical = (sums + prior) / (counts + _TYPICAL_WEIGHT)
+    beside = (sums[:, own] - values + prior) / (counts[own] - 1 + _TYPICAL_WEIGHT)
+    return typical.astype(np.float32), beside.astype(np.float32)

@@ -214,7 +214,7 @@ def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path)
     for part in fields(type(one)):
         same = np.array_equal(getattr(one, part.name), getattr(other, part.name))
         assert same, part.name
-    assert (one.codes >= 0).any()
+    assert (one.confidence > 0).any()
 
 
 def test_a_label_that_was_not_learned_cannot_be_followed(tmp_path: Path) -> None:

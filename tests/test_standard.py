@@ -25,7 +25,7 @@ from lookalike.standard import (
         ([9, 1], 10, Rule.SUGGEST, ["1 of 2 labels with 2 references"]),
         ([1] * 20, 2000, Rule.SUGGEST, ["0 of 2 labels"]),
         ([], 0, Rule.SUGGEST, ["0 of 2 labels"]),
-        ([3] * 20, MAX_ITEMS + 1, Rule.NEAREST, ["50001 items with 20 labels are too many"]),
+        ([3] * 20, MAX_ITEMS + 1, Rule.NEAREST, [f"{MAX_ITEMS + 1} items with 20 labels are"]),
         ([3] * 1001, 10_000, Rule.NEAREST, ["10000 items with 1001 labels are too many"]),
     ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from lookalike.decider import Decider
 from lookalike.drawing import pending
+from lookalike.features import BACKGROUND
 from lookalike.field_state import SAMPLINGS, FieldState
 from lookalike.kinds import Group, new_kinds
 from lookalike.matches import NO_LABEL
@@ -82,10 +83,13 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> Standing:
     columns, codes = state.columns, state.codes
     own = np.isin(pks, columns.pks)
     rows = columns.rows_of(pks[own])
-    label_codes = [codes.code(name) for name in labels]
-    column_of = np.full(len(codes.names) + 1, -1)
-    column_of[label_codes] = np.arange(len(labels))
-    label, counts = columns["codes"][rows], np.bincount(state.references.codes)
+    known = {name: column for column, name in enumerate(labels) if name != BACKGROUND}
+    counts = np.bincount(state.references.codes, minlength=len(codes.names))
+    column_of, references = np.full(len(codes.names) + 1, -1), np.zeros(len(labels), np.int64)
+    for name, column in known.items():
+        column_of[codes.code(name)] = column
+        references[column] = counts[codes.code(name)]
+    label = columns["codes"][rows]
     winners, probability = np.full(len(pks), -1), np.zeros(len(pks))
     winners[own] = column_of[np.where(label == NO_LABEL, columns["runner_up"][rows], label)]
     probability[own] = np.nan_to_num(columns["confidence"][rows])
@@ -95,7 +99,6 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> Standing:
     automatic[own] = ~columns["stands"][rows] & (label != NO_LABEL)
     skipped[own] = columns["unclear"][rows]
     conflicts[own] = columns["reasons"][rows] == _CONFLICT
-    references = counts[label_codes] if labels else np.empty(0, np.int64)
     return Standing(
         labels, references, winners, probability, settled, automatic, skipped, conflicts
     )

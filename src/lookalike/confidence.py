@@ -123,35 +123,32 @@ def learn(
     targets: Mapping[str, float] | None = None,
     fair: NDArray[np.bool_] | None = None,
     drawn: NDArray[np.bool_] | None = None,
-    seed: int = 0,
 ) -> Confidence:
     """Return the confidence for `target` precision of labelling the items `waiting`.
 
-    `left` are leave-one-out scores of the references, those of the background included. All of them
-    shape the models; `fair` (r,) tells which calibrate, because they are random draws or as good
-    as: by default all. `drawn` (r,) tells which are answers to a uniform draw over all items. Where
-    nothing is fair, only a certificate lets anything be labelled. `targets` are those of labels
-    that have their own. `seed` chooses items on which the limit is found, if there are very many.
+    `left` are leave-one-out scores of the references, those of the background included. All shape
+    the models; `fair` (r,) tells which calibrate, as random draws or as good as: by default all.
+    `drawn` (r,) tells which answer a uniform draw over all items. Where nothing is fair, only a
+    certificate lets anything be labelled. `targets` are those of labels that have their own.
     """
     fair = np.ones(len(left.own), bool) if fair is None else fair
     drawn = np.zeros(len(left.own), bool) if drawn is None else drawn
-    background, targets = scores.labels[0] == BACKGROUND, targets or {}
+    background = scores.labels[0] == BACKGROUND
     labels = len(scores.labels) - background
     sight, out = leave_out(left, scores.landscape.context[left.places], background=background)
     scale = (fair if (fair & out.known).any() else np.ones(len(fair), bool)).astype(np.float64)
     known, right = _known_or_new(out, scale), _right_or_wrong(out, scale)
-    seen = sight.seen(scores, _some(waiting, seed))
+    seen = sight.seen(scores, _some(waiting))
     odds = known.model.log_odds(seen.features)
     share = _share_of_new(odds, out.known[drawn], labels)
     p = _combined(odds, right.model.log_odds(seen.features), share)
     trials = _Trials(out.winners, _combined(known.unseen, right.unseen, share), out.right).of(drawn)
-    wanted = np.array([targets.get(label, target) for label in scores.labels])
     promising = (fair & out.known).any() and (drawn.sum() >= COUNTED or labels >= FEW_LABELS)
-    limits = {}
-    for one in {target, *wanted.tolist()}:
-        mine = wanted == one
-        estimated = _estimated_limit(one, p[mine[seen.winners] & promising])
-        limits[one] = _limit(one, estimated, trials.of(mine[trials.winners]))
+    wanted = np.array([(targets or {}).get(label, target) for label in scores.labels])
+    limits = {
+        one: _limit(one, p[(wanted == one)[seen.winners] & promising], trials.aimed_at(one, wanted))
+        for one in {target, *wanted.tolist()}
+    }
     return Confidence(
         labels=tuple(scores.labels),
         sight=sight,
@@ -214,6 +211,10 @@ class _Trials:
     def of(self, rows: NDArray[np.bool_]) -> _Trials:
         """Return some of them."""
         return _Trials(self.winners[rows], self.p[rows], self.right[rows])
+
+    def aimed_at(self, target: float, targets: Vector) -> _Trials:
+        """Return those taken for a label with that target; `targets` (labels,) are all labels'."""
+        return self.of((targets == target)[self.winners])
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,10 +295,11 @@ def _fit(
     return _Fit(model.along(slope, shift), slope * unseen[:r] + shift)
 
 
-def _some(waiting: Places, seed: int) -> Places:
+def _some(waiting: Places) -> Places:
+    """Return what is enough to find a limit on: the same of the same items."""
     if len(waiting) <= _LIMIT_ITEMS:
         return waiting
-    return np.sort(np.random.default_rng(seed).choice(waiting, _LIMIT_ITEMS, replace=False))
+    return np.sort(np.random.default_rng(0).choice(waiting, _LIMIT_ITEMS, replace=False))
 
 
 def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> float:
@@ -316,8 +318,9 @@ def _estimated_limit(target: float, p: Vector) -> float:
     return float(falling[good[-1]]) if len(good) else OUT_OF_REACH
 
 
-def _limit(target: float, estimated: float, trials: _Trials) -> _Limit:
-    """Return the lower limit, of the estimated and the certified one."""
+def _limit(target: float, p: Vector, trials: _Trials) -> _Limit:
+    """Return the lower limit, of the one estimated for items with `p` and the certified one."""
+    estimated = _estimated_limit(target, p)
     proven = certified_limit(trials.p, trials.right, target, CERTAINTY)
     certified = OUT_OF_REACH if proven is None else proven
     return _Limit(

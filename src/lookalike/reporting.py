@@ -12,7 +12,7 @@ from lookalike.errors import BadInput, MissingExtra
 from lookalike.metrics import HISTOGRAM_BINS, Report, bin_of, coverage
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
 from lookalike.reading import FieldRow
-from lookalike.standard import Rule
+from lookalike.standard import Ground
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
@@ -38,6 +38,11 @@ EXPORT_COLUMNS = (
 """The columns of an export, in order."""
 
 _NEAR_LIMIT = 0.05
+_STATES = {
+    Ground.NONE: "suggests only",
+    Ground.ESTIMATE: "labels by itself",
+    Ground.CERTIFICATE: "labels by itself what is certified",
+}
 
 _ORDERS = {
     "added": (),
@@ -203,11 +208,8 @@ def _state(field: FieldRow) -> str:
     """Return how far the field decides on its own."""
     if field.taxonomy.confidence_threshold is not None:
         return "labels by itself"
-    if field.standard is None or field.standard.rule is Rule.SUGGEST:
-        return "suggests only"
-    if field.standard.rule is Rule.NEAREST:
-        return "labels by itself, cautiously"
-    return "labels by itself"
+    ground = Ground.NONE if field.standard is None else field.standard.ground
+    return _STATES[ground]
 
 
 def _histogram(snapshot: Snapshot, field: FieldRow) -> tuple[list[int], int]:

@@ -63,11 +63,9 @@ def precision_of(given: dict[int, str], kinds: NDArray[np.int64]) -> float:
     return float(np.mean([label == f"Kind {kinds[place]}" for place, label in given.items()]))
 
 
-@pytest.mark.parametrize(
-    ("count", "state"), [(900, "labels by itself, cautiously"), (1600, "labels by itself")]
-)
+@pytest.mark.parametrize("count", [900, 1600])
 def test_well_separated_kinds_are_labelled_and_unknown_ones_are_not(
-    library: lookalike.Library, count: int, state: str
+    library: lookalike.Library, count: int
 ) -> None:
     vectors, kinds = world(0.3, seed=1, count=count)
     collection = learned(library, vectors)
@@ -78,7 +76,7 @@ def test_well_separated_kinds_are_labelled_and_unknown_ones_are_not(
     known = int((kinds < KNOWN).sum()) - 12 * KNOWN
     assert precision_of(given, kinds) >= 0.95
     assert len(given) > 0.8 * known
-    assert collection.report().state == state
+    assert collection.report().state == "labels by itself"
 
 
 @pytest.mark.parametrize("count", [900, 1600])
@@ -114,16 +112,18 @@ def test_a_higher_target_labels_no_more(library: lookalike.Library) -> None:
     assert loose > 0
 
 
-def test_with_few_labels_it_says_how_weak_its_estimate_is(library: lookalike.Library) -> None:
+def test_with_few_labels_it_says_what_is_missing_and_labels_nothing(
+    library: lookalike.Library,
+) -> None:
     vectors, kinds = world(0.3, seed=5)
     collection = learned(library, vectors)
 
-    label_some(collection, kinds, each=12, among=15)
+    label_some(collection, kinds, each=12, among=5)
 
-    report = collection.report()
-    assert report.state == "labels by itself, cautiously"
-    assert report.missing[0].startswith("15 of 20 labels")
-    assert precision_of(automatic(collection), kinds) > 0.9
+    assert collection.report().missing == (
+        "5 labels do not tell how much is new: 30 more random answers until that is counted",
+    )
+    assert automatic(collection) == {}
 
 
 def test_not_this_is_kept_by_the_landscape_rule(library: lookalike.Library) -> None:
@@ -267,7 +267,7 @@ def test_confidence_is_a_probability_and_the_limit_divides(library: lookalike.Li
 def test_decisions_do_not_depend_on_the_batches_in_which_things_came(
     library: lookalike.Library, tmp_path: Path
 ) -> None:
-    vectors, kinds = world(0.8, seed=10, count=400)
+    vectors, kinds = world(0.4, seed=10, count=400)
     at_once = learned(library, vectors)
     label_some(at_once, kinds, each=12)
 

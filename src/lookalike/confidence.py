@@ -120,35 +120,31 @@ def learn(
     targets: Mapping[str, float] | None = None,
     fair: NDArray[np.bool_] | None = None,
     drawn: NDArray[np.bool_] | None = None,
-    seed: int = 0,
 ) -> Confidence:
     """Return the confidence for `target` precision of labelling the items `waiting`.
 
-    `left` are leave-one-out scores of the references, those of the background included. All of them
-    shape the models; `fair` (r,) tells which calibrate, because they are random draws or as good
-    as: by default all. `drawn` (r,) tells which are answers to a uniform draw over all items. Where
-    nothing is fair, only a certificate lets anything be labelled. `targets` are those of labels
-    that have their own. `seed` chooses items on which the limit is found, if there are very many.
+    `left` are leave-one-out scores of the references, those of the background included. All shape
+    the models; those that are `fair` (r,), random draws or as good as, calibrate: by default all.
+    `drawn` (r,) tells which come from a uniform draw over all items. Where nothing is fair, only a
+    certificate counts. `targets` are those of labels that have their own.
     """
-    fair = np.ones(len(left.own), bool) if fair is None else fair
-    drawn = np.zeros(len(left.own), bool) if drawn is None else drawn
-    background, targets = scores.labels[0] == BACKGROUND, targets or {}
+    every = np.ones(len(left.own), bool)
+    fair, drawn = every if fair is None else fair, ~every if drawn is None else drawn
+    background = scores.labels[0] == BACKGROUND
     labels = len(scores.labels) - background
     sight, out = leave_out(left, scores.landscape.context[left.places], background=background)
-    scale = (fair if (fair & out.known).any() else np.ones(len(fair), bool)).astype(np.float64)
+    scale = (fair if (fair & out.known).any() else every).astype(np.float64)
     known, right = _known_or_new(out, scale), _right_or_wrong(out, scale)
-    winners, _, rows = sight.seen(scores, _some(waiting, seed))
-    odds = known.model.log_odds(rows)
-    share = _share_of_new(odds, out.known[drawn], labels)
-    p = _combined(odds, right.model.log_odds(rows), share)
+    winners, _, rows = sight.seen(scores, _thinned(waiting))
+    share = _share_of_new(known.model.log_odds(rows), out.known[drawn], labels)
+    p = _probability(known.model, right.model, rows, share)
     trials = _Trials(out.winners, _combined(known.unseen, right.unseen, share), out.right).of(drawn)
-    wanted = np.array([targets.get(label, target) for label in scores.labels])
     promising = (fair & out.known).any() and (drawn.sum() >= COUNTED or labels >= FEW_LABELS)
-    limits = {}
-    for one in {target, *wanted.tolist()}:
-        mine = wanted == one
-        estimated = _estimated_limit(one, p[mine[winners] & promising])
-        limits[one] = _limit(one, estimated, trials.of(mine[trials.winners]))
+    wanted = np.array([(targets or {}).get(label, target) for label in scores.labels])
+    limits = {
+        one: _limit(one, p[(wanted == one)[winners]] if promising else p[:0], trials, wanted == one)
+        for one in {target, *wanted.tolist()}
+    }
     return Confidence(
         labels=tuple(scores.labels),
         sight=sight,
@@ -288,10 +284,9 @@ def _fit(
     return _Fit(model.along(slope, shift), slope * unseen[:r] + shift)
 
 
-def _some(waiting: Places, seed: int) -> Places:
-    if len(waiting) <= _LIMIT_ITEMS:
-        return waiting
-    return np.sort(np.random.default_rng(seed).choice(waiting, _LIMIT_ITEMS, replace=False))
+def _thinned(waiting: Places) -> Places:
+    """Return items spread over all that wait, enough to find the limit on."""
+    return waiting[:: max(1, -(-len(waiting) // _LIMIT_ITEMS))]
 
 
 def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> float:
@@ -304,14 +299,14 @@ def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> 
     return max(new_share(sigmoid(odds)), 1 / (labels + 1))
 
 
-def _estimated_limit(target: float, p: Vector) -> float:
+def _limit(target: float, p: Vector, trials: _Trials, labels: NDArray[np.bool_]) -> _Limit:
+    """Return the lower limit of two: estimated from the `p` of what waits, and certified by trials
+    of some `labels` (labels,).
+    """
+    trials = trials.of(labels[trials.winners])
     falling = np.sort(p)[::-1]
     good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
-    return float(falling[good[-1]]) if len(good) else OUT_OF_REACH
-
-
-def _limit(target: float, estimated: float, trials: _Trials) -> _Limit:
-    """Return the lower limit, of the estimated and the certified one."""
+    estimated = float(falling[good[-1]]) if len(good) else OUT_OF_REACH
     proven = certified_limit(trials.p, trials.right, target, CERTAINTY)
     certified = OUT_OF_REACH if proven is None else proven
     return _Limit(

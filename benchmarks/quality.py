@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import quality_page
+import quality_promises
 from lookalike.landscape import build_landscape
 from quality_data import SOURCES, Data, read, split
 from quality_measures import measure
@@ -37,12 +38,15 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="The number of unique classes")
     sets: list[Set] = []
     runs: list[Run] = []
+    read_sets: list[Data] = []
     started = time.process_time()
     for name in SOURCES:
         upto = _QUICK_ITEMS if options.quick else None
         data = read(name, options.data, options.folder, upto)
+        read_sets.append(data)
         runs += _runs(data, _settings(options), sets)
-    page = quality_page.page(sets, _settings(options), runs, options.quick)
+    promises = quality_promises.section(read_sets, options.data, quick=options.quick)
+    page = quality_page.page(sets, _settings(options), runs, options.quick, promises=promises)
     print(f"{time.process_time() - started:.0f} s of processor time")
     if options.output:
         options.output.write_text(page, "utf-8")

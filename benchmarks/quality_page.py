@@ -131,6 +131,8 @@ A share of ten runs has a standard error of about 0.1.
 
 {tables}
 
+{promises}
+
 ## How to read it
 
 - **Accuracy**: of items of known classes, when all must be answered.
@@ -152,9 +154,9 @@ A share of ten runs has a standard error of about 0.1.
 |---|---|---|
 {rules}
 
-The product decides by `landscape` from 20 labels with 3 references each and 1,500 items on, by
-`nearest` below, and where neither can be calibrated (one label a class) it suggests only: there
-both rows label nothing, and a novelty AUROC of 0.5 means that no probability was given.
+The product decides by `landscape`, by `nearest` where there are too many items for it, and where
+neither can be calibrated (one label a class) it suggests only: there both rows label nothing, and a
+novelty AUROC of 0.5 means that no probability was given.
 
 **Machine:** {machine}.
 **Versions:** {versions}.
@@ -180,7 +182,7 @@ _EXPLAINED = {
         f"probability {SHARE_CUT}",
     ),
     _OURS: ("ours: evidence over the graph and direct likeness, calibrated", "for target 0.95"),
-    "**nearest**": ("ours with few labels or items: nearest references, calibrated", "the same"),
+    "**nearest**": ("ours with very many items: nearest references, calibrated", "the same"),
     "landscape without graph L": (
         "without evidence over the graph, nor the surroundings, which are read off it",
         "the same",
@@ -200,9 +202,16 @@ _STRICT_HEAD = (
 )
 
 
-def page(sets: Sequence[Set], settings: Sequence[Setting], runs: Sequence[Run], quick: bool) -> str:
+def page(
+    sets: Sequence[Set],
+    settings: Sequence[Setting],
+    runs: Sequence[Run],
+    quick: bool,
+    *,
+    promises: str,
+) -> str:
     """Return the page in Markdown; the first of `settings` is the one with goals, in
-    the last all classes are known.
+    the last all classes are known. `promises` is the section on where there is little.
     """
     return _TEXT.format(
         command="make bench-quality" + (" BENCH=--quick" if quick else ""),
@@ -223,6 +232,7 @@ def page(sets: Sequence[Set], settings: Sequence[Setting], runs: Sequence[Run], 
             ]
         ),
         tables="\n\n".join(_section(setting, sets, runs) for setting in settings),
+        promises=promises.strip(),
         landscapes=", ".join(f"{one.title} {one.seconds:.1f} s" for one in sets),
         rules="\n".join(f"| {name} | {what} | {at} |" for name, (what, at) in _EXPLAINED.items()),
         machine=machine(),

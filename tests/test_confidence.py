@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lookalike.claims import certified_limit
 from lookalike.confidence import ALONE, OUT_OF_REACH, Confidence, Judgement, judge
+from lookalike.features import BACKGROUND
 from lookalike.judging import Sampling, learn_confidence, standard_of, with_background
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.propagation import Places
@@ -103,11 +104,11 @@ def test_random_answers_unlock_what_three_labels_cannot_promise(few: Made) -> No
         references, Sampling(drawn=np.union1d(references, new), new=new)
     )
 
-    right = said.winners == sure.labels.index("001")
+    names = np.array([-1 if name == BACKGROUND else int(name) for name in sure.labels])
+    right = names[said.winners] == few.truth[waiting]
     assert standard_of(sure, 1).ground is not Ground.NONE
-    assert said.accepted[few.truth[waiting] == 1].mean() > 0.5
-    assert right[said.accepted & (few.truth[waiting] == 1)].mean() > 0.95
-    assert said.accepted[few.truth[waiting] == 3].mean() < 0.05
+    assert said.accepted[few.truth[waiting] < 3].mean() > 0.5
+    assert right[said.accepted].mean() >= 0.95
 
 
 def test_more_random_answers_are_asked_for_in_numbers_that_fall(few: Made) -> None:

@@ -3,7 +3,8 @@
 Leave-one-out lists show how right and wrong answers look; leave-one-class-out lists show how
 something that belongs to no known label looks. Two logistic models, one for each question, are
 combined with the share of new items, which is estimated on the documents to be labelled (EM), and
-the limit is the lowest probability at which those above it are right often enough on average.
+the limit is the lowest probability at which those above it are right often enough on average. As in
+`confidence`, one label more and one answer more looked right and were not.
 """
 
 from __future__ import annotations
@@ -86,10 +87,11 @@ def calibrate(
         return None
     inside = features(leave_one_out, winner, share)
     outside = features(leave_class_out, *votes(leave_class_out, temperature))
-    known = _fit(np.concatenate([inside, outside]), np.repeat([1.0, 0.0], len(own)))
-    model = _fit(inside, right.astype(np.float64))
+    labels = int((counts > 0).sum())
+    known = _fit(np.concatenate([inside, outside]), np.repeat([1.0, 0.0], len(own)), 1 / labels)
+    model = _fit(inside, right.astype(np.float64), 1 / len(own))
     waiting = features(pool, *votes(pool, temperature))
-    share_of_new = new_share(sigmoid(known.log_odds(waiting)))
+    share_of_new = max(new_share(sigmoid(known.log_odds(waiting))), 1 / (labels + 1))
     draft = Calibration(temperature, known, model, share_of_new, _NEVER, target)
     limit = _limit(probability(draft, waiting), target)
     return Calibration(temperature, known, model, share_of_new, limit, target)
@@ -101,11 +103,19 @@ def _temperature(matches: Matches) -> float:
     return max(float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.1, 1e-3)
 
 
-def _fit(rows: Vector, hits: Vector) -> Logistic:
-    """Fit with a ridge of one pseudo-observation; hits are softened (Platt 1999)."""
-    ups = hits.sum()
-    softened = np.where(hits > 0, (ups + 1) / (ups + 2), 1 / (len(hits) - ups + 2))
-    return fit_logistic(rows, softened, ridge=1 / len(rows))
+def _fit(rows: Vector, hits: Vector, pretended: float) -> Logistic:
+    """Fit with a ridge of one pseudo-observation; hits are softened (Platt 1999), and what is a hit
+    counts once more, by `pretended`, as none.
+    """
+    ups = hits > 0
+    total = ups.sum()
+    softened = np.where(ups, (total + 1) / (total + 2), 1 / (len(hits) - total + 2))
+    return fit_logistic(
+        np.concatenate([rows, rows[ups]]),
+        np.append(softened, np.zeros(total)),
+        ridge=1 / len(rows),
+        counts=np.append(np.ones(len(rows)), np.full(total, pretended)),
+    )
 
 
 def _limit(p: Vector, target: float) -> float:

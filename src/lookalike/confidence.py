@@ -127,26 +127,25 @@ def learn(
     """Return the confidence for `target` precision of labelling the items `waiting`.
 
     `left` are leave-one-out scores of the references, those of the background included. All shape
-    the models; `fair` (r,) tells which calibrate, as random draws or as good as: by default all.
-    `drawn` (r,) tells which answer a uniform draw over all items. Where nothing is fair, only a
-    certificate lets anything be labelled. `targets` are those of labels that have their own.
+    the models; those that are `fair` (r,), random draws or as good as, calibrate: by default all.
+    `drawn` (r,) tells which come from a uniform draw over all items. Where nothing is fair, only a
+    certificate counts. `targets` are those of labels that have their own.
     """
-    fair = np.ones(len(left.own), bool) if fair is None else fair
-    drawn = np.zeros(len(left.own), bool) if drawn is None else drawn
+    every = np.ones(len(left.own), bool)
+    fair, drawn = every if fair is None else fair, ~every if drawn is None else drawn
     background = scores.labels[0] == BACKGROUND
     labels = len(scores.labels) - background
     sight, out = leave_out(left, scores.landscape.context[left.places], background=background)
-    scale = (fair if (fair & out.known).any() else np.ones(len(fair), bool)).astype(np.float64)
+    scale = (fair if (fair & out.known).any() else every).astype(np.float64)
     known, right = _known_or_new(out, scale), _right_or_wrong(out, scale)
-    seen = sight.seen(scores, _some(waiting))
-    odds = known.model.log_odds(seen.features)
-    share = _share_of_new(odds, out.known[drawn], labels)
-    p = _combined(odds, right.model.log_odds(seen.features), share)
+    seen = sight.seen(scores, _thinned(waiting))
+    share = _share_of_new(known.model.log_odds(seen.features), out.known[drawn], labels)
+    p = _probability(known.model, right.model, seen.features, share)
     trials = _Trials(out.winners, _combined(known.unseen, right.unseen, share), out.right).of(drawn)
     promising = (fair & out.known).any() and (drawn.sum() >= COUNTED or labels >= FEW_LABELS)
     wanted = np.array([(targets or {}).get(label, target) for label in scores.labels])
     limits = {
-        one: _limit(one, p[(wanted == one)[seen.winners] & promising], trials.aimed_at(one, wanted))
+        one: _limit(one, p[(wanted == one)[seen.winners] & promising], trials, wanted == one)
         for one in {target, *wanted.tolist()}
     }
     return Confidence(
@@ -211,10 +210,6 @@ class _Trials:
     def of(self, rows: NDArray[np.bool_]) -> _Trials:
         """Return some of them."""
         return _Trials(self.winners[rows], self.p[rows], self.right[rows])
-
-    def aimed_at(self, target: float, targets: Vector) -> _Trials:
-        """Return those taken for a label with that target; `targets` (labels,) are all labels'."""
-        return self.of((targets == target)[self.winners])
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,11 +290,9 @@ def _fit(
     return _Fit(model.along(slope, shift), slope * unseen[:r] + shift)
 
 
-def _some(waiting: Places) -> Places:
-    """Return what is enough to find a limit on: the same of the same items."""
-    if len(waiting) <= _LIMIT_ITEMS:
-        return waiting
-    return np.sort(np.random.default_rng(0).choice(waiting, _LIMIT_ITEMS, replace=False))
+def _thinned(waiting: Places) -> Places:
+    """Return items spread over all that wait, enough to find the limit on."""
+    return waiting[:: max(1, -(-len(waiting) // _LIMIT_ITEMS))]
 
 
 def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> float:
@@ -312,15 +305,14 @@ def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> 
     return max(new_share(sigmoid(odds)), 1 / (labels + 1))
 
 
-def _estimated_limit(target: float, p: Vector) -> float:
+def _limit(target: float, p: Vector, trials: _Trials, labels: NDArray[np.bool_]) -> _Limit:
+    """Return the lower limit of two: estimated from the `p` of what waits, and certified by trials
+    of some `labels` (labels,).
+    """
+    trials = trials.of(labels[trials.winners])
     falling = np.sort(p)[::-1]
     good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
-    return float(falling[good[-1]]) if len(good) else OUT_OF_REACH
-
-
-def _limit(target: float, p: Vector, trials: _Trials) -> _Limit:
-    """Return the lower limit, of the one estimated for items with `p` and the certified one."""
-    estimated = _estimated_limit(target, p)
+    estimated = float(falling[good[-1]]) if len(good) else OUT_OF_REACH
     proven = certified_limit(trials.p, trials.right, target, CERTAINTY)
     certified = OUT_OF_REACH if proven is None else proven
     return _Limit(

@@ -1,7 +1,7 @@
 """Compare the decision rule with others on public data and write the quality page.
 
     LOOKALIKE_DATA=… python benchmarks/quality.py --output docs/quality.md
-    LOOKALIKE_DATA=… python benchmarks/quality.py --quick       # a smoke run, in about a minute
+    LOOKALIKE_DATA=… python benchmarks/quality.py --quick       # a smoke run, in two minutes
 
 Below LOOKALIKE_DATA lie `banking77` and `grocery`. All rules see the same splits in one run.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+import quality_effort
 import quality_page
 from lookalike.landscape import build_landscape
 from quality_data import SOURCES, Data, read, split
@@ -42,7 +43,7 @@ def main() -> None:
         upto = _QUICK_ITEMS if options.quick else None
         data = read(name, options.data, options.folder, upto)
         runs += _runs(data, _settings(options), sets)
-    page = quality_page.page(sets, _settings(options), runs, options.quick)
+    page = quality_page.page(sets, _settings(options), runs, _effort(options), options.quick)
     print(f"{time.process_time() - started:.0f} s of processor time")
     if options.output:
         options.output.write_text(page, "utf-8")
@@ -63,6 +64,12 @@ def _options() -> argparse.Namespace:
     if options.data is None:
         parser.error("say where the data is: set LOOKALIKE_DATA, or give --data")
     return options
+
+
+def _effort(options: argparse.Namespace) -> str:
+    """Return the section on human effort."""
+    found = quality_effort.curves(list(SOURCES), options.data, options.folder, quick=options.quick)
+    return quality_effort.section(found, judged=not options.quick)
 
 
 def _settings(options: argparse.Namespace) -> list[Setting]:

@@ -315,11 +315,14 @@ def curve(data: Data, landscape: Landscape, order: str, most: int, seed: int = 0
 def main() -> None:
     """Read the options and print the section."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    data = os.environ.get("LOOKALIKE_DATA")
     parser.add_argument("--quick", action="store_true", help="few items, few actions")
+    parser.add_argument("--data", type=Path, default=data, help="default: LOOKALIKE_DATA")
     parser.add_argument("--folder", type=Path, default=Path("bench-store/quality"))
     options = parser.parse_args()
-    root = Path(os.environ["LOOKALIKE_DATA"])
-    found = curves(list(ITEMS), root, options.folder, quick=options.quick)
+    if options.data is None:
+        parser.error("say where the data is: set LOOKALIKE_DATA, or give --data")
+    found = curves(list(ITEMS), options.data, options.folder, quick=options.quick)
     print(section(found, judged=not options.quick))
 
 

@@ -131,6 +131,8 @@ A share of ten runs has a standard error of about 0.1.
 
 {tables}
 
+{effort}
+
 ## How to read it
 
 - **Accuracy**: of items of known classes, when all must be answered.
@@ -160,7 +162,7 @@ both rows label nothing, and a novelty AUROC of 0.5 means that no probability wa
 **Versions:** {versions}.
 
 `make bench-quality` runs all of it, with `LOOKALIKE_DATA` set to a folder with `banking77` and
-`grocery`; `make bench-quality BENCH=--quick` one split of 1,600 items of each, in about a minute.
+`grocery`; `make bench-quality BENCH=--quick` one split of 1,600 items of each, in two minutes.
 """
 
 _EXPLAINED = {
@@ -200,9 +202,15 @@ _STRICT_HEAD = (
 )
 
 
-def page(sets: Sequence[Set], settings: Sequence[Setting], runs: Sequence[Run], quick: bool) -> str:
+def page(
+    sets: Sequence[Set],
+    settings: Sequence[Setting],
+    runs: Sequence[Run],
+    effort: str,
+    quick: bool,
+) -> str:
     """Return the page in Markdown; the first of `settings` is the one with goals, in
-    the last all classes are known.
+    the last all classes are known. `effort` is the section on human effort.
     """
     return _TEXT.format(
         command="make bench-quality" + (" BENCH=--quick" if quick else ""),
@@ -223,6 +231,7 @@ def page(sets: Sequence[Set], settings: Sequence[Setting], runs: Sequence[Run], 
             ]
         ),
         tables="\n\n".join(_section(setting, sets, runs) for setting in settings),
+        effort=effort.strip(),
         landscapes=", ".join(f"{one.title} {one.seconds:.1f} s" for one in sets),
         rules="\n".join(f"| {name} | {what} | {at} |" for name, (what, at) in _EXPLAINED.items()),
         machine=machine(),

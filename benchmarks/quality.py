@@ -1,7 +1,7 @@
 """Compare the decision rule with others on public data and write the quality page.
 
     LOOKALIKE_DATA=… python benchmarks/quality.py --output docs/quality.md
-    LOOKALIKE_DATA=… python benchmarks/quality.py --quick       # a smoke run, in two minutes
+    LOOKALIKE_DATA=… python benchmarks/quality.py --quick       # a smoke run, in three minutes
 
 Below LOOKALIKE_DATA lie `banking77` and `grocery`. All rules see the same splits in one run.
 """

@@ -162,7 +162,7 @@ both rows label nothing, and a novelty AUROC of 0.5 means that no probability wa
 **Versions:** {versions}.
 
 `make bench-quality` runs all of it, with `LOOKALIKE_DATA` set to a folder with `banking77` and
-`grocery`; `make bench-quality BENCH=--quick` one split of 1,600 items of each, in two minutes.
+`grocery`; `make bench-quality BENCH=--quick` one split of 1,600 items of each, in three minutes.
 """
 
 _EXPLAINED = {

@@ -1,7 +1,7 @@
 """Compare the decision rule with others on public data and write the quality page.
 
     LOOKALIKE_DATA=… python benchmarks/quality.py --output docs/quality.md
-    LOOKALIKE_DATA=… python benchmarks/quality.py --quick       # a smoke run, in about a minute
+    LOOKALIKE_DATA=… python benchmarks/quality.py --quick       # a smoke run, in three minutes
 
 Below LOOKALIKE_DATA lie `banking77` and `grocery`. All rules see the same splits in one run.
 """
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+import quality_effort
+import quality_hygiene
 import quality_page
 import quality_promises
 from lookalike.landscape import build_landscape
@@ -27,6 +29,7 @@ from quality_rules import OURS, RULES, Case
 
 _QUICK_ITEMS = 1600
 _FEW_SEEDS = 3
+_HYGIENE_SEEDS = 3
 _SLOW, _SLOW_SEEDS = "random forest", 2
 _TARGET, _STRICT = 0.95, 0.97
 
@@ -45,8 +48,18 @@ def main() -> None:
         data = read(name, options.data, options.folder, upto)
         read_sets.append(data)
         runs += _runs(data, _settings(options), sets)
-    promises = quality_promises.section(read_sets, options.data, quick=options.quick)
-    page = quality_page.page(sets, _settings(options), runs, options.quick, promises=promises)
+    sections = (
+        _effort(options),
+        quality_promises.section(read_sets, options.data, quick=options.quick),
+        quality_hygiene.section(
+            [
+                (data, build_landscape(np.arange(len(data.labels)), data.vectors))
+                for data in read_sets
+            ],
+            1 if options.quick else _HYGIENE_SEEDS,
+        ),
+    )
+    page = quality_page.page(sets, _settings(options), runs, options.quick, sections=sections)
     print(f"{time.process_time() - started:.0f} s of processor time")
     if options.output:
         options.output.write_text(page, "utf-8")
@@ -67,6 +80,12 @@ def _options() -> argparse.Namespace:
     if options.data is None:
         parser.error("say where the data is: set LOOKALIKE_DATA, or give --data")
     return options
+
+
+def _effort(options: argparse.Namespace) -> str:
+    """Return the section on human effort."""
+    found = quality_effort.curves(list(SOURCES), options.data, options.folder, quick=options.quick)
+    return quality_effort.section(found, judged=not options.quick)
 
 
 def _settings(options: argparse.Namespace) -> list[Setting]:

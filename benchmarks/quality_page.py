@@ -131,7 +131,7 @@ A share of ten runs has a standard error of about 0.1.
 
 {tables}
 
-{promises}
+{sections}
 
 ## How to read it
 
@@ -162,7 +162,7 @@ novelty AUROC of 0.5 means that no probability was given.
 **Versions:** {versions}.
 
 `make bench-quality` runs all of it, with `LOOKALIKE_DATA` set to a folder with `banking77` and
-`grocery`; `make bench-quality BENCH=--quick` one split of 1,600 items of each, in about a minute.
+`grocery`; `make bench-quality BENCH=--quick` one split of 1,600 items of each, in three minutes.
 """
 
 _EXPLAINED = {
@@ -208,10 +208,10 @@ def page(
     runs: Sequence[Run],
     quick: bool,
     *,
-    promises: str,
+    sections: Sequence[str],
 ) -> str:
     """Return the page in Markdown; the first of `settings` is the one with goals, in
-    the last all classes are known. `promises` is the section on where there is little.
+    the last all classes are known. `sections` come after its tables.
     """
     return _TEXT.format(
         command="make bench-quality" + (" BENCH=--quick" if quick else ""),
@@ -232,7 +232,7 @@ def page(
             ]
         ),
         tables="\n\n".join(_section(setting, sets, runs) for setting in settings),
-        promises=promises.strip(),
+        sections="\n\n".join(section.strip() for section in sections),
         landscapes=", ".join(f"{one.title} {one.seconds:.1f} s" for one in sets),
         rules="\n".join(f"| {name} | {what} | {at} |" for name, (what, at) in _EXPLAINED.items()),
         machine=machine(),

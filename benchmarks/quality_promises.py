@@ -19,7 +19,7 @@ from lookalike.confidence import judge
 from lookalike.features import BACKGROUND
 from lookalike.judging import Sampling, learn_confidence, standard_of, with_background
 from lookalike.landscape import Landscape, build_landscape
-from lookalike.propagation import Places, Pusher
+from lookalike.propagation import Places
 from lookalike.scoring import Scores
 from lookalike.standard import Ground
 from quality_data import Data
@@ -199,8 +199,7 @@ def _examples(
 
 def _ask(answers: _Answers, landscape: Landscape, count: int, chance: np.random.Generator) -> None:
     """Ask `count` questions in rounds: most by what an answer settles, the rest at random."""
-    scores, pusher = Scores(landscape), Pusher(landscape.graph)
-    graph = landscape.graph
+    scores, graph = Scores(landscape), landscape.graph
     size = (len(graph), len(graph))
     spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=size)
     for start in range(0, count, _ROUND):
@@ -210,7 +209,7 @@ def _ask(answers: _Answers, landscape: Landscape, count: int, chance: np.random.
         need = _need(scores, answers)
         for _ in range(size - random):
             pick = _most_worth(spread, need)
-            reached = landscape.evidence(pusher, pick)
+            reached = landscape.evidence(pick)
             need[reached.places] *= 1 - np.minimum(1, _COVERS * reached.amounts)
             need[pick] = 0
             answers.ask(np.array([pick]))
@@ -221,7 +220,7 @@ def _need(scores: Scores, answers: _Answers) -> NDArray[np.float64]:
     """Return how much each item still needs an answer (n,), 0..1."""
     need = np.ones(len(answers.truth))
     if scores.labels:
-        counts = [len(scores.label(label).references) for label in scores.labels]
+        counts = [len(scores.references(label)) for label in scores.labels]
         table = np.sort(scores.table("evidence") * counts, axis=1)
         first = table[:, -1]
         second = table[:, -2] if table.shape[1] > 1 else np.zeros(len(table))

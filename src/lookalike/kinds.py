@@ -1,10 +1,10 @@
 """Groups among what has no label that may be of a kind nobody named yet. Pure.
 
 Only items without a label of a person, whose chance to be of a known label is low, are looked at.
-Among them each item points to the one most like it that stands denser; the peaks that remain are
-the representatives, and what leads to a peak is its group (mode seeking on a neighbour graph, after
-Koontz, Narendra and Fukunaga 1976). So groups are bounded by the data, a chain of look-alikes does
-not join two peaks, and the number of groups need not be known.
+Among them each item points to the one most like it, of its 10 nearest, that stands denser. The
+peaks that remain are the representatives, and what leads to a peak is its group (mode seeking on a
+neighbour graph, after Koontz, Narendra and Fukunaga 1976): a chain of look-alikes does not join two
+peaks, and the number of groups need not be known.
 
 Labels are paths, `Shoes > Running`. A group's **place** is the deepest label or part of one below
 which most of what its members lean to lies, or "" for the root: weighed by evidence.
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.landscape import Landscape
+from lookalike.landscape import CONTEXT, Landscape
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.propagation import Places
 from lookalike.scoring import Scores
@@ -95,7 +95,8 @@ def _peaks(landscape: Landscape, lost: Places) -> Places:
         return lost
     row_of = np.full(len(landscape), -1)
     row_of[lost] = np.arange(len(lost))
-    near, hops = row_of[landscape.near[lost]], landscape.hops[lost]
+    near = row_of[landscape.near[lost][:, :CONTEXT]]
+    hops = landscape.hops[lost][:, :CONTEXT]
     within = np.where(near >= 0, hops, 0)
     density = within.sum(axis=1)
     rank = np.empty(len(lost), np.int64)

@@ -13,9 +13,9 @@ at last what is doubtful. The queue is greedy: each pick lowers what its look-al
 (lazy greedy, after Minoux 1978).
 
 A **strip** is a seed with look-alikes of the same suggestion, where one key accepts and one more
-drops each wrong picture: it is offered where that settles more a key than asking the seed alone.
-The order is that of the seeds' worth, so that what teaches most comes before what is only many:
-strips first were measured to need more keys until all is settled.
+drops each wrong picture: it is offered where that settles more a key than asking the seed alone,
+and only around a seed worth less than half an item. What teaches comes first, alone, and what is
+only many comes after: strips before that were measured to need more keys until all is settled.
 
 Places are those of a `Landscape`; the same input gives the same queue.
 """
@@ -210,7 +210,8 @@ class _Queue:
         standing, winner = self._standing, int(self._standing.winners[seed])
         p = standing.probability
         unsure = standing.conflicts | standing.automatic | (p < _EVEN)
-        if winner < 0 or standing.references[winner] < STRIP_REFERENCES or unsure[seed]:
+        few = winner < 0 or standing.references[winner] < STRIP_REFERENCES
+        if few or unsure[seed] or worth >= _EVEN:
             return None
         around = self._around(seed)
         same = self._open & ~unsure & (standing.winners == winner)

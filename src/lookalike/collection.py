@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -44,7 +43,7 @@ from lookalike.model import (
 )
 from lookalike.operations import Running, Said
 from lookalike.reading import ANY, FieldRow, Reader, document_query, fields_of, filtered
-from lookalike.rules import check_share
+from lookalike.rules import rule_of
 from lookalike.sources import items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -251,27 +250,22 @@ class Collection:
         field: str | None = None,
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
+        targets: Mapping[str, float] | None = None,
         actor: str = "",
     ) -> Changed:
         """Decide everything again; change nothing that a person said.
 
         With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
-        `precision`) the field is decided by that from now on; undoing the run brings the old one
-        back.
+        `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
+        field is decided by that from now on; undoing the run brings the old one back.
         """
         with self._operate("run", actor) as running:
             chosen = self._field(running.txn, field)
             before = chosen.taxonomy
-            after = before
-            if confidence_threshold is not None:
-                after = replace(before, confidence_threshold=check_share(confidence_threshold))
-            elif target_precision is not None:
-                target = check_share(target_precision)
-                after = replace(before, confidence_threshold=None, target_precision=target)
+            after = rule_of(before, confidence_threshold, target_precision, targets)
             if after == before:
                 self._workshop.operations.decide_all(running, chosen.pk)
             else:
-                after = replace(after, version=before.version + 1)
                 changed = (taxonomy_to(before), taxonomy_to(after))
                 self._workshop.operations.configured(running, chosen.pk, *changed)
         return running.changed()

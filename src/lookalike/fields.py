@@ -33,7 +33,7 @@ class StoredField:
 
 def taxonomy_to(taxonomy: Taxonomy) -> dict[str, Any]:
     """Return a taxonomy as JSON values; `taxonomy_from` reads them back."""
-    return asdict(taxonomy) | {"enrich": list(taxonomy.enrich)}
+    return asdict(taxonomy) | {"enrich": list(taxonomy.enrich), "targets": dict(taxonomy.targets)}
 
 
 def taxonomy_from(stored: Mapping[str, Any]) -> Taxonomy:

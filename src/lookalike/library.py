@@ -20,7 +20,7 @@ from lookalike.fields import taxonomy_to
 from lookalike.model import Taxonomy
 from lookalike.plugins import extractor_name
 from lookalike.reading import FieldRow, fields_of
-from lookalike.rules import Rule, check_rule, taxonomy_of
+from lookalike.rules import Rule, check_rule, rule_of, taxonomy_of
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -116,6 +116,7 @@ class Library:
         reference: str | None = None,
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
+        targets: Mapping[str, float] | None = None,
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
         **options: Any,
@@ -124,9 +125,10 @@ class Library:
 
         Without `reference` its own labels vote (unified); with it those of that collection
         (separate). A `confidence_threshold` makes the policy the known rule; otherwise the limit is
-        computed for `target_precision` (0.95). `enrich` names metadata fields that are copied from
-        the matched reference. `extractor` is "image" and `field` "label" unless told. Other options
-        go to the extractor. With `source`, it is added.
+        computed for `target_precision` (0.95); `targets` are those of labels that need another one.
+        `enrich` names metadata fields that are copied from the matched reference. `extractor` is
+        "image" and `field` "label" unless told. Other options go to the extractor. With `source`,
+        it is added.
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
@@ -135,6 +137,7 @@ class Library:
             reference=reference,
             confidence_threshold=confidence_threshold,
             target_precision=target_precision,
+            targets=targets,
             top_k=top_k,
             enrich=enrich,
         )
@@ -195,6 +198,7 @@ class Library:
         reference_field: str | None = None,
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
+        targets: Mapping[str, float] | None = None,
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
     ) -> None:
@@ -207,6 +211,7 @@ class Library:
             reference=reference,
             confidence_threshold=confidence_threshold,
             target_precision=target_precision,
+            targets=targets,
             top_k=top_k,
             enrich=enrich,
             reference_field=reference_field,
@@ -334,12 +339,15 @@ class Library:
         if now is None:
             return
         check_rule(row.name, now.taxonomy, rule)
-        threshold, target = rule.confidence_threshold, rule.target_precision
-        known = now.taxonomy.confidence_threshold
-        if threshold is not None and threshold != known:
-            collection.run(field=now.name, confidence_threshold=threshold)
-        elif target is not None and (known, now.taxonomy.target_precision) != (None, target):
-            collection.run(field=now.name, target_precision=target)
+        said = (rule.confidence_threshold, rule.target_precision, rule.targets)
+        if rule_of(now.taxonomy, *said) != now.taxonomy:
+            threshold, target, targets = said
+            collection.run(
+                field=now.name,
+                confidence_threshold=threshold,
+                target_precision=target,
+                targets=targets,
+            )
 
 
 def _check_same(row: Any, extractor: str | None, options: Mapping[str, Any]) -> CollectionRow:

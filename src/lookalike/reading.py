@@ -39,6 +39,12 @@ class FieldRow:
     temperature: float
     standard: Standard | None
 
+    def limit_of(self, label: str | None) -> float | None:
+        """Return from which confidence on a label is given."""
+        if self.standard is None or self.taxonomy.confidence_threshold is not None:
+            return self.limit
+        return self.standard.limits.get(str(label), self.limit)
+
     @property
     def policy(self) -> str:
         """Return the policy's name with its version."""
@@ -217,7 +223,7 @@ def _standing(
             label=row.label if origin is Origin.AUTO else None,
             confidence=row.confidence,
             margin=row.margin,
-            threshold=field.limit,
+            threshold=field.limit_of(row.label or row.runner_up),
             runner_up=row.runner_up,
             reason=None if row.reason is None else Reason(row.reason),
             matches=_matches(field, near, known),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from lookalike.errors import BadInput, Conflict
 from lookalike.labels import check_label
@@ -22,6 +23,7 @@ class Rule:
     top_k: int = 10
     enrich: tuple[str, ...] = ()
     reference_field: str | None = None
+    targets: Mapping[str, float] | None = None
 
 
 def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
@@ -37,6 +39,7 @@ def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
         target_precision=check_share(DEFAULT_PRECISION if target is None else target),
         top_k=rule.top_k,
         enrich=tuple(rule.enrich),
+        targets=check_targets(rule.targets or {}),
     )
 
 
@@ -48,6 +51,35 @@ def check_rule(collection: str, known: Taxonomy, rule: Rule) -> None:
             f"the field {known.field!r} of {collection!r} refers to {known.reference!r} and copies "
             f"{list(known.enrich)}, which cannot change; choose another field name"
         )
+
+
+def rule_of(
+    known: Taxonomy,
+    confidence_threshold: float | None,
+    target_precision: float | None,
+    targets: Mapping[str, float] | None,
+) -> Taxonomy:
+    """Return the taxonomy of a field that follows another policy from now on; None changes nothing.
+
+    Raises BadInput for an impossible value, naming it.
+    """
+    if confidence_threshold is not None:
+        if target_precision is not None or targets is not None:
+            raise BadInput("a confidence_threshold is one rule, a target another: give one of them")
+        after = replace(known, confidence_threshold=check_share(confidence_threshold))
+    else:
+        after = known
+        if target_precision is not None:
+            target = check_share(target_precision)
+            after = replace(after, confidence_threshold=None, target_precision=target)
+        if targets is not None:
+            after = replace(after, confidence_threshold=None, targets=check_targets(targets))
+    return known if after == known else replace(after, version=known.version + 1)
+
+
+def check_targets(targets: Mapping[str, float]) -> dict[str, float]:
+    """Return the targets of labels that have their own. Raises BadInput for an impossible one."""
+    return {check_label(label): check_share(value) for label, value in sorted(targets.items())}
 
 
 def check_share(value: float) -> float:

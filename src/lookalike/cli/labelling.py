@@ -141,16 +141,27 @@ def cannot_tell(
 @collection_argument
 @click.option("--confidence-threshold", type=float, help="From now on: this similarity.")
 @click.option("--target-precision", type=float, help="From now on: this share must be right.")
+@click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Another for a label.")
 @field_option
-def run(session: Session, collection: str, **values: Any) -> None:
+def run(session: Session, collection: str, own: Sequence[str], **values: Any) -> None:
     """Decide everything again; change nothing that a person said.
 
     \b
     lookalike run products
     lookalike run products --target-precision 0.97
+    lookalike run products --target "Shoes > Running=0.99"
     """
+    targets = dict(map(_target, own)) or None
     with session.library() as library:
-        session.print(library.collection(collection).run(**values), show_changed)
+        session.print(library.collection(collection).run(targets=targets, **values), show_changed)
+
+
+def _target(said: str) -> tuple[str, float]:
+    label, _, share = said.rpartition("=")
+    try:
+        return label, float(share)
+    except ValueError:
+        raise BadInput(f"{said!r} is no target of a label: write 'Label=0.99'") from None
 
 
 @click.command()

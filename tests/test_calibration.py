@@ -12,8 +12,9 @@ import lookalike
 from lookalike.collection import Collection
 from lookalike.drawing import pending
 from lookalike.lookup import ids_of
-from lookalike.model import Reason
+from lookalike.model import Changed, Reason
 from lookalike.reading import fields_of
+from lookalike.standard import Standard
 
 TARGET = 0.95
 KINDS = 30
@@ -175,6 +176,85 @@ def test_the_landscape_rule_decides_the_same_step_by_step_and_from_scratch(
 
     assert again.by_itself == 0
     assert shown(collection) == now
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_sequence_of_answers_decides_as_everything_from_scratch(
+    library: lookalike.Library, tmp_path: Path, seed: int
+) -> None:
+    """What is learned lasts for some answers; one process keeps up, another begins each time."""
+    chance = np.random.default_rng(seed)
+    vectors, kinds = world(0.6, seed=20 + seed, count=1200)
+    collection = learned(library, vectors[:1100])
+    label_some(collection, kinds[:1100], each=10)
+    operations: list[str] = []
+    for step in range(12):
+        one, other = (f"v{place}" for place in chance.integers(0, 1100, 2).tolist())
+        kind, wrong = f"Kind {kinds[int(one[1:])]}", f"Kind {chance.integers(0, KNOWN)}"
+        changed = one_of_many(collection, step, one, other, kind, wrong, operations)
+        operations.append(changed.operation)
+        if step % 4 == 3:
+            with lookalike.open(library.path, actor="bob") as process:
+                process.collection("learned").label({other: kind})
+    collection.add(vectors=vectors[1100:], ids=[f"v{place}" for place in range(1100, 1200)])
+    now = shown(collection)
+
+    again = collection.run()
+
+    assert again.by_itself == 0
+    assert shown(collection) == now
+
+
+def one_of_many(
+    collection: Collection,
+    step: int,
+    one: str,
+    other: str,
+    kind: str,
+    wrong: str,
+    operations: list[str],
+) -> Changed:
+    """Say something; what, goes round."""
+    match step % 6:
+        case 0:
+            return collection.label({one: kind})
+        case 1:
+            return collection.label({one: wrong, other: None})
+        case 2:
+            return collection.reject({other: wrong})
+        case 3:
+            return collection.new_kind([one])
+        case 4:
+            return collection.undo(operations.pop())
+        case _:
+            return collection.promote(label=kind, gated=False)
+
+
+def standard_of(collection: Collection) -> Standard:
+    with collection._workshop.store.read() as snapshot:
+        (field,) = fields_of(snapshot, collection._row.pk)
+    assert field.standard is not None
+    return field.standard
+
+
+def test_what_was_learned_lasts_until_a_twentieth_of_the_answers_changed(
+    library: lookalike.Library,
+) -> None:
+    vectors, kinds = world(0.6, seed=30, count=1200)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=10)
+    first = standard_of(collection)
+    places = [place for place in range(600, 1200) if kinds[place] < KNOWN]
+
+    collection.label({f"v{place}": f"Kind {kinds[place]}" for place in places[:5]})
+    kept = standard_of(collection)
+    collection.label({f"v{place}": f"Kind {kinds[place]}" for place in places[5:15]})
+    anew = standard_of(collection)
+
+    assert first.learned_from == 10 * KNOWN
+    assert (kept.learned, kept.moved) == (first.learned, 5)
+    assert (anew.learned_from, anew.moved) == (10 * KNOWN + 15, 0)
+    assert anew.learned != first.learned
 
 
 def test_with_too_few_references_it_suggests_only(library: lookalike.Library) -> None:

@@ -193,8 +193,8 @@ def test_only_items_that_were_judged_again_have_another_judgement(land: Landscap
 def a_judge(folder: Path, references: References) -> Judge:
     every, made = np.arange(ITEMS), vectors(ITEMS, 0)
     judge = Judge(folder / "lists.npz")
-    upto = judge.survey(every, every, lambda pks: made[pks], 0)
-    judge.learn(first_references(), every, 0.9, upto)
+    judge.survey(every, every, lambda pks: made[pks], 0)
+    judge.learn(first_references(), every, 0.9)
     judge.follow(references)
     return judge
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.logistic import Logistic, Vector, fit_logistic, new_share, sigmoid
+from lookalike.logistic import Logistic, Vector, fit_logistic, logistic_from, new_share, sigmoid
 from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, rival_similarity, votes
 
 MIN_REFERENCES = 12
@@ -129,8 +129,5 @@ def calibration_from(stored: dict[str, Any] | None) -> Calibration | None:
     """Return the calibration whose fields were stored as JSON values."""
     if stored is None:
         return None
-    known, right = (
-        Logistic(*(tuple(stored[name][part]) for part in ("mean", "deviation", "weights")))
-        for name in ("known", "right")
-    )
+    known, right = (logistic_from(stored[name]) for name in ("known", "right"))
     return Calibration(**(stored | {"known": known, "right": right}))

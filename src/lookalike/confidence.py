@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ from lookalike.logistic import (
     fit_apart,
     fit_line,
     fit_logistic,
+    logistic_from,
+    logistic_to,
     new_share,
     sigmoid,
 )
@@ -87,6 +90,37 @@ class Confidence:
     answers: int
     drawn: int
     drawn_missing: int
+
+
+def confidence_to(confidence: Confidence) -> dict[str, Any]:
+    """Return a confidence as JSON values; `confidence_from` reads them back exactly."""
+    values = {part.name: getattr(confidence, part.name) for part in fields(confidence)}
+    sight, models = confidence.sight, ("known", "right")
+    return values | {
+        "labels": list(confidence.labels),
+        "limits": list(confidence.limits),
+        "sight": {
+            "mix": list(sight.mix),
+            "typical": sight.typical.tolist(),
+            "background": sight.background,
+        },
+        **{name: logistic_to(values[name]) for name in models},
+    }
+
+
+def confidence_from(stored: Mapping[str, Any]) -> Confidence:
+    """Return the confidence that `confidence_to` wrote."""
+    sight = stored["sight"]
+    first, second = sight["mix"]
+    typical = np.array(sight["typical"], np.float32)
+    parts = {
+        "labels": tuple(stored["labels"]),
+        "limits": tuple(stored["limits"]),
+        "sight": Sight((first, second), typical, sight["background"]),
+        "known": logistic_from(stored["known"]),
+        "right": logistic_from(stored["right"]),
+    }
+    return Confidence(**{**stored, **parts})
 
 
 @dataclass(frozen=True, slots=True)

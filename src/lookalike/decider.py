@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import update
 
-from lookalike import model
 from lookalike.columns import Rows
 from lookalike.duplicates import IDENTICAL, conflicting, duplicate_bound
 from lookalike.effects import Move
-from lookalike.field_state import SAMPLINGS, FieldState
+from lookalike.field_state import FieldState
 from lookalike.fields import StoredField
 from lookalike.hygiene import Trials, vector_trials
-from lookalike.judging import Judge, Sampling, with_background
-from lookalike.learning import learn_nearest
+from lookalike.judging import Judge
 from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.policy import (
@@ -34,8 +32,9 @@ from lookalike.policy import (
     threshold,
     withheld,
 )
+from lookalike.ruling import Ruling
 from lookalike.scoring import Scores
-from lookalike.standard import Rule, Standard, rule_for, standard_to
+from lookalike.standard import Rule, standard_to
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import NOBODY, Ids, nearest
@@ -55,6 +54,7 @@ class Decider:
         self.field = stored
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
         self._judge = Judge(cache / f"lists.{stored.pk}.npz")
+        self._ruling = Ruling(self.state, self._judge)
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Catch up with everything that was committed since the last call."""
@@ -108,8 +108,7 @@ class Decider:
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
         if self._by_landscape():
-            self._learn(snapshot)
-            return self._judge.label_without(document, reference)
+            return self._ruling.ready(snapshot).label_without(document, reference)
         row = self.state.columns.rows_of(_ids([document]))
         allowed = self.state.allowed(document) & (self.state.references.pks != reference)
         matches = self._nearest(snapshot, row, allowed)
@@ -120,18 +119,13 @@ class Decider:
 
         Only for as many documents as a landscape can hold.
         """
-        if self._by_landscape():
-            self._learn(snapshot)
-        else:
-            self._survey(snapshot)
-        new = self._sampling().new
-        return self._judge, self._judge.hear(with_background(self._references_by_label(), new))
+        judge = self._ruling.surveyed(snapshot)
+        return judge, judge.hear(self._ruling.references())
 
     def trials(self, snapshot: Snapshot) -> Trials:
         """Return what each reference would get if it did not vote; labels are our codes."""
         if self._by_landscape():
-            self._learn(snapshot)
-            return self._judge.trials(self.state.codes.code)
+            return self._ruling.ready(snapshot).trials(self.state.codes.code)
         references = self.state.references
         return vector_trials(references.pks, references.codes, references.vectors)
 
@@ -167,13 +161,6 @@ class Decider:
         state = self.state
         return self._judge.decide(state.columns.pks[rows], state.codes.code, state.rejected)
 
-    def _references_by_label(self) -> dict[str, Ids]:
-        references, name = self.state.references, self.state.codes.name
-        return {
-            str(name(code)): references.pks[references.codes == code]
-            for code in np.unique(references.codes).tolist()
-        }
-
     def _among_all(self, snapshot: Snapshot, rows: Rows) -> Matches:
         """Return the nearest references of rows, those of a rejected label too."""
         return self._nearest(snapshot, rows, np.ones(len(self.state.references), bool))
@@ -200,12 +187,12 @@ class Decider:
         *,
         afresh: bool = False,
     ) -> dict[int, Move]:
-        """Decide `touched` rows, or all where the rule changed, and write what differs.
+        """Decide `touched` rows, and those that a renewed rule bears on, and write what differs.
 
         Documents that `stood` are the machine's again: even a null is recorded as its decision.
         """
         columns = self.state.columns
-        rows = np.arange(len(columns)) if self._recalibrate(txn, afresh) else touched
+        rows = self._rows(txn, touched, afresh)
         stands = columns["stands"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)
@@ -224,74 +211,16 @@ class Decider:
         self.state.committed(operation, changed)
         return moves
 
-    def _recalibrate(self, txn: Txn, afresh: bool) -> bool:
-        """Learn from the references again; return whether everything must be decided again."""
+    def _rows(self, txn: Txn, touched: Rows, afresh: bool) -> Rows:
+        """Return what to decide again, by a rule that is renewed if it learns."""
         if self.field.taxonomy.confidence_threshold is not None:
-            return False
-        standard = self._learn(txn, afresh)
-        if standard == self.state.standard:
-            return standard.rule is Rule.LANDSCAPE
-        self.state.standard = standard
-        chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
-        txn.execute(chosen.values(standard=standard_to(standard)))
-        return True
-
-    def _learn(self, snapshot: Snapshot, afresh: bool = False) -> Standard:
-        """Return the standard that the references allow now; `afresh` with a new landscape."""
-        counts = np.bincount(self.state.references.codes).tolist()
-        rule, missing = rule_for(counts, len(self.state.columns))
-        if rule is Rule.LANDSCAPE:
-            return self._learn_landscape(snapshot, afresh)
-        taxonomy, waiting = self.field.taxonomy, np.flatnonzero(~self.state.columns["stands"])
-        pool, k, target = self.state.matches(waiting), taxonomy.top_k, taxonomy.target_precision
-        calibration = learn_nearest(self.state.references, pool, k, target)
-        if calibration is None:
-            return Standard(Rule.SUGGEST, (*missing, "references that tell the labels apart"))
-        return Standard(rule, missing, limit=calibration.limit, nearest=calibration)
-
-    def _learn_landscape(self, snapshot: Snapshot, afresh: bool) -> Standard:
-        upto = self._survey(snapshot, afresh)
-        columns, taxonomy = self.state.columns, self.field.taxonomy
-        return self._judge.learn(
-            self._references_by_label(),
-            columns.pks[~columns["stands"]],
-            taxonomy.target_precision,
-            upto,
-            targets=taxonomy.targets,
-            sampling=self._sampling(),
-        )
-
-    def _sampling(self) -> Sampling:
-        """Return how the answers to the documents here came about."""
-        columns = self.state.columns
-        pks, sampling = columns.pks, columns["sampling"]
-        new = columns["stands"] & (columns["codes"] == NO_LABEL)
-        return Sampling(
-            asked=pks[sampling == SAMPLINGS.index(model.Sampling.ASKED)],
-            drawn=pks[sampling == SAMPLINGS.index(model.Sampling.DRAWN)],
-            new=pks[new],
-        )
-
-    def _survey(self, snapshot: Snapshot, afresh: bool = False) -> int:
-        """Let the judge know all documents and references; return the last one of its graph."""
-        state, columns = self.state, self.state.columns
-        slots, pks = columns["slots"], columns.pks
-        if not self.field.unified:
-            elsewhere = np.setdiff1d(state.references.pks, pks)
-            pks = np.concatenate([pks, elsewhere])
-            slots = np.concatenate([slots, np.full(len(elsewhere), NOBODY)])
-            order = np.argsort(pks)
-            pks, slots = pks[order], slots[order]
-        before = state.standard.nodes_upto if state.standard and not afresh else 0
-        return self._judge.survey(pks, slots, lambda p: self._any_vectors(snapshot, p), before)
-
-    def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
-        """Return vectors of documents and of references elsewhere."""
-        own = np.isin(pks, self.state.columns.pks)
-        vectors = np.empty((len(pks), self.field.space.dimension), np.float16)
-        vectors[own] = snapshot.vectors(self.field.space, pks[own])
-        vectors[~own] = snapshot.vectors(self.field.reference_space, pks[~own])
-        return vectors
+            return touched
+        standard, rows = self._ruling.renew(txn, afresh=afresh)
+        if standard != self.state.standard:
+            self.state.standard = standard
+            chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
+            txn.execute(chosen.values(standard=standard_to(standard)))
+        return np.arange(len(self.state.columns)) if rows is None else _union(touched, rows)
 
     def _differs(
         self, rows: Rows, decisions: Decisions, names: Sequence[str] = DECISION_COLUMNS

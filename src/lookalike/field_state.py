@@ -27,6 +27,7 @@ from lookalike.recall import recall, remember
 from lookalike.reference_book import (
     epoch_of,
     newest_revision,
+    operation_id,
     read_references,
     voters,
     written_since,
@@ -89,6 +90,7 @@ class FieldState:
         self.references = References.none(stored.reference_space.dimension)
         self.standard: Standard | None = None
         self.seen = -1
+        self.changes = 0
         self._epoch = -1
         self._memory = memory
         self._ahead_of_memory = 0.0
@@ -110,6 +112,7 @@ class FieldState:
         newest = max(newest_revision(snapshot, pk) for pk in (field.pk, field.reference_field_pk))
         if len(documents) or len(references):
             self.take(snapshot, documents, references)
+        self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
         query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
         self.standard = standard_from(snapshot.rows(query)[0].standard)
@@ -119,7 +122,7 @@ class FieldState:
 
         Return the rows of which anything may differ: what was said of them, their list, its labels.
         """
-        choosy = self.rejected.pks
+        choosy, new = self.rejected.pks, self._new_kinds(documents)
         fresh = self._read_documents(snapshot, documents)
         turnout = read_references(
             snapshot,
@@ -130,6 +133,8 @@ class FieldState:
             references,
         )
         nobody_voted = len(self.references) == 0
+        self.changes = len(np.setxor1d(new, self._new_kinds(documents)))
+        self.changes += turnout.changed_from(self.references)
         self.references = turnout.references
         listing = self.neighbourhood.listing
         left, relabelled = listing(turnout.went), listing(turnout.stayed)
@@ -198,6 +203,12 @@ class FieldState:
         """Return the lists of rows as matches with label codes."""
         lists = self.neighbourhood
         return self.references.matches(lists.near[rows], lists.similarities[rows])
+
+    def _new_kinds(self, documents: Ids) -> Ids:
+        """Return those of the documents that a person called a new kind, as known here."""
+        rows = self.columns.rows_of(documents)
+        new = self.columns["stands"][rows] & (self.columns["codes"][rows] == NO_LABEL)
+        return np.asarray(self.columns.pks[rows[new]])
 
     def allowed(self, pk: int) -> NDArray[np.bool_]:
         """Return which references have a label that the document has not been refused."""
@@ -310,7 +321,7 @@ class FieldState:
         mark = {
             "labels": [name if code in used else "" for code, name in names],
             "seen": self.seen,
-            "operation": _operation_id(snapshot, self.seen),
+            "operation": operation_id(snapshot, self.seen),
             "epoch": self._epoch,
         }
         remember(self._memory, self._identity() | mark, arrays)
@@ -346,7 +357,7 @@ class FieldState:
         mark, arrays = kept
         expected = self._identity() | {
             "epoch": epoch_of(snapshot, self.field.pk),
-            "operation": _operation_id(snapshot, mark.get("seen", -1)),
+            "operation": operation_id(snapshot, mark.get("seen", -1)),
         }
         if any(mark.get(name) != value for name, value in expected.items()):
             return
@@ -372,13 +383,6 @@ class FieldState:
         vectors = np.zeros((len(pks), space.dimension), np.float16)
         vectors[same] = snapshot.vectors(space, pks[same])
         return References(pks, codes, vectors)
-
-
-def _operation_id(snapshot: Snapshot, pk: int) -> str | None:
-    """Return the id of an operation: the same number may be another one in another store."""
-    table = schema.operation
-    rows = snapshot.rows(select(table.c.id).where(table.c.pk == pk))
-    return rows[0].id if rows else None
 
 
 def _union(*rows: Rows) -> Rows:

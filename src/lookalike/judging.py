@@ -22,6 +22,7 @@ from lookalike.confidence import (
     OUT_OF_REACH,
     Confidence,
     Judgement,
+    confidence_to,
     judge,
     learn,
 )
@@ -179,32 +180,38 @@ class Judge:
         references: Mapping[str, Places],
         waiting: Places,
         target: float,
-        nodes_upto: int,
         *,
         targets: Mapping[str, float] | None = None,
         sampling: Sampling | None = None,
-    ) -> Standard:
-        """Take over the references of each label and learn how sure to be; return the standard."""
-        land, sampling = self._landscape, sampling or Sampling()
-        assert land is not None, "survey comes first"
-        if self._scores is None:
-            self._scores = Scores(land)
-        places = {name: land.places_of(pks) for name, pks in references.items()}
-        new = land.places_of(sampling.new)
-        self._scores.set_references(with_background(places, new))
-        self._confidence = learn_confidence(
-            self._scores,
+    ) -> Confidence:
+        """Take over the references of each label and learn how sure to be; return what was learned.
+
+        Those of the background are among them.
+        """
+        land, sampling = self.landscape, sampling or Sampling()
+        confidence = learn_confidence(
+            self._hear(references),
             land.places_of(waiting),
             target,
             targets=targets,
             sampling=Sampling(
                 asked=land.places_of(sampling.asked),
                 drawn=land.places_of(sampling.drawn),
-                new=new,
+                new=land.places_of(sampling.new),
             ),
         )
-        self._judgements = None
-        return standard_of(self._confidence, nodes_upto)
+        self._confidence, self._judgements = confidence, None
+        return confidence
+
+    def adopt(self, confidence: Confidence, references: Mapping[str, Places]) -> None:
+        """Judge by what was learned before, on the references of now."""
+        self._hear(references)
+        self._confidence, self._judgements = confidence, None
+
+    def judges_by(self, learned: Mapping[str, object]) -> bool:
+        """Return whether that is what is judged by now (JSON values of a confidence)."""
+        known = self._confidence
+        return known is not None and self._scores is not None and confidence_to(known) == learned
 
     def follow(self, references: Mapping[str, Places]) -> Places:
         """Take over references of the same labels without learning again.
@@ -212,8 +219,7 @@ class Judge:
         Return the documents (pks, rising) that were judged again, on the items last learned from:
         no other's decision is a different one.
         """
-        land, judgements = self._landscape, self._judged()
-        assert land is not None, "learn first"
+        land, judgements = self.landscape, self._judged()
         places = {name: land.places_of(pks) for name, pks in references.items()}
         return np.asarray(land.pks[judgements.follow(places)])
 
@@ -242,10 +248,10 @@ class Judge:
 
     def hear(self, references: Mapping[str, Places]) -> Scores | None:
         """Take over the references of each label without learning from them; return the scores."""
-        land = self._landscape
-        assert land is not None, "survey comes first"
-        if not references:
-            return None
+        return self._hear(references) if references else None
+
+    def _hear(self, references: Mapping[str, Places]) -> Scores:
+        land = self.landscape
         if self._scores is None:
             self._scores = Scores(land)
         places = {name: land.places_of(pks) for name, pks in references.items()}

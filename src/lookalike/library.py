@@ -125,22 +125,15 @@ class Library:
 
         Without `reference` its own labels vote (unified); with it those of that collection
         (separate). A `confidence_threshold` makes the policy the known rule; otherwise the limit is
-        computed for `target_precision` (0.95); `targets` are those of labels that need another one.
-        `enrich` names metadata fields that are copied from the matched reference. `extractor` is
-        "image" and `field` "label" unless told. Other options go to the extractor. With `source`,
-        it is added.
+        computed for `target_precision` (0.95), or a label's own in `targets`. `enrich` names
+        metadata fields that are copied from the matched reference. `extractor` is "image" and
+        `field` "label" unless told. Other options go to the extractor; a `source` is added.
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
         """
-        rule = Rule(
-            reference=reference,
-            confidence_threshold=confidence_threshold,
-            target_precision=target_precision,
-            targets=targets,
-            top_k=top_k,
-            enrich=enrich,
-        )
+        chosen = (reference, confidence_threshold, target_precision, top_k, enrich)
+        rule = Rule(*chosen, targets=targets)
         with self._workshop.store.write() as txn:
             row = self._find(txn, "collection", name)
             if row is None:

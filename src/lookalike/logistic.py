@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,16 @@ class Logistic:
         """Return the model whose log-odds are slope times ours plus shift."""
         *weights, intercept = (slope * weight for weight in self.weights)
         return Logistic(self.mean, self.deviation, (*weights, intercept + shift))
+
+
+def logistic_to(model: Logistic) -> dict[str, list[float]]:
+    """Return a model as JSON values; `logistic_from` reads them back exactly."""
+    return {name: list(values) for name, values in asdict(model).items()}
+
+
+def logistic_from(stored: Mapping[str, Sequence[float]]) -> Logistic:
+    """Return the model that `logistic_to` wrote."""
+    return Logistic(*(tuple(stored[name]) for name in ("mean", "deviation", "weights")))
 
 
 def sigmoid(x: Vector) -> Vector:

@@ -28,6 +28,12 @@ class Turnout:
     stayed: Ids
     went: Ids
 
+    def changed_from(self, before: References) -> int:
+        """Return how many references came, went or have another label than `before`."""
+        was = before.codes[np.searchsorted(before.pks, self.stayed)]
+        now = self.references.codes[np.searchsorted(self.references.pks, self.stayed)]
+        return len(np.union1d(self.came, self.went)) + int((was != now).sum())
+
 
 def read_references(
     snapshot: Snapshot,
@@ -79,6 +85,13 @@ def newest_revision(snapshot: Snapshot, field_pk: int) -> int:
     query = select(func.max(table.c.revision).label("newest"))
     row = snapshot.rows(query.where(table.c.field_pk == field_pk))[0]
     return -1 if row.newest is None else int(row.newest)
+
+
+def operation_id(snapshot: Snapshot, pk: int) -> str | None:
+    """Return the id of an operation: the same number may be another one in another store."""
+    table = schema.operation
+    rows = snapshot.rows(select(table.c.id).where(table.c.pk == pk))
+    return rows[0].id if rows else None
 
 
 def epoch_of(snapshot: Snapshot, field_pk: int) -> int:

@@ -62,7 +62,9 @@ class Standard:
 
     `limits` are those of labels that have a target of their own. `certified` tells that `limit` is
     a certificate's. `nodes_upto` is the last document of the landscape's graph; later ones are
-    leaves of it.
+    leaves of it. `learned` is the confidence of the landscape rule as JSON values, learned from so
+    many answers (`learned_from`), of which `moved` have changed since, under that `version` of the
+    taxonomy.
     """
 
     rule: Rule
@@ -74,6 +76,10 @@ class Standard:
     nearest: Calibration | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     certified: bool = False
+    learned: Mapping[str, Any] | None = None
+    learned_from: int = 0
+    moved: int = 0
+    version: int = 0
 
     @property
     def ground(self) -> Ground:

@@ -1,0 +1,168 @@
+"""By what a field decides under `precision`: learned when it is due, kept in between.
+
+What is learned is stored with the field. It stays in force while no more than a twentieth of the
+answers that it was learned from have changed, and the labels, the graph and the taxonomy are the
+same: so an answer moves only what it bears on, and deciding everything again gives the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike import model
+from lookalike.columns import Rows
+from lookalike.confidence import confidence_from, confidence_to
+from lookalike.field_state import SAMPLINGS, FieldState
+from lookalike.judging import Judge, Sampling, standard_of, with_background
+from lookalike.learning import learn_nearest
+from lookalike.matches import NO_LABEL
+from lookalike.standard import Rule, Standard, rule_for
+from lookalike.stores.base import Snapshot
+from lookalike.stores.search import NOBODY, Ids
+
+_KEPT_WHILE = 20
+"""One in so many answers may change before it is learned again."""
+
+
+class Renewal(NamedTuple):
+    """The standard from now on, and the rows to decide again beside those touched; None: all."""
+
+    standard: Standard
+    rows: Rows | None
+
+
+class Ruling:
+    """Keeps the standard of a field and its judge in step with the answers."""
+
+    def __init__(self, state: FieldState, judge: Judge) -> None:
+        self._state = state
+        self._judge = judge
+
+    def renew(self, snapshot: Snapshot, *, afresh: bool) -> Renewal:
+        """Return the standard that the answers allow now; `afresh` with a new graph."""
+        state, before = self._state, self._state.standard
+        counts = np.bincount(state.references.codes).tolist()
+        rule, missing = rule_for(counts, len(state.columns))
+        if rule is Rule.LANDSCAPE:
+            return self._by_landscape(snapshot, afresh)
+        standard = self._by_lists(rule, missing)
+        return Renewal(standard, np.empty(0, np.int64) if standard == before else None)
+
+    def ready(self, snapshot: Snapshot) -> Judge:
+        """Return the judge, who knows all documents and judges by the standard in force."""
+        self._survey(snapshot)
+        self._adopt()
+        return self._judge
+
+    def surveyed(self, snapshot: Snapshot) -> Judge:
+        """Return the judge, who knows all documents, and judges them if there is a standard."""
+        self._survey(snapshot)
+        if self._state.standard is not None and self._state.standard.learned is not None:
+            self._adopt()
+        return self._judge
+
+    def references(self) -> dict[str, Ids]:
+        """Return the references of each label, and of the background, if there are any."""
+        references, name = self._state.references, self._state.codes.name
+        named = {
+            str(name(code)): references.pks[references.codes == code]
+            for code in np.unique(references.codes).tolist()
+        }
+        return with_background(named, self._sampling().new)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _by_lists(self, rule: Rule, missing: tuple[str, ...]) -> Standard:
+        state, taxonomy = self._state, self._state.field.taxonomy
+        pool = state.matches(np.flatnonzero(~state.columns["stands"]))
+        target = taxonomy.target_precision
+        calibration = learn_nearest(state.references, pool, taxonomy.top_k, target)
+        if calibration is None:
+            return Standard(Rule.SUGGEST, (*missing, "references that tell the labels apart"))
+        return Standard(rule, missing, limit=calibration.limit, nearest=calibration)
+
+    def _by_landscape(self, snapshot: Snapshot, afresh: bool) -> Renewal:
+        state, before = self._state, self._state.standard
+        upto, references = self._survey(snapshot, afresh), self.references()
+        if before is not None and self._lasts(before, upto, references):
+            after = replace(before, moved=before.moved + state.changes)
+            if afresh or not self._judge.judges_by(self._learned()):
+                self._adopt()
+                return Renewal(after, None)
+            return Renewal(after, state.columns.rows_of(self._judge.follow(references)))
+        taxonomy, columns = state.field.taxonomy, state.columns
+        confidence = self._judge.learn(
+            references,
+            columns.pks[~columns["stands"]],
+            taxonomy.target_precision,
+            targets=taxonomy.targets,
+            sampling=self._sampling(),
+        )
+        standard = replace(
+            standard_of(confidence, upto),
+            learned=confidence_to(confidence),
+            learned_from=sum(len(pks) for pks in references.values()),
+            version=taxonomy.version,
+        )
+        return Renewal(standard, None)
+
+    def _lasts(self, before: Standard, upto: int, references: Mapping[str, Ids]) -> bool:
+        """Return whether what was learned before is still good enough."""
+        return (
+            before.learned is not None
+            and before.nodes_upto == upto
+            and before.version == self._state.field.taxonomy.version
+            and sorted(references) == list(before.learned["labels"])
+            and before.moved + self._state.changes <= before.learned_from // _KEPT_WHILE
+        )
+
+    def _learned(self) -> Mapping[str, object]:
+        standard = self._state.standard
+        assert standard is not None and standard.learned is not None, "nothing was learned"
+        return standard.learned
+
+    def _adopt(self) -> None:
+        """Let the judge judge by what was learned, on the references of now."""
+        learned = self._learned()
+        if not self._judge.judges_by(learned):
+            self._judge.adopt(confidence_from(learned), self.references())
+        else:
+            self._judge.follow(self.references())
+
+    def _sampling(self) -> Sampling:
+        """Return how the answers to the documents here came about."""
+        columns = self._state.columns
+        pks, sampling = columns.pks, columns["sampling"]
+        new = columns["stands"] & (columns["codes"] == NO_LABEL)
+        return Sampling(
+            asked=pks[sampling == SAMPLINGS.index(model.Sampling.ASKED)],
+            drawn=pks[sampling == SAMPLINGS.index(model.Sampling.DRAWN)],
+            new=pks[new],
+        )
+
+    def _survey(self, snapshot: Snapshot, afresh: bool = False) -> int:
+        """Let the judge know all documents and references; return the last one of its graph."""
+        state, columns = self._state, self._state.columns
+        slots, pks = columns["slots"], columns.pks
+        if not state.field.unified:
+            elsewhere = np.setdiff1d(state.references.pks, pks)
+            pks = np.concatenate([pks, elsewhere])
+            slots = np.concatenate([slots, np.full(len(elsewhere), NOBODY)])
+            order = np.argsort(pks)
+            pks, slots = pks[order], slots[order]
+        before = state.standard.nodes_upto if state.standard and not afresh else 0
+        return self._judge.survey(pks, slots, lambda p: self._any_vectors(snapshot, p), before)
+
+    def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
+        """Return vectors of documents and of references elsewhere."""
+        field = self._state.field
+        own = np.isin(pks, self._state.columns.pks)
+        vectors = np.empty((len(pks), field.space.dimension), np.float16)
+        vectors[own] = snapshot.vectors(field.space, pks[own])
+        vectors[~own] = snapshot.vectors(field.reference_space, pks[~own])
+        return vectors

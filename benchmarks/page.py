@@ -24,9 +24,9 @@ the same process, in turn. Other work shares the machine, so **processor time is
 |---|---|---|---|
 {rows}
 
-A new reference comes into about documents × 10 / references of the lists of ten nearest: 12,500 of
-a million with 800 references. Each such list is a row that is written, and that, not the search,
-is most of what one label costs.
+What one label costs under `threshold` is one scan of all documents and the rows whose decision
+changes. Lists of nearest references are kept in memory alone, and what is less than half as similar
+as the threshold is in no list: with a lower threshold, more rows change with each label.
 
 Peak memory counts pages of mapped vector files, which the system takes back when it needs them.
 

@@ -43,6 +43,7 @@ PARTS = {
     "first_decision": Part(deciding.first_decision, (100_000, 1_000_000), "fill"),
     "opening": Part(deciding.opening, (100_000, 1_000_000), "first_decision"),
     "one_label": Part(deciding.one_label, (100_000, 1_000_000), "first_decision"),
+    "learned": Part(deciding.learned, (100_000,), "first_decision"),
     "disk": Part(ready_vectors.disk, (100_000, 1_000_000), "fill"),
 }
 """In the order in which they run; those of one size share a store."""

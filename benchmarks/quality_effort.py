@@ -20,11 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import OUT_OF_REACH, judge, learn
+from lookalike.confidence import OUT_OF_REACH, judge
+from lookalike.judging import Sampling, learn_confidence
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.propagation import Places
 from lookalike.review import Reach, Standing, questions
-from lookalike.scoring import Scores, leave_one_out
+from lookalike.scoring import Scores
 from quality_data import Data, read
 
 ITEMS = {"banking77": 5_000, "grocery": None}
@@ -52,8 +53,8 @@ everything; an action is one key: name one item, accept a strip, or drop one wro
 item is settled when the person labelled it or the landscape rule does. For every order alike, what
 the rule labels is taken at the best limit with a precision of 0.95 in hindsight, by its true
 labels. No rule has that limit in practice, so beside it stands the share settled at the rule's
-own limit, with the precision there. It learns from singles, which all count as random draws; those
-of a queue are not, and its limit is too careful. Banking77 is sampled to 5,000 items; one run;
+own limit, with the precision there, which it learns from random draws alone: without them it
+labels nothing by itself. Banking77 is sampled to 5,000 items; one run;
 judged every 20 actions, and the first point that reaches a share counts. "–": not reached.
 
 | goal | data | asked | measured | |
@@ -102,8 +103,8 @@ class Curve:
 class Session:
     """A person at work on one data set, and what the rule makes of the answers.
 
-    `said` int64 (n,) are labels given (−1: none), `alone` those that calibrate as they were asked
-    alone, `barred` (n, classes) what was dropped; `winners`, `probability` and `margin` (n,) what
+    `said` int64 (n,) are labels given (−1: none), `drawn` what chance chose to be asked, `barred`
+    (n, classes) what was dropped; `winners`, `probability` and `margin` (n,) what
     the rule says.
     """
 
@@ -122,7 +123,7 @@ class Session:
         self.classes = int(self.truth.max()) + 1
         items = len(self.truth)
         self.said = np.full(items, -1)
-        self.alone = np.zeros(items, bool)
+        self.drawn = np.zeros(items, bool)
         self.barred = np.zeros((items, self.classes), bool)
         self.scores = Scores(self.landscape)
         self.winners = np.full(items, -1)
@@ -136,7 +137,6 @@ class Session:
     def name(self, place: int) -> None:
         """Let the person name one item."""
         self.actions += 1
-        self.alone[place] = True
         self._label(np.array([place]))
 
     def accept(self, places: Places, label: int) -> None:
@@ -186,9 +186,11 @@ class Session:
             self.seen = self.answers
 
     def _learn(self, pool: Places, present: Places) -> None:
-        sure = learn(
-            self.scores, leave_one_out(self.scores, np.flatnonzero(self.alone)), pool, _TARGET
+        given = self.said >= 0
+        sampling = Sampling(
+            asked=np.flatnonzero(given & ~self.drawn), drawn=np.flatnonzero(given & self.drawn)
         )
+        sure = learn_confidence(self.scores, pool, _TARGET, sampling=sampling)
         says = judge(sure, self.scores, pool, self.barred[pool][:, present])
         self.winners[pool] = np.where(says.winners >= 0, present[says.winners], -1)
         self.probability[pool], self.margin[pool] = says.probability, says.margin
@@ -201,6 +203,7 @@ Order = Callable[[Session, Reach], Iterator[None]]
 
 def at_random(session: Session, _: Reach) -> Iterator[None]:
     """Ask about random items, one at a time."""
+    session.drawn[:] = True
     for place in session.chance.permutation(session.open).tolist():
         session.name(place)
         yield
@@ -209,7 +212,7 @@ def at_random(session: Session, _: Reach) -> Iterator[None]:
 def by_margin(session: Session, _: Reach) -> Iterator[None]:
     """Ask about the item with the smallest lead over its runner-up; at first at random."""
     places = session.chance.permutation(session.open)
-    if session.limit < OUT_OF_REACH:
+    if session.margin.any():
         places = places[np.argsort(session.margin[places], kind="stable")]
     for place in places.tolist():
         session.name(place)
@@ -228,6 +231,7 @@ def strips_and_slice(session: Session, reach: Reach) -> Iterator[None]:
 
 def _ask(session: Session, reach: Reach, drawn: int) -> Iterator[None]:
     random = session.chance.choice(session.open, min(drawn, len(session.open)), replace=False)
+    session.drawn[random] = True
     queue = questions(reach, session.standing(), session.scores, _EVERY, drawn=random.tolist())
     for question in queue:
         if question.suggestion is None:

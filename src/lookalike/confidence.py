@@ -13,7 +13,8 @@ What keeps the promise where there is little to learn from:
   question. In its own words a model is always too sure.
 - **Rule of succession.** Beside the labels that were left out stands one more label, beside the
   answers one more answer, that looked just like what is known and right, and was not. So three
-  labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice.
+  labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice. Chance shrinks
+  with the number of labels, so of more than 24 it is less than one: 24/n.
 - Until random answers count it, the share of new items is no less than one label as large as the
   others; with fewer than ten labels no estimate of it will do.
 
@@ -51,7 +52,8 @@ OUT_OF_REACH = 2.0
 """The limit where nothing can be accepted at the target."""
 
 ALONE = 100
-"""From so many random answers on they alone calibrate; before, what people chose does, too."""
+"""From so many random answers on they alone calibrate; before, what people chose does, too. Beside
+what a queue picked, no fewer will do."""
 
 COUNTED = 30
 """From so many random answers on they tell the share of new items."""
@@ -61,6 +63,9 @@ FEW_LABELS = 10
 
 CERTAINTY = 0.90
 """How sure a certificate is."""
+
+_WHOLE = 24
+"""Up to so many labels a whole one is pretended; of more, the less, the more there are."""
 
 _PARTS = 10
 _REAL_WEIGHT = 20
@@ -74,7 +79,8 @@ class Confidence:
 
     `limits` are the lowest p at which each label is given, `limit` that of the labels with the
     default `target`; `certified` tells that it is a certificate's. `answers` calibrated it,
-    `drawn` of them drawn at random, and about `drawn_missing` more of these would certify a limit.
+    `drawn` of them drawn at random; `fair_missing` more are needed beside what a queue picked, and
+    about `drawn_missing` more drawn ones would certify a limit.
     """
 
     labels: tuple[str, ...]
@@ -89,6 +95,7 @@ class Confidence:
     leave_one_out_accuracy: float
     answers: int
     drawn: int
+    fair_missing: int
     drawn_missing: int
 
 
@@ -167,16 +174,16 @@ def learn(
     """
     every = np.ones(len(left.own), bool)
     fair, drawn = every if fair is None else fair, ~every if drawn is None else drawn
-    background = scores.labels[0] == BACKGROUND
-    labels = len(scores.labels) - background
-    sight, out = leave_out(left, scores.landscape.context[left.places], background=background)
+    context, background = scores.landscape.context[left.places], scores.labels[0] == BACKGROUND
+    sight, out = leave_out(left, context, background=background)
     scale = (fair if (fair & out.known).any() else every).astype(np.float64)
     known, right = _known_or_new(out, scale), _right_or_wrong(out, scale)
-    seen = sight.seen(scores, _thinned(waiting))
+    labels, seen = len(scores.labels) - background, sight.seen(scores, _thinned(waiting))
     share = _share_of_new(known.model.log_odds(seen.features), out.known[drawn], labels)
     p = _probability(known.model, right.model, seen.features, share)
     trials = _Trials(out.winners, _combined(known.unseen, right.unseen, share), out.right).of(drawn)
-    promising = (fair & out.known).any() and (drawn.sum() >= COUNTED or labels >= FEW_LABELS)
+    missing = 0 if fair.all() else max(ALONE - int(fair.sum()), 0)
+    promising = missing == 0 and (drawn.sum() >= COUNTED or labels >= FEW_LABELS)
     wanted = np.array([(targets or {}).get(label, target) for label in scores.labels])
     limits = {
         one: _limit(one, p[(wanted == one)[seen.winners] & promising], trials, wanted == one)
@@ -195,6 +202,7 @@ def learn(
         leave_one_out_accuracy=float(np.average(out.right, weights=scale * out.known)),
         answers=int(fair.sum()),
         drawn=int(drawn.sum()),
+        fair_missing=missing,
         drawn_missing=limits[target].drawn_missing,
     )
 
@@ -256,19 +264,20 @@ class _Limit:
 def _known_or_new(out: LeftOut, scale: Vector) -> _Fit:
     """Fit on what is known against what is of the background, and what had its label left out.
 
-    What looked known and was not weighs as one label of those left out, and as one answer of the
-    background.
+    What looked known and was not weighs as one label of those left out (of many, as less), and as
+    one answer of the background.
     """
     known = out.known.astype(np.float64)
     labels = max(len(np.unique(out.own[out.known & (scale > 0)])), 1)
     made, real = _negative_weights(out, scale)
+    share = min(1, _WHOLE / labels) / labels
     return _fit(
         rows=np.concatenate([out.seen, out.unseen]),
         hits=np.append(known, np.zeros(len(out.unseen))),
         counts=_counts(out, np.ones(len(known))),
         parts=np.append(_parts(out), out.own[out.known] % _PARTS),
         scale=_counts(out, scale),
-        pretended=scale * known * (made / labels + real / max(float(scale @ known), 1)),
+        pretended=scale * known * (made * share + real / max(float(scale @ known), 1)),
     )
 
 

@@ -45,6 +45,7 @@ from lookalike.standard import (
     out_of_reach,
     too_alike,
     uncounted,
+    unmeasured,
 )
 
 REBUILD_ITEMS = 2000
@@ -355,6 +356,8 @@ def _missing(confidence: Confidence) -> tuple[str, ...]:
     more = max(COUNTED - confidence.drawn, 0)
     if min(confidence.limits) < OUT_OF_REACH:
         return (estimated(more),) if more else ()
+    if confidence.fair_missing:
+        return (unmeasured(confidence.fair_missing),)
     if more and labels < FEW_LABELS:
         return (uncounted(labels, more),)
     return (out_of_reach(confidence.target, confidence.answers, labels, confidence.drawn_missing),)

@@ -118,6 +118,14 @@ def uncounted(labels: int, more: int) -> str:
     )
 
 
+def unmeasured(more: int) -> str:
+    """Say that too few answers are a random sample, beside those that the queue picked."""
+    return (
+        "answers that the queue picked do not tell how sure to be: "
+        f"{more} more random answers until there are enough"
+    )
+
+
 def estimated(more: int) -> str:
     """Say that nobody has counted how much is new, and how many `more` random answers would."""
     return f"how much is new is only an estimate: {more} more random answers until that is counted"

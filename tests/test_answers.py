@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 import lookalike
 from lookalike.collection import Collection
-from lookalike.drawing import DRAWN_AHEAD, pending
-from lookalike.model import Answer, EventKind, Origin, Reason, Sampling
+from lookalike.drawing import DRAWN_AHEAD, pending, sample
+from lookalike.lookup import ids_of
+from lookalike.model import Answer, EventKind, Origin, Reason
 from lookalike.reading import fields_of
 from lookalike.stores import schema
 
@@ -43,9 +44,11 @@ def drawn_ids(collection: Collection) -> list[str]:
     return [names[pk] for pk in pks]
 
 
-def samplings(collection: Collection) -> dict[str, str | None]:
-    ids = {row.pk: row.id for row in rows(collection, schema.document)}
-    return {ids[row.document_pk]: row.sampling for row in rows(collection, schema.standing)}
+def sample_ids(collection: Collection) -> list[str]:
+    """The drawn documents from whose answers something is learned."""
+    with collection._workshop.store.read() as snapshot:
+        (field,) = fields_of(snapshot, collection._row.pk)
+        return list(ids_of(snapshot, sample(snapshot, field.pk).tolist()).values())
 
 
 def test_what_is_of_a_new_kind_has_no_label_and_is_the_persons(collection: Collection) -> None:
@@ -116,20 +119,35 @@ def test_drawing_ends_when_all_are_drawn(collection: Collection) -> None:
     assert len(rows(collection, schema.draw)) == len(IDS)
 
 
-def test_an_answer_tells_how_it_came_about(collection: Collection) -> None:
-    """Chosen by a person, asked by the queue, or drawn by chance: the drawn is never mistaken."""
+def test_an_answer_tells_whether_the_queue_had_asked(collection: Collection) -> None:
+    collection.label({"d00": "A"})
+    collection.label({"d01": "A"}, asked=True)
+    collection.new_kind(["d02"], asked=True)
+    collection.cannot_tell(["d03"], asked=True)
+
+    ids = {row.pk: row.id for row in rows(collection, schema.document)}
+    asked = {ids[row.document_pk]: row.asked for row in rows(collection, schema.standing)}
+
+    assert [asked[id] for id in ("d00", "d01", "d02", "d03", "d04")] == [
+        False,
+        True,
+        True,
+        None,
+        None,
+    ]
+
+
+def test_the_sample_ends_before_the_first_drawn_one_that_waits(collection: Collection) -> None:
+    """Who answers only what is easy, or what is known, must not shape what is learned."""
     drawn = drawn_ids(collection)
-    others = [id for id in IDS if id not in drawn]
-    collection.label({others[0]: "A"})
-    collection.label({others[1]: "A", drawn[0]: "A"}, asked=True)
-    collection.new_kind([drawn[1]], asked=True)
 
-    found = samplings(collection)
+    collection.label({drawn[0]: "A", drawn[2]: "A", drawn[3]: "A"})
+    some = sample_ids(collection)
+    collection.cannot_tell([drawn[1]])
+    more = sample_ids(collection)
 
-    assert found[others[0]] in (Sampling.GIVEN, Sampling.DRAWN)
-    assert found[others[1]] in (Sampling.ASKED, Sampling.DRAWN)
-    assert found[drawn[0]] == found[drawn[1]] == Sampling.DRAWN
-    assert found[drawn[2]] is None
+    assert some == drawn[:1]
+    assert more[:4] == drawn[:4]
 
 
 def test_what_is_answered_already_can_be_drawn(collection: Collection) -> None:
@@ -138,12 +156,8 @@ def test_what_is_answered_already_can_be_drawn(collection: Collection) -> None:
     for _ in range(8):
         collection.label(dict.fromkeys(drawn_ids(collection), "B"))
 
-    logged = {row.document_pk for row in rows(collection, schema.draw)}
-    drawn = {
-        row.document_pk for row in rows(collection, schema.standing) if row.sampling == "drawn"
-    }
-    assert len(logged) == len(IDS)
-    assert drawn == logged
+    assert drawn_ids(collection) == []
+    assert sorted(sample_ids(collection)) == IDS
 
 
 def test_a_draw_logs_its_probability(collection: Collection) -> None:

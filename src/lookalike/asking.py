@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookalike.decider import Decider
-from lookalike.drawing import pending
+from lookalike.drawing import pending, sample
 from lookalike.features import BACKGROUND
-from lookalike.field_state import SAMPLINGS, FieldState
+from lookalike.field_state import FieldState
 from lookalike.kinds import Group, new_kinds
 from lookalike.matches import NO_LABEL
-from lookalike.model import Reason, Sampling
+from lookalike.model import Reason
 from lookalike.policy import REASONS
 from lookalike.propagation import Places
 from lookalike.review import Kind, Question, Standing, questions
@@ -26,7 +26,6 @@ DRAWN_SHARE, LATER_SHARE = 0.3, 0.15
 ENOUGH_DRAWN = 150
 
 _CONFLICT = REASONS.index(Reason.CONFLICT)
-_DRAWN = SAMPLINGS.index(Sampling.DRAWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,8 @@ class Asked:
 def ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
     """Return up to `count` questions about the documents of a field, best first."""
     state, waiting = decider.state, pending(snapshot, decider.field.pk)
-    answered = int((state.columns["sampling"] == _DRAWN).sum())
-    share = DRAWN_SHARE if answered < ENOUGH_DRAWN else LATER_SHARE
+    enough = len(sample(snapshot, decider.field.pk)) >= ENOUGH_DRAWN
+    share = LATER_SHARE if enough else DRAWN_SHARE
     drawn = waiting[: round(share * count)]
     if len(state.columns) > MAX_ITEMS:
         return _simply(state, drawn, count)

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 
-from lookalike.ledger import Statement
-from lookalike.model import Origin, Sampling
+from lookalike.model import Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import Ids
@@ -22,15 +22,6 @@ from lookalike.stores.selection import conditions, one_of
 
 DRAWN_AHEAD = 10
 """So many drawn documents wait to be asked about at any time."""
-
-
-def sampling_of(statement: Statement, *, drawn: bool) -> Sampling | None:
-    """Return how a document came to be answered; None where nobody but the machine spoke."""
-    if not statement.stands:
-        return None
-    if drawn and statement.origin is Origin.HUMAN:
-        return Sampling.DRAWN
-    return Sampling.ASKED if statement.asked else Sampling.GIVEN
 
 
 def drawn_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> dict[int, float]:
@@ -94,15 +85,32 @@ def draw(txn: Txn, field_pk: int, operation: int, documents: Ids, count: int) ->
 
 def pending(snapshot: Snapshot, field_pk: int) -> Ids:
     """Return the drawn documents that no person has answered yet, the first drawn first."""
+    pks, answered = _draws(snapshot, field_pk)
+    return pks[~answered]
+
+
+def sample(snapshot: Snapshot, field_pk: int) -> Ids:
+    """Return the drawn documents before the first that still waits, the first drawn first.
+
+    All of them are answered, however that came about: so they are a random sample of all. Of those
+    after it only what was easy to answer may be.
+    """
+    pks, answered = _draws(snapshot, field_pk)
+    return pks if answered.all() else pks[: int((~answered).argmax())]
+
+
+def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:
+    """Return all drawn documents, the first drawn first, and whether a person answered each."""
     table, standing = schema.draw, schema.standing
     same = (standing.c.field_pk == table.c.field_pk) & (
         standing.c.document_pk == table.c.document_pk
     )
     query = (
-        select(table.c.document_pk)
+        select(table.c.document_pk, standing.c.answer, standing.c.origin)
         .join(standing, same)
-        .where(table.c.field_pk == field_pk, standing.c.answer.is_(None))
-        .where(standing.c.origin.is_distinct_from(Origin.HUMAN))
+        .where(table.c.field_pk == field_pk)
         .order_by(table.c.operation_pk, table.c.document_pk)
     )
-    return np.array([row.document_pk for row in snapshot.rows(query)], np.int64)
+    rows = snapshot.rows(query)
+    answered = [row.answer is not None or row.origin == Origin.HUMAN for row in rows]
+    return np.array([row.document_pk for row in rows], np.int64), np.array(answered, bool)

@@ -20,7 +20,7 @@ from lookalike.columns import Columns, Rows
 from lookalike.fields import StoredField
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
-from lookalike.model import Answer, Sampling
+from lookalike.model import Answer
 from lookalike.neighbourhood import Neighbourhood
 from lookalike.policy import REASONS, least_similarity
 from lookalike.recall import recall, remember
@@ -44,13 +44,9 @@ _LOAD_ROWS = 20_000
 _SEARCH_ROWS = 20_000
 _CHOOSY_ROWS = 1000
 _REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
-SAMPLINGS = tuple(Sampling)
-"""How a document came to be answered, by its code in the column `sampling`."""
-
-_SAMPLING_CODES = {None: -1} | {str(one): code for code, one in enumerate(SAMPLINGS)}
 _NAN = np.array(np.nan, np.float32)
 _NO_IDS: Ids = np.empty(0, np.int64)
-_FORMAT = 2
+_FORMAT = 3
 _ROWS_LIKE_A_SCAN = 16
 """Reading so small a part of the rows again takes about as long as placing one reference."""
 
@@ -60,10 +56,10 @@ class FieldState:
 
     Columns beside those of the neighbourhood: `stored` bool (the document has a row in the store),
     `stands` bool (the machine has nothing to decide: someone else did), `unclear` bool (a person
-    cannot tell), `sampling` int8 (an index into SAMPLINGS, −1 where nobody spoke), `codes`,
-    `runner_up` int32, `confidence`, `margin` float32, `reasons` int8, `sources` int64: the decision
-    that is stored.
-    `memory` is the file that keeps them for the next process.
+    cannot tell), `asked` bool (the queue had asked for what stands), `codes`, `runner_up` int32,
+    `confidence`, `margin` float32, `reasons` int8, `sources` int64: the decision that is stored.
+    `changes` counts the answers that the last `take` changed. `memory` is the file that keeps the
+    columns for the next process.
     """
 
     def __init__(self, stored: StoredField, memory: Path) -> None:
@@ -75,7 +71,7 @@ class FieldState:
                 "stored": np.array(False),
                 "stands": np.array(False),
                 "unclear": np.array(False),
-                "sampling": np.array(-1, np.int8),
+                "asked": np.array(False),
                 "codes": np.array(NO_LABEL, np.int32),
                 "confidence": _NAN,
                 "margin": _NAN,
@@ -249,7 +245,7 @@ class FieldState:
                 embedding.c.slot,
                 standing.c.votes,
                 standing.c.answer,
-                standing.c.sampling,
+                standing.c.asked,
                 standing.c.label,
                 standing.c.runner_up,
                 standing.c.confidence,
@@ -267,7 +263,7 @@ class FieldState:
         """Keep rows as columns; return the documents that are new or have another slot."""
         if not rows:
             return _NO_IDS
-        pks, slots, votes, answers, samplings, labels, runners_up, *rest = zip(*rows, strict=True)
+        pks, slots, votes, answers, asked, labels, runners_up, *rest = zip(*rows, strict=True)
         confidence, margin, reasons, sources = rest
         columns, documents = self.columns, np.array(pks, np.int64)
         at, places = columns.place(documents), np.array(slots, np.int64)
@@ -275,7 +271,7 @@ class FieldState:
         new = [answer == Answer.NEW_KIND for answer in answers]
         columns["stands"][at] = np.logical_or(votes, new)
         columns["unclear"][at] = [answer == Answer.CANNOT_TELL for answer in answers]
-        columns["sampling"][at] = [_SAMPLING_CODES[sampling] for sampling in samplings]
+        columns["asked"][at] = [bool(one) for one in asked]
         columns["codes"][at] = [self.codes.code(label) for label in labels]
         columns["runner_up"][at] = [self.codes.code(label) for label in runners_up]
         columns["confidence"][at] = np.array(confidence, np.float32)

@@ -71,17 +71,6 @@ class Answer(StrEnum):
     CANNOT_TELL = "cannot_tell"
 
 
-class Sampling(StrEnum):
-    """How a document came to be answered: what may be learned from it depends on that.
-
-    A person chose it (`given`), the queue did (`asked`), or chance did, among all (`drawn`).
-    """
-
-    GIVEN = "given"
-    ASKED = "asked"
-    DRAWN = "drawn"
-
-
 @dataclass(frozen=True, slots=True)
 class Space:
     """Where vectors may be compared: model, version and preprocessing fixed for ever.

@@ -125,14 +125,11 @@ class Operations:
         with self.changing(running, field_pk, documents):
             self._append(running, field_pk, said)
             self._fold(running, field_pk, documents)
-            documents += self._draw(running, field_pk)
+            self._draw(running, field_pk)
 
     @contextmanager
     def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
-        """Change the statements of documents inside; at the end, decide all that refers to them.
-
-        More `documents` may come while it lasts.
-        """
+        """Change the statements of documents inside; at the end, decide all that refers to them."""
         affected = {pk: self.decider(running.txn, pk) for pk in dependents(running.txn, field_pk)}
         if field_pk not in affected:
             affected[field_pk] = self.decider(running.txn, field_pk)
@@ -156,9 +153,7 @@ class Operations:
         running.effects.add(field_pk, moves)
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
             self.decide_all(running, pk)
-        answered: list[int] = []
-        with self.changing(running, field_pk, answered):
-            answered += self._draw(running, field_pk)
+        self._draw(running, field_pk)
 
     def decide_all(self, running: Running, field_pk: int) -> None:
         """Search and decide all documents of a field from scratch, trusting nothing in memory."""
@@ -217,23 +212,19 @@ class Operations:
         )
         return Running(pk, id, collection_pk, actor, now, txn)
 
-    def _draw(self, running: Running, field_pk: int) -> list[int]:
-        """Let chance choose what to ask next; return what it chose that is answered already.
+    def _draw(self, running: Running, field_pk: int) -> None:
+        """Let chance choose what to ask next: so many that some always wait.
 
         A rule that is a number learns nothing, so it needs no chance.
         """
-        decider, drawn = self._deciders[field_pk], set()
+        decider = self._deciders[field_pk]
         if decider.field.taxonomy.confidence_threshold is not None:
-            return []
+            return
+        documents = decider.state.columns.pks
         while len(waiting := pending(running.txn, field_pk)) < DRAWN_AHEAD:
-            documents, count = decider.state.columns.pks, DRAWN_AHEAD - len(waiting)
-            chosen = draw(running.txn, field_pk, running.pk, documents, count).tolist()
-            if not chosen:
+            count = DRAWN_AHEAD - len(waiting)
+            if not len(draw(running.txn, field_pk, running.pk, documents, count)):
                 break
-            drawn |= set(chosen)
-        answered = sorted(drawn - set(waiting.tolist()))
-        self._fold(running, field_pk, answered)
-        return answered
 
     def _fold(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
         stand = write_statements(running.txn, running.pk, field_pk, documents)

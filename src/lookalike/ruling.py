@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike import model
 from lookalike.columns import Rows
 from lookalike.confidence import confidence_from, confidence_to
-from lookalike.field_state import SAMPLINGS, FieldState
+from lookalike.drawing import sample
+from lookalike.field_state import FieldState
 from lookalike.judging import Judge, Sampling, standard_of, with_background
 from lookalike.learning import learn_nearest
 from lookalike.matches import NO_LABEL
@@ -73,7 +73,7 @@ class Ruling:
             str(name(code)): references.pks[references.codes == code]
             for code in np.unique(references.codes).tolist()
         }
-        return with_background(named, self._sampling().new)
+        return with_background(named, self._new_kinds())
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -101,7 +101,11 @@ class Ruling:
             columns.pks[~columns["stands"]],
             taxonomy.target_precision,
             targets=taxonomy.targets,
-            sampling=self._sampling(),
+            sampling=Sampling(
+                asked=columns.pks[columns["asked"]],
+                drawn=sample(snapshot, state.field.pk),
+                new=self._new_kinds(),
+            ),
         )
         standard = replace(
             standard_of(confidence, upto),
@@ -134,16 +138,10 @@ class Ruling:
         else:
             self._judge.follow(self.references())
 
-    def _sampling(self) -> Sampling:
-        """Return how the answers to the documents here came about."""
+    def _new_kinds(self) -> Ids:
+        """Return the documents that a person called a new kind."""
         columns = self._state.columns
-        pks, sampling = columns.pks, columns["sampling"]
-        new = columns["stands"] & (columns["codes"] == NO_LABEL)
-        return Sampling(
-            asked=pks[sampling == SAMPLINGS.index(model.Sampling.ASKED)],
-            drawn=pks[sampling == SAMPLINGS.index(model.Sampling.DRAWN)],
-            new=pks[new],
-        )
+        return np.asarray(columns.pks[columns["stands"] & (columns["codes"] == NO_LABEL)])
 
     def _survey(self, snapshot: Snapshot, afresh: bool = False) -> int:
         """Let the judge know all documents and references; return the last one of its graph."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
-from lookalike.drawing import drawn_among, sampling_of
 from lookalike.ledger import Line, Statement, fold
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
@@ -29,11 +28,9 @@ def write_statements(
         statements = statements_of(txn, field_pk, chunk)
         stand += [pk for pk, one in statements.items() if one.stands]
         _write_rejections(txn, field_pk, statements)
-        drawn = drawn_among(txn, field_pk, chunk)
         auto = _automatic(txn, field_pk, chunk)
         rows = [
-            _row(field_pk, pk, statement, auto.get(pk))
-            | {"sampling": sampling_of(statement, drawn=pk in drawn), "revision": operation}
+            _row(field_pk, pk, statement, auto.get(pk)) | {"revision": operation}
             for pk, statement in statements.items()
         ]
         txn.update(schema.standing, rows)
@@ -92,6 +89,7 @@ def _row(field_pk: int, pk: int, statement: Statement, auto: str | None) -> dict
         "origin": statement.origin if statement.stands else (None if auto is None else Origin.AUTO),
         "votes": statement.votes,
         "answer": statement.answer,
+        "asked": statement.asked if statement.stands else None,
         "actor": statement.actor,
         "suggestion": statement.suggestion,
     }

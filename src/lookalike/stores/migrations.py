@@ -22,8 +22,9 @@ def _keep_answers(connection: Connection) -> None:
     known = {column["name"] for column in inspect(connection).get_columns("standing")}
     for name in sorted(known & {"near_pks", "near_similarities"}):
         connection.exec_driver_sql(f"ALTER TABLE standing DROP COLUMN {name}")
-    for name in sorted({"answer", "sampling"} - known):
-        connection.exec_driver_sql(f"ALTER TABLE standing ADD COLUMN {name} TEXT")
+    for name, kind in (("answer", "TEXT"), ("asked", "BOOLEAN")):
+        if name not in known:
+            connection.exec_driver_sql(f"ALTER TABLE standing ADD COLUMN {name} {kind}")
     schema.metadata.create_all(connection)
 
 

@@ -139,7 +139,7 @@ standing = _clustered(
     Column("actor", Text),
     Column("suggestion", Text),
     Column("answer", Text),  # what a person said that is no label
-    Column("sampling", Text),  # how it came to be answered: given, asked, drawn
+    Column("asked", Boolean),  # whether the queue had asked for what the person said
     Column("confidence", Float),
     Column("margin", Float),
     Column("runner_up", Text),

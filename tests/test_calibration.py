@@ -148,6 +148,33 @@ def test_with_few_labels_it_suggests_until_random_answers_count_what_is_new(
     assert precision_of(automatic(collection), kinds) >= 0.95
 
 
+def test_what_is_more_likely_wrong_than_right_is_not_labelled(library: lookalike.Library) -> None:
+    """However right the rest is: an average alone would carry the worst along."""
+    vectors, kinds = world(0.5, seed=13, count=1200)
+    collection = learned(library, vectors)
+
+    label_some(collection, kinds, each=10)
+
+    assert automatic(collection)
+    assert all((one.confidence or 0) >= 0.5 for one in collection.documents(origin="auto"))
+
+
+def test_why_names_the_references_that_said_most(library: lookalike.Library) -> None:
+    vectors, kinds = world(0.5, seed=13, count=1200)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=10)
+    one = next(iter(collection.documents(origin="auto", order_by="-confidence")))
+
+    why = collection.why(one.id)
+
+    shares = [cause.share for cause in why.causes]
+    assert why.causes[0].label == one.label
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < sum(shares) <= 1
+    assert why.counterfactual is not None
+    assert why.counterfactual.without == why.causes[0].document_id
+
+
 def test_not_this_is_kept_by_the_landscape_rule(library: lookalike.Library) -> None:
     vectors, kinds = world(0.3, seed=9, count=1600)
     collection = learned(library, vectors)

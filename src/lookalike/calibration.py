@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.claims import EVEN
 from lookalike.logistic import Logistic, Vector, fit_logistic, logistic_from, new_share, sigmoid
 from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, rival_similarity, votes
 
@@ -122,7 +123,7 @@ def _limit(p: Vector, target: float) -> float:
     falling = np.sort(p)[::-1]
     mean = np.cumsum(falling) / np.arange(1, len(falling) + 1)
     good = np.flatnonzero(mean >= target)
-    return float(falling[good[-1]]) if len(good) else _NEVER
+    return max(float(falling[good[-1]]), min(EVEN, target)) if len(good) else _NEVER
 
 
 def calibration_from(stored: dict[str, Any] | None) -> Calibration | None:

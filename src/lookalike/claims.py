@@ -12,6 +12,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+EVEN = 0.5
+"""What is more likely wrong than right is not labelled, however right the rest is."""
+
 _HALVINGS = 50
 
 

@@ -5,7 +5,7 @@ Two questions, each with a logistic model on the same features of an item and it
 left out altogether (new), and against what people called "none of these". **Right or wrong?**
 learns from leave-one-out rows alone. The probability is
 p = σ(known + log((1 − π)/π)) · σ(right), π the share of new items. The limit is the lowest p at
-which the mean p of what is accepted reaches the target.
+which the mean p of what is accepted reaches the target, and no less than an even chance.
 
 What keeps the promise where there is little to learn from:
 
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.claims import certified_limit, checks_needed
+from lookalike.claims import EVEN, certified_limit, checks_needed
 from lookalike.features import BACKGROUND, Barred, Columns, LeftOut, Sight, leave_out
 from lookalike.logistic import (
     Logistic,
@@ -359,7 +359,7 @@ def _limit(target: float, p: Vector, trials: _Trials, labels: NDArray[np.bool_])
     proven = certified_limit(trials.p, trials.right, target, CERTAINTY)
     certified = OUT_OF_REACH if proven is None else proven
     return _Limit(
-        lowest=min(estimated, certified),
+        lowest=max(min(estimated, certified), min(EVEN, target)),
         certified=certified < estimated,
         drawn_missing=_drawn_missing(target, trials),
     )

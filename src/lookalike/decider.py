@@ -114,6 +114,15 @@ class Decider:
         matches = self._nearest(snapshot, row, allowed)
         return self.state.codes.name(int(self._policy()(matches).codes[0]))
 
+    def causes(self, snapshot: Snapshot, document: int, count: int) -> list[tuple[int, str, float]]:
+        """Return the references that say most of a document; see `Judge.causes`.
+
+        None where only the nearest references count: the list tells them.
+        """
+        if not self._by_landscape():
+            return []
+        return self._ruling.ready(snapshot).causes(document, count)
+
     def surveyed(self, snapshot: Snapshot) -> tuple[Judge, Scores | None]:
         """Return the judge, who knows all documents, and what the references say, if there are any.
 

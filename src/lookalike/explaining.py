@@ -1,4 +1,4 @@
-"""Why: what caused a decision, who said so, and what would be without its nearest reference."""
+"""Why: what caused a decision, who said so, and what would be without its main cause."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from datetime import UTC, datetime
 
 from sqlalchemy import and_, select
 
+from lookalike.lookup import ids_of
 from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.workshop import Workshop
+
+_CAUSES = 5
+_MACHINE = (None, Origin.AUTO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +38,27 @@ class Counterfactual:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """A reference whose evidence reached a document, and its share of all that did."""
+
+    document_id: str
+    label: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
-    """The whole explanation of one document's label or null."""
+    """The whole explanation of one document's label or null.
+
+    `witnesses` are the nearest references; `causes` those that said most, where evidence travels
+    over look-alikes, the most first.
+    """
 
     document: Document
     field: str
     standing: Standing
     witnesses: tuple[Witness, ...]
+    causes: tuple[Cause, ...]
     counterfactual: Counterfactual | None
 
 
@@ -49,13 +67,37 @@ def why(
 ) -> Why:
     """Return the explanation of a document's standing in a field."""
     standing = document.standings[field.name]
+    with workshop.operations.consulted(snapshot, field.pk) as decider:
+        said = decider.causes(snapshot, pk, _CAUSES) if standing.origin in _MACHINE else []
+        ids = ids_of(snapshot, [reference for reference, _, _ in said])
+        causes = tuple(Cause(ids[one], label, share) for one, label, share in said)
+        source = said[0][0] if said else _nearest(snapshot, field, standing)
+        otherwise = None
+        if standing.origin is Origin.AUTO and source is not None:
+            label = decider.label_without(snapshot, pk, source)
+            otherwise = Counterfactual(ids_of(snapshot, [source])[source], label)
     return Why(
         document=document,
         field=field.name,
         standing=standing,
         witnesses=_witnesses(snapshot, field, standing),
-        counterfactual=_counterfactual(workshop, snapshot, field, pk, standing),
+        causes=causes,
+        counterfactual=otherwise,
     )
+
+
+def _nearest(snapshot: Snapshot, field: FieldRow, standing: Standing) -> int | None:
+    """Return the pk of the nearest reference, if there is any."""
+    if not standing.decision.matches:
+        return None
+    document, home = schema.document, schema.field
+    query = (
+        select(document.c.pk)
+        .join(home, home.c.collection_pk == document.c.collection_pk)
+        .where(home.c.pk == field.reference_field_pk)
+        .where(document.c.id == standing.decision.matches[0].document_id)
+    )
+    return int(snapshot.rows(query)[0].pk)
 
 
 def _witnesses(snapshot: Snapshot, field: FieldRow, standing: Standing) -> tuple[Witness, ...]:
@@ -82,21 +124,3 @@ def _witnesses(snapshot: Snapshot, field: FieldRow, standing: Standing) -> tuple
         for match in standing.decision.matches
         if (row := latest.get(match.document_id)) is not None
     )
-
-
-def _counterfactual(
-    workshop: Workshop, snapshot: Snapshot, field: FieldRow, pk: int, standing: Standing
-) -> Counterfactual | None:
-    matches = standing.decision.matches
-    if standing.origin is not Origin.AUTO or not matches:
-        return None
-    source = matches[0].document_id
-    document, home = schema.document, schema.field
-    query = (
-        select(document.c.pk)
-        .join(home, home.c.collection_pk == document.c.collection_pk)
-        .where(home.c.pk == field.reference_field_pk, document.c.id == source)
-    )
-    reference = snapshot.rows(query)[0].pk
-    with workshop.operations.consulted(snapshot, field.pk) as decider:
-        return Counterfactual(source, decider.label_without(snapshot, pk, reference))

@@ -285,6 +285,24 @@ class Judge:
         trials = replace(trials, own=codes[trials.own], rival=codes[trials.rival])
         return trials.of(trials.own != NO_LABEL)
 
+    def causes(self, pk: int, count: int) -> list[tuple[int, str, float]]:
+        """Return the `count` references (pk, label) that say most of a document, with their share.
+
+        The share is that of all evidence that reaches it.
+        """
+        land, scores = self.landscape, self._scores
+        assert scores is not None, "learn first"
+        here = land.places_of(np.array([pk]))
+        said = [
+            (float(scores.voice(place).evidence.at(here)[0]), place, name)
+            for name in scores.labels
+            if name != BACKGROUND
+            for place in scores.references(name).tolist()
+        ]
+        whole = sum(amount for amount, _, _ in said)
+        most = sorted(said, key=lambda one: (-one[0], one[1]))[:count]
+        return [(int(land.pks[p]), name, amount / whole) for amount, p, name in most if amount > 0]
+
     def label_without(self, pk: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
         land, scores, confidence = self._landscape, self._scores, self._confidence

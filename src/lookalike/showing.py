@@ -124,6 +124,9 @@ def show_why(why: Why) -> str:
         f"{one.match.document_id} ({one.file_name}), {one.origin} by {one.actor}"
         for one in why.witnesses
     ]
+    lines += [
+        f"  {one.share:4.0%} of the evidence: {one.label}  {one.document_id}" for one in why.causes
+    ]
     lines += [f"  never again: {label}" for label in standing.rejected]
     if why.counterfactual is not None:
         without = why.counterfactual.label or "no label"

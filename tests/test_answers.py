@@ -197,3 +197,31 @@ def test_what_is_forgotten_is_no_draw_any_more(collection: Collection) -> None:
 
     assert gone not in drawn_ids(collection)
     assert len(rows(collection, schema.draw)) == len(set(drawn_ids(collection)))
+
+
+def test_random_answers_count_how_often_the_machine_was_right(tmp_path: Path) -> None:
+    """What a person says first of a drawn document that had labelled itself is a check."""
+    chance = np.random.default_rng(4)
+    kinds = np.arange(900) % 30
+    centres = chance.normal(size=(30, 32))
+    vectors = centres[kinds] + 0.3 * chance.normal(size=(900, 32))
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        collection = library.labeler("things", extractor="passthrough")
+        collection.add(vectors=vectors, ids=[f"v{place}" for place in range(900)])
+        collection.label({f"v{place}": f"Kind {kinds[place]}" for place in range(300)})
+        before = collection.report()
+
+        for _ in range(6):
+            drawn = drawn_ids(collection)
+            collection.label({id: f"Kind {kinds[int(id[1:])]}" for id in drawn[:-1]}, asked=True)
+            collection.label({drawn[-1]: "Another"}, asked=True)
+
+        after = collection.report()
+
+    assert (before.checked, before.at_least) == (0, None)
+    assert before.estimated_precision is not None and before.estimated_precision >= 0.95
+    assert after.drawn >= 54
+    assert 20 < after.checked <= after.drawn
+    assert 1 <= after.wrong <= 6
+    assert after.at_least is not None
+    assert after.at_least < 1 - after.wrong / after.checked

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from lookalike.model import Origin
+from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions, one_of
+
+_VERDICTS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
 
 DRAWN_AHEAD = 10
 """So many drawn documents wait to be asked about at any time."""
@@ -97,6 +99,27 @@ def sample(snapshot: Snapshot, field_pk: int) -> Ids:
     """
     pks, answered = _draws(snapshot, field_pk)
     return pks if answered.all() else pks[: int((~answered).argmax())]
+
+
+def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
+    """Return how many automatic labels random answers checked, and how many of those were wrong.
+
+    A drawn document that had a label of the machine's when a person first spoke of it is a check.
+    """
+    event, operation = schema.event, schema.operation
+    drawn = sample(snapshot, field_pk)
+    query = (
+        select(event.c.document_pk, event.c.kind, event.c.label, event.c.detail)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field_pk, event.c.origin == Origin.HUMAN)
+        .where(event.c.kind.in_(_VERDICTS), operation.c.undone_by.is_(None))
+        .where(one_of(event.c.document_pk, drawn.tolist()))
+        .order_by(event.c.seq.desc())
+    )
+    first = {row.document_pk: row for row in snapshot.rows(query)}
+    checked = [row for row in first.values() if "was" in (row.detail or {})]
+    right = [row.kind == EventKind.LABELLED and row.label == row.detail["was"] for row in checked]
+    return len(checked), len(checked) - sum(right)
 
 
 def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:

@@ -16,6 +16,11 @@ class Report:
     `state` says whether the field labels by itself, and `missing` what is needed for more.
     `histogram` counts documents the machine looked at by confidence, in HISTOGRAM_BINS equal bins
     from 0 to 1. `near_limit` counts those within 0.05 of the limit.
+
+    `estimated_precision` is what the machine thinks of its own labels: always an estimate. `drawn`
+    answers were a random sample; `checked` of them met an automatic label, and `wrong` of those
+    were wrong, so at least `at_least` of all such labels were right (at 95 % confidence, for the
+    rule as it was while they were given).
     """
 
     collection: str
@@ -36,6 +41,11 @@ class Report:
     nulls: Mapping[str, int]
     histogram: Sequence[int]
     near_limit: int
+    estimated_precision: float | None
+    drawn: int
+    checked: int
+    wrong: int
+    at_least: float | None
 
 
 def coverage(labelled: int, documents: int) -> float:

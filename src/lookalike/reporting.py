@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from lookalike.claims import lower_bound
+from lookalike.drawing import checks, sample
 from lookalike.errors import BadInput, MissingExtra
 from lookalike.metrics import HISTOGRAM_BINS, Report, bin_of, coverage
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
@@ -38,6 +40,7 @@ EXPORT_COLUMNS = (
 """The columns of an export, in order."""
 
 _NEAR_LIMIT = 0.05
+_CONFIDENCE = 0.95
 _STATES = {
     Ground.NONE: "suggests only",
     Ground.ESTIMATE: "labels by itself",
@@ -89,6 +92,7 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         for origin in Origin
     }
     histogram, near_limit = _histogram(snapshot, field)
+    checked, wrong = checks(snapshot, field.pk)
     taxonomy = field.taxonomy
     calibrates = taxonomy.confidence_threshold is None
     return Report(
@@ -110,6 +114,11 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         nulls=dict(sorted(nulls.items())),
         histogram=histogram,
         near_limit=near_limit,
+        estimated_precision=_estimated_precision(snapshot, field) if calibrates else None,
+        drawn=len(sample(snapshot, field.pk)),
+        checked=checked,
+        wrong=wrong,
+        at_least=lower_bound(checked - wrong, checked, _CONFIDENCE) if checked else None,
     )
 
 
@@ -210,6 +219,14 @@ def _state(field: FieldRow) -> str:
         return "labels by itself"
     ground = Ground.NONE if field.standard is None else field.standard.ground
     return _STATES[ground]
+
+
+def _estimated_precision(snapshot: Snapshot, field: FieldRow) -> float | None:
+    table = schema.standing.c
+    query = select(func.avg(table.confidence).label("mean"))
+    chosen = (table.field_pk == field.pk) & (table.origin == Origin.AUTO)
+    mean = snapshot.rows(query.where(chosen))[0].mean
+    return None if mean is None else round(float(mean), 4)
 
 
 def _histogram(snapshot: Snapshot, field: FieldRow) -> tuple[list[int], int]:

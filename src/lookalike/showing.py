@@ -64,6 +64,15 @@ def show_report(report: Report) -> str:
         f"policy {report.policy}{target}, limit {limit} ({report.state})",
     ]
     lines += [f"missing for more: {what}" for what in report.missing]
+    if report.estimated_precision is not None:
+        lines.append(
+            f"what labelled itself is right to {report.estimated_precision:.1%}, it thinks"
+        )
+    if report.at_least is not None:
+        lines.append(
+            f"from {report.checked} checked by chance, {report.wrong} wrong: "
+            f"at least {report.at_least:.1%} right"
+        )
     if report.waiting or report.failed:
         lines.append(f"{report.waiting} objects wait for extraction, {report.failed} failed")
     for label, counts in report.per_label.items():

@@ -159,6 +159,26 @@ def test_what_is_more_likely_wrong_than_right_is_not_labelled(library: lookalike
     assert all((one.confidence or 0) >= 0.5 for one in collection.documents(origin="auto"))
 
 
+def test_wrong_references_are_named_as_what_keeps_it_from_labelling(
+    library: lookalike.Library,
+) -> None:
+    """One in twelve labels is wrong, and nothing is sure: more answers are not the first cure."""
+    vectors, kinds = world(0.5, seed=13, count=1200)
+    collection = learned(library, vectors, target=0.97)
+    places = [place for place in range(500) if kinds[place] < KNOWN]
+    wrong = set(places[::12])
+    said = {p: (kinds[p] + 1) % KNOWN if p in wrong else kinds[p] for p in places}
+
+    collection.label({f"v{place}": f"Kind {kind}" for place, kind in said.items()})
+
+    found = {int(one.id[1:]) for one in collection.inspect().suspects}
+    report = collection.report()
+    assert automatic(collection) == {}
+    assert report.missing[0].endswith("look at them first, `inspect` names them")
+    assert found
+    assert len(found & wrong) > 0.8 * len(found)
+
+
 def test_why_names_the_references_that_said_most(library: lookalike.Library) -> None:
     vectors, kinds = world(0.5, seed=13, count=1200)
     collection = learned(library, vectors)

@@ -61,6 +61,9 @@ COUNTED = 30
 FEW_LABELS = 10
 """With fewer labels nothing but counting tells the share of new items."""
 
+SUSPECT_LEAD = math.log(0.95 / 0.05)
+"""A reference looks wrong where another label is at least this far ahead: odds of 19 to 1."""
+
 CERTAINTY = 0.90
 """How sure a certificate is."""
 
@@ -79,8 +82,8 @@ class Confidence:
 
     `limits` are the lowest p at which each label is given, `limit` that of the labels with the
     default `target`; `certified` tells that it is a certificate's. `answers` calibrated it,
-    `drawn` of them drawn at random; `fair_missing` more are needed beside what a queue picked, and
-    about `drawn_missing` more drawn ones would certify a limit.
+    `drawn` of them drawn at random, `suspects` look wrong; `fair_missing` more are needed beside
+    what a queue picked, and about `drawn_missing` more drawn ones would certify a limit.
     """
 
     labels: tuple[str, ...]
@@ -95,6 +98,7 @@ class Confidence:
     leave_one_out_accuracy: float
     answers: int
     drawn: int
+    suspects: int
     fair_missing: int
     drawn_missing: int
 
@@ -172,11 +176,10 @@ def learn(
     `drawn` (r,) tells which come from a uniform draw over all items. Where nothing is fair, only a
     certificate counts. `targets` are those of labels that have their own.
     """
-    every = np.ones(len(left.own), bool)
-    fair, drawn = every if fair is None else fair, ~every if drawn is None else drawn
-    context, background = scores.landscape.context[left.places], scores.labels[0] == BACKGROUND
-    sight, out = leave_out(left, context, background=background)
-    scale = (fair if (fair & out.known).any() else every).astype(np.float64)
+    fair, drawn = _rows(fair, left, default=True), _rows(drawn, left, default=False)
+    background = scores.labels[0] == BACKGROUND
+    sight, out = leave_out(left, scores.landscape.context[left.places], background=background)
+    scale = (fair if (fair & out.known).any() else np.ones_like(fair)).astype(np.float64)
     known, right = _known_or_new(out, scale), _right_or_wrong(out, scale)
     labels, seen = len(scores.labels) - background, sight.seen(scores, _thinned(waiting))
     share = _share_of_new(known.model.log_odds(seen.features), out.known[drawn], labels)
@@ -202,6 +205,7 @@ def learn(
         leave_one_out_accuracy=float(np.average(out.right, weights=scale * out.known)),
         answers=int(fair.sum()),
         drawn=int(drawn.sum()),
+        suspects=out.suspects(SUSPECT_LEAD),
         fair_missing=missing,
         drawn_missing=limits[target].drawn_missing,
     )
@@ -331,6 +335,10 @@ def _fit(
         counts=np.append(scale, pretended),
     )
     return _Fit(model.along(slope, shift), slope * unseen[:r] + shift)
+
+
+def _rows(mask: NDArray[np.bool_] | None, left: Left, *, default: bool) -> NDArray[np.bool_]:
+    return np.full(len(left.own), default) if mask is None else mask
 
 
 def _thinned(waiting: Places) -> Places:

@@ -81,7 +81,7 @@ class LeftOut:
     `seen` (r, 13) with only themselves left out; `winners` (r,) are the columns that they are then
     taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of the background,
     and `unseen` (of these, 13) are they with their whole label left out, as something new would
-    look.
+    look. `leads` (r,) is how far the best label is ahead of the own one in S, as log-odds.
     """
 
     seen: Vector
@@ -89,6 +89,11 @@ class LeftOut:
     own: Columns
     known: NDArray[np.bool_]
     unseen: Vector
+    leads: Vector
+
+    def suspects(self, lead: float) -> int:
+        """Return how many of the known are led by another label by `lead` or more."""
+        return int((self.leads[self.known] >= lead).sum())
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -106,11 +111,13 @@ def leave_out(left: Left, context: Floats, *, background: bool) -> tuple[Sight, 
     usual = np.where(winners == own, beside, typical[:, winners])
     outside = every.some(known).without(own[known])
     lost = outside.winners(mix, background)
+    total = mix[0] * left.logs + mix[1] * left.direct
     return Sight(mix, typical, background), LeftOut(
         seen=_with_usual(every.features(mix, winners, context), usual),
         winners=winners,
         own=own,
         known=known,
+        leads=(total.max(axis=1) - total[np.arange(len(own)), own]).astype(np.float64),
         unseen=_with_usual(outside.features(mix, lost, context[known]), typical[:, lost]),
     )
 

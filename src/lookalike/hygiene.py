@@ -16,14 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.confidence import SUSPECT_LEAD
 from lookalike.logistic import fit_mixture
 from lookalike.propagation import Floats
 from lookalike.scoring import Scores, leave_one_out
 
 Codes = NDArray[np.int64]
-
-SUSPECT_LEAD = math.log(0.95 / 0.05)
-"""A reference is suspected where another label is at least this far ahead: odds of 19 to 1."""
 
 THIN = 5
 """A label with fewer references is thin."""

@@ -43,6 +43,7 @@ from lookalike.standard import (
     Standard,
     estimated,
     out_of_reach,
+    suspected,
     too_alike,
     uncounted,
     unmeasured,
@@ -376,9 +377,11 @@ def _missing(confidence: Confidence) -> tuple[str, ...]:
         return (estimated(more),) if more else ()
     if confidence.fair_missing:
         return (unmeasured(confidence.fair_missing),)
+    wrong = (suspected(confidence.suspects),) if confidence.suspects else ()
     if more and labels < FEW_LABELS:
-        return (uncounted(labels, more),)
-    return (out_of_reach(confidence.target, confidence.answers, labels, confidence.drawn_missing),)
+        return (*wrong, uncounted(labels, more))
+    target, answers = confidence.target, confidence.answers
+    return (*wrong, out_of_reach(target, answers, labels, confidence.drawn_missing))
 
 
 def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) -> Decisions:

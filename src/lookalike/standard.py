@@ -126,6 +126,11 @@ def unmeasured(more: int) -> str:
     )
 
 
+def suspected(references: int) -> str:
+    """Say that wrong references keep anything from being sure, and where they are named."""
+    return f"{references} references look wrong: look at them first, `inspect` names them"
+
+
 def estimated(more: int) -> str:
     """Say that nobody has counted how much is new, and how many `more` random answers would."""
     return f"how much is new is only an estimate: {more} more random answers until that is counted"

@@ -14,6 +14,7 @@ from lookalike.judging import Judge, learn_confidence
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.nearness import neighbour_lists, neighbours
 from lookalike.propagation import Places
+from lookalike.recall import recall, remember
 from lookalike.scoring import Scores
 
 ITEMS, KINDS, KNOWN, DIMENSION = 700, 12, 8, 24
@@ -197,6 +198,22 @@ def a_judge(folder: Path, references: References) -> Judge:
     judge.learn(first_references(), every, 0.9)
     judge.follow(references)
     return judge
+
+
+def test_what_was_found_out_about_items_is_taken_over_as_it_was(tmp_path: Path) -> None:
+    """A process with other threads might find another last digit: it takes what is remembered."""
+    every, made = np.arange(ITEMS), vectors(ITEMS, 0)
+    a_judge(tmp_path, first_references())
+    kept = recall(tmp_path / "lists.npz")
+    assert kept is not None
+    mark, arrays = kept
+    other = np.roll(arrays["turn"], 1, axis=1)
+    remember(tmp_path / "lists.npz", mark, arrays | {"turn": other})
+
+    again = Judge(tmp_path / "lists.npz")
+    again.survey(every, every, lambda pks: made[pks], 0)
+
+    assert np.array_equal(again.landscape.turn, other)
 
 
 def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path) -> None:

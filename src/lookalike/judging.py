@@ -29,7 +29,7 @@ from lookalike.confidence import (
 from lookalike.features import BACKGROUND
 from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
-from lookalike.landscape import Landscape, attach, build_landscape
+from lookalike.landscape import Known, Landscape, attach, build_landscape
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.policy import NO_SOURCE, REASONS, Decisions
@@ -56,7 +56,7 @@ REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
 
 _CALIBRATE_WITH = 2000
-_LISTS = b"lists.2"
+_LISTS = b"lists.3"
 """How lists are found; those that were remembered under another name are found again."""
 
 _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
@@ -341,14 +341,14 @@ class Judge:
     def _surveyed(self, pks: Places, slots: Places, vectors: Vectors) -> Landscape:
         mark = hashlib.sha256(_LISTS + pks.tobytes() + slots.tobytes()).hexdigest()
         kept = recall(self._memory)
-        lists = None
+        known = None
         if kept is not None and kept[0] == {"items": mark}:
-            lists = kept[1]["near"].astype(np.int64), kept[1]["cosines"]
-        landscape = build_landscape(pks, vectors(pks), lists)
-        if lists is None:
-            near = landscape.near.astype(np.int32)
-            arrays = {"near": near, "cosines": landscape.near_cosines}
-            remember(self._memory, {"items": mark}, arrays)
+            known = Known(kept[1]["near"].astype(np.int64), kept[1]["cosines"], kept[1]["turn"])
+        landscape = build_landscape(pks, vectors(pks), known)
+        if known is None:
+            arrays = (landscape.near.astype(np.int32), landscape.near_cosines, landscape.turn)
+            names = ("near", "cosines", "turn")
+            remember(self._memory, {"items": mark}, dict(zip(names, arrays, strict=True)))
         return landscape
 
 

@@ -15,6 +15,7 @@ besides: no component stands out, and a byte holds each.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from lookalike.grid import (
     products,
     squares,
 )
-from lookalike.nearness import Lists, neighbour_lists, neighbours
+from lookalike.nearness import neighbour_lists, neighbours
 from lookalike.propagation import (
     DECAY,
     NEIGHBOURS,
@@ -111,20 +112,31 @@ class Landscape:
         return column
 
 
+class Known(NamedTuple):
+    """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`.
+
+    To find `near` is what takes long. `turn` may differ in its last digits with the number of
+    threads: whoever builds the same landscape again takes over the one there was.
+    """
+
+    near: Places
+    near_cosines: Floats
+    turn: Grid
+
+
 def build_landscape(
-    pks: Places, vectors: NDArray[np.float16], lists: Lists | None = None
+    pks: Places, vectors: NDArray[np.float16], known: Known | None = None
 ) -> Landscape:
     """Return the landscape of all items: `pks` (n,) rising, unit `vectors` (n, d).
 
-    `lists` are the `near` and `near_cosines` of a landscape of the same items: finding them is what
-    takes long.
+    `known` is what a landscape of the same items had.
     """
     wide = vectors.astype(np.float32)
     mean = wide.mean(axis=0, dtype=np.float64).astype(np.float32) if len(wide) else wide.sum(axis=0)
     wide -= mean
     centred = on_grid(wide)
-    near, cosines = lists or neighbour_lists(centred, NEIGHBOURS)
-    turn = _turn(wide, near[:, :_METRIC_NEIGHBOURS])
+    near, cosines = known[:2] if known else neighbour_lists(centred, NEIGHBOURS)
+    turn = known.turn if known else _turn(wide, near[:, :_METRIC_NEIGHBOURS])
     turned = _turned(centred, turn)
     graph, degrees = build_graph(near, cosines)
     widths = scale_widths(cosines)

@@ -32,6 +32,7 @@ _FEW_SEEDS = 3
 _HYGIENE_SEEDS = 3
 _SLOW, _SLOW_SEEDS = "random forest", 2
 _TARGET, _STRICT = 0.95, 0.97
+_SHOTS = 10
 
 
 def main() -> None:
@@ -107,7 +108,8 @@ def _runs(data: Data, settings: list[Setting], sets: list[Set]) -> Iterator[Run]
     landscape = build_landscape(np.arange(len(data.labels)), data.vectors)
     seconds = time.process_time() - started
     labels = len(np.unique(data.labels))
-    sets.append(Set(data.title, data.space, len(data.labels), labels, seconds))
+    scratch = _from_scratch(data)
+    sets.append(Set(data.title, data.space, len(data.labels), labels, seconds, *scratch))
     print(f"{data.title}: {len(data.labels):,} items, landscape in {seconds:.1f} s", flush=True)
     for setting in settings:
         for seed in range(setting.seeds):
@@ -117,6 +119,18 @@ def _runs(data: Data, settings: list[Setting], sets: list[Set]) -> Iterator[Run]
             yield from _compare(case, data, setting, seed)
             took = time.perf_counter() - begun
             print(f"{data.title}, {setting.title}, seed {seed}: {took:.1f} s", flush=True)
+
+
+def _from_scratch(data: Data) -> tuple[int, float]:
+    """Return how many items were taken, and the processor time from their vectors to answers."""
+    count = min(len(data.labels), quality_page.FROM_SCRATCH_ITEMS)
+    chosen = np.sort(np.random.default_rng(0).choice(len(data.labels), count, replace=False))
+    vectors, labels = data.vectors[chosen], data.labels[chosen]
+    parts = split(labels, _SHOTS, 0, 0)
+    started = time.process_time()
+    case = Case(vectors, build_landscape(np.arange(count), vectors), parts)
+    RULES[quality_page.OURS](case, _TARGET)
+    return count, time.process_time() - started
 
 
 def _compare(case: Case, data: Data, setting: Setting, seed: int) -> Iterator[Run]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.claims import wilson
 from lookalike.confidence import SUSPECT_LEAD
 from lookalike.logistic import fit_mixture
 from lookalike.propagation import Floats
@@ -37,7 +38,6 @@ NO_TRIAL = -np.inf
 
 _SAMPLE = 2000
 _BLOCK = 1000
-_Z95 = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,16 +328,9 @@ def blamed(
             source,
             wrong,
             confirmed[source],
-            _wilson_low(wrong, wrong + confirmed[source]),
+            wilson(wrong, wrong + confirmed[source], 0.95).low,
             min(instead[source], key=lambda label: (-instead[source][label], label)),
         )
         for source, wrong in corrected.items()
     ]
     return sorted(found, key=lambda one: (-one.at_least, -one.corrected, one.reference))
-
-
-def _wilson_low(hits: int, count: int) -> float:
-    """Return the lower end of the 95 % interval of a share (Wilson 1927)."""
-    share, spread = hits / count, _Z95**2 / count
-    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4)
-    return max((share + spread / 2 - half) / (1 + spread), 0.0)

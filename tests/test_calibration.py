@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
+from lookalike import standard
 from lookalike.collection import Collection
 from lookalike.drawing import pending
 from lookalike.lookup import ids_of
@@ -302,6 +303,27 @@ def test_what_was_learned_lasts_until_a_twentieth_of_the_answers_changed(
     assert (kept.learned, kept.moved) == (first.learned, 5)
     assert (anew.learned_from, anew.moved) == (10 * KNOWN + 15, 0)
     assert anew.learned != first.learned
+
+
+def test_where_there_is_too_much_for_a_graph_the_nearest_count(
+    library: lookalike.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many documents as that take minutes: here the bound is lowered instead."""
+    monkeypatch.setattr(standard, "MAX_ITEMS", 500)
+    vectors, kinds = world(0.3, seed=31, count=1200)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=12)
+    first = standard_of(collection)
+    places = [place for place in range(700, 1200) if kinds[place] < KNOWN]
+
+    collection.label({f"v{place}": f"Kind {kinds[place]}" for place in places[:5]})
+
+    kept, now = standard_of(collection), shown(collection)
+    assert first.rule is standard.Rule.NEAREST
+    assert (kept.nearest, kept.moved) == (first.nearest, 5)
+    assert precision_of(automatic(collection), kinds) >= 0.95
+    assert collection.run().by_itself == 0
+    assert shown(collection) == now
 
 
 def test_with_too_few_references_it_suggests_only(library: lookalike.Library) -> None:

@@ -50,8 +50,12 @@ class Ruling:
         rule, missing = rule_for(counts, len(state.columns))
         if rule is Rule.LANDSCAPE:
             return self._by_landscape(snapshot, afresh)
+        nothing: Rows = np.empty(0, np.int64)
+        if before is not None and before.rule is rule is Rule.NEAREST and self._few_moved(before):
+            after = replace(before, missing=missing, moved=before.moved + state.changes)
+            return Renewal(after, None if afresh else nothing)
         standard = self._by_lists(rule, missing)
-        return Renewal(standard, np.empty(0, np.int64) if standard == before else None)
+        return Renewal(standard, nothing if standard == before else None)
 
     def ready(self, snapshot: Snapshot) -> Judge:
         """Return the judge, who knows all documents and judges by the standard in force."""
@@ -84,7 +88,14 @@ class Ruling:
         calibration = learn_nearest(state.references, pool, taxonomy.top_k, target)
         if calibration is None:
             return Standard(Rule.SUGGEST, (*missing, "references that tell the labels apart"))
-        return Standard(rule, missing, limit=calibration.limit, nearest=calibration)
+        return Standard(
+            rule,
+            missing,
+            limit=calibration.limit,
+            nearest=calibration,
+            learned_from=len(state.references),
+            version=taxonomy.version,
+        )
 
     def _by_landscape(self, snapshot: Snapshot, afresh: bool) -> Renewal:
         state, before = self._state, self._state.standard
@@ -120,10 +131,15 @@ class Ruling:
         return (
             before.learned is not None
             and before.nodes_upto == upto
-            and before.version == self._state.field.taxonomy.version
             and sorted(references) == list(before.learned["labels"])
-            and before.moved + self._state.changes <= before.learned_from // _KEPT_WHILE
+            and self._few_moved(before)
         )
+
+    def _few_moved(self, before: Standard) -> bool:
+        """Return whether so few answers have changed since that it need not be learned again."""
+        moved = before.moved + self._state.changes
+        same = before.version == self._state.field.taxonomy.version
+        return same and moved <= before.learned_from // _KEPT_WHILE
 
     def _learned(self) -> Mapping[str, object]:
         standard = self._state.standard

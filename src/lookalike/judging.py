@@ -56,6 +56,7 @@ REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
 
 _CALIBRATE_WITH = 2000
+_USUAL = 0.02
 _LISTS = b"lists.3"
 """How lists are found; those that were remembered under another name are found again."""
 
@@ -377,7 +378,7 @@ def _missing(confidence: Confidence) -> tuple[str, ...]:
         return (estimated(more),) if more else ()
     if confidence.fair_missing:
         return (unmeasured(confidence.fair_missing),)
-    wrong = (suspected(confidence.suspects),) if confidence.suspects else ()
+    wrong = (suspected(n),) if (n := confidence.suspects) > _USUAL * confidence.answers else ()
     if more and labels < FEW_LABELS:
         return (*wrong, uncounted(labels, more))
     target, answers = confidence.target, confidence.answers

@@ -65,9 +65,7 @@ def show_report(report: Report) -> str:
     ]
     lines += [f"missing for more: {what}" for what in report.missing]
     if report.estimated_precision is not None:
-        lines.append(
-            f"what labelled itself is right to {report.estimated_precision:.1%}, it thinks"
-        )
+        lines.append(f"estimated: {report.estimated_precision:.1%} of automatic labels are right")
     if report.at_least is not None:
         lines.append(
             f"from {report.checked} checked by chance, {report.wrong} wrong: "

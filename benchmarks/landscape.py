@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from lookalike.confidence import Confidence
 from lookalike.judgements import Judgements
-from lookalike.judging import learn_confidence
 from lookalike.landscape import Landscape, build_landscape
+from lookalike.lessons import learn_confidence
 from lookalike.nearness import EXACT_ITEMS, neighbours
 from lookalike.propagation import NEIGHBOURS, Places
 from lookalike.scoring import Scores

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.confidence import OUT_OF_REACH, judge
-from lookalike.judging import Sampling, learn_confidence
 from lookalike.landscape import Landscape, build_landscape
+from lookalike.lessons import Sampling, learn_confidence
 from lookalike.propagation import Places
 from lookalike.review import Reach, Standing, questions
 from lookalike.scoring import Scores

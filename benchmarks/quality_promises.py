@@ -17,8 +17,8 @@ from scipy.sparse import csr_matrix
 
 from lookalike.confidence import judge
 from lookalike.features import BACKGROUND
-from lookalike.judging import Sampling, learn_confidence, standard_of, with_background
 from lookalike.landscape import Landscape, build_landscape
+from lookalike.lessons import Sampling, learn_confidence, standard_of, with_background
 from lookalike.propagation import Places
 from lookalike.scoring import Scores
 from lookalike.standard import Ground

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from lookalike.claims import certified_limit
 from lookalike.confidence import ALONE, OUT_OF_REACH, Confidence, Judgement, judge
 from lookalike.features import BACKGROUND
-from lookalike.judging import Sampling, learn_confidence, standard_of, with_background
 from lookalike.landscape import Landscape, build_landscape
+from lookalike.lessons import Sampling, learn_confidence, standard_of, with_background
 from lookalike.propagation import Places
 from lookalike.scoring import Scores
 from lookalike.standard import Ground, Rule

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from lookalike.confidence import Judgement, judge
 from lookalike.grid import in_bytes, most_added, on_grid, product, products
 from lookalike.judgements import Judgements
-from lookalike.judging import Judge, learn_confidence
+from lookalike.judging import Judge
 from lookalike.landscape import Landscape, attach, build_landscape
+from lookalike.lessons import learn_confidence
 from lookalike.nearness import neighbour_lists, neighbours
 from lookalike.propagation import Places
 from lookalike.recall import recall, remember

@@ -43,8 +43,9 @@ LAYERS = (
     (
         "the pure core",
         "calibration claims columns confidence duplicates features gate grid hygiene judgements "
-        "kinds labels landscape learning ledger logistic matches metrics nearness neighbourhood "
-        "policy propagation recall references review rules scoring settings standard stores.search",
+        "kinds labels landscape learning ledger lessons logistic matches metrics nearness "
+        "neighbourhood policy propagation recall references review rules scoring settings standard "
+        "stores.search",
     ),
     ("the nouns", "errors model samples version"),
 )

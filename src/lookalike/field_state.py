@@ -131,6 +131,8 @@ class FieldState:
         nobody_voted = len(self.references) == 0
         self.changes = len(np.setxor1d(new, self._new_kinds(documents)))
         self.changes += turnout.changed_from(self.references)
+        # Where others' labels vote, what people say here calibrates alone.
+        self.changes += 0 if self.field.unified else len(documents)
         self.references = turnout.references
         listing = self.neighbourhood.listing
         left, relabelled = listing(turnout.went), listing(turnout.stayed)

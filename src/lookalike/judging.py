@@ -9,45 +9,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.confidence import (
-    ALONE,
-    COUNTED,
-    FEW_LABELS,
-    OUT_OF_REACH,
     Confidence,
     Judgement,
     confidence_to,
     judge,
-    learn,
 )
 from lookalike.features import BACKGROUND
 from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
 from lookalike.landscape import Known, Landscape, attach, build_landscape
+from lookalike.lessons import Sampling, learn_confidence
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.policy import NO_SOURCE, REASONS, Decisions
 from lookalike.propagation import Places
 from lookalike.recall import recall, remember
 from lookalike.review import Reach
-from lookalike.scoring import Scores, leave_one_out
-from lookalike.standard import (
-    MIN_ACCURACY,
-    Rule,
-    Standard,
-    estimated,
-    out_of_reach,
-    suspected,
-    too_alike,
-    uncounted,
-    unmeasured,
-)
+from lookalike.scoring import Scores
 
 REBUILD_ITEMS = 2000
 """Up to so many items the graph is made again with every arrival."""
@@ -55,8 +40,6 @@ REBUILD_ITEMS = 2000
 REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
 
-_CALIBRATE_WITH = 2000
-_USUAL = 0.02
 _LISTS = b"lists.3"
 """How lists are found; those that were remembered under another name are found again."""
 
@@ -64,77 +47,6 @@ _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 
 Vectors = Callable[[Places], NDArray[np.float16]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How answers came about, by the pks of their documents.
-
-    `asked` were picked by the queue: they vote and do not calibrate. `drawn` come from a uniform
-    draw over all documents. Other references are given: chosen by a person, and taken for random
-    draws. `new` are no references: the answer was "none of these", whether asked or drawn.
-    """
-
-    asked: Places = field(default_factory=lambda: np.empty(0, np.int64))
-    drawn: Places = field(default_factory=lambda: np.empty(0, np.int64))
-    new: Places = field(default_factory=lambda: np.empty(0, np.int64))
-
-
-def with_background(references: Mapping[str, Places], new: Places) -> dict[str, Places]:
-    """Return references by label with those of the background, if there are any."""
-    return {**references, **({BACKGROUND: new} if len(new) else {})}
-
-
-def learn_confidence(
-    scores: Scores,
-    waiting: Places,
-    target: float,
-    *,
-    targets: Mapping[str, float] | None = None,
-    sampling: Sampling | None = None,
-) -> Confidence:
-    """Return how sure to be of what `scores` say of the items `waiting`; all pks are places here.
-
-    Random draws alone calibrate where there are enough of them; before, what was given does, too.
-    """
-    sampling = sampling or Sampling()
-    every = np.sort(np.concatenate([scores.references(name) for name in scores.labels]))
-    calibrates = np.intersect1d(every, sampling.drawn)
-    if len(calibrates) < ALONE:
-        calibrates = np.setdiff1d(every, np.setdiff1d(sampling.asked, calibrates))
-    left = leave_one_out(scores, _sample(calibrates, every))
-    return learn(
-        scores,
-        left,
-        waiting,
-        target,
-        targets=targets,
-        fair=np.isin(left.places, calibrates),
-        drawn=np.isin(left.places, sampling.drawn),
-    )
-
-
-def standard_of(confidence: Confidence, nodes_upto: int) -> Standard:
-    """Return the standard by which a field decides with this confidence."""
-    accuracy = confidence.leave_one_out_accuracy
-    if accuracy < MIN_ACCURACY:
-        missing = (too_alike(accuracy),)
-        return Standard(Rule.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
-    own = {
-        label: limit
-        for label, limit in zip(confidence.labels, confidence.limits, strict=True)
-        if label != BACKGROUND and limit != confidence.limit
-    }
-    return Standard(
-        Rule.LANDSCAPE,
-        _missing(confidence),
-        limit=confidence.limit,
-        new_share=confidence.new_share,
-        accuracy=accuracy,
-        nodes_upto=nodes_upto,
-        limits=own,
-        certified=confidence.certified,
-    )
 
 
 class Judge:
@@ -201,6 +113,7 @@ class Judge:
                 asked=land.places_of(sampling.asked),
                 drawn=land.places_of(sampling.drawn),
                 new=land.places_of(sampling.new),
+                apart={name: land.places_of(pks) for name, pks in sampling.apart.items()},
             ),
         )
         self._confidence, self._judgements = confidence, None
@@ -353,36 +266,11 @@ class Judge:
         return landscape
 
 
-def _sample(chosen: Places, every: Places) -> Places:
-    """Return up to _CALIBRATE_WITH of the `chosen` references, filled up with others."""
-    first = _thinned(chosen, _CALIBRATE_WITH)
-    rest = np.setdiff1d(every, chosen)
-    return np.union1d(first, _thinned(rest, _CALIBRATE_WITH - len(first)))
-
-
-def _thinned(places: Places, upto: int) -> Places:
-    return places[:: -(-len(places) // upto)] if 0 < upto < len(places) else places[: max(upto, 0)]
-
-
 def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:
     columns = {part.name: getattr(judgement, part.name).copy() for part in fields(Judgement)}
     for name, column in columns.items():
         column[rows] = getattr(other, name)
     return Judgement(**columns)
-
-
-def _missing(confidence: Confidence) -> tuple[str, ...]:
-    labels = len(confidence.labels) - confidence.sight.background
-    more = max(COUNTED - confidence.drawn, 0)
-    if min(confidence.limits) < OUT_OF_REACH:
-        return (estimated(more),) if more else ()
-    if confidence.fair_missing:
-        return (unmeasured(confidence.fair_missing),)
-    wrong = (suspected(n),) if (n := confidence.suspects) > _USUAL * confidence.answers else ()
-    if more and labels < FEW_LABELS:
-        return (*wrong, uncounted(labels, more))
-    target, answers = confidence.target, confidence.answers
-    return (*wrong, out_of_reach(target, answers, labels, confidence.drawn_missing))
 
 
 def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) -> Decisions:

@@ -18,8 +18,9 @@ from lookalike.columns import Rows
 from lookalike.confidence import confidence_from, confidence_to
 from lookalike.drawing import sample
 from lookalike.field_state import FieldState
-from lookalike.judging import Judge, Sampling, standard_of, with_background
+from lookalike.judging import Judge
 from lookalike.learning import learn_nearest
+from lookalike.lessons import Sampling, standard_of, with_background
 from lookalike.matches import NO_LABEL
 from lookalike.standard import Rule, Standard, rule_for
 from lookalike.stores.base import Snapshot
@@ -114,8 +115,9 @@ class Ruling:
             targets=taxonomy.targets,
             sampling=Sampling(
                 asked=columns.pks[columns["asked"]],
-                drawn=sample(snapshot, state.field.pk),
+                drawn=(drawn := sample(snapshot, state.field.pk)),
                 new=self._new_kinds(),
+                apart={} if state.field.unified else self._labelled(drawn),
             ),
         )
         standard = replace(
@@ -153,6 +155,17 @@ class Ruling:
             self._judge.adopt(confidence_from(learned), self.references())
         else:
             self._judge.follow(self.references())
+
+    def _labelled(self, documents: Ids) -> dict[str, Ids]:
+        """Return those of the documents that a person labelled, by label, rising."""
+        state = self._state
+        rows = np.sort(state.columns.rows_of(documents))
+        codes, pks = state.columns["codes"][rows], state.columns.pks[rows]
+        named = state.columns["stands"][rows] & (codes != NO_LABEL)
+        return {
+            str(state.codes.name(code)): pks[named & (codes == code)]
+            for code in np.unique(codes[named]).tolist()
+        }
 
     def _new_kinds(self) -> Ids:
         """Return the documents that a person called a new kind."""

@@ -12,7 +12,7 @@ largest centred cosine of i with one of c's references; it is made for the label
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -265,6 +265,34 @@ class Left:
     direct: Floats
     nearest: Floats
     around: Floats
+
+    def joined(self, more: Left) -> Left:
+        """Return these rows and more, of the same labels."""
+        rows = ("places", "own", "logs", "direct", "nearest", "around")
+        parts = {name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in rows}
+        return replace(self, **parts)
+
+
+def as_they_are(scores: Scores, answered: Mapping[str, Places]) -> Left:
+    """Return the scores of items that are no references, by the label that a person gave each.
+
+    They do not vote, so nothing is left out. Labels without references here are passed over.
+    """
+    labels = scores.labels
+    known = [(labels.index(name), places) for name, places in answered.items() if name in labels]
+    places = np.concatenate([np.empty(0, np.int64), *(part for _, part in known)])
+    own = np.repeat([column for column, _ in known], [len(part) for _, part in known])
+    members = [scores.references(label) for label in labels]
+    around = scores.landscape.near[places, :CONTEXT]
+    return Left(
+        places=places,
+        own=own.astype(np.int64),
+        counts=np.array([len(part) for part in members]),
+        logs=np.log(scores.table("evidence", places) + FLOOR),
+        direct=scores.table("direct", places),
+        nearest=_nearest_left(scores, places, members),
+        around=np.log(scores.table("evidence", around) + FLOOR),
+    )
 
 
 def leave_one_out(scores: Scores, sample: Places) -> Left:

@@ -12,6 +12,7 @@ import lookalike
 from lookalike import standard
 from lookalike.collection import Collection
 from lookalike.drawing import pending
+from lookalike.errors import BadInput
 from lookalike.lookup import ids_of
 from lookalike.model import Changed, Reason
 from lookalike.reading import fields_of
@@ -324,6 +325,76 @@ def test_where_there_is_too_much_for_a_graph_the_nearest_count(
     assert precision_of(automatic(collection), kinds) >= 0.95
     assert collection.run().by_itself == 0
     assert shown(collection) == now
+
+
+def test_random_answers_count_where_a_curated_collection_votes(library: lookalike.Library) -> None:
+    """They do not vote there, and tell all the same how sure to be."""
+    vectors, kinds = world(0.3, seed=5, count=3600)
+    vectors, kinds = vectors[kinds < 6], kinds[kinds < 6]
+    curated = library.labeler("curated", extractor="passthrough")
+    curated.add(vectors=vectors[:150], ids=[f"v{place}" for place in range(150)])
+    label_some(curated, kinds[:150], each=20, among=5)
+    stock = library.labeler(
+        "stock", extractor="passthrough", reference="curated", target_precision=TARGET
+    )
+    kinds = kinds[150:]
+    stock.add(vectors=vectors[150:], ids=[f"v{number}" for number in range(len(kinds))])
+    before = stock.report()
+
+    answered = 0
+    while answered < 150:
+        drawn = drawn_places(stock)
+        answered += len(drawn)
+        stock.label({f"v{one}": f"Kind {kinds[one]}" for one in drawn if kinds[one] < 5})
+        stock.new_kind(f"v{one}" for one in drawn if kinds[one] >= 5)
+
+    now, state = shown(stock), stock.report().state
+    assert before.state == "suggests only"
+    assert state.startswith("labels by itself")
+    assert precision_of(automatic(stock), kinds) >= 0.95
+    assert stock.run().by_itself == 0
+    assert shown(stock) == now
+
+
+def test_a_label_may_have_a_target_of_its_own(library: lookalike.Library) -> None:
+    """Its limit is another one, and undoing the run takes it back."""
+    vectors, kinds = world(0.6, seed=12, count=1600)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=12)
+    before = shown(collection)
+
+    changed = collection.run(targets={"Kind 0": 1.0, "Kind 1": 0.5})
+
+    limits = {
+        one.label: one.standing.decision.threshold for one in collection.documents(origin="auto")
+    }
+    usual = collection.report().limit
+    assert "Kind 0" not in limits
+    assert usual is not None and limits["Kind 1"] is not None
+    assert limits["Kind 1"] <= usual == limits["Kind 2"]
+    collection.undo(changed.operation)
+    assert shown(collection) == before
+
+
+def test_a_target_that_nothing_reaches_labels_nothing_and_says_so(
+    library: lookalike.Library,
+) -> None:
+    vectors, kinds = world(0.5, seed=12, count=900)
+    collection = learned(library, vectors, target=1.0)
+
+    label_some(collection, kinds, each=12)
+
+    assert automatic(collection) == {}
+    assert "cannot promise 100% yet" in collection.report().missing[-1]
+
+
+def test_a_target_of_a_label_is_a_share(library: lookalike.Library) -> None:
+    collection = learned(library, np.eye(4))
+
+    with pytest.raises(BadInput, match="95 is no limit"):
+        collection.run(targets={"Kind 0": 95})
+    with pytest.raises(BadInput, match="give one of them"):
+        collection.run(targets={"Kind 0": 0.9}, confidence_threshold=0.5)
 
 
 def test_with_too_few_references_it_suggests_only(library: lookalike.Library) -> None:

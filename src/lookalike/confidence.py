@@ -70,6 +70,9 @@ CERTAINTY = 0.90
 _WHOLE = 24
 """Up to so many labels a whole one is pretended; of more, the less, the more there are."""
 
+_PROVABLE = 0.999
+"""No number of answers proves that all are right; so much takes 2,300."""
+
 _PARTS = 10
 _REAL_WEIGHT = 20
 _P_DIGITS = 6
@@ -364,12 +367,13 @@ def _limit(target: float, p: Vector, trials: _Trials, labels: NDArray[np.bool_])
     falling = np.sort(p)[::-1]
     good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
     estimated = float(falling[good[-1]]) if len(good) else OUT_OF_REACH
-    proven = certified_limit(trials.p, trials.right, target, CERTAINTY)
+    provable = min(target, _PROVABLE)
+    proven = certified_limit(trials.p, trials.right, provable, CERTAINTY)
     certified = OUT_OF_REACH if proven is None else proven
     return _Limit(
         lowest=max(min(estimated, certified), min(EVEN, target)),
         certified=certified < estimated,
-        drawn_missing=_drawn_missing(target, trials),
+        drawn_missing=_drawn_missing(provable, trials),
     )
 
 

@@ -141,3 +141,22 @@ def test_a_field_with_a_threshold_is_asked_about_too(tmp_path: Path) -> None:
 
         assert len(asked) >= 10
         assert not {"v0", "v1"} & set(asked)
+
+
+def test_the_queue_outlives_a_change_of_policy_and_of_labels(tmp_path: Path) -> None:
+    """What was learned for other labels, under another policy, is not judged by any more."""
+    chance = np.random.default_rng(2)
+    kinds = np.arange(600) % 30
+    vectors = chance.normal(size=(30, 32))[kinds] + 0.3 * chance.normal(size=(600, 32))
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        collection = library.labeler("things", extractor="passthrough")
+        collection.add(vectors=vectors, ids=[f"v{place}" for place in range(600)])
+        known = [place for place in range(300) if kinds[place] < 29]
+        collection.label({f"v{place}": f"Kind {kinds[place]:02}" for place in known})
+        collection.run(confidence_threshold=0.9)
+        collection.label({f"v{place}": "Zebra" for place in range(29, 120, 30)})
+
+        warm = collection.queue(limit=20)
+
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        assert library.collection("things").queue(limit=20) == warm

@@ -65,6 +65,18 @@ def drawn_places(collection: Collection) -> list[int]:
         return [int(id[1:]) for id in ids_of(snapshot, pks.tolist()).values()]
 
 
+def answer_drawn(
+    collection: Collection, kinds: NDArray[np.int64], count: int, *, known: int
+) -> None:
+    """Answer truthfully what chance chose, at least `count`; kinds from `known` on are new."""
+    answered = 0
+    while answered < count:
+        drawn = drawn_places(collection)
+        answered += len(drawn)
+        collection.label({f"v{one}": f"Kind {kinds[one]}" for one in drawn if kinds[one] < known})
+        collection.new_kind(f"v{one}" for one in drawn if kinds[one] >= known)
+
+
 def shown(collection: Collection) -> list[tuple[Any, ...]]:
     return [(one.id, one.label, one.confidence, one.reason) for one in collection.documents()]
 
@@ -136,12 +148,7 @@ def test_with_few_labels_it_suggests_until_random_answers_count_what_is_new(
     label_some(collection, kinds, each=20, among=5)
     before = collection.report()
 
-    answered = 0
-    while answered < 120:
-        drawn = drawn_places(collection)
-        answered += len(drawn)
-        collection.label({f"v{one}": f"Kind {kinds[one]}" for one in drawn if kinds[one] < 5})
-        collection.new_kind(f"v{one}" for one in drawn if kinds[one] >= 5)
+    answer_drawn(collection, kinds, 120, known=5)
 
     assert before.state == "suggests only"
     assert before.missing[0].startswith("5 labels do not tell how much is new: ")
@@ -341,12 +348,7 @@ def test_random_answers_count_where_a_curated_collection_votes(library: lookalik
     stock.add(vectors=vectors[150:], ids=[f"v{number}" for number in range(len(kinds))])
     before = stock.report()
 
-    answered = 0
-    while answered < 150:
-        drawn = drawn_places(stock)
-        answered += len(drawn)
-        stock.label({f"v{one}": f"Kind {kinds[one]}" for one in drawn if kinds[one] < 5})
-        stock.new_kind(f"v{one}" for one in drawn if kinds[one] >= 5)
+    answer_drawn(stock, kinds, 150, known=5)
 
     now, state = shown(stock), stock.report().state
     assert before.state == "suggests only"

@@ -34,7 +34,7 @@ from lookalike.policy import (
 )
 from lookalike.ruling import Ruling
 from lookalike.scoring import Scores
-from lookalike.standard import Rule, standard_to
+from lookalike.standard import Rule, Standard, standard_to
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import NOBODY, Ids, nearest
@@ -148,8 +148,7 @@ class Decider:
 
     def _by_landscape(self) -> bool:
         standard = self.state.standard
-        exact = self.field.taxonomy.confidence_threshold is not None
-        return not exact and standard is not None and standard.rule is Rule.LANDSCAPE
+        return standard is not None and standard.rule is Rule.LANDSCAPE
 
     def _policy(self) -> Policy:
         """Return the policy that decides on neighbour lists."""
@@ -223,13 +222,20 @@ class Decider:
     def _rows(self, txn: Txn, touched: Rows, afresh: bool) -> Rows:
         """Return what to decide again, by a rule that is renewed if it learns."""
         if self.field.taxonomy.confidence_threshold is not None:
+            self._set_standard(txn, None)
             return touched
         standard, rows = self._ruling.renew(txn, afresh=afresh)
-        if standard != self.state.standard:
-            self.state.standard = standard
-            chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
-            txn.execute(chosen.values(standard=standard_to(standard)))
+        self._set_standard(txn, standard)
         return np.arange(len(self.state.columns)) if rows is None else _union(touched, rows)
+
+    def _set_standard(self, txn: Txn, standard: Standard | None) -> None:
+        """Write what is decided by, if that is another one; where the limit is given, nothing."""
+        if standard == self.state.standard:
+            return
+        self.state.standard = standard
+        stored = None if standard is None else standard_to(standard)
+        chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
+        txn.execute(chosen.values(standard=stored))
 
     def _differs(
         self, rows: Rows, decisions: Decisions, names: Sequence[str] = DECISION_COLUMNS

@@ -300,13 +300,15 @@ class FieldState:
 
     # --- memory ---------------------------------------------------------------------------------
 
-    def remember(self, snapshot: Snapshot, *, beyond: float) -> None:
-        """Leave everything for the next process, if catching up costs it more than `beyond`.
+    def is_ahead(self, beyond: float) -> bool:
+        """Return whether catching up with this would cost the next process more than `beyond`.
 
-        Costs are counted in scans of the space for one reference. What is here is committed.
+        Costs are counted in scans of the space for one reference.
         """
-        if self._ahead_of_memory <= beyond or not len(self.references):
-            return
+        return self._ahead_of_memory > beyond and len(self.references) > 0
+
+    def remember(self, snapshot: Snapshot) -> None:
+        """Leave everything for the next process. What is here is committed."""
         arrays = {
             **self.columns.arrays(),
             "reference_pks": self.references.pks,

@@ -30,7 +30,7 @@ from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
 
 _SCANS_WHILE_OPEN = 32
-"""So far may the next process lag behind, counted as in `FieldState.remember`."""
+"""So far may the next process lag behind, counted as in `FieldState.is_ahead`."""
 _SCANS_AT_END = 4
 _NO_FIELD = 0
 
@@ -191,10 +191,11 @@ class Operations:
         return decider
 
     def _remember(self, *, beyond: float) -> None:
-        if self._deciders:
+        ahead = [one.state for one in self._deciders.values() if one.state.is_ahead(beyond)]
+        if ahead:
             with self._store.read() as snapshot:
-                for decider in self._deciders.values():
-                    decider.state.remember(snapshot, beyond=beyond)
+                for state in ahead:
+                    state.remember(snapshot)
 
     def _new_decider(self, stored: StoredField) -> Decider:
         return Decider(stored, self._cache)

@@ -41,9 +41,8 @@ class FieldRow:
 
     def limit_of(self, label: str | None) -> float | None:
         """Return from which confidence on a label is given."""
-        if self.standard is None or self.taxonomy.confidence_threshold is not None:
-            return self.limit
-        return self.standard.limits.get(str(label), self.limit)
+        limits = {} if self.standard is None else self.standard.limits
+        return limits.get(str(label), self.limit)
 
     @property
     def policy(self) -> str:

@@ -231,6 +231,18 @@ def test_several_may_make_the_same_store_at_once(tmp_path: Path) -> None:
         store.close()
 
 
+@pytest.mark.parametrize("early", ["lookalike.db-journal", "lookalike.db-wal", "write.lock"])
+def test_a_store_that_another_process_is_making_is_no_foreign_directory(
+    tmp_path: Path, early: str
+) -> None:
+    """SQLite may write beside the database before the database is there."""
+    (tmp_path / early).touch()
+
+    prepare(tmp_path)
+
+    assert (tmp_path / "vectors").is_dir()
+
+
 # --- read-only ----------------------------------------------------------------------------------
 
 OPEN_AND_WRITE = """

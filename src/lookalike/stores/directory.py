@@ -19,7 +19,7 @@ def prepare(path: Path, *, mounts: Path = Path("/proc/mounts")) -> None:
     """
     if path.exists() and not path.is_dir():
         raise NotAStore(f"{path} is a file; a store is a directory: name another place")
-    if path.is_dir() and not (path / "lookalike.db").exists() and _foreign(path):
+    if path.is_dir() and _foreign({entry.name for entry in path.iterdir()}):
         raise NotAStore(
             f"{path} holds other files and no store; name an empty or a new directory, "
             "or the one that holds lookalike.db"
@@ -55,9 +55,16 @@ def open_lock(path: Path) -> int:
         ) from error
 
 
-def _foreign(path: Path) -> bool:
+def _foreign(names: set[str]) -> bool:
+    """Tell whether a directory of these names is somebody else's.
+
+    One listing decides: another process may be making the same store at this moment, and SQLite
+    writes its journal before the database.
+    """
     ours = {"vectors", "blobs", "cache", "write.lock", "lookalike.toml"}
-    return any(entry.name not in ours for entry in path.iterdir())
+    return "lookalike.db" not in names and any(
+        name not in ours and not name.startswith("lookalike.db-") for name in names
+    )
 
 
 def _file_system(path: Path, mounts: Path) -> str:

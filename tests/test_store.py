@@ -218,6 +218,29 @@ def test_a_store_of_version_1_loses_only_its_lists() -> None:
     engine.dispose()
 
 
+def test_a_store_of_version_2_learns_the_size_of_its_objects() -> None:
+    """What a server lists and counts is there after the migration."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        for number in (1, 2):
+            MIGRATIONS[number](connection)
+        connection.exec_driver_sql("DROP INDEX object_by_size")
+        connection.exec_driver_sql("ALTER TABLE object DROP COLUMN size_bytes")
+        connection.execute(schema.meta.insert().values(key="schema_version", value="2"))
+        columns = "bucket_pk, id, key, name, metadata, blobs, created_at"
+        blobs = '[{"size_bytes": 3}, {"size_bytes": 4}]'
+        connection.exec_driver_sql(
+            f"INSERT INTO object ({columns}) VALUES (1, 'a', 'a', 'a', '{{}}', '{blobs}', 0)"
+        )
+
+        migrate(connection)
+
+        assert connection.execute(select(schema.object_.c.size_bytes)).scalar_one() == 7
+        names = {index["name"] for index in inspect(connection).get_indexes("object")}
+        assert {"object_by_bucket", "object_by_size"} <= names
+    engine.dispose()
+
+
 def test_several_may_make_the_same_store_at_once(tmp_path: Path) -> None:
     """Whoever comes second finds it made."""
     with ThreadPoolExecutor(4) as threads:

@@ -77,6 +77,11 @@ class _Read:
         """Return the blobs as JSON values."""
         return [] if self.blob is None else [asdict(self.blob)]
 
+    @property
+    def size_bytes(self) -> int:
+        """Return what its blobs take."""
+        return 0 if self.blob is None else self.blob.size_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
@@ -98,7 +103,13 @@ class _Vectors:
             "metadata": self.metadata[place],
             "blobs": self.blobs(place),
             "created_at": at,
+            "size_bytes": self.size_bytes,
         }
+
+    @property
+    def size_bytes(self) -> int:
+        """Return what one vector takes."""
+        return int(self.unit[0].nbytes)
 
     def blobs(self, place: int) -> list[dict[str, Any]]:
         """Return the blob of one vector as JSON values."""
@@ -108,7 +119,7 @@ class _Vectors:
                 "media_type": MEDIA_TYPE,
                 "uri": "",
                 "sha256": self.digests[place],
-                "size_bytes": self.unit.shape[1] * self.unit.itemsize,
+                "size_bytes": self.size_bytes,
             }
         ]
 
@@ -207,7 +218,7 @@ class Registrar:
             txn.upsert(table, [pending | {"owner": None, "expires_at": None, "error": None}])
         if one.blob is not None and not _kept_already(row, one):
             chosen = update(schema.object_).where(schema.object_.c.pk == row.pk)
-            txn.execute(chosen.values(blobs=one.blobs))
+            txn.execute(chosen.values(blobs=one.blobs, size_bytes=one.size_bytes))
 
 
 class VectorIngest:
@@ -358,6 +369,7 @@ def _insert_objects(txn: Txn, target: Target, read: Sequence[_Read], *, at: floa
                 "metadata": json_values(one.item.metadata),
                 "blobs": one.blobs,
                 "created_at": at,
+                "size_bytes": one.size_bytes,
             }
             for id, one in zip(ids, read, strict=True)
         ],

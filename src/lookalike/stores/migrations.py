@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, bindparam, inspect, select
 
 from lookalike.errors import StoreTooNew
 from lookalike.stores import schema
@@ -28,7 +28,30 @@ def _keep_answers(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _create_schema, 2: _keep_answers}
+def _serve(connection: Connection) -> None:
+    """What a server needs: tasks, uploads, keys, sizes of objects, and indexes for its lists."""
+    known = {column["name"] for column in inspect(connection).get_columns("object")}
+    if "size_bytes" not in known:
+        connection.exec_driver_sql("ALTER TABLE object ADD COLUMN size_bytes INTEGER")
+        rows = connection.execute(select(schema.object_.c.pk, schema.object_.c.blobs)).all()
+        sizes = [
+            {"row": pk, "size": sum(blob["size_bytes"] for blob in blobs)} for pk, blobs in rows
+        ]
+        table = schema.object_
+        change = table.update().where(table.c.pk == bindparam("row"))
+        if sizes:
+            connection.execute(change.values(size_bytes=bindparam("size")), sizes)
+    schema.metadata.create_all(connection)
+    for table in (schema.object_, schema.document, schema.standing):
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    1: _create_schema,
+    2: _keep_answers,
+    3: _serve,
+}
 
 
 def version_of(connection: Connection) -> int:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The number of the newest migration that this code knows."""
 
 metadata = MetaData()
@@ -65,8 +65,11 @@ object_ = _numbered(
     Column("metadata", JSON, nullable=False),
     Column("blobs", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("size_bytes", _pk),  # of all its blobs
     UniqueConstraint("bucket_pk", "id"),
     UniqueConstraint("bucket_pk", "key"),
+    Index("object_by_bucket", "bucket_pk"),
+    Index("object_by_size", "bucket_pk", "size_bytes"),
 )
 
 extraction = _clustered(
@@ -104,6 +107,8 @@ document = _numbered(
     Column("attributes", JSON, nullable=False),
     UniqueConstraint("collection_pk", "id"),
     UniqueConstraint("collection_pk", "object_pk", "part"),
+    Index("document_by_collection", "collection_pk"),
+    Index("document_by_object", "object_pk"),
     Index("document_by_content", "sha256"),
     Index("document_by_file", "collection_pk", "file_name"),
 )
@@ -147,6 +152,7 @@ standing = _clustered(
     Column("source_pk", _pk),  # the reference whose further fields are copied
     Column("revision", _pk, nullable=False),  # the operation that last wrote this row
     Index("standing_by_label", "field_pk", "label", "confidence"),
+    Index("standing_by_confidence", "field_pk", "confidence"),
     Index("standing_by_revision", "field_pk", "revision"),
 )
 
@@ -190,4 +196,46 @@ event = _numbered(
     Column("detail", JSON),
     Index("event_by_document", "document_pk", "field_pk"),
     Index("event_by_operation", "operation_pk"),
+)
+
+task = _numbered(
+    "task",  # long work that someone asked for; extraction is not here: objects say what waits
+    Column("pk", _pk, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("namespace", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("owner", Text),
+    Column("expires_at", Float),
+    Column("error", Text),
+    Column("result", JSON),
+    Column("created_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Index("task_by_status", "status"),
+)
+
+upload = _numbered(
+    "upload",  # a file that is being sent through a signed address
+    Column("pk", _pk, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("bucket_pk", _pk, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("blob", JSON),  # what was sent
+    Column("object_id", Text),  # what became of it
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+api_key = _numbered(
+    "api_key",
+    Column("pk", _pk, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),  # of the secret, which is stored nowhere
+    Column("scope", Text, nullable=False),
+    Column("namespace", Text),  # none: all of them
+    Column("created_at", Float, nullable=False),
+    Column("revoked_at", Float),
 )

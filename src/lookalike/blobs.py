@@ -65,6 +65,10 @@ class Blobs:
             data = _inline(uri)
             self.check_size(len(data), "a data: URL")
             return data
+        if not uri:
+            raise BadContent(
+                "a vector that came without a file is kept where it came to only; add it again"
+            )
         if scheme == "blob":
             return self._read_file(self._path(rest), uri)
         if scheme == "file":

@@ -9,8 +9,9 @@ import numpy as np
 
 from lookalike.errors import BadInput
 from lookalike.ingest import Progress, Registrar, Tally, VectorIngest, quiet, vector_ids
+from lookalike.resources import CollectionRow
 from lookalike.sources import json_values
-from lookalike.workshop import CollectionRow, Workshop
+from lookalike.workshop import Workshop
 
 
 def register(

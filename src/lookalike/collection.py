@@ -41,14 +41,16 @@ from lookalike.model import (
     Question,
     Reason,
 )
+from lookalike.objects import waits_in
 from lookalike.operations import Running, Said
 from lookalike.reading import ANY, FieldRow, Reader, document_query, fields_of, filtered
+from lookalike.resources import CollectionRow
 from lookalike.rules import rule_of
 from lookalike.sources import items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
-from lookalike.workshop import CollectionRow, Workshop
+from lookalike.workshop import Workshop
 
 
 class Collection:
@@ -119,6 +121,9 @@ class Collection:
 
     def extract(self, *, tally: Tally | None = None, progress: Progress = quiet) -> None:
         """Extract what waits in this collection, also what an interrupted run left."""
+        with self._workshop.store.read() as snapshot:
+            if not waits_in(snapshot, self._row.pk):
+                return
         extraction = self._workshop.extraction()
         target = self._workshop.target(self._row)
         extraction.run(target, tally or Tally(), self._workshop.actor, progress)

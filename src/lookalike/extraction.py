@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from ulid import ULID
 
 from lookalike.blobs import Blobs
@@ -24,10 +24,10 @@ from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part
 from lookalike.ingest import Progress, Tally, accepts
 from lookalike.model import Blob, Status
+from lookalike.objects import finish, input_of
 from lookalike.operations import Operations
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, StoredSpace, Txn
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, Store, StoredSpace
 from lookalike.thumbnails import Thumbnails
 
 _LEASE_S = 120.0
@@ -47,6 +47,8 @@ class _Waiting:
     name: str
     metadata: dict[str, Any]
     blob: Blob | None
+    nothing: bool
+    """Whether the object has nothing for this collection, which is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Extraction:
             }
             key = {"collection_pk": target.pk}
             txn.update(table, [{**key, "object_pk": row.pk, **mine} for row in rows])
-        return [_waiting(row) for row in rows]
+        return [_waiting(row, target) for row in rows]
 
     def _dead_owners(self, snapshot: Snapshot, target: Target) -> list[str]:
         table = schema.extraction
@@ -178,7 +180,11 @@ class Extraction:
             if not exhausted and len(running) < 2 * self._threads:
                 claimed = self._claim(target)
                 exhausted = not claimed
-                finished += [(one, _MISSING) for one in claimed if one.blob is None]
+                finished += [
+                    (one, _NOTHING if one.nothing else _MISSING)
+                    for one in claimed
+                    if one.blob is None
+                ]
                 known = self._known(target, claimed, asking, finished)
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}
@@ -289,7 +295,7 @@ class Extraction:
                     if done.error is not None
                 ],
             )
-            _finish(running.txn, target, [one.pk for one, done in batch if done.error is None])
+            finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
         tally.arrived(running, made)
         for one, done in batch:
             if done.error is not None:
@@ -303,17 +309,14 @@ class Extraction:
 
 
 _MISSING = _Done((), "it has no content")
+_NOTHING = _Done((), None)
 
 
-def _finish(txn: Txn, target: Target, objects: Sequence[int]) -> None:
-    table = schema.extraction
-    mine = (table.c.collection_pk == target.pk) & one_of(table.c.object_pk, objects)
-    txn.execute(delete(table).where(mine))
-
-
-def _waiting(row: Any) -> _Waiting:
-    blob = Blob(**row.blobs[0]) if row.blobs else None
-    return _Waiting(row.pk, row.id, row.name, row.metadata, blob)
+def _waiting(row: Any, target: Target) -> _Waiting:
+    found = input_of(target.row, [Blob(**blob) for blob in row.blobs], row.metadata)
+    fitting = (blob for blob in found or () if accepts(target.extractor, blob.media_type))
+    blob = next(fitting, found[0] if found else None)
+    return _Waiting(row.pk, row.id, row.name, row.metadata, blob, found is None)
 
 
 def _extracted_before(

@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select, update
-from ulid import ULID
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
@@ -27,8 +26,17 @@ from lookalike.errors import BadContent, BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
 from lookalike.extractors.vectors import MEDIA_TYPE, problems
 from lookalike.model import Blob, Status
+from lookalike.objects import (
+    Draft,
+    change_contents,
+    content_changed,
+    finish,
+    insert_objects,
+    let_wait,
+)
 from lookalike.operations import Operations, Running
 from lookalike.pictures import sniff
+from lookalike.resources import collections_over
 from lookalike.sources import Item, json_values
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
@@ -73,14 +81,15 @@ class _Read:
     error: str | None
 
     @property
-    def blobs(self) -> list[dict[str, Any]]:
-        """Return the blobs as JSON values."""
-        return [] if self.blob is None else [asdict(self.blob)]
+    def blobs(self) -> tuple[Blob, ...]:
+        """Return what the object is made of."""
+        return () if self.blob is None else (self.blob,)
 
     @property
-    def size_bytes(self) -> int:
-        """Return what its blobs take."""
-        return 0 if self.blob is None else self.blob.size_bytes
+    def draft(self) -> Draft:
+        """Return the object to be."""
+        item, metadata = self.item, json_values(self.item.metadata)
+        return Draft(item.key, item.name, metadata, self.blobs, item.id, self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +206,8 @@ class Registrar:
             if twin.item.id != one.item.id:
                 raise _known_otherwise(one.item, str(twin.item.id))
         if new:
-            _insert_objects(txn, target, list(new.values()), at=self._clock())
+            drafts = [one.draft for one in new.values()]
+            insert_objects(txn, target.bucket_pk, drafts, at=self._clock())
         tally.added += len(new)
         for one in read:
             if one.error is not None:
@@ -207,18 +217,16 @@ class Registrar:
         if one.item.id is not None and one.item.id != row.id:
             raise _known_otherwise(one.item, row.id)
         table, status = schema.extraction, Status.PENDING if one.error is None else Status.FAILED
-        here = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
         if one.blob is None or _same_content(row, one):
             tally.unchanged += 1
+            here = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
             failed = update(table).where(here, table.c.status == Status.FAILED)
             txn.execute(failed.values(status=status, error=one.error))
+            if one.blob is not None and not _kept_already(row, one):
+                change_contents(txn, row.pk, one.blobs)
         else:
             tally.changed += 1
-            pending = {"collection_pk": target.pk, "object_pk": row.pk, "status": status}
-            txn.upsert(table, [pending | {"owner": None, "expires_at": None, "error": None}])
-        if one.blob is not None and not _kept_already(row, one):
-            chosen = update(schema.object_).where(schema.object_.c.pk == row.pk)
-            txn.execute(chosen.values(blobs=one.blobs, size_bytes=one.size_bytes))
+            content_changed(txn, target.bucket_pk, row.pk, one.blobs)
 
 
 class VectorIngest:
@@ -277,7 +285,12 @@ class VectorIngest:
         tally.changed += len(changed)
         tally.unchanged += len(batch.ids) - len(pks)
         documents = [batch.document(place, pk) for place, pk in sorted(pks.items())]
-        return write_documents(self._operations, running, target, documents)
+        written = write_documents(self._operations, running, target, documents)
+        for sibling in collections_over(txn, target.bucket_pk):
+            if sibling.pk != target.pk:
+                let_wait(txn, sibling.pk, dict.fromkeys(pks.values()))
+        finish(txn, target.pk, list(pks.values()))
+        return written
 
 
 @contextmanager
@@ -353,39 +366,6 @@ def _objects_by(
         rows = snapshot.rows(select(table).where(table.c.bucket_pk == bucket_pk, chosen))
         known |= {getattr(row, column): row for row in rows}
     return known
-
-
-def _insert_objects(txn: Txn, target: Target, read: Sequence[_Read], *, at: float) -> None:
-    """Insert objects, which wait for extraction."""
-    ids = [one.item.id or f"obj_{ULID()}" for one in read]
-    pks = txn.insert_returning(
-        schema.object_,
-        [
-            {
-                "bucket_pk": target.bucket_pk,
-                "id": id,
-                "key": one.item.key,
-                "name": one.item.name,
-                "metadata": json_values(one.item.metadata),
-                "blobs": one.blobs,
-                "created_at": at,
-                "size_bytes": one.size_bytes,
-            }
-            for id, one in zip(ids, read, strict=True)
-        ],
-    )
-    txn.insert(
-        schema.extraction,
-        [
-            {
-                "collection_pk": target.pk,
-                "object_pk": pk,
-                "status": Status.PENDING if one.error is None else Status.FAILED,
-                "error": one.error,
-            }
-            for pk, one in zip(pks, read, strict=True)
-        ],
-    )
 
 
 def quiet(_done: int, _total: int) -> None:

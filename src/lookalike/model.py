@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -91,6 +93,33 @@ class Blob:
     uri: str
     sha256: str
     size_bytes: int
+
+    @classmethod
+    def of_text(cls, property: str, text: str) -> Blob:
+        """Return a text as a blob that holds it itself."""
+        data = text.encode()
+        inline = "data:text/plain;base64," + base64.b64encode(data).decode("ascii")
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(property, "text/plain", inline, digest, len(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One raw item of a bucket, as it stands.
+
+    `status` is that of the collection in which it is least far. Its `metadata` show the labels that
+    a person or an import gave to the document that it is as a whole.
+    """
+
+    id: str
+    bucket: str
+    key: str
+    name: str
+    metadata: Mapping[str, Any]
+    blobs: tuple[Blob, ...]
+    status: Status
+    error: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

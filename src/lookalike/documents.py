@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +24,40 @@ from lookalike.stores.selection import conditions
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The collection that items go to; `fields` are its label fields, their pks by name."""
+class Home:
+    """A collection that documents are in; `fields` are its label fields, their pks by name."""
 
     row: CollectionRow
+    fields: Mapping[str, int]
+
+    def kept(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what documents keep of an object's metadata: all but labels, which are events."""
+        kept = self.row.passed(metadata)
+        return {name: value for name, value in kept.items() if name not in self.fields}
+
+    def given_labels(
+        self, metadata: Mapping[str, Any], said_by: Collection[str]
+    ) -> dict[int, tuple[str, Origin]]:
+        """Return the labels that an object's metadata gives, by the pk of their field.
+
+        They are a person's where `said_by` has their key, else imported.
+        """
+        given = {}
+        for name, pk in self.fields.items():
+            source = self.row.source_of(name)
+            with suppress(BadInput):  # what is no label stays with the object, as it was given
+                label = label_in(dig(metadata, source))
+                if label is not None:
+                    given[pk] = (label, Origin.HUMAN if source in said_by else Origin.IMPORT)
+        return given
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Home):
+    """A collection that items go to: what extracts them, and the space of their vectors."""
+
     extractor: Extractor
     space: StoredSpace
-    fields: Mapping[str, int]
 
     @property
     def pk(self) -> int:
@@ -47,25 +74,13 @@ class Target:
         """Return the bucket that items are put into."""
         return self.row.bucket_pk
 
-    def kept(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what documents keep of an object's metadata: all but labels, which are events."""
-        kept = self.row.passed(metadata)
-        return {name: value for name, value in kept.items() if name not in self.fields}
-
-    def given_labels(self, metadata: Mapping[str, Any]) -> dict[int, str]:
-        """Return the labels that an object's metadata gives, by the pk of their field."""
-        given = {}
-        for name, pk in self.fields.items():
-            with suppress(BadInput):  # what is no label stays with the object, as it was given
-                label = label_in(dig(metadata, self.row.source_of(name)))
-                if label is not None:
-                    given[pk] = label
-        return given
-
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A document to be written: one part of an object, whose metadata these are."""
+    """A document to be written: one part of an object, whose metadata these are.
+
+    `said_by` are the keys of those metadata that a person has changed.
+    """
 
     object_pk: int
     object_id: str
@@ -73,6 +88,7 @@ class NewDocument:
     sha256: str
     metadata: Mapping[str, Any]
     part: Part
+    said_by: Collection[str] = ()
 
 
 def write_documents(
@@ -104,22 +120,22 @@ def write_documents(
     txn.append_vectors(target.space, pks[order], vectors[order].astype(np.float16))
     for field_pk in target.fields.values():
         operations.arrive(running, field_pk, pks[order].tolist())
-    given = ((pk, one.metadata) for pk, one in zip(made, fresh, strict=True))
-    import_labels(operations, running, target, given)
+    given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
+    take_labels(operations, running, target, given)
     return len(pks)
 
 
-def import_labels(
+def take_labels(
     operations: Operations,
     running: Running,
-    target: Target,
-    documents: Iterable[tuple[int, Mapping[str, Any]]],
+    home: Home,
+    documents: Iterable[tuple[int, Mapping[str, Any], Collection[str]]],
 ) -> None:
-    """Take over the labels that metadata of objects give to their documents (pk, metadata)."""
+    """Take over the labels that objects give to their documents (pk, metadata, said_by)."""
     said: dict[int, list[Said]] = {}
-    for pk, metadata in documents if target.fields else ():
-        for field_pk, label in target.given_labels(metadata).items():
-            line = Said(pk, EventKind.LABELLED, label, Origin.IMPORT)
+    for pk, metadata, said_by in documents if home.fields else ():
+        for field_pk, (label, origin) in home.given_labels(metadata, said_by).items():
+            line = Said(pk, EventKind.LABELLED, label, origin)
             said.setdefault(field_pk, []).append(line)
     for field_pk, lines in said.items():
         operations.say(running, field_pk, lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,7 @@ class _Waiting:
     name: str
     metadata: dict[str, Any]
     blob: Blob | None
+    said_by: Collection[str]
     nothing: bool
     """Whether the object has nothing for this collection, which is no failure."""
 
@@ -280,7 +281,9 @@ class Extraction:
             held = self._held(running.txn, target)
             batch = [(one, done) for one, done in batch if one.pk in held]
             documents = [
-                NewDocument(one.pk, one.id, one.name, one.blob.sha256, one.metadata, part)
+                NewDocument(
+                    one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
+                )
                 for one, done in batch
                 if one.blob is not None
                 for part in done.parts
@@ -316,7 +319,8 @@ def _waiting(row: Any, target: Target) -> _Waiting:
     found = input_of(target.row, [Blob(**blob) for blob in row.blobs], row.metadata)
     fitting = (blob for blob in found or () if accepts(target.extractor, blob.media_type))
     blob = next(fitting, found[0] if found else None)
-    return _Waiting(row.pk, row.id, row.name, row.metadata, blob, found is None)
+    said_by = row.said_by or ()
+    return _Waiting(row.pk, row.id, row.name, row.metadata, blob, said_by, found is None)
 
 
 def _extracted_before(

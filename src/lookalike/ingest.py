@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -94,22 +94,21 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """A batch of vectors at unit length, float32 (n, d), and what their rows hold beside them."""
+    """A batch of vectors at unit length, float32 (n, d), and the objects they are of."""
 
-    ids: list[str]
-    metadata: list[Mapping[str, Any]]
+    drafts: Sequence[Draft]
     digests: list[str]
     unit: Floats
 
     def object(self, place: int, target: Target, at: float) -> dict[str, Any]:
         """Return the row of the object of one vector."""
-        id = self.ids[place]
+        draft = self.drafts[place]
         return {
             "bucket_pk": target.bucket_pk,
-            "id": id,
-            "key": id,
-            "name": id,
-            "metadata": self.metadata[place],
+            "id": draft.id,
+            "key": draft.key,
+            "name": draft.name,
+            "metadata": draft.metadata,
             "blobs": self.blobs(place),
             "created_at": at,
             "size_bytes": self.size_bytes,
@@ -122,9 +121,10 @@ class _Vectors:
 
     def blobs(self, place: int) -> list[dict[str, Any]]:
         """Return the blob of one vector as JSON values."""
+        given = self.drafts[place].blobs
         return [
             {
-                "property": "vector",
+                "property": given[0].property if given else "vector",
                 "media_type": MEDIA_TYPE,
                 "uri": "",
                 "sha256": self.digests[place],
@@ -134,8 +134,9 @@ class _Vectors:
 
     def document(self, place: int, object_pk: int) -> NewDocument:
         """Return the document that one vector makes."""
-        id, part = self.ids[place], Part(self.unit[place])
-        return NewDocument(object_pk, id, id, self.digests[place], self.metadata[place], part)
+        draft, part = self.drafts[place], Part(self.unit[place])
+        digest = self.digests[place]
+        return NewDocument(object_pk, str(draft.id), draft.name, digest, draft.metadata, part)
 
 
 class Registrar:
@@ -241,28 +242,23 @@ class VectorIngest:
         self,
         target: Target,
         vectors: NDArray[np.floating],
-        ids: Sequence[str],
-        metadata: Sequence[Mapping[str, Any]],
+        drafts: Sequence[Draft],
         tally: Tally,
         *,
         actor: str,
         progress: Progress,
     ) -> None:
-        """Add `vectors` (n, d) under `ids`; one that is not usable fails, the others go on."""
+        """Add `vectors` (n, d), one each of `drafts` (with ids); what is not usable fails alone."""
         bad = problems(vectors, target.space.dimension)
-        tally.failed |= {ids[place]: reason for place, reason in bad.items()}
+        tally.failed |= {str(drafts[place].id): reason for place, reason in bad.items()}
         good = np.array([place for place in range(len(vectors)) if place not in bad], np.int64)
         for start in range(0, len(good), _VECTOR_ROWS):
             places = good[start : start + _VECTOR_ROWS]
             wide = np.asarray(vectors[places], np.float64)
             wide = wide / np.abs(wide).max(axis=1, keepdims=True)  # its square neither 0 nor inf
             unit = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
-            batch = _Vectors(
-                [ids[place] for place in places.tolist()],
-                [metadata[place] for place in places.tolist()],
-                [_sha256(row.tobytes()) for row in unit],
-                unit,
-            )
+            chosen = [drafts[place] for place in places.tolist()]
+            batch = _Vectors(chosen, [_sha256(row.tobytes()) for row in unit], unit)
             with _cycles_left_alone(), self._operations.operate(target.pk, "add", actor) as running:
                 made = self._write(running, target, batch, tally)
             tally.arrived(running, made)
@@ -270,20 +266,21 @@ class VectorIngest:
 
     def _write(self, running: Running, target: Target, batch: _Vectors, tally: Tally) -> int:
         txn, table = running.txn, schema.object_
-        known = _objects_by("id", batch.ids, txn, target.bucket_pk)
-        new = [place for place, id in enumerate(batch.ids) if id not in known]
+        ids = [str(draft.id) for draft in batch.drafts]
+        known = _objects_by("id", ids, txn, target.bucket_pk)
+        new = [place for place, id in enumerate(ids) if id not in known]
         changed = [
             place
-            for place, (id, digest) in enumerate(zip(batch.ids, batch.digests, strict=True))
+            for place, (id, digest) in enumerate(zip(ids, batch.digests, strict=True))
             if id in known and not _holds(known[id], digest)
         ]
         made = txn.insert_returning(table, [batch.object(i, target, running.at) for i in new])
-        pks = {place: known[batch.ids[place]].pk for place in changed}
+        pks = {place: known[ids[place]].pk for place in changed}
         txn.update(table, [{"pk": pk, "blobs": batch.blobs(place)} for place, pk in pks.items()])
         pks |= dict(zip(new, made, strict=True))
         tally.added += len(new)
         tally.changed += len(changed)
-        tally.unchanged += len(batch.ids) - len(pks)
+        tally.unchanged += len(ids) - len(pks)
         documents = [batch.document(place, pk) for place, pk in sorted(pks.items())]
         written = write_documents(self._operations, running, target, documents)
         for sibling in collections_over(txn, target.bucket_pk):

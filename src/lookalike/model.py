@@ -156,7 +156,9 @@ class Standing:
     """What a document's label is now, in one field.
 
     `answer` is what a person said instead of a label; one whose answer is `new_kind` belongs to
-    none of the labels there are, and is not decided.
+    none of the labels there are, and is not decided. `actor` is who gave the label or answer that
+    stands; `source` the reference that a label of the machine was taken from; `revision` rises with
+    every change.
     """
 
     label: str | None
@@ -168,6 +170,9 @@ class Standing:
     rejected: tuple[str, ...]
     enriched: Mapping[str, Any]
     decision: Decision
+    actor: str | None = None
+    source: str | None = None
+    revision: int = 0
 
     @property
     def reason(self) -> Reason | None:
@@ -299,7 +304,7 @@ class Changed:
     """What an operation changed, by the person and, as a consequence, by itself.
 
     `labelled`, `relabelled` and `unlabelled` count documents that the machine changed, by label
-    (the new one; for `unlabelled` the label that went).
+    (the new one; for `unlabelled` the label that went). `revision` is that of all it wrote.
     """
 
     operation: str
@@ -308,6 +313,7 @@ class Changed:
     relabelled: Mapping[str, int]
     unlabelled: Mapping[str, int]
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    revision: int = 0
 
     @property
     def by_itself(self) -> int:

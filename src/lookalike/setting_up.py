@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from lookalike.documents import Target, import_labels
+from lookalike.documents import Home, take_labels
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
 from lookalike.model import Taxonomy
@@ -113,6 +113,7 @@ def add_field(
     document, object_ = schema.document, schema.object_
     query = (
         select(document.c.pk, document.c.metadata, object_.c.metadata.label("given"))
+        .add_columns(object_.c.said_by)
         .join(object_, object_.c.pk == document.c.object_pk)
         .where(document.c.collection_pk == row.pk)
         .order_by(document.c.pk)
@@ -122,9 +123,8 @@ def add_field(
         return
     _take_out(txn, taxonomy.field, rows)
     operations.arrive(running, field_pk, [one.pk for one in rows])
-    whole = workshop.target_in(txn, row)
-    target = Target(row, whole.extractor, whole.space, {taxonomy.field: field_pk})
-    import_labels(operations, running, target, ((one.pk, one.given) for one in rows))
+    given = ((one.pk, one.given, one.said_by or ()) for one in rows)
+    take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), given)
 
 
 def _take_out(txn: Txn, name: str, rows: Any) -> None:

@@ -101,7 +101,7 @@ class Workshop:
                 f"{row.extractor!r} is now {extractor.space.name}; install the version that made it"
             )
         fields = {field.name: field.pk for field in fields_of(snapshot, row.pk)}
-        return Target(row, extractor, space, fields)
+        return Target(row, fields, extractor, space)
 
     def _built(self, row: CollectionRow, dimension: int | None) -> Extractor:
         options = dict(row.options)

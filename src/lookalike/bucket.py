@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from ulid import ULID
 
 from lookalike.errors import BadContent, BadInput, Stale
@@ -20,6 +20,7 @@ from lookalike.labels import label_in
 from lookalike.model import Blob, Changed, Object
 from lookalike.objects import Draft, input_of, insert_objects, object_pks, read_objects
 from lookalike.once import Request, once
+from lookalike.operations import Running
 from lookalike.pictures import check_picture, sniff
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow, collections_over, dig
@@ -107,7 +108,7 @@ class Bucket:
         """Return how many objects there are, and how many bytes they have together."""
         table = schema.object_
         size = func.sum(table.c.size_bytes).label("bytes")
-        query: Select[Any] = select(func.count().label("n"), size)
+        query = select(func.count().label("n")).add_columns(size)
         with self._workshop.store.read() as snapshot:
             row = snapshot.rows(query.where(table.c.bucket_pk == self.row.pk))[0]
             return int(row.n), int(row.bytes or 0)

@@ -172,9 +172,9 @@ def _answer(condition: Condition, value: Any) -> bool:
         case Operator.NIN:
             return not any(_equal(value, one) for one in wanted)
         case Operator.EXISTS:
-            return _is_null(value) != wanted
+            return _is_null(value) is not wanted
         case Operator.IS_NULL:
-            return _is_null(value) == wanted
+            return _is_null(value) is wanted
         case Operator.CONTAINS if isinstance(value, Sequence) and not isinstance(value, str):
             return any(_equal(one, wanted) for one in value)
         case Operator.CONTAINS | Operator.STARTS_WITH | Operator.ENDS_WITH:

@@ -1,12 +1,14 @@
 """What the names of fields mean in a collection, and the tables that their values are read from.
 
-| name | value |
-|---|---|
-| `document_id` `object_id` `collection_id` `file_name` `part` `created_at` | of the document; the time is that of its object |
-| `<field>` or `metadata.<field>`, of a label field | the label in force |
-| `<name>` or `metadata.<name>`, of any other name | metadata, copied from the reference where the taxonomy says so |
-| `taxonomy_match.<x>`, `taxonomy_match.<field>.<x>` | the decision: `matched`, `confidence` and so on |
-| `labels.<field>.<x>` | all that stands of a document in a label field |
+```
+document_id object_id collection_id file_name part     of the document
+created_at                                             when its object came
+<field>, metadata.<field>                              of a label field: the label in force
+<name>, metadata.<name>                                of any other: the document's metadata, and
+                                                       what the taxonomy copies from the reference
+taxonomy_match.<x>, taxonomy_match.<field>.<x>         the decision: matched, confidence and so on
+labels.<field>.<x>                                     all that stands in a label field
+```
 
 There is a decision where a person or an import has not given the label; elsewhere it is null.
 """
@@ -14,7 +16,6 @@ There is a decision where a person or an import has not given the label; elsewhe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 

@@ -1,7 +1,7 @@
 """What the name of a field stands for in the store, and the SQL of each question about it.
 
-Every clause holds exactly where `conditions.holds` does; where it does not hold it is false or null,
-which `where` takes alike. The JSON functions are SQLite's, and are used in this module only.
+Every clause holds exactly where `conditions.holds` does; elsewhere it is false or null, which are
+one to `where`. The JSON functions are SQLite's, and are used in this module only.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration claims columns confidence duplicates features gate grid hygiene judgements "
+        "calibration claims columns conditions confidence duplicates features filters gate grid "
+        "hygiene judgements "
         "kinds labels landscape learning ledger lessons logistic matches metrics nearness "
         "neighbourhood policy propagation recall references review rules scoring settings standard "
         "stores.search values",

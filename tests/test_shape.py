@@ -38,12 +38,12 @@ LAYERS = (
         "reference_book rejections ruling statements",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
-    ("implementations", "blobs extractors formats stores thumbnails"),
+    ("implementations", "blobs extractors fetching formats pinned stores thumbnails"),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration claims columns confidence duplicates features gate grid hygiene judgements "
-        "kinds labels landscape learning ledger lessons logistic matches metrics nearness "
+        "addresses calibration claims columns confidence duplicates features gate grid hygiene "
+        "judgements kinds labels landscape learning ledger lessons logistic matches metrics nearness "
         "neighbourhood policy propagation recall references review rules scoring settings standard "
         "stores.search",
     ),

@@ -43,9 +43,9 @@ LAYERS = (
     (
         "the pure core",
         "addresses calibration claims columns confidence duplicates features gate grid hygiene "
-        "judgements kinds labels landscape learning ledger lessons logistic matches metrics nearness "
-        "neighbourhood policy propagation recall references review rules scoring settings standard "
-        "stores.search",
+        "judgements kinds labels landscape learning ledger lessons logistic matches metrics "
+        "nearness neighbourhood policy propagation recall references review rules scoring settings "
+        "standard stores.search",
     ),
     ("the nouns", "errors model samples version"),
 )

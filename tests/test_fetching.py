@@ -10,7 +10,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -89,14 +89,16 @@ def serving(address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> It
 @pytest.fixture
 def site() -> Iterator[Site]:
     with serving() as one:
-        one.answers["/cat.png"] = says(b"a cat", **{"Content-Type": "Image/PNG; q=1"})
+        one.answers["/cat.png"] = says(b"a cat", headers={"Content-Type": "Image/PNG; q=1"})
         yield one
 
 
-def says(body: bytes, status: int = 200, **headers: str) -> Callable[[Any], None]:
+def says(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Callable[[Any], None]:
     def answer(handler: Any) -> None:
         handler.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+        for name, value in ({"Content-Length": str(len(body))} | dict(headers or {})).items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(body)
@@ -105,7 +107,7 @@ def says(body: bytes, status: int = 200, **headers: str) -> Callable[[Any], None
 
 
 def goes_to(location: str, status: int = 302) -> Callable[[Any], None]:
-    return says(b"", status, Location=location)
+    return says(b"", status, {"Location": location})
 
 
 RULES = FetchRules(allow=("127.0.0.1",), max_blob_bytes=100_000)
@@ -120,25 +122,36 @@ def always(*addresses: str) -> Resolve:
     return lambda _host: list(addresses)
 
 
-_SEEN: list[tuple[str, Any]] = []
-_WATCHING = threading.Event()
+Watcher = Callable[[str, tuple[Any, ...]], None]
+WATCHERS: list[Watcher] = []
 
 
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in ("socket.connect", "socket.getaddrinfo") and _WATCHING.is_set():
-        _SEEN.append((event, arguments[1] if event == "socket.connect" else arguments[0]))
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Call `watcher` with every audit event of the interpreter (PEP 578), before it happens."""
+    if not hasattr(sys, "_lookalike_watched"):
+        sys.addaudithook(lambda event, given: [one(event, given) for one in WATCHERS])
+        sys._lookalike_watched = True  # type: ignore[attr-defined] # a hook cannot be taken out
+    WATCHERS.append(watcher)
+    try:
+        yield
+    finally:
+        WATCHERS.remove(watcher)
 
 
 @pytest.fixture
 def network() -> Iterator[list[tuple[str, Any]]]:
     """What this process connects to and which names it asks the system for."""
-    if not hasattr(sys, "_lookalike_watched"):
-        sys.addaudithook(_watch)
-        sys._lookalike_watched = True  # type: ignore[attr-defined] # a hook cannot be taken out
-    _SEEN.clear()
-    _WATCHING.set()
-    yield _SEEN
-    _WATCHING.clear()
+    seen: list[tuple[str, Any]] = []
+
+    def note(event: str, given: tuple[Any, ...]) -> None:
+        if event == "socket.connect":
+            seen.append((event, given[1]))
+        elif event == "socket.getaddrinfo":
+            seen.append((event, given[0]))
+
+    with watching(note):
+        yield seen
 
 
 # --- which addresses are public -----------------------------------------------------------------
@@ -233,10 +246,9 @@ def test_every_special_address_is_known_and_no_public_one_is(text: str, kind: st
 def test_loopback_is_refused_in_every_spelling(host: str) -> None:
     guard = fetcher(allow=())
 
-    with pytest.raises(FetchRefused, match="LOOKALIKE_FETCH_ALLOW"):
-        guard.check(f"http://{host}/")
-    with pytest.raises(FetchRefused, match="LOOKALIKE_FETCH_ALLOW"):
-        guard.fetch(f"http://{host}/")
+    for ask in (guard.check, guard.fetch):
+        with pytest.raises(FetchRefused, match=r"LOOKALIKE_FETCH_ALLOW|no URL: Invalid IPv4"):
+            ask(f"http://{host}/")
 
 
 def test_one_private_address_among_public_ones_refuses_the_name() -> None:
@@ -409,7 +421,7 @@ def test_the_request_is_plain_and_names_its_host(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     site.answers["/first"] = says(
-        b"", 302, **{"Location": "/second?q=1", "Set-Cookie": "session=1; Path=/"}
+        b"", 302, {"Location": "/second?q=1", "Set-Cookie": "session=1; Path=/"}
     )
     site.answers["/second"] = says(b"here")
 
@@ -644,21 +656,21 @@ def test_an_endless_body_ends_at_the_limit(site: Site, chunked: bool) -> None:
 
 
 def test_a_length_that_is_too_large_is_enough_to_stop(site: Site) -> None:
-    site.answers["/big"] = says(b"", **{"Content-Length": "999999999999"})
+    site.answers["/big"] = says(b"", headers={"Content-Length": "999999999999"})
 
     with pytest.raises(BadContent, match="more than 100,000 bytes"):
         fetcher().fetch(site.url("/big"))
 
 
 def test_a_body_shorter_than_it_claims_fails(site: Site) -> None:
-    site.answers["/short"] = says(b"half", **{"Content-Length": "8"})
+    site.answers["/short"] = says(b"half", headers={"Content-Length": "8"})
 
     with pytest.raises(BadContent, match="cannot read"):
         fetcher().fetch(site.url("/short"))
 
 
 def test_a_body_longer_than_it_claims_is_cut_there(site: Site) -> None:
-    site.answers["/long"] = says(b"four and more", **{"Content-Length": "4"})
+    site.answers["/long"] = says(b"four and more", headers={"Content-Length": "4"})
 
     assert fetcher().fetch(site.url("/long"))[0] == b"four"
 
@@ -666,7 +678,7 @@ def test_a_body_longer_than_it_claims_is_cut_there(site: Site) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, identity"])
 def test_a_packed_body_is_not_unpacked(site: Site, coding: str) -> None:
     bomb = gzip.compress(b"\0" * 50_000_000)
-    site.answers["/bomb"] = says(bomb, **{"Content-Encoding": coding})
+    site.answers["/bomb"] = says(bomb, headers={"Content-Encoding": coding})
 
     with pytest.raises(BadContent, match="packed"):
         fetcher(max_blob_bytes=1_000_000).fetch(site.url("/bomb"))
@@ -895,44 +907,26 @@ def test_a_file_has_the_same_limit_as_everything(root: Path) -> None:
         fetcher(roots=(root,)).fetch(f"{root}/big")
 
 
-@pytest.mark.parametrize("swapped", ["folder", "file"])
-def test_a_link_that_is_slipped_in_never_leads_out(root: Path, swapped: str) -> None:
-    """Someone swaps a folder or file for a link, again and again, while it is read."""
-    outside = root.parent / "outside"
-    outside.mkdir()
-    (outside / "cat.txt").write_text("secret")
-    inside = root / "now"
-    inside.mkdir()
-    (inside / "cat.txt").write_text("a cat")
-    place, target = (
-        (inside, outside) if swapped == "folder" else (inside / "cat.txt", outside / "cat.txt")
-    )
-    stop = threading.Event()
+@pytest.mark.parametrize("swapped", ["now", "now/cat.txt"])
+def test_a_link_that_is_slipped_in_after_the_judgement_never_leads_out(
+    root: Path, swapped: str
+) -> None:
+    for folder, text in ((root.parent / "outside", "secret"), (root, "a cat")):
+        (folder / "now").mkdir(parents=True)
+        (folder / "now" / "cat.txt").write_text(text)
+    swaps: list[str] = []
 
-    def swap() -> None:
-        aside, link = root / "aside", root / "link"
-        while not stop.is_set():
-            place.rename(aside)
-            link.symlink_to(target)
-            link.rename(place)
-            place.unlink()
-            aside.rename(place)
+    def swap(event: str, given: tuple[Any, ...]) -> None:
+        if event == "open" and str(given[0]).startswith(str(root)) and not swaps:
+            swaps.append(swapped)
+            (root / swapped).rename(root / "aside")
+            (root / swapped).symlink_to(root.parent / "outside" / swapped)
 
-    thread = threading.Thread(target=swap)
-    thread.start()
-    guard, seen = fetcher(roots=(root,)), set()
-    try:
-        for _ in range(1500):
-            try:
-                seen.add(guard.fetch(f"{root}/now/cat.txt")[0])
-            except (BadContent, FetchRefused) as error:
-                seen.add(type(error).__name__.encode())
-    finally:
-        stop.set()
-        thread.join()
+    with watching(swap), pytest.raises(BadContent, match="cannot read"):
+        fetcher(roots=(root,)).fetch(f"{root}/now/cat.txt")
 
-    assert b"a cat" in seen
-    assert b"secret" not in seen
+    assert swaps == [swapped]
+    assert (root / "now" / "cat.txt").read_text() == "secret"
 
 
 def test_a_root_may_be_a_link_itself(root: Path) -> None:

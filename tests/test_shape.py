@@ -38,15 +38,14 @@ LAYERS = (
         "reference_book rejections resources ruling statements",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
-    ("implementations", "blobs extractors formats stores thumbnails"),
+    ("implementations", "blobs extractors fetching formats pinned stores thumbnails"),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration claims columns conditions confidence duplicates features filters gate grid "
-        "hygiene judgements "
-        "kinds labels landscape learning ledger lessons logistic matches metrics nearness "
-        "neighbourhood policy propagation recall references review rules scoring settings standard "
-        "stores.search values",
+        "addresses calibration claims columns conditions confidence duplicates features "
+        "filters gate grid hygiene judgements kinds labels landscape learning ledger lessons "
+        "logistic matches metrics nearness neighbourhood policy propagation recall references "
+        "review rules scoring settings standard stores.search values",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -5,7 +5,8 @@ LookalikeError
 ├── BadInput              a value that a person or program gave cannot be used
 │   ├── BadContent        a blob cannot be read as what it should be
 │   ├── BadVector         a vector is not finite, is zero, or has the wrong dimension
-│   └── BadSetting        a setting or an option has an impossible value
+│   ├── BadSetting        a setting or an option has an impossible value
+│   └── FetchRefused      a request names an address or a file that a server must not read
 ├── NotFound              nothing has this name or id
 ├── Conflict              the change contradicts what is already there
 │   └── Stale             it was meant for a state that is no more
@@ -44,6 +45,10 @@ class BadVector(BadInput):
 
 class BadSetting(BadInput):
     """A setting or an option has an impossible value."""
+
+
+class FetchRefused(BadInput):
+    """A request names an address or a file that a server must not read; nothing was read."""
 
 
 class NotFound(LookalikeError):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,43 @@ def _positive(text: str) -> int:
     if number <= 0:
         raise ValueError("must be above 0")
     return number
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    folders = tuple(Path(part).absolute() for part in text.split(os.pathsep) if part.strip())
+    if any(folder.resolve() == Path("/") for folder in folders):
+        raise ValueError("the root of all files would lay open the whole machine; name a folder")
+    return folders
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(_host(part) for part in _listed(text))
+
+
+def _host(text: str) -> str:
+    if "/" not in text and _HOST_NAME.fullmatch(text) and not text.replace(".", "").isdigit():
+        return text.lower().removesuffix(".")
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither a host name nor a network; write a.example or 10.1.0.0/16"
+        ) from None
+
+
+def _schemes(text: str) -> frozenset[str]:
+    schemes = frozenset(_listed(text.lower()))
+    if unknown := schemes - _SCHEMES:
+        raise ValueError(f"{min(unknown)!r} is none of {', '.join(sorted(_SCHEMES))}")
+    return schemes
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_SCHEMES = frozenset({"data", "gs", "http", "https", "s3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +80,26 @@ SETTINGS = (
     Setting("max_pixels", "100000000", _positive, "pictures with more pixels are refused"),
     Setting("max_blob_bytes", "536870912", _positive, "blobs larger than this are refused"),
     Setting("threads", "2", _positive, "threads that read and extract at once"),
+    Setting(
+        "fetch_roots",
+        "",
+        _folders,
+        "folders, `:`-separated, whose files a request to a server may name (default: none)",
+    ),
+    Setting(
+        "fetch_allow",
+        "",
+        _hosts,
+        "host names or networks, comma-separated, that a server may fetch from although they are "
+        "private (default: none)",
+    ),
+    Setting(
+        "fetch_schemes",
+        "http,https,data",
+        _schemes,
+        "kinds of URL, comma-separated, that a server may fetch; `s3` and `gs` are read with the "
+        "server's own credentials",
+    ),
 )
 """Every setting; help texts and docs are made from this table."""
 
@@ -53,6 +113,9 @@ class Settings:
     max_pixels: int
     max_blob_bytes: int
     threads: int
+    fetch_roots: tuple[Path, ...]
+    fetch_allow: tuple[str, ...]
+    fetch_schemes: frozenset[str]
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():

@@ -8,6 +8,8 @@ LookalikeError
 │   └── BadSetting        a setting or an option has an impossible value
 ├── NotFound              nothing has this name or id
 ├── Conflict              the change contradicts what is already there
+├── Unauthorized          no key, or one that does not hold
+├── Forbidden             the key, or the signed address, does not allow this
 ├── MissingExtra          an optional dependency is not installed
 └── StoreError            the store cannot do what was asked
     ├── NotAStore         the place holds something else, or nothing
@@ -60,6 +62,14 @@ class NotFound(LookalikeError):
 
 class Conflict(LookalikeError):
     """The change contradicts what is already there."""
+
+
+class Unauthorized(LookalikeError):
+    """A request came without a key, or with one that does not hold."""
+
+
+class Forbidden(LookalikeError):
+    """The key, or the signed address, does not allow what was asked."""
 
 
 class MissingExtra(LookalikeError):

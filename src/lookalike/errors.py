@@ -10,6 +10,8 @@ LookalikeError
 ├── NotFound              nothing has this name or id
 ├── Conflict              the change contradicts what is already there
 │   └── Stale             it was meant for a state that is no more
+├── Unauthorized          no key, or one that does not hold
+├── Forbidden             the key, or the signed address, does not allow this
 ├── MissingExtra          an optional dependency is not installed
 └── StoreError            the store cannot do what was asked
     ├── NotAStore         the place holds something else, or nothing
@@ -70,6 +72,14 @@ class Conflict(LookalikeError):
 
 class Stale(Conflict):
     """The change was meant for a state that is no more: someone or something changed it since."""
+
+
+class Unauthorized(LookalikeError):
+    """A request came without a key, or with one that does not hold."""
+
+
+class Forbidden(LookalikeError):
+    """The key, or the signed address, does not allow what was asked."""
 
 
 class MissingExtra(LookalikeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -58,14 +59,52 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 _SCHEMES = frozenset({"data", "gs", "http", "https", "s3"})
 
 
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError("must be 0 to 65535")
+    return number
+
+
+def _long_secret(text: str) -> str:
+    if text and len(text) < 16:
+        raise ValueError("must have 16 characters or more")
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError("must be of ASCII letters, digits and signs, without blanks")
+    return text
+
+
+def _rate(text: str) -> float | None:
+    number = float(text) if text else None
+    if number is not None and not 0 <= number < math.inf:
+        raise ValueError("must be 0 or above")
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(_listed(text.lower()))
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = _names(text)
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^/*?#@\s]+", origin):
+            raise ValueError(f"{origin!r} is no origin such as https://labels.example.org")
+    return origins
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table: its variable is `LOOKALIKE_` + name in capitals."""
+    """One row of the table: its variable is `LOOKALIKE_` + name in capitals.
+
+    The value of a `secret` one is never shown.
+    """
 
     name: str
     default: str
     read: Callable[[str], Any]
     help: str
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -100,6 +139,20 @@ SETTINGS = (
         "kinds of URL, comma-separated, that a server may fetch; `s3` and `gs` are read with the "
         "server's own credentials",
     ),
+    Setting("host", "127.0.0.1", str, "the address the server listens on; others need a key"),
+    Setting("port", "8710", _port, "the port the server listens on; 0: any that is free"),
+    Setting(
+        "api_key", "", _long_secret, "a key for everything, 16 characters or more", secret=True
+    ),
+    Setting("max_json_bytes", "8388608", _positive, "JSON bodies larger than this are refused"),
+    Setting(
+        "rate_per_s",
+        "",
+        _rate,
+        "requests a second for each key or address; 0: any (default: 200, on loopback any)",
+    ),
+    Setting("cors_origins", "", _origins, "pages of other origins that may call, with commas"),
+    Setting("allowed_hosts", "", _names, "host names it is called by, beside its own, with commas"),
 )
 """Every setting; help texts and docs are made from this table."""
 
@@ -116,6 +169,13 @@ class Settings:
     fetch_roots: tuple[Path, ...]
     fetch_allow: tuple[str, ...]
     fetch_schemes: frozenset[str]
+    host: str
+    port: int
+    api_key: str
+    max_json_bytes: int
+    rate_per_s: float | None
+    cors_origins: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
@@ -134,8 +194,9 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
         try:
             values[setting.name] = setting.read(str(text))
         except ValueError as error:
+            shown = "unusable" if setting.secret else repr(text)
             raise BadSetting(
-                f"{setting.variable} is {text!r}: {error}; it means: {setting.help}"
+                f"{setting.variable} is {shown}: {error}; it means: {setting.help}"
             ) from error
     return Settings(values)
 

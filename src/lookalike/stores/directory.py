@@ -61,7 +61,7 @@ def _foreign(names: set[str]) -> bool:
     One listing decides: another process may be making the same store at this moment, and SQLite
     writes its journal before the database.
     """
-    ours = {"vectors", "blobs", "cache", "write.lock", "lookalike.toml"}
+    ours = {"vectors", "blobs", "cache", "logs", "write.lock", "lookalike.toml"}
     return "lookalike.db" not in names and any(
         name not in ours and not name.startswith("lookalike.db-") for name in names
     )

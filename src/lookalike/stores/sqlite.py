@@ -6,6 +6,7 @@ write.lock         writers of all processes take turns here
 vectors/           <space>.<generation>.f16, append only
 blobs/             uploads and copies, by digest
 cache/             derived: may be deleted at any time
+logs/              who asked a server for what
 ```
 """
 

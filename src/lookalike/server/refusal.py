@@ -1,0 +1,62 @@
+"""A request that is refused before any route sees it, and the answer that it gets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Send
+
+from lookalike.errors import Forbidden, LookalikeError, Unauthorized
+
+
+class Refusal(Exception):
+    """Why a request is refused: status, stable code, message with the cure, details.
+
+    The audit log has a line of it where `is_noted`: who knocks without end does not fill the disk.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_noted: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.details = dict(details or {})
+        self.headers = dict(headers or {})
+        self.is_noted = is_noted
+
+    async def answer(self, send: Send) -> None:
+        """Send it as a response."""
+        body = json.dumps(error_body(self.code, str(self), self.details)).encode()
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **self.headers,
+        }
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
+
+
+def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every error of the server looks like."""
+    return {"error": {"code": code, "message": message, "details": dict(details)}}
+
+
+def refusal_of(error: LookalikeError) -> Refusal:
+    """Return the refusal that an error about keys, addresses or headers stands for."""
+    if isinstance(error, Unauthorized):
+        headers = {"www-authenticate": "Bearer"}
+        return Refusal(401, "unauthorized", str(error), headers=headers)
+    if isinstance(error, Forbidden):
+        return Refusal(403, "forbidden", str(error))
+    return Refusal(400, "bad_input", str(error))

@@ -29,13 +29,13 @@ LAYERS = (
     (
         "the verbs",
         "answering bringing collection explaining forgetting importing inspecting lookup promotion "
-        "reporting workshop",
+        "removing reporting suggesting workshop",
     ),
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
         "asking decider drawing effects field_state fields judging operations reading "
-        "reference_book rejections ruling statements",
+        "reference_book rejections resources ruling statements",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     ("implementations", "blobs extractors formats stores thumbnails"),

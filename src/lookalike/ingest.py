@@ -27,7 +27,7 @@ from lookalike.errors import BadContent, BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
 from lookalike.extractors.vectors import MEDIA_TYPE, problems
 from lookalike.model import Blob, Status
-from lookalike.operations import Operations, Running
+from lookalike.operations import Operations, Running, check_there
 from lookalike.pictures import sniff
 from lookalike.sources import Item, json_values
 from lookalike.stores import schema
@@ -166,6 +166,7 @@ class Registrar:
                 kept = [one for one in read if not _foreign(one, target)]
                 tally.skipped += [one.item.name for one in read if _foreign(one, target)]
                 with self._store.write() as txn:
+                    check_there(txn, target.pk, target.bucket_pk)
                     self._write(txn, target, kept, tally)
                 done += len(batch)
                 progress(done, done)

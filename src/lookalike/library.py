@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,12 @@ from sqlalchemy import select
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, BadSetting, Conflict, NotFound
 from lookalike.fields import taxonomy_to
+from lookalike.forgetting import Receipt
 from lookalike.model import Taxonomy
 from lookalike.plugins import extractor_name
 from lookalike.reading import FieldRow, fields_of
+from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
+from lookalike.resources import Kind, named
 from lookalike.rules import Rule, check_rule, rule_of, taxonomy_of
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
@@ -219,6 +222,29 @@ class Library:
             if pks:
                 operations.arrive(running, field_pk, pks)
 
+    def remove_collection(self, *names: str) -> Removed:
+        """Remove collections with documents, labels and history; bucket and objects stay.
+
+        Interrupted, the same call goes on. Raises NotFound, or Conflict while another collection
+        refers to one of them: remove both together.
+        """
+        return remove_collections(self._workshop, [self._row(name).pk for name in names])
+
+    def remove_bucket(self, name: str, *, cascade: bool = False) -> Removed:
+        """Remove a bucket with its objects, and with `cascade` the collections drawing on it.
+
+        Interrupted, the same call goes on. The user's own files stay. Raises NotFound, or Conflict
+        while collections draw on it.
+        """
+        return remove_bucket(self._workshop, self._bucket(name), cascade=cascade)
+
+    def forget_objects(self, bucket: str, ids: Sequence[str]) -> Receipt:
+        """Erase objects of a bucket with their documents in every collection, for good.
+
+        Also those that failed or wait. The user's own files stay. Raises NotFound.
+        """
+        return forget_objects(self._workshop, self._bucket(bucket), ids)
+
     def collection(self, name: str) -> Collection:
         """Return a collection. Raises NotFound, listing the known ones."""
         return Collection(self._workshop, self._row(name))
@@ -241,6 +267,10 @@ class Library:
             if row is None:
                 raise NotFound.named("collection", name, self._names(snapshot, "collection"))
             return collection_from(row)
+
+    def _bucket(self, name: str) -> int:
+        with self._workshop.store.read() as snapshot:
+            return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
 
     def _names(self, snapshot: Snapshot, kind: str) -> list[str]:
         table = schema.resource

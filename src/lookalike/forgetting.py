@@ -130,7 +130,7 @@ def blobs_of(snapshot: Snapshot, objects: Sequence[int]) -> tuple[Blob, ...]:
 
 
 def unheld(snapshot: Snapshot, blobs: Sequence[Blob]) -> tuple[Blob, ...]:
-    """Return the kept copies among `blobs` that neither an object nor an upload holds, once each."""
+    """Return the kept copies among `blobs` that no object and no upload holds, each once."""
     copies = {blob.uri: blob for blob in blobs if blob.uri.startswith(_KEPT)}
     if not copies:
         return ()

@@ -25,7 +25,7 @@ from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.errors import BadContent, BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
-from lookalike.extractors.vectors import MEDIA_TYPE, problems
+from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
 from lookalike.model import Blob, Status
 from lookalike.operations import Operations, Running, check_there
 from lookalike.pictures import sniff
@@ -247,9 +247,7 @@ class VectorIngest:
         good = np.array([place for place in range(len(vectors)) if place not in bad], np.int64)
         for start in range(0, len(good), _VECTOR_ROWS):
             places = good[start : start + _VECTOR_ROWS]
-            wide = np.asarray(vectors[places], np.float64)
-            wide = wide / np.abs(wide).max(axis=1, keepdims=True)  # its square neither 0 nor inf
-            unit = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+            unit = unit_rows(vectors[places])
             batch = _Vectors(
                 [ids[place] for place in places.tolist()],
                 [metadata[place] for place in places.tolist()],

@@ -207,7 +207,7 @@ def _stop_extraction(txn: Txn, collections: Sequence[int]) -> None:
 
 
 def _empty(workshop: Workshop, collection_pk: int) -> Removed:
-    """Remove some documents of a collection: vectors, what stands of them, what was said of them."""
+    """Remove some documents of a collection with their vectors and all that was said of them."""
     document, standing, field = schema.document, schema.standing, schema.field
     query = select(document.c.pk, document.c.sha256).where(
         document.c.collection_pk == collection_pk

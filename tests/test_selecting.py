@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, update
 
 from lookalike.conditions import (
-    EVERYTHING,
     Condition,
     Every,
     Filter,
@@ -24,10 +21,8 @@ from lookalike.conditions import (
     reach,
 )
 from lookalike.document_values import DocumentValues
-from lookalike.errors import BadInput
-from lookalike.filters import parse
 from lookalike.model import Origin, Reason
-from lookalike.paging import ARRIVAL, Sort, sort_from
+from lookalike.paging import ARRIVAL, Sort
 from lookalike.reading import fields_of
 from lookalike.selecting import Selecting
 from lookalike.stores import schema
@@ -164,14 +159,13 @@ def conditions(name: str) -> st.SearchStrategy[Condition]:
             Condition, st.just(name), st.sampled_from(operators), values, st.booleans()
         )
 
-    O = Operator
     return st.one_of(
-        of([O.EQ, O.NE], scalars | st.none()),
-        of([O.GT, O.GTE, O.LT, O.LTE], texts | numbers),
-        of([O.IN, O.NIN], st.lists(scalars | st.none(), max_size=4).map(tuple)),
-        of([O.CONTAINS], scalars),
-        of([O.STARTS_WITH, O.ENDS_WITH], texts),
-        of([O.EXISTS, O.IS_NULL], st.booleans()),
+        of([Operator.EQ, Operator.NE], scalars | st.none()),
+        of([Operator.GT, Operator.GTE, Operator.LT, Operator.LTE], texts | numbers),
+        of([Operator.IN, Operator.NIN], st.lists(scalars | st.none(), max_size=4).map(tuple)),
+        of([Operator.CONTAINS], scalars),
+        of([Operator.STARTS_WITH, Operator.ENDS_WITH], texts),
+        of([Operator.EXISTS, Operator.IS_NULL], st.booleans()),
     )
 
 

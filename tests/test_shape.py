@@ -28,17 +28,20 @@ LAYERS = (
     ("the library", "estimator library"),
     (
         "the verbs",
-        "answering bringing bucket collection explaining forgetting importing inspecting lookup "
-        "promotion reporting setting_up syncing workshop",
+        "answering bringing bucket collection explaining forgetting importing inspecting "
+        "lookup promotion removing reporting setting_up suggesting syncing workshop",
     ),
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "asking decider drawing effects field_state fields judging objects once operations reading "
-        "reference_book rejections resources ruling statements",
+        "asking decider drawing effects field_state fields imagining judging objects once "
+        "operations reading reference_book rejections resources ruling statements",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
-    "access blobs extractors fetching formats implementations pinned signing stores thumbnails",
+    (
+        "implementations",
+        "access blobs extractors fetching formats pinned signing stores thumbnails",
+    ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
@@ -88,7 +91,7 @@ class Waiver:
 WAIVERS = (
     Waiver("depth", "lookalike", 26, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
-    Waiver("module", "lookalike.collection", 500, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.collection", 520, "all verbs of a collection on one page"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

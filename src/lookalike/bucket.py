@@ -20,7 +20,7 @@ from lookalike.labels import label_in
 from lookalike.model import Blob, Changed, Object
 from lookalike.objects import Draft, input_of, insert_objects, object_pks, read_objects
 from lookalike.once import Request, once
-from lookalike.operations import Running
+from lookalike.operations import NO_COLLECTION, Running
 from lookalike.pictures import check_picture, sniff
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow, collections_over, dig
@@ -179,7 +179,7 @@ class Bucket:
     ) -> AbstractContextManager[Running]:
         with self._workshop.store.read() as snapshot:
             takers = collections_over(snapshot, self.row.pk, derived=True)
-        home = takers[0].pk if takers else 0
+        home = takers[0].pk if takers else NO_COLLECTION
         actor = actor or self._workshop.actor
         return self._workshop.operations.operate(home, kind, actor, request)
 

@@ -16,6 +16,7 @@ from lookalike import (
     inspecting,
     promotion,
     reporting,
+    suggesting,
 )
 from lookalike.asking import ask
 from lookalike.bringing import add_vectors, register
@@ -40,6 +41,7 @@ from lookalike.model import (
     Origin,
     Question,
     Reason,
+    Suggestion,
 )
 from lookalike.objects import waits_in
 from lookalike.once import Request, once
@@ -322,6 +324,40 @@ class Collection:
         return forgetting.erase_files(self._workshop, running, erased)
 
     # --- look -----------------------------------------------------------------------------------
+
+    def suggest(
+        self,
+        source: Any = None,
+        *,
+        text: str | None = None,
+        vectors: Any = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        top_k: int | None = None,
+    ) -> list[Suggestion]:
+        """Return what things would be labelled if they were added now, together; record nothing.
+
+        Give one of: a `source` as `add` takes it, a `text`, `vectors` (n, d) or (d,), or `ids` of
+        documents that are here: for these, what the machine says now, whatever people said. There
+        is one suggestion a part. `top_k` bounds the matches that are shown, not those that count.
+
+        Beyond 2,000 documents, what comes hangs on the graph as it is; adding makes it again when a
+        fifth has come. Raises BadContent for what cannot be extracted, BadVector, NotFound.
+        """
+        given = [one is not None for one in (source, text, vectors, ids)]
+        if sum(given) != 1:
+            raise BadInput("say what to suggest for: one of a source, text=…, vectors=… or ids=…")
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            target = self._workshop.target_in(snapshot, self._row)
+        if ids is not None:
+            return suggesting.suggest_for(self._workshop, self._row, chosen, ids, top_k=top_k)
+        if vectors is not None:
+            asked = suggesting.asked_vectors(target, vectors)
+        else:
+            content = source if text is None else {"text": text}
+            asked = suggesting.asked_of(self._workshop, target, content)
+        return suggesting.suggest(self._workshop, chosen, asked, top_k=top_k)
 
     def documents(
         self,

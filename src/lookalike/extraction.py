@@ -28,6 +28,7 @@ from lookalike.objects import finish, input_of
 from lookalike.operations import Operations
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, StoredSpace
+from lookalike.stores.selection import one_of
 from lookalike.thumbnails import Thumbnails
 
 _LEASE_S = 120.0
@@ -277,9 +278,17 @@ class Extraction:
     def _write(
         self, target: Target, batch: list[tuple[_Waiting, _Done]], tally: Tally, actor: str
     ) -> None:
+        with self._store.read() as snapshot:
+            held = self._still_held(snapshot, target, batch)
+        if held:
+            self._write_held(target, held, tally, actor)
+        self._forget_thumbnails([one for one, _ in batch])
+
+    def _write_held(
+        self, target: Target, batch: list[tuple[_Waiting, _Done]], tally: Tally, actor: str
+    ) -> None:
         with self._operations.operate(target.pk, "add", actor) as running:
-            held = self._held(running.txn, target)
-            batch = [(one, done) for one, done in batch if one.pk in held]
+            batch = self._still_held(running.txn, target, batch)
             documents = [
                 NewDocument(
                     one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
@@ -304,11 +313,26 @@ class Extraction:
             if done.error is not None:
                 tally.fail(one.name, done.error)
 
-    def _held(self, snapshot: Snapshot, target: Target) -> set[int]:
-        """Return the objects that are still this process's: not changed or forgotten meanwhile."""
+    def _still_held(
+        self, snapshot: Snapshot, target: Target, batch: list[tuple[_Waiting, _Done]]
+    ) -> list[tuple[_Waiting, _Done]]:
+        """Return what is still this process's: not changed, forgotten or removed meanwhile."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        return {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}
+        held = {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}
+        return [(one, done) for one, done in batch if one.pk in held]
+
+    def _forget_thumbnails(self, batch: Sequence[_Waiting]) -> None:
+        """Erase the thumbnails that were made of objects while these were forgotten."""
+        object_, document = schema.object_, schema.document
+        with self._store.read() as snapshot:
+            query = select(object_.c.pk).where(one_of(object_.c.pk, [one.pk for one in batch]))
+            there = {row.pk for row in snapshot.rows(query)}
+            digests = {one.blob.sha256 for one in batch if one.blob and one.pk not in there}
+            known = document.c.sha256.in_([bytes.fromhex(digest) for digest in digests])
+            rows = snapshot.rows(select(document.c.sha256).distinct().where(known))
+        for digest in digests - {row.sha256.hex() for row in rows}:
+            self._thumbnails.forget(digest)
 
 
 _MISSING = _Done((), "it has no content")

@@ -24,7 +24,7 @@ from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.errors import BadContent, BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
-from lookalike.extractors.vectors import MEDIA_TYPE, problems
+from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
 from lookalike.model import Blob, Status
 from lookalike.objects import (
     Draft,
@@ -34,7 +34,7 @@ from lookalike.objects import (
     insert_objects,
     let_wait,
 )
-from lookalike.operations import Operations, Running
+from lookalike.operations import Operations, Running, check_there
 from lookalike.pictures import sniff
 from lookalike.resources import collections_over
 from lookalike.sources import Item, json_values
@@ -176,6 +176,7 @@ class Registrar:
                 kept = [one for one in read if not _foreign(one, target)]
                 tally.skipped += [one.item.name for one in read if _foreign(one, target)]
                 with self._store.write() as txn:
+                    check_there(txn, target.pk, target.bucket_pk)
                     self._write(txn, target, kept, tally)
                 done += len(batch)
                 progress(done, done)
@@ -254,9 +255,7 @@ class VectorIngest:
         good = np.array([place for place in range(len(vectors)) if place not in bad], np.int64)
         for start in range(0, len(good), _VECTOR_ROWS):
             places = good[start : start + _VECTOR_ROWS]
-            wide = np.asarray(vectors[places], np.float64)
-            wide = wide / np.abs(wide).max(axis=1, keepdims=True)  # its square neither 0 nor inf
-            unit = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+            unit = unit_rows(vectors[places])
             chosen = [drafts[place] for place in places.tolist()]
             batch = _Vectors(chosen, [_sha256(row.tobytes()) for row in unit], unit)
             with _cycles_left_alone(), self._operations.operate(target.pk, "add", actor) as running:

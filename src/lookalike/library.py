@@ -15,8 +15,10 @@ from sqlalchemy import select
 
 from lookalike.collection import Collection
 from lookalike.errors import BadSetting, Conflict
+from lookalike.forgetting import Receipt
 from lookalike.plugins import extractor_name
 from lookalike.reading import fields_of
+from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
 from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named, names
 from lookalike.rules import Rule, check_rule, rule_of, taxonomy_of
 from lookalike.setting_up import Plan, add_field, make_collection, make_field
@@ -219,6 +221,29 @@ class Library:
         with operations.operate(row.pk, "create", self._workshop.actor) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy)
 
+    def remove_collection(self, *names: str) -> Removed:
+        """Remove collections with documents, labels and history; bucket and objects stay.
+
+        Interrupted, the same call goes on. Raises NotFound, or Conflict while another collection
+        refers to one of them: remove both together.
+        """
+        return remove_collections(self._workshop, [self._row(name).pk for name in names])
+
+    def remove_bucket(self, name: str, *, cascade: bool = False) -> Removed:
+        """Remove a bucket with its objects, and with `cascade` the collections drawing on it.
+
+        Interrupted, the same call goes on. The user's own files stay. Raises NotFound, or Conflict
+        while collections draw on it.
+        """
+        return remove_bucket(self._workshop, self._bucket(name), cascade=cascade)
+
+    def forget_objects(self, bucket: str, ids: Sequence[str]) -> Receipt:
+        """Erase objects of a bucket with their documents in every collection, for good.
+
+        Also those that failed or wait. The user's own files stay. Raises NotFound.
+        """
+        return forget_objects(self._workshop, self._bucket(bucket), ids)
+
     def collection(self, name: str) -> Collection:
         """Return a collection. Raises NotFound, listing the known ones."""
         return Collection(self._workshop, self._row(name))
@@ -242,6 +267,10 @@ class Library:
     def _make_bucket(self, txn: Txn, name: str, properties: Mapping[str, str]) -> None:
         spec = {"properties": dict(properties)}
         make(txn, self._namespace, Kind.BUCKET, name, spec, at=self._workshop.clock())
+
+    def _bucket(self, name: str) -> int:
+        with self._workshop.store.read() as snapshot:
+            return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
 
     def _adopt_rule(
         self, collection: Collection, row: CollectionRow, field: str | None, rule: Rule

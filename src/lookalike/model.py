@@ -181,6 +181,27 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What something would be labelled; it is recorded nowhere.
+
+    `name` is what was asked about, `part` which part of it. `enriched` was copied from the
+    reference `source_id`.
+    """
+
+    name: str
+    part: str
+    attributes: Mapping[str, Any]
+    source_id: str | None
+    enriched: Mapping[str, Any]
+    decision: Decision
+
+    @property
+    def label(self) -> str | None:
+        """Return the label, or None."""
+        return self.decision.label
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """The unit that is labelled. Its first label field is also reachable as plain attributes."""
 

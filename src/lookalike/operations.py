@@ -9,7 +9,7 @@ All of it is one transaction. Nothing else writes a label.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +34,8 @@ _SCANS_WHILE_OPEN = 32
 """So far may the next process lag behind, counted as in `FieldState.is_ahead`."""
 _SCANS_AT_END = 4
 _NO_FIELD = 0
+NO_COLLECTION = 0
+"""What an operation belongs to that changes objects which no collection has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,12 @@ class Operations:
                 decider.state.forget_memory()
             self._remember(beyond=0)
 
+    def drop(self, fields: Iterable[int]) -> None:
+        """Forget fields that are no more, and erase what was left of them for the next process."""
+        with self._lock:
+            for pk in fields:
+                self._drop(pk)
+
     def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
         """Append what was said about one field, and decide everything that follows from it."""
         if not said:
@@ -205,11 +213,19 @@ class Operations:
         return decider
 
     def _remember(self, *, beyond: float) -> None:
-        ahead = [one.state for one in self._deciders.values() if one.state.is_ahead(beyond)]
+        ahead = {pk: one.state for pk, one in self._deciders.items() if one.state.is_ahead(beyond)}
         if ahead:
             with self._store.read() as snapshot:
-                for state in ahead:
+                there = snapshot.rows(select(schema.field.c.pk))
+                for pk in ahead.keys() - {row.pk for row in there}:
+                    self._drop(pk)
+                for state in (ahead[pk] for pk in ahead.keys() & self._deciders.keys()):
                     state.remember(snapshot)
+
+    def _drop(self, field_pk: int) -> None:
+        self._deciders.pop(field_pk, None)
+        for file in self._cache.glob(f"*.{field_pk}.npz"):
+            file.unlink(missing_ok=True)
 
     def _new_decider(self, stored: StoredField) -> Decider:
         return Decider(stored, self._cache)
@@ -217,6 +233,8 @@ class Operations:
     def _begin(
         self, txn: Txn, collection_pk: int, kind: str, actor: str, request: Request | None
     ) -> Running:
+        if collection_pk != NO_COLLECTION:
+            check_there(txn, collection_pk)
         id, now = f"op_{ULID()}" if request is None else request.id, self._clock()
         pk = txn.insert_one(
             schema.operation,
@@ -277,7 +295,7 @@ class Operations:
             raise NotFound(f"no operation {operation_id!r} in this collection; see its history")
         if found[0].undone_by is not None:
             raise Conflict(f"operation {operation_id} is undone already; undo that undo to redo it")
-        if found[0].kind in ("add", "forget", "create"):
+        if found[0].kind in ("add", "forget", "create", "remove"):
             raise Conflict(
                 f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "
                 "use forget to remove documents"
@@ -317,6 +335,13 @@ class Operations:
     def _set_taxonomy(self, running: Running, field_pk: int, taxonomy: Any) -> None:
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
         running.txn.execute(chosen.values(taxonomy=taxonomy))
+
+
+def check_there(snapshot: Snapshot, *pks: int) -> None:
+    """Raise NotFound where a bucket or collection was removed since its pk was read."""
+    table = schema.resource
+    if len(snapshot.rows(select(table.c.pk).where(table.c.pk.in_(pks)))) < len(set(pks)):
+        raise NotFound("the collection or its bucket was removed meanwhile; make it again first")
 
 
 def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:

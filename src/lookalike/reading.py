@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Select, and_, select
 
 from lookalike.fields import stored_field, taxonomy_from
@@ -16,7 +17,7 @@ from lookalike.reference_book import ReferenceBook
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.search import NOBODY, nearest
+from lookalike.stores.search import NOBODY, Ids, nearest
 from lookalike.stores.selection import conditions
 
 ANY: Any = object()
@@ -105,7 +106,7 @@ class Reader:
             refused.setdefault(row.document_pk, []).append(row.label)
         lists = self._lists([row.document_pk for row in rows], field, refused)
         sources = {row.source_pk for row in rows if row.source_pk is not None}
-        known = self._described({near.pk for one in lists for near in one} | sources)
+        known = self.described({near.pk for one in lists for near in one} | sources)
         return {
             row.document_pk: _standing(
                 row, field, near, known, tuple(sorted(refused.get(row.document_pk, ())))
@@ -115,40 +116,55 @@ class Reader:
 
     def _lists(
         self, pks: list[int], field: FieldRow, refused: Mapping[int, Sequence[str]]
-    ) -> list[list[_Near]]:
+    ) -> list[list[Near]]:
         """Return the nearest references of documents, but for those of a label they were refused.
 
         They follow from vectors and labels: they are what the decision was made on.
         """
         if not pks:
             return []
+        space = stored_field(self.snapshot, field.pk).space
+        documents = np.array(pks, np.int64)
+        barred = [refused.get(pk, ()) for pk in pks] if refused else None
+        return self.near(field, self.snapshot.vectors(space, documents), documents, barred)
+
+    def near(
+        self,
+        field: FieldRow,
+        vectors: NDArray[np.float16],
+        pks: Ids,
+        barred: Sequence[Sequence[str]] | None = None,
+    ) -> list[list[Near]]:
+        """Return the nearest references of each of `vectors` (n, d), the nearest first.
+
+        None is its own neighbour, by `pks` (n,), or has a label that is `barred`.
+        """
         stored = stored_field(self.snapshot, field.pk)
         space, voting = stored.reference_space, stored.reference_field_pk
         references, codes = self.book.of(self.snapshot, voting, space)
         hidden = None
-        if refused:
-            barred = [[codes.code(name) for name in refused.get(pk, ())] for pk in pks]
-            hidden = np.stack([np.isin(references.codes, one) for one in barred])
-        documents = np.array(pks, np.int64)
+        if barred is not None:
+            refused = [[codes.code(name) for name in names] for names in barred]
+            hidden = np.stack([np.isin(references.codes, one) for one in refused])
         near, similarities = nearest(
-            self.snapshot.vectors(stored.space, documents),
+            vectors,
             references.vectors,
             references.pks,
             field.taxonomy.top_k,
-            query_ids=documents,
+            query_ids=pks,
             hidden=hidden,
         )
         labels = references.matches(near, similarities).codes
         return [
             [
-                _Near(pk, str(codes.name(code)), similarity)
+                Near(pk, str(codes.name(code)), similarity)
                 for pk, code, similarity in zip(*row, strict=True)
                 if pk != NOBODY
             ]
             for row in zip(near.tolist(), labels.tolist(), similarities.tolist(), strict=True)
         ]
 
-    def _described(self, pks: Iterable[int]) -> dict[int, Any]:
+    def described(self, pks: Iterable[int]) -> dict[int, Any]:
         """Return id and metadata of references, by pk."""
         table = schema.document
         query = select(table.c.pk, table.c.id, table.c.metadata)
@@ -157,6 +173,12 @@ class Reader:
             for chosen in conditions(table.c.pk, list(pks))
             for row in self.snapshot.rows(query.where(chosen))
         }
+
+
+def by_standard(field: FieldRow, standard: Standard | None) -> FieldRow:
+    """Return a field as it would be if it decided by `standard`."""
+    limit, temperature = _limit(field.taxonomy, standard)
+    return replace(field, standard=standard, limit=limit, temperature=temperature)
 
 
 def document_query(collection_pk: int, field_pk: int) -> Select[Any]:
@@ -184,16 +206,23 @@ def filtered(query: Select[Any], label: Any, origin: Any, reason: Any) -> Select
 def _field_row(row: Any) -> FieldRow:
     taxonomy = taxonomy_from(row.taxonomy)
     standard = standard_from(row.standard)
-    limit, temperature = taxonomy.confidence_threshold, _NEAREST_ONLY
-    if limit is None and standard is not None:
-        limit, temperature = standard.limit, _EVIDENCE_TEMPERATURE
+    limit, temperature = _limit(taxonomy, standard)
     return FieldRow(
         row.pk, row.name, taxonomy, row.reference_field_pk, limit, temperature, standard
     )
 
 
+def _limit(taxonomy: Taxonomy, standard: Standard | None) -> tuple[float | None, float]:
+    """Return the limit in force, and how far the shares of matches spread."""
+    if taxonomy.confidence_threshold is not None or standard is None:
+        return taxonomy.confidence_threshold, _NEAREST_ONLY
+    return standard.limit, _EVIDENCE_TEMPERATURE
+
+
 @dataclass(frozen=True, slots=True)
-class _Near:
+class Near:
+    """A reference near to something: its pk, its label and how similar it is."""
+
     pk: int
     label: str
     similarity: float
@@ -202,7 +231,7 @@ class _Near:
 def _standing(
     row: Any,
     field: FieldRow,
-    near: Sequence[_Near],
+    near: Sequence[Near],
     known: Mapping[int, Any],
     rejected: tuple[str, ...],
 ) -> Standing:
@@ -217,7 +246,7 @@ def _standing(
         reviewed_by=row.actor if origin is Origin.HUMAN else None,
         suggestion=row.suggestion,
         rejected=rejected,
-        enriched={name: copied[name] for name in field.taxonomy.enrich if name in copied},
+        enriched=enriched(field, copied),
         decision=Decision(
             label=row.label if origin is Origin.AUTO else None,
             confidence=row.confidence,
@@ -225,7 +254,7 @@ def _standing(
             threshold=field.limit_of(row.label or row.runner_up),
             runner_up=row.runner_up,
             reason=None if row.reason is None else Reason(row.reason),
-            matches=_matches(field, near, known),
+            matches=matches_of(field, near, known),
             policy=field.policy,
             taxonomy_version=field.taxonomy.version,
         ),
@@ -235,7 +264,15 @@ def _standing(
     )
 
 
-def _matches(field: FieldRow, near: Sequence[_Near], known: Mapping[int, Any]) -> tuple[Match, ...]:
+def enriched(field: FieldRow, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is copied from the metadata of the matched reference."""
+    return {name: source[name] for name in field.taxonomy.enrich if name in source}
+
+
+def matches_of(
+    field: FieldRow, near: Sequence[Near], known: Mapping[int, Any]
+) -> tuple[Match, ...]:
+    """Return nearest references as matches; `known` describes them by pk."""
     if not near:
         return ()
     similarities = np.array([[one.similarity for one in near]], np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,6 +132,12 @@ class ReferenceBook:
             if not newer:
                 self._pages[field_pk] = page
         return page.references, page.codes
+
+    def drop(self, fields: Iterable[int]) -> None:
+        """Forget fields that are no more."""
+        with self._lock:
+            for pk in fields:
+                self._pages.pop(pk, None)
 
     def _caught_up(
         self, snapshot: Snapshot, field_pk: int, space: StoredSpace, page: _Page, newest: int

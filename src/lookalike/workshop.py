@@ -16,7 +16,7 @@ from lookalike.extraction import Extraction
 from lookalike.extractors.base import Extractor
 from lookalike.fields import space_of
 from lookalike.objects import waiting_dimension
-from lookalike.operations import Operations
+from lookalike.operations import Operations, check_there
 from lookalike.plugins import build_extractor
 from lookalike.reading import fields_of
 from lookalike.reference_book import ReferenceBook
@@ -86,6 +86,7 @@ class Workshop:
             known = snapshot.rows(_spaces(row))
         if not known:
             with self.store.write() as txn:
+                check_there(txn, row.pk)
                 if not txn.rows(_spaces(row)):
                     self._make_space(txn, row, dimension or waiting_dimension(txn, row))
         with self.store.read() as snapshot:

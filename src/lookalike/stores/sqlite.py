@@ -106,12 +106,15 @@ class SqliteStore:
     def tidy(self) -> None:
         """Fold the write-ahead log in and overwrite what no document holds any more.
 
-        What a vector was replaced by, or a process that died while it erased, leaves such rows.
+        What a vector was replaced by, or a process that died while it erased, leaves such rows; a
+        space that is no more leaves its files.
         """
         with self._locked(), translated(self.path):
             self._checkpoint(wait_ms=_TIDY_WAIT_MS)
             with self.read() as snapshot:
-                for row in snapshot.rows(select(schema.space)):
+                spaces = snapshot.rows(select(schema.space))
+                self._erase_files_but(spaces)
+                for row in spaces:
                     used, _ = snapshot.slots(stored_space(row))
                     unused = np.setdiff1d(np.arange(row.next_slot), used, assume_unique=True)
                     file = self._file(stored_space(row))
@@ -149,6 +152,16 @@ class SqliteStore:
             path, cache = self.path / "vectors" / name, self.path / "cache"
             self._files[key] = VectorFile(path, cache, space.dimension)
         return self._files[key]
+
+    def _erase_files_but(self, spaces: Sequence[Row[Any]]) -> None:
+        """Erase the vectors of spaces that are no more; nobody writes meanwhile."""
+        known = {(row.pk, row.generation) for row in spaces}
+        self._files = {key: file for key, file in self._files.items() if key in known}
+        names = {f"{pk}.{generation}" for pk, generation in known}
+        for folder, suffixes in (("vectors", {".f16"}), ("cache", {".i8", ".bounds"})):
+            for path in (self.path / folder).glob("*"):
+                if path.suffix in suffixes and path.stem not in names:
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ LAYERS = (
     # Highest first. A module imports from its own layer and from those below it, never from above.
     # A package stands for its modules, unless one of them is named itself.
     ("the doors", "cli __main__ demo diagnosis server showing testing"),
-    ("the library", "estimator library"),
+    ("the library", "estimator library worker"),
     (
         "the verbs",
         "answering bringing bucket collection explaining forgetting importing inspecting "
@@ -35,12 +35,12 @@ LAYERS = (
     (
         "deciding in the store",
         "asking decider drawing effects field_state fields imagining judging objects once "
-        "operations reading reference_book rejections resources ruling statements",
+        "operations reading reference_book rejections resources ruling statements tasks",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs extractors fetching formats pinned signing stores thumbnails",
+        "access blobs extractors fetching formats leases pinned signing stores thumbnails",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (

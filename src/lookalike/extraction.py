@@ -6,23 +6,20 @@ ran out, loses its work to the next: only who holds the lease writes.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import and_, func, or_, select, update
-from ulid import ULID
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part
 from lookalike.ingest import Progress, Tally, accepts
+from lookalike.leases import has_died, own_name
 from lookalike.model import Blob, Status
 from lookalike.objects import finish, input_of
 from lookalike.operations import Operations
@@ -82,7 +79,7 @@ class Extraction:
         self._clock = clock
         self._threads = threads
         self._max_pixels = max_pixels
-        self._owner = _process_name(os.getpid())
+        self._owner = own_name()
         self._renewed_at = clock()
 
     def run(self, target: Target, tally: Tally, actor: str, progress: Progress) -> None:
@@ -145,7 +142,7 @@ class Extraction:
         rows = snapshot.rows(
             query.where(table.c.collection_pk == target.pk, table.c.owner.is_not(None))
         )
-        return [row.owner for row in rows if _has_died(row.owner)]
+        return [row.owner for row in rows if has_died(row.owner)]
 
     def _renew(self, target: Target) -> None:
         """Keep what this process has claimed, however long one content takes."""
@@ -372,21 +369,3 @@ def _extracted_before(
         vector = snapshot.vectors(its_space, np.array([row.pk]))[0].astype(np.float32)
         parts.setdefault(digest, []).append(Part(vector, row.part, row.attributes))
     return {digest: tuple(found) for digest, found in parts.items()}
-
-
-def _process_name(pid: int) -> str:
-    return f"{socket.gethostname()}/{pid}/{_started(pid)}/{ULID()}"
-
-
-def _has_died(owner: str) -> bool:
-    """Return whether an owner was a process of this machine that is no more."""
-    host, pid, started, _ = owner.split("/")
-    return host == socket.gethostname() and _started(int(pid)) != started
-
-
-def _started(pid: int) -> str:
-    """Return when a process started, in ticks; what cannot be known is the empty text."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""

@@ -106,6 +106,16 @@ def says(
     return answer
 
 
+def drips(piece: bytes, head: bytes = b"", times: int = 200) -> Callable[[Any], None]:
+    def answer(handler: Any) -> None:
+        handler.wfile.write(head)
+        for _ in range(times):
+            handler.wfile.write(piece)
+            time.sleep(0.05)
+
+    return answer
+
+
 def goes_to(location: str, status: int = 302) -> Callable[[Any], None]:
     return says(b"", status, {"Location": location})
 
@@ -631,6 +641,15 @@ def test_the_limit_of_bytes_is_kept_to_the_byte(site: Site) -> None:
         fetcher().fetch(site.url("/over"))
 
 
+def test_the_limit_is_kept_to_the_byte_where_no_length_is_claimed(site: Site) -> None:
+    site.answers["/full"] = drips(b"", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000, times=0)
+    site.answers["/over"] = drips(b"", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_001, times=0)
+
+    assert len(fetcher().fetch(site.url("/full"))[0]) == 100_000
+    with pytest.raises(BadContent, match="more than 100,000 bytes"):
+        fetcher().fetch(site.url("/over"))
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_endless_body_ends_at_the_limit(site: Site, chunked: bool) -> None:
     sent = 0
@@ -682,16 +701,6 @@ def test_a_packed_body_is_not_unpacked(site: Site, coding: str) -> None:
 
     with pytest.raises(BadContent, match="packed"):
         fetcher(max_blob_bytes=1_000_000).fetch(site.url("/bomb"))
-
-
-def drips(piece: bytes, head: bytes = b"") -> Callable[[Any], None]:
-    def answer(handler: Any) -> None:
-        handler.wfile.write(head)
-        for _ in range(200):
-            handler.wfile.write(piece)
-            time.sleep(0.05)
-
-    return answer
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ LAYERS = (
     (
         "the verbs",
         "answering bringing bucket collection explaining forgetting importing inspecting "
-        "lookup promotion removing reporting setting_up suggesting syncing workshop",
+        "lookup promotion removing reporting retrieving setting_up suggesting syncing "
+        "taxonomies workshop",
     ),
     ("bringing in", "documents extraction ingest sources"),
     (
@@ -48,7 +49,7 @@ LAYERS = (
         "addresses calibration claims columns conditions confidence duplicates features "
         "filters gate grid hygiene judgements kinds labels landscape learning ledger lessons "
         "logistic matches metrics nearness neighbourhood policy propagation recall references "
-        "review rules scoring settings standard stores.search values",
+        "review rules scoring settings stages standard stores.search values",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -259,7 +259,8 @@ class Taxonomy:
     `reference` names the collection whose labels vote: the collection itself (unified) or a
     curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
     `precision` with `target_precision`; `targets` are those of labels that have their own. `enrich`
-    fields are copied from the matched reference.
+    fields are copied from the matched reference. `taxonomy` names the resource that made it, if one
+    did.
     """
 
     field: str
@@ -271,6 +272,7 @@ class Taxonomy:
     enrich: tuple[str, ...] = ()
     version: int = 1
     targets: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    taxonomy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,7 +251,7 @@ def test_bad_questions_are_refused(library: lookalike.Library, tmp_path: Path) -
     photos.add(good)
     with pytest.raises(BadContent, match=r"a\.png"):
         photos.suggest(broken)
-    with pytest.raises(BadContent, match="image/png, and .things. extracts vector"):
+    with pytest.raises(BadContent, match=r"image/png, and .things. extracts vector"):
         collection.suggest(good)
     with pytest.raises(BadContent, match="no file or folder"):
         photos.suggest(tmp_path / "nothing.png")

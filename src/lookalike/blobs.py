@@ -34,9 +34,12 @@ class Blobs:
         self._root = root
         self._max_bytes = max_bytes
 
-    def keep(self, data: bytes) -> str:
-        """Keep bytes and return their uri. The same bytes are kept once, durably."""
-        if len(data) <= _INLINE_BYTES:
+    def keep(self, data: bytes, *, inline: bool = False) -> str:
+        """Keep bytes and return their uri. The same bytes are kept once, durably.
+
+        Few bytes stand in the uri itself, and others that should be `inline`.
+        """
+        if inline or len(data) <= _INLINE_BYTES:
             return _INLINE + base64.b64encode(data).decode("ascii")
         digest = hashlib.sha256(data).hexdigest()
         write_once(self._path(digest), data, durable=True)
@@ -65,6 +68,10 @@ class Blobs:
             data = _inline(uri)
             self.check_size(len(data), "a data: URL")
             return data
+        if not uri:
+            raise BadContent(
+                "a vector that came without a file is kept where it came to only; add it again"
+            )
         if scheme == "blob":
             return self._read_file(self._path(rest), uri)
         if scheme == "file":

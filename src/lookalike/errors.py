@@ -8,6 +8,7 @@ LookalikeError
 │   └── BadSetting        a setting or an option has an impossible value
 ├── NotFound              nothing has this name or id
 ├── Conflict              the change contradicts what is already there
+│   └── Stale             it was meant for a state that is no more
 ├── MissingExtra          an optional dependency is not installed
 └── StoreError            the store cannot do what was asked
     ├── NotAStore         the place holds something else, or nothing
@@ -60,6 +61,10 @@ class NotFound(LookalikeError):
 
 class Conflict(LookalikeError):
     """The change contradicts what is already there."""
+
+
+class Stale(Conflict):
+    """The change was meant for a state that is no more: someone or something changed it since."""
 
 
 class MissingExtra(LookalikeError):

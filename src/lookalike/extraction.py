@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from ulid import ULID
 
 from lookalike.blobs import Blobs
@@ -24,9 +24,10 @@ from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part
 from lookalike.ingest import Progress, Tally, accepts
 from lookalike.model import Blob, Status
+from lookalike.objects import finish, input_of
 from lookalike.operations import Operations
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, StoredSpace, Txn
+from lookalike.stores.base import Snapshot, Store, StoredSpace
 from lookalike.stores.selection import one_of
 from lookalike.thumbnails import Thumbnails
 
@@ -47,6 +48,9 @@ class _Waiting:
     name: str
     metadata: dict[str, Any]
     blob: Blob | None
+    said_by: Collection[str]
+    nothing: bool
+    """Whether the object has nothing for this collection, which is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ class Extraction:
             }
             key = {"collection_pk": target.pk}
             txn.update(table, [{**key, "object_pk": row.pk, **mine} for row in rows])
-        return [_waiting(row) for row in rows]
+        return [_waiting(row, target) for row in rows]
 
     def _dead_owners(self, snapshot: Snapshot, target: Target) -> list[str]:
         table = schema.extraction
@@ -178,7 +182,11 @@ class Extraction:
             if not exhausted and len(running) < 2 * self._threads:
                 claimed = self._claim(target)
                 exhausted = not claimed
-                finished += [(one, _MISSING) for one in claimed if one.blob is None]
+                finished += [
+                    (one, _NOTHING if one.nothing else _MISSING)
+                    for one in claimed
+                    if one.blob is None
+                ]
                 known = self._known(target, claimed, asking, finished)
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}
@@ -282,7 +290,9 @@ class Extraction:
         with self._operations.operate(target.pk, "add", actor) as running:
             batch = self._still_held(running.txn, target, batch)
             documents = [
-                NewDocument(one.pk, one.id, one.name, one.blob.sha256, one.metadata, part)
+                NewDocument(
+                    one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
+                )
                 for one, done in batch
                 if one.blob is not None
                 for part in done.parts
@@ -297,7 +307,7 @@ class Extraction:
                     if done.error is not None
                 ],
             )
-            _finish(running.txn, target, [one.pk for one, done in batch if done.error is None])
+            finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
         tally.arrived(running, made)
         for one, done in batch:
             if done.error is not None:
@@ -326,17 +336,15 @@ class Extraction:
 
 
 _MISSING = _Done((), "it has no content")
+_NOTHING = _Done((), None)
 
 
-def _finish(txn: Txn, target: Target, objects: Sequence[int]) -> None:
-    table = schema.extraction
-    mine = (table.c.collection_pk == target.pk) & one_of(table.c.object_pk, objects)
-    txn.execute(delete(table).where(mine))
-
-
-def _waiting(row: Any) -> _Waiting:
-    blob = Blob(**row.blobs[0]) if row.blobs else None
-    return _Waiting(row.pk, row.id, row.name, row.metadata, blob)
+def _waiting(row: Any, target: Target) -> _Waiting:
+    found = input_of(target.row, [Blob(**blob) for blob in row.blobs], row.metadata)
+    fitting = (blob for blob in found or () if accepts(target.extractor, blob.media_type))
+    blob = next(fitting, found[0] if found else None)
+    said_by = row.said_by or ()
+    return _Waiting(row.pk, row.id, row.name, row.metadata, blob, said_by, found is None)
 
 
 def _extracted_before(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,6 +94,33 @@ class Blob:
     sha256: str
     size_bytes: int
 
+    @classmethod
+    def of_text(cls, property: str, text: str) -> Blob:
+        """Return a text as a blob that holds it itself."""
+        data = text.encode()
+        inline = "data:text/plain;base64," + base64.b64encode(data).decode("ascii")
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(property, "text/plain", inline, digest, len(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One raw item of a bucket, as it stands.
+
+    `status` is that of the collection in which it is least far. Its `metadata` show the labels that
+    a person or an import gave to the document that it is as a whole.
+    """
+
+    id: str
+    bucket: str
+    key: str
+    name: str
+    metadata: Mapping[str, Any]
+    blobs: tuple[Blob, ...]
+    status: Status
+    error: str | None
+    created_at: datetime
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -127,7 +156,9 @@ class Standing:
     """What a document's label is now, in one field.
 
     `answer` is what a person said instead of a label; one whose answer is `new_kind` belongs to
-    none of the labels there are, and is not decided.
+    none of the labels there are, and is not decided. `actor` is who gave the label or answer that
+    stands; `source` the reference that a label of the machine was taken from; `revision` rises with
+    every change.
     """
 
     label: str | None
@@ -139,6 +170,9 @@ class Standing:
     rejected: tuple[str, ...]
     enriched: Mapping[str, Any]
     decision: Decision
+    actor: str | None = None
+    source: str | None = None
+    revision: int = 0
 
     @property
     def reason(self) -> Reason | None:
@@ -291,7 +325,7 @@ class Changed:
     """What an operation changed, by the person and, as a consequence, by itself.
 
     `labelled`, `relabelled` and `unlabelled` count documents that the machine changed, by label
-    (the new one; for `unlabelled` the label that went).
+    (the new one; for `unlabelled` the label that went). `revision` is that of all it wrote.
     """
 
     operation: str
@@ -300,6 +334,7 @@ class Changed:
     relabelled: Mapping[str, int]
     unlabelled: Mapping[str, int]
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    revision: int = 0
 
     @property
     def by_itself(self) -> int:

@@ -24,6 +24,7 @@ from lookalike.effects import Effects
 from lookalike.errors import Conflict, NotFound
 from lookalike.fields import StoredField, dependents, has_space, stored_field
 from lookalike.model import Changed, EventKind, Origin
+from lookalike.once import AlreadyDone, Request, refuse_repetition
 from lookalike.statements import write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
@@ -44,6 +45,8 @@ class Said:
     label: str | None
     origin: Origin
     asked: bool = False
+    of_object: bool = False
+    """Whether it was said of the whole item that the document is a part of."""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class Running:
             relabelled=dict(sorted(self.effects.relabelled.items())),
             unlabelled=dict(sorted(self.effects.unlabelled.items())),
             refused=dict(self.refused),
+            revision=self.pk,
         )
 
 
@@ -83,16 +87,26 @@ class Operations:
         self._lock = threading.RLock()
 
     @contextmanager
-    def operate(self, collection_pk: int, kind: str, actor: str) -> Iterator[Running]:
-        """Run one operation: all that happens inside is durable at the end, or none of it."""
+    def operate(
+        self, collection_pk: int, kind: str, actor: str, request: Request | None = None
+    ) -> Iterator[Running]:
+        """Run one operation: all that happens inside is durable at the end, or none of it.
+
+        Raises AlreadyDone where the `request` was done before.
+        """
         with self._lock:
             try:
                 with self._store.write() as txn:
-                    running = self._begin(txn, collection_pk, kind, actor)
+                    refuse_repetition(txn, request)
+                    running = self._begin(txn, collection_pk, kind, actor, request)
                     yield running
                     summary = asdict(running.changed())
+                    if request is not None:
+                        summary["request"] = request.digest
                     chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
                     txn.execute(chosen.values(summary=summary))
+            except AlreadyDone:
+                raise
             except BaseException:
                 self._deciders.clear()
                 raise
@@ -153,7 +167,7 @@ class Operations:
         the field is decided from scratch.
         """
         txn = running.txn
-        _touch(txn, field_pk, documents, running.pk)
+        touch(txn, field_pk, documents, running.pk)
         decider = self.decider(txn, field_pk)
         moves = decider.documents_arrived(txn, running.pk, documents)
         running.effects.add(field_pk, moves)
@@ -214,9 +228,11 @@ class Operations:
     def _new_decider(self, stored: StoredField) -> Decider:
         return Decider(stored, self._cache)
 
-    def _begin(self, txn: Txn, collection_pk: int, kind: str, actor: str) -> Running:
+    def _begin(
+        self, txn: Txn, collection_pk: int, kind: str, actor: str, request: Request | None
+    ) -> Running:
         check_there(txn, collection_pk)
-        id, now = f"op_{ULID()}", self._clock()
+        id, now = f"op_{ULID()}" if request is None else request.id, self._clock()
         pk = txn.insert_one(
             schema.operation,
             id=id,
@@ -328,7 +344,8 @@ def check_there(snapshot: Snapshot, *pks: int) -> None:
 def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
     """Return in what situation a person said something; nothing for other voices."""
     asked = {"asked": True} if line.asked else {}
-    return (asked | context) or None if line.origin is Origin.HUMAN else None
+    whole = {"of_object": True} if line.of_object else {}
+    return (asked | whole | context) or None if line.origin is Origin.HUMAN else None
 
 
 def _settle_undone(txn: Txn) -> list[int]:
@@ -357,7 +374,7 @@ def _settle_undone(txn: Txn) -> list[int]:
     return sorted(pk for pk, by in moved.items() if (stored[pk] is None) != (by is None))
 
 
-def _touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:
+def touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:
     """Let other processes see that something of documents changed that is not in these rows."""
     table = schema.standing
     for chosen in conditions(table.c.document_pk, documents):

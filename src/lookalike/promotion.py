@@ -15,10 +15,11 @@ from lookalike.lookup import stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Running, Said
 from lookalike.reading import FieldRow, document_query
+from lookalike.resources import CollectionRow, collection_row
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
-from lookalike.workshop import CollectionRow, Workshop, collection_row
+from lookalike.workshop import Workshop
 
 _HELD = {
     Hold.CONFLICT: "contradicts a reference that is all but the same",

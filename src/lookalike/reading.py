@@ -258,6 +258,9 @@ def _standing(
             policy=field.policy,
             taxonomy_version=field.taxonomy.version,
         ),
+        actor=row.actor,
+        source=None if source is None else source.id,
+        revision=row.revision,
     )
 
 

@@ -23,11 +23,12 @@ from lookalike.model import Decision, Suggestion
 from lookalike.pictures import sniff
 from lookalike.policy import REASONS
 from lookalike.reading import FieldRow, Reader, by_standard, enriched, matches_of
+from lookalike.resources import CollectionRow
 from lookalike.sources import items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, Ids
-from lookalike.workshop import CollectionRow, Workshop
+from lookalike.workshop import Workshop
 
 _SNIFFED_BYTES = 4096
 

@@ -66,6 +66,7 @@ object_ = _numbered(
     Column("blobs", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("size_bytes", _pk),  # of all its blobs
+    Column("said_by", JSON),  # who said what stands in its metadata, by key
     UniqueConstraint("bucket_pk", "id"),
     UniqueConstraint("bucket_pk", "key"),
     Index("object_by_bucket", "bucket_pk"),

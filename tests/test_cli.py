@@ -276,6 +276,11 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: (value["documents"], value["labels"]) == (1, 1),
         r"erased 1 documents, 1 labels",
     ),
+    "remove": (
+        lambda _: ("remove", "bucket", "notes", "--cascade", "--yes"),
+        lambda value: (value["collections"], value["objects"]) == (["notes"], 10),
+        r"removed notes, notes: 10 objects, 10 documents",
+    ),
     "doctor": (
         lambda _: ("doctor",),
         lambda value: value["problems"] == [] and "word_lengths" in value["extractors"],
@@ -369,6 +374,9 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "no place": (("export", "notes", "no/where.csv"), r"cannot write 'no/where\.csv'.*choose"),
     "all promoted": (("promote", "notes"), r"say what to promote"),
     "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; say --yes"),
+    "nobody to ask for": (("remove", "bucket", "notes"), r"notes would be removed; cannot ask"),
+    "bucket in use": (("remove", "bucket", "notes", "--yes"), r"'notes' draw.* on the bucket"),
+    "cascade": (("remove", "collection", "notes", "--cascade"), r"--cascade is for buckets"),
     "no store": (("--store", "https://x.org/y", "list"), r"'https://x\.org/y' is no directory"),
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 import lookalike
-from lookalike import errors, explaining, forgetting, hookspecs, metrics, model
+from lookalike import errors, explaining, forgetting, hookspecs, metrics, model, removing
 from lookalike.cli.group import cli
 from lookalike.plugins import ALIASES, extractors
 from lookalike.settings import SETTINGS
@@ -42,6 +42,8 @@ NOUNS: tuple[type, ...] = (
     model.Operation,
     model.Event,
     forgetting.Receipt,
+    removing.Removed,
+    model.Suggestion,
     model.Origin,
     model.Reason,
 )

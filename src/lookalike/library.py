@@ -221,13 +221,13 @@ class Library:
         with operations.operate(row.pk, "create", self._workshop.actor) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy)
 
-    def remove_collection(self, *names: str) -> Removed:
+    def remove_collection(self, *doomed: str) -> Removed:
         """Remove collections with documents, labels and history; bucket and objects stay.
 
         Interrupted, the same call goes on. Raises NotFound, or Conflict while another collection
         refers to one of them: remove both together.
         """
-        return remove_collections(self._workshop, [self._row(name).pk for name in names])
+        return remove_collections(self._workshop, [self._row(name).pk for name in doomed])
 
     def remove_bucket(self, name: str, *, cascade: bool = False) -> Removed:
         """Remove a bucket with its objects, and with `cascade` the collections drawing on it.

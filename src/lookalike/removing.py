@@ -14,9 +14,10 @@ import numpy as np
 from sqlalchemy import Table, delete, func, select, update
 
 from lookalike import forgetting
-from lookalike.errors import Conflict, NotFound
+from lookalike.errors import Conflict
 from lookalike.fields import space_of
 from lookalike.model import Blob
+from lookalike.objects import object_pks
 from lookalike.resources import (
     CollectionRow,
     collection_row,
@@ -31,7 +32,6 @@ from lookalike.workshop import Workshop
 
 _FORGET_OBJECTS = 5000
 _REMOVE_ROWS = 5000
-_IN_LIST = 5000
 _NAMES_SHOWN = 5
 _DOCUMENT = schema.standing.c.document_pk
 
@@ -66,7 +66,7 @@ def forget_objects(
     the receipt names the last and counts all. Raises NotFound, and erases nothing, for unknown ids.
     """
     with workshop.store.read() as snapshot:
-        pks = _objects(snapshot, bucket_pk, object_ids)
+        pks = sorted(object_pks(snapshot, bucket_pk, object_ids).values())
         over = collections_over(snapshot, bucket_pk)
     home = over[0].pk if over else bucket_pk
     receipts = [
@@ -127,22 +127,6 @@ def remove_bucket(
 
 
 # --- objects ------------------------------------------------------------------------------------
-
-
-def _objects(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> list[int]:
-    table = schema.object_
-    known: dict[str, int] = {}
-    for start in range(0, len(ids), _IN_LIST):
-        chosen = table.c.id.in_(ids[start : start + _IN_LIST])
-        query = select(table.c.id, table.c.pk).where(table.c.bucket_pk == bucket_pk, chosen)
-        known |= {row.id: row.pk for row in snapshot.rows(query)}
-    unknown = [id for id in ids if id not in known]
-    if unknown:
-        names = ", ".join(map(repr, unknown[:_NAMES_SHOWN]))
-        more = " …" if len(unknown) > _NAMES_SHOWN else ""
-        bucket = resource(snapshot, bucket_pk).name
-        raise NotFound(f"the bucket {bucket!r} has no object {names}{more}; check the ids")
-    return sorted(known.values())
 
 
 def _forget(workshop: Workshop, home: int, pks: Sequence[int], actor: str) -> forgetting.Receipt:

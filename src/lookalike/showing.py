@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
+    from lookalike.removing import Removed
     from lookalike.inspecting import Inspection, LabelHealth
 
 _BAR = 40
@@ -190,6 +191,15 @@ def show_receipt(receipt: Receipt) -> str:
     return (
         f"erased {receipt.documents} documents, {receipt.labels} labels, "
         f"{receipt.copies} copies, {receipt.thumbnails} thumbnails ({receipt.operation})"
+    )
+
+
+def show_removed(removed: Removed) -> str:
+    """Return what was removed."""
+    names = ", ".join([*removed.collections, *removed.buckets])
+    return (
+        f"removed {names}: {removed.objects} objects, {removed.documents} documents, "
+        f"{removed.labels} labels, {removed.copies} copies, {removed.thumbnails} thumbnails"
     )
 
 

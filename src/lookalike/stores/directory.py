@@ -83,3 +83,11 @@ def _file_system(path: Path, mounts: Path) -> str:
 def _unescaped(field: str) -> str:
     """Return a field of the mount table with its blanks, which are written as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)
+
+
+def erase_vectors_but(path: Path, names: set[str]) -> None:
+    """Erase the files of spaces that are no more; `names` are those that are. Nobody writes now."""
+    for folder, suffixes in (("vectors", {".f16"}), ("cache", {".i8", ".bounds"})):
+        for file in (path / folder).glob("*"):
+            if file.suffix in suffixes and file.stem not in names:
+                file.unlink(missing_ok=True)

@@ -45,7 +45,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
-from lookalike.stores.directory import open_lock, prepare
+from lookalike.stores.directory import erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
 from lookalike.stores.selection import conditions
@@ -113,7 +113,9 @@ class SqliteStore:
             self._checkpoint(wait_ms=_TIDY_WAIT_MS)
             with self.read() as snapshot:
                 spaces = snapshot.rows(select(schema.space))
-                self._erase_files_but(spaces)
+                known = {(row.pk, row.generation) for row in spaces}
+                self._files = {key: file for key, file in self._files.items() if key in known}
+                erase_vectors_but(self.path, {f"{pk}.{number}" for pk, number in known})
                 for row in spaces:
                     used, _ = snapshot.slots(stored_space(row))
                     unused = np.setdiff1d(np.arange(row.next_slot), used, assume_unique=True)
@@ -152,16 +154,6 @@ class SqliteStore:
             path, cache = self.path / "vectors" / name, self.path / "cache"
             self._files[key] = VectorFile(path, cache, space.dimension)
         return self._files[key]
-
-    def _erase_files_but(self, spaces: Sequence[Row[Any]]) -> None:
-        """Erase the vectors of spaces that are no more; nobody writes meanwhile."""
-        known = {(row.pk, row.generation) for row in spaces}
-        self._files = {key: file for key, file in self._files.items() if key in known}
-        names = {f"{pk}.{generation}" for pk, generation in known}
-        for folder, suffixes in (("vectors", {".f16"}), ("cache", {".i8", ".bounds"})):
-            for path in (self.path / folder).glob("*"):
-                if path.suffix in suffixes and path.stem not in names:
-                    path.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

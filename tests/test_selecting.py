@@ -134,15 +134,18 @@ members = st.lists(scalars | st.none(), max_size=3)
 metadata_values = scalars | st.none() | members | st.fixed_dictionaries({"in": scalars | members})
 keys = st.sampled_from(["brand", "size", "größe", "a-b", "tags"])
 metadatas = st.dictionaries(keys, metadata_values, max_size=4)
-stoods = st.builds(
-    standing,
-    label=st.sampled_from([None, "Bags", "Boots", "bags"]),
-    origin=st.sampled_from([None, *Origin]),
-    confidence=st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]),
-    margin=st.none() | st.just(0.5),
-    runner_up=st.sampled_from([None, "Boots"]),
-    reason=st.sampled_from([None, Reason.TOO_CLOSE]),
+stances = st.sampled_from([(None, None), (None, Origin.HUMAN)]) | st.tuples(
+    st.sampled_from(["Bags", "Boots", "bags"]), st.sampled_from(Origin)
 )
+decisions = st.fixed_dictionaries(
+    {
+        "confidence": st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+        "margin": st.none() | st.just(0.5),
+        "runner_up": st.sampled_from([None, "Boots"]),
+        "reason": st.sampled_from([None, Reason.TOO_CLOSE]),
+    }
+)
+stoods = st.builds(lambda stance, decision: standing(*stance, **decision), stances, decisions)
 documents = st.lists(st.tuples(metadatas, stoods, stoods), max_size=8)
 
 names = st.one_of(

@@ -34,7 +34,8 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "asking decider drawing effects field_state fields judging operations reading "
+        "aggregating asking compiling decider document_values drawing effects field_state fields "
+        "judging object_values operations paging reading selecting stored_values "
         "reference_book rejections ruling statements",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),

@@ -28,13 +28,14 @@ _ROUNDS = 5
 _FILL = (
     """INSERT INTO object (pk, bucket_pk, id, key, name, metadata, blobs, created_at, size_bytes)
     SELECT value, 1, 'obj_' || value, 'k' || value, 'n' || value, '{}', '[]', value, 1000
-    FROM generate_series WHERE start = 1 AND stop = :count""",
+    FROM :series""",
     """INSERT INTO document (pk, collection_pk, object_pk, part, id, file_name, sha256, metadata,
     attributes) SELECT pk, 1, pk, '', 'doc_' || pk, name || '.jpg', zeroblob(32),
     json_object('brand', 'brand ' || (pk * 7919 % 1000), 'price', pk * 31 % 5000 / 10.0), '{}'
     FROM object""",
-    """INSERT INTO standing (field_pk, document_pk, label, origin, votes, confidence, margin, reason,
-    revision) SELECT 1, pk, CASE WHEN open THEN NULL WHEN pk % 1000 = 1 THEN 'rare' ELSE 'label ' || (pk * 613 % 50) END,
+    """INSERT INTO standing (field_pk, document_pk, label, origin, votes, confidence, margin,
+    reason, revision) SELECT 1, pk,
+    CASE WHEN open THEN NULL WHEN pk % 1000 = 1 THEN 'rare' ELSE 'label ' || (pk * 613 % 50) END,
     CASE WHEN open THEN NULL WHEN pk % 5000 = 0 THEN 'human' ELSE 'auto' END, pk % 5000 = 0,
     CASE WHEN pk % 5000 = 0 AND NOT open THEN NULL ELSE (pk * 104729 % 100003) / 100003.0 END, 0.1,
     CASE WHEN open THEN 'below_threshold' END, 1 FROM
@@ -88,7 +89,7 @@ def fill(store: SqliteStore, count: int) -> None:
         row = {"collection_pk": _COLLECTION, "name": "kind", "taxonomy": taxonomy}
         txn.insert_one(schema.field, reference_field_pk=1, epoch=0, **row)
         for statement in _FILL:
-            text = statement.replace("generate_series WHERE start = 1 AND stop = :count", _SERIES)
+            text = statement.replace(":series", _SERIES)
             txn.connection.exec_driver_sql(text.replace(":count", str(count)))
 
 

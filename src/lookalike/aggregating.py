@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Label, distinct, func
+from sqlalchemy import ColumnElement, Label, distinct, func, literal_column
 
 from lookalike.conditions import EVERYTHING, Filter
 from lookalike.errors import BadInput
@@ -86,7 +86,7 @@ def aggregate(
     flat = [cell for group in cells.values() for cell in group]
     query = query.with_only_columns(*flat, *numbers.values(), maintain_column_froms=True)
     if flat:
-        query = query.group_by(*(cell.element for cell in flat))
+        query = query.group_by(*(literal_column(cell.name) for cell in flat))
     for key in (*_sort_keys(sort_by, cells, numbers, metrics), *flat):
         query = query.order_by(key.desc() if descending and key not in flat else key)
     return [_shown(row, named, metrics) for row in selecting.snapshot.rows(query.limit(limit))]

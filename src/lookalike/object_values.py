@@ -51,6 +51,7 @@ class ObjectValues:
 
     def query(self, values: Sequence[StoredValue]) -> tuple[Select[Any], ColumnElement[int]]:
         """Return the statement that selects the pks of all objects, and the pk."""
+        assert not any(value.needs for value in values), "a value of another table"
         table = schema.object_.c
         return select(table.pk).where(table.bucket_pk == self._pk), table.pk
 

@@ -6,14 +6,19 @@ import base64
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
+import lookalike
+from lookalike import paging
 from lookalike.aggregating import Metric, aggregate, distribution
+from lookalike.collection import Collection
 from lookalike.conditions import (
     EVERYTHING,
     Condition,
@@ -28,6 +33,8 @@ from lookalike.conditions import (
 from lookalike.document_values import DocumentValues
 from lookalike.errors import BadInput
 from lookalike.filters import parse
+from lookalike.library import Library
+from lookalike.lookup import ids_of
 from lookalike.model import Origin, Reason, Status
 from lookalike.object_values import ObjectValues
 from lookalike.paging import ARRIVAL, Sort, sort_from
@@ -363,13 +370,14 @@ def test_a_cursor_belongs_to_one_list(
         cursor = select.page(limit=5).next_cursor
         other = selecting(snapshot, collection + 1)
 
-        for page in (
-            lambda: select.page(parse({"size": 1}), cursor=cursor),
-            lambda: select.page(sort=Sort(None, True), cursor=cursor),
-            lambda: other.page(cursor=cursor),
-        ):
+        lists: list[tuple[Selecting, Filter, Sort]] = [
+            (select, parse({"size": 1}), ARRIVAL),
+            (select, EVERYTHING, Sort(None, True)),
+            (other, EVERYTHING, ARRIVAL),
+        ]
+        for where, tree, sort in lists:
             with pytest.raises(BadInput, match="another list"):
-                page()
+                where.page(tree, sort, cursor=cursor)
 
 
 @pytest.mark.parametrize(
@@ -404,6 +412,24 @@ def test_a_sort_is_read_in_both_shapes() -> None:
         sort_from("size", "up")
 
 
+def test_few_rows_of_a_range_are_paged_like_many(
+    store: SqliteStore, things: tuple[int, dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = parse({"field": "taxonomy_match.confidence", "operator": "lt", "value": 0.5})
+    found = []
+    for few in (2_000, 3):
+        monkeypatch.setattr(paging, "_FEW", few)
+        with store.read() as snapshot:
+            select = selecting(snapshot, things[0])
+            found.append([all_pages(select, tree, Sort(None, down), 4) for down in (False, True)])
+            found[-1].append(list(select.page_at(5, tree, limit=3).pks))
+
+    assert found[0] == found[1]
+    assert len(found[0][0]) == 16
+    assert found[0][1] == found[0][0][::-1]
+    assert found[0][2] == found[0][0][5:8]
+
+
 # --- names --------------------------------------------------------------------------------------
 
 
@@ -431,7 +457,7 @@ def test_without_label_fields_there_is_no_decision(store: SqliteStore) -> None:
 def test_a_time_is_written_as_a_date_or_in_seconds(
     store: SqliteStore, things: tuple[int, dict[str, int]]
 ) -> None:
-    collection, pks = things
+    collection, _ = things
 
     def found(raw: object) -> int | None:
         with store.read() as snapshot:
@@ -449,11 +475,11 @@ def test_a_time_is_written_as_a_date_or_in_seconds(
 def test_a_filter_of_the_greatest_size_is_answered(
     store: SqliteStore, things: tuple[int, dict[str, int]]
 ) -> None:
-    collection, pks = things
+    collection, _ = things
     conditions = [{"field": "size", "operator": "in", "value": [7 + n] * 20} for n in range(480)]
     raw: object = {"OR": [*conditions, {"size": 1}]}
-    for _ in range(18):
-        raw = {"NOT": [{"NOT": [raw, *[{"brand": str(n)} for n in range(25)]]}]} if _ % 2 else raw
+    for _ in range(9):
+        raw = {"NOT": [{"NOT": [raw, *[{"brand": str(n)} for n in range(25)]]}]}
     with store.read() as snapshot:
         select = selecting(snapshot, collection)
 
@@ -528,15 +554,15 @@ def test_a_bad_aggregation_is_refused(
     store: SqliteStore, things: tuple[int, dict[str, int]]
 ) -> None:
     count = Metric("count", "n")
-    with pytest.raises(BadInput, match="no function is named 'median' .known: count, sum"):
+    with pytest.raises(BadInput, match=r"no function is named 'median' .known: count, sum"):
         Metric("median", "m", "size")
     with pytest.raises(BadInput, match="'sum' needs a field"):
         Metric("sum", "m")
     with store.read() as snapshot:
         select = selecting(snapshot, things[0])
-        with pytest.raises(BadInput, match="two columns .* named 'n'"):
+        with pytest.raises(BadInput, match=r"two columns .* named 'n'"):
             aggregate(select, ["n"], [count])
-        with pytest.raises(BadInput, match="sorted by 'm' .known: size, n"):
+        with pytest.raises(BadInput, match=r"sorted by 'm' .known: size, n"):
             aggregate(select, ["size"], [count], sort_by="m")
         with pytest.raises(BadInput, match="not 0"):
             aggregate(select, ["size"], [count], limit=0)
@@ -592,3 +618,45 @@ def test_objects_are_chosen_by_what_they_are_and_how_far_they_have_come(
         assert all_pages(select, EVERYTHING, Sort("metadata.size", True), 2) == sorted(
             range(first, first + 5), reverse=True
         )
+
+
+# --- a collection as the library makes it -------------------------------------------------------
+
+
+def found_in(library: Library, collection: Collection, raw: object) -> str:
+    """The ids of what a filter chooses, in a row."""
+    with library._workshop.store.read() as snapshot:
+        pk = collection._row.pk
+        values = DocumentValues(pk, "col_c", fields_of(snapshot, pk))
+        pks = Selecting(snapshot, values).page(parse(raw)).pks
+        return " ".join(ids_of(snapshot, pks).values())
+
+
+def test_what_stands_in_a_real_collection_is_found(tmp_path: Path) -> None:
+    """A person's label has no decision, the machine's has one, and its reference is copied from."""
+    options: dict[str, Any] = {"extractor": "passthrough", "confidence_threshold": 0.9}
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        curated = library.labeler("curated", **options)
+        shelves = [{"shelf": "A"}, {"shelf": "B"}, {}]
+        curated.add(vectors=np.eye(8)[[0, 1, 1]], ids=["r0", "r1", "r2"], metadata=shelves)
+        curated.label({"r0": "Bags", "r1": "Boots"})
+        curated.promote(ids=["r2"])
+        stock = library.labeler("stock", reference="curated", enrich=("shelf",), **options)
+        vectors = np.eye(8)[[0, 0, 1, 2]]
+        stock.add(vectors=vectors, ids=list("abcd"), metadata={"shelf": "?"})
+        stock.label({"a": "Hats"})
+        label, match = stock.fields[0], "taxonomy_match."
+        sure = {"field": match + "confidence", "operator": "gte", "value": 0.9}
+
+        assert found_in(library, curated, {match + "matched": True}) == "r2"
+        assert found_in(library, curated, {f"labels.{label}.origin": "promoted"}) == "r2"
+        assert found_in(library, curated, {match + "confidence": None}) == "r0 r1 r2"
+        assert found_in(library, stock, {label: "Bags"}) == "b"
+        assert found_in(library, stock, {label: None, match + "matched": False}) == "d"
+        assert found_in(library, stock, {match + "matched": True}) == "b c"
+        assert found_in(library, stock, {"field": "taxonomy_match", "value": None}) == "a"
+        assert found_in(library, stock, {match + "reason": "below_threshold"}) == "d"
+        assert found_in(library, stock, {match + "source_document_id": "r1"}) == "c"
+        assert found_in(library, stock, sure) == "b c"
+        assert found_in(library, stock, {"metadata.shelf": "B"}) == "c"
+        assert found_in(library, stock, {"shelf": "?"}) == "a d"

@@ -35,8 +35,9 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "asking decider drawing effects field_state fields imagining judging objects once "
-        "operations reading reference_book rejections resources ruling statements tasks",
+        "aggregating asking compiling decider document_values drawing effects field_state fields "
+        "imagining judging object_values objects once operations paging reading reference_book "
+        "rejections resources ruling selecting statements stored_values tasks",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (

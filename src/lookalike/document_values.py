@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, case, literal, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, literal, select
 
 from lookalike.errors import BadInput
 from lookalike.model import Origin
@@ -135,8 +135,10 @@ class DocumentValues:
         key = f"{_LABELS}.{field}"
         columns, needs = self._standings[key].c, frozenset({key})
         if part == "matched":
-            matched = {True: columns.origin.in_(_BY_MACHINE), False: columns.origin.is_(None)}
-            return ChoiceValue(matched, needs)
+            # Most have a decision: an index of origins would be the long way round.
+            given = func.coalesce(columns.origin, "").in_(_BY_MACHINE)
+            none = and_(columns.label.is_(None), columns.origin.is_(None))
+            return ChoiceValue({True: given, False: none}, needs)
         if part == "is_reference":
             return ChoiceValue({True: columns.votes, False: ~columns.votes}, needs)
         if part == "source_document_id":

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
 from lookalike.conditions import Filter
 from lookalike.errors import BadInput
 from lookalike.filters import check_field
-from lookalike.stored_values import Clause, StoredValue
+from lookalike.stored_values import StoredValue
 from lookalike.stores.base import Snapshot
 
 MAX_PAGE = 1_000
@@ -27,6 +27,7 @@ MAX_PAGE = 1_000
 
 _DIRECTIONS = {"asc": False, "ascending": False, "desc": True, "descending": True}
 _LARGEST = 2**63
+_FEW = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def sort_from(field: str, direction: str | None = None) -> Sort:
 class Paging:
     """Reads pages: `query` selects the rows, `pk` tells them apart, `value` is their order.
 
-    `of` tells what is paged through: a cursor of something else is refused.
+    `of` tells what is paged through: a cursor of something else is refused. With `by_range` an
+    index finds the rows by a range of numbers: where they are few, faster than by arrival.
     """
 
     snapshot: Snapshot
@@ -80,6 +82,7 @@ class Paging:
     value: StoredValue | None
     descending: bool
     of: str
+    by_range: bool = False
 
     def after(self, cursor: str | None, limit: int) -> Page:
         """Return the page that a cursor leads to, the first one without. Raises BadInput."""
@@ -112,6 +115,12 @@ class Paging:
         return list(self.snapshot.rows(query.limit(limit).offset(offset)))
 
     def _without(self, limit: int, offset: int, pk: int | None) -> list[Row[Any]]:
+        if self.value is None and self.by_range:
+            few = self.snapshot.rows(self.query.limit(_FEW + 1))
+            if len(few) <= _FEW:
+                rows = sorted(few, key=lambda row: int(row.pk), reverse=self.descending)
+                left = [row for row in rows if pk is None or self._beyond(row.pk, pk)]
+                return left[offset : offset + limit]
         query = self._ordered(self.query, self.pk)
         if self.value is not None:
             query = query.where(self.value.is_null())
@@ -128,8 +137,8 @@ class Paging:
     def _ordered(self, query: Select[Any], *keys: ColumnElement[Any]) -> Select[Any]:
         return query.order_by(*(key.desc() if self.descending else key for key in keys))
 
-    def _beyond(self, row: Any, last: Any) -> Clause:
-        return row < last if self.descending else row > last  # type: ignore[no-any-return]
+    def _beyond(self, row: Any, last: Any) -> Any:
+        return row < last if self.descending else row > last
 
     def _page(self, rows: Sequence[Row[Any]], limit: int) -> Page:
         shown = rows[:limit]

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Select
 
 from lookalike.compiling import clause_of
-from lookalike.conditions import EVERYTHING, Filter, fields_in
+from lookalike.conditions import EVERYTHING, ORDERS, Condition, Every, Filter, fields_in
 from lookalike.paging import ARRIVAL, Page, Paging, Sort, count, digest
-from lookalike.stored_values import StoredValue
+from lookalike.stored_values import ColumnValue, StoredValue
 from lookalike.stores.base import Snapshot
 
 MAX_COUNT = 100_000
@@ -90,12 +90,28 @@ class Selecting:
         value = None if sort.field is None else self.values.value_of(sort.field)
         query, pk = self._query(tree, () if value is None else (value,))
         of = digest(self.values.scope, tree, sort)
-        return Paging(self.snapshot, query, pk, value, sort.descending, of)
+        by_range = any(self._is_range(one) for one in _required(tree))
+        return Paging(self.snapshot, query, pk, value, sort.descending, of, by_range)
+
+    def _is_range(self, condition: Condition) -> bool:
+        value = self.values.value_of(condition.field)
+        is_number = isinstance(value, ColumnValue) and value.kind == "number"
+        return is_number and condition.operator in ORDERS
 
     def _query(
         self, tree: Filter, others: Sequence[StoredValue] = ()
     ) -> tuple[Select[Any], ColumnElement[int]]:
         return filtered(self.values, tree, others)
+
+
+def _required(tree: Filter) -> Iterator[Condition]:
+    """Yield the conditions that all rows meet."""
+    match tree:
+        case Condition():
+            yield tree
+        case Every(parts):
+            for part in parts:
+                yield from _required(part)
 
 
 def filtered(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, case, false, func, literal, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, false, func, literal, null, or_, select, true
 
 from lookalike.conditions import ORDERS, Condition, Operator, folded, kind_of
 from lookalike.errors import BadInput
@@ -50,7 +50,11 @@ class StoredValue(Protocol):
         ...
 
     def key(self) -> ColumnElement[Any]:
-        """Return what it is sorted by and what functions of numbers take."""
+        """Return what it is sorted by."""
+        ...
+
+    def number(self) -> ColumnElement[Any]:
+        """Return it where it is a number, else null."""
         ...
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
@@ -92,6 +96,10 @@ class ColumnValue:
         """Return the column."""
         return self.column
 
+    def number(self) -> ColumnElement[Any]:
+        """Return the column where it holds numbers."""
+        return self.column if self.kind == "number" else null()
+
     def groups(self) -> tuple[ColumnElement[Any], ...]:
         """Return the column."""
         return (self.column,)
@@ -126,6 +134,10 @@ class TimeValue:
         raise BadInput(f"{condition.operator.value} is not for the time {condition.field!r}")
 
     def key(self) -> ColumnElement[Any]:
+        """Return the seconds."""
+        return self.column
+
+    def number(self) -> ColumnElement[Any]:
         """Return the seconds."""
         return self.column
 
@@ -170,6 +182,10 @@ class ChoiceValue:
     def key(self) -> ColumnElement[Any]:
         """Return the value; true counts 1, false 0."""
         return case(*((clause, literal(value)) for value, clause in self.choices.items()))
+
+    def number(self) -> ColumnElement[Any]:
+        """Return null: what is chosen from is no number."""
+        return null()
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
         """Return the value."""
@@ -222,6 +238,10 @@ class JsonValue:
     def key(self) -> ColumnElement[Any]:
         """Return the value; true counts 1, false 0, what is nested its JSON."""
         return func.json_extract(self.column, self._json_path)
+
+    def number(self) -> ColumnElement[Any]:
+        """Return the value where it is a number."""
+        return case((self._kind().in_(_NUMBERS), self.key()))
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
         """Return kind and value: 1 and true differ, 1 and 1.0 do not."""

@@ -44,7 +44,7 @@ def _serve(connection: Connection) -> None:
         if sizes:
             connection.execute(change.values(size_bytes=bindparam("size")), sizes)
     schema.metadata.create_all(connection)
-    for table in (schema.object_, schema.document, schema.standing):
+    for table in (schema.object_, schema.extraction, schema.document, schema.standing):
         for index in table.indexes:
             index.create(connection, checkfirst=True)
 

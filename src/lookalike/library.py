@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from sqlalchemy import select
 
+from lookalike.access import Access
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, BadSetting, Conflict, NotFound
 from lookalike.fields import taxonomy_to
@@ -85,6 +86,10 @@ class Library:
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""
         return self._workshop.store.check()
+
+    def access(self) -> Access:
+        """Return the keys that a server over this store asks for."""
+        return Access(self._workshop.store, self._workshop.settings, self._workshop.clock)
 
     @property
     def path(self) -> Path:

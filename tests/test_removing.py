@@ -135,7 +135,7 @@ def test_what_others_refer_to_is_kept_and_named(library: lookalike.Library) -> N
     stock = filled(library, "stock", reference="curated")
     before = [(one.id, one.label) for one in stock.documents()]
 
-    with pytest.raises(Conflict, match="collection 'stock' refer.* to the collection 'curated'"):
+    with pytest.raises(Conflict, match=r"collection 'stock' refer.* to the collection 'curated'"):
         library.remove_collection("curated")
 
     assert [(one.id, one.label) for one in stock.documents()] == before
@@ -227,7 +227,7 @@ def test_a_removal_is_recorded_and_past_operations_say_nothing(library: lookalik
 def test_a_bucket_in_use_is_kept(library: lookalike.Library) -> None:
     filled(library, "things")
 
-    with pytest.raises(Conflict, match="collection 'things' draw.* on the bucket 'things'"):
+    with pytest.raises(Conflict, match=r"collection 'things' draw.* on the bucket 'things'"):
         library.remove_bucket("things")
 
     assert rows_in(library)["object"] == 60
@@ -257,9 +257,7 @@ def test_cascade_ends_where_a_collection_of_another_bucket_refers(
 
 def test_copies_that_another_bucket_holds_stay(library: lookalike.Library, tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
-    pictures = [
-        Image.fromarray(chance.integers(0, 255, (64, 64, 3), np.uint8)) for _ in range(3)
-    ]
+    pictures = [Image.fromarray(chance.integers(0, 255, (64, 64, 3), np.uint8)) for _ in range(3)]
     one = library.labeler("one", confidence_threshold=0.9)
     two = library.labeler("two", confidence_threshold=0.9)
     one.add(pictures[:2])

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from sqlalchemy import select
 
+from lookalike.access import Access
 from lookalike.collection import Collection
 from lookalike.errors import BadSetting, Conflict
 from lookalike.forgetting import Receipt
@@ -84,6 +85,10 @@ class Library:
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""
         return self._workshop.store.check()
+
+    def access(self) -> Access:
+        """Return the keys that a server over this store asks for."""
+        return Access(self._workshop.store, self._workshop.settings, self._workshop.clock)
 
     @property
     def path(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ from lookalike.metrics import HISTOGRAM_BINS, Report
 from lookalike.model import Added, Changed, Document, Operation, Question
 
 if TYPE_CHECKING:
+    from lookalike.access import Key
     from lookalike.demo import DemoResult
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
-    from lookalike.removing import Removed
     from lookalike.inspecting import Inspection, LabelHealth
+    from lookalike.removing import Removed
 
 _BAR = 40
 _NAMED = 10
@@ -186,6 +188,18 @@ def show_history(operations: Sequence[Operation]) -> str:
     return "\n".join(lines) or "nothing has happened yet"
 
 
+def show_keys(keys: Sequence[Key]) -> str:
+    """Return keys as one line each."""
+    return "\n".join(map(show_key, keys)) or "no key yet; make one with `lookalike keys create`"
+
+
+def show_key(key: Key) -> str:
+    """Return a key as one line."""
+    place = key.namespace or "all namespaces"
+    ended = "" if key.revoked_at is None else f"  (revoked {_day(key.revoked_at)})"
+    return f"{key.id}  {key.scope:5}  {place}  {_day(key.created_at)}  {key.name}{ended}"
+
+
 def show_receipt(receipt: Receipt) -> str:
     """Return what was erased."""
     return (
@@ -236,6 +250,10 @@ def show_demo(result: DemoResult, store: Path) -> str:
             f"               lookalike --store {store} queue demo",
         ]
     )
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
 def _some(names: Sequence[str]) -> str:

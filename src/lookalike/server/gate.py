@@ -1,4 +1,4 @@
-"""The gate that every request passes: who may in, how often, how much, and what is noted.
+"""The gate that every request passes: who may in, how often, how much, and what is written down.
 
 ```
 request ─▶ host ─▶ origin ─▶ key or signature ─▶ rate ─▶ scope ─▶ namespace ─▶ size ─▶ routes

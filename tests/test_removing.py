@@ -470,8 +470,7 @@ def test_no_thumbnail_comes_back_of_what_was_forgotten(tmp_path: Path) -> None:
             with lookalike.open(tmp_path / "store") as other:
                 doomed = [one.id for one in task if one.id in ("p0", "p1")]
                 other.forget_objects("photos", doomed)
-            done = extract(target, task)
-            return done
+            return extract(target, task)
 
         contents = extraction._content
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -121,8 +122,20 @@ class Bucket:
 
         Raises BadInput for what cannot be an object, naming it; then nothing is put in.
         """
-        drafts = [self._draft(one) for one in objects]
-        self._check_labels(drafts)
+        return self.put_drafts([self.draft(one) for one in objects])
+
+    def draft(self, new: NewObject) -> Draft:
+        """Return an object to be, whose bytes are kept. Raises BadInput for what cannot be one."""
+        metadata = json_values(new.metadata)
+        check_values(metadata, self.row.properties)
+        self._check_labels(metadata)
+        id = new.id or f"obj_{ULID()}"
+        blobs = tuple(self._blob(one) for one in new.blobs)
+        named = new.name or next((one.name for one in new.blobs if one.name), "") or id
+        return Draft(new.key or id, named, metadata, blobs, id, new.error)
+
+    def put_drafts(self, drafts: Sequence[Draft]) -> list[Object]:
+        """Put objects in that `draft` returned."""
         with self._workshop.store.read() as snapshot:
             known = self._known(snapshot, drafts)
             takers = collections_over(snapshot, self.row.pk)
@@ -190,14 +203,6 @@ class Bucket:
             if now != fresh[now.id]:
                 raise Stale(f"object {now.id!r} has changed since: read it again")
 
-    def _draft(self, new: NewObject) -> Draft:
-        metadata = json_values(new.metadata)
-        check_values(metadata, self.row.properties)
-        id = new.id or f"obj_{ULID()}"
-        blobs = tuple(self._blob(one) for one in new.blobs)
-        named = new.name or next((one.name for one in new.blobs if one.name), "") or id
-        return Draft(new.key or id, named, metadata, blobs, id, new.error)
-
     def _blob(self, new: NewBlob) -> Blob:
         properties, data = self.row.properties, new.data
         if properties and new.property not in properties:
@@ -221,17 +226,20 @@ class Bucket:
         uri = new.uri if referenced else blobs.keep(data, inline=media_type == MEDIA_TYPE)
         return Blob(new.property, media_type, uri, digest, len(data))
 
-    def _check_labels(self, drafts: Sequence[Draft]) -> None:
+    def _check_labels(self, metadata: Mapping[str, Any]) -> None:
         """Raise BadInput for a value that is no label where a collection has a label field."""
+        for source in self._label_sources:
+            label_in(dig(metadata, source))
+
+    @cached_property
+    def _label_sources(self) -> set[str]:
+        """Return where objects' metadata give labels."""
         with self._workshop.store.read() as snapshot:
-            sources = {
+            return {
                 row.source_of(one.name)
                 for row in collections_over(snapshot, self.row.pk, derived=True)
                 for one in fields_of(snapshot, row.pk)
             }
-        for draft in drafts:
-            for source in sources:
-                label_in(dig(draft.metadata, source))
 
     def _known(self, snapshot: Snapshot, drafts: Sequence[Draft]) -> dict[str, int]:
         """Return the pks of objects that are there already, by the key they would have."""

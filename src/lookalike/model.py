@@ -215,6 +215,8 @@ class Document:
     attributes: Mapping[str, Any]
     field: str
     standings: Mapping[str, Standing]
+    created_at: datetime | None = None
+    blobs: tuple[Blob, ...] = ()
 
     @property
     def standing(self) -> Standing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ from sqlalchemy import Select, and_, select
 
 from lookalike.fields import stored_field, taxonomy_from
 from lookalike.matches import shares
-from lookalike.model import Answer, Decision, Document, Match, Origin, Reason, Standing, Taxonomy
+from lookalike.model import (
+    Answer,
+    Blob,
+    Decision,
+    Document,
+    Match,
+    Origin,
+    Reason,
+    Standing,
+    Taxonomy,
+)
 from lookalike.reference_book import ReferenceBook
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
@@ -76,6 +87,7 @@ class Reader:
         document, object_ = schema.document, schema.object_
         query = (
             select(document, object_.c.id.label("object_id"))
+            .add_columns(object_.c.created_at, object_.c.blobs)
             .join(object_, object_.c.pk == document.c.object_pk)
             .where(document.c.pk.in_(pks))
         )
@@ -92,8 +104,10 @@ class Reader:
                 sha256=row.sha256.hex(),
                 metadata=row.metadata,
                 attributes=row.attributes,
-                field=self.fields[0].name,
+                field=self.fields[0].name if self.fields else "",
                 standings={name: by_pk[pk] for name, by_pk in standings.items() if pk in by_pk},
+                created_at=datetime.fromtimestamp(row.created_at, UTC),
+                blobs=tuple(Blob(**blob) for blob in row.blobs),
             )
 
     def _standings(self, pks: list[int], field: FieldRow) -> dict[int, Standing]:

@@ -36,7 +36,7 @@ class Refusal(Exception):
 
     async def answer(self, send: Send) -> None:
         """Send it as a response."""
-        body = json.dumps(error_body(self.code, str(self), self.details)).encode()
+        body = json.dumps(error_body(self.status, self.code, str(self), self.details)).encode()
         headers = {
             "content-type": "application/json",
             "content-length": str(len(body)),
@@ -47,9 +47,10 @@ class Refusal(Exception):
         await send({"type": "http.response.body", "body": body})
 
 
-def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
+def error_body(status: int, code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return what every error of the server looks like."""
-    return {"error": {"code": code, "message": message, "details": dict(details)}}
+    error = {"code": code, "type": code, "message": message, "details": dict(details)}
+    return {"status": status, "success": False, "error": error}
 
 
 def refusal_of(error: LookalikeError) -> Refusal:

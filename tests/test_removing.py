@@ -480,7 +480,7 @@ def test_no_thumbnail_comes_back_of_what_was_forgotten(tmp_path: Path) -> None:
         extraction._content = read_first  # type: ignore[method-assign]
         extraction._extract = forget_then_extract  # type: ignore[method-assign]
         library._workshop.extraction = lambda: extraction  # type: ignore[method-assign]
-        library._workshop.blobs.forget = lambda _blob: False  # type: ignore[method-assign]
+        library._workshop.blobs.forget = lambda blob: False  # type: ignore[method-assign]
         photos.add(pictures)
 
         thumbnails = [name for name in files_in(library) if name.endswith(".jpg")]

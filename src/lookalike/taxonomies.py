@@ -15,11 +15,10 @@ from sqlalchemy import select
 from lookalike.errors import BadInput, Conflict
 from lookalike.fields import taxonomy_from, taxonomy_to
 from lookalike.model import Taxonomy
-from lookalike.operations import Running
 from lookalike.reading import FieldRow, fields_of
 from lookalike.resources import CollectionRow, Kind, collection_from, find, listed, named
 from lookalike.rules import Rule, taxonomy_of
-from lookalike.setting_up import add_field, make_field
+from lookalike.setting_up import add_field
 from lookalike.stages import Searching, requires_labels, stages_of
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -27,6 +26,7 @@ from lookalike.workshop import Workshop
 
 _EXACT = 1.0
 _DEFAULT_TOP_K = 10
+_FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +107,16 @@ def reference_of(snapshot: Snapshot, namespace: str, spec: Spec, own: str) -> st
 
 def rules_of(snapshot: Snapshot, namespace: str, name: str, spec: Spec, own: str) -> list[Taxonomy]:
     """Return the rule of each label field that a taxonomy fills in the collection `own`."""
-    if not spec.fields:
-        raise BadInput(f"the taxonomy {name!r} does not say which field it fills")
     reference = reference_of(snapshot, namespace, spec, own)
+    fields = spec.fields or _fields_of(snapshot, namespace, reference, own)
+    if not fields:
+        raise BadInput(f"the taxonomy {name!r} does not say which field it fills")
     top_k, floor = _searched(snapshot, namespace, spec)
     threshold = spec.confidence_threshold
     if threshold is not None and floor is not None:
         threshold = max(threshold, floor)
     rules = []
-    for target, source in spec.fields.items():
+    for target, source in fields.items():
         rule = Rule(
             reference=None if reference == own else reference,
             confidence_threshold=threshold,
@@ -129,34 +130,35 @@ def rules_of(snapshot: Snapshot, namespace: str, name: str, spec: Spec, own: str
     return rules
 
 
-def attach(
-    workshop: Workshop,
-    txn: Txn,
-    namespace: str,
-    row: CollectionRow,
-    rules: Sequence[Taxonomy],
-    running: Running | None = None,
-) -> None:
-    """Give a collection the label fields of a taxonomy; inside an operation when it has documents.
+def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own: str) -> None:
+    """Give curated collections the label fields that rules take labels from, where they have none.
 
-    A curated collection that has no such field gets one, so that its labels can vote.
+    Labels that their objects' metadata give are imported; nothing else is labelled by that.
     """
     for rule in rules:
-        if rule.reference != row.name:
-            _let_vote(workshop, txn, namespace, rule, running)
-        if running is None:
-            make_field(txn, namespace, row, rule)
-        else:
+        if rule.reference == own:
+            continue
+        with workshop.store.read() as snapshot:
+            curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, rule.reference))
+            known = [one.name for one in fields_of(snapshot, curated.pk)]
+        if rule.reference_field not in known:
+            exact = Rule(confidence_threshold=_EXACT)
+            taxonomy = taxonomy_of(curated.name, rule.reference_field, exact)
+            with workshop.operations.operate(curated.pk, "create", workshop.actor) as running:
+                add_field(workshop, running, namespace, curated, taxonomy)
+
+
+def attach(
+    workshop: Workshop, namespace: str, row: CollectionRow, rules: Sequence[Taxonomy]
+) -> str | None:
+    """Give a collection the label fields of a taxonomy, and decide its documents; return the
+    operation. Raises Conflict for a field that is there.
+    """
+    let_vote(workshop, namespace, rules, row.name)
+    with workshop.operations.operate(row.pk, "create", workshop.actor) as running:
+        for rule in rules:
             add_field(workshop, running, namespace, row, rule)
-
-
-def needs_operation(snapshot: Snapshot, namespace: str, rules: Sequence[Taxonomy]) -> bool:
-    """Return whether attaching gives a label field to a curated collection with documents."""
-    return any(
-        (curated := find(snapshot, namespace, Kind.COLLECTION, rule.reference)) is not None
-        and rule.reference_field not in [one.name for one in fields_of(snapshot, curated.pk)]
-        for rule in rules
-    )
+    return running.id
 
 
 def attached_to(
@@ -180,18 +182,12 @@ def detach(txn: Txn, field_pks: Sequence[int]) -> None:
         txn.update(table, [{"pk": row.pk, "taxonomy": taxonomy_to(rule)}])
 
 
-def _let_vote(
-    workshop: Workshop, txn: Txn, namespace: str, rule: Taxonomy, running: Running | None
-) -> None:
-    curated = collection_from(named(txn, namespace, Kind.COLLECTION, rule.reference))
-    if rule.reference_field in [one.name for one in fields_of(txn, curated.pk)]:
-        return
-    own = Rule(confidence_threshold=_EXACT)
-    taxonomy = taxonomy_of(curated.name, rule.reference_field, own)
-    if running is None:
-        make_field(txn, namespace, curated, taxonomy)
-    else:
-        add_field(workshop, running, namespace, curated, taxonomy)
+def _fields_of(snapshot: Snapshot, namespace: str, reference: str, own: str) -> dict[str, str]:
+    """Return the label fields of a curated collection: all of them are taken over."""
+    if reference == own:
+        return {}
+    curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, reference))
+    return {one.name: one.name for one in fields_of(snapshot, curated.pk)}
 
 
 def _searched(snapshot: Snapshot, namespace: str, spec: Spec) -> tuple[int, float | None]:
@@ -203,8 +199,8 @@ def _searched(snapshot: Snapshot, namespace: str, spec: Spec) -> tuple[int, floa
             if isinstance(stage, Searching):
                 top_k = top_k or stage.top_k
                 floor = stage.queries[0].floor if stage.queries else None
-    wanted = top_k or _DEFAULT_TOP_K
-    return min(max(wanted, 2), 100), floor
+    wanted = _DEFAULT_TOP_K if top_k is None or top_k < _FEWEST else top_k
+    return min(wanted, 100), floor
 
 
 def _spec_from(raw: Mapping[str, Any]) -> Spec:

@@ -168,8 +168,9 @@ class Worker:
         if task.kind is TaskKind.EXTRACT:
             collection.extract(progress=lambda _done, _total: self._tell())
             return {"documents": len(collection)}
-        changed = collection.run(actor=task.spec["actor"], **task.spec["rule"])
-        return {"operation": changed.operation, "changed": changed.by_itself}
+        changed = [collection.run(actor=task.spec["actor"], **run) for run in task.spec["runs"]]
+        operations = [one.operation for one in changed]
+        return {"operations": operations, "changed": sum(one.by_itself for one in changed)}
 
     def _tell(self) -> None:
         """Let those know who wait for something, and end here when the worker shall."""

@@ -49,10 +49,11 @@ from lookalike.operations import Running, Said
 from lookalike.reading import ANY, FieldRow, Reader, document_query, fields_of, filtered
 from lookalike.resources import CollectionRow
 from lookalike.rules import rule_of
-from lookalike.sources import items
+from lookalike.sources import items, json_values
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
+from lookalike.syncing import Sync
 from lookalike.workshop import Workshop
 
 
@@ -162,6 +163,31 @@ class Collection:
             said = answering.labelled(running.txn, chosen.pk, pks, checked, asked=asked)
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
+        return running.changed()
+
+    @once
+    def amend(
+        self,
+        changes: Mapping[str, Mapping[str, Any]],
+        *,
+        actor: str = "",
+        op_id: str = "",
+        revisions: Mapping[str, int] | None = None,
+    ) -> Changed:
+        """Change metadata of documents, by id; a label field's value is a person's label, or None.
+
+        A label stays with the document; what else is said of a whole item is said of its object.
+        None takes back what was said, and refuses what the machine says. Raises Stale for a
+        document that changed since the revision that `revisions` gives, by id.
+        """
+        checked = {id: json_values(one) for id, one in changes.items()}
+        with self._operate("label", actor, op_id, checked) as running:
+            pks = self._pks(running.txn, list(checked))
+            for field in fields_of(running.txn, self._row.pk):
+                answering.check_fresh(running.txn, field.pk, pks, revisions or {})
+            sync = Sync(self._workshop.operations, running)
+            sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
+            sync.say()
         return running.changed()
 
     @once

@@ -79,7 +79,10 @@ class Reader:
 
     def documents(self, collection: str, query: Select[Any]) -> Iterator[Document]:
         """Yield the documents whose pks `query` selects (column `pk`), in its order."""
-        pks = [row.pk for row in self.snapshot.rows(query)]
+        return self.documents_by_pk(collection, [row.pk for row in self.snapshot.rows(query)])
+
+    def documents_by_pk(self, collection: str, pks: Sequence[int]) -> Iterator[Document]:
+        """Yield the documents of pks, in their order."""
         for start in range(0, len(pks), _PAGE_ROWS):
             yield from self._page(collection, pks[start : start + _PAGE_ROWS])
 

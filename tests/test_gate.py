@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -206,7 +207,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
 def code(response: httpx2.Response) -> tuple[int, str]:
     """The status and the code; the body has the shape that all errors have."""
     error = response.json()["error"]
-    assert set(error) == {"code", "message", "details"}
+    assert set(error) >= {"code", "message", "details"}
     return response.status_code, error["code"]
 
 
@@ -303,7 +304,7 @@ def test_a_key_of_all_namespaces_chooses_and_has_a_default(build: Build) -> None
 
     assert chosen["namespace"] == "other"
     assert house.ask("GET", "/v1/buckets/b", key).json()["namespace"] == "home"
-    assert code(bad) == (400, "bad_input")
+    assert code(bad) == (422, "bad_input")
 
 
 # --- signed addresses ---------------------------------------------------------------------------
@@ -554,6 +555,24 @@ def test_only_the_callers_seen_last_are_remembered() -> None:
     limit.take("0")
     with pytest.raises(Refusal):
         limit.take("29999")
+
+
+def test_a_store_that_cannot_be_read_is_no_wrong_key_and_names_no_path(
+    build: Build, tmp_path: Path
+) -> None:
+    house = build("0.0.0.0")
+    key = house.access.create("ann", "read")
+    with sqlite3.connect(tmp_path / "store" / "lookalike.db") as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("UPDATE sqlite_schema SET sql = 'damaged' WHERE name = 'api_key'")
+        connection.execute("PRAGMA schema_version=999")
+    connection.close()
+
+    response = house.ask("GET", "/v1/buckets/b", key)
+
+    assert code(response) == (503, "store_unavailable")
+    assert response.json()["error"]["details"]["retryable"] is True
+    assert str(tmp_path) not in response.text
 
 
 # --- headers ------------------------------------------------------------------------------------

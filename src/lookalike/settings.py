@@ -142,7 +142,11 @@ SETTINGS = (
     Setting("host", "127.0.0.1", str, "the address the server listens on; others need a key"),
     Setting("port", "8710", _port, "the port the server listens on; 0: any that is free"),
     Setting(
-        "api_key", "", _long_secret, "a key for everything, 16 characters or more", secret=True
+        "api_key",
+        "",
+        _long_secret,
+        "a key for everything, 16 characters or more; with it loopback asks for one, too",
+        secret=True,
     ),
     Setting("max_json_bytes", "8388608", _positive, "JSON bodies larger than this are refused"),
     Setting(

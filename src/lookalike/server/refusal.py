@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import Send
 
-from lookalike.errors import Forbidden, LookalikeError, Unauthorized
+from lookalike.errors import Forbidden, LookalikeError, StoreError, Unauthorized
+
+_RETRY_S = 5
+_log = logging.getLogger(__name__)
 
 
 class Refusal(Exception):
@@ -60,4 +64,10 @@ def refusal_of(error: LookalikeError) -> Refusal:
         return Refusal(401, "unauthorized", str(error), headers=headers)
     if isinstance(error, Forbidden):
         return Refusal(403, "forbidden", str(error))
-    return Refusal(400, "bad_input", str(error))
+    if isinstance(error, StoreError):
+        _log.error("%s", error)
+        details = {"retryable": True, "retry_after_seconds": _RETRY_S}
+        message = "the store cannot tell who you are now; the server's log says why"
+        headers = {"retry-after": str(_RETRY_S)}
+        return Refusal(503, "store_unavailable", message, details=details, headers=headers)
+    return Refusal(422, "bad_input", str(error))

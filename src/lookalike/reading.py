@@ -86,7 +86,7 @@ class Reader:
         for start in range(0, len(pks), _PAGE_ROWS):
             yield from self._page(collection, pks[start : start + _PAGE_ROWS])
 
-    def _page(self, collection: str, pks: list[int]) -> Iterator[Document]:
+    def _page(self, collection: str, pks: Sequence[int]) -> Iterator[Document]:
         document, object_ = schema.document, schema.object_
         query = (
             select(document, object_.c.id.label("object_id"))
@@ -113,7 +113,7 @@ class Reader:
                 blobs=tuple(Blob(**blob) for blob in row.blobs),
             )
 
-    def _standings(self, pks: list[int], field: FieldRow) -> dict[int, Standing]:
+    def _standings(self, pks: Sequence[int], field: FieldRow) -> dict[int, Standing]:
         table, rejection = schema.standing, schema.rejection
         here = (table.c.field_pk == field.pk) & table.c.document_pk.in_(pks)
         rows = self.snapshot.rows(select(table).where(here).order_by(table.c.document_pk))

@@ -193,6 +193,11 @@ def change(txn: Txn, pk: int, spec: Mapping[str, Any]) -> None:
     txn.update(schema.resource, [{"pk": pk, "spec": dict(spec)}])
 
 
+def remove(txn: Txn, pk: int) -> None:
+    """Remove a resource that nothing else hangs on."""
+    txn.execute(schema.resource.delete().where(schema.resource.c.pk == pk))
+
+
 def check_name(kind: Kind, name: str) -> None:
     """Raise BadInput for what is no name of a resource."""
     if not _NAME.fullmatch(name):

@@ -246,11 +246,10 @@ def count_documents_post(collection: str, here: Here, body: CountBody | None = N
 def distinct_values(collection: str, body: DistinctBody, here: Here) -> DistinctReply:
     """Return the values of a field with their counts."""
     with here.workshop.store.read() as snapshot:
-        values = values_in(snapshot, here.row(snapshot, collection))
-        tree = parse(body.filters)
-        counts = distribution(snapshot, values, body.field, tree, limit=body.limit)
-    found = [ValueCount(value=value, count=number) for value, number in counts]
-    return DistinctReply(field=body.field, values=found, total_distinct=len(found))
+        selecting = selecting_in(snapshot, here.row(snapshot, collection))
+        counts = distribution(selecting, body.field, parse(body.filters))
+    found = [ValueCount(value=one, count=number) for one, number in counts if one is not None]
+    return DistinctReply(field=body.field, values=found[: body.limit], total_distinct=len(found))
 
 
 @router.post("/aggregate")
@@ -263,22 +262,19 @@ def aggregate_documents(collection: str, body: AggregateBody, here: Here) -> Agg
     metrics = [
         Metric(
             one.function,
-            one.field or one.distinct_field,
             one.alias or f"{one.function}_{one.field or one.distinct_field or 'all'}",
+            one.field or one.distinct_field,
         )
         for one in body.aggregations
     ]
     with here.workshop.store.read() as snapshot:
-        values = values_in(snapshot, here.row(snapshot, collection))
-        groups, total = aggregate(
-            snapshot,
-            values,
+        groups = aggregate(
+            selecting_in(snapshot, here.row(snapshot, collection)),
             [one.field for one in named],
             metrics,
             parse(body.filters),
             sort_by=body.sort_by,
             descending=body.sort_direction != "asc",
-            limit=body.limit,
         )
     aliases = {one.field: one.alias or one.field for one in named}
     return AggregateReply(
@@ -287,9 +283,9 @@ def aggregate_documents(collection: str, body: AggregateBody, here: Here) -> Agg
                 group={aliases[name]: value for name, value in group.items() if name in aliases},
                 metrics={name: value for name, value in group.items() if name not in aliases},
             )
-            for group in groups
+            for group in groups[: body.limit]
         ],
-        total_groups=total,
+        total_groups=len(groups),
     )
 
 

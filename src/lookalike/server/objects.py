@@ -32,6 +32,7 @@ from lookalike.server.shapes import (
     Reply,
     Wait,
 )
+from lookalike.server.tasks import object_task_id
 from lookalike.server.wire import (
     BlobReply,
     blob_replies,
@@ -45,7 +46,6 @@ from lookalike.server.wire import (
 router = APIRouter(prefix="/v1/buckets/{bucket}/objects", tags=["objects"], route_class=JsonRoute)
 
 MAX_BATCH = 1000
-_TASK = "task_{pk}_{id}"
 
 IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag that was read")]
 
@@ -283,6 +283,6 @@ def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> O
         blobs=blob_replies(here, home.name, one.id, one.blobs, signed=signed),
         status=one.status.value,
         error=one.error,
-        task_id=_TASK.format(pk=home.row.pk, id=one.id),
+        task_id=object_task_id(home, one.id),
         created_at=one.created_at,
     )

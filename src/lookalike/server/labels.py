@@ -1,0 +1,381 @@
+"""Labels over HTTP: answers of a person, the queue, why, undo, and what is known of quality."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import Field
+from sqlalchemy import select
+
+from lookalike.aggregating import distribution
+from lookalike.collection import Collection
+from lookalike.errors import BadInput, NotFound
+from lookalike.explaining import Why
+from lookalike.filters import parse
+from lookalike.inspecting import Inspection
+from lookalike.lookup import ids_of
+from lookalike.metrics import Report
+from lookalike.model import Changed, Operation, Origin, Question
+from lookalike.resources import Kind, collection_from, resource
+from lookalike.server.context import Asked, Here
+from lookalike.server.documents import ValueCount, selecting_in
+from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
+from lookalike.server.wire import DocumentReply, document_reply, filters_in
+from lookalike.stores import schema
+
+router = APIRouter(prefix="/v1", tags=["labels"], route_class=JsonRoute)
+
+MAX_ANSWERS = 100_000
+
+
+class LabelUpdate(Body):
+    """What a person says of one document; null takes back what was said."""
+
+    document_id: str
+    label: str | None
+    base_revision: int | None = Field(default=None, description="the revision that was seen")
+
+
+class Labels(Body):
+    """What a person says of documents, in one operation."""
+
+    updates: list[LabelUpdate] = Field(min_length=1, max_length=MAX_ANSWERS)
+    field: str | None = None
+    asked: bool = Field(default=False, description="whether the queue had asked")
+    op_id: str = ""
+
+
+class Rejection(Body):
+    """What a document is not; without a label, the one that it shows."""
+
+    document_id: str
+    label: str | None = None
+
+
+class Rejections(Body):
+    """What one document is not, or several are not."""
+
+    document_id: str | None = None
+    label: str | None = None
+    rejections: list[Rejection] | None = Field(default=None, max_length=MAX_ANSWERS)
+    field: str | None = None
+    op_id: str = ""
+
+
+class Answers(Body):
+    """Documents of which a person says something that is no label."""
+
+    document_ids: list[str] = Field(min_length=1, max_length=MAX_ANSWERS)
+    field: str | None = None
+    asked: bool = False
+    op_id: str = ""
+
+
+class Promotions(Body):
+    """What shall vote from now on: documents by id, or what filters and a confidence choose."""
+
+    document_ids: list[str] | None = Field(default=None, max_length=MAX_ANSWERS)
+    filters: Any = None
+    label: str | None = None
+    min_confidence: float | None = None
+    limit_per_label: int | None = Field(default=None, ge=1)
+    gated: bool = True
+    field: str | None = None
+    op_id: str = ""
+
+
+class LabelImport(Body):
+    """Rows with labels from elsewhere, which name documents by id, sha256 or file_name."""
+
+    rows: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_ANSWERS)
+    field: str | None = None
+    label_column: str = "label"
+    origin: Origin = Origin.IMPORT
+    trusted: bool = True
+
+
+class ChangedReply(Reply):
+    """What an operation changed: by the person, and as a consequence by itself (`ripple`)."""
+
+    revision: int
+    operation_id: str
+    changed: Changed
+    ripple: int
+
+
+class QuestionReply(Reply):
+    """What the queue asks: about a strip of look-alikes, or about one document."""
+
+    documents: list[DocumentReply]
+    suggestion: str | None
+    worth: float
+    kind: str
+    place: str
+
+
+class QueueReply(Reply):
+    """What is worth asking a person, the best question first."""
+
+    results: list[QuestionReply]
+
+
+class DistributionReply(Reply):
+    """How often each value of a field occurs; null is one of them."""
+
+    field: str
+    total: int
+    values: list[ValueCount]
+    distribution: dict[str, int]
+    null_count: int
+
+
+class OperationsReply(Reply):
+    """Operations, the newest first."""
+
+    results: list[Operation]
+
+
+class EventReply(Reply):
+    """One line of the ledger."""
+
+    seq: int
+    operation: str
+    kind: str
+    field: str | None
+    label: str | None
+    origin: str | None
+    actor: str
+    at: datetime
+    detail: dict[str, Any]
+
+
+class HistoryReply(Reply):
+    """Every event of a document, the oldest first."""
+
+    results: list[EventReply]
+
+
+@router.post("/collections/{collection}/labels")
+def label(
+    collection: str, body: Labels, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
+    """Label documents, as a person. All decisions that this changes are made in one transaction."""
+    seen = {
+        one.document_id: one.base_revision for one in body.updates if one.base_revision is not None
+    }
+    changed = here.collection(collection).label(
+        {one.document_id: one.label for one in body.updates},
+        field=body.field,
+        asked=body.asked,
+        op_id=body.op_id or idempotency_key,
+        revisions=seen,
+    )
+    return _changed(changed)
+
+
+@router.post("/collections/{collection}/labels/import")
+def import_labels(collection: str, body: LabelImport, here: Here) -> ChangedReply:
+    """Take labels from elsewhere. A person's label is never overwritten."""
+    changed = here.collection(collection).import_labels(
+        body.rows,
+        field=body.field,
+        label_column=body.label_column,
+        origin=body.origin,
+        trusted=body.trusted,
+    )
+    return _changed(changed)
+
+
+@router.post("/collections/{collection}/rejections")
+def reject(
+    collection: str, body: Rejections, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
+    """Say "not this": the label is not proposed again for that document by any later run."""
+    given = {one.document_id: one.label for one in body.rejections or ()}
+    if body.document_id is not None:
+        given[body.document_id] = body.label
+    if not given:
+        raise BadInput("say which document: document_id, or rejections")
+    verbs = here.collection(collection)
+    op_id = body.op_id or idempotency_key
+    return _changed(verbs.reject(given, field=body.field, op_id=op_id))
+
+
+@router.post("/collections/{collection}/rejections/new-kind")
+def new_kind(collection: str, body: Answers, here: Here) -> ChangedReply:
+    """Say that documents belong to none of the labels there are."""
+    verbs = here.collection(collection)
+    changed = verbs.new_kind(
+        body.document_ids, field=body.field, asked=body.asked, op_id=body.op_id
+    )
+    return _changed(changed)
+
+
+@router.post("/collections/{collection}/rejections/cannot-tell")
+def cannot_tell(collection: str, body: Answers, here: Here) -> ChangedReply:
+    """Say that a person cannot tell what documents are: the queue asks no more about them."""
+    verbs = here.collection(collection)
+    changed = verbs.cannot_tell(
+        body.document_ids, field=body.field, asked=body.asked, op_id=body.op_id
+    )
+    return _changed(changed)
+
+
+@router.post("/collections/{collection}/promotions")
+def promote(
+    collection: str, body: Promotions, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
+    """Let documents vote that labelled themselves; `refused` says which stayed out, and why."""
+    verbs = here.collection(collection)
+    ids = body.document_ids
+    if ids is None and (body.filters is not None or body.limit_per_label is not None):
+        ids = _chosen(here, verbs, body)
+    changed = verbs.promote(
+        ids,
+        label=body.label,
+        min_confidence=body.min_confidence,
+        gated=body.gated,
+        field=body.field,
+        op_id=body.op_id or idempotency_key,
+    )
+    return _changed(changed)
+
+
+@router.post("/operations/{operation}/undo")
+def undo(operation: str, here: Here, idempotency_key: IdempotencyKey = "") -> ChangedReply:
+    """Take back an operation, and with it everything that labelled itself because of it."""
+    table = schema.operation
+    with here.workshop.store.read() as snapshot:
+        rows = snapshot.rows(select(table.c.collection_pk).where(table.c.id == operation))
+        home = next(iter(_homes(here, rows)), None)
+    if home is None:
+        raise NotFound(f"there is no operation {operation!r} here; see a collection's operations")
+    return _changed(here.collection(home).undo(operation, op_id=idempotency_key))
+
+
+@router.get("/collections/{collection}/operations")
+def operations(collection: str, here: Here, limit: int = 100) -> OperationsReply:
+    """Return the latest operations of a collection, the newest first."""
+    found = here.collection(collection).operations(limit=max(1, min(limit, 1000)))
+    return OperationsReply(results=found)
+
+
+@router.get("/collections/{collection}/queue")
+def queue(collection: str, here: Here, limit: int = 20, field: str | None = None) -> QueueReply:
+    """Return what is worth asking a person, the best question first; answer with `asked` true."""
+    verbs = here.collection(collection)
+    asked = verbs.queue(limit=max(1, min(limit, 200)), field=field)
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        bucket = str(resource(snapshot, row.bucket_pk).name)
+    return QueueReply(results=[_question(here, bucket, one) for one in asked])
+
+
+@router.get("/collections/{collection}/documents/{document}/why")
+def why(collection: str, document: str, here: Here, field: str | None = None) -> Why:
+    """Return what caused a label or null: witnesses, causes, and what were without the main one."""
+    return here.collection(collection).why(document, field=field)
+
+
+@router.get("/collections/{collection}/documents/{document}/history")
+def history(collection: str, document: str, here: Here) -> HistoryReply:
+    """Return every event of a document, the oldest first."""
+    found = here.collection(collection).history(document)
+    return HistoryReply(
+        results=[
+            EventReply(
+                seq=one.seq,
+                operation=one.operation,
+                kind=one.kind,
+                field=one.field,
+                label=one.label,
+                origin=one.origin,
+                actor=one.actor,
+                at=one.at,
+                detail=dict(one.detail),
+            )
+            for one in found
+        ]
+    )
+
+
+@router.get("/collections/{collection}/analytics/field-distribution")
+def field_distribution(
+    collection: str, field: str, here: Here, filters: str | None = None
+) -> DistributionReply:
+    """Return how often each value of a field occurs."""
+    with here.workshop.store.read() as snapshot:
+        selecting = selecting_in(snapshot, here.row(snapshot, collection))
+        counts = distribution(selecting, field, parse(filters_in(filters, None)))
+    return DistributionReply(
+        field=field,
+        total=sum(number for _, number in counts),
+        values=[ValueCount(value=value, count=number) for value, number in counts],
+        distribution={str(value): number for value, number in counts if value is not None},
+        null_count=sum(number for value, number in counts if value is None),
+    )
+
+
+@router.get("/collections/{collection}/analytics/coverage")
+def coverage(collection: str, here: Here, field: str | None = None) -> Report:
+    """Return coverage, queue, counts per label and the confidence histogram."""
+    return here.collection(collection).report(field=field)
+
+
+@router.get("/collections/{collection}/analytics/references")
+def references(collection: str, here: Here, field: str | None = None) -> Inspection:
+    """Return what may be wrong with the references, the worst first."""
+    return here.collection(collection).inspect(field=field)
+
+
+def _changed(changed: Changed) -> ChangedReply:
+    return ChangedReply(
+        revision=changed.revision,
+        operation_id=changed.operation,
+        changed=changed,
+        ripple=changed.by_itself,
+    )
+
+
+def _question(here: Asked, bucket: str, one: Question) -> QuestionReply:
+    return QuestionReply(
+        documents=[document_reply(here, bucket, shown, signed=False) for shown in one.documents],
+        suggestion=one.suggestion,
+        worth=one.worth,
+        kind=one.kind,
+        place=one.place,
+    )
+
+
+def _homes(here: Asked, rows: Any) -> list[str]:
+    """Return the names of collections of this namespace, by rows with their pks."""
+    table = schema.resource
+    pks = [row.collection_pk for row in rows]
+    query = select(table).where(table.c.pk.in_(pks), table.c.namespace == here.namespace)
+    with here.workshop.store.read() as snapshot:
+        return [
+            collection_from(row).name for row in snapshot.rows(query) if row.kind == Kind.COLLECTION
+        ]
+
+
+def _chosen(here: Asked, verbs: Collection, body: Promotions) -> list[str]:
+    """Return the documents that filters choose, the surest of each label first."""
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, verbs.name)
+        tree = parse(body.filters)
+        found = [pk for chunk in selecting_in(snapshot, row).pks(tree) for pk in chunk]
+        ids = list(ids_of(snapshot, found).values())
+    shown = verbs.documents(ids=ids, origin=Origin.AUTO, order_by="-confidence", field=body.field)
+    chosen: list[str] = []
+    taken: dict[str | None, int] = {}
+    for one in shown:
+        if body.label not in (None, one.label) or (one.confidence or 0) < (
+            body.min_confidence or 0
+        ):
+            continue
+        taken[one.label] = taken.get(one.label, 0) + 1
+        if body.limit_per_label is None or taken[one.label] <= body.limit_per_label:
+            chosen.append(one.id)
+    return chosen

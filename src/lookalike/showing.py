@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
-    from lookalike.removing import Removed
     from lookalike.inspecting import Inspection, LabelHealth
+    from lookalike.removing import Removed
 
 _BAR = 40
 _NAMED = 10

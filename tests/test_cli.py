@@ -164,7 +164,7 @@ def test_the_completion_names_commands(origin: Shell) -> None:
         _LOOKALIKE_COMPLETE="bash_complete", COMP_WORDS="lookalike re", COMP_CWORD="1"
     )
 
-    assert found.split() == ["plain,reject", "plain,report"]
+    assert found.split() == ["plain,reject", "plain,remove", "plain,report"]
 
 
 # --- each command -----------------------------------------------------------------------------

@@ -110,7 +110,8 @@ def remove_bucket(
         bucket = resource(snapshot, pk)
     if over and not cascade:
         raise Conflict(
-            f"{_named(over)} draw on the bucket {bucket.name!r}; remove them first, or say cascade"
+            f"cannot remove the bucket {bucket.name!r}: used by {_named(over)}; remove these "
+            "first, or say cascade"
         )
     removed = Removed()
     if over:
@@ -182,7 +183,7 @@ def _check_unreferred(snapshot: Snapshot, doomed: Sequence[int]) -> None:
     if others:
         first = _named([collection_row(snapshot, pk) for pk in others])
         names = _named([collection_row(snapshot, pk) for pk in sorted(doomed)])
-        raise Conflict(f"{first} refer to {names}; remove them first, or together")
+        raise Conflict(f"cannot remove {names}: used by {first}; remove these first, or together")
 
 
 def _stop_extraction(txn: Txn, collections: Sequence[int]) -> None:

@@ -273,6 +273,44 @@ def test_sql_and_python_choose_the_same_documents(
     assert counted == len(expected)
 
 
+VALUES: list[Any] = [None, 0, 1, -1, 0.5, 1e300, True, False, "", "0", "1", "0.5", "true", "null"]
+VALUES += ["a", "A", "ab", "ba", "ä", "Ä", "\U0001f600", "%", "_", "a%", "[1]", '["a"]', "{}"]
+VALUES += [[], [1], ["a"], [True], [None], ["ab", 1.0], {}, {"a": 1}, {"in": "a"}]
+
+
+def test_every_operator_says_the_same_of_every_value_in_sql(store: SqliteStore) -> None:
+    """All values against all values: what a random search may miss."""
+    labels = ["0", "1", "0.5", "a", "A", "ab", "true"]
+    with store.write() as txn:
+        collection = make_collection(txn)
+        rows = {}
+        for place, value in enumerate(VALUES):
+            label = labels[place % len(labels)]
+            row = standing(label, Origin.AUTO, confidence=(place % 3) / 2)
+            rows[add(txn, collection, f"d{place}", {"x": value}, row)] = {
+                "x": value,
+                "kind": label,
+                "taxonomy_match.confidence": (place % 3) / 2,
+                "taxonomy_match.matched": True,
+            }
+    plain = [one for one in VALUES if not isinstance(one, list | dict)]
+    tried = 0
+    with store.read() as snapshot:
+        select = selecting(snapshot, collection)
+        for name, operator, value in itertools.product(next(iter(rows.values())), Operator, plain):
+            for wanted in (value, [value], [value, None], True):
+                try:
+                    tree = parse({"field": name, "operator": operator.value, "value": wanted})
+                except BadInput:
+                    continue
+                found = [pk for chunk in select.pks(tree) for pk in chunk]
+                tried += 1
+
+                assert found == [pk for pk, row in rows.items() if holds(tree, row.get)], tree
+
+    assert tried > 1000
+
+
 # --- pages --------------------------------------------------------------------------------------
 
 

@@ -282,7 +282,7 @@ def text_part(text: ColumnElement[Any], condition: Condition) -> Clause:
             return func.substr(text, 1, len(part)) == part
         case Operator.ENDS_WITH:
             start = func.length(text) - len(part) + 1
-            return and_(start >= 1, func.substr(text, start) == part)
+            return func.substr(text, start) == part
         case _:
             return func.replace(text, part, "") != text
 

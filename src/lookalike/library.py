@@ -91,6 +91,16 @@ class Library:
         return Access(self._workshop.store, self._workshop.settings, self._workshop.clock)
 
     @property
+    def workshop(self) -> Workshop:
+        """Return the open store with the parts around it, for the server and workers."""
+        return self._workshop
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings in force."""
+        return self._workshop.settings
+
+    @property
     def path(self) -> Path:
         """Return where the store is."""
         return self._workshop.root

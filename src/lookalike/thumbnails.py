@@ -22,6 +22,13 @@ class Thumbnails:
         """Return where the thumbnail of a content is, or would be."""
         return self._root / sha256[:2] / f"{sha256[2:]}.jpg"
 
+    def read(self, sha256: str) -> bytes | None:
+        """Return the thumbnail of a content, or None where there is none (yet)."""
+        try:
+            return self.path(sha256).read_bytes()
+        except OSError:
+            return None
+
     def keep(self, sha256: str, picture: Image) -> None:
         """Make the thumbnail of a decoded picture unless it is there."""
         if not self.path(sha256).exists():

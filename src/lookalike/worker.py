@@ -6,6 +6,7 @@ One or many, inside a server or as processes of their own: what they are at is h
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -178,3 +179,17 @@ class Worker:
             self._news.notify_all()
         if self._is_stopping.is_set():
             raise _Stopped
+
+
+def run_worker(workshop: Workshop, *, once: bool) -> None:
+    """Work until interrupted or terminated, or with `once` until nothing waits."""
+    worker = Worker(workshop)
+    if once:
+        while worker.work():
+            pass
+        return
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    try:
+        worker.run()
+    except KeyboardInterrupt:
+        worker.stop()

@@ -51,6 +51,13 @@ class Workshop:
         other.actor = actor
         return other
 
+    def guarded(self, fetch: Callable[[str], tuple[bytes, str | None]]) -> Workshop:
+        """Return the same workshop, reading what others name only through a guard."""
+        other = copy.copy(self)
+        size = self.settings.max_blob_bytes
+        other.blobs = Blobs(self.root / "blobs", max_bytes=size, guarded=fetch)
+        return other
+
     def close(self) -> None:
         """Release the store. Closing twice is harmless."""
         if not self._closed:

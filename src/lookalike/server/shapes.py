@@ -204,6 +204,11 @@ class Paged:
 Pages = Annotated[Paged, Depends()]
 
 
+def file_answer(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
+    """Return how the answer of a route is described that is no JSON."""
+    return {200: {"content": {media_type: {}}, "description": what}}
+
+
 class JsonRequest(Request):
     """A request whose JSON is UTF-8, without lone surrogates, NaN and the like."""
 

@@ -1,0 +1,108 @@
+"""The server: routes over one open store, a worker beside them, a gate before them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse
+from starlette.types import ASGIApp
+
+from lookalike.access import Access
+from lookalike.fetching import FetchRules, GuardedFetcher
+from lookalike.server import (
+    blobs,
+    buckets,
+    collections,
+    documents,
+    exports,
+    health,
+    labels,
+    news,
+    objects,
+    retrievers,
+    tasks,
+    taxonomies,
+    uploads,
+)
+from lookalike.server.audit import Audit
+from lookalike.server.context import Context
+from lookalike.server.events import Hub
+from lookalike.server.gate import Gate
+from lookalike.server.problems import answer_errors
+from lookalike.server.reference import PAGE_HEADERS, reference_page
+from lookalike.server.shapes import ErrorReply
+from lookalike.signing import Signer, signing_secret
+from lookalike.version import __version__
+from lookalike.worker import Worker
+from lookalike.workshop import Workshop
+
+_ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    buckets.router,
+    objects.router,
+    uploads.router,
+    collections.router,
+    documents.router,
+    labels.router,
+    exports.router,
+    retrievers.router,
+    taxonomies.router,
+    tasks.router,
+    news.router,
+    blobs.router,
+)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorReply, "description": "a request that cannot be done, and the cure"},
+    "503": {"model": ErrorReply, "description": "the store cannot be written now"},
+}
+_ABOUT = (
+    "Lookalike labels a collection from a few examples. Every resource answers to its id and to "
+    "its name. Errors are `{error: {code, message, details}}`; `code` is stable."
+)
+
+
+def make_app(workshop: Workshop, *, host: str, works: bool = True) -> ASGIApp:
+    """Return the server as an ASGI application that listens on `host`.
+
+    With `works` off, workers of other processes do what waits.
+    """
+    store, settings = workshop.store, workshop.settings
+    fetcher = GuardedFetcher(FetchRules.of(settings))
+    workshop = workshop.guarded(fetcher.fetch)
+    signer = Signer(signing_secret(store))
+    worker, hub = Worker(workshop), Hub(store)
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        if works:
+            worker.start()
+        yield
+        await hub.close()
+        worker.stop()
+
+    app = FastAPI(
+        title="Lookalike",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        responses=_ERRORS,
+        separate_input_output_schemas=False,
+    )
+    app.state.context = Context(workshop, worker, signer, fetcher, hub)
+    answer_errors(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    _serve_docs(app)
+    access = Access(store, settings, workshop.clock)
+    return Gate(app, access, settings, Audit(workshop.root), signer=signer, host=host)
+
+
+def _serve_docs(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(reference_page(app.openapi()), headers=PAGE_HEADERS)

@@ -1,0 +1,81 @@
+"""Bytes over HTTP: blobs and thumbnails, by the digest of their content, so they never change."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Response
+from sqlalchemy import select
+
+from lookalike.errors import BadContent, NotFound
+from lookalike.extractors.base import Content
+from lookalike.model import Blob
+from lookalike.resources import Kind, named
+from lookalike.server.context import Asked, Here
+from lookalike.server.shapes import JsonRoute
+from lookalike.stores import schema
+
+router = APIRouter(prefix="/v1/blobs", tags=["blobs"], route_class=JsonRoute)
+
+_FOREVER = "private, max-age=31536000, immutable"
+_SHOWN = frozenset(
+    {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"}
+)
+"""What a browser may show; anything else, such as HTML or SVG, is only saved."""
+
+_BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}}, "description": "the bytes"}
+}
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}, "description": "a JPEG of at most 256 × 256"}
+}
+
+
+@router.get("/{sha256}", response_class=Response, responses=_BYTES)
+def get_blob(sha256: str, bucket: str, object: str, here: Here) -> Response:
+    """Return a blob of an object, checked against its digest."""
+    name, blob = _found(here, sha256, bucket, object)
+    data = here.workshop.blobs.read(blob)
+    shown = blob.media_type in _SHOWN
+    kind = "inline" if shown else "attachment"
+    headers = {
+        "cache-control": _FOREVER,
+        "etag": f'"{sha256}"',
+        "content-disposition": f"{kind}; filename*=utf-8''{quote(name.rsplit('/')[-1], safe='')}",
+        "content-security-policy": "default-src 'none'; sandbox",
+    }
+    media_type = blob.media_type if shown else "application/octet-stream"
+    return Response(data, media_type=media_type, headers=headers)
+
+
+@router.get("/{sha256}/thumbnail", response_class=Response, responses=_JPEG)
+def get_thumbnail(sha256: str, bucket: str, object: str, here: Here) -> Response:
+    """Return a small picture of a blob that is one."""
+    _, blob = _found(here, sha256, bucket, object)
+    data = here.workshop.thumbnails.read(sha256)
+    if data is None:
+        if not blob.media_type.startswith("image/"):
+            raise NotFound(f"the blob is {blob.media_type}, and has no small picture")
+        pixels = here.workshop.settings.max_pixels
+        content = Content(here.workshop.blobs.read(blob), blob.media_type, max_pixels=pixels)
+        here.workshop.thumbnails.keep(sha256, content.picture())
+        data = here.workshop.thumbnails.read(sha256)
+    if data is None:
+        raise BadContent("the picture could not be made smaller; get the blob itself")
+    headers = {"cache-control": _FOREVER, "etag": f'"{sha256}"'}
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+def _found(here: Asked, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:
+    """Return a blob with the name of its object. Raises NotFound."""
+    table = schema.object_
+    with here.workshop.store.read() as snapshot:
+        home = named(snapshot, here.namespace, Kind.BUCKET, bucket)
+        query = select(table.c.name, table.c.blobs)
+        rows = snapshot.rows(query.where(table.c.bucket_pk == home.pk, table.c.id == id))
+    for row in rows:
+        for blob in row.blobs:
+            if blob["sha256"] == sha256:
+                return row.name, Blob(**blob)
+    raise NotFound(f"no object {id!r} of the bucket {bucket!r} has the content {sha256[:80]}")

@@ -1,0 +1,58 @@
+"""Running the server: it listens, says where, and ends in order when it is told to."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from lookalike.access import Access, check_bind
+from lookalike.errors import BadSetting
+from lookalike.library import Library
+from lookalike.server.app import make_app
+
+_BACKLOG = 2048
+_GRACE_S = 10
+
+
+def run_server(
+    library: Library, *, host: str, port: int, works: bool, say: Callable[[str], None]
+) -> None:
+    """Serve until a signal ends it. Raises BadSetting for an address that cannot be listened on.
+
+    Any address but loopback needs a key.
+    """
+    workshop = library.workshop
+    access = Access(workshop.store, workshop.settings, workshop.clock)
+    check_bind(host, workshop.settings, has_keys=access.has_keys())
+    listener = _listening(host, port)
+    app = make_app(workshop, host=host, works=works)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        lifespan="on",
+    )
+    shown = f"[{host}]" if ":" in host else host
+    say(f"Lookalike serves {library.path} at http://{shown}:{listener.getsockname()[1]}")
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise BadSetting(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        ) from error
+    return listener

@@ -46,15 +46,10 @@ CODES: Mapping[int, str] = {
 """What a status alone means."""
 
 
-class BadBody(Exception):
-    """The body of a request is not JSON at all."""
-
-
 def answer_errors(app: FastAPI) -> None:
     """Let an application answer every error as `{"error": {code, message, details}}`."""
     app.add_exception_handler(errors.LookalikeError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(BadBody, _malformed)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -84,10 +79,6 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
         message = "the store cannot do this now; the server's log says why"
         return _answer(status, code, message, details, {"retry-after": str(_RETRY_S)})
     return _answer(status, code, str(error))
-
-
-async def _malformed(_request: Request, error: Exception) -> JSONResponse:
-    return _answer(400, "malformed", str(error))
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

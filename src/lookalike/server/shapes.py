@@ -9,9 +9,9 @@ from fastapi import Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError, from_json
+from starlette.exceptions import HTTPException
 
 from lookalike.errors import BadInput
-from lookalike.server.problems import BadBody
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -213,12 +213,12 @@ class JsonRequest(Request):
     """A request whose JSON is UTF-8, without lone surrogates, NaN and the like."""
 
     async def json(self) -> Any:
-        """Return the body. Raises BadBody where it is no JSON."""
+        """Return the body. Raises HTTPException (400) where it is no JSON."""
         body = await self.body()
         try:
             return from_json(body, allow_inf_nan=False)
         except ValueError as error:
-            raise BadBody(f"the body is not JSON: {error}; send UTF-8 JSON") from error
+            raise HTTPException(400, f"the body is not JSON: {error}; send UTF-8 JSON") from error
 
 
 class JsonRoute(APIRoute):

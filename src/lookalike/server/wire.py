@@ -9,6 +9,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeVar
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from lookalike.errors import BadInput, Stale
 from lookalike.model import Blob, Changed, Document, Origin, Standing
 from lookalike.paging import ARRIVAL, Sort, sort_from
@@ -67,6 +69,13 @@ class MatchReply(Reply):
     policy: str
     taxonomy_version: int
     neighbors: list[Neighbor]
+
+    @model_serializer(mode="wrap")
+    def _without_source(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        shown: dict[str, Any] = handler(self)
+        if not self.matched:
+            shown.pop("source_document_id", None)
+        return shown
 
 
 class LabelReply(Reply):

@@ -57,8 +57,8 @@ def opening(folder: Path, count: int) -> list[Figure]:
 
 def one_label(folder: Path, count: int) -> list[Figure]:
     """Label and take back one document at a time, beside a matrix–vector product."""
-    ready, chosen = first(count), _chosen(count)[REFERENCES + 1 :]
-    said = [_said(count, [place]) for place in chosen]
+    ready, places = first(count), _chosen(count)[REFERENCES + 1 :]
+    said = [_said(count, [place]) for place in places]
     given: list[Cost] = []
     products: list[Cost] = []
     store = folder / f"store-{count}"

@@ -23,6 +23,7 @@ import page
 import pictures
 import ready_vectors
 import selecting
+import serving
 from measuring import Figure
 
 _QUICK = 20
@@ -45,6 +46,9 @@ PARTS = {
     "opening": Part(deciding.opening, (100_000, 1_000_000), "first_decision"),
     "one_label": Part(deciding.one_label, (100_000, 1_000_000), "first_decision"),
     "learned": Part(deciding.learned, (100_000,), "first_decision"),
+    "http_reading": Part(serving.reading, (100_000, 1_000_000), "first_decision"),
+    "http_labelling": Part(serving.labelling, (100_000,), "first_decision"),
+    "http_uploading": Part(serving.uploading, (100,)),
     "lists": Part(selecting.measure, (1_000_000,)),
     "disk": Part(ready_vectors.disk, (100_000, 1_000_000), "fill"),
 }

@@ -18,8 +18,7 @@ from lookalike.server.context import Asked
 from lookalike.server.shapes import Body, OpenBody
 from lookalike.server.uploaded import uploaded
 
-_LONGEST_PATH = 4096
-_ADDRESSES = ("http://", "https://", "file://", "s3://", "gs://", "data:", "/")
+_ADDRESSES = ("http://", "https://", "file://", "s3://", "gs://", "data:")
 _TEXTS = ("text", "string")
 
 
@@ -123,7 +122,17 @@ def _fetched(here: Asked, body: NewBlobBody, address: str, name: str) -> NewBlob
 def _is_address(data: str, kind: str) -> bool:
     if kind == "text":
         return data.startswith(("http://", "https://", "data:")) and not any(map(str.isspace, data))
-    return data.startswith(_ADDRESSES) and (not data.startswith("/") or len(data) < _LONGEST_PATH)
+    if data.startswith("/"):  # so begin some files in base64, too: a JPEG for one
+        return kind != "vector" and not _is_base64(data)
+    return data.startswith(_ADDRESSES)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
 
 
 def _decoded(text: str, property: str) -> bytes:

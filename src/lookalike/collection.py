@@ -329,8 +329,9 @@ class Collection:
             chosen = self._field(snapshot, field)
             if reporting.count_documents(snapshot, self._row.pk) == 0:
                 return []
-            with self._workshop.operations.consulted(snapshot, chosen.pk) as decider:
-                asked = ask(decider, snapshot, limit)
+        consulted = self._workshop.operations.consulted
+        with consulted(chosen.pk, lambda *at: ask(*at, limit)) as (snapshot, asked):
+            chosen = self._field(snapshot, chosen.name)
             pks = [pk for one in asked for pk in one.pks]
             shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
             ids = ids_of(snapshot, pks)
@@ -349,9 +350,12 @@ class Collection:
         """Return what caused a document's label or null, and what would be without the nearest."""
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
+
+        def shown(snapshot: Snapshot) -> tuple[int, Document]:
             pk = self._pks(snapshot, [id])[id]
-            document = next(self._by_pk(snapshot, [pk]))
-            return explaining.why(self._workshop, snapshot, chosen, pk, document)
+            return pk, next(self._by_pk(snapshot, [pk]))
+
+        return explaining.why(self._workshop, chosen, shown)
 
     def inspect(self, *, field: str | None = None) -> Inspection:
         """Return what may be wrong with the references: wrong and contradictory labels, weak ones.
@@ -360,7 +364,7 @@ class Collection:
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            return inspecting.inspect(self._workshop, snapshot, chosen)
+        return inspecting.inspect(self._workshop, chosen)
 
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""

@@ -112,7 +112,7 @@ def _silence(workshop: Workshop, running: Running, pks: Sequence[int]) -> int:
     with ExitStack() as stack:
         for field_pk, documents in sorted(gone.items()):
             stack.enter_context(operations.changing(running, field_pk, documents))
-            state = operations.decider(txn, field_pk).state
+            state = operations.decider(running, field_pk).state
             state.forget_documents(np.array(documents, np.int64))
         for erased in (table, schema.rejection, schema.draw):
             txn.execute(delete(erased).where(one_of(erased.c.document_pk, pks)))

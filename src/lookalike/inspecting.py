@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,16 +97,35 @@ class Inspection:
     labels: tuple[LabelHealth, ...]
 
 
-def inspect(workshop: Workshop, snapshot: Snapshot, field: FieldRow) -> Inspection:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a decider says of its references, with the names of its label codes."""
+
+    codes: Codes
+    trials: hygiene.Trials
+    groups: Sequence[Group]
+    blames: Sequence[hygiene.Blame]
+
+
+def inspect(workshop: Workshop, field: FieldRow) -> Inspection:
     """Return what may be wrong with the references that a field refers to."""
-    with workshop.operations.consulted(snapshot, field.pk) as decider:
+
+    def ask(decider: Decider, snapshot: Snapshot) -> _Found:
         codes = decider.state.codes
-        trials = decider.trials(snapshot)
-        groups = _duplicates(snapshot, decider)
-        blames = _blamed(snapshot, field, codes)
-    suspects = hygiene.suspects(trials)
-    named = {one.reference for one in suspects} | {one.reference for one in blames}
-    ids = ids_of(snapshot, named | {pk for group in groups for pk in group.references})
+        trials, groups = decider.trials(snapshot), _duplicates(snapshot, decider)
+        return _Found(codes, trials, groups, _blamed(snapshot, field, codes))
+
+    with workshop.operations.consulted(field.pk, ask) as (snapshot, found):
+        suspects = hygiene.suspects(found.trials)
+        named = {one.reference for one in suspects} | {one.reference for one in found.blames}
+        grouped = {pk for group in found.groups for pk in group.references}
+        return _inspection(found, suspects, ids_of(snapshot, named | grouped))
+
+
+def _inspection(
+    found: _Found, suspects: Sequence[hygiene.Suspect], ids: Mapping[int, str]
+) -> Inspection:
+    codes, trials, groups, blames = found.codes, found.trials, found.groups, found.blames
     labels = dict(zip(trials.references.tolist(), trials.own.tolist(), strict=True))
     return Inspection(
         suspects=tuple(

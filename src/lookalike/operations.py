@@ -4,16 +4,20 @@
 begin ─▶ events ─▶ fold (ledger) ─▶ rows of `standing` ─▶ deciders of every field that refers here
 ```
 All of it is one transaction. Nothing else writes a label.
+
+**Threads.** Each field has one decider and one lock. Who writes takes the store's write lock first,
+then the lock of every field that is decided, until the commit; who only asks takes the lock of one
+field, then a snapshot, so that the decider never knows more than the snapshot, and needs nothing
+else. So nobody waits in a circle, and who asks about one field waits for no other.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select, update
 from ulid import ULID
@@ -21,18 +25,21 @@ from ulid import ULID
 from lookalike.decider import Decider
 from lookalike.drawing import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.effects import Effects
-from lookalike.errors import Conflict, NotFound
+from lookalike.errors import Conflict, LookalikeError, NotFound
 from lookalike.fields import StoredField, dependents, has_space, stored_field
 from lookalike.model import Changed, EventKind, Origin
 from lookalike.statements import write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
+from lookalike.turns import Turns
 
 _SCANS_WHILE_OPEN = 32
 """So far may the next process lag behind, counted as in `FieldState.is_ahead`."""
 _SCANS_AT_END = 4
 _NO_FIELD = 0
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ class Running:
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     effects: Effects = field(default_factory=Effects)
+    locks: ExitStack = field(default_factory=ExitStack)
+    held: set[int] = field(default_factory=set)
 
     def changed(self) -> Changed:
         """Return what it changed so far."""
@@ -80,42 +89,60 @@ class Operations:
         self._cache = cache
         self._clock = clock
         self._deciders: dict[int, Decider] = {}
-        self._lock = threading.RLock()
+        self._turns: dict[int, Turns] = {}
 
     @contextmanager
     def operate(self, collection_pk: int, kind: str, actor: str) -> Iterator[Running]:
         """Run one operation: all that happens inside is durable at the end, or none of it."""
-        with self._lock:
+        held: set[int] = set()
+        with ExitStack() as locks:
             try:
                 with self._store.write() as txn:
                     running = self._begin(txn, collection_pk, kind, actor)
+                    running.locks, running.held = locks, held
                     yield running
                     summary = asdict(running.changed())
                     chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
                     txn.execute(chosen.values(summary=summary))
             except BaseException:
-                self._deciders.clear()
+                self._drop(held)
                 raise
-            self._remember(beyond=_SCANS_WHILE_OPEN)
+            self._remember(held, beyond=_SCANS_WHILE_OPEN)
 
     @contextmanager
-    def consulted(self, snapshot: Snapshot, field_pk: int) -> Iterator[Decider]:
-        """Give the decider of a field to one who only asks; nothing is decided meanwhile."""
-        with self._lock:
-            yield self.decider(snapshot, field_pk)
+    def consulted(
+        self, field_pk: int, consult: Callable[[Decider, Snapshot], _T]
+    ) -> Iterator[tuple[Snapshot, _T]]:
+        """Let `consult` ask the decider of a field, and give its answer with the snapshot it is of.
+
+        Nothing is decided in the field while it asks. Whoever holds a snapshot already must not ask
+        for another here: it could be the last one there is.
+        """
+        with ExitStack() as stack:
+            with self._turn(field_pk).taken():
+                snapshot = stack.enter_context(self._store.read())
+                try:
+                    answer = consult(self._caught_up(snapshot, field_pk), snapshot)
+                except LookalikeError:
+                    raise
+                except BaseException:
+                    self._drop([field_pk])
+                    raise
+            yield snapshot, answer
 
     def close(self) -> None:
         """Leave for the next process what it would have to compute again."""
-        with self._lock:
-            self._remember(beyond=_SCANS_AT_END)
-            self._deciders.clear()
+        for field_pk in list(self._deciders):
+            with self._turn(field_pk).taken(first=True):
+                self._remember([field_pk], beyond=_SCANS_AT_END)
+                self._drop([field_pk])
 
     def forget_memory(self) -> None:
         """Erase what was left for the next process and leave it again: something is forgotten."""
-        with self._lock:
-            for decider in self._deciders.values():
+        for field_pk, decider in list(self._deciders.items()):
+            with self._turn(field_pk).taken(first=True):
                 decider.state.forget_memory()
-            self._remember(beyond=0)
+                self._remember([field_pk], beyond=0)
 
     def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
         """Append what was said about one field, and decide everything that follows from it."""
@@ -130,9 +157,9 @@ class Operations:
     @contextmanager
     def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
         """Change the statements of documents inside; at the end, decide all that refers to them."""
-        affected = {pk: self.decider(running.txn, pk) for pk in dependents(running.txn, field_pk)}
+        affected = {pk: self.decider(running, pk) for pk in dependents(running.txn, field_pk)}
         if field_pk not in affected:
-            affected[field_pk] = self.decider(running.txn, field_pk)
+            affected[field_pk] = self.decider(running, field_pk)
         yield
         for pk, decider in affected.items():
             own = documents if pk == field_pk else []
@@ -148,7 +175,7 @@ class Operations:
         """
         txn = running.txn
         _touch(txn, field_pk, documents, running.pk)
-        decider = self.decider(txn, field_pk)
+        decider = self.decider(running, field_pk)
         moves = decider.documents_arrived(txn, running.pk, documents)
         running.effects.add(field_pk, moves)
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
@@ -159,6 +186,7 @@ class Operations:
         """Search and decide all documents of a field from scratch, trusting nothing in memory."""
         if not has_space(running.txn, field_pk):
             return
+        self._hold(running, field_pk)
         decider = self._deciders[field_pk] = self._new_decider(stored_field(running.txn, field_pk))
         decider.state.forget_memory()
         decider.refresh(running.txn)
@@ -181,8 +209,20 @@ class Operations:
         self._record(running, _NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
         self._follow(running, _settle_undone(running.txn))
 
-    def decider(self, snapshot: Snapshot, field_pk: int) -> Decider:
-        """Return the decider of a field, caught up with `snapshot`."""
+    def decider(self, running: Running, field_pk: int) -> Decider:
+        """Return the decider of a field, caught up; it is the operation's until it has ended."""
+        self._hold(running, field_pk)
+        return self._caught_up(running.txn, field_pk)
+
+    def _hold(self, running: Running, field_pk: int) -> None:
+        if field_pk not in running.held:
+            running.locks.enter_context(self._turn(field_pk).taken(first=True))
+            running.held.add(field_pk)
+
+    def _turn(self, field_pk: int) -> Turns:
+        return self._turns.setdefault(field_pk, Turns())
+
+    def _caught_up(self, snapshot: Snapshot, field_pk: int) -> Decider:
         stored = stored_field(snapshot, field_pk)
         decider = self._deciders.get(field_pk)
         if decider is None or decider.field != stored:
@@ -190,8 +230,14 @@ class Operations:
         decider.refresh(snapshot)
         return decider
 
-    def _remember(self, *, beyond: float) -> None:
-        ahead = [one.state for one in self._deciders.values() if one.state.is_ahead(beyond)]
+    def _drop(self, field_pks: Iterable[int]) -> None:
+        """Trust what is in memory of fields no more: it may be of what was not committed."""
+        for field_pk in field_pks:
+            self._deciders.pop(field_pk, None)
+
+    def _remember(self, field_pks: Iterable[int], *, beyond: float) -> None:
+        deciders = [self._deciders[pk] for pk in field_pks if pk in self._deciders]
+        ahead = [one.state for one in deciders if one.state.is_ahead(beyond)]
         if ahead:
             with self._store.read() as snapshot:
                 for state in ahead:

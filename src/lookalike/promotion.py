@@ -81,28 +81,28 @@ def _through_gate(
 ) -> list[int]:
     """Return those of the documents that the gate lets through; refuse the others."""
     txn, standing = running.txn, schema.standing
-    with workshop.operations.consulted(txn, field.pk) as decider:
-        state = decider.state
-        rows = state.columns.rows_of(np.array(sorted(pks), np.int64))
-        bound = decider.duplicate_bound(txn)
-        ids = state.columns.pks[rows]
-        candidates = Candidates(
-            ids=ids,
-            codes=state.columns["codes"][rows],
-            confidence=state.columns["confidence"][rows],
-            margin=np.nan_to_num(state.columns["margin"][rows]),
-            vectors=state.vectors(txn, rows),
-            matches=state.matches(rows),
-        )
-        promoted = select(standing.c.document_pk).where(
-            standing.c.field_pk == field.reference_field_pk, standing.c.origin == Origin.PROMOTED
-        )
-        machines = [row.document_pk for row in txn.rows(promoted)]
-        ours = ~np.isin(state.references.pks, machines)
-        count = len(state.codes.names)
-        peoples = np.bincount(state.references.codes[ours], minlength=count)
-        before = np.bincount(state.references.codes[~ours], minlength=count)
-        holds = dict(zip(ids.tolist(), gate(candidates, peoples, before, bound=bound), strict=True))
+    decider = workshop.operations.decider(running, field.pk)
+    state = decider.state
+    rows = state.columns.rows_of(np.array(sorted(pks), np.int64))
+    bound = decider.duplicate_bound(txn)
+    ids = state.columns.pks[rows]
+    candidates = Candidates(
+        ids=ids,
+        codes=state.columns["codes"][rows],
+        confidence=state.columns["confidence"][rows],
+        margin=np.nan_to_num(state.columns["margin"][rows]),
+        vectors=state.vectors(txn, rows),
+        matches=state.matches(rows),
+    )
+    promoted = select(standing.c.document_pk).where(
+        standing.c.field_pk == field.reference_field_pk, standing.c.origin == Origin.PROMOTED
+    )
+    machines = [row.document_pk for row in txn.rows(promoted)]
+    ours = ~np.isin(state.references.pks, machines)
+    count = len(state.codes.names)
+    peoples = np.bincount(state.references.codes[ours], minlength=count)
+    before = np.bincount(state.references.codes[~ours], minlength=count)
+    holds = dict(zip(ids.tolist(), gate(candidates, peoples, before, bound=bound), strict=True))
     table = schema.document
     names = select(table.c.pk, table.c.id).where(one_of(table.c.pk, pks))
     running.refused |= {

@@ -45,7 +45,7 @@ LAYERS = (
         "calibration claims columns confidence duplicates features gate grid hygiene judgements "
         "kinds labels landscape learning ledger lessons logistic matches metrics nearness "
         "neighbourhood policy propagation recall references review rules scoring settings standard "
-        "stores.search",
+        "stores.search turns",
     ),
     ("the nouns", "errors model samples version"),
 )

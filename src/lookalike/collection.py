@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -329,8 +330,8 @@ class Collection:
             chosen = self._field(snapshot, field)
             if reporting.count_documents(snapshot, self._row.pk) == 0:
                 return []
-        consulted = self._workshop.operations.consulted
-        with consulted(chosen.pk, lambda *at: ask(*at, limit)) as (snapshot, asked):
+        consulted, best = self._workshop.operations.consulted, partial(ask, count=limit)
+        with consulted(chosen.pk, best) as (snapshot, asked):
             chosen = self._field(snapshot, chosen.name)
             pks = [pk for one in asked for pk in one.pks]
             shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}

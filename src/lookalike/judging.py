@@ -227,8 +227,10 @@ class Judge:
         if any(len(places) == 0 for places in fewer.values()):
             return None
         scores.set_references(fewer)
-        judgement = judge(confidence, scores, land.places_of(np.array([pk])))
-        scores.set_references(every)
+        try:
+            judgement = judge(confidence, scores, land.places_of(np.array([pk])))
+        finally:
+            scores.set_references(every)
         return confidence.labels[int(judgement.winners[0])] if judgement.accepted[0] else None
 
     def _codes(self, code_of: Callable[[str], int]) -> list[int]:

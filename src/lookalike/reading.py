@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Select, and_, select
 
-from lookalike.fields import stored_field, taxonomy_from
+from lookalike.fields import StoredField, stored_field, taxonomy_from
+from lookalike.labels import Codes
 from lookalike.matches import shares
 from lookalike.model import Answer, Decision, Document, Match, Origin, Reason, Standing, Taxonomy
 from lookalike.reference_book import ReferenceBook
+from lookalike.references import References
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -64,6 +66,7 @@ class Reader:
     snapshot: Snapshot
     book: ReferenceBook
     fields: Sequence[FieldRow]
+    _votes: dict[int, tuple[StoredField, References, Codes]] = field(default_factory=dict)
 
     def documents(self, collection: str, query: Select[Any]) -> Iterator[Document]:
         """Yield the documents whose pks `query` selects (column `pk`), in its order."""
@@ -122,9 +125,7 @@ class Reader:
         """
         if not pks:
             return []
-        stored = stored_field(self.snapshot, field.pk)
-        space, voting = stored.reference_space, stored.reference_field_pk
-        references, codes = self.book.of(self.snapshot, voting, space)
+        stored, references, codes = self._votes_on(field.pk)
         hidden = None
         if refused:
             barred = [[codes.code(name) for name in refused.get(pk, ())] for pk in pks]
@@ -147,6 +148,13 @@ class Reader:
             ]
             for row in zip(near.tolist(), labels.tolist(), similarities.tolist(), strict=True)
         ]
+
+    def _votes_on(self, field_pk: int) -> tuple[StoredField, References, Codes]:
+        if field_pk not in self._votes:
+            stored = stored_field(self.snapshot, field_pk)
+            space, voting = stored.reference_space, stored.reference_field_pk
+            self._votes[field_pk] = (stored, *self.book.of(self.snapshot, voting, space))
+        return self._votes[field_pk]
 
     def _described(self, pks: Iterable[int]) -> dict[int, Any]:
         """Return id and metadata of references, by pk."""

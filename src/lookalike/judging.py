@@ -43,6 +43,13 @@ REBUILD_GROWTH = 1.2
 _LISTS = b"lists.3"
 """How lists are found; those that were remembered under another name are found again."""
 
+_FAR = 10.0
+"""A margin, which is log-odds, is told up to here.
+
+What is further ahead is as good as certain, and would be written anew with every label: measured,
+9,400 rows of 100,000 instead of 2,000.
+"""
+
 _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 
@@ -147,7 +154,7 @@ class Judge:
         assert land is not None and scores is not None and confidence is not None, "learn first"
         places = land.places_of(pks)
         judgement = self._judged().at(places)
-        choosy = np.flatnonzero([pk in rejected for pk in pks.tolist()])
+        choosy = np.flatnonzero(np.isin(pks, np.fromiter(rejected, np.int64, len(rejected))))
         if len(choosy):
             barred = np.array(
                 [
@@ -283,7 +290,7 @@ def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) 
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
         confidence=np.round(judgement.probability, 3).astype(np.float32),
-        margin=np.round(judgement.margin, 3).astype(np.float32),
+        margin=np.round(np.clip(judgement.margin, -_FAR, _FAR), 2).astype(np.float32),
         runner_up=np.where(accepted, runner, winner).astype(np.int32),
         reasons=np.where(accepted, -1, reasons).astype(np.int8),
         sources=sources,

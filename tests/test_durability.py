@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folded import assert_folded
 from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import select
 
 import lookalike
+from folded import assert_folded
 from lookalike.collection import Collection
 from lookalike.fields import space_of
 from lookalike.model import Origin

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ from lookalike.reading import fields_of
 from lookalike.stores.base import Snapshot
 from lookalike.turns import Made, Turns
 
-SECONDS = 6.0
+SECONDS = 8.0
 KINDS = 12
-SLOWEST_S = 2.0
-"""On two cores with seven others at work, no answer and no reading may take longer."""
+PAUSE_S = 0.02
+"""What a client takes between two requests, at least."""
+SLOWEST_S = 8.0
+"""Far more than anything takes even on a busy machine: who waits longer has been left out."""
 
 Round = Callable[[int], object]
 
@@ -101,6 +103,7 @@ def at_once(works: dict[str, Round], seconds: float) -> dict[str, list[float]]:
         while (begun := time.monotonic()) < until:
             work(len(taken))
             taken.append(time.monotonic() - begun)
+            time.sleep(PAUSE_S)
         return taken
 
     with ThreadPoolExecutor(len(works)) as pool:
@@ -140,8 +143,8 @@ def test_eight_threads_do_everything_at_once(library: lookalike.Library, rule: A
         "document": lambda turn: collection.document(f"v{turn % 1300}"),
         "documents": lambda turn: list(collection.documents(origin="auto", limit=50 + turn % 9)),
         "why": lambda turn: collection.why(f"v{700 + turn % 500}"),
-        "queue": lambda turn: (collection.queue(limit=10), collection.inspect()),
-        "report": lambda turn: (collection.report(), collection.operations(), len(collection)),
+        "queue": lambda _: (collection.queue(limit=10), collection.inspect()),
+        "report": lambda _: (collection.report(), collection.operations(), len(collection)),
     }
 
     taken = at_once(works, SECONDS)
@@ -162,40 +165,38 @@ def test_who_asks_about_one_collection_holds_up_no_other(library: lookalike.Libr
     other, kinds = filled(library, "other", confidence_threshold=0.6)
     other.queue()
 
-    with consulting(one):
+    with ThreadPoolExecutor(1) as pool, consulting(one):
+        waiting = pool.submit(one.label, {"v900": kinds[900]})
+        time.sleep(0.2)
         changed = other.label({"v900": kinds[900]})
         asked = other.queue(limit=3)
         why = other.why("v901")
         shown = one.document("v5"), len(list(one.documents(limit=20))), one.report().documents
 
+        assert not waiting.done()
+    assert waiting.result().by_person == 1
     assert changed.by_person == 1
     assert len(asked) == 3
     assert why.document.id == "v901"
     assert shown == (one.document("v5"), 20, 1300)
 
 
-def test_a_label_waits_for_who_asks_and_goes_before_who_asks_later(
-    library: lookalike.Library,
-) -> None:
+def test_who_asks_sees_nothing_of_a_label_that_waits_for_it(library: lookalike.Library) -> None:
     collection, kinds = filled(library, "things", confidence_threshold=0.6)
-    ended: list[str] = []
-
-    def noted(name: str, work: Callable[[], object]) -> None:
-        work()
-        ended.append(name)
 
     with ThreadPoolExecutor(2) as pool:
         with consulting(collection):
-            later: list[Future[None]] = [pool.submit(noted, "why", lambda: collection.why("v700"))]
-            time.sleep(0.2)
-            label = {"v901": kinds[901]}
-            later.append(pool.submit(noted, "label", lambda: collection.label(label)))
-            time.sleep(0.2)
-            assert ended == []
-        for future in later:
-            future.result()
+            label = pool.submit(collection.label, {"v901": kinds[901]})
+            why = pool.submit(collection.why, "v901")
+            time.sleep(0.3)
+            ended = label.done() or why.done()
+            shown = collection.document("v901")
+        changed, said = label.result(), why.result()
 
-    assert ended == ["label", "why"]
+    assert not ended
+    assert shown.origin != "human"
+    assert changed.by_person == 1
+    assert said.document in (shown, collection.document("v901"))
 
 
 def test_what_fails_before_it_decides_costs_nobody_the_decider(library: lookalike.Library) -> None:
@@ -351,9 +352,12 @@ def test_turns_are_given_in_the_order_of_asking_to_the_first_first() -> None:
 def test_a_turn_is_not_taken_by_who_has_it() -> None:
     turns = Turns()
 
-    with turns.taken(), pytest.raises(AssertionError, match="would wait for itself"):
-        with turns.taken():
-            raise NotImplementedError
+    with (
+        turns.taken(),
+        pytest.raises(AssertionError, match="would wait for itself"),
+        turns.taken(),
+    ):
+        raise NotImplementedError
 
     with turns.taken():
         assert True

@@ -305,13 +305,12 @@ class Collection:
         `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
         """
         with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            query = filtered(document_query(self._row.pk, chosen.pk), label, origin, reason)
+            fields = self._fields_first(snapshot, field)
+            query = filtered(document_query(self._row.pk, fields[0].pk), label, origin, reason)
             if ids is not None:
                 pks = self._pks(snapshot, list(ids))
                 query = query.where(one_of(schema.document.c.pk, pks.values()))
             query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
-            fields = self._fields_first(snapshot, chosen)
             yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
     def document(self, id: str) -> Document:
@@ -413,24 +412,24 @@ class Collection:
         return self._workshop.operations.operate(self._row.pk, kind, actor)
 
     def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
+        return self._fields_first(snapshot, name)[0]
+
+    def _fields_first(self, snapshot: Snapshot, name: str | None) -> list[FieldRow]:
+        """Return all fields, the one of that name first; None leaves the order as it is."""
         fields = fields_of(snapshot, self._row.pk)
         for field in fields:
             if name is None or field.name == name:
-                return field
+                return [field, *(other for other in fields if other is not field)]
         if name is None:
             raise Conflict(f"{self.name!r} has no label field yet; give it one with add_taxonomy")
         raise NotFound.named("label field", name, [field.name for field in fields])
-
-    def _fields_first(self, snapshot: Snapshot, first: FieldRow) -> list[FieldRow]:
-        others = [f for f in fields_of(snapshot, self._row.pk) if f.name != first.name]
-        return [first, *others]
 
     def _by_pk(
         self, snapshot: Snapshot, pks: Iterable[int], first: FieldRow | None = None
     ) -> Iterator[Document]:
         table = schema.document
         query = select(table.c.pk).where(one_of(table.c.pk, pks)).order_by(table.c.pk)
-        fields = self._fields_first(snapshot, first or self._field(snapshot, None))
+        fields = self._fields_first(snapshot, None if first is None else first.name)
         return Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
     def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:

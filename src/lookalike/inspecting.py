@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from lookalike.lookup import ids_of
 from lookalike.matches import NO_LABEL
 from lookalike.model import EventKind, Origin
 from lookalike.reading import FieldRow
+from lookalike.references import References
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, nearest
@@ -98,34 +99,51 @@ class Inspection:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """What only the decider knows; the rest is told from that while others use it."""
+
+    codes: Codes
+    references: References
+    bound: float
+    trials: Callable[[], hygiene.Trials]
+
+
+@dataclass(frozen=True, slots=True)
 class _Found:
-    """What a decider says of its references, with the names of its label codes."""
+    """What may be wrong, by pk and label code; `codes` names these."""
 
     codes: Codes
     trials: hygiene.Trials
+    suspects: Sequence[hygiene.Suspect]
     groups: Sequence[Group]
     blames: Sequence[hygiene.Blame]
 
 
 def inspect(workshop: Workshop, field: FieldRow) -> Inspection:
     """Return what may be wrong with the references that a field refers to."""
+    k = field.taxonomy.top_k
 
-    def ask(decider: Decider, snapshot: Snapshot) -> _Found:
-        codes = decider.state.codes
-        trials, groups = decider.trials(snapshot), _duplicates(snapshot, decider)
-        return _Found(codes, trials, groups, _blamed(snapshot, field, codes))
+    def ask(decider: Decider, snapshot: Snapshot) -> _Asked:
+        state, bound = decider.state, decider.duplicate_bound(snapshot)
+        return _Asked(state.codes, state.references, bound, decider.trials(snapshot))
 
-    with workshop.operations.consulted(field.pk, ask) as (snapshot, found):
-        suspects = hygiene.suspects(found.trials)
-        named = {one.reference for one in suspects} | {one.reference for one in found.blames}
+    with workshop.operations.consulted(field.pk, ask) as (snapshot, asked):
+        trials, references = asked.trials(), asked.references
+        found = _Found(
+            asked.codes,
+            trials,
+            hygiene.suspects(trials),
+            _duplicates(references, k, asked.bound),
+            _blamed(snapshot, field, asked.codes),
+        )
+        named = {one.reference for one in found.suspects}
+        named |= {one.reference for one in found.blames}
         grouped = {pk for group in found.groups for pk in group.references}
-        return _inspection(found, suspects, ids_of(snapshot, named | grouped))
+        return _inspection(found, ids_of(snapshot, named | grouped))
 
 
-def _inspection(
-    found: _Found, suspects: Sequence[hygiene.Suspect], ids: Mapping[int, str]
-) -> Inspection:
-    codes, trials, groups, blames = found.codes, found.trials, found.groups, found.blames
+def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
+    codes, trials = found.codes, found.trials
     labels = dict(zip(trials.references.tolist(), trials.own.tolist(), strict=True))
     return Inspection(
         suspects=tuple(
@@ -135,14 +153,14 @@ def _inspection(
                 _name(codes, one.looks_like),
                 float(np.exp(one.lead)),
             )
-            for one in suspects
+            for one in found.suspects
         ),
         duplicates=tuple(
             Duplicates(
                 tuple(ids[pk] for pk in group.references),
                 tuple(_name(codes, label) for label in group.labels),
             )
-            for group in groups
+            for group in found.groups
         ),
         blamed=tuple(
             Blame(
@@ -153,7 +171,7 @@ def _inspection(
                 one.at_least,
                 codes.name(one.instead),
             )
-            for one in blames
+            for one in found.blames
             if one.reference in ids
         ),
         confused=tuple(
@@ -182,13 +200,10 @@ def _healths(labels: Sequence[hygiene.Health], codes: Codes) -> tuple[LabelHealt
     return tuple(sorted(shown, key=lambda one: 1.0 if one.recall is None else one.recall))
 
 
-def _duplicates(snapshot: Snapshot, decider: Decider) -> list[Group]:
-    state, field = decider.state, decider.field
-    references, k = state.references, field.taxonomy.top_k
+def _duplicates(references: References, k: int, bound: float) -> list[Group]:
     own = nearest(
         references.vectors, references.vectors, references.pks, k, query_ids=references.pks
     )
-    bound = decider.duplicate_bound(snapshot)
     return duplicates(references.pks, references.codes, references.matches(*own), bound)
 
 

@@ -95,6 +95,7 @@ class Operations:
     def operate(self, collection_pk: int, kind: str, actor: str) -> Iterator[Running]:
         """Run one operation: all that happens inside is durable at the end, or none of it."""
         held: set[int] = set()
+        self._let_end(collection_pk)
         with ExitStack() as locks:
             try:
                 with self._store.write() as txn:
@@ -218,6 +219,13 @@ class Operations:
         if field_pk not in running.held:
             running.locks.enter_context(self._turn(field_pk).taken(first=True))
             running.held.add(field_pk)
+
+    def _let_end(self, collection_pk: int) -> None:
+        """Let who asks about a collection end, before others' writers have to wait for that too."""
+        for field_pk, decider in list(self._deciders.items()):
+            if decider.field.collection_pk == collection_pk:
+                with self._turn(field_pk).taken(first=True):
+                    pass
 
     def _turn(self, field_pk: int) -> Turns:
         return self._turns.setdefault(field_pk, Turns())

@@ -26,7 +26,7 @@ from lookalike.stores.base import Snapshot
 from lookalike.turns import Made, Turns
 
 KINDS = 12
-ROUNDS = 10
+ROUNDS = 6
 PAUSE_S = 0.02
 """What a client takes between two requests, at least."""
 PATIENCE_S = 100.0

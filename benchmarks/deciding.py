@@ -171,7 +171,7 @@ def _rows(store: Path, collection: Collection) -> NDArray[np.int64]:
         kept = decider.state.neighbourhood
         return np.concatenate([kept.near, kept.similarities.view(np.int32)], axis=1)
 
-    with workshop.operations.consulted(field.pk, lists) as (_, found):
+    with workshop.operations.deciders.consulted(field.pk, lists) as (_, found):
         return np.concatenate([decided, found], axis=1)
 
 

@@ -22,6 +22,7 @@ import deciding
 import page
 import pictures
 import ready_vectors
+import selecting
 from measuring import Figure
 
 _QUICK = 20
@@ -44,6 +45,7 @@ PARTS = {
     "opening": Part(deciding.opening, (100_000, 1_000_000), "first_decision"),
     "one_label": Part(deciding.one_label, (100_000, 1_000_000), "first_decision"),
     "learned": Part(deciding.learned, (100_000,), "first_decision"),
+    "lists": Part(selecting.measure, (1_000_000,)),
     "disk": Part(ready_vectors.disk, (100_000, 1_000_000), "fill"),
 }
 """In the order in which they run; those of one size share a store."""

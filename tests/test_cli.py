@@ -276,6 +276,16 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: (value["documents"], value["labels"]) == (1, 1),
         r"erased 1 documents, 1 labels",
     ),
+    "remove": (
+        lambda _: ("remove", "bucket", "notes", "--cascade", "--yes"),
+        lambda value: (value["collections"], value["objects"]) == (["notes"], 10),
+        r"removed notes, notes: 10 objects, 10 documents",
+    ),
+    "keys": (
+        lambda _: ("keys", "create", "--name", "ben", "--scope", "read", "--namespace", "shop"),
+        lambda value: re.fullmatch(r"lk_[0-9a-f]{12}_[\w-]{43}", value["key"]) is not None,
+        r"^lk_[0-9a-f]{12}_[\w-]{43}\n$",
+    ),
     "doctor": (
         lambda _: ("doctor",),
         lambda value: value["problems"] == [] and "word_lengths" in value["extractors"],
@@ -304,6 +314,34 @@ def test_the_table_has_every_command() -> None:
 
 
 _ANY = [f"{kind}-{number}.txt" for kind in ("short", "long") for number in range(5)]
+
+
+def test_a_key_is_listed_without_its_secret_and_revoked_by_its_id(shell: Shell) -> None:
+    key = shell.run("keys", "create", "--name", "ben", "--scope", "read").strip()
+    _, id, secret = key.split("_", 2)
+
+    listed = shell.run("keys", "list")
+    revoked = shell.run("keys", "revoke", id)
+
+    assert re.fullmatch(rf"{id}  read   all namespaces  \d{{4}}-\d\d-\d\d  ben\n", listed)
+    assert secret not in listed + json.dumps(shell.json("keys", "list"))
+    assert re.search(r"ben  \(revoked \d{4}-\d\d-\d\d\)", revoked)
+    assert "no key is named 'nobody'" in shell.finish("keys", "revoke", "nobody").stderr
+
+
+def test_a_first_key_may_be_made_before_the_store(origin: Shell, tmp_path: Path) -> None:
+    place = str(tmp_path / "new")
+
+    assert origin.run("--store", place, "keys", "create", "--name", "ann").startswith("lk_")
+
+
+def test_the_key_of_the_setting_is_never_shown(shell: Shell) -> None:
+    told = shell.run("doctor", LOOKALIKE_API_KEY="sesame-open-sesame")
+    refused = shell.finish("doctor", LOOKALIKE_API_KEY="sesame")
+
+    assert "sesame" not in told
+    assert "LOOKALIKE_API_KEY" in refused.stderr
+    assert "sesame" not in refused.stderr
 
 
 # --- where the store is -----------------------------------------------------------------------
@@ -369,6 +407,9 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "no place": (("export", "notes", "no/where.csv"), r"cannot write 'no/where\.csv'.*choose"),
     "all promoted": (("promote", "notes"), r"say what to promote"),
     "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; say --yes"),
+    "nobody to ask for": (("remove", "bucket", "notes"), r"notes would be removed; cannot ask"),
+    "bucket in use": (("remove", "bucket", "notes", "--yes"), r"'notes' draw.* on the bucket"),
+    "cascade": (("remove", "collection", "notes", "--cascade"), r"--cascade is for buckets"),
     "no store": (("--store", "https://x.org/y", "list"), r"'https://x\.org/y' is no directory"),
 }
 

@@ -24,28 +24,34 @@ MAX_FUNCTION_LINES = 50
 LAYERS = (
     # Highest first. A module imports from its own layer and from those below it, never from above.
     # A package stands for its modules, unless one of them is named itself.
-    ("the doors", "cli __main__ demo diagnosis showing testing"),
-    ("the library", "estimator library"),
+    ("the doors", "cli __main__ demo diagnosis server showing testing"),
+    ("the library", "estimator library worker"),
     (
         "the verbs",
-        "answering bringing collection explaining forgetting importing inspecting lookup promotion "
-        "reporting workshop",
+        "answering bringing bucket collection explaining forgetting importing inspecting "
+        "lookup promotion removing reporting retrieving setting_up suggesting syncing "
+        "taxonomies workshop",
     ),
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "asking decider drawing effects field_state fields judging operations reading "
-        "reference_book rejections ruling statements",
+        "aggregating asking compiling decider deciders document_values drawing effects "
+        "field_state fields imagining judging object_values objects once operations paging "
+        "reading reference_book rejections resources ruling selecting statements "
+        "stored_values tasks",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
-    ("implementations", "blobs extractors formats stores thumbnails"),
+    (
+        "implementations",
+        "access blobs extractors fetching formats leases pinned signing stores thumbnails",
+    ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "calibration claims columns confidence duplicates features gate grid hygiene judgements "
-        "kinds labels landscape learning ledger lessons logistic matches metrics nearness "
-        "neighbourhood policy propagation recall references review rules scoring settings standard "
-        "stores.search turns",
+        "addresses calibration claims columns conditions confidence duplicates features "
+        "filters gate grid hygiene judgements kinds labels landscape learning ledger lessons "
+        "logistic matches metrics nearness neighbourhood policy propagation recall references "
+        "review rules scoring settings stages standard stores.search turns values",
     ),
     ("the nouns", "errors model samples version"),
 )
@@ -88,7 +94,7 @@ class Waiver:
 WAIVERS = (
     Waiver("depth", "lookalike", 26, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
-    Waiver("module", "lookalike.collection", 450, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.collection", 550, "all verbs of a collection on one page"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

@@ -66,7 +66,7 @@ def field_of(collection: Collection) -> int:
 
 def decider_of(collection: Collection) -> Decider:
     """The decider of a collection, as who asks gets it."""
-    consulted = collection._workshop.operations.consulted
+    consulted = collection._workshop.operations.deciders.consulted
     with consulted(field_of(collection), lambda decider, _: decider) as (_, decider):
         return decider
 
@@ -81,7 +81,7 @@ def consulting(collection: Collection) -> Iterator[None]:
         assert enough.wait(60)
 
     def run() -> None:
-        with collection._workshop.operations.consulted(field_of(collection), ask):
+        with collection._workshop.operations.deciders.consulted(field_of(collection), ask):
             pass
 
     with ThreadPoolExecutor(1) as pool:
@@ -223,7 +223,7 @@ def test_an_operation_that_fails_late_leaves_no_trace_in_memory(library: lookali
         pytest.raises(ZeroDivisionError),
         workshop.operations.operate(collection._row.pk, "run", "ann") as running,
     ):
-        workshop.operations.decider(running, field_of(collection)).state.columns["codes"][:] = 0
+        running.decider(field_of(collection)).state.columns["codes"][:] = 0
         raise ZeroDivisionError
 
     assert list(collection.rows()) == before

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 import lookalike
-from lookalike import errors, explaining, forgetting, hookspecs, metrics, model
+from lookalike import errors, explaining, forgetting, hookspecs, metrics, model, removing
 from lookalike.cli.group import cli
 from lookalike.plugins import ALIASES, extractors
 from lookalike.settings import SETTINGS
@@ -42,6 +42,8 @@ NOUNS: tuple[type, ...] = (
     model.Operation,
     model.Event,
     forgetting.Receipt,
+    removing.Removed,
+    model.Suggestion,
     model.Origin,
     model.Reason,
 )
@@ -68,22 +70,29 @@ def main() -> None:
 
 def commands() -> str:
     """Return every command: how it is called, what it does, its options and examples."""
-    context = click.Context(cli, info_name="lookalike")
-    return "".join(_command(context, cli.commands[name]) for name in sorted(cli.commands))
+    return _commands(click.Context(cli, info_name="lookalike"), "##")
 
 
-def _command(group: click.Context, command: click.Command) -> str:
+def _commands(group: click.Context, heading: str) -> str:
+    assert isinstance(group.command, click.Group)
+    listed = group.command.commands
+    return "".join(_command(group, listed[name], heading) for name in sorted(listed))
+
+
+def _command(group: click.Context, command: click.Command, heading: str) -> str:
     context = click.Context(command, parent=group, info_name=command.name)
+    title = context.command_path.partition(" ")[2]
     usage = " ".join(piece for piece in command.collect_usage_pieces(context) if piece)
     words, _, examples = inspect.cleandoc(command.help or "").partition("\b\n")
-    text = f"\n## `{command.name}`\n\n```text\n{context.command_path} {usage}\n```\n\n"
+    text = f"\n{heading} `{title}`\n\n```text\n{context.command_path} {usage}\n```\n\n"
     text += f"{words.strip()}\n\n"
     options = [one for one in command.params if isinstance(one, click.Option)]
     own = [option for option in options if option.name not in _SHARED_OPTIONS]
     if own:
         rows = [(f"`{_option(option)}`", _meaning(option)) for option in own]
         text += _table(("option", "meaning"), rows) + "\n"
-    return text + (f"```sh\n{examples.strip()}\n```\n" if examples else "")
+    text += f"```sh\n{examples.strip()}\n```\n" if examples else ""
+    return text + (_commands(context, heading + "#") if isinstance(command, click.Group) else "")
 
 
 def _option(option: click.Option) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lookalike.errors import BadInput
+from sqlalchemy import select
+
+from lookalike.errors import BadInput, Stale
 from lookalike.labels import check_label
 from lookalike.lookup import stances
 from lookalike.model import Document, EventKind, Origin
 from lookalike.operations import Said
+from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
 
 
 def labelled(
@@ -32,6 +36,23 @@ def labelled(
         elif now[pks[id]][:2] != (label, Origin.HUMAN):
             said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
     return said
+
+
+def check_fresh(
+    snapshot: Snapshot, field_pk: int, pks: Mapping[str, int], revisions: Mapping[str, int]
+) -> None:
+    """Raise Stale where a document has changed since the revision that a client saw."""
+    table = schema.standing
+    query = select(table.c.document_pk, table.c.revision).where(table.c.field_pk == field_pk)
+    rows = snapshot.rows(query.where(one_of(table.c.document_pk, pks.values())))
+    now = {row.document_pk: row.revision for row in rows}
+    for id, seen in revisions.items():
+        revision = now.get(pks[id], 0)
+        if revision > seen:
+            raise Stale(
+                f"document {id!r} is at revision {revision}, and this was meant for {seen}: "
+                "read it again"
+            )
 
 
 def rejected(

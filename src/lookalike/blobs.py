@@ -12,13 +12,13 @@ import binascii
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from lookalike.errors import BadContent, MissingExtra, StoreUnwritable
+from lookalike.errors import BadContent, FetchRefused, MissingExtra, StoreUnwritable
 from lookalike.model import Blob
 
 _INLINE = "data:;base64,"
@@ -26,17 +26,28 @@ _INLINE_BYTES = 4096
 _NOT_FOUND = 404
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 
+Fetch = Callable[[str], tuple[bytes, str | None]]
+"""Returns the bytes at a URL or path, and their media type where it is told."""
+
 
 class Blobs:
-    """The bytes of a store's objects. `root` is the directory that keeps copies and uploads."""
+    """The bytes of a store's objects. `root` is the directory that keeps copies and uploads.
 
-    def __init__(self, root: Path, *, max_bytes: int) -> None:
+    A server gives `guarded`, the fetch of a GuardedFetcher: then whatever somebody names, and
+    whatever lies elsewhere, is read through it. Without it every path and URL is read.
+    """
+
+    def __init__(self, root: Path, *, max_bytes: int, guarded: Fetch | None = None) -> None:
         self._root = root
         self._max_bytes = max_bytes
+        self._guarded = guarded
 
-    def keep(self, data: bytes) -> str:
-        """Keep bytes and return their uri. The same bytes are kept once, durably."""
-        if len(data) <= _INLINE_BYTES:
+    def keep(self, data: bytes, *, inline: bool = False) -> str:
+        """Keep bytes and return their uri. The same bytes are kept once, durably.
+
+        Few bytes stand in the uri itself, and others that should be `inline`.
+        """
+        if inline or len(data) <= _INLINE_BYTES:
             return _INLINE + base64.b64encode(data).decode("ascii")
         digest = hashlib.sha256(data).hexdigest()
         write_once(self._path(digest), data, durable=True)
@@ -45,9 +56,13 @@ class Blobs:
     def read(self, blob: Blob) -> bytes:
         """Return the bytes of a blob, checked against its digest.
 
-        Raises BadContent when they are missing, too many, or not what they were.
+        Raises BadContent when they are missing, too many, not what they were, or now lie where a
+        server must not read.
         """
-        data = self.fetch(blob.uri)
+        try:
+            data = self._stored(blob.uri)
+        except FetchRefused as error:
+            raise BadContent(str(error)) from error
         if hashlib.sha256(data).hexdigest() != blob.sha256:
             raise BadContent(
                 f"{blob.uri!r} has changed since it was added; add it again to take the new one"
@@ -58,20 +73,32 @@ class Blobs:
         """Return the bytes that a uri or path names now.
 
         Raises BadContent when there is nothing, or more than the setting max_blob_bytes allows;
-        MissingExtra when its scheme needs a package that is not installed.
+        FetchRefused when a server must not read it; MissingExtra when its scheme needs a package
+        that is not installed.
         """
+        return self._stored(uri) if self._guarded is None else self._guarded(uri)[0]
+
+    def _stored(self, uri: str) -> bytes:
         scheme, _, rest = uri.partition(":")
         if scheme == "data":
-            data = _inline(uri)
+            data = inline_bytes(uri)
             self.check_size(len(data), "a data: URL")
             return data
+        if not uri:
+            raise BadContent(
+                "a vector that came without a file is kept where it came to only; add it again"
+            )
         if scheme == "blob":
             return self._read_file(self._path(rest), uri)
         if scheme == "file":
             return self._read_file(Path(local_path(uri)), uri)
         if "://" not in uri:
             return self._read_file(Path(uri), uri)
-        return self._read_remote(uri)
+        if self._guarded is not None:
+            return self._guarded(uri)[0]
+        data = remote_bytes(uri, self._max_bytes + 1)
+        self.check_size(len(data), repr(uri))
+        return data
 
     def forget(self, blob: Blob) -> bool:
         """Erase the kept copy of a blob; return whether there was one. The user's files stay."""
@@ -96,20 +123,28 @@ class Blobs:
                 f"cannot read {uri!r}: {error.strerror}; put the file back, or forget the object"
             ) from error
 
-    def _read_remote(self, uri: str) -> bytes:
-        system, path = _file_system(uri)
-        with _translated(uri), system.open(path, "rb") as file:
-            data: bytes = file.read(self._max_bytes + 1)
-        self.check_size(len(data), repr(uri))
-        return data
-
     def check_size(self, size: int, name: str) -> None:
         """Raise BadContent where content has more bytes than the setting max_blob_bytes allows."""
         if size > self._max_bytes:
-            raise BadContent(
-                f"{name} has more than {self._max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES "
-                "if that is meant"
-            )
+            raise too_large(name, self._max_bytes)
+
+
+def too_large(name: str, max_bytes: int) -> BadContent:
+    """Return the error for content that has more bytes than the setting max_blob_bytes allows."""
+    return BadContent(
+        f"{name} has more than {max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES if that is meant"
+    )
+
+
+def remote_bytes(url: str, most: int) -> bytes:
+    """Return the first `most` bytes at a URL, whatever fsspec opens, or all if there are fewer.
+
+    Raises BadContent when it cannot be read, MissingExtra without the package for its scheme.
+    """
+    system, path = _file_system(url)
+    with _translated(url), system.open(path, "rb") as file:
+        data: bytes = file.read(most)
+    return data
 
 
 def remote_files(url: str) -> list[tuple[str, str]]:
@@ -194,8 +229,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _inline(uri: str) -> bytes:
-    """Return the bytes of a data: URL (RFC 2397)."""
+def inline_bytes(uri: str) -> bytes:
+    """Return the bytes of a data: URL (RFC 2397). Raises BadContent where it is none."""
     header, comma, body = uri.partition(",")
     if not comma:
         raise BadContent(f"{uri[:40]!r} is no data: URL; write data:image/png;base64,…")

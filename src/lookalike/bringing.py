@@ -9,8 +9,10 @@ import numpy as np
 
 from lookalike.errors import BadInput
 from lookalike.ingest import Progress, Registrar, Tally, VectorIngest, quiet, vector_ids
+from lookalike.objects import Draft
+from lookalike.resources import CollectionRow
 from lookalike.sources import json_values
-from lookalike.workshop import CollectionRow, Workshop
+from lookalike.workshop import Workshop
 
 
 def register(
@@ -55,8 +57,7 @@ def add_vectors(
     VectorIngest(workshop.operations).add(
         workshop.target(row, array.shape[1]),
         array,
-        names,
-        [json_values(one) for one in metadata],
+        [Draft(id, id, json_values(one), id=id) for id, one in zip(names, metadata, strict=True)],
         tally,
         actor=workshop.actor,
         progress=progress,

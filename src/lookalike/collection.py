@@ -17,6 +17,7 @@ from lookalike import (
     inspecting,
     promotion,
     reporting,
+    suggesting,
 )
 from lookalike.asking import ask
 from lookalike.bringing import add_vectors, register
@@ -41,15 +42,20 @@ from lookalike.model import (
     Origin,
     Question,
     Reason,
+    Suggestion,
 )
+from lookalike.objects import waits_in
+from lookalike.once import Request, once
 from lookalike.operations import Running, Said
 from lookalike.reading import ANY, FieldRow, Reader, document_query, fields_of, filtered
+from lookalike.resources import CollectionRow
 from lookalike.rules import rule_of
-from lookalike.sources import items
+from lookalike.sources import items, json_values
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
-from lookalike.workshop import CollectionRow, Workshop
+from lookalike.syncing import Sync
+from lookalike.workshop import Workshop
 
 
 class Collection:
@@ -120,12 +126,16 @@ class Collection:
 
     def extract(self, *, tally: Tally | None = None, progress: Progress = quiet) -> None:
         """Extract what waits in this collection, also what an interrupted run left."""
+        with self._workshop.store.read() as snapshot:
+            if not waits_in(snapshot, self._row.pk):
+                return
         extraction = self._workshop.extraction()
         target = self._workshop.target(self._row)
         extraction.run(target, tally or Tally(), self._workshop.actor, progress)
 
     # --- say ------------------------------------------------------------------------------------
 
+    @once
     def label(
         self,
         labels: Mapping[str, str | None],
@@ -133,32 +143,68 @@ class Collection:
         field: str | None = None,
         asked: bool = False,
         actor: str = "",
+        op_id: str = "",
+        revisions: Mapping[str, int] | None = None,
     ) -> Changed:
         """Label documents, as a person: id → label. None takes back what the person said.
 
         All decisions that this changes are made in the same transaction; the answer tells them.
+        An operation that was given an `op_id` is done once, however often it is asked for. Raises
+        Stale for a document that changed since the revision that `revisions` gives, by id.
         `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
         such labels vote, but nothing is learned from them of how sure to be.
         """
         checked = {
             id: None if label is None else check_label(label) for id, label in labels.items()
         }
-        with self._operate("label", actor) as running:
+        with self._operate("label", actor, op_id, field, checked) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
+            answering.check_fresh(running.txn, chosen.pk, pks, revisions or {})
             said = answering.labelled(running.txn, chosen.pk, pks, checked, asked=asked)
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
 
+    @once
+    def amend(
+        self,
+        changes: Mapping[str, Mapping[str, Any]],
+        *,
+        actor: str = "",
+        op_id: str = "",
+        revisions: Mapping[str, int] | None = None,
+    ) -> Changed:
+        """Change metadata of documents, by id; a label field's value is a person's label, or None.
+
+        A label stays with the document; what else is said of a whole item is said of its object.
+        None takes back what was said, and refuses what the machine says. Raises Stale for a
+        document that changed since the revision that `revisions` gives, by id.
+        """
+        checked = {id: json_values(one) for id, one in changes.items()}
+        with self._operate("label", actor, op_id, checked) as running:
+            pks = self._pks(running.txn, list(checked))
+            for field in fields_of(running.txn, self._row.pk):
+                answering.check_fresh(running.txn, field.pk, pks, revisions or {})
+            sync = Sync(self._workshop.operations, running)
+            sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
+            sync.say()
+        return running.changed()
+
+    @once
     def reject(
-        self, rejections: Mapping[str, str | None], *, field: str | None = None, actor: str = ""
+        self,
+        rejections: Mapping[str, str | None],
+        *,
+        field: str | None = None,
+        actor: str = "",
+        op_id: str = "",
     ) -> Changed:
         """Say "not this": id → label, or None for the label in force or, without one, suggested.
 
         It is remembered: no later run proposes that label for that document again.
         """
-        with self._operate("reject", actor) as running:
+        with self._operate("reject", actor, op_id, field, rejections) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(rejections))
             shown = {one.id: one for one in self._by_pk(running.txn, pks.values(), chosen)}
@@ -168,19 +214,31 @@ class Collection:
         return running.changed()
 
     def new_kind(
-        self, ids: Iterable[str], *, field: str | None = None, asked: bool = False, actor: str = ""
+        self,
+        ids: Iterable[str],
+        *,
+        field: str | None = None,
+        asked: bool = False,
+        actor: str = "",
+        op_id: str = "",
     ) -> Changed:
         """Say that documents belong to none of the labels there are.
 
         They are not decided any more, until they are labelled, and teach what new things look like.
         """
-        return self._answer(EventKind.NEW_KIND, ids, field, asked, actor)
+        return self._answer(EventKind.NEW_KIND, list(ids), field, asked, actor, op_id)
 
     def cannot_tell(
-        self, ids: Iterable[str], *, field: str | None = None, asked: bool = False, actor: str = ""
+        self,
+        ids: Iterable[str],
+        *,
+        field: str | None = None,
+        asked: bool = False,
+        actor: str = "",
+        op_id: str = "",
     ) -> Changed:
         """Say that a person cannot tell what documents are: the queue asks no more about them."""
-        return self._answer(EventKind.CANNOT_TELL, ids, field, asked, actor)
+        return self._answer(EventKind.CANNOT_TELL, list(ids), field, asked, actor, op_id)
 
     def import_labels(
         self,
@@ -214,6 +272,7 @@ class Collection:
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
 
+    @once
     def promote(
         self,
         ids: Iterable[str] | None = None,
@@ -223,6 +282,7 @@ class Collection:
         gated: bool = True,
         field: str | None = None,
         actor: str = "",
+        op_id: str = "",
     ) -> Changed:
         """Let auto-labelled documents vote: those of `ids`, or those that the filters choose.
 
@@ -232,11 +292,13 @@ class Collection:
         """
         if ids is None and label is None and min_confidence is None:
             raise BadInput("say what to promote: ids, label=… or min_confidence=…")
-        with self._operate("promote", actor) as running:
+        named = None if ids is None else list(ids)
+        asked_for = (field, named, label, min_confidence, gated)
+        with self._operate("promote", actor, op_id, *asked_for) as running:
             chosen = self._field(running.txn, field)
             query = promotion.promotable(self._row.pk, chosen.pk, label, min_confidence)
-            if ids is not None:
-                pks = self._pks(running.txn, list(ids))
+            if named is not None:
+                pks = self._pks(running.txn, named)
                 query = query.where(one_of(schema.document.c.pk, pks.values()))
                 running.refused |= promotion.not_automatic(running.txn, chosen.pk, pks)
             gated = gated and chosen.taxonomy.confidence_threshold is None
@@ -271,9 +333,10 @@ class Collection:
                 self._workshop.operations.configured(running, chosen.pk, *changed)
         return running.changed()
 
-    def undo(self, operation: str, *, actor: str = "") -> Changed:
+    @once
+    def undo(self, operation: str, *, actor: str = "", op_id: str = "") -> Changed:
         """Take back an operation and everything that labelled itself because of it."""
-        with self._operate("undo", actor) as running:
+        with self._operate("undo", actor, op_id, operation) as running:
             self._workshop.operations.undo(running, operation)
         return running.changed()
 
@@ -288,6 +351,40 @@ class Collection:
         return forgetting.erase_files(self._workshop, running, erased)
 
     # --- look -----------------------------------------------------------------------------------
+
+    def suggest(
+        self,
+        source: Any = None,
+        *,
+        text: str | None = None,
+        vectors: Any = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        top_k: int | None = None,
+    ) -> list[Suggestion]:
+        """Return what things would be labelled if they were added now, together; record nothing.
+
+        Give one of: a `source` as `add` takes it, a `text`, `vectors` (n, d) or (d,), or `ids` of
+        documents that are here: for these, what the machine says now, whatever people said. There
+        is one suggestion a part. `top_k` bounds the matches that are shown, not those that count.
+
+        Beyond 2,000 documents, what comes hangs on the graph as it is; adding makes it again when a
+        fifth has come. Raises BadContent for what cannot be extracted, BadVector, NotFound.
+        """
+        given = [one is not None for one in (source, text, vectors, ids)]
+        if sum(given) != 1:
+            raise BadInput("say what to suggest for: one of a source, text=…, vectors=… or ids=…")
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            target = self._workshop.target_in(snapshot, self._row)
+        if ids is not None:
+            return suggesting.suggest_for(self._workshop, self._row, chosen, ids, top_k=top_k)
+        if vectors is not None:
+            asked = suggesting.asked_vectors(target, vectors)
+        else:
+            content = source if text is None else {"text": text}
+            asked = suggesting.asked_of(self._workshop, target, content)
+        return suggesting.suggest(self._workshop, chosen, asked, top_k=top_k)
 
     def documents(
         self,
@@ -329,7 +426,7 @@ class Collection:
             chosen = self._field(snapshot, field)
             if reporting.count_documents(snapshot, self._row.pk) == 0:
                 return []
-        consulted, best = self._workshop.operations.consulted, partial(ask, count=limit)
+        consulted, best = self._workshop.operations.deciders.consulted, partial(ask, count=limit)
         with consulted(chosen.pk, best) as (snapshot, asked):
             chosen = self._field(snapshot, chosen.name)
             pks = [pk for one in asked for pk in one.pks]
@@ -396,20 +493,30 @@ class Collection:
 
     # --- inside ---------------------------------------------------------------------------------
 
+    @once
     def _answer(
-        self, kind: EventKind, ids: Iterable[str], field: str | None, asked: bool, actor: str
+        self,
+        kind: EventKind,
+        ids: Sequence[str],
+        field: str | None,
+        asked: bool,
+        actor: str,
+        op_id: str,
     ) -> Changed:
-        with self._operate(kind.value, actor) as running:
+        with self._operate(kind.value, actor, op_id, field, ids) as running:
             chosen = self._field(running.txn, field)
-            pks = self._pks(running.txn, list(ids))
+            pks = self._pks(running.txn, ids)
             said = [Said(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
 
-    def _operate(self, kind: str, actor: str) -> AbstractContextManager[Running]:
+    def _operate(
+        self, kind: str, actor: str, op_id: str = "", *asked: Any
+    ) -> AbstractContextManager[Running]:
         actor = actor or self._workshop.actor
-        return self._workshop.operations.operate(self._row.pk, kind, actor)
+        request = Request.of(op_id, self._row.pk, kind, *asked)
+        return self._workshop.operations.operate(self._row.pk, kind, actor, request)
 
     def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
         return self._fields_first(snapshot, name)[0]

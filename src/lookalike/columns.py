@@ -53,6 +53,15 @@ class Columns:
         """Return all columns by name, `pks` among them."""
         return {name: self[name] for name in self._arrays}
 
+    def longer(self) -> Columns:
+        """Return columns to which rows can be added while these stay as they are.
+
+        What is here is shared: of both, only the new rows may be written, until these grow too.
+        """
+        other = Columns(self._blanks)
+        other._arrays, other._count = dict(self._arrays), self._count
+        return other
+
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over the rows that `arrays` gave, in place of all that is here."""
         self._arrays = {name: arrays[name] for name in self._blanks}

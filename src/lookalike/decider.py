@@ -7,6 +7,8 @@ the store, on a state that has caught up with it. Read, decide, act.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from lookalike.effects import Move
 from lookalike.field_state import FieldState
 from lookalike.fields import StoredField
 from lookalike.hygiene import Trials, vector_trials
+from lookalike.imagining import imagined
 from lookalike.judging import Judge
+from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.policy import (
@@ -46,6 +50,15 @@ _NO_IDS: Ids = np.empty(0, np.int64)
 _REJECTED = REASONS.index(Reason.REJECTED)
 _NO_REFERENCES = REASONS.index(Reason.NO_REFERENCES)
 _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Imagined:
+    """Decisions that nobody records, by which standard, with the codes of their labels."""
+
+    decisions: Decisions
+    standard: Standard | None
+    codes: Codes
 
 
 class Decider:
@@ -105,6 +118,28 @@ class Decider:
             among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
         decisions.reasons[nulls[among_all.codes != NO_LABEL]] = _REJECTED
         return decisions
+
+    def imagine(self, snapshot: Snapshot, documents: Ids) -> Imagined:
+        """Return how documents would be decided if they arrived now; nothing is kept.
+
+        Their pks are above all others, and `snapshot` has their vectors.
+        """
+        if self._by_landscape():
+            self._ruling.ready(snapshot)  # as a whole it is worth keeping
+        other = copy(self)
+        other.state, rows = imagined(self.state, snapshot, documents)
+        other._judge = self._judge.imagining()
+        other._ruling = Ruling(other.state, other._judge)
+        if self.field.taxonomy.confidence_threshold is None:
+            other.state.standard = other._ruling.renew(snapshot, afresh=False).standard
+        return Imagined(other.suggest(snapshot, rows), other.state.standard, other.state.codes)
+
+    def reconsider(self, snapshot: Snapshot, documents: Ids) -> Imagined:
+        """Return what the policy in force says of documents that are here; nothing is kept."""
+        if self._by_landscape():
+            self._ruling.ready(snapshot)
+        decisions = self.suggest(snapshot, self.state.columns.rows_of(documents))
+        return Imagined(decisions, self.state.standard, self.state.codes)
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""

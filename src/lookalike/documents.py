@@ -4,35 +4,83 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 
+from lookalike.errors import BadInput
 from lookalike.extractors.base import Extractor, Part
-from lookalike.operations import Operations, Running
+from lookalike.labels import label_in
+from lookalike.model import EventKind, Origin
+from lookalike.operations import Operations, Running, Said
+from lookalike.resources import CollectionRow, dig
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, Txn
 from lookalike.stores.selection import conditions
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The collection that items go to."""
+class Home:
+    """A collection that documents are in; `fields` are its label fields, their pks by name."""
 
-    pk: int
-    name: str
-    bucket_pk: int
+    row: CollectionRow
+    fields: Mapping[str, int]
+
+    def kept(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what documents keep of an object's metadata: all but labels, which are events."""
+        kept = self.row.passed(metadata)
+        return {name: value for name, value in kept.items() if name not in self.fields}
+
+    def given_labels(
+        self, metadata: Mapping[str, Any], said_by: Collection[str]
+    ) -> dict[int, tuple[str, Origin]]:
+        """Return the labels that an object's metadata gives, by the pk of their field.
+
+        They are a person's where `said_by` has their key, else imported.
+        """
+        given = {}
+        for name, pk in self.fields.items():
+            source = self.row.source_of(name)
+            with suppress(BadInput):  # what is no label stays with the object, as it was given
+                label = label_in(dig(metadata, source))
+                if label is not None:
+                    given[pk] = (label, Origin.HUMAN if source in said_by else Origin.IMPORT)
+        return given
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Home):
+    """A collection that items go to: what extracts them, and the space of their vectors."""
+
     extractor: Extractor
     space: StoredSpace
-    field_pks: tuple[int, ...]
+
+    @property
+    def pk(self) -> int:
+        """Return the collection's pk."""
+        return self.row.pk
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self.row.name
+
+    @property
+    def bucket_pk(self) -> int:
+        """Return the bucket that items are put into."""
+        return self.row.bucket_pk
 
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A document to be written: one part of an object."""
+    """A document to be written: one part of an object, whose metadata these are.
+
+    `said_by` are the keys of those metadata that a person has changed.
+    """
 
     object_pk: int
     object_id: str
@@ -40,6 +88,7 @@ class NewDocument:
     sha256: str
     metadata: Mapping[str, Any]
     part: Part
+    said_by: Collection[str] = ()
 
 
 def write_documents(
@@ -47,7 +96,8 @@ def write_documents(
 ) -> int:
     """Write documents with their vectors and decide them; return how many.
 
-    A part that is here already gets the new vector and keeps its labels: ids are derived, so doing
+    A label that the object's metadata gives in a label field is imported with a new document. A
+    part that is here already gets the new vector and keeps its labels: ids are derived, so doing
     this twice gives the same documents.
     """
     if not new:
@@ -68,9 +118,28 @@ def write_documents(
     vectors = np.stack([one.part.vector for one in (*(one for _, one in again), *fresh)])
     order = np.argsort(pks)
     txn.append_vectors(target.space, pks[order], vectors[order].astype(np.float16))
-    for field_pk in target.field_pks:
+    for field_pk in target.fields.values():
         operations.arrive(running, field_pk, pks[order].tolist())
+    given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
+    take_labels(operations, running, target, given)
     return len(pks)
+
+
+def take_labels(
+    operations: Operations,
+    running: Running,
+    home: Home,
+    documents: Iterable[tuple[int, Mapping[str, Any], Collection[str]]],
+) -> None:
+    """Take over the labels that objects give to their documents (pk, metadata, said_by)."""
+    said: dict[int, list[Said]] = {}
+    for pk, metadata, said_by in documents if home.fields else ():
+        for field_pk, (label, origin) in home.given_labels(metadata, said_by).items():
+            line = Said(pk, EventKind.LABELLED, label, origin)
+            said.setdefault(field_pk, []).append(line)
+    for field_pk, lines in said.items():
+        operations.say(running, field_pk, lines)
+        running.by_person += len(lines)
 
 
 def document_id(collection: str, object_id: str, part: str) -> str:
@@ -92,7 +161,7 @@ def _row(target: Target, one: NewDocument) -> dict[str, Any]:
         "id": document_id(target.name, one.object_id, one.part.key),
         "file_name": one.file_name,
         "sha256": bytes.fromhex(one.sha256),
-        "metadata": dict(one.metadata),
+        "metadata": target.kept(one.metadata),
         "attributes": dict(one.part.attributes),
     }
 

@@ -5,9 +5,13 @@ LookalikeError
 ├── BadInput              a value that a person or program gave cannot be used
 │   ├── BadContent        a blob cannot be read as what it should be
 │   ├── BadVector         a vector is not finite, is zero, or has the wrong dimension
-│   └── BadSetting        a setting or an option has an impossible value
+│   ├── BadSetting        a setting or an option has an impossible value
+│   └── FetchRefused      a request names an address or a file that a server must not read
 ├── NotFound              nothing has this name or id
 ├── Conflict              the change contradicts what is already there
+│   └── Stale             it was meant for a state that is no more
+├── Unauthorized          no key, or one that does not hold
+├── Forbidden             the key, or the signed address, does not allow this
 ├── MissingExtra          an optional dependency is not installed
 └── StoreError            the store cannot do what was asked
     ├── NotAStore         the place holds something else, or nothing
@@ -47,6 +51,10 @@ class BadSetting(BadInput):
     """A setting or an option has an impossible value."""
 
 
+class FetchRefused(BadInput):
+    """A request names an address or a file that a server must not read; nothing was read."""
+
+
 class NotFound(LookalikeError):
     """Nothing has this name or id."""
 
@@ -62,6 +70,18 @@ class NotFound(LookalikeError):
 
 class Conflict(LookalikeError):
     """The change contradicts what is already there."""
+
+
+class Stale(Conflict):
+    """The change was meant for a state that is no more: someone or something changed it since."""
+
+
+class Unauthorized(LookalikeError):
+    """A request came without a key, or with one that does not hold."""
+
+
+class Forbidden(LookalikeError):
+    """The key, or the signed address, does not allow what was asked."""
 
 
 class MissingExtra(LookalikeError):

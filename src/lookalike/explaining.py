@@ -77,7 +77,7 @@ def why(
         pk, document = shown(snapshot)
         return _asked(decider, snapshot, field, pk, document)
 
-    with workshop.operations.consulted(field.pk, ask) as (snapshot, said):
+    with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, said):
         ids = ids_of(snapshot, {one for one, _, _ in said.causes} | {said.without})
         standing = said.document.standings[field.name]
         return Why(

@@ -6,27 +6,25 @@ ran out, loses its work to the next: only who holds the lease writes.
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, delete, func, or_, select, update
-from ulid import ULID
+from sqlalchemy import and_, func, or_, select, update
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part
 from lookalike.ingest import Progress, Tally, accepts
+from lookalike.leases import has_died, own_name
 from lookalike.model import Blob, Status
+from lookalike.objects import finish, input_of
 from lookalike.operations import Operations
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, StoredSpace, Txn
+from lookalike.stores.base import Snapshot, Store, StoredSpace
 from lookalike.stores.selection import one_of
 from lookalike.thumbnails import Thumbnails
 
@@ -47,6 +45,9 @@ class _Waiting:
     name: str
     metadata: dict[str, Any]
     blob: Blob | None
+    said_by: Collection[str]
+    nothing: bool
+    """Whether the object has nothing for this collection, which is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Extraction:
         self._clock = clock
         self._threads = threads
         self._max_pixels = max_pixels
-        self._owner = _process_name(os.getpid())
+        self._owner = own_name()
         self._renewed_at = clock()
 
     def run(self, target: Target, tally: Tally, actor: str, progress: Progress) -> None:
@@ -133,7 +134,7 @@ class Extraction:
             }
             key = {"collection_pk": target.pk}
             txn.update(table, [{**key, "object_pk": row.pk, **mine} for row in rows])
-        return [_waiting(row) for row in rows]
+        return [_waiting(row, target) for row in rows]
 
     def _dead_owners(self, snapshot: Snapshot, target: Target) -> list[str]:
         table = schema.extraction
@@ -141,7 +142,7 @@ class Extraction:
         rows = snapshot.rows(
             query.where(table.c.collection_pk == target.pk, table.c.owner.is_not(None))
         )
-        return [row.owner for row in rows if _has_died(row.owner)]
+        return [row.owner for row in rows if has_died(row.owner)]
 
     def _renew(self, target: Target) -> None:
         """Keep what this process has claimed, however long one content takes."""
@@ -178,7 +179,11 @@ class Extraction:
             if not exhausted and len(running) < 2 * self._threads:
                 claimed = self._claim(target)
                 exhausted = not claimed
-                finished += [(one, _MISSING) for one in claimed if one.blob is None]
+                finished += [
+                    (one, _NOTHING if one.nothing else _MISSING)
+                    for one in claimed
+                    if one.blob is None
+                ]
                 known = self._known(target, claimed, asking, finished)
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}
@@ -270,11 +275,21 @@ class Extraction:
     def _write(
         self, target: Target, batch: list[tuple[_Waiting, _Done]], tally: Tally, actor: str
     ) -> None:
+        with self._store.read() as snapshot:
+            held = self._still_held(snapshot, target, batch)
+        if held:
+            self._write_held(target, held, tally, actor)
+        self._forget_thumbnails([one for one, _ in batch])
+
+    def _write_held(
+        self, target: Target, batch: list[tuple[_Waiting, _Done]], tally: Tally, actor: str
+    ) -> None:
         with self._operations.operate(target.pk, "add", actor) as running:
-            held = self._held(running.txn, target)
-            batch = [(one, done) for one, done in batch if one.pk in held]
+            batch = self._still_held(running.txn, target, batch)
             documents = [
-                NewDocument(one.pk, one.id, one.name, one.blob.sha256, one.metadata, part)
+                NewDocument(
+                    one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
+                )
                 for one, done in batch
                 if one.blob is not None
                 for part in done.parts
@@ -289,31 +304,44 @@ class Extraction:
                     if done.error is not None
                 ],
             )
-            _finish(running.txn, target, [one.pk for one, done in batch if done.error is None])
+            finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
         tally.arrived(running, made)
         for one, done in batch:
             if done.error is not None:
                 tally.fail(one.name, done.error)
 
-    def _held(self, snapshot: Snapshot, target: Target) -> set[int]:
-        """Return the objects that are still this process's: not changed or forgotten meanwhile."""
+    def _still_held(
+        self, snapshot: Snapshot, target: Target, batch: list[tuple[_Waiting, _Done]]
+    ) -> list[tuple[_Waiting, _Done]]:
+        """Return what is still this process's: not changed, forgotten or removed meanwhile."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        return {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}
+        held = {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}
+        return [(one, done) for one, done in batch if one.pk in held]
+
+    def _forget_thumbnails(self, batch: Sequence[_Waiting]) -> None:
+        """Erase the thumbnails that were made of objects while these were forgotten."""
+        object_, document = schema.object_, schema.document
+        with self._store.read() as snapshot:
+            query = select(object_.c.pk).where(one_of(object_.c.pk, [one.pk for one in batch]))
+            there = {row.pk for row in snapshot.rows(query)}
+            digests = {one.blob.sha256 for one in batch if one.blob and one.pk not in there}
+            known = document.c.sha256.in_([bytes.fromhex(digest) for digest in digests])
+            rows = snapshot.rows(select(document.c.sha256).distinct().where(known))
+        for digest in digests - {row.sha256.hex() for row in rows}:
+            self._thumbnails.forget(digest)
 
 
 _MISSING = _Done((), "it has no content")
+_NOTHING = _Done((), None)
 
 
-def _finish(txn: Txn, target: Target, objects: Sequence[int]) -> None:
-    table = schema.extraction
-    mine = (table.c.collection_pk == target.pk) & one_of(table.c.object_pk, objects)
-    txn.execute(delete(table).where(mine))
-
-
-def _waiting(row: Any) -> _Waiting:
-    blob = Blob(**row.blobs[0]) if row.blobs else None
-    return _Waiting(row.pk, row.id, row.name, row.metadata, blob)
+def _waiting(row: Any, target: Target) -> _Waiting:
+    found = input_of(target.row, [Blob(**blob) for blob in row.blobs], row.metadata)
+    fitting = (blob for blob in found or () if accepts(target.extractor, blob.media_type))
+    blob = next(fitting, found[0] if found else None)
+    said_by = row.said_by or ()
+    return _Waiting(row.pk, row.id, row.name, row.metadata, blob, said_by, found is None)
 
 
 def _extracted_before(
@@ -341,21 +369,3 @@ def _extracted_before(
         vector = snapshot.vectors(its_space, np.array([row.pk]))[0].astype(np.float32)
         parts.setdefault(digest, []).append(Part(vector, row.part, row.attributes))
     return {digest: tuple(found) for digest, found in parts.items()}
-
-
-def _process_name(pid: int) -> str:
-    return f"{socket.gethostname()}/{pid}/{_started(pid)}/{ULID()}"
-
-
-def _has_died(owner: str) -> bool:
-    """Return whether an owner was a process of this machine that is no more."""
-    host, pid, started, _ = owner.split("/")
-    return host == socket.gethostname() and _started(int(pid)) != started
-
-
-def _started(pid: int) -> str:
-    """Return when a process started, in ticks; what cannot be known is the empty text."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""

@@ -157,10 +157,15 @@ class FieldState:
         query = query.order_by(table.c.document_pk)
         chosen = conditions(table.c.document_pk, documents)
         slots = [row.slot for condition in chosen for row in snapshot.rows(query.where(condition))]
-        rows = self.columns.place(documents)
-        self.neighbourhood.place(rows, np.array(slots, np.int64))
-        self.search(snapshot, rows)
+        rows = self.settle(snapshot, documents, np.array(slots, np.int64))
         self._moved_on(0, rows)
+        return rows
+
+    def settle(self, snapshot: Snapshot, documents: Ids, slots: Ids) -> Rows:
+        """Make rows for documents whose vectors are in `slots`; return them."""
+        rows = self.columns.place(documents)
+        self.neighbourhood.place(rows, slots)
+        self.search(snapshot, rows)
         return rows
 
     def search(self, snapshot: Snapshot, rows: Rows) -> Rows:

@@ -1,20 +1,29 @@
-"""Forgetting: erasing documents and everything derived from them, with a receipt."""
+"""Forgetting: erasing objects and everything derived from them, with a receipt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Text, cast, delete, select, update
+from sqlalchemy import ColumnElement, Text, cast, delete, or_, select, update
 
 from lookalike.fields import dependents, space_of
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.operations import Running
+from lookalike.resources import Kind
 from lookalike.stores import schema
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.selection import conditions, one_of
 from lookalike.workshop import Workshop
+
+_KEPT = "blob:"
+_BLOB = schema.upload.c.blob
+_NAMED = 32
+"""Up to so many copies are looked for by their names, more by reading all names."""
+
+_PAGE_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +43,37 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was erased from the database, and which files go with it after the commit."""
+    """What was erased from the database, and which files go with it after the commit.
+
+    `copies` are kept blobs that nothing holds any more, `contents` digests that no document has.
+    """
 
     objects: int
     documents: int
     labels: int
     events: int
-    blobs: tuple[Blob, ...]
+    copies: tuple[Blob, ...]
+    contents: tuple[str, ...]
 
 
 def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
     """Erase the objects of documents from every collection of their bucket, in a transaction."""
+    table = schema.document
+    query = select(table.c.object_pk).distinct().where(one_of(table.c.pk, pks))
+    return erase_objects(workshop, running, [row.object_pk for row in running.txn.rows(query)])
+
+
+def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
+    """Erase objects, whatever has become of them, from every collection, in a transaction."""
     txn, document = running.txn, schema.document
-    objects = _with_copies(running, pks)
-    rows = txn.rows(select(document).where(one_of(document.c.object_pk, objects)))
-    blobs = _blobs_only_here(running, objects)
+    objects = _with_copies(txn, pks)
+    query = select(document.c.pk, document.c.collection_pk)
+    rows = txn.rows(query.where(one_of(document.c.object_pk, objects)))
+    blobs = blobs_of(txn, objects)
     doomed = [row.pk for row in rows]
-    labels = _silence(workshop, running, doomed)
-    for collection_pk in sorted({row.collection_pk for row in rows}):
+    collections = sorted({row.collection_pk for row in rows})
+    labels = _silence(workshop, running, collections, doomed)
+    for collection_pk in collections:
         gone = [row.pk for row in rows if row.collection_pk == collection_pk]
         txn.erase_vectors(space_of(txn, collection_pk), np.array(gone, np.int64))
     event = schema.event
@@ -61,14 +83,31 @@ def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
         .values(label=None, origin=None, detail=None, kind=EventKind.FORGOTTEN)
     )
     txn.execute(delete(document).where(one_of(document.c.pk, doomed)))
-    txn.execute(delete(schema.extraction).where(one_of(schema.extraction.c.object_pk, objects)))
-    txn.execute(delete(schema.object_).where(one_of(schema.object_.c.pk, objects)))
-    return Erased(len(objects), len(doomed), labels, events, blobs)
+    erase_rows(txn, objects)
+    contents = [blob.sha256 for blob in blobs]
+    return Erased(
+        len(objects), len(doomed), labels, events, unheld(txn, blobs), unseen(txn, contents)
+    )
+
+
+def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
+    """Erase objects without documents, what waits for them, and how they were sent."""
+    waiting, upload = schema.extraction, schema.upload
+    resource, object_ = schema.resource, schema.object_
+    collections = select(resource.c.pk).where(resource.c.kind == Kind.COLLECTION)
+    everywhere = waiting.c.collection_pk.in_(collections)
+    txn.execute(delete(waiting).where(everywhere, one_of(waiting.c.object_pk, objects)))
+    sent = select(upload.c.pk).join(
+        object_, (object_.c.bucket_pk == upload.c.bucket_pk) & (object_.c.id == upload.c.object_id)
+    )
+    uploads = [row.pk for row in txn.rows(sent.where(one_of(object_.c.pk, objects)))]
+    txn.execute(delete(upload).where(one_of(upload.c.pk, uploads)))
+    txn.execute(delete(object_).where(one_of(object_.c.pk, objects)))
 
 
 def erase_files(workshop: Workshop, running: Running, erased: Erased) -> Receipt:
     """Erase copies and thumbnails, after the commit, and return the receipt."""
-    workshop.operations.forget_memory()
+    workshop.operations.deciders.forget_memory()
     workshop.store.tidy()
     return Receipt(
         operation=running.id,
@@ -77,68 +116,97 @@ def erase_files(workshop: Workshop, running: Running, erased: Erased) -> Receipt
         vectors=erased.documents,
         labels=erased.labels,
         events=erased.events,
-        copies=sum(workshop.blobs.forget(blob) for blob in erased.blobs),
-        thumbnails=sum(workshop.thumbnails.forget(blob.sha256) for blob in erased.blobs),
+        copies=sum(workshop.blobs.forget(blob) for blob in erased.copies),
+        thumbnails=sum(workshop.thumbnails.forget(sha256) for sha256 in erased.contents),
         effects=running.changed(),
     )
 
 
-def _with_copies(running: Running, pks: Sequence[int]) -> list[int]:
-    """Return the objects of documents, with the copies that promotion made of them elsewhere."""
-    document, event, object_ = schema.document, schema.event, schema.object_
-    own = select(document.c.object_pk, document.c.sha256, object_.c.id, object_.c.key)
-    own = own.join(object_, object_.c.pk == document.c.object_pk).where(one_of(document.c.pk, pks))
-    objects = set()
-    for row in running.txn.rows(own):
-        copies = (
-            select(document.c.object_pk)
-            .join(object_, object_.c.pk == document.c.object_pk)
-            .join(event, event.c.document_pk == document.c.pk)
-            .where(object_.c.id == row.id, object_.c.key == row.key)
-            .where(document.c.sha256 == row.sha256, event.c.kind == EventKind.PROMOTED)
-        )
-        objects |= {row.object_pk, *(copy.object_pk for copy in running.txn.rows(copies))}
-    return sorted(objects)
+def blobs_of(snapshot: Snapshot, objects: Sequence[int]) -> tuple[Blob, ...]:
+    """Return all blobs of objects."""
+    object_ = schema.object_
+    rows = snapshot.rows(select(object_.c.blobs).where(one_of(object_.c.pk, objects)))
+    return tuple(Blob(**blob) for row in rows for blob in row.blobs)
 
 
-def _silence(workshop: Workshop, running: Running, pks: Sequence[int]) -> int:
+def unheld(snapshot: Snapshot, blobs: Sequence[Blob]) -> tuple[Blob, ...]:
+    """Return the kept copies among `blobs` that no object and no upload holds, each once."""
+    copies = {blob.uri: blob for blob in blobs if blob.uri.startswith(_KEPT)}
+    if not copies:
+        return ()
+    for uri in _held(snapshot, sorted(copies)):
+        copies.pop(uri, None)
+    return tuple(copies.values())
+
+
+def unseen(snapshot: Snapshot, contents: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the contents (digests) that no document has."""
+    table = schema.document
+    left = sorted(set(contents))
+    seen: set[str] = set()
+    for start in range(0, len(left), _PAGE_ROWS):
+        digests = [bytes.fromhex(one) for one in left[start : start + _PAGE_ROWS]]
+        rows = snapshot.rows(select(table.c.sha256).distinct().where(table.c.sha256.in_(digests)))
+        seen |= {row.sha256.hex() for row in rows}
+    return tuple(one for one in left if one not in seen)
+
+
+def _held(snapshot: Snapshot, uris: Sequence[str]) -> Iterator[str]:
+    """Yield the uris that objects and uploads have, these among them."""
+    for table, column in ((schema.object_, schema.object_.c.blobs), (schema.upload, _BLOB)):
+        text, last = cast(column, Text), 0
+        named: ColumnElement[bool] = text.contains(_KEPT)
+        if len(uris) <= _NAMED:
+            named = or_(*(text.contains(uri) for uri in uris))
+        query = select(table.c.pk, column.label("blobs")).where(named).order_by(table.c.pk)
+        while rows := snapshot.rows(query.where(table.c.pk > last).limit(_PAGE_ROWS)):
+            last = rows[-1].pk
+            for row in rows:
+                for blob in row.blobs if isinstance(row.blobs, list) else [row.blobs]:
+                    yield blob["uri"]
+
+
+def _with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
+    """Return objects with the copies that promotion made of their documents elsewhere."""
+    document, object_, event = schema.document, schema.object_, schema.event
+    copied, copy = document.alias(), object_.alias()
+    query = (
+        select(copied.c.object_pk)
+        .distinct()
+        .select_from(document)
+        .join(object_, object_.c.pk == document.c.object_pk)
+        .join(copied, copied.c.sha256 == document.c.sha256)
+        .join(copy, copy.c.pk == copied.c.object_pk)
+        .join(event, event.c.document_pk == copied.c.pk)
+        .where(copy.c.id == object_.c.id, copy.c.key == object_.c.key)
+        .where(copied.c.pk != document.c.pk, event.c.kind == EventKind.PROMOTED)
+    )
+    chosen = conditions(document.c.object_pk, pks)
+    copies = [row.object_pk for one in chosen for row in snapshot.rows(query.where(one))]
+    return sorted({*pks, *copies})
+
+
+def _silence(
+    workshop: Workshop, running: Running, collections: Sequence[int], pks: Sequence[int]
+) -> int:
     """Erase the standings of documents and decide what depended on them; return how many labels."""
-    table, txn, operations = schema.standing, running.txn, workshop.operations
+    table, field = schema.standing, schema.field
+    txn, operations = running.txn, workshop.operations
+    own = select(field.c.pk).where(field.c.collection_pk.in_(collections))
+    fields = [row.pk for row in txn.rows(own)]
     query = select(table.c.field_pk, table.c.document_pk, table.c.label)
-    rows = txn.rows(query.where(one_of(table.c.document_pk, pks)))
+    rows = txn.rows(query.where(table.c.field_pk.in_(fields), one_of(table.c.document_pk, pks)))
     gone: dict[int, list[int]] = {}
     for row in rows:
         gone.setdefault(row.field_pk, []).append(row.document_pk)
     with ExitStack() as stack:
         for field_pk, documents in sorted(gone.items()):
             stack.enter_context(operations.changing(running, field_pk, documents))
-            state = operations.decider(running, field_pk).state
+            state = running.decider(field_pk).state
             state.forget_documents(np.array(documents, np.int64))
         for erased in (table, schema.rejection, schema.draw):
-            txn.execute(delete(erased).where(one_of(erased.c.document_pk, pks)))
-    field = schema.field
+            here = erased.c.field_pk.in_(fields)
+            txn.execute(delete(erased).where(here, one_of(erased.c.document_pk, pks)))
     for pk in sorted({*gone, *(pk for field_pk in gone for pk in dependents(txn, field_pk))}):
         txn.execute(update(field).where(field.c.pk == pk).values(epoch=field.c.epoch + 1))
     return sum(row.label is not None for row in rows)
-
-
-def _blobs_only_here(running: Running, objects: Sequence[int]) -> tuple[Blob, ...]:
-    """Return the blobs of objects whose content no other object has."""
-    object_ = schema.object_
-    rows = running.txn.rows(select(object_.c.blobs).where(one_of(object_.c.pk, objects)))
-    blobs = [Blob(**blob) for row in rows for blob in row.blobs]
-    return tuple(blob for blob in blobs if not _held_elsewhere(running, blob, objects))
-
-
-def _held_elsewhere(running: Running, blob: Blob, objects: Sequence[int]) -> bool:
-    """Return whether another object has the content: by its documents, or waiting for them."""
-    document, object_, waiting = schema.document, schema.object_, schema.extraction
-    extracted = select(document.c.pk).where(
-        document.c.sha256 == bytes.fromhex(blob.sha256), ~one_of(document.c.object_pk, objects)
-    )
-    pending = (
-        select(object_.c.pk)
-        .join(waiting, waiting.c.object_pk == object_.c.pk)
-        .where(cast(object_.c.blobs, Text).contains(blob.sha256), ~one_of(object_.c.pk, objects))
-    )
-    return any(running.txn.rows(query.limit(1)) for query in (extracted, pending))

@@ -9,26 +9,34 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select, update
-from ulid import ULID
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.errors import BadContent, BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
-from lookalike.extractors.vectors import MEDIA_TYPE, problems
+from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
 from lookalike.model import Blob, Status
-from lookalike.operations import Operations, Running
+from lookalike.objects import (
+    Draft,
+    change_contents,
+    content_changed,
+    finish,
+    insert_objects,
+    let_wait,
+)
+from lookalike.operations import Operations, Running, check_there
 from lookalike.pictures import sniff
+from lookalike.resources import collections_over
 from lookalike.sources import Item, json_values
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
@@ -73,34 +81,34 @@ class _Read:
     error: str | None
 
     @property
-    def blobs(self) -> list[dict[str, Any]]:
-        """Return the blobs as JSON values."""
-        return [] if self.blob is None else [asdict(self.blob)]
+    def blobs(self) -> tuple[Blob, ...]:
+        """Return what the object is made of."""
+        return () if self.blob is None else (self.blob,)
 
     @property
-    def size_bytes(self) -> int:
-        """Return what its blobs take."""
-        return 0 if self.blob is None else self.blob.size_bytes
+    def draft(self) -> Draft:
+        """Return the object to be."""
+        item, metadata = self.item, json_values(self.item.metadata)
+        return Draft(item.key, item.name, metadata, self.blobs, item.id, self.error)
 
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """A batch of vectors at unit length, float32 (n, d), and what their rows hold beside them."""
+    """A batch of vectors at unit length, float32 (n, d), and the objects they are of."""
 
-    ids: list[str]
-    metadata: list[Mapping[str, Any]]
+    drafts: Sequence[Draft]
     digests: list[str]
     unit: Floats
 
     def object(self, place: int, target: Target, at: float) -> dict[str, Any]:
         """Return the row of the object of one vector."""
-        id = self.ids[place]
+        draft = self.drafts[place]
         return {
             "bucket_pk": target.bucket_pk,
-            "id": id,
-            "key": id,
-            "name": id,
-            "metadata": self.metadata[place],
+            "id": draft.id,
+            "key": draft.key,
+            "name": draft.name,
+            "metadata": draft.metadata,
             "blobs": self.blobs(place),
             "created_at": at,
             "size_bytes": self.size_bytes,
@@ -113,9 +121,10 @@ class _Vectors:
 
     def blobs(self, place: int) -> list[dict[str, Any]]:
         """Return the blob of one vector as JSON values."""
+        given = self.drafts[place].blobs
         return [
             {
-                "property": "vector",
+                "property": given[0].property if given else "vector",
                 "media_type": MEDIA_TYPE,
                 "uri": "",
                 "sha256": self.digests[place],
@@ -125,8 +134,9 @@ class _Vectors:
 
     def document(self, place: int, object_pk: int) -> NewDocument:
         """Return the document that one vector makes."""
-        id, part = self.ids[place], Part(self.unit[place])
-        return NewDocument(object_pk, id, id, self.digests[place], self.metadata[place], part)
+        draft, part = self.drafts[place], Part(self.unit[place])
+        digest = self.digests[place]
+        return NewDocument(object_pk, str(draft.id), draft.name, digest, draft.metadata, part)
 
 
 class Registrar:
@@ -166,6 +176,7 @@ class Registrar:
                 kept = [one for one in read if not _foreign(one, target)]
                 tally.skipped += [one.item.name for one in read if _foreign(one, target)]
                 with self._store.write() as txn:
+                    check_there(txn, target.pk, target.bucket_pk)
                     self._write(txn, target, kept, tally)
                 done += len(batch)
                 progress(done, done)
@@ -197,7 +208,8 @@ class Registrar:
             if twin.item.id != one.item.id:
                 raise _known_otherwise(one.item, str(twin.item.id))
         if new:
-            _insert_objects(txn, target, list(new.values()), at=self._clock())
+            drafts = [one.draft for one in new.values()]
+            insert_objects(txn, target.bucket_pk, drafts, at=self._clock())
         tally.added += len(new)
         for one in read:
             if one.error is not None:
@@ -207,18 +219,16 @@ class Registrar:
         if one.item.id is not None and one.item.id != row.id:
             raise _known_otherwise(one.item, row.id)
         table, status = schema.extraction, Status.PENDING if one.error is None else Status.FAILED
-        here = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
         if one.blob is None or _same_content(row, one):
             tally.unchanged += 1
+            here = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
             failed = update(table).where(here, table.c.status == Status.FAILED)
             txn.execute(failed.values(status=status, error=one.error))
+            if one.blob is not None and not _kept_already(row, one):
+                change_contents(txn, row.pk, one.blobs)
         else:
             tally.changed += 1
-            pending = {"collection_pk": target.pk, "object_pk": row.pk, "status": status}
-            txn.upsert(table, [pending | {"owner": None, "expires_at": None, "error": None}])
-        if one.blob is not None and not _kept_already(row, one):
-            chosen = update(schema.object_).where(schema.object_.c.pk == row.pk)
-            txn.execute(chosen.values(blobs=one.blobs, size_bytes=one.size_bytes))
+            content_changed(txn, target.bucket_pk, row.pk, one.blobs)
 
 
 class VectorIngest:
@@ -233,28 +243,21 @@ class VectorIngest:
         self,
         target: Target,
         vectors: NDArray[np.floating],
-        ids: Sequence[str],
-        metadata: Sequence[Mapping[str, Any]],
+        drafts: Sequence[Draft],
         tally: Tally,
         *,
         actor: str,
         progress: Progress,
     ) -> None:
-        """Add `vectors` (n, d) under `ids`; one that is not usable fails, the others go on."""
+        """Add `vectors` (n, d), one each of `drafts` (with ids); what is not usable fails alone."""
         bad = problems(vectors, target.space.dimension)
-        tally.failed |= {ids[place]: reason for place, reason in bad.items()}
+        tally.failed |= {str(drafts[place].id): reason for place, reason in bad.items()}
         good = np.array([place for place in range(len(vectors)) if place not in bad], np.int64)
         for start in range(0, len(good), _VECTOR_ROWS):
             places = good[start : start + _VECTOR_ROWS]
-            wide = np.asarray(vectors[places], np.float64)
-            wide = wide / np.abs(wide).max(axis=1, keepdims=True)  # its square neither 0 nor inf
-            unit = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
-            batch = _Vectors(
-                [ids[place] for place in places.tolist()],
-                [metadata[place] for place in places.tolist()],
-                [_sha256(row.tobytes()) for row in unit],
-                unit,
-            )
+            unit = unit_rows(vectors[places])
+            chosen = [drafts[place] for place in places.tolist()]
+            batch = _Vectors(chosen, [_sha256(row.tobytes()) for row in unit], unit)
             with self._operations.operate(target.pk, "add", actor) as running, _cycles_left_alone():
                 made = self._write(running, target, batch, tally)
             tally.arrived(running, made)
@@ -262,22 +265,28 @@ class VectorIngest:
 
     def _write(self, running: Running, target: Target, batch: _Vectors, tally: Tally) -> int:
         txn, table = running.txn, schema.object_
-        known = _objects_by("id", batch.ids, txn, target.bucket_pk)
-        new = [place for place, id in enumerate(batch.ids) if id not in known]
+        ids = [str(draft.id) for draft in batch.drafts]
+        known = _objects_by("id", ids, txn, target.bucket_pk)
+        new = [place for place, id in enumerate(ids) if id not in known]
         changed = [
             place
-            for place, (id, digest) in enumerate(zip(batch.ids, batch.digests, strict=True))
+            for place, (id, digest) in enumerate(zip(ids, batch.digests, strict=True))
             if id in known and not _holds(known[id], digest)
         ]
         made = txn.insert_returning(table, [batch.object(i, target, running.at) for i in new])
-        pks = {place: known[batch.ids[place]].pk for place in changed}
+        pks = {place: known[ids[place]].pk for place in changed}
         txn.update(table, [{"pk": pk, "blobs": batch.blobs(place)} for place, pk in pks.items()])
         pks |= dict(zip(new, made, strict=True))
         tally.added += len(new)
         tally.changed += len(changed)
-        tally.unchanged += len(batch.ids) - len(pks)
+        tally.unchanged += len(ids) - len(pks)
         documents = [batch.document(place, pk) for place, pk in sorted(pks.items())]
-        return write_documents(self._operations, running, target, documents)
+        written = write_documents(self._operations, running, target, documents)
+        for sibling in collections_over(txn, target.bucket_pk):
+            if sibling.pk != target.pk:
+                let_wait(txn, sibling.pk, dict.fromkeys(pks.values()))
+        finish(txn, target.pk, list(pks.values()))
+        return written
 
 
 @contextmanager
@@ -353,39 +362,6 @@ def _objects_by(
         rows = snapshot.rows(select(table).where(table.c.bucket_pk == bucket_pk, chosen))
         known |= {getattr(row, column): row for row in rows}
     return known
-
-
-def _insert_objects(txn: Txn, target: Target, read: Sequence[_Read], *, at: float) -> None:
-    """Insert objects, which wait for extraction."""
-    ids = [one.item.id or f"obj_{ULID()}" for one in read]
-    pks = txn.insert_returning(
-        schema.object_,
-        [
-            {
-                "bucket_pk": target.bucket_pk,
-                "id": id,
-                "key": one.item.key,
-                "name": one.item.name,
-                "metadata": json_values(one.item.metadata),
-                "blobs": one.blobs,
-                "created_at": at,
-                "size_bytes": one.size_bytes,
-            }
-            for id, one in zip(ids, read, strict=True)
-        ],
-    )
-    txn.insert(
-        schema.extraction,
-        [
-            {
-                "collection_pk": target.pk,
-                "object_pk": pk,
-                "status": Status.PENDING if one.error is None else Status.FAILED,
-                "error": one.error,
-            }
-            for pk, one in zip(pks, read, strict=True)
-        ],
-    )
 
 
 def quiet(_done: int, _total: int) -> None:

@@ -127,7 +127,7 @@ def inspect(workshop: Workshop, field: FieldRow) -> Inspection:
         state, bound = decider.state, decider.duplicate_bound(snapshot)
         return _Asked(state.codes, state.references, bound, decider.trials(snapshot))
 
-    with workshop.operations.consulted(field.pk, ask) as (snapshot, asked):
+    with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, asked):
         trials, references = asked.trials(), asked.references
         found = _Found(
             asked.codes,

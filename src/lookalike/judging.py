@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -61,12 +62,23 @@ class Judge:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
+        self._imagines = False
         self._landscape: Landscape | None = None
         self._slots: Places = np.empty(0, np.int64)
         self._scores: Scores | None = None
         self._confidence: Confidence | None = None
         self._judgements: Judgements | None = None
         self._reach: Reach | None = None
+
+    def imagining(self) -> Judge:
+        """Return a judge who knows what this one does, for items that will not be kept.
+
+        Nothing that they teach comes back. He judges only what he is asked about, and makes no
+        large graph again because it has grown.
+        """
+        other = copy(self)
+        other._imagines = True
+        return other
 
     @property
     def landscape(self) -> Landscape:
@@ -81,7 +93,8 @@ class Judge:
         the graph in force, which is a new one when too much has come or anything has gone.
         """
         nodes = int(np.searchsorted(pks, nodes_upto, side="right"))
-        if nodes == 0 or len(pks) <= REBUILD_ITEMS or len(pks) > REBUILD_GROWTH * nodes:
+        outgrown = len(pks) > REBUILD_GROWTH * nodes and not self._imagines
+        if nodes == 0 or len(pks) <= REBUILD_ITEMS or outgrown:
             nodes = len(pks)
         land = self._landscape
         known = 0 if land is None else len(land)
@@ -142,6 +155,9 @@ class Judge:
         Return the documents (pks, rising) that were judged again, on the items last learned from:
         no other's decision is a different one.
         """
+        if self._imagines:
+            self._hear(references)
+            return np.empty(0, np.int64)
         land, judgements = self.landscape, self._judged()
         places = {name: land.places_of(pks) for name, pks in references.items()}
         return np.asarray(land.pks[judgements.follow(places)])
@@ -153,7 +169,9 @@ class Judge:
         land, scores, confidence = self._landscape, self._scores, self._confidence
         assert land is not None and scores is not None and confidence is not None, "learn first"
         places = land.places_of(pks)
-        judgement = self._judged().at(places)
+        judgement = (
+            judge(confidence, scores, places) if self._imagines else self._judged().at(places)
+        )
         choosy = np.flatnonzero(np.isin(pks, np.fromiter(rejected, np.int64, len(rejected))))
         if len(choosy):
             barred = np.array(
@@ -268,7 +286,7 @@ class Judge:
         if kept is not None and kept[0] == {"items": mark}:
             known = Known(kept[1]["near"].astype(np.int64), kept[1]["cosines"], kept[1]["turn"])
         landscape = build_landscape(pks, vectors(pks), known)
-        if known is None:
+        if known is None and not self._imagines:
             arrays = (landscape.near.astype(np.int32), landscape.near_cosines, landscape.turn)
             names = ("near", "cosines", "turn")
             remember(self._memory, {"items": mark}, dict(zip(names, arrays, strict=True)))

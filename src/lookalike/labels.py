@@ -24,6 +24,20 @@ def check_label(label: object) -> str:
     return LABEL_SEPARATOR.join(parts)
 
 
+def label_in(value: object) -> str | None:
+    """Return the label that a field of metadata gives: a text, or a whole number as one.
+
+    None and the empty text give none. Raises BadInput for any other value.
+
+    >>> label_in("Shoes>Running"), label_in(7), label_in("")
+    ('Shoes > Running', '7', None)
+    """
+    if value is None or value == "":
+        return None
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return check_label(str(value) if whole else value)
+
+
 class Codes:
     """Labels as small integers, in the order in which they were first met; -1 stands for none.
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -14,20 +13,21 @@ from typing import Any, Self
 
 from sqlalchemy import select
 
+from lookalike.access import Access
 from lookalike.collection import Collection
-from lookalike.errors import BadInput, BadSetting, Conflict, NotFound
-from lookalike.fields import taxonomy_to
-from lookalike.model import Taxonomy
+from lookalike.errors import BadSetting, Conflict
+from lookalike.forgetting import Receipt
 from lookalike.plugins import extractor_name
-from lookalike.reading import FieldRow, fields_of
+from lookalike.reading import fields_of
+from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
+from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named, names
 from lookalike.rules import Rule, check_rule, rule_of, taxonomy_of
+from lookalike.setting_up import Plan, add_field, make_collection, make_field
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.base import Txn
 from lookalike.stores.sqlite import SqliteStore
-from lookalike.workshop import CollectionRow, Workshop, collection_from
-
-_NAME = re.compile(r"[A-Za-z0-9_-]{3,100}")
+from lookalike.workshop import Workshop
 
 
 def open(
@@ -86,6 +86,10 @@ class Library:
         """Return what contradicts itself in the store; empty when it is sound."""
         return self._workshop.store.check()
 
+    def access(self) -> Access:
+        """Return the keys that a server over this store asks for."""
+        return Access(self._workshop.store, self._workshop.settings, self._workshop.clock)
+
     @property
     def path(self) -> Path:
         """Return where the store is."""
@@ -135,14 +139,15 @@ class Library:
         chosen = (reference, confidence_threshold, target_precision, top_k, enrich)
         rule = Rule(*chosen, targets=targets)
         with self._workshop.store.write() as txn:
-            row = self._find(txn, "collection", name)
-            if row is None:
-                bucket = self._find(txn, "bucket", name)
-                bucket_pk = bucket.pk if bucket is not None else self._make(txn, "bucket", name, {})
-                row = self._make_collection(txn, name, bucket_pk, extractor or "image", options)
-                self._make_field(txn, row, taxonomy_of(name, field or "label", rule))
+            known = find(txn, self._namespace, Kind.COLLECTION, name)
+            if known is None:
+                if find(txn, self._namespace, Kind.BUCKET, name) is None:
+                    self._make_bucket(txn, name, {})
+                plan = Plan(name, (name,), extractor=extractor or "image", options=options)
+                row = make_collection(self._workshop, txn, self._namespace, plan)
+                make_field(txn, self._namespace, row, taxonomy_of(name, field or "label", rule))
             else:
-                row = _check_same(row, extractor, options)
+                row = _check_same(known, extractor, options)
         collection = Collection(self._workshop, row)
         if field is not None and field not in collection.fields:
             self.add_taxonomy(name, field, **asdict(rule))
@@ -158,28 +163,35 @@ class Library:
         Raises Conflict when the name is taken.
         """
         with self._workshop.store.write() as txn:
-            if self._find(txn, "bucket", name) is not None:
-                raise Conflict(f"there is a bucket {name!r} already; choose another name")
-            self._make(txn, "bucket", name, {"properties": dict(properties or {})})
+            self._make_bucket(txn, name, properties or {})
 
     def create_collection(
-        self, name: str, /, *, bucket: str, extractor: str = "image", **options: Any
+        self,
+        name: str,
+        /,
+        *,
+        bucket: str | Sequence[str] = (),
+        source: str | None = None,
+        extractor: str = "image",
+        inputs: Mapping[str, str] | None = None,
+        passthrough: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Collection:
-        """Make a collection over a bucket, without a label field; it extracts what is there.
+        """Make a collection without a label field; it extracts what is there.
+
+        It draws on a `bucket` or several, or on what the collection `source` has extracted.
+        `inputs` names the property that is the extractor's input ({"image": "photo"}), where an
+        object has several. `passthrough` says what documents keep of an object's metadata, by
+        their own names ({"brand": "maker.brand"}); all of them, unless told.
 
         Raises NotFound for an unknown bucket or extractor, Conflict when the name is taken.
         """
+        buckets = (bucket,) if isinstance(bucket, str) else tuple(bucket)
+        plan = Plan(name, buckets, source, extractor, options, inputs or {}, passthrough)
         with self._workshop.store.write() as txn:
-            if self._find(txn, "collection", name) is not None:
-                raise Conflict(f"there is a collection {name!r} already; choose another name")
-            home = self._find(txn, "bucket", bucket)
-            if home is None:
-                raise NotFound.named("bucket", bucket, self._names(txn, "bucket"))
-            row = self._make_collection(txn, name, home.pk, extractor, options)
-            waiting = _wait_for_extraction(txn, row)
+            row = make_collection(self._workshop, txn, self._namespace, plan)
         collection = Collection(self._workshop, row)
-        if waiting:
-            collection.extract()
+        collection.extract()
         return collection
 
     def add_taxonomy(
@@ -209,15 +221,33 @@ class Library:
             enrich=enrich,
             reference_field=reference_field,
         )
-        taxonomy = taxonomy_of(collection, field, rule)
+        taxonomy = taxonomy_of(row.name, field, rule)
         operations = self._workshop.operations
         with operations.operate(row.pk, "create", self._workshop.actor) as running:
-            field_pk = self._make_field(running.txn, row, taxonomy)
-            table = schema.document
-            query = select(table.c.pk).where(table.c.collection_pk == row.pk).order_by(table.c.pk)
-            pks = [one.pk for one in running.txn.rows(query)]
-            if pks:
-                operations.arrive(running, field_pk, pks)
+            add_field(self._workshop, running, self._namespace, row, taxonomy)
+
+    def remove_collection(self, *doomed: str) -> Removed:
+        """Remove collections with documents, labels and history; bucket and objects stay.
+
+        Interrupted, the same call goes on. Raises NotFound, or Conflict while another collection
+        refers to one of them: remove both together.
+        """
+        return remove_collections(self._workshop, [self._row(name).pk for name in doomed])
+
+    def remove_bucket(self, name: str, *, cascade: bool = False) -> Removed:
+        """Remove a bucket with its objects, and with `cascade` the collections drawing on it.
+
+        Interrupted, the same call goes on. The user's own files stay. Raises NotFound, or Conflict
+        while collections draw on it.
+        """
+        return remove_bucket(self._workshop, self._bucket(name), cascade=cascade)
+
+    def forget_objects(self, bucket: str, ids: Sequence[str]) -> Receipt:
+        """Erase objects of a bucket with their documents in every collection, for good.
+
+        Also those that failed or wait. The user's own files stay. Raises NotFound.
+        """
+        return forget_objects(self._workshop, self._bucket(bucket), ids)
 
     def collection(self, name: str) -> Collection:
         """Return a collection. Raises NotFound, listing the known ones."""
@@ -226,98 +256,26 @@ class Library:
     def collections(self) -> list[str]:
         """Return the names of all collections, sorted."""
         with self._workshop.store.read() as snapshot:
-            return self._names(snapshot, "collection")
+            return names(snapshot, self._namespace, Kind.COLLECTION)
 
     def buckets(self) -> list[str]:
         """Return the names of all buckets, sorted."""
         with self._workshop.store.read() as snapshot:
-            return self._names(snapshot, "bucket")
+            return names(snapshot, self._namespace, Kind.BUCKET)
 
     # --- inside ---------------------------------------------------------------------------------
 
     def _row(self, name: str) -> CollectionRow:
         with self._workshop.store.read() as snapshot:
-            row = self._find(snapshot, "collection", name)
-            if row is None:
-                raise NotFound.named("collection", name, self._names(snapshot, "collection"))
-            return collection_from(row)
+            return collection_from(named(snapshot, self._namespace, Kind.COLLECTION, name))
 
-    def _names(self, snapshot: Snapshot, kind: str) -> list[str]:
-        table = schema.resource
-        here = (table.c.namespace == self._namespace) & (table.c.kind == kind)
-        return [
-            row.name for row in snapshot.rows(select(table.c.name).where(here).order_by("name"))
-        ]
+    def _make_bucket(self, txn: Txn, name: str, properties: Mapping[str, str]) -> None:
+        spec = {"properties": dict(properties)}
+        make(txn, self._namespace, Kind.BUCKET, name, spec, at=self._workshop.clock())
 
-    def _find(self, snapshot: Snapshot, kind: str, name: str) -> Any:
-        table = schema.resource
-        here = (table.c.namespace == self._namespace) & (table.c.kind == kind)
-        rows = snapshot.rows(select(table).where(here, table.c.name == name))
-        return rows[0] if rows else None
-
-    def _make(self, txn: Txn, kind: str, name: str, spec: Mapping[str, Any]) -> int:
-        if not _NAME.fullmatch(name):
-            raise BadInput(
-                f"{name!r} is no name for a {kind}: use 3 to 100 letters, digits, '_' and '-'"
-            )
-        return txn.insert_one(
-            schema.resource,
-            namespace=self._namespace,
-            kind=kind,
-            name=name,
-            spec=dict(spec),
-            created_at=self._workshop.clock(),
-        )
-
-    def _make_collection(
-        self, txn: Txn, name: str, bucket_pk: int, extractor: str, options: Mapping[str, Any]
-    ) -> CollectionRow:
-        full = extractor_name(extractor)
-        spec = {"bucket_pk": bucket_pk, "extractor": full, "options": dict(options)}
-        if full != "passthrough" or "dimension" in options:
-            self._workshop.extractor(full, options)
-        pk = self._make(txn, "collection", name, spec)
-        return CollectionRow(pk, name, bucket_pk, full, dict(options))
-
-    def _make_field(self, txn: Txn, row: CollectionRow, taxonomy: Taxonomy) -> int:
-        known = [field.name for field in fields_of(txn, row.pk)]
-        if taxonomy.field in known:
-            raise Conflict(
-                f"the collection {row.name!r} has a label field {taxonomy.field!r} already"
-            )
-        pk = txn.insert_one(
-            schema.field,
-            collection_pk=row.pk,
-            name=taxonomy.field,
-            taxonomy=taxonomy_to(taxonomy),
-            reference_field_pk=0,
-            epoch=0,
-        )
-        reference_pk = pk
-        if taxonomy.reference != row.name:
-            reference_pk = self._reference_field(txn, row, taxonomy).pk
-        chosen = schema.field.update().where(schema.field.c.pk == pk)
-        txn.execute(chosen.values(reference_field_pk=reference_pk))
-        return pk
-
-    def _reference_field(self, txn: Txn, row: CollectionRow, taxonomy: Taxonomy) -> FieldRow:
-        stored = self._find(txn, "collection", taxonomy.reference)
-        if stored is None:
-            names = self._names(txn, "collection")
-            raise NotFound.named("reference collection", taxonomy.reference, names)
-        curated = collection_from(stored)
-        if (curated.extractor, curated.options) != (row.extractor, row.options):
-            raise Conflict(
-                f"{row.name!r} extracts with {row.extractor} {dict(row.options)}, its reference "
-                f"{curated.name!r} with {curated.extractor} {dict(curated.options)}; "
-                "vectors of two spaces cannot be compared: use one extractor for both"
-            )
-        fields = fields_of(txn, curated.pk)
-        for field in fields:
-            if field.name == taxonomy.reference_field:
-                return field
-        names = [field.name for field in fields]
-        raise NotFound.named(f"label field of {curated.name!r}", taxonomy.reference_field, names)
+    def _bucket(self, name: str) -> int:
+        with self._workshop.store.read() as snapshot:
+            return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
 
     def _adopt_rule(
         self, collection: Collection, row: CollectionRow, field: str | None, rule: Rule
@@ -360,14 +318,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
-
-
-def _wait_for_extraction(txn: Txn, row: CollectionRow) -> int:
-    """Let everything that the bucket holds wait for a new collection; return how much that is."""
-    table = schema.object_
-    objects = txn.rows(select(table.c.pk).where(table.c.bucket_pk == row.bucket_pk))
-    txn.insert(
-        schema.extraction,
-        [{"collection_pk": row.pk, "object_pk": one.pk, "status": "PENDING"} for one in objects],
-    )
-    return len(objects)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from lookalike.errors import NotFound
+from lookalike.resources import CollectionRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
-from lookalike.workshop import CollectionRow
 
 _IN_LIST = 5000
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,6 +94,33 @@ class Blob:
     sha256: str
     size_bytes: int
 
+    @classmethod
+    def of_text(cls, property: str, text: str) -> Blob:
+        """Return a text as a blob that holds it itself."""
+        data = text.encode()
+        inline = "data:text/plain;base64," + base64.b64encode(data).decode("ascii")
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(property, "text/plain", inline, digest, len(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One raw item of a bucket, as it stands.
+
+    `status` is that of the collection in which it is least far. Its `metadata` show the labels that
+    a person or an import gave to the document that it is as a whole.
+    """
+
+    id: str
+    bucket: str
+    key: str
+    name: str
+    metadata: Mapping[str, Any]
+    blobs: tuple[Blob, ...]
+    status: Status
+    error: str | None
+    created_at: datetime
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -127,7 +156,9 @@ class Standing:
     """What a document's label is now, in one field.
 
     `answer` is what a person said instead of a label; one whose answer is `new_kind` belongs to
-    none of the labels there are, and is not decided.
+    none of the labels there are, and is not decided. `actor` is who gave the label or answer that
+    stands; `source` the reference that a label of the machine was taken from; `revision` rises with
+    every change.
     """
 
     label: str | None
@@ -139,11 +170,35 @@ class Standing:
     rejected: tuple[str, ...]
     enriched: Mapping[str, Any]
     decision: Decision
+    actor: str | None = None
+    source: str | None = None
+    revision: int = 0
 
     @property
     def reason(self) -> Reason | None:
         """Return why there is no label: by the decision, or because a person said so."""
         return Reason.REJECTED if self.origin is Origin.HUMAN else self.decision.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What something would be labelled; it is recorded nowhere.
+
+    `name` is what was asked about, `part` which part of it. `enriched` was copied from the
+    reference `source_id`.
+    """
+
+    name: str
+    part: str
+    attributes: Mapping[str, Any]
+    source_id: str | None
+    enriched: Mapping[str, Any]
+    decision: Decision
+
+    @property
+    def label(self) -> str | None:
+        """Return the label, or None."""
+        return self.decision.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +215,8 @@ class Document:
     attributes: Mapping[str, Any]
     field: str
     standings: Mapping[str, Standing]
+    created_at: datetime | None = None
+    blobs: tuple[Blob, ...] = ()
 
     @property
     def standing(self) -> Standing:
@@ -204,7 +261,8 @@ class Taxonomy:
     `reference` names the collection whose labels vote: the collection itself (unified) or a
     curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
     `precision` with `target_precision`; `targets` are those of labels that have their own. `enrich`
-    fields are copied from the matched reference.
+    fields are copied from the matched reference. `taxonomy` names the resource that made it, if one
+    did.
     """
 
     field: str
@@ -216,6 +274,7 @@ class Taxonomy:
     enrich: tuple[str, ...] = ()
     version: int = 1
     targets: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    taxonomy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +329,7 @@ class Changed:
     """What an operation changed, by the person and, as a consequence, by itself.
 
     `labelled`, `relabelled` and `unlabelled` count documents that the machine changed, by label
-    (the new one; for `unlabelled` the label that went).
+    (the new one; for `unlabelled` the label that went). `revision` is that of all it wrote.
     """
 
     operation: str
@@ -279,6 +338,7 @@ class Changed:
     relabelled: Mapping[str, int]
     unlabelled: Mapping[str, int]
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    revision: int = 0
 
     @property
     def by_itself(self) -> int:

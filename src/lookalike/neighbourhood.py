@@ -42,6 +42,17 @@ class Neighbourhood:
         self._floors: Floats = np.empty(0, np.float32)
         self._pk_of_slot: Ids = np.empty(0, np.int64)
 
+    def longer(self, columns: Columns) -> Neighbourhood:
+        """Return the lists of these rows for `columns`, which are ours and may get more rows."""
+        other = Neighbourhood(columns, self._least)
+        other._floors, other._pk_of_slot = self._floors, self._pk_of_slot
+        return other
+
+    @property
+    def next_slot(self) -> int:
+        """Return the first slot beyond all that were taken over so far."""
+        return len(self._floors)
+
     @staticmethod
     def blanks(k: int) -> dict[str, NDArray[Any]]:
         """Return the columns that a neighbourhood needs, for `Columns`."""

@@ -4,42 +4,35 @@
 begin ─▶ events ─▶ fold (ledger) ─▶ rows of `standing` ─▶ deciders of every field that refers here
 ```
 All of it is one transaction. Nothing else writes a label.
-
-**Threads.** Each field has one decider and one lock. Who writes takes the store's write lock first,
-then the lock of every field that is decided, until the commit; who only asks takes the lock of one
-field, then a snapshot, so that the decider never knows more than the snapshot, and needs nothing
-else. So nobody waits in a circle, and who asks about one field waits for no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import select, update
 from ulid import ULID
 
 from lookalike.decider import Decider
+from lookalike.deciders import Deciders, Lent
 from lookalike.drawing import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.effects import Effects
-from lookalike.errors import Conflict, LookalikeError, NotFound
-from lookalike.fields import StoredField, dependents, has_space, stored_field
+from lookalike.errors import Conflict, NotFound
+from lookalike.fields import dependents, has_space
 from lookalike.model import Changed, EventKind, Origin
+from lookalike.once import Request, refuse_repetition
 from lookalike.statements import write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
-from lookalike.turns import Turns
 
-_SCANS_WHILE_OPEN = 32
-"""So far may the next process lag behind, counted as in `FieldState.is_ahead`."""
-_SCANS_AT_END = 4
 _NO_FIELD = 0
-
-_T = TypeVar("_T")
+NO_COLLECTION = 0
+"""What an operation belongs to that changes objects which no collection has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +44,8 @@ class Said:
     label: str | None
     origin: Origin
     asked: bool = False
+    of_object: bool = False
+    """Whether it was said of the whole item that the document is a part of."""
 
 
 @dataclass(slots=True)
@@ -63,11 +58,14 @@ class Running:
     actor: str
     at: float
     txn: Txn
+    lent: Lent
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     effects: Effects = field(default_factory=Effects)
-    locks: ExitStack = field(default_factory=ExitStack)
-    held: set[int] = field(default_factory=set)
+
+    def decider(self, field_pk: int) -> Decider:
+        """Return the decider of a field, caught up; it is this operation's until it has ended."""
+        return self.lent.decider(self.txn, field_pk)
 
     def changed(self) -> Changed:
         """Return what it changed so far."""
@@ -78,6 +76,7 @@ class Running:
             relabelled=dict(sorted(self.effects.relabelled.items())),
             unlabelled=dict(sorted(self.effects.unlabelled.items())),
             refused=dict(self.refused),
+            revision=self.pk,
         )
 
 
@@ -85,65 +84,27 @@ class Operations:
     """Runs operations on a store; derived files go to `cache`. `clock` gives UTC seconds."""
 
     def __init__(self, store: Store, cache: Path, clock: Callable[[], float]) -> None:
+        self.deciders = Deciders(store, cache)
         self._store = store
-        self._cache = cache
         self._clock = clock
-        self._deciders: dict[int, Decider] = {}
-        self._turns: dict[int, Turns] = {}
 
     @contextmanager
-    def operate(self, collection_pk: int, kind: str, actor: str) -> Iterator[Running]:
-        """Run one operation: all that happens inside is durable at the end, or none of it."""
-        held: set[int] = set()
-        self._let_end(collection_pk)
-        with ExitStack() as locks:
-            try:
-                with self._store.write() as txn:
-                    running = self._begin(txn, collection_pk, kind, actor)
-                    running.locks, running.held = locks, held
-                    yield running
-                    summary = asdict(running.changed())
-                    chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
-                    txn.execute(chosen.values(summary=summary))
-            except BaseException:
-                self._drop(held)
-                raise
-            self._remember(held, beyond=_SCANS_WHILE_OPEN)
+    def operate(
+        self, collection_pk: int, kind: str, actor: str, request: Request | None = None
+    ) -> Iterator[Running]:
+        """Run one operation: all that happens inside is durable at the end, or none of it.
 
-    @contextmanager
-    def consulted(
-        self, field_pk: int, consult: Callable[[Decider, Snapshot], _T]
-    ) -> Iterator[tuple[Snapshot, _T]]:
-        """Let `consult` ask the decider of a field, and give its answer with the snapshot it is of.
-
-        Nothing is decided in the field while it asks. Whoever holds a snapshot already must not ask
-        for another here: it could be the last one there is.
+        Raises AlreadyDone where the `request` was done before.
         """
-        with ExitStack() as stack:
-            with self._turn(field_pk).taken():
-                snapshot = stack.enter_context(self._store.read())
-                try:
-                    answer = consult(self._caught_up(snapshot, field_pk), snapshot)
-                except LookalikeError:
-                    raise
-                except BaseException:
-                    self._drop([field_pk])
-                    raise
-            yield snapshot, answer
-
-    def close(self) -> None:
-        """Leave for the next process what it would have to compute again."""
-        for field_pk in list(self._deciders):
-            with self._turn(field_pk).taken(first=True):
-                self._remember([field_pk], beyond=_SCANS_AT_END)
-                self._drop([field_pk])
-
-    def forget_memory(self) -> None:
-        """Erase what was left for the next process and leave it again: something is forgotten."""
-        for field_pk, decider in list(self._deciders.items()):
-            with self._turn(field_pk).taken(first=True):
-                decider.state.forget_memory()
-                self._remember([field_pk], beyond=0)
+        with self.deciders.lent(collection_pk) as lent, self._store.write() as txn:
+            refuse_repetition(txn, request)
+            running = self._begin(txn, lent, collection_pk, kind, actor, request)
+            yield running
+            summary = asdict(running.changed())
+            if request is not None:
+                summary["request"] = request.digest
+            chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
+            txn.execute(chosen.values(summary=summary))
 
     def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
         """Append what was said about one field, and decide everything that follows from it."""
@@ -158,9 +119,9 @@ class Operations:
     @contextmanager
     def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
         """Change the statements of documents inside; at the end, decide all that refers to them."""
-        affected = {pk: self.decider(running, pk) for pk in dependents(running.txn, field_pk)}
+        affected = {pk: running.decider(pk) for pk in dependents(running.txn, field_pk)}
         if field_pk not in affected:
-            affected[field_pk] = self.decider(running, field_pk)
+            affected[field_pk] = running.decider(field_pk)
         yield
         for pk, decider in affected.items():
             own = documents if pk == field_pk else []
@@ -175,8 +136,8 @@ class Operations:
         the field is decided from scratch.
         """
         txn = running.txn
-        _touch(txn, field_pk, documents, running.pk)
-        decider = self.decider(running, field_pk)
+        touch(txn, field_pk, documents, running.pk)
+        decider = running.decider(field_pk)
         moves = decider.documents_arrived(txn, running.pk, documents)
         running.effects.add(field_pk, moves)
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
@@ -187,10 +148,7 @@ class Operations:
         """Search and decide all documents of a field from scratch, trusting nothing in memory."""
         if not has_space(running.txn, field_pk):
             return
-        self._hold(running, field_pk)
-        decider = self._deciders[field_pk] = self._new_decider(stored_field(running.txn, field_pk))
-        decider.state.forget_memory()
-        decider.refresh(running.txn)
+        decider = running.lent.begun_anew(running.txn, field_pk)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
 
     def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
@@ -210,52 +168,18 @@ class Operations:
         self._record(running, _NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
         self._follow(running, _settle_undone(running.txn))
 
-    def decider(self, running: Running, field_pk: int) -> Decider:
-        """Return the decider of a field, caught up; it is the operation's until it has ended."""
-        self._hold(running, field_pk)
-        return self._caught_up(running.txn, field_pk)
-
-    def _hold(self, running: Running, field_pk: int) -> None:
-        if field_pk not in running.held:
-            running.locks.enter_context(self._turn(field_pk).taken(first=True))
-            running.held.add(field_pk)
-
-    def _let_end(self, collection_pk: int) -> None:
-        """Let who asks about a collection end, before others' writers have to wait for that too."""
-        for field_pk, decider in list(self._deciders.items()):
-            if decider.field.collection_pk == collection_pk:
-                with self._turn(field_pk).taken(first=True):
-                    pass
-
-    def _turn(self, field_pk: int) -> Turns:
-        return self._turns.setdefault(field_pk, Turns())
-
-    def _caught_up(self, snapshot: Snapshot, field_pk: int) -> Decider:
-        stored = stored_field(snapshot, field_pk)
-        decider = self._deciders.get(field_pk)
-        if decider is None or decider.field != stored:
-            decider = self._deciders[field_pk] = self._new_decider(stored)
-        decider.refresh(snapshot)
-        return decider
-
-    def _drop(self, field_pks: Iterable[int]) -> None:
-        """Trust what is in memory of fields no more: it may be of what was not committed."""
-        for field_pk in field_pks:
-            self._deciders.pop(field_pk, None)
-
-    def _remember(self, field_pks: Iterable[int], *, beyond: float) -> None:
-        deciders = [self._deciders[pk] for pk in field_pks if pk in self._deciders]
-        ahead = [one.state for one in deciders if one.state.is_ahead(beyond)]
-        if ahead:
-            with self._store.read() as snapshot:
-                for state in ahead:
-                    state.remember(snapshot)
-
-    def _new_decider(self, stored: StoredField) -> Decider:
-        return Decider(stored, self._cache)
-
-    def _begin(self, txn: Txn, collection_pk: int, kind: str, actor: str) -> Running:
-        id, now = f"op_{ULID()}", self._clock()
+    def _begin(
+        self,
+        txn: Txn,
+        lent: Lent,
+        collection_pk: int,
+        kind: str,
+        actor: str,
+        request: Request | None,
+    ) -> Running:
+        if collection_pk != NO_COLLECTION:
+            check_there(txn, collection_pk)
+        id, now = f"op_{ULID()}" if request is None else request.id, self._clock()
         pk = txn.insert_one(
             schema.operation,
             id=id,
@@ -265,14 +189,14 @@ class Operations:
             at=now,
             summary={},
         )
-        return Running(pk, id, collection_pk, actor, now, txn)
+        return Running(pk, id, collection_pk, actor, now, txn, lent)
 
     def _draw(self, running: Running, field_pk: int) -> None:
         """Let chance choose what to ask next: so many that some always wait.
 
         A rule that is a number learns nothing, so it needs no chance.
         """
-        decider = self._deciders[field_pk]
+        decider = running.lent.held[field_pk]
         if decider.field.taxonomy.confidence_threshold is not None:
             return
         documents = decider.state.columns.pks
@@ -315,7 +239,7 @@ class Operations:
             raise NotFound(f"no operation {operation_id!r} in this collection; see its history")
         if found[0].undone_by is not None:
             raise Conflict(f"operation {operation_id} is undone already; undo that undo to redo it")
-        if found[0].kind in ("add", "forget", "create"):
+        if found[0].kind in ("add", "forget", "create", "remove"):
             raise Conflict(
                 f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "
                 "use forget to remove documents"
@@ -357,10 +281,18 @@ class Operations:
         running.txn.execute(chosen.values(taxonomy=taxonomy))
 
 
+def check_there(snapshot: Snapshot, *pks: int) -> None:
+    """Raise NotFound where a bucket or collection was removed since its pk was read."""
+    table = schema.resource
+    if len(snapshot.rows(select(table.c.pk).where(table.c.pk.in_(pks)))) < len(set(pks)):
+        raise NotFound("the collection or its bucket was removed meanwhile; make it again first")
+
+
 def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
     """Return in what situation a person said something; nothing for other voices."""
     asked = {"asked": True} if line.asked else {}
-    return (asked | context) or None if line.origin is Origin.HUMAN else None
+    whole = {"of_object": True} if line.of_object else {}
+    return (asked | whole | context) or None if line.origin is Origin.HUMAN else None
 
 
 def _settle_undone(txn: Txn) -> list[int]:
@@ -389,7 +321,7 @@ def _settle_undone(txn: Txn) -> list[int]:
     return sorted(pk for pk, by in moved.items() if (stored[pk] is None) != (by is None))
 
 
-def _touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:
+def touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:
     """Let other processes see that something of documents changed that is not in these rows."""
     table = schema.standing
     for chosen in conditions(table.c.document_pk, documents):

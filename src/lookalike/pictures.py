@@ -112,14 +112,10 @@ def decode(data: bytes, *, name: str, max_pixels: int) -> Image:
     when `data` is empty, not a picture, damaged, or has more than `max_pixels` pixels; that is
     checked before decoding.
     """
-    if not data:
-        raise _unreadable(name, "it is empty (0 bytes)", "upload it again or remove it")
     from PIL.Image import DecompressionBombError
 
     media_type = sniff(data, "")
-    if media_type not in _DECODERS:
-        kinds = ", ".join(kind.removeprefix("image/").upper() for kind in _DECODERS)
-        raise _unreadable(name, f"its bytes are {media_type}", f"give one of {kinds}")
+    _check_kind(data, media_type, name)
     try:
         image = _open(data, media_type)
         _check_size(image, name=name, max_pixels=max_pixels)
@@ -129,6 +125,19 @@ def decode(data: bytes, *, name: str, max_pixels: int) -> Image:
         damage = f"damaged {media_type} ({error})"
         if "truncated" in str(error).lower():
             damage = f"truncated after {len(data):,} bytes"
+        raise _unreadable(name, damage, "open it in a viewer or remove it") from error
+
+
+def check_picture(data: bytes, *, name: str, max_pixels: int) -> None:
+    """Raise BadContent for what is no picture or has too many pixels, without decoding them."""
+    from PIL.Image import DecompressionBombError
+
+    media_type = sniff(data, "")
+    _check_kind(data, media_type, name)
+    try:
+        _check_size(_open(data, media_type), name=name, max_pixels=max_pixels)
+    except (*_DECODER_ERRORS, DecompressionBombError) as error:
+        damage = f"damaged {media_type} ({error})"
         raise _unreadable(name, damage, "open it in a viewer or remove it") from error
 
 
@@ -172,6 +181,14 @@ def _reads_as_text(start: bytes) -> bool:
 
 def _unreadable(name: str, problem: str, remedy: str) -> BadContent:
     return BadContent(f"cannot decode the picture {name!r}: {problem}; {remedy}")
+
+
+def _check_kind(data: bytes, media_type: str, name: str) -> None:
+    if not data:
+        raise _unreadable(name, "it is empty (0 bytes)", "upload it again or remove it")
+    if media_type not in _DECODERS:
+        kinds = ", ".join(kind.removeprefix("image/").upper() for kind in _DECODERS)
+        raise _unreadable(name, f"its bytes are {media_type}", f"give one of {kinds}")
 
 
 def _open(data: bytes, media_type: str) -> Image:

@@ -15,10 +15,11 @@ from lookalike.lookup import stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Running, Said
 from lookalike.reading import FieldRow, document_query
+from lookalike.resources import CollectionRow, collection_row
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
-from lookalike.workshop import CollectionRow, Workshop, collection_row
+from lookalike.workshop import Workshop
 
 _HELD = {
     Hold.CONFLICT: "contradicts a reference that is all but the same",
@@ -66,7 +67,7 @@ def promote(
     """
     pks = [row.pk for row in running.txn.rows(query)]
     if gated and pks:
-        pks = _through_gate(workshop, running, field, pks)
+        pks = _through_gate(running, field, pks)
     labels = stances(running.txn, field.pk, pks)
     chosen = {pk: str(labels[pk].label) for pk in pks}
     if field.reference_field_pk != field.pk:
@@ -76,12 +77,10 @@ def promote(
     workshop.operations.say(running, field.reference_field_pk, said)
 
 
-def _through_gate(
-    workshop: Workshop, running: Running, field: FieldRow, pks: Sequence[int]
-) -> list[int]:
+def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
     """Return those of the documents that the gate lets through; refuse the others."""
     txn, standing = running.txn, schema.standing
-    decider = workshop.operations.decider(running, field.pk)
+    decider = running.decider(field.pk)
     state = decider.state
     rows = state.columns.rows_of(np.array(sorted(pks), np.int64))
     bound = decider.duplicate_bound(txn)

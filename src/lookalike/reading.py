@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Select, and_, select
 
 from lookalike.fields import StoredField, stored_field, taxonomy_from
 from lookalike.labels import Codes
 from lookalike.matches import shares
-from lookalike.model import Answer, Decision, Document, Match, Origin, Reason, Standing, Taxonomy
+from lookalike.model import (
+    Answer,
+    Blob,
+    Decision,
+    Document,
+    Match,
+    Origin,
+    Reason,
+    Standing,
+    Taxonomy,
+)
 from lookalike.reference_book import ReferenceBook
 from lookalike.references import References
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.search import NOBODY, nearest
+from lookalike.stores.search import NOBODY, Ids, nearest
 from lookalike.stores.selection import conditions
 
 ANY: Any = object()
@@ -70,14 +82,18 @@ class Reader:
 
     def documents(self, collection: str, query: Select[Any]) -> Iterator[Document]:
         """Yield the documents whose pks `query` selects (column `pk`), in its order."""
-        pks = [row.pk for row in self.snapshot.rows(query)]
+        return self.documents_by_pk(collection, [row.pk for row in self.snapshot.rows(query)])
+
+    def documents_by_pk(self, collection: str, pks: Sequence[int]) -> Iterator[Document]:
+        """Yield the documents of pks, in their order."""
         for start in range(0, len(pks), _PAGE_ROWS):
             yield from self._page(collection, pks[start : start + _PAGE_ROWS])
 
-    def _page(self, collection: str, pks: list[int]) -> Iterator[Document]:
+    def _page(self, collection: str, pks: Sequence[int]) -> Iterator[Document]:
         document, object_ = schema.document, schema.object_
         query = (
             select(document, object_.c.id.label("object_id"))
+            .add_columns(object_.c.created_at, object_.c.blobs)
             .join(object_, object_.c.pk == document.c.object_pk)
             .where(document.c.pk.in_(pks))
         )
@@ -94,11 +110,13 @@ class Reader:
                 sha256=row.sha256.hex(),
                 metadata=row.metadata,
                 attributes=row.attributes,
-                field=self.fields[0].name,
+                field=self.fields[0].name if self.fields else "",
                 standings={name: by_pk[pk] for name, by_pk in standings.items() if pk in by_pk},
+                created_at=datetime.fromtimestamp(row.created_at, UTC),
+                blobs=tuple(Blob(**blob) for blob in row.blobs),
             )
 
-    def _standings(self, pks: list[int], field: FieldRow) -> dict[int, Standing]:
+    def _standings(self, pks: Sequence[int], field: FieldRow) -> dict[int, Standing]:
         table, rejection = schema.standing, schema.rejection
         here = (table.c.field_pk == field.pk) & table.c.document_pk.in_(pks)
         rows = self.snapshot.rows(select(table).where(here).order_by(table.c.document_pk))
@@ -108,7 +126,7 @@ class Reader:
             refused.setdefault(row.document_pk, []).append(row.label)
         lists = self._lists([row.document_pk for row in rows], field, refused)
         sources = {row.source_pk for row in rows if row.source_pk is not None}
-        known = self._described({near.pk for one in lists for near in one} | sources)
+        known = self.described({near.pk for one in lists for near in one} | sources)
         return {
             row.document_pk: _standing(
                 row, field, near, known, tuple(sorted(refused.get(row.document_pk, ())))
@@ -118,31 +136,46 @@ class Reader:
 
     def _lists(
         self, pks: list[int], field: FieldRow, refused: Mapping[int, Sequence[str]]
-    ) -> list[list[_Near]]:
+    ) -> list[list[Near]]:
         """Return the nearest references of documents, but for those of a label they were refused.
 
         They follow from vectors and labels: they are what the decision was made on.
         """
         if not pks:
             return []
-        stored, references, codes = self._votes_on(field.pk)
-        hidden = None
-        if refused:
-            barred = [[codes.code(name) for name in refused.get(pk, ())] for pk in pks]
-            hidden = np.stack([np.isin(references.codes, one) for one in barred])
+        stored, _, _ = self._votes_on(field.pk)
         documents = np.array(pks, np.int64)
+        barred = [refused.get(pk, ()) for pk in pks] if refused else None
+        return self.near(field, self.snapshot.vectors(stored.space, documents), documents, barred)
+
+    def near(
+        self,
+        field: FieldRow,
+        vectors: NDArray[np.float16],
+        pks: Ids,
+        barred: Sequence[Sequence[str]] | None = None,
+    ) -> list[list[Near]]:
+        """Return the nearest references of each of `vectors` (n, d), the nearest first.
+
+        None is its own neighbour, by `pks` (n,), or has a label that is `barred`.
+        """
+        _, references, codes = self._votes_on(field.pk)
+        hidden = None
+        if barred is not None:
+            refused = [[codes.code(name) for name in names] for names in barred]
+            hidden = np.stack([np.isin(references.codes, one) for one in refused])
         near, similarities = nearest(
-            self.snapshot.vectors(stored.space, documents),
+            vectors,
             references.vectors,
             references.pks,
             field.taxonomy.top_k,
-            query_ids=documents,
+            query_ids=pks,
             hidden=hidden,
         )
         labels = references.matches(near, similarities).codes
         return [
             [
-                _Near(pk, str(codes.name(code)), similarity)
+                Near(pk, str(codes.name(code)), similarity)
                 for pk, code, similarity in zip(*row, strict=True)
                 if pk != NOBODY
             ]
@@ -156,7 +189,7 @@ class Reader:
             self._votes[field_pk] = (stored, *self.book.of(self.snapshot, voting, space))
         return self._votes[field_pk]
 
-    def _described(self, pks: Iterable[int]) -> dict[int, Any]:
+    def described(self, pks: Iterable[int]) -> dict[int, Any]:
         """Return id and metadata of references, by pk."""
         table = schema.document
         query = select(table.c.pk, table.c.id, table.c.metadata)
@@ -165,6 +198,12 @@ class Reader:
             for chosen in conditions(table.c.pk, list(pks))
             for row in self.snapshot.rows(query.where(chosen))
         }
+
+
+def by_standard(field: FieldRow, standard: Standard | None) -> FieldRow:
+    """Return a field as it would be if it decided by `standard`."""
+    limit, temperature = _limit(field.taxonomy, standard)
+    return replace(field, standard=standard, limit=limit, temperature=temperature)
 
 
 def document_query(collection_pk: int, field_pk: int) -> Select[Any]:
@@ -192,16 +231,23 @@ def filtered(query: Select[Any], label: Any, origin: Any, reason: Any) -> Select
 def _field_row(row: Any) -> FieldRow:
     taxonomy = taxonomy_from(row.taxonomy)
     standard = standard_from(row.standard)
-    limit, temperature = taxonomy.confidence_threshold, _NEAREST_ONLY
-    if limit is None and standard is not None:
-        limit, temperature = standard.limit, _EVIDENCE_TEMPERATURE
+    limit, temperature = _limit(taxonomy, standard)
     return FieldRow(
         row.pk, row.name, taxonomy, row.reference_field_pk, limit, temperature, standard
     )
 
 
+def _limit(taxonomy: Taxonomy, standard: Standard | None) -> tuple[float | None, float]:
+    """Return the limit in force, and how far the shares of matches spread."""
+    if taxonomy.confidence_threshold is not None or standard is None:
+        return taxonomy.confidence_threshold, _NEAREST_ONLY
+    return standard.limit, _EVIDENCE_TEMPERATURE
+
+
 @dataclass(frozen=True, slots=True)
-class _Near:
+class Near:
+    """A reference near to something: its pk, its label and how similar it is."""
+
     pk: int
     label: str
     similarity: float
@@ -210,7 +256,7 @@ class _Near:
 def _standing(
     row: Any,
     field: FieldRow,
-    near: Sequence[_Near],
+    near: Sequence[Near],
     known: Mapping[int, Any],
     rejected: tuple[str, ...],
 ) -> Standing:
@@ -225,7 +271,7 @@ def _standing(
         reviewed_by=row.actor if origin is Origin.HUMAN else None,
         suggestion=row.suggestion,
         rejected=rejected,
-        enriched={name: copied[name] for name in field.taxonomy.enrich if name in copied},
+        enriched=enriched(field, copied),
         decision=Decision(
             label=row.label if origin is Origin.AUTO else None,
             confidence=row.confidence,
@@ -233,14 +279,25 @@ def _standing(
             threshold=field.limit_of(row.label or row.runner_up),
             runner_up=row.runner_up,
             reason=None if row.reason is None else Reason(row.reason),
-            matches=_matches(field, near, known),
+            matches=matches_of(field, near, known),
             policy=field.policy,
             taxonomy_version=field.taxonomy.version,
         ),
+        actor=row.actor,
+        source=None if source is None else source.id,
+        revision=row.revision,
     )
 
 
-def _matches(field: FieldRow, near: Sequence[_Near], known: Mapping[int, Any]) -> tuple[Match, ...]:
+def enriched(field: FieldRow, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is copied from the metadata of the matched reference."""
+    return {name: source[name] for name in field.taxonomy.enrich if name in source}
+
+
+def matches_of(
+    field: FieldRow, near: Sequence[Near], known: Mapping[int, Any]
+) -> tuple[Match, ...]:
+    """Return nearest references as matches; `known` describes them by pk."""
     if not near:
         return ()
     similarities = np.array([[one.similarity for one in near]], np.float32)

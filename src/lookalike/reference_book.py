@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +128,12 @@ class ReferenceBook:
             with self._turns.setdefault(field_pk, Turns()).taken():
                 page = self._turned(snapshot, field_pk, space, epoch, newest)
         return page.references, page.codes
+
+    def drop(self, fields: Iterable[int]) -> None:
+        """Forget fields that are no more."""
+        for pk in fields:
+            with self._turns.setdefault(pk, Turns()).taken():
+                self._pages.pop(pk, None)
 
     def _turned(
         self, snapshot: Snapshot, field_pk: int, space: StoredSpace, epoch: int, newest: int

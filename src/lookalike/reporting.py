@@ -14,11 +14,11 @@ from lookalike.errors import BadInput, MissingExtra
 from lookalike.metrics import HISTOGRAM_BINS, Report, bin_of, coverage
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
 from lookalike.reading import FieldRow
+from lookalike.resources import CollectionRow
 from lookalike.standard import Ground
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
-from lookalike.workshop import CollectionRow
 
 EXPORT_COLUMNS = (
     "id",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +22,89 @@ def _positive(text: str) -> int:
     return number
 
 
+def _folders(text: str) -> tuple[Path, ...]:
+    folders = tuple(Path(part).absolute() for part in text.split(os.pathsep) if part.strip())
+    if any(folder.resolve() == Path("/") for folder in folders):
+        raise ValueError("the root of all files would lay open the whole machine; name a folder")
+    return folders
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(_host(part) for part in _listed(text))
+
+
+def _host(text: str) -> str:
+    if "/" not in text and _HOST_NAME.fullmatch(text) and not text.replace(".", "").isdigit():
+        return text.lower().removesuffix(".")
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither a host name nor a network; write a.example or 10.1.0.0/16"
+        ) from None
+
+
+def _schemes(text: str) -> frozenset[str]:
+    schemes = frozenset(_listed(text.lower()))
+    if unknown := schemes - _SCHEMES:
+        raise ValueError(f"{min(unknown)!r} is none of {', '.join(sorted(_SCHEMES))}")
+    return schemes
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_SCHEMES = frozenset({"data", "gs", "http", "https", "s3"})
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError("must be 0 to 65535")
+    return number
+
+
+def _long_secret(text: str) -> str:
+    if text and len(text) < 16:
+        raise ValueError("must have 16 characters or more")
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError("must be of ASCII letters, digits and signs, without blanks")
+    return text
+
+
+def _rate(text: str) -> float | None:
+    number = float(text) if text else None
+    if number is not None and not 0 <= number < math.inf:
+        raise ValueError("must be 0 or above")
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(_listed(text.lower()))
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = _names(text)
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^/*?#@\s]+", origin):
+            raise ValueError(f"{origin!r} is no origin such as https://labels.example.org")
+    return origins
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table: its variable is `LOOKALIKE_` + name in capitals."""
+    """One row of the table: its variable is `LOOKALIKE_` + name in capitals.
+
+    The value of a `secret` one is never shown.
+    """
 
     name: str
     default: str
     read: Callable[[str], Any]
     help: str
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -40,6 +119,44 @@ SETTINGS = (
     Setting("max_pixels", "100000000", _positive, "pictures with more pixels are refused"),
     Setting("max_blob_bytes", "536870912", _positive, "blobs larger than this are refused"),
     Setting("threads", "2", _positive, "threads that read and extract at once"),
+    Setting(
+        "fetch_roots",
+        "",
+        _folders,
+        "folders, `:`-separated, whose files a request to a server may name (default: none)",
+    ),
+    Setting(
+        "fetch_allow",
+        "",
+        _hosts,
+        "host names or networks, comma-separated, that a server may fetch from although they are "
+        "private (default: none)",
+    ),
+    Setting(
+        "fetch_schemes",
+        "http,https,data",
+        _schemes,
+        "kinds of URL, comma-separated, that a server may fetch; `s3` and `gs` are read with the "
+        "server's own credentials",
+    ),
+    Setting("host", "127.0.0.1", str, "the address the server listens on; others need a key"),
+    Setting("port", "8710", _port, "the port the server listens on; 0: any that is free"),
+    Setting(
+        "api_key",
+        "",
+        _long_secret,
+        "a key for everything, 16 characters or more; with it loopback asks for one, too",
+        secret=True,
+    ),
+    Setting("max_json_bytes", "8388608", _positive, "JSON bodies larger than this are refused"),
+    Setting(
+        "rate_per_s",
+        "",
+        _rate,
+        "requests a second for each key or address; 0: any (default: 200, on loopback any)",
+    ),
+    Setting("cors_origins", "", _origins, "pages of other origins that may call, with commas"),
+    Setting("allowed_hosts", "", _names, "host names it is called by, beside its own, with commas"),
 )
 """Every setting; help texts and docs are made from this table."""
 
@@ -53,6 +170,16 @@ class Settings:
     max_pixels: int
     max_blob_bytes: int
     threads: int
+    fetch_roots: tuple[Path, ...]
+    fetch_allow: tuple[str, ...]
+    fetch_schemes: frozenset[str]
+    host: str
+    port: int
+    api_key: str
+    max_json_bytes: int
+    rate_per_s: float | None
+    cors_origins: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
@@ -71,8 +198,9 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
         try:
             values[setting.name] = setting.read(str(text))
         except ValueError as error:
+            shown = "unusable" if setting.secret else repr(text)
             raise BadSetting(
-                f"{setting.variable} is {text!r}: {error}; it means: {setting.help}"
+                f"{setting.variable} is {shown}: {error}; it means: {setting.help}"
             ) from error
     return Settings(values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,13 @@ from lookalike.metrics import HISTOGRAM_BINS, Report
 from lookalike.model import Added, Changed, Document, Operation, Question
 
 if TYPE_CHECKING:
+    from lookalike.access import Key
     from lookalike.demo import DemoResult
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection, LabelHealth
+    from lookalike.removing import Removed
 
 _BAR = 40
 _NAMED = 10
@@ -185,11 +188,32 @@ def show_history(operations: Sequence[Operation]) -> str:
     return "\n".join(lines) or "nothing has happened yet"
 
 
+def show_keys(keys: Sequence[Key]) -> str:
+    """Return keys as one line each."""
+    return "\n".join(map(show_key, keys)) or "no key yet; make one with `lookalike keys create`"
+
+
+def show_key(key: Key) -> str:
+    """Return a key as one line."""
+    place = key.namespace or "all namespaces"
+    ended = "" if key.revoked_at is None else f"  (revoked {_day(key.revoked_at)})"
+    return f"{key.id}  {key.scope:5}  {place}  {_day(key.created_at)}  {key.name}{ended}"
+
+
 def show_receipt(receipt: Receipt) -> str:
     """Return what was erased."""
     return (
         f"erased {receipt.documents} documents, {receipt.labels} labels, "
         f"{receipt.copies} copies, {receipt.thumbnails} thumbnails ({receipt.operation})"
+    )
+
+
+def show_removed(removed: Removed) -> str:
+    """Return what was removed."""
+    names = ", ".join([*removed.collections, *removed.buckets])
+    return (
+        f"removed {names}: {removed.objects} objects, {removed.documents} documents, "
+        f"{removed.labels} labels, {removed.copies} copies, {removed.thumbnails} thumbnails"
     )
 
 
@@ -226,6 +250,10 @@ def show_demo(result: DemoResult, store: Path) -> str:
             f"               lookalike --store {store} queue demo",
         ]
     )
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,17 @@ from lookalike.errors import BadInput, Conflict
 from lookalike.extraction import Extraction
 from lookalike.extractors.base import Extractor
 from lookalike.fields import space_of
-from lookalike.operations import Operations
+from lookalike.objects import waiting_dimension
+from lookalike.operations import Operations, check_there
 from lookalike.plugins import build_extractor
 from lookalike.reading import fields_of
 from lookalike.reference_book import ReferenceBook
+from lookalike.resources import CollectionRow
 from lookalike.settings import Settings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.thumbnails import Thumbnails
 from lookalike.turns import Made
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionRow:
-    """A collection as the store holds it; `options` is what its extractor is built with."""
-
-    pk: int
-    name: str
-    bucket_pk: int
-    extractor: str
-    options: Mapping[str, Any]
 
 
 class Workshop:
@@ -55,12 +46,18 @@ class Workshop:
         self.book = ReferenceBook()
         self._extractors: Made[tuple[str, str], Extractor] = Made()
 
+    def speaking(self, actor: str) -> Workshop:
+        """Return the same workshop for someone else, whose name is recorded."""
+        other = copy.copy(self)
+        other.actor = actor
+        return other
+
     def close(self) -> None:
         """Release the store, once what others write has ended. Closing twice is harmless.
 
         Whoever begins anything afterwards gets a StoreClosed.
         """
-        self.operations.close()
+        self.operations.deciders.close()
         self.store.close()
 
     def extraction(self) -> Extraction:
@@ -89,8 +86,9 @@ class Workshop:
             known = snapshot.rows(_spaces(row))
         if not known:
             with self.store.write() as txn:
+                check_there(txn, row.pk)
                 if not txn.rows(_spaces(row)):
-                    self._make_space(txn, row, dimension)
+                    self._make_space(txn, row, dimension or waiting_dimension(txn, row))
         with self.store.read() as snapshot:
             return self.target_in(snapshot, row)
 
@@ -103,8 +101,8 @@ class Workshop:
                 f"the collection {row.name!r} was extracted in {space.name}, and its extractor "
                 f"{row.extractor!r} is now {extractor.space.name}; install the version that made it"
             )
-        field_pks = tuple(field.pk for field in fields_of(snapshot, row.pk))
-        return Target(row.pk, row.name, row.bucket_pk, extractor, space, field_pks)
+        fields = {field.name: field.pk for field in fields_of(snapshot, row.pk)}
+        return Target(row, fields, extractor, space)
 
     def _built(self, row: CollectionRow, dimension: int | None) -> Extractor:
         options = dict(row.options)
@@ -124,19 +122,6 @@ class Workshop:
             generation=0,
             next_slot=0,
         )
-
-
-def collection_row(snapshot: Snapshot, pk: int) -> CollectionRow:
-    """Return a collection by its pk."""
-    table = schema.resource
-    row = snapshot.rows(select(table).where(table.c.pk == pk))[0]
-    return collection_from(row)
-
-
-def collection_from(row: Any) -> CollectionRow:
-    """Return the collection that a row of `resource` is."""
-    spec = row.spec
-    return CollectionRow(row.pk, row.name, spec["bucket_pk"], spec["extractor"], spec["options"])
 
 
 def _spaces(row: CollectionRow) -> Select[Any]:

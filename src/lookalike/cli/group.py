@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lookalike.cli import labelling, looking, making, moving
+from lookalike.cli import keys, labelling, looking, making, moving
 from lookalike.cli.session import Session, store_option
 from lookalike.version import __version__
 
@@ -41,5 +41,6 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "lookalike", "_LOOKALIKE_COMPLETE").source())
 
 
-for command in (*making.COMMANDS, *moving.COMMANDS, *labelling.COMMANDS, *looking.COMMANDS):
-    cli.add_command(command)
+for module in (making, moving, labelling, looking, keys):
+    for command in module.COMMANDS:
+        cli.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from lookalike.cli.session import (
     with_session,
 )
 from lookalike.errors import BadInput
-from lookalike.showing import show_added, show_changed, show_receipt
+from lookalike.showing import show_added, show_changed, show_receipt, show_removed
 
 
 @click.command()
@@ -136,4 +137,35 @@ def forget(session: Session, collection: str, ids: Sequence[str], yes: bool) -> 
         session.print(target.forget(ids), show_receipt)
 
 
-COMMANDS = (add, import_, export, forget)
+@click.command()
+@with_session
+@click.argument("kind", type=click.Choice(["collection", "bucket"]))
+@click.argument("names", nargs=-1, required=True)
+@click.option("--cascade", is_flag=True, help="A bucket's collections, too.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(session: Session, kind: str, names: Sequence[str], cascade: bool, yes: bool) -> None:
+    """Remove collections or buckets with all that is in them, for good.
+
+    A collection's objects stay in its bucket; your own files stay in any case.
+
+    \b
+    lookalike remove collection products
+    lookalike remove bucket products --cascade --yes
+    """
+    if cascade and kind == "collection":
+        raise BadInput("--cascade is for buckets; name all collections that shall go")
+    listed = ", ".join(names)
+    with session.library() as library:
+        if not yes and not sys.stdin.isatty():
+            raise BadInput(f"the {kind} {listed} would be removed; cannot ask here; say --yes")
+        if not yes:
+            click.confirm(f"Remove the {kind} {listed} for good?", abort=True, err=True)
+        if kind == "collection":
+            removed = library.remove_collection(*names)
+        else:
+            parts = [library.remove_bucket(name, cascade=cascade) for name in names]
+            removed = functools.reduce(type(parts[0]).and_also, parts)
+    session.print(removed, show_removed)
+
+
+COMMANDS = (add, import_, export, forget, remove)

@@ -81,6 +81,13 @@ class PassthroughExtractor:
         return ""
 
 
+def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return rows of `vectors` (n, d) at length 1, float32; none may be zero."""
+    wide = np.asarray(vectors, np.float64)
+    wide = wide / np.abs(wide).max(axis=1, keepdims=True)  # its square neither 0 nor inf
+    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), np.float32)
+
+
 def problems(vectors: NDArray[np.floating], dimension: int) -> dict[int, str]:
     """Return what is wrong with rows of `vectors` (n, d), by row; raise BadVector for the shape."""
     if vectors.ndim != 2 or vectors.shape[1] != dimension:

@@ -61,7 +61,7 @@ def _foreign(names: set[str]) -> bool:
     One listing decides: another process may be making the same store at this moment, and SQLite
     writes its journal before the database.
     """
-    ours = {"vectors", "blobs", "cache", "write.lock", "lookalike.toml"}
+    ours = {"vectors", "blobs", "cache", "logs", "write.lock", "lookalike.toml"}
     return "lookalike.db" not in names and any(
         name not in ours and not name.startswith("lookalike.db-") for name in names
     )
@@ -83,3 +83,11 @@ def _file_system(path: Path, mounts: Path) -> str:
 def _unescaped(field: str) -> str:
     """Return a field of the mount table with its blanks, which are written as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)
+
+
+def erase_vectors_but(path: Path, names: set[str]) -> None:
+    """Erase the files of spaces that are no more; `names` are those that are. Nobody writes now."""
+    for folder, suffixes in (("vectors", {".f16"}), ("cache", {".i8", ".bounds"})):
+        for file in (path / folder).glob("*"):
+            if file.suffix in suffixes and file.stem not in names:
+                file.unlink(missing_ok=True)

@@ -31,6 +31,8 @@ def _keep_answers(connection: Connection) -> None:
 def _serve(connection: Connection) -> None:
     """What a server needs: tasks, uploads, keys, sizes of objects, and indexes for its lists."""
     known = {column["name"] for column in inspect(connection).get_columns("object")}
+    if "said_by" not in known:
+        connection.exec_driver_sql("ALTER TABLE object ADD COLUMN said_by JSON")
     if "size_bytes" not in known:
         connection.exec_driver_sql("ALTER TABLE object ADD COLUMN size_bytes INTEGER")
         rows = connection.execute(select(schema.object_.c.pk, schema.object_.c.blobs)).all()
@@ -42,7 +44,7 @@ def _serve(connection: Connection) -> None:
         if sizes:
             connection.execute(change.values(size_bytes=bindparam("size")), sizes)
     schema.metadata.create_all(connection)
-    for table in (schema.object_, schema.document, schema.standing):
+    for table in (schema.object_, schema.extraction, schema.document, schema.standing):
         for index in table.indexes:
             index.create(connection, checkfirst=True)
 

@@ -66,6 +66,7 @@ object_ = _numbered(
     Column("blobs", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("size_bytes", _pk),  # of all its blobs
+    Column("said_by", JSON),  # who said what stands in its metadata, by key
     UniqueConstraint("bucket_pk", "id"),
     UniqueConstraint("bucket_pk", "key"),
     Index("object_by_bucket", "bucket_pk"),
@@ -81,6 +82,7 @@ extraction = _clustered(
     Column("expires_at", Float),
     Column("error", Text),
     Index("extraction_by_status", "collection_pk", "status"),
+    Index("extraction_by_object", "object_pk", "status"),
 )
 
 space = _numbered(
@@ -152,6 +154,9 @@ standing = _clustered(
     Column("source_pk", _pk),  # the reference whose further fields are copied
     Column("revision", _pk, nullable=False),  # the operation that last wrote this row
     Index("standing_by_label", "field_pk", "label", "confidence"),
+    # With the pk named, SQLite knows that these are in the order of arrival.
+    Index("standing_by_label_and_arrival", "field_pk", "label", "document_pk"),
+    Index("standing_by_origin", "field_pk", "origin", "document_pk"),
     Index("standing_by_confidence", "field_pk", "confidence"),
     Index("standing_by_revision", "field_pk", "revision"),
 )

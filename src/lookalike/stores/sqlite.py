@@ -6,6 +6,7 @@ write.lock         writers of all processes take turns here
 vectors/           <space>.<generation>.f16, append only
 blobs/             uploads and copies, by digest
 cache/             derived: may be deleted at any time
+logs/              who asked a server for what
 ```
 """
 
@@ -43,7 +44,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from lookalike.errors import NotFound, StoreClosed, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
-from lookalike.stores.directory import open_lock, prepare
+from lookalike.stores.directory import erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
 from lookalike.stores.selection import conditions
@@ -112,12 +113,17 @@ class SqliteStore:
     def tidy(self) -> None:
         """Fold the write-ahead log in and overwrite what no document holds any more.
 
-        What a vector was replaced by, or a process that died while it erased, leaves such rows.
+        What a vector was replaced by, or a process that died while it erased, leaves such rows; a
+        space that is no more leaves its files.
         """
         with self._locked(), translated(self.path):
             self._checkpoint(wait_ms=_TIDY_WAIT_MS)
             with self.read() as snapshot:
-                for row in snapshot.rows(select(schema.space)):
+                spaces = snapshot.rows(select(schema.space))
+                known = {(row.pk, row.generation) for row in spaces}
+                self._files = {key: file for key, file in self._files.items() if key in known}
+                erase_vectors_but(self.path, {f"{pk}.{number}" for pk, number in known})
+                for row in spaces:
                     used, _ = snapshot.slots(stored_space(row))
                     unused = np.setdiff1d(np.arange(row.next_slot), used, assume_unique=True)
                     file = self._file(stored_space(row))

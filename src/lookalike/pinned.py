@@ -1,0 +1,149 @@
+"""One HTTP GET over a connection to addresses that have been checked, and to no others.
+
+The name in the URL is for the Host header and the certificate only: it is not resolved again.
+Nothing comes from the environment but where certificates lie: no proxy, no cookie, no password.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore2
+import httpx2
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answers: its status, its headers by lower-case name, and its body to come."""
+
+    status: int
+    headers: dict[str, str]
+    body: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds: for a connection, for each read, and until `deadline`, which is
+    a time of the monotonic clock.
+    """
+
+    connect_s: float
+    read_s: float
+    deadline: float
+
+    def left(self, most_s: float | None) -> float:
+        """Return how long one step may take. Raises TimeoutError when the time is up."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time is up")
+        return left if most_s is None else min(left, most_s)
+
+
+def default_tls() -> ssl.SSLContext:
+    """Return what certificates are verified with: the system's, or those of SSL_CERT_FILE."""
+    return httpcore2.default_ssl_context()
+
+
+@contextmanager
+def get(
+    url: httpx2.URL, addresses: Sequence[str], tls: ssl.SSLContext, patience: Patience
+) -> Iterator[Answer]:
+    """Ask for `url`, http or https, at the first of `addresses` that answers the call.
+
+    Redirects are not followed and nothing is unpacked. Raises ConnectionError with the reason when
+    the exchange fails, TimeoutError when it takes too long, both also while the body is read.
+    """
+    target = httpcore2.URL(
+        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+    )
+    headers = [
+        (b"Host", url.netloc),
+        (b"Accept", b"*/*"),
+        (b"Accept-Encoding", b"identity"),
+        (b"User-Agent", b"lookalike"),
+        (b"Connection", b"close"),
+    ]
+    waits = {"connect": patience.connect_s, "read": patience.read_s, "write": patience.read_s}
+    line = _Line(addresses, patience)
+    with (
+        _translated(),
+        httpcore2.HTTPConnection(target.origin, tls, network_backend=line) as connection,
+        connection.stream("GET", target, headers=headers, extensions={"timeout": waits}) as reply,
+    ):
+        found = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.headers
+        }
+        yield Answer(reply.status, found, reply.iter_stream())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except httpcore2.TimeoutException as error:
+        raise TimeoutError("the time is up") from error
+    except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+        raise ConnectionError(str(error) or type(error).__name__) from error
+
+
+class _Line(httpcore2.NetworkBackend):
+    """Connects to the given addresses, whatever host it is asked for."""
+
+    def __init__(self, addresses: Sequence[str], patience: Patience) -> None:
+        self._addresses = addresses
+        self._patience = patience
+        self._inner = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,  # noqa: ARG002 what is connected to was settled before
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,  # noqa: ARG002 part of the interface
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 the same
+    ) -> httpcore2.NetworkStream:
+        *others, last = self._addresses
+        for address in others:
+            try:
+                return self._connect(address, port, timeout)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return self._connect(last, port, timeout)
+
+    def _connect(self, address: str, port: int, timeout: float | None) -> httpcore2.NetworkStream:
+        stream = self._inner.connect_tcp(address, port, self._patience.left(timeout))
+        return _Stream(stream, self._patience)
+
+
+class _Stream(httpcore2.NetworkStream):
+    """A stream on which every step ends before the deadline."""
+
+    def __init__(self, inner: httpcore2.NetworkStream, patience: Patience) -> None:
+        self._inner = inner
+        self._patience = patience
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, self._patience.left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self._patience.left(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.NetworkStream:
+        left = self._patience.left(timeout)
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left), self._patience)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)

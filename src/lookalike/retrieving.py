@@ -1,0 +1,452 @@
+"""Retrieving: running the stages of a retriever over collections."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.compiling import clause_of
+from lookalike.conditions import EVERYTHING, Every, Filter, fields_in
+from lookalike.document_values import DocumentValues
+from lookalike.documents import Target
+from lookalike.errors import BadContent, BadInput, Conflict
+from lookalike.extractors.base import Content
+from lookalike.extractors.vectors import problems, unit_rows
+from lookalike.filters import parse
+from lookalike.ingest import accepts
+from lookalike.lookup import pks_of
+from lookalike.pictures import sniff
+from lookalike.reading import FieldRow, Reader, fields_of
+from lookalike.resources import CollectionRow, Kind, collection_from, find, names
+from lookalike.selecting import Selecting
+from lookalike.stages import MAX_RESULTS, Enriching, Filtering, Query, Searching, Stage, filled
+from lookalike.stores.base import Snapshot
+from lookalike.stores.search import NOBODY
+from lookalike.taxonomies import reference_of, taxonomy_row
+from lookalike.workshop import Workshop
+
+_RRF = 60
+"""The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+_ADDRESSES = ("http://", "https://", "data:", "file://", "s3://", "gs://")
+_IN_LIST = 5000
+
+
+@dataclass(slots=True)
+class Found:
+    """A document that was found; `score` is its similarity, or that of several searches together.
+
+    `enriched` is what taxonomies say of it, by their names.
+    """
+
+    collection: CollectionRow
+    pk: int
+    score: float | None = None
+    enriched: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StageCount:
+    """What a stage took in and gave out, and how long that took, in milliseconds."""
+
+    name: str
+    taken: int | None
+    given: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What a run found, the best first."""
+
+    found: list[Found]
+    stages: list[StageCount]
+
+
+def collections_named(
+    snapshot: Snapshot, namespace: str, wanted: Sequence[str]
+) -> list[CollectionRow]:
+    """Return collections by name or id. Raises Conflict for one that is not there (yet)."""
+    rows = []
+    for name in wanted:
+        row = find(snapshot, namespace, Kind.COLLECTION, name)
+        if row is None:
+            known = ", ".join(names(snapshot, namespace, Kind.COLLECTION)) or "none yet"
+            raise Conflict(
+                f"the retriever asks the collection {name!r}, which is not there (known: {known}); "
+                "make it first"
+            )
+        rows.append(collection_from(row))
+    return rows
+
+
+def retrieve(
+    workshop: Workshop,
+    snapshot: Snapshot,
+    namespace: str,
+    rows: Sequence[CollectionRow],
+    stages: Sequence[Stage],
+    inputs: Mapping[str, Any],
+    filters: Any = None,
+) -> Retrieval:
+    """Run stages over collections, with `filters` before the first of them.
+
+    Raises BadInput for an input that is missing or cannot be used, BadContent for one that cannot
+    be read, Conflict for a collection without documents.
+    """
+    run = _Run(workshop, snapshot, namespace, list(rows), inputs)
+    if filters:
+        run.filter(parse(filters))
+    counts = []
+    for stage in stages:
+        before, began = run.count, time.perf_counter()
+        run.do(stage)
+        ms = (time.perf_counter() - began) * 1000
+        counts.append(StageCount(_name(stage), before, run.count or 0, round(ms, 3)))
+    return Retrieval(run.all(), counts)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The state between two stages: filters that wait for the first search, then what it found."""
+
+    workshop: Workshop
+    snapshot: Snapshot
+    namespace: str
+    rows: list[CollectionRow]
+    inputs: Mapping[str, Any]
+    trees: list[Filter] = field(default_factory=list)
+    found: list[Found] | None = None
+
+    @property
+    def count(self) -> int | None:
+        return None if self.found is None else len(self.found)
+
+    def do(self, stage: Stage) -> None:
+        if isinstance(stage, Filtering):
+            self.filter(stage.tree(self.inputs))
+        elif isinstance(stage, Searching):
+            self._search(stage)
+        else:
+            self._enrich(stage)
+
+    def filter(self, tree: Filter) -> None:
+        if self.found is None:
+            self.trees.append(tree)
+            return
+        kept: set[int] = set()
+        for row in self.rows:
+            mine = [one.pk for one in self.found if one.collection.pk == row.pk]
+            kept |= set(self._chosen(row, tree, mine))
+        self.found = [one for one in self.found if one.pk in kept]
+
+    def all(self) -> list[Found]:
+        """Return what was found; without a search, what the filters choose."""
+        if self.found is None:
+            self.found = [
+                Found(row, pk)
+                for row in self.rows
+                for chunk in self._selecting(row).pks(Every(tuple(self.trees)), limit=MAX_RESULTS)
+                for pk in chunk
+            ][:MAX_RESULTS]
+        return self.found
+
+    # --- search ---------------------------------------------------------------------------------
+
+    def _search(self, stage: Searching) -> None:
+        rows = self.rows
+        if stage.collections:
+            wanted = collections_named(self.snapshot, self.namespace, stage.collections)
+            rows = [row for row in rows if row.pk in {one.pk for one in wanted}]
+        tree = parse(filled(stage.raw_filter, self.inputs))
+        rankings = [(query, self._ranked(rows, query, tree)) for query in stage.queries]
+        if not rankings:
+            self.filter(tree)
+            self.found = self.all()[: stage.top_k]
+        elif len(rankings) == 1:
+            self.found = rankings[0][1][: stage.top_k]
+        else:
+            self.found = _fused(rankings)[: stage.top_k]
+
+    def _ranked(self, rows: Sequence[CollectionRow], query: Query, tree: Filter) -> list[Found]:
+        found = []
+        for row in rows:
+            target = self.workshop.target_in(self.snapshot, row)
+            if query.space and not _is_of(query.space, target):
+                continue
+            vectors, own = self._vectors(target, query)
+            pks, similarities = self._nearest(target, vectors, query.top_k + len(own), tree)
+            best: dict[int, float] = {}
+            for pk, similarity in zip(pks.ravel().tolist(), similarities.ravel(), strict=True):
+                if pk != NOBODY and pk not in own:
+                    best[pk] = max(best.get(pk, -1.0), float(similarity))
+            found += [
+                Found(row, pk, score)
+                for pk, score in best.items()
+                if query.floor is None or score >= query.floor
+            ]
+        if (
+            query.space
+            and rows
+            and not any(
+                _is_of(query.space, self.workshop.target_in(self.snapshot, row)) for row in rows
+            )
+        ):
+            spaces = [self.workshop.target_in(self.snapshot, row).space.name for row in rows]
+            raise BadInput(
+                f"no collection here has the space {query.space!r} (known: {', '.join(spaces)})"
+            )
+        found.sort(key=lambda one: (-(one.score or 0.0), one.pk))
+        return found[: query.top_k]
+
+    def _nearest(
+        self, target: Target, vectors: NDArray[np.float32], k: int, tree: Filter
+    ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+        whole = Every((*self.trees, tree)) if self.trees else tree
+        if self.found is not None:
+            mine = [one.pk for one in self.found if one.collection.pk == target.pk]
+            among = np.array(sorted(self._chosen(target.row, tree, mine)), np.int64)
+        elif whole in (EVERYTHING, Every(())):
+            among = np.sort(self.snapshot.slots(target.space)[1])
+        else:
+            chunks = list(self._selecting(target.row).pks(whole))
+            among = np.array([pk for chunk in chunks for pk in chunk], np.int64)
+        if len(among) == 0:
+            return np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+        return self.snapshot.nearest(target.space, vectors, min(k, len(among)), among)
+
+    def _vectors(self, target: Target, query: Query) -> tuple[NDArray[np.float32], set[int]]:
+        """Return what to be near to, (n, d), and the documents that it is itself."""
+        value, mode = filled(query.value, self.inputs), query.mode
+        if value is None:
+            value = next(iter(self.inputs.values()), None)
+        if value is None or value == "":
+            raise BadInput("the search has nothing to be near to: give an input")
+        mode = mode or _mode_of(value, target)
+        if mode == "vector":
+            return _unit(value, target), set()
+        if mode == "document":
+            return self._of_document(value, target)
+        data, media_type = self._content(value, mode)
+        if not accepts(target.extractor, media_type):
+            wanted = " or ".join(sorted(target.extractor.accepts))
+            raise BadInput(
+                f"the input is {media_type}, and {target.name!r} is searched by {wanted}"
+            )
+        pixels = self.workshop.settings.max_pixels
+        content = Content(data, media_type, name="the input", max_pixels=pixels)
+        outcome = target.extractor.extract([content])[0]
+        if isinstance(outcome, BadContent):
+            raise outcome
+        return np.stack([part.vector for part in outcome]), set()
+
+    def _of_document(self, value: Any, target: Target) -> tuple[NDArray[np.float32], set[int]]:
+        named = value if isinstance(value, Mapping) else {"document_id": value}
+        id, home = named.get("document_id"), target
+        if not isinstance(id, str):
+            raise BadInput(f"{named!r} names no document; give its document_id")
+        if named.get("collection_id"):
+            asked = [str(named["collection_id"])]
+            row = collections_named(self.snapshot, self.namespace, asked)[0]
+            home = self.workshop.target_in(self.snapshot, row)
+        if home.space.name != target.space.name:
+            raise BadInput(
+                f"the document is in the space {home.space.name}, {target.name!r} in "
+                f"{target.space.name}: vectors of two spaces cannot be compared"
+            )
+        pk = pks_of(self.snapshot, home.row, [id])[id]
+        vector = self.snapshot.vectors(home.space, np.array([pk])).astype(np.float32)
+        return vector, {pk}
+
+    def _content(self, value: Any, mode: str) -> tuple[bytes, str]:
+        if mode == "text":
+            if not isinstance(value, str):
+                raise BadInput(f"a text is asked for, not {value!r}")
+            return value.encode(), "text/plain"
+        if isinstance(value, Mapping):
+            value = value.get("url") or value.get("base64")
+        if not isinstance(value, str):
+            raise BadInput("give a content as a URL, a data: URL, or base64")
+        if value.startswith(_ADDRESSES):
+            data = self.workshop.blobs.fetch(value)
+        else:
+            try:
+                data = base64.b64decode(value, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise BadInput(
+                    f"{value[:40]!r} is neither a URL nor base64; give one of them"
+                ) from error
+        return data, sniff(data[:4096], "")
+
+    # --- enrich ---------------------------------------------------------------------------------
+
+    def _enrich(self, stage: Enriching) -> None:
+        self.found = self.all()
+        row = find(self.snapshot, self.namespace, Kind.TAXONOMY, stage.taxonomy)
+        if row is None:
+            known = ", ".join(names(self.snapshot, self.namespace, Kind.TAXONOMY)) or "none yet"
+            raise BadInput(f"no taxonomy is named {stage.taxonomy!r} (known: {known})")
+        taxonomy = taxonomy_row(row)
+        for home in {one.collection.pk: one.collection for one in self.found}.values():
+            mine = [one for one in self.found if one.collection.pk == home.pk]
+            vectors = self.snapshot.vectors(
+                self.workshop.target_in(self.snapshot, home).space,
+                np.array([one.pk for one in mine], np.int64),
+            )
+            said = matched(
+                self.workshop,
+                self.snapshot,
+                self.namespace,
+                taxonomy.name,
+                home,
+                vectors,
+                np.array([one.pk for one in mine], np.int64),
+                floor=stage.floor,
+                fields=stage.fields,
+            )
+            for one, what in zip(mine, said, strict=True):
+                one.enriched[taxonomy.name] = what
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _values(self, row: CollectionRow) -> DocumentValues:
+        collection_id = Kind.COLLECTION.prefix + row.name
+        return DocumentValues(row.pk, collection_id, fields_of(self.snapshot, row.pk))
+
+    def _selecting(self, row: CollectionRow) -> Selecting:
+        return Selecting(self.snapshot, self._values(row))
+
+    def _chosen(self, row: CollectionRow, tree: Filter, pks: Sequence[int]) -> list[int]:
+        """Return those of the documents that a filter chooses."""
+        if tree in (EVERYTHING, Every(())) or not pks:
+            return list(pks)
+        values = self._values(row)
+        named = {name: values.value_of(name) for name in sorted(fields_in(tree))}
+        query, pk = values.query(list(named.values()))
+        query = query.where(clause_of(tree, named.__getitem__))
+        chosen = []
+        for start in range(0, len(pks), _IN_LIST):
+            rows = self.snapshot.rows(query.where(pk.in_(pks[start : start + _IN_LIST])))
+            chosen += [one.pk for one in rows]
+        return chosen
+
+
+def matched(
+    workshop: Workshop,
+    snapshot: Snapshot,
+    namespace: str,
+    taxonomy: str,
+    home: CollectionRow,
+    vectors: NDArray[np.float16],
+    pks: NDArray[np.int64],
+    *,
+    floor: float = 0.0,
+    fields: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Return what a taxonomy says of vectors (n, d) of a collection's space: a mapping each.
+
+    By field: the label of the nearest reference from `floor` or the taxonomy's own limit on, with
+    its similarity as `score`; None below that.
+    """
+    row = find(snapshot, namespace, Kind.TAXONOMY, taxonomy)
+    assert row is not None
+    spec = taxonomy_row(row).spec
+    reference = reference_of(snapshot, namespace, spec, home.name)
+    curated = collections_named(snapshot, namespace, [reference])[0]
+    known = {one.name: one for one in fields_of(snapshot, curated.pk)}
+    limit = max(floor, spec.confidence_threshold or 0.0)
+    said: list[dict[str, Any]] = [{} for _ in vectors]
+    for target, source in spec.fields.items():
+        if fields and target not in fields:
+            continue
+        voting = known.get(target if reference == home.name else source)
+        if voting is None:
+            raise Conflict(
+                f"the collection {curated.name!r} has no label field {source!r} to take labels from"
+            )
+        nearest = _labels_near(workshop, snapshot, voting, vectors, pks)
+        for one, near in zip(said, nearest, strict=True):
+            one[target] = near if near is not None and near["score"] >= limit else None
+    return said
+
+
+def _labels_near(
+    workshop: Workshop,
+    snapshot: Snapshot,
+    voting: FieldRow,
+    vectors: NDArray[np.float16],
+    pks: NDArray[np.int64],
+) -> list[dict[str, Any] | None]:
+    reader = Reader(snapshot, workshop.book, [voting])
+    lists = reader.near(voting, vectors, pks)
+    described = reader.described({near.pk for one in lists for near in one})
+    return [
+        None
+        if not near
+        else {
+            "label": near[0].label,
+            "score": float(near[0].similarity),
+            "source_document_id": described[near[0].pk].id,
+            "copied": {
+                name: described[near[0].pk].metadata[name]
+                for name in voting.taxonomy.enrich
+                if name in described[near[0].pk].metadata
+            },
+        }
+        for near in lists
+    ]
+
+
+def _fused(rankings: Sequence[tuple[Query, list[Found]]]) -> list[Found]:
+    """Return several rankings as one, by reciprocal ranks."""
+    scores: dict[int, float] = {}
+    first: dict[int, Found] = {}
+    for query, ranked in rankings:
+        for rank, one in enumerate(ranked, 1):
+            first.setdefault(one.pk, one)
+            scores[one.pk] = scores.get(one.pk, 0.0) + query.weight / (_RRF + rank)
+    for pk, one in first.items():
+        one.score = scores[pk]
+    return sorted(first.values(), key=lambda one: (-scores[one.pk], one.pk))
+
+
+def _mode_of(value: Any, target: Target) -> str:
+    if isinstance(value, list):
+        return "vector"
+    if isinstance(value, Mapping):
+        return "document" if "document_id" in value else "content"
+    if isinstance(value, str) and value.startswith(_ADDRESSES):
+        return "content"
+    return "text" if "text" in target.extractor.accepts else "content"
+
+
+def _unit(value: Any, target: Target) -> NDArray[np.float32]:
+    try:
+        array = np.atleast_2d(np.asarray(value, np.float64))
+    except (TypeError, ValueError) as error:
+        raise BadInput("a vector is a list of numbers, all of them finite") from error
+    for problem in problems(array, target.space.dimension).values():
+        raise BadInput(problem)
+    return unit_rows(array)
+
+
+def _is_of(uri: str, target: Target) -> bool:
+    """Return whether a feature's address names a space: <scheme>://<extractor>@<version>/<output>.
+
+    The scheme and the output are not checked: a collection has one space.
+    """
+    name = uri.partition("://")[2].partition("/")[0].partition("@")[0] or uri
+    short = target.row.extractor.removesuffix("_extractor")
+    return name in (target.row.extractor, short, target.space.name, "")
+
+
+def _name(stage: Stage) -> str:
+    names = {Filtering: "attribute_filter", Searching: "feature_search"}
+    return names.get(type(stage), "taxonomy_enrich")

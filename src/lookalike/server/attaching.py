@@ -1,0 +1,130 @@
+"""Attaching taxonomies: inline ones, and those that are resources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lookalike.errors import BadInput, Conflict
+from lookalike.model import Taxonomy
+from lookalike.reading import fields_of
+from lookalike.resources import CollectionRow, Kind, find, make, named
+from lookalike.server.context import Asked
+from lookalike.server.taxonomy_bodies import Application, InlineTaxonomy
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.tasks import TaskKind, ask_for
+from lookalike.taxonomies import Spec, attach, rules_of, stored, taxonomy_row
+
+INLINE = "inline"
+"""What a taxonomy says about itself that belongs to one collection, and goes with it."""
+
+
+def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str]:
+    """Attach a taxonomy, or let a run follow its newest version; return the task, and its name."""
+    name, rules = _applied(here, row.name, given)
+    with here.workshop.store.read() as snapshot:
+        fields = {one.name: one for one in fields_of(snapshot, row.pk)}
+    attached = [rule for rule in rules if rule.field in fields]
+    for rule in attached:
+        if fields[rule.field].taxonomy.reference != rule.reference:
+            raise Conflict(
+                f"the field {rule.field!r} of {row.name!r} refers to "
+                f"{fields[rule.field].taxonomy.reference!r}, which cannot change; "
+                "give the taxonomy another field"
+            )
+    new = [rule for rule in rules if rule.field not in fields]
+    if new:
+        attach(here.workshop, here.namespace, row, new)
+    with here.workshop.store.write() as txn:
+        runs = [_run(rule) for rule in attached]
+        task = ask(here, txn, row, TaskKind.DECIDE, {"taxonomy": name, "runs": runs})
+    here.context.worker.wake()
+    return task, name
+
+
+def rules_in(
+    here: Asked, own: str, inline: InlineTaxonomy | None, applications: Sequence[Application] | None
+) -> tuple[tuple[str, Spec] | None, list[Taxonomy]]:
+    """Return the taxonomy to be made of an inline one, and the rules of all label fields."""
+    made, rules = None, []
+    given = list(applications or ())
+    if inline is not None and inline.taxonomy_id:
+        rest = inline.model_dump(include={"confidence_threshold", "target_precision", "targets"})
+        given.append(Application.model_validate({**rest, "taxonomy_id": inline.taxonomy_id}))
+    elif inline is not None:
+        spec = inline.spec()
+        with here.workshop.store.read() as snapshot:
+            made = (_free_name(here, snapshot, own, spec), spec)
+            rules += rules_of(snapshot, here.namespace, *made, own)
+    for one in given:
+        rules += _applied(here, own, one)[1]
+    return made, rules
+
+
+def _applied(here: Asked, own: str, given: Application) -> tuple[str, list[Taxonomy]]:
+    if given.scroll_filters:
+        raise BadInput("scroll_filters are not known here: a taxonomy decides all documents")
+    said: dict[str, Any] = given.model_dump(
+        include={"confidence_threshold", "target_precision", "targets", "top_k"}, exclude_none=True
+    )
+    with here.workshop.store.read() as snapshot:
+        row = taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, given.taxonomy_id))
+        spec = replace(row.spec, **said)
+        rules = rules_of(snapshot, here.namespace, row.name, spec, own)
+    return row.name, [replace(rule, version=len(row.versions)) for rule in rules]
+
+
+def _free_name(here: Asked, snapshot: Snapshot, own: str, spec: Spec) -> str:
+    fields = "_".join(spec.fields) or "label"
+    base = re.sub(r"[^A-Za-z0-9_-]", "_", f"{own}_{fields}")[:96]
+    name, number = base, 1
+    while find(snapshot, here.namespace, Kind.TAXONOMY, name) is not None:
+        number += 1
+        name = f"{base}_{number}"
+    return name
+
+
+def make_taxonomy(here: Asked, txn: Txn, row: CollectionRow, name: str, spec: Spec) -> None:
+    """Make the taxonomy that a collection says inline."""
+    at = here.workshop.clock()
+    about = {INLINE: row.name}
+    make(txn, here.namespace, Kind.TAXONOMY, name, stored([(spec, at)], about), at=at)
+
+
+def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
+    """Let the label fields of an inline taxonomy follow its rule; attach those that are new."""
+    spec = inline.spec()
+    with here.workshop.store.read() as snapshot:
+        known = {one.name: one for one in fields_of(snapshot, row.pk)}
+        if not spec.fields:
+            spec = replace(spec, fields={name: name for name in list(known)[:1]})
+        name = _free_name(here, snapshot, row.name, spec)
+        rules = rules_of(snapshot, here.namespace, name, spec, row.name)
+    new = [rule for rule in rules if rule.field not in known]
+    collection = here.collection(row.name)
+    for rule in rules:
+        if rule.field in known:
+            collection.run(**_run(rule))
+    if new:
+        attach(here.workshop, here.namespace, row, new)
+        with here.workshop.store.write() as txn:
+            make_taxonomy(here, txn, row, name, spec)
+
+
+def _run(rule: Taxonomy) -> dict[str, Any]:
+    """Return what `Collection.run` is told, so that a field follows a rule."""
+    if rule.confidence_threshold is not None:
+        return {"field": rule.field, "confidence_threshold": rule.confidence_threshold}
+    return {
+        "field": rule.field,
+        "target_precision": rule.target_precision,
+        "targets": dict(rule.targets),
+    }
+
+
+def ask(here: Asked, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping[str, Any]) -> str:
+    """Write a task for a collection; return its id."""
+    spec = {"collection_pk": row.pk, "collection": row.name, "actor": here.workshop.actor, **more}
+    return ask_for(txn, here.namespace, kind, spec, at=here.workshop.clock())

@@ -1,0 +1,113 @@
+"""What routes work with: the open store, and who asks in which namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+from urllib.parse import quote
+
+from fastapi import Depends, Request
+
+from lookalike.bucket import Bucket, bucket_from
+from lookalike.collection import Collection
+from lookalike.fetching import GuardedFetcher
+from lookalike.library import Library
+from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named
+from lookalike.server.events import Hub
+from lookalike.settings import Settings
+from lookalike.signing import Signer
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.worker import Worker
+from lookalike.workshop import Workshop
+
+MAX_WAIT_S = 60.0
+"""So long may a request wait for the work that it causes."""
+
+_URL_LIVES_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of a server, shared by all requests."""
+
+    workshop: Workshop
+    worker: Worker
+    signer: Signer
+    fetcher: GuardedFetcher
+    hub: Hub
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings in force."""
+        return self.workshop.settings
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: who asks, in which namespace, under which address the server was called."""
+
+    context: Context
+    workshop: Workshop
+    namespace: str
+    allowed_namespace: str | None
+    base_url: str
+
+    @property
+    def library(self) -> Library:
+        """Return the library as the one who asks sees it."""
+        return Library(self.workshop, self.namespace)
+
+    def row(self, snapshot: Snapshot, name: str) -> CollectionRow:
+        """Return a collection by name or id. Raises NotFound."""
+        return collection_from(named(snapshot, self.namespace, Kind.COLLECTION, name))
+
+    def collection(self, name: str) -> Collection:
+        """Return the verbs of a collection. Raises NotFound."""
+        with self.workshop.store.read() as snapshot:
+            return Collection(self.workshop, self.row(snapshot, name))
+
+    def bucket(self, name: str) -> Bucket:
+        """Return the verbs of a bucket. Raises NotFound."""
+        with self.workshop.store.read() as snapshot:
+            row = named(snapshot, self.namespace, Kind.BUCKET, name)
+        return Bucket(self.workshop, bucket_from(row))
+
+    def wait(self, seconds: float | None, is_done: Callable[[], bool]) -> None:
+        """Let the worker begin, and wait for what it does, if the request asks for that."""
+        self.context.worker.wake()
+        if seconds:
+            self.context.worker.wait_until(is_done, min(seconds, MAX_WAIT_S))
+
+    def signed(self, path: str, params: Mapping[str, str], lives_s: int = _URL_LIVES_S) -> str:
+        """Return an address that needs no key, for a while."""
+        expires = self.workshop.clock() + lives_s
+        query = self.context.signer.sign(path, {**params, "namespace": self.namespace}, expires)
+        return f"{self.base_url}{quote(path)}?{query}"
+
+
+def asked(request: Request) -> Asked:
+    """Return what a request is about."""
+    context = cast("Context", request.app.state.context)
+    caller = request.state.caller
+    actor = context.workshop.actor if caller is None else caller.name
+    url = request.url
+    return Asked(
+        context=context,
+        workshop=context.workshop.speaking(actor),
+        namespace=request.state.namespace,
+        allowed_namespace=None if caller is None else caller.namespace,
+        base_url=f"{url.scheme}://{url.netloc}",
+    )
+
+
+Here = Annotated[Asked, Depends(asked)]
+
+
+def make_once(
+    txn: Txn, here: Asked, kind: Kind, name: str, spec: Mapping[str, Any], key: str
+) -> None:
+    """Make a resource; asked for again under the same `key`, the one that is there will do."""
+    row = find(txn, here.namespace, kind, name) if key else None
+    if row is None or row.spec != spec:
+        make(txn, here.namespace, kind, name, spec, at=here.workshop.clock())

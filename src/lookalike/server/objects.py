@@ -1,0 +1,288 @@
+"""Objects over HTTP: uploads, changes that are labels, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from fastapi import APIRouter, Header, Response
+from pydantic import Field
+
+from lookalike.bucket import Bucket
+from lookalike.errors import LookalikeError
+from lookalike.filters import parse
+from lookalike.model import Object
+from lookalike.object_values import ObjectValues
+from lookalike.objects import Draft, any_waiting, object_pks, read_objects
+from lookalike.removing import forget_objects
+from lookalike.selecting import Selecting
+from lookalike.server.context import Asked, Here
+from lookalike.server.incoming import NewObjectBody, incoming
+from lookalike.server.problems import code_of
+from lookalike.server.shapes import (
+    Body,
+    IdempotencyKey,
+    JsonRoute,
+    ListBody,
+    OpenBody,
+    Pages,
+    Pagination,
+    Presigned,
+    Reply,
+    Wait,
+)
+from lookalike.server.wire import (
+    BlobReply,
+    blob_replies,
+    changed_reply,
+    etag,
+    filters_in,
+    fresh,
+    sort_in,
+)
+
+router = APIRouter(prefix="/v1/buckets/{bucket}/objects", tags=["objects"], route_class=JsonRoute)
+
+MAX_BATCH = 1000
+_TASK = "task_{pk}_{id}"
+
+IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag that was read")]
+
+
+class NewObjectsBody(Body):
+    """Objects to be."""
+
+    objects: list[NewObjectBody] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class ObjectChange(OpenBody):
+    """Metadata to be changed; in a label field a person's label, or null to take it back."""
+
+    idle: ClassVar = NewObjectBody.idle | {"key_prefix", "blobs"}
+
+
+class ObjectReply(Reply):
+    """An object. `status` is that of the collection in which it is least far."""
+
+    object_id: str
+    bucket_id: str
+    key_prefix: str | None
+    metadata: dict[str, Any]
+    blobs: list[BlobReply]
+    status: str
+    error: str | None
+    task_id: str
+    created_at: datetime
+    changed: dict[str, Any] | None = None
+
+
+class IndexedObject(ObjectReply):
+    """An object of a batch, with its place there."""
+
+    object_index: int
+
+
+class FailedObject(Reply):
+    """An object of a batch that could not be made, and why."""
+
+    object_index: int
+    error: str
+    error_type: str
+
+
+class BatchReply(Reply):
+    """What became of a batch."""
+
+    succeeded: list[IndexedObject]
+    failed: list[FailedObject]
+    total_requested: int
+    succeeded_count: int
+    failed_count: int
+
+
+class Objects(Reply):
+    """Objects, a page of them; `total_count` is null where they are too many to count."""
+
+    results: list[ObjectReply]
+    total_count: int | None
+    pagination: Pagination
+
+
+@router.post("")
+def create_object(
+    bucket: str,
+    body: NewObjectBody,
+    here: Here,
+    wait: Wait = None,
+    idempotency_key: IdempotencyKey = "",
+) -> ObjectReply:
+    """Put an object in; it is extracted and decided by itself."""
+    home = here.bucket(bucket)
+    made = home.put([incoming(here, home, body, idempotency_key)])
+    _wait(here, home, made, wait)
+    return _shown(here, home, home.object(made[0].id) if wait else made[0])
+
+
+@router.post("/batch")
+def create_objects(
+    bucket: str,
+    body: NewObjectsBody,
+    here: Here,
+    wait: Wait = None,
+    idempotency_key: IdempotencyKey = "",
+) -> BatchReply:
+    """Put objects in; what cannot be one fails alone."""
+    home = here.bucket(bucket)
+    new: list[tuple[int, Draft]] = []
+    failed: list[FailedObject] = []
+    for place, one in enumerate(body.objects):
+        key = f"{idempotency_key}.{place}" if idempotency_key else ""
+        try:
+            new.append((place, home.draft(incoming(here, home, one, key))))
+        except LookalikeError as error:
+            code = code_of(error)[1]
+            failed.append(FailedObject(object_index=place, error=str(error), error_type=code))
+    put = home.put_drafts([one for _, one in new])
+    _wait(here, home, put, wait)
+    if wait and put:
+        with here.workshop.store.read() as snapshot:
+            pks = object_pks(snapshot, home.row.pk, [one.id for one in put])
+            put = read_objects(snapshot, home.name, list(pks.values()))
+    shown = [
+        IndexedObject(object_index=place, **dict(_shown(here, home, one)))
+        for (place, _), one in zip(new, put, strict=True)
+    ]
+    return BatchReply(
+        succeeded=shown,
+        failed=failed,
+        total_requested=len(body.objects),
+        succeeded_count=len(shown),
+        failed_count=len(failed),
+    )
+
+
+@router.post("/list")
+def list_objects(
+    bucket: str,
+    here: Here,
+    paged: Pages,
+    body: ListBody | None = None,
+    filters: str | None = None,
+    sort_by: str | None = None,
+    return_presigned_urls: Presigned = False,
+) -> Objects:
+    """List objects: by filters, sorted, a page at a time."""
+    home = here.bucket(bucket)
+    tree = parse(filters_in(filters, body))
+    sort = sort_in(sort_by, body)
+    page = paged.of(body)
+    with here.workshop.store.read() as snapshot:
+        selecting = Selecting(snapshot, ObjectValues(home.row.pk))
+        size, start = page.size or 1, page.start
+        if page.cursor or not start:
+            found = selecting.page(tree, sort, limit=size, cursor=page.cursor)
+        else:
+            found = selecting.page_at(start, tree, sort, limit=size)
+        total = selecting.count(tree)
+        objects = read_objects(snapshot, home.name, list(found.pks))
+    signed = return_presigned_urls or bool(body and body.return_presigned_urls)
+    return Objects(
+        results=[_shown(here, home, one, signed=signed) for one in objects],
+        total_count=total,
+        pagination=page.pagination(found.next_cursor, total),
+    )
+
+
+@router.get("")
+def list_objects_get(
+    bucket: str,
+    here: Here,
+    paged: Pages,
+    filters: str | None = None,
+    sort_by: str | None = None,
+    return_presigned_urls: Presigned = False,
+) -> Objects:
+    """List objects: by filters, sorted, a page at a time."""
+    return list_objects(bucket, here, paged, None, filters, sort_by, return_presigned_urls)
+
+
+@router.get("/{object_id}")
+def get_object(
+    bucket: str,
+    object_id: str,
+    here: Here,
+    response: Response,
+    return_presigned_urls: Presigned = False,
+) -> ObjectReply:
+    """Return an object as it stands."""
+    home = here.bucket(bucket)
+    found = home.object(object_id)
+    response.headers["etag"] = etag(found)
+    return _shown(here, home, found, signed=return_presigned_urls)
+
+
+@router.patch("/{object_id}")
+@router.put("/{object_id}")
+def change_object(
+    bucket: str,
+    object_id: str,
+    body: ObjectChange,
+    here: Here,
+    response: Response,
+    wait: Wait = None,
+    if_match: IfMatch = "",
+    idempotency_key: IdempotencyKey = "",
+) -> ObjectReply:
+    """Change metadata. In a label field this is a person's label, on each of its documents.
+
+    It reaches the references and every decision that it changes in one transaction; `changed`
+    tells what it changed. With `If-Match` it is refused (409) where the object is another by now.
+    """
+    home = here.bucket(bucket)
+    known = fresh(if_match, lambda: home.object(object_id))
+    changed = home.amend(
+        {object_id: body.all_metadata()},
+        op_id=idempotency_key,
+        fresh=None if known is None else {object_id: known},
+    )
+    now = home.object(object_id)
+    _wait(here, home, [now], wait)
+    if wait:
+        now = home.object(object_id)
+    response.headers["etag"] = etag(now)
+    reply = _shown(here, home, now)
+    reply.changed = changed_reply(changed)
+    return reply
+
+
+@router.delete("/{object_id}", status_code=204)
+def delete_object(bucket: str, object_id: str, here: Here) -> None:
+    """Erase an object with its documents, labels, vectors and copies, for good."""
+    forget_objects(here.workshop, here.bucket(bucket).row.pk, [object_id])
+
+
+def _wait(here: Asked, home: Bucket, objects: Sequence[Object], seconds: float | None) -> None:
+    ids = [one.id for one in objects]
+
+    def is_done() -> bool:
+        with here.workshop.store.read() as snapshot:
+            pks = object_pks(snapshot, home.row.pk, ids)
+            return not any_waiting(snapshot, list(pks.values()))
+
+    here.wait(seconds if ids else None, is_done)
+
+
+def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:
+    prefix = one.key.removesuffix(one.id).rstrip("/")
+    return ObjectReply(
+        object_id=one.id,
+        bucket_id="bkt_" + home.name,
+        key_prefix=None if prefix == one.key or not prefix else prefix,
+        metadata=dict(one.metadata),
+        blobs=blob_replies(here, home.name, one.id, one.blobs, signed=signed),
+        status=one.status.value,
+        error=one.error,
+        task_id=_TASK.format(pk=home.row.pk, id=one.id),
+        created_at=one.created_at,
+    )

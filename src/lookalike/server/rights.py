@@ -1,0 +1,60 @@
+"""What a request needs: a table of routes, and the scope `admin` for all that it does not name."""
+
+from __future__ import annotations
+
+import re
+
+from lookalike.access import Scope
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_OPEN = re.compile(r"/v1/health(/.*)?")
+
+_READ_POSTS = re.compile(
+    r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
+    r"/(list|count|aggregate|distinct|export|execute|execute/batch)"
+)
+"""No POST route may end in a name that a person chose: one may be called `list`."""
+
+_LABEL = re.compile(
+    r"(PATCH|PUT) /v1/buckets/[^/]+/objects/[^/]+"
+    r"|(PATCH|PUT) /v1/collections/[^/]+/documents(/[^/]+)?"
+    r"|POST /v1/collections/[^/]+/documents/batch"
+    r"|POST /v1/collections/[^/]+/(labels|rejections|promotions|audits)"
+    r"|POST /v1/collections/[^/]+/audits/[^/]+/answers"
+    r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
+    r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
+    r"|POST /v1/buckets/[^/]+/uploads(/[^/]+)?/confirm"
+)
+
+_SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")
+_SIGNED_WRITE = re.compile(r"PUT /v1/uploads/.+")
+
+
+def is_open(method: str, path: str) -> bool:
+    """Tell whether anybody may ask this: whether the server is well."""
+    return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
+
+
+def can_be_signed(method: str, path: str) -> bool:
+    """Tell whether a signed address may stand for a key here: to read or to send one file."""
+    request = f"{method} {path}"
+    return bool(_SIGNED_READ.fullmatch(request) or _SIGNED_WRITE.fullmatch(request))
+
+
+def takes_file(method: str, path: str) -> bool:
+    """Tell whether the body is a file, which may be much larger than JSON."""
+    return _SIGNED_WRITE.fullmatch(f"{method} {path}") is not None
+
+
+def is_safe(method: str) -> bool:
+    """Tell whether a method cannot change anything."""
+    return method in _SAFE
+
+
+def needed(method: str, path: str) -> Scope:
+    """Return the scope that a request needs."""
+    if method in _SAFE or (method == "POST" and _READ_POSTS.fullmatch(path)):
+        return Scope.READ
+    labels = _LABEL.fullmatch(f"{method} {path}") or takes_file(method, path)
+    return Scope.LABEL if labels else Scope.ADMIN

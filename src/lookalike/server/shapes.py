@@ -1,0 +1,230 @@
+"""The shapes of bodies and answers that all routes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from fastapi import Depends, Header, Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError, from_json
+
+from lookalike.errors import BadInput
+from lookalike.server.problems import BadBody
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+_Item = TypeVar("_Item")
+
+Name = Annotated[str, Field(description="letters, digits, `_` and `-`, 3 to 100")]
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        max_length=100,
+        description="a name for this request: sent again under it, it is done once",
+    ),
+]
+Wait = Annotated[
+    float | None,
+    Query(ge=0, le=60, description="answer after the work that this causes, for so many seconds"),
+]
+Presigned = Annotated[bool, Query(description="give addresses of the blobs that need no key")]
+
+
+class Body(BaseModel):
+    """The body of a request: an unknown key is refused, naming those that are known."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+    idle: ClassVar[frozenset[str]] = frozenset()
+    """Keys that the published client sends, and that mean nothing here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        unknown = [key for key in data if key not in known and key not in cls.idle]
+        if unknown:
+            listed = ", ".join(sorted(known)) or "none"
+            raise PydanticCustomError(
+                "unknown_key",
+                "unknown key {key} (known: {known})",
+                {"key": repr(str(unknown[0])[:200]), "known": listed},
+            )
+        return {key: value for key, value in data.items() if key in known}
+
+
+class OpenBody(Body):
+    """A body whose other keys are fields of metadata, beside or instead of `metadata`."""
+
+    model_config = ConfigDict(extra="allow")
+    metadata: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if key not in cls.idle}
+
+    def all_metadata(self) -> dict[str, Any]:
+        """Return the metadata of both places; what is said twice must be the same."""
+        flat = dict(self.model_extra or {})
+        given = self.metadata or {}
+        for name in flat.keys() & given:
+            if flat[name] != given[name]:
+                raise BadInput(f"{name!r} is given twice, and not the same; give it once")
+        return {**given, **flat}
+
+
+class Reply(BaseModel):
+    """An answer."""
+
+
+class Pagination(Reply):
+    """Where a page lies; `next_cursor` leads to the next one."""
+
+    page: int
+    page_size: int
+    next_page: str | None = None
+    previous_page: str | None = None
+    next_cursor: str | None = None
+    total: int | None = None
+    total_pages: int | None = None
+
+
+class ErrorDetail(Reply):
+    """What went wrong: `code` is stable, `message` says what to do."""
+
+    code: str
+    type: str
+    message: str
+    details: dict[str, Any]
+
+
+class ErrorReply(Reply):
+    """Every error."""
+
+    status: int
+    success: bool
+    error: ErrorDetail
+
+
+class Deleted(Reply):
+    """That something is gone."""
+
+    success: bool = True
+    message: str
+
+
+class ListBody(Body):
+    """What a list may be asked for, where not all is said in the query."""
+
+    idle: ClassVar = frozenset(
+        {"include_system", "search", "case_sensitive", "return_vectors", "namespace_id", "stats"}
+    )
+    filters: Any = None
+    sort: Any = None
+    sorts: Any = None
+    sort_by: str | None = None
+    limit: int | None = Field(None, ge=1, le=MAX_PAGE)
+    page_size: int | None = Field(None, ge=1, le=MAX_PAGE)
+    offset: int | None = Field(None, ge=0, le=2**31)
+    page: int | None = Field(None, ge=1, le=2**31)
+    cursor: str | None = None
+    include_total: bool | None = None
+    return_presigned_urls: bool = False
+
+
+class Paged:
+    """Which page is asked for, from query and body; the query counts first."""
+
+    def __init__(
+        self,
+        limit: Annotated[int | None, Query(ge=1, le=MAX_PAGE)] = None,
+        page_size: Annotated[int | None, Query(ge=1, le=MAX_PAGE)] = None,
+        offset: Annotated[int | None, Query(ge=0, le=2**31)] = None,
+        page: Annotated[int | None, Query(ge=1, le=2**31)] = None,
+        cursor: str | None = None,
+        next_cursor: str | None = None,
+        after: str | None = None,
+        include_total: bool | None = None,
+    ) -> None:
+        self.size = limit or page_size
+        self.page = page
+        self.offset = offset
+        self.cursor = cursor or next_cursor or after
+        self.include_total = include_total
+
+    def of(self, body: ListBody | None) -> Self:
+        """Return the page with what a body adds."""
+        if body is not None:
+            self.size = self.size or body.page_size or body.limit
+            self.page = self.page or body.page
+            self.offset = body.offset if self.offset is None else self.offset
+            self.cursor = self.cursor or body.cursor
+            if self.include_total is None:
+                self.include_total = body.include_total
+        self.size = self.size or DEFAULT_PAGE
+        return self
+
+    @property
+    def start(self) -> int:
+        """Return how many rows come before the page, where it is not given by a cursor."""
+        size = self.size or DEFAULT_PAGE
+        return self.offset or ((self.page or 1) - 1) * size
+
+    def pagination(self, next_cursor: str | None, total: int | None) -> Pagination:
+        """Return how the page is described."""
+        size = self.size or DEFAULT_PAGE
+        counted = total if self.include_total else None
+        return Pagination(
+            page=self.page or self.start // size + 1,
+            page_size=size,
+            next_cursor=next_cursor,
+            total=counted,
+            total_pages=None if counted is None else -(-counted // size),
+        )
+
+    def of_list(self, rows: Sequence[_Item]) -> tuple[list[_Item], Pagination]:
+        """Return one page of a short list that is there as a whole; its cursors are numbers."""
+        start = self.start
+        if self.cursor:
+            if not self.cursor.isdigit():
+                raise BadInput(f"{self.cursor[:80]!r} is no cursor of this list; begin again")
+            start = int(self.cursor)
+        size = self.size or DEFAULT_PAGE
+        more = str(start + size) if start + size < len(rows) else None
+        return list(rows[start : start + size]), self.pagination(more, len(rows))
+
+
+Pages = Annotated[Paged, Depends()]
+
+
+class JsonRequest(Request):
+    """A request whose JSON is UTF-8, without lone surrogates, NaN and the like."""
+
+    async def json(self) -> Any:
+        """Return the body. Raises BadBody where it is no JSON."""
+        body = await self.body()
+        try:
+            return from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            raise BadBody(f"the body is not JSON: {error}; send UTF-8 JSON") from error
+
+
+class JsonRoute(APIRoute):
+    """A route that reads JSON strictly."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        """Return what answers a request."""
+        handler = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            response: Response = await handler(JsonRequest(request.scope, request.receive))
+            return response
+
+        return answered

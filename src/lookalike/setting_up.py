@@ -1,0 +1,171 @@
+"""Setting up: collections over buckets or other collections, and the label fields they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+
+from lookalike.documents import Home, take_labels
+from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.fields import taxonomy_to
+from lookalike.model import Taxonomy
+from lookalike.objects import let_all_wait
+from lookalike.operations import Running
+from lookalike.plugins import extractor_name
+from lookalike.reading import FieldRow, fields_of
+from lookalike.resources import (
+    CollectionRow,
+    Kind,
+    collection_from,
+    collection_row,
+    find,
+    make,
+    named,
+    names,
+)
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.workshop import Workshop
+
+_ROWS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A collection to be: over `buckets`, or over what the collection `source` has extracted.
+
+    `inputs`, `passthrough` and `about` are those of `CollectionRow`.
+    """
+
+    name: str
+    buckets: tuple[str, ...] = ()
+    source: str | None = None
+    extractor: str = "image"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    passthrough: Mapping[str, str] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_collection(workshop: Workshop, txn: Txn, namespace: str, plan: Plan) -> CollectionRow:
+    """Make a collection, in which all that is there already waits for extraction.
+
+    Raises NotFound for an unknown bucket, collection or extractor, Conflict when the name is taken.
+    """
+    full = extractor_name(plan.extractor)
+    if full != "passthrough" or "dimension" in plan.options:
+        workshop.extractor(full, plan.options)
+    source_pk, bucket_pks = _drawn_on(txn, namespace, plan)
+    row = CollectionRow(
+        0,
+        plan.name,
+        bucket_pks,
+        full,
+        dict(plan.options),
+        source_pk=source_pk,
+        inputs=plan.inputs,
+        passthrough=plan.passthrough,
+        about=plan.about,
+    )
+    pk = make(txn, namespace, Kind.COLLECTION, plan.name, row.spec, at=workshop.clock())
+    row = collection_row(txn, pk)
+    let_all_wait(txn, row)
+    return row
+
+
+def make_field(txn: Txn, namespace: str, row: CollectionRow, taxonomy: Taxonomy) -> int:
+    """Give a collection a label field; return its pk.
+
+    Raises Conflict when it has one of that name, or refers to another space; NotFound for an
+    unknown reference.
+    """
+    known = [one.name for one in fields_of(txn, row.pk)]
+    if taxonomy.field in known:
+        raise Conflict(f"the collection {row.name!r} has a label field {taxonomy.field!r} already")
+    pk = txn.insert_one(
+        schema.field,
+        collection_pk=row.pk,
+        name=taxonomy.field,
+        taxonomy=taxonomy_to(taxonomy),
+        reference_field_pk=0,
+        epoch=0,
+    )
+    reference_pk = pk
+    if taxonomy.reference != row.name:
+        reference_pk = _reference_field(txn, namespace, row, taxonomy).pk
+    chosen = schema.field.update().where(schema.field.c.pk == pk)
+    txn.execute(chosen.values(reference_field_pk=reference_pk))
+    return pk
+
+
+def add_field(
+    workshop: Workshop, running: Running, namespace: str, row: CollectionRow, taxonomy: Taxonomy
+) -> None:
+    """Give a collection that may have documents a label field, and decide them.
+
+    Labels that the metadata of objects give in it are imported.
+    """
+    txn, operations = running.txn, workshop.operations
+    field_pk = make_field(txn, namespace, row, taxonomy)
+    document, object_ = schema.document, schema.object_
+    query = (
+        select(document.c.pk, document.c.metadata, object_.c.metadata.label("given"))
+        .add_columns(object_.c.said_by)
+        .join(object_, object_.c.pk == document.c.object_pk)
+        .where(document.c.collection_pk == row.pk)
+        .order_by(document.c.pk)
+    )
+    rows = txn.rows(query)
+    if not rows:
+        return
+    _take_out(txn, taxonomy.field, rows)
+    operations.arrive(running, field_pk, [one.pk for one in rows])
+    given = ((one.pk, one.given, one.said_by or ()) for one in rows)
+    take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), given)
+
+
+def _take_out(txn: Txn, name: str, rows: Any) -> None:
+    """Take a key out of the metadata of documents: from now on it is a label field."""
+    changed = [
+        {"pk": row.pk, "metadata": {key: row.metadata[key] for key in row.metadata if key != name}}
+        for row in rows
+        if name in row.metadata
+    ]
+    for start in range(0, len(changed), _ROWS):
+        txn.update(schema.document, changed[start : start + _ROWS])
+
+
+def _drawn_on(snapshot: Snapshot, namespace: str, plan: Plan) -> tuple[int | None, tuple[int, ...]]:
+    """Return the collection and the buckets that a plan draws on."""
+    if plan.source is not None:
+        row = collection_from(named(snapshot, namespace, Kind.COLLECTION, plan.source))
+        return row.pk, row.bucket_pks
+    if not plan.buckets:
+        raise BadInput(f"say which bucket the collection {plan.name!r} draws on")
+    pks = [named(snapshot, namespace, Kind.BUCKET, bucket).pk for bucket in plan.buckets]
+    return None, tuple(dict.fromkeys(pks))
+
+
+def _reference_field(
+    snapshot: Snapshot, namespace: str, row: CollectionRow, taxonomy: Taxonomy
+) -> FieldRow:
+    stored = find(snapshot, namespace, Kind.COLLECTION, taxonomy.reference)
+    if stored is None:
+        known = names(snapshot, namespace, Kind.COLLECTION)
+        raise NotFound.named("reference collection", taxonomy.reference, known)
+    curated = collection_from(stored)
+    if (curated.extractor, curated.options) != (row.extractor, row.options):
+        raise Conflict(
+            f"{row.name!r} extracts with {row.extractor} {dict(row.options)}, its reference "
+            f"{curated.name!r} with {curated.extractor} {dict(curated.options)}; "
+            "vectors of two spaces cannot be compared: use one extractor for both"
+        )
+    fields = fields_of(snapshot, curated.pk)
+    for one in fields:
+        if one.name == taxonomy.reference_field:
+            return one
+    known = [one.name for one in fields]
+    raise NotFound.named(f"label field of {curated.name!r}", taxonomy.reference_field, known)

@@ -1,0 +1,196 @@
+"""Keeping objects and their documents the same: what is said of one reaches the other at once.
+
+A label in an object's metadata is an event on each of its documents. What was said of one part of
+an item, a face of many, stays with that part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+
+from lookalike.documents import Home
+from lookalike.labels import label_in
+from lookalike.lookup import stances
+from lookalike.model import Blob, EventKind, Origin
+from lookalike.objects import input_of, let_wait
+from lookalike.operations import Operations, Running, Said, touch
+from lookalike.reading import fields_of
+from lookalike.resources import CollectionRow, collection_row, collections_over
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
+
+_WORDS = (
+    EventKind.LABELLED,
+    EventKind.PROMOTED,
+    EventKind.RETRACTED,
+    EventKind.NEW_KIND,
+    EventKind.CANNOT_TELL,
+)
+
+
+@dataclass(slots=True)
+class Sync:
+    """Changes to metadata, gathered, then said all at once. Use it inside one operation."""
+
+    operations: Operations
+    running: Running
+    _said: dict[int, dict[int, str | None]] = field(default_factory=dict)
+    _of_object: set[int] = field(default_factory=set)
+    _homes: dict[int, Home] = field(default_factory=dict)
+
+    def objects(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change metadata of objects, by pk: of their documents as well.
+
+        Raises BadInput for a value that is no label in a label field.
+        """
+        txn, table = self.running.txn, schema.object_
+        rows = txn.rows(select(table).where(one_of(table.c.pk, changes)))
+        documents = _documents_of(txn, changes)
+        written = []
+        for row in rows:
+            after = {**row.metadata, **changes[row.pk]}
+            said_by = dict(row.said_by or {}) | dict.fromkeys(changes[row.pk], self.running.actor)
+            written.append({"pk": row.pk, "metadata": after, "said_by": said_by})
+            self._follow(row, after, changes[row.pk], documents.get(row.pk, []))
+            self._wait_again(row, after)
+        txn.update(table, written)
+
+    def documents(self, row: CollectionRow, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change metadata of documents of a collection, by pk.
+
+        A label stays with the document. What else is said of a whole item is said of its object.
+        """
+        txn, table, home = self.running.txn, schema.document, self._home(row.pk)
+        query = select(table).where(one_of(table.c.pk, changes))
+        of_objects: dict[int, dict[str, Any]] = {}
+        for one in txn.rows(query):
+            rest = {}
+            for name, value in changes[one.pk].items():
+                if name in home.fields:
+                    self._say(home.fields[name], one.pk, label_in(value))
+                else:
+                    rest[name] = value
+            if rest and one.part == "":
+                renamed = {row.source_of(name): value for name, value in rest.items()}
+                of_objects[one.object_pk] = renamed
+            elif rest:
+                self._rewrite(home, one, {**one.metadata, **rest})
+        if of_objects:
+            self.objects(of_objects)
+
+    def say(self) -> None:
+        """Append what was said of labels and decide all that follows."""
+        for field_pk, labels in sorted(self._said.items()):
+            lines = _lines(self.running.txn, field_pk, labels, self._of_object)
+            self.running.by_person += len({line.document_pk for line in lines})
+            self.operations.say(self.running, field_pk, lines)
+
+    def _follow(
+        self,
+        row: Any,
+        after: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        documents: Sequence[Any],
+    ) -> None:
+        for one in documents:
+            home = self._home(one.collection_pk)
+            for name, field_pk in home.fields.items():
+                source = home.row.source_of(name)
+                if source in changes:
+                    self._say(field_pk, one.pk, label_in(changes[source]))
+                    if one.part != "":
+                        self._of_object.add(one.pk)
+            before, now = home.kept(row.metadata), home.kept(after)
+            moved = {name for name in before.keys() | now if before.get(name) != now.get(name)}
+            if moved:
+                changed = {name: now.get(name) for name in moved}
+                self._rewrite(home, one, {**one.metadata, **changed})
+
+    def _rewrite(self, home: Home, document: Any, metadata: Mapping[str, Any]) -> None:
+        txn = self.running.txn
+        txn.update(schema.document, [{"pk": document.pk, "metadata": dict(metadata)}])
+        for field_pk in home.fields.values():
+            touch(txn, field_pk, [document.pk], self.running.pk)
+
+    def _wait_again(self, row: Any, after: Mapping[str, Any]) -> None:
+        """Let an object wait where a text among its metadata is what is extracted."""
+        blobs = [Blob(**blob) for blob in row.blobs]
+        for collection in collections_over(self.running.txn, row.bucket_pk, derived=True):
+            now = input_of(collection, blobs, after)
+            if now is not None and now != input_of(collection, blobs, row.metadata):
+                let_wait(self.running.txn, collection.pk, {row.pk: None})
+
+    def _say(self, field_pk: int, document_pk: int, label: str | None) -> None:
+        self._said.setdefault(field_pk, {})[document_pk] = label
+
+    def _home(self, collection_pk: int) -> Home:
+        if collection_pk not in self._homes:
+            self._homes[collection_pk] = _home(self.running.txn, collection_pk)
+        return self._homes[collection_pk]
+
+
+def _home(snapshot: Snapshot, collection_pk: int) -> Home:
+    row = collection_row(snapshot, collection_pk)
+    return Home(row, {one.name: one.pk for one in fields_of(snapshot, collection_pk)})
+
+
+def _documents_of(snapshot: Snapshot, objects: Iterable[int]) -> dict[int, list[Any]]:
+    table = schema.document
+    query = select(table).where(one_of(table.c.object_pk, objects)).order_by(table.c.pk)
+    found: dict[int, list[Any]] = {}
+    for row in snapshot.rows(query):
+        found.setdefault(row.object_pk, []).append(row)
+    return found
+
+
+def _lines(
+    snapshot: Snapshot, field_pk: int, labels: Mapping[int, str | None], of_object: set[int]
+) -> list[Said]:
+    """Return what has to be said so that documents (pk) have these labels; None is "no label"."""
+    now = stances(snapshot, field_pk, labels)
+    voices, own = _voices(snapshot, field_pk, labels)
+    lines: list[Said] = []
+    for pk, label in labels.items():
+        if pk in of_object and pk in own:
+            continue
+        stance, whole = now[pk], pk in of_object
+        if label is not None:
+            if stance[:2] != (label, Origin.HUMAN):
+                line = Said(pk, EventKind.LABELLED, label, Origin.HUMAN, of_object=whole)
+                lines.append(line)
+        elif stance.origin == Origin.AUTO:
+            refused = Said(pk, EventKind.REJECTED, stance.label, Origin.HUMAN, of_object=whole)
+            lines.append(refused)
+        else:
+            lines += [
+                Said(pk, EventKind.RETRACTED, None, origin, of_object=whole)
+                for origin in sorted(voices.get(pk, ()))
+            ]
+    return lines
+
+
+def _voices(
+    snapshot: Snapshot, field_pk: int, pks: Iterable[int]
+) -> tuple[dict[int, set[Origin]], set[int]]:
+    """Return who ever said something of documents, and of which a person did, of them alone."""
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.document_pk, event.c.kind, event.c.origin, event.c.detail)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field_pk, one_of(event.c.document_pk, pks))
+        .where(operation.c.undone_by.is_(None), event.c.kind.in_(_WORDS))
+        .order_by(event.c.seq)
+    )
+    voices: dict[int, set[Origin]] = {}
+    own: set[int] = set()
+    for row in snapshot.rows(query):
+        voices.setdefault(row.document_pk, set()).add(Origin(row.origin))
+        if row.origin == Origin.HUMAN:
+            alone = row.kind != EventKind.RETRACTED and not (row.detail or {}).get("of_object")
+            (own.add if alone else own.discard)(row.document_pk)
+    return voices, own

@@ -1,0 +1,139 @@
+"""Tasks: long work that someone asked for, kept until it is done, taken up again after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+from ulid import ULID
+
+from lookalike.errors import NotFound
+from lookalike.leases import has_died
+from lookalike.model import Status
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Store, Txn
+
+
+class TaskKind(StrEnum):
+    """What can be asked for."""
+
+    EXTRACT = "extract"
+    DECIDE = "decide"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Work that was asked for; `spec` says what of, `result` what came of it."""
+
+    pk: int
+    id: str
+    namespace: str
+    kind: TaskKind
+    spec: Mapping[str, Any]
+    status: Status
+    error: str | None
+    result: Mapping[str, Any]
+    created_at: datetime
+    ended_at: datetime | None
+
+
+def ask_for(txn: Txn, namespace: str, kind: TaskKind, spec: Mapping[str, Any], *, at: float) -> str:
+    """Write a task that waits for a worker; return its id."""
+    id = f"task_{ULID()}"
+    txn.insert_one(
+        schema.task,
+        id=id,
+        namespace=namespace,
+        kind=kind.value,
+        spec=dict(spec),
+        status=Status.PENDING.value,
+        created_at=at,
+    )
+    return id
+
+
+def task_of(snapshot: Snapshot, id: str) -> Task:
+    """Return a task. Raises NotFound."""
+    rows = snapshot.rows(select(schema.task).where(schema.task.c.id == id))
+    if not rows:
+        raise NotFound(f"there is no task {id!r}; ask for it again")
+    return _task(rows[0])
+
+
+def tasks(
+    snapshot: Snapshot, namespace: str, *, limit: int, before: int | None = None
+) -> list[Task]:
+    """Return the latest tasks of a namespace, the newest first; those older than a pk."""
+    table = schema.task
+    query = select(table).where(table.c.namespace == namespace)
+    if before is not None:
+        query = query.where(table.c.pk < before)
+    return [_task(row) for row in snapshot.rows(query.order_by(table.c.pk.desc()).limit(limit))]
+
+
+def take_task(store: Store, owner: str, clock: Callable[[], float]) -> Task | None:
+    """Return the oldest task that nobody is at, which is the owner's from now on."""
+    table = schema.task
+    with store.read() as snapshot:
+        if not snapshot.rows(select(table.c.pk).where(_unfinished()).limit(1)):
+            return None
+    with store.write() as txn:
+        held = select(table.c.owner).where(table.c.status == Status.PROCESSING).distinct()
+        dead = [row.owner for row in txn.rows(held) if has_died(row.owner)]
+        abandoned = and_(table.c.status == Status.PROCESSING, table.c.owner.in_(dead))
+        free = or_(table.c.status == Status.PENDING, abandoned)
+        rows = txn.rows(select(table).where(free).order_by(table.c.pk).limit(1))
+        if not rows:
+            return None
+        mine = update(table).where(table.c.pk == rows[0].pk)
+        txn.execute(mine.values(status=Status.PROCESSING, owner=owner, expires_at=clock()))
+    return _task(rows[0])
+
+
+def end_task(
+    store: Store, task: Task, *, at: float, result: Mapping[str, Any] | None, error: str | None
+) -> None:
+    """Write how a task ended."""
+    status = Status.COMPLETED if error is None else Status.FAILED
+    values = {"status": status.value, "error": error, "result": result, "ended_at": at}
+    with store.write() as txn:
+        txn.execute(
+            update(schema.task).where(schema.task.c.pk == task.pk).values(owner=None, **values)
+        )
+
+
+def return_task(store: Store, task: Task) -> None:
+    """Let a task wait again, which was begun and not done."""
+    with store.write() as txn:
+        waiting = update(schema.task).where(schema.task.c.pk == task.pk)
+        txn.execute(waiting.values(status=Status.PENDING.value, owner=None))
+
+
+def cancel_task(txn: Txn, id: str) -> bool:
+    """Forget a task that nobody has begun; return whether that was so."""
+    table = schema.task
+    waiting = (table.c.id == id) & (table.c.status == Status.PENDING)
+    return txn.execute(table.delete().where(waiting)) > 0
+
+
+def _unfinished() -> Any:
+    return schema.task.c.status.in_([Status.PENDING, Status.PROCESSING])
+
+
+def _task(row: Any) -> Task:
+    return Task(
+        row.pk,
+        row.id,
+        row.namespace,
+        TaskKind(row.kind),
+        row.spec,
+        Status(row.status),
+        row.error,
+        row.result or {},
+        datetime.fromtimestamp(row.created_at, UTC),
+        None if row.ended_at is None else datetime.fromtimestamp(row.ended_at, UTC),
+    )

@@ -41,10 +41,10 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 
-from lookalike.errors import NotFound, StoreClosed, StoreCorrupt, StoreUnwritable
+from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
-from lookalike.stores.directory import erase_vectors_but, open_lock, prepare
+from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
 from lookalike.stores.selection import conditions
@@ -90,11 +90,8 @@ class SqliteStore:
     @contextmanager
     def read(self) -> Iterator[SqliteSnapshot]:
         """Begin a snapshot. It lasts, also when the store is closed meanwhile."""
-        self._check_open()
+        check_open(self.path, closed=self._closed)
         with translated(self.path), self._engine.connect() as connection:
-            if self._closed:  # just now: this connection is of a pool that nobody empties any more
-                connection.detach()
-            self._check_open()
             connection.exec_driver_sql("SELECT 1 FROM sqlite_schema")  # BEGIN alone waits for one
             yield SqliteSnapshot(connection, self._file)
 
@@ -157,24 +154,19 @@ class SqliteStore:
     def _file(self, space: StoredSpace) -> VectorFile:
         key = (space.pk, space.generation)
         if key not in self._files:
-            name = f"{space.pk}.{space.generation}.f16"
-            path, cache = self.path / "vectors" / name, self.path / "cache"
-            self._files.setdefault(key, VectorFile(path, cache, space.dimension))
+            path = self.path / "vectors" / f"{space.pk}.{space.generation}.f16"
+            self._files.setdefault(key, VectorFile(path, self.path / "cache", space.dimension))
         return self._files[key]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._turns.taken():
-            self._check_open()
+            check_open(self.path, closed=self._closed)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX)
             try:
                 yield
             finally:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosed(f"{self.path}: the store was closed; open it again to go on")
 
     def _checkpoint_when_long(self) -> None:
         log = self.path / "lookalike.db-wal"

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 import lookalike
 from lookalike.collection import Collection
+from lookalike.decider import Decider
 from lookalike.reading import fields_of
+from lookalike.stores.base import Snapshot
 from made_vectors import first, labels
 from measuring import Cost, Figure, cost, least, median, peak_mib
 
@@ -164,9 +166,13 @@ def _rows(store: Path, collection: Collection) -> NDArray[np.int64]:
     workshop = collection._workshop
     with workshop.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
-        with workshop.operations.consulted(snapshot, field.pk) as decider:
-            lists = decider.state.neighbourhood
-            return np.concatenate([decided, lists.near, lists.similarities.view(np.int32)], axis=1)
+
+    def lists(decider: Decider, _: Snapshot) -> NDArray[np.int32]:
+        kept = decider.state.neighbourhood
+        return np.concatenate([kept.near, kept.similarities.view(np.int32)], axis=1)
+
+    with workshop.operations.deciders.consulted(field.pk, lists) as (_, found):
+        return np.concatenate([decided, found], axis=1)
 
 
 def _seconds(spent: Cost) -> str:

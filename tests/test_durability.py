@@ -26,11 +26,10 @@ from PIL import Image
 from sqlalchemy import select
 
 import lookalike
+from folded import assert_folded
 from lookalike.collection import Collection
 from lookalike.fields import space_of
-from lookalike.ledger import Statement
 from lookalike.model import Origin
-from lookalike.statements import statements_of
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.sqlite import SqliteStore
@@ -347,28 +346,6 @@ def assert_sound(place: Path, library: lookalike.Library) -> None:
         assert_vectors(snapshot)
         assert snapshot.rows(select(schema.extraction)) == []
     store.close()
-
-
-def assert_folded(snapshot: Snapshot) -> None:
-    """Assert that the tables say what the ledger folds to."""
-    rejected: dict[tuple[int, int], set[str]] = {}
-    for row in snapshot.rows(select(schema.rejection)):
-        rejected.setdefault((row.field_pk, row.document_pk), set()).add(row.label)
-    for stored in snapshot.rows(select(schema.field)):
-        here = schema.standing.c.field_pk == stored.pk
-        rows = snapshot.rows(select(schema.standing).where(here))
-        statements = statements_of(snapshot, stored.pk, [row.document_pk for row in rows])
-        for row in rows:
-            votes = row.origin is not None and row.origin != Origin.AUTO
-            assert row.votes == votes
-            assert statements[row.document_pk] == Statement(
-                label=row.label if votes else None,
-                origin=Origin(row.origin) if votes else None,
-                actor=row.actor,
-                suggestion=row.suggestion,
-                rejected=frozenset(rejected.pop((stored.pk, row.document_pk), set())),
-            )
-    assert rejected == {}
 
 
 def assert_vectors(snapshot: Snapshot) -> None:

@@ -35,9 +35,10 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "aggregating asking compiling decider document_values drawing effects field_state fields "
-        "imagining judging object_values objects once operations paging reading reference_book "
-        "rejections resources ruling selecting statements stored_values tasks",
+        "aggregating asking compiling decider deciders document_values drawing effects "
+        "field_state fields imagining judging object_values objects once operations paging "
+        "reading reference_book rejections resources ruling selecting statements "
+        "stored_values tasks",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (
@@ -50,7 +51,7 @@ LAYERS = (
         "addresses calibration claims columns conditions confidence duplicates features "
         "filters gate grid hygiene judgements kinds labels landscape learning ledger lessons "
         "logistic matches metrics nearness neighbourhood policy propagation recall references "
-        "review rules scoring settings stages standard stores.search values",
+        "review rules scoring settings stages standard stores.search turns values",
     ),
     ("the nouns", "errors model samples version"),
 )

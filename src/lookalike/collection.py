@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -401,13 +402,12 @@ class Collection:
         `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
         """
         with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            query = filtered(document_query(self._row.pk, chosen.pk), label, origin, reason)
+            fields = self._fields_first(snapshot, field)
+            query = filtered(document_query(self._row.pk, fields[0].pk), label, origin, reason)
             if ids is not None:
                 pks = self._pks(snapshot, list(ids))
                 query = query.where(one_of(schema.document.c.pk, pks.values()))
             query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
-            fields = self._fields_first(snapshot, chosen)
             yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
     def document(self, id: str) -> Document:
@@ -426,8 +426,9 @@ class Collection:
             chosen = self._field(snapshot, field)
             if reporting.count_documents(snapshot, self._row.pk) == 0:
                 return []
-            with self._workshop.operations.consulted(snapshot, chosen.pk) as decider:
-                asked = ask(decider, snapshot, limit)
+        consulted, best = self._workshop.operations.deciders.consulted, partial(ask, count=limit)
+        with consulted(chosen.pk, best) as (snapshot, asked):
+            chosen = self._field(snapshot, chosen.name)
             pks = [pk for one in asked for pk in one.pks]
             shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
             ids = ids_of(snapshot, pks)
@@ -446,9 +447,12 @@ class Collection:
         """Return what caused a document's label or null, and what would be without the nearest."""
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
+
+        def shown(snapshot: Snapshot) -> tuple[int, Document]:
             pk = self._pks(snapshot, [id])[id]
-            document = next(self._by_pk(snapshot, [pk]))
-            return explaining.why(self._workshop, snapshot, chosen, pk, document)
+            return pk, next(self._by_pk(snapshot, [pk]))
+
+        return explaining.why(self._workshop, chosen, shown)
 
     def inspect(self, *, field: str | None = None) -> Inspection:
         """Return what may be wrong with the references: wrong and contradictory labels, weak ones.
@@ -457,7 +461,7 @@ class Collection:
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            return inspecting.inspect(self._workshop, snapshot, chosen)
+        return inspecting.inspect(self._workshop, chosen)
 
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""
@@ -515,24 +519,24 @@ class Collection:
         return self._workshop.operations.operate(self._row.pk, kind, actor, request)
 
     def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
+        return self._fields_first(snapshot, name)[0]
+
+    def _fields_first(self, snapshot: Snapshot, name: str | None) -> list[FieldRow]:
+        """Return all fields, the one of that name first; None leaves the order as it is."""
         fields = fields_of(snapshot, self._row.pk)
         for field in fields:
             if name is None or field.name == name:
-                return field
+                return [field, *(other for other in fields if other is not field)]
         if name is None:
             raise Conflict(f"{self.name!r} has no label field yet; give it one with add_taxonomy")
         raise NotFound.named("label field", name, [field.name for field in fields])
-
-    def _fields_first(self, snapshot: Snapshot, first: FieldRow) -> list[FieldRow]:
-        others = [f for f in fields_of(snapshot, self._row.pk) if f.name != first.name]
-        return [first, *others]
 
     def _by_pk(
         self, snapshot: Snapshot, pks: Iterable[int], first: FieldRow | None = None
     ) -> Iterator[Document]:
         table = schema.document
         query = select(table.c.pk).where(one_of(table.c.pk, pks)).order_by(table.c.pk)
-        fields = self._fields_first(snapshot, first or self._field(snapshot, None))
+        fields = self._fields_first(snapshot, None if first is None else first.name)
         return Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
     def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:

@@ -6,9 +6,10 @@ the store, on a state that has caught up with it. Read, decide, act.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -166,12 +167,16 @@ class Decider:
         judge = self._ruling.surveyed(snapshot)
         return judge, judge.hear(self._ruling.references())
 
-    def trials(self, snapshot: Snapshot) -> Trials:
-        """Return what each reference would get if it did not vote; labels are our codes."""
+    def trials(self, snapshot: Snapshot) -> Callable[[], Trials]:
+        """Return what tells what each reference would get if it did not vote, by label code.
+
+        It may be called when the decider is another's again.
+        """
         if self._by_landscape():
-            return self._ruling.ready(snapshot).trials(self.state.codes.code)
-        references = self.state.references
-        return vector_trials(references.pks, references.codes, references.vectors)
+            trials = self._ruling.ready(snapshot).trials(self.state.codes.code)
+            return lambda: trials
+        voting = self.state.references
+        return partial(vector_trials, voting.pks, voting.codes, voting.vectors)
 
     def duplicate_bound(self, snapshot: Snapshot) -> float:
         """Return from which similarity on two documents are near-duplicates here."""

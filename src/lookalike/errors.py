@@ -16,6 +16,8 @@ LookalikeError
 └── StoreError            the store cannot do what was asked
     ├── NotAStore         the place holds something else, or nothing
     ├── StoreTooNew       a newer version of Lookalike made the store
+    ├── StoreBusy         others hold it, or all connections, for too long: try again
+    ├── StoreClosed       it was closed while, or before, something was asked of it
     ├── StoreUnwritable   read-only, full, or on a file system that cannot lock
     └── StoreCorrupt      what is stored contradicts itself
 ```
@@ -101,6 +103,14 @@ class NotAStore(StoreError):
 
 class StoreTooNew(StoreError):
     """A newer version of Lookalike made the store."""
+
+
+class StoreBusy(StoreError):
+    """Others hold the store, or all its connections, for too long; trying again may help."""
+
+
+class StoreClosed(StoreError):
+    """The store was closed while, or before, something was asked of it."""
 
 
 class StoreUnwritable(StoreError):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import and_, select
 
+from lookalike.decider import Decider
 from lookalike.lookup import ids_of
 from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.search import NOBODY
 from lookalike.workshop import Workshop
 
 _CAUSES = 5
@@ -63,27 +66,53 @@ class Why:
 
 
 def why(
-    workshop: Workshop, snapshot: Snapshot, field: FieldRow, pk: int, document: Document
+    workshop: Workshop, field: FieldRow, shown: Callable[[Snapshot], tuple[int, Document]]
 ) -> Why:
-    """Return the explanation of a document's standing in a field."""
+    """Return the explanation of a document's standing in a field.
+
+    `shown` gives its pk, and it, as a snapshot has it.
+    """
+
+    def ask(decider: Decider, snapshot: Snapshot) -> _Said:
+        pk, document = shown(snapshot)
+        return _asked(decider, snapshot, field, pk, document)
+
+    with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, said):
+        ids = ids_of(snapshot, {one for one, _, _ in said.causes} | {said.without})
+        standing = said.document.standings[field.name]
+        return Why(
+            document=said.document,
+            field=field.name,
+            standing=standing,
+            witnesses=_witnesses(snapshot, field, standing),
+            causes=tuple(Cause(ids[one], label, share) for one, label, share in said.causes),
+            counterfactual=(
+                None if said.without == NOBODY else Counterfactual(ids[said.without], said.label)
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a decider says of a document: its causes (pk, label, share), and what would be its
+    `label` `without` the one that matters most (NOBODY: that was not asked).
+    """
+
+    document: Document
+    causes: Sequence[tuple[int, str, float]]
+    without: int
+    label: str | None
+
+
+def _asked(
+    decider: Decider, snapshot: Snapshot, field: FieldRow, pk: int, document: Document
+) -> _Said:
     standing = document.standings[field.name]
-    with workshop.operations.consulted(snapshot, field.pk) as decider:
-        said = decider.causes(snapshot, pk, _CAUSES) if standing.origin in _MACHINE else []
-        ids = ids_of(snapshot, [reference for reference, _, _ in said])
-        causes = tuple(Cause(ids[one], label, share) for one, label, share in said)
-        source = said[0][0] if said else _nearest(snapshot, field, standing)
-        otherwise = None
-        if standing.origin is Origin.AUTO and source is not None:
-            label = decider.label_without(snapshot, pk, source)
-            otherwise = Counterfactual(ids_of(snapshot, [source])[source], label)
-    return Why(
-        document=document,
-        field=field.name,
-        standing=standing,
-        witnesses=_witnesses(snapshot, field, standing),
-        causes=causes,
-        counterfactual=otherwise,
-    )
+    causes = decider.causes(snapshot, pk, _CAUSES) if standing.origin in _MACHINE else []
+    source = causes[0][0] if causes else _nearest(snapshot, field, standing)
+    if standing.origin is not Origin.AUTO or source is None:
+        return _Said(document, causes, NOBODY, None)
+    return _Said(document, causes, source, decider.label_without(snapshot, pk, source))
 
 
 def _nearest(snapshot: Snapshot, field: FieldRow, standing: Standing) -> int | None:

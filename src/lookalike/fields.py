@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from lookalike.errors import Conflict
 from lookalike.model import Taxonomy
@@ -45,7 +46,7 @@ def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:
     """Return the space that a collection's documents are in. Raises Conflict before the first."""
     space = _space(snapshot, collection_pk)
     if space is None:
-        raise Conflict("the collection has no documents yet; add some first")
+        raise _no_documents()
     return space
 
 
@@ -61,11 +62,12 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
 
     Raises Conflict when the collection that it refers to lives in another space.
     """
-    table = schema.field
-    row = snapshot.rows(select(table).where(table.c.pk == field_pk))[0]
-    reference = snapshot.rows(select(table).where(table.c.pk == row.reference_field_pk))[0]
-    space = space_of(snapshot, row.collection_pk)
-    reference_space = _space(snapshot, reference.collection_pk) or space
+    (row,) = snapshot.rows(_fields_with_spaces().where(schema.field.c.pk == field_pk))
+    if row.own is None:
+        raise _no_documents()
+    space = reference_space = StoredSpace(row.own, row.space, row.dimension, row.generation)
+    if row.its is not None:
+        reference_space = StoredSpace(row.its, row.its_space, row.its_dimension, row.its_generation)
     if space.name != reference_space.name:
         raise Conflict(
             f"the references are in space {reference_space.name}, the documents in {space.name}; "
@@ -87,6 +89,27 @@ def dependents(snapshot: Snapshot, field_pk: int) -> list[int]:
         .order_by(table.c.pk)
     )
     return [row.pk for row in snapshot.rows(query)]
+
+
+@cache
+def _fields_with_spaces() -> Select[Any]:
+    table, reference = schema.field, schema.field.alias("reference")
+    own, its = schema.space, schema.space.alias("its")
+    return (
+        select(table, own.c.pk.label("own"))
+        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation)
+        .add_columns(its.c.pk.label("its"), its.c.name.label("its_space"))
+        .add_columns(
+            its.c.dimension.label("its_dimension"), its.c.generation.label("its_generation")
+        )
+        .join(reference, reference.c.pk == table.c.reference_field_pk)
+        .outerjoin(own, own.c.collection_pk == table.c.collection_pk)
+        .outerjoin(its, its.c.collection_pk == reference.c.collection_pk)
+    )
+
+
+def _no_documents() -> Conflict:
+    return Conflict("the collection has no documents yet; add some first")
 
 
 def _space(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None:

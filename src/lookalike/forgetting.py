@@ -107,7 +107,7 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
 
 def erase_files(workshop: Workshop, running: Running, erased: Erased) -> Receipt:
     """Erase copies and thumbnails, after the commit, and return the receipt."""
-    workshop.operations.forget_memory()
+    workshop.operations.deciders.forget_memory()
     workshop.store.tidy()
     return Receipt(
         operation=running.id,
@@ -202,7 +202,7 @@ def _silence(
     with ExitStack() as stack:
         for field_pk, documents in sorted(gone.items()):
             stack.enter_context(operations.changing(running, field_pk, documents))
-            state = operations.decider(txn, field_pk).state
+            state = running.decider(field_pk).state
             state.forget_documents(np.array(documents, np.int64))
         for erased in (table, schema.rejection, schema.draw):
             here = erased.c.field_pk.in_(fields)

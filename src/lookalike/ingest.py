@@ -258,7 +258,7 @@ class VectorIngest:
             unit = unit_rows(vectors[places])
             chosen = [drafts[place] for place in places.tolist()]
             batch = _Vectors(chosen, [_sha256(row.tobytes()) for row in unit], unit)
-            with _cycles_left_alone(), self._operations.operate(target.pk, "add", actor) as running:
+            with self._operations.operate(target.pk, "add", actor) as running, _cycles_left_alone():
                 made = self._write(running, target, batch, tally)
             tally.arrived(running, made)
             progress(start + len(places), len(good))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from lookalike.lookup import ids_of
 from lookalike.matches import NO_LABEL
 from lookalike.model import EventKind, Origin
 from lookalike.reading import FieldRow
+from lookalike.references import References
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, nearest
@@ -97,16 +98,52 @@ class Inspection:
     labels: tuple[LabelHealth, ...]
 
 
-def inspect(workshop: Workshop, snapshot: Snapshot, field: FieldRow) -> Inspection:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What only the decider knows; the rest is told from that while others use it."""
+
+    codes: Codes
+    references: References
+    bound: float
+    trials: Callable[[], hygiene.Trials]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What may be wrong, by pk and label code; `codes` names these."""
+
+    codes: Codes
+    trials: hygiene.Trials
+    suspects: Sequence[hygiene.Suspect]
+    groups: Sequence[Group]
+    blames: Sequence[hygiene.Blame]
+
+
+def inspect(workshop: Workshop, field: FieldRow) -> Inspection:
     """Return what may be wrong with the references that a field refers to."""
-    with workshop.operations.consulted(snapshot, field.pk) as decider:
-        codes = decider.state.codes
-        trials = decider.trials(snapshot)
-        groups = _duplicates(snapshot, decider)
-        blames = _blamed(snapshot, field, codes)
-    suspects = hygiene.suspects(trials)
-    named = {one.reference for one in suspects} | {one.reference for one in blames}
-    ids = ids_of(snapshot, named | {pk for group in groups for pk in group.references})
+    k = field.taxonomy.top_k
+
+    def ask(decider: Decider, snapshot: Snapshot) -> _Asked:
+        state, bound = decider.state, decider.duplicate_bound(snapshot)
+        return _Asked(state.codes, state.references, bound, decider.trials(snapshot))
+
+    with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, asked):
+        trials, references = asked.trials(), asked.references
+        found = _Found(
+            asked.codes,
+            trials,
+            hygiene.suspects(trials),
+            _duplicates(references, k, asked.bound),
+            _blamed(snapshot, field, asked.codes),
+        )
+        named = {one.reference for one in found.suspects}
+        named |= {one.reference for one in found.blames}
+        grouped = {pk for group in found.groups for pk in group.references}
+        return _inspection(found, ids_of(snapshot, named | grouped))
+
+
+def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
+    codes, trials = found.codes, found.trials
     labels = dict(zip(trials.references.tolist(), trials.own.tolist(), strict=True))
     return Inspection(
         suspects=tuple(
@@ -116,14 +153,14 @@ def inspect(workshop: Workshop, snapshot: Snapshot, field: FieldRow) -> Inspecti
                 _name(codes, one.looks_like),
                 float(np.exp(one.lead)),
             )
-            for one in suspects
+            for one in found.suspects
         ),
         duplicates=tuple(
             Duplicates(
                 tuple(ids[pk] for pk in group.references),
                 tuple(_name(codes, label) for label in group.labels),
             )
-            for group in groups
+            for group in found.groups
         ),
         blamed=tuple(
             Blame(
@@ -134,7 +171,7 @@ def inspect(workshop: Workshop, snapshot: Snapshot, field: FieldRow) -> Inspecti
                 one.at_least,
                 codes.name(one.instead),
             )
-            for one in blames
+            for one in found.blames
             if one.reference in ids
         ),
         confused=tuple(
@@ -163,13 +200,10 @@ def _healths(labels: Sequence[hygiene.Health], codes: Codes) -> tuple[LabelHealt
     return tuple(sorted(shown, key=lambda one: 1.0 if one.recall is None else one.recall))
 
 
-def _duplicates(snapshot: Snapshot, decider: Decider) -> list[Group]:
-    state, field = decider.state, decider.field
-    references, k = state.references, field.taxonomy.top_k
+def _duplicates(references: References, k: int, bound: float) -> list[Group]:
     own = nearest(
         references.vectors, references.vectors, references.pks, k, query_ids=references.pks
     )
-    bound = decider.duplicate_bound(snapshot)
     return duplicates(references.pks, references.codes, references.matches(*own), bound)
 
 

@@ -44,6 +44,13 @@ REBUILD_GROWTH = 1.2
 _LISTS = b"lists.3"
 """How lists are found; those that were remembered under another name are found again."""
 
+_FAR = 10.0
+"""A margin, which is log-odds, is told up to here.
+
+What is further ahead is as good as certain, and would be written anew with every label: measured,
+9,400 rows of 100,000 instead of 2,000.
+"""
+
 _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 
@@ -165,7 +172,7 @@ class Judge:
         judgement = (
             judge(confidence, scores, places) if self._imagines else self._judged().at(places)
         )
-        choosy = np.flatnonzero([pk in rejected for pk in pks.tolist()])
+        choosy = np.flatnonzero(np.isin(pks, np.fromiter(rejected, np.int64, len(rejected))))
         if len(choosy):
             barred = np.array(
                 [
@@ -245,8 +252,10 @@ class Judge:
         if any(len(places) == 0 for places in fewer.values()):
             return None
         scores.set_references(fewer)
-        judgement = judge(confidence, scores, land.places_of(np.array([pk])))
-        scores.set_references(every)
+        try:
+            judgement = judge(confidence, scores, land.places_of(np.array([pk])))
+        finally:
+            scores.set_references(every)
         return confidence.labels[int(judgement.winners[0])] if judgement.accepted[0] else None
 
     def _codes(self, code_of: Callable[[str], int]) -> list[int]:
@@ -299,7 +308,7 @@ def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) 
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
         confidence=np.round(judgement.probability, 3).astype(np.float32),
-        margin=np.round(judgement.margin, 3).astype(np.float32),
+        margin=np.round(np.clip(judgement.margin, -_FAR, _FAR), 2).astype(np.float32),
         runner_up=np.where(accepted, runner, winner).astype(np.int32),
         reasons=np.where(accepted, -1, reasons).astype(np.int8),
         sources=sources,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from threading import Lock
 
 from lookalike.errors import BadInput
 from lookalike.matches import NO_LABEL
@@ -38,11 +39,15 @@ def label_in(value: object) -> str | None:
 
 
 class Codes:
-    """Labels as small integers, in the order in which they were first met; -1 stands for none."""
+    """Labels as small integers, in the order in which they were first met; -1 stands for none.
+
+    A code never changes; safe for several threads.
+    """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names = list(names)
         self._codes = {name: code for code, name in enumerate(self._names)}
+        self._lock = Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,8 +59,10 @@ class Codes:
         if name is None:
             return NO_LABEL
         if name not in self._codes:
-            self._codes[name] = len(self._names)
-            self._names.append(name)
+            with self._lock:
+                if name not in self._codes:
+                    self._names.append(name)
+                    self._codes[name] = len(self._names) - 1
         return self._codes[name]
 
     def name(self, code: int) -> str | None:

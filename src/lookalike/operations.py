@@ -8,8 +8,7 @@ All of it is one transaction. Nothing else writes a label.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,20 +18,18 @@ from sqlalchemy import select, update
 from ulid import ULID
 
 from lookalike.decider import Decider
+from lookalike.deciders import Deciders, Lent
 from lookalike.drawing import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.effects import Effects
 from lookalike.errors import Conflict, NotFound
-from lookalike.fields import StoredField, dependents, has_space, stored_field
+from lookalike.fields import dependents, has_space
 from lookalike.model import Changed, EventKind, Origin
-from lookalike.once import AlreadyDone, Request, refuse_repetition
+from lookalike.once import Request, refuse_repetition
 from lookalike.statements import write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
 
-_SCANS_WHILE_OPEN = 32
-"""So far may the next process lag behind, counted as in `FieldState.is_ahead`."""
-_SCANS_AT_END = 4
 _NO_FIELD = 0
 NO_COLLECTION = 0
 """What an operation belongs to that changes objects which no collection has."""
@@ -61,9 +58,14 @@ class Running:
     actor: str
     at: float
     txn: Txn
+    lent: Lent
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     effects: Effects = field(default_factory=Effects)
+
+    def decider(self, field_pk: int) -> Decider:
+        """Return the decider of a field, caught up; it is this operation's until it has ended."""
+        return self.lent.decider(self.txn, field_pk)
 
     def changed(self) -> Changed:
         """Return what it changed so far."""
@@ -82,11 +84,9 @@ class Operations:
     """Runs operations on a store; derived files go to `cache`. `clock` gives UTC seconds."""
 
     def __init__(self, store: Store, cache: Path, clock: Callable[[], float]) -> None:
+        self.deciders = Deciders(store, cache)
         self._store = store
-        self._cache = cache
         self._clock = clock
-        self._deciders: dict[int, Decider] = {}
-        self._lock = threading.RLock()
 
     @contextmanager
     def operate(
@@ -96,48 +96,15 @@ class Operations:
 
         Raises AlreadyDone where the `request` was done before.
         """
-        with self._lock:
-            try:
-                with self._store.write() as txn:
-                    refuse_repetition(txn, request)
-                    running = self._begin(txn, collection_pk, kind, actor, request)
-                    yield running
-                    summary = asdict(running.changed())
-                    if request is not None:
-                        summary["request"] = request.digest
-                    chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
-                    txn.execute(chosen.values(summary=summary))
-            except AlreadyDone:
-                raise
-            except BaseException:
-                self._deciders.clear()
-                raise
-            self._remember(beyond=_SCANS_WHILE_OPEN)
-
-    @contextmanager
-    def consulted(self, snapshot: Snapshot, field_pk: int) -> Iterator[Decider]:
-        """Give the decider of a field to one who only asks; nothing is decided meanwhile."""
-        with self._lock:
-            yield self.decider(snapshot, field_pk)
-
-    def close(self) -> None:
-        """Leave for the next process what it would have to compute again."""
-        with self._lock:
-            self._remember(beyond=_SCANS_AT_END)
-            self._deciders.clear()
-
-    def forget_memory(self) -> None:
-        """Erase what was left for the next process and leave it again: something is forgotten."""
-        with self._lock:
-            for decider in self._deciders.values():
-                decider.state.forget_memory()
-            self._remember(beyond=0)
-
-    def drop(self, fields: Iterable[int]) -> None:
-        """Forget fields that are no more, and erase what was left of them for the next process."""
-        with self._lock:
-            for pk in fields:
-                self._drop(pk)
+        with self.deciders.lent(collection_pk) as lent, self._store.write() as txn:
+            refuse_repetition(txn, request)
+            running = self._begin(txn, lent, collection_pk, kind, actor, request)
+            yield running
+            summary = asdict(running.changed())
+            if request is not None:
+                summary["request"] = request.digest
+            chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
+            txn.execute(chosen.values(summary=summary))
 
     def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
         """Append what was said about one field, and decide everything that follows from it."""
@@ -152,9 +119,9 @@ class Operations:
     @contextmanager
     def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
         """Change the statements of documents inside; at the end, decide all that refers to them."""
-        affected = {pk: self.decider(running.txn, pk) for pk in dependents(running.txn, field_pk)}
+        affected = {pk: running.decider(pk) for pk in dependents(running.txn, field_pk)}
         if field_pk not in affected:
-            affected[field_pk] = self.decider(running.txn, field_pk)
+            affected[field_pk] = running.decider(field_pk)
         yield
         for pk, decider in affected.items():
             own = documents if pk == field_pk else []
@@ -170,7 +137,7 @@ class Operations:
         """
         txn = running.txn
         touch(txn, field_pk, documents, running.pk)
-        decider = self.decider(txn, field_pk)
+        decider = running.decider(field_pk)
         moves = decider.documents_arrived(txn, running.pk, documents)
         running.effects.add(field_pk, moves)
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
@@ -181,9 +148,7 @@ class Operations:
         """Search and decide all documents of a field from scratch, trusting nothing in memory."""
         if not has_space(running.txn, field_pk):
             return
-        decider = self._deciders[field_pk] = self._new_decider(stored_field(running.txn, field_pk))
-        decider.state.forget_memory()
-        decider.refresh(running.txn)
+        decider = running.lent.begun_anew(running.txn, field_pk)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
 
     def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
@@ -203,35 +168,14 @@ class Operations:
         self._record(running, _NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
         self._follow(running, _settle_undone(running.txn))
 
-    def decider(self, snapshot: Snapshot, field_pk: int) -> Decider:
-        """Return the decider of a field, caught up with `snapshot`."""
-        stored = stored_field(snapshot, field_pk)
-        decider = self._deciders.get(field_pk)
-        if decider is None or decider.field != stored:
-            decider = self._deciders[field_pk] = self._new_decider(stored)
-        decider.refresh(snapshot)
-        return decider
-
-    def _remember(self, *, beyond: float) -> None:
-        ahead = {pk: one.state for pk, one in self._deciders.items() if one.state.is_ahead(beyond)}
-        if ahead:
-            with self._store.read() as snapshot:
-                there = snapshot.rows(select(schema.field.c.pk))
-                for pk in ahead.keys() - {row.pk for row in there}:
-                    self._drop(pk)
-                for state in (ahead[pk] for pk in ahead.keys() & self._deciders.keys()):
-                    state.remember(snapshot)
-
-    def _drop(self, field_pk: int) -> None:
-        self._deciders.pop(field_pk, None)
-        for file in self._cache.glob(f"*.{field_pk}.npz"):
-            file.unlink(missing_ok=True)
-
-    def _new_decider(self, stored: StoredField) -> Decider:
-        return Decider(stored, self._cache)
-
     def _begin(
-        self, txn: Txn, collection_pk: int, kind: str, actor: str, request: Request | None
+        self,
+        txn: Txn,
+        lent: Lent,
+        collection_pk: int,
+        kind: str,
+        actor: str,
+        request: Request | None,
     ) -> Running:
         if collection_pk != NO_COLLECTION:
             check_there(txn, collection_pk)
@@ -245,14 +189,14 @@ class Operations:
             at=now,
             summary={},
         )
-        return Running(pk, id, collection_pk, actor, now, txn)
+        return Running(pk, id, collection_pk, actor, now, txn, lent)
 
     def _draw(self, running: Running, field_pk: int) -> None:
         """Let chance choose what to ask next: so many that some always wait.
 
         A rule that is a number learns nothing, so it needs no chance.
         """
-        decider = self._deciders[field_pk]
+        decider = running.lent.held[field_pk]
         if decider.field.taxonomy.confidence_threshold is not None:
             return
         documents = decider.state.columns.pks

@@ -67,7 +67,7 @@ def promote(
     """
     pks = [row.pk for row in running.txn.rows(query)]
     if gated and pks:
-        pks = _through_gate(workshop, running, field, pks)
+        pks = _through_gate(running, field, pks)
     labels = stances(running.txn, field.pk, pks)
     chosen = {pk: str(labels[pk].label) for pk in pks}
     if field.reference_field_pk != field.pk:
@@ -77,33 +77,31 @@ def promote(
     workshop.operations.say(running, field.reference_field_pk, said)
 
 
-def _through_gate(
-    workshop: Workshop, running: Running, field: FieldRow, pks: Sequence[int]
-) -> list[int]:
+def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
     """Return those of the documents that the gate lets through; refuse the others."""
     txn, standing = running.txn, schema.standing
-    with workshop.operations.consulted(txn, field.pk) as decider:
-        state = decider.state
-        rows = state.columns.rows_of(np.array(sorted(pks), np.int64))
-        bound = decider.duplicate_bound(txn)
-        ids = state.columns.pks[rows]
-        candidates = Candidates(
-            ids=ids,
-            codes=state.columns["codes"][rows],
-            confidence=state.columns["confidence"][rows],
-            margin=np.nan_to_num(state.columns["margin"][rows]),
-            vectors=state.vectors(txn, rows),
-            matches=state.matches(rows),
-        )
-        promoted = select(standing.c.document_pk).where(
-            standing.c.field_pk == field.reference_field_pk, standing.c.origin == Origin.PROMOTED
-        )
-        machines = [row.document_pk for row in txn.rows(promoted)]
-        ours = ~np.isin(state.references.pks, machines)
-        count = len(state.codes.names)
-        peoples = np.bincount(state.references.codes[ours], minlength=count)
-        before = np.bincount(state.references.codes[~ours], minlength=count)
-        holds = dict(zip(ids.tolist(), gate(candidates, peoples, before, bound=bound), strict=True))
+    decider = running.decider(field.pk)
+    state = decider.state
+    rows = state.columns.rows_of(np.array(sorted(pks), np.int64))
+    bound = decider.duplicate_bound(txn)
+    ids = state.columns.pks[rows]
+    candidates = Candidates(
+        ids=ids,
+        codes=state.columns["codes"][rows],
+        confidence=state.columns["confidence"][rows],
+        margin=np.nan_to_num(state.columns["margin"][rows]),
+        vectors=state.vectors(txn, rows),
+        matches=state.matches(rows),
+    )
+    promoted = select(standing.c.document_pk).where(
+        standing.c.field_pk == field.reference_field_pk, standing.c.origin == Origin.PROMOTED
+    )
+    machines = [row.document_pk for row in txn.rows(promoted)]
+    ours = ~np.isin(state.references.pks, machines)
+    count = len(state.codes.names)
+    peoples = np.bincount(state.references.codes[ours], minlength=count)
+    before = np.bincount(state.references.codes[~ours], minlength=count)
+    holds = dict(zip(ids.tolist(), gate(candidates, peoples, before, bound=bound), strict=True))
     table = schema.document
     names = select(table.c.pk, table.c.id).where(one_of(table.c.pk, pks))
     running.refused |= {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Select, and_, select
 
-from lookalike.fields import stored_field, taxonomy_from
+from lookalike.fields import StoredField, stored_field, taxonomy_from
+from lookalike.labels import Codes
 from lookalike.matches import shares
 from lookalike.model import (
     Answer,
@@ -25,6 +26,7 @@ from lookalike.model import (
     Taxonomy,
 )
 from lookalike.reference_book import ReferenceBook
+from lookalike.references import References
 from lookalike.standard import Standard, standard_from
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -76,6 +78,7 @@ class Reader:
     snapshot: Snapshot
     book: ReferenceBook
     fields: Sequence[FieldRow]
+    _votes: dict[int, tuple[StoredField, References, Codes]] = field(default_factory=dict)
 
     def documents(self, collection: str, query: Select[Any]) -> Iterator[Document]:
         """Yield the documents whose pks `query` selects (column `pk`), in its order."""
@@ -140,10 +143,10 @@ class Reader:
         """
         if not pks:
             return []
-        space = stored_field(self.snapshot, field.pk).space
+        stored, _, _ = self._votes_on(field.pk)
         documents = np.array(pks, np.int64)
         barred = [refused.get(pk, ()) for pk in pks] if refused else None
-        return self.near(field, self.snapshot.vectors(space, documents), documents, barred)
+        return self.near(field, self.snapshot.vectors(stored.space, documents), documents, barred)
 
     def near(
         self,
@@ -156,9 +159,7 @@ class Reader:
 
         None is its own neighbour, by `pks` (n,), or has a label that is `barred`.
         """
-        stored = stored_field(self.snapshot, field.pk)
-        space, voting = stored.reference_space, stored.reference_field_pk
-        references, codes = self.book.of(self.snapshot, voting, space)
+        _, references, codes = self._votes_on(field.pk)
         hidden = None
         if barred is not None:
             refused = [[codes.code(name) for name in names] for names in barred]
@@ -180,6 +181,13 @@ class Reader:
             ]
             for row in zip(near.tolist(), labels.tolist(), similarities.tolist(), strict=True)
         ]
+
+    def _votes_on(self, field_pk: int) -> tuple[StoredField, References, Codes]:
+        if field_pk not in self._votes:
+            stored = stored_field(self.snapshot, field_pk)
+            space, voting = stored.reference_space, stored.reference_field_pk
+            self._votes[field_pk] = (stored, *self.book.of(self.snapshot, voting, space))
+        return self._votes[field_pk]
 
     def described(self, pks: Iterable[int]) -> dict[int, Any]:
         """Return id and metadata of references, by pk."""

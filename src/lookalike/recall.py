@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ _MARK = "mark"
 
 def remember(path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays with their mark (JSON values), all in one step, or leave the file as it was."""
-    draft = path.with_name(f"{path.stem}.{os.getpid()}.draft.npz")
+    draft = path.with_name(f"{path.stem}.{os.getpid()}.{get_ident()}.draft.npz")
     # What is not kept is computed again: a full or read-only disk must not stop anyone.
     with suppress(OSError):
         for abandoned in path.parent.glob(f"{path.stem}.*.draft.npz"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
 from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions
+from lookalike.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,32 +112,41 @@ class _Page:
 class ReferenceBook:
     """The references of fields for those who only read, kept up from snapshot to snapshot.
 
-    Safe for several threads.
+    Safe for several threads; who reads of one field waits for no other. Ask once a snapshot: one
+    that is older than what is known here is read from the beginning.
     """
 
     def __init__(self) -> None:
         self._pages: dict[int, _Page] = {}
-        self._lock = threading.Lock()
+        self._turns: dict[int, Turns] = {}
 
     def of(self, snapshot: Snapshot, field_pk: int, space: StoredSpace) -> tuple[References, Codes]:
         """Return who votes in a field as the snapshot has it, and their labels' codes."""
         epoch, newest = epoch_of(snapshot, field_pk), newest_revision(snapshot, field_pk)
-        with self._lock:
-            page = self._pages.get(field_pk)
-            newer = page is not None and (page.epoch > epoch or page.seen > newest)
-            if page is None or newer or page.epoch < epoch:
-                page = _Page(epoch, -1, References.none(space.dimension), Codes())
-            if page.seen < newest:
-                page = self._caught_up(snapshot, field_pk, space, page, newest)
-            if not newer:
-                self._pages[field_pk] = page
+        page = self._pages.get(field_pk)
+        if page is None or (page.epoch, page.seen) != (epoch, newest):
+            with self._turns.setdefault(field_pk, Turns()).taken():
+                page = self._turned(snapshot, field_pk, space, epoch, newest)
         return page.references, page.codes
 
     def drop(self, fields: Iterable[int]) -> None:
         """Forget fields that are no more."""
-        with self._lock:
-            for pk in fields:
+        for pk in fields:
+            with self._turns.setdefault(pk, Turns()).taken():
                 self._pages.pop(pk, None)
+
+    def _turned(
+        self, snapshot: Snapshot, field_pk: int, space: StoredSpace, epoch: int, newest: int
+    ) -> _Page:
+        page = self._pages.get(field_pk)
+        newer = page is not None and (page.epoch > epoch or page.seen > newest)
+        if page is None or newer or page.epoch < epoch:
+            page = _Page(epoch, -1, References.none(space.dimension), Codes())
+        if page.seen < newest:
+            page = self._caught_up(snapshot, field_pk, space, page, newest)
+        if not newer:
+            self._pages[field_pk] = page
+        return page
 
     def _caught_up(
         self, snapshot: Snapshot, field_pk: int, space: StoredSpace, page: _Page, newest: int

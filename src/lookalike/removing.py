@@ -245,7 +245,7 @@ def _drop_collections(
         _delete(txn, schema.field, "collection_pk", doomed)
         _delete(txn, schema.space, "collection_pk", doomed)
         _delete(txn, schema.resource, "pk", doomed)
-        operations.drop(fields)
+        running.lent.erase(fields)
     workshop.book.drop(fields)
     return names
 

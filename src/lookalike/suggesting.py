@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from lookalike.decider import Imagined
+from lookalike.decider import Decider, Imagined
 from lookalike.documents import Target
 from lookalike.errors import BadContent, BadInput, BadVector
 from lookalike.extractors.base import Content
@@ -82,12 +82,14 @@ def suggest(
     if not asked:
         return []
     vectors = np.stack([one.vector for one in asked])
-    with workshop.store.read() as snapshot:
+
+    def ask(decider: Decider, snapshot: Snapshot) -> tuple[Ids, Imagined]:
         space = stored_field(snapshot, field.pk).space
         newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
         pks = np.arange(len(asked)) + (newest or 0) + 1
-        with workshop.operations.consulted(snapshot, field.pk) as decider:
-            imagined = decider.imagine(WithMore(snapshot, space, pks, vectors), pks)
+        return pks, decider.imagine(WithMore(snapshot, space, pks, vectors), pks)
+
+    with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, (pks, imagined)):
         reader = Reader(snapshot, workshop.book, [field])
         return _shown(reader, field, asked, imagined, vectors, pks, top_k)
 
@@ -104,12 +106,18 @@ def suggest_for(
 
     Raises NotFound.
     """
-    with workshop.store.read() as snapshot:
-        named = pks_of(snapshot, collection, list(ids))
+    wanted = list(ids)
+
+    def ask(decider: Decider, snapshot: Snapshot) -> tuple[dict[str, int], Ids, Imagined]:
+        named = pks_of(snapshot, collection, wanted)
         pks = np.array(sorted(named.values()), np.int64)
+        return named, pks, decider.reconsider(snapshot, pks)
+
+    with workshop.operations.deciders.consulted(field.pk, ask) as (
+        snapshot,
+        (named, pks, imagined),
+    ):
         vectors = snapshot.vectors(stored_field(snapshot, field.pk).space, pks)
-        with workshop.operations.consulted(snapshot, field.pk) as decider:
-            imagined = decider.reconsider(snapshot, pks)
         names = {pk: id for id, pk in named.items()}
         asked = [Asked(names[pk], vector) for pk, vector in zip(pks.tolist(), vectors, strict=True)]
         reader = Reader(snapshot, workshop.book, [field])

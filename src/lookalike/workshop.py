@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,17 @@ from lookalike.settings import Settings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.thumbnails import Thumbnails
+from lookalike.turns import Made
 
 
 class Workshop:
-    """An open store with its blobs, thumbnails, extractors and operations."""
+    """An open store with its blobs, thumbnails, extractors and operations; safe for threads."""
 
     def __init__(
         self, store: Store, root: Path, settings: Settings, actor: str, clock: Callable[[], float]
     ) -> None:
         self.store = store
         self.root = root
-        self._closed = False
         self.settings = settings
         self.actor = actor
         self.clock = clock
@@ -43,7 +44,7 @@ class Workshop:
         self.thumbnails = Thumbnails(root / "cache" / "thumbnails")
         self.operations = Operations(store, root / "cache", clock)
         self.book = ReferenceBook()
-        self._extractors: dict[tuple[str, str], Extractor] = {}
+        self._extractors: Made[tuple[str, str], Extractor] = Made()
 
     def speaking(self, actor: str) -> Workshop:
         """Return the same workshop for someone else, whose name is recorded."""
@@ -59,11 +60,12 @@ class Workshop:
         return other
 
     def close(self) -> None:
-        """Release the store. Closing twice is harmless."""
-        if not self._closed:
-            self._closed = True
-            self.operations.close()
-            self.store.close()
+        """Release the store, once what others write has ended. Closing twice is harmless.
+
+        Whoever begins anything afterwards gets a StoreClosed.
+        """
+        self.operations.deciders.close()
+        self.store.close()
 
     def extraction(self) -> Extraction:
         """Return what extracts, with the settings in force."""
@@ -80,9 +82,7 @@ class Workshop:
     def extractor(self, name: str, options: Mapping[str, Any]) -> Extractor:
         """Return an extractor, built once. Raises NotFound, BadSetting or MissingExtra."""
         key = (name, repr(sorted(options.items())))
-        if key not in self._extractors:
-            self._extractors[key] = build_extractor(name, options)
-        return self._extractors[key]
+        return self._extractors.get(key, partial(build_extractor, name, options))
 
     def target(self, row: CollectionRow, dimension: int | None = None) -> Target:
         """Return a collection as something that items go to; its space is made when it is new.

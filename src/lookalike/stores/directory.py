@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from lookalike.errors import NotAStore, StoreCorrupt, StoreUnwritable
+from lookalike.errors import NotAStore, StoreClosed, StoreCorrupt, StoreUnwritable
 
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs"})
 
@@ -83,6 +83,12 @@ def _file_system(path: Path, mounts: Path) -> str:
 def _unescaped(field: str) -> str:
     """Return a field of the mount table with its blanks, which are written as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)
+
+
+def check_open(path: Path, *, closed: bool) -> None:
+    """Raise StoreClosed where the store in a directory was closed."""
+    if closed:
+        raise StoreClosed(f"{path}: the store was closed; open it again to go on")
 
 
 def erase_vectors_but(path: Path, names: set[str]) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import functools
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -45,7 +44,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
-from lookalike.stores.directory import erase_vectors_but, open_lock, prepare
+from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
 from lookalike.stores.selection import conditions
@@ -57,6 +56,7 @@ from lookalike.stores.sqlite_engine import (
     translated,
 )
 from lookalike.stores.vectors import VectorFile
+from lookalike.turns import Turns
 
 _CHECKPOINT_BYTES = 16 * 2**20
 _TIDY_WAIT_MS = 1000
@@ -65,15 +65,16 @@ _TIDY_WAIT_MS = 1000
 class SqliteStore:
     """A store in the directory `path`, made when it is absent or empty.
 
-    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with its cure.
+    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with its cure. Safe for
+    several threads, which write in the order of asking; not to be used after a fork.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         prepare(path)
         self._files: dict[tuple[int, int], VectorFile] = {}
-        self._thread_lock = threading.RLock()
-        self._writing = False
+        self._turns = Turns()
+        self._closed = False
         self._fold_is_due = False
         self._lock_file = open_lock(path)
         self._engine = open_engine(path / "lookalike.db")
@@ -81,12 +82,15 @@ class SqliteStore:
         self._migrate()
 
     def close(self) -> None:
-        """Release files and locks. Closing twice is harmless."""
-        self._finalizer()
+        """Release files and locks, once a write in progress has ended. Twice is harmless."""
+        with self._turns.taken(first=True):
+            self._closed = True
+            self._finalizer()
 
     @contextmanager
     def read(self) -> Iterator[SqliteSnapshot]:
-        """Begin a snapshot."""
+        """Begin a snapshot. It lasts, also when the store is closed meanwhile."""
+        check_open(self.path, closed=self._closed)
         with translated(self.path), self._engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1 FROM sqlite_schema")  # BEGIN alone waits for one
             yield SqliteSnapshot(connection, self._file)
@@ -150,21 +154,18 @@ class SqliteStore:
     def _file(self, space: StoredSpace) -> VectorFile:
         key = (space.pk, space.generation)
         if key not in self._files:
-            name = f"{space.pk}.{space.generation}.f16"
-            path, cache = self.path / "vectors" / name, self.path / "cache"
-            self._files[key] = VectorFile(path, cache, space.dimension)
+            path = self.path / "vectors" / f"{space.pk}.{space.generation}.f16"
+            self._files.setdefault(key, VectorFile(path, self.path / "cache", space.dimension))
         return self._files[key]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._thread_lock:
-            assert not self._writing, "a transaction inside a transaction"
+        with self._turns.taken():
+            check_open(self.path, closed=self._closed)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-            self._writing = True
             try:
                 yield
             finally:
-                self._writing = False
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     def _checkpoint_when_long(self) -> None:

@@ -24,15 +24,26 @@ from sqlalchemy import (
 )
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
-from lookalike.errors import StoreCorrupt, StoreError, StoreUnwritable
+from lookalike.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnwritable
 
 BUSY_TIMEOUT_MS = 30_000
+CONNECTIONS = 80
+"""So many snapshots and transactions can be open at once; who comes then waits for one to end."""
+
+_KEPT, _WAIT_S = 16, 30
 
 
 def open_engine(file: Path) -> Engine:
     """Return an engine whose writers begin with `execution_options(immediate=True)`."""
-    engine = create_engine(f"sqlite:///{file}", module=driver(), pool_size=16, max_overflow=64)
+    engine = create_engine(
+        f"sqlite:///{file}",
+        module=driver(),
+        pool_size=_KEPT,
+        max_overflow=CONNECTIONS - _KEPT,
+        pool_timeout=_WAIT_S,
+    )
 
     @sqlalchemy_event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
@@ -93,7 +104,7 @@ _TRANSLATIONS: tuple[tuple[str, type[StoreError], str], ...] = (
     ("unable to open", StoreUnwritable, "the database cannot be opened: check its permissions"),
     ("malformed", StoreCorrupt, "the database is damaged: restore it from a backup"),
     ("not a database", StoreCorrupt, "lookalike.db is not a database: restore it from a backup"),
-    ("locked", StoreError, "another program holds the database: end it and run this again"),
+    ("locked", StoreBusy, "another program holds the database: end it, or run this again"),
 )
 
 
@@ -102,6 +113,11 @@ def translated(path: Path) -> Iterator[None]:
     """Turn the engine's errors into ours, each with its cure."""
     try:
         yield
+    except NoConnection as error:
+        raise StoreBusy(
+            f"{path}: {CONNECTIONS} snapshots are open at once, and none ended in {_WAIT_S} s: try "
+            "again, and exhaust or close what `documents()` and `rows()` gave"
+        ) from error
     except (DBAPIError, driver().Error) as error:
         text = str(getattr(error, "orig", error)).lower()
         for part, kind, cure in _TRANSLATIONS:

@@ -1,0 +1,89 @@
+"""Taking turns: locks that are given in the order of asking, so that nobody starves.
+
+A `threading.Lock` is given to anyone: whoever takes it again and again can keep others waiting for
+seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
+
+
+class Turns:
+    """A lock that is given in the order of asking; those who go `first` before the others."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._first: deque[threading.Lock] = deque()
+        self._others: deque[threading.Lock] = deque()
+        self._taken = False
+        self._holder: int | None = None
+
+    @contextmanager
+    def taken(self, *, first: bool = False) -> Iterator[None]:
+        """Hold the lock inside; a thread that holds it already must not ask again."""
+        assert self._holder != threading.get_ident(), "a turn inside a turn would wait for itself"
+        self._take(self._first if first else self._others)
+        self._holder = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._holder = None
+            self._pass_on()
+
+    def _take(self, line: deque[threading.Lock]) -> None:
+        turn = threading.Lock()
+        turn.acquire()
+        with self._guard:
+            if not self._taken:
+                self._taken = True
+                return
+            line.append(turn)
+        try:
+            turn.acquire()
+        except BaseException:  # a signal: leave the line, or pass on what was just given
+            with self._guard:
+                given = turn not in line
+                if not given:
+                    line.remove(turn)
+            if given:
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        with self._guard:
+            line = self._first or self._others
+            if line:
+                line.popleft().release()
+            else:
+                self._taken = False
+
+
+class Made(Generic[_K, _V]):
+    """What is made once by key, however many threads ask for it at once.
+
+    Nobody waits for another key. What could not be made is tried again by the next who asks.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._turns: dict[_K, Turns] = {}
+        self._made: dict[_K, _V] = {}
+
+    def get(self, key: _K, make: Callable[[], _V]) -> _V:
+        """Return what is made for a key, by `make` if nothing is there yet."""
+        if key in self._made:
+            return self._made[key]
+        with self._guard:
+            turns = self._turns.setdefault(key, Turns())
+        with turns.taken():
+            if key not in self._made:
+                self._made[key] = make()
+            return self._made[key]

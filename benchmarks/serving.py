@@ -25,7 +25,7 @@ _TIMES = 20
 """The import shall be so many times the rate of Label Studio's REST import, 200 to 330 tasks/s."""
 
 _READS, _LISTS, _LABELS = 200, 20, 40
-_BATCH, _UPLOADED, _IMPORTED = 500, 10_000, 10_000
+_BATCH, _LARGE_BATCH, _UPLOADED, _IMPORTED = 500, 5000, 10_000, 10_000
 _SMALL = 64
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 _FILTERS = (
@@ -108,7 +108,7 @@ def uploading(folder: Path, count: int) -> list[Figure]:
         _collection(client, "tasks", _SMALL)
         tasks = _tasks(ready[:imported, :_SMALL], labels(imported))
         began = time.perf_counter()
-        _send(client, "tasks", tasks)
+        _send(client, "tasks", tasks, _LARGE_BATCH)
         rate = imported / (time.perf_counter() - began)
     goal = f"≥ {_VECTORS_PER_S:,.0f}/s"
     name = f"HTTP: ready vectors of {DIMENSION} in batches of {_BATCH}"
@@ -201,9 +201,11 @@ def _as_numbers(row: np.ndarray) -> object:
     return [round(value, 6) for value in row.tolist()]
 
 
-def _send(client: httpx2.Client, bucket: str, bodies: list[dict[str, object]]) -> None:
-    for start in range(0, len(bodies), _BATCH):
-        batch = {"objects": bodies[start : start + _BATCH]}
+def _send(
+    client: httpx2.Client, bucket: str, bodies: list[dict[str, object]], size: int = _BATCH
+) -> None:
+    for start in range(0, len(bodies), size):
+        batch = {"objects": bodies[start : start + size]}
         answer = _ok(client.post(f"/v1/buckets/{bucket}/objects/batch", json=batch))
         assert answer["failed_count"] == 0, answer["failed"][:1]
 

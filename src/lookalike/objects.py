@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, literal, select, update
+from sqlalchemy import and_, delete, exists, insert, literal, select, update
 from ulid import ULID
 
 from lookalike.errors import NotFound
@@ -243,11 +243,12 @@ def _statuses(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, tuple[Status,
 def _labels(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, dict[str, str | None]]:
     """Return what was said of the whole items that objects are, by what they call the field."""
     document, standing, field_ = schema.document, schema.standing, schema.field
+    same = standing.c.document_pk == document.c.pk
     query = (
         select(document.c.object_pk, document.c.collection_pk, field_.c.name)
         .add_columns(standing.c.label, standing.c.origin)
-        .join(standing, standing.c.document_pk == document.c.pk)
-        .join(field_, field_.c.pk == standing.c.field_pk)
+        .join(field_, field_.c.collection_pk == document.c.collection_pk)
+        .join(standing, and_(standing.c.field_pk == field_.c.pk, same))
         .where(one_of(document.c.object_pk, pks), document.c.part == "")
         .order_by(document.c.pk.desc())
     )

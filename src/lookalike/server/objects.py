@@ -45,7 +45,7 @@ from lookalike.server.wire import (
 
 router = APIRouter(prefix="/v1/buckets/{bucket}/objects", tags=["objects"], route_class=JsonRoute)
 
-MAX_BATCH = 1000
+MAX_BATCH = 10_000
 
 IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag that was read")]
 

@@ -21,6 +21,9 @@ from lookalike.server.uploaded import uploaded
 _ADDRESSES = ("http://", "https://", "file://", "s3://", "gs://", "data:")
 _TEXTS = ("text", "string")
 
+IDEMPOTENT = "idem:"
+"""So begins the key of an object that was made under the name of a request."""
+
 
 class BlobData(Body):
     """Where the bytes of a blob are, or they themselves."""
@@ -74,7 +77,8 @@ def incoming(here: Asked, home: Bucket, body: NewObjectBody, key: str) -> NewObj
             blobs.append(_blob(here, home, one))
         except _Unfetched as failure:
             error = str(failure)
-    named = f"idem:{key}" if key else f"{prefix}/{id}" if prefix else None
+    named = f"{IDEMPOTENT}{key}" if key else id
+    named = f"{prefix}/{named}" if prefix else named
     return NewObject(body.all_metadata(), blobs, id, named, "", error)
 
 

@@ -15,6 +15,7 @@ from lookalike.errors import BadInput
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+MAX_SEARCH_CHARACTERS = 300
 _Item = TypeVar("_Item")
 
 Name = Annotated[str, Field(description="letters, digits, `_` and `-`, 3 to 100")]
@@ -124,17 +125,17 @@ class Deleted(Reply):
 class ListBody(Body):
     """What a list may be asked for, where not all is said in the query."""
 
-    idle: ClassVar = frozenset(
-        {"include_system", "search", "case_sensitive", "return_vectors", "namespace_id", "stats"}
-    )
+    idle: ClassVar = frozenset({"include_system", "return_vectors", "namespace_id", "stats"})
     filters: Any = None
+    search: str | None = Field(default=None, max_length=MAX_SEARCH_CHARACTERS)
+    case_sensitive: bool | None = None
     sort: Any = None
     sorts: Any = None
     sort_by: str | None = None
-    limit: int | None = Field(None, ge=1, le=MAX_PAGE)
-    page_size: int | None = Field(None, ge=1, le=MAX_PAGE)
-    offset: int | None = Field(None, ge=0, le=2**31)
-    page: int | None = Field(None, ge=1, le=2**31)
+    limit: int | None = Field(default=None, ge=1, le=MAX_PAGE)
+    page_size: int | None = Field(default=None, ge=1, le=MAX_PAGE)
+    offset: int | None = Field(default=None, ge=0, le=2**31)
+    page: int | None = Field(default=None, ge=1, le=2**31)
     cursor: str | None = None
     include_total: bool | None = None
     return_presigned_urls: bool = False

@@ -12,6 +12,7 @@ from lookalike.errors import Conflict, NotFound
 from lookalike.model import Object
 from lookalike.resources import Kind, named, resource
 from lookalike.server.context import Asked, Here
+from lookalike.server.listing import chosen
 from lookalike.server.shapes import Deleted, JsonRoute, ListBody, Pages, Pagination, Reply
 from lookalike.stores.base import Snapshot
 from lookalike.tasks import Task, TaskKind, cancel_task, task_of, tasks
@@ -24,6 +25,7 @@ _TYPES = {
     TaskKind.DECIDE: "api_taxonomies_materialize",
 }
 _MOST = 10_000
+_KNOWN = ("task_id", "task_type", "status", "error", "created_at", "ended_at", "additional_data")
 
 
 class TaskList(ListBody):
@@ -68,7 +70,7 @@ def get_task(task: str, here: Here) -> TaskReply:
 
 @router.post("/list")
 def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
-    """List tasks that were asked for, the newest first; uploads are not among them."""
+    """List tasks that were asked for, by default the newest first; uploads are not among them."""
     with here.workshop.store.read() as snapshot:
         namespace = here.allowed_namespace or here.namespace
         found = [_shown(one) for one in tasks(snapshot, namespace, limit=_MOST)]
@@ -78,6 +80,7 @@ def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
             for one in found
             if body.status in (None, one.status) and body.task_type in (None, one.task_type)
         ]
+    found = chosen(found, _KNOWN, _told, body)
     page, pagination = paged.of(body).of_list(found)
     return Tasks(results=page, total_count=len(found), pagination=pagination)
 
@@ -140,6 +143,13 @@ def _task(here: Asked, snapshot: Snapshot, id: str) -> Task:
 def _may_see(here: Asked, namespace: str) -> bool:
     """Return whether one may see tasks of a namespace: a key for all of them sees all."""
     return here.allowed_namespace in (None, namespace)
+
+
+def _told(one: TaskReply) -> dict[str, Any]:
+    said = one.model_dump(include=set(_KNOWN))
+    for name in ("created_at", "ended_at"):
+        said[name] = None if said[name] is None else said[name].timestamp()
+    return said
 
 
 def _shown(task: Task) -> TaskReply:

@@ -19,6 +19,7 @@ from lookalike.model import LABEL_SEPARATOR
 from lookalike.resources import CollectionRow, Kind, change, find, listed, make, named, remove
 from lookalike.server.context import Asked, Here, make_once
 from lookalike.server.documents import selecting_in
+from lookalike.server.listing import resources_chosen
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -157,9 +158,10 @@ def create_taxonomy(
 
 @router.post("/list")
 def list_taxonomies(here: Here, paged: Pages, body: ListBody | None = None) -> Taxonomies:
-    """List taxonomies."""
+    """List taxonomies: by filters or a text in their name, id or description; sorted."""
     with here.workshop.store.read() as snapshot:
-        rows = [taxonomy_row(row) for row in listed(snapshot, here.namespace, Kind.TAXONOMY)]
+        found = listed(snapshot, here.namespace, Kind.TAXONOMY)
+        rows = [taxonomy_row(row) for row in resources_chosen(found, Kind.TAXONOMY, body)]
         page, pagination = paged.of(body).of_list(rows)
         results = [shown_taxonomy(here, snapshot, row) for row in page]
     return Taxonomies(results=results, total_count=len(rows), pagination=pagination)

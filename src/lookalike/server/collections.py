@@ -32,12 +32,13 @@ from lookalike.server.collection_bodies import (
     CollectionChange,
     CollectionReply,
     Collections,
+    Features,
     NewCollection,
     Trigger,
     Triggered,
     check_source,
 )
-from lookalike.server.collection_replies import collection_id, shown
+from lookalike.server.collection_replies import collection_id, features, shown
 from lookalike.server.context import Asked, Here
 from lookalike.server.listing import Search, resources_chosen
 from lookalike.server.shapes import Deleted, IdempotencyKey, JsonRoute, ListBody, Pages
@@ -101,6 +102,13 @@ def get_collection(collection: str, here: Here) -> CollectionReply:
     """Return a collection by its name or id."""
     with here.workshop.store.read() as snapshot:
         return shown(snapshot, here.row(snapshot, collection))
+
+
+@router.get("/{collection}/features")
+def describe_features(collection: str, here: Here) -> Features:
+    """Return what a collection can be searched by, and what searches call it."""
+    with here.workshop.store.read() as snapshot:
+        return features(snapshot, here.row(snapshot, collection))
 
 
 @router.patch("/{collection}")

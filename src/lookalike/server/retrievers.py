@@ -218,10 +218,10 @@ def _stage(raw: dict[str, Any], place: int) -> StageReply:
     """Return a stage in the one shape that both kinds of clients read."""
     config = dict(raw.get("config") or {})
     if not config:
-        kind = "attribute_filter" if raw.get("stage_type") == "filter" else raw.get("stage_type")
-        parameters = {
-            key: value for key, value in raw.items() if key not in ("stage_type", "stage_name")
-        }
+        kind = raw.get("stage_type") or raw.get("type")
+        kind = "attribute_filter" if kind == "filter" else kind
+        names = ("stage_type", "type", "stage_name")
+        parameters = {key: value for key, value in raw.items() if key not in names}
         config = {"stage_id": kind, "parameters": parameters}
     kind = str(config.get("stage_id") or "feature_search")
     return StageReply(

@@ -68,6 +68,69 @@ class Published:
         }
         return self.collections.create_collection(mixpeek.CreateCollectionRequest.from_dict(body))
 
+    def make_taxonomy(self, name: str, collection: str) -> Any:
+        """Make a rule by which the labelled `kind` of a collection's own documents votes."""
+        body = {
+            "taxonomy_name": name,
+            "config": {
+                "taxonomy_type": "flat",
+                "retriever_id": self.make_retriever(f"{name}_near", collection).retriever_id,
+                "input_mappings": [{"input_key": "image", "source_type": "blob", "path": "photo"}],
+                "source_collection": {
+                    "collection_id": collection,
+                    "enrichment_fields": [{"field_path": "kind", "merge_mode": "replace"}],
+                },
+            },
+        }
+        asked = mixpeek.CreateTaxonomyRequest.from_dict(body)
+        return self.taxonomies.create_taxonomy_taxonomies(asked)
+
+    def make_retriever(self, name: str, *collections: str) -> Any:
+        """Store a search for the five nearest to a picture."""
+        near = {
+            "feature_uri": "mixpeek://image_extractor@v1/embedding",
+            "query": {"input_mode": "content", "value": "{{INPUT.image}}"},
+            "top_k": 5,
+        }
+        parameters = {"searches": [near], "final_top_k": 5}
+        body = {
+            "retriever_name": name,
+            "collection_identifiers": list(collections),
+            "stages": [
+                {
+                    "stage_name": "near",
+                    "config": {"stage_id": "feature_search", "parameters": parameters},
+                }
+            ],
+            "input_schema": {"image": {"type": "image", "required": True}},
+        }
+        return self.retrievers.create_retriever(mixpeek.CreateRetrieverRequest.from_dict(body))
+
+    def make_labelled(self, name: str, *extra: Mapping[str, Any]) -> dict[str, str]:
+        """Make a bucket, a rule with a limit of 0.6 and a collection of apples, balloons and a car.
+
+        Return the document ids by title. Two of each kind are labelled; an apple, a balloon and the
+        car are not.
+        """
+        self.make_bucket(name)
+        things = [
+            thing("apple", "apple", price=1),
+            thing("applf", "apple", price=2),
+            thing("balloon-red-aj", "balloon", price=3),
+            thing("balloon-blue-aj", "balloon", price=4),
+            thing("another-apple-01", price=5),
+            thing("balloon-green-aj", price=6),
+            thing("car", price=7),
+            *extra,
+        ]
+        self.put(name, things)
+        self.make_taxonomy(f"{name}_kinds", f"col_{name}")
+        applied = {"taxonomy_id": f"tax_{name}_kinds", "confidence_threshold": 0.6}
+        self.make_collection(name, name, taxonomy_applications=[applied])
+        self.await_documents(name, len(things))
+        found = self.short.documents.list(name).results
+        return {one.metadata.title: one.document_id for one in found}
+
     def await_documents(self, collection: str, count: int) -> None:
         """Wait until everything is extracted."""
 

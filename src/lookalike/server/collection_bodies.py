@@ -223,7 +223,6 @@ class FeatureIndex(Reply):
     dimensions: int
     type: str = "dense"
     distance: str = "cosine"
-    datatype: str = "float16"
 
 
 class FeatureReply(Reply):

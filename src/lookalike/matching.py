@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from lookalike.errors import Conflict
-from lookalike.reading import FieldRow, Reader, fields_of
+from lookalike.reading import FieldRow, Reader, enriched, fields_of
 from lookalike.resources import CollectionRow, Kind, collection_from, find, listed, names
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -108,7 +108,7 @@ def _labels_near(
 ) -> list[dict[str, Any] | None]:
     reader = Reader(snapshot, workshop.book, [voting])
     lists = reader.near(voting, vectors, pks)
-    described = reader.described({near.pk for one in lists for near in one})
+    described = reader.described(voting, {near.pk for one in lists for near in one})
     return [
         None
         if not near
@@ -116,11 +116,7 @@ def _labels_near(
             "label": near[0].label,
             "score": float(near[0].similarity),
             "source_document_id": described[near[0].pk].id,
-            "copied": {
-                name: described[near[0].pk].metadata[name]
-                for name in voting.taxonomy.enrich
-                if name in described[near[0].pk].metadata
-            },
+            "copied": enriched(voting, described[near[0].pk]),
         }
         for near in lists
     ]

@@ -60,7 +60,7 @@ class DocumentGroup(Reply):
 
 
 class Documents(Reply):
-    """Documents, a page of them; the count is null where they are too many to count.
+    """A page of documents; the count is null beyond 10,000, unless `include_total` asks for it.
 
     With `group_by` there are `groups` instead of `results`, the largest first, a page of them.
     """
@@ -100,7 +100,7 @@ def list_documents(
         row = here.row(snapshot, collection)
         tree = every([tree, searched(_texts(snapshot, row), body, search)])
         selecting = selecting_in(snapshot, row)
-        total = selecting.count(tree)
+        total = selecting.count(tree, at_most=page.count_at_most)
 
         def show(pks: Sequence[int]) -> list[DocumentReply] | list[PickedDocument]:
             return _in_part(shown(here, snapshot, row, pks, signed=signed), body.select)

@@ -174,6 +174,22 @@ def test_objects_are_searched_and_sorted(client: Published, shop: str) -> None:
     assert objects_found(client, search="nothing of that kind") == []
 
 
+def test_a_search_passes_over_fields_that_no_filter_can_name(client: Published) -> None:
+    properties = {"photo": {"type": "image"}, 'a"b': {"type": "string"}, "c..d": {"type": "string"}}
+    client.short.buckets.create(name="odd", bucket_schema={"properties": properties})
+    made = client.put("odd", [{**thing("apple"), "object_id": "one-two"}])[0]
+
+    found = client.objects.list_objects_get_buckets("odd").results
+    searched = client.short._request("POST", "/buckets/odd/objects/list", body={"search": "ONE-"})
+
+    assert [one.object_id for one in found] == [made.object_id]
+    assert [one.object_id for one in searched.results] == [made.object_id]
+    status, message = refused(
+        lambda: client.short._request("POST", "/buckets/odd/objects/list", body={"search": "a\0"})
+    )
+    assert (status, "no text has" in message) == (422, True)
+
+
 def test_a_list_of_objects_may_show_chosen_fields_only(client: Published, shop: str) -> None:
     body = mixpeek.ListObjectsRequest.from_dict({"select": ["metadata.title", "status"]})
 
@@ -266,6 +282,16 @@ def test_an_object_moves_to_another_prefix(client: Published) -> None:
     body = mixpeek.ListObjectsRequest.from_dict({"filters": {"AND": [by_key]}})
     found = client.objects.list_objects_buckets("moving", list_objects_request=body)
     assert [one.object_id for one in found.results] == [made.object_id]
+
+
+def test_an_id_that_no_address_can_hold_is_refused(client: Published) -> None:
+    client.make_bucket("paths")
+    body = mixpeek.CreateObjectRequest.from_dict(thing("apple", object_id="a/b"))
+
+    status, message = refused(lambda: client.objects.create_object_buckets("paths", body))
+
+    assert status == 422
+    assert "object_id" in message
 
 
 def test_an_object_that_was_made_under_a_name_keeps_its_key(client: Published) -> None:

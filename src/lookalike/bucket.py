@@ -209,7 +209,7 @@ class Bucket:
             moved = f"{prefix}/{id}" if prefix else id
             if key == moved:
                 return
-            if key.rpartition("/")[2] != id:
+            if key != id and not key.endswith(f"/{id}"):
                 raise Conflict(f"object {id!r} is known by {key!r}, which has no prefix to change")
             if self._pks_by("key", txn, [moved]):
                 raise Conflict(f"the bucket {self.name!r} has {moved!r} already; choose another")

@@ -72,6 +72,15 @@ def check_field(name: object) -> str:
     return name
 
 
+def is_field(name: str) -> bool:
+    """Return whether a name can be that of a field in a filter."""
+    try:
+        check_field(name)
+    except BadInput:
+        return False
+    return True
+
+
 _LISTS = frozenset({Operator.IN, Operator.NIN})
 _TEXTS = frozenset({Operator.STARTS_WITH, Operator.ENDS_WITH})
 _PRESENCE = frozenset({Operator.EXISTS, Operator.IS_NULL})

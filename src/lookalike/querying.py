@@ -95,7 +95,7 @@ def _content(workshop: Workshop, value: Any, mode: str) -> tuple[bytes, str]:
 def _unit(value: Any, target: Target) -> NDArray[np.float32]:
     try:
         array = np.atleast_2d(np.asarray(value, np.float64))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadInput("a vector is a list of numbers, all of them finite") from error
     for problem in problems(array, target.space.dimension).values():
         raise BadInput(problem)

@@ -153,7 +153,7 @@ def _aggregated(selecting: Selecting, body: AggregateBody) -> AggregateReply:
     sort_by = body.sort_by and fields.get(body.sort_by, body.sort_by)
     groups = aggregate(
         selecting,
-        list(named),
+        [one.field for one in given],
         metrics,
         parse(body.filters),
         sort_by=sort_by,

@@ -54,7 +54,7 @@ class NewObjectBody(OpenBody):
         {"skip_duplicates", "canonicalize_source", "force_remirror", "edges"}
     )
     key_prefix: str | None = Field(None, max_length=500)
-    object_id: str | None = Field(None, min_length=1, max_length=200)
+    object_id: str | None = Field(None, min_length=1, max_length=200, pattern="^[^/]*$")
     idempotency_key: str | None = Field(None, max_length=100)
     blobs: list[NewBlobBody] = Field(default_factory=list, max_length=100)
 

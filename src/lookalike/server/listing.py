@@ -25,7 +25,7 @@ from lookalike.conditions import (
     some,
 )
 from lookalike.errors import BadInput
-from lookalike.filters import parse
+from lookalike.filters import is_field, parse
 from lookalike.resources import Kind
 from lookalike.server.shapes import MAX_SEARCH_CHARACTERS, ListBody
 from lookalike.server.wire import sort_in
@@ -69,12 +69,17 @@ def chosen(
 
 
 def searched(names: Iterable[str], body: ListBody | None, search: str | None) -> Filter:
-    """Return the filter that finds a text in any of the fields, as the query or the body asks."""
+    """Return the filter that finds a text in any of the fields, as the query or the body asks.
+
+    Raises BadInput for what can be in no text.
+    """
     text = search or (body.search if body else None)
     if not text:
         return EVERYTHING
+    parse({"field": "name", "operator": "contains", "value": text})
     fold = not (body and body.case_sensitive)
-    return some([Condition(name, Operator.CONTAINS, text, fold) for name in names])
+    can_be_asked = [name for name in names if is_field(name)]
+    return some([Condition(name, Operator.CONTAINS, text, fold) for name in can_be_asked])
 
 
 def resources_chosen(

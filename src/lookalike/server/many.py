@@ -179,8 +179,12 @@ def _known(
     snapshot: Snapshot, row: CollectionRow, ids: Iterable[str]
 ) -> tuple[list[str], dict[str, str]]:
     """Return the documents that are there, and why the others are not."""
-    known, failed = [], {}
-    for id in dict.fromkeys(ids):
+    wanted = list(dict.fromkeys(ids))
+    try:
+        return list(pks_of(snapshot, row, wanted)), {}
+    except NotFound:
+        known, failed = [], {}
+    for id in wanted:
         try:
             pks_of(snapshot, row, [id])
             known.append(id)

@@ -300,13 +300,10 @@ def _wait(here: Asked, home: Bucket, objects: Sequence[Object], seconds: float |
 
 
 def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:
-    prefix, _, last = one.key.rpartition("/")
-    if last != one.id and not last.startswith(IDEMPOTENT):
-        prefix = ""
     return ObjectReply(
         object_id=one.id,
         bucket_id="bkt_" + home.name,
-        key_prefix=prefix or None,
+        key_prefix=_prefix(one),
         metadata=dict(one.metadata),
         blobs=blob_replies(here, home.name, one.id, one.blobs, signed=signed),
         status=one.status.value,
@@ -314,3 +311,10 @@ def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> O
         task_id=object_task_id(home, one.id),
         created_at=one.created_at,
     )
+
+
+def _prefix(one: Object) -> str | None:
+    if one.key.endswith(f"/{one.id}"):
+        return one.key.removesuffix(f"/{one.id}")
+    before, found, _ = one.key.partition(f"/{IDEMPOTENT}")
+    return before if found else None

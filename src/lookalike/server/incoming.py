@@ -21,9 +21,6 @@ from lookalike.server.uploaded import uploaded
 _ADDRESSES = ("http://", "https://", "file://", "s3://", "gs://", "data:")
 _TEXTS = ("text", "string")
 
-IDEMPOTENT = "idem:"
-"""So begins the key of an object that was made under the name of a request."""
-
 
 class BlobData(Body):
     """Where the bytes of a blob are, or they themselves."""
@@ -54,7 +51,7 @@ class NewObjectBody(OpenBody):
         {"skip_duplicates", "canonicalize_source", "force_remirror", "edges"}
     )
     key_prefix: str | None = Field(None, max_length=500)
-    object_id: str | None = Field(None, min_length=1, max_length=200, pattern="^[^/]*$")
+    object_id: str | None = Field(None, min_length=1, max_length=200)
     idempotency_key: str | None = Field(None, max_length=100)
     blobs: list[NewBlobBody] = Field(default_factory=list, max_length=100)
 
@@ -77,8 +74,7 @@ def incoming(here: Asked, home: Bucket, body: NewObjectBody, key: str) -> NewObj
             blobs.append(_blob(here, home, one))
         except _Unfetched as failure:
             error = str(failure)
-    named = f"{IDEMPOTENT}{key}" if key else id
-    named = f"{prefix}/{named}" if prefix else named
+    named = f"idem:{key}" if key else f"{prefix}/{id}" if prefix else None
     return NewObject(body.all_metadata(), blobs, id, named, "", error)
 
 

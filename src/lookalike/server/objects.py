@@ -19,7 +19,7 @@ from lookalike.objects import Draft, any_waiting, object_pks, read_objects
 from lookalike.removing import forget_objects
 from lookalike.selecting import Selecting
 from lookalike.server.context import Asked, Here
-from lookalike.server.incoming import IDEMPOTENT, NewObjectBody, incoming
+from lookalike.server.incoming import NewObjectBody, incoming
 from lookalike.server.listing import Search, searched
 from lookalike.server.picking import PickedObject, PickingBody, picked
 from lookalike.server.problems import code_of
@@ -314,7 +314,6 @@ def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> O
 
 
 def _prefix(one: Object) -> str | None:
-    if one.key.endswith(f"/{one.id}"):
-        return one.key.removesuffix(f"/{one.id}")
-    before, found, _ = one.key.partition(f"/{IDEMPOTENT}")
-    return before if found else None
+    """Return what is before the id in an object's key; other keys have no prefix."""
+    place = f"/{one.id}"
+    return one.key.removesuffix(place) if one.key.endswith(place) else None

@@ -172,6 +172,30 @@ def test_a_taxonomy_is_asked_about_a_picture_that_is_not_kept(
     assert client.documents.count_documents("goods").count == len(goods), "nothing is recorded"
 
 
+def test_a_taxonomy_is_asked_about_a_text_that_is_not_kept(client: Published) -> None:
+    properties = {"note": {"type": "text"}, "kind": {"type": "string"}}
+    client.short.buckets.create(name="notes", bucket_schema={"properties": properties})
+    for text, kind in (("a loaf of rye bread", "food"), ("the engine of a car", "machine")):
+        blob = {"property": "note", "type": "text", "data": text}
+        client.short.buckets.upload("notes", blobs=[blob], metadata={"kind": kind})
+    client.short.collections.create(
+        name="notes",
+        source={"type": "bucket", "bucket_ids": ["notes"]},
+        feature_extractor={
+            "feature_extractor_name": "text_extractor",
+            "version": "v1",
+            "input_mappings": {"text": "note"},
+        },
+        taxonomy={"field_to_enrich": "kind"},
+    )
+    client.await_documents("notes", 2)
+
+    found = ask(client, "notes_kind", source_documents=[{"note": "cake"}, {"text": "a motor"}])
+
+    assert labels(found) == ["food", "machine"]
+    assert client.documents.count_documents("notes").count == 2
+
+
 @pytest.mark.filterwarnings("ignore:POST /v1/taxonomies/execute:DeprecationWarning")
 def test_both_addresses_of_asking_give_the_same(client: Published, goods: dict[str, str]) -> None:
     payload = {"inputs": {"image": inline("apple-with-worm-dan-gerh-01")}}

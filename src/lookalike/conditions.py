@@ -122,8 +122,12 @@ def conditions_in(tree: Filter) -> Iterator[Condition]:
 
 
 def every(parts: Sequence[Filter]) -> Filter:
-    """Return the filter that holds when all parts hold: the part itself where there is one."""
-    return parts[0] if len(parts) == 1 else Every(tuple(parts))
+    """Return the filter that holds when all parts hold: the part itself where there is one.
+
+    Parts that let everything through fall away.
+    """
+    narrow = tuple(part for part in parts if part != EVERYTHING)
+    return narrow[0] if len(narrow) == 1 else Every(narrow)
 
 
 def some(parts: Sequence[Filter]) -> Filter:

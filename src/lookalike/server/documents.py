@@ -299,7 +299,7 @@ def change_documents(
     revisions = {
         one.document_id: one.base_revision
         for one in body.updates or ()
-        if one.base_revision is not None
+        if one.base_revision is not None and one.document_id in updates
     }
     changed = verbs.amend(updates, op_id=idempotency_key, revisions=revisions)
     results = [ChangeResult(document_id=id, success=True) for id in updates]

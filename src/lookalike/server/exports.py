@@ -34,7 +34,14 @@ _MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
 }
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "the file"}
+    200: {
+        "content": {
+            "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+            "application/x-ndjson": {},
+            "text/csv": {},
+        },
+        "description": "the file",
+    }
 }
 
 

@@ -148,7 +148,9 @@ def create_objects(
     if wait and put:
         with here.workshop.store.read() as snapshot:
             pks = object_pks(snapshot, home.row.pk, [one.id for one in put])
-            put = read_objects(snapshot, home.name, list(pks.values()))
+            found = read_objects(snapshot, home.name, list(pks.values()))
+        now = {one.id: one for one in found}
+        put = [now[one.id] for one in put]
     shown = [
         IndexedObject(object_index=place, **dict(_shown(here, home, one)))
         for (place, _), one in zip(new, put, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -16,8 +17,17 @@ from lookalike.errors import BadInput
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 _Item = TypeVar("_Item")
+_JSON = re.compile(r"application/([a-z0-9.-]+\+)?json")
 
-Name = Annotated[str, Field(description="letters, digits, `_` and `-`, 3 to 100")]
+Name = Annotated[
+    str,
+    Field(
+        description="letters, digits, `_` and `-`, 3 to 100",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]{3,100}$"},
+    ),
+]
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number in a body: neither `true` nor a text."""
 IdempotencyKey = Annotated[
     str,
     Header(
@@ -130,10 +140,10 @@ class ListBody(Body):
     sort: Any = None
     sorts: Any = None
     sort_by: str | None = None
-    limit: int | None = Field(None, ge=1, le=MAX_PAGE)
-    page_size: int | None = Field(None, ge=1, le=MAX_PAGE)
-    offset: int | None = Field(None, ge=0, le=2**31)
-    page: int | None = Field(None, ge=1, le=2**31)
+    limit: Whole | None = Field(None, ge=1, le=MAX_PAGE)
+    page_size: Whole | None = Field(None, ge=1, le=MAX_PAGE)
+    offset: Whole | None = Field(None, ge=0, le=2**31)
+    page: Whole | None = Field(None, ge=1, le=2**31)
     cursor: str | None = None
     include_total: bool | None = None
     return_presigned_urls: bool = False
@@ -220,6 +230,16 @@ class JsonRequest(Request):
         except ValueError as error:
             raise HTTPException(400, f"the body is not JSON: {error}; send UTF-8 JSON") from error
 
+    def check_type(self) -> None:
+        """Raise HTTPException (415) where a body comes that does not say it is JSON."""
+        has_body = self.headers.get("content-length", "0") != "0"
+        if not has_body and "transfer-encoding" not in self.headers:
+            return
+        given = self.headers.get("content-type", "")
+        if not _JSON.fullmatch(given.partition(";")[0].strip().lower()):
+            said = f"is {given[:80]!r}" if given else "has no Content-Type"
+            raise HTTPException(415, f"the body {said}; send Content-Type: application/json")
+
 
 class JsonRoute(APIRoute):
     """A route that reads JSON strictly."""
@@ -229,7 +249,10 @@ class JsonRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def answered(request: Request) -> Response:
-            response: Response = await handler(JsonRequest(request.scope, request.receive))
+            asked = JsonRequest(request.scope, request.receive)
+            if self.body_field is not None:
+                asked.check_type()
+            response: Response = await handler(asked)
             return response
 
         return answered

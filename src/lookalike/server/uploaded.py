@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import select, update
@@ -10,6 +11,8 @@ from ulid import ULID
 
 from lookalike.bucket import Bucket, NewBlob
 from lookalike.errors import Conflict, NotFound
+from lookalike.forgetting import unheld
+from lookalike.model import Blob
 from lookalike.pictures import sniff
 from lookalike.server.context import Asked
 from lookalike.stores import schema
@@ -69,12 +72,9 @@ def find_upload(snapshot: Snapshot, id: str) -> Upload | None:
 def receive(here: Asked, upload: Upload, data: bytes) -> None:
     """Keep the file of an upload."""
     name = str(upload.spec.get("filename") or "")
-    blob = {
-        "uri": here.workshop.blobs.keep(data),
-        "media_type": sniff(data[:4096], name),
-        "size_bytes": len(data),
-    }
-    _change(here, upload, status=SENT, blob=blob)
+    uri, digest = here.workshop.blobs.keep(data), hashlib.sha256(data).hexdigest()
+    blob = Blob("", sniff(data[:4096], name), uri, digest, len(data))
+    _change(here, upload, status=SENT, blob=asdict(blob))
 
 
 def complete(here: Asked, upload: Upload, object_id: str | None) -> None:
@@ -83,9 +83,12 @@ def complete(here: Asked, upload: Upload, object_id: str | None) -> None:
 
 
 def remove(here: Asked, upload: Upload) -> None:
-    """Forget an upload; what became an object stays."""
+    """Forget an upload with its file; what became an object stays."""
+    blobs = [] if upload.blob is None else [Blob(**upload.blob)]
     with here.workshop.store.write() as txn:
         txn.execute(schema.upload.delete().where(schema.upload.c.pk == upload.pk))
+        for one in unheld(txn, blobs):  # before the commit: an interruption leaves no copy behind
+            here.workshop.blobs.forget(one)
 
 
 def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:

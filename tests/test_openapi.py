@@ -6,58 +6,86 @@ import copy
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import schemathesis
-from furnished import DIMENSION, KINDS, Furnished, furnished, picture
+from furnished import DIMENSION, KINDS, Furnished, furnished, picture, said
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
-EXAMPLES = 12
+from lookalike.server.problems import ANSWERS, RESPONSES
+
+EXAMPLES = 60
+"""Requests to each operation that are as described, and as many that are not."""
+
+_ERRORS = Path(__file__).parent.parent / "docs" / "errors.md"
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
+_UNSAID = ("positive_data_acceptance",)
+"""Not asked for: a body may be of the right shape, and yet name what is not there."""
 
 _FILTER = {"must": [{"key": "kind", "match": {"operator": "ne", "value": None}}]}
 _FILTERS = [
     _FILTER,
     {"AND": [{"field": "title", "operator": "contains", "value": "thing"}]},
     {"NOT": [{"field": "taxonomy_match.confidence", "operator": "gte", "value": 0.5}]},
-    {"field": "nothing", "operator": "eq", "value": 1},
     {"field": "title", "operator": "like", "value": "thing"},
 ]
-_FIELDS = ["kind", "title", "metadata.title", "taxonomy_match.confidence", "document_id", "nothing"]
-_SORTS = [*_FIELDS, "-kind", "-taxonomy_match.margin"]
+_NEAR = {"stage_type": "feature_search", "query": {"input_mode": "vector"}, "top_k": 3}
 _STAGES = [
     {"stage_type": "filter", "filters": _FILTER},
-    {"stage_type": "feature_search", "top_k": 3},
+    {**_NEAR, "query": {"input_mode": "vector", "value": [1.0] * DIMENSION}},
+    {**_NEAR, "query": {"input_mode": "vector", "value": "{{INPUT.point}}"}},
     {"stage_name": "near", "config": {"stage_id": "feature_search", "parameters": {"top_k": 2}}},
     {"stage_type": "nothing"},
 ]
-_INPUTS = [
-    {"vector": [1.0] * DIMENSION},
-    {"vector": [1.0]},
-    {"query": "a bag"},
-    {"document_id": "nothing"},
-]
-_OFFERS = {
-    "sort_by": _SORTS,
-    "field": _FIELDS,
-    "label": list(KINDS),
-    "op_id": ["", "once"],
-    "stages": [*([one] for one in _STAGES), _STAGES[:2]],
-    "metadata": [{"kind": KINDS[0]}, {"kind": None, "title": "new"}],
-    "update_data": [{"kind": KINDS[0]}, {"metadata": {"title": "new"}}],
-    "group_by": [["kind"], ["nothing"]],
-    "function": ["count", "avg", "max", "nothing"],
-    "field_to_enrich": ["kind", "title", ["kind", "sort"]],
-    "feature_extractor_name": ["image_extractor", "passthrough", "nothing"],
-    "collection_identifiers": [["shelf"], ["points"], ["shelf", "nothing"]],
-    "cursor": ["1", "nothing"],
-    "inputs": _INPUTS,
+_FIELDS = ["kind", "title", "metadata.title", "taxonomy_match.confidence", "document_id", "nothing"]
+_EXTRACTOR = {
+    "feature_extractor_name": "passthrough",
+    "input_mappings": {"vector": "point"},
+    "params": {"dimension": DIMENSION},
 }
+
+ROUTES = """
+POST /v1/buckets, POST /v1/buckets/list
+GET /v1/buckets/{bucket}, DELETE /v1/buckets/{bucket}
+POST /v1/buckets/{bucket}/objects, POST /v1/buckets/{bucket}/objects/list
+PATCH /v1/buckets/{bucket}/objects/{object_id}
+POST /v1/buckets/{bucket}/uploads, POST /v1/buckets/{bucket}/uploads/{upload}/confirm
+POST /v1/collections, POST /v1/collections/list
+GET /v1/collections/{collection}, PATCH /v1/collections/{collection}
+DELETE /v1/collections/{collection}
+POST /v1/collections/{collection}/apply-taxonomy, POST /v1/collections/{collection}/export
+GET /v1/collections/{collection}/documents, POST /v1/collections/{collection}/documents/list
+GET /v1/collections/{collection}/documents/{document}
+PATCH /v1/collections/{collection}/documents/{document}
+POST /v1/collections/{collection}/documents/batch
+POST /v1/collections/{collection}/documents/aggregate
+POST /v1/collections/{collection}/documents/count
+POST /v1/collections/{collection}/documents/distinct
+GET /v1/collections/{collection}/documents/{document}/why
+POST /v1/collections/{collection}/labels, POST /v1/collections/{collection}/rejections
+POST /v1/collections/{collection}/promotions
+GET /v1/collections/{collection}/queue
+GET /v1/collections/{collection}/analytics/field-distribution
+GET /v1/collections/{collection}/analytics/coverage
+GET /v1/collections/{collection}/analytics/references
+POST /v1/operations/{operation}/undo
+POST /v1/retrievers, POST /v1/retrievers/list
+GET /v1/retrievers/{retriever}, DELETE /v1/retrievers/{retriever}
+POST /v1/retrievers/{retriever}/execute, POST /v1/retrievers/{retriever}/execute/batch
+POST /v1/taxonomies, POST /v1/taxonomies/list
+GET /v1/taxonomies/{taxonomy}, DELETE /v1/taxonomies/{taxonomy}
+GET /v1/taxonomies/{taxonomy}/versions, POST /v1/taxonomies/{taxonomy}/clone
+POST /v1/taxonomies/{taxonomy}/execute
+GET /v1/tasks/{task}, GET /v1/events, GET /v1/changes
+GET /v1/health, GET /v1/health/liveness
+"""
+"""What the contract has."""
 
 
 @pytest.fixture(scope="module")
@@ -68,53 +96,128 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Furnished]:
 
 @pytest.fixture(scope="module")
 def document(held: Furnished) -> dict[str, Any]:
-    return dict(held.client.get(f"{held.server.url}/openapi.json").json())
+    return dict(said(held.client.get(f"{held.server.url}/openapi.json")))
 
 
-@pytest.fixture(scope="module")
-def api(held: Furnished, document: dict[str, Any]) -> Any:
-    schema = schemathesis.openapi.from_dict(_offering(held, document))
-    schema.config.update(base_url=held.server.url)
-    return schema
+# --- complete -----------------------------------------------------------------------------------
+
+
+def test_every_route_of_the_contract_is_there(document: dict[str, Any]) -> None:
+    described = {f"{method.upper()} {path}" for method, path, _ in _operations(document)}
+
+    wanted = {route.strip() for route in re.split(r"[,\n]", ROUTES.strip())}
+
+    assert not wanted - described
+
+
+def test_every_operation_says_what_it_does_and_answers(document: dict[str, Any]) -> None:
+    for method, path, operation in _operations(document):
+        name = f"{method} {path}"
+        assert operation["summary"], name
+        assert operation["description"].strip(), name
+        assert operation["tags"], name
+        for status, answer in operation["responses"].items():
+            json_answer = answer.get("content", {}).get("application/json", {"schema": True})
+            assert json_answer.get("schema"), f"{name} {status}"
+
+
+def test_every_operation_says_what_errors_look_like(document: dict[str, Any]) -> None:
+    statuses = {str(status) for status in RESPONSES}
+    for method, path, operation in _operations(document):
+        assert statuses <= operation["responses"].keys(), f"{method} {path}"
+        for status in statuses:
+            schema = operation["responses"][status]["content"]["application/json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/ErrorReply"}
+
+    error = document["components"]["schemas"]["ErrorReply"]
+
+    assert error["required"] == ["status", "success", "error"]
+
+
+def test_every_code_is_documented_with_its_status() -> None:
+    page = _ERRORS.read_text("utf-8")
+
+    for status, code, meaning in ANSWERS:
+        assert f"| {status} | `{code}` | {meaning} |" in page
+
+
+def test_the_reference_page_shows_every_address(held: Furnished, document: dict[str, Any]) -> None:
+    page = held.client.get(f"{held.server.url}/docs").text
+
+    assert all(path in page for path in document["paths"])
+
+
+# --- true ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_whatever_is_sent_the_answer_is_as_described(
+    held: Furnished, document: dict[str, Any], mode: GenerationMode, subtests: pytest.Subtests
+) -> None:
+    """Neither a status nor a type nor a shape that is not described, and nothing fails."""
+    api = schemathesis.openapi.from_dict(_offering(held, document))
+    api.config.update(base_url=held.server.url)
+    chosen = [one.ok() for one in api.exclude(path="/v1/events").get_all_operations()]
+    statuses: Counter[int] = Counter()
+    with requests.Session() as session:
+        for operation in sorted(chosen, key=_last_what_erases):
+            if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
+                continue  # nothing in it can be wrong but an id
+            with subtests.test(operation.label):
+                statuses += _ask(operation, mode, session)
+
+    expected = 200 if mode is GenerationMode.POSITIVE else 422
+    assert statuses[expected] > 100, statuses
+    assert "Traceback" not in held.server.log
+
+
+def _ask(operation: Any, mode: GenerationMode, session: requests.Session) -> Counter[int]:
+    statuses: Counter[int] = Counter()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: schemathesis.Case) -> None:
+        excluded = CHECKS.get_by_names(list(_UNSAID))
+        answer = case.call_and_validate(session=session, excluded_checks=excluded)
+        statuses[answer.status_code] += 1
+
+    ask()
+    return statuses
+
+
+def _last_what_erases(operation: Any) -> tuple[bool, int]:
+    erases = operation.method == "delete"
+    return erases, -len(operation.path) if erases else 0
 
 
 def _offering(held: Furnished, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document that lets what the server holds be asked for, and not only anything."""
     document = copy.deepcopy(dict(document))
-    for methods in document["paths"].values():
-        for method, operation in methods.items():
-            ids = held.doomed if method == "delete" else held.known
-            for one in operation.get("parameters", ()):
-                if one["in"] == "path" or one["name"] in ("bucket", "object"):
-                    one["schema"] = {"enum": [*ids[one["name"]][:3], "nothing"]}
-                else:
-                    one["schema"] = _offered(held, one["name"], one["schema"], in_query=True)
+    for method, _, operation in _operations(document):
+        ids = held.doomed if method == "delete" else held.known
+        for one in operation.get("parameters", ()):
+            if one["in"] == "path" or one["name"] in ("bucket", "object"):
+                one["schema"] = {"enum": [*ids[one["name"]][:3], "nothing"]}
+            else:
+                offers = {"field": _FIELDS, "filters": [json.dumps(tree) for tree in _FILTERS]}
+                one["schema"] = _offered(held, one["name"], one["schema"], offers)
+    offers = _offers(held)
     schemas = document["components"]["schemas"]
     for asked in _asked(document):
         properties = schemas[asked].get("properties", {})
         for name, one in properties.items():
-            properties[name] = _offered(held, name, one, in_query=False)
+            properties[name] = _offered(held, name, one, offers)
     return document
 
 
-def _asked(document: Mapping[str, Any]) -> set[str]:
-    """Return the names of the schemas of which bodies are made."""
-    found: set[str] = set()
-    waiting = [
-        json.dumps(operation.get("requestBody"))
-        for methods in document["paths"].values()
-        for operation in methods.values()
-    ]
-    while waiting:
-        new = set(_REFERENCE.findall(waiting.pop())) - found
-        found |= new
-        waiting += [json.dumps(document["components"]["schemas"][name]) for name in new]
-    return found
-
-
-def _offered(held: Furnished, name: str, schema: Any, *, in_query: bool) -> Any:
-    filters = [json.dumps(one) for one in _FILTERS] if in_query else _FILTERS
-    offers = {**_OFFERS, "filters": filters, "scroll_filters": filters}
+def _offered(held: Furnished, name: str, schema: Any, offers: Mapping[str, Any]) -> Any:
     if name in offers:
         return {"anyOf": [{"enum": offers[name]}, schema]}
     kind = name.removesuffix("s").removesuffix("_id")
@@ -125,30 +228,94 @@ def _offered(held: Furnished, name: str, schema: Any, *, in_query: bool) -> Any:
     return schema
 
 
-SEEN: Counter = Counter()
-BY: dict = {}
+def _offers(held: Furnished) -> dict[str, list[Any]]:
+    one, upload = held.known["document"][0], held.known["upload"][0]
+    search = {"stages": _STAGES[1:2], "collection_identifiers": ["points"]}
+    return {
+        "aggregations": [[{"function": "count"}], [{"function": "max", "field": "title"}]],
+        "collection_identifiers": [["shelf"], ["points"], ["shelf", "nothing"]],
+        "config": [{"retriever_id": "points", "field_to_enrich": "kind"}],
+        "confirmations": [[{"upload_id": upload}]],
+        "cursor": ["1", "nothing"],
+        "feature_extractor": [_EXTRACTOR, {"feature_extractor_name": "image_extractor"}],
+        "field": _FIELDS,
+        "field_to_enrich": ["kind", "title", ["kind", "sort"]],
+        "filters": _FILTERS,
+        "group_by": [["kind"], ["nothing"]],
+        "inputs": [{"point": [1.0] * DIMENSION}, {"point": [1.0]}, {"point": "a bag"}, {}],
+        "label": list(KINDS),
+        "metadata": [{"kind": KINDS[0]}, {"kind": None, "title": "new"}],
+        "op_id": ["", "once"],
+        "queries": [[{"inputs": {"point": [1.0] * DIMENSION}}]],
+        "rows": [[{"id": one, "label": KINDS[1]}], [{"file_name": "nothing", "label": None}]],
+        "scroll_filters": _FILTERS,
+        "sort_by": [*_FIELDS, "-kind", "-taxonomy_match.margin"],
+        "source": [{"type": "bucket", "bucket_id": "points"}],
+        "source_documents": [[{"document_id": one, "collection_id": "shelf"}]],
+        "stages": [*([stage] for stage in _STAGES), _STAGES[:2], search["stages"]],
+        "update_data": [{"kind": KINDS[0]}, {"metadata": {"title": "new"}}],
+        "updates": [[{"document_id": one, "label": KINDS[0]}], [{"document_id": one}]],
+    }
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_any_request(held: Furnished, api: Any, mode: GenerationMode, subtests: pytest.Subtests) -> None:
-    with requests.Session() as session:
-        for result in api.exclude(path="/v1/events").get_all_operations():
-            operation = result.ok()
-            if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
-                continue
-            with subtests.test(operation.label):
-                _ask(operation, mode, session)
-    print(SEEN)
-    for k, v in sorted(BY.items(), key=lambda kv: str(kv)): print(mode, k, dict(v))
-    BY.clear()
-    print(held.server.log[-6000:])
+
+def _asked(document: Mapping[str, Any]) -> set[str]:
+    """Return the names of the schemas that bodies of requests are made of."""
+    found: set[str] = set()
+    waiting = [json.dumps(one.get("requestBody")) for _, _, one in _operations(document)]
+    while waiting:
+        new = set(_REFERENCE.findall(waiting.pop())) - found
+        found |= new
+        waiting += [json.dumps(document["components"]["schemas"][name]) for name in new]
+    return found
 
 
-def _ask(operation: Any, mode: GenerationMode, session: requests.Session) -> None:
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def any_request(case: schemathesis.Case) -> None:
-        r = case.call_and_validate(session=session, excluded_checks=CHECKS.get_by_names(["positive_data_acceptance"]))
-        SEEN[r.status_code] += 1
-        BY.setdefault(operation.label, Counter())[r.status_code] += 1
+def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
 
-    any_request()
+
+# --- what is no JSON ----------------------------------------------------------------------------
+
+
+def test_events_are_told_as_described(held: Furnished, document: dict[str, Any]) -> None:
+    described = document["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]
+
+    with held.client.stream("GET", "/events", params={"since": 0}) as answer:
+        lines = answer.iter_lines()
+        first = [next(lines) for _ in range(6)]
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].partition(";")[0] in described
+    assert first[0].startswith(": from 0")
+    assert {line.partition(":")[0] for line in first[2:5]} == {"id", "event", "data"}
+
+
+def test_bytes_and_thumbnails_come_as_described(held: Furnished) -> None:
+    object_id = held.known["object_id"][1]
+    blob = said(held.client.get(f"/buckets/shelf/objects/{object_id}"))["blobs"][0]
+
+    whole = held.client.get(f"{held.server.url}{blob['url']}")
+    small = held.client.get(f"/blobs/{blob['sha256']}/thumbnail?{whole.request.url.query.decode()}")
+
+    assert (whole.content, whole.headers["content-type"]) == (picture(1), "image/png")
+    assert (small.status_code, small.headers["content-type"]) == (200, "image/jpeg")
+
+
+@pytest.mark.parametrize(
+    ("format", "type"),
+    [("json", "application/json"), ("jsonl", "application/x-ndjson"), ("csv", "text/csv")],
+)
+def test_exports_come_as_described(
+    held: Furnished, document: dict[str, Any], format: str, type: str
+) -> None:
+    described = document["paths"]["/v1/blobs/exports/{name}"]["get"]["responses"]["200"]["content"]
+    made = said(held.client.post("/collections/shelf/export", json={"format": format}))
+
+    file = held.client.get(made["download_url"])
+    part = held.client.get(made["download_url"], headers={"range": "bytes=9999999-"})
+
+    assert file.status_code == part.status_code == 200
+    assert file.headers["content-type"].partition(";")[0] == type
+    assert type in described
+    assert len(file.content) == made["file_size_bytes"]

@@ -17,6 +17,13 @@ from lookalike.server.shapes import ErrorReply
 
 _LOG = logging.getLogger("lookalike.server")
 _RETRY_S = 5
+_WORDS = {
+    "dict_type": "give an object",
+    "missing": "it is required",
+    "model_attributes_type": "give an object",
+    "model_type": "give an object",
+}
+"""What is wrong with a value, where the library that checks it speaks of Python."""
 
 
 def _sentence(kind: type[errors.LookalikeError]) -> str:
@@ -128,10 +135,12 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 
 def _problem(found: Mapping[str, Any]) -> dict[str, str]:
-    return {"where": _where(found["loc"]), "problem": str(found["msg"])}
+    problem = _WORDS.get(found["type"], str(found["msg"]))
+    return {"where": _where(found["loc"]), "problem": problem}
 
 
 def _where(location: Sequence[Any]) -> str:
     """Return the place of a problem as a path: `stages.0.top_k`."""
-    parts = [str(part) for part in location]
-    return ".".join(parts[1:] if parts and parts[0] in ("body", "query", "path") else parts)
+    parts = [str(part)[:80] for part in location]
+    named = len(parts) > 1 and parts[0] in ("body", "query", "path")
+    return ".".join(parts[1:] if named else parts)

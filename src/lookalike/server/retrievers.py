@@ -25,6 +25,7 @@ from lookalike.server.shapes import (
     Pagination,
     Presigned,
     Reply,
+    whole_number,
 )
 from lookalike.server.wire import DocumentReply
 from lookalike.stages import stages_of
@@ -333,9 +334,10 @@ def _page(body: Execution) -> tuple[int, int]:
     start = _number(given, ("offset",), 0)
     cursor = given.get("cursor")
     if cursor is not None:
-        start = int(cursor) if isinstance(cursor, str) and cursor.isdigit() else -1
-        if start < 0:
+        given_start = whole_number(cursor) if isinstance(cursor, str) else None
+        if given_start is None:
             raise BadInput(f"pagination.cursor is {str(cursor)[:80]!r}, which no answer gave")
+        start = given_start
     elif given.get("page_number"):
         start = (max(_number(given, ("page_number",), 1), 1) - 1) * size
     return start, max(min(size, body.limit or size), 1)

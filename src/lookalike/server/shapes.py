@@ -9,14 +9,16 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from lookalike.errors import BadInput
+from lookalike.server.strict_json import read_json
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 _Item = TypeVar("_Item")
+_WHOLE = re.compile(r"[0-9]{1,18}")
 _JSON = re.compile(r"application/([a-z0-9.-]+\+)?json")
 
 Name = Annotated[
@@ -203,9 +205,10 @@ class Paged:
         """Return one page of a short list that is there as a whole; its cursors are numbers."""
         start = self.start
         if self.cursor:
-            if not self.cursor.isdigit():
+            given = whole_number(self.cursor)
+            if given is None:
                 raise BadInput(f"{self.cursor[:80]!r} is no cursor of this list; begin again")
-            start = int(self.cursor)
+            start = given
         size = self.size or DEFAULT_PAGE
         more = str(start + size) if start + size < len(rows) else None
         return list(rows[start : start + size]), self.pagination(more, len(rows))
@@ -214,19 +217,24 @@ class Paged:
 Pages = Annotated[Paged, Depends()]
 
 
+def whole_number(text: str) -> int | None:
+    """Return the whole number, of at most 18 digits, that a text is; None for any other text."""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
 def file_answer(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
     """Return how the answer of a route is described that is no JSON."""
     return {200: {"content": {media_type: {}}, "description": what}}
 
 
 class JsonRequest(Request):
-    """A request whose JSON is UTF-8, without lone surrogates, NaN and the like."""
+    """A request whose JSON is read strictly."""
 
     async def json(self) -> Any:
         """Return the body. Raises HTTPException (400) where it is no JSON."""
         body = await self.body()
         try:
-            return from_json(body, allow_inf_nan=False)
+            return read_json(body)
         except ValueError as error:
             raise HTTPException(400, f"the body is not JSON: {error}; send UTF-8 JSON") from error
 

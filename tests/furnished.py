@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx2
 import numpy as np
-from serving import Served
 
 import lookalike
+from serving import Served
 
 DIMENSION = 8
 KINDS = ("Bags", "Hats > Caps")
@@ -91,7 +91,9 @@ def _shelf(client: httpx2.Client, name: str) -> list[str]:
     said(client.post("/collections", json=collection))
     objects = [_object(given, place, of_pictures=of_pictures) for place in range(8)]
     made = said(
-        client.post(f"/buckets/{name}/objects/batch", params={"wait": 60}, json={"objects": objects})
+        client.post(
+            f"/buckets/{name}/objects/batch", params={"wait": 60}, json={"objects": objects}
+        )
     )
     assert not made["failed"]
     return [one["object_id"] for one in made["succeeded"]]

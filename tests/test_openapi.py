@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
-from furnished import DIMENSION, KINDS, Furnished, furnished, picture, said
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
+from furnished import DIMENSION, KINDS, Furnished, furnished, picture, said
 from lookalike.server.problems import ANSWERS, RESPONSES
 
 EXAMPLES = 60

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from lookalike.bucket import Bucket, BucketRow, bucket_from
+from lookalike.filters import check_field
 from lookalike.removing import remove_bucket
 from lookalike.resources import Kind, change, listed, named
 from lookalike.server.context import Here, make_once
@@ -104,7 +105,7 @@ class Buckets(Reply):
 def create_bucket(body: NewBucket, here: Here, idempotency_key: IdempotencyKey = "") -> BucketReply:
     """Make a bucket."""
     schema = body.bucket_schema or body.schema_ or Schema()
-    properties = check_types({name: one.type for name, one in schema.properties.items()})
+    properties = _types(schema)
     about = {"description": body.description, "metadata": body.metadata or {}}
     spec = {"properties": properties, "about": about}
     with here.workshop.store.write() as txn:
@@ -147,8 +148,7 @@ def change_bucket(bucket: str, body: BucketChange, here: Here) -> BucketReply:
             about["metadata"] = body.metadata
         properties = dict(row.spec.get("properties") or {})
         if body.bucket_schema is not None:
-            given = {name: one.type for name, one in body.bucket_schema.properties.items()}
-            properties |= check_types(given)
+            properties |= _types(body.bucket_schema)
         change(txn, row.pk, {**row.spec, "about": about, "properties": properties})
     return _shown(here.bucket(bucket))
 
@@ -160,6 +160,12 @@ def delete_bucket(bucket: str, here: Here, cascade: bool = False) -> Deleted:
         row = named(snapshot, here.namespace, Kind.BUCKET, bucket)
     removed = remove_bucket(here.workshop, row.pk, cascade=cascade)
     return Deleted(message=f"erased the bucket {row.name} with {removed.objects} objects")
+
+
+def _types(schema: Schema) -> dict[str, str]:
+    for name in schema.properties:
+        check_field(name)
+    return check_types({name: one.type for name, one in schema.properties.items()})
 
 
 def _shown(bucket: Bucket) -> BucketReply:

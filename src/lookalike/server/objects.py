@@ -18,7 +18,7 @@ from lookalike.objects import Draft, any_waiting, object_pks, read_objects
 from lookalike.removing import forget_objects
 from lookalike.selecting import Selecting
 from lookalike.server.context import Asked, Here
-from lookalike.server.incoming import NewObjectBody, incoming
+from lookalike.server.incoming import NewObjectBody, incoming, once_key
 from lookalike.server.problems import code_of
 from lookalike.server.shapes import (
     Body,
@@ -119,7 +119,7 @@ def create_object(
 ) -> ObjectReply:
     """Put an object in; it is extracted and decided by itself."""
     home = here.bucket(bucket)
-    made = home.put([incoming(here, home, body, idempotency_key)])
+    made = home.put([incoming(here, home, body, once_key(here, home, idempotency_key, body))])
     _wait(here, home, made, wait)
     return _shown(here, home, home.object(made[0].id) if wait else made[0])
 
@@ -134,10 +134,11 @@ def create_objects(
 ) -> BatchReply:
     """Put objects in; what cannot be one fails alone."""
     home = here.bucket(bucket)
+    request = once_key(here, home, idempotency_key, body)
     new: list[tuple[int, Draft]] = []
     failed: list[FailedObject] = []
     for place, one in enumerate(body.objects):
-        key = f"{idempotency_key}.{place}" if idempotency_key else ""
+        key = f"{request}{place}" if request else ""
         try:
             new.append((place, home.draft(incoming(here, home, one, key))))
         except LookalikeError as error:

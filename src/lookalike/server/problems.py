@@ -30,7 +30,6 @@ def _sentence(kind: type[errors.LookalikeError]) -> str:
     return " ".join(str(kind.__doc__).split())
 
 
-
 _KINDS: tuple[tuple[type[errors.LookalikeError], int, str], ...] = (
     (errors.Stale, 409, "stale"),
     (errors.Conflict, 409, "conflict"),

@@ -12,7 +12,15 @@ from lookalike.errors import Conflict, NotFound
 from lookalike.model import Object
 from lookalike.resources import Kind, named, resource
 from lookalike.server.context import Asked, Here
-from lookalike.server.shapes import Deleted, JsonRoute, ListBody, Pages, Pagination, Reply, whole_number
+from lookalike.server.shapes import (
+    Deleted,
+    JsonRoute,
+    ListBody,
+    Pages,
+    Pagination,
+    Reply,
+    whole_number,
+)
 from lookalike.stores.base import Snapshot
 from lookalike.tasks import Task, TaskKind, cancel_task, task_of, tasks
 

@@ -16,8 +16,8 @@ from lookalike.model import Blob, Changed, Document, Origin, Standing
 from lookalike.paging import ARRIVAL, Sort, sort_from
 from lookalike.resources import Kind
 from lookalike.server.context import Asked
-from lookalike.server.strict_json import read_json
 from lookalike.server.shapes import ListBody, Reply
+from lookalike.server.strict_json import read_json
 
 _T = TypeVar("_T")
 _FAMILIES = ("image", "text", "audio", "video")

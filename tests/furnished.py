@@ -90,11 +90,8 @@ def _shelf(client: httpx2.Client, name: str) -> list[str]:
     }
     said(client.post("/collections", json=collection))
     objects = [_object(given, place, of_pictures=of_pictures) for place in range(8)]
-    made = said(
-        client.post(
-            f"/buckets/{name}/objects/batch", params={"wait": 60}, json={"objects": objects}
-        )
-    )
+    address, body = f"/buckets/{name}/objects/batch?wait=60", {"objects": objects}
+    made = said(client.post(address, json=body))
     assert not made["failed"]
     return [one["object_id"] for one in made["succeeded"]]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from lookalike.bucket import Bucket
@@ -23,6 +23,7 @@ from lookalike.server.problems import code_of
 from lookalike.server.shapes import (
     Body,
     IdempotencyKey,
+    IfMatch,
     JsonRoute,
     ListBody,
     OpenBody,
@@ -46,8 +47,6 @@ from lookalike.server.wire import (
 router = APIRouter(prefix="/v1/buckets/{bucket}/objects", tags=["objects"], route_class=JsonRoute)
 
 MAX_BATCH = 10_000
-
-IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag that was read")]
 
 
 class NewObjectsBody(Body):
@@ -187,7 +186,7 @@ def list_objects(
             found = selecting.page(tree, sort, limit=size, cursor=page.cursor)
         else:
             found = selecting.page_at(start, tree, sort, limit=size)
-        total = selecting.count(tree)
+        total = selecting.count(tree, at_most=page.count_at_most)
         objects = read_objects(snapshot, home.name, list(found.pks))
     signed = return_presigned_urls or bool(body and body.return_presigned_urls)
     return Objects(

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from lookalike.errors import BadInput
+from lookalike.selecting import MAX_COUNT
 from lookalike.server.strict_json import read_json
 
 DEFAULT_PAGE = 100
@@ -38,6 +39,7 @@ IdempotencyKey = Annotated[
         description="a name for this request: sent again under it, it is done once",
     ),
 ]
+IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag that was read")]
 Wait = Annotated[
     float | None,
     Query(ge=0, le=60, description="answer after the work that this causes, for so many seconds"),
@@ -163,7 +165,9 @@ class Paged:
         cursor: str | None = None,
         next_cursor: str | None = None,
         after: str | None = None,
-        include_total: bool | None = None,
+        include_total: Annotated[
+            bool | None, Query(description=f"count all; else only up to {MAX_COUNT:,} are counted")
+        ] = None,
     ) -> None:
         self.size = limit or page_size
         self.page = page
@@ -188,6 +192,11 @@ class Paged:
         """Return how many rows come before the page, where it is not given by a cursor."""
         size = self.size or DEFAULT_PAGE
         return self.offset or ((self.page or 1) - 1) * size
+
+    @property
+    def count_at_most(self) -> int | None:
+        """Return up to how many rows are counted; None where the total is asked for."""
+        return None if self.include_total else MAX_COUNT
 
     def pagination(self, next_cursor: str | None, total: int | None) -> Pagination:
         """Return how the page is described."""
@@ -264,3 +273,10 @@ class JsonRoute(APIRoute):
             return response
 
         return answered
+
+
+class ValueCount(Reply):
+    """A value and how many documents have it."""
+
+    value: Any
+    count: int

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from lookalike import errors
 from lookalike.server.refusal import error_body
@@ -46,7 +47,7 @@ _KINDS: tuple[tuple[type[errors.LookalikeError], int, str], ...] = (
 """The first that fits counts."""
 
 _OTHERS = (
-    (400, "malformed", "The body is not JSON, or the request is not HTTP."),
+    (400, "malformed", "The body is not JSON, or broke off."),
     (403, "host_refused", "The server is not called by that name."),
     (403, "origin_refused", "A page of another origin may not write here."),
     (405, "method_not_allowed", "The address does not take this method."),
@@ -80,6 +81,7 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(errors.LookalikeError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _broken_off)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -125,6 +127,10 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
         405: "this address does not take this method; /docs tells which it takes",
     }.get(error.status_code, str(error.detail))
     return _answer(error.status_code, code, message, headers=error.headers)
+
+
+async def _broken_off(_request: Request, _error: Exception) -> JSONResponse:
+    return _answer(400, "malformed", "the body broke off; send the request again")
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from lookalike.errors import BadInput
+from lookalike.filters import check_field
 from lookalike.server.shapes import Body
 from lookalike.taxonomies import Spec
 
@@ -93,6 +94,8 @@ class TaxonomyConfig(Rules):
             fields = {_bare(self.path_field): _bare(self.path_field)}
         if not fields:
             fields = dict(named[:1])
+        for field in fields:
+            check_field(field)
         rest = [target for target, _ in named if target not in fields]
         return Spec(
             fields=fields,

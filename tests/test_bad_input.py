@@ -83,6 +83,11 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def in_bytes(name: str, value: str, encoding: str = "utf-8") -> dict[bytes, bytes]:
+    """Return a header that is not ASCII."""
+    return {name.encode(): value.encode(encoding)}
+
+
 def in_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -446,7 +451,7 @@ def test_what_is_no_cursor_is_refused(held: Furnished, path: str, cursor: str) -
 
 
 def test_a_cursor_of_another_list_is_refused(held: Furnished) -> None:
-    mine = {"limit": 2, "sort_by": "title"}
+    mine: dict[str, Any] = {"limit": 2, "sort_by": "title"}
     cursor = said(held.client.get(_DOCUMENTS, params=mine))["pagination"]["next_cursor"]
     only = '{"field": "title", "operator": "exists", "value": true}'
     others: list[tuple[str, dict[str, Any]]] = [
@@ -496,7 +501,7 @@ def test_a_label_may_be_long_but_not_longer(held: Furnished) -> None:
 
 @pytest.mark.parametrize("etag", ["garbage", '"²"', "9" * 5000, "W/", '"-1"', '"0"'])
 def test_an_etag_that_was_not_read_is_stale(held: Furnished, etag: str) -> None:
-    headers = {"if-match": etag.encode("latin-1")}
+    headers = in_bytes("if-match", etag, "latin-1")
     document, item = held.known["document"][0], held.known["object_id"][0]
 
     for path in (f"{_DOCUMENTS}/{document}", f"{_OBJECTS}/{item}"):
@@ -509,7 +514,7 @@ def test_an_etag_that_was_not_read_is_stale(held: Furnished, etag: str) -> None:
 
 @pytest.mark.parametrize("namespace", ["../x", "a" * 3000, "é", "a b"])
 def test_what_is_no_namespace_is_refused(held: Furnished, namespace: str) -> None:
-    answer = held.client.get("/buckets", headers={"x-namespace": namespace.encode()})
+    answer = held.client.get("/buckets", headers=in_bytes("x-namespace", namespace))
 
     assert "no namespace" in refused(held, answer, 422, "bad_input")
 
@@ -526,7 +531,7 @@ def test_another_host_and_another_origin_are_refused(held: Furnished) -> None:
     ("key", "code"), [("x" * 101, "bad_request"), ("a b", "bad_input"), ("é", "bad_input")]
 )
 def test_what_cannot_name_a_request_is_refused(held: Furnished, key: str, code: str) -> None:
-    headers = {"idempotency-key": key.encode()}
+    headers = in_bytes("idempotency-key", key)
 
     refused(held, held.client.post(_OBJECTS, json={}, headers=headers), 422, code)
     path = f"{_DOCUMENTS}/{held.known['document'][0]}"
@@ -563,7 +568,7 @@ def test_a_name_in_the_body_of_an_object_stands_for_it(held: Furnished) -> None:
 
 @pytest.mark.parametrize("id", ["nonsense", "²", "9" * 30])
 def test_what_is_no_event_cannot_be_resumed_from(held: Furnished, id: str) -> None:
-    answer = held.client.get("/events", headers={"last-event-id": id.encode("latin-1")})
+    answer = held.client.get("/events", headers=in_bytes("last-event-id", id, "latin-1"))
 
     refused(held, answer, 422, "bad_input")
 

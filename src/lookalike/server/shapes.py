@@ -29,8 +29,6 @@ Name = Annotated[
         json_schema_extra={"pattern": "^[A-Za-z0-9_-]{3,100}$"},
     ),
 ]
-Whole = Annotated[int, Field(strict=True)]
-"""A whole number in a body: neither `true` nor a text."""
 IdempotencyKey = Annotated[
     str,
     Header(
@@ -48,9 +46,12 @@ Presigned = Annotated[bool, Query(description="give addresses of the blobs that 
 
 
 class Body(BaseModel):
-    """The body of a request: an unknown key is refused, naming those that are known."""
+    """The body of a request: an unknown key is refused, naming those that are known.
 
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+    Nothing is turned into another type: neither `true` nor "1" is the number 1.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, ser_json_inf_nan="null")
     idle: ClassVar[frozenset[str]] = frozenset()
     """Keys that the published client sends, and that mean nothing here."""
 
@@ -144,10 +145,10 @@ class ListBody(Body):
     sort: Any = None
     sorts: Any = None
     sort_by: str | None = None
-    limit: Whole | None = Field(None, ge=1, le=MAX_PAGE)
-    page_size: Whole | None = Field(None, ge=1, le=MAX_PAGE)
-    offset: Whole | None = Field(None, ge=0, le=2**31)
-    page: Whole | None = Field(None, ge=1, le=2**31)
+    limit: int | None = Field(None, ge=1, le=MAX_PAGE)
+    page_size: int | None = Field(None, ge=1, le=MAX_PAGE)
+    offset: int | None = Field(None, ge=0, le=2**31)
+    page: int | None = Field(None, ge=1, le=2**31)
     cursor: str | None = None
     include_total: bool | None = None
     return_presigned_urls: bool = False

@@ -90,7 +90,7 @@ POST /v1/taxonomies/{taxonomy}/execute
 GET /v1/tasks/{task}, GET /v1/events, GET /v1/changes
 GET /v1/health, GET /v1/health/liveness
 """
-"""What the contract has."""
+"""What the contract has, without audits, trials and the curves that are drawn from them."""
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "aggregating asking compiling decider deciders document_values drawing effects "
+        "aggregating amendments asking compiling decider deciders document_values drawing effects "
         "field_state fields imagining judging object_values objects once operations paging "
         "reading reference_book rejections resources ruling selecting statements "
         "stored_values tasks",

@@ -102,6 +102,7 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     )
     uploads = [row.pk for row in txn.rows(sent.where(one_of(object_.c.pk, objects)))]
     txn.execute(delete(upload).where(one_of(upload.c.pk, uploads)))
+    txn.execute(delete(schema.amendment).where(one_of(schema.amendment.c.object_pk, objects)))
     txn.execute(delete(object_).where(one_of(object_.c.pk, objects)))
 
 

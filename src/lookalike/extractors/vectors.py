@@ -34,6 +34,8 @@ def passthrough(dimension: int, name: str = "vectors") -> Extractor:
     >>> passthrough(2, "clip").space.name
     'passthrough.v1/clip@dca08635'
     """
+    if not isinstance(dimension, int) or isinstance(dimension, bool):
+        raise BadSetting(f"a dimension is a whole number, not {dimension!r}")
     if dimension < 1:
         raise BadSetting(f"a vector cannot have {dimension} dimensions; give 1 or more")
     if dimension > MAX_DIMENSION:

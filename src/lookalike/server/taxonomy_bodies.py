@@ -94,9 +94,10 @@ class TaxonomyConfig(Rules):
             fields = {_bare(self.path_field): _bare(self.path_field)}
         if not fields:
             fields = dict(named[:1])
-        for field in fields:
-            check_field(field)
         rest = [target for target, _ in named if target not in fields]
+        enrich = tuple(dict.fromkeys([*(self.enrich or ()), *rest]))
+        for field in (*fields, *enrich):
+            check_field(field)
         return Spec(
             fields=fields,
             reference=source.collection_id,
@@ -105,7 +106,7 @@ class TaxonomyConfig(Rules):
             target_precision=self.target_precision,
             targets=self.targets,
             top_k=self.top_k,
-            enrich=tuple(dict.fromkeys([*(self.enrich or ()), *rest])),
+            enrich=enrich,
             path_field=self.path_field,
             separator=self.path_separator or ">",
         )

@@ -83,7 +83,7 @@ def check_targets(targets: Mapping[str, float]) -> dict[str, float]:
 
 
 def check_target(value: float) -> float:
-    """Return a target. Raises BadInput for what is no share of right labels: outside 0 … 1, or 0."""
+    """Return a target, a share of right labels. Raises BadInput where it is not 0 to 1, or is 0."""
     if not 0 < value <= 1:
         raise BadInput(f"{value} is no target: give a number above 0, up to 1, such as 0.95")
     return float(value)

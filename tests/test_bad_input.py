@@ -206,7 +206,7 @@ def test_an_unknown_key_is_named_with_the_known_ones(
         ("POST", "/collections/shelf/rejections/new-kind", {"document_ids": ["d"] * 100_001}),
         ("POST", "/collections/shelf/export", {"format": "xml"}),
         ("POST", "/collections/shelf/trigger", {"dedup_strategy": "nothing"}),
-        ("POST", "/retrievers/shelf/execute/batch", {"queries": [{}] * 17}),
+        ("POST", "/retrievers/shelf/execute/batch", {"queries": []}),
         ("POST", "/buckets/shelf/uploads", {"filename": "x" * 501}),
         ("POST", "/buckets/shelf/uploads", {"filename": "x", "presigned_url_expiration": 10**9}),
         ("POST", f"{_DOCUMENTS}/list", {"limit": -1}),
@@ -261,8 +261,8 @@ def test_what_cannot_stand_in_an_address_is_no_object_id(held: Furnished, id: st
     refused(held, answer, 422, "bad_request" if len(id) > 200 else "bad_input")
 
 
-@pytest.mark.parametrize("name", ["", "a..b", "x" * 301, 'a"b', "a\0b"])
-def test_what_no_filter_can_name_is_no_property(held: Furnished, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "x" * 301, "a\0b"])
+def test_what_cannot_be_seen_is_no_property(held: Furnished, name: str) -> None:
     schema = {"properties": {name: {"type": "text"}}}
 
     answer = held.client.post("/buckets", json={"bucket_name": "odd", "schema": schema})

@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from lookalike.bucket import Bucket, BucketRow, bucket_from
-from lookalike.filters import check_field
+from lookalike.errors import BadInput
+from lookalike.filters import MAX_FIELD_CHARACTERS
 from lookalike.removing import remove_bucket
 from lookalike.resources import Kind, change, listed, named
 from lookalike.server.context import Here, make_once
@@ -164,7 +165,11 @@ def delete_bucket(bucket: str, here: Here, cascade: bool = False) -> Deleted:
 
 def _types(schema: Schema) -> dict[str, str]:
     for name in schema.properties:
-        check_field(name)
+        if not 0 < len(name) <= MAX_FIELD_CHARACTERS or not name.isprintable():
+            raise BadInput(
+                f"{name[:80]!r} is no name of a property: give 1 to {MAX_FIELD_CHARACTERS} "
+                "signs that can be seen"
+            )
     return check_types({name: one.type for name, one in schema.properties.items()})
 
 

@@ -21,6 +21,7 @@ import lookalike
 from lookalike import errors, explaining, forgetting, hookspecs, metrics, model, removing
 from lookalike.cli.group import cli
 from lookalike.plugins import ALIASES, extractors
+from lookalike.server.problems import ANSWERS
 from lookalike.settings import SETTINGS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -125,6 +126,12 @@ def error_tree() -> str:
     tree = "\n".join(_branches(errors.LookalikeError, "", ""))
     rows = [(f"`{one.__name__}`", _first_line(one)) for one in _subclasses(errors.LookalikeError)]
     return f"```text\n{tree}\n```\n\n" + _table(("error", "meaning"), rows)
+
+
+def answer_table() -> str:
+    """Return the errors that a server answers: status, code and meaning."""
+    rows = [(str(status), f"`{code}`", meaning) for status, code, meaning in ANSWERS]
+    return _table(("status", "code", "meaning"), rows)
 
 
 def _branches(error: type[Exception], own: str, below: str) -> Iterator[str]:
@@ -256,6 +263,7 @@ def _first_line(thing: object) -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "answers": answer_table,
     "commands": commands,
     "errors": error_tree,
     "extractors": extractor_table,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
@@ -35,9 +34,8 @@ from lookalike.server.audit import Audit
 from lookalike.server.context import Context
 from lookalike.server.events import Hub
 from lookalike.server.gate import Gate
-from lookalike.server.problems import answer_errors
+from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
-from lookalike.server.shapes import ErrorReply
 from lookalike.signing import Signer, signing_secret
 from lookalike.version import __version__
 from lookalike.worker import Worker
@@ -62,10 +60,6 @@ _ROUTERS: tuple[APIRouter, ...] = (
     news.router,
     blobs.router,
 )
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorReply, "description": "a request that cannot be done, and the cure"},
-    "503": {"model": ErrorReply, "description": "the store cannot be written now"},
-}
 _ABOUT = (
     "Lookalike labels a collection from a few examples. Every resource answers to its id and to "
     "its name. Errors are `{error: {code, message, details}}`; `code` is stable."
@@ -98,7 +92,7 @@ def make_app(workshop: Workshop, *, host: str, works: bool = True) -> ASGIApp:
         lifespan=life,
         docs_url=None,
         redoc_url=None,
-        responses=_ERRORS,
+        responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
     app.state.context = Context(workshop, worker, signer, fetcher, hub)

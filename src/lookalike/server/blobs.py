@@ -25,7 +25,7 @@ _SHOWN = frozenset(
 """What a browser may show; anything else, such as HTML or SVG, is only saved."""
 
 _BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "the bytes"}
+    200: {"content": {"*/*": {}}, "description": "the bytes"}
 }
 _JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {}}, "description": "a JPEG of at most 256 × 256"}

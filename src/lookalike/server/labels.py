@@ -92,7 +92,7 @@ class LabelImport(Body):
     rows: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_ANSWERS)
     field: str | None = None
     label_column: str = "label"
-    origin: Origin = Origin.IMPORT
+    origin: Origin = Field(default=Origin.IMPORT, strict=False)
     trusted: bool = True
 
 

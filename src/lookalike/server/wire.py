@@ -17,6 +17,7 @@ from lookalike.paging import ARRIVAL, Sort, sort_from
 from lookalike.resources import Kind
 from lookalike.server.context import Asked
 from lookalike.server.shapes import ListBody, Reply
+from lookalike.server.strict_json import read_json
 
 _T = TypeVar("_T")
 _FAMILIES = ("image", "text", "audio", "video")
@@ -218,8 +219,8 @@ def filters_in(query: str | None, body: ListBody | None) -> Any:
     """Return the filters of a request, from its query as JSON or from its body."""
     if query:
         try:
-            return json.loads(query)
-        except (ValueError, RecursionError) as error:
+            return read_json(query.encode())
+        except ValueError as error:
             raise BadInput(f"filters={query[:80]!r} is not JSON: {error}") from error
     return None if body is None else body.filters
 

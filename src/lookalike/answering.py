@@ -41,7 +41,12 @@ def labelled(
 def check_fresh(
     snapshot: Snapshot, field_pk: int, pks: Mapping[str, int], revisions: Mapping[str, int]
 ) -> None:
-    """Raise Stale where a document has changed since the revision that a client saw."""
+    """Raise Stale where a document has changed since the revision that a client saw.
+
+    Raises BadInput for the revision of a document that nothing is said of.
+    """
+    if others := revisions.keys() - pks.keys():
+        raise BadInput(f"there is a revision for {min(others)!r}, of which nothing is said")
     table = schema.standing
     query = select(table.c.document_pk, table.c.revision).where(table.c.field_pk == field_pk)
     rows = snapshot.rows(query.where(one_of(table.c.document_pk, pks.values())))

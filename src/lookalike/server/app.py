@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from lookalike.access import Access
 from lookalike.fetching import FetchRules, GuardedFetcher
 from lookalike.server import (
+    arrivals,
     blobs,
     buckets,
     collections,
@@ -29,6 +30,7 @@ from lookalike.server import (
     tasks,
     taxonomies,
     uploads,
+    verbs,
 )
 from lookalike.server.audit import Audit
 from lookalike.server.context import Context
@@ -57,6 +59,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     enriching.router,
     taxonomies.router,
     tasks.router,
+    verbs.router,
+    arrivals.router,
     news.router,
     blobs.router,
 )

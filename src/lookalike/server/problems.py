@@ -31,18 +31,14 @@ def _sentence(kind: type[errors.LookalikeError]) -> str:
     return " ".join(str(kind.__doc__).split())
 
 
-_KINDS: tuple[tuple[type[errors.LookalikeError], int, str], ...] = (
-    (errors.Stale, 409, "stale"),
-    (errors.Conflict, 409, "conflict"),
-    (errors.NotFound, 404, "not_found"),
-    (errors.FetchRefused, 422, "fetch_refused"),
-    (errors.BadContent, 422, "bad_content"),
-    (errors.BadVector, 422, "bad_vector"),
-    (errors.BadInput, 422, "bad_input"),
-    (errors.Unauthorized, 401, "unauthorized"),
-    (errors.Forbidden, 403, "forbidden"),
-    (errors.MissingExtra, 422, "missing_extra"),
-    (errors.StoreError, 503, "store_unavailable"),
+_STATUSES: tuple[tuple[type[errors.LookalikeError], int], ...] = (
+    (errors.Conflict, 409),
+    (errors.NotFound, 404),
+    (errors.BadInput, 422),
+    (errors.Unauthorized, 401),
+    (errors.Forbidden, 403),
+    (errors.MissingExtra, 422),
+    (errors.StoreError, 503),
 )
 """The first that fits counts."""
 
@@ -85,9 +81,10 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def code_of(error: Exception) -> tuple[int, str]:
+def code_of(error: errors.LookalikeError) -> tuple[int, str]:
     """Return the status and the code of an error of ours."""
-    return next((status, code) for kind, status, code in _KINDS if isinstance(error, kind))
+    status = next(status for kind, status in _STATUSES if isinstance(error, kind))
+    return status, error.code
 
 
 def _answer(
@@ -102,6 +99,7 @@ def _answer(
 
 
 async def _ours(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.LookalikeError)
     status, code = code_of(error)
     if isinstance(error, errors.StoreError):
         _LOG.error("%s", error)

@@ -462,7 +462,8 @@ def test_a_collection_that_cannot_be_is_refused(held: Furnished, impossible: Any
         "taxonomy": impossible.get("taxonomy"),
     }
 
-    refused(held, held.client.post("/collections", json=body), 422, "bad_input")
+    code = "bad_input" if impossible.get("params") is None else "bad_setting"
+    refused(held, held.client.post("/collections", json=body), 422, code)
     refused(held, held.client.get("/collections/impossible"), 404, "not_found")
 
 

@@ -111,7 +111,7 @@ class RemoteLibrary:
 
     def create_bucket(self, name: str, properties: Mapping[str, str] | None = None) -> None:
         """Make a bucket; `properties` gives the type of each field of its objects."""
-        self._ask("create_bucket", type(None), name=name, properties=properties or {})
+        self._ask("create_bucket", str, name=name, properties=properties or {})
 
     def create_collection(
         self,

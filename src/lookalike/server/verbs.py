@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -195,6 +196,8 @@ def _on_the_wire(hint: Any) -> Any:
         return list[inner]  # type: ignore[valid-type]
     if origin in (Union, UnionType):
         return Union[inner]  # noqa: UP007 made at run time
+    if origin is tuple or (isinstance(hint, type) and issubclass(hint, Enum)):
+        return Annotated[hint, Field(strict=False)]  # in JSON a list, a text
     if origin is Mapping:
         return dict[inner]  # type: ignore[misc, valid-type]
     return hint
@@ -273,12 +276,13 @@ class CollectionToBe(Body):
 
 
 @router.post("/verbs/create_bucket")
-def create_bucket(body: BucketToBe, here: Here, idempotency_key: IdempotencyKey = "") -> None:
-    """Make a bucket."""
+def create_bucket(body: BucketToBe, here: Here, idempotency_key: IdempotencyKey = "") -> str:
+    """Make a bucket, and return its name."""
     spec = {"properties": body.properties, "about": {_REQUEST: idempotency_key}}
     with here.workshop.store.write() as txn:
         if not _was_made(txn, here, Kind.BUCKET, body.name, idempotency_key):
             make(txn, here.namespace, Kind.BUCKET, body.name, spec, at=here.workshop.clock())
+    return body.name
 
 
 @router.post("/verbs/create_collection")

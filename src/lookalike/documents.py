@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,7 @@ def write_documents(
     if not new:
         return 0
     txn = running.txn
+    target = _with_fields_now(txn, target)
     known = _known(txn, target.pk, [one.object_pk for one in new])
     again = [(pk, one) for one in new if (pk := known.get((one.object_pk, one.part.key)))]
     fresh = [one for one in new if (one.object_pk, one.part.key) not in known] if again else new
@@ -123,6 +124,13 @@ def write_documents(
     given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
     take_labels(operations, running, target, given)
     return len(pks)
+
+
+def _with_fields_now(txn: Txn, target: Target) -> Target:
+    """Return a collection with the label fields that it has now: one may have come meanwhile."""
+    table = schema.field
+    rows = txn.rows(select(table.c.name, table.c.pk).where(table.c.collection_pk == target.pk))
+    return replace(target, fields={row.name: row.pk for row in rows})
 
 
 def take_labels(

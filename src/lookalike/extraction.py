@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -285,7 +285,7 @@ class Extraction:
         self, target: Target, batch: list[tuple[_Waiting, _Done]], tally: Tally, actor: str
     ) -> None:
         with self._operations.operate(target.pk, "add", actor) as running:
-            batch = self._still_held(running.txn, target, batch)
+            batch = _as_said_now(running.txn, self._still_held(running.txn, target, batch))
             documents = [
                 NewDocument(
                     one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
@@ -334,6 +334,20 @@ class Extraction:
 
 _MISSING = _Done((), "it has no content")
 _NOTHING = _Done((), None)
+
+
+def _as_said_now(
+    snapshot: Snapshot, batch: list[tuple[_Waiting, _Done]]
+) -> list[tuple[_Waiting, _Done]]:
+    """Return objects with the metadata that they have now: a label may have come meanwhile."""
+    table = schema.object_
+    query = select(table.c.pk, table.c.metadata, table.c.said_by)
+    rows = snapshot.rows(query.where(one_of(table.c.pk, [one.pk for one, _ in batch])))
+    now = {row.pk: row for row in rows}
+    return [
+        (replace(one, metadata=now[one.pk].metadata, said_by=now[one.pk].said_by or ()), done)
+        for one, done in batch
+    ]
 
 
 def _waiting(row: Any, target: Target) -> _Waiting:

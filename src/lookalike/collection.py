@@ -160,7 +160,7 @@ class Collection:
         with self._operate("label", actor, op_id, field, checked) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
-            answering.check_fresh(running.txn, chosen.pk, pks, revisions or {})
+            answering.check_fresh(running.txn, [chosen.pk], pks, revisions or {})
             said = answering.labelled(running.txn, chosen.pk, pks, checked, asked=asked)
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
@@ -184,8 +184,8 @@ class Collection:
         checked = {id: json_values(one) for id, one in changes.items()}
         with self._operate("label", actor, op_id, checked) as running:
             pks = self._pks(running.txn, list(checked))
-            for field in fields_of(running.txn, self._row.pk):
-                answering.check_fresh(running.txn, field.pk, pks, revisions or {})
+            fields = [one.pk for one in fields_of(running.txn, self._row.pk)]
+            answering.check_fresh(running.txn, fields, pks, revisions or {})
             sync = Sync(self._workshop.operations, running)
             sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
             sync.say()
@@ -240,6 +240,7 @@ class Collection:
         """Say that a person cannot tell what documents are: the queue asks no more about them."""
         return self._answer(EventKind.CANNOT_TELL, list(ids), field, asked, actor, op_id)
 
+    @once
     def import_labels(
         self,
         rows: Iterable[Mapping[str, Any]],
@@ -249,6 +250,7 @@ class Collection:
         origin: Origin = Origin.IMPORT,
         trusted: bool = True,
         actor: str = "",
+        op_id: str = "",
     ) -> Changed:
         """Take labels from rows that name documents by `id`, `sha256` or `file_name`.
 
@@ -256,13 +258,15 @@ class Collection:
         overwrite a person's. With `trusted` off, and for rows whose `label_source` is `auto`, they
         are suggestions only. `refused` in the answer says which rows were not taken, and why.
         """
-        with self._operate("import", actor) as running:
+        given = list(rows)
+        asked_for = (field, label_column, origin, trusted, given)
+        with self._operate("import", actor, op_id, *asked_for) as running:
             chosen = self._field(running.txn, field)
             said, refused = importing.read_labels(
                 running.txn,
                 self._row.pk,
                 chosen,
-                rows,
+                given,
                 label_column=label_column,
                 origin=origin,
                 trusted=trusted,

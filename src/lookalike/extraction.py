@@ -6,7 +6,7 @@ ran out, loses its work to the next: only who holds the lease writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,7 @@ from lookalike.extractors.base import Content, Part
 from lookalike.ingest import Progress, Tally, accepts
 from lookalike.leases import has_died, own_name
 from lookalike.model import Blob, Status
-from lookalike.objects import finish, input_of
+from lookalike.objects import finish, input_of, labels_as_they_stand
 from lookalike.operations import Operations
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, StoredSpace
@@ -43,7 +43,7 @@ class _Waiting:
     pk: int
     id: str
     name: str
-    metadata: dict[str, Any]
+    metadata: Mapping[str, Any]
     blob: Blob | None
     said_by: Collection[str]
     nothing: bool
@@ -343,9 +343,10 @@ def _as_said_now(
     table = schema.object_
     query = select(table.c.pk, table.c.metadata, table.c.said_by)
     rows = snapshot.rows(query.where(one_of(table.c.pk, [one.pk for one, _ in batch])))
-    now = {row.pk: row for row in rows}
+    said_by = {row.pk: row.said_by or () for row in rows}
+    metadata = labels_as_they_stand(snapshot, {row.pk: row.metadata for row in rows})
     return [
-        (replace(one, metadata=now[one.pk].metadata, said_by=now[one.pk].said_by or ()), done)
+        (replace(one, metadata=metadata[one.pk], said_by=said_by[one.pk]), done)
         for one, done in batch
     ]
 

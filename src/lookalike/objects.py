@@ -189,6 +189,17 @@ def read_objects(snapshot: Snapshot, bucket: str, pks: Sequence[int]) -> list[Ob
     ]
 
 
+def labels_as_they_stand(
+    snapshot: Snapshot, metadata: Mapping[int, Mapping[str, Any]]
+) -> dict[int, Mapping[str, Any]]:
+    """Return the metadata of objects, by pk; a label in it that was taken back is None."""
+    labels = _labels(snapshot, [pk for pk, one in metadata.items() if one])
+    return {
+        pk: {**one, **{name: said for name, said in labels.get(pk, {}).items() if name in one}}
+        for pk, one in metadata.items()
+    }
+
+
 def waits_in(snapshot: Snapshot, collection_pk: int) -> bool:
     """Return whether anything waits in a collection, or is being extracted."""
     table = schema.extraction

@@ -176,7 +176,9 @@ def label(
 
 
 @router.post("/collections/{collection}/labels/import")
-def import_labels(collection: str, body: LabelImport, here: Here) -> ChangedReply:
+def import_labels(
+    collection: str, body: LabelImport, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
     """Take labels from elsewhere. A person's label is never overwritten."""
     changed = here.collection(collection).import_labels(
         body.rows,
@@ -184,6 +186,7 @@ def import_labels(collection: str, body: LabelImport, here: Here) -> ChangedRepl
         label_column=body.label_column,
         origin=body.origin,
         trusted=body.trusted,
+        op_id=idempotency_key,
     )
     return _changed(changed)
 
@@ -204,21 +207,31 @@ def reject(
 
 
 @router.post("/collections/{collection}/rejections/new-kind")
-def new_kind(collection: str, body: Answers, here: Here) -> ChangedReply:
+def new_kind(
+    collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
     """Say that documents belong to none of the labels there are."""
     verbs = here.collection(collection)
     changed = verbs.new_kind(
-        body.document_ids, field=body.field, asked=body.asked, op_id=body.op_id
+        body.document_ids,
+        field=body.field,
+        asked=body.asked,
+        op_id=body.op_id or idempotency_key,
     )
     return _changed(changed)
 
 
 @router.post("/collections/{collection}/rejections/cannot-tell")
-def cannot_tell(collection: str, body: Answers, here: Here) -> ChangedReply:
+def cannot_tell(
+    collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
     """Say that a person cannot tell what documents are: the queue asks no more about them."""
     verbs = here.collection(collection)
     changed = verbs.cannot_tell(
-        body.document_ids, field=body.field, asked=body.asked, op_id=body.op_id
+        body.document_ids,
+        field=body.field,
+        asked=body.asked,
+        op_id=body.op_id or idempotency_key,
     )
     return _changed(changed)
 

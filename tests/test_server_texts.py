@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from goods import BALLOON, JIGSAW, THRESHOLD, Shop, asking, item, ok, pictures
 from serving import Served
 

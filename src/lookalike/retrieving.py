@@ -371,7 +371,7 @@ def matched(
             raise Conflict(
                 f"the collection {curated.name!r} has no label field {source!r} to take labels from"
             )
-        nearest = _labels_near(workshop, snapshot, voting, vectors, pks)
+        nearest = _labels_near(workshop, snapshot, voting, vectors, pks, spec.enrich)
         for one, near in zip(said, nearest, strict=True):
             one[target] = near if near is not None and near["score"] >= limit else None
     return said
@@ -383,6 +383,7 @@ def _labels_near(
     voting: FieldRow,
     vectors: NDArray[np.float16],
     pks: NDArray[np.int64],
+    enrich: Sequence[str],
 ) -> list[dict[str, Any] | None]:
     reader = Reader(snapshot, workshop.book, [voting])
     lists = reader.near(voting, vectors, pks)
@@ -396,7 +397,7 @@ def _labels_near(
             "source_document_id": described[near[0].pk].id,
             "copied": {
                 name: described[near[0].pk].metadata[name]
-                for name in voting.taxonomy.enrich
+                for name in enrich
                 if name in described[near[0].pk].metadata
             },
         }

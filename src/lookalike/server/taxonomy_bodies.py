@@ -104,7 +104,7 @@ class TaxonomyConfig(Rules):
             top_k=self.top_k,
             enrich=tuple(dict.fromkeys([*(self.enrich or ()), *rest])),
             path_field=self.path_field,
-            separator=self.path_separator or ">",
+            separator=self.path_separator or ("/" if self.path_field else ">"),
         )
 
 

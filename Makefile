@@ -20,6 +20,7 @@ $(VENV)/run.stamp: pyproject.toml constraints/run.txt
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp constraints/test.txt
+	command -v curl > /dev/null || { apt-get update -qq && apt-get install -qq -y curl; }
 	$(PIP) --require-hashes --requirement constraints/test.txt
 	@touch $@
 

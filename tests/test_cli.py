@@ -307,10 +307,10 @@ def test_each_command_prints_json_and_text(labelled: Shell, name: str) -> None:
 
 
 def test_the_table_has_every_command() -> None:
-    """The demo and the completion have tests of their own."""
+    """The demo, the completion, and what goes on until it is stopped have tests of their own."""
     tested = {line(dict.fromkeys(_ANY, ""))[0] for line, *_ in COMMANDS.values()}
 
-    assert tested | {"demo", "completion"} == set(cli.commands)
+    assert tested | {"demo", "completion", "serve", "worker"} == set(cli.commands)
 
 
 _ANY = [f"{kind}-{number}.txt" for kind in ("short", "long") for number in range(5)]

@@ -9,12 +9,15 @@ import re
 import runpy
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import combinations
+from itertools import combinations, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,9 @@ PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.m
 
 PICTURES = ("apple.png", "apple-bw.png", "aiga-bus.png", "aiga-bus1.png", "arrow02-1.png")
 """What lies in `photos/` where a page is run."""
+
+APART = ("guide.md", "server.md")
+"""Pages with a test of their own."""
 
 NOT_RUN = ("pip ", "make ")
 """Console lines that would set up a machine."""
@@ -101,7 +107,7 @@ def truth() -> dict[str, str]:
 # --- pages run ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name != "guide.md"])
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in APART])
 def test_every_block_of_a_page_runs(name: str, place: Path) -> None:
     count = run_page(PAGES[name], place)
 
@@ -112,6 +118,26 @@ def test_every_block_of_the_guide_runs_on_the_samples(place: Path, samples_store
     shutil.copytree(samples_store, place / "lookalike")
 
     assert run_page(PAGES["guide.md"], place) >= 15
+
+
+def test_every_block_of_the_page_on_the_server_runs(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs on a free port, and leaves no server behind, whatever happens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    page = place / "server.md"
+    page.write_text(PAGES["server.md"].read_text("utf-8").replace("8710", port), "utf-8")
+    monkeypatch.setenv("LOOKALIKE_PORT", port)
+
+    try:
+        assert run_page(page, place) == 5
+    finally:
+        state = (place / ".environment").read_text("utf-8").split("\0")
+        pid = next(int(one[7:]) for one in state if one.startswith("server="))
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def run_page(page: Path, place: Path) -> int:
@@ -168,11 +194,17 @@ def run_in_shell(
 
 
 def conversation(text: str) -> Iterator[tuple[str, str]]:
-    """The commands of a console block that are run, each with the output that is shown."""
+    """The commands of a console block that are run, each with the output that is shown.
+
+    A command goes on in lines that are indented by four.
+    """
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        command, _, shown = part.partition("\n")
+        lines = part.splitlines(keepends=True)
+        more = takewhile(lambda line: line.startswith("    "), lines[1:])
+        command = lines[0] + "".join(more)
+        shown = part.removeprefix(command)
         if not command.startswith(NOT_RUN):
-            yield command, shown.strip()
+            yield command.strip(), shown.strip()
 
 
 def test_the_example_of_products_reaches_the_precision_it_asks_for(

@@ -126,7 +126,7 @@ class Reader:
             refused.setdefault(row.document_pk, []).append(row.label)
         lists = self._lists([row.document_pk for row in rows], field, refused)
         sources = {row.source_pk for row in rows if row.source_pk is not None}
-        known = self.described({near.pk for one in lists for near in one} | sources)
+        known = self.described(field, {near.pk for one in lists for near in one} | sources)
         return {
             row.document_pk: _standing(
                 row, field, near, known, tuple(sorted(refused.get(row.document_pk, ())))
@@ -173,13 +173,15 @@ class Reader:
             hidden=hidden,
         )
         labels = references.matches(near, similarities).codes
+        parts = shares(similarities, field.temperature)
+        found = (near, labels, similarities, parts)
         return [
             [
-                Near(pk, str(codes.name(code)), similarity)
-                for pk, code, similarity in zip(*row, strict=True)
+                Near(pk, str(codes.name(code)), similarity, share)
+                for pk, code, similarity, share in zip(*row, strict=True)
                 if pk != NOBODY
             ]
-            for row in zip(near.tolist(), labels.tolist(), similarities.tolist(), strict=True)
+            for row in zip(*(one.tolist() for one in found), strict=True)
         ]
 
     def _votes_on(self, field_pk: int) -> tuple[StoredField, References, Codes]:
@@ -189,10 +191,12 @@ class Reader:
             self._votes[field_pk] = (stored, *self.book.of(self.snapshot, voting, space))
         return self._votes[field_pk]
 
-    def described(self, pks: Iterable[int]) -> dict[int, Any]:
-        """Return id and metadata of references, by pk."""
+    def described(self, field: FieldRow, pks: Iterable[int]) -> dict[int, Any]:
+        """Return the ids of references by pk, and their metadata where the field copies some."""
         table = schema.document
-        query = select(table.c.pk, table.c.id, table.c.metadata)
+        query = select(table.c.pk, table.c.id)
+        if field.taxonomy.enrich:
+            query = query.add_columns(table.c.metadata)
         return {
             row.pk: row
             for chosen in conditions(table.c.pk, list(pks))
@@ -246,11 +250,12 @@ def _limit(taxonomy: Taxonomy, standard: Standard | None) -> tuple[float | None,
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A reference near to something: its pk, its label and how similar it is."""
+    """A reference near to something: its label, how similar it is, its share of the evidence."""
 
     pk: int
     label: str
     similarity: float
+    share: float
 
 
 def _standing(
@@ -262,7 +267,7 @@ def _standing(
 ) -> Standing:
     origin = None if row.origin is None else Origin(row.origin)
     source = known.get(row.source_pk)
-    copied = {} if source is None or row.label is None else source.metadata
+    copied = None if row.label is None else source
     return Standing(
         label=row.label,
         origin=origin,
@@ -279,7 +284,7 @@ def _standing(
             threshold=field.limit_of(row.label or row.runner_up),
             runner_up=row.runner_up,
             reason=None if row.reason is None else Reason(row.reason),
-            matches=matches_of(field, near, known),
+            matches=matches_of(near, known),
             policy=field.policy,
             taxonomy_version=field.taxonomy.version,
         ),
@@ -289,20 +294,12 @@ def _standing(
     )
 
 
-def enriched(field: FieldRow, source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is copied from the metadata of the matched reference."""
-    return {name: source[name] for name in field.taxonomy.enrich if name in source}
+def enriched(field: FieldRow, source: Any) -> dict[str, Any]:
+    """Return what is copied from the metadata of the matched reference, as `described`."""
+    names = () if source is None else field.taxonomy.enrich
+    return {name: source.metadata[name] for name in names if name in source.metadata}
 
 
-def matches_of(
-    field: FieldRow, near: Sequence[Near], known: Mapping[int, Any]
-) -> tuple[Match, ...]:
+def matches_of(near: Sequence[Near], known: Mapping[int, Any]) -> tuple[Match, ...]:
     """Return nearest references as matches; `known` describes them by pk."""
-    if not near:
-        return ()
-    similarities = np.array([[one.similarity for one in near]], np.float32)
-    parts = shares(similarities, field.temperature)[0].tolist()
-    return tuple(
-        Match(known[one.pk].id, one.similarity, one.label, share)
-        for one, share in zip(near, parts, strict=True)
-    )
+    return tuple(Match(known[one.pk].id, one.similarity, one.label, one.share) for one in near)

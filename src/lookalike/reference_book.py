@@ -101,6 +101,15 @@ def epoch_of(snapshot: Snapshot, field_pk: int) -> int:
     return int(snapshot.rows(select(table.c.epoch).where(table.c.pk == field_pk))[0].epoch)
 
 
+def _state_of(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
+    """Return the epoch and the newest revision of a field, in one step."""
+    field, standing = schema.field, schema.standing
+    newest = select(func.max(standing.c.revision)).where(standing.c.field_pk == field_pk)
+    query = select(field.c.epoch, newest.scalar_subquery().label("newest"))
+    (row,) = snapshot.rows(query.where(field.c.pk == field_pk))
+    return int(row.epoch), -1 if row.newest is None else int(row.newest)
+
+
 @dataclass(frozen=True, slots=True)
 class _Page:
     epoch: int
@@ -122,7 +131,7 @@ class ReferenceBook:
 
     def of(self, snapshot: Snapshot, field_pk: int, space: StoredSpace) -> tuple[References, Codes]:
         """Return who votes in a field as the snapshot has it, and their labels' codes."""
-        epoch, newest = epoch_of(snapshot, field_pk), newest_revision(snapshot, field_pk)
+        epoch, newest = _state_of(snapshot, field_pk)
         page = self._pages.get(field_pk)
         if page is None or (page.epoch, page.seen) != (epoch, newest):
             with self._turns.setdefault(field_pk, Turns()).taken():

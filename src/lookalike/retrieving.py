@@ -16,20 +16,21 @@ from lookalike.compiling import clause_of
 from lookalike.conditions import EVERYTHING, Every, Filter, fields_in
 from lookalike.document_values import DocumentValues
 from lookalike.documents import Target
-from lookalike.errors import BadContent, BadInput, Conflict
+from lookalike.errors import BadContent, BadInput
 from lookalike.extractors.base import Content
 from lookalike.extractors.vectors import problems, unit_rows
 from lookalike.filters import parse
 from lookalike.ingest import accepts
 from lookalike.lookup import pks_of
+from lookalike.matching import collections_named, matched
 from lookalike.pictures import sniff
-from lookalike.reading import FieldRow, Reader, fields_of
-from lookalike.resources import CollectionRow, Kind, collection_from, find, names
+from lookalike.reading import fields_of
+from lookalike.resources import CollectionRow, Kind, find, names
 from lookalike.selecting import Selecting
 from lookalike.stages import MAX_RESULTS, Enriching, Filtering, Query, Searching, Stage, filled
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY
-from lookalike.taxonomies import reference_of, taxonomy_row
+from lookalike.taxonomies import taxonomy_row
 from lookalike.workshop import Workshop
 
 _RRF = 60
@@ -68,23 +69,6 @@ class Retrieval:
 
     found: list[Found]
     stages: list[StageCount]
-
-
-def collections_named(
-    snapshot: Snapshot, namespace: str, wanted: Sequence[str]
-) -> list[CollectionRow]:
-    """Return collections by name or id. Raises Conflict for one that is not there (yet)."""
-    rows = []
-    for name in wanted:
-        row = find(snapshot, namespace, Kind.COLLECTION, name)
-        if row is None:
-            known = ", ".join(names(snapshot, namespace, Kind.COLLECTION)) or "none yet"
-            raise Conflict(
-                f"the retriever asks the collection {name!r}, which is not there (known: {known}); "
-                "make it first"
-            )
-        rows.append(collection_from(row))
-    return rows
 
 
 def retrieve(
@@ -336,73 +320,6 @@ class _Run:
             rows = self.snapshot.rows(query.where(pk.in_(pks[start : start + _IN_LIST])))
             chosen += [one.pk for one in rows]
         return chosen
-
-
-def matched(
-    workshop: Workshop,
-    snapshot: Snapshot,
-    namespace: str,
-    taxonomy: str,
-    home: CollectionRow,
-    vectors: NDArray[np.float16],
-    pks: NDArray[np.int64],
-    *,
-    floor: float = 0.0,
-    fields: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-    """Return what a taxonomy says of vectors (n, d) of a collection's space: a mapping each.
-
-    By field: the label of the nearest reference from `floor` or the taxonomy's own limit on, with
-    its similarity as `score`; None below that.
-    """
-    row = find(snapshot, namespace, Kind.TAXONOMY, taxonomy)
-    assert row is not None
-    spec = taxonomy_row(row).spec
-    reference = reference_of(snapshot, namespace, spec, home.name)
-    curated = collections_named(snapshot, namespace, [reference])[0]
-    known = {one.name: one for one in fields_of(snapshot, curated.pk)}
-    limit = max(floor, spec.confidence_threshold or 0.0)
-    said: list[dict[str, Any]] = [{} for _ in vectors]
-    for target, source in spec.fields.items():
-        if fields and target not in fields:
-            continue
-        voting = known.get(target if reference == home.name else source)
-        if voting is None:
-            raise Conflict(
-                f"the collection {curated.name!r} has no label field {source!r} to take labels from"
-            )
-        nearest = _labels_near(workshop, snapshot, voting, vectors, pks, spec.enrich)
-        for one, near in zip(said, nearest, strict=True):
-            one[target] = near if near is not None and near["score"] >= limit else None
-    return said
-
-
-def _labels_near(
-    workshop: Workshop,
-    snapshot: Snapshot,
-    voting: FieldRow,
-    vectors: NDArray[np.float16],
-    pks: NDArray[np.int64],
-    enrich: Sequence[str],
-) -> list[dict[str, Any] | None]:
-    reader = Reader(snapshot, workshop.book, [voting])
-    lists = reader.near(voting, vectors, pks)
-    described = reader.described({near.pk for one in lists for near in one})
-    return [
-        None
-        if not near
-        else {
-            "label": near[0].label,
-            "score": float(near[0].similarity),
-            "source_document_id": described[near[0].pk].id,
-            "copied": {
-                name: described[near[0].pk].metadata[name]
-                for name in enrich
-                if name in described[near[0].pk].metadata
-            },
-        }
-        for near in lists
-    ]
 
 
 def _fused(rankings: Sequence[tuple[Query, list[Found]]]) -> list[Found]:

@@ -169,7 +169,7 @@ def _shown(
     decisions, name = imagined.decisions, imagined.codes.name
     lists = reader.near(field, vectors, pks, barred)
     sources = {pk for pk in decisions.sources.tolist() if pk != NOBODY}
-    known = reader.described({near.pk for one in lists for near in one} | sources)
+    known = reader.described(field, {near.pk for one in lists for near in one} | sources)
     shown = []
     for place, (one, near) in enumerate(zip(asked, lists, strict=True)):
         label, runner_up = name(int(decisions.codes[place])), name(int(decisions.runner_up[place]))
@@ -182,11 +182,11 @@ def _shown(
             threshold=field.limit_of(label or runner_up),
             runner_up=runner_up,
             reason=None if reason < 0 else REASONS[reason],
-            matches=matches_of(field, near, known)[:top_k],
+            matches=matches_of(near, known)[:top_k],
             policy=field.policy,
             taxonomy_version=field.taxonomy.version,
         )
-        copied = {} if source is None else enriched(field, source.metadata)
+        copied = enriched(field, source)
         source_id = None if source is None else source.id
         shown.append(Suggestion(one.name, one.part, one.attributes, source_id, copied, decision))
     return shown

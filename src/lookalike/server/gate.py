@@ -196,9 +196,10 @@ class Gate:
                     scope = rights.needed(passage.method, passage.path)
                     return Caller(_SIGNED, scope, params.get(NAMESPACE))
             loopback = self._is_local and not any(name in headers for name in _FORWARDED)
-            return await asyncio.to_thread(
-                self._access.caller, headers.get("authorization"), loopback=loopback
-            )
+            authorization = headers.get("authorization")
+            if authorization is None:  # nothing to be looked up in the store
+                return self._access.caller(None, loopback=loopback)
+            return await asyncio.to_thread(self._access.caller, authorization, loopback=loopback)
         except (Forbidden, Unauthorized):
             self._rate.take(passage.address)
             raise

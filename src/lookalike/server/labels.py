@@ -20,8 +20,8 @@ from lookalike.metrics import Report
 from lookalike.model import Changed, Operation, Origin, Question
 from lookalike.resources import Kind, collection_from, resource
 from lookalike.server.context import Asked, Here
-from lookalike.server.documents import ValueCount, selecting_in
-from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
+from lookalike.server.documents import selecting_in
+from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply, ValueCount
 from lookalike.server.wire import DocumentReply, document_reply, filters_in
 from lookalike.stores import schema
 

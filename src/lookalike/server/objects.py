@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from lookalike.bucket import Bucket
@@ -23,6 +23,7 @@ from lookalike.server.problems import code_of
 from lookalike.server.shapes import (
     Body,
     IdempotencyKey,
+    IfMatch,
     JsonRoute,
     ListBody,
     OpenBody,
@@ -46,8 +47,6 @@ from lookalike.server.wire import (
 router = APIRouter(prefix="/v1/buckets/{bucket}/objects", tags=["objects"], route_class=JsonRoute)
 
 MAX_BATCH = 10_000
-
-IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag that was read")]
 
 
 class NewObjectsBody(Body):

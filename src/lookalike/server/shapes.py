@@ -26,6 +26,7 @@ IdempotencyKey = Annotated[
         description="a name for this request: sent again under it, it is done once",
     ),
 ]
+IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag that was read")]
 Wait = Annotated[
     float | None,
     Query(ge=0, le=60, description="answer after the work that this causes, for so many seconds"),
@@ -233,3 +234,10 @@ class JsonRoute(APIRoute):
             return response
 
         return answered
+
+
+class ValueCount(Reply):
+    """A value and how many documents have it."""
+
+    value: Any
+    count: int

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import numpy as np
 from fastapi import APIRouter
 from numpy.typing import NDArray
 from pydantic import Field
-from sqlalchemy import select
 
 from lookalike.errors import BadInput, Conflict
 from lookalike.filters import parse
-from lookalike.labels import check_label
 from lookalike.lookup import ids_of, pks_of
+from lookalike.matching import collections_named, matched
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.resources import CollectionRow, Kind, change, find, listed, make, named, remove
-from lookalike.retrieving import collections_named, matched
 from lookalike.server.context import Asked, Here, make_once
 from lookalike.server.documents import selecting_in
 from lookalike.server.shapes import (
@@ -34,9 +31,9 @@ from lookalike.server.shapes import (
     Reply,
 )
 from lookalike.server.taxonomy_bodies import TaxonomyConfig
-from lookalike.stores import schema
+from lookalike.server.taxonomy_replies import TaxonomyReply, node_id, shown_taxonomy
 from lookalike.stores.base import Snapshot
-from lookalike.taxonomies import Spec, TaxonomyRow, attached_to, detach, stored, taxonomy_row
+from lookalike.taxonomies import TaxonomyRow, attached_to, detach, stored, taxonomy_row
 
 router = APIRouter(prefix="/v1/taxonomies", tags=["taxonomies"], route_class=JsonRoute)
 
@@ -93,47 +90,6 @@ class TaxonomyExecution(Body):
     source_documents: list[SourceDocument] | None = Field(default=None, max_length=MAX_DOCUMENTS)
     source_collection_id: str | None = None
     scroll_filters: Any = None
-
-
-class ConfigReply(Reply):
-    """What a taxonomy says."""
-
-    taxonomy_type: str
-    retriever_id: str
-    input_mappings: list[dict[str, Any]]
-    source_collection: dict[str, Any]
-    fields: dict[str, str]
-    enrich: list[str]
-    confidence_threshold: float | None
-    target_precision: float | None
-    targets: dict[str, float] | None
-    top_k: int
-    path_field: str | None
-    path_separator: str
-
-
-class NodeReply(Reply):
-    """A label as a node of a tree."""
-
-    node_id: str
-    label: str
-    path: list[str]
-    level: int
-
-
-class TaxonomyReply(Reply):
-    """A taxonomy."""
-
-    taxonomy_id: str
-    taxonomy_name: str
-    description: str | None
-    metadata: dict[str, Any]
-    config: ConfigReply
-    version: int
-    ready: bool = True
-    nodes: list[NodeReply]
-    applied_to: list[str]
-    created_at: datetime
 
 
 class Taxonomies(Reply):
@@ -205,7 +161,7 @@ def list_taxonomies(here: Here, paged: Pages, body: ListBody | None = None) -> T
     with here.workshop.store.read() as snapshot:
         rows = [taxonomy_row(row) for row in listed(snapshot, here.namespace, Kind.TAXONOMY)]
         page, pagination = paged.of(body).of_list(rows)
-        results = [_shown(here, snapshot, row) for row in page]
+        results = [shown_taxonomy(here, snapshot, row) for row in page]
     return Taxonomies(results=results, total_count=len(rows), pagination=pagination)
 
 
@@ -221,10 +177,10 @@ def get_taxonomy(taxonomy: str, here: Here, version: int | None = None) -> Taxon
     with here.workshop.store.read() as snapshot:
         row = _row(here, snapshot, taxonomy)
         if version is None:
-            return _shown(here, snapshot, row)
+            return shown_taxonomy(here, snapshot, row)
         if not 1 <= version <= len(row.versions):
             raise BadInput(f"the taxonomy {row.name!r} has versions 1 to {len(row.versions)}")
-        return _shown(here, snapshot, replace(row, versions=row.versions[:version]))
+        return shown_taxonomy(here, snapshot, replace(row, versions=row.versions[:version]))
 
 
 @router.patch("/{taxonomy}")
@@ -263,7 +219,7 @@ def list_versions(taxonomy: str, here: Here, paged: Pages) -> Taxonomies:
             for number in range(1, len(row.versions) + 1)
         ]
         page, pagination = paged.of(None).of_list(all_of_them)
-        results = [_shown(here, snapshot, one) for one in page]
+        results = [shown_taxonomy(here, snapshot, one) for one in page]
     return Taxonomies(results=results, total_count=len(all_of_them), pagination=pagination)
 
 
@@ -366,7 +322,7 @@ def _matches(row: TaxonomyRow, id: str, said: Mapping[str, Any]) -> list[Matched
             document_id=id,
             taxonomy_id=Kind.TAXONOMY.prefix + row.name,
             taxonomy_name=row.name,
-            node_id=_node_id(one["label"]),
+            node_id=node_id(one["label"]),
             label=one["label"],
             score=one["score"],
             path=one["label"].split(LABEL_SEPARATOR),
@@ -402,67 +358,3 @@ def _mappings(config: TaxonomyConfig) -> list[dict[str, Any]]:
         {"input_key": one.input_key, "source_type": one.source_type or "payload", "path": one.path}
         for one in given
     ]
-
-
-def _shown(here: Asked, snapshot: Snapshot, row: TaxonomyRow) -> TaxonomyReply:
-    attached = attached_to(snapshot, here.namespace, row.name)
-    applied = list(dict.fromkeys(home.name for home, _ in attached))
-    return TaxonomyReply(
-        taxonomy_id=Kind.TAXONOMY.prefix + row.name,
-        taxonomy_name=row.name,
-        description=row.about.get("description"),
-        metadata=row.about.get("metadata") or {},
-        config=_config(row, row.spec, applied),
-        version=len(row.versions),
-        nodes=_nodes(snapshot, [field.reference_field_pk for _, field in attached]),
-        applied_to=[Kind.COLLECTION.prefix + name for name in applied],
-        created_at=datetime.fromtimestamp(row.created_at, UTC),
-    )
-
-
-def _config(row: TaxonomyRow, spec: Spec, applied: Sequence[str]) -> ConfigReply:
-    retriever = spec.retriever or row.name
-    reference = spec.reference or next(iter(applied), "")
-    fields = [{"field_path": source, "target_field": name} for name, source in spec.fields.items()]
-    fields += [{"field_path": name, "target_field": name} for name in spec.enrich]
-    is_id = retriever.startswith(Kind.RETRIEVER.prefix)
-    return ConfigReply(
-        taxonomy_type=row.about.get("taxonomy_type") or "flat",
-        retriever_id=retriever if is_id else Kind.RETRIEVER.prefix + retriever,
-        input_mappings=row.about.get("input_mappings") or [],
-        source_collection={"collection_id": reference, "enrichment_fields": fields},
-        fields=dict(spec.fields),
-        enrich=list(spec.enrich),
-        confidence_threshold=spec.confidence_threshold,
-        target_precision=spec.target_precision,
-        targets=None if spec.targets is None else dict(spec.targets),
-        top_k=spec.top_k or 10,
-        path_field=spec.path_field,
-        path_separator=spec.separator,
-    )
-
-
-def _nodes(snapshot: Snapshot, field_pks: Sequence[int]) -> list[NodeReply]:
-    """Return the labels that vote, and all that they are under, as nodes of a tree."""
-    table = schema.standing
-    query = select(table.c.label).distinct()
-    rows = snapshot.rows(query.where(table.c.field_pk.in_(field_pks), table.c.votes.is_(True)))
-    paths = {
-        tuple(parts[: level + 1])
-        for row in rows
-        for parts in [check_label(row.label).split(LABEL_SEPARATOR)]
-        for level in range(len(parts))
-    }
-    return [
-        NodeReply(
-            node_id=_node_id(LABEL_SEPARATOR.join(path)),
-            label=path[-1],
-            path=list(path),
-            level=len(path) - 1,
-        )
-        for path in sorted(paths)
-    ]
-
-
-def _node_id(label: str) -> str:
-    return "node_" + label.replace(LABEL_SEPARATOR, "/")

@@ -1,0 +1,98 @@
+"""Matching: what a taxonomy says of vectors, asked and not recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import Conflict
+from lookalike.reading import FieldRow, Reader, enriched, fields_of
+from lookalike.resources import CollectionRow, Kind, collection_from, find, names
+from lookalike.stores.base import Snapshot
+from lookalike.taxonomies import reference_of, taxonomy_row
+from lookalike.workshop import Workshop
+
+
+def collections_named(
+    snapshot: Snapshot, namespace: str, wanted: Sequence[str]
+) -> list[CollectionRow]:
+    """Return collections by name or id. Raises Conflict for one that is not there (yet)."""
+    rows = []
+    for name in wanted:
+        row = find(snapshot, namespace, Kind.COLLECTION, name)
+        if row is None:
+            known = ", ".join(names(snapshot, namespace, Kind.COLLECTION)) or "none yet"
+            raise Conflict(
+                f"the retriever asks the collection {name!r}, which is not there (known: {known}); "
+                "make it first"
+            )
+        rows.append(collection_from(row))
+    return rows
+
+
+def matched(
+    workshop: Workshop,
+    snapshot: Snapshot,
+    namespace: str,
+    taxonomy: str,
+    home: CollectionRow,
+    vectors: NDArray[np.float16],
+    pks: NDArray[np.int64],
+    *,
+    floor: float = 0.0,
+    fields: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Return what a taxonomy says of vectors (n, d) of a collection's space: a mapping each.
+
+    By field: the label of the nearest reference from `floor` or the taxonomy's own limit on, with
+    its similarity as `score`; None below that.
+    """
+    row = find(snapshot, namespace, Kind.TAXONOMY, taxonomy)
+    assert row is not None
+    spec = taxonomy_row(row).spec
+    reference = reference_of(snapshot, namespace, spec, home.name)
+    curated = collections_named(snapshot, namespace, [reference])[0]
+    known = {one.name: one for one in fields_of(snapshot, curated.pk)}
+    limit = max(floor, spec.confidence_threshold or 0.0)
+    said: list[dict[str, Any]] = [{} for _ in vectors]
+    for target, source in spec.fields.items():
+        if fields and target not in fields:
+            continue
+        voting = known.get(target if reference == home.name else source)
+        if voting is None:
+            raise Conflict(
+                f"the collection {curated.name!r} has no label field {source!r} to take labels from"
+            )
+        copying = replace(voting.taxonomy, enrich=spec.enrich)
+        voting = replace(voting, taxonomy=copying)
+        nearest = _labels_near(workshop, snapshot, voting, vectors, pks)
+        for one, near in zip(said, nearest, strict=True):
+            one[target] = near if near is not None and near["score"] >= limit else None
+    return said
+
+
+def _labels_near(
+    workshop: Workshop,
+    snapshot: Snapshot,
+    voting: FieldRow,
+    vectors: NDArray[np.float16],
+    pks: NDArray[np.int64],
+) -> list[dict[str, Any] | None]:
+    reader = Reader(snapshot, workshop.book, [voting])
+    lists = reader.near(voting, vectors, pks)
+    described = reader.described(voting, {near.pk for one in lists for near in one})
+    return [
+        None
+        if not near
+        else {
+            "label": near[0].label,
+            "score": float(near[0].similarity),
+            "source_document_id": described[near[0].pk].id,
+            "copied": enriched(voting, described[near[0].pk]),
+        }
+        for near in lists
+    ]

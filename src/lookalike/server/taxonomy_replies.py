@@ -1,0 +1,127 @@
+"""Taxonomies as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from lookalike.labels import check_label
+from lookalike.model import LABEL_SEPARATOR
+from lookalike.resources import Kind
+from lookalike.server.context import Asked
+from lookalike.server.shapes import (
+    Reply,
+)
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.taxonomies import Spec, TaxonomyRow, attached_to
+
+
+class ConfigReply(Reply):
+    """What a taxonomy says."""
+
+    taxonomy_type: str
+    retriever_id: str
+    input_mappings: list[dict[str, Any]]
+    source_collection: dict[str, Any]
+    fields: dict[str, str]
+    enrich: list[str]
+    confidence_threshold: float | None
+    target_precision: float | None
+    targets: dict[str, float] | None
+    top_k: int
+    path_field: str | None
+    path_separator: str
+
+
+class NodeReply(Reply):
+    """A label as a node of a tree."""
+
+    node_id: str
+    label: str
+    path: list[str]
+    level: int
+
+
+class TaxonomyReply(Reply):
+    """A taxonomy."""
+
+    taxonomy_id: str
+    taxonomy_name: str
+    description: str | None
+    metadata: dict[str, Any]
+    config: ConfigReply
+    version: int
+    ready: bool = True
+    nodes: list[NodeReply]
+    applied_to: list[str]
+    created_at: datetime
+
+
+def shown_taxonomy(here: Asked, snapshot: Snapshot, row: TaxonomyRow) -> TaxonomyReply:
+    """Return a taxonomy as it is shown, with where it is attached and the labels that vote."""
+    attached = attached_to(snapshot, here.namespace, row.name)
+    applied = list(dict.fromkeys(home.name for home, _ in attached))
+    return TaxonomyReply(
+        taxonomy_id=Kind.TAXONOMY.prefix + row.name,
+        taxonomy_name=row.name,
+        description=row.about.get("description"),
+        metadata=row.about.get("metadata") or {},
+        config=_config(row, row.spec, applied),
+        version=len(row.versions),
+        nodes=_nodes(snapshot, [field.reference_field_pk for _, field in attached]),
+        applied_to=[Kind.COLLECTION.prefix + name for name in applied],
+        created_at=datetime.fromtimestamp(row.created_at, UTC),
+    )
+
+
+def _config(row: TaxonomyRow, spec: Spec, applied: Sequence[str]) -> ConfigReply:
+    retriever = spec.retriever or row.name
+    reference = spec.reference or next(iter(applied), "")
+    fields = [{"field_path": source, "target_field": name} for name, source in spec.fields.items()]
+    fields += [{"field_path": name, "target_field": name} for name in spec.enrich]
+    is_id = retriever.startswith(Kind.RETRIEVER.prefix)
+    return ConfigReply(
+        taxonomy_type=row.about.get("taxonomy_type") or "flat",
+        retriever_id=retriever if is_id else Kind.RETRIEVER.prefix + retriever,
+        input_mappings=row.about.get("input_mappings") or [],
+        source_collection={"collection_id": reference, "enrichment_fields": fields},
+        fields=dict(spec.fields),
+        enrich=list(spec.enrich),
+        confidence_threshold=spec.confidence_threshold,
+        target_precision=spec.target_precision,
+        targets=None if spec.targets is None else dict(spec.targets),
+        top_k=spec.top_k or 10,
+        path_field=spec.path_field,
+        path_separator=spec.separator,
+    )
+
+
+def _nodes(snapshot: Snapshot, field_pks: Sequence[int]) -> list[NodeReply]:
+    """Return the labels that vote, and all that they are under, as nodes of a tree."""
+    table = schema.standing
+    query = select(table.c.label).distinct()
+    rows = snapshot.rows(query.where(table.c.field_pk.in_(field_pks), table.c.votes.is_(True)))
+    paths = {
+        tuple(parts[: level + 1])
+        for row in rows
+        for parts in [check_label(row.label).split(LABEL_SEPARATOR)]
+        for level in range(len(parts))
+    }
+    return [
+        NodeReply(
+            node_id=node_id(LABEL_SEPARATOR.join(path)),
+            label=path[-1],
+            path=list(path),
+            level=len(path) - 1,
+        )
+        for path in sorted(paths)
+    ]
+
+
+def node_id(label: str) -> str:
+    """Return the id of a label as a node of a tree."""
+    return "node_" + label.replace(LABEL_SEPARATOR, "/")

@@ -101,7 +101,8 @@ def test_an_upload_is_a_task_that_ends(shop: Shop) -> None:
     task = put["succeeded"][-1]["task_id"]
     seen = [ok(shop.client.get(f"/v1/tasks/{task}"))]
 
-    until(lambda: seen.append(ok(shop.client.get(f"/v1/tasks/{task}"))) or is_over(seen[-1]))
+    while not is_over(seen[-1]):
+        seen.append(ok(shop.client.get(f"/v1/tasks/{task}")))
 
     assert seen[0]["status"] in ("PENDING", "PROCESSING")
     assert (seen[-1]["status"], seen[-1]["error"]) == ("COMPLETED", None)

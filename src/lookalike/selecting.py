@@ -17,8 +17,8 @@ from lookalike.paging import ARRIVAL, Page, Paging, Sort, count, digest
 from lookalike.stored_values import ColumnValue, StoredValue
 from lookalike.stores.base import Snapshot
 
-MAX_COUNT = 100_000
-"""Up to so many rows are counted; more are many."""
+MAX_COUNT = 10_000
+"""Up to so many rows are counted unasked: counting a million takes longer than a page of them."""
 
 _CHUNK = 5_000
 
@@ -67,11 +67,13 @@ class Selecting:
         """Return the page after `offset` rows: slower the deeper, and moved by what changes."""
         return self._paging(tree, sort).at(offset, limit)
 
-    def count(self, tree: Filter = EVERYTHING) -> int | None:
-        """Return how many rows there are; None where they are more than `MAX_COUNT`."""
+    def count(self, tree: Filter = EVERYTHING, *, at_most: int | None = MAX_COUNT) -> int | None:
+        """Return how many rows there are; None where they are more than `at_most`."""
         query, _ = self._query(tree)
-        found = count(self.snapshot, query.limit(MAX_COUNT + 1))
-        return found if found <= MAX_COUNT else None
+        if at_most is None:
+            return count(self.snapshot, query)
+        found = count(self.snapshot, query.limit(at_most + 1))
+        return found if found <= at_most else None
 
     def pks(self, tree: Filter = EVERYTHING, *, limit: int | None = None) -> Iterator[list[int]]:
         """Yield the pks of all rows, or of the first `limit`, by rising pk, in chunks."""

@@ -47,7 +47,7 @@ MAX_CHANGES = 10_000
 
 
 class Documents(Reply):
-    """Documents, a page of them; the count is null where they are too many to count."""
+    """A page of documents; the count is null beyond 10,000, unless `include_total` asks for it."""
 
     results: list[DocumentReply]
     total_count: int | None
@@ -124,7 +124,7 @@ def list_documents(
             found = selecting.page(tree, order, limit=size, cursor=page.cursor)
         else:
             found = selecting.page_at(start, tree, order, limit=size)
-        total = selecting.count(tree)
+        total = selecting.count(tree, at_most=page.count_at_most)
         results = shown(here, snapshot, row, found.pks, signed=signed)
     return Documents(
         results=results,

@@ -183,7 +183,7 @@ def list_objects(
             found = selecting.page(tree, sort, limit=size, cursor=page.cursor)
         else:
             found = selecting.page_at(start, tree, sort, limit=size)
-        total = selecting.count(tree)
+        total = selecting.count(tree, at_most=page.count_at_most)
         objects = read_objects(snapshot, home.name, list(found.pks))
     signed = return_presigned_urls or bool(body and body.return_presigned_urls)
     return Objects(

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError, from_json
 from starlette.exceptions import HTTPException
 
 from lookalike.errors import BadInput
+from lookalike.selecting import MAX_COUNT
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -152,7 +153,9 @@ class Paged:
         cursor: str | None = None,
         next_cursor: str | None = None,
         after: str | None = None,
-        include_total: bool | None = None,
+        include_total: Annotated[
+            bool | None, Query(description=f"count all; else only up to {MAX_COUNT:,} are counted")
+        ] = None,
     ) -> None:
         self.size = limit or page_size
         self.page = page
@@ -177,6 +180,11 @@ class Paged:
         """Return how many rows come before the page, where it is not given by a cursor."""
         size = self.size or DEFAULT_PAGE
         return self.offset or ((self.page or 1) - 1) * size
+
+    @property
+    def count_at_most(self) -> int | None:
+        """Return up to how many rows are counted; None where the total is asked for."""
+        return None if self.include_total else MAX_COUNT
 
     def pagination(self, next_cursor: str | None, total: int | None) -> Pagination:
         """Return how the page is described."""

@@ -117,7 +117,7 @@ def list_buckets(here: Here, paged: Pages, body: ListBody | None = None) -> Buck
     """List buckets."""
     with here.workshop.store.read() as snapshot:
         rows = [bucket_from(row) for row in listed(snapshot, here.namespace, Kind.BUCKET)]
-    page, pagination = paged.of(body).of_list(rows)
+    page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
     shown = [_shown(Bucket(here.workshop, row)) for row in page]
     return Buckets(results=shown, total_count=len(rows), pagination=pagination)
 

@@ -80,7 +80,7 @@ def list_collections(here: Here, paged: Pages, body: ListBody | None = None) -> 
     """List collections."""
     with here.workshop.store.read() as snapshot:
         rows = [collection_from(r) for r in listed(snapshot, here.namespace, Kind.COLLECTION)]
-        page, pagination = paged.of(body).of_list(rows)
+        page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
         results = [shown(snapshot, row) for row in page]
     return Collections(results=results, total_count=len(rows), pagination=pagination)
 

@@ -124,7 +124,7 @@ def list_retrievers(here: Here, paged: Pages, body: ListBody | None = None) -> R
     """List stored searches."""
     with here.workshop.store.read() as snapshot:
         rows = listed(snapshot, here.namespace, Kind.RETRIEVER)
-    page, pagination = paged.of(body).of_list(rows)
+    page, pagination = paged.of(body).of_list(rows, lambda row: int(row.pk))
     results = [_shown(row) for row in page]
     return Retrievers(
         results=results, total=len(rows), total_count=len(rows), pagination=pagination

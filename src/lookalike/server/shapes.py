@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -198,16 +200,21 @@ class Paged:
             total_pages=None if counted is None else -(-counted // size),
         )
 
-    def of_list(self, rows: Sequence[_Item]) -> tuple[list[_Item], Pagination]:
-        """Return one page of a short list that is there as a whole; its cursors are numbers."""
+    def of_list(
+        self, rows: Sequence[_Item], place: Callable[[_Item], int]
+    ) -> tuple[list[_Item], Pagination]:
+        """Return one page of a short list that is there as a whole, in the order of `place`.
+
+        A cursor is the place of the last row that was shown: rows that come or go move no others.
+        """
         start = self.start
         if self.cursor:
-            if not self.cursor.isdigit():
+            if not re.fullmatch(r"-?[0-9]{1,18}", self.cursor):
                 raise BadInput(f"{self.cursor[:80]!r} is no cursor of this list; begin again")
-            start = int(self.cursor)
-        size = self.size or DEFAULT_PAGE
-        more = str(start + size) if start + size < len(rows) else None
-        return list(rows[start : start + size]), self.pagination(more, len(rows))
+            start = bisect_right(rows, int(self.cursor), key=place)
+        end = start + (self.size or DEFAULT_PAGE)
+        more = str(place(rows[end - 1])) if end < len(rows) else None
+        return list(rows[start:end]), self.pagination(more, len(rows))
 
 
 Pages = Annotated[Paged, Depends()]

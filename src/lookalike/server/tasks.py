@@ -71,15 +71,17 @@ def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
     """List tasks that were asked for, the newest first; uploads are not among them."""
     with here.workshop.store.read() as snapshot:
         namespace = here.allowed_namespace or here.namespace
-        found = [_shown(one) for one in tasks(snapshot, namespace, limit=_MOST)]
+        found = tasks(snapshot, namespace, limit=_MOST)
     if body is not None:
         found = [
             one
             for one in found
-            if body.status in (None, one.status) and body.task_type in (None, one.task_type)
+            if body.status in (None, one.status.value)
+            and body.task_type in (None, _TYPES[one.kind])
         ]
-    page, pagination = paged.of(body).of_list(found)
-    return Tasks(results=page, total_count=len(found), pagination=pagination)
+    page, pagination = paged.of(body).of_list(found, lambda one: -one.pk)
+    results = [_shown(one) for one in page]
+    return Tasks(results=results, total_count=len(found), pagination=pagination)
 
 
 @router.delete("/{task}")

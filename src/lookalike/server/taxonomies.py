@@ -160,7 +160,7 @@ def list_taxonomies(here: Here, paged: Pages, body: ListBody | None = None) -> T
     """List taxonomies."""
     with here.workshop.store.read() as snapshot:
         rows = [taxonomy_row(row) for row in listed(snapshot, here.namespace, Kind.TAXONOMY)]
-        page, pagination = paged.of(body).of_list(rows)
+        page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
         results = [shown_taxonomy(here, snapshot, row) for row in page]
     return Taxonomies(results=results, total_count=len(rows), pagination=pagination)
 
@@ -218,7 +218,7 @@ def list_versions(taxonomy: str, here: Here, paged: Pages) -> Taxonomies:
             replace(row, versions=row.versions[:number])
             for number in range(1, len(row.versions) + 1)
         ]
-        page, pagination = paged.of(None).of_list(all_of_them)
+        page, pagination = paged.of(None).of_list(all_of_them, lambda one: len(one.versions))
         results = [shown_taxonomy(here, snapshot, one) for one in page]
     return Taxonomies(results=results, total_count=len(all_of_them), pagination=pagination)
 

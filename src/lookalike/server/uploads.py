@@ -179,7 +179,7 @@ def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = 
     query = select(table).where(table.c.bucket_pk == home.row.pk).order_by(table.c.pk.desc())
     with here.workshop.store.read() as snapshot:
         rows = [Upload(**row._mapping) for row in snapshot.rows(query)]
-    page, pagination = paged.of(body).of_list(rows)
+    page, pagination = paged.of(body).of_list(rows, lambda row: -row.pk)
     return Uploads(
         results=[_shown(here, home, one) for one in page],
         total_count=len(rows),

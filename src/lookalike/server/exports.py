@@ -125,7 +125,8 @@ def _written_as_table(file: IO[str], rows: Iterator[dict[str, Any]]) -> int:
     columns: dict[str, None] = {}
     count = 0
     with TemporaryFile("w+", encoding="utf-8") as waiting:
-        for count, row in enumerate(rows, 1):
+        for row in rows:
+            count += 1
             flat = {name: _cell(value) for name, value in _flat(row).items()}
             columns |= dict.fromkeys(flat)
             waiting.write(json.dumps(flat) + "\n")

@@ -21,10 +21,11 @@ _LABEL = re.compile(
     r"|(PATCH|PUT) /v1/collections/[^/]+/documents(/[^/]+)?"
     r"|POST /v1/collections/[^/]+/documents/batch"
     r"|POST /v1/collections/[^/]+/(labels|rejections|promotions|audits)"
+    r"|POST /v1/collections/[^/]+/rejections/(new-kind|cannot-tell)"
     r"|POST /v1/collections/[^/]+/audits/[^/]+/answers"
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
-    r"|POST /v1/buckets/[^/]+/uploads(/[^/]+)?/confirm"
+    r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
 )
 
 _SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")

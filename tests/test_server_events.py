@@ -137,6 +137,23 @@ def test_changes_are_told_once_each_across_a_restart_of_the_server(
     )
 
 
+def test_a_server_that_is_stopped_lets_its_listeners_go(server: Served, shop: Shop) -> None:
+    seen = newest(shop.client)
+    with shop.client.stream("GET", "/v1/events") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        began = time.monotonic()
+        server.restart()
+        ended = time.monotonic()
+        rest = [line for line in lines if line.startswith("data")]
+
+    said = shop.say(BALLOONS[0], category="After")["changed"]["operation_id"]
+    (first,) = told(shop.client, 1, **{"Last-Event-ID": str(seen)})
+    assert rest == []
+    assert ended - began < 8
+    assert first["operation"] == said
+
+
 def test_changes_name_the_documents_that_now_stand_otherwise(shop: Shop) -> None:
     since = newest(shop.client)
     shop.say(JIGSAWS[0], category=JIGSAW)

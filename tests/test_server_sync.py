@@ -298,6 +298,19 @@ def test_undo_takes_back_an_operation_with_all_that_it_caused(shop: Shop) -> Non
     assert set(shop.labels(shop.name).values()) == {BALLOON}
 
 
+def test_what_an_erased_reference_had_caused_is_decided_again(shop: Shop) -> None:
+    shop.put(*BALLOONS[:4])
+    shop.say(BALLOONS[0], category=BALLOON)
+    before = set(shop.labels(shop.name).values())
+
+    erased = shop.client.delete(f"{shop.bucket}/objects/{BALLOONS[0]}")
+
+    assert before == {BALLOON}
+    assert erased.status_code == 204
+    assert shop.labels(shop.name) == dict.fromkeys(BALLOONS[1:4])
+    refused(shop.client.get(f"{shop.bucket}/objects/{BALLOONS[0]}"), 404)
+
+
 def test_a_label_that_was_taken_back_does_not_return_in_a_new_collection(shop: Shop) -> None:
     shop.put(*BALLOONS[:3])
     undone = shop.say(BALLOONS[0], category="Undone")["changed"]["operation_id"]

@@ -129,6 +129,28 @@ def test_who_waits_is_answered_when_it_is_done(shop: Shop) -> None:
     assert refused(too_long, 422)["code"] == "bad_request"
 
 
+def test_who_confirms_an_upload_may_wait_for_it_too(shop: Shop) -> None:
+    uploads = [{"filename": name, "blob_property": "image"} for name in BALLOONS[:3]]
+    made = ok(shop.client.post(f"{shop.bucket}/uploads/batch", json={"uploads": uploads}))
+    ids = [one["upload_id"] for one in made["uploads"]]
+    for name, one in zip(BALLOONS, made["uploads"], strict=False):
+        assert httpx2.put(one["presigned_url"], content=bytes_of(name)).status_code == 200
+
+    alone = ok(shop.client.post(f"{shop.bucket}/uploads/{ids[0]}/confirm", params={"wait": 60}))
+    documents = len(shop.documents(shop.name))
+    confirmations = {"confirmations": [{"upload_id": id} for id in ids[1:]]}
+    both = ok(
+        shop.client.post(
+            f"{shop.bucket}/uploads/confirm/batch", json=confirmations, params={"wait": 60}
+        )
+    )
+
+    assert ok(shop.client.get(f"/v1/tasks/{alone['task_id']}"))["status"] == "COMPLETED"
+    assert documents == 1
+    assert both["status"] == "COMPLETED"
+    assert len(shop.documents(shop.name)) == 3
+
+
 def test_a_broken_picture_fails_alone_and_says_why(shop: Shop) -> None:
     whole = bytes_of(BALLOONS[1])
     broken = item(BALLOONS[1])
@@ -196,6 +218,27 @@ def test_what_has_failed_can_be_tried_again(shop: Shop) -> None:
 def test_a_task_that_nobody_knows_is_not_found(client: httpx2.Client) -> None:
     for task in ("task_0_x", "task_99999_x", "tsk_x", "task_1_nothing"):
         assert refused(client.get(f"/v1/tasks/{task}"), 404)["code"] == "not_found"
+
+
+def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    with Served(tmp_path / "store") as server, asking(server.url) as asked:
+        shop = Shop(asked, "shop")
+        shop.open()
+        shop.collect("goods", taxonomy=TAXONOMY)
+        objects = {"objects": [item(name) for name in MANY]}
+        ok(asked.post(f"{shop.bucket}/objects/batch", json=objects))
+        until(lambda: status(shop, MANY[-1]) == "PROCESSING")
+        said = shop.say(MANY[-1], category="Mine")
+
+        server.kill()
+        server.start()
+        until(lambda: ok(asked.get("/v1/collections/goods"))["waiting_count"] == 0)
+
+        assert said["status"] == "PROCESSING"
+        found = {one["document_id"]: one for one in shop.documents("goods", limit=1000)}
+        assert found.keys() == set(MANY)
+        standing = found[MANY[-1]]["labels"]["category"]
+        assert (standing["label"], standing["origin"]) == ("Mine", "human")
 
 
 class TestWorkersOutside:

@@ -119,7 +119,7 @@ def create_object(
     """Put an object in; it is extracted and decided by itself."""
     home = here.bucket(bucket)
     made = home.put([incoming(here, home, body, idempotency_key)])
-    _wait(here, home, made, wait)
+    wait_for(here, home, [one.id for one in made], wait)
     return _shown(here, home, home.object(made[0].id) if wait else made[0])
 
 
@@ -143,7 +143,7 @@ def create_objects(
             code = code_of(error)[1]
             failed.append(FailedObject(object_index=place, error=str(error), error_type=code))
     put = home.put_drafts([one for _, one in new])
-    _wait(here, home, put, wait)
+    wait_for(here, home, [one.id for one in put], wait)
     if wait and put:
         with here.workshop.store.read() as snapshot:
             pks = object_pks(snapshot, home.row.pk, [one.id for one in put])
@@ -246,7 +246,7 @@ def change_object(
         fresh=None if known is None else {object_id: known},
     )
     now = home.object(object_id)
-    _wait(here, home, [now], wait)
+    wait_for(here, home, [now.id], wait)
     if wait:
         now = home.object(object_id)
     response.headers["etag"] = etag(now)
@@ -261,8 +261,8 @@ def delete_object(bucket: str, object_id: str, here: Here) -> None:
     forget_objects(here.workshop, here.bucket(bucket).row.pk, [object_id])
 
 
-def _wait(here: Asked, home: Bucket, objects: Sequence[Object], seconds: float | None) -> None:
-    ids = [one.id for one in objects]
+def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
+    """Let the worker begin, and wait until objects are extracted or have failed."""
 
     def is_done() -> bool:
         with here.workshop.store.read() as snapshot:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import select, update
@@ -10,6 +11,7 @@ from ulid import ULID
 
 from lookalike.bucket import Bucket, NewBlob
 from lookalike.errors import Conflict, NotFound
+from lookalike.model import Blob
 from lookalike.pictures import sniff
 from lookalike.server.context import Asked
 from lookalike.stores import schema
@@ -69,12 +71,9 @@ def find_upload(snapshot: Snapshot, id: str) -> Upload | None:
 def receive(here: Asked, upload: Upload, data: bytes) -> None:
     """Keep the file of an upload."""
     name = str(upload.spec.get("filename") or "")
-    blob = {
-        "uri": here.workshop.blobs.keep(data),
-        "media_type": sniff(data[:4096], name),
-        "size_bytes": len(data),
-    }
-    _change(here, upload, status=SENT, blob=blob)
+    uri, digest = here.workshop.blobs.keep(data), hashlib.sha256(data).hexdigest()
+    blob = Blob("", sniff(data[:4096], name), uri, digest, len(data))
+    _change(here, upload, status=SENT, blob=asdict(blob))
 
 
 def complete(here: Asked, upload: Upload, object_id: str | None) -> None:
@@ -93,7 +92,7 @@ def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
     upload = upload_of(here, home, id)
     if upload.blob is None:
         raise Conflict(f"nothing was sent to the upload {id!r} yet; send the file first")
-    data = here.workshop.blobs.fetch(upload.blob["uri"])
+    data = here.workshop.blobs.read(Blob(**upload.blob))
     kind = str(upload.spec.get("blob_type") or "")
     return NewBlob(property, data, kind, "", str(upload.spec.get("filename") or ""))
 

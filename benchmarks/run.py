@@ -49,6 +49,7 @@ PARTS = {
     "http_reading": Part(serving.reading, (100_000, 1_000_000), "first_decision"),
     "http_labelling": Part(serving.labelling, (100_000,), "first_decision"),
     "http_uploading": Part(serving.uploading, (100,)),
+    "http_importing": Part(serving.importing, (10_000,)),
     "lists": Part(selecting.measure, (1_000_000,)),
     "disk": Part(ready_vectors.disk, (100_000, 1_000_000), "fill"),
 }

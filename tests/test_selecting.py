@@ -260,6 +260,7 @@ def test_sql_and_python_choose_the_same_documents(
         sorted_ = all_pages(select, tree, Sort(*sort), limit)
         whole = select.page_at(0, tree, Sort(*sort), limit=1000).pks
         counted = select.count(tree)
+        more, everything = select.count(tree, at_most=limit), select.count(tree, at_most=None)
 
     expected = [
         pk
@@ -270,7 +271,8 @@ def test_sql_and_python_choose_the_same_documents(
     assert paged == expected
     assert sorted(sorted_) == expected
     assert list(whole) == sorted_
-    assert counted == len(expected)
+    assert counted == everything == len(expected)
+    assert more == (len(expected) if len(expected) <= limit else None)
 
 
 VALUES: list[Any] = [None, 0, 1, -1, 0.5, 1e300, True, False, "", "0", "1", "0.5", "true", "null"]

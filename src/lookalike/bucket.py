@@ -76,6 +76,17 @@ class BucketRow:
     created_at: float
 
 
+def _each_once(drafts: Sequence[Draft]) -> list[Draft]:
+    """Return the first draft of each key and of each id."""
+    kept, keys, ids = [], set(), set()
+    for one in drafts:
+        if one.key not in keys and one.id not in ids:
+            kept.append(one)
+            keys.add(one.key)
+            ids.add(one.id)
+    return kept
+
+
 def _kind_of(type: str) -> str:
     """Return what a property of a type holds, where that says it; a text may be anything."""
     return type if type in ("image", "vector") else ""
@@ -139,17 +150,18 @@ class Bucket:
         with self._workshop.store.read() as snapshot:
             known = self._known(snapshot, drafts)
             takers = collections_over(snapshot, self.row.pk)
-        new = {one.id: one for one in drafts if one.key not in known}
-        vectors = self._vectors(takers, list(new.values()))
+        new = _each_once([one for one in drafts if one.key not in known])
+        vectors = self._vectors(takers, new)
         if vectors is not None:
-            self._put_vectors(takers[0], list(new.values()), vectors)
+            self._put_vectors(takers[0], new, vectors)
         elif new:
             with self._workshop.store.write() as txn:
                 known = self._known(txn, drafts)
-                rest = [one for one in new.values() if one.key not in known]
-                insert_objects(txn, self.row.pk, rest, at=self._workshop.clock())
+                rest = [one for one in new if one.key not in known]
+                pks = insert_objects(txn, self.row.pk, rest, at=self._workshop.clock())
+            known |= {one.key: pk for one, pk in zip(rest, pks, strict=True)}
         with self._workshop.store.read() as snapshot:
-            known = self._known(snapshot, drafts)
+            known |= self._known(snapshot, [one for one in drafts if one.key not in known])
             return read_objects(snapshot, self.name, [known[one.key] for one in drafts])
 
     def object(self, id: str) -> Object:

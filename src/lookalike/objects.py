@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
 
 _LOOK_AHEAD = 100
+_BLOB = tuple(one.name for one in fields(Blob))
 _SAID = (Origin.HUMAN, Origin.IMPORT)
 _WAITING_RANK = (Status.PENDING, Status.PROCESSING, Status.FAILED)
 
@@ -71,7 +72,7 @@ def insert_objects(txn: Txn, bucket_pk: int, drafts: Sequence[Draft], *, at: flo
 def contents(blobs: Sequence[Blob]) -> dict[str, Any]:
     """Return the columns of an object that hold what it is made of."""
     return {
-        "blobs": [asdict(blob) for blob in blobs],
+        "blobs": [{name: getattr(blob, name) for name in _BLOB} for blob in blobs],
         "size_bytes": sum(blob.size_bytes for blob in blobs),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -165,6 +165,22 @@ def object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[s
         names = ", ".join(repr(id) for id in unknown[:5]) + (" …" if len(unknown) > 5 else "")
         raise NotFound(f"the bucket has no object {names}; list its objects to see their ids")
     return {id: found[id] for id in ids}
+
+
+def objects_named(snapshot: Snapshot, bucket_pks: Collection[int], ids: Sequence[str]) -> list[int]:
+    """Return the pks of the objects of these ids, in any of the buckets. Raises NotFound."""
+    table, found, known = schema.object_, list[int](), set[str]()
+    for start in range(0, len(ids), 5000):
+        chosen = table.c.id.in_(ids[start : start + 5000])
+        query = select(table.c.pk, table.c.id).where(table.c.bucket_pk.in_(bucket_pks), chosen)
+        for row in snapshot.rows(query):
+            found.append(row.pk)
+            known.add(row.id)
+    unknown = [id for id in ids if id not in known]
+    if unknown:
+        names = ", ".join(map(repr, unknown[:5])) + (" …" if len(unknown) > 5 else "")
+        raise NotFound(f"there is no object {names} here; list the bucket's objects for their ids")
+    return found
 
 
 def read_objects(snapshot: Snapshot, bucket: str, pks: Sequence[int]) -> list[Object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,9 +19,9 @@ from lookalike.inspecting import Inspection
 from lookalike.lookup import ids_of
 from lookalike.metrics import Report
 from lookalike.model import Changed, Operation, Origin, Question
-from lookalike.resources import Kind, collection_from, resource
+from lookalike.resources import Kind, collection_from
 from lookalike.server.context import Asked, Here
-from lookalike.server.documents import selecting_in
+from lookalike.server.documents import buckets_of, selecting_in
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply, ValueCount
 from lookalike.server.wire import DocumentReply, document_reply, filters_in
 from lookalike.stores import schema
@@ -282,8 +283,8 @@ def queue(collection: str, here: Here, limit: int = 20, field: str | None = None
     asked = verbs.queue(limit=max(1, min(limit, 200)), field=field)
     with here.workshop.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        bucket = str(resource(snapshot, row.bucket_pk).name)
-    return QueueReply(results=[_question(here, bucket, one) for one in asked])
+        buckets = buckets_of(snapshot, row, [doc for one in asked for doc in one.documents])
+    return QueueReply(results=[_question(here, buckets, one) for one in asked])
 
 
 @router.get("/collections/{collection}/documents/{document}/why")
@@ -352,9 +353,11 @@ def _changed(changed: Changed) -> ChangedReply:
     )
 
 
-def _question(here: Asked, bucket: str, one: Question) -> QuestionReply:
+def _question(here: Asked, buckets: Mapping[str, str], one: Question) -> QuestionReply:
     return QuestionReply(
-        documents=[document_reply(here, bucket, shown, signed=False) for shown in one.documents],
+        documents=[
+            document_reply(here, buckets[shown.id], shown, signed=False) for shown in one.documents
+        ],
         suggestion=one.suggestion,
         worth=one.worth,
         kind=one.kind,

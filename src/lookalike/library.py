@@ -216,9 +216,11 @@ class Library:
         targets: Mapping[str, float] | None = None,
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
+        separator: str = ">",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it.
 
+        With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
         Raises NotFound for an unknown collection, Conflict when the field is there.
         """
         row = self._row(collection)
@@ -230,6 +232,7 @@ class Library:
             top_k=top_k,
             enrich=enrich,
             reference_field=reference_field,
+            separator=separator,
         )
         taxonomy = taxonomy_of(row.name, field, rule)
         operations = self._workshop.operations

@@ -113,6 +113,19 @@ def test_case_matters_unless_a_group_says_that_it_does_not() -> None:
     assert not matches({"AND": [condition("eq", "ACME")], "case_sensitive": False}, x="Acme")
 
 
+def test_a_condition_too_may_say_that_case_does_not_matter() -> None:
+    folding = {"case_sensitive": False}
+
+    assert matches(condition("contains", "CM") | folding, x="Acme")
+    assert matches(
+        {"key": "x", "match": {"operator": "ends_with", "value": "ME"}} | folding, x="me"
+    )
+    assert not matches(
+        {"AND": [condition("contains", "CM") | {"case_sensitive": True}]} | folding, x="Acme"
+    )
+    assert parse({"x": "Acme"} | folding) == parse({"x": "Acme"}), "equal is equal"
+
+
 def test_a_dot_goes_into_nested_values() -> None:
     assert matches({"size.width": 3}, size={"width": 3})
     assert not matches({"size.width": 3}, size=[{"width": 3}])
@@ -181,6 +194,7 @@ REFUSED: list[tuple[Any, str]] = [
     (condition("eq", "a\0b"), "sign that no text has"),
     (condition("eq", "\ud800"), "sign that no text has"),
     ({"AND": [{"x": 1}], "case_sensitive": "no"}, "true or false, not 'no'"),
+    (condition("contains", "a") | {"case_sensitive": 1}, "true or false, not 1"),
 ]
 
 

@@ -51,11 +51,15 @@ READS = [
     ("POST", "/v1/retrievers/r/execute"),
     ("POST", "/v1/retrievers/execute"),
     ("POST", "/v1/taxonomies/t/execute"),
+    ("POST", "/v1/taxonomies/execute/t"),
+    ("POST", "/v1/buckets/b/objects/aggregate"),
+    ("GET", "/v1/collections/c/features"),
 ]
 LABELS = [
     ("PATCH", "/v1/buckets/b/objects/o"),
     ("PATCH", "/v1/collections/c/documents/d"),
     ("POST", "/v1/collections/c/documents/batch"),
+    ("PATCH", "/v1/collections/c/documents/bulk"),
     ("POST", "/v1/collections/list/labels"),
     ("POST", "/v1/collections/c/rejections"),
     ("POST", "/v1/collections/c/promotions"),
@@ -80,6 +84,7 @@ ADMINS = [
     ("PUT", "/v1/taxonomies/t"),
     ("DELETE", "/v1/buckets/b"),
     ("DELETE", "/v1/collections/c/documents/d"),
+    ("DELETE", "/v1/collections/c/documents/batch"),
     ("POST", "/v1/health"),
 ]
 

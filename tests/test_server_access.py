@@ -35,6 +35,8 @@ READ = {
     *("POST /v1/retrievers/list", "GET /v1/retrievers/{retriever}", "GET /v1/taxonomies"),
     *("POST /v1/taxonomies/list", "GET /v1/taxonomies/{taxonomy}"),
     *("GET /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/execute"),
+    *("POST /v1/buckets/{bucket}/objects/aggregate", "POST /v1/taxonomies/execute/{taxonomy}"),
+    f"GET {COLLECTION}/features",
     *("GET /v1/tasks/{task}", "POST /v1/tasks/list", "GET /v1/changes", "GET /v1/events"),
 }
 LABEL = {
@@ -44,6 +46,7 @@ LABEL = {
     *("POST /v1/buckets/{bucket}/uploads/confirm/batch", "PUT /v1/uploads/{upload}"),
     "POST /v1/buckets/{bucket}/uploads/{upload}/confirm",
     *(f"{method} {DOCUMENT}/{{document}}" for method in ("PUT", "PATCH")),
+    f"PATCH {DOCUMENT}/bulk",
     *(f"POST {DOCUMENT}/batch", f"POST {COLLECTION}/labels", f"POST {COLLECTION}/promotions"),
     *(f"POST {COLLECTION}/rejections", f"POST {COLLECTION}/rejections/new-kind"),
     *(f"POST {COLLECTION}/rejections/cannot-tell", "POST /v1/operations/{operation}/undo"),
@@ -59,7 +62,7 @@ ADMIN = {
     *("DELETE /v1/retrievers/{retriever}", "POST /v1/retrievers/{retriever}/clone"),
     *("POST /v1/taxonomies", "PATCH /v1/taxonomies/{taxonomy}", "DELETE /v1/taxonomies/{taxonomy}"),
     *("POST /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/clone"),
-    "DELETE /v1/tasks/{task}",
+    *("DELETE /v1/tasks/{task}", f"DELETE {DOCUMENT}/batch"),
 }
 OPEN = {"GET /v1/health", "GET /v1/health/liveness", "GET /v1/health/deep"}
 

@@ -59,6 +59,16 @@ def test_a_server_says_where_it_is_and_ends_in_order(store: Path) -> None:
         assert "Traceback" not in server.log
 
 
+def test_the_reference_page_shows_every_route_and_runs_no_script(store: Path) -> None:
+    with Served(store) as server:
+        page = httpx2.get(f"{server.url}/docs")
+        paths = httpx2.get(f"{server.url}/openapi.json").json()["paths"]
+
+    assert [path for path in paths if f"<code>{path}</code>" not in page.text] == []
+    assert "<script" not in page.text and "`" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
 def test_a_server_makes_the_store_that_is_not_there(tmp_path: Path) -> None:
     with Served(tmp_path / "new") as server:
         listed = httpx2.get(f"{server.url}/v1/collections").json()

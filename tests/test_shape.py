@@ -29,13 +29,13 @@ LAYERS = (
     (
         "the verbs",
         "answering bringing bucket collection explaining forgetting importing inspecting "
-        "lookup matching promotion removing reporting retrieving setting_up suggesting syncing "
-        "taxonomies workshop",
+        "lookup matching promotion querying removing reporting retrieving setting_up suggesting "
+        "syncing taxonomies workshop",
     ),
     ("bringing in", "documents extraction ingest sources"),
     (
         "deciding in the store",
-        "aggregating asking compiling decider deciders document_values drawing effects "
+        "aggregating amendments asking compiling decider deciders document_values drawing effects "
         "field_state fields imagining judging object_values objects once operations paging "
         "reading reference_book rejections resources ruling selecting statements "
         "stored_values tasks",

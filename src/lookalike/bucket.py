@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from ulid import ULID
 
-from lookalike.errors import BadContent, BadInput, Stale
+from lookalike.errors import BadContent, BadInput, Conflict, Stale
 from lookalike.extractors.vectors import MEDIA_TYPE, problems
+from lookalike.forgetting import with_copies
 from lookalike.ingest import Tally, VectorIngest, quiet
 from lookalike.labels import label_in
 from lookalike.model import Blob, Changed, Object
@@ -197,6 +198,25 @@ class Bucket:
             sync.say()
         return running.changed()
 
+    def move(self, id: str, prefix: str) -> None:
+        """Let an object be under another key prefix, with the copies that promotion made of it.
+
+        Raises NotFound; Conflict where its key is no path: an address, or that of a request.
+        """
+        with self._workshop.store.write() as txn:
+            pk = object_pks(txn, self.row.pk, [id])[id]
+            key = read_objects(txn, self.name, [pk])[0].key
+            moved = f"{prefix}/{id}" if prefix else id
+            if key == moved:
+                return
+            if key != id and not key.endswith(f"/{id}"):
+                raise Conflict(f"object {id!r} is known by {key!r}, which has no prefix to change")
+            if self._pks_by("key", txn, [moved]):
+                raise Conflict(f"the bucket {self.name!r} has {moved!r} already; choose another")
+            table = schema.object_
+            moves = update(table).where(table.c.pk.in_(with_copies(txn, [pk])))
+            txn.execute(moves.values(key=moved))
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _operate(
@@ -293,6 +313,6 @@ class Bucket:
         wanted = takers[0].options.get("dimension")
         if not (plain and alone) or len(sizes) != 1 or wanted not in (None, next(iter(sizes)) // 4):
             return None
-        read = self._workshop.blobs.fetch
-        vectors = np.stack([np.frombuffer(read(blobs[0].uri), "<f4") for blobs in found])
+        read = self._workshop.blobs.read
+        vectors = np.stack([np.frombuffer(read(blobs[0]), "<f4") for blobs in found])
         return None if problems(vectors, vectors.shape[1]) else vectors

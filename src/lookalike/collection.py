@@ -341,7 +341,9 @@ class Collection:
     def undo(self, operation: str, *, actor: str = "", op_id: str = "") -> Changed:
         """Take back an operation and everything that labelled itself because of it."""
         with self._operate("undo", actor, op_id, operation) as running:
-            self._workshop.operations.undo(running, operation)
+            sync = Sync(self._workshop.operations, running)
+            sync.restore(self._workshop.operations.undo(running, operation))
+            sync.say()
         return running.changed()
 
     def forget(self, ids: Iterable[str], *, actor: str = "") -> forgetting.Receipt:

@@ -8,8 +8,8 @@ What a condition says of a field's value, in Python and in SQL alike:
   kinds are never equal. `ne` and `nin` are the opposites of `eq` and `in`: they hold for null too.
 - `gt gte lt lte` hold for numbers against a number, texts against a text (by code points).
 - `contains` finds a text in a text, and a member in an array. `starts_with` and `ends_with` are for
-  texts. Upper and lower case differ, unless a group says `"case_sensitive": false`: then these
-  three take A–Z for a–z in all that the group holds.
+  texts. Upper and lower case differ, unless a condition or a group around it says
+  `"case_sensitive": false`: then these three take A–Z for a–z.
 - A dot goes into nested values: `size.width`.
 """
 
@@ -122,8 +122,12 @@ def conditions_in(tree: Filter) -> Iterator[Condition]:
 
 
 def every(parts: Sequence[Filter]) -> Filter:
-    """Return the filter that holds when all parts hold: the part itself where there is one."""
-    return parts[0] if len(parts) == 1 else Every(tuple(parts))
+    """Return the filter that holds when all parts hold: the part itself where there is one.
+
+    Parts that let everything through fall away.
+    """
+    narrow = tuple(part for part in parts if part != EVERYTHING)
+    return narrow[0] if len(narrow) == 1 else Every(narrow)
 
 
 def some(parts: Sequence[Filter]) -> Filter:

@@ -10,7 +10,7 @@ an empty list let everything through. Groups beside one another must all hold: a
 `AND`, one of `should`, one of `OR`, none of `must_not` and `NOT`. `{"brand": "Acme"}` is short for
 `eq`, and so is `"match": "Acme"`; `"match": {"any": [...]}` is `in`, `{"except": [...]}` is `nin`.
 
-`conditions.py` says what a filter means.
+A group or a condition may say `case_sensitive`. `conditions.py` says what a filter means.
 """
 
 from __future__ import annotations
@@ -72,6 +72,15 @@ def check_field(name: object) -> str:
     return name
 
 
+def is_field(name: str) -> bool:
+    """Return whether a name can be that of a field in a filter."""
+    try:
+        check_field(name)
+    except BadInput:
+        return False
+    return True
+
+
 _LISTS = frozenset({Operator.IN, Operator.NIN})
 _TEXTS = frozenset({Operator.STARTS_WITH, Operator.ENDS_WITH})
 _PRESENCE = frozenset({Operator.EXISTS, Operator.IS_NULL})
@@ -103,17 +112,15 @@ class _Parser:
             return every(self._inside(raw, depth, fold=fold))
         if not isinstance(raw, Mapping):
             raise BadInput(f"a filter is an object or a list, not {_shown(raw)}")
-        unknown = [key for key in raw if key not in (*_GROUPS, _CASE)]
-        if not unknown:
-            return self._group(raw, depth, fold=fold)
-        if any(name in raw for name in _CONDITION):
-            return self._condition(raw, fold=fold)
-        return self._short(raw)
+        fold = _folding(raw, fold=fold)
+        said = {key: value for key, value in raw.items() if key != _CASE}
+        if all(key in _GROUPS for key in said):
+            return self._group(said, depth, fold=fold)
+        if any(name in said for name in _CONDITION):
+            return self._condition(said, fold=fold)
+        return self._short(said)
 
     def _group(self, raw: Mapping[str, Any], depth: int, *, fold: bool) -> Filter:
-        if _CASE in raw and not isinstance(raw[_CASE], bool | None):
-            raise BadInput(f"{_CASE} is true or false, not {_shown(raw[_CASE])}")
-        fold = fold if raw.get(_CASE) is None else not raw[_CASE]
         parts: list[Filter] = []
         for name in _GROUPS:
             given = raw.get(name)
@@ -153,8 +160,8 @@ class _Parser:
     def _short(self, raw: Mapping[str, Any]) -> Filter:
         """Read `{"brand": "Acme"}`; a list or an object there is a misspelt group or operator."""
         for key, value in raw.items():
-            if key in _GROUPS or key == _CASE or not (value is None or kind_of(value)):
-                unknown = next(one for one in raw if one not in (*_GROUPS, _CASE))
+            if key in _GROUPS or not (value is None or kind_of(value)):
+                unknown = next(one for one in raw if one not in _GROUPS)
                 known = (*_GROUPS, _CASE, *_CONDITION)
                 raise BadInput(f"a filter knows no {unknown!r} (known: {', '.join(known)})")
         parts = [
@@ -196,6 +203,14 @@ class _Parser:
         self.parts += 1
         if self.parts > MAX_CONDITIONS:
             raise BadInput(f"the filter has more than {MAX_CONDITIONS:,} conditions and groups")
+
+
+def _folding(raw: Mapping[str, Any], *, fold: bool) -> bool:
+    """Return whether case is of no matter from here on: it is said here, or further out."""
+    given = raw.get(_CASE)
+    if not isinstance(given, bool | None):
+        raise BadInput(f"{_CASE} is true or false, not {_shown(given)}")
+    return fold if given is None else not given
 
 
 def _matched(name: str, match: object) -> tuple[Operator, Any]:

@@ -66,7 +66,7 @@ def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
 def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
     """Erase objects, whatever has become of them, from every collection, in a transaction."""
     txn, document = running.txn, schema.document
-    objects = _with_copies(txn, pks)
+    objects = with_copies(txn, pks)
     query = select(document.c.pk, document.c.collection_pk)
     rows = txn.rows(query.where(one_of(document.c.object_pk, objects)))
     blobs = blobs_of(txn, objects)
@@ -102,6 +102,7 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     )
     uploads = [row.pk for row in txn.rows(sent.where(one_of(object_.c.pk, objects)))]
     txn.execute(delete(upload).where(one_of(upload.c.pk, uploads)))
+    txn.execute(delete(schema.amendment).where(one_of(schema.amendment.c.object_pk, objects)))
     txn.execute(delete(object_).where(one_of(object_.c.pk, objects)))
 
 
@@ -151,22 +152,7 @@ def unseen(snapshot: Snapshot, contents: Sequence[str]) -> tuple[str, ...]:
     return tuple(one for one in left if one not in seen)
 
 
-def _held(snapshot: Snapshot, uris: Sequence[str]) -> Iterator[str]:
-    """Yield the uris that objects and uploads have, these among them."""
-    for table, column in ((schema.object_, schema.object_.c.blobs), (schema.upload, _BLOB)):
-        text, last = cast(column, Text), 0
-        named: ColumnElement[bool] = text.contains(_KEPT)
-        if len(uris) <= _NAMED:
-            named = or_(*(text.contains(uri) for uri in uris))
-        query = select(table.c.pk, column.label("blobs")).where(named).order_by(table.c.pk)
-        while rows := snapshot.rows(query.where(table.c.pk > last).limit(_PAGE_ROWS)):
-            last = rows[-1].pk
-            for row in rows:
-                for blob in row.blobs if isinstance(row.blobs, list) else [row.blobs]:
-                    yield blob["uri"]
-
-
-def _with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
+def with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
     """Return objects with the copies that promotion made of their documents elsewhere."""
     document, object_, event = schema.document, schema.object_, schema.event
     copied, copy = document.alias(), object_.alias()
@@ -184,6 +170,21 @@ def _with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
     chosen = conditions(document.c.object_pk, pks)
     copies = [row.object_pk for one in chosen for row in snapshot.rows(query.where(one))]
     return sorted({*pks, *copies})
+
+
+def _held(snapshot: Snapshot, uris: Sequence[str]) -> Iterator[str]:
+    """Yield the uris that objects and uploads have, these among them."""
+    for table, column in ((schema.object_, schema.object_.c.blobs), (schema.upload, _BLOB)):
+        text, last = cast(column, Text), 0
+        named: ColumnElement[bool] = text.contains(_KEPT)
+        if len(uris) <= _NAMED:
+            named = or_(*(text.contains(uri) for uri in uris))
+        query = select(table.c.pk, column.label("blobs")).where(named).order_by(table.c.pk)
+        while rows := snapshot.rows(query.where(table.c.pk > last).limit(_PAGE_ROWS)):
+            last = rows[-1].pk
+            for row in rows:
+                for blob in row.blobs if isinstance(row.blobs, list) else [row.blobs]:
+                    yield blob["uri"]
 
 
 def _silence(

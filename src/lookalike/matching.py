@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import func, select
 
 from lookalike.errors import Conflict
 from lookalike.reading import FieldRow, Reader, enriched, fields_of
-from lookalike.resources import CollectionRow, Kind, collection_from, find, names
+from lookalike.resources import CollectionRow, Kind, collection_from, find, listed, names
+from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.taxonomies import reference_of, taxonomy_row
 from lookalike.workshop import Workshop
@@ -32,6 +34,16 @@ def collections_named(
             )
         rows.append(collection_from(row))
     return rows
+
+
+def collections_with_documents(snapshot: Snapshot, namespace: str) -> list[CollectionRow]:
+    """Return the collections that can be searched. Raises Conflict where there is none."""
+    spaces = {row.pk for row in snapshot.rows(select(schema.space.c.collection_pk.label("pk")))}
+    rows = [collection_from(row) for row in listed(snapshot, namespace, Kind.COLLECTION)]
+    found = [row for row in rows if row.pk in spaces]
+    if not found:
+        raise Conflict("there is no collection to search yet: make one, and put something in")
+    return found
 
 
 def matched(
@@ -73,6 +85,21 @@ def matched(
         for one, near in zip(said, nearest, strict=True):
             one[target] = near if near is not None and near["score"] >= limit else None
     return said
+
+
+def matched_unkept(
+    workshop: Workshop,
+    snapshot: Snapshot,
+    namespace: str,
+    taxonomy: str,
+    home: CollectionRow,
+    vectors: NDArray[np.float32],
+) -> list[dict[str, Any]]:
+    """Return what a taxonomy says of vectors (n, d) that are of no document: a mapping each."""
+    newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
+    pks = np.arange(len(vectors), dtype=np.int64) + (newest or 0) + 1
+    half = vectors.astype(np.float16)
+    return matched(workshop, snapshot, namespace, taxonomy, home, half, pks)
 
 
 def _labels_near(

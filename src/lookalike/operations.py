@@ -159,15 +159,19 @@ class Operations:
         self._record(running, field_pk, EventKind.CONFIGURED, detail)
         self.decide_all(running, field_pk)
 
-    def undo(self, running: Running, operation_id: str) -> None:
+    def undo(self, running: Running, operation_id: str) -> list[int]:
         """Take back an operation, and with it everything that labelled itself because of it.
+
+        Return the operations that are undone now, or in force again.
 
         Undoing an undo brings the operation back. Raises NotFound, or Conflict when it is undone
         already or is of a kind that cannot be.
         """
         target = self._undoable(running, operation_id)
         self._record(running, _NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
-        self._follow(running, _settle_undone(running.txn))
+        moved = _settle_undone(running.txn)
+        self._follow(running, moved)
+        return moved
 
     def _begin(
         self,

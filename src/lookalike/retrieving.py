@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +14,11 @@ from lookalike.compiling import clause_of
 from lookalike.conditions import EVERYTHING, Every, Filter, fields_in
 from lookalike.document_values import DocumentValues
 from lookalike.documents import Target
-from lookalike.errors import BadContent, BadInput
-from lookalike.extractors.base import Content
-from lookalike.extractors.vectors import problems, unit_rows
+from lookalike.errors import BadInput
 from lookalike.filters import parse
-from lookalike.ingest import accepts
 from lookalike.lookup import pks_of
 from lookalike.matching import collections_named, matched
-from lookalike.pictures import sniff
+from lookalike.querying import mode_of, vectors_of
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow, Kind, find, names
 from lookalike.selecting import Selecting
@@ -36,7 +31,6 @@ from lookalike.workshop import Workshop
 _RRF = 60
 """The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
-_ADDRESSES = ("http://", "https://", "data:", "file://", "s3://", "gs://")
 _IN_LIST = 5000
 
 
@@ -79,13 +73,16 @@ def retrieve(
     stages: Sequence[Stage],
     inputs: Mapping[str, Any],
     filters: Any = None,
+    *,
+    everywhere: bool = False,
 ) -> Retrieval:
     """Run stages over collections, with `filters` before the first of them.
 
+    With `everywhere` the collections that cannot be asked so are passed over, unless none is left.
     Raises BadInput for an input that is missing or cannot be used, BadContent for one that cannot
     be read, Conflict for a collection without documents.
     """
-    run = _Run(workshop, snapshot, namespace, list(rows), inputs)
+    run = _Run(workshop, snapshot, namespace, list(rows), inputs, everywhere)
     if filters:
         run.filter(parse(filters))
     counts = []
@@ -106,6 +103,7 @@ class _Run:
     namespace: str
     rows: list[CollectionRow]
     inputs: Mapping[str, Any]
+    everywhere: bool
     trees: list[Filter] = field(default_factory=list)
     found: list[Found] | None = None
 
@@ -160,12 +158,21 @@ class _Run:
             self.found = _fused(rankings)[: stage.top_k]
 
     def _ranked(self, rows: Sequence[CollectionRow], query: Query, tree: Filter) -> list[Found]:
-        found = []
-        for row in rows:
-            target = self.workshop.target_in(self.snapshot, row)
-            if query.space and not _is_of(query.space, target):
+        found: list[Found] = []
+        problems: list[BadInput] = []
+        known = [(row, self.workshop.target_in(self.snapshot, row)) for row in rows]
+        asked = [pair for pair in known if not query.space or _is_of(query.space, pair[1])]
+        if known and not asked:
+            spaces = ", ".join(target.space.name for _, target in known)
+            raise BadInput(f"no collection here has the space {query.space!r} (known: {spaces})")
+        for row, target in asked:
+            try:
+                vectors, own = self._vectors(target, query)
+            except BadInput as error:
+                if not self.everywhere:
+                    raise
+                problems.append(error)
                 continue
-            vectors, own = self._vectors(target, query)
             pks, similarities = self._nearest(target, vectors, query.top_k + len(own), tree)
             best: dict[int, float] = {}
             for pk, similarity in zip(pks.ravel().tolist(), similarities.ravel(), strict=True):
@@ -176,17 +183,8 @@ class _Run:
                 for pk, score in best.items()
                 if query.floor is None or score >= query.floor
             ]
-        if (
-            query.space
-            and rows
-            and not any(
-                _is_of(query.space, self.workshop.target_in(self.snapshot, row)) for row in rows
-            )
-        ):
-            spaces = [self.workshop.target_in(self.snapshot, row).space.name for row in rows]
-            raise BadInput(
-                f"no collection here has the space {query.space!r} (known: {', '.join(spaces)})"
-            )
+        if problems and len(problems) == len(asked):
+            raise problems[0]
         found.sort(key=lambda one: (-(one.score or 0.0), one.pk))
         return found[: query.top_k]
 
@@ -213,23 +211,10 @@ class _Run:
             value = next(iter(self.inputs.values()), None)
         if value is None or value == "":
             raise BadInput("the search has nothing to be near to: give an input")
-        mode = mode or _mode_of(value, target)
-        if mode == "vector":
-            return _unit(value, target), set()
+        mode = mode or mode_of(value, target)
         if mode == "document":
             return self._of_document(value, target)
-        data, media_type = self._content(value, mode)
-        if not accepts(target.extractor, media_type):
-            wanted = " or ".join(sorted(target.extractor.accepts))
-            raise BadInput(
-                f"the input is {media_type}, and {target.name!r} is searched by {wanted}"
-            )
-        pixels = self.workshop.settings.max_pixels
-        content = Content(data, media_type, name="the input", max_pixels=pixels)
-        outcome = target.extractor.extract([content])[0]
-        if isinstance(outcome, BadContent):
-            raise outcome
-        return np.stack([part.vector for part in outcome]), set()
+        return vectors_of(self.workshop, target, value, mode), set()
 
     def _of_document(self, value: Any, target: Target) -> tuple[NDArray[np.float32], set[int]]:
         named = value if isinstance(value, Mapping) else {"document_id": value}
@@ -248,26 +233,6 @@ class _Run:
         pk = pks_of(self.snapshot, home.row, [id])[id]
         vector = self.snapshot.vectors(home.space, np.array([pk])).astype(np.float32)
         return vector, {pk}
-
-    def _content(self, value: Any, mode: str) -> tuple[bytes, str]:
-        if mode == "text":
-            if not isinstance(value, str):
-                raise BadInput(f"a text is asked for, not {value!r}")
-            return value.encode(), "text/plain"
-        if isinstance(value, Mapping):
-            value = value.get("url") or value.get("base64")
-        if not isinstance(value, str):
-            raise BadInput("give a content as a URL, a data: URL, or base64")
-        if value.startswith(_ADDRESSES):
-            data = self.workshop.blobs.fetch(value)
-        else:
-            try:
-                data = base64.b64decode(value, validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise BadInput(
-                    f"{value[:40]!r} is neither a URL nor base64; give one of them"
-                ) from error
-        return data, sniff(data[:4096], "")
 
     # --- enrich ---------------------------------------------------------------------------------
 
@@ -333,26 +298,6 @@ def _fused(rankings: Sequence[tuple[Query, list[Found]]]) -> list[Found]:
     for pk, one in first.items():
         one.score = scores[pk]
     return sorted(first.values(), key=lambda one: (-scores[one.pk], one.pk))
-
-
-def _mode_of(value: Any, target: Target) -> str:
-    if isinstance(value, list):
-        return "vector"
-    if isinstance(value, Mapping):
-        return "document" if "document_id" in value else "content"
-    if isinstance(value, str) and value.startswith(_ADDRESSES):
-        return "content"
-    return "text" if "text" in target.extractor.accepts else "content"
-
-
-def _unit(value: Any, target: Target) -> NDArray[np.float32]:
-    try:
-        array = np.atleast_2d(np.asarray(value, np.float64))
-    except (TypeError, ValueError) as error:
-        raise BadInput("a vector is a list of numbers, all of them finite") from error
-    for problem in problems(array, target.space.dimension).values():
-        raise BadInput(problem)
-    return unit_rows(array)
 
 
 def _is_of(uri: str, target: Target) -> bool:

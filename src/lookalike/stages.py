@@ -3,6 +3,7 @@
 ```
 {stage_type: filter, filters}                                      only what a filter chooses
 {stage_type: feature_search, feature_extractor, top_k, …}          the nearest to an input
+{type: feature_search, query, collection_ids, limit}               the same, not stored
 {stage_name, config: {stage_id: feature_search, parameters}}       the same, as a client writes it
 {…, config: {stage_id: attribute_filter, parameters}}
 {…, config: {stage_id: taxonomy_enrich, parameters}}
@@ -26,13 +27,18 @@ _DEFAULT_RESULTS = 25
 _INPUT = re.compile(r"\{\{\s*(?:INPUT|inputs?)\.([A-Za-z0-9_.-]+)\s*\}\}")
 _KINDS = ("feature_search", "attribute_filter", "taxonomy_enrich")
 _FLAT = frozenset(
-    {"stage_type", "stage_name", "filters", "feature_extractor", "top_k", "score_threshold"}
+    {
+        *("stage_type", "stage_name", "filters", "feature_extractor", "top_k", "score_threshold"),
+        *("type", "query", "limit", "collection_ids", "conditions"),
+    }
 )
+_NAMES = ("stage_type", "type", "stage_name")
 _NESTED = frozenset({"stage_type", "stage_name", "config", "parameters", "description", "enabled"})
 _SEARCH = frozenset(
     {
         *("searches", "final_top_k", "fusion", "filters", "collection_identifiers", "top_k"),
         *("feature_uri", "query", "min_score", "score_threshold", "feature_extractor", "limit"),
+        "collection_ids",
     }
 )
 _ONE_SEARCH = frozenset(
@@ -170,8 +176,8 @@ def _given(raw: Mapping[str, Any], number: int) -> _Given:
             raise BadInput(f"the parameters of stage {number} are no object")
     else:
         _check(raw, _FLAT, f"stage {number}")
-        kind = raw.get("stage_type")
-        parameters = {key: raw[key] for key in raw if key not in ("stage_type", "stage_name")}
+        kind = raw.get("stage_type") or raw.get("type")
+        parameters = {key: raw[key] for key in raw if key not in _NAMES}
     kind = {"filter": "attribute_filter", "feature_filter": "feature_search"}.get(
         str(kind), str(kind)
     )
@@ -214,7 +220,7 @@ def _searching(parameters: Mapping[str, Any], number: int) -> Searching:
     inner = [one["filters"] for one in searches if one.get("filters")]
     if inner:
         raw_filter = {"AND": [*inner, *([raw_filter] if raw_filter else [])]}
-    named = [*(parameters.get("collection_identifiers") or ())]
+    named = [*(parameters.get("collection_identifiers") or parameters.get("collection_ids") or ())]
     named += [name for one in searches for name in one.get("collection_identifiers") or ()]
     return Searching(queries, top_k, raw_filter, tuple(dict.fromkeys(named)))
 

@@ -122,11 +122,11 @@ class TimeValue:
 
     def among(self, wanted: Sequence[Any]) -> Clause:
         """Return where the time is one of some times."""
-        return _one_of(self.column, [_seconds(one) for one in wanted])
+        return _one_of(self.column, [seconds_of(one) for one in wanted])
 
     def ordered(self, condition: Condition) -> Clause:
         """Return where the time is before or after another."""
-        wanted = _seconds(condition.value)
+        wanted = seconds_of(condition.value)
         return ORDERS[condition.operator](self.column, wanted)  # type: ignore[no-any-return]
 
     def has_part(self, condition: Condition) -> Clause:
@@ -325,7 +325,7 @@ def _by_kind(wanted: Sequence[Any]) -> dict[str, list[Any]]:
     return kinds
 
 
-def _seconds(value: object) -> float:
+def seconds_of(value: object) -> float:
     """Return a time as seconds. Raises BadInput for what is none."""
     if kind_of(value) == "number":
         return float(value)  # type: ignore[arg-type]

@@ -6,12 +6,13 @@ an item, a face of many, stays with that part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
 
+from lookalike.amendments import record_amendments, standing_after
 from lookalike.documents import Home
 from lookalike.labels import label_in
 from lookalike.lookup import stances
@@ -24,6 +25,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
 
+_GIVEN = (Origin.HUMAN, Origin.IMPORT)
 _WORDS = (
     EventKind.LABELLED,
     EventKind.PROMOTED,
@@ -56,7 +58,34 @@ class Sync:
             after = {**row.metadata, **changes[row.pk]}
             said_by = dict(row.said_by or {}) | dict.fromkeys(changes[row.pk], self.running.actor)
             written.append({"pk": row.pk, "metadata": after, "said_by": said_by})
-            self._follow(row, after, changes[row.pk], documents.get(row.pk, []))
+            for one in documents.get(row.pk, []):
+                self._label(one, changes[row.pk])
+                self._follow(one, row.metadata, after)
+            self._wait_again(row, after)
+        txn.update(table, written)
+        before = {row.pk: row.metadata for row in rows}
+        record_amendments(txn, self.running.pk, before, changes)
+
+    def restore(self, operations: Sequence[int]) -> None:
+        """Give objects the metadata that stand now that some of these operations are undone.
+
+        What they had said of documents, the fold of the ledger knows. What a document took over
+        from its object later, when it was made, is said again.
+        """
+        txn, table = self.running.txn, schema.object_
+        standing = standing_after(txn, operations)
+        documents, said = _documents_of(txn, standing), _said_in(txn, operations)
+        written = []
+        for row in txn.rows(select(table).where(one_of(table.c.pk, standing))):
+            amended = standing[row.pk]
+            kept = {key: value for key, value in row.metadata.items() if key not in amended.gone}
+            after = kept | amended.values
+            touched = amended.values.keys() | amended.gone
+            said_by = {key: who for key, who in (row.said_by or {}).items() if key not in touched}
+            written.append({"pk": row.pk, "metadata": after, "said_by": said_by | amended.actors})
+            for one in documents.get(row.pk, []):
+                self._take_over(one, row.metadata, {key: after.get(key) for key in touched}, said)
+                self._follow(one, row.metadata, after)
             self._wait_again(row, after)
         txn.update(table, written)
 
@@ -90,26 +119,44 @@ class Sync:
             self.running.by_person += len({line.document_pk for line in lines})
             self.operations.say(self.running, field_pk, lines)
 
-    def _follow(
+    def _label(self, document: Any, changes: Mapping[str, Any]) -> None:
+        """Say the labels of a document that changes of its object are."""
+        home = self._home(document.collection_pk)
+        for name, field_pk in home.fields.items():
+            source = home.row.source_of(name)
+            if source in changes:
+                self._say(field_pk, document.pk, label_in(changes[source]))
+                if document.part != "":
+                    self._of_object.add(document.pk)
+
+    def _take_over(
         self,
-        row: Any,
-        after: Mapping[str, Any],
+        document: Any,
+        before: Mapping[str, Any],
         changes: Mapping[str, Any],
-        documents: Sequence[Any],
+        said: Collection[tuple[int, int]],
     ) -> None:
-        for one in documents:
-            home = self._home(one.collection_pk)
-            for name, field_pk in home.fields.items():
-                source = home.row.source_of(name)
-                if source in changes:
-                    self._say(field_pk, one.pk, label_in(changes[source]))
-                    if one.part != "":
-                        self._of_object.add(one.pk)
-            before, now = home.kept(row.metadata), home.kept(after)
-            moved = {name for name in before.keys() | now if before.get(name) != now.get(name)}
-            if moved:
-                changed = {name: now.get(name) for name in moved}
-                self._rewrite(home, one, {**one.metadata, **changed})
+        """Say the labels of a document that it has, or lacks, because of what its object had."""
+        home = self._home(document.collection_pk)
+        for name, field_pk in home.fields.items():
+            source = home.row.source_of(name)
+            if source not in changes or (field_pk, document.pk) in said:
+                continue
+            stance = stances(self.running.txn, field_pk, [document.pk])[document.pk]
+            given = stance.label if stance.origin in _GIVEN else None
+            had, has = label_in(before.get(source)), label_in(changes[source])
+            if given == had != has:
+                self._label(document, {source: has})
+
+    def _follow(self, document: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Let a document keep of its object's metadata what it is to keep."""
+        home = self._home(document.collection_pk)
+        had, has = home.kept(before), home.kept(after)
+        moved = {name for name in had.keys() | has if had.get(name) != has.get(name)}
+        if moved:
+            rest = {name: value for name, value in document.metadata.items() if name not in moved}
+            changed = {name: has[name] for name in moved if name in has}
+            self._rewrite(home, document, rest | changed)
 
     def _rewrite(self, home: Home, document: Any, metadata: Mapping[str, Any]) -> None:
         txn = self.running.txn
@@ -132,6 +179,14 @@ class Sync:
         if collection_pk not in self._homes:
             self._homes[collection_pk] = _home(self.running.txn, collection_pk)
         return self._homes[collection_pk]
+
+
+def _said_in(snapshot: Snapshot, operations: Sequence[int]) -> set[tuple[int, int]]:
+    """Return of which documents operations said something, each with the field."""
+    table = schema.event
+    query = select(table.c.field_pk, table.c.document_pk).distinct()
+    rows = snapshot.rows(query.where(one_of(table.c.operation_pk, operations)))
+    return {(row.field_pk, row.document_pk) for row in rows}
 
 
 def _home(snapshot: Snapshot, collection_pk: int) -> Home:

@@ -9,13 +9,15 @@ from typing import Any
 
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Taxonomy
-from lookalike.reading import fields_of
+from lookalike.reading import FieldRow, fields_of
 from lookalike.resources import CollectionRow, Kind, find, make, named
 from lookalike.server.context import Asked
 from lookalike.server.taxonomy_bodies import Application, InlineTaxonomy
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.tasks import TaskKind, ask_for
 from lookalike.taxonomies import Spec, attach, rules_of, stored, taxonomy_row
+
+_LIMITS = {"confidence_threshold", "target_precision", "targets"}
 
 INLINE = "inline"
 """What a taxonomy says about itself that belongs to one collection, and goes with it."""
@@ -38,7 +40,7 @@ def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str
     if new:
         attach(here.workshop, here.namespace, row, new)
     with here.workshop.store.write() as txn:
-        runs = [_run(rule) for rule in attached]
+        runs = [_next_run(here, txn, row, given, fields[rule.field], rule) for rule in attached]
         task = ask(here, txn, row, TaskKind.DECIDE, {"taxonomy": name, "runs": runs})
     here.context.worker.wake()
     return task, name
@@ -51,7 +53,7 @@ def rules_in(
     made, rules = None, []
     given = list(applications or ())
     if inline is not None and inline.taxonomy_id:
-        rest = inline.model_dump(include={"confidence_threshold", "target_precision", "targets"})
+        rest = inline.model_dump(include=_LIMITS)
         given.append(Application.model_validate({**rest, "taxonomy_id": inline.taxonomy_id}))
     elif inline is not None:
         spec = inline.spec()
@@ -66,9 +68,7 @@ def rules_in(
 def _applied(here: Asked, own: str, given: Application) -> tuple[str, list[Taxonomy]]:
     if given.scroll_filters:
         raise BadInput("scroll_filters are not known here: a taxonomy decides all documents")
-    said: dict[str, Any] = given.model_dump(
-        include={"confidence_threshold", "target_precision", "targets", "top_k"}, exclude_none=True
-    )
+    said: dict[str, Any] = given.model_dump(include={*_LIMITS, "top_k"}, exclude_none=True)
     with here.workshop.store.read() as snapshot:
         row = taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, given.taxonomy_id))
         spec = replace(row.spec, **said)
@@ -122,6 +122,34 @@ def _run(rule: Taxonomy) -> dict[str, Any]:
         "target_precision": rule.target_precision,
         "targets": dict(rule.targets),
     }
+
+
+def _next_run(
+    here: Asked,
+    snapshot: Snapshot,
+    row: CollectionRow,
+    given: Application,
+    field: FieldRow,
+    rule: Taxonomy,
+) -> dict[str, Any]:
+    """Return the run by which a field follows its taxonomy; a limit of the field's own stays."""
+    taxonomy = taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, given.taxonomy_id))
+    said = [
+        one
+        for spec, _ in taxonomy.versions
+        for one in rules_of(snapshot, here.namespace, taxonomy.name, spec, row.name)
+        if one.field == field.name
+    ]
+    has_own = all(_limits(one) != _limits(field.taxonomy) for one in said)
+    asks_for_another = given.model_dump(include=_LIMITS, exclude_none=True)
+    return {"field": field.name} if has_own and not asks_for_another else _run(rule)
+
+
+def _limits(rule: Taxonomy) -> Any:
+    """Return when a rule is sure enough."""
+    if rule.confidence_threshold is not None:
+        return rule.confidence_threshold
+    return rule.target_precision, dict(rule.targets)
 
 
 def ask(here: Asked, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping[str, Any]) -> str:

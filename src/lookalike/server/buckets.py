@@ -9,9 +9,11 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from lookalike.bucket import Bucket, BucketRow, bucket_from
+from lookalike.errors import Conflict
 from lookalike.removing import remove_bucket
 from lookalike.resources import Kind, change, listed, named
 from lookalike.server.context import Here, make_once
+from lookalike.server.listing import Search, resources_chosen
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -113,19 +115,22 @@ def create_bucket(body: NewBucket, here: Here, idempotency_key: IdempotencyKey =
 
 
 @router.post("/list")
-def list_buckets(here: Here, paged: Pages, body: ListBody | None = None) -> Buckets:
-    """List buckets."""
+def list_buckets(
+    here: Here, paged: Pages, body: ListBody | None = None, search: Search = None
+) -> Buckets:
+    """List buckets: by filters or a text in their name, id or description; sorted."""
     with here.workshop.store.read() as snapshot:
-        rows = [bucket_from(row) for row in listed(snapshot, here.namespace, Kind.BUCKET)]
+        found = listed(snapshot, here.namespace, Kind.BUCKET)
+    rows = [bucket_from(row) for row in resources_chosen(found, Kind.BUCKET, body, search)]
     page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
     shown = [_shown(Bucket(here.workshop, row)) for row in page]
     return Buckets(results=shown, total_count=len(rows), pagination=pagination)
 
 
 @router.get("")
-def list_buckets_get(here: Here, paged: Pages) -> Buckets:
-    """List buckets."""
-    return list_buckets(here, paged)
+def list_buckets_get(here: Here, paged: Pages, search: Search = None) -> Buckets:
+    """List buckets, those with a text in their name, id or description."""
+    return list_buckets(here, paged, None, search)
 
 
 @router.get("/{bucket}")
@@ -140,6 +145,8 @@ def change_bucket(bucket: str, body: BucketChange, here: Here) -> BucketReply:
     """Change what a bucket says of itself, or add fields; its name is for ever."""
     with here.workshop.store.write() as txn:
         row = named(txn, here.namespace, Kind.BUCKET, bucket)
+        if body.bucket_name not in (None, row.name):
+            raise Conflict(f"the name {row.name!r} is for ever; make another bucket instead")
         about = dict(row.spec.get("about") or {})
         if body.description is not None:
             about["description"] = body.description

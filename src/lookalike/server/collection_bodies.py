@@ -215,6 +215,33 @@ class ClonedCollection(Reply):
     source_collection_id: str
 
 
+class FeatureIndex(Reply):
+    """Where vectors are kept, and what they are."""
+
+    name: str
+    description: str
+    dimensions: int
+    type: str = "dense"
+    distance: str = "cosine"
+
+
+class FeatureReply(Reply):
+    """Vectors that can be searched by; requests name them by `feature_uri`."""
+
+    feature_uri: str
+    feature_address: str
+    feature_extractor_name: str
+    version: str
+    primary: bool = True
+    vector_index: FeatureIndex
+
+
+class Features(Reply):
+    """What a collection can be searched by: one kind of vectors, once something is extracted."""
+
+    features: list[FeatureReply]
+
+
 class Triggered(Reply):
     """The task that extracts."""
 

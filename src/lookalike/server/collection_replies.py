@@ -14,6 +14,9 @@ from lookalike.server.collection_bodies import (
     ApplicationReply,
     CollectionReply,
     ExtractorReply,
+    FeatureIndex,
+    FeatureReply,
+    Features,
     FieldReply,
     PassedReply,
     SourceReply,
@@ -52,6 +55,30 @@ def shown(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
         ],
         created_at=datetime.fromtimestamp(row.created_at, UTC),
     )
+
+
+def features(snapshot: Snapshot, row: CollectionRow) -> Features:
+    """Return what a collection can be searched by."""
+    table = schema.space
+    spaces = snapshot.rows(select(table).where(table.c.collection_pk == row.pk))
+    found = []
+    for space in spaces:
+        extractor = _extractor(row, space.name)
+        uri = f"lookalike://{extractor.feature_extractor_name}@{extractor.version}/embedding"
+        found.append(
+            FeatureReply(
+                feature_uri=uri,
+                feature_address=uri,
+                feature_extractor_name=extractor.feature_extractor_name,
+                version=extractor.version,
+                vector_index=FeatureIndex(
+                    name=space.name,
+                    description=f"vectors of documents of {row.name}, in the space {space.name}",
+                    dimensions=space.dimension,
+                ),
+            )
+        )
+    return Features(features=found)
 
 
 def _state(snapshot: Snapshot, pk: int) -> tuple[str | None, int, int]:

@@ -32,13 +32,15 @@ from lookalike.server.collection_bodies import (
     CollectionChange,
     CollectionReply,
     Collections,
+    Features,
     NewCollection,
     Trigger,
     Triggered,
     check_source,
 )
-from lookalike.server.collection_replies import collection_id, shown
+from lookalike.server.collection_replies import collection_id, features, shown
 from lookalike.server.context import Asked, Here
+from lookalike.server.listing import Search, resources_chosen
 from lookalike.server.shapes import Deleted, IdempotencyKey, JsonRoute, ListBody, Pages
 from lookalike.server.taxonomy_bodies import Application
 from lookalike.setting_up import Plan, make_collection, make_field
@@ -76,19 +78,23 @@ def create_collection(
 
 
 @router.post("/list")
-def list_collections(here: Here, paged: Pages, body: ListBody | None = None) -> Collections:
-    """List collections."""
+def list_collections(
+    here: Here, paged: Pages, body: ListBody | None = None, search: Search = None
+) -> Collections:
+    """List collections: by filters or a text in their name, id or description; sorted."""
     with here.workshop.store.read() as snapshot:
-        rows = [collection_from(r) for r in listed(snapshot, here.namespace, Kind.COLLECTION)]
+        found = listed(snapshot, here.namespace, Kind.COLLECTION)
+        found = resources_chosen(found, Kind.COLLECTION, body, search)
+        rows = [collection_from(row) for row in found]
         page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
         results = [shown(snapshot, row) for row in page]
     return Collections(results=results, total_count=len(rows), pagination=pagination)
 
 
 @router.get("")
-def list_collections_get(here: Here, paged: Pages) -> Collections:
-    """List collections."""
-    return list_collections(here, paged)
+def list_collections_get(here: Here, paged: Pages, search: Search = None) -> Collections:
+    """List collections, those with a text in their name, id or description."""
+    return list_collections(here, paged, None, search)
 
 
 @router.get("/{collection}")
@@ -96,6 +102,13 @@ def get_collection(collection: str, here: Here) -> CollectionReply:
     """Return a collection by its name or id."""
     with here.workshop.store.read() as snapshot:
         return shown(snapshot, here.row(snapshot, collection))
+
+
+@router.get("/{collection}/features")
+def describe_features(collection: str, here: Here) -> Features:
+    """Return what a collection can be searched by, and what searches call it."""
+    with here.workshop.store.read() as snapshot:
+        return features(snapshot, here.row(snapshot, collection))
 
 
 @router.patch("/{collection}")

@@ -1,25 +1,30 @@
-"""Counting documents over HTTP: how many, which values, and what groups of them come to."""
+"""Counting over HTTP: how many documents, which values, and what groups come to."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from lookalike.aggregating import Metric, aggregate, distribution
+from lookalike.conditions import Filter, fields_in, holds
+from lookalike.errors import BadInput
 from lookalike.filters import parse
+from lookalike.object_values import ObjectValues
 from lookalike.paging import count
 from lookalike.resources import Kind
-from lookalike.selecting import filtered
+from lookalike.selecting import Selecting, filtered
 from lookalike.server.context import Asked, Here
 from lookalike.server.documents import selecting_in, values_in
 from lookalike.server.shapes import Body, JsonRoute, Reply, ValueCount
 from lookalike.server.wire import filters_in
 
-router = APIRouter(
-    prefix="/v1/collections/{collection}/documents", tags=["documents"], route_class=JsonRoute
-)
+router = APIRouter(route_class=JsonRoute)
+
+_DOCUMENTS = "/v1/collections/{collection}/documents"
+_OBJECTS = "/v1/buckets/{bucket}/objects"
 
 
 class CountReply(Reply):
@@ -68,14 +73,17 @@ class Aggregation(Body):
 
 
 class AggregateBody(Body):
-    """Groups, and what is computed of each."""
+    """Groups, and what is computed of each; only groups for which the conditions of `having` hold.
 
-    idle: ClassVar = frozenset({"having"})
+    These are filters whose fields are the names that the answer has.
+    """
+
     group_by: list[Grouping | str] | None = None
     aggregations: list[Aggregation] = Field(min_length=1, max_length=20)
     filters: Any = None
+    having: Any = None
     sort_by: str | None = None
-    sort_direction: str = "desc"
+    sort_direction: Literal["asc", "desc"] = "desc"
     limit: int = Field(default=100, ge=1, le=1000)
 
 
@@ -93,19 +101,19 @@ class AggregateReply(Reply):
     total_groups: int
 
 
-@router.get("/count")
+@router.get(_DOCUMENTS + "/count", tags=["documents"])
 def count_documents(collection: str, here: Here, filters: str | None = None) -> CountReply:
     """Count documents, however many there are."""
     return _count(here, collection, filters_in(filters, None))
 
 
-@router.post("/count")
+@router.post(_DOCUMENTS + "/count", tags=["documents"])
 def count_documents_post(collection: str, here: Here, body: CountBody | None = None) -> CountReply:
     """Count documents, however many there are."""
     return _count(here, collection, None if body is None else body.filters)
 
 
-@router.post("/distinct")
+@router.post(_DOCUMENTS + "/distinct", tags=["documents"])
 def distinct_values(collection: str, body: DistinctBody, here: Here) -> DistinctReply:
     """Return the values of a field with their counts."""
     with here.workshop.store.read() as snapshot:
@@ -115,13 +123,24 @@ def distinct_values(collection: str, body: DistinctBody, here: Here) -> Distinct
     return DistinctReply(field=body.field, values=found[: body.limit], total_distinct=len(found))
 
 
-@router.post("/aggregate")
+@router.post(_DOCUMENTS + "/aggregate", tags=["documents"])
 def aggregate_documents(collection: str, body: AggregateBody, here: Here) -> AggregateReply:
     """Group documents, and compute something of each group."""
-    named = [
-        Grouping(field=one, alias=None) if isinstance(one, str) else one
-        for one in body.group_by or ()
-    ]
+    with here.workshop.store.read() as snapshot:
+        return _aggregated(selecting_in(snapshot, here.row(snapshot, collection)), body)
+
+
+@router.post(_OBJECTS + "/aggregate", tags=["objects"])
+def aggregate_objects(bucket: str, body: AggregateBody, here: Here) -> AggregateReply:
+    """Group objects, and compute something of each group."""
+    home = here.bucket(bucket)
+    with here.workshop.store.read() as snapshot:
+        return _aggregated(Selecting(snapshot, ObjectValues(home.row.pk)), body)
+
+
+def _aggregated(selecting: Selecting, body: AggregateBody) -> AggregateReply:
+    given = [Grouping(field=one) if isinstance(one, str) else one for one in body.group_by or ()]
+    named = {one.field: one.alias or one.field for one in given}
     metrics = [
         Metric(
             one.function,
@@ -130,26 +149,33 @@ def aggregate_documents(collection: str, body: AggregateBody, here: Here) -> Agg
         )
         for one in body.aggregations
     ]
-    with here.workshop.store.read() as snapshot:
-        groups = aggregate(
-            selecting_in(snapshot, here.row(snapshot, collection)),
-            [one.field for one in named],
-            metrics,
-            parse(body.filters),
-            sort_by=body.sort_by,
-            descending=body.sort_direction != "asc",
-        )
-    aliases = {one.field: one.alias or one.field for one in named}
-    return AggregateReply(
-        results=[
-            Group(
-                group={aliases[name]: value for name, value in group.items() if name in aliases},
-                metrics={name: value for name, value in group.items() if name not in aliases},
-            )
-            for group in groups[: body.limit]
-        ],
-        total_groups=len(groups),
+    fields = {alias: name for name, alias in named.items()}
+    sort_by = body.sort_by and fields.get(body.sort_by, body.sort_by)
+    groups = aggregate(
+        selecting,
+        [one.field for one in given],
+        metrics,
+        parse(body.filters),
+        sort_by=sort_by,
+        descending=body.sort_direction != "asc",
     )
+    results = [
+        Group(
+            group={named[name]: value for name, value in group.items() if name in named},
+            metrics={name: value for name, value in group.items() if name not in named},
+        )
+        for group in groups
+    ]
+    wanted = parse(body.having)
+    _check_having(wanted, [*fields, *(one.alias for one in metrics)])
+    kept = [one for one in results if holds(wanted, (one.group | one.metrics).get)]
+    return AggregateReply(results=kept[: body.limit], total_groups=len(kept))
+
+
+def _check_having(tree: Filter, known: Sequence[str]) -> None:
+    for name in sorted(fields_in(tree)):
+        if name not in known:
+            raise BadInput(f"having names no {name!r} (known: {', '.join(known)})")
 
 
 def _count(here: Asked, collection: str, filters: Any) -> CountReply:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
 from sqlalchemy import select
 
-from lookalike.collection import Collection
+from lookalike.conditions import Filter, every
 from lookalike.document_values import DocumentValues
-from lookalike.errors import BadInput, NotFound, Stale
+from lookalike.errors import Stale
 from lookalike.filters import parse
 from lookalike.lookup import pks_of
 from lookalike.model import Document
+from lookalike.paging import Sort
 from lookalike.reading import Reader, fields_of
 from lookalike.resources import CollectionRow, Kind, resource
 from lookalike.selecting import Selecting
 from lookalike.server.context import Asked, Here
+from lookalike.server.listing import Search, searched
+from lookalike.server.picking import (
+    DocumentListBody,
+    PickedDocument,
+    groups_of,
+    picked,
+    shown_of_each,
+)
 from lookalike.server.shapes import (
-    Body,
     Deleted,
     IdempotencyKey,
     IfMatch,
     JsonRoute,
-    ListBody,
     OpenBody,
+    Paged,
     Pages,
     Pagination,
     Presigned,
@@ -46,13 +53,24 @@ router = APIRouter(
     prefix="/v1/collections/{collection}/documents", tags=["documents"], route_class=JsonRoute
 )
 
-MAX_CHANGES = 10_000
+
+class DocumentGroup(Reply):
+    """Documents with the same value in a field: the first of them, and how many there are."""
+
+    group_key: Any
+    count: int
+    documents: list[DocumentReply] | list[PickedDocument]
 
 
 class Documents(Reply):
-    """A page of documents; the count is null beyond 10,000, unless `include_total` asks for it."""
+    """A page of documents; the count is null beyond 10,000, unless `include_total` asks for it.
 
-    results: list[DocumentReply]
+    With `group_by` there are `groups` instead of `results`, the largest first, a page of them.
+    """
+
+    results: list[DocumentReply] | list[PickedDocument]
+    groups: list[DocumentGroup] | None = None
+    group_by_field: str | None = None
     total_count: int | None
     total_documents: int | None
     pagination: Pagination
@@ -62,73 +80,42 @@ class DocumentChange(OpenBody):
     """Metadata to be changed; in a label field a person's label, or null to take it back."""
 
 
-class OneChange(Body):
-    """A document of many, and what shall change; `label` is that of the first label field."""
-
-    document_id: str
-    update_data: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
-    base_revision: int | None = None
-
-    def changes(self) -> dict[str, Any]:
-        """Return what shall change, wherever it is said."""
-        given = dict(self.update_data or {})
-        inner = given.pop("metadata", None) or {}
-        if not isinstance(inner, Mapping):
-            raise BadInput(f"the metadata of {self.document_id!r} are no object")
-        return {**given, **inner, **(self.metadata or {})}
-
-
-class Changes(Body):
-    """Changes of documents: each by its id, or the same `update_data` for all of a filter."""
-
-    updates: list[OneChange] | None = Field(default=None, max_length=MAX_CHANGES)
-    filters: Any = None
-    update_data: dict[str, Any] | None = None
-
-
-class ChangeResult(Reply):
-    """What became of one change."""
-
-    document_id: str
-    success: bool
-    error: str | None = None
-
-
-class ChangesReply(Reply):
-    """What became of changes; they are one operation, which can be undone."""
-
-    updated_count: int
-    failed_count: int
-    results: list[ChangeResult]
-    changed: dict[str, Any]
-
-
 @router.post("/list")
 def list_documents(
     collection: str,
     here: Here,
     paged: Pages,
-    body: ListBody | None = None,
+    body: DocumentListBody | None = None,
     filters: str | None = None,
+    search: Search = None,
     sort_by: str | None = None,
     sort: str | None = None,
     return_presigned_urls: Presigned = False,
 ) -> Documents:
-    """List documents: by filters, sorted, in pages that stay in order whatever changes."""
+    """List documents: by filters, sorted, in pages that stay in order whatever changes.
+
+    `search` finds a text in ids, file names, labels and the metadata that the schema names.
+    """
+    body = body or DocumentListBody()
     tree, order = parse(filters_in(filters, body)), sort_in(sort_by or sort, body)
-    page = paged.of(body)
-    signed = return_presigned_urls or bool(body and body.return_presigned_urls)
+    page, signed = paged.of(body), return_presigned_urls or body.return_presigned_urls
     with here.workshop.store.read() as snapshot:
         row = here.row(snapshot, collection)
+        tree = every([tree, searched(_texts(snapshot, row), body, search)])
         selecting = selecting_in(snapshot, row)
+        total = selecting.count(tree, at_most=page.count_at_most)
+
+        def show(pks: Sequence[int]) -> list[DocumentReply] | list[PickedDocument]:
+            return _in_part(shown(here, snapshot, row, pks, signed=signed), body.select)
+
+        if body.grouped_by is not None:
+            return _in_groups(selecting, body.grouped_by, tree, order, page, total, show)
         size, start = page.size or 1, page.start
         if page.cursor or not start:
             found = selecting.page(tree, order, limit=size, cursor=page.cursor)
         else:
             found = selecting.page_at(start, tree, order, limit=size)
-        total = selecting.count(tree, at_most=page.count_at_most)
-        results = shown(here, snapshot, row, found.pks, signed=signed)
+        results = show(found.pks)
     return Documents(
         results=results,
         total_count=total,
@@ -143,38 +130,14 @@ def list_documents_get(
     here: Here,
     paged: Pages,
     filters: Annotated[str | None, Query(description="filters as JSON")] = None,
+    search: Search = None,
     sort_by: Annotated[str | None, Query(description="a field, or -field for the reverse")] = None,
     sort: str | None = None,
     return_presigned_urls: Presigned = False,
 ) -> Documents:
     """List documents: by filters, sorted, in pages that stay in order whatever changes."""
     return list_documents(
-        collection, here, paged, None, filters, sort_by, sort, return_presigned_urls
-    )
-
-
-@router.post("/batch")
-def change_documents(
-    collection: str, body: Changes, here: Here, idempotency_key: IdempotencyKey = ""
-) -> ChangesReply:
-    """Change metadata of many documents in one operation; in label fields they are labels."""
-    verbs = here.collection(collection)
-    updates, failed = _updates(here, verbs, body)
-    revisions = {
-        one.document_id: one.base_revision
-        for one in body.updates or ()
-        if one.base_revision is not None
-    }
-    changed = verbs.amend(updates, op_id=idempotency_key, revisions=revisions)
-    results = [ChangeResult(document_id=id, success=True) for id in updates]
-    results += [
-        ChangeResult(document_id=id, success=False, error=why) for id, why in failed.items()
-    ]
-    return ChangesReply(
-        updated_count=len(updates),
-        failed_count=len(failed),
-        results=results,
-        changed=changed_reply(changed),
+        collection, here, paged, None, filters, search, sort_by, sort, return_presigned_urls
     )
 
 
@@ -266,30 +229,59 @@ def selecting_in(snapshot: Snapshot, row: CollectionRow) -> Selecting:
     return Selecting(snapshot, values_in(snapshot, row))
 
 
-def _updates(
-    here: Asked, verbs: Collection, body: Changes
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Return what shall change by document id, and why the rest cannot."""
-    if (body.updates is None) == (body.update_data is None):
-        raise BadInput("give updates, or update_data with filters")
-    with here.workshop.store.read() as snapshot:
-        row = here.row(snapshot, verbs.name)
-        if body.updates is None:
-            change = OneChange(document_id="", update_data=body.update_data).changes()
-            chunks = selecting_in(snapshot, row).pks(parse(body.filters), limit=MAX_CHANGES + 1)
-            pks = [pk for chunk in chunks for pk in chunk]
-            if len(pks) > MAX_CHANGES:
-                raise BadInput(f"more than {MAX_CHANGES} documents fit: narrow the filters")
-            found = shown(here, snapshot, row, pks)
-            return {one.document_id: change for one in found}, {}
-        updates, failed = {}, {}
-        for one in body.updates:
-            try:
-                pks_of(snapshot, row, [one.document_id])
-                updates[one.document_id] = one.changes()
-            except NotFound as error:
-                failed[one.document_id] = str(error)
-        return updates, failed
+def _in_groups(
+    selecting: Selecting,
+    field: str,
+    tree: Filter,
+    order: Sort,
+    page: Paged,
+    total: int | None,
+    show: Callable[[Sequence[int]], list[DocumentReply] | list[PickedDocument]],
+) -> Documents:
+    numbered = list(enumerate(groups_of(selecting, field, tree)))
+    wanted, pagination = page.of_list(numbered, lambda one: one[0])
+    rows = [one for _, one in wanted]
+    most = shown_of_each(len(rows))
+    groups = [
+        DocumentGroup(
+            group_key=value,
+            count=count,
+            documents=show(selecting.page(chosen, order, limit=most).pks),
+        )
+        for value, chosen, count in rows
+    ]
+    return Documents(
+        results=[],
+        groups=groups,
+        group_by_field=field,
+        total_count=total,
+        total_documents=total,
+        pagination=pagination,
+    )
+
+
+def _in_part(
+    replies: list[DocumentReply], fields: Sequence[str] | None
+) -> list[DocumentReply] | list[PickedDocument]:
+    if fields is None:
+        return replies
+    wanted = ("document_id", "collection_id", *fields)
+    return [PickedDocument(**picked(one, wanted)) for one in replies]
+
+
+def _texts(snapshot: Snapshot, row: CollectionRow) -> list[str]:
+    """Return the fields that a text is looked for in."""
+    names = ["document_id", "object_id", "file_name"]
+    names += [one.name for one in fields_of(snapshot, row.pk)]
+    if row.passthrough is not None:
+        names += row.passthrough
+    else:
+        names += [
+            name
+            for pk in row.bucket_pks
+            for name in resource(snapshot, pk).spec.get("properties") or {}
+        ]
+    return list(dict.fromkeys(names))
 
 
 def _revision(if_match: str) -> int:

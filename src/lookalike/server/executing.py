@@ -10,7 +10,7 @@ from pydantic import Field
 from ulid import ULID
 
 from lookalike.errors import BadInput
-from lookalike.matching import collections_named
+from lookalike.matching import collections_named, collections_with_documents
 from lookalike.resources import Kind, named
 from lookalike.retrieving import Found, Retrieval, retrieve
 from lookalike.server.context import Asked, Here
@@ -23,12 +23,12 @@ from lookalike.server.shapes import (
     Reply,
 )
 from lookalike.server.wire import DocumentReply
-from lookalike.stages import stages_of
+from lookalike.stages import Searching, Stage, stages_of
 
 router = APIRouter(prefix="/v1/retrievers", tags=["retrievers"], route_class=JsonRoute)
 
 
-MAX_RUNS = 16
+MAX_RUNS = 50
 
 
 class Execution(Body):
@@ -48,10 +48,11 @@ class Execution(Body):
 
 
 class AdHoc(Execution):
-    """A search that is not stored."""
+    """A search that is not stored; where it names no collection, all are searched that can be."""
 
     idle: ClassVar = Execution.idle | NewRetriever.idle
-    collection_identifiers: list[str] = Field(min_length=1)
+    collection_identifiers: list[str] | None = None
+    input_schema: dict[str, Any] | None = None
     stages: list[dict[str, Any]] = Field(min_length=1, max_length=20)
 
 
@@ -103,7 +104,7 @@ def execute_ad_hoc(
 ) -> ExecutionReply:
     """Run a search that is not stored."""
     signed = return_presigned_urls or body.return_presigned_urls
-    return _run(here, "", body.collection_identifiers, body.stages, body, signed=signed)
+    return _run(here, "", body.collection_identifiers or [], body.stages, body, signed=signed)
 
 
 @router.post("/{retriever}/execute")
@@ -141,13 +142,23 @@ def _run(
     *,
     signed: bool,
 ) -> ExecutionReply:
-    if not collections:
-        raise BadInput(f"the retriever {name!r} names no collection: give collection_identifiers")
+    parsed, inputs = stages_of(stages), body.inputs or {}
+    wanted = [*collections] or _named_in(parsed)
     with here.workshop.store.read() as snapshot:
-        rows = collections_named(snapshot, here.namespace, collections)
-        parsed = stages_of(stages)
-        inputs = body.inputs or {}
-        run = retrieve(here.workshop, snapshot, here.namespace, rows, parsed, inputs, body.filters)
+        if wanted:
+            rows = collections_named(snapshot, here.namespace, wanted)
+        else:
+            rows = collections_with_documents(snapshot, here.namespace)
+        run = retrieve(
+            here.workshop,
+            snapshot,
+            here.namespace,
+            rows,
+            parsed,
+            inputs,
+            body.filters,
+            everywhere=not wanted,
+        )
         start, size = _page(body)
         page = run.found[start : start + size]
         by_pk: dict[int, DocumentReply] = {}
@@ -170,6 +181,12 @@ def _run(
         },
         stage_statistics=_statistics(run),
     )
+
+
+def _named_in(stages: Sequence[Stage]) -> list[str]:
+    """Return the collections that stages name, where the retriever itself names none."""
+    searches = [one for one in stages if isinstance(one, Searching)]
+    return list(dict.fromkeys(name for one in searches for name in one.collections))
 
 
 def _page(body: Execution) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from lookalike.bucket import Bucket
+from lookalike.conditions import every
 from lookalike.errors import LookalikeError
 from lookalike.filters import parse
 from lookalike.model import Object
@@ -19,13 +20,14 @@ from lookalike.removing import forget_objects
 from lookalike.selecting import Selecting
 from lookalike.server.context import Asked, Here
 from lookalike.server.incoming import NewObjectBody, incoming
+from lookalike.server.listing import Search, searched
+from lookalike.server.picking import PickedObject, PickingBody, picked
 from lookalike.server.problems import code_of
 from lookalike.server.shapes import (
     Body,
     IdempotencyKey,
     IfMatch,
     JsonRoute,
-    ListBody,
     OpenBody,
     Pages,
     Pagination,
@@ -56,9 +58,14 @@ class NewObjectsBody(Body):
 
 
 class ObjectChange(OpenBody):
-    """Metadata to be changed; in a label field a person's label, or null to take it back."""
+    """Metadata to be changed; in a label field a person's label, or null to take it back.
 
-    idle: ClassVar = NewObjectBody.idle | {"key_prefix", "blobs"}
+    `key_prefix` is where the object shall be; its content is what it is.
+    """
+
+    idle: ClassVar = NewObjectBody.idle
+    key_prefix: str | None = Field(None, max_length=500)
+    blobs: None = None
 
 
 class ObjectReply(Reply):
@@ -103,7 +110,7 @@ class BatchReply(Reply):
 class Objects(Reply):
     """Objects, a page of them; `total_count` is null where they are too many to count."""
 
-    results: list[ObjectReply]
+    results: list[ObjectReply] | list[PickedObject]
     total_count: int | None
     pagination: Pagination
 
@@ -166,14 +173,19 @@ def list_objects(
     bucket: str,
     here: Here,
     paged: Pages,
-    body: ListBody | None = None,
+    body: PickingBody | None = None,
     filters: str | None = None,
+    search: Search = None,
     sort_by: str | None = None,
     return_presigned_urls: Presigned = False,
 ) -> Objects:
-    """List objects: by filters, sorted, a page at a time."""
-    home = here.bucket(bucket)
-    tree = parse(filters_in(filters, body))
+    """List objects: by filters, sorted, a page at a time.
+
+    `search` finds a text in ids, keys, names and the metadata that the schema names.
+    """
+    home, body = here.bucket(bucket), body or PickingBody()
+    texts = ("object_id", "key", "name", *home.row.properties)
+    tree = every([parse(filters_in(filters, body)), searched(texts, body, search)])
     sort = sort_in(sort_by, body)
     page = paged.of(body)
     with here.workshop.store.read() as snapshot:
@@ -185,9 +197,10 @@ def list_objects(
             found = selecting.page_at(start, tree, sort, limit=size)
         total = selecting.count(tree, at_most=page.count_at_most)
         objects = read_objects(snapshot, home.name, list(found.pks))
-    signed = return_presigned_urls or bool(body and body.return_presigned_urls)
+    signed = return_presigned_urls or body.return_presigned_urls
+    replies = [_shown(here, home, one, signed=signed) for one in objects]
     return Objects(
-        results=[_shown(here, home, one, signed=signed) for one in objects],
+        results=_in_part(replies, body.select),
         total_count=total,
         pagination=page.pagination(found.next_cursor, total),
     )
@@ -199,11 +212,12 @@ def list_objects_get(
     here: Here,
     paged: Pages,
     filters: str | None = None,
+    search: Search = None,
     sort_by: str | None = None,
     return_presigned_urls: Presigned = False,
 ) -> Objects:
     """List objects: by filters, sorted, a page at a time."""
-    return list_objects(bucket, here, paged, None, filters, sort_by, return_presigned_urls)
+    return list_objects(bucket, here, paged, None, filters, search, sort_by, return_presigned_urls)
 
 
 @router.get("/{object_id}")
@@ -237,9 +251,13 @@ def change_object(
 
     It reaches the references and every decision that it changes in one transaction; `changed`
     tells what it changed. With `If-Match` it is refused (409) where the object is another by now.
+    `key_prefix` moves the object.
     """
     home = here.bucket(bucket)
     known = fresh(if_match, lambda: home.object(object_id))
+    if body.key_prefix is not None:
+        home.move(object_id, body.key_prefix.strip("/"))
+        known = None if known is None else home.object(object_id)
     changed = home.amend(
         {object_id: body.all_metadata()},
         op_id=idempotency_key,
@@ -261,6 +279,15 @@ def delete_object(bucket: str, object_id: str, here: Here) -> None:
     forget_objects(here.workshop, here.bucket(bucket).row.pk, [object_id])
 
 
+def _in_part(
+    replies: list[ObjectReply], fields: Sequence[str] | None
+) -> list[ObjectReply] | list[PickedObject]:
+    if fields is None:
+        return replies
+    wanted = ("object_id", "bucket_id", *fields)
+    return [PickedObject(**picked(one, wanted)) for one in replies]
+
+
 def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
     """Let the worker begin, and wait until objects are extracted or have failed."""
 
@@ -273,11 +300,10 @@ def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | Non
 
 
 def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:
-    prefix = one.key.removesuffix(one.id).rstrip("/")
     return ObjectReply(
         object_id=one.id,
         bucket_id="bkt_" + home.name,
-        key_prefix=None if prefix == one.key or not prefix else prefix,
+        key_prefix=_prefix(one),
         metadata=dict(one.metadata),
         blobs=blob_replies(here, home.name, one.id, one.blobs, signed=signed),
         status=one.status.value,
@@ -285,3 +311,9 @@ def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> O
         task_id=object_task_id(home, one.id),
         created_at=one.created_at,
     )
+
+
+def _prefix(one: Object) -> str | None:
+    """Return what is before the id in an object's key; other keys have no prefix."""
+    place = f"/{one.id}"
+    return one.key.removesuffix(place) if one.key.endswith(place) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -11,6 +12,8 @@ PAGE_HEADERS = {
     "frame-ancestors 'none'; base-uri 'none'"
 }
 """The page has a style and nothing else."""
+
+_CODE = re.compile(r"`([^`]+)`")
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --word: #2a6fb0 }
@@ -45,7 +48,7 @@ def reference_page(document: Mapping[str, Any]) -> str:
         f'<meta name="viewport" content="width=device-width">'
         f"<title>{escape(info['title'])} {escape(info['version'])}</title>"
         f"<style>{_STYLE}</style><h1>{escape(info['title'])} {escape(info['version'])}</h1>"
-        f"<p>{escape(info['description'])}</p>"
+        f"<p>{_prose(info['description'])}</p>"
         f'<p>The same as JSON: <a href="/openapi.json">/openapi.json</a></p>'
         f"<nav>{links}</nav>{parts}</html>"
     )
@@ -56,7 +59,7 @@ def _operation(
 ) -> str:
     text = str(operation.get("description") or "")
     first = text.partition("\n")[0]
-    inner = "".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n")[1:] if part)
+    inner = "".join(f"<p>{_prose(part)}</p>" for part in text.split("\n\n")[1:] if part)
     fields = [
         (one["name"], one["in"], _type(one["schema"]), one.get("description") or "")
         for one in operation.get("parameters") or ()
@@ -70,9 +73,14 @@ def _operation(
             inner += _table(f"answer {status}", "", answered)
     return (
         f'<details><summary><span class="method">{escape(method.upper())}</span>'
-        f"<code>{escape(path)}</code><span>{escape(first)}</span></summary>"
+        f"<code>{escape(path)}</code><span>{_prose(first)}</span></summary>"
         f'<div class="inner">{inner}</div></details>'
     )
+
+
+def _prose(text: str) -> str:
+    """Return a text in which what stands between backticks is code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _table(first: str, second: str, rows: list[tuple[str, str, str, str]]) -> str:
@@ -80,7 +88,7 @@ def _table(first: str, second: str, rows: list[tuple[str, str, str, str]]) -> st
         return ""
     cells = "".join(
         f"<tr><td><code>{escape(name)}</code><td>{escape(place)}"
-        f"<td><code>{escape(type)}</code><td>{escape(text)}"
+        f"<td><code>{escape(type)}</code><td>{_prose(text)}"
         for name, place, type, text in rows
     )
     return f"<table><tr><th>{escape(first)}<th>{escape(second)}<th>type<th>{cells}</table>"

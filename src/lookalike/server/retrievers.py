@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 from fastapi import APIRouter
 from pydantic import Field
 
+from lookalike.errors import Conflict
 from lookalike.resources import Kind, change, listed, make, named, remove
 from lookalike.server.context import Here, make_once
+from lookalike.server.listing import resources_chosen
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -44,6 +46,7 @@ class RetrieverChange(Body):
     """What of a stored search shall change."""
 
     idle: ClassVar = NewRetriever.idle
+    retriever_name: str | None = None
     collection_identifiers: list[str] | None = None
     stages: list[dict[str, Any]] | None = Field(default=None, min_length=1, max_length=20)
     input_schema: dict[str, Any] | None = None
@@ -121,9 +124,11 @@ def create_retriever(
 
 @router.post("/list")
 def list_retrievers(here: Here, paged: Pages, body: ListBody | None = None) -> Retrievers:
-    """List stored searches."""
+    """List stored searches: by filters or a text in their name, id or description; sorted."""
     with here.workshop.store.read() as snapshot:
-        rows = listed(snapshot, here.namespace, Kind.RETRIEVER)
+        rows = resources_chosen(
+            listed(snapshot, here.namespace, Kind.RETRIEVER), Kind.RETRIEVER, body
+        )
     page, pagination = paged.of(body).of_list(rows, lambda row: int(row.pk))
     results = [_shown(row) for row in page]
     return Retrievers(
@@ -149,6 +154,8 @@ def change_retriever(retriever: str, body: RetrieverChange, here: Here) -> Chang
     """Change a stored search."""
     with here.workshop.store.write() as txn:
         row = named(txn, here.namespace, Kind.RETRIEVER, retriever)
+        if body.retriever_name not in (None, row.name):
+            raise Conflict(f"the name {row.name!r} is for ever; clone the retriever instead")
         change(txn, row.pk, _changed(row.spec, body) | {"version": row.spec["version"] + 1})
     return ChangedRetriever(retriever=get_retriever(row.name, here))
 
@@ -211,10 +218,10 @@ def _stage(raw: dict[str, Any], place: int) -> StageReply:
     """Return a stage in the one shape that both kinds of clients read."""
     config = dict(raw.get("config") or {})
     if not config:
-        kind = "attribute_filter" if raw.get("stage_type") == "filter" else raw.get("stage_type")
-        parameters = {
-            key: value for key, value in raw.items() if key not in ("stage_type", "stage_name")
-        }
+        kind = raw.get("stage_type") or raw.get("type")
+        kind = "attribute_filter" if kind == "filter" else kind
+        names = ("stage_type", "type", "stage_name")
+        parameters = {key: value for key, value in raw.items() if key not in names}
         config = {"stage_id": kind, "parameters": parameters}
     kind = str(config.get("stage_id") or "feature_search")
     return StageReply(

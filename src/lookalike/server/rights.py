@@ -13,8 +13,9 @@ _OPEN = re.compile(r"/v1/health(/.*)?")
 _READ_POSTS = re.compile(
     r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
     r"/(list|count|aggregate|distinct|export|execute|execute/batch)"
+    r"|/v1/taxonomies/execute/[^/]+"
 )
-"""No POST route may end in a name that a person chose: one may be called `list`."""
+"""No other POST route may end in a name that a person chose: one may be called `list`."""
 
 _LABEL = re.compile(
     r"(PATCH|PUT) /v1/buckets/[^/]+/objects/[^/]+"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from fastapi import Depends, Header, Query, Request, Response
@@ -18,6 +19,7 @@ from lookalike.selecting import MAX_COUNT
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+MAX_SEARCH_CHARACTERS = 300
 _Item = TypeVar("_Item")
 
 Name = Annotated[str, Field(description="letters, digits, `_` and `-`, 3 to 100")]
@@ -127,17 +129,17 @@ class Deleted(Reply):
 class ListBody(Body):
     """What a list may be asked for, where not all is said in the query."""
 
-    idle: ClassVar = frozenset(
-        {"include_system", "search", "case_sensitive", "return_vectors", "namespace_id", "stats"}
-    )
+    idle: ClassVar = frozenset({"include_system", "return_vectors", "namespace_id", "stats"})
     filters: Any = None
+    search: str | None = Field(default=None, max_length=MAX_SEARCH_CHARACTERS)
+    case_sensitive: bool | None = None
     sort: Any = None
     sorts: Any = None
     sort_by: str | None = None
-    limit: int | None = Field(None, ge=1, le=MAX_PAGE)
-    page_size: int | None = Field(None, ge=1, le=MAX_PAGE)
-    offset: int | None = Field(None, ge=0, le=2**31)
-    page: int | None = Field(None, ge=1, le=2**31)
+    limit: int | None = Field(default=None, ge=1, le=MAX_PAGE)
+    page_size: int | None = Field(default=None, ge=1, le=MAX_PAGE)
+    offset: int | None = Field(default=None, ge=0, le=2**31)
+    page: int | None = Field(default=None, ge=1, le=2**31)
     cursor: str | None = None
     include_total: bool | None = None
     return_presigned_urls: bool = False
@@ -203,18 +205,28 @@ class Paged:
     def of_list(
         self, rows: Sequence[_Item], place: Callable[[_Item], int]
     ) -> tuple[list[_Item], Pagination]:
-        """Return one page of a short list that is there as a whole, in the order of `place`.
+        """Return one page of a short list that is there as a whole; `place` tells its rows apart.
 
-        A cursor is the place of the last row that was shown: rows that come or go move no others.
+        A cursor names the last row that was shown: rows that come or go move no others, where the
+        rows are in the order of `place`; in another order as long as that row is there.
         """
-        start = self.start
+        start, size = self.start, self.size or DEFAULT_PAGE
         if self.cursor:
-            if not re.fullmatch(r"-?[0-9]{1,18}", self.cursor):
+            given = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,9})", self.cursor)
+            if given is None:
                 raise BadInput(f"{self.cursor[:80]!r} is no cursor of this list; begin again")
-            start = bisect_right(rows, int(self.cursor), key=place)
-        end = start + (self.size or DEFAULT_PAGE)
-        more = str(place(rows[end - 1])) if end < len(rows) else None
+            start = _after([place(row) for row in rows], int(given[1]), int(given[2]))
+        end = start + size
+        more = f"{place(rows[end - 1])}.{end - 1}" if end < len(rows) else None
         return list(rows[start:end]), self.pagination(more, len(rows))
+
+
+def _after(places: Sequence[int], last: int, index: int) -> int:
+    """Return where a list goes on after a row, which was at `index` when it was shown."""
+    if last in places:
+        return places.index(last) + 1
+    in_order = all(before <= after for before, after in pairwise(places))
+    return bisect_right(places, last) if in_order else index
 
 
 Pages = Annotated[Paged, Depends()]

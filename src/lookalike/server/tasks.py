@@ -12,6 +12,7 @@ from lookalike.errors import Conflict, NotFound
 from lookalike.model import Object
 from lookalike.resources import Kind, named, resource
 from lookalike.server.context import Asked, Here
+from lookalike.server.listing import chosen
 from lookalike.server.shapes import Deleted, JsonRoute, ListBody, Pages, Pagination, Reply
 from lookalike.stores.base import Snapshot
 from lookalike.tasks import Task, TaskKind, cancel_task, task_of, tasks
@@ -24,6 +25,7 @@ _TYPES = {
     TaskKind.DECIDE: "api_taxonomies_materialize",
 }
 _MOST = 10_000
+_KNOWN = ("task_id", "task_type", "status", "error", "created_at", "ended_at", "additional_data")
 
 
 class TaskList(ListBody):
@@ -68,20 +70,21 @@ def get_task(task: str, here: Here) -> TaskReply:
 
 @router.post("/list")
 def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
-    """List tasks that were asked for, the newest first; uploads are not among them."""
+    """List tasks that were asked for, by default the newest first; uploads are not among them."""
     with here.workshop.store.read() as snapshot:
         namespace = here.allowed_namespace or here.namespace
-        found = tasks(snapshot, namespace, limit=_MOST)
+        rows = tasks(snapshot, namespace, limit=_MOST)
+    pks = {one.id: one.pk for one in rows}
+    found = [_shown(one) for one in rows]
     if body is not None:
         found = [
             one
             for one in found
-            if body.status in (None, one.status.value)
-            and body.task_type in (None, _TYPES[one.kind])
+            if body.status in (None, one.status) and body.task_type in (None, one.task_type)
         ]
-    page, pagination = paged.of(body).of_list(found, lambda one: -one.pk)
-    results = [_shown(one) for one in page]
-    return Tasks(results=results, total_count=len(found), pagination=pagination)
+    found = chosen(found, _KNOWN, _told, body)
+    page, pagination = paged.of(body).of_list(found, lambda one: -pks[one.task_id])
+    return Tasks(results=page, total_count=len(found), pagination=pagination)
 
 
 @router.delete("/{task}")
@@ -142,6 +145,13 @@ def _task(here: Asked, snapshot: Snapshot, id: str) -> Task:
 def _may_see(here: Asked, namespace: str) -> bool:
     """Return whether one may see tasks of a namespace: a key for all of them sees all."""
     return here.allowed_namespace in (None, namespace)
+
+
+def _told(one: TaskReply) -> dict[str, Any]:
+    said = one.model_dump(include=set(_KNOWN))
+    for name in ("created_at", "ended_at"):
+        said[name] = None if said[name] is None else said[name].timestamp()
+    return said
 
 
 def _shown(task: Task) -> TaskReply:

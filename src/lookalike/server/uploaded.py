@@ -11,11 +11,12 @@ from ulid import ULID
 
 from lookalike.bucket import Bucket, NewBlob
 from lookalike.errors import Conflict, NotFound
+from lookalike.forgetting import unheld
 from lookalike.model import Blob
 from lookalike.pictures import sniff
 from lookalike.server.context import Asked
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
+from lookalike.stores.base import Snapshot, Txn
 
 PENDING, SENT, COMPLETED = "PENDING", "PROCESSING", "COMPLETED"
 """Nothing was sent yet; a file was; it is an object."""
@@ -69,22 +70,30 @@ def find_upload(snapshot: Snapshot, id: str) -> Upload | None:
 
 
 def receive(here: Asked, upload: Upload, data: bytes) -> None:
-    """Keep the file of an upload."""
-    name = str(upload.spec.get("filename") or "")
-    uri, digest = here.workshop.blobs.keep(data), hashlib.sha256(data).hexdigest()
-    blob = Blob("", sniff(data[:4096], name), uri, digest, len(data))
-    _change(here, upload, status=SENT, blob=asdict(blob))
+    """Keep the file of an upload, in the place of one that was sent before."""
+    media_type = sniff(data[:4096], str(upload.spec.get("filename") or ""))
+    uri = here.workshop.blobs.keep(data)
+    blob = Blob("", media_type, uri, hashlib.sha256(data).hexdigest(), len(data))
+    with here.workshop.store.write() as txn:
+        table = schema.upload
+        changed = update(table).where(table.c.pk == upload.pk)
+        txn.execute(changed.values(status=SENT, blob=asdict(blob)))
+        _erase_file(here, txn, upload)
 
 
 def complete(here: Asked, upload: Upload, object_id: str | None) -> None:
     """Note what became of an upload."""
-    _change(here, upload, status=COMPLETED, object_id=object_id)
+    table = schema.upload
+    with here.workshop.store.write() as txn:
+        changed = update(table).where(table.c.pk == upload.pk)
+        txn.execute(changed.values(status=COMPLETED, object_id=object_id))
 
 
 def remove(here: Asked, upload: Upload) -> None:
-    """Forget an upload; what became an object stays."""
+    """Forget an upload with its file; what became an object stays."""
     with here.workshop.store.write() as txn:
         txn.execute(schema.upload.delete().where(schema.upload.c.pk == upload.pk))
+        _erase_file(here, txn, upload)
 
 
 def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
@@ -97,6 +106,8 @@ def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
     return NewBlob(property, data, kind, "", str(upload.spec.get("filename") or ""))
 
 
-def _change(here: Asked, upload: Upload, **values: Any) -> None:
-    with here.workshop.store.write() as txn:
-        txn.execute(update(schema.upload).where(schema.upload.c.pk == upload.pk).values(**values))
+def _erase_file(here: Asked, txn: Txn, upload: Upload) -> None:
+    """Erase the file that an upload held, unless something else holds it."""
+    if upload.blob is not None:
+        for blob in unheld(txn, [Blob(**upload.blob)]):
+            here.workshop.blobs.forget(blob)

@@ -16,6 +16,7 @@ from lookalike.bucket import Bucket, NewObject
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.resources import Kind, resource
 from lookalike.server.context import Asked, Here
+from lookalike.server.listing import chosen
 from lookalike.server.objects import wait_for
 from lookalike.server.shapes import Body, JsonRoute, ListBody, Pages, Pagination, Reply, Wait
 from lookalike.server.tasks import TaskReply, object_task
@@ -37,6 +38,9 @@ _BUCKET = "/v1/buckets/{bucket}/uploads"
 _LIVES_S = 3600
 MAX_LIVES_S = 7 * 86_400
 MAX_BATCH = 100
+_IN_SPEC = ("filename", "content_type", "metadata")
+_IN_ROW = ("status", "object_id", "created_at", "expires_at")
+_KNOWN = (*_IN_SPEC, *_IN_ROW, "upload_id", "file_size_bytes")
 
 
 class NewUpload(Body):
@@ -175,12 +179,13 @@ def create_uploads(bucket: str, body: NewUploads, here: Here) -> UploadsMade:
 
 @router.post(_BUCKET + "/list")
 def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = None) -> Uploads:
-    """List the uploads of a bucket, the newest first."""
+    """List the uploads of a bucket, by filters or a text in their names; else the newest first."""
     home = here.bucket(bucket)
     table = schema.upload
     query = select(table).where(table.c.bucket_pk == home.row.pk).order_by(table.c.pk.desc())
     with here.workshop.store.read() as snapshot:
         rows = [Upload(**row._mapping) for row in snapshot.rows(query)]
+    rows = chosen(rows, _KNOWN, _told, body)
     page, pagination = paged.of(body).of_list(rows, lambda row: -row.pk)
     return Uploads(
         results=[_shown(here, home, one) for one in page],
@@ -229,7 +234,7 @@ def get_upload(bucket: str, upload: str, here: Here) -> UploadReply:
 
 @router.delete(_BUCKET + "/{upload}", status_code=204)
 def delete_upload(bucket: str, upload: str, here: Here) -> None:
-    """Forget an upload; what became an object stays."""
+    """Forget an upload with its file; what became an object stays."""
     remove(here, upload_of(here, here.bucket(bucket), upload))
 
 
@@ -326,6 +331,13 @@ def _shown(here: Asked, home: Bucket, upload: Upload) -> UploadReply:
         created_at=datetime.fromtimestamp(upload.created_at, UTC),
         expires_at=datetime.fromtimestamp(upload.expires_at, UTC),
     )
+
+
+def _told(one: Upload) -> dict[str, Any]:
+    said = {name: getattr(one, name) for name in _IN_ROW}
+    said |= {name: one.spec.get(name) for name in _IN_SPEC}
+    size = None if one.blob is None else one.blob["size_bytes"]
+    return said | {"upload_id": one.id, "file_size_bytes": size}
 
 
 def _stats(rows: Sequence[Upload]) -> UploadStats:

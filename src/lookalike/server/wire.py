@@ -23,6 +23,14 @@ _FAMILIES = ("image", "text", "audio", "video")
 _GIVEN = (Origin.HUMAN, Origin.IMPORT)
 
 
+class BlobDetails(Reply):
+    """What a file is."""
+
+    size_bytes: int
+    mime_type: str
+    hash: str
+
+
 class BlobReply(Reply):
     """A blob of an object; `presigned_url` needs no key, for a while."""
 
@@ -33,6 +41,7 @@ class BlobReply(Reply):
     sha256: str
     url: str
     presigned_url: str | None
+    details: BlobDetails
 
 
 class DocumentBlob(Reply):
@@ -172,6 +181,9 @@ def blob_replies(
                 sha256=blob.sha256,
                 url=f"{path}?bucket={bucket}&object={_quoted(object_id)}",
                 presigned_url=here.signed(path, params) if signed else None,
+                details=BlobDetails(
+                    size_bytes=blob.size_bytes, mime_type=blob.media_type, hash=blob.sha256
+                ),
             )
         )
     return shown

@@ -49,10 +49,16 @@ def _serve(connection: Connection) -> None:
             index.create(connection, checkfirst=True)
 
 
+def _keep_amendments(connection: Connection) -> None:
+    """What was said of objects can be undone."""
+    schema.metadata.create_all(connection)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _create_schema,
     2: _keep_answers,
     3: _serve,
+    4: _keep_amendments,
 }
 
 

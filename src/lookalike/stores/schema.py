@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The number of the newest migration that this code knows."""
 
 metadata = MetaData()
@@ -201,6 +201,17 @@ event = _numbered(
     Column("detail", JSON),
     Index("event_by_document", "document_pk", "field_pk"),
     Index("event_by_operation", "operation_pk"),
+)
+
+amendment = _numbered(
+    "amendment",  # what an operation said of an object's metadata
+    Column("pk", _pk, primary_key=True),
+    Column("operation_pk", _pk, nullable=False),
+    Column("object_pk", _pk, nullable=False),
+    Column("before", JSON, nullable=False),  # of the same keys, those that were there
+    Column("after", JSON, nullable=False),
+    Index("amendment_by_object", "object_pk"),
+    Index("amendment_by_operation", "operation_pk"),
 )
 
 task = _numbered(

@@ -15,7 +15,7 @@ from lookalike.errors import LookalikeError
 from lookalike.filters import parse
 from lookalike.model import Object
 from lookalike.object_values import ObjectValues
-from lookalike.objects import Draft, any_waiting, object_pks, read_objects
+from lookalike.objects import Draft, object_pks, read_objects
 from lookalike.removing import forget_objects
 from lookalike.selecting import Selecting
 from lookalike.server.context import Asked, Here
@@ -35,7 +35,7 @@ from lookalike.server.shapes import (
     Reply,
     Wait,
 )
-from lookalike.server.tasks import object_task_id
+from lookalike.server.tasks import object_task_id, wait_for
 from lookalike.server.wire import (
     BlobReply,
     blob_replies,
@@ -286,17 +286,6 @@ def _in_part(
         return replies
     wanted = ("object_id", "bucket_id", *fields)
     return [PickedObject(**picked(one, wanted)) for one in replies]
-
-
-def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
-    """Let the worker begin, and wait until objects are extracted or have failed."""
-
-    def is_done() -> bool:
-        with here.workshop.store.read() as snapshot:
-            pks = object_pks(snapshot, home.row.pk, ids)
-            return not any_waiting(snapshot, list(pks.values()))
-
-    here.wait(seconds if ids else None, is_done)
 
 
 def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:

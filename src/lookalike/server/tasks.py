@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter
 from lookalike.bucket import Bucket, bucket_from
 from lookalike.errors import Conflict, NotFound
 from lookalike.model import Object
+from lookalike.objects import any_waiting, object_pks
 from lookalike.resources import Kind, named, resource
 from lookalike.server.context import Asked, Here
 from lookalike.server.listing import chosen
@@ -117,6 +119,17 @@ def object_task(home: Bucket, id: str) -> TaskReply:
 def object_task_id(home: Bucket, id: str) -> str:
     """Return the id under which the extraction of an object is a task."""
     return _OBJECT.format(pk=home.row.pk, id=id)
+
+
+def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
+    """Let the worker begin, and wait until objects are extracted or have failed."""
+
+    def is_done() -> bool:
+        with here.workshop.store.read() as snapshot:
+            pks = object_pks(snapshot, home.row.pk, ids)
+            return not any_waiting(snapshot, list(pks.values()))
+
+    here.wait(seconds if ids else None, is_done)
 
 
 def _bucket_of(here: Asked, task: str) -> Bucket | None:

@@ -17,9 +17,8 @@ from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.resources import Kind, resource
 from lookalike.server.context import Asked, Here
 from lookalike.server.listing import chosen
-from lookalike.server.objects import wait_for
 from lookalike.server.shapes import Body, JsonRoute, ListBody, Pages, Pagination, Reply, Wait
-from lookalike.server.tasks import TaskReply, object_task
+from lookalike.server.tasks import TaskReply, object_task, wait_for
 from lookalike.server.uploaded import (
     Upload,
     complete,

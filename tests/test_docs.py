@@ -114,30 +114,36 @@ def test_every_block_of_a_page_runs(name: str, place: Path) -> None:
     assert count == sum(block.language in ("python", "console") for block in blocks(PAGES[name]))
 
 
-def test_every_block_of_the_guide_runs_on_the_samples(place: Path, samples_store: Path) -> None:
+def test_every_block_of_the_guide_runs_on_the_samples(
+    place: Path, samples_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(samples_store, place / "lookalike")
 
-    assert run_page(PAGES["guide.md"], place) >= 15
+    assert run_served("guide.md", place, monkeypatch) >= 18
 
 
 def test_every_block_of_the_page_on_the_server_runs(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs on a free port, and leaves no server behind, whatever happens."""
+    assert run_served("server.md", place, monkeypatch) == 7
+
+
+def run_served(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a page that starts a server: on a free port, and none is left, whatever happens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    page = place / "server.md"
-    page.write_text(PAGES["server.md"].read_text("utf-8").replace("8710", port), "utf-8")
+    page = place / name
+    page.write_text(PAGES[name].read_text("utf-8").replace("8710", port), "utf-8")
     monkeypatch.setenv("LOOKALIKE_PORT", port)
 
     try:
-        assert run_page(page, place) == 5
+        return run_page(page, place)
     finally:
         state = (place / ".environment").read_text("utf-8").split("\0")
-        pid = next(int(one[7:]) for one in state if one.startswith("server="))
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        for pid in (int(one[7:]) for one in state if one.startswith("server=")):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def run_page(page: Path, place: Path) -> int:
@@ -298,8 +304,12 @@ def test_the_site_builds_without_a_warning_and_asks_for_nothing_elsewhere(tmp_pa
 def test_every_public_name_is_documented() -> None:
     page = PAGES["python.md"].read_text("utf-8")
     classes = (lookalike.Library, lookalike.Collection)
+    remote = (lookalike.RemoteLibrary, lookalike.RemoteCollection)
     members = [
         f"### {one.__name__}.{name}\n" for one in classes for name in vars(one) if name[0] != "_"
+    ]
+    members += [
+        f"| `{one.__name__}.{name}` |" for one in remote for name in vars(one) if name[0] != "_"
     ]
 
     missing = [f"`{name}`" for name in lookalike.__all__ if f"`{name}`" not in page]

@@ -62,6 +62,8 @@ LABELS = [
     ("PATCH", "/v1/collections/c/documents/bulk"),
     ("POST", "/v1/collections/list/labels"),
     ("POST", "/v1/collections/c/rejections"),
+    ("POST", "/v1/collections/c/rejections/new-kind"),
+    ("POST", "/v1/collections/c/rejections/cannot-tell"),
     ("POST", "/v1/collections/c/promotions"),
     ("POST", "/v1/operations/op/undo"),
     ("POST", "/v1/collections/c/operations/op/undo"),

@@ -259,6 +259,21 @@ def test_cascade_ends_where_a_collection_of_another_bucket_refers(
     assert len(library.collection("curated")) == 20
 
 
+def test_forgetting_does_not_reach_what_only_looks_like_a_promoted_copy(
+    library: lookalike.Library,
+) -> None:
+    one = filled(library, "one")
+    with lookalike.open(library.path, actor="ann", namespace="others") as other:
+        namesake = filled(other, "two")
+        promoted = next(iter(namesake.documents(origin="auto")))
+        namesake.promote([promoted.id])
+
+        receipt = one.forget([promoted.id])
+
+        assert (receipt.objects, receipt.documents) == (1, 1)
+        assert len(namesake) == 60
+
+
 def test_copies_that_another_bucket_holds_stay(library: lookalike.Library, tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
     pictures = [Image.fromarray(chance.integers(0, 255, (64, 64, 3), np.uint8)) for _ in range(3)]

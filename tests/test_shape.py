@@ -25,7 +25,7 @@ LAYERS = (
     # Highest first. A module imports from its own layer and from those below it, never from above.
     # A package stands for its modules, unless one of them is named itself.
     ("the doors", "cli __main__ demo diagnosis server showing testing"),
-    ("the library", "estimator library worker"),
+    ("the library", "estimator library remote remote_collection sending worker"),
     (
         "the verbs",
         "answering bringing bucket collection explaining forgetting importing inspecting "
@@ -43,7 +43,8 @@ LAYERS = (
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs extractors fetching formats leases pinned signing stores thumbnails",
+        "access blobs connection extractors fetching formats leases pinned signing stores "
+        "thumbnails",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
@@ -94,7 +95,7 @@ class Waiver:
 WAIVERS = (
     Waiver("depth", "lookalike", 31, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
-    Waiver("module", "lookalike.collection", 550, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.collection", 610, "all verbs of a collection on one page"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

@@ -21,6 +21,7 @@ import lookalike
 from lookalike import errors, explaining, forgetting, hookspecs, metrics, model, removing
 from lookalike.cli.group import cli
 from lookalike.plugins import ALIASES, extractors
+from lookalike.server.problems import ANSWERS
 from lookalike.settings import SETTINGS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -127,6 +128,12 @@ def error_tree() -> str:
     return f"```text\n{tree}\n```\n\n" + _table(("error", "meaning"), rows)
 
 
+def answer_table() -> str:
+    """Return the errors that a server answers: status, code and meaning."""
+    rows = [(str(status), f"`{code}`", meaning) for status, code, meaning in ANSWERS]
+    return _table(("status", "code", "meaning"), rows)
+
+
 def _branches(error: type[Exception], own: str, below: str) -> Iterator[str]:
     yield own + error.__name__
     children = _children(error)
@@ -169,14 +176,24 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def reference() -> str:
-    """Return what is public in Python: the door, its two classes, and the nouns they speak."""
+    """Return what is public in Python: the doors, their classes, and the nouns they speak."""
     text = _function("lookalike.open", lookalike.open, "##")
     for owner in (lookalike.Library, lookalike.Collection):
         text += f"\n## {owner.__name__}\n\n{_doc(owner)}\n"
         for name, member in vars(owner).items():
             if not name.startswith("_"):
                 text += _member(f"{owner.__name__}.{name}", member)
+    text += _function("lookalike.connect", lookalike.connect, "##")
+    for remote in (lookalike.RemoteLibrary, lookalike.RemoteCollection):
+        text += f"\n## {remote.__name__}\n\n{_doc(remote)}\n\n{_verbs(remote)}"
     return text + "\n## Nouns\n" + "".join(map(_noun, NOUNS))
+
+
+def _verbs(owner: type) -> str:
+    """Return the table of what a class can do, in one line each."""
+    listed = [(name, one) for name, one in vars(owner).items() if not name.startswith("_")]
+    rows = [(f"`{owner.__name__}.{name}`", _doc(one).split("\n\n")[0]) for name, one in listed]
+    return _table(("verb", "what it does"), [(verb, " ".join(said.split())) for verb, said in rows])
 
 
 def hooks() -> str:
@@ -256,6 +273,7 @@ def _first_line(thing: object) -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "answers": answer_table,
     "commands": commands,
     "errors": error_tree,
     "extractors": extractor_table,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lookalike.estimator import LookalikeClassifier
     from lookalike.hookspecs import hookimpl
     from lookalike.library import Library, open
+    from lookalike.remote import RemoteLibrary, connect
+    from lookalike.remote_collection import RemoteCollection
     from lookalike.version import __version__
 
 __all__ = [
@@ -20,7 +22,10 @@ __all__ = [
     "Library",
     "LookalikeClassifier",
     "LookalikeError",
+    "RemoteCollection",
+    "RemoteLibrary",
     "__version__",
+    "connect",
     "hookimpl",
     "open",
 ]
@@ -30,7 +35,10 @@ _HOMES = {
     "Library": "lookalike.library",
     "LookalikeClassifier": "lookalike.estimator",
     "LookalikeError": "lookalike.errors",
+    "RemoteCollection": "lookalike.remote_collection",
+    "RemoteLibrary": "lookalike.remote",
     "__version__": "lookalike.version",
+    "connect": "lookalike.remote",
     "hookimpl": "lookalike.hookspecs",
     "open": "lookalike.library",
 }

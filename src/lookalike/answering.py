@@ -44,7 +44,12 @@ def check_fresh(
     pks: Mapping[str, int],
     revisions: Mapping[str, int],
 ) -> None:
-    """Raise Stale where documents have changed in these fields since a client saw them."""
+    """Raise Stale where documents have changed in these fields since a client saw them.
+
+    Raises BadInput for the revision of a document that nothing is said of.
+    """
+    if others := revisions.keys() - pks.keys():
+        raise BadInput(f"there is a revision for {min(others)!r}, of which nothing is said")
     if not revisions:
         return
     table = schema.standing

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lookalike.documents import Target
 from lookalike.errors import BadInput
 from lookalike.ingest import Progress, Registrar, Tally, VectorIngest, quiet, vector_ids
 from lookalike.objects import Draft
@@ -19,6 +21,14 @@ def register(
     workshop: Workshop, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
 ) -> None:
     """Register items as objects that wait for extraction. Raises BadInput where none can be."""
+    target = take_in(workshop, row, stream, tally, copy=copy)
+    check_some(tally, target.extractor.accepts)
+
+
+def take_in(
+    workshop: Workshop, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
+) -> Target:
+    """Register items as objects that wait for extraction, and return what they go to."""
     target = workshop.target(row)
     registrar = Registrar(
         workshop.store,
@@ -28,8 +38,13 @@ def register(
         threads=workshop.settings.threads,
     )
     registrar.register(target, stream, tally, quiet)
+    return target
+
+
+def check_some(tally: Tally, accepts: Iterable[str]) -> None:
+    """Raise BadInput where all that came was left out, as the extractor does not read it."""
     if tally.skipped and not (tally.added or tally.changed or tally.unchanged):
-        wanted = " or ".join(sorted(target.extractor.accepts))
+        wanted = " or ".join(sorted(accepts))
         raise BadInput(
             f"none of the {len(tally.skipped)} files is {wanted}, the first is "
             f"{tally.skipped[0]!r}; check the folder"
@@ -46,6 +61,21 @@ def add_vectors(
     progress: Progress,
 ) -> None:
     """Add vectors (n, d) as documents. Raises BadInput for another shape, or other lengths."""
+    array, named = checked_vectors(vectors, ids, metadata)
+    VectorIngest(workshop.operations).add(
+        workshop.target(row, array.shape[1]),
+        array,
+        [Draft(id, id, one, id=id) for id, one in named],
+        tally,
+        actor=workshop.actor,
+        progress=progress,
+    )
+
+
+def checked_vectors(
+    vectors: Any, ids: Any, metadata: Any
+) -> tuple[NDArray[Any], list[tuple[str, dict[str, Any]]]]:
+    """Return vectors (n, d), and of each its id and metadata. Raises BadInput where it cannot."""
     array = np.asarray(vectors)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise BadInput(f"vectors are a {array.dtype} array of shape {array.shape}; give (n, d)")
@@ -54,11 +84,4 @@ def add_vectors(
         metadata = [metadata or {}] * len(array)
     if len(metadata) != len(array):
         raise BadInput(f"there are {len(metadata)} metadata rows for {len(array)} vectors")
-    VectorIngest(workshop.operations).add(
-        workshop.target(row, array.shape[1]),
-        array,
-        [Draft(id, id, json_values(one), id=id) for id, one in zip(names, metadata, strict=True)],
-        tally,
-        actor=workshop.actor,
-        progress=progress,
-    )
+    return array, [(id, json_values(one)) for id, one in zip(names, metadata, strict=True)]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from lookalike import (
     answering,
@@ -33,6 +33,7 @@ from lookalike.labels import check_label
 from lookalike.lookup import ids_of, pks_of
 from lookalike.metrics import Report
 from lookalike.model import (
+    ANY,
     Added,
     Changed,
     Document,
@@ -45,9 +46,9 @@ from lookalike.model import (
     Suggestion,
 )
 from lookalike.objects import waits_in
-from lookalike.once import Request, once
+from lookalike.once import AlreadyDone, Request, once
 from lookalike.operations import Running, Said
-from lookalike.reading import ANY, FieldRow, Reader, document_query, fields_of, filtered
+from lookalike.reading import FieldRow, Reader, document_query, fields_of, filtered
 from lookalike.resources import CollectionRow
 from lookalike.rules import rule_of
 from lookalike.sources import items, json_values
@@ -259,8 +260,8 @@ class Collection:
         are suggestions only. `refused` in the answer says which rows were not taken, and why.
         """
         given = list(rows)
-        asked_for = (field, label_column, origin, trusted, given)
-        with self._operate("import", actor, op_id, *asked_for) as running:
+        asked = (field, label_column, origin, trusted, given)
+        with self._operate("import", actor, op_id, *asked) as running:
             chosen = self._field(running.txn, field)
             said, refused = importing.read_labels(
                 running.txn,
@@ -311,6 +312,7 @@ class Collection:
 
     # --- decide ---------------------------------------------------------------------------------
 
+    @once
     def run(
         self,
         *,
@@ -319,6 +321,7 @@ class Collection:
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
         actor: str = "",
+        op_id: str = "",
     ) -> Changed:
         """Decide everything again; change nothing that a person said.
 
@@ -326,7 +329,8 @@ class Collection:
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
         field is decided by that from now on; undoing the run brings the old one back.
         """
-        with self._operate("run", actor) as running:
+        asked = (field, confidence_threshold, target_precision, targets)
+        with self._operate("run", actor, op_id, *asked) as running:
             chosen = self._field(running.txn, field)
             before = chosen.taxonomy
             after = rule_of(before, confidence_threshold, target_precision, targets)
@@ -346,14 +350,18 @@ class Collection:
             sync.say()
         return running.changed()
 
-    def forget(self, ids: Iterable[str], *, actor: str = "") -> forgetting.Receipt:
+    def forget(self, ids: Iterable[str], *, actor: str = "", op_id: str = "") -> forgetting.Receipt:
         """Erase documents with their objects, vectors, labels, copies and thumbnails, for good.
 
         The user's own files stay. What their labels had caused is decided again.
         """
-        with self._operate("forget", actor) as running:
-            pks = self._pks(running.txn, list(ids))
-            erased = forgetting.forget(self._workshop, running, list(pks.values()))
+        named = list(ids)
+        try:
+            with self._operate("forget", actor, op_id, named) as running:
+                pks = self._pks(running.txn, named)
+                erased = forgetting.forget(self._workshop, running, list(pks.values()))
+        except AlreadyDone as done:
+            return forgetting.receipt_again(done)
         return forgetting.erase_files(self._workshop, running, erased)
 
     # --- look -----------------------------------------------------------------------------------
@@ -409,12 +417,27 @@ class Collection:
         """
         with self._workshop.store.read() as snapshot:
             fields = self._fields_first(snapshot, field)
-            query = filtered(document_query(self._row.pk, fields[0].pk), label, origin, reason)
-            if ids is not None:
-                pks = self._pks(snapshot, list(ids))
-                query = query.where(one_of(schema.document.c.pk, pks.values()))
+            query = self._chosen(snapshot, fields[0], label, origin, reason, ids)
             query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
             yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
+
+    def ids(
+        self,
+        *,
+        label: str | None = ANY,
+        origin: Origin | str | None = ANY,
+        reason: Reason | str | None = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        order_by: str = "added",
+        limit: int | None = None,
+    ) -> list[str]:
+        """Return the ids of the documents that `documents` yields, in its order."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            query = self._chosen(snapshot, chosen, label, origin, reason, ids)
+            query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
+            return [row.id for row in snapshot.rows(query.add_columns(schema.document.c.id))]
 
     def document(self, id: str) -> Document:
         """Return one document. Raises NotFound."""
@@ -536,6 +559,21 @@ class Collection:
         if name is None:
             raise Conflict(f"{self.name!r} has no label field yet; give it one with add_taxonomy")
         raise NotFound.named("label field", name, [field.name for field in fields])
+
+    def _chosen(
+        self,
+        snapshot: Snapshot,
+        field: FieldRow,
+        label: str | None,
+        origin: Origin | str | None,
+        reason: Reason | str | None,
+        ids: Iterable[str] | None,
+    ) -> Select[Any]:
+        query = filtered(document_query(self._row.pk, field.pk), label, origin, reason)
+        if ids is None:
+            return query
+        pks = self._pks(snapshot, list(ids))
+        return query.where(one_of(schema.document.c.pk, pks.values()))
 
     def _by_pk(
         self, snapshot: Snapshot, pks: Iterable[int], first: FieldRow | None = None

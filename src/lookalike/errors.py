@@ -13,6 +13,7 @@ LookalikeError
 ├── Unauthorized          no key, or one that does not hold
 ├── Forbidden             the key, or the signed address, does not allow this
 ├── MissingExtra          an optional dependency is not installed
+├── Unreachable           a server does not answer, or not as one of ours
 └── StoreError            the store cannot do what was asked
     ├── NotAStore         the place holds something else, or nothing
     ├── StoreTooNew       a newer version of Lookalike made the store
@@ -22,42 +23,57 @@ LookalikeError
     └── StoreCorrupt      what is stored contradicts itself
 ```
 
-A message says what happened, with the value, and what to do next.
+A message says what happened, with the value, and what to do next. Over HTTP an error is told by its
+`code`, which is stable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, ClassVar
 
 
 class LookalikeError(Exception):
     """The root: catch this to catch everything that Lookalike raises on purpose."""
 
+    code: ClassVar[str] = "error"
+
 
 class BadInput(LookalikeError):
     """A value that a person or program gave cannot be used."""
+
+    code = "bad_input"
 
 
 class BadContent(BadInput):
     """A blob cannot be read as what it should be: truncated, empty, or another type."""
 
+    code = "bad_content"
+
 
 class BadVector(BadInput):
     """A vector is not finite, is zero, or has the wrong dimension."""
+
+    code = "bad_vector"
 
 
 class BadSetting(BadInput):
     """A setting or an option has an impossible value."""
 
+    code = "bad_setting"
+
 
 class FetchRefused(BadInput):
     """A request names an address or a file that a server must not read; nothing was read."""
 
+    code = "fetch_refused"
+
 
 class NotFound(LookalikeError):
     """Nothing has this name or id."""
+
+    code = "not_found"
 
     @classmethod
     def named(cls, kind: str, name: str, known: Iterable[str]) -> NotFound:
@@ -72,6 +88,8 @@ class NotFound(LookalikeError):
 class Conflict(LookalikeError):
     """The change contradicts what is already there."""
 
+    code = "conflict"
+
 
 class Stale(Conflict):
     """The change was meant for a state that is no more: someone or something changed it since.
@@ -79,6 +97,8 @@ class Stale(Conflict):
     `now` tells the state that there is, so that one need not ask for it: `revisions` by document
     id, or an `etag`.
     """
+
+    code = "stale"
 
     def __init__(self, message: str, now: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -88,13 +108,19 @@ class Stale(Conflict):
 class Unauthorized(LookalikeError):
     """A request came without a key, or with one that does not hold."""
 
+    code = "unauthorized"
+
 
 class Forbidden(LookalikeError):
     """The key, or the signed address, does not allow what was asked."""
 
+    code = "forbidden"
+
 
 class MissingExtra(LookalikeError):
     """An optional dependency is not installed."""
+
+    code = "missing_extra"
 
     @classmethod
     def named(cls, purpose: str, extra: str) -> MissingExtra:
@@ -102,8 +128,16 @@ class MissingExtra(LookalikeError):
         return cls(f"{purpose} needs an extra: pip install 'lookalike[{extra}]'")
 
 
+class Unreachable(LookalikeError):
+    """A server does not answer, or not as one of ours does."""
+
+    code = "unreachable"
+
+
 class StoreError(LookalikeError):
     """The store cannot do what was asked."""
+
+    code = "store_unavailable"
 
 
 class NotAStore(StoreError):

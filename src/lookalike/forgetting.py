@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Text, cast, delete, or_, select, update
 
 from lookalike.fields import dependents, space_of
 from lookalike.model import Blob, Changed, EventKind
+from lookalike.once import AlreadyDone
 from lookalike.operations import Running
 from lookalike.resources import Kind
 from lookalike.stores import schema
@@ -55,6 +56,19 @@ class Erased:
     copies: tuple[Blob, ...]
     contents: tuple[str, ...]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return what a receipt says of it, where nobody looks whether the files were there."""
+        return {
+            "objects": self.objects,
+            "documents": self.documents,
+            "vectors": self.documents,
+            "labels": self.labels,
+            "events": self.events,
+            "copies": len(self.copies),
+            "thumbnails": len(self.contents),
+        }
+
 
 def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
     """Erase the objects of documents from every collection of their bucket, in a transaction."""
@@ -85,9 +99,11 @@ def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> E
     txn.execute(delete(document).where(one_of(document.c.pk, doomed)))
     erase_rows(txn, objects)
     contents = [blob.sha256 for blob in blobs]
-    return Erased(
+    erased = Erased(
         len(objects), len(doomed), labels, events, unheld(txn, blobs), unseen(txn, contents)
     )
+    running.erased = erased.counts
+    return erased
 
 
 def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
@@ -110,17 +126,16 @@ def erase_files(workshop: Workshop, running: Running, erased: Erased) -> Receipt
     """Erase copies and thumbnails, after the commit, and return the receipt."""
     workshop.operations.deciders.forget_memory()
     workshop.store.tidy()
-    return Receipt(
-        operation=running.id,
-        objects=erased.objects,
-        documents=erased.documents,
-        vectors=erased.documents,
-        labels=erased.labels,
-        events=erased.events,
-        copies=sum(workshop.blobs.forget(blob) for blob in erased.copies),
-        thumbnails=sum(workshop.thumbnails.forget(sha256) for sha256 in erased.contents),
-        effects=running.changed(),
-    )
+    files = {
+        "copies": sum(workshop.blobs.forget(blob) for blob in erased.copies),
+        "thumbnails": sum(workshop.thumbnails.forget(sha256) for sha256 in erased.contents),
+    }
+    return Receipt(running.id, effects=running.changed(), **{**erased.counts, **files})
+
+
+def receipt_again(done: AlreadyDone) -> Receipt:
+    """Return the receipt of what was erased before under the same name."""
+    return Receipt(done.changed.operation, effects=done.changed, **done.erased)
 
 
 def blobs_of(snapshot: Snapshot, objects: Sequence[int]) -> tuple[Blob, ...]:
@@ -153,8 +168,13 @@ def unseen(snapshot: Snapshot, contents: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
-    """Return objects with the copies that promotion made of their documents elsewhere."""
+    """Return objects with the copies that promotion made of their documents elsewhere.
+
+    Whatever else has the same id and content is somebody else's: it was the collection of the
+    document that promoted it.
+    """
     document, object_, event = schema.document, schema.object_, schema.event
+    operation = schema.operation
     copied, copy = document.alias(), object_.alias()
     query = (
         select(copied.c.object_pk)
@@ -164,8 +184,10 @@ def with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
         .join(copied, copied.c.sha256 == document.c.sha256)
         .join(copy, copy.c.pk == copied.c.object_pk)
         .join(event, event.c.document_pk == copied.c.pk)
+        .join(operation, operation.c.pk == event.c.operation_pk)
         .where(copy.c.id == object_.c.id, copy.c.key == object_.c.key)
         .where(copied.c.pk != document.c.pk, event.c.kind == EventKind.PROMOTED)
+        .where(operation.c.collection_pk == document.c.collection_pk)
     )
     chosen = conditions(document.c.object_pk, pks)
     copies = [row.object_pk for one in chosen for row in snapshot.rows(query.where(one))]

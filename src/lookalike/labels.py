@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from threading import Lock
 
@@ -9,18 +10,32 @@ from lookalike.errors import BadInput
 from lookalike.matches import NO_LABEL
 from lookalike.model import LABEL_SEPARATOR
 
+LONGEST_LABEL = 1000
+"""So many characters has a label at most, with all its parts."""
+
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 def check_label(label: object) -> str:
-    """Return a label with its parts trimmed. Raises BadInput for an empty one or an empty part.
+    """Return a label with its parts trimmed.
+
+    Raises BadInput for one that is empty, has an empty part, is too long or holds a control sign.
 
     >>> check_label("Shoes>Running ")
     'Shoes > Running'
     """
     if not isinstance(label, str):
         raise BadInput(f"a label is a text, not {label!r}")
+    if len(label) > LONGEST_LABEL:
+        raise BadInput(
+            f"the label {label[:40]!r}… has {len(label):,} characters; give at most "
+            f"{LONGEST_LABEL:,}"
+        )
     parts = [part.strip() for part in label.split(LABEL_SEPARATOR.strip())]
     if not all(parts):
         raise BadInput(f"the label {label!r} has an empty part; write 'Shoes > Running'")
+    if _NO_TEXT.search("".join(parts)):
+        raise BadInput(f"the label {label!r} holds a sign that no text has; leave it out")
     return LABEL_SEPARATOR.join(parts)
 
 

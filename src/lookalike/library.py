@@ -6,6 +6,7 @@ import getpass
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,8 @@ from sqlalchemy import select
 from lookalike.access import Access
 from lookalike.collection import Collection
 from lookalike.errors import BadSetting, Conflict
-from lookalike.forgetting import Receipt
+from lookalike.forgetting import Receipt, receipt_again
+from lookalike.once import AlreadyDone, Request
 from lookalike.plugins import extractor_name
 from lookalike.reading import fields_of
 from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
@@ -217,11 +219,13 @@ class Library:
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
         separator: str = ">",
+        op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it.
 
         With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
-        Raises NotFound for an unknown collection, Conflict when the field is there.
+        What was given an `op_id` is done once, however often it is asked for. Raises NotFound for
+        an unknown collection, Conflict when the field is there.
         """
         row = self._row(collection)
         rule = Rule(
@@ -235,8 +239,9 @@ class Library:
             separator=separator,
         )
         taxonomy = taxonomy_of(row.name, field, rule)
-        operations = self._workshop.operations
-        with operations.operate(row.pk, "create", self._workshop.actor) as running:
+        operations, actor = self._workshop.operations, self._workshop.actor
+        request = Request.of(op_id, row.pk, "create", asdict(taxonomy))
+        with suppress(AlreadyDone), operations.operate(row.pk, "create", actor, request) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy)
 
     def remove_collection(self, *doomed: str) -> Removed:
@@ -255,12 +260,16 @@ class Library:
         """
         return remove_bucket(self._workshop, self._bucket(name), cascade=cascade)
 
-    def forget_objects(self, bucket: str, ids: Sequence[str]) -> Receipt:
+    def forget_objects(self, bucket: str, ids: Sequence[str], *, op_id: str = "") -> Receipt:
         """Erase objects of a bucket with their documents in every collection, for good.
 
-        Also those that failed or wait. The user's own files stay. Raises NotFound.
+        Also those that failed or wait. The user's own files stay. What was given an `op_id` is done
+        once, however often it is asked for. Raises NotFound.
         """
-        return forget_objects(self._workshop, self._bucket(bucket), ids)
+        try:
+            return forget_objects(self._workshop, self._bucket(bucket), ids, op_id=op_id)
+        except AlreadyDone as done:
+            return receipt_again(done)
 
     def collection(self, name: str) -> Collection:
         """Return a collection. Raises NotFound, listing the known ones."""

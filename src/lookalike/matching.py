@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from lookalike.errors import Conflict
+from lookalike.errors import BadInput, Conflict
 from lookalike.reading import FieldRow, Reader, enriched, fields_of
 from lookalike.resources import CollectionRow, Kind, collection_from, find, listed, names
 from lookalike.stores import schema
@@ -62,12 +62,20 @@ def matched(
 
     By field: the label of the nearest reference from `floor` or the taxonomy's own limit on, with
     its similarity as `score`; None below that.
+
+    Raises BadInput where the references are in another space.
     """
     row = find(snapshot, namespace, Kind.TAXONOMY, taxonomy)
     assert row is not None
     spec = taxonomy_row(row).spec
     reference = reference_of(snapshot, namespace, spec, home.name)
     curated = collections_named(snapshot, namespace, [reference])[0]
+    own, its = (workshop.target_in(snapshot, one).space.name for one in (home, curated))
+    if own != its:
+        raise BadInput(
+            f"{home.name!r} is in the space {own}, the references of {curated.name!r} in {its}: "
+            "vectors of two spaces cannot be compared"
+        )
     known = {one.name: one for one in fields_of(snapshot, curated.pk)}
     limit = max(floor, spec.confidence_threshold or 0.0)
     said: list[dict[str, Any]] = [{} for _ in vectors]

@@ -29,7 +29,7 @@ class Report:
     target_precision: float | None
     limit: float | None
     state: str
-    missing: Sequence[str]
+    missing: tuple[str, ...]
     documents: int
     references: int
     coverage: float

@@ -11,6 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+ANY: Any = object()
+"""A filter that lets everything through; None is a value."""
+
 LABEL_SEPARATOR = " > "
 """Between the parts of a hierarchical label: `Shoes > Running > Red`."""
 

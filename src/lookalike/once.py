@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -42,11 +42,12 @@ class Request:
 
 
 class AlreadyDone(Exception):
-    """The operation was done before; `changed` is what it changed then."""
+    """The operation was done before; `changed` is what it changed then, `erased` what it erased."""
 
-    def __init__(self, changed: Changed) -> None:
+    def __init__(self, changed: Changed, erased: Mapping[str, int]) -> None:
         super().__init__(f"operation {changed.operation} was done before")
         self.changed = changed
+        self.erased = erased
 
 
 def once(verb: Callable[_Arguments, Changed]) -> Callable[_Arguments, Changed]:
@@ -72,10 +73,11 @@ def refuse_repetition(snapshot: Snapshot, request: Request | None) -> None:
             raise Conflict(
                 f"the operation {request.id!r} was another one; give each a name of its own"
             )
-        raise AlreadyDone(changed_of(row))
+        raise AlreadyDone(changed_of(row), row.summary.get("erased") or {})
 
 
 def changed_of(operation: Any) -> Changed:
     """Return what a row of `operation` says that it changed."""
     summary: Mapping[str, Any] = operation.summary
-    return Changed(**{name: value for name, value in summary.items() if name != "request"})
+    names = [field.name for field in fields(Changed)]
+    return Changed(**{name: value for name, value in summary.items() if name in names})

@@ -62,6 +62,7 @@ class Running:
     lent: Lent
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    erased: dict[str, int] = field(default_factory=dict)
     effects: Effects = field(default_factory=Effects)
 
     def decider(self, field_pk: int) -> Decider:
@@ -104,6 +105,8 @@ class Operations:
             summary = asdict(running.changed())
             if request is not None:
                 summary["request"] = request.digest
+            if running.erased:
+                summary["erased"] = running.erased
             chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
             txn.execute(chosen.values(summary=summary))
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Select, and_, select
 
+from lookalike.errors import BadInput
 from lookalike.fields import StoredField, stored_field, taxonomy_from
 from lookalike.labels import Codes
 from lookalike.matches import shares
 from lookalike.model import (
+    ANY,
     Answer,
     Blob,
     Decision,
@@ -33,9 +36,7 @@ from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, Ids, nearest
 from lookalike.stores.selection import conditions
 
-ANY: Any = object()
-"""A filter that lets everything through; None is a value."""
-
+_Choice = TypeVar("_Choice", bound=StrEnum)
 _PAGE_ROWS = 500
 _NEAREST_ONLY = 1e-6
 _EVIDENCE_TEMPERATURE = 0.1
@@ -225,11 +226,20 @@ def filtered(query: Select[Any], label: Any, origin: Any, reason: Any) -> Select
     if label is not ANY:
         query = query.where(standing.label.is_not_distinct_from(label))
     if origin is not ANY:
-        wanted = None if origin is None else Origin(origin)
+        wanted = None if origin is None else _one_of(Origin, origin)
         query = query.where(standing.origin.is_not_distinct_from(wanted))
     if reason is not None:
-        query = query.where(standing.reason == Reason(reason), standing.label.is_(None))
+        query = query.where(standing.reason == _one_of(Reason, reason), standing.label.is_(None))
     return query
+
+
+def _one_of(kind: type[_Choice], name: str) -> _Choice:
+    """Return the member of an enumeration. Raises BadInput for an unknown name."""
+    try:
+        return kind(name)
+    except ValueError:
+        known = ", ".join(kind)
+        raise BadInput(f"{name!r} is no {kind.__name__.lower()}; known: {known}") from None
 
 
 def _field_row(row: Any) -> FieldRow:

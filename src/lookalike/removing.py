@@ -14,10 +14,11 @@ import numpy as np
 from sqlalchemy import Table, delete, func, select, update
 
 from lookalike import forgetting
-from lookalike.errors import Conflict
+from lookalike.errors import BadInput, Conflict
 from lookalike.fields import space_of
 from lookalike.model import Blob
 from lookalike.objects import object_pks
+from lookalike.once import Request, refuse_repetition
 from lookalike.resources import (
     CollectionRow,
     collection_row,
@@ -58,19 +59,29 @@ class Removed:
 
 
 def forget_objects(
-    workshop: Workshop, bucket_pk: int, object_ids: Sequence[str], *, actor: str = ""
+    workshop: Workshop,
+    bucket_pk: int,
+    object_ids: Sequence[str],
+    *,
+    actor: str = "",
+    op_id: str = "",
 ) -> forgetting.Receipt:
     """Erase objects of a bucket, extracted or not, with their documents in every collection.
 
     What their labels had caused is decided again. More than 5,000 are erased in several operations;
     the receipt names the last and counts all. Raises NotFound, and erases nothing, for unknown ids.
+    Up to so many that were given an `op_id` are erased once, however often it is asked for.
     """
+    request = Request.of(op_id, bucket_pk, "forget", list(object_ids))
+    if request is not None and len(object_ids) > _FORGET_OBJECTS:
+        raise BadInput(f"an operation forgets up to {_FORGET_OBJECTS:,} objects; give fewer")
     with workshop.store.read() as snapshot:
+        refuse_repetition(snapshot, request)
         pks = sorted(object_pks(snapshot, bucket_pk, object_ids).values())
         over = collections_over(snapshot, bucket_pk)
     home = over[0].pk if over else bucket_pk
     receipts = [
-        _forget(workshop, home, pks[start : start + _FORGET_OBJECTS], actor)
+        _forget(workshop, home, pks[start : start + _FORGET_OBJECTS], actor, request)
         for start in range(0, max(len(pks), 1), _FORGET_OBJECTS)
     ]
     counted = ("objects", "documents", "vectors", "labels", "events", "copies", "thumbnails")
@@ -84,6 +95,8 @@ def remove_collections(workshop: Workshop, pks: Iterable[int], *, actor: str = "
     Raises Conflict while a collection that is not among them refers to one, or draws on it.
     """
     doomed = sorted(set(pks), reverse=True)  # what refers to another one is mostly the younger
+    if not doomed:
+        raise BadInput("nothing to remove: name a collection, or several")
     with workshop.store.write() as txn:
         _check_unreferred(txn, doomed)
         _stop_extraction(txn, doomed)
@@ -130,8 +143,11 @@ def remove_bucket(
 # --- objects ------------------------------------------------------------------------------------
 
 
-def _forget(workshop: Workshop, home: int, pks: Sequence[int], actor: str) -> forgetting.Receipt:
-    with workshop.operations.operate(home, "forget", actor or workshop.actor) as running:
+def _forget(
+    workshop: Workshop, home: int, pks: Sequence[int], actor: str, request: Request | None
+) -> forgetting.Receipt:
+    actor = actor or workshop.actor
+    with workshop.operations.operate(home, "forget", actor, request) as running:
         erased = forgetting.erase_objects(workshop, running, pks)
     return forgetting.erase_files(workshop, running, erased)
 

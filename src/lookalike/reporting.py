@@ -168,7 +168,15 @@ def operations(snapshot: Snapshot, collection: CollectionRow, limit: int) -> lis
         .limit(limit)
     )
     return [
-        Operation(row.id, row.kind, collection.name, row.actor, _time(row.at), row.by, row.summary)
+        Operation(
+            row.id,
+            row.kind,
+            collection.name,
+            row.actor,
+            _time(row.at),
+            row.by,
+            {name: value for name, value in row.summary.items() if name != "request"},
+        )
         for row in snapshot.rows(query)
     ]
 

@@ -201,8 +201,9 @@ def remove(txn: Txn, pk: int) -> None:
 def check_name(kind: Kind, name: str) -> None:
     """Raise BadInput for what is no name of a resource."""
     if not _NAME.fullmatch(name):
+        shown = repr(name[:100]) + ("…" if len(name) > 100 else "")
         raise BadInput(
-            f"{name!r} is no name for a {kind.value}: use 3 to 100 letters, digits, '_' and '-'"
+            f"{shown} is no name for a {kind.value}: use 3 to 100 letters, digits, '_' and '-'"
         )
     if name.startswith(kind.prefix):
         raise BadInput(f"{name!r} begins like an id of a {kind.value}; leave {kind.prefix!r} away")

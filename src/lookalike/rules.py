@@ -37,7 +37,7 @@ def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
         reference=rule.reference or collection,
         reference_field=rule.reference_field or field,
         confidence_threshold=None if threshold is None else check_share(threshold),
-        target_precision=check_share(DEFAULT_PRECISION if target is None else target),
+        target_precision=check_target(DEFAULT_PRECISION if target is None else target),
         top_k=rule.top_k,
         enrich=tuple(rule.enrich),
         targets=check_targets(rule.targets or {}),
@@ -72,7 +72,7 @@ def rule_of(
     else:
         after = known
         if target_precision is not None:
-            target = check_share(target_precision)
+            target = check_target(target_precision)
             after = replace(after, confidence_threshold=None, target_precision=target)
         if targets is not None:
             after = replace(after, confidence_threshold=None, targets=check_targets(targets))
@@ -81,7 +81,14 @@ def rule_of(
 
 def check_targets(targets: Mapping[str, float]) -> dict[str, float]:
     """Return the targets of labels that have their own. Raises BadInput for an impossible one."""
-    return {check_label(label): check_share(value) for label, value in sorted(targets.items())}
+    return {check_label(label): check_target(value) for label, value in sorted(targets.items())}
+
+
+def check_target(value: float) -> float:
+    """Return a target, a share of right labels. Raises BadInput where it is not 0 to 1, or is 0."""
+    if not 0 < value <= 1:
+        raise BadInput(f"{value} is no target: give a number above 0, up to 1, such as 0.95")
+    return float(value)
 
 
 def check_share(value: float) -> float:

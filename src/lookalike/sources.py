@@ -151,7 +151,9 @@ def _paired(stream: Iterator[Item], others: Sequence[Any], what: str) -> Iterato
 
 
 def _items(source: Any) -> Iterator[Item]:
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, Item):
+        yield source
+    elif isinstance(source, str | os.PathLike):
         yield from _named(os.fspath(source))
     elif isinstance(source, bytes | bytearray | memoryview):
         yield _inline(bytes(source), None)

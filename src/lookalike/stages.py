@@ -216,13 +216,21 @@ def _searching(parameters: Mapping[str, Any], number: int) -> Searching:
     searches = parameters.get("searches")
     if searches is None:
         searches = [{key: parameters[key] for key in _ONE_SEARCH & parameters.keys()}]
+    if not isinstance(searches, list):
+        raise BadInput(f"the searches of stage {number} are no list")
     queries = tuple(_query(one, parameters, number, top_k) for one in searches)
     inner = [one["filters"] for one in searches if one.get("filters")]
     if inner:
         raw_filter = {"AND": [*inner, *([raw_filter] if raw_filter else [])]}
-    named = [*(parameters.get("collection_identifiers") or parameters.get("collection_ids") or ())]
-    named += [name for one in searches for name in one.get("collection_identifiers") or ()]
+    named = [name for one in (parameters, *searches) for name in _collections(one, number)]
     return Searching(queries, top_k, raw_filter, tuple(dict.fromkeys(named)))
+
+
+def _collections(search: Mapping[str, Any], number: int) -> list[str]:
+    names = search.get("collection_identifiers") or search.get("collection_ids") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"collection_identifiers of stage {number} are no list of names")
+    return names
 
 
 def _query(

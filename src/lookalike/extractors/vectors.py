@@ -20,18 +20,28 @@ MEDIA_TYPE = "application/x-vector"
 """The bytes of such a blob are its numbers, float32, little-endian."""
 
 
+MAX_DIMENSION = 65_536
+"""More no model gives, and the memory for a batch is taken by it."""
+
+
 def passthrough(dimension: int, name: str = "vectors") -> Extractor:
     """Return the extractor for vectors that were made elsewhere.
 
     `name` says by what, and is part of the space: vectors of two models never meet if they are
-    named apart. Raises BadSetting for a dimension below 1 or a name that is not letters, digits,
-    `.`, `_` and `-`.
+    named apart. Raises BadSetting for an impossible dimension, and for a name that is not letters,
+    digits, `.`, `_` and `-`.
 
     >>> passthrough(2, "clip").space.name
     'passthrough.v1/clip@dca08635'
     """
+    if not isinstance(dimension, int) or isinstance(dimension, bool):
+        raise BadSetting(f"a dimension is a whole number, not {dimension!r}")
     if dimension < 1:
         raise BadSetting(f"a vector cannot have {dimension} dimensions; give 1 or more")
+    if dimension > MAX_DIMENSION:
+        raise BadSetting(
+            f"a vector cannot have {dimension:,} dimensions; give at most {MAX_DIMENSION:,}"
+        )
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
         raise BadSetting(f"a space cannot be named {name!r}; use letters, digits, '.', '_', '-'")
     return PassthroughExtractor(dimension, name)

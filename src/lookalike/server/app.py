@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
@@ -13,6 +12,7 @@ from starlette.types import ASGIApp
 from lookalike.access import Access
 from lookalike.fetching import FetchRules, GuardedFetcher
 from lookalike.server import (
+    arrivals,
     blobs,
     buckets,
     collections,
@@ -30,14 +30,14 @@ from lookalike.server import (
     tasks,
     taxonomies,
     uploads,
+    verbs,
 )
 from lookalike.server.audit import Audit
 from lookalike.server.context import Context
 from lookalike.server.events import Hub
 from lookalike.server.gate import Gate
-from lookalike.server.problems import answer_errors
+from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
-from lookalike.server.shapes import ErrorReply
 from lookalike.signing import Signer, signing_secret
 from lookalike.version import __version__
 from lookalike.worker import Worker
@@ -59,13 +59,11 @@ _ROUTERS: tuple[APIRouter, ...] = (
     enriching.router,
     taxonomies.router,
     tasks.router,
+    verbs.router,
+    arrivals.router,
     news.router,
     blobs.router,
 )
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorReply, "description": "a request that cannot be done, and the cure"},
-    "503": {"model": ErrorReply, "description": "the store cannot be written now"},
-}
 _ABOUT = (
     "Lookalike labels a collection from a few examples. Every resource answers to its id and to "
     "its name. Errors are `{error: {code, message, details}}`; `code` is stable."
@@ -105,7 +103,7 @@ def make_app(
         lifespan=life,
         docs_url=None,
         redoc_url=None,
-        responses=_ERRORS,
+        responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
     app.state.context = Context(workshop, worker, signer, fetcher, hub)

@@ -30,7 +30,7 @@ _SHOWN = frozenset(
 
 _SAME: dict[int | str, dict[str, Any]] = {304: {"description": "it is what one has already"}}
 _BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "the bytes"},
+    200: {"content": {"*/*": {}}, "description": "the bytes"},
     **_SAME,
 }
 _JPEG: dict[int | str, dict[str, Any]] = {

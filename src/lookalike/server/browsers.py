@@ -6,6 +6,7 @@ shows in `Host`, and itself in `Origin`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
@@ -13,6 +14,7 @@ from starlette.datastructures import Headers
 from lookalike.access import is_loopback
 from lookalike.server.refusal import Refusal
 
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -28,9 +30,13 @@ def host_names(bound: str, allowed: Collection[str]) -> frozenset[str] | None:
 
 
 def check_host(headers: Headers, names: frozenset[str] | None) -> None:
-    """Raise a Refusal for a name that is none of the server's."""
+    """Raise a Refusal for a name that is none of the server's, or no name.
+
+    Addresses that the server signs begin with it.
+    """
     host = headers.get("host", "")
-    if names is not None and _name(host) not in names:
+    is_name = not host or _HOST.fullmatch(host)
+    if not is_name or (names is not None and _name(host) not in names):
         raise Refusal(
             403,
             "host_refused",

@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from lookalike.bucket import Bucket, BucketRow, bucket_from
-from lookalike.errors import Conflict
+from lookalike.errors import BadInput, Conflict
+from lookalike.filters import MAX_FIELD_CHARACTERS
 from lookalike.removing import remove_bucket
 from lookalike.resources import Kind, change, listed, named
 from lookalike.server.context import Here, make_once
@@ -106,7 +107,7 @@ class Buckets(Reply):
 def create_bucket(body: NewBucket, here: Here, idempotency_key: IdempotencyKey = "") -> BucketReply:
     """Make a bucket."""
     schema = body.bucket_schema or body.schema_ or Schema()
-    properties = check_types({name: one.type for name, one in schema.properties.items()})
+    properties = _types(schema)
     about = {"description": body.description, "metadata": body.metadata or {}}
     spec = {"properties": properties, "about": about}
     with here.workshop.store.write() as txn:
@@ -154,8 +155,7 @@ def change_bucket(bucket: str, body: BucketChange, here: Here) -> BucketReply:
             about["metadata"] = body.metadata
         properties = dict(row.spec.get("properties") or {})
         if body.bucket_schema is not None:
-            given = {name: one.type for name, one in body.bucket_schema.properties.items()}
-            properties |= check_types(given)
+            properties |= _types(body.bucket_schema)
         change(txn, row.pk, {**row.spec, "about": about, "properties": properties})
     return _shown(here.bucket(bucket))
 
@@ -167,6 +167,16 @@ def delete_bucket(bucket: str, here: Here, cascade: bool = False) -> Deleted:
         row = named(snapshot, here.namespace, Kind.BUCKET, bucket)
     removed = remove_bucket(here.workshop, row.pk, cascade=cascade)
     return Deleted(message=f"erased the bucket {row.name} with {removed.objects} objects")
+
+
+def _types(schema: Schema) -> dict[str, str]:
+    for name in schema.properties:
+        if not 0 < len(name) <= MAX_FIELD_CHARACTERS or not name.isprintable():
+            raise BadInput(
+                f"{name[:80]!r} is no name of a property: give 1 to {MAX_FIELD_CHARACTERS} "
+                "signs that can be seen"
+            )
+    return check_types({name: one.type for name, one in schema.properties.items()})
 
 
 def _shown(bucket: Bucket) -> BucketReply:

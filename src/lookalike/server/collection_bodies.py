@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from lookalike.errors import BadInput
+from lookalike.filters import check_field
 from lookalike.server.shapes import Body, Name, Pagination, Reply
 from lookalike.server.taxonomy_bodies import Application, InlineTaxonomy
 
@@ -70,12 +71,8 @@ class FeatureExtractor(Body):
             PassedField(source_path=one) if isinstance(one, str) else one
             for one in self.field_passthrough
         ]
-        return {
-            (one.target_path or one.source_path).removeprefix("metadata."): (
-                one.source_path.removeprefix("metadata.")
-            )
-            for one in passed
-        }
+        pairs = [(one.target_path or one.source_path, one.source_path) for one in passed]
+        return {_field(target): _field(source) for target, source in pairs}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -288,6 +285,10 @@ class Exported(Reply):
     document_count: int
     file_size_bytes: int
     exported_at: datetime
+
+
+def _field(path: str) -> str:
+    return check_field(path.removeprefix("metadata."))
 
 
 def check_source(source: Source) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 
+from lookalike.access import Scope
 from lookalike.bucket import Bucket, bucket_from
 from lookalike.collection import Collection
 from lookalike.fetching import GuardedFetcher
@@ -52,6 +53,7 @@ class Asked:
     namespace: str
     allowed_namespace: str | None
     base_url: str
+    may_speak_for_others: bool = False
 
     @property
     def library(self) -> Library:
@@ -98,6 +100,7 @@ def asked(request: Request) -> Asked:
         namespace=request.state.namespace,
         allowed_namespace=None if caller is None else caller.namespace,
         base_url=f"{url.scheme}://{url.netloc}",
+        may_speak_for_others=caller is not None and caller.scope.covers(Scope.ADMIN),
     )
 
 

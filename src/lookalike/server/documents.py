@@ -38,6 +38,7 @@ from lookalike.server.shapes import (
     Pagination,
     Presigned,
     Reply,
+    whole_number,
 )
 from lookalike.server.wire import (
     DocumentReply,
@@ -285,7 +286,7 @@ def _texts(snapshot: Snapshot, row: CollectionRow) -> list[str]:
 
 
 def _revision(if_match: str) -> int:
-    text = if_match.strip().removeprefix("W/").strip('"')
-    if not text.isdigit():
+    given = whole_number(if_match.strip().removeprefix("W/").strip('"'))
+    if given is None:
         raise Stale(f"If-Match is {if_match[:80]!r}: give the ETag that a GET answered")
-    return int(text)
+    return given

@@ -21,6 +21,7 @@ from lookalike.server.shapes import (
     JsonRoute,
     Presigned,
     Reply,
+    whole_number,
 )
 from lookalike.server.wire import DocumentReply
 from lookalike.stages import Searching, Stage, stages_of
@@ -196,9 +197,10 @@ def _page(body: Execution) -> tuple[int, int]:
     start = _number(given, ("offset",), 0)
     cursor = given.get("cursor")
     if cursor is not None:
-        start = int(cursor) if isinstance(cursor, str) and cursor.isdigit() else -1
-        if start < 0:
+        after = whole_number(cursor) if isinstance(cursor, str) else None
+        if after is None:
             raise BadInput(f"pagination.cursor is {str(cursor)[:80]!r}, which no answer gave")
+        start = after
     elif given.get("page_number"):
         start = (max(_number(given, ("page_number",), 1), 1) - 1) * size
     return start, max(min(size, body.limit or size), 1)

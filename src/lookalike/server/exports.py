@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
 from lookalike.errors import NotFound
@@ -35,8 +36,24 @@ _MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
 }
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "the file"}
+    200: {
+        "content": {
+            "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+            "application/x-ndjson": {},
+            "text/csv": {},
+        },
+        "description": "the file",
+    }
 }
+
+
+class _WholeFile(FileResponse):
+    """A file, all of it: a wish for a part is passed over, and so never refused."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers["accept-ranges"] = "none"
+        headers = [one for one in scope["headers"] if one[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
 
 @router.post("/collections/{collection}/export")
@@ -69,7 +86,7 @@ def get_export(name: str, here: Here) -> FileResponse:
     file = folder / f"{stem}.{kind}"
     if not stem.isalnum() or kind not in _MEDIA_TYPES or not file.is_file():
         raise NotFound(f"there is no export {name[:80]!r}; export again")
-    return FileResponse(file, media_type=_MEDIA_TYPES[kind], filename=name)
+    return _WholeFile(file, media_type=_MEDIA_TYPES[kind], filename=name)
 
 
 def _rows(here: Asked, collection: str, body: ExportBody) -> Iterator[dict[str, Any]]:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from pathlib import PurePosixPath
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from pydantic import Field
+from sqlalchemy import select
 from ulid import ULID
 
 from lookalike.bucket import Bucket, NewBlob, NewObject
-from lookalike.errors import BadContent, BadInput
+from lookalike.errors import BadContent, BadInput, Conflict
+from lookalike.filters import MAX_FIELD_CHARACTERS
+from lookalike.once import Request
 from lookalike.server.context import Asked
 from lookalike.server.shapes import Body, OpenBody
 from lookalike.server.uploaded import uploaded
+from lookalike.stores import schema
 
 _ADDRESSES = ("http://", "https://", "file://", "s3://", "gs://", "data:")
 _TEXTS = ("text", "string")
+_ID = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,200}")
 
 
 class BlobData(Body):
@@ -36,7 +42,7 @@ class NewBlobBody(Body):
     idle: ClassVar = frozenset(
         {"key_prefix", "checksum", "metadata", "canonicalize_source", "force_remirror", "details"}
     )
-    property: str = Field(min_length=1, max_length=200)
+    property: str = Field(min_length=1, max_length=MAX_FIELD_CHARACTERS)
     type: str = ""
     data: str | BlobData | list[float] | None = None
     url: str | None = None
@@ -66,7 +72,10 @@ def incoming(here: Asked, home: Bucket, body: NewObjectBody, key: str) -> NewObj
     Raises FetchRefused for an address that must not be fetched, BadInput, BadContent.
     """
     id = body.object_id or f"obj_{ULID()}"
-    key = key or body.idempotency_key or ""
+    if not _ID.fullmatch(id):
+        raise BadInput(f"{id!r} cannot be an object_id, which stands in addresses: leave '/' away")
+    if not key and body.idempotency_key:
+        key = once_key(here, home, body.idempotency_key, body)
     prefix = (body.key_prefix or "").strip("/")
     blobs, error = [], None
     for one in body.blobs:
@@ -74,8 +83,27 @@ def incoming(here: Asked, home: Bucket, body: NewObjectBody, key: str) -> NewObj
             blobs.append(_blob(here, home, one))
         except _Unfetched as failure:
             error = str(failure)
-    named = f"idem:{key}" if key else f"{prefix}/{id}" if prefix else None
+    named = key or (f"{prefix}/{id}" if prefix else None)
     return NewObject(body.all_metadata(), blobs, id, named, "", error)
+
+
+def once_key(here: Asked, home: Bucket, name: str, body: Body) -> str:
+    """Return the key of objects that a request of this name makes; "" without a name.
+
+    Raises BadInput for what is no name, Conflict where another body was sent under it.
+    """
+    asked = body.model_dump(mode="json", exclude={"idempotency_key"})
+    request = Request.of(name, asked)
+    if request is None:
+        return ""
+    mine, theirs = f"idem:{name}/{request.digest[:32]}/", schema.object_.c.key
+    same_name = theirs.between(f"idem:{name}/", f"idem:{name}0")  # "0" comes after "/"
+    query = select(theirs).where(schema.object_.c.bucket_pk == home.row.pk, same_name)
+    with here.workshop.store.read() as snapshot:
+        made = snapshot.rows(query.limit(1))
+    if made and not made[0].key.startswith(mine):
+        raise Conflict(f"the request {name!r} was another one; give each a name of its own")
+    return mine
 
 
 def _blob(here: Asked, home: Bucket, body: NewBlobBody) -> NewBlob:

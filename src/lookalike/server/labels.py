@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,13 @@ from lookalike.resources import Kind, collection_from
 from lookalike.server.context import Asked, Here
 from lookalike.server.documents import buckets_of, selecting_in
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply, ValueCount
-from lookalike.server.wire import DocumentReply, document_reply, filters_in
+from lookalike.server.wire import (
+    DocumentReply,
+    addressed,
+    blobs_at,
+    document_reply,
+    filters_in,
+)
 from lookalike.stores import schema
 
 router = APIRouter(prefix="/v1", tags=["labels"], route_class=JsonRoute)
@@ -93,7 +100,7 @@ class LabelImport(Body):
     rows: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_ANSWERS)
     field: str | None = None
     label_column: str = "label"
-    origin: Origin = Origin.IMPORT
+    origin: Origin = Field(default=Origin.IMPORT, strict=False)
     trusted: bool = True
 
 
@@ -290,7 +297,8 @@ def queue(collection: str, here: Here, limit: int = 20, field: str | None = None
 @router.get("/collections/{collection}/documents/{document}/why")
 def why(collection: str, document: str, here: Here, field: str | None = None) -> Why:
     """Return what caused a label or null: witnesses, causes, and what were without the main one."""
-    return here.collection(collection).why(document, field=field)
+    found = here.collection(collection).why(document, field=field)
+    return replace(found, document=addressed(found.document, blobs_at(here, collection)))
 
 
 @router.get("/collections/{collection}/documents/{document}/history")

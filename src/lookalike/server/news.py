@@ -15,7 +15,7 @@ from lookalike.errors import BadInput
 from lookalike.resources import Kind
 from lookalike.server.context import Here
 from lookalike.server.events import happened_since, newest_revision
-from lookalike.server.shapes import JsonRoute, Reply
+from lookalike.server.shapes import JsonRoute, Reply, whole_number
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 
@@ -105,9 +105,9 @@ async def events(
 ) -> StreamingResponse:
     """Tell what happens, as server-sent events; `Last-Event-ID` resumes where one left off."""
     if last_event_id:
-        if not last_event_id.isdigit() or len(last_event_id) > 18:
+        since = whole_number(last_event_id)
+        if since is None:
             raise BadInput(f"Last-Event-ID is {last_event_id[:80]!r}; send the id of an event")
-        since = int(last_event_id)
     stream = here.context.hub.listen(here.namespace, since, request.is_disconnected)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

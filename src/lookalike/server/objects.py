@@ -19,7 +19,7 @@ from lookalike.objects import Draft, object_pks, read_objects
 from lookalike.removing import forget_objects
 from lookalike.selecting import Selecting
 from lookalike.server.context import Asked, Here
-from lookalike.server.incoming import NewObjectBody, incoming
+from lookalike.server.incoming import NewObjectBody, incoming, once_key
 from lookalike.server.listing import Search, searched
 from lookalike.server.picking import PickedObject, PickingBody, picked
 from lookalike.server.problems import code_of
@@ -125,7 +125,7 @@ def create_object(
 ) -> ObjectReply:
     """Put an object in; it is extracted and decided by itself."""
     home = here.bucket(bucket)
-    made = home.put([incoming(here, home, body, idempotency_key)])
+    made = home.put([incoming(here, home, body, once_key(here, home, idempotency_key, body))])
     wait_for(here, home, [one.id for one in made], wait)
     return _shown(here, home, home.object(made[0].id) if wait else made[0])
 
@@ -140,10 +140,11 @@ def create_objects(
 ) -> BatchReply:
     """Put objects in; what cannot be one fails alone."""
     home = here.bucket(bucket)
+    request = once_key(here, home, idempotency_key, body)
     new: list[tuple[int, Draft]] = []
     failed: list[FailedObject] = []
     for place, one in enumerate(body.objects):
-        key = f"{idempotency_key}.{place}" if idempotency_key else ""
+        key = f"{request}{place}" if request else ""
         try:
             new.append((place, home.draft(incoming(here, home, one, key))))
         except LookalikeError as error:
@@ -154,7 +155,9 @@ def create_objects(
     if wait and put:
         with here.workshop.store.read() as snapshot:
             pks = object_pks(snapshot, home.row.pk, [one.id for one in put])
-            put = read_objects(snapshot, home.name, list(pks.values()))
+            found = read_objects(snapshot, home.name, list(pks.values()))
+        now = {one.id: one for one in found}
+        put = [now[one.id] for one in put]
     shown = [
         IndexedObject(object_index=place, **dict(_shown(here, home, one)))
         for (place, _), one in zip(new, put, strict=True)

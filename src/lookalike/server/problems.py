@@ -10,40 +10,66 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from lookalike import errors
 from lookalike.server.refusal import error_body
+from lookalike.server.shapes import ErrorReply
 
 _LOG = logging.getLogger("lookalike.server")
 _RETRY_S = 5
+_WORDS = {
+    "dict_type": "give an object",
+    "missing": "it is required",
+    "model_attributes_type": "give an object",
+    "model_type": "give an object",
+}
+"""What is wrong with a value, where the library that checks it speaks of Python."""
 
-_KINDS: tuple[tuple[type[errors.LookalikeError], int, str], ...] = (
-    (errors.Stale, 409, "stale"),
-    (errors.Conflict, 409, "conflict"),
-    (errors.NotFound, 404, "not_found"),
-    (errors.FetchRefused, 422, "fetch_refused"),
-    (errors.BadContent, 422, "bad_content"),
-    (errors.BadVector, 422, "bad_vector"),
-    (errors.BadInput, 422, "bad_input"),
-    (errors.Unauthorized, 401, "unauthorized"),
-    (errors.Forbidden, 403, "forbidden"),
-    (errors.MissingExtra, 422, "missing_extra"),
-    (errors.StoreError, 503, "store_unavailable"),
+
+def _sentence(kind: type[errors.LookalikeError]) -> str:
+    return " ".join(str(kind.__doc__).split())
+
+
+_STATUSES: tuple[tuple[type[errors.LookalikeError], int], ...] = (
+    (errors.Conflict, 409),
+    (errors.NotFound, 404),
+    (errors.BadInput, 422),
+    (errors.Unauthorized, 401),
+    (errors.Forbidden, 403),
+    (errors.MissingExtra, 422),
+    (errors.StoreError, 503),
 )
 """The first that fits counts."""
 
-CODES: Mapping[int, str] = {
-    400: "malformed",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    406: "not_acceptable",
-    413: "too_large",
-    415: "unsupported_media_type",
-    429: "too_many_requests",
+_OTHERS = (
+    (400, "malformed", "The body is not JSON, or broke off."),
+    (403, "host_refused", "The server is not called by that name."),
+    (403, "origin_refused", "A page of another origin may not write here."),
+    (405, "method_not_allowed", "The address does not take this method."),
+    (413, "too_large", "The body is larger than the setting allows."),
+    (415, "unsupported_media_type", "The body is of another type than JSON."),
+    (422, "bad_request", "A key, a parameter or a header is not as it is described."),
+    (429, "rate_limited", "More requests a second than the setting allows; wait as told."),
+    (500, "internal", "A defect of the server; its log has the rest."),
+)
+"""What no error of ours stands for."""
+
+ANSWERS: tuple[tuple[int, str, str], ...] = tuple(
+    sorted([*((status, code, _sentence(kind)) for kind, status, code in _KINDS), *_OTHERS])
+)
+"""Status, code and meaning of every error that the server answers."""
+
+RESPONSES: Mapping[int | str, dict[str, Any]] = {
+    status: {
+        "model": ErrorReply,
+        "description": " ".join(
+            f"`{code}`: {meaning}" for other, code, meaning in ANSWERS if other == status
+        ),
+    }
+    for status, _, _ in ANSWERS
 }
-"""What a status alone means."""
+"""How the errors stand in the OpenAPI document; any route may answer any of them."""
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -51,12 +77,14 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(errors.LookalikeError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _broken_off)
     app.add_exception_handler(Exception, _unexpected)
 
 
-def code_of(error: Exception) -> tuple[int, str]:
+def code_of(error: errors.LookalikeError) -> tuple[int, str]:
     """Return the status and the code of an error of ours."""
-    return next((status, code) for kind, status, code in _KINDS if isinstance(error, kind))
+    status = next(status for kind, status in _STATUSES if isinstance(error, kind))
+    return status, error.code
 
 
 def _answer(
@@ -71,6 +99,7 @@ def _answer(
 
 
 async def _ours(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.LookalikeError)
     status, code = code_of(error)
     if isinstance(error, errors.StoreError):
         _LOG.error("%s", error)
@@ -90,12 +119,16 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code = CODES.get(error.status_code, f"http_{error.status_code}")
+    code = next((code for status, code, _ in ANSWERS if status == error.status_code), "malformed")
     message = {
         404: "there is no such address; /docs lists those that there are",
         405: "this address does not take this method; /docs tells which it takes",
     }.get(error.status_code, str(error.detail))
     return _answer(error.status_code, code, message, headers=error.headers)
+
+
+async def _broken_off(_request: Request, _error: Exception) -> JSONResponse:
+    return _answer(400, "malformed", "the body broke off; send the request again")
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -105,10 +138,12 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 
 def _problem(found: Mapping[str, Any]) -> dict[str, str]:
-    return {"where": _where(found["loc"]), "problem": str(found["msg"])}
+    problem = _WORDS.get(found["type"], str(found["msg"]))
+    return {"where": _where(found["loc"]), "problem": problem}
 
 
 def _where(location: Sequence[Any]) -> str:
     """Return the place of a problem as a path: `stages.0.top_k`."""
-    parts = [str(part) for part in location]
-    return ".".join(parts[1:] if parts and parts[0] in ("body", "query", "path") else parts)
+    parts = [str(part)[:80] for part in location]
+    named = len(parts) > 1 and parts[0] in ("body", "query", "path")
+    return ".".join(parts[1:] if named else parts)

@@ -12,6 +12,8 @@ from starlette.types import Send
 from lookalike.errors import Forbidden, LookalikeError, StoreError, Unauthorized
 
 _RETRY_S = 5
+_LONGEST = 2000
+"""So many characters has a message at most: it quotes what came, and much may come."""
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +55,8 @@ class Refusal(Exception):
 
 def error_body(status: int, code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return what every error of the server looks like."""
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]}…"
     error = {"code": code, "type": code, "message": message, "details": dict(details)}
     return {"status": status, "success": False, "error": error}
 

@@ -17,6 +17,12 @@ _READ_POSTS = re.compile(
 )
 """No other POST route may end in a name that a person chose: one may be called `list`."""
 
+_READ_VERBS = re.compile(
+    r"/v1/verbs/(buckets|collections|engine_version|spaces)"
+    r"|/v1/collections/[^/]+/verbs/(arrived|document|documents|fields|history|ids|inspect|name"
+    r"|operations|queue|report|size|suggest|waiting|why)"
+)
+
 _LABEL = re.compile(
     r"(PATCH|PUT) /v1/buckets/[^/]+/objects/[^/]+"
     r"|(PATCH|PUT) /v1/collections/[^/]+/documents(/[^/]+)?"
@@ -27,6 +33,8 @@ _LABEL = re.compile(
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
+    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|cannot_tell|label|new_kind"
+    r"|promote|reject|undo|upload)"
 )
 
 _SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")
@@ -56,7 +64,8 @@ def is_safe(method: str) -> bool:
 
 def needed(method: str, path: str) -> Scope:
     """Return the scope that a request needs."""
-    if method in _SAFE or (method == "POST" and _READ_POSTS.fullmatch(path)):
+    reads = _READ_POSTS.fullmatch(path) or _READ_VERBS.fullmatch(path)
+    if method in _SAFE or (method == "POST" and reads):
         return Scope.READ
     labels = _LABEL.fullmatch(f"{method} {path}") or takes_file(method, path)
     return Scope.LABEL if labels else Scope.ADMIN

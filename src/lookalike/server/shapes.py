@@ -11,18 +11,27 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from lookalike.errors import BadInput
 from lookalike.selecting import MAX_COUNT
+from lookalike.server.strict_json import read_json
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 MAX_SEARCH_CHARACTERS = 300
 _Item = TypeVar("_Item")
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_JSON = re.compile(r"application/([a-z0-9.-]+\+)?json")
 
-Name = Annotated[str, Field(description="letters, digits, `_` and `-`, 3 to 100")]
+Name = Annotated[
+    str,
+    Field(
+        description="letters, digits, `_` and `-`, 3 to 100",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]{3,100}$"},
+    ),
+]
 IdempotencyKey = Annotated[
     str,
     Header(
@@ -40,9 +49,12 @@ Presigned = Annotated[bool, Query(description="give addresses of the blobs that 
 
 
 class Body(BaseModel):
-    """The body of a request: an unknown key is refused, naming those that are known."""
+    """The body of a request: an unknown key is refused, naming those that are known.
 
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+    Nothing is turned into another type: neither `true` nor "1" is the number 1.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, ser_json_inf_nan="null")
     idle: ClassVar[frozenset[str]] = frozenset()
     """Keys that the published client sends, and that mean nothing here."""
 
@@ -232,21 +244,36 @@ def _after(places: Sequence[int], last: int, index: int) -> int:
 Pages = Annotated[Paged, Depends()]
 
 
+def whole_number(text: str) -> int | None:
+    """Return the whole number, of at most 18 digits, that a text is; None for any other text."""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
 def file_answer(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
     """Return how the answer of a route is described that is no JSON."""
     return {200: {"content": {media_type: {}}, "description": what}}
 
 
 class JsonRequest(Request):
-    """A request whose JSON is UTF-8, without lone surrogates, NaN and the like."""
+    """A request whose JSON is read strictly."""
 
     async def json(self) -> Any:
         """Return the body. Raises HTTPException (400) where it is no JSON."""
         body = await self.body()
         try:
-            return from_json(body, allow_inf_nan=False)
+            return read_json(body)
         except ValueError as error:
             raise HTTPException(400, f"the body is not JSON: {error}; send UTF-8 JSON") from error
+
+    def check_type(self) -> None:
+        """Raise HTTPException (415) where a body comes that does not say it is JSON."""
+        has_body = self.headers.get("content-length", "0") != "0"
+        if not has_body and "transfer-encoding" not in self.headers:
+            return
+        given = self.headers.get("content-type", "")
+        if not _JSON.fullmatch(given.partition(";")[0].strip().lower()):
+            said = f"is {given[:80]!r}" if given else "has no Content-Type"
+            raise HTTPException(415, f"the body {said}; send Content-Type: application/json")
 
 
 class JsonRoute(APIRoute):
@@ -257,7 +284,10 @@ class JsonRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def answered(request: Request) -> Response:
-            response: Response = await handler(JsonRequest(request.scope, request.receive))
+            asked = JsonRequest(request.scope, request.receive)
+            if self.body_field is not None:
+                asked.check_type()
+            response: Response = await handler(asked)
             return response
 
         return answered

@@ -15,7 +15,15 @@ from lookalike.objects import any_waiting, object_pks
 from lookalike.resources import Kind, named, resource
 from lookalike.server.context import Asked, Here
 from lookalike.server.listing import chosen
-from lookalike.server.shapes import Deleted, JsonRoute, ListBody, Pages, Pagination, Reply
+from lookalike.server.shapes import (
+    Deleted,
+    JsonRoute,
+    ListBody,
+    Pages,
+    Pagination,
+    Reply,
+    whole_number,
+)
 from lookalike.stores.base import Snapshot
 from lookalike.tasks import Task, TaskKind, cancel_task, task_of, tasks
 
@@ -135,11 +143,12 @@ def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | Non
 def _bucket_of(here: Asked, task: str) -> Bucket | None:
     """Return the bucket of a task that is the extraction of an object."""
     parts = task.split("_", 2)
-    if len(parts) < 3 or not parts[1].isdigit():
+    pk = whole_number(parts[1]) if len(parts) == 3 else None
+    if pk is None:
         return None
     with here.workshop.store.read() as snapshot:
         try:
-            row = resource(snapshot, int(parts[1]))
+            row = resource(snapshot, pk)
         except IndexError:
             return None
         if row.kind != Kind.BUCKET or not _may_see(here, row.namespace):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from lookalike.errors import BadInput
+from lookalike.filters import check_field
 from lookalike.server.shapes import Body
 from lookalike.taxonomies import Spec
 
@@ -94,6 +95,9 @@ class TaxonomyConfig(Rules):
         if not fields:
             fields = dict(named[:1])
         rest = [target for target, _ in named if target not in fields]
+        enrich = tuple(dict.fromkeys([*(self.enrich or ()), *rest]))
+        for field in (*fields, *enrich):
+            check_field(field)
         return Spec(
             fields=fields,
             reference=source.collection_id,
@@ -102,7 +106,7 @@ class TaxonomyConfig(Rules):
             target_precision=self.target_precision,
             targets=self.targets,
             top_k=self.top_k,
-            enrich=tuple(dict.fromkeys([*(self.enrich or ()), *rest])),
+            enrich=enrich,
             path_field=self.path_field,
             separator=self.path_separator or ("/" if self.path_field else ">"),
         )

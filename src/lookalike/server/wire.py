@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,9 +14,10 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from lookalike.errors import BadInput, Stale
 from lookalike.model import Blob, Changed, Document, Origin, Standing
 from lookalike.paging import ARRIVAL, Sort, sort_from
-from lookalike.resources import Kind
+from lookalike.resources import Kind, resource
 from lookalike.server.context import Asked
 from lookalike.server.shapes import ListBody, Reply
+from lookalike.server.strict_json import read_json
 
 _T = TypeVar("_T")
 _FAMILIES = ("image", "text", "audio", "video")
@@ -189,6 +190,23 @@ def blob_replies(
     return shown
 
 
+def addressed(one: Document, place: str) -> Document:
+    """Return a document whose blobs are at addresses of the server, as `blobs_at` gave them."""
+    object_id = _quoted(one.object_id)
+    blobs = (
+        replace(blob, uri=f"{place.format(sha256=blob.sha256)}&object={object_id}")
+        for blob in one.blobs
+    )
+    return replace(one, blobs=tuple(blobs))
+
+
+def blobs_at(here: Asked, collection: str) -> str:
+    """Return the address of the blobs of a collection, `{sha256}` in it, without the object."""
+    with here.workshop.store.read() as snapshot:
+        bucket = str(resource(snapshot, here.row(snapshot, collection).bucket_pk).name)
+    return f"{here.base_url}/v1/blobs/{{sha256}}?bucket={bucket}"
+
+
 def changed_reply(changed: Changed) -> dict[str, Any]:
     """Return what an operation changed, as it is shown."""
     return {
@@ -218,8 +236,8 @@ def filters_in(query: str | None, body: ListBody | None) -> Any:
     """Return the filters of a request, from its query as JSON or from its body."""
     if query:
         try:
-            return json.loads(query)
-        except (ValueError, RecursionError) as error:
+            return read_json(query.encode())
+        except ValueError as error:
             raise BadInput(f"filters={query[:80]!r} is not JSON: {error}") from error
     return None if body is None else body.filters
 

@@ -1,0 +1,833 @@
+"""The client of a server: the verbs of the library, the same answers, the same errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from fastapi.routing import APIRoute
+from PIL import Image
+
+import lookalike
+from lookalike import Collection, Library, RemoteCollection, RemoteLibrary, errors
+from lookalike.access import Scope
+from lookalike.errors import (
+    BadInput,
+    BadSetting,
+    Conflict,
+    Forbidden,
+    LookalikeError,
+    NotFound,
+    Stale,
+    Unauthorized,
+    Unreachable,
+)
+from lookalike.server import arrivals, verbs
+from lookalike.server.rights import needed
+from relaying import Relay
+from serving import Served
+from test_shape import NOT_LOADED
+
+PICTURES = Path(str(files("lookalike.samples"))) / "pictures"
+FRUIT = ("apple.png", "apple-bw.png", "aiga-bus.png", "aiga-bus1.png", "arrow02-1.png")
+
+AnyLibrary = Library | RemoteLibrary
+AnyCollection = Collection | RemoteCollection
+
+LOCAL_ONLY = {
+    "Library.access": "keys are made on the machine of the store, never over the network",
+    "Library.path": "where a store is concerns nobody who asks a server",
+    "Library.settings": "those of the server are its own",
+    "Library.workshop": "the open store itself",
+    "Collection.extract(tally)": "a counter of this process; the server counts for itself",
+}
+"""What a client does not offer, and why."""
+
+
+# --- the same signatures ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("local", "remote"), [(Library, RemoteLibrary), (Collection, RemoteCollection)]
+)
+def test_each_public_method_is_there_with_the_same_parameters_and_answer(
+    local: type, remote: type
+) -> None:
+    names = [name for name in vars(local) if name[0] != "_" or name in ("__len__", "__enter__")]
+
+    for name in names:
+        if f"{local.__name__}.{name}" not in LOCAL_ONLY:
+            assert shape(local, name) == shape(remote, name), name
+    extra = {name for name in vars(remote) if name[0] != "_"} - set(names)
+
+    assert len(names) > 15
+    assert not extra, "the library has no such verbs"
+
+
+def shape(owner: type, name: str) -> Any:
+    """The parameters of a method with kinds, types and defaults, and the type of its answer."""
+    member = inspect.getattr_static(owner, name)
+    if isinstance(member, property):
+        assert member.fget is not None
+        return ("property", inspect.signature(member.fget).return_annotation)
+    signature = inspect.signature(member)
+    known = [
+        (one.name, one.kind, one.annotation, getattr(one.default, "__name__", one.default))
+        for one in signature.parameters.values()
+        if f"{owner.__name__.removeprefix('Remote')}.{name}({one.name})" not in LOCAL_ONLY
+    ]
+    answer = str(signature.return_annotation).rpartition(".")[2].removeprefix("Remote")
+    return known, answer
+
+
+# --- the same answers ---------------------------------------------------------------------------
+
+Step = Callable[[AnyLibrary], Any]
+STEPS: dict[str, Step] = {}
+
+
+def step(function: Step) -> Step:
+    STEPS[function.__name__] = function
+    return function
+
+
+def vectors(count: int, *, seed: int = 0) -> Any:
+    chance = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((4, 32))
+    return centres[np.arange(count) % 4] + 0.5 * chance.standard_normal((count, 32))
+
+
+def things(library: AnyLibrary) -> AnyCollection:
+    return library.collection("things")
+
+
+@step
+def a_labeler_of_vectors(library: AnyLibrary) -> Any:
+    made = library.labeler("things", extractor="passthrough", confidence_threshold=0.5)
+    return made.name, made.fields, len(made)
+
+
+@step
+def vectors_with_ids_and_metadata(library: AnyLibrary) -> Any:
+    ids, metadata = [f"v{n}" for n in range(80)], [{"row": n} for n in range(80)]
+    progress: list[int] = []
+    added = things(library).add(
+        vectors=vectors(80),
+        ids=ids,
+        metadata=metadata,
+        progress=lambda done, _: progress.append(done),
+    )
+    return added, progress
+
+
+@step
+def the_same_vectors_again_and_bad_ones(library: AnyLibrary) -> Any:
+    rows = vectors(80)[:3]
+    rows[1] = np.nan
+    return things(library).add(vectors=rows, ids=["v0", "bad", "v2"])
+
+
+@step
+def vectors_without_ids(library: AnyLibrary) -> Any:
+    return things(library).add(vectors=vectors(8, seed=3).astype(np.float32))
+
+
+@step
+def first_labels(library: AnyLibrary) -> Any:
+    return things(library).label({f"v{n}": f"Kind {n % 4}" for n in range(8)}, actor="bob")
+
+
+@step
+def all_documents(library: AnyLibrary) -> Any:
+    return list(things(library).documents())
+
+
+@step
+def documents_by_filters(library: AnyLibrary) -> Any:
+    collection = things(library)
+    filters: list[Mapping[str, Any]] = [
+        {"label": None},
+        {"label": "Kind 1", "origin": "auto"},
+        {"origin": None, "reason": "below_threshold", "order_by": "-confidence"},
+        {"ids": ["v9", "v3"], "order_by": "margin"},
+        {"order_by": "confidence", "limit": 5},
+        {"ids": []},
+    ]
+    return [[one.id for one in collection.documents(**one)] for one in filters] + [
+        collection.ids(**one) for one in filters
+    ]
+
+
+@step
+def not_this(library: AnyLibrary) -> Any:
+    collection = things(library)
+    changed = collection.reject({"v9": None, "v10": "Kind 3"})
+    return changed, collection.document("v9"), collection.document("v10")
+
+
+@step
+def answers_that_are_no_label(library: AnyLibrary) -> Any:
+    collection = things(library)
+    return collection.new_kind(["v12"]), collection.cannot_tell(["v13"]), collection.report()
+
+
+@step
+def metadata_and_label_by_amend(library: AnyLibrary) -> Any:
+    collection = things(library)
+    return collection.amend({"v14": {"row": 140, "label": "Kind 9"}}), collection.document("v14")
+
+
+@step
+def the_queue(library: AnyLibrary) -> Any:
+    return things(library).queue(limit=7)
+
+
+@step
+def why_labelled_and_why_not(library: AnyLibrary) -> Any:
+    return things(library).why("v20"), things(library).why("v9", field="label")
+
+
+@step
+def what_may_be_wrong(library: AnyLibrary) -> Any:
+    return things(library).inspect()
+
+
+@step
+def suggestions(library: AnyLibrary) -> Any:
+    collection = things(library)
+    rows = vectors(3, seed=5)
+    return (
+        collection.suggest(vectors=rows, top_k=2),
+        collection.suggest(vectors=rows[0]),
+        collection.suggest(ids=["v9"]),
+    )
+
+
+@step
+def another_policy_and_back(library: AnyLibrary) -> Any:
+    collection = things(library)
+    changed = collection.run(confidence_threshold=0.9)
+    return changed, collection.report(), collection.undo(changed.operation), collection.report()
+
+
+@step
+def a_promotion(library: AnyLibrary) -> Any:
+    return things(library).promote(label="Kind 2", min_confidence=0.6)
+
+
+@step
+def a_promotion_by_id(library: AnyLibrary) -> Any:
+    return things(library).promote(["v21", "v0"])
+
+
+@step
+def undo_of_labels(library: AnyLibrary) -> Any:
+    collection = things(library)
+    changed = collection.label({"v30": "Kind 8"})
+    return changed, collection.undo(changed.operation), collection.document("v30")
+
+
+@step
+def what_happened(library: AnyLibrary) -> Any:
+    collection = things(library)
+    return collection.operations(limit=8), collection.history("v9"), collection.history("v30")
+
+
+@step
+def export_and_import_elsewhere(library: AnyLibrary) -> Any:
+    rows = list(things(library).rows())
+    other = library.labeler("others", extractor="passthrough", confidence_threshold=0.5)
+    other.add(vectors=vectors(80), ids=[f"v{n}" for n in range(80)])
+    return rows, other.import_labels(rows), list(other.rows())
+
+
+@step
+def a_data_frame(library: AnyLibrary) -> Any:
+    pytest.importorskip("pandas")
+    return things(library).to_pandas().to_dict("records")
+
+
+@step
+def separate_mode_with_enrichment(library: AnyLibrary) -> Any:
+    curated = library.labeler("curated", extractor="passthrough", field="kind")
+    curated.add(vectors=vectors(8), ids=[f"c{n}" for n in range(8)], metadata={"maker": "ACME"})
+    curated.label({f"c{n}": f"Kind {n % 4}" for n in range(8)})
+    stock = library.labeler(
+        "stock",
+        extractor="passthrough",
+        field="kind",
+        reference="curated",
+        confidence_threshold=0.5,
+        enrich=("maker",),
+    )
+    added = stock.add(vectors=vectors(20, seed=7), ids=[f"s{n}" for n in range(20)])
+    return added, list(stock.documents()), stock.promote(min_confidence=0.5), len(curated)
+
+
+@step
+def a_second_field(library: AnyLibrary) -> Any:
+    library.add_taxonomy("others", "colour", target_precision=0.9, targets={"red": 0.8})
+    collection = library.collection("others")
+    collection.label({"v0": "red"}, field="colour")
+    return collection.fields, collection.report(field="colour"), collection.document("v0")
+
+
+@step
+def pictures_of_all_kinds(library: AnyLibrary) -> Any:
+    pictures = library.labeler("pictures", confidence_threshold=0.8)
+    array = np.zeros((32, 32, 3), np.uint8)
+    array[8:24, 8:24] = (200, 30, 30)
+    sources = [
+        PICTURES / FRUIT[0],
+        str(PICTURES / FRUIT[1]),
+        (PICTURES / FRUIT[2]).read_bytes(),
+        Image.open(PICTURES / FRUIT[3]),
+        array,
+        {"image": PICTURES / FRUIT[4], "file_name": "an arrow", "shop": "Bonn"},
+    ]
+    ids = [f"p{n}" for n in range(len(sources))]
+    added = pictures.add(sources, ids=ids, metadata={"day": 3})
+    again = pictures.add(PICTURES / FRUIT[0], ids=["p0"])
+    return added, again, list(pictures.documents())
+
+
+@step
+def pictures_labelled_and_suggested(library: AnyLibrary) -> Any:
+    pictures = library.collection("pictures")
+    changed = pictures.label({"p0": "fruit", "p2": "bus"})
+    return changed, pictures.suggest(PICTURES / FRUIT[3]), pictures.report()
+
+
+@step
+def what_is_no_picture_fails_alone(library: AnyLibrary) -> Any:
+    sources = [b"not a picture", PICTURES / FRUIT[0], Path("nowhere.png")]
+    added = library.collection("pictures").add(sources, ids=["x", "p0", "y"])
+    return added.added, added.documents, added.unchanged, len(added.failed)
+
+
+@step
+def texts_in_a_table(library: AnyLibrary) -> Any:
+    notes = library.labeler("notes", extractor="text", confidence_threshold=0.3)
+    rows = [{"id": f"n{n}", "text": text, "length": len(text)} for n, text in enumerate(TEXTS)]
+    pandas = pytest.importorskip("pandas")
+    added = notes.add(pandas.DataFrame(rows))
+    notes.label({"n0": "invoice", "n2": "weather"})
+    return added, list(notes.documents()), notes.suggest(text="an invoice to be paid")
+
+
+TEXTS = (
+    "Invoice 17: please pay 20 euros",
+    "Invoice 18: please pay 30 euros",
+    "It will rain tomorrow",
+    "Sunny in the south, rain later",
+)
+
+
+@step
+def the_full_form(library: AnyLibrary) -> Any:
+    library.create_bucket("shop", {"vector": "vector"})
+    made = library.create_collection("bare", bucket="things", extractor="passthrough")
+    library.add_taxonomy("bare", "kind", confidence_threshold=0.4)
+    return made.name, made.fields, len(made), library.buckets(), library.collections()
+
+
+@step
+def forgotten_documents(library: AnyLibrary) -> Any:
+    collection = library.collection("others")
+    return collection.forget(["v0", "v1"]), len(collection), collection.ids(limit=3)
+
+
+@step
+def forgotten_objects(library: AnyLibrary) -> Any:
+    receipt = library.forget_objects("pictures", ["p4", "x"])
+    return receipt, library.collection("pictures").ids()
+
+
+@step
+def removed_collections_and_buckets(library: AnyLibrary) -> Any:
+    first = library.remove_collection("stock", "curated")
+    second = library.remove_bucket("notes", cascade=True)
+    return first, second, library.collections(), library.buckets()
+
+
+@step
+def a_sound_store(library: AnyLibrary) -> Any:
+    return library.check(), library.engine_version(), sorted(library.spaces())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Both:
+    """What every step gave, on a directory and on a server, and both libraries after it."""
+
+    local: Library
+    remote: RemoteLibrary
+    answers: dict[str, tuple[Any, Any]]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    place = tmp_path_factory.mktemp("remote")
+    with Served(place / "store", environment={"LOOKALIKE_ACTOR": "ann"}) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def both(server: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    place = tmp_path_factory.mktemp("local") / "store"
+    with lookalike.open(place, actor="ann") as local, lookalike.connect(server.url) as remote:
+        answers = {name: (taken(one, local), taken(one, remote)) for name, one in STEPS.items()}
+        yield Both(local, remote, answers)
+
+
+def taken(one: Step, library: AnyLibrary) -> Any:
+    try:
+        return comparable(one(library), {})
+    except (LookalikeError, TypeError) as error:
+        return error
+
+
+def comparable(value: Any, operations: dict[str, str]) -> Any:
+    """A value without what two stores cannot have in common: times, paths, names of operations.
+
+    How often a store was written to before is no more in common: work in the background is written
+    in as many steps as it takes.
+    """
+    if dataclasses.is_dataclass(value):
+        shown = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        unlike = {"uri", "revision", "seq"} & shown.keys()
+        left = {name: one for name, one in shown.items() if name not in unlike}
+        return type(value).__name__, comparable(left, operations)
+    if isinstance(value, Mapping):
+        return {
+            name: comparable(one, operations) for name, one in value.items() if name != "revision"
+        }
+    if isinstance(value, list | tuple):
+        return [comparable(one, operations) for one in value]
+    if isinstance(value, datetime):
+        return "a time" if value.tzinfo else "a time without a zone"
+    if isinstance(value, str) and value.startswith("op_"):
+        return operations.setdefault(value, f"operation {len(operations)}")
+    if isinstance(value, float) and value != value:
+        return "nan"
+    return value
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_gives_the_same_on_a_directory_and_on_a_server(both: Both, name: str) -> None:
+    local, remote = both.answers[name]
+
+    assert not isinstance(local, Exception), repr(local)
+    assert remote == local
+
+
+def test_answers_of_a_server_are_the_same_kinds_of_things(both: Both) -> None:
+    pairs = [
+        (things(both.local).document("v20"), things(both.remote).document("v20")),
+        (things(both.local).report(), things(both.remote).report()),
+        (things(both.local).operations()[0], things(both.remote).operations()[0]),
+    ]
+
+    created_at = things(both.remote).document("v20").created_at
+    assert [type(local) for local, _ in pairs] == [type(remote) for _, remote in pairs]
+    assert created_at is not None
+    assert created_at.utcoffset() == timedelta(0)
+
+
+def test_a_server_tells_addresses_of_contents_and_not_its_paths(both: Both, server: Served) -> None:
+    shown = list(both.remote.collection("pictures").documents())
+
+    uris = [blob.uri for one in shown for blob in one.blobs]
+    uris += [blob.uri for blob in both.remote.collection("pictures").why("p0").document.blobs]
+    why = httpx2.get(f"{server.url}/v1/collections/pictures/documents/p0/why").json()
+    uris += [blob["uri"] for blob in why["document"]["blobs"]]
+
+    assert len(uris) >= 4
+    assert all(uri.startswith(f"{server.url}/v1/blobs/") for uri in uris)
+
+
+# --- the same errors ----------------------------------------------------------------------------
+
+FAULTS: dict[str, Step] = {
+    "an unknown collection": lambda library: library.collection("thigns"),
+    "an unknown label field": lambda library: things(library).report(field="colour"),
+    "an unknown document": lambda library: things(library).document("v999"),
+    "an unknown id to label": lambda library: things(library).label({"v999": "x"}),
+    "a label that is none": lambda library: things(library).label({"v1": " "}),
+    "a stale revision": lambda library: things(library).label({"v1": "x"}, revisions={"v1": 0}),
+    "a revision of another document": lambda library: things(library).label(
+        {"v1": "x"}, revisions={"v2": 7}
+    ),
+    "a wrong dimension": lambda library: things(library).suggest(vectors=np.ones((1, 7))),
+    "vectors of a wrong shape": lambda library: things(library).add(vectors=np.ones(7)),
+    "fewer ids than vectors": lambda library: things(library).add(
+        vectors=np.ones((2, 32)), ids=["a"]
+    ),
+    "nothing to add": lambda library: things(library).add(),
+    "a path that is not there": lambda library: library.collection("pictures").add("no/where"),
+    "an unknown order": lambda library: list(things(library).documents(order_by="size")),
+    "an unknown origin": lambda library: list(things(library).documents(origin="someone")),
+    "an unknown reason": lambda library: list(things(library).documents(reason="because")),
+    "nothing to promote": lambda library: things(library).promote(),
+    "an unknown operation": lambda library: things(library).undo("op_nothing"),
+    "another extractor": lambda library: library.labeler("things", extractor="text"),
+    "an unknown extractor": lambda library: library.labeler("sounds", extractor="sound"),
+    "an option that is none": lambda library: library.labeler("sounds", extractor="text", loud=1),
+    "a name that is taken": lambda library: library.create_bucket("things"),
+    "a field that is there": lambda library: library.add_taxonomy("things", "label"),
+    "a bucket in use": lambda library: library.remove_bucket("things"),
+    "nothing to remove": lambda library: library.remove_collection(),
+    "an unknown bucket": lambda library: library.remove_bucket("thingies"),
+    "a removal of what others need": lambda library: library.forget_objects("things", ["nobody"]),
+    "an operation of no name": lambda library: things(library).label({"v1": "a"}, op_id="ü"),
+    "an operation of another name": lambda library: [
+        things(library).label({"v1": name}, op_id="once") for name in ("a", "b")
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_the_same_error_with_the_same_message(both: Both, name: str) -> None:
+    told = []
+    for library in (both.local, both.remote):
+        with pytest.raises(LookalikeError) as caught:
+            FAULTS[name](library)
+        told.append((type(caught.value), str(caught.value)))
+
+    assert told[0] == told[1]
+
+
+def test_every_error_that_a_server_tells_has_a_code_of_its_own() -> None:
+    ours = [one for one in vars(errors).values() if inspect.isclass(one)]
+    told = [one.code for one in ours if issubclass(one, LookalikeError) and "code" in vars(one)]
+
+    assert len(told) == len(set(told)) > 12
+
+
+def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
+    both: Both, server: Served
+) -> None:
+    with lookalike.open(server.store) as store:
+        reader = store.access().create("eve", "read")
+        labeller = store.access().create("eve", "label")
+
+    with lookalike.connect(server.url, reader) as library:
+        assert len(things(library)) == len(things(both.local))
+        with pytest.raises(Forbidden, match="read"):
+            things(library).label({"v1": "x"})
+    with lookalike.connect(server.url, labeller) as library:
+        changed = things(library).label({"v40": "Kind 0"})
+        assert things(library).document("v40").standing.actor == "eve"
+        things(library).undo(changed.operation)
+        with pytest.raises(Forbidden, match="speaks for itself"):
+            things(library).label({"v40": "x"}, actor="ann")
+        with pytest.raises(Forbidden):
+            library.remove_collection("things")
+    with pytest.raises(Unauthorized):
+        lookalike.connect(server.url, "lk_wrong_key")
+
+
+READS = (
+    "arrived buckets collections document documents engine_version fields history ids inspect name "
+    "operations queue report size spaces suggest waiting why"
+)
+LABELS = "add add_vectors amend cannot_tell label new_kind promote reject undo upload"
+ADMINISTERS = (
+    "add_taxonomy check create_bucket create_collection forget forget_objects import_labels "
+    "labeler remove_bucket remove_collection run"
+)
+
+
+def test_each_verb_needs_the_scope_that_its_effect_asks_for() -> None:
+    known = {Scope.READ: READS, Scope.LABEL: LABELS, Scope.ADMIN: ADMINISTERS}
+    wanted = {verb: scope for scope, names in known.items() for verb in names.split()}
+    routes = [one for router in (verbs.router, arrivals.router) for one in router.routes]
+    paths = [one.path for one in routes if isinstance(one, APIRoute)]
+
+    scopes = {path.rpartition("/")[2]: needed("POST", path) for path in paths}
+
+    assert scopes == wanted
+
+
+def test_a_namespace_is_a_world_of_its_own(both: Both, server: Served) -> None:
+    with lookalike.connect(server.url + "/v1/", namespace="elsewhere") as library:
+        library.labeler("things", extractor="passthrough")
+
+        assert library.collections() == ["things"]
+        assert len(library.collection("things")) == 0
+    assert len(things(both.remote)) > 80
+
+
+def test_a_url_is_read_by_the_server_under_its_guard(both: Both, server: Served) -> None:
+    kept = both.remote.collection("pictures").document("p0").sha256
+    add = f"{server.url}/v1/collections/pictures/verbs/add"
+    told = []
+
+    for uri in ("file:///etc/hostname", f"blob:{kept}", "/etc/hostname"):
+        answer = httpx2.post(add, json={"items": [{"key": "k", "name": "n", "uri": uri}]})
+        told.append((answer.status_code, answer.json()["error"]["code"]))
+
+    assert told == [(422, "fetch_refused")] * 3
+    with pytest.raises(errors.FetchRefused):
+        both.remote.collection("pictures").add(f"{server.url}/v1/health")
+
+
+def test_who_is_no_server_of_ours_is_said_to_be_none() -> None:
+    with pytest.raises(Unreachable, match="no answer from"):
+        lookalike.connect("http://127.0.0.1:9", patience_s=0)
+    with pytest.raises(BadSetting, match="no address"):
+        lookalike.connect("shop")
+    with pytest.raises(BadSetting, match="namespace"):
+        lookalike.connect("http://127.0.0.1:9", namespace="Käse")
+
+
+# --- large things -------------------------------------------------------------------------------
+
+
+def test_a_large_file_is_sent_to_an_address_of_its_own(both: Both, tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    noise = chance.integers(0, 255, (1000, 1000, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size > 2_500_000
+
+    added = both.remote.collection("pictures").add(tmp_path / "noise.png", ids=["noise"])
+
+    assert (added.added, added.documents) == (1, 1)
+    again = both.remote.collection("pictures").add(tmp_path / "noise.png")
+    assert (again.added, again.unchanged) == (0, 1)
+
+
+def test_a_file_that_was_uploaded_becomes_an_object(both: Both, server: Served) -> None:
+    data = (PICTURES / FRUIT[0]).read_bytes()
+    begin = {"filename": "big.png", "blob_property": "content"}
+    uploads = f"{server.url}/v1/buckets/pictures/uploads"
+
+    begun = httpx2.post(uploads, json=begin).json()
+    sent = httpx2.put(begun["presigned_url"], content=data)
+    confirmed = httpx2.post(f"{uploads}/{begun['upload_id']}/confirm")
+
+    assert len(data) > 4096, "few bytes are kept in another way"
+    assert (sent.status_code, confirmed.status_code) == (200, 200), confirmed.text
+    assert confirmed.json()["object_id"]
+
+
+def test_more_than_a_page_is_yielded_whole_and_in_order(both: Both) -> None:
+    many = both.remote.labeler("many", extractor="passthrough", confidence_threshold=0.5)
+    ids = [f"m{n}" for n in range(2300)]
+    added = many.add(vectors=vectors(2300), ids=ids)
+
+    found = [one.id for one in many.documents()]
+
+    assert added.documents == 2300
+    assert found == ids
+    assert [one.id for one in many.documents(limit=1500)] == ids[:1500]
+    assert [one.id for one in many.documents(ids=reversed(ids))] == ids
+
+
+def test_what_is_forgotten_meanwhile_is_not_yielded_any_more(both: Both) -> None:
+    many = both.remote.collection("many")
+    stream = many.documents()
+    first = next(stream)
+
+    many.forget(["m1500"])
+    rest = [one.id for one in stream]
+
+    assert first.id == "m0"
+    assert len(rest) == 2298
+    assert "m1500" not in rest
+
+
+def test_a_folder_is_sent_with_what_fits_and_the_rest_is_named(both: Both, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in FRUIT[:3]:
+        (tmp_path / name).write_bytes((PICTURES / name).read_bytes())
+    (tmp_path / "in" / "notes.txt").write_text("no picture", "utf-8")
+    told: list[tuple[int, int]] = []
+
+    local = both.local.labeler("folder").add(tmp_path)
+    remote = both.remote.labeler("folder").add(
+        tmp_path, progress=lambda done, total: told.append((done, total))
+    )
+
+    assert remote == local
+    assert remote.skipped == ("in/notes.txt",)
+    assert told[-1] == (3, 3)
+
+
+# --- answers that are lost ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def relay(server: Served) -> Iterator[Relay]:
+    with Relay(server.url) as one:
+        yield one
+
+
+@pytest.fixture
+def far(relay: Relay, both: Both) -> Iterator[RemoteLibrary]:
+    """A library behind a relay, with a collection `lossy` that is new."""
+    if "lossy" in both.remote.collections():
+        both.remote.remove_bucket("lossy", cascade=True)
+    made = both.remote.labeler("lossy", extractor="passthrough", confidence_threshold=0.5)
+    made.add(vectors=vectors(40), ids=[f"v{n}" for n in range(40)])
+    made.label({"v0": "Kind 0", "v1": "Kind 1"})
+    with lookalike.connect(relay.url) as library:
+        yield library
+
+
+def nothing() -> None:
+    """Lose the answer, and do no more."""
+
+
+WRITES: dict[str, Step] = {
+    "label": lambda library: library.collection("lossy").label({"v2": "Kind 2"}),
+    "amend": lambda library: library.collection("lossy").amend({"v3": {"label": "Kind 3"}}),
+    "reject": lambda library: library.collection("lossy").reject({"v4": "Kind 0"}),
+    "new_kind": lambda library: library.collection("lossy").new_kind(["v5"]),
+    "cannot_tell": lambda library: library.collection("lossy").cannot_tell(["v6"]),
+    "import_labels": lambda library: library.collection("lossy").import_labels(
+        [{"id": "v7", "label": "Kind 3"}]
+    ),
+    "promote": lambda library: library.collection("lossy").promote(min_confidence=0.5),
+    "run": lambda library: library.collection("lossy").run(confidence_threshold=0.6),
+    "undo": lambda library: library.collection("lossy").undo(
+        library.collection("lossy").operations(limit=1)[0].id
+    ),
+    "forget": lambda library: library.collection("lossy").forget(["v8"]),
+    "forget_objects": lambda library: library.forget_objects("lossy", ["v9"]),
+    "add_taxonomy": lambda library: library.add_taxonomy("lossy", "colour"),
+    "add_vectors": lambda library: library.collection("lossy").add(
+        vectors=vectors(3, seed=8), ids=["w0", "w1", "w2"]
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", WRITES)
+def test_a_verb_whose_answer_is_lost_is_done_once(
+    far: RemoteLibrary, relay: Relay, verb: str
+) -> None:
+    before = far.collection("lossy").operations()
+    relay.lose(verb, nothing)
+
+    answer = WRITES[verb](far)
+
+    asked = [path for path in relay.paths if path.endswith(f"/{verb}")]
+    after = far.collection("lossy").operations()
+    assert len(asked) == 2
+    if verb != "add_vectors":  # the same vectors again are an operation that changes nothing
+        assert len(after) == len(before) + 1
+    if hasattr(answer, "operation"):
+        assert answer.operation == after[0].id
+
+
+def test_a_receipt_that_is_lost_is_told_again(far: RemoteLibrary, relay: Relay) -> None:
+    relay.lose("forget", nothing)
+
+    receipt = far.collection("lossy").forget(["v8", "v10"])
+
+    assert (receipt.objects, receipt.documents, receipt.vectors) == (2, 2, 2)
+    with pytest.raises(NotFound):
+        far.collection("lossy").forget(["v8"])
+
+
+def test_what_is_made_or_removed_when_the_answer_is_lost_is_there_or_gone(
+    far: RemoteLibrary, relay: Relay
+) -> None:
+    relay.lose("create_bucket", nothing)
+    far.create_bucket("lost_bucket", {"a": "text"})
+    relay.lose("create_collection", nothing)
+    far.create_collection("lost", bucket="lost_bucket", extractor="text")
+    relay.lose("labeler", nothing)
+    far.labeler("lost_labeler", extractor="text")
+    made = far.collections(), far.buckets()
+    relay.lose("remove_collection", nothing)
+    removed = far.remove_collection("lost", "lost_labeler")
+    relay.lose("remove_bucket", nothing)
+    emptied = far.remove_bucket("lost_bucket")
+
+    assert {"lost", "lost_labeler"} <= set(made[0])
+    assert removed.collections == ("lost", "lost_labeler")
+    assert emptied.buckets == ("lost_bucket",)
+    assert not {"lost", "lost_labeler"} & set(far.collections())
+    with pytest.raises(Conflict):
+        far.create_bucket("lossy", {"a": "text"})
+    with pytest.raises(NotFound):
+        far.remove_collection("lost")
+
+
+def dies(server: Served) -> Callable[[], None]:
+    """Kill the server at once, and start it again beside."""
+
+    def end() -> None:
+        server.kill()
+        threading.Thread(target=server.start).start()
+
+    return end
+
+
+def test_a_server_killed_before_it_answers_has_written_once(
+    far: RemoteLibrary, relay: Relay, server: Served
+) -> None:
+    before = len(far.collection("lossy").operations())
+    relay.lose("label", dies(server))
+
+    changed = far.collection("lossy").label({"v2": "Kind 2", "v3": "Kind 3"})
+
+    lossy = far.collection("lossy")
+    assert changed.by_person == 2
+    assert len(lossy.operations()) == before + 1
+    assert [one.kind.value for one in lossy.history("v2")] == ["labelled"]
+    assert lossy.document("v3").label == "Kind 3"
+    assert far.check() == []
+
+
+def test_a_server_killed_while_pictures_come_in_has_each_once(
+    both: Both, relay: Relay, server: Served
+) -> None:
+    names = [PICTURES / name for name in FRUIT]
+    with lookalike.connect(relay.url) as library:
+        pictures = library.labeler("killed")
+        relay.lose("add", dies(server))
+
+        added = pictures.add(names, ids=list(FRUIT))
+
+        assert sorted(pictures.ids()) == sorted(FRUIT)
+        assert len(pictures.operations()) >= 1
+        assert added.added + added.unchanged == len(FRUIT)
+        assert added.failed == {}
+        assert library.check() == []
+
+
+# --- light --------------------------------------------------------------------------------------
+
+
+def test_connecting_and_asking_loads_nothing_heavy(server: Served) -> None:
+    code = (
+        "import sys, lookalike\n"
+        f"library = lookalike.connect({server.url!r})\n"
+        "library.collections(), library.buckets(), library.spaces()\n"
+        f"print([name for name in {NOT_LOADED!r} if name in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_cannot_be_sent_says_so(both: Both) -> None:
+    with pytest.raises(BadInput, match="JSON"):
+        things(both.remote).label({"v1": object()})  # type: ignore[dict-item]
+    with pytest.raises(Stale):
+        things(both.remote).label({"v1": "x"}, revisions={"v1": 0})

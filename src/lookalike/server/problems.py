@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -25,10 +25,6 @@ _WORDS = {
     "model_type": "give an object",
 }
 """What is wrong with a value, where the library that checks it speaks of Python."""
-
-
-def _sentence(kind: type[errors.LookalikeError]) -> str:
-    return " ".join(str(kind.__doc__).split())
 
 
 _STATUSES: tuple[tuple[type[errors.LookalikeError], int], ...] = (
@@ -55,9 +51,16 @@ _OTHERS = (
 )
 """What no error of ours stands for."""
 
-ANSWERS: tuple[tuple[int, str, str], ...] = tuple(
-    sorted([*((status, code, _sentence(kind)) for kind, status, code in _KINDS), *_OTHERS])
-)
+
+def _ours_by_status() -> Iterator[tuple[int, str, str]]:
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.LookalikeError):
+            status = next((number for root, number in _STATUSES if issubclass(kind, root)), None)
+            if status is not None and "code" in vars(kind):
+                yield status, kind.code, " ".join(str(kind.__doc__).split())
+
+
+ANSWERS: tuple[tuple[int, str, str], ...] = tuple(sorted([*_ours_by_status(), *_OTHERS]))
 """Status, code and meaning of every error that the server answers."""
 
 RESPONSES: Mapping[int | str, dict[str, Any]] = {
@@ -103,7 +106,7 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
     status, code = code_of(error)
     if isinstance(error, errors.StoreError):
         _LOG.error("%s", error)
-        retryable = isinstance(error, errors.StoreUnwritable)
+        retryable = isinstance(error, errors.StoreUnwritable | errors.StoreBusy)
         details = {"retryable": retryable, "retry_after_seconds": _RETRY_S}
         message = "the store cannot do this now; the server's log says why"
         return _answer(status, code, message, details, {"retry-after": str(_RETRY_S)})

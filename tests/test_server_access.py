@@ -101,7 +101,12 @@ class TestScopes:
         key = {"authorization": "Bearer the-key-of-the-setting"}
         paths = ok(httpx2.get(f"{server.url}/openapi.json", headers=key))["paths"]
 
-        routes = {f"{method.upper()} {path}" for path, one in paths.items() for method in one}
+        routes = {
+            f"{method.upper()} {path}"
+            for path, one in paths.items()
+            for method in one
+            if "/verbs/" not in path  # those of the remote library, which are its own matter
+        }
 
         assert routes == READ | LABEL | ADMIN | OPEN
 

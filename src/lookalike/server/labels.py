@@ -219,13 +219,8 @@ def new_kind(
     collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
     """Say that documents belong to none of the labels there are."""
-    verbs = here.collection(collection)
-    changed = verbs.new_kind(
-        body.document_ids,
-        field=body.field,
-        asked=body.asked,
-        op_id=body.op_id or idempotency_key,
-    )
+    verbs, op_id = here.collection(collection), body.op_id or idempotency_key
+    changed = verbs.new_kind(body.document_ids, field=body.field, asked=body.asked, op_id=op_id)
     return _changed(changed)
 
 
@@ -234,13 +229,8 @@ def cannot_tell(
     collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
     """Say that a person cannot tell what documents are: the queue asks no more about them."""
-    verbs = here.collection(collection)
-    changed = verbs.cannot_tell(
-        body.document_ids,
-        field=body.field,
-        asked=body.asked,
-        op_id=body.op_id or idempotency_key,
-    )
+    verbs, op_id = here.collection(collection), body.op_id or idempotency_key
+    changed = verbs.cannot_tell(body.document_ids, field=body.field, asked=body.asked, op_id=op_id)
     return _changed(changed)
 
 

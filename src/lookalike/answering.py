@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import select
 
@@ -39,25 +39,33 @@ def labelled(
 
 
 def check_fresh(
-    snapshot: Snapshot, field_pk: int, pks: Mapping[str, int], revisions: Mapping[str, int]
+    snapshot: Snapshot,
+    field_pks: Collection[int],
+    pks: Mapping[str, int],
+    revisions: Mapping[str, int],
 ) -> None:
-    """Raise Stale where a document has changed since the revision that a client saw.
+    """Raise Stale where documents have changed in these fields since a client saw them.
 
     Raises BadInput for the revision of a document that nothing is said of.
     """
     if others := revisions.keys() - pks.keys():
         raise BadInput(f"there is a revision for {min(others)!r}, of which nothing is said")
+    if not revisions:
+        return
     table = schema.standing
-    query = select(table.c.document_pk, table.c.revision).where(table.c.field_pk == field_pk)
-    rows = snapshot.rows(query.where(one_of(table.c.document_pk, pks.values())))
-    now = {row.document_pk: row.revision for row in rows}
-    for id, seen in revisions.items():
-        revision = now.get(pks[id], 0)
-        if revision > seen:
-            raise Stale(
-                f"document {id!r} is at revision {revision}, and this was meant for {seen}: "
-                "read it again"
-            )
+    query = select(table.c.document_pk, table.c.revision).where(table.c.field_pk.in_(field_pks))
+    now: dict[int, int] = {}
+    for row in snapshot.rows(query.where(one_of(table.c.document_pk, pks.values()))):
+        now[row.document_pk] = max(row.revision, now.get(row.document_pk, 0))
+    moved = {
+        id: now.get(pks[id], 0) for id, seen in revisions.items() if now.get(pks[id], 0) > seen
+    }
+    for id, revision in moved.items():
+        raise Stale(
+            f"document {id!r} is at revision {revision}, and this was meant for "
+            f"{revisions[id]}: read it again",
+            {"revisions": moved},
+        )
 
 
 def rejected(

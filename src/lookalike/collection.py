@@ -161,7 +161,7 @@ class Collection:
         with self._operate("label", actor, op_id, field, checked) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
-            answering.check_fresh(running.txn, chosen.pk, pks, revisions or {})
+            answering.check_fresh(running.txn, [chosen.pk], pks, revisions or {})
             said = answering.labelled(running.txn, chosen.pk, pks, checked, asked=asked)
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
@@ -185,8 +185,8 @@ class Collection:
         checked = {id: json_values(one) for id, one in changes.items()}
         with self._operate("label", actor, op_id, checked) as running:
             pks = self._pks(running.txn, list(checked))
-            for field in fields_of(running.txn, self._row.pk):
-                answering.check_fresh(running.txn, field.pk, pks, revisions or {})
+            fields = [one.pk for one in fields_of(running.txn, self._row.pk)]
+            answering.check_fresh(running.txn, fields, pks, revisions or {})
             sync = Sync(self._workshop.operations, running)
             sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
             sync.say()

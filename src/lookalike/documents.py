@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from lookalike.resources import CollectionRow, dig
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, Txn
 from lookalike.stores.selection import conditions
+
+_IN_LIST = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def write_documents(
     if not new:
         return 0
     txn = running.txn
+    target = _with_fields_now(txn, target)
     known = _known(txn, target.pk, [one.object_pk for one in new])
     again = [(pk, one) for one in new if (pk := known.get((one.object_pk, one.part.key)))]
     fresh = [one for one in new if (one.object_pk, one.part.key) not in known] if again else new
@@ -113,7 +116,10 @@ def write_documents(
             for pk, one in again
         ],
     )
-    made = txn.insert_returning(schema.document, [_row(target, one) for one in fresh])
+    rows = [_row(target, one) for one in fresh]
+    if len(target.row.bucket_pks) > 1:
+        _tell_apart(txn, target, fresh, rows)
+    made = txn.insert_returning(schema.document, rows)
     pks = np.array([*(pk for pk, _ in again), *made], np.int64)
     vectors = np.stack([one.part.vector for one in (*(one for _, one in again), *fresh)])
     order = np.argsort(pks)
@@ -123,6 +129,13 @@ def write_documents(
     given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
     take_labels(operations, running, target, given)
     return len(pks)
+
+
+def _with_fields_now(txn: Txn, target: Target) -> Target:
+    """Return a collection with the label fields that it has now: one may have come meanwhile."""
+    table = schema.field
+    rows = txn.rows(select(table.c.name, table.c.pk).where(table.c.collection_pk == target.pk))
+    return replace(target, fields={row.name: row.pk for row in rows})
 
 
 def take_labels(
@@ -151,6 +164,23 @@ def document_id(collection: str, object_id: str, part: str) -> str:
         return object_id if part == "" else f"{object_id}#{part}"
     digest = hashlib.sha256("\0".join((collection, object_id, part)).encode()).digest()
     return "doc_" + base64.b32encode(digest[:15]).decode("ascii").lower()
+
+
+def _tell_apart(
+    txn: Txn, target: Target, new: Sequence[NewDocument], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Give rows whose ids another bucket's objects have already an id of their own."""
+    table = schema.document
+    taken: set[str] = set()
+    ids = [row["id"] for row in rows]
+    for start in range(0, len(ids), _IN_LIST):
+        chosen = table.c.id.in_(ids[start : start + _IN_LIST])
+        query = select(table.c.id).where(table.c.collection_pk == target.pk, chosen)
+        taken |= {row.id for row in txn.rows(query)}
+    for one, row in zip(new, rows, strict=True):
+        if row["id"] in taken:
+            row["id"] = document_id(target.name, f"obj_{one.object_pk}", one.part.key)
+        taken.add(row["id"])
 
 
 def _row(target: Target, one: NewDocument) -> dict[str, Any]:

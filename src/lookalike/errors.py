@@ -29,9 +29,9 @@ A message says what happened, with the value, and what to do next. Over HTTP an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class LookalikeError(Exception):
@@ -92,9 +92,17 @@ class Conflict(LookalikeError):
 
 
 class Stale(Conflict):
-    """The change was meant for a state that is no more: someone or something changed it since."""
+    """The change was meant for a state that is no more: someone or something changed it since.
+
+    `now` tells the state that there is, so that one need not ask for it: `revisions` by document
+    id, or an `etag`.
+    """
 
     code = "stale"
+
+    def __init__(self, message: str, now: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.now = dict(now or {})
 
 
 class Unauthorized(LookalikeError):

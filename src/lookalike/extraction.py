@@ -6,9 +6,9 @@ ran out, loses its work to the next: only who holds the lease writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from lookalike.extractors.base import Content, Part
 from lookalike.ingest import Progress, Tally, accepts
 from lookalike.leases import has_died, own_name
 from lookalike.model import Blob, Status
-from lookalike.objects import finish, input_of
+from lookalike.objects import finish, input_of, labels_as_they_stand
 from lookalike.operations import Operations
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, StoredSpace
@@ -43,7 +43,7 @@ class _Waiting:
     pk: int
     id: str
     name: str
-    metadata: dict[str, Any]
+    metadata: Mapping[str, Any]
     blob: Blob | None
     said_by: Collection[str]
     nothing: bool
@@ -285,7 +285,7 @@ class Extraction:
         self, target: Target, batch: list[tuple[_Waiting, _Done]], tally: Tally, actor: str
     ) -> None:
         with self._operations.operate(target.pk, "add", actor) as running:
-            batch = self._still_held(running.txn, target, batch)
+            batch = _as_said_now(running.txn, self._still_held(running.txn, target, batch))
             documents = [
                 NewDocument(
                     one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
@@ -334,6 +334,21 @@ class Extraction:
 
 _MISSING = _Done((), "it has no content")
 _NOTHING = _Done((), None)
+
+
+def _as_said_now(
+    snapshot: Snapshot, batch: list[tuple[_Waiting, _Done]]
+) -> list[tuple[_Waiting, _Done]]:
+    """Return objects with the metadata that they have now: a label may have come meanwhile."""
+    table = schema.object_
+    query = select(table.c.pk, table.c.metadata, table.c.said_by)
+    rows = snapshot.rows(query.where(one_of(table.c.pk, [one.pk for one, _ in batch])))
+    said_by = {row.pk: row.said_by or () for row in rows}
+    metadata = labels_as_they_stand(snapshot, {row.pk: row.metadata for row in rows})
+    return [
+        (replace(one, metadata=metadata[one.pk], said_by=said_by[one.pk]), done)
+        for one, done in batch
+    ]
 
 
 def _waiting(row: Any, target: Target) -> _Waiting:

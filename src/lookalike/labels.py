@@ -40,17 +40,32 @@ def check_label(label: object) -> str:
 
 
 def label_in(value: object) -> str | None:
-    """Return the label that a field of metadata gives: a text, or a whole number as one.
+    """Return the label that a field of metadata gives: a text, a whole number as one, or a list of
+    the parts of a path, the root first.
 
-    None and the empty text give none. Raises BadInput for any other value.
+    None, the empty text and the empty list give none. Raises BadInput for any other value.
 
     >>> label_in("Shoes>Running"), label_in(7), label_in("")
     ('Shoes > Running', '7', None)
+    >>> label_in(["Shoes", "Running"])
+    'Shoes > Running'
     """
-    if value is None or value == "":
+    if value is None or value == "" or value == []:
         return None
+    if isinstance(value, list):
+        return LABEL_SEPARATOR.join(check_label(part) for part in value)
     whole = isinstance(value, int) and not isinstance(value, bool)
     return check_label(str(value) if whole else value)
+
+
+def path_of(label: str, separator: str) -> str:
+    """Return a label whose parts a field also parts by a separator of its own.
+
+    >>> path_of("Shoes/Running", "/"), path_of("Shoes/Running", ">")
+    ('Shoes > Running', 'Shoes/Running')
+    """
+    parts = [part for part in label.split(separator) if part.strip()]
+    return check_label(LABEL_SEPARATOR.join(parts)) if parts else label
 
 
 class Codes:

@@ -218,10 +218,12 @@ class Library:
         targets: Mapping[str, float] | None = None,
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
+        separator: str = ">",
         op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it.
 
+        With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
         What was given an `op_id` is done once, however often it is asked for. Raises NotFound for
         an unknown collection, Conflict when the field is there.
         """
@@ -234,6 +236,7 @@ class Library:
             top_k=top_k,
             enrich=enrich,
             reference_field=reference_field,
+            separator=separator,
         )
         taxonomy = taxonomy_of(row.name, field, rule)
         operations, actor = self._workshop.operations, self._workshop.actor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,8 @@ def matched(
             raise Conflict(
                 f"the collection {curated.name!r} has no label field {source!r} to take labels from"
             )
+        copying = replace(voting.taxonomy, enrich=spec.enrich)
+        voting = replace(voting, taxonomy=copying)
         nearest = _labels_near(workshop, snapshot, voting, vectors, pks)
         for one, near in zip(said, nearest, strict=True):
             one[target] = near if near is not None and near["score"] >= limit else None

@@ -265,7 +265,7 @@ class Taxonomy:
     curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
     `precision` with `target_precision`; `targets` are those of labels that have their own. `enrich`
     fields are copied from the matched reference. `taxonomy` names the resource that made it, if one
-    did.
+    did. Labels that are said are paths, also where their parts are parted by `separator`.
     """
 
     field: str
@@ -278,6 +278,7 @@ class Taxonomy:
     version: int = 1
     targets: Mapping[str, float] = dataclasses.field(default_factory=dict)
     taxonomy: str = ""
+    separator: str = ">"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -167,6 +167,22 @@ def object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[s
     return {id: found[id] for id in ids}
 
 
+def objects_named(snapshot: Snapshot, bucket_pks: Collection[int], ids: Sequence[str]) -> list[int]:
+    """Return the pks of the objects of these ids, in any of the buckets. Raises NotFound."""
+    table, found, known = schema.object_, list[int](), set[str]()
+    for start in range(0, len(ids), 5000):
+        chosen = table.c.id.in_(ids[start : start + 5000])
+        query = select(table.c.pk, table.c.id).where(table.c.bucket_pk.in_(bucket_pks), chosen)
+        for row in snapshot.rows(query):
+            found.append(row.pk)
+            known.add(row.id)
+    unknown = [id for id in ids if id not in known]
+    if unknown:
+        names = ", ".join(map(repr, unknown[:5])) + (" …" if len(unknown) > 5 else "")
+        raise NotFound(f"there is no object {names} here; list the bucket's objects for their ids")
+    return found
+
+
 def read_objects(snapshot: Snapshot, bucket: str, pks: Sequence[int]) -> list[Object]:
     """Return objects as they stand, in the order of `pks`: labels that were said stand in them."""
     table = schema.object_
@@ -188,6 +204,17 @@ def read_objects(snapshot: Snapshot, bucket: str, pks: Sequence[int]) -> list[Ob
         for pk in pks
         if (row := rows.get(pk)) is not None
     ]
+
+
+def labels_as_they_stand(
+    snapshot: Snapshot, metadata: Mapping[int, Mapping[str, Any]]
+) -> dict[int, Mapping[str, Any]]:
+    """Return the metadata of objects, by pk; a label in it that was taken back is None."""
+    labels = _labels(snapshot, [pk for pk, one in metadata.items() if one])
+    return {
+        pk: {**one, **{name: said for name, said in labels.get(pk, {}).items() if name in one}}
+        for pk, one in metadata.items()
+    }
 
 
 def waits_in(snapshot: Snapshot, collection_pk: int) -> bool:

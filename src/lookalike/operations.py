@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from lookalike.drawing import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.effects import Effects
 from lookalike.errors import Conflict, NotFound
 from lookalike.fields import dependents, has_space
-from lookalike.model import Changed, EventKind, Origin
+from lookalike.labels import path_of
+from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
 from lookalike.once import Request, refuse_repetition
 from lookalike.statements import write_statements
 from lookalike.stores import schema
@@ -115,7 +116,7 @@ class Operations:
             return
         documents = sorted({line.document_pk for line in said})
         with self.changing(running, field_pk, documents):
-            self._append(running, field_pk, said)
+            self._append(running, field_pk, _as_paths(running.decider(field_pk), said))
             self._fold(running, field_pk, documents)
             self._draw(running, field_pk)
 
@@ -293,6 +294,17 @@ def check_there(snapshot: Snapshot, *pks: int) -> None:
     table = schema.resource
     if len(snapshot.rows(select(table.c.pk).where(table.c.pk.in_(pks)))) < len(set(pks)):
         raise NotFound("the collection or its bucket was removed meanwhile; make it again first")
+
+
+def _as_paths(decider: Decider, said: Sequence[Said]) -> Sequence[Said]:
+    """Return what was said with labels as the paths that they are in the field."""
+    separator = decider.field.taxonomy.separator
+    if separator == LABEL_SEPARATOR.strip():
+        return said
+    return [
+        line if line.label is None else replace(line, label=path_of(line.label, separator))
+        for line in said
+    ]
 
 
 def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:

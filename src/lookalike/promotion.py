@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import Select, select
 
 from lookalike.documents import NewDocument, write_documents
+from lookalike.errors import Conflict
 from lookalike.extractors.base import Part
 from lookalike.gate import BAR, Candidates, Hold, gate
 from lookalike.lookup import stances
@@ -159,19 +160,39 @@ def _with_objects(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, Any]:
 
 
 def _object_in(running: Running, bucket_pk: int, row: Any) -> tuple[int, str]:
-    """Return the object of another bucket that stands for the document's, made when new."""
+    """Return the object of another bucket that stands for the document's, made when new.
+
+    What only has the same id there is another thing: then it is told apart by its content.
+    """
+    for id in (row.object_id, f"{row.object_id}~{row.sha256.hex()[:12]}"):
+        found = _object_named(running.txn, bucket_pk, id)
+        if found is None:
+            return _made_in(running, bucket_pk, id, row), id
+        if _contents(found.blobs) == _contents(row.blobs):
+            return found.pk, id
+    raise Conflict(f"the curated bucket has other objects named {row.object_id!r}; rename this one")
+
+
+def _object_named(snapshot: Snapshot, bucket_pk: int, id: str) -> Any:
     table = schema.object_
-    same = (table.c.bucket_pk == bucket_pk) & (table.c.id == row.object_id)
-    found = running.txn.rows(select(table.c.pk).where(same))
-    if found:
-        return found[0].pk, row.object_id
+    query = select(table.c.pk, table.c.blobs)
+    rows = snapshot.rows(query.where(table.c.bucket_pk == bucket_pk, table.c.id == id))
+    return rows[0] if rows else None
+
+
+def _contents(blobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted(blob["sha256"] for blob in blobs)
+
+
+def _made_in(running: Running, bucket_pk: int, id: str, row: Any) -> int:
     values = {
         "bucket_pk": bucket_pk,
-        "id": row.object_id,
-        "key": row.key,
+        "id": id,
+        "key": row.key if id == row.object_id else id,
         "name": row.name,
         "metadata": row.object_metadata,
         "blobs": row.blobs,
+        "size_bytes": sum(blob["size_bytes"] for blob in row.blobs),
         "created_at": running.at,
     }
-    return running.txn.insert_returning(table, [values])[0], row.object_id
+    return running.txn.insert_returning(schema.object_, [values])[0]

@@ -24,6 +24,7 @@ class Rule:
     enrich: tuple[str, ...] = ()
     reference_field: str | None = None
     targets: Mapping[str, float] | None = None
+    separator: str = ">"
 
 
 def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
@@ -40,6 +41,7 @@ def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
         top_k=rule.top_k,
         enrich=tuple(rule.enrich),
         targets=check_targets(rule.targets or {}),
+        separator=rule.separator,
     )
 
 

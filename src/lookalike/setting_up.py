@@ -12,7 +12,7 @@ from lookalike.documents import Home, take_labels
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
 from lookalike.model import Taxonomy
-from lookalike.objects import let_all_wait
+from lookalike.objects import labels_as_they_stand, let_all_wait
 from lookalike.operations import Running
 from lookalike.plugins import extractor_name
 from lookalike.reading import FieldRow, fields_of
@@ -109,22 +109,28 @@ def add_field(
     Labels that the metadata of objects give in it are imported.
     """
     txn, operations = running.txn, workshop.operations
-    field_pk = make_field(txn, namespace, row, taxonomy)
     document, object_ = schema.document, schema.object_
     query = (
-        select(document.c.pk, document.c.metadata, object_.c.metadata.label("given"))
+        select(document.c.pk, document.c.object_pk, document.c.metadata)
+        .add_columns(object_.c.metadata.label("given"))
         .add_columns(object_.c.said_by)
         .join(object_, object_.c.pk == document.c.object_pk)
         .where(document.c.collection_pk == row.pk)
         .order_by(document.c.pk)
     )
     rows = txn.rows(query)
+    source = row.source_of(taxonomy.field).partition(".")[0]
+    given = {one.object_pk: one.given for one in rows if source in one.given}
+    stand = labels_as_they_stand(txn, given)
+    field_pk = make_field(txn, namespace, row, taxonomy)
     if not rows:
         return
     _take_out(txn, taxonomy.field, rows)
     operations.arrive(running, field_pk, [one.pk for one in rows])
-    given = ((one.pk, one.given, one.said_by or ()) for one in rows)
-    take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), given)
+    said = (
+        (one.pk, stand[one.object_pk], one.said_by or ()) for one in rows if one.object_pk in stand
+    )
+    take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), said)
 
 
 def _take_out(txn: Txn, name: str, rows: Any) -> None:

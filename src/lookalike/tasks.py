@@ -17,6 +17,9 @@ from lookalike.model import Status
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 
+_LEASE_S = 6 * 3600.0
+"""No task takes so long. A worker that died is known by its process, unless its machine is gone."""
+
 
 class TaskKind(StrEnum):
     """What can be asked for."""
@@ -84,13 +87,15 @@ def take_task(store: Store, owner: str, clock: Callable[[], float]) -> Task | No
     with store.write() as txn:
         held = select(table.c.owner).where(table.c.status == Status.PROCESSING).distinct()
         dead = [row.owner for row in txn.rows(held) if has_died(row.owner)]
-        abandoned = and_(table.c.status == Status.PROCESSING, table.c.owner.in_(dead))
+        is_free = or_(table.c.owner.in_(dead), table.c.expires_at < clock())
+        abandoned = and_(table.c.status == Status.PROCESSING, is_free)
         free = or_(table.c.status == Status.PENDING, abandoned)
         rows = txn.rows(select(table).where(free).order_by(table.c.pk).limit(1))
         if not rows:
             return None
         mine = update(table).where(table.c.pk == rows[0].pk)
-        txn.execute(mine.values(status=Status.PROCESSING, owner=owner, expires_at=clock()))
+        expires_at = clock() + _LEASE_S
+        txn.execute(mine.values(status=Status.PROCESSING, owner=owner, expires_at=expires_at))
     return _task(rows[0])
 
 

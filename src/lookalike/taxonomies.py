@@ -37,7 +37,7 @@ class Spec:
     from; `enrich` is copied from the matched reference along with them. `reference` names the
     collection whose labels vote; where it is not said, that of the `retriever`, or the collection
     that the taxonomy is attached to. `path_field` tells that labels are paths, parted by
-    `separator`.
+    `separator` in what is said, and always by ` > ` in what is shown.
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -125,6 +125,7 @@ def rules_of(snapshot: Snapshot, namespace: str, name: str, spec: Spec, own: str
             enrich=spec.enrich,
             reference_field=target if reference == own else source,
             targets=spec.targets,
+            separator=spec.separator,
         )
         rules.append(replace(taxonomy_of(own, target, rule), taxonomy=name))
     return rules
@@ -142,7 +143,7 @@ def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own:
             curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, rule.reference))
             known = [one.name for one in fields_of(snapshot, curated.pk)]
         if rule.reference_field not in known:
-            exact = Rule(confidence_threshold=_EXACT)
+            exact = Rule(confidence_threshold=_EXACT, separator=rule.separator)
             taxonomy = taxonomy_of(curated.name, rule.reference_field, exact)
             with workshop.operations.operate(curated.pk, "create", workshop.actor) as running:
                 add_field(workshop, running, namespace, curated, taxonomy)

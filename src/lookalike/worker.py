@@ -128,6 +128,11 @@ class Worker:
         except LookalikeError as error:
             self._fail(row, str(error))
             done += 1
+        except _Stopped:
+            raise
+        except Exception:
+            _LOG.exception("%s cannot be extracted now", row.name)
+            self._resting_until[row.pk] = time.monotonic() + _PATIENCE_S
         return done > 0
 
     def _fail(self, row: CollectionRow, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
@@ -70,16 +70,23 @@ _ABOUT = (
 )
 
 
-def make_app(workshop: Workshop, *, host: str, works: bool = True) -> ASGIApp:
+def make_app(
+    workshop: Workshop,
+    *,
+    host: str,
+    works: bool = True,
+    is_ending: Callable[[], bool] = lambda: False,
+) -> ASGIApp:
     """Return the server as an ASGI application that listens on `host`.
 
-    With `works` off, workers of other processes do what waits.
+    With `works` off, workers of other processes do what waits. `is_ending` tells when the server
+    waits for those who listen to go.
     """
     store, settings = workshop.store, workshop.settings
     fetcher = GuardedFetcher(FetchRules.of(settings))
     workshop = workshop.guarded(fetcher.fetch)
     signer = Signer(signing_secret(store))
-    worker, hub = Worker(workshop), Hub(store)
+    worker, hub = Worker(workshop), Hub(store, is_ending)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:

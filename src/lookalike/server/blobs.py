@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Response
 from sqlalchemy import select
 
 from lookalike.errors import BadContent, NotFound
@@ -18,24 +18,35 @@ from lookalike.stores import schema
 
 router = APIRouter(prefix="/v1/blobs", tags=["blobs"], route_class=JsonRoute)
 
+IfNoneMatch = Annotated[
+    str, Header(alias="If-None-Match", description="the ETag of what one has already")
+]
+
 _FOREVER = "private, max-age=31536000, immutable"
 _SHOWN = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"}
 )
 """What a browser may show; anything else, such as HTML or SVG, is only saved."""
 
+_SAME: dict[int | str, dict[str, Any]] = {304: {"description": "it is what one has already"}}
 _BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"*/*": {}}, "description": "the bytes"}
+    200: {"content": {"*/*": {}}, "description": "the bytes"},
+    **_SAME,
 }
 _JPEG: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/jpeg": {}}, "description": "a JPEG of at most 256 × 256"}
+    200: {"content": {"image/jpeg": {}}, "description": "a JPEG of at most 256 × 256"},
+    **_SAME,
 }
 
 
 @router.get("/{sha256}", response_class=Response, responses=_BYTES)
-def get_blob(sha256: str, bucket: str, object: str, here: Here) -> Response:
+def get_blob(
+    sha256: str, bucket: str, object: str, here: Here, if_none_match: IfNoneMatch = ""
+) -> Response:
     """Return a blob of an object, checked against its digest."""
     name, blob = _found(here, sha256, bucket, object)
+    if _has(if_none_match, sha256):
+        return _unchanged(sha256)
     data = here.workshop.blobs.read(blob)
     shown = blob.media_type in _SHOWN
     kind = "inline" if shown else "attachment"
@@ -50,9 +61,13 @@ def get_blob(sha256: str, bucket: str, object: str, here: Here) -> Response:
 
 
 @router.get("/{sha256}/thumbnail", response_class=Response, responses=_JPEG)
-def get_thumbnail(sha256: str, bucket: str, object: str, here: Here) -> Response:
+def get_thumbnail(
+    sha256: str, bucket: str, object: str, here: Here, if_none_match: IfNoneMatch = ""
+) -> Response:
     """Return a small picture of a blob that is one."""
     _, blob = _found(here, sha256, bucket, object)
+    if _has(if_none_match, sha256):
+        return _unchanged(sha256)
     data = here.workshop.thumbnails.read(sha256)
     if data is None:
         if not blob.media_type.startswith("image/"):
@@ -65,6 +80,15 @@ def get_thumbnail(sha256: str, bucket: str, object: str, here: Here) -> Response
         raise BadContent("the picture could not be made smaller; get the blob itself")
     headers = {"cache-control": _FOREVER, "etag": f'"{sha256}"'}
     return Response(data, media_type="image/jpeg", headers=headers)
+
+
+def _has(if_none_match: str, sha256: str) -> bool:
+    """Return whether who asks has the content already, by the ETag that it came with."""
+    return f'"{sha256}"' in if_none_match
+
+
+def _unchanged(sha256: str) -> Response:
+    return Response(status_code=304, headers={"cache-control": _FOREVER, "etag": f'"{sha256}"'})
 
 
 def _found(here: Asked, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:

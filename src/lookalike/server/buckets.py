@@ -123,7 +123,7 @@ def list_buckets(
     with here.workshop.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.BUCKET)
     rows = [bucket_from(row) for row in resources_chosen(found, Kind.BUCKET, body, search)]
-    page, pagination = paged.of(body).of_list(rows)
+    page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
     shown = [_shown(Bucket(here.workshop, row)) for row in page]
     return Buckets(results=shown, total_count=len(rows), pagination=pagination)
 

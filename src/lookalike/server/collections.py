@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Status, Taxonomy
-from lookalike.objects import let_wait, object_pks
+from lookalike.objects import let_wait, objects_named
 from lookalike.reading import fields_of
 from lookalike.removing import remove_collections
 from lookalike.resources import (
@@ -86,7 +86,7 @@ def list_collections(
         found = listed(snapshot, here.namespace, Kind.COLLECTION)
         found = resources_chosen(found, Kind.COLLECTION, body, search)
         rows = [collection_from(row) for row in found]
-        page, pagination = paged.of(body).of_list(rows)
+        page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
         results = [shown(snapshot, row) for row in page]
     return Collections(results=results, total_count=len(rows), pagination=pagination)
 
@@ -197,8 +197,8 @@ def trigger_collection(collection: str, here: Here, body: Trigger | None = None)
         again = update(table).where(failed).values(status=Status.PENDING, error=None)
         txn.execute(again)
         if body.object_ids and body.dedup_strategy in ("force", "replace"):
-            pks = object_pks(txn, row.bucket_pk, body.object_ids)
-            let_wait(txn, row.pk, dict.fromkeys(pks.values()))
+            pks = objects_named(txn, row.bucket_pks, body.object_ids)
+            let_wait(txn, row.pk, dict.fromkeys(pks))
         task = ask(here, txn, row, TaskKind.EXTRACT, {})
     here.context.worker.wake()
     message = f"what waits in {row.name} is extracted and decided"

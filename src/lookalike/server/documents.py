@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from sqlalchemy import select
 
 from lookalike.conditions import Filter, every
 from lookalike.document_values import DocumentValues
 from lookalike.errors import Stale
 from lookalike.filters import parse
 from lookalike.lookup import pks_of
+from lookalike.model import Document
 from lookalike.paging import Sort
 from lookalike.reading import Reader, fields_of
 from lookalike.resources import CollectionRow, Kind, resource
@@ -45,6 +47,7 @@ from lookalike.server.wire import (
     filters_in,
     sort_in,
 )
+from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 
 router = APIRouter(
@@ -197,9 +200,24 @@ def shown(
 ) -> list[DocumentReply]:
     """Return documents as they are shown, in the order of `pks`."""
     reader = Reader(snapshot, here.workshop.book, fields_of(snapshot, row.pk))
-    bucket = str(resource(snapshot, row.bucket_pk).name)
-    found = reader.documents_by_pk(row.name, list(pks))
-    return [document_reply(here, bucket, one, signed=signed) for one in found]
+    found = list(reader.documents_by_pk(row.name, list(pks)))
+    buckets = buckets_of(snapshot, row, found)
+    return [document_reply(here, buckets[one.id], one, signed=signed) for one in found]
+
+
+def buckets_of(snapshot: Snapshot, row: CollectionRow, found: Sequence[Document]) -> dict[str, str]:
+    """Return the name of the bucket that each document has come from, by its id."""
+    names = {pk: str(resource(snapshot, pk).name) for pk in row.bucket_pks}
+    if len(names) == 1:
+        return dict.fromkeys((one.id for one in found), names[row.bucket_pk])
+    document, object_ = schema.document, schema.object_
+    query = (
+        select(document.c.id, object_.c.bucket_pk)
+        .join(object_, object_.c.pk == document.c.object_pk)
+        .where(document.c.collection_pk == row.pk)
+    )
+    chosen = document.c.id.in_([one.id for one in found])
+    return {one.id: names[one.bucket_pk] for one in snapshot.rows(query.where(chosen))}
 
 
 def values_in(snapshot: Snapshot, row: CollectionRow) -> DocumentValues:
@@ -221,7 +239,9 @@ def _in_groups(
     total: int | None,
     show: Callable[[Sequence[int]], list[DocumentReply] | list[PickedDocument]],
 ) -> Documents:
-    rows, pagination = page.of_list(groups_of(selecting, field, tree))
+    numbered = list(enumerate(groups_of(selecting, field, tree)))
+    wanted, pagination = page.of_list(numbered, lambda one: one[0])
+    rows = [one for _, one in wanted]
     most = shown_of_each(len(rows))
     groups = [
         DocumentGroup(

@@ -66,10 +66,14 @@ def newest_revision(snapshot: Snapshot) -> int:
 
 
 class Hub:
-    """Looks for news once for all who listen, while anybody does."""
+    """Looks for news once for all who listen, while anybody does.
 
-    def __init__(self, store: Store) -> None:
+    Who listens is let go when `is_ending` says that the server waits for them to go.
+    """
+
+    def __init__(self, store: Store, is_ending: Callable[[], bool]) -> None:
         self._store = store
+        self._is_ending = is_ending
         self._news = asyncio.Condition()
         self._newest = -1
         self._listeners = 0
@@ -108,12 +112,17 @@ class Hub:
 
     async def _look(self) -> None:
         while self._listeners and not self._is_closed:
+            if self._is_ending():
+                self._is_closed = True
+                break
             newest = await asyncio.to_thread(self._read_newest)
             if newest != self._newest:
                 self._newest = newest
                 async with self._news:
                     self._news.notify_all()
             await asyncio.sleep(_POLL_S)
+        async with self._news:
+            self._news.notify_all()
 
     async def _changes(self, seen: int) -> bool:
         """Wait for news; return whether there are some."""

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -120,17 +121,9 @@ def _picked(row: dict[str, Any], name: str) -> Any:
 
 
 def _written(file: IO[str], format: str, rows: Iterator[dict[str, Any]]) -> int:
-    count = 0
     if format == "csv":
-        writer = None
-        for row in rows:
-            count += 1
-            flat = {name: _cell(value) for name, value in _flat(row).items()}
-            if writer is None:
-                writer = csv.DictWriter(file, list(flat), extrasaction="ignore")
-                writer.writeheader()
-            writer.writerow(flat)
-        return count
+        return _written_as_table(file, rows)
+    count = 0
     if format == "json":
         file.write("[")
     for count, row in enumerate(rows, 1):
@@ -141,6 +134,23 @@ def _written(file: IO[str], format: str, rows: Iterator[dict[str, Any]]) -> int:
             file.write("\n")
     if format == "json":
         file.write("]\n")
+    return count
+
+
+def _written_as_table(file: IO[str], rows: Iterator[dict[str, Any]]) -> int:
+    """Write rows as CSV. They wait in a file, as the last one may have a column of its own."""
+    columns: dict[str, None] = {}
+    count = 0
+    with TemporaryFile("w+", encoding="utf-8") as waiting:
+        for row in rows:
+            count += 1
+            flat = {name: _cell(value) for name, value in _flat(row).items()}
+            columns |= dict.fromkeys(flat)
+            waiting.write(json.dumps(flat) + "\n")
+        waiting.seek(0)
+        writer = csv.DictWriter(file, list(columns))
+        writer.writeheader()
+        writer.writerows(map(json.loads, waiting))
     return count
 
 

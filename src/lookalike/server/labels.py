@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -19,9 +20,9 @@ from lookalike.inspecting import Inspection
 from lookalike.lookup import ids_of
 from lookalike.metrics import Report
 from lookalike.model import Changed, Operation, Origin, Question
-from lookalike.resources import Kind, collection_from, resource
+from lookalike.resources import Kind, collection_from
 from lookalike.server.context import Asked, Here
-from lookalike.server.documents import selecting_in
+from lookalike.server.documents import buckets_of, selecting_in
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply, ValueCount
 from lookalike.server.wire import (
     DocumentReply,
@@ -183,7 +184,9 @@ def label(
 
 
 @router.post("/collections/{collection}/labels/import")
-def import_labels(collection: str, body: LabelImport, here: Here) -> ChangedReply:
+def import_labels(
+    collection: str, body: LabelImport, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
     """Take labels from elsewhere. A person's label is never overwritten."""
     changed = here.collection(collection).import_labels(
         body.rows,
@@ -191,6 +194,7 @@ def import_labels(collection: str, body: LabelImport, here: Here) -> ChangedRepl
         label_column=body.label_column,
         origin=body.origin,
         trusted=body.trusted,
+        op_id=idempotency_key,
     )
     return _changed(changed)
 
@@ -211,22 +215,22 @@ def reject(
 
 
 @router.post("/collections/{collection}/rejections/new-kind")
-def new_kind(collection: str, body: Answers, here: Here) -> ChangedReply:
+def new_kind(
+    collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
     """Say that documents belong to none of the labels there are."""
-    verbs = here.collection(collection)
-    changed = verbs.new_kind(
-        body.document_ids, field=body.field, asked=body.asked, op_id=body.op_id
-    )
+    verbs, op_id = here.collection(collection), body.op_id or idempotency_key
+    changed = verbs.new_kind(body.document_ids, field=body.field, asked=body.asked, op_id=op_id)
     return _changed(changed)
 
 
 @router.post("/collections/{collection}/rejections/cannot-tell")
-def cannot_tell(collection: str, body: Answers, here: Here) -> ChangedReply:
+def cannot_tell(
+    collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
+) -> ChangedReply:
     """Say that a person cannot tell what documents are: the queue asks no more about them."""
-    verbs = here.collection(collection)
-    changed = verbs.cannot_tell(
-        body.document_ids, field=body.field, asked=body.asked, op_id=body.op_id
-    )
+    verbs, op_id = here.collection(collection), body.op_id or idempotency_key
+    changed = verbs.cannot_tell(body.document_ids, field=body.field, asked=body.asked, op_id=op_id)
     return _changed(changed)
 
 
@@ -276,8 +280,8 @@ def queue(collection: str, here: Here, limit: int = 20, field: str | None = None
     asked = verbs.queue(limit=max(1, min(limit, 200)), field=field)
     with here.workshop.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        bucket = str(resource(snapshot, row.bucket_pk).name)
-    return QueueReply(results=[_question(here, bucket, one) for one in asked])
+        buckets = buckets_of(snapshot, row, [doc for one in asked for doc in one.documents])
+    return QueueReply(results=[_question(here, buckets, one) for one in asked])
 
 
 @router.get("/collections/{collection}/documents/{document}/why")
@@ -347,9 +351,11 @@ def _changed(changed: Changed) -> ChangedReply:
     )
 
 
-def _question(here: Asked, bucket: str, one: Question) -> QuestionReply:
+def _question(here: Asked, buckets: Mapping[str, str], one: Question) -> QuestionReply:
     return QuestionReply(
-        documents=[document_reply(here, bucket, shown, signed=False) for shown in one.documents],
+        documents=[
+            document_reply(here, buckets[shown.id], shown, signed=False) for shown in one.documents
+        ],
         suggestion=one.suggestion,
         worth=one.worth,
         kind=one.kind,

@@ -15,7 +15,7 @@ from lookalike.errors import LookalikeError
 from lookalike.filters import parse
 from lookalike.model import Object
 from lookalike.object_values import ObjectValues
-from lookalike.objects import Draft, any_waiting, object_pks, read_objects
+from lookalike.objects import Draft, object_pks, read_objects
 from lookalike.removing import forget_objects
 from lookalike.selecting import Selecting
 from lookalike.server.context import Asked, Here
@@ -35,7 +35,7 @@ from lookalike.server.shapes import (
     Reply,
     Wait,
 )
-from lookalike.server.tasks import object_task_id
+from lookalike.server.tasks import object_task_id, wait_for
 from lookalike.server.wire import (
     BlobReply,
     blob_replies,
@@ -126,7 +126,7 @@ def create_object(
     """Put an object in; it is extracted and decided by itself."""
     home = here.bucket(bucket)
     made = home.put([incoming(here, home, body, once_key(here, home, idempotency_key, body))])
-    _wait(here, home, made, wait)
+    wait_for(here, home, [one.id for one in made], wait)
     return _shown(here, home, home.object(made[0].id) if wait else made[0])
 
 
@@ -151,7 +151,7 @@ def create_objects(
             code = code_of(error)[1]
             failed.append(FailedObject(object_index=place, error=str(error), error_type=code))
     put = home.put_drafts([one for _, one in new])
-    _wait(here, home, put, wait)
+    wait_for(here, home, [one.id for one in put], wait)
     if wait and put:
         with here.workshop.store.read() as snapshot:
             pks = object_pks(snapshot, home.row.pk, [one.id for one in put])
@@ -267,7 +267,7 @@ def change_object(
         fresh=None if known is None else {object_id: known},
     )
     now = home.object(object_id)
-    _wait(here, home, [now], wait)
+    wait_for(here, home, [now.id], wait)
     if wait:
         now = home.object(object_id)
     response.headers["etag"] = etag(now)
@@ -289,17 +289,6 @@ def _in_part(
         return replies
     wanted = ("object_id", "bucket_id", *fields)
     return [PickedObject(**picked(one, wanted)) for one in replies]
-
-
-def _wait(here: Asked, home: Bucket, objects: Sequence[Object], seconds: float | None) -> None:
-    ids = [one.id for one in objects]
-
-    def is_done() -> bool:
-        with here.workshop.store.read() as snapshot:
-            pks = object_pks(snapshot, home.row.pk, ids)
-            return not any_waiting(snapshot, list(pks.values()))
-
-    here.wait(seconds if ids else None, is_done)
 
 
 def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:

@@ -110,7 +110,7 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
         details = {"retryable": retryable, "retry_after_seconds": _RETRY_S}
         message = "the store cannot do this now; the server's log says why"
         return _answer(status, code, message, details, {"retry-after": str(_RETRY_S)})
-    return _answer(status, code, str(error))
+    return _answer(status, code, str(error), error.now if isinstance(error, errors.Stale) else None)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

@@ -129,7 +129,7 @@ def list_retrievers(here: Here, paged: Pages, body: ListBody | None = None) -> R
         rows = resources_chosen(
             listed(snapshot, here.namespace, Kind.RETRIEVER), Kind.RETRIEVER, body
         )
-    page, pagination = paged.of(body).of_list(rows)
+    page, pagination = paged.of(body).of_list(rows, lambda row: int(row.pk))
     results = [_shown(row) for row in page]
     return Retrievers(
         results=results, total=len(rows), total_count=len(rows), pagination=pagination

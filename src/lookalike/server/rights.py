@@ -32,7 +32,7 @@ _LABEL = re.compile(
     r"|POST /v1/collections/[^/]+/audits/[^/]+/answers"
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
-    r"|POST /v1/buckets/[^/]+/uploads(/[^/]+)?/confirm"
+    r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
     r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|cannot_tell|label|new_kind"
     r"|promote|reject|undo|upload)"
 )

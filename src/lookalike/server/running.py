@@ -28,7 +28,7 @@ def run_server(
     access = Access(workshop.store, workshop.settings, workshop.clock)
     check_bind(host, workshop.settings, has_keys=access.has_keys())
     listener = _listening(host, port)
-    app = make_app(workshop, host=host, works=works)
+    app = make_app(workshop, host=host, works=works, is_ending=lambda: server.should_exit)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -38,11 +38,12 @@ def run_server(
         timeout_graceful_shutdown=_GRACE_S,
         lifespan="on",
     )
+    server = uvicorn.Server(config)
     shown = f"[{host}]" if ":" in host else host
     say(f"Lookalike serves {library.path} at http://{shown}:{listener.getsockname()[1]}")
     _set_what_is_here_aside()
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 def _set_what_is_here_aside() -> None:

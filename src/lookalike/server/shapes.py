@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from fastapi import Depends, Header, Query, Request, Response
@@ -212,17 +214,31 @@ class Paged:
             total_pages=None if counted is None else -(-counted // size),
         )
 
-    def of_list(self, rows: Sequence[_Item]) -> tuple[list[_Item], Pagination]:
-        """Return one page of a short list that is there as a whole; its cursors are numbers."""
-        start = self.start
+    def of_list(
+        self, rows: Sequence[_Item], place: Callable[[_Item], int]
+    ) -> tuple[list[_Item], Pagination]:
+        """Return one page of a short list that is there as a whole; `place` tells its rows apart.
+
+        A cursor names the last row that was shown: rows that come or go move no others, where the
+        rows are in the order of `place`; in another order as long as that row is there.
+        """
+        start, size = self.start, self.size or DEFAULT_PAGE
         if self.cursor:
-            given = whole_number(self.cursor)
+            given = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,9})", self.cursor)
             if given is None:
                 raise BadInput(f"{self.cursor[:80]!r} is no cursor of this list; begin again")
-            start = given
-        size = self.size or DEFAULT_PAGE
-        more = str(start + size) if start + size < len(rows) else None
-        return list(rows[start : start + size]), self.pagination(more, len(rows))
+            start = _after([place(row) for row in rows], int(given[1]), int(given[2]))
+        end = start + size
+        more = f"{place(rows[end - 1])}.{end - 1}" if end < len(rows) else None
+        return list(rows[start:end]), self.pagination(more, len(rows))
+
+
+def _after(places: Sequence[int], last: int, index: int) -> int:
+    """Return where a list goes on after a row, which was at `index` when it was shown."""
+    if last in places:
+        return places.index(last) + 1
+    in_order = all(before <= after for before, after in pairwise(places))
+    return bisect_right(places, last) if in_order else index
 
 
 Pages = Annotated[Paged, Depends()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter
 from lookalike.bucket import Bucket, bucket_from
 from lookalike.errors import Conflict, NotFound
 from lookalike.model import Object
+from lookalike.objects import any_waiting, object_pks
 from lookalike.resources import Kind, named, resource
 from lookalike.server.context import Asked, Here
 from lookalike.server.listing import chosen
@@ -81,7 +83,9 @@ def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
     """List tasks that were asked for, by default the newest first; uploads are not among them."""
     with here.workshop.store.read() as snapshot:
         namespace = here.allowed_namespace or here.namespace
-        found = [_shown(one) for one in tasks(snapshot, namespace, limit=_MOST)]
+        rows = tasks(snapshot, namespace, limit=_MOST)
+    pks = {one.id: one.pk for one in rows}
+    found = [_shown(one) for one in rows]
     if body is not None:
         found = [
             one
@@ -89,7 +93,7 @@ def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
             if body.status in (None, one.status) and body.task_type in (None, one.task_type)
         ]
     found = chosen(found, _KNOWN, _told, body)
-    page, pagination = paged.of(body).of_list(found)
+    page, pagination = paged.of(body).of_list(found, lambda one: -pks[one.task_id])
     return Tasks(results=page, total_count=len(found), pagination=pagination)
 
 
@@ -123,6 +127,17 @@ def object_task(home: Bucket, id: str) -> TaskReply:
 def object_task_id(home: Bucket, id: str) -> str:
     """Return the id under which the extraction of an object is a task."""
     return _OBJECT.format(pk=home.row.pk, id=id)
+
+
+def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
+    """Let the worker begin, and wait until objects are extracted or have failed."""
+
+    def is_done() -> bool:
+        with here.workshop.store.read() as snapshot:
+            pks = object_pks(snapshot, home.row.pk, ids)
+            return not any_waiting(snapshot, list(pks.values()))
+
+    here.wait(seconds if ids else None, is_done)
 
 
 def _bucket_of(here: Asked, task: str) -> Bucket | None:

@@ -100,7 +100,7 @@ def list_taxonomies(here: Here, paged: Pages, body: ListBody | None = None) -> T
     with here.workshop.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.TAXONOMY)
         rows = [taxonomy_row(row) for row in resources_chosen(found, Kind.TAXONOMY, body)]
-        page, pagination = paged.of(body).of_list(rows)
+        page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
         results = [shown_taxonomy(here, snapshot, row) for row in page]
     return Taxonomies(results=results, total_count=len(rows), pagination=pagination)
 
@@ -158,7 +158,7 @@ def list_versions(taxonomy: str, here: Here, paged: Pages) -> Taxonomies:
             replace(row, versions=row.versions[:number])
             for number in range(1, len(row.versions) + 1)
         ]
-        page, pagination = paged.of(None).of_list(all_of_them)
+        page, pagination = paged.of(None).of_list(all_of_them, lambda one: len(one.versions))
         results = [shown_taxonomy(here, snapshot, one) for one in page]
     return Taxonomies(results=results, total_count=len(all_of_them), pagination=pagination)
 

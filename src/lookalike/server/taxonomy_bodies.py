@@ -108,7 +108,7 @@ class TaxonomyConfig(Rules):
             top_k=self.top_k,
             enrich=enrich,
             path_field=self.path_field,
-            separator=self.path_separator or ">",
+            separator=self.path_separator or ("/" if self.path_field else ">"),
         )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from sqlalchemy import select
 
@@ -17,7 +18,7 @@ from lookalike.resources import Kind, resource
 from lookalike.server.context import Asked, Here
 from lookalike.server.listing import chosen
 from lookalike.server.shapes import Body, JsonRoute, ListBody, Pages, Pagination, Reply, Wait
-from lookalike.server.tasks import TaskReply, object_task
+from lookalike.server.tasks import TaskReply, object_task, wait_for
 from lookalike.server.uploaded import (
     Upload,
     complete,
@@ -184,7 +185,7 @@ def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = 
     with here.workshop.store.read() as snapshot:
         rows = [Upload(**row._mapping) for row in snapshot.rows(query)]
     rows = chosen(rows, _KNOWN, _told, body)
-    page, pagination = paged.of(body).of_list(rows)
+    page, pagination = paged.of(body).of_list(rows, lambda row: -row.pk)
     return Uploads(
         results=[_shown(here, home, one) for one in page],
         total_count=len(rows),
@@ -197,23 +198,29 @@ def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = 
 def confirm_uploads(bucket: str, body: Confirms, here: Here, wait: Wait = None) -> ConfirmedAll:
     """Make objects of files that were sent."""
     home = here.bucket(bucket)
+    uploads = [upload_of(here, home, one.upload_id) for one in body.confirmations]
+    if not any(one.spec.get("create_object_on_confirm", True) for one in uploads):
+        raise BadInput("none of these uploads becomes an object; confirm each of them alone")
     done = [
-        _confirmed(here, home, upload_of(here, home, one.upload_id), one)
-        for one in body.confirmations
+        _confirmed(here, home, upload, one)
+        for upload, one in zip(uploads, body.confirmations, strict=True)
     ]
-    here.wait(wait, lambda: True)
-    task = object_task(home, str(done[-1].object_id))
+    made = [one.object_id for one in done if one.object_id is not None]
+    wait_for(here, home, made, wait)
+    task = object_task(home, made[-1])
     return ConfirmedAll(
         task_id=task.task_id, status=task.status, confirmations_count=len(done), task=task
     )
 
 
 @router.post(_BUCKET + "/{upload}/confirm")
-def confirm_upload(bucket: str, upload: str, here: Here, body: Confirm | None = None) -> Confirmed:
+def confirm_upload(
+    bucket: str, upload: str, here: Here, body: Confirm | None = None, wait: Wait = None
+) -> Confirmed:
     """Make an object of a file that was sent; it is extracted and decided by itself."""
     home = here.bucket(bucket)
     done = _confirmed(here, home, upload_of(here, home, upload), body or Confirm())
-    here.context.worker.wake()
+    wait_for(here, home, [] if done.object_id is None else [done.object_id], wait)
     return done
 
 
@@ -239,6 +246,12 @@ def delete_upload(bucket: str, upload: str, here: Here) -> None:
 async def send_file(upload: str, request: Request, here: Here, response: Response) -> Received:
     """Send a file to a signed address."""
     data = await request.body()
+    done = await run_in_threadpool(_received, here, upload, data)
+    response.headers["etag"] = f'"{upload}"'
+    return done
+
+
+def _received(here: Asked, upload: str, data: bytes) -> Received:
     with here.workshop.store.read() as snapshot:
         found = find_upload(snapshot, upload)
         home = None if found is None else resource(snapshot, found.bucket_pk)
@@ -252,7 +265,6 @@ async def send_file(upload: str, request: Request, here: Here, response: Respons
     if not data:
         raise BadInput("the file is empty; send it again")
     receive(here, found, data)
-    response.headers["etag"] = f'"{upload}"'
     return Received(upload_id=upload, status="PROCESSING", file_size_bytes=len(data))
 
 

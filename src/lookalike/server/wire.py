@@ -228,7 +228,7 @@ def fresh(if_match: str, read: Callable[[], _T]) -> _T | None:
         return None
     now = read()
     if etag(now) not in [tag.strip() for tag in if_match.split(",")]:
-        raise Stale("it has changed since it was read: read it again")
+        raise Stale("it has changed since it was read: read it again", {"etag": etag(now)})
     return now
 
 

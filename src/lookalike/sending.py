@@ -46,12 +46,20 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """What could not be taken in, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Arrived:
     """How far objects have come in a collection: how many wait, and what became of the others."""
 
     waiting: int
     documents: int
-    failed: list[tuple[str, str]]
+    failed: list[Failure]
     labelled: dict[str, int]
 
 
@@ -134,8 +142,8 @@ class Sender:
             progress(done, len(ids))
             tally.documents += told.documents
             tally.labelled.update(told.labelled)
-            for name, reason in told.failed:
-                tally.fail(name, reason)
+            for one in told.failed:
+                tally.fail(one.name, one.reason)
 
     def _batches(self, stream: Iterable[Item], tally: Tally) -> Iterator[list[dict[str, Any]]]:
         """Yield items as they are sent; what is not there, or is refused, fails alone."""

@@ -19,7 +19,7 @@ from lookalike.errors import BadInput
 from lookalike.ingest import Tally
 from lookalike.model import Added, Blob, Origin, Status, Suggestion
 from lookalike.resources import CollectionRow, resource
-from lookalike.sending import Arrived, Registered, Upload
+from lookalike.sending import Arrived, Failure, Registered, Upload
 from lookalike.server.context import Asked, Here
 from lookalike.server.shapes import Body, JsonRoute, Wait
 from lookalike.server.uploaded import complete, new_upload, upload_of
@@ -277,7 +277,7 @@ def _count_documents(snapshot: Snapshot, row: CollectionRow, pks: Sequence[int])
     return int(snapshot.rows(query)[0].n)
 
 
-def _failures(snapshot: Snapshot, row: CollectionRow, pks: Sequence[int]) -> list[tuple[str, str]]:
+def _failures(snapshot: Snapshot, row: CollectionRow, pks: Sequence[int]) -> list[Failure]:
     table, object_ = schema.extraction, schema.object_
     query = (
         select(object_.c.name, table.c.error)
@@ -286,7 +286,7 @@ def _failures(snapshot: Snapshot, row: CollectionRow, pks: Sequence[int]) -> lis
         .where(one_of(table.c.object_pk, pks))
         .order_by(table.c.object_pk)
     )
-    return [(one.name, str(one.error)) for one in snapshot.rows(query)]
+    return [Failure(one.name, str(one.error)) for one in snapshot.rows(query)]
 
 
 def _labelled(snapshot: Snapshot, row: CollectionRow, pks: Sequence[int]) -> dict[str, int]:

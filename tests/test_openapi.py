@@ -81,6 +81,9 @@ POST /v1/collections/{collection}/promotions
 GET /v1/collections/{collection}/queue
 GET /v1/collections/{collection}/analytics/field-distribution
 GET /v1/collections/{collection}/analytics/coverage
+GET /v1/collections/{collection}/analytics/confidence
+GET /v1/collections/{collection}/analytics/curve
+GET /v1/collections/{collection}/analytics/error-rate
 GET /v1/collections/{collection}/analytics/references
 POST /v1/operations/{operation}/undo
 POST /v1/retrievers, POST /v1/retrievers/list
@@ -93,7 +96,7 @@ POST /v1/taxonomies/{taxonomy}/execute
 GET /v1/tasks/{task}, GET /v1/events, GET /v1/changes
 GET /v1/health, GET /v1/health/liveness
 """
-"""What the contract has, without audits, trials and the curves that are drawn from them."""
+"""What the contract has, without audits and trials."""
 
 
 @pytest.fixture(scope="module")

@@ -280,7 +280,8 @@ def a_second_field(library: AnyLibrary) -> Any:
     library.add_taxonomy("others", "colour", target_precision=0.9, targets={"red": 0.8})
     collection = library.collection("others")
     collection.label({"v0": "red"}, field="colour")
-    return collection.fields, collection.report(field="colour"), collection.document("v0")
+    seen = collection.report(field="colour"), collection.curve(field="colour")
+    return collection.fields, *seen, collection.document("v0")
 
 
 @step
@@ -538,8 +539,8 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "arrived buckets collections document documents engine_version fields history ids inspect name "
-    "operations queue report size spaces suggest waiting why"
+    "arrived buckets collections curve document documents engine_version fields history ids "
+    "inspect name operations queue report size spaces suggest waiting why"
 )
 LABELS = "add add_vectors amend cannot_tell label new_kind promote reject undo upload"
 ADMINISTERS = (

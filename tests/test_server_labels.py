@@ -149,6 +149,24 @@ def test_the_queue_asks_in_strips_and_an_answer_settles_them(shop: Shop) -> None
     assert get(shop, "analytics/coverage")["references"] == len(strip)
 
 
+def test_the_queue_stays_as_it_was_asked_for_while_it_is_answered(shop: Shop) -> None:
+    shop.put(*BALLOONS[4:], *JIGSAWS[4:], *SIGNALS[2:])
+    first = get(shop, "queue", limit=2)
+    whole = get(shop, "queue", limit=200, snapshot=first["snapshot"])
+    seeds = [one["documents"][0]["document_id"] for one in whole["results"]]
+    label(shop, **{seeds[0]: "Named"})
+
+    rest = get(shop, "queue", limit=200, snapshot=first["snapshot"], offset=first["next_offset"])
+    again = get(shop, "queue", limit=200, snapshot=first["snapshot"])
+    gone = shop.client.get(f"/v1/collections/{shop.name}/queue", params={"snapshot": "another"})
+
+    shown = {doc["document_id"] for one in again["results"] for doc in one["documents"]}
+    assert [one["documents"][0]["document_id"] for one in rest["results"]] == seeds[2:]
+    assert seeds[0] not in shown and set(seeds[1:]) <= shown
+    assert (whole["next_offset"], again["total"]) == (None, len(seeds))
+    assert (gone.status_code, "another" in gone.text) == (404, True)
+
+
 def test_cannot_tell_and_new_kind_are_answers(shop: Shop) -> None:
     label(shop, **{BALLOONS[0]: BALLOON})
 
@@ -214,6 +232,31 @@ def test_coverage_and_references_are_reported(shop: Shop) -> None:
     assert sum(coverage["nulls"].values()) == labels.count(None)
     assert sum(coverage["histogram"]) <= 10
     assert {one["label"] for one in references["labels"]} == {BALLOON, "Ball"}
+
+
+def test_how_sure_the_machine_is_is_shown_with_what_other_limits_would_give(shop: Shop) -> None:
+    label(shop, **{BALLOONS[0]: BALLOON, JIGSAWS[0]: JIGSAW})
+    found = ok(shop.client.get(f"/v1/collections/{shop.name}/documents"))["results"]
+    sure = [one["taxonomy_match"]["confidence"] for one in found if one["taxonomy_match"]]
+    sure = [one for one in sure if one is not None]
+
+    confidence = get(shop, "analytics/confidence")
+    curve = get(shop, "analytics/curve")
+
+    counted = [sum(bin["low"] <= one < bin["high"] for one in sure) for bin in confidence["bins"]]
+    assert [bin["count"] for bin in confidence["bins"]] == counted
+    for point in curve["points"]:
+        count = sum(one >= point["limit"] for one in sure)
+        assert (point["labelled"], point["coverage"]) == (count, pytest.approx((count + 2) / 10))
+        assert point["precision"] is None, "a similarity is no probability"
+
+
+def test_the_error_rate_is_unknown_until_chance_has_drawn_answers(shop: Shop) -> None:
+    label(shop, **{BALLOONS[0]: BALLOON})
+
+    rate = get(shop, "analytics/error-rate")
+
+    assert (rate["checked"], rate["rate"], rate["low"], rate["high"]) == (0, None, None, None)
 
 
 @pytest.mark.parametrize("format", ["json", "jsonl", "csv"])

@@ -96,6 +96,7 @@ WAIVERS = (
     Waiver("depth", "lookalike", 31, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
     Waiver("module", "lookalike.collection", 610, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.remote_collection", 420, "the same verbs, on one page as well"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

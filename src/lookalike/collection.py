@@ -31,7 +31,7 @@ from lookalike.ingest import (
 from lookalike.inspecting import Inspection
 from lookalike.labels import check_label
 from lookalike.lookup import ids_of, pks_of
-from lookalike.metrics import Report
+from lookalike.metrics import Point, Report
 from lookalike.model import (
     ANY,
     Added,
@@ -491,6 +491,15 @@ class Collection:
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
         return inspecting.inspect(self._workshop, chosen)
+
+    def curve(self, *, field: str | None = None) -> list[Point]:
+        """Return what other limits would give: coverage, and the precision to be expected.
+
+        Under `precision` a document is counted by its probability of being right; under `threshold`
+        nothing is known of that.
+        """
+        with self._workshop.store.read() as snapshot:
+            return reporting.decided_curve(snapshot, self._field(snapshot, field))
 
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""

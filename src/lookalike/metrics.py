@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 HISTOGRAM_BINS = 20
+CURVE_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,38 @@ class Report:
     checked: int
     wrong: int
     at_least: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a `limit` would give: `labelled` documents by the machine, `coverage` with the others.
+
+    `precision` is the share of these that may be right, where confidence is a probability.
+    """
+
+    limit: float
+    labelled: int
+    coverage: float
+    precision: float | None
+
+
+def curve(
+    confidence: NDArray[np.float64], others: int, documents: int, *, is_probability: bool
+) -> list[Point]:
+    """Return what limits from 1 down to 0 would give, in steps of 1 / CURVE_STEPS.
+
+    `confidence` (n,) is that of the decisions that only the limit bears on; `others` documents have
+    a label anyway.
+    """
+    falling = np.sort(confidence)[::-1]
+    sums = np.concatenate([[0.0], np.cumsum(falling)])
+    points = []
+    for step in range(CURVE_STEPS, -1, -1):
+        limit = step / CURVE_STEPS
+        count = int(np.searchsorted(-falling, -limit, side="right"))
+        expected = float(sums[count] / count) if count and is_probability else None
+        points.append(Point(limit, count, coverage(count + others, documents), expected))
+    return points
 
 
 def coverage(labelled: int, documents: int) -> float:

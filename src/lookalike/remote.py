@@ -153,6 +153,7 @@ class RemoteLibrary:
         targets: Mapping[str, float] | None = None,
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
+        separator: str = ">",
         op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it."""
@@ -168,6 +169,7 @@ class RemoteLibrary:
             targets=targets,
             top_k=top_k,
             enrich=enrich,
+            separator=separator,
             op_id=op_id,
         )
 

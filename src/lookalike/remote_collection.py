@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection
-    from lookalike.metrics import Report
+    from lookalike.metrics import Point, Report
 
 PAGE = 1000
 """So many documents, questions or operations are in one answer of a server."""
@@ -345,6 +345,12 @@ class RemoteCollection:
         from lookalike.inspecting import Inspection
 
         return self._ask("inspect", Inspection, field=field)
+
+    def curve(self, *, field: str | None = None) -> list[Point]:
+        """Return what other limits would give: coverage, and the precision to be expected."""
+        from lookalike.metrics import Point
+
+        return self._ask("curve", list[Point], field=field)
 
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""

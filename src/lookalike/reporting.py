@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import func, select
 
 from lookalike.claims import lower_bound
 from lookalike.drawing import checks, sample
 from lookalike.errors import BadInput, MissingExtra
-from lookalike.metrics import HISTOGRAM_BINS, Report, bin_of, coverage
+from lookalike.metrics import HISTOGRAM_BINS, Point, Report, bin_of, coverage, curve
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
 from lookalike.reading import FieldRow
 from lookalike.resources import CollectionRow
@@ -120,6 +121,22 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         wrong=wrong,
         at_least=lower_bound(checked - wrong, checked, _CONFIDENCE) if checked else None,
     )
+
+
+def decided_curve(snapshot: Snapshot, field: FieldRow) -> list[Point]:
+    """Return what other limits would give in a field: of what is decided by the limit alone."""
+    table = schema.standing.c
+    here = table.field_pk == field.pk
+    machine = here & (table.origin.is_(None) | (table.origin == Origin.AUTO))
+    by_limit = table.reason.is_(None) | (table.reason == Reason.BELOW_THRESHOLD)
+    query = select(table.confidence).where(machine, by_limit, table.confidence.is_not(None))
+    confidence = np.array([row.confidence for row in snapshot.rows(query)], np.float64)
+    counts = select(func.count().label("n")).where(here)
+    total = int(snapshot.rows(counts)[0].n)
+    given = table.label.is_not(None) & (table.origin != Origin.AUTO)
+    others = int(snapshot.rows(counts.where(given))[0].n)
+    is_probability = field.taxonomy.confidence_threshold is None
+    return curve(confidence, others, total, is_probability=is_probability)
 
 
 def export_row(document: Document, field: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from lookalike.access import Access
 from lookalike.fetching import FetchRules, GuardedFetcher
 from lookalike.server import (
+    analytics,
     arrivals,
     blobs,
     buckets,
@@ -26,6 +27,7 @@ from lookalike.server import (
     many,
     news,
     objects,
+    queues,
     retrievers,
     tasks,
     taxonomies,
@@ -35,6 +37,7 @@ from lookalike.server import (
 from lookalike.server.audit import Audit
 from lookalike.server.context import Context
 from lookalike.server.events import Hub
+from lookalike.server.frozen import FrozenQueues
 from lookalike.server.gate import Gate
 from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
@@ -53,6 +56,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     many.router,
     documents.router,
     labels.router,
+    queues.router,
+    analytics.router,
     exports.router,
     executing.router,
     retrievers.router,
@@ -106,7 +111,7 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    app.state.context = Context(workshop, worker, signer, fetcher, hub)
+    app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues())
     answer_errors(app)
     for router in _ROUTERS:
         app.include_router(router)

@@ -16,6 +16,7 @@ from lookalike.fetching import GuardedFetcher
 from lookalike.library import Library
 from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named
 from lookalike.server.events import Hub
+from lookalike.server.frozen import FrozenQueues
 from lookalike.settings import Settings
 from lookalike.signing import Signer
 from lookalike.stores.base import Snapshot, Txn
@@ -37,6 +38,7 @@ class Context:
     signer: Signer
     fetcher: GuardedFetcher
     hub: Hub
+    queues: FrozenQueues
 
     @property
     def settings(self) -> Settings:

@@ -1,8 +1,7 @@
-"""Labels over HTTP: answers of a person, the queue, why, undo, and what is known of quality."""
+"""Labels over HTTP: answers of a person, why a label is what it is, history and undo."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,25 +10,19 @@ from fastapi import APIRouter
 from pydantic import Field
 from sqlalchemy import select
 
-from lookalike.aggregating import distribution
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, NotFound
 from lookalike.explaining import Why
 from lookalike.filters import parse
-from lookalike.inspecting import Inspection
 from lookalike.lookup import ids_of
-from lookalike.metrics import Report
-from lookalike.model import Changed, Operation, Origin, Question
+from lookalike.model import Changed, Operation, Origin
 from lookalike.resources import Kind, collection_from
 from lookalike.server.context import Asked, Here
-from lookalike.server.documents import buckets_of, selecting_in
-from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply, ValueCount
+from lookalike.server.documents import selecting_in
+from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
 from lookalike.server.wire import (
-    DocumentReply,
     addressed,
     blobs_at,
-    document_reply,
-    filters_in,
 )
 from lookalike.stores import schema
 
@@ -111,32 +104,6 @@ class ChangedReply(Reply):
     operation_id: str
     changed: Changed
     ripple: int
-
-
-class QuestionReply(Reply):
-    """What the queue asks: about a strip of look-alikes, or about one document."""
-
-    documents: list[DocumentReply]
-    suggestion: str | None
-    worth: float
-    kind: str
-    place: str
-
-
-class QueueReply(Reply):
-    """What is worth asking a person, the best question first."""
-
-    results: list[QuestionReply]
-
-
-class DistributionReply(Reply):
-    """How often each value of a field occurs; null is one of them."""
-
-    field: str
-    total: int
-    values: list[ValueCount]
-    distribution: dict[str, int]
-    null_count: int
 
 
 class OperationsReply(Reply):
@@ -273,17 +240,6 @@ def operations(collection: str, here: Here, limit: int = 100) -> OperationsReply
     return OperationsReply(results=found)
 
 
-@router.get("/collections/{collection}/queue")
-def queue(collection: str, here: Here, limit: int = 20, field: str | None = None) -> QueueReply:
-    """Return what is worth asking a person, the best question first; answer with `asked` true."""
-    verbs = here.collection(collection)
-    asked = verbs.queue(limit=max(1, min(limit, 200)), field=field)
-    with here.workshop.store.read() as snapshot:
-        row = here.row(snapshot, collection)
-        buckets = buckets_of(snapshot, row, [doc for one in asked for doc in one.documents])
-    return QueueReply(results=[_question(here, buckets, one) for one in asked])
-
-
 @router.get("/collections/{collection}/documents/{document}/why")
 def why(collection: str, document: str, here: Here, field: str | None = None) -> Why:
     """Return what caused a label or null: witnesses, causes, and what were without the main one."""
@@ -313,53 +269,12 @@ def history(collection: str, document: str, here: Here) -> HistoryReply:
     )
 
 
-@router.get("/collections/{collection}/analytics/field-distribution")
-def field_distribution(
-    collection: str, field: str, here: Here, filters: str | None = None
-) -> DistributionReply:
-    """Return how often each value of a field occurs."""
-    with here.workshop.store.read() as snapshot:
-        selecting = selecting_in(snapshot, here.row(snapshot, collection))
-        counts = distribution(selecting, field, parse(filters_in(filters, None)))
-    return DistributionReply(
-        field=field,
-        total=sum(number for _, number in counts),
-        values=[ValueCount(value=value, count=number) for value, number in counts],
-        distribution={str(value): number for value, number in counts if value is not None},
-        null_count=sum(number for value, number in counts if value is None),
-    )
-
-
-@router.get("/collections/{collection}/analytics/coverage")
-def coverage(collection: str, here: Here, field: str | None = None) -> Report:
-    """Return coverage, queue, counts per label and the confidence histogram."""
-    return here.collection(collection).report(field=field)
-
-
-@router.get("/collections/{collection}/analytics/references")
-def references(collection: str, here: Here, field: str | None = None) -> Inspection:
-    """Return what may be wrong with the references, the worst first."""
-    return here.collection(collection).inspect(field=field)
-
-
 def _changed(changed: Changed) -> ChangedReply:
     return ChangedReply(
         revision=changed.revision,
         operation_id=changed.operation,
         changed=changed,
         ripple=changed.by_itself,
-    )
-
-
-def _question(here: Asked, buckets: Mapping[str, str], one: Question) -> QuestionReply:
-    return QuestionReply(
-        documents=[
-            document_reply(here, buckets[shown.id], shown, signed=False) for shown in one.documents
-        ],
-        suggestion=one.suggestion,
-        worth=one.worth,
-        kind=one.kind,
-        place=one.place,
     )
 
 

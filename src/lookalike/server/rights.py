@@ -19,7 +19,7 @@ _READ_POSTS = re.compile(
 
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|spaces)"
-    r"|/v1/collections/[^/]+/verbs/(arrived|document|documents|fields|history|ids|inspect|name"
+    r"|/v1/collections/[^/]+/verbs/(arrived|curve|document|documents|fields|history|ids|inspect|name"
     r"|operations|queue|report|size|suggest|waiting|why)"
 )
 
@@ -27,9 +27,8 @@ _LABEL = re.compile(
     r"(PATCH|PUT) /v1/buckets/[^/]+/objects/[^/]+"
     r"|(PATCH|PUT) /v1/collections/[^/]+/documents(/[^/]+)?"
     r"|POST /v1/collections/[^/]+/documents/batch"
-    r"|POST /v1/collections/[^/]+/(labels|rejections|promotions|audits)"
+    r"|POST /v1/collections/[^/]+/(labels|rejections|promotions)"
     r"|POST /v1/collections/[^/]+/rejections/(new-kind|cannot-tell)"
-    r"|POST /v1/collections/[^/]+/audits/[^/]+/answers"
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"

@@ -129,6 +129,7 @@ _OF_COLLECTION = (
     _Verb("queue", Collection.queue, few=True),
     _Verb("why", Collection.why),
     _Verb("inspect", Collection.inspect),
+    _Verb("curve", Collection.curve),
     _Verb("report", Collection.report),
     _Verb("operations", Collection.operations, few=True),
     _Verb("history", Collection.history),

@@ -1,0 +1,151 @@
+"""What a collection looks like from above, over HTTP: coverage, error rates, references."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from lookalike.aggregating import distribution
+from lookalike.claims import lower_bound, upper_bound
+from lookalike.filters import parse
+from lookalike.inspecting import Inspection
+from lookalike.metrics import HISTOGRAM_BINS, Point, Report
+from lookalike.server.context import Here
+from lookalike.server.documents import selecting_in
+from lookalike.server.shapes import JsonRoute, Reply, ValueCount
+from lookalike.server.wire import filters_in
+
+router = APIRouter(
+    prefix="/v1/collections/{collection}/analytics", tags=["analytics"], route_class=JsonRoute
+)
+
+_TAIL = 0.975
+"""Two bounds that each hold so often make an interval that holds 95 % of the time."""
+
+
+class DistributionReply(Reply):
+    """How often each value of a field occurs; null is one of them."""
+
+    field: str
+    total: int
+    values: list[ValueCount]
+    distribution: dict[str, int]
+    null_count: int
+
+
+class Bin(Reply):
+    """How many documents the machine was so sure of: from `low` up to `high`."""
+
+    low: float
+    high: float
+    count: int
+
+
+class ConfidenceReply(Reply):
+    """How sure the machine is of all that it decides; `near_limit` are within 0.05 of the limit."""
+
+    field: str
+    policy: str
+    limit: float | None
+    near_limit: int
+    bins: list[Bin]
+
+
+class CurveReply(Reply):
+    """What other limits would give: how much would be labelled, and how much of it may be right."""
+
+    field: str
+    policy: str
+    limit: float | None
+    points: list[Point]
+
+
+class ErrorRateReply(Reply):
+    """How many automatic labels are wrong.
+
+    `checked` were met by answers that chance had drawn, and `wrong` of them were wrong: `rate` with
+    its exact interval (Clopper–Pearson, 95 %). `estimated` is what the machine itself expects.
+    """
+
+    field: str
+    checked: int
+    wrong: int
+    rate: float | None
+    low: float | None
+    high: float | None
+    confidence: float = 0.95
+    estimated: float | None
+
+
+@router.get("/field-distribution")
+def field_distribution(
+    collection: str, field: str, here: Here, filters: str | None = None
+) -> DistributionReply:
+    """Return how often each value of a field occurs."""
+    with here.workshop.store.read() as snapshot:
+        selecting = selecting_in(snapshot, here.row(snapshot, collection))
+        counts = distribution(selecting, field, parse(filters_in(filters, None)))
+    return DistributionReply(
+        field=field,
+        total=sum(number for _, number in counts),
+        values=[ValueCount(value=value, count=number) for value, number in counts],
+        distribution={str(value): number for value, number in counts if value is not None},
+        null_count=sum(number for value, number in counts if value is None),
+    )
+
+
+@router.get("/coverage")
+def coverage(collection: str, here: Here, field: str | None = None) -> Report:
+    """Return coverage, queue, counts per label and the confidence histogram."""
+    return here.collection(collection).report(field=field)
+
+
+@router.get("/references")
+def references(collection: str, here: Here, field: str | None = None) -> Inspection:
+    """Return what may be wrong with the references, the worst first."""
+    return here.collection(collection).inspect(field=field)
+
+
+@router.get("/confidence")
+def confidence(collection: str, here: Here, field: str | None = None) -> ConfidenceReply:
+    """Return how sure the machine is of its decisions, as a histogram from 0 to 1."""
+    report = here.collection(collection).report(field=field)
+    bins = [
+        Bin(low=place / HISTOGRAM_BINS, high=(place + 1) / HISTOGRAM_BINS, count=count)
+        for place, count in enumerate(report.histogram)
+    ]
+    return ConfidenceReply(
+        field=report.field,
+        policy=report.policy,
+        limit=report.limit,
+        near_limit=report.near_limit,
+        bins=bins,
+    )
+
+
+@router.get("/curve")
+def curve(collection: str, here: Here, field: str | None = None) -> CurveReply:
+    """Return what other limits would give: coverage, and the precision to be expected."""
+    verbs = here.collection(collection)
+    report = verbs.report(field=field)
+    return CurveReply(
+        field=report.field,
+        policy=report.policy,
+        limit=report.limit,
+        points=verbs.curve(field=field),
+    )
+
+
+@router.get("/error-rate")
+def error_rate(collection: str, here: Here, field: str | None = None) -> ErrorRateReply:
+    """Return how many automatic labels are wrong, by random answers, with an exact interval."""
+    report = here.collection(collection).report(field=field)
+    checked, wrong, expected = report.checked, report.wrong, report.estimated_precision
+    return ErrorRateReply(
+        field=report.field,
+        checked=checked,
+        wrong=wrong,
+        rate=wrong / checked if checked else None,
+        low=lower_bound(wrong, checked, _TAIL) if checked else None,
+        high=upper_bound(wrong, checked, _TAIL) if checked else None,
+        estimated=None if expected is None else round(1 - expected, 4),
+    )

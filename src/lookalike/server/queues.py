@@ -1,0 +1,121 @@
+"""The review queue over HTTP: it stays as it was asked for while it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from lookalike.filters import parse
+from lookalike.model import Origin
+from lookalike.server.context import Asked, Here
+from lookalike.server.documents import selecting_in, shown
+from lookalike.server.frozen import Frozen
+from lookalike.server.shapes import JsonRoute, Reply
+from lookalike.server.wire import DocumentReply
+
+router = APIRouter(prefix="/v1/collections/{collection}", tags=["labels"], route_class=JsonRoute)
+
+FROZEN = 200
+"""So many questions are frozen at once."""
+
+_MINE = (None, Origin.AUTO.value)
+
+
+class QuestionReply(Reply):
+    """What the queue asks: about a strip of look-alikes, or about one document."""
+
+    documents: list[DocumentReply]
+    suggestion: str | None
+    worth: float
+    kind: str
+    place: str
+
+
+class QueueReply(Reply):
+    """What is worth asking a person, the best question first.
+
+    `snapshot` names the queue as it was when it was asked for: with it, `next_offset` leads to what
+    comes next, and what was answered meanwhile is left out.
+    """
+
+    results: list[QuestionReply]
+    snapshot: str
+    total: int
+    next_offset: int | None
+
+
+@router.get("/queue")
+def queue(
+    collection: str,
+    here: Here,
+    limit: Annotated[int, Query(ge=1, le=FROZEN)] = 20,
+    field: str | None = None,
+    snapshot: Annotated[str | None, Query(description="of an answer before this one")] = None,
+    offset: Annotated[int, Query(ge=0, le=FROZEN)] = 0,
+) -> QueueReply:
+    """Return what is worth asking a person, the best question first; answer with `asked` true."""
+    if snapshot is None:
+        snapshot = here.context.queues.keep(_frozen(here, collection, field))
+    frozen = here.context.queues.find(snapshot, _owner(here, collection))
+    results, place = _open(here, collection, frozen, offset, limit)
+    return QueueReply(
+        results=results,
+        snapshot=snapshot,
+        total=len(frozen.questions),
+        next_offset=place if place < len(frozen.questions) else None,
+    )
+
+
+def _owner(here: Asked, collection: str) -> tuple[str, str]:
+    return here.namespace, here.collection(collection).name
+
+
+def _frozen(here: Asked, collection: str, field: str | None) -> Frozen:
+    asked = here.collection(collection).queue(limit=FROZEN, field=field)
+    questions = [(tuple(one.id for one in question.documents), question) for question in asked]
+    return Frozen(_owner(here, collection), field, tuple(questions))
+
+
+def _open(
+    here: Asked, collection: str, frozen: Frozen, offset: int, limit: int
+) -> tuple[list[QuestionReply], int]:
+    """Return up to `limit` questions that are still open, and where the next one may be."""
+    found: list[QuestionReply] = []
+    place = offset
+    while len(found) < limit and place < len(frozen.questions):
+        some = frozen.questions[place : place + limit - len(found)]
+        wanted = [id for ids, _ in some for id in ids]
+        documents = _unsettled(here, collection, frozen.field, wanted)
+        for ids, question in some:
+            left = [documents[id] for id in ids if id in documents]
+            if left:
+                found.append(
+                    QuestionReply(
+                        documents=left,
+                        suggestion=question.suggestion,
+                        worth=question.worth,
+                        kind=question.kind,
+                        place=question.place,
+                    )
+                )
+        place += len(some)
+    return found, place
+
+
+def _unsettled(
+    here: Asked, collection: str, field: str | None, ids: Sequence[str]
+) -> dict[str, DocumentReply]:
+    """Return those of the documents, by id, that are here and that nobody has answered yet."""
+    chosen = parse({"field": "document_id", "operator": "in", "value": list(ids)})
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        pks = [pk for chunk in selecting_in(snapshot, row).pks(chosen) for pk in chunk]
+        replies = shown(here, snapshot, row, pks)
+    return {one.document_id: one for one in replies if _is_open(one, field)}
+
+
+def _is_open(document: DocumentReply, field: str | None) -> bool:
+    standing = document.labels[field] if field else next(iter(document.labels.values()))
+    return standing.origin in _MINE and standing.answer is None

@@ -354,6 +354,35 @@ def test_a_removal_that_was_killed_goes_on(tmp_path: Path, writes: int) -> None:
         begin_anew(library)
 
 
+KILLED_WHEN_FORGOTTEN = """
+import os, signal, sys
+import lookalike
+
+with lookalike.open(sys.argv[1]) as library:
+    things = library.collection("things")
+    library.workshop.store.tidy = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    things.forget([document.id for document in things.documents()])
+"""
+
+
+def test_no_copy_outlives_what_was_forgotten_whenever_that_was_killed(tmp_path: Path) -> None:
+    """Once the documents are gone, nobody can name their copies any more."""
+    picture, path = tmp_path / "one.png", tmp_path / "store"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)  # not kept inline
+    Image.fromarray(noise).save(picture)
+    with lookalike.open(path) as library:
+        library.labeler("things").add(picture, copy=True)
+        kept = [name for name in files_in(library) if name.startswith("blobs")]
+
+    line = [sys.executable, "-c", KILLED_WHEN_FORGOTTEN, str(path)]
+    done = subprocess.run(line, check=False, timeout=60)
+
+    assert (len(kept), done.returncode) == (1, -signal.SIGKILL)
+    with lookalike.open(path) as library:
+        assert len(library.collection("things")) == 0
+        assert [name for name in files_in(library) if name.startswith("blobs")] == []
+
+
 def test_what_comes_meanwhile_goes_too(
     library: lookalike.Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -359,10 +359,10 @@ class Collection:
         try:
             with self._operate("forget", actor, op_id, named) as running:
                 pks = self._pks(running.txn, named)
-                erased = forgetting.forget(self._workshop, running, list(pks.values()))
+                forgetting.forget(self._workshop, running, list(pks.values()))
         except AlreadyDone as done:
             return forgetting.receipt_again(done)
-        return forgetting.erase_files(self._workshop, running, erased)
+        return forgetting.receipt_of(self._workshop, running)
 
     # --- look -----------------------------------------------------------------------------------
 

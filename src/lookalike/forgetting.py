@@ -42,42 +42,14 @@ class Receipt:
     effects: Changed
 
 
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """What was erased from the database, and which files go with it after the commit.
-
-    `copies` are kept blobs that nothing holds any more, `contents` digests that no document has.
-    """
-
-    objects: int
-    documents: int
-    labels: int
-    events: int
-    copies: tuple[Blob, ...]
-    contents: tuple[str, ...]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Return what a receipt says of it, where nobody looks whether the files were there."""
-        return {
-            "objects": self.objects,
-            "documents": self.documents,
-            "vectors": self.documents,
-            "labels": self.labels,
-            "events": self.events,
-            "copies": len(self.copies),
-            "thumbnails": len(self.contents),
-        }
-
-
-def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
+def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
     """Erase the objects of documents from every collection of their bucket, in a transaction."""
     table = schema.document
     query = select(table.c.object_pk).distinct().where(one_of(table.c.pk, pks))
-    return erase_objects(workshop, running, [row.object_pk for row in running.txn.rows(query)])
+    erase_objects(workshop, running, [row.object_pk for row in running.txn.rows(query)])
 
 
-def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> Erased:
+def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
     """Erase objects, whatever has become of them, from every collection, in a transaction."""
     txn, document = running.txn, schema.document
     objects = with_copies(txn, pks)
@@ -98,12 +70,16 @@ def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> E
     )
     txn.execute(delete(document).where(one_of(document.c.pk, doomed)))
     erase_rows(txn, objects)
-    contents = [blob.sha256 for blob in blobs]
-    erased = Erased(
-        len(objects), len(doomed), labels, events, unheld(txn, blobs), unseen(txn, contents)
-    )
-    running.erased = erased.counts
-    return erased
+    copies, thumbnails = erase_files(workshop, txn, blobs)
+    running.erased = {
+        "objects": len(objects),
+        "documents": len(doomed),
+        "vectors": len(doomed),
+        "labels": labels,
+        "events": events,
+        "copies": copies,
+        "thumbnails": thumbnails,
+    }
 
 
 def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
@@ -122,15 +98,22 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     txn.execute(delete(object_).where(one_of(object_.c.pk, objects)))
 
 
-def erase_files(workshop: Workshop, running: Running, erased: Erased) -> Receipt:
-    """Erase copies and thumbnails, after the commit, and return the receipt."""
+def erase_files(workshop: Workshop, txn: Txn, blobs: Sequence[Blob]) -> tuple[int, int]:
+    """Erase the files of blobs that nothing holds any more; return how many copies and thumbnails.
+
+    Call it before the commit, last of all: were it the other way round, an interruption would
+    leave files that nothing names any more.
+    """
+    copies = sum(workshop.blobs.forget(one) for one in unheld(txn, blobs))
+    seen = unseen(txn, [one.sha256 for one in blobs])
+    return copies, sum(workshop.thumbnails.forget(sha256) for sha256 in seen)
+
+
+def receipt_of(workshop: Workshop, running: Running) -> Receipt:
+    """Return the receipt of what was erased and committed; no memory and no log keeps it either."""
     workshop.operations.deciders.forget_memory()
     workshop.store.tidy()
-    files = {
-        "copies": sum(workshop.blobs.forget(blob) for blob in erased.copies),
-        "thumbnails": sum(workshop.thumbnails.forget(sha256) for sha256 in erased.contents),
-    }
-    return Receipt(running.id, effects=running.changed(), **{**erased.counts, **files})
+    return Receipt(running.id, effects=running.changed(), **running.erased)
 
 
 def receipt_again(done: AlreadyDone) -> Receipt:

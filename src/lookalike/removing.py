@@ -148,8 +148,8 @@ def _forget(
 ) -> forgetting.Receipt:
     actor = actor or workshop.actor
     with workshop.operations.operate(home, "forget", actor, request) as running:
-        erased = forgetting.erase_objects(workshop, running, pks)
-    return forgetting.erase_files(workshop, running, erased)
+        forgetting.erase_objects(workshop, running, pks)
+    return forgetting.receipt_of(workshop, running)
 
 
 def _first_objects(snapshot: Snapshot, bucket_pk: int) -> list[int]:
@@ -174,9 +174,7 @@ def _empty_bucket(workshop: Workshop, bucket_pk: int) -> Removed:
             blobs = [Blob(**row.blob) for row in kept if row.blob]
             txn.execute(delete(upload).where(sent))
         forgetting.erase_rows(txn, pks)
-        copies = sum(workshop.blobs.forget(one) for one in forgetting.unheld(txn, blobs))
-        seen = forgetting.unseen(txn, [one.sha256 for one in blobs])
-        thumbnails = sum(workshop.thumbnails.forget(sha256) for sha256 in seen)
+        copies, thumbnails = forgetting.erase_files(workshop, txn, blobs)
     return Removed(objects=len(pks), copies=copies, thumbnails=thumbnails)
 
 

@@ -495,7 +495,7 @@ def test_a_cursor_of_another_list_is_refused(held: Furnished) -> None:
 
 
 @pytest.mark.parametrize(
-    "label", [["a"], {"a": 1}, 1.5, True, "a > > b", "x" * 1001, "a\0b", "a\nb"]
+    "label", [["a", 1], {"a": 1}, 1.5, True, "a > > b", "x" * 1001, "a\0b", "a\nb"]
 )
 def test_what_is_no_label_is_refused_wherever_it_is_said(held: Furnished, label: Any) -> None:
     document, item = held.known["document"][0], held.known["object_id"][0]

@@ -393,7 +393,7 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "bad name": (("create", "my notes"), r"'my notes' is no name .*letters, digits"),
     "bad option": (("create", "new", "--option", "dimension"), r"'dimension' .*NAME=VALUE"),
     "bad threshold": (("run", "notes", "--confidence-threshold", "2"), r"2\.0 .*between 0 and 1"),
-    "threshold NaN": (("run", "notes", "--target-precision", "nan"), r"nan .*between 0 and 1"),
+    "threshold NaN": (("run", "notes", "--target-precision", "nan"), r"nan .*above 0, up to 1"),
     "missing file": (("add", "notes", "nowhere.txt"), r"no file or folder 'nowhere\.txt'; check"),
     "empty folder": (("add", "notes", "empty"), r"'empty' has no files; check the path"),
     "folder without texts": (("add", "notes", "pictures"), r"1 files is text, .*'a\.png'; check"),

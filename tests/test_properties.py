@@ -244,10 +244,17 @@ class Machine(RuleBasedStateMachine):
         lines = [
             (name, id, Line(kind, label, origin, "ann"))
             for id, label in wanted.items()
-            if (before[name, id].label, before[name, id].origin) != (label, origin)
+            if not self._is_said_already(before[name, id], label, origin, trusted)
         ]
         self.model.said[changed.operation] = Said(lines)
         self._effects_are_the_difference(changed, before)
+
+    def _is_said_already(
+        self, document: Document, label: str, origin: Origin, trusted: bool
+    ) -> bool:
+        if not trusted:
+            return document.standing.suggestion == label
+        return (document.label, document.origin) == (label, origin)
 
     @rule(name=names, label=labels)
     def promote(self, name: str, label: str) -> None:

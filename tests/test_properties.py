@@ -244,16 +244,17 @@ class Machine(RuleBasedStateMachine):
         lines = [
             (name, id, Line(kind, label, origin, "ann"))
             for id, label in wanted.items()
-            if not self._is_said_already(before[name, id], label, origin, trusted)
+            if not self._is_no_news(before[name, id], label, origin, trusted)
         ]
         self.model.said[changed.operation] = Said(lines)
         self._effects_are_the_difference(changed, before)
 
-    def _is_said_already(
-        self, document: Document, label: str, origin: Origin, trusted: bool
-    ) -> bool:
+    def _is_no_news(self, document: Document, label: str, origin: Origin, trusted: bool) -> bool:
+        """Whether a row of an import is left out: it is said already, or a person spoke."""
         if not trusted:
             return document.standing.suggestion == label
+        if document.origin is Origin.HUMAN and origin is not Origin.HUMAN:
+            return True
         return (document.label, document.origin) == (label, origin)
 
     @rule(name=names, label=labels)

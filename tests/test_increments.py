@@ -217,6 +217,21 @@ def test_what_was_found_out_about_items_is_taken_over_as_it_was(tmp_path: Path) 
     assert np.array_equal(again.landscape.turn, other)
 
 
+def test_an_item_whose_vector_is_another_makes_another_landscape(tmp_path: Path) -> None:
+    """Also where its slot is changed in the very array that was given before."""
+    every, made = np.arange(ITEMS), vectors(ITEMS, 0)
+    slots = every.copy()
+    judge = Judge(tmp_path / "lists.npz")
+    judge.survey(every, slots, lambda pks: made[pks], 0)
+
+    slots[3], made[3] = ITEMS, made[4]
+    judge.survey(every, slots, lambda pks: made[pks], 0)
+
+    fresh = build_landscape(every, made)
+    assert np.array_equal(judge.landscape.near, fresh.near)
+    assert judge.landscape.near[3, 0] == 4
+
+
 def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path) -> None:
     every, references = np.arange(ITEMS), first_references()
     walked, chance = a_judge(tmp_path, references), np.random.default_rng(6)

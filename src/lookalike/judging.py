@@ -107,7 +107,7 @@ class Judge:
             self._landscape = attach(land, pks[known:], vectors(pks[known:]))
             self._scores = self._scores and self._scores.over(self._landscape)
             self._judgements = None
-        self._slots = slots
+        self._slots = slots.copy()  # the caller changes its own in place
         return int(pks[nodes - 1])
 
     def learn(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 HISTOGRAM_BINS = 20
 CURVE_STEPS = 100
@@ -73,6 +75,8 @@ def curve(
     `confidence` (n,) is that of the decisions that only the limit bears on; `others` documents have
     a label anyway.
     """
+    import numpy as np  # the command line shows reports without it
+
     falling = np.sort(confidence)[::-1]
     sums = np.concatenate([[0.0], np.cumsum(falling)])
     points = []

@@ -79,6 +79,7 @@ class SqliteStore:
         self._lock_file = open_lock(path)
         self._engine = open_engine(path / "lookalike.db")
         self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
+        self._begin_log()
         self._migrate()
 
     def close(self) -> None:
@@ -143,6 +144,17 @@ class SqliteStore:
         except StoreCorrupt as error:
             problems.append(str(error))
         return problems
+
+    def _begin_log(self) -> None:
+        """Let a new database write ahead, one process at a time: SQLite waits for nobody there.
+
+        Its size tells whether it does. To open the file would end the locks that others of this
+        process have on it.
+        """
+        database = self.path / "lookalike.db"
+        if not database.exists() or database.stat().st_size == 0:
+            with self._locked(), translated(self.path):
+                self._engine.connect().close()
 
     def _migrate(self) -> None:
         with translated(self.path), self._engine.connect() as connection:

@@ -24,21 +24,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
-    Column,
     Connection,
     Engine,
-    Insert,
     Row,
     Select,
     Table,
-    Update,
     bindparam,
     delete,
     select,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 
 from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
@@ -51,7 +47,7 @@ from lookalike.stores.selection import conditions
 from lookalike.stores.sqlite_engine import (
     BUSY_TIMEOUT_MS,
     driver,
-    encoder,
+    execute_each,
     open_engine,
     translated,
 )
@@ -310,7 +306,7 @@ class SqliteTxn(SqliteSnapshot):
         statement = statement.values({n: bindparam(n) for n in rows[0] if n not in keys})
         cells = {(f"_{n}" if n in keys else n): [row[n] for row in rows] for n in rows[0]}
         columns = {(f"_{name}" if name in keys else name): table.c[name] for name in rows[0]}
-        self._execute_each(statement, columns, cells)
+        execute_each(self.connection, statement, columns, cells)
 
     def append_vectors(
         self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
@@ -349,26 +345,7 @@ class SqliteTxn(SqliteSnapshot):
         """Insert columns of cells; what has no value in any row is left to be null."""
         known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
         statement = table.insert().inline().values({name: bindparam(name) for name in known})
-        self._execute_each(statement, {name: table.c[name] for name in known}, known)
-
-    def _execute_each(
-        self,
-        statement: Insert | Update,
-        columns: Mapping[str, Column[Any]],
-        cells: Mapping[str, Sequence[Any]],
-    ) -> None:
-        """Run a statement for many rows; by parameter, their `cells` and of which column they are.
-
-        By the driver: SQLAlchemy takes longer to build a row's parameters than SQLite to write it.
-        """
-        dialect = self.connection.dialect
-        compiled = statement.compile(dialect=dialect)
-        assert isinstance(compiled, SQLCompiler) and compiled.positiontup is not None
-        encoded = []
-        for name in compiled.positiontup:
-            encode = encoder(columns[name], dialect)
-            encoded.append(cells[name] if encode is None else [encode(one) for one in cells[name]])
-        self.connection.exec_driver_sql(str(compiled), list(zip(*encoded, strict=True)))
+        execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
 
 
 def stored_space(row: Row[Any]) -> StoredSpace:

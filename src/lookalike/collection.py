@@ -417,8 +417,8 @@ class Collection:
         """
         with self._workshop.store.read() as snapshot:
             fields = self._fields_first(snapshot, field)
-            query = self._chosen(snapshot, fields[0], label, origin, reason, ids)
-            query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
+            chosen = self._chosen(snapshot, fields[0], label, origin, reason, ids)
+            query = _ordered(chosen, order_by, limit)
             yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
     def ids(
@@ -436,7 +436,7 @@ class Collection:
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             query = self._chosen(snapshot, chosen, label, origin, reason, ids)
-            query = query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)
+            query = _ordered(query, order_by, limit)
             return [row.id for row in snapshot.rows(query.add_columns(schema.document.c.id))]
 
     def document(self, id: str) -> Document:
@@ -594,3 +594,7 @@ class Collection:
 
     def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:
         return pks_of(snapshot, self._row, ids)
+
+
+def _ordered(query: Select[Any], order_by: str, limit: int | None) -> Select[Any]:
+    return query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)

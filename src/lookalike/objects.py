@@ -25,6 +25,7 @@ from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
 
 _LOOK_AHEAD = 100
+_IN_LIST = 5000
 _BLOB = tuple(one.name for one in fields(Blob))
 _SAID = (Origin.HUMAN, Origin.IMPORT)
 _WAITING_RANK = (Status.PENDING, Status.PROCESSING, Status.FAILED)
@@ -152,14 +153,20 @@ def input_of(
     return found or None
 
 
-def object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[str, int]:
-    """Return pks by object id, in the order asked. Raises NotFound naming the unknown ones."""
+def known_object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[str, int]:
+    """Return pks by object id, of those that are there."""
     table = schema.object_
     found: dict[str, int] = {}
-    for start in range(0, len(ids), 5000):
-        chosen = table.c.id.in_(ids[start : start + 5000])
+    for start in range(0, len(ids), _IN_LIST):
+        chosen = table.c.id.in_(ids[start : start + _IN_LIST])
         query = select(table.c.id, table.c.pk).where(table.c.bucket_pk == bucket_pk, chosen)
         found |= {row.id: row.pk for row in snapshot.rows(query)}
+    return found
+
+
+def object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[str, int]:
+    """Return pks by object id, in the order asked. Raises NotFound naming the unknown ones."""
+    found = known_object_pks(snapshot, bucket_pk, ids)
     unknown = [id for id in ids if id not in found]
     if unknown:
         names = ", ".join(repr(id) for id in unknown[:5]) + (" …" if len(unknown) > 5 else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from lookalike.bucket import Bucket
 from lookalike.errors import BadInput
 from lookalike.ingest import Tally
 from lookalike.model import Added, Blob, Origin, Status, Suggestion
+from lookalike.objects import known_object_pks
 from lookalike.resources import CollectionRow, resource
 from lookalike.sending import Arrived, Failure, Registered, Upload
 from lookalike.server.context import Asked, Here
@@ -113,7 +114,7 @@ def add(collection: str, body: NewItems, here: Here) -> Registered:
     target = take_in(here.workshop, row, items, tally, copy=body.copy_)
     with here.workshop.store.read() as snapshot:
         known = _objects_of(snapshot, row, items)
-        waiting = _left(snapshot, row, known)
+        waiting = _left(snapshot, row, known.values())
     for one, item in zip(body.items, items, strict=True):
         if one.upload_id is not None and item.key in known:
             complete(here, _upload(here, row, one.upload_id), known[item.key])
@@ -157,14 +158,13 @@ def arrived(collection: str, body: Objects, here: Here, wait: Wait = None) -> Ar
 
     def waiting() -> set[str]:
         with here.workshop.store.read() as snapshot:
-            ids = dict.fromkeys(body.object_ids, "")
-            return _left(snapshot, row, {id: id for id in ids})
+            return _left(snapshot, row, body.object_ids)
 
     here.wait(wait, lambda: not waiting())
     with here.workshop.store.read() as snapshot:
-        pks = _pks(snapshot, row, body.object_ids)
+        pks = known_object_pks(snapshot, row.bucket_pk, body.object_ids)
         return Arrived(
-            waiting=len(_left(snapshot, row, {id: id for id in pks})),
+            waiting=len(_left(snapshot, row, pks)),
             documents=_count_documents(snapshot, row, list(pks.values())),
             failed=_failures(snapshot, row, list(pks.values())),
             labelled=_labelled(snapshot, row, list(pks.values())),
@@ -246,9 +246,9 @@ def _objects_of(snapshot: Snapshot, row: CollectionRow, items: Sequence[Item]) -
     return found | {one.key: str(one.id) for one in items if one.id in known}
 
 
-def _left(snapshot: Snapshot, row: CollectionRow, ids: Mapping[str, str]) -> set[str]:
+def _left(snapshot: Snapshot, row: CollectionRow, ids: Iterable[str]) -> set[str]:
     """Return those of the objects that wait in a collection."""
-    table, pks = schema.extraction, _pks(snapshot, row, list(ids.values()))
+    table, pks = schema.extraction, known_object_pks(snapshot, row.bucket_pk, list(ids))
     query = select(table.c.object_pk).where(
         table.c.collection_pk == row.pk,
         table.c.status != Status.FAILED,
@@ -256,17 +256,6 @@ def _left(snapshot: Snapshot, row: CollectionRow, ids: Mapping[str, str]) -> set
     )
     waiting = {one.object_pk for one in snapshot.rows(query)}
     return {id for id, pk in pks.items() if pk in waiting}
-
-
-def _pks(snapshot: Snapshot, row: CollectionRow, ids: Sequence[str]) -> dict[str, int]:
-    """Return the pks of objects that are there still."""
-    table = schema.object_
-    found: dict[str, int] = {}
-    for start in range(0, len(ids), MOST_ITEMS):
-        chosen = table.c.id.in_(ids[start : start + MOST_ITEMS])
-        query = select(table.c.id, table.c.pk).where(table.c.bucket_pk == row.bucket_pk, chosen)
-        found |= {one.id: int(one.pk) for one in snapshot.rows(query)}
-    return found
 
 
 def _count_documents(snapshot: Snapshot, row: CollectionRow, pks: Sequence[int]) -> int:

@@ -15,7 +15,7 @@ _KEPT = 256
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """The questions of a queue as they were asked, with the ids of their documents."""
+    """The questions of a queue as they were asked: ids of documents stand for these themselves."""
 
     owner: tuple[str, str]
     field: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -74,7 +75,10 @@ def _owner(here: Asked, collection: str) -> tuple[str, str]:
 
 def _frozen(here: Asked, collection: str, field: str | None) -> Frozen:
     asked = here.collection(collection).queue(limit=FROZEN, field=field)
-    questions = [(tuple(one.id for one in question.documents), question) for question in asked]
+    questions = [
+        (tuple(one.id for one in question.documents), replace(question, documents=()))
+        for question in asked
+    ]
     return Frozen(_owner(here, collection), field, tuple(questions))
 
 

@@ -19,7 +19,7 @@ _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --word: #2a6fb0 }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem; margin: 0 0 .3rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
-nav a { margin-right: .8rem } a { color: var(--word) } p { margin: .3rem 0 }
+nav { display: flex; flex-wrap: wrap; gap: 0 .8rem } a { color: var(--word) } p { margin: .3rem 0 }
 details { border-top: 1px solid var(--line) } summary { cursor: pointer; padding: .35rem 0 }
 summary code { font-size: .95em } summary span { opacity: .7; margin-left: .6rem }
 .method { display: inline-block; min-width: 4rem; font: 600 .8em ui-monospace, monospace }

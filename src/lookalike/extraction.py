@@ -18,7 +18,7 @@ from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part, accepts
 from lookalike.ingest import Progress, Tally
 from lookalike.leases import has_died, own_name
-from lookalike.model import Status
+from lookalike.model import Blob, Status
 from lookalike.objects import finish
 from lookalike.operations import Operations
 from lookalike.stores import schema
@@ -202,7 +202,7 @@ class Extraction:
         """Return those whose content has been extracted likewise before, or a moment ago."""
         just = {one.content: done for one, done in finished if one.blob and done.error is None}
         asked = [one for one in claimed if one.blob is not None]
-        new = {one.content for one in asked if one.regions is None} - asking.keys() - just.keys()
+        new = {one.content for one in asked if one.alone} - asking.keys() - just.keys()
         with self._store.read() as snapshot:
             parts = extracted_before(snapshot, target, sorted(new))
         results = just | {digest: Done(found, None) for digest, found in parts.items()}
@@ -256,7 +256,15 @@ class Extraction:
             name=one.name,
             max_pixels=self._max_pixels,
             regions=one.regions,
+            beside={name: self._beside(one.name, blob) for name, blob in one.beside.items()},
         )
+
+    def _beside(self, name: str, blob: Blob | None) -> Content | None:
+        if blob is None:
+            return None
+        called = f"{name}: {blob.property}"
+        data = self._blobs.read(blob)
+        return Content(data, blob.media_type, name=called, max_pixels=self._max_pixels)
 
     def _keep_views(self, sha256: str, content: Content, parts: Sequence[Part]) -> None:
         """Keep what a person will be shown of a content, now that it is decoded."""

@@ -19,7 +19,7 @@ from lookalike.collection import Collection
 from lookalike.errors import BadSetting, Conflict
 from lookalike.forgetting import Receipt, receipt_again
 from lookalike.once import AlreadyDone, Request
-from lookalike.plugins import extractor_name
+from lookalike.plugins import as_one, extractor_name
 from lookalike.reading import fields_of
 from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
 from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named, names
@@ -127,7 +127,8 @@ class Library:
         /,
         source: Any = None,
         *,
-        extractor: str | None = None,
+        extractor: str | Sequence[str | Mapping[str, Any]] | None = None,
+        inputs: Mapping[str, str] | None = None,
         field: str | None = None,
         reference: str | None = None,
         confidence_threshold: float | None = None,
@@ -145,6 +146,11 @@ class Library:
         metadata fields that are copied from the matched reference. `extractor` is "image" and
         `field` "label" unless told. Other options go to the extractor; a `source` is added.
 
+        Several extractors (["image", "text"]) give one decision: their evidence is combined by
+        weights that the references teach. `inputs` says which property each reads ({"text":
+        "description"}), where that is not plain; one with options is given as a mapping
+        ({"extractor": "text", "model": …}).
+
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
         """
@@ -155,11 +161,14 @@ class Library:
             if known is None:
                 if find(txn, self._namespace, Kind.BUCKET, name) is None:
                     self._make_bucket(txn, name, {})
-                plan = Plan(name, (name,), extractor=extractor or "image", options=options)
+                own, options = as_one(extractor or "image", options)
+                plan = Plan(
+                    name, (name,), extractor=own, options=options, inputs=dict(inputs or {})
+                )
                 row = make_collection(self._workshop, txn, self._namespace, plan)
                 make_field(txn, self._namespace, row, taxonomy_of(name, field or "label", rule))
             else:
-                row = _check_same(known, extractor, options)
+                row = _check_same(known, extractor, options, inputs)
         collection = Collection(self._workshop, row)
         if field is not None and field not in collection.fields:
             self.add_taxonomy(name, field, **asdict(rule))
@@ -184,7 +193,7 @@ class Library:
         *,
         bucket: str | Sequence[str] = (),
         source: str | None = None,
-        extractor: str = "image",
+        extractor: str | Sequence[str | Mapping[str, Any]] = "image",
         inputs: Mapping[str, str] | None = None,
         passthrough: Mapping[str, str] | None = None,
         **options: Any,
@@ -193,13 +202,15 @@ class Library:
 
         It draws on a `bucket` or several, or on what the collection `source` has extracted.
         `inputs` names the property that is the extractor's input ({"image": "photo"}), where an
-        object has several. `passthrough` says what documents keep of an object's metadata, by
-        their own names ({"brand": "maker.brand"}); all of them, unless told.
+        object has several; several extractors (["image", "text"]) have an input each.
+        `passthrough` says what documents keep of an object's metadata, by their own names
+        ({"brand": "maker.brand"}); all of them, unless told.
 
         Raises NotFound for an unknown bucket or extractor, Conflict when the name is taken.
         """
         buckets = (bucket,) if isinstance(bucket, str) else tuple(bucket)
-        plan = Plan(name, buckets, source, extractor, options, inputs or {}, passthrough)
+        own, options = as_one(extractor, options)
+        plan = Plan(name, buckets, source, own, options, inputs or {}, passthrough)
         with self._workshop.store.write() as txn:
             row = make_collection(self._workshop, txn, self._namespace, plan)
         collection = Collection(self._workshop, row)
@@ -323,13 +334,24 @@ class Library:
             )
 
 
-def _check_same(row: Any, extractor: str | None, options: Mapping[str, Any]) -> CollectionRow:
+def _check_same(
+    row: Any,
+    extractor: str | Sequence[str | Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+    inputs: Mapping[str, str] | None,
+) -> CollectionRow:
     known = collection_from(row)
-    wanted = known.extractor if extractor is None else extractor_name(extractor)
-    if known.extractor != wanted or (options and known.options != options):
+    name, wanted = as_one(known.extractor if extractor is None else extractor, options)
+    name = extractor_name(name)
+    if known.extractor != name or (wanted and known.options != wanted):
         raise Conflict(
             f"the collection {known.name!r} is there with extractor {known.extractor!r} "
-            f"{dict(known.options)}, not {wanted!r} {dict(options)}; choose another name"
+            f"{dict(known.options)}, not {name!r} {wanted}; choose another name"
+        )
+    if inputs is not None and known.inputs != inputs:
+        raise Conflict(
+            f"the collection {known.name!r} is there with the inputs {dict(known.inputs)}, not "
+            f"{dict(inputs)}; choose another name"
         )
     return known
 

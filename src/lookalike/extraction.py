@@ -18,7 +18,7 @@ from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part, accepts
 from lookalike.ingest import Progress, Tally
 from lookalike.leases import has_died, own_name
-from lookalike.model import Blob, Status
+from lookalike.model import Status
 from lookalike.objects import finish
 from lookalike.operations import Operations
 from lookalike.stores import schema
@@ -33,6 +33,7 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
+    read_content,
     waiting_from,
 )
 
@@ -250,21 +251,13 @@ class Extraction:
                 f"{one.name!r} is {one.blob.media_type}, and this collection extracts {wanted}; "
                 "add it to a collection with another extractor"
             )
-        return Content(
-            self._blobs.read(one.blob),
-            one.blob.media_type,
-            name=one.name,
+        return read_content(
+            one.name,
+            (one.blob, one.beside),
+            self._blobs.read,
             max_pixels=self._max_pixels,
             regions=one.regions,
-            beside={name: self._beside(one.name, blob) for name, blob in one.beside.items()},
         )
-
-    def _beside(self, name: str, blob: Blob | None) -> Content | None:
-        if blob is None:
-            return None
-        called = f"{name}: {blob.property}"
-        data = self._blobs.read(blob)
-        return Content(data, blob.media_type, name=called, max_pixels=self._max_pixels)
 
     def _keep_views(self, sha256: str, content: Content, parts: Sequence[Part]) -> None:
         """Keep what a person will be shown of a content, now that it is decoded."""

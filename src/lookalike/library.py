@@ -18,6 +18,7 @@ from lookalike.access import Access
 from lookalike.collection import Collection
 from lookalike.errors import BadSetting, Conflict
 from lookalike.forgetting import Receipt, receipt_again
+from lookalike.model import Taxonomy
 from lookalike.once import AlreadyDone, Request
 from lookalike.plugins import as_one, extractor_name
 from lookalike.reading import fields_of
@@ -146,10 +147,9 @@ class Library:
         metadata fields that are copied from the matched reference. `extractor` is "image" and
         `field` "label" unless told. Other options go to the extractor; a `source` is added.
 
-        Several extractors (["image", "text"]) give one decision: their evidence is combined by
-        weights that the references teach. `inputs` says which property each reads ({"text":
-        "description"}), where that is not plain; one with options is given as a mapping
-        ({"extractor": "text", "model": …}).
+        Several extractors (["image", "text"]) give one decision, by weights that the references
+        teach; one with options is a mapping ({"extractor": "text", "model": …}). `inputs` says
+        which property each reads ({"text": "description"}), where that is not plain.
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
@@ -159,14 +159,9 @@ class Library:
         with self._workshop.store.write() as txn:
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is None:
-                if find(txn, self._namespace, Kind.BUCKET, name) is None:
-                    self._make_bucket(txn, name, {})
                 own, options = as_one(extractor or "image", options)
-                plan = Plan(
-                    name, (name,), extractor=own, options=options, inputs=dict(inputs or {})
-                )
-                row = make_collection(self._workshop, txn, self._namespace, plan)
-                make_field(txn, self._namespace, row, taxonomy_of(name, field or "label", rule))
+                plan = Plan(name, (name,), None, own, options, inputs or {})
+                row = self._make_labelled(txn, plan, taxonomy_of(name, field or "label", rule))
             else:
                 row = _check_same(known, extractor, options, inputs)
         collection = Collection(self._workshop, row)
@@ -309,6 +304,14 @@ class Library:
     def _bucket(self, name: str) -> int:
         with self._workshop.store.read() as snapshot:
             return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
+
+    def _make_labelled(self, txn: Txn, plan: Plan, taxonomy: Taxonomy) -> CollectionRow:
+        """Make a collection over the bucket of its name, which is made too if need be."""
+        if find(txn, self._namespace, Kind.BUCKET, plan.name) is None:
+            self._make_bucket(txn, plan.name, {})
+        row = make_collection(self._workshop, txn, self._namespace, plan)
+        make_field(txn, self._namespace, row, taxonomy)
+        return row
 
     def _adopt_rule(
         self, collection: Collection, row: CollectionRow, field: str | None, rule: Rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import select
 
 from lookalike.documents import Target
-from lookalike.extractors.base import Part, accepts
+from lookalike.extractors.base import Content, Part, accepts
 from lookalike.extractors.combined import CombinedExtractor
 from lookalike.model import Blob
 from lookalike.objects import input_of, labels_as_they_stand
@@ -119,6 +119,34 @@ def chosen_inputs(
     if first is None:
         return (found[0] if found else None), {}
     return first, {name: blob for name, blob in chosen.items() if blob != first}
+
+
+def read_content(
+    name: str,
+    inputs: tuple[Blob, Mapping[str, Blob | None]],
+    read: Callable[[Blob], bytes],
+    *,
+    max_pixels: int,
+    regions: Sequence[Mapping[str, Any]] | None = None,
+) -> Content:
+    """Return what `chosen_inputs` chose of an object called `name`, read. Raises BadContent."""
+    blob, beside = inputs
+    others = {
+        member: None
+        if one is None
+        else Content(
+            read(one), one.media_type, name=f"{name}: {one.property}", max_pixels=max_pixels
+        )
+        for member, one in beside.items()
+    }
+    return Content(
+        read(blob),
+        blob.media_type,
+        name=name,
+        max_pixels=max_pixels,
+        regions=regions,
+        beside=others,
+    )
 
 
 def extracted_before(

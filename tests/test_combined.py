@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -479,6 +483,31 @@ def test_what_is_asked_about_is_read_as_what_is_kept(folder: Path) -> None:
         (other,) = products.suggest({"image": folder / BALLOONS[0], "text": "ten nails"})
 
         assert (same.label, other.label) == ("Toy", None)
+
+
+def test_a_picture_is_what_is_shown_whichever_member_is_named_first(folder: Path) -> None:
+    with lookalike.open(folder / "store") as library:
+        products = library.labeler("products", extractor=["text", "image"])
+        products.add([{"image": folder / BALLOONS[0], "text": "a red toy", "id": "a"}])
+
+        document = products.document("a")
+
+        assert document.sha256 == hashlib.sha256(bytes_of(BALLOONS[0])).hexdigest()
+        assert library.workshop.thumbnails.read(document.sha256) is not None
+
+
+def test_a_command_line_and_a_client_make_the_same_collection(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lookalike", "--store", str(tmp_path / "store"), "create"]
+    options = ["--extractor", "image", "--extractor", "text", "--input", "text=story"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([*command, "made", *options], check=True, env=environment)
+
+    with Served(tmp_path / "store") as server, lookalike.connect(server.url) as client:
+        same = client.labeler("made", extractor=["image", "text"], inputs={"text": "story"})
+        other = client.labeler("other", extractor=["image", {"extractor": "text", "name": "said"}])
+        assert (len(same), len(other)) == (0, 0)
+        with pytest.raises(Conflict, match="choose another name"):
+            client.labeler("other", extractor=["image", "text"])
 
 
 def test_pictures_and_texts_are_combined_over_http(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lookalike.fields import stored_field
 from lookalike.lookup import ids_of
 from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.reading import FieldRow
+from lookalike.standard import Rule
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY
@@ -156,10 +157,10 @@ class _Members:
         self._snapshot = snapshot
         self._pk = pk
         self._stored = stored = stored_field(snapshot, field.pk)
-        self._blend = blend(
-            tuple(member.dimension for member in stored.space.members),
-            field.standard.weights if field.standard is not None else (),
-        )
+        standard, weights = field.standard, tuple[float, ...]()
+        if standard is not None and standard.rule is Rule.LANDSCAPE:
+            weights = standard.weights
+        self._blend = blend(tuple(one.dimension for one in stored.space.members), weights)
 
     @property
     def weights(self) -> dict[str, float]:

@@ -149,10 +149,8 @@ class Library:
         metadata fields that are copied from the matched reference. With `exclusive` "image" each
         label goes to one document of an image at most; `low_quality` decides what was seen badly,
         too. `extractor` is "image", `field` "label" unless told; other options are the extractor's.
-
-        Several extractors (["image", "text"]) give one decision, by weights that the references
-        teach; one with options is a mapping ({"extractor": "text", "model": …}). `inputs` says
-        which property each reads ({"text": "description"}), where that is not plain.
+        Several (["image", {"extractor": "text", "model": …}]) give one decision, by weights that
+        the references teach; `inputs` may say which property each reads ({"text": "description"}).
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
@@ -162,16 +160,13 @@ class Library:
         with self._workshop.store.write() as txn:
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is None:
-                own, options = as_one(extractor or "image", options)
-                plan = Plan(name, (name,), None, own, options, inputs or {})
+                own = as_one(extractor or "image", options)
+                plan = Plan(name, (name,), None, *own, inputs or {})
                 row = self._make_labelled(txn, plan, taxonomy_of(name, field or "label", rule))
             else:
                 row = _check_same(known, extractor, options, inputs)
         collection = Collection(self._workshop, row)
-        if field is not None and field not in collection.fields:
-            self.add_taxonomy(name, field, **asdict(rule))
-        else:
-            self._adopt_rule(collection, row, field, rule)
+        self._adopt_rule(collection, row, field, rule)
         if source is not None:
             collection.add(source)
         return collection
@@ -324,10 +319,13 @@ class Library:
     def _adopt_rule(
         self, collection: Collection, row: CollectionRow, field: str | None, rule: Rule
     ) -> None:
-        """Let a field that is there follow another policy, as a run.
+        """Let a field that is there follow another policy, as a run; make it if it is not there.
 
         Raises Conflict for what cannot change.
         """
+        if field is not None and field not in collection.fields:
+            self.add_taxonomy(collection.name, field, **asdict(rule))
+            return
         with self._workshop.store.read() as snapshot:
             fields = fields_of(snapshot, row.pk)
         now = next((one for one in fields if field in (None, one.name)), None)

@@ -103,7 +103,7 @@ def chosen_inputs(
     """Return the blob that a collection extracts of those found, and what goes beside it.
 
     That is what other members of a combined extractor read, by their names; None where there is
-    nothing for one.
+    nothing for one. A picture comes first: it is what people are shown.
     """
     extractor = target.extractor
     if not isinstance(extractor, CombinedExtractor):
@@ -115,9 +115,11 @@ def chosen_inputs(
         free = (blob for blob in found if blob.property not in inputs.values())
         fitting = (blob for blob in free if accepts(member, blob.media_type))
         chosen[name] = next(mapped if name in inputs else fitting, None)
-    first = next((blob for blob in chosen.values() if blob is not None), None)
-    if first is None:
+    given = [blob for blob in chosen.values() if blob is not None]
+    if not given:
         return (found[0] if found else None), {}
+    pictures = (blob for blob in given if blob.media_type.startswith("image/"))
+    first = next(pictures, given[0])
     return first, {name: blob for name, blob in chosen.items() if blob != first}
 
 

@@ -369,6 +369,32 @@ def test_one_answer_more_gives_what_deciding_everything_again_gives(tmp_path: Pa
         assert told(collection) == before
 
 
+def test_two_processes_decide_alike_whatever_is_said_and_weighed(tmp_path: Path) -> None:
+    chance = np.random.default_rng(4)
+    with lookalike.open(tmp_path / "store") as one, lookalike.open(tmp_path / "store") as two:
+        first = labelled(one, "made", one_noisy(300), 14)
+        second = two.labeler("made", extractor=MEMBERS)
+        weights = [first.why("0299").weights]
+        for step in range(7):
+            speaker, other = (first, second) if step % 2 else (second, first)
+            said = chance.choice(300, 6 * (step + 1), replace=False).tolist()
+            done = speaker.label({f"{place:04}": f"kind {place % KINDS}" for place in said})
+            if step == 3:
+                other.undo(done.operation)
+            if step == 5:
+                more = one_noisy(310)[300:]
+                other.add(vectors=more, ids=[f"more{place}" for place in range(10)])
+            assert told(first) == told(second)
+            weights.append(other.why("0299").weights)
+        before = told(first)
+
+        second.run()
+
+        assert told(first) == told(second) == before
+        assert weights[-1]["words"] <= 0.1
+        assert weights[0] != weights[-1]
+
+
 def test_the_known_rule_and_few_labels_weigh_all_alike(tmp_path: Path) -> None:
     vectors = one_noisy(100)
     with lookalike.open(tmp_path / "store") as library:

@@ -113,7 +113,8 @@ class Ruling:
                 return Renewal(after, None)
             return Renewal(after, state.columns.rows_of(self._judge.follow(references)))
         weights, weighed_from = self._weighed(snapshot, references)
-        upto = self._survey(snapshot, afresh, weights)
+        if weights:
+            upto = self._survey(snapshot, afresh, weights)
         taxonomy, columns = state.field.taxonomy, state.columns
         confidence = self._judge.learn(
             references,

@@ -515,6 +515,25 @@ def test_items_are_alike_only_if_all_inputs_are(folder: Path) -> None:
             library.labeler("products", inputs={"text": "title"})
 
 
+def test_a_text_that_is_amended_is_read_again(folder: Path) -> None:
+    rows = [
+        {"image": folder / name, "text": "a red toy", "id": id}
+        for id, name in zip("ab", BALLOONS, strict=False)
+    ]
+    with lookalike.open(folder / "store") as library:
+        products = library.labeler("products", extractor=["image", "text"])
+        products.add(rows)
+        products.label({"a": "Toy"})
+        before = products.why("b").witnesses[0].by_member
+
+        products.amend({"b": {"text": "ten nails of steel"}})
+        products.extract()
+
+        after = products.why("b").witnesses[0].by_member
+        assert (before["image"], before["text"]) == (after["image"], pytest.approx(1, abs=1e-3))
+        assert after["text"] < 0.5
+
+
 def test_what_is_asked_about_is_read_as_what_is_kept(folder: Path) -> None:
     with lookalike.open(folder / "store") as library:
         products = library.labeler(

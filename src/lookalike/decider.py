@@ -67,7 +67,7 @@ class Decider:
     def __init__(self, stored: StoredField, cache: Path) -> None:
         self.field = stored
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
-        self._judge = Judge(cache / f"lists.{stored.pk}.npz")
+        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz")
         self._ruling = Ruling(self.state, self._judge)
 
     def refresh(self, snapshot: Snapshot) -> None:
@@ -139,6 +139,17 @@ class Decider:
         if self._by_landscape():
             self._ruling.ready(snapshot)
         decisions = self.suggest(snapshot, self.state.columns.rows_of(documents))
+        return Imagined(decisions, self.state.standard, self.state.codes)
+
+    def decide_anew(self, snapshot: Snapshot) -> Imagined:
+        """Return how all documents are decided by a rule learned from the answers alone.
+
+        Only for a decider that is nobody else's: what it had learned before it forgets.
+        """
+        self.state.standard = None
+        if self.field.taxonomy.confidence_threshold is None:
+            self.state.standard = self._ruling.renew(snapshot, afresh=True).standard
+        decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
         return Imagined(decisions, self.state.standard, self.state.codes)
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:

@@ -28,6 +28,7 @@ from lookalike.setting_up import Plan, add_field, make_collection, make_field
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Txn
+from lookalike.stores.selection import in_force
 from lookalike.stores.sqlite import SqliteStore
 from lookalike.workshop import Workshop
 
@@ -115,7 +116,7 @@ class Library:
         """Return the space of each collection that has documents, by the collection's name."""
         table, resource = schema.space, schema.resource
         query = select(resource.c.name, table.c.name.label("space")).join(
-            table, table.c.collection_pk == resource.c.pk
+            table, in_force(table, resource.c.pk)
         )
         with self._workshop.store.read() as snapshot:
             rows = snapshot.rows(query.where(resource.c.namespace == self._namespace))

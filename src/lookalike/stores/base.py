@@ -30,6 +30,11 @@ class StoredSpace:
     generation: int
 
 
+def stored_space(row: Row[Any]) -> StoredSpace:
+    """Return a row of the table `space` as what the store's methods take."""
+    return StoredSpace(row.pk, row.name, row.dimension, row.generation)
+
+
 class Snapshot(Protocol):
     """A consistent view: what commits after it began is not seen."""
 

@@ -54,11 +54,22 @@ def _keep_amendments(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
+def _keep_spaces_beside(connection: Connection) -> None:
+    """A collection may have spaces beside the one in force, and changes to one of them."""
+    known = {column["name"] for column in inspect(connection).get_columns("space")}
+    kinds = (("beside", "BOOLEAN"), ("maker", "JSON"), ("owner", "TEXT"), ("expires_at", "FLOAT"))
+    for name, kind in kinds:
+        if name not in known:
+            connection.exec_driver_sql(f"ALTER TABLE space ADD COLUMN {name} {kind}")
+    schema.metadata.create_all(connection)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _create_schema,
     2: _keep_answers,
     3: _serve,
     4: _keep_amendments,
+    5: _keep_spaces_beside,
 }
 
 

@@ -28,31 +28,31 @@ LAYERS = (
     ("the library", "estimator library remote remote_collection sending worker"),
     (
         "the verbs",
-        "answering bringing bucket collection explaining forgetting importing inspecting "
-        "lookup matching promotion querying removing reporting retrieving setting_up suggesting "
-        "syncing taxonomies workshop",
+        "answering bringing bucket changing collection comparing explaining forgetting importing "
+        "inspecting lookup matching migrating promotion querying removing reporting retrieving "
+        "setting_up suggesting switching syncing taxonomies workshop",
     ),
-    ("bringing in", "documents extraction ingest sources"),
+    ("bringing in", "documents extraction ingest preparing sources waiting"),
     (
         "deciding in the store",
         "aggregating amendments asking compiling decider deciders document_values drawing effects "
         "field_state fields imagining judging object_values objects once operations paging "
-        "reading reference_book rejections resources ruling selecting statements "
+        "reading reference_book rejections resources ruling selecting spaces statements "
         "stored_values tasks",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
         "access blobs connection extractors fetching formats leases pinned signing stores "
-        "thumbnails",
+        "thumbnails views",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses calibration claims columns conditions confidence duplicates features "
-        "filters gate grid hygiene judgements kinds labels landscape learning ledger lessons "
-        "logistic matches metrics nearness neighbourhood policy propagation recall references "
-        "review rules scoring settings stages standard stores.search turns values",
+        "addresses calibration claims columns conditions confidence counterparts duplicates "
+        "features filters gate grid hygiene judgements kinds labels landscape learning ledger "
+        "lessons logistic matches metrics nearness neighbourhood policy propagation recall "
+        "references review rules scoring settings stages standard stores.search turns values",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -18,6 +18,9 @@ from lookalike.access import Access
 from lookalike.collection import Collection
 from lookalike.errors import BadSetting, Conflict
 from lookalike.forgetting import Receipt, receipt_again
+from lookalike.ingest import Progress, quiet
+from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, prepared
+from lookalike.model import Changed
 from lookalike.once import AlreadyDone, Request
 from lookalike.plugins import extractor_name
 from lookalike.reading import fields_of
@@ -245,6 +248,53 @@ class Library:
         with suppress(AlreadyDone), operations.operate(row.pk, "create", actor, request) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy)
 
+    def prepare_migration(
+        self,
+        *collections: str,
+        extractor: str,
+        options: Mapping[str, Any] | None = None,
+        confidence_threshold: float | None = None,
+        progress: Progress = quiet,
+    ) -> Migration:
+        """Extract collections with another extractor, beside what is in force, and compare.
+
+        Nothing that anyone sees changes; `migrate` does it. `options` go to the extractor; left
+        out, they are those that it had here before, if it had. `confidence_threshold` is the limit
+        there, for fields that decide by one: such a number holds for one space only. Interrupted,
+        the same call goes on.
+
+        Raises NotFound, BadInput where the vectors are your own, Conflict where the extractor is in
+        force, where another process does the same, or where a collection that decides by the labels
+        of another was not named with it.
+        """
+        asked = (collections, extractor, options, confidence_threshold, progress)
+        return prepared(self._workshop, self._namespace, *asked)
+
+    def migrate(
+        self,
+        *collections: str,
+        extractor: str,
+        options: Mapping[str, Any] | None = None,
+        confidence_threshold: float | None = None,
+        op_id: str = "",
+        progress: Progress = quiet,
+    ) -> Changed:
+        """Change collections to another extractor, in one step, and decide everything again.
+
+        What people said stays as it is. Everything else is as `prepare_migration` tells; what is
+        not extracted yet is extracted first. The space that was in force is kept beside, so that
+        migrating back extracts only what came since; `drop_spaces` erases it.
+        """
+        asked = (collections, extractor, options, confidence_threshold, progress)
+        try:
+            return migrated(self._workshop, self._namespace, *asked, op_id=op_id)
+        except AlreadyDone as done:
+            return done.changed
+
+    def drop_spaces(self, *collections: str) -> DroppedSpaces:
+        """Erase the vectors of collections in the spaces that are not in force, for good."""
+        return dropped(self._workshop, [self._row(name) for name in collections])
+
     def remove_collection(self, *doomed: str) -> Removed:
         """Remove collections with documents, labels and history; bucket and objects stay.
 
@@ -330,7 +380,8 @@ def _check_same(row: Any, extractor: str | None, options: Mapping[str, Any]) -> 
     if known.extractor != wanted or (options and known.options != options):
         raise Conflict(
             f"the collection {known.name!r} is there with extractor {known.extractor!r} "
-            f"{dict(known.options)}, not {wanted!r} {dict(options)}; choose another name"
+            f"{dict(known.options)}, not {wanted!r} {dict(options)}; "
+            "choose another name, or migrate it"
         )
     return known
 

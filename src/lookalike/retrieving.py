@@ -15,8 +15,8 @@ from lookalike.conditions import EVERYTHING, Every, Filter, fields_in
 from lookalike.document_values import DocumentValues
 from lookalike.documents import Target
 from lookalike.errors import BadInput
-from lookalike.filters import parse
 from lookalike.fields import placed
+from lookalike.filters import parse
 from lookalike.lookup import pks_of
 from lookalike.matching import collections_named, matched_known
 from lookalike.querying import mode_of, vectors_of

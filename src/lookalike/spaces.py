@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select, update
 
 from lookalike.errors import Conflict
 from lookalike.leases import has_died
@@ -50,7 +50,7 @@ class FoundPart:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found in an object: parts, or why there are none.
+    """What was found in an object: parts, or why there are none; `sha256` is that of the content.
 
     `vectors` float16 (n, d) are those of the parts that are no document yet, in their order.
     """
@@ -58,6 +58,7 @@ class Finding:
     object_pk: int
     parts: tuple[FoundPart, ...]
     vectors: NDArray[np.float16]
+    sha256: str = ""
     error: str | None = None
 
 
@@ -71,20 +72,11 @@ def spaces_beside(snapshot: Snapshot, collection_pk: int) -> list[Beside]:
     ]
 
 
-def in_force_now(snapshot: Snapshot, space: StoredSpace, collection_pk: int) -> bool:
-    """Return whether a space is still the one that the documents of a collection are in."""
+def in_force_now(snapshot: Snapshot, space: StoredSpace) -> bool:
+    """Return whether a space is still the one that the documents of its collection are in."""
     table = schema.space
     query = select(table.c.pk).where(table.c.pk == space.pk, table.c.beside.is_not(True))
-    return bool(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
-
-
-def check_in_force(snapshot: Snapshot, space: StoredSpace, collection: CollectionRow) -> None:
-    """Raise Conflict when a collection has changed to another space."""
-    if not in_force_now(snapshot, space, collection.pk):
-        raise Conflict(
-            f"the collection {collection.name!r} has changed its extractor meanwhile; nothing was "
-            f"written to {space.name}: do the same again"
-        )
+    return bool(snapshot.rows(query))
 
 
 # --- making and holding ---------------------------------------------------------------------------
@@ -138,7 +130,7 @@ def objects_left(collection: CollectionRow, space: StoredSpace) -> Select[Any]:
     """
     finding = schema.finding
     known = (finding.c.space_pk == space.pk) & (finding.c.object_pk == schema.object_.c.pk)
-    return _objects_of(collection).where(~exists().where(known))
+    return _objects_of(collection).where(~_there_is(known))
 
 
 def count_left(snapshot: Snapshot, collection: CollectionRow, space: StoredSpace) -> int:
@@ -154,6 +146,7 @@ def write_findings(txn: Txn, space: StoredSpace, findings: Sequence[Finding]) ->
             "space_pk": space.pk,
             "object_pk": one.object_pk,
             "error": one.error,
+            "sha256": bytes.fromhex(one.sha256) or None,
             "parts": [[part.document_pk, part.key, dict(part.attributes)] for part in one.parts],
             "vectors": one.vectors.tobytes() or None,
         }
@@ -173,10 +166,35 @@ def findings_of(
             row.object_pk,
             tuple(FoundPart(*part) for part in row.parts),
             np.frombuffer(row.vectors or b"", np.float16).reshape(-1, space.dimension),
+            (row.sha256 or b"").hex(),
             row.error,
         )
         for row in snapshot.rows(query.order_by(table.c.object_pk).limit(limit))
     ]
+
+
+def failures(snapshot: Snapshot, space: StoredSpace) -> dict[str, str]:
+    """Return why objects could not be extracted for a space, by their names."""
+    finding, object_ = schema.finding, schema.object_
+    query = (
+        select(object_.c.name, finding.c.error)
+        .join(finding, finding.c.object_pk == object_.c.pk)
+        .where(finding.c.space_pk == space.pk, finding.c.error.is_not(None))
+        .order_by(object_.c.pk)
+    )
+    return {row.name: row.error for row in snapshot.rows(query)}
+
+
+def lost_and_new(snapshot: Snapshot, collection_pk: int, space: StoredSpace) -> tuple[int, int]:
+    """Return how many documents have no vector in a space beside, and how many parts are none."""
+    document, embedding, finding = schema.document, schema.embedding, schema.finding
+    here = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == document.c.pk)
+    lost = select(func.count().label("n")).select_from(document)
+    lost = lost.where(document.c.collection_pk == collection_pk, ~exists().where(here))
+    size = select(func.sum(func.length(finding.c.vectors)).label("n"))
+    size = size.where(finding.c.space_pk == space.pk)
+    new_bytes = snapshot.rows(size)[0].n or 0
+    return int(snapshot.rows(lost)[0].n), int(new_bytes) // (2 * space.dimension)
 
 
 def forget_failures(txn: Txn, space: StoredSpace) -> None:
@@ -193,19 +211,24 @@ def put_aside(txn: Txn, collection: CollectionRow, space: StoredSpace) -> None:
     document, embedding, failed = schema.document, schema.embedding, schema.extraction
     object_, after = schema.object_, 0
     here = and_(failed.c.collection_pk == collection.pk, failed.c.object_pk == object_.c.pk)
-    objects = _objects_of(collection).where(~exists().where(here)).order_by(object_.c.pk)
+    objects = _objects_of(collection).where(~_there_is(here)).order_by(object_.c.pk)
     placed = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == document.c.pk)
     parts = select(document).join(embedding, placed).order_by(document.c.pk)
     while rows := txn.rows(objects.where(object_.c.pk > after).limit(_BLOCK)):
         after = rows[-1].pk
         found: dict[int, list[FoundPart]] = {row.pk: [] for row in rows}
+        contents: dict[int, str] = {}
         for chosen in conditions(document.c.object_pk, list(found)):
             for row in txn.rows(parts.where(document.c.collection_pk == collection.pk, chosen)):
                 part = FoundPart(row.pk, row.part, row.attributes)
                 found[row.object_pk].append(part)
+                contents[row.object_pk] = row.sha256.hex()
         nothing = np.empty((0, space.dimension), np.float16)
-        findings = [Finding(pk, tuple(some), nothing) for pk, some in found.items()]
-        write_findings(txn, space, findings)
+        write_findings(
+            txn,
+            space,
+            [Finding(pk, tuple(some), nothing, contents.get(pk, "")) for pk, some in found.items()],
+        )
 
 
 # --- erasing --------------------------------------------------------------------------------------
@@ -229,17 +252,19 @@ def forget_findings(txn: Txn, objects: Iterable[int]) -> None:
     txn.execute(delete(table).where(one_of(table.c.object_pk, objects)))
 
 
-def outdate(txn: Txn, collection_pk: int, objects: Sequence[int], pks: Ids) -> None:
-    """Erase what spaces beside know of objects of a collection that were extracted again.
-
-    `pks` are the documents that there were of them.
-    """
-    finding = schema.finding
-    for one in spaces_beside(txn, collection_pk):
-        if _count_vectors(txn, one.space, pks):
-            txn.erase_vectors(one.space, pks)
-        for chosen in conditions(finding.c.object_pk, objects):
-            txn.execute(delete(finding).where(finding.c.space_pk == one.space.pk, chosen))
+def outdate(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:
+    """Erase what spaces beside know of objects of a collection that are extracted again."""
+    beside = spaces_beside(txn, collection_pk)
+    if not beside:
+        return
+    finding, document = schema.finding, schema.document
+    query = select(document.c.pk).where(document.c.collection_pk == collection_pk)
+    chosen = conditions(document.c.object_pk, objects)
+    pks = np.array([row.pk for one in chosen for row in txn.rows(query.where(one))], np.int64)
+    for one in beside:
+        txn.erase_vectors(one.space, pks)
+        for these in conditions(finding.c.object_pk, objects):
+            txn.execute(delete(finding).where(finding.c.space_pk == one.space.pk, these))
 
 
 def drop(txn: Txn, spaces: Sequence[StoredSpace]) -> int:
@@ -256,6 +281,13 @@ def drop(txn: Txn, spaces: Sequence[StoredSpace]) -> int:
     return count
 
 
+def drop_all(txn: Txn, collection_pk: int) -> None:
+    """Remove all spaces of a collection that is no more."""
+    table = schema.space
+    rows = txn.rows(select(table).where(table.c.collection_pk == collection_pk))
+    drop(txn, [stored_space(row) for row in rows])
+
+
 # --- inside ---------------------------------------------------------------------------------------
 
 
@@ -267,13 +299,18 @@ def _objects_of(collection: CollectionRow) -> Select[Any]:
         waiting.c.object_pk == object_.c.pk,
         waiting.c.status != Status.FAILED,
     )
-    query = select(object_).where(~exists().where(waits))
+    query = select(object_).where(~_there_is(waits))
     if collection.source_pk is None:
         return query.where(object_.c.bucket_pk.in_(collection.bucket_pks))
     source = (document.c.collection_pk == collection.source_pk) & (
         document.c.object_pk == object_.c.pk
     )
-    return query.where(exists().where(source))
+    return query.where(_there_is(source))
+
+
+def _there_is(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that, for an object, another table has a row."""
+    return exists().where(condition).correlate(schema.object_)
 
 
 def _count_vectors(snapshot: Snapshot, space: StoredSpace, pks: Ids) -> int:

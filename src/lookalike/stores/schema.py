@@ -105,6 +105,7 @@ finding = _clustered(
     Column("space_pk", _pk, primary_key=True),
     Column("object_pk", _pk, primary_key=True),
     Column("error", Text),
+    Column("sha256", LargeBinary),  # of the content that it was found in
     Column("parts", JSON, nullable=False),  # [document_pk or null, key, attributes] of each
     Column("vectors", LargeBinary),  # float16 rows, of the parts that are no document yet
     Index("finding_by_object", "object_pk"),

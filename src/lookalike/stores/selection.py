@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Column, ColumnElement, FromClause, bindparam
+from sqlalchemy import Column, ColumnElement, FromClause, and_, bindparam
 
 from lookalike.stores.search import Ids
 
@@ -38,4 +37,4 @@ def in_force(space: FromClause, collection_pk: Any) -> ColumnElement[bool]:
 
     `collection_pk` is a number, or the column of a table to be joined.
     """
-    return (space.c.collection_pk == collection_pk) & space.c.beside.is_not(True)
+    return and_(space.c.collection_pk == collection_pk, space.c.beside.is_not(True))

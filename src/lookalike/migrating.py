@@ -45,6 +45,15 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a server is: objects `left` to extract, or what came of it."""
+
+    left: int
+    migration: Migration | None = None
+    changed: Changed | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DroppedSpaces:
     """Spaces that were erased, by the collection's name, and what went with them."""
 

@@ -51,13 +51,14 @@ def create(
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
     """
-    own = _extractor_options(options, [*rest, "enrich", "source"])
+    own = extractor_options(options, [*rest, "enrich", "source"])
     with session.new_library() as library:
         made = library.labeler(collection, enrich=tuple(enrich), **rest, **own)
         session.print(made.report(field=rest["field"]), show_report)
 
 
-def _extractor_options(pairs: Sequence[str], taken: Collection[str]) -> Mapping[str, Any]:
+def extractor_options(pairs: Sequence[str], taken: Collection[str] = ()) -> Mapping[str, Any]:
+    """Return what `--option NAME=VALUE` says. Raises BadInput for what is none, or is `taken`."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -34,13 +34,13 @@ class Sketcher:
         name: str,
         read: Callable[[Content], tuple[Part, ...]],
         log: str,
-        pause_s: float,
+        pause_ms: int,
     ) -> None:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         self.space = Space(f"{name}.v1/sketch@{digest}", len(ALPHABET))
         self._read = read
         self._log = log
-        self._pause_s = pause_s
+        self._pause_s = pause_ms / 1000
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return the parts of each text."""
@@ -55,12 +55,12 @@ class Sketcher:
         return parts
 
 
-def letters(log: str = "", pause_s: float = 0.0) -> Extractor:
+def letters(log: str = "", pause_ms: int = 0) -> Extractor:
     """Return an extractor that counts the letters of a text."""
-    return Sketcher("letters", lambda one: (Part(counted(one.text())),), log, pause_s)
+    return Sketcher("letters", lambda one: (Part(counted(one.text())),), log, pause_ms)
 
 
-def endings(log: str = "", pause_s: float = 0.0) -> Extractor:
+def endings(log: str = "", pause_ms: int = 0) -> Extractor:
     """Return an extractor that counts the last letters of words; it cannot read digits."""
 
     def read(content: Content) -> tuple[Part, ...]:
@@ -69,10 +69,10 @@ def endings(log: str = "", pause_s: float = 0.0) -> Extractor:
             raise BadContent(f"cannot read {content.name!r}: it has digits; leave them out")
         return (Part(counted("".join(word[-1] for word in text.split()))),)
 
-    return Sketcher("endings", read, log, pause_s)
+    return Sketcher("endings", read, log, pause_ms)
 
 
-def sketched(detector: str = "rows", shift: float = 0.0, least: float = 0.0) -> Extractor:
+def sketched(detector: str = "rows", shift: int = 0, least: int = 0) -> Extractor:
     """Return an extractor of boxes: `rows` names them from the top, `columns` from the left.
 
     It sees all of them `shift` pixels further right, and none that is smaller than `least`.
@@ -91,7 +91,7 @@ def sketched(detector: str = "rows", shift: float = 0.0, least: float = 0.0) -> 
             for place, (_, box, word) in enumerate(sorted(found))
         )
 
-    return Sketcher(f"sketched-{detector}", read, "", 0.0)
+    return Sketcher(f"sketched-{detector}", read, "", 0)
 
 
 def counted(text: str) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ _CHOOSY_ROWS = 1000
 _REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
 _NAN = np.array(np.nan, np.float32)
 _NO_IDS: Ids = np.empty(0, np.int64)
-_FORMAT = 3
+_FORMAT = 4
 _ROWS_LIKE_A_SCAN = 16
 """Reading so small a part of the rows again takes about as long as placing one reference."""
 
@@ -352,6 +352,7 @@ class FieldState:
             "confidence_threshold": field.taxonomy.confidence_threshold,
             "space": asdict(field.space),
             "reference_space": asdict(field.reference_space),
+            "since": field.since,
         }
 
     def _recall(self, snapshot: Snapshot) -> None:

@@ -21,7 +21,11 @@ from lookalike.stores.selection import conditions, in_force
 
 @dataclass(frozen=True, slots=True)
 class StoredField:
-    """A label field as the store holds it, with the spaces its documents and references are in."""
+    """A label field as the store holds it, with the spaces its documents and references are in.
+
+    `since` is the operation that put the space in force; None for the first one. What was known of
+    the field before holds no more, also when the same space was in force once before.
+    """
 
     pk: int
     collection_pk: int
@@ -29,6 +33,7 @@ class StoredField:
     reference_field_pk: int
     space: StoredSpace
     reference_space: StoredSpace
+    since: int | None = None
 
     @property
     def unified(self) -> bool:
@@ -98,7 +103,13 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
         )
     taxonomy = taxonomy_from(row.taxonomy)
     return StoredField(
-        row.pk, row.collection_pk, taxonomy, row.reference_field_pk, space, reference_space
+        row.pk,
+        row.collection_pk,
+        taxonomy,
+        row.reference_field_pk,
+        space,
+        reference_space,
+        row.since,
     )
 
 
@@ -120,7 +131,7 @@ def _fields_with_spaces() -> Select[Any]:
     own, its = schema.space, schema.space.alias("its")
     return (
         select(table, own.c.pk.label("own"))
-        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation)
+        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation, own.c.since)
         .add_columns(its.c.pk.label("its"), its.c.name.label("its_space"))
         .add_columns(
             its.c.dimension.label("its_dimension"), its.c.generation.label("its_generation")

@@ -75,7 +75,7 @@ def prepared(
 
     Interrupted, the same call goes on. Raises what `changes_to` raises.
     """
-    begun = time.perf_counter()
+    begun, tally = time.perf_counter(), Tally()
     changes = changes_to(
         workshop.store, workshop.extractor, namespace, collections, extractor, options
     )
@@ -84,9 +84,8 @@ def prepared(
     deciders = workshop.operations.deciders
     with workshop.store.read() as snapshot:
         counts = [lost_and_new(snapshot, one.pk, one.after) for one in changes]
-        failed = {
-            name: error for one in changes for name, error in failures(snapshot, one.after).items()
-        }
+        for name, error in (pair for one in changes for pair in failures(snapshot, one.after)):
+            tally.fail(name, error)
         fields = [
             (one.row.name, field)
             for one in changes
@@ -99,7 +98,7 @@ def prepared(
         before=next((one.before.name for one in changes if one.before is not None), ""),
         after=changes[0].after.name,
         extracted=extracted,
-        failed=failed,
+        failed=dict(tally.failed),
         without_counterpart=sum(lost for lost, _ in counts),
         new_parts=sum(new for _, new in counts),
         fields=tuple(

@@ -103,7 +103,7 @@ def hold(txn: Txn, space: StoredSpace, owner: str, now: float) -> None:
     table = schema.space
     rows = txn.rows(select(table).where(table.c.pk == space.pk, table.c.beside.is_(True)))
     if not rows:
-        raise Conflict(f"{space.name} is not beside any more: another migration has come first")
+        raise Conflict(f"{space.name} is not beside any more: it is in force, or was removed")
     other = rows[0].owner
     if other not in (None, owner) and rows[0].expires_at > now and not has_died(other):
         raise Conflict(
@@ -173,8 +173,8 @@ def findings_of(
     ]
 
 
-def failures(snapshot: Snapshot, space: StoredSpace) -> dict[str, str]:
-    """Return why objects could not be extracted for a space, by their names."""
+def failures(snapshot: Snapshot, space: StoredSpace) -> list[tuple[str, str]]:
+    """Return which objects could not be extracted for a space, by their names, and why."""
     finding, object_ = schema.finding, schema.object_
     query = (
         select(object_.c.name, finding.c.error)
@@ -182,7 +182,7 @@ def failures(snapshot: Snapshot, space: StoredSpace) -> dict[str, str]:
         .where(finding.c.space_pk == space.pk, finding.c.error.is_not(None))
         .order_by(object_.c.pk)
     )
-    return {row.name: row.error for row in snapshot.rows(query)}
+    return [(row.name, row.error) for row in snapshot.rows(query)]
 
 
 def lost_and_new(snapshot: Snapshot, collection_pk: int, space: StoredSpace) -> tuple[int, int]:

@@ -7,7 +7,7 @@ come into force again likewise. What is not known there yet waits for extraction
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,12 @@ from lookalike.stores.base import StoredSpace, Txn
 from lookalike.stores.selection import conditions
 
 _BLOCK = 2000
-_NOTHING_DECIDED = {
+_NOTHING_DECIDED: Mapping[str, Any] = {
     "confidence": None,
     "margin": None,
     "runner_up": None,
     "source_pk": None,
+    "reason": None,
 }
 
 
@@ -56,7 +57,7 @@ def switch(
             raise Conflict(f"the collection {one.row.name!r} was changed meanwhile: migrate again")
     fields = [(one, field) for one in changes for field in fields_of(txn, one.pk)]
     for one in changes:
-        _exchange(txn, one)
+        _exchange(txn, one, running.pk)
     new = [(one, _adopted(txn, one)) for one in changes]
     for one, documents in new:
         for start in range(0, len(documents), _BLOCK):
@@ -70,7 +71,7 @@ def switch(
 # --- the collection -------------------------------------------------------------------------------
 
 
-def _exchange(txn: Txn, one: Change) -> None:
+def _exchange(txn: Txn, one: Change, operation: int) -> None:
     """Put the space in force aside and the other one in its place; nothing learned lasts."""
     table, field, waiting = schema.space, schema.field, schema.extraction
     if one.before is not None:
@@ -79,9 +80,11 @@ def _exchange(txn: Txn, one: Change) -> None:
         old = update(table).where(table.c.pk == one.before.pk)
         txn.execute(old.values(beside=True, maker=maker))
     new = update(table).where(table.c.pk == one.after.pk)
-    txn.execute(new.values(beside=False, maker=None, owner=None, expires_at=None))
+    alone = {"beside": False, "maker": None, "owner": None, "expires_at": None}
+    txn.execute(new.values(since=operation, **alone))
     write_spec(txn, one.pk, one.target.row.spec)
-    txn.execute(update(field).where(field.c.collection_pk == one.pk).values(standard=None))
+    moved = {"standard": None, "epoch": field.c.epoch + 1}
+    txn.execute(update(field).where(field.c.collection_pk == one.pk).values(moved))
     here = waiting.c.collection_pk == one.pk
     waits = {"status": Status.PENDING.value, "owner": None, "expires_at": None, "error": None}
     txn.execute(update(waiting).where(here, waiting.c.status == Status.PROCESSING).values(waits))
@@ -212,19 +215,20 @@ def _decide(
 def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:
     """Take away what the machine said of documents that have no vector in the space now."""
     txn, standing = running.txn, schema.standing
-    rows = _unplaced(txn, field_pk, one.after)
-    machine = [row for row in rows if not row.votes and row.answer != Answer.NEW_KIND]
-    key = {"field_pk": field_pk, "revision": running.pk, **_NOTHING_DECIDED}
-    others = [row for row in rows if row.votes or row.answer == Answer.NEW_KIND]
-    txn.update(
-        standing,
-        [{**key, "document_pk": row.document_pk, "reason": None} for row in others],
-    )
     failed = {"label": None, "origin": None, "reason": Reason.EXTRACTION_FAILED.value}
-    txn.update(standing, [{**key, **failed, "document_pk": row.document_pk} for row in machine])
-    moves: dict[int, Move] = {
-        row.document_pk: (row.label, None) for row in machine if row.label is not None
-    }
+    moves: dict[int, Move] = {}
+    changed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for row in _unplaced(txn, field_pk, one.after):
+        stands = row.votes or row.answer == Answer.NEW_KIND
+        now = {**_NOTHING_DECIDED} | ({} if stands else failed)
+        if all(getattr(row, name) == value for name, value in now.items()):
+            continue
+        key = {"field_pk": field_pk, "document_pk": row.document_pk, "revision": running.pk}
+        changed[stands].append({**key, **now})
+        if not stands and row.label is not None:
+            moves[row.document_pk] = (row.label, None)
+    for rows in changed.values():
+        txn.update(standing, rows)
     event = {"operation_pk": running.pk, "kind": EventKind.DECIDED, "field_pk": field_pk}
     said = {"label": None, "origin": Origin.AUTO}
     txn.insert(schema.event, [{**event, "document_pk": pk, **said} for pk in moves])
@@ -234,5 +238,4 @@ def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:
 def _unplaced(txn: Txn, field_pk: int, space: StoredSpace) -> Sequence[Any]:
     standing, embedding = schema.standing, schema.embedding
     has = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == standing.c.document_pk)
-    query = select(standing.c.document_pk, standing.c.label, standing.c.votes, standing.c.answer)
-    return txn.rows(query.where(standing.c.field_pk == field_pk, ~exists().where(has)))
+    return txn.rows(select(standing).where(standing.c.field_pk == field_pk, ~exists().where(has)))

@@ -57,8 +57,14 @@ def _keep_amendments(connection: Connection) -> None:
 def _keep_spaces_beside(connection: Connection) -> None:
     """A collection may have spaces beside the one in force, and changes to one of them."""
     known = {column["name"] for column in inspect(connection).get_columns("space")}
-    kinds = (("beside", "BOOLEAN"), ("maker", "JSON"), ("owner", "TEXT"), ("expires_at", "FLOAT"))
-    for name, kind in kinds:
+    kinds = {
+        "beside": "BOOLEAN",
+        "since": "BIGINT",
+        "maker": "JSON",
+        "owner": "TEXT",
+        "expires_at": "FLOAT",
+    }
+    for name, kind in kinds.items():
         if name not in known:
             connection.exec_driver_sql(f"ALTER TABLE space ADD COLUMN {name} {kind}")
     schema.metadata.create_all(connection)

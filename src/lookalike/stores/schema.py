@@ -94,6 +94,7 @@ space = _numbered(
     Column("generation", Integer, nullable=False),
     Column("next_slot", _pk, nullable=False),  # never goes back: a reader may still map an old slot
     Column("beside", Boolean),  # kept beside the space in force, which is the one that is not
+    Column("since", _pk),  # the operation that put it in force, where it was beside before
     Column("maker", JSON),  # the extractor's name and options, where it is beside
     Column("owner", Text),  # who extracts into it, while it is beside
     Column("expires_at", Float),

@@ -72,10 +72,11 @@ def endings(log: str = "", pause_ms: int = 0) -> Extractor:
     return Sketcher("endings", read, log, pause_ms)
 
 
-def sketched(detector: str = "rows", shift: int = 0, least: int = 0) -> Extractor:
+def sketched(detector: str = "rows", shift: int = 0, least: int = 0, poor: int = 0) -> Extractor:
     """Return an extractor of boxes: `rows` names them from the top, `columns` from the left.
 
-    It sees all of them `shift` pixels further right, and none that is smaller than `least`.
+    It sees all of them `shift` pixels further right, none that is smaller than `least`, and what is
+    smaller than `poor` badly.
     """
 
     def read(content: Content) -> tuple[Part, ...]:
@@ -87,11 +88,16 @@ def sketched(detector: str = "rows", shift: int = 0, least: int = 0) -> Extracto
                 box = [left + shift, top, width, height]
                 found.append((box[1] if detector == "rows" else box[0], box, word))
         return tuple(
-            Part(counted(word), f"box-{place}", {"box": box, "by": detector})
+            Part(counted(word), f"box-{place}", _seen(box, poor))
             for place, (_, box, word) in enumerate(sorted(found))
         )
 
     return Sketcher(f"sketched-{detector}", read, "", 0)
+
+
+def _seen(box: list[float], poor: int) -> dict[str, object]:
+    low = {"low_quality": True} if box[2] * box[3] < poor else {}
+    return {"box": box, **low}
 
 
 def counted(text: str) -> NDArray[np.float32]:

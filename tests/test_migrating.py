@@ -581,6 +581,21 @@ def test_parts_that_are_new_become_documents_with_the_switch(library: lookalike.
     assert_sound(library)
 
 
+def test_what_is_seen_badly_does_not_vote_and_votes_again(library: lookalike.Library) -> None:
+    collection = library.labeler("sketches", extractor="sketched", confidence_threshold=LIMIT)
+    collection.add([SKETCH.encode()], ids=["s"])
+    collection.label({one.id: word for word, one in _boxes(collection).items()})
+    before = {word: one.standing.is_reference for word, one in _boxes(collection).items()}
+
+    library.migrate("sketches", extractor="sketched", options={"detector": "columns", "poor": 100})
+
+    after = {word: one.standing.is_reference for word, one in _boxes(collection).items()}
+    assert (all(before.values()), after) == (True, {**before, "z": False})
+    assert _boxes(collection)["z"].label == "z"
+    library.migrate("sketches", extractor="sketched", options={})
+    assert {word: one.standing.is_reference for word, one in _boxes(collection).items()} == before
+
+
 # --- erasing --------------------------------------------------------------------------------------
 
 

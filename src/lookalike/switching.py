@@ -26,6 +26,7 @@ from lookalike.reading import FieldRow, fields_of
 from lookalike.resources import change as write_spec
 from lookalike.rules import rule_of
 from lookalike.spaces import Finding, findings_of, objects_left, put_aside
+from lookalike.statements import write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, Txn
 from lookalike.stores.selection import conditions
@@ -58,7 +59,7 @@ def switch(
     fields = [(one, field) for one in changes for field in fields_of(txn, one.pk)]
     for one in changes:
         _exchange(txn, one, running.pk)
-    new = [(one, _adopted(txn, one)) for one in changes]
+    new = [(one, _adopted(running, one)) for one in changes]
     for one, documents in new:
         for start in range(0, len(documents), _BLOCK):
             some = documents[start : start + _BLOCK]
@@ -97,13 +98,15 @@ def _exchange(txn: Txn, one: Change, operation: int) -> None:
     txn.execute(insert(waiting).from_select(["object_pk", "collection_pk", "status"], rows))
 
 
-def _adopted(txn: Txn, one: Change) -> list[NewDocument]:
+def _adopted(running: Running, one: Change) -> list[NewDocument]:
     """Let documents be the parts that were found, and return those that are to be documents."""
-    table, after, new = schema.finding, 0, list[NewDocument]()
+    txn, table, after, new = running.txn, schema.finding, 0, list[NewDocument]()
     while findings := findings_of(txn, one.after, after=after, limit=_BLOCK):
         after = findings[-1].object_pk
         _settle(txn, one, findings)
-        _rename(txn, one, findings)
+        seen_otherwise = _rename(txn, one, findings)
+        for field in fields_of(txn, one.pk):
+            write_statements(txn, running.pk, field.pk, seen_otherwise)
         new += _to_be(txn, findings)
     txn.execute(delete(table).where(table.c.space_pk == one.after.pk))
     return new
@@ -133,10 +136,11 @@ def _settle(txn: Txn, one: Change, findings: Sequence[Finding]) -> None:
     )
 
 
-def _rename(txn: Txn, one: Change, findings: Sequence[Finding]) -> None:
+def _rename(txn: Txn, one: Change, findings: Sequence[Finding]) -> list[int]:
     """Give documents the names and attributes of the parts that they are now.
 
-    One that is no part any more keeps its name, unless another has that now.
+    One that is no part any more keeps its name, unless another has that now. Return those that were
+    seen too badly to vote and are not any more, or the other way round.
     """
     table = schema.document
     contents = {each.object_pk: each.sha256 for each in findings}
@@ -149,6 +153,7 @@ def _rename(txn: Txn, one: Change, findings: Sequence[Finding]) -> None:
         for row in txn.rows(query.where(chosen))
     ]
     names: dict[int, str] = {}
+    seen_otherwise: list[int] = []
     changed: list[dict[str, Any]] = []
     for row in rows:
         part = parts.get(row.pk)
@@ -161,10 +166,13 @@ def _rename(txn: Txn, one: Change, findings: Sequence[Finding]) -> None:
         if (row.attributes, row.sha256) != (part.attributes, sha256):
             values = {"attributes": dict(part.attributes), "sha256": sha256}
             changed.append({"pk": row.pk, **values})
+            if row.attributes.get("low_quality") != part.attributes.get("low_quality"):
+                seen_otherwise.append(row.pk)
     txn.update(table, changed)
     moved = {row.pk: names[row.pk] for row in rows if names[row.pk] != row.part}
     for named in ({pk: f"~{pk}" for pk in moved}, moved):  # two may change their names
         txn.update(table, [{"pk": pk, "part": name} for pk, name in named.items()])
+    return seen_otherwise
 
 
 def _to_be(txn: Txn, findings: Sequence[Finding]) -> list[NewDocument]:
@@ -219,7 +227,7 @@ def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:
     moves: dict[int, Move] = {}
     changed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for row in _unplaced(txn, field_pk, one.after):
-        stands = row.votes or row.answer == Answer.NEW_KIND
+        stands = row.origin not in (None, Origin.AUTO) or row.answer == Answer.NEW_KIND
         now = {**_NOTHING_DECIDED} | ({} if stands else failed)
         if all(getattr(row, name) == value for name, value in now.items()):
             continue

@@ -66,6 +66,14 @@ def space_in_force(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None
     return stored_space(rows[0]) if rows else None
 
 
+def in_force_since(snapshot: Snapshot, field_pk: int) -> int:
+    """Return the operation that put the space of a field's documents in force; 0 for the first."""
+    table, space = schema.field, schema.space
+    query = select(space.c.since).join(table, in_force(space, table.c.collection_pk))
+    rows = snapshot.rows(query.where(table.c.pk == field_pk))
+    return (rows[0].since or 0) if rows else 0
+
+
 def has_space(snapshot: Snapshot, field_pk: int) -> bool:
     """Return whether the collection of a field has a space: before, there is nothing to decide."""
     table = schema.field

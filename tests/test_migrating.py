@@ -15,17 +15,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 import lookalike
 from folded import assert_folded
 from lookalike.collection import Collection
+from lookalike.counterparts import OVERLAP, Part, counterparts, overlap
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.ingest import Tally
 from lookalike.model import Document, Origin, Reason
 from lookalike.plugins import extractors
 from lookalike.resources import collection_row
 from lookalike.stores import schema
+from lookalike.stores.base import stored_space
 from serving import Served
 from sketches import write_plugin
 
@@ -33,8 +37,8 @@ LETTERS = string.ascii_lowercase
 KINDS = tuple(LETTERS[place : place + 2] for place in range(0, 24, 2))
 """Each kind of text has two letters of its own."""
 
-TEXTS = 216
-LABELLED = 120
+TEXTS = 152
+LABELLED = 108
 LIMIT = 0.7
 """Above it, counts of letters are those of one kind."""
 
@@ -380,6 +384,37 @@ def test_another_process_forgets_what_it_knew_of_a_space_that_comes_back(
     assert_sound(library)
 
 
+def test_what_is_being_extracted_goes_on_in_the_new_space(
+    library: lookalike.Library, tmp_path: Path
+) -> None:
+    collection = library.labeler("texts", extractor="letters", confidence_threshold=LIMIT)
+    put(collection, texts(12))
+    slow = library.labeler("slow", extractor="letters", pause_ms=20)
+    put(slow, texts(4, seed=50))
+    began = threading.Event()
+
+    def add() -> None:
+        more = {f"more{place}": written(KINDS[place % 12], 900 + place) for place in range(200)}
+        contents = [text.encode() for text in more.values()]
+        slow.add(contents, ids=list(more), progress=lambda *_: began.set())
+
+    with lookalike.open(tmp_path / "store", actor="bob") as other:
+        adding = threading.Thread(target=add)
+        adding.start()
+        assert began.wait(60)
+        other.migrate("slow", extractor="endings")
+        adding.join()
+
+        assert other.collection("slow").report().waiting == 0
+        assert len(other.collection("slow")) == 204
+        assert count(library, schema.embedding) >= 204 + 12
+        with library.workshop.store.read() as snapshot:
+            rows = snapshot.rows(select(schema.space).where(schema.space.c.beside.is_not(True)))
+            space = stored_space(next(row for row in rows if row.name.startswith("endings")))
+            assert len(snapshot.slots(space)[0]) == 204
+    assert_sound(library)
+
+
 def _let_wait(library: lookalike.Library, id: str) -> None:
     """Let an object wait in its collection again."""
     with library.workshop.store.write() as txn:
@@ -429,7 +464,7 @@ def test_killed_while_it_extracts_it_goes_on(
     collection = library.labeler("texts", extractor="letters", confidence_threshold=LIMIT)
     put(collection, texts(40))
     before, log = decided(collection), tmp_path / "log.txt"
-    options = ("--option", f"log={log}", "--option", "pause_ms=400")
+    options = ("--option", f"log={log}", "--option", "pause_ms=250")
     process = _command(tmp_path / "store", plugins, "--extractor", "endings", "--dry-run", *options)
     deadline = time.monotonic() + 90
     while count(library, schema.finding) == 0:
@@ -459,7 +494,7 @@ def test_killed_at_any_moment_the_old_space_or_the_new_one_is_in_force(
     chance = random.Random(0)
     wanted = "letters"
 
-    for _ in range(4):
+    for _ in range(3):
         process = _command(tmp_path / "store", plugins, "--extractor", wanted, "--yes")
         time.sleep(chance.uniform(0.5, 2.5))
         process.kill()
@@ -518,6 +553,37 @@ def test_a_collection_without_documents_changes_with_the_other(
 
 
 # --- parts ----------------------------------------------------------------------------------------
+
+
+@given(
+    boxes=st.lists(
+        st.tuples(*(st.integers(0, 60),) * 2, *(st.integers(1, 30),) * 2), max_size=6, unique=True
+    ),
+    shift=st.integers(-3, 3),
+    order=st.randoms(use_true_random=False),
+)
+def test_counterparts_are_one_to_one_and_overlap(
+    boxes: list[tuple[int, int, int, int]], shift: int, order: random.Random
+) -> None:
+    known = [Part(f"k{place}", {"box": list(box)}) for place, box in enumerate(boxes)]
+    moved = [[box[0] + shift, *box[1:]] for box in boxes]
+    found = [Part(f"f{place}", {"box": box}) for place, box in enumerate(moved)]
+    order.shuffle(found)
+
+    pairs = counterparts(known, found)
+
+    assert len(set(pairs.values())) == len(pairs)
+    for place, there in pairs.items():
+        assert overlap(_box(known[there]), _box(found[place])) >= OVERLAP
+    if shift == 0:
+        names = {found[place].key[1:]: known[there].key[1:] for place, there in pairs.items()}
+        assert names == {str(place): str(place) for place in range(len(boxes))}
+
+
+def _box(part: Part) -> tuple[float, float, float, float]:
+    assert part.box is not None
+    return part.box
+
 
 SKETCH = """\
 10 10 40 40 aaaa

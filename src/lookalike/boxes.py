@@ -65,7 +65,7 @@ def from_corners(left: float, top: float, right: float, bottom: float) -> Box:
     >>> from_corners(10, 20, 40, 60)
     (10.0, 20.0, 30.0, 40.0)
     """
-    return float(left), float(top), float(right - left), float(bottom - top)
+    return float(left), float(top), round(float(right - left), 6), round(float(bottom - top), 6)
 
 
 def around(points: Sequence[tuple[float, float]]) -> Box:
@@ -111,7 +111,8 @@ def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
     common = np.prod(np.clip(high - low, 0, None), axis=1)
     own = np.prod(box[2:] - box[:2])
     union = own + np.prod(others[:, 2:] - others[:, :2], axis=1) - common
-    return common / np.maximum(union, 1e-9)
+    shares: NDArray[np.float64] = common / np.maximum(union, 1e-9)
+    return shares
 
 
 def _is_number(value: object) -> bool:

@@ -24,6 +24,9 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
 
+REGIONS = "regions"
+"""Where an object's metadata hold the regions that it was given: mappings with `id` and `box`."""
+
 _LOOK_AHEAD = 100
 _IN_LIST = 5000
 _BLOB = tuple(one.name for one in fields(Blob))
@@ -116,6 +119,20 @@ def content_changed(txn: Txn, bucket_pk: int, pk: int, blobs: Sequence[Blob]) ->
     change_contents(txn, pk, blobs)
     for collection in collections_over(txn, bucket_pk):
         let_wait(txn, collection.pk, {pk: None})
+
+
+def reads_regions(extractor: str) -> bool:
+    """Return whether an extractor, by its full name, reads the regions that objects are given."""
+    return extractor == "region_extractor"
+
+
+def regions_changed(txn: Txn, bucket_pk: int, row: Any, regions: Any) -> None:
+    """Write other regions of an object, and let it wait again wherever they are extracted."""
+    metadata = {**row.metadata, REGIONS: regions}
+    txn.update(schema.object_, [{"pk": row.pk, "metadata": metadata}])
+    for collection in collections_over(txn, bucket_pk, derived=True):
+        if reads_regions(collection.extractor):
+            let_wait(txn, collection.pk, {row.pk: None})
 
 
 def change_contents(txn: Txn, pk: int, blobs: Sequence[Blob]) -> None:

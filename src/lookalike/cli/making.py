@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -63,8 +64,17 @@ def _extractor_options(pairs: Sequence[str], taken: Collection[str]) -> Mapping[
         name, equals, value = pair.partition("=")
         if not equals or name in taken:
             raise BadInput(f"{pair!r} is no option of an extractor; write NAME=VALUE")
-        options[name] = int(value) if value.isdigit() else value
+        options[name] = _value(value)
     return options
+
+
+def _value(text: str) -> int | float | bool | str:
+    """Return a number, or true or false, where a text is one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) else text
 
 
 COMMANDS = (create, demo)

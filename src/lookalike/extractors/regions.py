@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lookalike.boxes import Box, clipped, corners, from_corners, read_box
 from lookalike.errors import BadContent, BadSetting, NotFound
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
@@ -105,8 +107,9 @@ class RegionExtractor:
         """Return one part for each region: none for a picture in which nothing is.
 
         The key is the region's id, or `region-0`, `region-1` … for what was proposed, the surest
-        first. Attributes: `box`, and of what was proposed the class that was `detected` and its
-        `score`. Regions that are no boxes in the picture are in `content.refused`, by key.
+        first. Attributes: `box`, `picture_size` ([width, height]), and of what was proposed the
+        class that was `detected` and its `score`. Regions that are no boxes in the picture are in
+        `content.refused`, by key.
         """
         return extract_each(contents, self._extract_one)
 
@@ -116,7 +119,11 @@ class RegionExtractor:
             found = self._proposed(picture)
         else:
             found = list(_given(content, picture))
-        return tuple(self._part(picture, key, attributes) for key, attributes in found)
+        size = list(picture.size)
+        return tuple(
+            self._part(picture, key, {**attributes, "picture_size": size})
+            for key, attributes in found
+        )
 
     def _proposed(self, picture: Image) -> list[tuple[str, dict[str, Any]]]:
         things = self._detector.detect(picture, min_score=self._min_score, limit=self._max_regions)
@@ -134,7 +141,7 @@ class RegionExtractor:
         outer = with_context(tuple(attributes["box"]), self._context, picture.size)
         size = (self._model.side, self._model.side)
         square = picture.resize(size, Resampling.BICUBIC, box=outer)
-        vectors = self._network.run(pixels=self._model.pixels(square))
+        vectors = self._network.run(pixels=np.asarray(square, np.float32).transpose(2, 0, 1)[None])
         return Part(unit(vectors[0]), key, attributes)
 
 

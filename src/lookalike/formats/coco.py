@@ -39,7 +39,7 @@ def read_coco(path: Path) -> Annotations:
     if missing:
         raise BadInput(
             f"{path.name} is not COCO: it has no list {' and no list '.join(missing)}; "
-            f"write {{{', '.join(f'"{name}": […]' for name in _PARTS)}}}"
+            'write {"images": […], "annotations": […], "categories": […]}'
         )
     names = {one.get("id"): label_of(one.get("name")) for one in _mappings(data["categories"])}
     by_image: dict[Any, list[tuple[str, Mapping[str, Any]]]] = {}

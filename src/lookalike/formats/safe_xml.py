@@ -23,8 +23,8 @@ def read_xml(path: Path) -> Element:
 
     def refuse(*_: object) -> None:
         raise BadInput(
-            f"{path.name} line {parser.CurrentLineNumber} has a document type (<!DOCTYPE …>), which "
-            "could hide entities; take that line out"
+            f"{path.name} line {parser.CurrentLineNumber} has a document type (<!DOCTYPE …>), "
+            "which could hide entities; take that line out"
         )
 
     parser.StartDoctypeDeclHandler = refuse

@@ -82,7 +82,7 @@ def draw_canvases(folder: Path) -> dict[str, str]:
     boxes = {
         "images": images,
         "annotations": [{**one, "label_source": None} for one in annotations],
-        "categories": [{"id": 1, "name": "thing"}],
+        "categories": [{"id": 1, "name": "unlabelled"}],
     }
     (folder / "boxes.json").write_text(json.dumps(boxes), "utf-8")
     return truth

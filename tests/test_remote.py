@@ -192,7 +192,8 @@ def metadata_and_label_by_amend(library: AnyLibrary) -> Any:
 def regions_drawn_moved_and_taken_away(library: AnyLibrary) -> Any:
     made = library.labeler("regions", extractor="region")
     regions = [{"id": "r1", "box": [1, 1, 20, 20]}, {"id": "r2", "box": [9, 9, 30, 30]}]
-    added = made.add(pixels(), ids=["photo"], metadata=[{"regions": regions}])
+    picture = np.zeros((60, 80, 3), np.uint8)
+    added = made.add(picture, ids=["photo"], metadata=[{"regions": regions}])
     drawn = made.draw({"photo": {"r1": None, "r2": [5, 5, 10, 10], "r3": [0.5, 0, 8, 9]}})
     listed = [(one.id, one.part, one.attributes) for one in made.documents()]
     return made.extractor, added, drawn, sorted(listed)

@@ -6,6 +6,7 @@ import functools
 import io
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from lookalike.cli.session import (
     progress_bar,
     with_session,
 )
-from lookalike.errors import BadInput
+from lookalike.errors import BadInput, NotFound
 from lookalike.showing import (
     show_added,
     show_annotated,
@@ -201,25 +202,25 @@ def _export_annotations(
 @click.command()
 @with_session
 @collection_argument
-@click.argument("object_id", metavar="OBJECT")
+@click.argument("id")
 @click.argument("region")
 @click.argument("box", nargs=4, type=float, required=False, metavar="[LEFT TOP WIDTH HEIGHT]")
 def draw(
-    session: Session,
-    collection: str,
-    object_id: str,
-    region: str,
-    box: tuple[float, ...] | None,
+    session: Session, collection: str, id: str, region: str, box: tuple[float, ...] | None
 ) -> None:
-    """Draw or move a region of an object, in pixels; without a box, take it away.
+    """Draw or move a region, in pixels; without a box, take it away.
+
+    ID is that of the object, or of any document of it.
 
     \b
-    lookalike draw cells obj_a r1 10 20 30 40
+    lookalike draw cells doc_a r1 10 20 30 40
     lookalike draw cells obj_a r1
     """
     with session.library() as library:
         target = library.collection(collection)
-        session.print(target.draw({object_id: {region: box or None}}), show_changed)
+        with suppress(NotFound):  # then it is the object's, or `draw` says that there is none
+            id = target.document(id).object_id
+        session.print(target.draw({id: {region: box or None}}), show_changed)
 
 
 @click.command()

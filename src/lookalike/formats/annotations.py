@@ -116,6 +116,12 @@ def label_of(value: Any) -> str | None:
     return text or None
 
 
+def said_label(name: Any, source: str | None) -> str | None:
+    """Return the label that a class is; None for the one that stands for none, in our exports."""
+    label = label_of(name)
+    return None if label == UNLABELLED and source is None else label
+
+
 def classes_of(pictures: Iterable[Picture]) -> list[str]:
     """Return the labels of all regions, each once, in the order of the alphabet."""
     return sorted({one.label or UNLABELLED for picture in pictures for one in picture.regions})

@@ -25,6 +25,7 @@ from lookalike.formats.annotations import (
     number,
     pixels,
     read_json,
+    said_label,
     write_text,
 )
 from lookalike.model import LABEL_SEPARATOR
@@ -114,15 +115,14 @@ def _regions(
     if not isinstance(category, int | str) or category not in names:
         found.refused[place] = f"its category_id {category!r} is no category of this file"
         return
-    source = one.get("label_source")
-    said = None if "label_source" in one and source is None else names[category]
+    source = label_of(one.get("label_source"))
     yield from found.region(
         place,
         one.get("bbox") or _around_polygons(one.get("segmentation")),
-        label=said,
+        label=said_label(names[category], source) if "label_source" in one else names[category],
         id=str(one.get("region_id") or one.get("id", "")),
         score=number(one.get("score")),
-        origin=None if source is None else str(source),
+        origin=source,
     )
 
 

@@ -23,6 +23,7 @@ from lookalike.formats.annotations import (
     number,
     pixels,
     places,
+    said_label,
     write_text,
 )
 from lookalike.formats.safe_xml import read_xml
@@ -86,15 +87,16 @@ def _regions(found: Annotations, place: str, each: Element) -> Iterator[Region]:
         found.refused[place] = f"its <{wrong}> is {box.findtext(wrong)!r}; write a number"
         return
     left, top, right, bottom = (edge or 0.0 for edge in edges)
-    source = each.find("label_source")
-    unlabelled = source is not None and not label_of(source.text)
+    ours = each.find("label_source") is not None
+    source = label_of(each.findtext("label_source"))
+    name = label_of(each.findtext("name"))
     yield from found.region(
         place,
         [left, top, right - left, bottom - top],
-        label=None if unlabelled else label_of(each.findtext("name")),
+        label=said_label(name, source) if ours else name,
         id=label_of(each.findtext("region_id")) or "",
         score=number(each.findtext("score")),
-        origin=None if source is None else label_of(source.text),
+        origin=source,
     )
 
 

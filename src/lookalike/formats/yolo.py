@@ -26,6 +26,7 @@ from lookalike.formats.annotations import (
     number,
     places,
     read_text,
+    said_label,
     write_text,
 )
 from lookalike.pictures import upright_size
@@ -256,8 +257,7 @@ def _with_extra(
             continue
         left.remove(near)
         said = near[1]
-        source = said.get("label_source")
-        label = None if source is None and one.label == UNLABELLED else one.label
+        source = label_of(said.get("label_source"))
         id, score = str(said.get("region_id") or ""), number(said.get("score"))
-        found.append(Region(near[0], label, id, score, source if source is None else str(source)))
+        found.append(Region(near[0], said_label(one.label, source), id, score, source))
     return found

@@ -15,7 +15,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
 
-_SAID = (Origin.HUMAN, Origin.IMPORT)
+_SAID = (Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED)
 
 
 def erase_documents(
@@ -52,7 +52,7 @@ def vanished(
 
     `parts` are those that are there, by the pk of the object. Where a person or an import has
     `given` the parts of an object, and so has taken one away, its document goes. Where an extractor
-    finds none any more, a document stays of which a person or an import has said something.
+    finds none any more, a document stays of which a person or an import has said something, or that was promoted.
     """
     document, event = schema.document, schema.event
     query = select(document.c.pk, document.c.object_pk, document.c.part)

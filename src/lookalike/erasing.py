@@ -8,9 +8,10 @@ from contextlib import ExitStack
 import numpy as np
 from sqlalchemy import delete, select, update
 
-from lookalike.fields import dependents, space_of
+from lookalike.fields import dependents
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Operations, Running
+from lookalike.spaces import erase_everywhere
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
@@ -20,8 +21,8 @@ _SAID = (Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED)
 
 def erase_documents(
     operations: Operations, running: Running, pks: Sequence[int]
-) -> tuple[int, int]:
-    """Erase documents, of whatever collections; return how many labels and events they had.
+) -> tuple[int, int, int]:
+    """Erase documents, of whatever collections; return how many labels, events and vectors.
 
     What their labels had caused is decided again. Their events stay, and tell nothing any more.
     """
@@ -30,16 +31,17 @@ def erase_documents(
     rows = txn.rows(query.where(one_of(document.c.pk, pks)))
     collections = sorted({row.collection_pk for row in rows})
     labels = _silence(operations, running, collections, pks)
+    vectors = 0
     for collection_pk in collections:
         gone = [row.pk for row in rows if row.collection_pk == collection_pk]
-        txn.erase_vectors(space_of(txn, collection_pk), np.array(gone, np.int64))
+        vectors += erase_everywhere(txn, collection_pk, np.array(gone, np.int64))
     events = txn.execute(
         update(event)
         .where(one_of(event.c.document_pk, pks))
         .values(label=None, origin=None, detail=None, kind=EventKind.FORGOTTEN)
     )
     txn.execute(delete(document).where(one_of(document.c.pk, pks)))
-    return labels, events
+    return labels, events, vectors
 
 
 def vanished(
@@ -52,7 +54,8 @@ def vanished(
 
     `parts` are those that are there, by the pk of the object. Where a person or an import has
     `given` the parts of an object, and so has taken one away, its document goes. Where an extractor
-    finds none any more, a document stays of which a person or an import has said something, or that was promoted.
+    finds none any more, a document stays of which a person or an import has said something, or
+    that was promoted.
     """
     document, event = schema.document, schema.event
     query = select(document.c.pk, document.c.object_pk, document.c.part)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import and_, func, or_, select, update
 
@@ -22,6 +23,7 @@ from lookalike.leases import has_died, own_name
 from lookalike.model import Status
 from lookalike.objects import finish, let_wait
 from lookalike.operations import Operations, Running
+from lookalike.spaces import in_force_now
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 from lookalike.stores.selection import one_of
@@ -34,6 +36,7 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
+    read_content,
     waiting_from,
 )
 
@@ -74,13 +77,28 @@ class Extraction:
         done, total = 0, self._count(target)
         pool = ThreadPoolExecutor(self._threads)
         try:
-            for batch in self._finished(target, pool):
+            for batch in self._finished(target, pool, partial(self._claim, target)):
                 self._write(target, batch, tally, actor)
                 done += len(batch)
                 progress(done, max(total, done))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             self._release(target)
+
+    def found(
+        self, target: Target, claim: Callable[[], list[Waiting]]
+    ) -> Iterator[list[tuple[Waiting, Done]]]:
+        """Yield what is found in the objects that `claim` gives until it gives none, in batches.
+
+        Nothing is written but what a person will be shown.
+        """
+        pool = ThreadPoolExecutor(self._threads)
+        try:
+            for batch in self._finished(target, pool, claim):
+                yield batch
+                self._forget_thumbnails([one for one, _ in batch])
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     # --- claim ----------------------------------------------------------------------------------
 
@@ -95,6 +113,8 @@ class Extraction:
     def _claim(self, target: Target) -> list[Waiting]:
         table, object_ = schema.extraction, schema.object_
         with self._store.write() as txn:
+            if not in_force_now(txn, target.space):
+                return []
             free = or_(
                 table.c.status == Status.PENDING,
                 and_(
@@ -152,7 +172,7 @@ class Extraction:
     # --- extract --------------------------------------------------------------------------------
 
     def _finished(
-        self, target: Target, pool: ThreadPoolExecutor
+        self, target: Target, pool: ThreadPoolExecutor, claim: Callable[[], list[Waiting]]
     ) -> Iterator[list[tuple[Waiting, Done]]]:
         """Yield batches of finished objects, at least every two seconds: a crash costs no more.
 
@@ -164,7 +184,7 @@ class Extraction:
         exhausted, yielded_at = False, self._clock()
         while True:
             if not exhausted and len(running) < 2 * self._threads:
-                claimed = self._claim(target)
+                claimed = claim()
                 exhausted = not claimed
                 finished += [
                     (one, NOTHING if one.nothing else MISSING)
@@ -203,7 +223,7 @@ class Extraction:
         """Return those whose content has been extracted likewise before, or a moment ago."""
         just = {one.content: done for one, done in finished if one.blob and done.error is None}
         asked = [one for one in claimed if one.blob is not None]
-        new = {one.content for one in asked if one.regions is None} - asking.keys() - just.keys()
+        new = {one.content for one in asked if one.alone} - asking.keys() - just.keys()
         with self._store.read() as snapshot:
             parts = extracted_before(snapshot, target, sorted(new))
         results = just | {digest: Done(found, None) for digest, found in parts.items()}
@@ -251,10 +271,10 @@ class Extraction:
                 f"{one.name!r} is {one.blob.media_type}, and this collection extracts {wanted}; "
                 "add it to a collection with another extractor"
             )
-        return Content(
-            self._blobs.read(one.blob),
-            one.blob.media_type,
-            name=one.name,
+        return read_content(
+            one.name,
+            (one.blob, one.beside),
+            self._blobs.read,
             max_pixels=self._max_pixels,
             regions=one.regions,
         )
@@ -324,7 +344,12 @@ class Extraction:
     def _still_held(
         self, snapshot: Snapshot, target: Target, batch: list[tuple[Waiting, Done]]
     ) -> list[tuple[Waiting, Done]]:
-        """Return what is still this process's: not changed, forgotten or removed meanwhile."""
+        """Return what is still this process's: not changed, forgotten or removed meanwhile.
+
+        Nothing is, once the collection has changed to another extractor.
+        """
+        if not in_force_now(snapshot, target.space):
+            return []
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
         held = {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}

@@ -12,6 +12,7 @@ from lookalike.model import Blob, Changed, EventKind
 from lookalike.once import AlreadyDone
 from lookalike.operations import Running
 from lookalike.resources import Kind
+from lookalike.spaces import forget_findings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
@@ -54,13 +55,13 @@ def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> N
     rows = txn.rows(select(document.c.pk).where(one_of(document.c.object_pk, objects)))
     blobs = blobs_of(txn, objects)
     doomed = [row.pk for row in rows]
-    labels, events = erase_documents(workshop.operations, running, doomed)
+    labels, events, vectors = erase_documents(workshop.operations, running, doomed)
     erase_rows(txn, objects)
     copies, thumbnails = erase_files(workshop, txn, blobs)
     running.erased = {
         "objects": len(objects),
         "documents": len(doomed),
-        "vectors": len(doomed),
+        "vectors": vectors,
         "labels": labels,
         "events": events,
         "copies": copies,
@@ -75,6 +76,7 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     collections = select(resource.c.pk).where(resource.c.kind == Kind.COLLECTION)
     everywhere = waiting.c.collection_pk.in_(collections)
     txn.execute(delete(waiting).where(everywhere, one_of(waiting.c.object_pk, objects)))
+    forget_findings(txn, objects)
     sent = select(upload.c.pk).join(
         object_, (object_.c.bucket_pk == upload.c.bucket_pk) & (object_.c.id == upload.c.object_id)
     )

@@ -18,8 +18,11 @@ from lookalike.access import Access
 from lookalike.collection import Collection
 from lookalike.errors import BadSetting, Conflict
 from lookalike.forgetting import Receipt, receipt_again
-from lookalike.once import AlreadyDone, Request
-from lookalike.plugins import extractor_name
+from lookalike.ingest import Progress, quiet
+from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, prepared
+from lookalike.model import Changed, Taxonomy
+from lookalike.once import AlreadyDone, Request, once
+from lookalike.plugins import as_one, extractor_name
 from lookalike.reading import fields_of
 from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
 from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named, names
@@ -28,6 +31,7 @@ from lookalike.setting_up import Plan, add_field, make_collection, make_field
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Txn
+from lookalike.stores.selection import in_force
 from lookalike.stores.sqlite import SqliteStore
 from lookalike.workshop import Workshop
 
@@ -115,7 +119,7 @@ class Library:
         """Return the space of each collection that has documents, by the collection's name."""
         table, resource = schema.space, schema.resource
         query = select(resource.c.name, table.c.name.label("space")).join(
-            table, table.c.collection_pk == resource.c.pk
+            table, in_force(table, resource.c.pk)
         )
         with self._workshop.store.read() as snapshot:
             rows = snapshot.rows(query.where(resource.c.namespace == self._namespace))
@@ -127,7 +131,8 @@ class Library:
         /,
         source: Any = None,
         *,
-        extractor: str | None = None,
+        extractor: str | Sequence[str | Mapping[str, Any]] | None = None,
+        inputs: Mapping[str, str] | None = None,
         field: str | None = None,
         reference: str | None = None,
         confidence_threshold: float | None = None,
@@ -147,6 +152,8 @@ class Library:
         metadata fields that are copied from the matched reference. With `exclusive` "image" each
         label goes to one document of an image at most; `low_quality` decides what was seen badly,
         too. `extractor` is "image", `field` "label" unless told; other options are the extractor's.
+        Several (["image", {"extractor": "text", "model": …}]) give one decision, by weights that
+        the references teach; `inputs` may say which property each reads ({"text": "description"}).
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
@@ -156,18 +163,13 @@ class Library:
         with self._workshop.store.write() as txn:
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is None:
-                if find(txn, self._namespace, Kind.BUCKET, name) is None:
-                    self._make_bucket(txn, name, {})
-                plan = Plan(name, (name,), extractor=extractor or "image", options=options)
-                row = make_collection(self._workshop, txn, self._namespace, plan)
-                make_field(txn, self._namespace, row, taxonomy_of(name, field or "label", rule))
+                own = as_one(extractor or "image", options)
+                plan = Plan(name, (name,), None, *own, inputs or {})
+                row = self._make_labelled(txn, plan, taxonomy_of(name, field or "label", rule))
             else:
-                row = _check_same(known, extractor, options)
+                row = _check_same(known, extractor, options, inputs)
         collection = Collection(self._workshop, row)
-        if field is not None and field not in collection.fields:
-            self.add_taxonomy(name, field, **asdict(rule))
-        else:
-            self._adopt_rule(collection, row, field, rule)
+        self._adopt_rule(collection, row, field, rule)
         if source is not None:
             collection.add(source)
         return collection
@@ -187,7 +189,7 @@ class Library:
         *,
         bucket: str | Sequence[str] = (),
         source: str | None = None,
-        extractor: str = "image",
+        extractor: str | Sequence[str | Mapping[str, Any]] = "image",
         inputs: Mapping[str, str] | None = None,
         passthrough: Mapping[str, str] | None = None,
         **options: Any,
@@ -196,13 +198,15 @@ class Library:
 
         It draws on a `bucket` or several, or on what the collection `source` has extracted.
         `inputs` names the property that is the extractor's input ({"image": "photo"}), where an
-        object has several. `passthrough` says what documents keep of an object's metadata, by
-        their own names ({"brand": "maker.brand"}); all of them, unless told.
+        object has several; several extractors (["image", "text"]) have an input each.
+        `passthrough` says what documents keep of an object's metadata, by their own names
+        ({"brand": "maker.brand"}); all of them, unless told.
 
         Raises NotFound for an unknown bucket or extractor, Conflict when the name is taken.
         """
         buckets = (bucket,) if isinstance(bucket, str) else tuple(bucket)
-        plan = Plan(name, buckets, source, extractor, options, inputs or {}, passthrough)
+        own, options = as_one(extractor, options)
+        plan = Plan(name, buckets, source, own, options, inputs or {}, passthrough)
         with self._workshop.store.write() as txn:
             row = make_collection(self._workshop, txn, self._namespace, plan)
         collection = Collection(self._workshop, row)
@@ -251,6 +255,50 @@ class Library:
         request = Request.of(op_id, row.pk, "create", asdict(taxonomy))
         with suppress(AlreadyDone), operations.operate(row.pk, "create", actor, request) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy)
+
+    def prepare_migration(
+        self,
+        *collections: str,
+        extractor: str,
+        options: Mapping[str, Any] | None = None,
+        confidence_threshold: float | None = None,
+        progress: Progress = quiet,
+    ) -> Migration:
+        """Extract collections with another extractor, beside what is in force, and compare.
+
+        Nothing that anyone sees changes; `migrate` does it. `options` go to the extractor; left
+        out, they are those that it had here before, if it had. `confidence_threshold` is the limit
+        there, for fields that decide by one. Interrupted, the same call goes on.
+
+        Raises NotFound, BadInput where the vectors are your own, Conflict where the extractor is in
+        force, where another process does the same, or where a collection that decides by the labels
+        of another was not named with it.
+        """
+        asked = (collections, extractor, options, confidence_threshold, progress)
+        return prepared(self._workshop, self._namespace, *asked)
+
+    @once
+    def migrate(
+        self,
+        *collections: str,
+        extractor: str,
+        options: Mapping[str, Any] | None = None,
+        confidence_threshold: float | None = None,
+        op_id: str = "",
+        progress: Progress = quiet,
+    ) -> Changed:
+        """Change collections to another extractor, in one step, and decide everything again.
+
+        What people said stays as it is. Everything else is as `prepare_migration` tells; what is
+        not extracted yet is extracted first. The space that was in force is kept beside, so that
+        migrating back extracts only what came since; `drop_spaces` erases it.
+        """
+        asked = (collections, extractor, options, confidence_threshold, progress)
+        return migrated(self._workshop, self._namespace, *asked, op_id=op_id)
+
+    def drop_spaces(self, *collections: str) -> DroppedSpaces:
+        """Erase the vectors of collections in the spaces that are not in force, for good."""
+        return dropped(self._workshop, [self._row(name) for name in collections])
 
     def remove_collection(self, *doomed: str) -> Removed:
         """Remove collections with documents, labels and history; bucket and objects stay.
@@ -307,13 +355,24 @@ class Library:
         with self._workshop.store.read() as snapshot:
             return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
 
+    def _make_labelled(self, txn: Txn, plan: Plan, taxonomy: Taxonomy) -> CollectionRow:
+        """Make a collection over the bucket of its name, which is made too if need be."""
+        if find(txn, self._namespace, Kind.BUCKET, plan.name) is None:
+            self._make_bucket(txn, plan.name, {})
+        row = make_collection(self._workshop, txn, self._namespace, plan)
+        make_field(txn, self._namespace, row, taxonomy)
+        return row
+
     def _adopt_rule(
         self, collection: Collection, row: CollectionRow, field: str | None, rule: Rule
     ) -> None:
-        """Let a field that is there follow another policy, as a run.
+        """Let a field that is there follow another policy, as a run; make it if it is not there.
 
         Raises Conflict for what cannot change.
         """
+        if field is not None and field not in collection.fields:
+            self.add_taxonomy(collection.name, field, **asdict(rule))
+            return
         with self._workshop.store.read() as snapshot:
             fields = fields_of(snapshot, row.pk)
         now = next((one for one in fields if field in (None, one.name)), None)
@@ -331,13 +390,24 @@ class Library:
             )
 
 
-def _check_same(row: Any, extractor: str | None, options: Mapping[str, Any]) -> CollectionRow:
+def _check_same(
+    row: Any,
+    extractor: str | Sequence[str | Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+    inputs: Mapping[str, str] | None,
+) -> CollectionRow:
     known = collection_from(row)
-    wanted = known.extractor if extractor is None else extractor_name(extractor)
-    if known.extractor != wanted or (options and known.options != options):
+    name, wanted = as_one(known.extractor if extractor is None else extractor, options)
+    name = extractor_name(name)
+    if known.extractor != name or (wanted and known.options != wanted):
         raise Conflict(
             f"the collection {known.name!r} is there with extractor {known.extractor!r} "
-            f"{dict(known.options)}, not {wanted!r} {dict(options)}; choose another name"
+            f"{dict(known.options)}, not {name!r} {wanted}; choose another name, or migrate it"
+        )
+    if inputs is not None and known.inputs != inputs:
+        raise Conflict(
+            f"the collection {known.name!r} is there with the inputs {dict(known.inputs)}, not "
+            f"{dict(inputs)}; choose another name"
         )
     return known
 

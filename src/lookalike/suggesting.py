@@ -13,21 +13,23 @@ from sqlalchemy import func, select
 from lookalike.companions import Unseen
 from lookalike.decider import Decider, Imagined
 from lookalike.documents import Target
-from lookalike.errors import BadContent, BadInput, BadVector
+from lookalike.errors import BadContent, BadInput, BadVector, Conflict
 from lookalike.extractors.base import Content, accepts
 from lookalike.extractors.vectors import problems, unit_rows
-from lookalike.fields import stored_field
+from lookalike.fields import placed, stored_field
 from lookalike.imagining import WithMore
 from lookalike.lookup import pks_of
-from lookalike.model import Decision, Suggestion
+from lookalike.model import Blob, Decision, Suggestion
+from lookalike.objects import input_of
 from lookalike.pictures import sniff
 from lookalike.policy import REASONS
 from lookalike.reading import FieldRow, Reader, by_standard, enriched, matches_of
 from lookalike.resources import CollectionRow
-from lookalike.sources import items
+from lookalike.sources import Item, items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, Ids
+from lookalike.waiting import chosen_inputs, read_content
 from lookalike.workshop import Workshop
 
 _SNIFFED_BYTES = 4096
@@ -114,6 +116,13 @@ def suggest_for(
     def ask(decider: Decider, snapshot: Snapshot) -> tuple[dict[str, int], Ids, Imagined]:
         named = pks_of(snapshot, collection, wanted)
         pks = np.array(sorted(named.values()), np.int64)
+        there = set(pks[placed(snapshot, decider.field.space, pks)].tolist())
+        for id, pk in named.items():
+            if pk not in there:
+                raise Conflict(
+                    f"{id!r} has no vector in {decider.field.space.name}: nothing can be said of "
+                    "it; see why its object failed"
+                )
         return named, pks, decider.reconsider(snapshot, pks)
 
     with workshop.operations.deciders.consulted(field.pk, ask) as (
@@ -138,14 +147,27 @@ def _contents(workshop: Workshop, target: Target, source: Any) -> Iterator[Conte
         workshop.blobs.check_size(len(data), repr(item.name))
         media_type = item.media_type or sniff(data[:_SNIFFED_BYTES], item.name)
         if accepts(target.extractor, media_type):
-            pixels = workshop.settings.max_pixels
-            yield Content(data, media_type, name=item.name, max_pixels=pixels)
+            yield _content(workshop, target, item, data, media_type)
         elif not item.walked:
             wanted = " or ".join(sorted(target.extractor.accepts))
             raise BadContent(
                 f"{item.name!r} is {media_type}, and {target.name!r} extracts {wanted}; "
                 "ask a collection with another extractor"
             )
+
+
+def _content(
+    workshop: Workshop, target: Target, item: Item, data: bytes, media_type: str
+) -> Content:
+    """Return an item with what of its metadata a combined extractor reads beside it."""
+    own = Blob("content", media_type, "", "", len(data))
+    blob, beside = chosen_inputs(target, input_of(target.row, [own], item.metadata) or [own])
+    return read_content(
+        item.name,
+        (blob or own, beside),
+        lambda one: data if one is own else workshop.blobs.read(one),
+        max_pixels=workshop.settings.max_pixels,
+    )
 
 
 def _barred(snapshot: Snapshot, field: FieldRow, pks: Ids) -> list[list[str]] | None:

@@ -12,6 +12,7 @@ from lookalike.hookspecs import RegisterExtractor, hookimpl
 def register_extractors(register: RegisterExtractor) -> None:
     """Register the extractors whose weights come with the package."""
     register("image_extractor", _image)
+    register("region_extractor", _regions)
     register("text_extractor", _text)
     register("passthrough", _vectors)
 
@@ -20,6 +21,12 @@ def _image(**options: Any) -> Extractor:
     from lookalike.extractors.image import image_extractor
 
     return image_extractor(**options)
+
+
+def _regions(**options: Any) -> Extractor:
+    from lookalike.extractors.regions import region_extractor
+
+    return region_extractor(**options)
 
 
 def _text(**options: Any) -> Extractor:

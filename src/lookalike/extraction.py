@@ -15,13 +15,14 @@ from sqlalchemy import and_, func, or_, select, update
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
+from lookalike.erasing import erase_documents, vanished
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part, accepts
 from lookalike.ingest import Progress, Tally
 from lookalike.leases import has_died, own_name
 from lookalike.model import Status
-from lookalike.objects import finish
-from lookalike.operations import Operations
+from lookalike.objects import finish, let_wait
+from lookalike.operations import Operations, Running
 from lookalike.spaces import in_force_now
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
@@ -259,7 +260,7 @@ class Extraction:
             assert one.blob is not None
             self._keep_views(one.blob.sha256, content, outcome)
             seen = tuple(replace(part, picture=None) for part in outcome)
-            results.append((one.content, Done(seen, None)))
+            results.append((one.content, Done(seen, None, dict(content.refused))))
         return results
 
     def _read(self, target: Target, one: Waiting) -> Content:
@@ -314,21 +315,31 @@ class Extraction:
                 if one.blob is not None
                 for part in done.parts
             ]
+            self._erase_vanished(running, target, batch)
             made = write_documents(self._operations, running, target, documents)
-            key = {"collection_pk": target.pk, "owner": None, "expires_at": None}
-            running.txn.update(
-                schema.extraction,
-                [
-                    {**key, "object_pk": one.pk, "status": Status.FAILED, "error": done.error}
-                    for one, done in batch
-                    if done.error is not None
-                ],
-            )
             finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
+            failed = {one.pk: done.complaint for one, done in batch if done.complaint is not None}
+            let_wait(running.txn, target.pk, failed)
         tally.arrived(running, made)
         for one, done in batch:
             if done.error is not None:
                 tally.fail(one.name, done.error)
+            for key, reason in done.refused.items():
+                tally.fail(f"{one.name} {key}", reason)
+
+    def _erase_vanished(
+        self, running: Running, target: Target, batch: list[tuple[Waiting, Done]]
+    ) -> None:
+        """Erase the documents of parts that are not there any more."""
+        parts = {
+            one.pk: {part.key for part in done.parts}
+            for one, done in batch
+            if one.blob is not None and done.error is None
+        }
+        given = {one.pk for one, _ in batch if one.regions is not None}
+        gone = vanished(running.txn, target.pk, parts, given)
+        if gone:
+            erase_documents(self._operations, running, gone)
 
     def _still_held(
         self, snapshot: Snapshot, target: Target, batch: list[tuple[Waiting, Done]]

@@ -86,6 +86,9 @@ _SUFFIXES = {
     ".avi": "video/x-msvideo",
 }
 
+_LYING = (5, 6, 7, 8)
+"""EXIF orientations in which width and height change places."""
+
 _UNKNOWN = "application/octet-stream"
 
 
@@ -137,6 +140,19 @@ def check_picture(data: bytes, *, name: str, max_pixels: int) -> None:
     try:
         _check_size(_open(data, media_type), name=name, max_pixels=max_pixels)
     except (*_DECODER_ERRORS, DecompressionBombError) as error:
+        damage = f"damaged {media_type} ({error})"
+        raise _unreadable(name, damage, "open it in a viewer or remove it") from error
+
+
+def upright_size(data: bytes, *, name: str) -> tuple[int, int]:
+    """Return width and height of the upright picture, without decoding it. Raises BadContent."""
+    media_type = sniff(data, "")
+    _check_kind(data, media_type, name)
+    try:
+        image = _open(data, media_type)
+        width, height = image.size
+        return (height, width) if _orientation(image) in _LYING else (width, height)
+    except _DECODER_ERRORS as error:
         damage = f"damaged {media_type} ({error})"
         raise _unreadable(name, damage, "open it in a viewer or remove it") from error
 

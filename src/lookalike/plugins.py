@@ -14,6 +14,8 @@ from lookalike.extractors.base import Extractor
 
 ALIASES = {
     "image": "image_extractor",
+    "region": "region_extractor",
+    "regions": "region_extractor",
     "text": "text_extractor",
     "vectors": "passthrough",
 }

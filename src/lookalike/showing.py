@@ -12,6 +12,7 @@ from lookalike.model import Added, Changed, Document, Operation, Question
 
 if TYPE_CHECKING:
     from lookalike.access import Key
+    from lookalike.annotating import Annotated
     from lookalike.comparing import FieldComparison
     from lookalike.demo import DemoResult
     from lookalike.diagnosis import Diagnosis
@@ -38,6 +39,19 @@ def show_added(added: Added) -> str:
     if len(added.failed) > _NAMED:
         lines.append(f"  … and {len(added.failed) - _NAMED} more failed")
     return "\n".join(lines)
+
+
+def show_annotated(done: Annotated) -> str:
+    """Return what an import of annotations brought in, labelled, and did not take."""
+    lines = [f"{done.regions} regions", show_added(done.added)]
+    own = {} if done.labelled is None else done.labelled.refused
+    lines += [
+        f"  not taken: {len(names)} × {reason} ({_some(names)})"
+        for reason, names in _by_reason(
+            {name: reason for name, reason in done.refused.items() if name not in own}
+        ).items()
+    ]
+    return "\n".join(lines + ([] if done.labelled is None else [show_changed(done.labelled)]))
 
 
 def show_changed(changed: Changed) -> str:

@@ -15,7 +15,7 @@ from lookalike.documents import Target
 from lookalike.extractors.base import Content, Part, accepts
 from lookalike.extractors.combined import CombinedExtractor
 from lookalike.model import Blob
-from lookalike.objects import input_of, labels_as_they_stand
+from lookalike.objects import REGIONS, input_of, labels_as_they_stand
 from lookalike.resources import alike
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
@@ -41,7 +41,7 @@ class Waiting:
     @property
     def regions(self) -> list[Mapping[str, Any]] | None:
         """Return the regions that the object has been given, if it has been given any."""
-        given = self.metadata.get("regions")
+        given = self.metadata.get(REGIONS)
         if isinstance(given, list) and all(isinstance(one, Mapping) for one in given):
             return given
         return None
@@ -64,10 +64,23 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came out of one content: parts, or the reason why there are none."""
+    """What came out of one content: parts, or the reason why there are none.
+
+    `refused` says by its key why a part is missing, while others are there.
+    """
 
     parts: tuple[Part, ...]
     error: str | None
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def complaint(self) -> str | None:
+        """Return why something is missing, if anything is."""
+        if self.error is not None or not self.refused:
+            return self.error
+        key, reason = next(iter(self.refused.items()))
+        total = len(self.refused) + len(self.parts)
+        return f"{len(self.refused)} of {total} parts failed, the first {key!r}: {reason}"
 
 
 MISSING = Done((), "it has no content")
@@ -169,7 +182,7 @@ def extracted_before(
         .where(document.c.sha256.in_([bytes.fromhex(digest) for digest in digests]))
         .where(document.c.collection_pk.in_(alike(snapshot, target.row)))
         .where(stored.c.name == target.space.name, stored.c.beside.is_not(True))
-        .where(object_.c.metadata["regions"].as_string().is_(None))
+        .where(object_.c.metadata[REGIONS].as_string().is_(None))
         .order_by(document.c.pk)
     )
     owners: dict[str, tuple[int, int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -84,7 +85,7 @@ def extractor_options(pairs: Sequence[str], taken: Collection[str] = ()) -> Mapp
     options: dict[str, Any] = {}
     for pair in pairs:
         name, value = _pair(pair, "option of an extractor", taken)
-        options[name] = int(value) if value.isdigit() else value
+        options[name] = _value(value)
     return options
 
 
@@ -93,6 +94,15 @@ def _pair(pair: str, what: str, taken: Collection[str] = ()) -> tuple[str, str]:
     if not equals or name in taken:
         raise BadInput(f"{pair!r} is no {what}; write NAME=VALUE")
     return name, value
+
+
+def _value(text: str) -> int | float | bool | str:
+    """Return a number, or true or false, where a text is one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) else text
 
 
 COMMANDS = (create, demo)

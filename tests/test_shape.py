@@ -59,6 +59,7 @@ LAYERS = (
 
 HEAVY = {
     "PIL",
+    "av",
     "fsspec",
     "onnxruntime",
     "pandas",

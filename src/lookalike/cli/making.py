@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,7 @@ def create(
     lookalike create products --field color
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
+    lookalike create clips --option frames=true
     """
     own = _extractor_options(options, [*rest, "enrich", "source"])
     with session.new_library() as library:
@@ -63,8 +65,16 @@ def _extractor_options(pairs: Sequence[str], taken: Collection[str]) -> Mapping[
         name, equals, value = pair.partition("=")
         if not equals or name in taken:
             raise BadInput(f"{pair!r} is no option of an extractor; write NAME=VALUE")
-        options[name] = int(value) if value.isdigit() else value
+        options[name] = _value(value)
     return options
+
+
+def _value(text: str) -> Any:
+    """Return a number, true, false, null, a list or a mapping, where JSON is written; else text."""
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
 
 
 COMMANDS = (create, demo)

@@ -10,10 +10,11 @@ from lookalike.hookspecs import RegisterExtractor, hookimpl
 
 @hookimpl
 def register_extractors(register: RegisterExtractor) -> None:
-    """Register the extractors whose weights come with the package."""
+    """Register the extractors whose weights come with the package, and those for others."""
     register("image_extractor", _image)
     register("text_extractor", _text)
     register("passthrough", _vectors)
+    register("onnx_extractor", _onnx)
 
 
 def _image(**options: Any) -> Extractor:
@@ -32,3 +33,9 @@ def _vectors(dimension: int, name: str = "vectors") -> Extractor:
     from lookalike.extractors.vectors import passthrough
 
     return passthrough(dimension, name)
+
+
+def _onnx(path: str, **options: Any) -> Extractor:
+    from lookalike.extractors.onnx_any import onnx_extractor
+
+    return onnx_extractor(path, **options)

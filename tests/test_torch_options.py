@@ -32,7 +32,7 @@ def test_without_its_extra_an_extractor_tells_the_pip_line(name: str, tmp_path: 
     line = rf"{name} needs an extra: pip install 'lookalike\[{MODULES[name][1]}\]'"
 
     with pytest.raises(MissingExtra, match=line):
-        build_extractor(name, {"model": str(tmp_path), "frames": name != "sentence_transformers"})
+        build_extractor(name, {"model": str(tmp_path)})
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -250,6 +250,22 @@ def test_nothing_is_downloaded_unless_it_is_allowed(
         build_extractor(name, {"model": "nobody/has-this-model"})
 
 
+def test_a_part_that_a_hub_would_have_to_give_is_refused(towers: Path) -> None:
+    weights = str(towers / "open_clip_pytorch_model.bin")
+
+    def build(model: str, **options: Any) -> Extractor:
+        named = {"model": model, "checkpoint": weights, **options}
+        return build_extractor("open_clip_extractor", named)
+
+    with pytest.raises(BadSetting, match="lacks its tokenizer"):
+        build("ViT-B-16-SigLIP2")
+    with pytest.raises(BadSetting, match="from a hub"):
+        build("xlm-roberta-base-ViT-B-32", kind="image")
+    with pytest.raises(BadSetting, match="no architecture 'ViT-Z'"):
+        build("ViT-Z")
+    assert build("ViT-B-16-SigLIP2", kind="image").space.dimension == 768
+
+
 @pytest.mark.parametrize(
     ("name", "fixture", "content"),
     [

@@ -52,10 +52,14 @@ def open_clip_extractor(
     weights = None if checkpoint is None else local_path("checkpoint", checkpoint)
     check_installed("open_clip", "open-clip")
     if weights is not None:
+        if not allow_download:
+            _check_complete(_architecture(model), kinds, alone=True)
         return ClipExtractor(model, weights, kinds, device)
     folder = model_directory(model, allow_download=allow_download)
     if not (folder / CONFIG).is_file():
         raise BadSetting(f"{str(folder)!r} has no {CONFIG}; give a directory of open_clip's")
+    if not allow_download:
+        _check_complete(read_config([folder], CONFIG).get("model_cfg"), kinds, alone=False)
     return ClipExtractor(folder, None, kinds, device)
 
 
@@ -96,7 +100,10 @@ class ClipExtractor(TorchExtractor):
         return told if isinstance(told, int) else None
 
     def _own_dimension(self) -> int:
-        return len(self._vectors(["a"])[0])
+        from PIL.Image import new
+
+        one = "a" if "text" in self._accepts else self._transform(new("RGB", (64, 64)))
+        return len(self._vectors([one])[0])
 
     def _load(self, device: str) -> None:
         import open_clip
@@ -106,7 +113,8 @@ class ClipExtractor(TorchExtractor):
         model, _, self._transform = open_clip.create_model_and_transforms(
             name, pretrained=None if local else str(self._checkpoint), device=device
         )
-        self._tokenizer = open_clip.get_tokenizer(name)
+        if "text" in self._accepts:
+            self._tokenizer = open_clip.get_tokenizer(name)
         self._model = model.eval()
 
     def _prepare(self, content: Content) -> Any:
@@ -133,6 +141,25 @@ class ClipExtractor(TorchExtractor):
                 for place, vector in zip(pictures, encoded, strict=True):
                     vectors[place] = vector
         return vectors
+
+
+def _check_complete(config: Any, kinds: Sequence[str], *, alone: bool) -> None:
+    """Raise BadSetting for a model of which open_clip would fetch a part from a hub.
+
+    A checkpoint `alone` has no tokenizer beside it.
+    """
+    texts = config.get("text_cfg") if isinstance(config, dict) else None
+    texts = texts if isinstance(texts, dict) else {}
+    if texts.get("hf_model_name"):
+        raise BadSetting(
+            f"open_clip takes the text tower {texts['hf_model_name']!r} from a hub; have it in the "
+            "cache and give allow_download: true, or take another model"
+        )
+    if alone and "text" in kinds and texts.get("hf_tokenizer_name"):
+        raise BadSetting(
+            f"a checkpoint alone lacks its tokenizer {texts['hf_tokenizer_name']!r}; give the "
+            "model's directory, which has it, or kind: image"
+        )
 
 
 def _architecture(name: str) -> Any:

@@ -95,7 +95,7 @@ class _OnnxExtractor:
     def space(self) -> Space:
         """Named after the model, with a digest of its weights, preprocessing and pooling.
 
-        Weights are read once in a process, which takes a second for each two gigabytes.
+        Weights are read for it once in a process: a second or two for a gigabyte.
         """
         with self._lock:
             if self._space is None:

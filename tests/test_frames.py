@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +25,7 @@ from lookalike.model import Space
 from lookalike.plugins import build_extractor
 from lookalike.testing.extractors import ExtractorContract
 from lookalike.views import crop, render
+from serving import Served
 
 COLOURS = ("red", "lime", "blue", "white", "navy", "yellow", "magenta", "cyan")
 
@@ -381,3 +385,32 @@ def test_a_collection_without_the_option_says_how_to_read_a_video(
 
     assert "video/mp4" in added.failed["clip.mp4"]
     assert "the option frames" in added.failed["clip.mp4"]
+
+
+def test_over_http_a_video_is_uploaded_and_its_frames_are_seen(tmp_path: Path) -> None:
+    data = base64.b64encode(film([(plain("red"), 1), (plain("blue"), 1)])).decode()
+    blob = {"property": "clip", "type": "video", "data": {"base64": data, "filename": "clip.mp4"}}
+    extractor = {"feature_extractor_name": "image", "input_mappings": {"image": "clip"}}
+    made = {"collection_name": "frames", "source": {"type": "bucket", "bucket_ids": ["clips"]}}
+    bodies = [
+        {**made, "feature_extractor": {**extractor, "params": {"frames": {"every_s": every_s}}}}
+        for every_s in (-1, 5)
+    ]
+    with Served(tmp_path / "store") as server, goods.asking(server.url) as client:
+        schema = {"properties": {"clip": {"type": "video"}}}
+        goods.ok(client.post("/v1/buckets", json={"bucket_name": "clips", "schema": schema}))
+        refused, accepted = (client.post("/v1/collections", json=body) for body in bodies)
+        body = {"object_id": "one", "metadata": {}, "blobs": [blob]}
+        put = client.post("/v1/buckets/clips/objects", json=body, params={"wait": 30})
+        listed = goods.ok(client.post("/v1/collections/frames/documents/list", json={}))["results"]
+        shown = [client.get(one["thumbnail_url"]) for one in listed]
+        shutil.rmtree(tmp_path / "store" / "cache" / "thumbnails")
+        again = [client.get(one["thumbnail_url"]) for one in listed]
+
+    assert "every_s cannot be -1" in refused.text
+    assert goods.ok(accepted)["collection_name"] == "frames"
+    assert goods.ok(put)["status"] == "COMPLETED"
+    assert [one.status_code for one in (*shown, *again)] == [200] * 4
+    for answers in (shown, again):
+        colours = [np.asarray(Image.open(io.BytesIO(one.content)))[30, 40] for one in answers]
+        assert sorted(np.argmax(colours, axis=1).tolist()) == [0, 2]

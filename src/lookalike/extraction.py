@@ -6,7 +6,7 @@ ran out, loses its work to the next: only who holds the lease writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -33,14 +33,14 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
+    not_read,
+    tasks_of,
     waiting_from,
 )
 
 _LEASE_S = 120.0
 _RENEW_S = _LEASE_S / 4
 _CLAIM_OBJECTS = 256
-_TASK_OBJECTS = 8
-_TASK_BYTES = 32 * 1024 * 1024  # held in memory by each of the tasks that run or wait
 _WRITE_OBJECTS = 256
 _WRITE_S = 2.0
 
@@ -221,7 +221,7 @@ class Extraction:
             if one.content not in asking:
                 new.append(one)
             asking.setdefault(one.content, []).append(one)
-        return {pool.submit(self._extract, target, task) for task in _tasks(new)}
+        return {pool.submit(self._extract, target, task) for task in tasks_of(new)}
 
     def _extract(self, target: Target, task: Sequence[Waiting]) -> list[tuple[str, Done]]:
         results: list[tuple[str, Done]] = []
@@ -245,7 +245,7 @@ class Extraction:
     def _read(self, target: Target, one: Waiting) -> Content:
         assert one.blob is not None
         if not accepts(target.extractor, one.blob.media_type):
-            raise BadContent(_foreign(one.name, one.blob.media_type, target.extractor.accepts))
+            raise BadContent(not_read(one.name, one.blob.media_type, target.extractor.accepts))
         return Content(
             self._blobs.read(one.blob),
             one.blob.media_type,
@@ -326,27 +326,3 @@ class Extraction:
             rows = snapshot.rows(select(document.c.sha256).distinct().where(known))
         for digest in digests - {row.sha256.hex() for row in rows}:
             self._thumbnails.forget(digest)
-
-
-def _tasks(waiting: Sequence[Waiting]) -> Iterator[list[Waiting]]:
-    """Yield what is extracted in one go: a few objects, or one where they are large."""
-    task: list[Waiting] = []
-    size = 0
-    for one in waiting:
-        assert one.blob is not None
-        if task and (len(task) == _TASK_OBJECTS or size + one.blob.size_bytes > _TASK_BYTES):
-            yield task
-            task, size = [], 0
-        task.append(one)
-        size += one.blob.size_bytes
-    if task:
-        yield task
-
-
-def _foreign(name: str, media_type: str, accepted: Collection[str]) -> str:
-    """Return why a content cannot be extracted here, and what can be done."""
-    wanted = " or ".join(sorted(accepted))
-    cure = "add it to a collection with another extractor"
-    if media_type.startswith("video/") and "image" in accepted:
-        cure = "make a collection whose extractor has the option frames, which reads videos as well"
-    return f"{name!r} is {media_type}, and this collection extracts {wanted}; {cure}"

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import ColumnElement, Text, cast, delete, or_, select, update
 
-from lookalike.fields import dependents, space_of
+from lookalike.fields import dependents
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.once import AlreadyDone
 from lookalike.operations import Running
 from lookalike.resources import Kind
+from lookalike.spaces import erase_everywhere, forget_findings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
@@ -59,9 +60,10 @@ def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> N
     doomed = [row.pk for row in rows]
     collections = sorted({row.collection_pk for row in rows})
     labels = _silence(workshop, running, collections, doomed)
+    vectors = 0
     for collection_pk in collections:
         gone = [row.pk for row in rows if row.collection_pk == collection_pk]
-        txn.erase_vectors(space_of(txn, collection_pk), np.array(gone, np.int64))
+        vectors += erase_everywhere(txn, collection_pk, np.array(gone, np.int64))
     event = schema.event
     events = txn.execute(
         update(event)
@@ -74,7 +76,7 @@ def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> N
     running.erased = {
         "objects": len(objects),
         "documents": len(doomed),
-        "vectors": len(doomed),
+        "vectors": vectors,
         "labels": labels,
         "events": events,
         "copies": copies,
@@ -89,6 +91,7 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     collections = select(resource.c.pk).where(resource.c.kind == Kind.COLLECTION)
     everywhere = waiting.c.collection_pk.in_(collections)
     txn.execute(delete(waiting).where(everywhere, one_of(waiting.c.object_pk, objects)))
+    forget_findings(txn, objects)
     sent = select(upload.c.pk).join(
         object_, (object_.c.bucket_pk == upload.c.bucket_pk) & (object_.c.id == upload.c.object_id)
     )

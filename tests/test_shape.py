@@ -60,6 +60,7 @@ LAYERS = (
 
 HEAVY = {
     "PIL",
+    "av",
     "fsspec",
     "onnxruntime",
     "pandas",

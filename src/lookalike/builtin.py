@@ -13,6 +13,7 @@ def register_extractors(register: RegisterExtractor) -> None:
     """Register the extractors whose weights come with the package."""
     register("image_extractor", _image)
     register("text_extractor", _text)
+    register("document_extractor", _documents)
     register("passthrough", _vectors)
 
 
@@ -26,6 +27,12 @@ def _text(**options: Any) -> Extractor:
     from lookalike.extractors.text import text_extractor
 
     return text_extractor(**options)
+
+
+def _documents(**options: Any) -> Extractor:
+    from lookalike.extractors.documents import document_extractor
+
+    return document_extractor(**options)
 
 
 def _vectors(dimension: int, name: str = "vectors") -> Extractor:

@@ -13,6 +13,8 @@ from lookalike.errors import BadSetting, Conflict, NotFound
 from lookalike.extractors.base import Extractor
 
 ALIASES = {
+    "document": "document_extractor",
+    "documents": "document_extractor",
     "image": "image_extractor",
     "text": "text_extractor",
     "vectors": "passthrough",

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
+from lookalike.extractors import pdf
 from lookalike.extractors.base import Content
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def view_of(attributes: Mapping[str, Any]) -> str:
 
 def can_show(media_type: str) -> bool:
     """Return whether contents of a media type have views."""
-    return media_type.startswith("image/")
+    return media_type.startswith("image/") or media_type == pdf.MEDIA_TYPE
 
 
 def render(content: Content, view: str) -> Image:
@@ -48,7 +49,10 @@ def render(content: Content, view: str) -> Image:
     found = _VIEW.fullmatch(view)
     if found is None:
         raise BadInput(f"{view[:80]!r} is no view; take it from the document's thumbnail_url")
-    picture = content.picture()
+    if content.media_type == pdf.MEDIA_TYPE:
+        picture = pdf.render_page(content, int(found["page"] or 1))
+    else:
+        picture = content.picture()
     return picture if found["box"] is None else crop(picture, _numbers(found["box"]))
 
 

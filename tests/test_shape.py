@@ -29,7 +29,7 @@ LAYERS = (
     (
         "the verbs",
         "answering bringing bucket collection explaining forgetting importing inspecting "
-        "lookup matching promotion querying removing reporting retrieving setting_up suggesting "
+        "lookup matching promotion querying quoting removing reporting retrieving setting_up suggesting "
         "syncing taxonomies workshop",
     ),
     ("bringing in", "documents extraction ingest sources waiting"),

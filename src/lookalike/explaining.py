@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import and_, select
@@ -11,6 +11,7 @@ from sqlalchemy import and_, select
 from lookalike.decider import Decider
 from lookalike.lookup import ids_of
 from lookalike.model import Document, EventKind, Match, Origin, Standing
+from lookalike.quoting import Quotes, Quoting
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -54,7 +55,8 @@ class Why:
     """The whole explanation of one document's label or null.
 
     `witnesses` are the nearest references; `causes` those that said most, where evidence travels
-    over look-alikes, the most first.
+    over look-alikes, the most first. `quotes`, of texts, is what the document and the nearest
+    reference of its label say alike, with their passages read again.
     """
 
     document: Document
@@ -63,6 +65,7 @@ class Why:
     witnesses: tuple[Witness, ...]
     causes: tuple[Cause, ...]
     counterfactual: Counterfactual | None
+    quotes: Quotes | None = None
 
 
 def why(
@@ -80,7 +83,8 @@ def why(
     with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, said):
         ids = ids_of(snapshot, {one for one, _, _ in said.causes} | {said.without})
         standing = said.document.standings[field.name]
-        return Why(
+        nearest = _nearest(snapshot, field, standing, standing.label)
+        found = Why(
             document=said.document,
             field=field.name,
             standing=standing,
@@ -90,6 +94,15 @@ def why(
                 None if said.without == NOBODY else Counterfactual(ids[said.without], said.label)
             ),
         )
+    if nearest is None:
+        return found
+    quoting = Quoting(
+        workshop.store,
+        workshop.blobs,
+        lambda snapshot, row: workshop.target_in(snapshot, row).extractor,
+        max_pixels=workshop.settings.max_pixels,
+    )
+    return replace(found, quotes=quoting.quotes(said.pk, nearest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +111,7 @@ class _Said:
     `label` `without` the one that matters most (NOBODY: that was not asked).
     """
 
+    pk: int
     document: Document
     causes: Sequence[tuple[int, str, float]]
     without: int
@@ -111,22 +125,26 @@ def _asked(
     causes = decider.causes(snapshot, pk, _CAUSES) if standing.origin in _MACHINE else []
     source = causes[0][0] if causes else _nearest(snapshot, field, standing)
     if standing.origin is not Origin.AUTO or source is None:
-        return _Said(document, causes, NOBODY, None)
-    return _Said(document, causes, source, decider.label_without(snapshot, pk, source))
+        return _Said(pk, document, causes, NOBODY, None)
+    return _Said(pk, document, causes, source, decider.label_without(snapshot, pk, source))
 
 
-def _nearest(snapshot: Snapshot, field: FieldRow, standing: Standing) -> int | None:
-    """Return the pk of the nearest reference, if there is any."""
+def _nearest(
+    snapshot: Snapshot, field: FieldRow, standing: Standing, label: str | None = None
+) -> int | None:
+    """Return the pk of the nearest reference, of those with a label if there are such."""
     if not standing.decision.matches:
         return None
+    nearest = min(standing.decision.matches, key=lambda match: label not in (None, match.label))
     document, home = schema.document, schema.field
     query = (
         select(document.c.pk)
         .join(home, home.c.collection_pk == document.c.collection_pk)
         .where(home.c.pk == field.reference_field_pk)
-        .where(document.c.id == standing.decision.matches[0].document_id)
+        .where(document.c.id == nearest.document_id)
     )
-    return int(snapshot.rows(query)[0].pk)
+    row = next(iter(snapshot.rows(query)), None)
+    return None if row is None else int(row.pk)
 
 
 def _witnesses(snapshot: Snapshot, field: FieldRow, standing: Standing) -> tuple[Witness, ...]:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from lookalike.errors import BadContent, BadSetting, MissingExtra
 from lookalike.extractors import docx, pdf
 from lookalike.extractors.base import Content, Extractor, Part, extract_each
-from lookalike.extractors.pages import Page, PageReader, origin
+from lookalike.extractors.pages import OCR, Page, PageReader, origin
 from lookalike.extractors.passages import MAX_PASSAGES, Passage, TextEncoder, pooled
 from lookalike.extractors.plain_text import plain_text
 from lookalike.extractors.text import MAX_CHARACTERS, text_encoder, text_part
@@ -22,6 +22,11 @@ UNITS = ("document", "page")
 
 MAX_PAGES = 200
 """Pages that are read of one PDF unless its collection says otherwise."""
+
+MAX_PAGES_EVER = 10_000
+
+QUOTED_SCANS = 3
+"""Scanned pages that are read again, at seconds each, to say why a document has its label."""
 
 PICTURED_PAGES = 32
 """Pages whose small pictures are made at once; those of later ones when they are asked for."""
@@ -50,8 +55,8 @@ def document_extractor(
     """
     if per not in UNITS:
         raise BadSetting(f"per is {per!r}; choose one of {', '.join(UNITS)}")
-    if not 1 <= max_pages <= 10_000:
-        raise BadSetting(f"max_pages is {max_pages:,}; choose 1 to 10,000")
+    if not 1 <= max_pages <= MAX_PAGES_EVER:
+        raise BadSetting(f"max_pages is {max_pages:,}; choose 1 to {MAX_PAGES_EVER:,}")
     encoder = text_encoder(model, threads=threads)
     return DocumentExtractor(encoder, by_page=per == "page", max_pages=max_pages)
 
@@ -85,7 +90,7 @@ class DocumentExtractor:
     def passages(self, content: Content, part: str = "") -> list[Passage]:
         """Return the passages of a document, or of one of its pages. Raises BadContent.
 
-        Scans are read again, as nothing is kept of them.
+        Scans are read again, as nothing is kept of them, but no more than three pages of one PDF.
         """
         if _is_text(content):
             return self._encoder.passages(plain_text(content, MAX_CHARACTERS), name=content.name)
@@ -94,7 +99,8 @@ class DocumentExtractor:
                 return self._passages([self._reader.scan(content)], content.name)
             with pdf.opened(content) as opened:
                 page = int(part.rpartition("-")[2]) if part else None
-                return self._passages(list(self._pages(opened, page)), content.name)
+                pages = list(self._pages(opened, page, scans=QUOTED_SCANS))
+                return self._passages(pages, content.name)
 
     def _extract_one(self, content: Content) -> tuple[Part, ...]:
         if _is_text(content):
@@ -121,14 +127,20 @@ class DocumentExtractor:
             raise refused
         return tuple(parts)
 
-    def _pages(self, opened: pdf.Pdf, only: int | None = None) -> Iterator[Page]:
-        """Yield the pages of a PDF, or a single one, until there is enough for one document."""
+    def _pages(
+        self, opened: pdf.Pdf, only: int | None = None, scans: int = MAX_PAGES_EVER
+    ) -> Iterator[Page]:
+        """Yield the pages of a PDF, or a single one, until there is enough for one document.
+
+        After so many `scans` further ones stay unread.
+        """
         numbers = range(1, min(opened.pages, self._max_pages) + 1)
         pictured = 0 if only else PICTURED_PAGES if self._by_page else 1
         read = 0
         for number in numbers if only is None else [only]:
-            page = self._reader.page(opened, number, pictured=number <= pictured)
+            page = self._reader.page(opened, number, pictured=number <= pictured, scans=scans > 0)
             yield page
+            scans -= page.source == OCR
             read += len(page.text)
             if read > _ENOUGH_CHARACTERS and not self._by_page:
                 return

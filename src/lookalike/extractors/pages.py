@@ -61,13 +61,18 @@ class PageReader:
     def __init__(self) -> None:
         self._reader = Reader()
 
-    def page(self, opened: pdf.Pdf, number: int, *, pictured: bool) -> Page:
-        """Return a page of a PDF, with its picture if that is asked for. Raises MissingExtra."""
+    def page(self, opened: pdf.Pdf, number: int, *, pictured: bool, scans: bool = True) -> Page:
+        """Return a page of a PDF, with its picture if that is asked for. Raises MissingExtra.
+
+        Without `scans`, what has no text layer stays unread: the page is as if blank.
+        """
         try:
             layer = opened.text(number)
             if not layer.needs_reading:
                 picture = opened.picture(number, side=pdf.THUMBNAIL_SIDE) if pictured else None
                 return Page(number, layer.text, TEXT_LAYER, picture=picture)
+            if not scans:
+                return Page(number)
             scan = opened.picture(number, per_inch=PER_INCH)
             read = self._read(scan, number, opened.where(number))
             return read if pictured else replace(read, picture=None)

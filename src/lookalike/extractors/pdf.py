@@ -34,7 +34,7 @@ _FEW_LETTERS = 32
 """Fewer letters than this, and a page with pictures or many lines on it is taken as a scan."""
 
 _MANY_PATHS = 100
-_PICTURE_SHARE = 0.2
+_PICTURE_SHARE = 0.02
 _HYPHENATED = re.compile("[\\x02\\ufffe\\u00ad]\\s*")
 _CONTROLS = re.compile("[\\x00-\\x08\\x0e-\\x1f\\x7f]")
 _UNMAPPED = re.compile("[\\ufffd\\ue000-\\uf8ff]")
@@ -136,7 +136,7 @@ def render_page(content: Content, page: int) -> Image:
 
 
 def _shows_more(page: Any) -> bool:
-    """Return whether a page has a large picture, or is drawn of so many paths as letters are."""
+    """Return whether a page has a picture of some size, or as many paths as drawn letters need."""
     from pypdfium2 import raw
 
     width, height = page.get_size()

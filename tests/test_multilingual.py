@@ -82,7 +82,7 @@ def test_its_vectors_stay_what_they_were() -> None:
 
 
 def test_without_the_extra_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(e5, "find_spec", lambda name: None)
+    monkeypatch.setattr(e5, "find_spec", lambda _name: None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'lookalike\[multilingual\]'"):
         text_extractor(e5.NAME)

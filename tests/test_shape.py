@@ -29,8 +29,8 @@ LAYERS = (
     (
         "the verbs",
         "answering bringing bucket collection explaining forgetting importing inspecting "
-        "lookup matching promotion querying quoting removing reporting retrieving setting_up suggesting "
-        "syncing taxonomies workshop",
+        "lookup matching promotion querying quoting removing reporting retrieving setting_up "
+        "suggesting syncing taxonomies workshop",
     ),
     ("bringing in", "documents extraction ingest sources waiting"),
     (

@@ -22,7 +22,7 @@ from lookalike import errors, explaining, forgetting, hookspecs, metrics, model,
 from lookalike.cli.group import cli
 from lookalike.extractors import docx, pdf
 from lookalike.extractors.base import Extractor
-from lookalike.plugins import ALIASES, extractors
+from lookalike.plugins import ALIASES, COMBINED, extractors
 from lookalike.server.problems import ANSWERS
 from lookalike.settings import SETTINGS
 
@@ -163,6 +163,9 @@ def extractor_table() -> str:
     short = {full: name for name, full in ALIASES.items()}
     rows = []
     for name, factory in sorted(extractors().items()):
+        if name == COMBINED:  # its short name is a list
+            rows.append(("`[…, …]`", f"`{name}`", *3 * ("its members'",)))
+            continue
         built = factory(2) if name == "passthrough" else factory()
         space = "yours" if name == "passthrough" else f"`{built.space.name}`"
         dimension = "yours" if name == "passthrough" else str(built.space.dimension)

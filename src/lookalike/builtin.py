@@ -14,6 +14,7 @@ def register_extractors(register: RegisterExtractor) -> None:
     register("image_extractor", _image)
     register("region_extractor", _regions)
     register("text_extractor", _text)
+    register("document_extractor", _documents)
     register("passthrough", _vectors)
     register("onnx_extractor", _onnx)
     register("open_clip_extractor", _open_clip)
@@ -37,6 +38,12 @@ def _text(**options: Any) -> Extractor:
     from lookalike.extractors.text import text_extractor
 
     return text_extractor(**options)
+
+
+def _documents(**options: Any) -> Extractor:
+    from lookalike.extractors.documents import document_extractor
+
+    return document_extractor(**options)
 
 
 def _vectors(dimension: int, name: str = "vectors") -> Extractor:

@@ -278,14 +278,14 @@ class Extraction:
     def _keep_views(self, sha256: str, content: Content, parts: Sequence[Part]) -> None:
         """Keep what a person will be shown of a content, now that it is decoded."""
         is_picture = content.media_type.startswith("image/")
-        if is_picture:
-            self._thumbnails.keep(sha256, content.picture())
         for part in parts:
             view = view_of(part.attributes)
             if part.picture is not None:
                 self._thumbnails.keep(sha256, part.picture, view)
             elif view and is_picture:
                 self._thumbnails.keep(sha256, render(content, view), view)
+        if is_picture:  # last: what is there already, such as a scan set upright, stays
+            self._thumbnails.keep(sha256, content.picture())
 
     # --- write ----------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ _MAGIC = (
 )
 """Offset, bytes, media type."""
 
+_DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "image/heic"),
@@ -78,6 +80,7 @@ _SUFFIXES = {
     ".avif": "image/avif",
     ".svg": "image/svg+xml",
     ".pdf": "application/pdf",
+    ".docx": _DOCX,
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
     ".mov": "video/quicktime",
@@ -185,6 +188,8 @@ def _signature(data: bytes) -> str:
             return media_type
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "video/mp4")
+    if data.startswith(b"PK\3\4") and b"word/document.xml" in data:
+        return _DOCX
     if data[:2] == b"BM" and data[6:10] == bytes(4):
         return "image/bmp"
     return _markup(data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower())

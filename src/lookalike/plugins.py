@@ -14,6 +14,8 @@ from lookalike.extractors.base import Extractor
 from lookalike.extractors.frames import OPTION, with_frames
 
 ALIASES = {
+    "document": "document_extractor",
+    "documents": "document_extractor",
     "image": "image_extractor",
     "region": "region_extractor",
     "regions": "region_extractor",

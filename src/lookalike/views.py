@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
+from lookalike.extractors import pdf
 from lookalike.extractors.base import Content
 from lookalike.extractors.video import is_video, picture_at
 
@@ -41,7 +42,7 @@ def view_of(attributes: Mapping[str, Any]) -> str:
 
 def can_show(media_type: str) -> bool:
     """Return whether contents of a media type have views."""
-    return media_type.startswith(("image/", "video/"))
+    return media_type.startswith(("image/", "video/")) or media_type == pdf.MEDIA_TYPE
 
 
 def render(content: Content, view: str) -> Image:
@@ -54,6 +55,8 @@ def render(content: Content, view: str) -> Image:
         raise BadInput(f"{view[:80]!r} is no view; take it from the document's thumbnail_url")
     if is_video(content):
         picture = picture_at(content, int(found["time"] or 0))
+    elif content.media_type == pdf.MEDIA_TYPE:
+        picture = pdf.render_page(content, int(found["page"] or 1))
     else:
         picture = content.picture()
     return picture if found["box"] is None else crop(picture, _numbers(found["box"]))

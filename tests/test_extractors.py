@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def drawn(shape: str, colour: str, size: tuple[int, int] = (120, 90)) -> Image.I
     return picture
 
 
-def picture_content(picture: Image.Image, name: str = "x.png", **options: int) -> Content:
+def picture_content(picture: Image.Image, name: str = "x.png", **options: Any) -> Content:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return Content(file.getvalue(), "image/png", name=name, **options)

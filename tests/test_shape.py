@@ -32,7 +32,7 @@ LAYERS = (
         "lookup matching promotion querying removing reporting retrieving setting_up suggesting "
         "syncing taxonomies workshop",
     ),
-    ("bringing in", "documents extraction ingest sources"),
+    ("bringing in", "documents extraction ingest sources waiting"),
     (
         "deciding in the store",
         "aggregating amendments asking compiling decider deciders document_values drawing effects "
@@ -44,7 +44,7 @@ LAYERS = (
     (
         "implementations",
         "access blobs connection extractors fetching formats leases pinned signing stores "
-        "thumbnails",
+        "thumbnails views",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (

@@ -23,7 +23,7 @@ from sqlalchemy import select, update
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.errors import BadContent, BadInput, Conflict
-from lookalike.extractors.base import Extractor, Part
+from lookalike.extractors.base import Part, accepts
 from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
 from lookalike.model import Blob, Status
 from lookalike.objects import (
@@ -334,12 +334,6 @@ def _foreign(read: _Read, target: Target) -> bool:
     if not read.item.walked or read.blob is None:
         return False
     return not accepts(target.extractor, read.blob.media_type)
-
-
-def accepts(extractor: Extractor, media_type: str) -> bool:
-    """Return whether an extractor reads blobs of a media type."""
-    family = "vector" if media_type == MEDIA_TYPE else media_type.partition("/")[0]
-    return family in extractor.accepts or media_type in extractor.accepts
 
 
 def _known_objects(snapshot: Snapshot, bucket_pk: int, items: Sequence[Item]) -> dict[str, Any]:

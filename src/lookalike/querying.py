@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from lookalike.documents import Target
 from lookalike.errors import BadContent, BadInput
-from lookalike.extractors.base import Content
+from lookalike.extractors.base import Content, accepts
 from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
-from lookalike.ingest import accepts
 from lookalike.model import Blob
 from lookalike.pictures import sniff
 from lookalike.workshop import Workshop

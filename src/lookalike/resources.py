@@ -136,6 +136,12 @@ def collections_from(snapshot: Snapshot, collection_pk: int) -> list[CollectionR
     return [one for one in found if one.source_pk == collection_pk]
 
 
+def alike(snapshot: Snapshot, row: CollectionRow) -> list[int]:
+    """Return the pks of all collections whose extractor, with its options, is that of this one."""
+    found = [collection_from(one) for one in _all(snapshot, Kind.COLLECTION)]
+    return [one.pk for one in found if (one.extractor, one.options) == (row.extractor, row.options)]
+
+
 def resource(snapshot: Snapshot, pk: int) -> Row[Any]:
     """Return a row of `resource` by its pk."""
     table = schema.resource

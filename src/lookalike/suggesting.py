@@ -13,11 +13,10 @@ from sqlalchemy import func, select
 from lookalike.decider import Decider, Imagined
 from lookalike.documents import Target
 from lookalike.errors import BadContent, BadInput, BadVector
-from lookalike.extractors.base import Content
+from lookalike.extractors.base import Content, accepts
 from lookalike.extractors.vectors import problems, unit_rows
 from lookalike.fields import stored_field
 from lookalike.imagining import WithMore
-from lookalike.ingest import accepts
 from lookalike.lookup import pks_of
 from lookalike.model import Decision, Suggestion
 from lookalike.pictures import sniff

@@ -9,7 +9,7 @@ import codecs
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from lookalike.pictures import decode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+VECTOR_TYPE = "application/x-vector"
+"""The media type of a vector: its bytes are numbers, float32, little-endian."""
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -32,16 +35,28 @@ _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 
 
 class Content:
-    """One blob to extract from; its picture is decoded once, whoever asks."""
+    """One blob to extract from; its picture is decoded once, whoever asks.
+
+    `regions` are those that the object has, if it has been given any: mappings with `id` and `box`.
+    `picture` is that of a content which is decoded already, such as a frame of a video.
+    """
 
     def __init__(
-        self, data: bytes, media_type: str, *, name: str = "", max_pixels: int = 100_000_000
+        self,
+        data: bytes,
+        media_type: str,
+        *,
+        name: str = "",
+        max_pixels: int = 100_000_000,
+        regions: Sequence[Mapping[str, Any]] | None = None,
+        picture: Image | None = None,
     ) -> None:
         self.data = data
         self.media_type = media_type
         self.name = name
         self.max_pixels = max_pixels
-        self._picture: Image | None = None
+        self.regions = None if regions is None else tuple(regions)
+        self._picture = picture
         self._lock = Lock()
 
     def picture(self) -> Image:
@@ -79,11 +94,17 @@ class Part:
 
     `vector` is float32 (dimension,) of unit length. `key` is "" for the whole item, else a name of
     the part that stays the same when the item is extracted again ("face-0", "page-3").
+
+    `attributes` are JSON values. Where in the item the part is, is told by `box` ([left, top,
+    width, height] in pixels of the upright picture), `page` (from 1) and `time_ms`; with
+    `low_quality` true it neither votes nor is decided unless the taxonomy says so. `picture` is
+    what a person should see of it, where that is at hand.
     """
 
     vector: NDArray[np.float32]
     key: str = ""
     attributes: Mapping[str, object] = field(default_factory=dict)
+    picture: Image | None = field(default=None, compare=False, repr=False)
 
 
 class Extractor(Protocol):
@@ -95,7 +116,7 @@ class Extractor(Protocol):
 
     @property
     def accepts(self) -> frozenset[str]:
-        """The kinds of content that it reads: "image", "text", "vector"."""
+        """What it reads: families of media types ("image", "text", "vector"), or whole ones."""
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return for each content, in order, its parts, or why it has none.
@@ -103,6 +124,12 @@ class Extractor(Protocol):
         One bad content never spoils the others, and no vector depends on what else is in
         `contents`. May be called from several threads at once.
         """
+
+
+def accepts(extractor: Extractor, media_type: str) -> bool:
+    """Return whether an extractor reads blobs of a media type."""
+    family = "vector" if media_type == VECTOR_TYPE else media_type.partition("/")[0]
+    return family in extractor.accepts or media_type in extractor.accepts
 
 
 def extract_each(

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, BadSetting, BadVector
-from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
+from lookalike.extractors.base import VECTOR_TYPE, Content, Extractor, Part, extract_each, unit
 from lookalike.model import Space
 
 VERSION = "v1"
 """Changes with every change of what is done to a vector."""
 
-MEDIA_TYPE = "application/x-vector"
+MEDIA_TYPE = VECTOR_TYPE
 """The bytes of such a blob are its numbers, float32, little-endian."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 from sqlalchemy import select
 
 from lookalike.errors import BadContent, NotFound
@@ -15,12 +15,15 @@ from lookalike.resources import Kind, named
 from lookalike.server.context import Asked, Here
 from lookalike.server.shapes import JsonRoute
 from lookalike.stores import schema
+from lookalike.views import can_show, render, view_of
 
 router = APIRouter(prefix="/v1/blobs", tags=["blobs"], route_class=JsonRoute)
 
 IfNoneMatch = Annotated[
     str, Header(alias="If-None-Match", description="the ETag of what one has already")
 ]
+
+View = Annotated[str, Query(max_length=100, description="a part of it, such as p3 or b10,20,30,40")]
 
 _FOREVER = "private, max-age=31536000, immutable"
 _SHOWN = frozenset(
@@ -62,20 +65,28 @@ def get_blob(
 
 @router.get("/{sha256}/thumbnail", response_class=Response, responses=_JPEG)
 def get_thumbnail(
-    sha256: str, bucket: str, object: str, here: Here, if_none_match: IfNoneMatch = ""
+    sha256: str,
+    bucket: str,
+    object: str,
+    here: Here,
+    view: View = "",
+    if_none_match: IfNoneMatch = "",
 ) -> Response:
-    """Return a small picture of a blob that is one."""
+    """Return a small picture of a blob that has one, or of the part of it that `view` names."""
     _, blob = _found(here, sha256, bucket, object)
     if _has(if_none_match, sha256):
         return _unchanged(sha256)
-    data = here.workshop.thumbnails.read(sha256)
+    thumbnails = here.workshop.thumbnails
+    data = thumbnails.read(sha256, view)
     if data is None:
-        if not blob.media_type.startswith("image/"):
+        if not can_show(blob.media_type):
             raise NotFound(f"the blob is {blob.media_type}, and has no small picture")
+        if view and view not in _views(here, sha256):
+            raise NotFound(f"no document shows the part {view!r}; take it from a thumbnail_url")
         pixels = here.workshop.settings.max_pixels
         content = Content(here.workshop.blobs.read(blob), blob.media_type, max_pixels=pixels)
-        here.workshop.thumbnails.keep(sha256, content.picture())
-        data = here.workshop.thumbnails.read(sha256)
+        thumbnails.keep(sha256, render(content, view), view)
+        data = thumbnails.read(sha256, view)
     if data is None:
         raise BadContent("the picture could not be made smaller; get the blob itself")
     headers = {"cache-control": _FOREVER, "etag": f'"{sha256}"'}
@@ -89,6 +100,14 @@ def _has(if_none_match: str, sha256: str) -> bool:
 
 def _unchanged(sha256: str) -> Response:
     return Response(status_code=304, headers={"cache-control": _FOREVER, "etag": f'"{sha256}"'})
+
+
+def _views(here: Asked, sha256: str) -> set[str]:
+    """Return the views of a content that documents show."""
+    table = schema.document
+    query = select(table.c.attributes).where(table.c.sha256 == bytes.fromhex(sha256))
+    with here.workshop.store.read() as snapshot:
+        return {view_of(row.attributes) for row in snapshot.rows(query)}
 
 
 def _found(here: Asked, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:

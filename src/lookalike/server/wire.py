@@ -18,6 +18,7 @@ from lookalike.resources import Kind, resource
 from lookalike.server.context import Asked
 from lookalike.server.shapes import ListBody, Reply
 from lookalike.server.strict_json import read_json
+from lookalike.views import can_show, view_of
 
 _T = TypeVar("_T")
 _FAMILIES = ("image", "text", "audio", "video")
@@ -137,7 +138,8 @@ def document_reply(here: Asked, bucket: str, one: Document, *, signed: bool) -> 
         metadata |= standing.enriched
     metadata |= {name: label.label for name, label in labels.items()}
     blobs = blob_replies(here, bucket, one.object_id, one.blobs, signed=signed)
-    thumbnail = next((blob for blob in blobs if blob.type == "image"), None)
+    shown = [blob for blob in blobs if can_show(blob.media_type)]
+    thumbnail = min(shown, key=lambda blob: blob.sha256 != one.sha256, default=None)
     return DocumentReply(
         document_id=one.id,
         collection_id=Kind.COLLECTION.prefix + one.collection,
@@ -304,10 +306,12 @@ def _match(standing: Standing) -> MatchReply:
 
 
 def _thumbnail(here: Asked, bucket: str, one: Document, blob: BlobReply, signed: bool) -> str:
-    path = f"/v1/blobs/{blob.sha256}/thumbnail"
+    path, view = f"/v1/blobs/{blob.sha256}/thumbnail", view_of(one.attributes)
     if signed:
-        return here.signed(path, {"bucket": bucket, "object": one.object_id})
-    return f"{path}?bucket={bucket}&object={_quoted(one.object_id)}"
+        shown = {"view": view} if view else {}
+        return here.signed(path, {"bucket": bucket, "object": one.object_id, **shown})
+    query = f"?bucket={bucket}&object={_quoted(one.object_id)}"
+    return f"{path}{query}&view={_quoted(view)}" if view else path + query
 
 
 def _type(media_type: str) -> str:

@@ -1,11 +1,12 @@
 """Small real parts for tests, registered as a plugin is.
 
 `write_plugin(folder)` writes what a package with an entry point would install; with the folder on
-the path, collections may have the extractor `word_lengths`.
+the path, collections may have the extractors `word_lengths` and `parts_listed`.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,10 +60,53 @@ class WordLengths:
         return (Part(unit(vector)),)
 
 
+def parts_listed(dimension: int = DIMENSION, only: str = "") -> Extractor:
+    """Return an extractor of texts that say themselves which parts they have, as JSON.
+
+    Of these it takes those whose key begins with `only`.
+
+    >>> text = Content(b'[{"key": "face-0", "vector": [3, 4]}]', "text/plain", name="a.json")
+    >>> (part,) = parts_listed(2).extract([text])[0]
+    >>> part.key, part.vector.tolist()
+    ('face-0', [0.6000000238418579, 0.800000011920929])
+    """
+    return PartsListed(dimension, only)
+
+
+class PartsListed:
+    """Turns a JSON list of parts, each with `key`, `vector` and `attributes`, into these parts."""
+
+    accepts = frozenset({"text"})
+
+    def __init__(self, dimension: int, only: str) -> None:
+        self._only = only
+        self.space = Space(f"parts_listed.v1/json@{dimension:08x}", dimension)
+
+    def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
+        """Return the parts that each text lists."""
+        return extract_each(contents, self._extract_one)
+
+    def _extract_one(self, content: Content) -> tuple[Part, ...]:
+        try:
+            listed = json.loads(content.text())
+        except ValueError as error:
+            raise BadContent(f"cannot read {content.name!r} as JSON: {error}") from error
+        return tuple(
+            Part(
+                unit(np.array(one["vector"], np.float32)),
+                one.get("key", ""),
+                one.get("attributes", {}),
+            )
+            for one in listed
+            if one.get("key", "").startswith(self._only)
+        )
+
+
 @hookimpl
 def register_extractors(register: RegisterExtractor) -> None:
-    """Register the fake."""
+    """Register the fakes."""
     register("word_lengths", word_lengths)
+    register("parts_listed", parts_listed)
 
 
 def write_plugin(folder: Path) -> None:

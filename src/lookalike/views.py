@@ -1,0 +1,69 @@
+"""Views: what a person is shown of a content, whole or in part, named so that it can be kept.
+
+A view is "" for the whole, else its parts joined by `-`: `p3` the third page, `t1200` the frame
+at 1,200 ms, `b10,20,30,40` the box at left 10, top 20, of width 30 and height 40.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lookalike.errors import BadInput
+from lookalike.extractors.base import Content
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_VIEW = re.compile(r"(?:p(?P<page>\d+))?-?(?:t(?P<time>\d+))?-?(?:b(?P<box>-?\d+(?:,-?\d+){3}))?")
+_MARGIN = 0.15
+"""The share of a box that is shown around it on each side."""
+
+
+def view_of(attributes: Mapping[str, Any]) -> str:
+    """Return the view that shows the part of a content which has these attributes.
+
+    >>> view_of({"time_ms": 1200, "box": [10, 20.4, 30, 40]})
+    't1200-b10,20,30,40'
+    """
+    names = []
+    if "page" in attributes:
+        names.append(f"p{attributes['page']}")
+    if "time_ms" in attributes:
+        names.append(f"t{attributes['time_ms']}")
+    if "box" in attributes:
+        names.append("b" + ",".join(str(round(number)) for number in attributes["box"]))
+    return "-".join(names)
+
+
+def can_show(media_type: str) -> bool:
+    """Return whether contents of a media type have views."""
+    return media_type.startswith("image/")
+
+
+def render(content: Content, view: str) -> Image:
+    """Return what `view` shows of a content. Raises BadInput for no view, BadContent."""
+    found = _VIEW.fullmatch(view)
+    if found is None:
+        raise BadInput(f"{view[:80]!r} is no view; take it from the document's thumbnail_url")
+    picture = content.picture()
+    return picture if found["box"] is None else crop(picture, _numbers(found["box"]))
+
+
+def crop(picture: Image, box: tuple[float, float, float, float]) -> Image:
+    """Return a box (left, top, width, height) of a picture with a little around it."""
+    left, top, width, height = box
+    beside, above = _MARGIN * width, _MARGIN * height
+    edges = (left - beside, top - above, left + width + beside, top + height + above)
+    first_x = max(0, min(math.floor(edges[0]), picture.width - 1))
+    first_y = max(0, min(math.floor(edges[1]), picture.height - 1))
+    last_x = max(first_x + 1, min(math.ceil(edges[2]), picture.width))
+    last_y = max(first_y + 1, min(math.ceil(edges[3]), picture.height))
+    return picture.crop((first_x, first_y, last_x, last_y))
+
+
+def _numbers(box: str) -> tuple[float, float, float, float]:
+    left, top, width, height = map(float, box.split(","))
+    return left, top, width, height

@@ -59,7 +59,9 @@ LAYERS = (
 
 HEAVY = {
     "PIL",
+    "dlib",
     "fsspec",
+    "insightface",
     "onnxruntime",
     "pandas",
     "pillow_heif",

@@ -10,8 +10,9 @@ from lookalike.hookspecs import RegisterExtractor, hookimpl
 
 @hookimpl
 def register_extractors(register: RegisterExtractor) -> None:
-    """Register the extractors whose weights come with the package."""
+    """Register the extractors that come with the package."""
     register("image_extractor", _image)
+    register("face_identity_extractor", _faces)
     register("text_extractor", _text)
     register("passthrough", _vectors)
 
@@ -20,6 +21,12 @@ def _image(**options: Any) -> Extractor:
     from lookalike.extractors.image import image_extractor
 
     return image_extractor(**options)
+
+
+def _faces(**options: Any) -> Extractor:
+    from lookalike.extractors.faces import face_identity_extractor
+
+    return face_identity_extractor(**options)
 
 
 def _text(**options: Any) -> Extractor:

@@ -13,6 +13,8 @@ from lookalike.errors import BadSetting, Conflict, NotFound
 from lookalike.extractors.base import Extractor
 
 ALIASES = {
+    "face": "face_identity_extractor",
+    "faces": "face_identity_extractor",
     "image": "image_extractor",
     "text": "text_extractor",
     "vectors": "passthrough",

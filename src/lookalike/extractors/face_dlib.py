@@ -16,7 +16,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lookalike.errors import LookalikeError, MissingExtra
 from lookalike.extractors.face_geometry import Face
@@ -142,8 +141,8 @@ def _checked(name: str, sha256: str) -> Path:
     """Return where a file of weights is; raises LookalikeError when it is not the known one."""
     spec = find_spec("face_recognition_models")
     assert spec is not None, "checked when the extractor was made"
-    (folder,) = spec.submodule_search_locations or ()
-    path = Path(folder) / "models" / name
+    assert spec.origin is not None, "it is a package with a file"
+    path = Path(spec.origin).parent / "models" / name
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

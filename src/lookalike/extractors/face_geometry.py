@@ -108,12 +108,12 @@ def similarity(source: Points, target: Points) -> Points:
 def aligned(picture: Image, landmarks: Points, template: Points, side: int) -> NDArray[np.uint8]:
     """Return the RGB square (side, side, 3) in which landmarks lie where the template says.
 
-    What lies beyond the picture is black. A face much larger than the square is first averaged
-    down, or single pixels would be picked from it.
+    `template` counts from the centre of the first pixel. What lies beyond the picture is black. A
+    face much larger than the square is first averaged down, or single pixels would be picked.
     """
     from PIL.Image import Resampling, Transform
 
-    back = similarity(template, landmarks)
+    back = similarity(template + 0.5, landmarks)
     corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ back.T
     step = max(1, math.floor(math.hypot(back[0, 0], back[1, 0])))
     left, top = (max(0, math.floor(one) - 2 * step) for one in corners.min(axis=0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +13,23 @@ from lookalike.extractors.face_geometry import Face
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+TEMPLATE_SIDE = 112
+TEMPLATE = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
+)
+"""Where eyes, tip of the nose and corners of the mouth lie in the square of 112 pixels that most
+embedders were trained on (ArcFace's, and OpenCV's `FaceRecognizerSF`), from the first pixel's
+centre."""
+
+_NOSE_DEPTH = 0.6
+"""The tip of the nose lies about 38 mm before the eyes, and these 63 mm apart."""
 
 _ENLARGED = 2
 """Small pictures are at most doubled before faces are looked for: beyond that is nothing to see."""
@@ -74,6 +91,22 @@ class FaceModel(Protocol):
 
     def embed(self, picture: Image, faces: list[Face]) -> Iterator[Embedded]:
         """Yield what each face of a picture gives, in order."""
+
+
+def five_point_face(box: Sequence[float], points: NDArray[np.float64], score: float) -> Face:
+    """Return a face with the points of the template: eyes, tip of the nose, corners of the mouth.
+
+    `box` is left, top, width and height.
+    """
+    left, top, width, height = (float(one) for one in box)
+    return Face(
+        box=(left, top, width, height),
+        landmarks=points,
+        eyes=points[:2],
+        nose=points[2],
+        nose_depth=_NOSE_DEPTH,
+        score=float(score),
+    )
 
 
 def shrunk(picture: Image, side: int) -> tuple[Image, float]:

@@ -34,6 +34,7 @@ def face_identity_extractor(
     *,
     side: int = 1600,
     threads: int = 1,
+    dimension: int = 0,
     directory: str = "",
     accept_non_commercial_licence: bool = False,
 ) -> Extractor:
@@ -42,8 +43,9 @@ def face_identity_extractor(
     `model` is `dlib`, a directory with `detector.onnx` (YuNet) and `embedder.onnx` (SFace), or
     `insightface`, whose models lie in `directory`; their licence forbids commercial use, so it must
     be accepted. Faces are looked for in the picture scaled to `side` pixels, so that the smallest
-    which dlib finds is `side` / 20 pixels wide there. `threads` is how many threads one picture may
-    use. Raises BadSetting, and MissingExtra for what is not installed.
+    which dlib finds is `side` / 20 pixels wide there. `dimension` is the length of the vectors of
+    another embedder than SFace (128) or those of InsightFace (512). `threads` is how many threads
+    one picture may use. Raises BadSetting, and MissingExtra for what is not installed.
     """
     if not _SIDES[0] <= side <= _SIDES[1]:
         raise BadSetting(f"side={side} must be from {_SIDES[0]} to {_SIDES[1]} pixels")
@@ -55,11 +57,15 @@ def face_identity_extractor(
         from lookalike.extractors.face_insight import InsightFaces
 
         accepted = accept_non_commercial_licence
-        return FaceExtractor(InsightFaces(directory, side=side, licence_accepted=accepted))
+        return FaceExtractor(
+            InsightFaces(
+                directory, side=side, dimension=dimension or 512, licence_accepted=accepted
+            )
+        )
 
     from lookalike.extractors.face_onnx import OnnxFaces
 
-    return FaceExtractor(OnnxFaces(model, side=side, threads=threads))
+    return FaceExtractor(OnnxFaces(model, side=side, threads=threads, dimension=dimension or 128))
 
 
 class FaceExtractor:

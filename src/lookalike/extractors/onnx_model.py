@@ -58,11 +58,11 @@ class OnnxModel:
     def _loaded(self) -> InferenceSession:
         with self._lock:
             if self._session is None:
-                self._session = _session(self._file.read(), threads=self._threads)
+                self._session = open_session(self._file.read(), threads=self._threads)
             return self._session
 
 
-def _session(data: bytes, *, threads: int) -> InferenceSession:
+def open_session(data: bytes, *, threads: int) -> InferenceSession:
     """Open a network; on one thread, since calls run side by side, and on CUDA if it is there."""
     import onnxruntime
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from lookalike.documents import Target
 from lookalike.extractors.base import Part, accepts
+from lookalike.forgotten import Forgotten, is_forgotten
 from lookalike.model import Blob
 from lookalike.objects import input_of, labels_as_they_stand
 from lookalike.resources import alike
@@ -50,6 +51,11 @@ class Waiting:
             return self.blob.sha256
         given = json.dumps(self.regions, sort_keys=True).encode()
         return f"{self.blob.sha256} {hashlib.sha256(given).hexdigest()}"
+
+    def has_forgotten(self, part: Part, gone: Forgotten) -> bool:
+        """Return whether a part of this object's content is among what was forgotten."""
+        sha256 = "" if self.blob is None else self.blob.sha256
+        return is_forgotten(gone, self.pk, sha256, part.key, part.attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,8 @@ def extracted_before(
 ) -> dict[str, tuple[Part, ...]]:
     """Return the parts of contents that a collection has extracted in just this way.
 
-    Those of an object that was given regions are not what the extractor finds by itself.
+    Those of an object that was given regions are not what the extractor finds by itself, and those
+    of which some were forgotten are not all.
     """
     document, embedding, stored = schema.document, schema.embedding, schema.space
     object_ = schema.object_
@@ -107,6 +114,7 @@ def extracted_before(
         .where(document.c.collection_pk.in_(alike(snapshot, target.row)))
         .where(stored.c.name == target.space.name)
         .where(object_.c.metadata["regions"].as_string().is_(None))
+        .where(~exists().where(schema.forgotten.c.object_pk == document.c.object_pk))
         .order_by(document.c.pk)
     )
     owners: dict[str, tuple[int, int]] = {}

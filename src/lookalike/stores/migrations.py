@@ -54,11 +54,17 @@ def _keep_amendments(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
+def _keep_forgotten(connection: Connection) -> None:
+    """Parts that were forgotten stay so."""
+    schema.metadata.create_all(connection)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _create_schema,
     2: _keep_answers,
     3: _serve,
     4: _keep_amendments,
+    5: _keep_forgotten,
 }
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The number of the newest migration that this code knows."""
 
 metadata = MetaData()
@@ -212,6 +212,16 @@ amendment = _numbered(
     Column("after", JSON, nullable=False),
     Index("amendment_by_object", "object_pk"),
     Index("amendment_by_operation", "operation_pk"),
+)
+
+forgotten = _numbered(
+    "forgotten",  # parts of an object's content that no extraction may bring back
+    Column("pk", _pk, primary_key=True),
+    Column("object_pk", _pk, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("part", Text, nullable=False),
+    Column("place", JSON, nullable=False),  # box, page, time_ms: nothing of what was there
+    Index("forgotten_by_object", "object_pk"),
 )
 
 task = _numbered(

@@ -277,7 +277,7 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         r"erased 1 documents, 1 labels",
     ),
     "forget a label": (
-        lambda _: ("forget", "notes", "--label", "Short", "--yes"),
+        lambda _: ("forget", "notes", "--label", "Words > Short", "--yes"),
         lambda value: value["documents"] >= 1,
         r"erased \d+ documents",
     ),

@@ -53,10 +53,9 @@ class DlibFaces:
     dimension = 128
     limits = QualityLimits(size=40, sharpness=0.008, yaw=45, score=0.3)
 
-    def __init__(self, *, side: int) -> None:
+    def __init__(self) -> None:
         if find_spec("dlib") is None or find_spec("face_recognition_models") is None:
             raise MissingExtra.named("finding faces", "faces")
-        self._side = side
         self._detectors: SimpleQueue[Any] = SimpleQueue()
         self._loaded: tuple[Any, Any] | None = None
         self._loading, self._computing = Lock(), Lock()
@@ -66,9 +65,9 @@ class DlibFaces:
         """Return the digest of the network and of what aligns for it."""
         return hashlib.sha256((_EMBEDDER[1] + _POINTS[1]).encode()).hexdigest()
 
-    def find(self, picture: Image) -> list[Face]:
+    def find(self, picture: Image, *, side: int) -> list[Face]:
         """Return the faces of an upright RGB picture, in its pixels."""
-        small, factor = shrunk(picture, self._side)
+        small, factor = shrunk(picture, side)
         pixels = np.asarray(small)
         points, _ = self._models()
         with self._detector() as detector:

@@ -41,9 +41,7 @@ class InsightFaces:
 
     limits = QualityLimits(size=32, sharpness=0.008, yaw=60, score=0.6)
 
-    def __init__(
-        self, directory: str, *, side: int, dimension: int, licence_accepted: bool
-    ) -> None:
+    def __init__(self, directory: str, *, dimension: int, licence_accepted: bool) -> None:
         if not licence_accepted:
             raise BadSetting(
                 "the models of InsightFace are licensed for non-commercial research only "
@@ -60,7 +58,6 @@ class InsightFaces:
             )
         self.name = "insightface"
         self.dimension = dimension
-        self._side = side
         self._app: Any = None
         self._lock = Lock()
 
@@ -73,10 +70,11 @@ class InsightFaces:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
 
-    def find(self, picture: Image) -> list[Face]:
+    def find(self, picture: Image, *, side: int) -> list[Face]:
         """Return the faces of an upright RGB picture, in its pixels."""
         detector = self._loaded().models["detection"]
-        boxes, points = detector.detect(_bgr(np.asarray(picture)))
+        square = max(_MULTIPLE, side // _MULTIPLE * _MULTIPLE)
+        boxes, points = detector.detect(_bgr(np.asarray(picture)), input_size=(square, square))
         return [_face(box, five) for box, five in zip(boxes, points, strict=True)]
 
     def embed(self, picture: Image, faces: list[Face]) -> Iterator[Embedded]:
@@ -115,8 +113,7 @@ class InsightFaces:
         missing = [task for task in tasks if task not in app.models]
         if missing:
             raise BadSetting(f"{str(self._folder)!r} has no model for {' and '.join(missing)}")
-        side = max(_MULTIPLE, self._side // _MULTIPLE * _MULTIPLE)
-        app.prepare(ctx_id=0, det_size=(side, side))
+        app.prepare(ctx_id=0)
         return app
 
 

@@ -86,8 +86,11 @@ class FaceModel(Protocol):
     def limits(self) -> QualityLimits:
         """The limits of quality that suit this model."""
 
-    def find(self, picture: Image) -> list[Face]:
-        """Return the faces of an upright RGB picture, in its pixels."""
+    def find(self, picture: Image, *, side: int) -> list[Face]:
+        """Return the faces of an upright RGB picture, in its pixels; look at `side` pixels of it.
+
+        See `shrunk`.
+        """
 
     def embed(self, picture: Image, faces: list[Face]) -> Iterator[Embedded]:
         """Yield what each face of a picture gives, in order."""

@@ -57,7 +57,7 @@ class OnnxFaces:
     name = "onnx"
     limits = QualityLimits(size=32, sharpness=0.008, yaw=60, score=0.8)
 
-    def __init__(self, directory: str, *, side: int, threads: int, dimension: int) -> None:
+    def __init__(self, directory: str, *, threads: int, dimension: int) -> None:
         folder = Path(directory)
         for name in (DETECTOR, EMBEDDER):
             if not (folder / name).is_file():
@@ -66,7 +66,6 @@ class OnnxFaces:
                     f"{DETECTOR} and {EMBEDDER}: {name} is missing"
                 )
         self.dimension = dimension
-        self._side = side
         self._detector = Network(folder / DETECTOR, threads=threads)
         self._embedder = Network(folder / EMBEDDER, threads=threads)
 
@@ -75,11 +74,11 @@ class OnnxFaces:
         """Return the digest of the embedder: the detector only says where to look."""
         return self._embedder.sha256()
 
-    def find(self, picture: Image) -> list[Face]:
+    def find(self, picture: Image, *, side: int) -> list[Face]:
         """Return the faces of an upright RGB picture, in its pixels."""
         width, height = self._detector.picture_size() or (None, None)
         if width is None or height is None:
-            small, factor = shrunk(picture, self._side)
+            small, factor = shrunk(picture, side)
             width, height = (-(-one // _SQUARE) * _SQUARE for one in small.size)
         else:
             scale = min(width / picture.width, height / picture.height)

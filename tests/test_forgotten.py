@@ -156,6 +156,25 @@ def test_single_faces_can_be_forgotten_and_what_hung_on_them_is_decided_again(
     assert receipt.documents == 1
 
 
+def test_a_name_that_was_taken_in_a_photo_is_free_again(library: lookalike.Library) -> None:
+    """Where a name is given once an image, its next bearer has it when the first is forgotten."""
+    faces = library.labeler(
+        "people",
+        extractor="parts_listed",
+        dimension=3,
+        confidence_threshold=0.8,
+        exclusive="image",
+    )
+    faces.add([{**photo(ADA), "id": "known"}, {**photo(ADA, (1.0, 0.3, 0.0)), "id": "two"}])
+    faces.label({"known#face-0": "Ada"})
+    assert who(faces) == {"known#face-0": "Ada", "two#face-0": "Ada", "two#face-1": None}
+
+    faces.forget(["two#face-0"], only_parts=True)
+
+    assert who(faces) == {"known#face-0": "Ada", "two#face-1": "Ada"}
+    assert library.check() == []
+
+
 def test_a_whole_item_among_the_parts_goes_with_its_object(library: lookalike.Library) -> None:
     """Of an item that is one document nothing is left."""
     notes = library.labeler("notes", extractor="parts_listed", dimension=3)

@@ -35,10 +35,10 @@ LAYERS = (
     ("bringing in", "documents extraction ingest sources waiting"),
     (
         "deciding in the store",
-        "aggregating amendments asking compiling decider deciders document_values drawing effects "
-        "field_state fields forgotten imagining judging object_values objects once operations "
-        "paging reading reference_book rejections resources ruling selecting statements "
-        "stored_values tasks",
+        "aggregating amendments asking companions compiling decider deciders document_values "
+        "drawing effects field_state fields forgotten imagining judging object_values objects once "
+        "operations paging reading reference_book rejections resources ruling selecting statements "
+        "stored_rows stored_values tasks",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (

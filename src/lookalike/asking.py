@@ -93,7 +93,7 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> Standing:
     winners[own] = column_of[np.where(label == NO_LABEL, columns["runner_up"][rows], label)]
     probability[own] = np.nan_to_num(columns["confidence"][rows])
     settled = ~own
-    settled[own] = columns["stands"][rows]
+    settled[own] = ~state.waiting[rows]
     automatic, skipped, conflicts = (np.zeros(len(pks), bool) for _ in range(3))
     automatic[own] = ~columns["stands"][rows] & (label != NO_LABEL)
     skipped[own] = columns["unclear"][rows]
@@ -110,7 +110,7 @@ def _simply(state: FieldState, drawn: Places, count: int) -> list[Asked]:
     sure first.
     """
     columns = state.columns
-    open_ = np.flatnonzero(~columns["stands"] & ~columns["unclear"])
+    open_ = np.flatnonzero(state.waiting & ~columns["unclear"])
     confidence = np.nan_to_num(columns["confidence"][open_])
     automatic = columns["codes"][open_] != NO_LABEL
     order = np.lexsort((np.where(automatic, confidence, -confidence), automatic))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import update
 
 from lookalike.columns import Rows
+from lookalike.companions import Unseen
 from lookalike.duplicates import IDENTICAL, conflicting, duplicate_bound
 from lookalike.effects import Move
 from lookalike.field_state import FieldState
@@ -48,6 +49,7 @@ _BLOCK_ROWS = 20_000
 _PAIRS_OF = 2000
 _NO_IDS: Ids = np.empty(0, np.int64)
 _REJECTED = REASONS.index(Reason.REJECTED)
+_CONFLICT = REASONS.index(Reason.CONFLICT)
 _NO_REFERENCES = REASONS.index(Reason.NO_REFERENCES)
 _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 
@@ -103,12 +105,26 @@ class Decider:
 
     def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return what the policy in force says of rows; nothing is written."""
+        if not self.field.taxonomy.exclusive:
+            return self._suggest(snapshot, rows)
+        state, company = self.state, self.state.with_companions(rows)
+        decisions = self._suggest(snapshot, company)
+        free = ~state.columns["stands"][company] & (decisions.codes != NO_LABEL)
+        lost = state.companions.outdone(state.columns.pks[company], free, decisions)
+        decisions = withheld(decisions, lost, Reason.CONFLICT)
+        return decisions.at(np.searchsorted(company, rows))
+
+    def _suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
+        """Return what the policy says of rows, each by itself."""
         choosy = np.isin(rows, self.state.rows_with_rejections())
         decisions = self._judged(rows) if self._by_landscape() else self._by_lists(rows)
         if self.field.taxonomy.confidence_threshold is None:
             torn = np.flatnonzero(conflicting(self.state.matches(rows), IDENTICAL))
             decisions = withheld(decisions, torn, Reason.CONFLICT)
+        poor = np.flatnonzero(self.state.columns["poor"][rows])
+        decisions = withheld(decisions, poor, Reason.LOW_QUALITY)
         nulls = np.flatnonzero(choosy & (decisions.codes == NO_LABEL))
+        nulls = np.setdiff1d(nulls, poor)
         if len(nulls) == 0:
             return decisions
         if self._by_landscape():
@@ -116,18 +132,24 @@ class Decider:
             among_all = self._judge.decide(pks, self.state.codes.code, {})
         else:
             among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
-        decisions.reasons[nulls[among_all.codes != NO_LABEL]] = _REJECTED
+        barred = nulls[among_all.codes != NO_LABEL]
+        refused = self.state.rejected.refused(self.state.columns.pks[rows[barred]])
+        decisions.reasons[barred] = np.where(refused, _REJECTED, _CONFLICT)
         return decisions
 
-    def imagine(self, snapshot: Snapshot, documents: Ids) -> Imagined:
+    def imagine(
+        self, snapshot: Snapshot, documents: Ids, unseen: Sequence[Unseen] = ()
+    ) -> Imagined:
         """Return how documents would be decided if they arrived now; nothing is kept.
 
-        Their pks are above all others, and `snapshot` has their vectors.
+        Their pks are above all others, and `snapshot` has their vectors. `unseen` tells what each
+        is, if more is known of it than that.
         """
         if self._by_landscape():
             self._ruling.ready(snapshot)  # as a whole it is worth keeping
         other = copy(self)
-        other.state, rows = imagined(self.state, snapshot, documents)
+        known = dict(zip(documents.tolist(), unseen, strict=True)) if unseen else {}
+        other.state, rows = imagined(self.state, snapshot, documents, known)
         other._judge = self._judge.imagining()
         other._ruling = Ruling(other.state, other._judge)
         if self.field.taxonomy.confidence_threshold is None:
@@ -241,6 +263,7 @@ class Decider:
         """
         columns = self.state.columns
         rows = self._rows(txn, touched, afresh)
+        rows = self.state.with_companions(rows)
         stands = columns["stands"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)

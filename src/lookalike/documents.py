@@ -129,7 +129,7 @@ def write_documents(
     order = np.argsort(pks)
     txn.append_vectors(target.space, pks[order], vectors[order].astype(np.float16))
     for field_pk in target.fields.values():
-        operations.arrive(running, field_pk, pks[order].tolist())
+        operations.arrive(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
     given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
     take_labels(operations, running, target, given)
     return len(pks)

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from lookalike.columns import Columns, Rows
+from lookalike.companions import Companions, poorly_seen
 from lookalike.fields import StoredField
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
-from lookalike.model import Answer
 from lookalike.neighbourhood import Neighbourhood
-from lookalike.policy import REASONS, least_similarity
+from lookalike.policy import least_similarity
 from lookalike.recall import recall, remember
 from lookalike.reference_book import (
     epoch_of,
@@ -35,18 +35,17 @@ from lookalike.reference_book import (
 from lookalike.references import References
 from lookalike.rejections import Rejections
 from lookalike.standard import Standard, standard_from
+from lookalike.stored_rows import BLANKS, keep_rows, stored_rows
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.search import NOBODY, Ids
+from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions
 
 _LOAD_ROWS = 20_000
 _SEARCH_ROWS = 20_000
 _CHOOSY_ROWS = 1000
-_REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
-_NAN = np.array(np.nan, np.float32)
 _NO_IDS: Ids = np.empty(0, np.int64)
-_FORMAT = 3
+_FORMAT = 4
 _ROWS_LIKE_A_SCAN = 16
 """Reading so small a part of the rows again takes about as long as placing one reference."""
 
@@ -54,10 +53,8 @@ _ROWS_LIKE_A_SCAN = 16
 class FieldState:
     """Documents, lists, decisions, rejections and references of one field, in memory.
 
-    Columns beside those of the neighbourhood: `stored` bool (the document has a row in the store),
-    `stands` bool (the machine has nothing to decide: someone else did), `unclear` bool (a person
-    cannot tell), `asked` bool (the queue had asked for what stands), `codes`, `runner_up` int32,
-    `confidence`, `margin` float32, `reasons` int8, `sources` int64: the decision that is stored.
+    Columns are those of the neighbourhood and of the stored rows, and `poor` bool: it was seen too
+    badly to be decided.
     `changes` counts the answers that the last `take` changed. `memory` is the file that keeps the
     columns for the next process.
     """
@@ -65,24 +62,11 @@ class FieldState:
     def __init__(self, stored: StoredField, memory: Path) -> None:
         self.field = stored
         self.codes = Codes()
-        self.columns = Columns(
-            Neighbourhood.blanks(stored.taxonomy.top_k)
-            | {
-                "stored": np.array(False),
-                "stands": np.array(False),
-                "unclear": np.array(False),
-                "asked": np.array(False),
-                "codes": np.array(NO_LABEL, np.int32),
-                "confidence": _NAN,
-                "margin": _NAN,
-                "runner_up": np.array(NO_LABEL, np.int32),
-                "reasons": np.array(-1, np.int8),
-                "sources": np.array(NOBODY, np.int64),
-            }
-        )
+        self.columns = Columns(Neighbourhood.blanks(stored.taxonomy.top_k) | BLANKS)
         least = least_similarity(stored.taxonomy.confidence_threshold)
         self.neighbourhood = Neighbourhood(self.columns, least)
         self.rejected = Rejections(stored.pk)
+        self.companions = Companions()
         self.references = References.none(stored.reference_space.dimension)
         self.standard: Standard | None = None
         self.seen = -1
@@ -165,6 +149,8 @@ class FieldState:
         """Make rows for documents whose vectors are in `slots`; return them."""
         rows = self.columns.place(documents)
         self.neighbourhood.place(rows, slots)
+        self._look(snapshot, documents)
+        self._bar_names(documents)
         self.search(snapshot, rows)
         return rows
 
@@ -201,6 +187,18 @@ class FieldState:
         self.neighbourhood.release(self.columns.rows_of(pks))
         self.columns.remove(pks)
         self.rejected.forget(pks)
+        self.companions.forget(pks.tolist())
+
+    def with_companions(self, rows: Rows) -> Rows:
+        """Return rows and, where a label may be given once an image, those of the same images."""
+        if not self.field.taxonomy.exclusive:
+            return rows
+        return self.columns.rows_of(self.companions.of(self.columns.pks[rows]))
+
+    @property
+    def waiting(self) -> NDArray[np.bool_]:
+        """Return which rows are the machine's to decide (n,)."""
+        return np.asarray(~self.columns["stands"] & ~self.columns["poor"])
 
     def matches(self, rows: Rows) -> Matches:
         """Return the lists of rows as matches with label codes."""
@@ -234,59 +232,56 @@ class FieldState:
 
     def _read_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
         """Read the rows of documents; return those that are new, or have another vector."""
+        stored = stored_rows(self.field)
         fresh = [
-            self._keep(snapshot.rows(self._stored().where(chosen)))
+            self._keep(snapshot.rows(stored.where(chosen)))
             for block in _blocks(pks, _LOAD_ROWS)
             for chosen in conditions(schema.standing.c.document_pk, block)
         ]
         self.rejected.read(snapshot, pks)
         # Rows may have moved since: what was new first is told by its document.
-        return self.columns.rows_of(np.concatenate([_NO_IDS, *fresh]))
+        new = np.concatenate([_NO_IDS, *fresh])
+        self._look(snapshot, new)
+        self._bar_names(pks)
+        return self.columns.rows_of(new)
 
-    def _stored(self) -> Any:
-        standing, embedding = schema.standing, schema.embedding
-        same = embedding.c.document_pk == standing.c.document_pk
-        return (
-            select(
-                standing.c.document_pk,
-                embedding.c.slot,
-                standing.c.votes,
-                standing.c.answer,
-                standing.c.asked,
-                standing.c.label,
-                standing.c.runner_up,
-                standing.c.confidence,
-                standing.c.margin,
-                standing.c.reason,
-                func.coalesce(standing.c.source_pk, NOBODY),
-            )
-            .select_from(standing.join(embedding, same))
-            .where(standing.c.field_pk == self.field.pk)
-            .where(embedding.c.space_pk == self.field.space.pk)
-            .order_by(standing.c.document_pk)
-        )
+    def _look(self, snapshot: Snapshot, pks: Ids) -> None:
+        """Find out how well new documents were seen, and what is on the same image."""
+        taxonomy, home = self.field.taxonomy, self.field.collection_pk
+        if not taxonomy.low_quality:
+            rows = self.columns.rows_of(pks)
+            poor = poorly_seen(snapshot, home, pks)
+            self.columns["poor"][rows] = np.isin(self.columns.pks[rows], poor)
+        if taxonomy.exclusive:
+            self.companions.read(snapshot, home, pks)
+
+    def _bar_names(self, pks: Ids) -> None:
+        """Let nothing have the label that someone gave to its companion."""
+        if not self.field.taxonomy.exclusive:
+            return
+        company = self.companions.of(pks)
+        for pk in company.tolist():
+            self.rejected.take(pk, set())
+        for group in self.companions.together(company):
+            rows = self.columns.rows_of(np.array(group, np.int64))
+            said = self.columns["stands"][rows] & (self.columns["codes"][rows] != NO_LABEL)
+            names = {
+                pk: str(self.codes.name(code))
+                for pk, code in zip(
+                    self.columns.pks[rows[said]].tolist(),
+                    self.columns["codes"][rows[said]].tolist(),
+                    strict=True,
+                )
+            }
+            for pk in group:
+                self.rejected.take(pk, {name for other, name in names.items() if other != pk})
 
     def _keep(self, rows: Sequence[Any]) -> Ids:
         """Keep rows as columns; return the documents that are new or have another slot."""
-        if not rows:
-            return _NO_IDS
-        pks, slots, votes, answers, asked, labels, runners_up, *rest = zip(*rows, strict=True)
-        confidence, margin, reasons, sources = rest
-        columns, documents = self.columns, np.array(pks, np.int64)
-        at, places = columns.place(documents), np.array(slots, np.int64)
-        fresh = documents[columns["slots"][at] != places]
-        new = [answer == Answer.NEW_KIND for answer in answers]
-        columns["stands"][at] = np.logical_or(votes, new)
-        columns["unclear"][at] = [answer == Answer.CANNOT_TELL for answer in answers]
-        columns["asked"][at] = [bool(one) for one in asked]
-        columns["codes"][at] = [self.codes.code(label) for label in labels]
-        columns["runner_up"][at] = [self.codes.code(label) for label in runners_up]
-        columns["confidence"][at] = np.array(confidence, np.float32)
-        columns["margin"][at] = np.array(margin, np.float32)
-        columns["reasons"][at] = [_REASON_CODES[reason] for reason in reasons]
-        columns["sources"][at] = sources
-        columns["stored"][at] = True
-        self.neighbourhood.place(at, places)
+        documents, slots = keep_rows(self.columns, self.codes, rows)
+        at = self.columns.rows_of(documents)
+        fresh = documents[self.columns["slots"][at] != slots]
+        self.neighbourhood.place(at, slots)
         return np.asarray(fresh)
 
     def _place(self, snapshot: Snapshot, references: Ids) -> Rows:
@@ -371,6 +366,9 @@ class FieldState:
         self.columns.restore(arrays)
         self.neighbourhood.restore()
         self.rejected.from_pairs(arrays["refused"], self.codes)
+        if self.field.taxonomy.exclusive:
+            self.companions.read(snapshot, self.field.collection_pk, self.columns.pks)
+            self._bar_names(self.columns.pks)
         self.references = self._recalled_references(
             snapshot, arrays["reference_pks"], arrays["reference_codes"]
         )

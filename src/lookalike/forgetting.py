@@ -293,9 +293,10 @@ def _silence(
         gone.setdefault(row.field_pk, []).append(row.document_pk)
     with ExitStack() as stack:
         for field_pk, documents in sorted(gone.items()):
-            stack.enter_context(operations.changing(running, field_pk, documents))
-            state = running.decider(field_pk).state
-            state.forget_documents(np.array(documents, np.int64))
+            state, doomed = running.decider(field_pk).state, np.array(documents, np.int64)
+            company = state.companions.of(doomed).tolist()
+            stack.enter_context(operations.changing(running, field_pk, company))
+            state.forget_documents(doomed)
         for erased in (table, schema.rejection, schema.draw):
             here = erased.c.field_pk.in_(fields)
             txn.execute(delete(erased).where(here, one_of(erased.c.document_pk, pks)))

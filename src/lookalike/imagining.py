@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, Select
 
 from lookalike.columns import Rows
+from lookalike.companions import Unseen
 from lookalike.field_state import FieldState
 from lookalike.stores.base import Snapshot, StoredSpace
 from lookalike.stores.search import Floats, Ids
@@ -67,13 +68,23 @@ class WithMore:
         return self.snapshot.above_floors(space, vector, floors)
 
 
-def imagined(state: FieldState, snapshot: Snapshot, documents: Ids) -> tuple[FieldState, Rows]:
+def imagined(
+    state: FieldState, snapshot: Snapshot, documents: Ids, unseen: Mapping[int, Unseen]
+) -> tuple[FieldState, Rows]:
     """Return a state in which documents, above all pks, have arrived, and their rows.
 
-    `snapshot` has their vectors. It shares arrays with `state`: drop it before that one changes.
+    `snapshot` has their vectors; `unseen` tells more of those that it has. The answer shares
+    arrays with `state`: drop it before that one changes.
     """
     other = copy(state)
     other.columns = state.columns.longer()
     other.neighbourhood = state.neighbourhood.longer(other.columns)
     first = state.neighbourhood.next_slot
-    return other, other.settle(snapshot, documents, np.arange(first, first + len(documents)))
+    taxonomy = state.field.taxonomy
+    if taxonomy.exclusive:
+        other.companions = state.companions.imagine(unseen)
+    rows = other.settle(snapshot, documents, np.arange(first, first + len(documents)))
+    if not taxonomy.low_quality:
+        poor = np.array([pk for pk, one in unseen.items() if one.low_quality], np.int64)
+        other.columns["poor"][other.columns.rows_of(poor)] = True
+    return other, rows

@@ -135,6 +135,8 @@ class Library:
         targets: Mapping[str, float] | None = None,
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
+        exclusive: str | None = None,
+        low_quality: bool | None = None,
         **options: Any,
     ) -> Collection:
         """Return a collection that labels itself, made in one call: bucket, collection, taxonomy.
@@ -142,14 +144,15 @@ class Library:
         Without `reference` its own labels vote (unified); with it those of that collection
         (separate). A `confidence_threshold` makes the policy the known rule; otherwise the limit is
         computed for `target_precision` (0.95), or a label's own in `targets`. `enrich` names
-        metadata fields that are copied from the matched reference. `extractor` is "image" and
-        `field` "label" unless told. Other options go to the extractor; a `source` is added.
+        metadata fields that are copied from the matched reference. With `exclusive` "image" each
+        label goes to one document of an image at most; `low_quality` decides what was seen badly,
+        too. `extractor` is "image", `field` "label" unless told; other options are the extractor's.
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
         """
         chosen = (reference, confidence_threshold, target_precision, top_k, enrich)
-        rule = Rule(*chosen, targets=targets)
+        rule = Rule(*chosen, targets=targets, exclusive=exclusive, low_quality=low_quality)
         with self._workshop.store.write() as txn:
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is None:
@@ -219,11 +222,14 @@ class Library:
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
         separator: str = ">",
+        exclusive: str | None = None,
+        low_quality: bool | None = None,
         op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it.
 
         With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
+        `exclusive` and `low_quality` are those of `labeler`, and cannot change later.
         What was given an `op_id` is done once, however often it is asked for. Raises NotFound for
         an unknown collection, Conflict when the field is there.
         """
@@ -237,6 +243,8 @@ class Library:
             enrich=enrich,
             reference_field=reference_field,
             separator=separator,
+            exclusive=exclusive,
+            low_quality=low_quality,
         )
         taxonomy = taxonomy_of(row.name, field, rule)
         operations, actor = self._workshop.operations, self._workshop.actor

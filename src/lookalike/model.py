@@ -265,7 +265,9 @@ class Taxonomy:
     curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
     `precision` with `target_precision`; `targets` are those of labels that have their own. `enrich`
     fields are copied from the matched reference. `taxonomy` names the resource that made it, if one
-    did. Labels that are said are paths, also where their parts are parted by `separator`.
+    did. Labels that are said are paths, also where their parts are parted by `separator`. With
+    `exclusive` "image" the machine gives each label to one document of an image at most; with
+    `low_quality` documents of low quality are decided and vote as all others.
     """
 
     field: str
@@ -279,6 +281,8 @@ class Taxonomy:
     targets: Mapping[str, float] = dataclasses.field(default_factory=dict)
     taxonomy: str = ""
     separator: str = ">"
+    exclusive: str = ""
+    low_quality: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,14 +133,22 @@ class Operations:
             moves = decider.statements_changed(running.txn, running.pk, own, references)
             running.effects.add(pk, moves)
 
-    def arrive(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
+    def arrive(
+        self,
+        running: Running,
+        field_pk: int,
+        documents: Sequence[int],
+        known: Sequence[int] = (),
+    ) -> None:
         """Give new documents their rows in a field and decide them.
 
-        Of documents that are here already the vector is new: where one votes, all that refers to
-        the field is decided from scratch.
+        Of those that are `known`, here already, the vector is new, and whether they were seen well
+        enough to vote: where one does, all that refers to the field is decided from scratch.
         """
         txn = running.txn
         touch(txn, field_pk, documents, running.pk)
+        if known:
+            write_statements(txn, running.pk, field_pk, known)
         decider = running.decider(field_pk)
         moves = decider.documents_arrived(txn, running.pk, documents)
         running.effects.add(field_pk, moves)
@@ -207,7 +215,8 @@ class Operations:
         decider = running.lent.held[field_pk]
         if decider.field.taxonomy.confidence_threshold is not None:
             return
-        documents = decider.state.columns.pks
+        state = decider.state
+        documents = state.columns.pks[~state.columns["poor"]]
         while len(waiting := pending(running.txn, field_pk)) < DRAWN_AHEAD:
             count = DRAWN_AHEAD - len(waiting)
             if not len(draw(running.txn, field_pk, running.pk, documents, count)):

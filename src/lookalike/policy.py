@@ -43,6 +43,10 @@ class Decisions:
     reasons: NDArray[np.int8]
     sources: NDArray[np.int64]
 
+    def at(self, rows: NDArray[np.int64]) -> Decisions:
+        """Return some of the decisions."""
+        return Decisions(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
+
 
 DECISION_COLUMNS = tuple(part.name for part in fields(Decisions))
 """The names of the arrays, in order."""

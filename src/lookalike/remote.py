@@ -87,6 +87,8 @@ class RemoteLibrary:
         targets: Mapping[str, float] | None = None,
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
+        exclusive: str | None = None,
+        low_quality: bool | None = None,
         **options: Any,
     ) -> RemoteCollection:
         """Return a collection that labels itself, made in one call, as `Library.labeler` does."""
@@ -102,6 +104,8 @@ class RemoteLibrary:
             targets=targets,
             top_k=top_k,
             enrich=enrich,
+            exclusive=exclusive,
+            low_quality=low_quality,
             options=options,
         )
         collection = RemoteCollection(self._connection, made)
@@ -154,6 +158,8 @@ class RemoteLibrary:
         top_k: int = 10,
         enrich: tuple[str, ...] = (),
         separator: str = ">",
+        exclusive: str | None = None,
+        low_quality: bool | None = None,
         op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it."""
@@ -170,6 +176,8 @@ class RemoteLibrary:
             top_k=top_k,
             enrich=enrich,
             separator=separator,
+            exclusive=exclusive,
+            low_quality=low_quality,
             op_id=op_id,
         )
 

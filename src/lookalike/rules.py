@@ -25,12 +25,16 @@ class Rule:
     reference_field: str | None = None
     targets: Mapping[str, float] | None = None
     separator: str = ">"
+    exclusive: str | None = None
+    low_quality: bool | None = None
 
 
 def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
     """Return the taxonomy of a new field. Raises BadInput for an impossible value, naming it."""
     if not 2 <= rule.top_k <= 100:
         raise BadInput(f"top_k is {rule.top_k}; use 2 to 100")
+    if rule.exclusive not in (None, "", "image"):
+        raise BadInput(f"exclusive is {rule.exclusive!r}; say 'image', or leave it away")
     threshold, target = rule.confidence_threshold, rule.target_precision
     return Taxonomy(
         field=check_label(field),
@@ -42,11 +46,20 @@ def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
         enrich=tuple(rule.enrich),
         targets=check_targets(rule.targets or {}),
         separator=rule.separator,
+        exclusive=rule.exclusive or "",
+        low_quality=bool(rule.low_quality),
     )
 
 
 def check_rule(collection: str, known: Taxonomy, rule: Rule) -> None:
     """Raise Conflict where a rule asks of a field that is there what cannot change."""
+    for name in ("exclusive", "low_quality"):
+        now, said = getattr(known, name), getattr(rule, name)
+        if said not in (None, now):
+            raise Conflict(
+                f"the field {known.field!r} of {collection!r} has {name} {now!r}, which cannot "
+                "change; choose another field name"
+            )
     other = rule.reference not in (None, known.reference)
     if other or (rule.enrich and rule.enrich != known.enrich):
         raise Conflict(

@@ -84,7 +84,7 @@ class Ruling:
 
     def _by_lists(self, rule: Rule, missing: tuple[str, ...]) -> Standard:
         state, taxonomy = self._state, self._state.field.taxonomy
-        pool = state.matches(np.flatnonzero(~state.columns["stands"]))
+        pool = state.matches(np.flatnonzero(state.waiting))
         target = taxonomy.target_precision
         calibration = learn_nearest(state.references, pool, taxonomy.top_k, target)
         if calibration is None:
@@ -110,7 +110,7 @@ class Ruling:
         taxonomy, columns = state.field.taxonomy, state.columns
         confidence = self._judge.learn(
             references,
-            columns.pks[~columns["stands"]],
+            columns.pks[state.waiting],
             taxonomy.target_precision,
             targets=taxonomy.targets,
             sampling=Sampling(

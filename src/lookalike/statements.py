@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import delete, select
 
+from lookalike.companions import poorly_seen
+from lookalike.fields import taxonomy_from
 from lookalike.ledger import Line, Statement, fold
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
@@ -29,8 +32,10 @@ def write_statements(
         stand += [pk for pk, one in statements.items() if one.stands]
         _write_rejections(txn, field_pk, statements)
         auto = _automatic(txn, field_pk, chunk)
+        poor = _poor(txn, field_pk, chunk)
         rows = [
-            _row(field_pk, pk, statement, auto.get(pk)) | {"revision": operation}
+            _row(field_pk, pk, statement, auto.get(pk))
+            | {"revision": operation, "votes": statement.votes and pk not in poor}
             for pk, statement in statements.items()
         ]
         txn.update(schema.standing, rows)
@@ -73,6 +78,17 @@ def _write_rejections(txn: Txn, field_pk: int, statements: Mapping[int, Statemen
     )
 
 
+def _poor(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+    """Return the documents that were seen too badly to vote in a field."""
+    table = schema.field
+    query = select(table.c.collection_pk, table.c.taxonomy).where(table.c.pk == field_pk)
+    (field,) = snapshot.rows(query)
+    if taxonomy_from(field.taxonomy).low_quality:
+        return set()
+    pks = np.array(sorted(documents), np.int64)
+    return set(poorly_seen(snapshot, field.collection_pk, pks).tolist())
+
+
 def _automatic(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[int, str]:
     """Return the machine's label of those documents that have one."""
     table = schema.standing
@@ -87,7 +103,6 @@ def _row(field_pk: int, pk: int, statement: Statement, auto: str | None) -> dict
         "document_pk": pk,
         "label": statement.label if statement.stands else auto,
         "origin": statement.origin if statement.stands else (None if auto is None else Origin.AUTO),
-        "votes": statement.votes,
         "answer": statement.answer,
         "asked": statement.asked if statement.stands else None,
         "actor": statement.actor,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
+from lookalike.companions import Unseen
 from lookalike.decider import Decider, Imagined
 from lookalike.documents import Target
 from lookalike.errors import BadContent, BadInput, BadVector
@@ -86,7 +87,10 @@ def suggest(
         space = stored_field(snapshot, field.pk).space
         newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
         pks = np.arange(len(asked)) + (newest or 0) + 1
-        return pks, decider.imagine(WithMore(snapshot, space, pks, vectors), pks)
+        unseen = [
+            Unseen(one.name, one.part, bool(one.attributes.get("low_quality"))) for one in asked
+        ]
+        return pks, decider.imagine(WithMore(snapshot, space, pks, vectors), pks, unseen)
 
     with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, (pks, imagined)):
         reader = Reader(snapshot, workshop.book, [field])

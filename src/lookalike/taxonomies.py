@@ -37,7 +37,8 @@ class Spec:
     from; `enrich` is copied from the matched reference along with them. `reference` names the
     collection whose labels vote; where it is not said, that of the `retriever`, or the collection
     that the taxonomy is attached to. `path_field` tells that labels are paths, parted by
-    `separator` in what is said, and always by ` > ` in what is shown.
+    `separator` in what is said, and always by ` > ` in what is shown. `exclusive` and `low_quality`
+    are those of `Taxonomy`.
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +51,8 @@ class Spec:
     enrich: tuple[str, ...] = ()
     path_field: str | None = None
     separator: str = ">"
+    exclusive: str | None = None
+    low_quality: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ def rules_of(snapshot: Snapshot, namespace: str, name: str, spec: Spec, own: str
             reference_field=target if reference == own else source,
             targets=spec.targets,
             separator=spec.separator,
+            exclusive=spec.exclusive,
+            low_quality=spec.low_quality,
         )
         rules.append(replace(taxonomy_of(own, target, rule), taxonomy=name))
     return rules
@@ -143,7 +148,11 @@ def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own:
             curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, rule.reference))
             known = [one.name for one in fields_of(snapshot, curated.pk)]
         if rule.reference_field not in known:
-            exact = Rule(confidence_threshold=_EXACT, separator=rule.separator)
+            exact = Rule(
+                confidence_threshold=_EXACT,
+                separator=rule.separator,
+                low_quality=rule.low_quality,
+            )
             taxonomy = taxonomy_of(curated.name, rule.reference_field, exact)
             with workshop.operations.operate(curated.pk, "create", workshop.actor) as running:
                 add_field(workshop, running, namespace, curated, taxonomy)

@@ -39,6 +39,8 @@ def demo(session: Session, seed: int) -> None:
 @click.option("--confidence-threshold", type=float, help="Label at this similarity (known rule).")
 @click.option("--target-precision", type=float, help="The share that must be right [0.95].")
 @click.option("--enrich", multiple=True, metavar="NAME", help="Copy this field of the reference.")
+@click.option("--exclusive", type=click.Choice(["image"]), help="A label once an image at most.")
+@click.option("--low-quality", is_flag=True, default=None, help="Decide what was seen badly, too.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
 def create(
     session: Session, collection: str, enrich: Sequence[str], options: Sequence[str], **rest: Any

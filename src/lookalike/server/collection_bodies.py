@@ -174,6 +174,8 @@ class FieldReply(Reply):
     limit: float | None
     top_k: int
     enrich: list[str]
+    exclusive: str | None
+    low_quality: bool
     version: int
     taxonomy_id: str | None
 

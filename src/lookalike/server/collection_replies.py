@@ -121,6 +121,8 @@ def _field(one: FieldRow) -> FieldReply:
         limit=one.limit,
         top_k=rule.top_k,
         enrich=list(rule.enrich),
+        exclusive=rule.exclusive or None,
+        low_quality=rule.low_quality,
         version=rule.version,
         taxonomy_id=Kind.TAXONOMY.prefix + rule.taxonomy if rule.taxonomy else None,
     )

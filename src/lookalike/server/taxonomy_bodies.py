@@ -75,6 +75,8 @@ class TaxonomyConfig(Rules):
     path_field: str | None = None
     path_separator: str | None = None
     hierarchical_nodes: list[Any] | None = None
+    exclusive: Literal["image"] | None = None
+    low_quality: bool | None = None
 
     def spec(self) -> Spec:
         """Return what it says. Raises BadInput for what is not known here."""
@@ -109,6 +111,8 @@ class TaxonomyConfig(Rules):
             enrich=enrich,
             path_field=self.path_field,
             separator=self.path_separator or ("/" if self.path_field else ">"),
+            exclusive=self.exclusive,
+            low_quality=self.low_quality,
         )
 
 
@@ -125,6 +129,8 @@ class InlineTaxonomy(Rules):
     taxonomy_type: Literal["flat", "hierarchical"] = "flat"
     path_field: str | None = None
     path_separator: str | None = None
+    exclusive: Literal["image"] | None = None
+    low_quality: bool | None = None
 
     def spec(self) -> Spec:
         """Return what it says."""
@@ -139,6 +145,8 @@ class InlineTaxonomy(Rules):
             enrich=self.enrich,
             path_field=self.path_field,
             path_separator=self.path_separator,
+            exclusive=self.exclusive,
+            low_quality=self.low_quality,
             confidence_threshold=self.confidence_threshold,
             target_precision=self.target_precision,
             targets=self.targets,

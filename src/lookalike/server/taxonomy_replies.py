@@ -35,6 +35,8 @@ class ConfigReply(Reply):
     top_k: int
     path_field: str | None
     path_separator: str
+    exclusive: str | None
+    low_quality: bool
 
 
 class NodeReply(Reply):
@@ -97,6 +99,8 @@ def _config(row: TaxonomyRow, spec: Spec, applied: Sequence[str]) -> ConfigReply
         top_k=spec.top_k or 10,
         path_field=spec.path_field,
         path_separator=spec.separator,
+        exclusive=spec.exclusive or None,
+        low_quality=bool(spec.low_quality),
     )
 
 

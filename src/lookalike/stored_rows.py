@@ -1,0 +1,92 @@
+"""The rows of documents in a field, as columns: what stands of them, and what was decided.
+
+`stored` bool (the document has a row in the store), `stands` bool (the machine has nothing to
+decide: someone else did), `unclear` bool (a person cannot tell), `asked` bool (the queue had asked
+for what stands), `codes`, `runner_up` int32, `confidence`, `margin` float32, `reasons` int8,
+`sources` int64: the decision that is stored. `poor` bool (it was seen too badly to be decided) is
+for the caller to set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, func, select
+
+from lookalike.columns import Columns
+from lookalike.fields import StoredField
+from lookalike.labels import Codes
+from lookalike.matches import NO_LABEL
+from lookalike.model import Answer, Origin
+from lookalike.policy import REASONS
+from lookalike.stores import schema
+from lookalike.stores.search import NOBODY, Ids
+
+_MACHINE = (None, Origin.AUTO)
+_NAN = np.array(np.nan, np.float32)
+_REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
+
+BLANKS = {
+    "stored": np.array(False),
+    "stands": np.array(False),
+    "unclear": np.array(False),
+    "asked": np.array(False),
+    "poor": np.array(False),
+    "codes": np.array(NO_LABEL, np.int32),
+    "confidence": _NAN,
+    "margin": _NAN,
+    "runner_up": np.array(NO_LABEL, np.int32),
+    "reasons": np.array(-1, np.int8),
+    "sources": np.array(NOBODY, np.int64),
+}
+"""What the columns hold of a document that has no row."""
+
+
+def stored_rows(field: StoredField) -> Select[Any]:
+    """Return the query of a field's rows, by rising document, as `keep_rows` takes them."""
+    standing, embedding = schema.standing, schema.embedding
+    same = embedding.c.document_pk == standing.c.document_pk
+    return (
+        select(
+            standing.c.document_pk,
+            embedding.c.slot,
+            standing.c.origin,
+            standing.c.answer,
+            standing.c.asked,
+            standing.c.label,
+            standing.c.runner_up,
+            standing.c.confidence,
+            standing.c.margin,
+            standing.c.reason,
+            func.coalesce(standing.c.source_pk, NOBODY),
+        )
+        .select_from(standing.join(embedding, same))
+        .where(standing.c.field_pk == field.pk)
+        .where(embedding.c.space_pk == field.space.pk)
+        .order_by(standing.c.document_pk)
+    )
+
+
+def keep_rows(columns: Columns, codes: Codes, rows: Sequence[Any]) -> tuple[Ids, Ids]:
+    """Take over rows of the store; return their documents, and the slots of their vectors (n,)."""
+    if not rows:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    pks, slots, origins, answers, asked, labels, runners_up, *rest = zip(*rows, strict=True)
+    confidence, margin, reasons, sources = rest
+    documents = np.array(pks, np.int64)
+    at = columns.place(documents)
+    said = [origin not in _MACHINE for origin in origins]
+    new = [answer == Answer.NEW_KIND for answer in answers]
+    columns["stands"][at] = np.logical_or(said, new)
+    columns["unclear"][at] = [answer == Answer.CANNOT_TELL for answer in answers]
+    columns["asked"][at] = [bool(one) for one in asked]
+    columns["codes"][at] = [codes.code(label) for label in labels]
+    columns["runner_up"][at] = [codes.code(label) for label in runners_up]
+    columns["confidence"][at] = np.array(confidence, np.float32)
+    columns["margin"][at] = np.array(margin, np.float32)
+    columns["reasons"][at] = [_REASON_CODES[reason] for reason in reasons]
+    columns["sources"][at] = sources
+    columns["stored"][at] = True
+    return documents, np.array(slots, np.int64)

@@ -15,18 +15,27 @@ from pathlib import Path
 from PIL import Image, ImageEnhance, ImageFilter
 
 import lookalike
+from lookalike.model import Document
 
 PEOPLE = {"eileen-collins": "Eileen", "grace-hopper": "Grace"}
-PHOTOS = 40
-EXAMPLES_EACH = 10
-WALL = (760, 420)
+PHOTOS = 30
+EXAMPLES_EACH = 3
+THRESHOLD = 0.93
+WALL = (800, 380)
 
 
 def main(store: str) -> None:
     """Find the faces, name a few, compare the others with the truth, and forget Grace."""
     with lookalike.open(store, actor="ann") as library, tempfile.TemporaryDirectory() as album:
         truth = make_album(Path(album))
-        people = library.labeler("people", extractor="faces", field="person", side=800)
+        people = library.labeler(
+            "people",
+            extractor="faces",
+            field="person",
+            exclusive="image",
+            confidence_threshold=THRESHOLD,
+            side=800,
+        )
         people.add(album)
 
         faces = list(people.documents())
@@ -76,7 +85,7 @@ def make_album(folder: Path) -> dict[str, list[tuple[str, float]]]:
 
 def varied(picture: Image.Image, chance: random.Random) -> Image.Image:
     """Return a person as another photo might show them."""
-    height = chance.randrange(180, 400)
+    height = chance.randrange(180, 360)
     person = picture.resize((round(picture.width * height / picture.height), height))
     person = ImageEnhance.Brightness(person).enhance(chance.uniform(0.6, 1.4))
     person = ImageEnhance.Color(person).enhance(chance.choice((0, 1)))
@@ -86,7 +95,7 @@ def varied(picture: Image.Image, chance: random.Random) -> Image.Image:
     return person
 
 
-def who_is_it(face: lookalike.Document, truth: dict[str, list[tuple[str, float]]]) -> str | None:
+def who_is_it(face: Document, truth: dict[str, list[tuple[str, float]]]) -> str | None:
     """Return whose face it is by where it is in the photo; None for what is no face."""
     left, top, width, height = face.attributes["box"]
     lying = abs(face.attributes["quality"]["roll"]) > 45

@@ -127,6 +127,17 @@ def test_forty_faces_are_forty_parts(faces: Extractor) -> None:
     assert len({part.key for part in parts}) == len(parts)
 
 
+def test_where_small_faces_are_found_smaller_ones_are_looked_for(faces: Extractor) -> None:
+    """A large photo is looked at twice, but only then."""
+    near, far = portrait(HOPPER, height=600), portrait(COLLINS, height=280)
+    for large, count in ((near, 2), (near.resize((2 * near.width, 1200)), 1)):
+        photo = Image.new("RGB", (4000, 1500), "lightgrey")
+        photo.paste(large, (100, 100))
+        photo.paste(far, (3000, 900))
+
+        assert len(found(faces, photo)) == count
+
+
 @pytest.mark.parametrize("turn", [90, 180, 270])
 def test_a_photo_that_lies_on_its_side_is_turned(faces: Extractor, turn: int) -> None:
     """Faces are found in it, and their boxes are those of the photo as it lies."""

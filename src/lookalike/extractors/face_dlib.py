@@ -51,6 +51,7 @@ class DlibFaces:
 
     name = "dlib-resnet-v1"
     dimension = 128
+    smallest = 75.0
     limits = QualityLimits(size=40, sharpness=0.008, yaw=45, score=0.3)
 
     def __init__(self) -> None:

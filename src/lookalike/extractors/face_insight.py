@@ -39,6 +39,8 @@ class InsightFaces:
     Which file is which, the loader finds out; the alignment is ours, to the same template.
     """
 
+    name = "insightface"
+    smallest = 12.0
     limits = QualityLimits(size=32, sharpness=0.008, yaw=60, score=0.6)
 
     def __init__(self, directory: str, *, dimension: int, licence_accepted: bool) -> None:
@@ -56,7 +58,6 @@ class InsightFaces:
                 f"directory={directory!r} has no .onnx files; give the directory of a model pack "
                 "of InsightFace, unpacked, such as buffalo_l"
             )
-        self.name = "insightface"
         self.dimension = dimension
         self._app: Any = None
         self._lock = Lock()

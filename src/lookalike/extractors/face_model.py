@@ -86,6 +86,10 @@ class FaceModel(Protocol):
     def limits(self) -> QualityLimits:
         """The limits of quality that suit this model."""
 
+    @property
+    def smallest(self) -> float:
+        """About the width of the smallest face that it finds, in pixels of what it looks at."""
+
     def find(self, picture: Image, *, side: int) -> list[Face]:
         """Return the faces of an upright RGB picture, in its pixels; look at `side` pixels of it.
 

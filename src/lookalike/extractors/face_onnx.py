@@ -55,6 +55,7 @@ class OnnxFaces:
     """
 
     name = "onnx"
+    smallest = 12.0
     limits = QualityLimits(size=32, sharpness=0.008, yaw=60, score=0.8)
 
     def __init__(self, directory: str, *, threads: int, dimension: int) -> None:

@@ -28,6 +28,12 @@ _TURNS = (90, 270, 180)
 _PICTURE_SIDE = 256
 _SIDES = (160, 8000)
 
+_CLOSER = 2
+"""A second look is at so many times the side of the first."""
+
+_SMALL = 1.5
+"""A face up to so many times the smallest that can be found is a reason for a second look."""
+
 
 def face_identity_extractor(
     model: str = "dlib",
@@ -42,10 +48,11 @@ def face_identity_extractor(
 
     `model` is `dlib`, a directory with `detector.onnx` (YuNet) and `embedder.onnx` (SFace), or
     `insightface`, whose models lie in `directory`; their licence forbids commercial use, so it must
-    be accepted. Faces are looked for in the picture scaled to `side` pixels, so that the smallest
-    which dlib finds is `side` / 20 pixels wide there. `dimension` is the length of the vectors of
-    another embedder than SFace (128) or those of InsightFace (512). `threads` is how many threads
-    one picture may use. Raises BadSetting, and MissingExtra for what is not installed.
+    be accepted. Faces are looked for in the picture scaled to `side` pixels, and where small ones
+    are found in a large picture, to twice as many; the smallest that dlib finds are 75 there.
+    `dimension` is the length of the vectors of another embedder than SFace (128) or those of
+    InsightFace (512). `threads` is how many threads one picture may use. Raises BadSetting, and
+    MissingExtra for what is not installed.
     """
     if not _SIDES[0] <= side <= _SIDES[1]:
         raise BadSetting(f"side={side} must be from {_SIDES[0]} to {_SIDES[1]} pixels")
@@ -111,7 +118,7 @@ class FaceExtractor:
         sure: else the noise of four pictures would be taken for faces. Turned pictures are first
         looked at in half their size, for most pictures without a face have none either way.
         """
-        faces = self._model.find(picture, side=self._side)
+        faces = self._seen(picture)
         least = self._model.limits.score
         if _surest(faces) >= least:
             return 0, picture, faces
@@ -123,7 +130,21 @@ class FaceExtractor:
         if scores[best] < least:
             return 0, picture, faces
         turned = _turned(picture, best)
-        return best, turned, self._model.find(turned, side=self._side)
+        return best, turned, self._seen(turned)
+
+    def _seen(self, picture: Image) -> list[Face]:
+        """Return the faces of a picture as it lies.
+
+        Where some are hardly larger than what can be found, smaller ones are likely: then a large
+        picture is looked at once more, less scaled down.
+        """
+        faces = self._model.find(picture, side=self._side)
+        side, largest = self._side, max(picture.size)
+        closer = min(_CLOSER * side, largest)
+        small = _SMALL * self._model.smallest * largest / side
+        if closer > side and any(min(face.box[2:]) < small for face in faces):
+            return self._model.find(picture, side=closer)
+        return faces
 
     def _attributes(
         self, face: Face, embedded: Embedded, turn: int, size: tuple[int, int]

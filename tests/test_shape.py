@@ -49,10 +49,10 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses calibration claims columns conditions confidence duplicates features "
+        "addresses calibration claims columns conditions confidence directions duplicates features "
         "filters gate grid hygiene judgements kinds labels landscape learning ledger lessons "
         "logistic matches metrics nearness neighbourhood policy propagation recall references "
-        "review rules scoring settings stages standard stores.search turns values",
+        "review rules scoring settings stages standard stores.search turns values weighing",
     ),
     ("the nouns", "errors model samples version"),
 )

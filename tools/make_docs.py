@@ -20,7 +20,7 @@ import click
 import lookalike
 from lookalike import errors, explaining, forgetting, hookspecs, metrics, model, removing
 from lookalike.cli.group import cli
-from lookalike.plugins import ALIASES, extractors
+from lookalike.plugins import ALIASES, COMBINED, extractors
 from lookalike.server.problems import ANSWERS
 from lookalike.settings import SETTINGS
 
@@ -159,6 +159,9 @@ def extractor_table() -> str:
     short = {full: name for name, full in ALIASES.items()}
     rows = []
     for name, factory in sorted(extractors().items()):
+        if name == COMBINED:  # its short name is a list
+            rows.append(("`[…, …]`", f"`{name}`", *3 * ("its members'",)))
+            continue
         built = factory(2) if name == "passthrough" else factory()
         space = "yours" if name == "passthrough" else f"`{built.space.name}`"
         dimension = "yours" if name == "passthrough" else str(built.space.dimension)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import UTC, datetime
 
+import numpy as np
 from sqlalchemy import and_, select
 
 from lookalike.decider import Decider
+from lookalike.directions import blend, unit_blocks
+from lookalike.fields import stored_field
 from lookalike.lookup import ids_of
 from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.reading import FieldRow
+from lookalike.standard import Rule
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY
@@ -23,13 +28,17 @@ _MACHINE = (None, Origin.AUTO)
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A reference that took part in a decision: who gave its label, and when."""
+    """A reference that took part in a decision: who gave its label, and when.
+
+    `by_member` is its similarity by each member of a combined extractor that both items have.
+    """
 
     match: Match
     file_name: str
     origin: Origin
     actor: str
     at: datetime
+    by_member: Mapping[str, float] = dataclass_field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +51,15 @@ class Counterfactual:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reference whose evidence reached a document, and its share of all that did."""
+    """A reference whose evidence reached a document, and its share of all that did.
+
+    `by_member` is its similarity by each member of a combined extractor that both items have.
+    """
 
     document_id: str
     label: str
     share: float
+    by_member: Mapping[str, float] = dataclass_field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,8 @@ class Why:
     """The whole explanation of one document's label or null.
 
     `witnesses` are the nearest references; `causes` those that said most, where evidence travels
-    over look-alikes, the most first.
+    over look-alikes, the most first. `weights` are those of the members of a combined extractor:
+    what each counts of 1.
     """
 
     document: Document
@@ -63,6 +77,7 @@ class Why:
     witnesses: tuple[Witness, ...]
     causes: tuple[Cause, ...]
     counterfactual: Counterfactual | None
+    weights: Mapping[str, float] = dataclass_field(default_factory=dict)
 
 
 def why(
@@ -80,12 +95,17 @@ def why(
     with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, said):
         ids = ids_of(snapshot, {one for one, _, _ in said.causes} | {said.without})
         standing = said.document.standings[field.name]
+        members = _Members(snapshot, field, said.pk)
         return Why(
             document=said.document,
             field=field.name,
             standing=standing,
-            witnesses=_witnesses(snapshot, field, standing),
-            causes=tuple(Cause(ids[one], label, share) for one, label, share in said.causes),
+            witnesses=_witnesses(snapshot, field, standing, members),
+            causes=tuple(
+                Cause(ids[one], label, share, members.likeness(one))
+                for one, label, share in said.causes
+            ),
+            weights=members.weights,
             counterfactual=(
                 None if said.without == NOBODY else Counterfactual(ids[said.without], said.label)
             ),
@@ -98,6 +118,7 @@ class _Said:
     `label` `without` the one that matters most (NOBODY: that was not asked).
     """
 
+    pk: int
     document: Document
     causes: Sequence[tuple[int, str, float]]
     without: int
@@ -111,8 +132,8 @@ def _asked(
     causes = decider.causes(snapshot, pk, _CAUSES) if standing.origin in _MACHINE else []
     source = causes[0][0] if causes else _nearest(snapshot, field, standing)
     if standing.origin is not Origin.AUTO or source is None:
-        return _Said(document, causes, NOBODY, None)
-    return _Said(document, causes, source, decider.label_without(snapshot, pk, source))
+        return _Said(pk, document, causes, NOBODY, None)
+    return _Said(pk, document, causes, source, decider.label_without(snapshot, pk, source))
 
 
 def _nearest(snapshot: Snapshot, field: FieldRow, standing: Standing) -> int | None:
@@ -129,7 +150,51 @@ def _nearest(snapshot: Snapshot, field: FieldRow, standing: Standing) -> int | N
     return int(snapshot.rows(query)[0].pk)
 
 
-def _witnesses(snapshot: Snapshot, field: FieldRow, standing: Standing) -> tuple[Witness, ...]:
+class _Members:
+    """The members of a combined extractor, and how alike they find a document and references."""
+
+    def __init__(self, snapshot: Snapshot, field: FieldRow, pk: int) -> None:
+        self._snapshot = snapshot
+        self._pk = pk
+        self._stored = stored = stored_field(snapshot, field.pk)
+        standard, weights = field.standard, tuple[float, ...]()
+        if standard is not None and standard.rule is Rule.LANDSCAPE:
+            weights = standard.weights
+        self._blend = blend(tuple(one.dimension for one in stored.space.members), weights)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Return what each member counts of 1; nothing without members."""
+        return {} if self._blend is None else self._named(self._blend.weights)
+
+    def likeness(self, reference: int) -> dict[str, float]:
+        """Return the cosines of the document and a reference, by the members that both have."""
+        if self._blend is None:
+            return {}
+        pairs = (self._stored.space, self._pk), (self._stored.reference_space, reference)
+        own, other = (
+            unit_blocks(
+                self._snapshot.vectors(space, np.array([pk])).astype(np.float32),
+                self._blend.blocks,
+            )[0]
+            for space, pk in pairs
+        )
+        both = [own[block].any() and other[block].any() for block in self._blend.blocks]
+        cosines = [round(float(own[block] @ other[block]), 4) for block in self._blend.blocks]
+        return {
+            name: cosine
+            for (name, cosine), there in zip(self._named(cosines).items(), both, strict=True)
+            if there
+        }
+
+    def _named(self, values: Iterable[float]) -> dict[str, float]:
+        names = (member.name for member in self._stored.space.members)
+        return dict(zip(names, values, strict=True))
+
+
+def _witnesses(
+    snapshot: Snapshot, field: FieldRow, standing: Standing, members: _Members
+) -> tuple[Witness, ...]:
     table, operation, document = schema.event, schema.operation, schema.document
     now = schema.standing
     query = (
@@ -148,7 +213,12 @@ def _witnesses(snapshot: Snapshot, field: FieldRow, standing: Standing) -> tuple
     latest = {row.id: row for row in snapshot.rows(query)}
     return tuple(
         Witness(
-            match, row.file_name, Origin(row.origin), row.actor, datetime.fromtimestamp(row.at, UTC)
+            match,
+            row.file_name,
+            Origin(row.origin),
+            row.actor,
+            datetime.fromtimestamp(row.at, UTC),
+            members.likeness(row.document_pk),
         )
         for match in standing.decision.matches
         if (row := latest.get(match.document_id)) is not None

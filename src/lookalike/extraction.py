@@ -34,6 +34,7 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
+    read_content,
     waiting_from,
 )
 
@@ -203,7 +204,7 @@ class Extraction:
         """Return those whose content has been extracted likewise before, or a moment ago."""
         just = {one.content: done for one, done in finished if one.blob and done.error is None}
         asked = [one for one in claimed if one.blob is not None]
-        new = {one.content for one in asked if one.regions is None} - asking.keys() - just.keys()
+        new = {one.content for one in asked if one.alone} - asking.keys() - just.keys()
         with self._store.read() as snapshot:
             parts = extracted_before(snapshot, target, sorted(new))
         results = just | {digest: Done(found, None) for digest, found in parts.items()}
@@ -254,10 +255,10 @@ class Extraction:
                 f"{one.name!r} is {one.blob.media_type}, and this collection extracts {wanted}; "
                 "add it to a collection with another extractor"
             )
-        return Content(
-            self._blobs.read(one.blob),
-            one.blob.media_type,
-            name=one.name,
+        return read_content(
+            one.name,
+            (one.blob, one.beside),
+            self._blobs.read,
             max_pixels=self._max_pixels,
             regions=one.regions,
         )

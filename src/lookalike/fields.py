@@ -12,7 +12,7 @@ from sqlalchemy import Select, select
 from lookalike.errors import Conflict
 from lookalike.model import Taxonomy
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace
+from lookalike.stores.base import Snapshot, StoredSpace, members_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,12 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
     (row,) = snapshot.rows(_fields_with_spaces().where(schema.field.c.pk == field_pk))
     if row.own is None:
         raise _no_documents()
-    space = reference_space = StoredSpace(row.own, row.space, row.dimension, row.generation)
+    members = members_from(row.members)
+    space = StoredSpace(row.own, row.space, row.dimension, row.generation, members)
+    reference_space = space
     if row.its is not None:
-        reference_space = StoredSpace(row.its, row.its_space, row.its_dimension, row.its_generation)
+        one = (row.its, row.its_space, row.its_dimension, row.its_generation)
+        reference_space = StoredSpace(*one, members_from(row.its_members))
     if space.name != reference_space.name:
         raise Conflict(
             f"the references are in space {reference_space.name}, the documents in {space.name}; "
@@ -97,11 +100,12 @@ def _fields_with_spaces() -> Select[Any]:
     own, its = schema.space, schema.space.alias("its")
     return (
         select(table, own.c.pk.label("own"))
-        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation)
+        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation, own.c.members)
         .add_columns(its.c.pk.label("its"), its.c.name.label("its_space"))
         .add_columns(
             its.c.dimension.label("its_dimension"), its.c.generation.label("its_generation")
         )
+        .add_columns(its.c.members.label("its_members"))
         .join(reference, reference.c.pk == table.c.reference_field_pk)
         .outerjoin(own, own.c.collection_pk == table.c.collection_pk)
         .outerjoin(its, its.c.collection_pk == reference.c.collection_pk)
@@ -118,4 +122,5 @@ def _space(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None:
     if not rows:
         return None
     row = rows[0]
-    return StoredSpace(row.pk, row.name, row.dimension, row.generation)
+    members = members_from(row.members)
+    return StoredSpace(row.pk, row.name, row.dimension, row.generation, members)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,9 @@ ALIASES = {
 }
 """Short names of extractors."""
 
+COMBINED = "combined_extractor"
+"""The extractor that joins others; only it is made of what is registered here."""
+
 
 @cache
 def extractors() -> dict[str, Callable[..., Extractor]]:
@@ -37,6 +40,7 @@ def extractors() -> dict[str, Callable[..., Extractor]]:
         found[name] = factory
 
     manager.hook.register_extractors(register=register)
+    register(COMBINED, _combined)
     return found
 
 
@@ -48,6 +52,26 @@ def extractor_name(name: str) -> str:
     return full
 
 
+def as_one(
+    extractor: str | Sequence[str | Mapping[str, Any]], options: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of an extractor, or of several: the combined one.
+
+    Raises BadSetting for options that are no single extractor's.
+    """
+    if isinstance(extractor, str):
+        return extractor, dict(options)
+    members = [one if isinstance(one, str) else dict(one) for one in extractor]
+    if len(members) == 1 and isinstance(members[0], str):
+        return members[0], dict(options)
+    if options:
+        raise BadSetting(
+            f"{sorted(options)} are options of which of the extractors? give them to one of them: "
+            "{'extractor': 'text', 'model': '…'}"
+        )
+    return COMBINED, {"members": members}
+
+
 def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
     """Return an extractor built with `options`. Raises NotFound, BadSetting or MissingExtra."""
     factory = extractors()[extractor_name(name)]
@@ -57,3 +81,25 @@ def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
         raise BadSetting(
             f"the extractor {name!r} does not take {dict(options)}: {error}"
         ) from error
+
+
+def _combined(members: Sequence[str | Mapping[str, Any]]) -> Extractor:
+    """Return the combined extractor of `members`: names, or mappings with `extractor` and options.
+
+    A member is called as its extractor is named here, or by its own `name`.
+    """
+    from lookalike.extractors.combined import combined
+
+    if isinstance(members, str) or not isinstance(members, Sequence):
+        raise BadSetting(f"`members` is a list such as ['image', 'text'], not {members!r}")
+    built: dict[str, Extractor] = {}
+    for member in members:
+        options = {"extractor": member} if isinstance(member, str) else dict(member)
+        extractor = str(options.pop("extractor", ""))
+        if extractor_name(extractor) == COMBINED:
+            raise BadSetting(f"{COMBINED} cannot be a member of itself; name its members instead")
+        called = str(options.pop("name", extractor))
+        if called in built:
+            raise BadSetting(f"two members are called {called!r}; give one another `name`")
+        built[called] = build_extractor(extractor, options)
+    return combined(built)

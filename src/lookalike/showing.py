@@ -132,16 +132,28 @@ def show_why(why: Why) -> str:
     lines += [
         f"  {one.match.similarity:.3f}  {one.match.share:4.0%}  {one.match.label}  "
         f"{one.match.document_id} ({one.file_name}), {one.origin} by {one.actor}"
+        f"{_by_member(one.by_member)}"
         for one in why.witnesses
     ]
     lines += [
-        f"  {one.share:4.0%} of the evidence: {one.label}  {one.document_id}" for one in why.causes
+        f"  {one.share:4.0%} of the evidence: {one.label}  {one.document_id}"
+        f"{_by_member(one.by_member)}"
+        for one in why.causes
     ]
+    if why.weights:
+        shares = ", ".join(f"{name} {weight:.0%}" for name, weight in why.weights.items())
+        lines.append(f"  what counts: {shares}")
     lines += [f"  never again: {label}" for label in standing.rejected]
     if why.counterfactual is not None:
         without = why.counterfactual.label or "no label"
         lines.append(f"  without {why.counterfactual.without}: {without}")
     return "\n".join(lines)
+
+
+def _by_member(similarities: Mapping[str, float]) -> str:
+    """Return the similarity by each member of a combined extractor, if it is one."""
+    each = ", ".join(f"{name} {cosine:.3f}" for name, cosine in similarities.items())
+    return f"  [{each}]" if each else ""
 
 
 def show_inspection(found: Inspection) -> str:

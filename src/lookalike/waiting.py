@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from sqlalchemy import exists, select
 
 from lookalike.documents import Target
-from lookalike.extractors.base import Part, accepts
+from lookalike.extractors.base import Content, Part, accepts
+from lookalike.extractors.combined import CombinedExtractor
 from lookalike.forgotten import Forgotten, is_forgotten
 from lookalike.model import Blob
 from lookalike.objects import input_of, labels_as_they_stand
@@ -35,6 +36,9 @@ class Waiting:
     nothing: bool
     """Whether the object has nothing for this collection, which is no failure."""
 
+    beside: Mapping[str, Blob | None] = field(default_factory=dict)
+    """What else is extracted with the blob, by the members of a combined extractor."""
+
     @property
     def regions(self) -> list[Mapping[str, Any]] | None:
         """Return the regions that the object has been given, if it has been given any."""
@@ -47,10 +51,16 @@ class Waiting:
     def content(self) -> str:
         """Return what tells one content from another: what has the same is extracted once."""
         assert self.blob is not None, "it has no content"
-        if self.regions is None:
+        if self.alone:
             return self.blob.sha256
-        given = json.dumps(self.regions, sort_keys=True).encode()
+        beside = {name: one and one.sha256 for name, one in self.beside.items()}
+        given = json.dumps([self.regions, beside], sort_keys=True).encode()
         return f"{self.blob.sha256} {hashlib.sha256(given).hexdigest()}"
+
+    @property
+    def alone(self) -> bool:
+        """Return whether the blob is all that is extracted from."""
+        return self.regions is None and not self.beside
 
     def has_forgotten(self, part: Part, gone: Forgotten) -> bool:
         """Return whether a part of this object's content is among what was forgotten."""
@@ -88,10 +98,63 @@ def as_said_now(
 def waiting_from(row: Any, target: Target) -> Waiting:
     """Return the object of a row with the content that a collection extracts of it."""
     found = input_of(target.row, [Blob(**blob) for blob in row.blobs], row.metadata)
-    fitting = (blob for blob in found or () if accepts(target.extractor, blob.media_type))
-    blob = next(fitting, found[0] if found else None)
+    blob, beside = chosen_inputs(target, found or ())
     said_by = row.said_by or ()
-    return Waiting(row.pk, row.id, row.name, row.metadata, blob, said_by, found is None)
+    return Waiting(row.pk, row.id, row.name, row.metadata, blob, said_by, found is None, beside)
+
+
+def chosen_inputs(
+    target: Target, found: Sequence[Blob]
+) -> tuple[Blob | None, dict[str, Blob | None]]:
+    """Return the blob that a collection extracts of those found, and what goes beside it.
+
+    That is what other members of a combined extractor read, by their names; None where there is
+    nothing for one. A picture comes first: it is what people are shown.
+    """
+    extractor = target.extractor
+    if not isinstance(extractor, CombinedExtractor):
+        fitting = (blob for blob in found if accepts(extractor, blob.media_type))
+        return next(fitting, found[0] if found else None), {}
+    inputs, chosen = target.row.inputs, dict[str, Blob | None]()
+    for name, member in extractor.members.items():
+        mapped = (blob for blob in found if blob.property == inputs.get(name))
+        free = (blob for blob in found if blob.property not in inputs.values())
+        fitting = (blob for blob in free if accepts(member, blob.media_type))
+        chosen[name] = next(mapped if name in inputs else fitting, None)
+    given = [blob for blob in chosen.values() if blob is not None]
+    if not given:
+        return (found[0] if found else None), {}
+    pictures = (blob for blob in given if blob.media_type.startswith("image/"))
+    first = next(pictures, given[0])
+    return first, {name: blob for name, blob in chosen.items() if blob != first}
+
+
+def read_content(
+    name: str,
+    inputs: tuple[Blob, Mapping[str, Blob | None]],
+    read: Callable[[Blob], bytes],
+    *,
+    max_pixels: int,
+    regions: Sequence[Mapping[str, Any]] | None = None,
+) -> Content:
+    """Return what `chosen_inputs` chose of an object called `name`, read. Raises BadContent."""
+    blob, beside = inputs
+    others = {
+        member: None
+        if one is None
+        else Content(
+            read(one), one.media_type, name=f"{name}: {one.property}", max_pixels=max_pixels
+        )
+        for member, one in beside.items()
+    }
+    return Content(
+        read(blob),
+        blob.media_type,
+        name=name,
+        max_pixels=max_pixels,
+        regions=regions,
+        beside=others,
+    )
 
 
 def extracted_before(

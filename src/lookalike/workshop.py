@@ -128,6 +128,7 @@ class Workshop:
             dimension=space.dimension,
             generation=0,
             next_slot=0,
+            members=[[member.name, member.dimension] for member in space.members] or None,
         )
 
 

@@ -33,7 +33,12 @@ def demo(session: Session, seed: int) -> None:
 @click.command()
 @with_session
 @collection_argument
-@click.option("--extractor", help="image, text, passthrough, … [image].")
+@click.option(
+    "--extractor", multiple=True, help="image, text, passthrough, … [image]; several are combined."
+)
+@click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=PROPERTY", help="What an extractor reads."
+)
 @click.option("--field", metavar="NAME", help="The label field's name [label].")
 @click.option("--reference", metavar="NAME", help="A curated collection whose labels vote.")
 @click.option("--confidence-threshold", type=float, help="Label at this similarity (known rule).")
@@ -43,30 +48,50 @@ def demo(session: Session, seed: int) -> None:
 @click.option("--low-quality", is_flag=True, default=None, help="Decide what was seen badly, too.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
 def create(
-    session: Session, collection: str, enrich: Sequence[str], options: Sequence[str], **rest: Any
+    session: Session,
+    collection: str,
+    extractor: Sequence[str],
+    inputs: Sequence[str],
+    enrich: Sequence[str],
+    options: Sequence[str],
+    **rest: Any,
 ) -> None:
     """Make a collection that labels itself.
 
     \b
     lookalike create products --extractor image
     lookalike create products --field color
+    lookalike create catalogue --extractor image --extractor text --input text=description
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
     """
-    own = _extractor_options(options, [*rest, "enrich", "source"])
+    own = _extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
+    read = dict(_pair(pair, "input") for pair in inputs)
     with session.new_library() as library:
-        made = library.labeler(collection, enrich=tuple(enrich), **rest, **own)
+        made = library.labeler(
+            collection,
+            extractor=tuple(extractor) or None,
+            inputs=read or None,
+            enrich=tuple(enrich),
+            **rest,
+            **own,
+        )
         session.print(made.report(field=rest["field"]), show_report)
 
 
 def _extractor_options(pairs: Sequence[str], taken: Collection[str]) -> Mapping[str, Any]:
     options: dict[str, Any] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or name in taken:
-            raise BadInput(f"{pair!r} is no option of an extractor; write NAME=VALUE")
+        name, value = _pair(pair, "option of an extractor", taken)
         options[name] = int(value) if value.isdigit() else value
     return options
+
+
+def _pair(pair: str, what: str, taken: Collection[str] = ()) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not equals or name in taken:
+        raise BadInput(f"{pair!r} is no {what}; write NAME=VALUE")
+    return name, value
 
 
 COMMANDS = (create, demo)

@@ -7,7 +7,7 @@ what the method returns. What the table does not name stays local.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -22,6 +22,7 @@ from lookalike.errors import BadInput, Forbidden
 from lookalike.explaining import Why
 from lookalike.library import Library
 from lookalike.model import Document, Question
+from lookalike.plugins import as_one
 from lookalike.remote_collection import PAGE
 from lookalike.resources import Kind, find, make
 from lookalike.server.context import Asked, Here
@@ -193,7 +194,7 @@ def _on_the_wire(hint: Any) -> Any:
     origin, inner = get_origin(hint), tuple(map(_on_the_wire, get_args(hint)))
     if hint is int:
         return _Number
-    if origin in (Iterable, Iterator):
+    if origin in (Iterable, Iterator, Sequence):
         return list[inner]  # type: ignore[valid-type]
     if origin in (Union, UnionType):
         return Union[inner]  # noqa: UP007 made at run time
@@ -264,7 +265,7 @@ class CollectionToBe(Body):
     name: str
     bucket: str | list[str] = Field(default_factory=list)
     source: str | None = None
-    extractor: str = "image"
+    extractor: str | list[str | dict[str, Any]] = "image"
     inputs: dict[str, str] = Field(default_factory=dict)
     passthrough: dict[str, str] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -272,8 +273,9 @@ class CollectionToBe(Body):
     def plan(self) -> Plan:
         """Return what is to be made."""
         buckets = (self.bucket,) if isinstance(self.bucket, str) else tuple(self.bucket)
-        drawn = (self.name, buckets, self.source, self.extractor)
-        return Plan(*drawn, self.options, self.inputs, self.passthrough)
+        extractor, options = as_one(self.extractor, self.options)
+        drawn = (self.name, buckets, self.source, extractor)
+        return Plan(*drawn, options, self.inputs, self.passthrough)
 
 
 @router.post("/verbs/create_bucket")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, Select, Table
 from sqlalchemy.sql.dml import UpdateBase
 
+from lookalike.model import Member
 from lookalike.stores.search import Floats, Ids
 
 
@@ -28,6 +29,12 @@ class StoredSpace:
     name: str
     dimension: int
     generation: int
+    members: tuple[Member, ...] = ()
+
+
+def members_from(stored: Sequence[tuple[str, int]] | None) -> tuple[Member, ...]:
+    """Return the members that the table `space` holds of one."""
+    return tuple(Member(name, dimension) for name, dimension in stored or ())
 
 
 class Snapshot(Protocol):

@@ -54,6 +54,13 @@ def _keep_amendments(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
+def _know_members(connection: Connection) -> None:
+    """A combined space knows the blocks of its vectors."""
+    known = {column["name"] for column in inspect(connection).get_columns("space")}
+    if "members" not in known:
+        connection.exec_driver_sql("ALTER TABLE space ADD COLUMN members JSON")
+
+
 def _keep_forgotten(connection: Connection) -> None:
     """Parts that were forgotten stay so."""
     schema.metadata.create_all(connection)
@@ -64,7 +71,8 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     2: _keep_answers,
     3: _serve,
     4: _keep_amendments,
-    5: _keep_forgotten,
+    5: _know_members,
+    6: _keep_forgotten,
 }
 
 

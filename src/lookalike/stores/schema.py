@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The number of the newest migration that this code knows."""
 
 metadata = MetaData()
@@ -93,6 +93,7 @@ space = _numbered(
     Column("dimension", Integer, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("next_slot", _pk, nullable=False),  # never goes back: a reader may still map an old slot
+    Column("members", JSON),  # name and dimension of each block of a combined space's vectors
     UniqueConstraint("collection_pk", "name"),
 )
 

@@ -39,7 +39,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
-from lookalike.stores.base import StoredSpace
+from lookalike.stores.base import StoredSpace, members_from
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
@@ -350,7 +350,8 @@ class SqliteTxn(SqliteSnapshot):
 
 def stored_space(row: Row[Any]) -> StoredSpace:
     """Return a row of the table `space` as what the store's methods take."""
-    return StoredSpace(row.pk, row.name, row.dimension, row.generation)
+    members = members_from(row.members)
+    return StoredSpace(row.pk, row.name, row.dimension, row.generation, members)
 
 
 def _pairs(rows: Sequence[Row[Any]]) -> Ids:

@@ -74,7 +74,7 @@ class ExtractorContract:
         """A space is named <extractor>.<version>/<model>@<digest8>, the same for every instance."""
         name = make().space.name
 
-        assert re.fullmatch(r"[a-z0-9_]+\.v[0-9]+/[A-Za-z0-9._-]+@[0-9a-f]{8}", name), name
+        assert re.fullmatch(r"[a-z0-9_]+\.v[0-9]+/[A-Za-z0-9._+-]+@[0-9a-f]{8}", name), name
         assert make().space == make().space
 
     def test_one_result_for_each_content(

@@ -33,6 +33,7 @@ from lookalike.demo import run_demo
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
+from lookalike.plugins import extractors
 from lookalike.reporting import EXPORT_COLUMNS
 from lookalike.settings import SETTINGS
 
@@ -44,7 +45,7 @@ PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.m
 PICTURES = ("apple.png", "apple-bw.png", "aiga-bus.png", "aiga-bus1.png", "arrow02-1.png")
 """What lies in `photos/` where a page is run."""
 
-APART = ("guide.md", "server.md")
+APART = ("guide.md", "migrate.md", "server.md")
 """Pages with a test of their own."""
 
 NOT_RUN = ("pip ", "make ")
@@ -126,6 +127,18 @@ def test_every_block_of_the_page_on_the_server_runs(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_served("server.md", place, monkeypatch) == 7
+
+
+def test_every_block_of_the_page_on_another_extractor_runs(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(place / "plugins")  # which the page writes, and has on its path
+    extractors.cache_clear()
+
+    try:
+        assert run_page(PAGES["migrate.md"], place) == 6
+    finally:
+        extractors.cache_clear()
 
 
 def run_served(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> int:

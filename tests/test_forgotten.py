@@ -12,13 +12,16 @@ import pytest
 from sqlalchemy import select
 
 import lookalike
-from lookalike.errors import BadInput, NotFound
-from lookalike.forgotten import Place
-from lookalike.model import EventKind
+from lookalike.counterparts import Part
+from lookalike.errors import BadContent, BadInput, NotFound
+from lookalike.extractors.base import Content
+from lookalike.extractors.base import Part as Found
+from lookalike.forgotten import is_same
+from lookalike.model import EventKind, Space
 from lookalike.objects import let_wait
 from lookalike.plugins import extractors
 from lookalike.stores import schema
-from lookalike.testing.fakes import write_plugin
+from lookalike.testing.fakes import parts_listed, write_plugin
 from portraits import COLLINS, HOPPER, encoded, portrait, taken_again, together
 
 ADA, BOB = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
@@ -131,6 +134,45 @@ def test_a_forgotten_face_does_not_come_back(
 
     assert sorted(who(people)) == ["bob#face-0", "both#face-1"]
     assert parts_in(library, later) == ["bob#face-0", "both#face-1"]
+
+
+class ListedAgain:
+    """Another extractor, which finds the same and calls it otherwise."""
+
+    accepts = frozenset({"text"})
+    space = Space("listed_again.v1/json@00000003", 3)
+
+    def extract(self, contents: Sequence[Content]) -> list[tuple[Found, ...] | BadContent]:
+        found = parts_listed(3).extract(contents)
+        return [
+            one
+            if isinstance(one, BadContent)
+            else tuple(Found(part.vector, f"head-{part.key}", part.attributes) for part in one)
+            for one in found
+        ]
+
+
+def test_another_extractor_does_not_bring_a_face_back(
+    library: lookalike.Library, people: lookalike.Collection
+) -> None:
+    """Neither one that the collection changes to, nor the one that it changes back to."""
+    extractors()["listed_again"] = ListedAgain
+    library.migrate("people", extractor="listed_again")
+    assert len(people) == 4
+
+    receipt = people.forget(label="Ada")
+    library.migrate("people", extractor="parts_listed", options={"dimension": 3})
+    back = {one.part for one in people.documents()}
+    library.migrate("people", extractor="listed_again")
+
+    assert receipt.vectors == 4
+    assert back == {"face-0", "face-1"}
+    assert who(people) == {"both#face-1": "Bob", "bob#face-0": "Bob"}
+    with library._workshop.store.read() as snapshot:
+        rows = snapshot.rows(select(schema.finding.c.parts, schema.finding.c.vectors))
+    assert sorted(len(row.parts) for row in rows) == [0, 1, 1]
+    assert not any(row.vectors for row in rows)
+    assert library.check() == []
 
 
 def test_another_photo_of_the_person_is_another_thing(
@@ -274,12 +316,12 @@ def test_places_are_the_same_where_their_boxes_are(
     one: dict[str, Any], other: dict[str, Any], same: bool
 ) -> None:
     """Whatever they are called; on the same page, at the same moment."""
-    assert Place.of("x", one).is_that_of(Place.of("x", other)) is same
+    assert is_same(Part("x", one), Part("x", other)) is same
 
 
 def test_without_a_box_the_key_tells() -> None:
     """Pages have keys and no boxes."""
-    assert not Place.of("page-1", {}).is_that_of(Place.of("page-2", {}))
+    assert not is_same(Part("page-1", {}), Part("page-2", {}))
 
 
 def test_no_crop_of_a_forgotten_person_is_left(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from lookalike.errors import (
     Unauthorized,
     Unreachable,
 )
-from lookalike.server import arrivals, verbs
+from lookalike.server import arrivals, migrations, verbs
 from lookalike.server.rights import needed
 from relaying import Relay
 from serving import Served
@@ -550,19 +550,20 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 READS = (
     "arrived buckets collections curve document documents engine_version fields history ids "
-    "inspect name operations queue report size spaces suggest waiting why"
+    "inspect migration name operations queue report size spaces suggest waiting why"
 )
 LABELS = "add add_vectors amend cannot_tell label new_kind promote reject undo upload"
 ADMINISTERS = (
-    "add_taxonomy check create_bucket create_collection forget forget_objects import_labels "
-    "labeler remove_bucket remove_collection run"
+    "add_taxonomy check create_bucket create_collection drop_spaces forget forget_objects "
+    "import_labels labeler migrate prepare_migration remove_bucket remove_collection run"
 )
 
 
 def test_each_verb_needs_the_scope_that_its_effect_asks_for() -> None:
     known = {Scope.READ: READS, Scope.LABEL: LABELS, Scope.ADMIN: ADMINISTERS}
     wanted = {verb: scope for scope, names in known.items() for verb in names.split()}
-    routes = [one for router in (verbs.router, arrivals.router) for one in router.routes]
+    routers = (verbs.router, arrivals.router, migrations.router)
+    routes = [one for router in routers for one in router.routes]
     paths = [one.path for one in routes if isinstance(one, APIRoute)]
 
     scopes = {path.rpartition("/")[2]: needed("POST", path) for path in paths}

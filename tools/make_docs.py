@@ -18,7 +18,17 @@ from pathlib import Path
 import click
 
 import lookalike
-from lookalike import errors, explaining, forgetting, hookspecs, metrics, model, removing
+from lookalike import (
+    comparing,
+    errors,
+    explaining,
+    forgetting,
+    hookspecs,
+    metrics,
+    migrating,
+    model,
+    removing,
+)
 from lookalike.cli.group import cli
 from lookalike.plugins import ALIASES, COMBINED, extractors
 from lookalike.server.problems import ANSWERS
@@ -44,6 +54,10 @@ NOUNS: tuple[type, ...] = (
     model.Event,
     forgetting.Receipt,
     removing.Removed,
+    migrating.Migration,
+    comparing.FieldComparison,
+    comparing.LabelChange,
+    migrating.DroppedSpaces,
     model.Suggestion,
     model.Origin,
     model.Reason,

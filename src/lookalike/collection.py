@@ -52,6 +52,7 @@ from lookalike.reading import FieldRow, Reader, document_query, fields_of, filte
 from lookalike.resources import CollectionRow
 from lookalike.rules import rule_of
 from lookalike.sources import items, json_values
+from lookalike.spaces import in_force_now
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
@@ -127,12 +128,15 @@ class Collection:
 
     def extract(self, *, tally: Tally | None = None, progress: Progress = quiet) -> None:
         """Extract what waits in this collection, also what an interrupted run left."""
-        with self._workshop.store.read() as snapshot:
-            if not waits_in(snapshot, self._row.pk):
-                return
-        extraction = self._workshop.extraction()
-        target = self._workshop.target(self._row)
-        extraction.run(target, tally or Tally(), self._workshop.actor, progress)
+        tally, is_done = tally or Tally(), False
+        while not is_done:
+            with self._workshop.store.read() as snapshot:
+                if not waits_in(snapshot, self._row.pk):
+                    return
+            target = self._workshop.target(self._row)
+            self._workshop.extraction().run(target, tally, self._workshop.actor, progress)
+            with self._workshop.store.read() as snapshot:
+                is_done = in_force_now(snapshot, target.space)  # or a migration came in between
 
     # --- say ------------------------------------------------------------------------------------
 

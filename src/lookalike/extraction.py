@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import and_, func, or_, select, update
 
@@ -22,6 +23,7 @@ from lookalike.leases import has_died, own_name
 from lookalike.model import Status
 from lookalike.objects import finish
 from lookalike.operations import Operations
+from lookalike.spaces import in_force_now
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 from lookalike.stores.selection import one_of
@@ -75,13 +77,28 @@ class Extraction:
         done, total = 0, self._count(target)
         pool = ThreadPoolExecutor(self._threads)
         try:
-            for batch in self._finished(target, pool):
+            for batch in self._finished(target, pool, partial(self._claim, target)):
                 self._write(target, batch, tally, actor)
                 done += len(batch)
                 progress(done, max(total, done))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             self._release(target)
+
+    def found(
+        self, target: Target, claim: Callable[[], list[Waiting]]
+    ) -> Iterator[list[tuple[Waiting, Done]]]:
+        """Yield what is found in the objects that `claim` gives until it gives none, in batches.
+
+        Nothing is written but what a person will be shown.
+        """
+        pool = ThreadPoolExecutor(self._threads)
+        try:
+            for batch in self._finished(target, pool, claim):
+                yield batch
+                self._forget_thumbnails(batch)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     # --- claim ----------------------------------------------------------------------------------
 
@@ -96,6 +113,8 @@ class Extraction:
     def _claim(self, target: Target) -> list[Waiting]:
         table, object_ = schema.extraction, schema.object_
         with self._store.write() as txn:
+            if not in_force_now(txn, target.space):
+                return []
             free = or_(
                 table.c.status == Status.PENDING,
                 and_(
@@ -153,7 +172,7 @@ class Extraction:
     # --- extract --------------------------------------------------------------------------------
 
     def _finished(
-        self, target: Target, pool: ThreadPoolExecutor
+        self, target: Target, pool: ThreadPoolExecutor, claim: Callable[[], list[Waiting]]
     ) -> Iterator[list[tuple[Waiting, Done]]]:
         """Yield batches of finished objects, at least every two seconds: a crash costs no more.
 
@@ -165,7 +184,7 @@ class Extraction:
         exhausted, yielded_at = False, self._clock()
         while True:
             if not exhausted and len(running) < 2 * self._threads:
-                claimed = self._claim(target)
+                claimed = claim()
                 exhausted = not claimed
                 finished += [
                     (one, NOTHING if one.nothing else MISSING)
@@ -318,7 +337,12 @@ class Extraction:
     def _still_held(
         self, snapshot: Snapshot, target: Target, batch: list[tuple[Waiting, Done]]
     ) -> list[tuple[Waiting, Done]]:
-        """Return what is still this process's: not changed, forgotten or removed meanwhile."""
+        """Return what is still this process's: not changed, forgotten or removed meanwhile.
+
+        Nothing is, once the collection has changed to another extractor.
+        """
+        if not in_force_now(snapshot, target.space):
+            return []
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
         held = {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, update
 
-from lookalike.fields import dependents, space_of
-from lookalike.forgotten import Place, remember, unshown
+from lookalike.counterparts import Part
+from lookalike.fields import dependents
+from lookalike.forgotten import is_same, remember, unshown
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.once import AlreadyDone
 from lookalike.operations import Running
-from lookalike.resources import Kind
+from lookalike.resources import Kind, collections_over
+from lookalike.spaces import erase_everywhere, forget_findings, outdate
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
@@ -72,7 +74,8 @@ def forget_parts(workshop: Workshop, running: Running, pks: Sequence[int]) -> No
     parts += _same_elsewhere(txn, parts)
     remember(txn, [(row.object_pk, row.sha256, row.part, row.attributes) for row in parts])
     views = [(row.sha256.hex(), view_of(row.attributes)) for row in parts]
-    _erase(workshop, running, whole, sorted({row.pk for row in parts}), views)
+    kept = sorted({row.object_pk for row in parts})
+    _erase(workshop, running, whole, sorted({row.pk for row in parts}), views, kept)
 
 
 def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> None:
@@ -103,8 +106,9 @@ def _erase(
     objects: Sequence[int],
     parts: Sequence[int] = (),
     views: Sequence[tuple[str, str]] = (),
+    kept: Sequence[int] = (),
 ) -> None:
-    """Erase objects with all their documents, further documents, and views of parts."""
+    """Erase objects with all their documents, and parts of objects that are kept, their views."""
     txn, document = running.txn, schema.document
     chosen = or_(one_of(document.c.object_pk, objects), one_of(document.c.pk, parts))
     rows = txn.rows(select(document.c.pk, document.c.collection_pk).where(chosen))
@@ -112,9 +116,12 @@ def _erase(
     doomed = [row.pk for row in rows]
     collections = sorted({row.collection_pk for row in rows})
     labels = _silence(workshop, running, collections, doomed)
+    vectors = 0
     for collection_pk in collections:
         gone = [row.pk for row in rows if row.collection_pk == collection_pk]
-        txn.erase_vectors(space_of(txn, collection_pk), np.array(gone, np.int64))
+        vectors += erase_everywhere(txn, collection_pk, np.array(gone, np.int64))
+    for collection_pk in _over(txn, kept):
+        outdate(txn, collection_pk, kept)
     event = schema.event
     events = txn.execute(
         update(event).where(one_of(event.c.document_pk, doomed)).values(_FORGOTTEN)
@@ -127,7 +134,7 @@ def _erase(
     running.erased = {
         "objects": len(objects),
         "documents": len(doomed),
-        "vectors": len(doomed),
+        "vectors": vectors,
         "labels": labels,
         "events": events,
         "copies": copies,
@@ -142,6 +149,7 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     collections = select(resource.c.pk).where(resource.c.kind == Kind.COLLECTION)
     everywhere = waiting.c.collection_pk.in_(collections)
     txn.execute(delete(waiting).where(everywhere, one_of(waiting.c.object_pk, objects)))
+    forget_findings(txn, objects)
     sent = select(upload.c.pk).join(
         object_, (object_.c.bucket_pk == upload.c.bucket_pk) & (object_.c.id == upload.c.object_id)
     )
@@ -236,30 +244,43 @@ def _copied(snapshot: Snapshot, chosen: ColumnElement[bool]) -> Sequence[Any]:
     return snapshot.rows(query.where(chosen))
 
 
+def _over(snapshot: Snapshot, objects: Sequence[int]) -> list[int]:
+    """Return the pks of the collections that have a space over the buckets of objects."""
+    object_ = schema.object_
+    query = select(object_.c.bucket_pk).distinct().where(one_of(object_.c.pk, objects))
+    return sorted(
+        {
+            collection.pk
+            for row in snapshot.rows(query)
+            for collection in collections_over(snapshot, row.bucket_pk, derived=True)
+        }
+    )
+
+
 def _same_elsewhere(snapshot: Snapshot, parts: Sequence[Any]) -> list[Any]:
     """Return the documents that show the same as these: copies, and those of other collections."""
     document = schema.document
     known = {row.pk for row in parts}
     copies = {row.pk for row in _copied(snapshot, one_of(document.c.pk, known))}
-    places: dict[tuple[int, bytes], list[tuple[int, Place]]] = {}
+    places: dict[tuple[int, bytes], list[tuple[int, Part]]] = {}
     for row in parts:
-        place = (row.collection_pk, Place.of(row.part, row.attributes))
+        place = (row.collection_pk, Part(row.part, row.attributes))
         places.setdefault((row.object_pk, row.sha256), []).append(place)
     objects = one_of(document.c.object_pk, {object_pk for object_pk, _ in places})
     query = select(document).where(or_(objects, one_of(document.c.pk, copies)))
 
-    def is_same(row: Any) -> bool:
-        place = Place.of(row.part, row.attributes)
+    def is_shown(row: Any) -> bool:
+        place = Part(row.part, row.attributes)
         here = places.get((row.object_pk, row.sha256), ())
         return any(
-            collection_pk != row.collection_pk and place.is_that_of(other)
+            collection_pk != row.collection_pk and is_same(place, other)
             for collection_pk, other in here
         )
 
     return [
         row
         for row in snapshot.rows(query.where(document.c.part != ""))
-        if row.pk not in known and (row.pk in copies or is_same(row))
+        if row.pk not in known and (row.pk in copies or is_shown(row))
     ]
 
 

@@ -7,48 +7,25 @@ there. It goes with its object, and counts for that content only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
+from lookalike.counterparts import Part, overlap
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import one_of
 from lookalike.views import view_of
 
 _SAME = 0.4
-"""Boxes of one face by two detectors overlap by about half, those of neighbours hardly at all."""
+"""Boxes of one face by two detectors overlap by half and more, those of neighbours hardly at all.
+In doubt, something is forgotten."""
 
 _AROUND = ("page", "time_ms")
 _IN_LIST = 5000
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a part is in a content: its key, and what its attributes say of it."""
-
-    part: str
-    box: tuple[float, ...] | None
-    around: tuple[object, ...]
-
-    @classmethod
-    def of(cls, part: str, attributes: Mapping[str, Any]) -> Place:
-        """Return the place of a part that has these attributes."""
-        box = attributes.get("box")
-        around = tuple(attributes.get(name) for name in _AROUND)
-        return cls(part, None if box is None else tuple(map(float, box)), around)
-
-    def is_that_of(self, other: Place) -> bool:
-        """Return whether both show the same: by their boxes if they have some, else by key."""
-        if self.around != other.around:
-            return False
-        if self.box is None or other.box is None:
-            return self.part == other.part
-        return _overlap(self.box, other.box) >= _SAME
-
-
-Forgotten = Mapping[tuple[int, str], Sequence[Place]]
+Forgotten = Mapping[tuple[int, str], Sequence[Part]]
 """Places that were forgotten, by object pk and digest of the content."""
 
 
@@ -70,10 +47,10 @@ def remember(txn: Txn, parts: Iterable[tuple[int, bytes, str, Mapping[str, Any]]
 def places(snapshot: Snapshot, objects: Sequence[int]) -> Forgotten:
     """Return the places of objects that were forgotten."""
     table = schema.forgotten
-    found: dict[tuple[int, str], list[Place]] = {}
+    found: dict[tuple[int, str], list[Part]] = {}
     for row in snapshot.rows(select(table).where(one_of(table.c.object_pk, objects))):
         key = (row.object_pk, row.sha256.hex())
-        found.setdefault(key, []).append(Place.of(row.part, row.place))
+        found.setdefault(key, []).append(Part(row.part, row.place))
     return found
 
 
@@ -88,8 +65,7 @@ def is_forgotten(
     here = gone.get((object_pk, sha256))
     if here is None:
         return False
-    place = Place.of(part, attributes)
-    return any(place.is_that_of(other) for other in here)
+    return any(is_same(Part(part, attributes), other) for other in here)
 
 
 def unshown(snapshot: Snapshot, views: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -104,12 +80,14 @@ def unshown(snapshot: Snapshot, views: Iterable[tuple[str, str]]) -> list[tuple[
     return sorted(left)
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the common area of two boxes over the area of both."""
-    common = 1.0
-    for axis in (0, 1):
-        low = max(one[axis], other[axis])
-        high = min(one[axis] + one[axis + 2], other[axis] + other[axis + 2])
-        common *= max(0.0, high - low)
-    both = one[2] * one[3] + other[2] * other[3] - common
-    return common / both if both > 0 else float(tuple(one) == tuple(other))
+def is_same(one: Part, other: Part) -> bool:
+    """Return whether two parts of a content are the same: by their boxes, without any by their key.
+
+    >>> is_same(Part("face-0", {"box": [0, 0, 9, 9]}), Part("face-4", {"box": [1, 0, 9, 9]}))
+    True
+    """
+    if one.picture != other.picture:
+        return False
+    if one.box is None or other.box is None:
+        return one.key == other.key
+    return one.box == other.box or overlap(one.box, other.box) >= _SAME

@@ -175,7 +175,7 @@ def extracted_before(
         .join(object_, object_.c.pk == document.c.object_pk)
         .where(document.c.sha256.in_([bytes.fromhex(digest) for digest in digests]))
         .where(document.c.collection_pk.in_(alike(snapshot, target.row)))
-        .where(stored.c.name == target.space.name)
+        .where(stored.c.name == target.space.name, stored.c.beside.is_not(True))
         .where(object_.c.metadata["regions"].as_string().is_(None))
         .where(~exists().where(schema.forgotten.c.object_pk == document.c.object_pk))
         .order_by(document.c.pk)

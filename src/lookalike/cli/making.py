@@ -65,7 +65,7 @@ def create(
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
     """
-    own = _extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
+    own = extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
     read = dict(_pair(pair, "input") for pair in inputs)
     with session.new_library() as library:
         made = library.labeler(
@@ -79,7 +79,8 @@ def create(
         session.print(made.report(field=rest["field"]), show_report)
 
 
-def _extractor_options(pairs: Sequence[str], taken: Collection[str]) -> Mapping[str, Any]:
+def extractor_options(pairs: Sequence[str], taken: Collection[str] = ()) -> Mapping[str, Any]:
+    """Return what `--option NAME=VALUE` says. Raises BadInput for what is none, or is `taken`."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, value = _pair(pair, "option of an extractor", taken)

@@ -18,7 +18,7 @@ _READ_POSTS = re.compile(
 """No other POST route may end in a name that a person chose: one may be called `list`."""
 
 _READ_VERBS = re.compile(
-    r"/v1/verbs/(buckets|collections|engine_version|spaces)"
+    r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
     r"|/v1/collections/[^/]+/verbs/(arrived|curve|document|documents|fields|history|ids|inspect|name"
     r"|operations|queue|report|size|suggest|waiting|why)"
 )

@@ -146,6 +146,7 @@ _OF_LIBRARY = (
     _Verb("remove_collection", Library.remove_collection),
     _Verb("remove_bucket", Library.remove_bucket),
     _Verb("forget_objects", Library.forget_objects),
+    _Verb("drop_spaces", Library.drop_spaces),
 )
 
 

@@ -54,15 +54,23 @@ def _keep_amendments(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
-def _know_members(connection: Connection) -> None:
-    """A combined space knows the blocks of its vectors."""
+def _keep_spaces_beside(connection: Connection) -> None:
+    """A collection may have spaces beside the one in force; a combined one knows its blocks.
+
+    Parts that were forgotten stay so.
+    """
     known = {column["name"] for column in inspect(connection).get_columns("space")}
-    if "members" not in known:
-        connection.exec_driver_sql("ALTER TABLE space ADD COLUMN members JSON")
-
-
-def _keep_forgotten(connection: Connection) -> None:
-    """Parts that were forgotten stay so."""
+    kinds = {
+        "members": "JSON",
+        "beside": "BOOLEAN",
+        "since": "BIGINT",
+        "maker": "JSON",
+        "owner": "TEXT",
+        "expires_at": "FLOAT",
+    }
+    for name, kind in kinds.items():
+        if name not in known:
+            connection.exec_driver_sql(f"ALTER TABLE space ADD COLUMN {name} {kind}")
     schema.metadata.create_all(connection)
 
 
@@ -71,8 +79,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     2: _keep_answers,
     3: _serve,
     4: _keep_amendments,
-    5: _know_members,
-    6: _keep_forgotten,
+    5: _keep_spaces_beside,
 }
 
 

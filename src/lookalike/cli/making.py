@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,7 @@ def create(
     lookalike create catalogue --extractor image --extractor text --input text=description
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
+    lookalike create clips --option frames=true
     """
     own = extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
     read = dict(_pair(pair, "input") for pair in inputs)
@@ -84,7 +86,7 @@ def extractor_options(pairs: Sequence[str], taken: Collection[str] = ()) -> Mapp
     options: dict[str, Any] = {}
     for pair in pairs:
         name, value = _pair(pair, "option of an extractor", taken)
-        options[name] = int(value) if value.isdigit() else value
+        options[name] = _value(value)
     return options
 
 
@@ -93,6 +95,14 @@ def _pair(pair: str, what: str, taken: Collection[str] = ()) -> tuple[str, str]:
     if not equals or name in taken:
         raise BadInput(f"{pair!r} is no {what}; write NAME=VALUE")
     return name, value
+
+
+def _value(text: str) -> Any:
+    """Return a number, true, false, null, a list or a mapping, where JSON is written; else text."""
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
 
 
 COMMANDS = (create, demo)

@@ -183,8 +183,10 @@ def _identity(photos: Sequence[tuple[str, bytes]], folder: Path) -> None:
             correct = sum(one.label == names[one.id] for one in automatic)
             print(
                 f"{min(rule):20}rank-1 {first / len(rest):.1%}; {len(automatic)} label themselves, "
-                f"{correct} rightly; null: {Counter(str(one.reason) for one in told if not one.label)}"
+                f"{correct} rightly"
             )
+            reasons = Counter(str(one.reason) for one in people.documents(label=None))
+            print(f"{'':20}null: {dict(reasons)}")
 
 
 if __name__ == "__main__":

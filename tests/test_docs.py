@@ -265,6 +265,20 @@ def test_the_example_of_objects_reaches_the_precision_it_asks_for(place: Path) -
     assert (place / "work" / "yolo" / "data.yaml").is_file()
 
 
+def test_the_example_of_documents_labels_papers_and_scans_rightly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "documents.py"))
+
+    example["main"](str(tmp_path / "store"), each=12, scanned=0.06)
+
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert shown["papers"] == "36, 2 of them scans"
+    assert shown["unreadable"] == "0"
+    assert float(shown["precision"].split("%")[0]) >= 90
+    assert "is like" in shown["why"]
+
+
 # --- the plugin of extending.md -----------------------------------------------------------------
 
 

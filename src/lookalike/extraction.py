@@ -36,14 +36,15 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
+    not_read,
     read_content,
+    tasks_of,
     waiting_from,
 )
 
 _LEASE_S = 120.0
 _RENEW_S = _LEASE_S / 4
 _CLAIM_OBJECTS = 256
-_TASK_OBJECTS = 8
 _WRITE_OBJECTS = 256
 _WRITE_S = 2.0
 
@@ -241,8 +242,7 @@ class Extraction:
             if one.content not in asking:
                 new.append(one)
             asking.setdefault(one.content, []).append(one)
-        tasks = (new[start : start + _TASK_OBJECTS] for start in range(0, len(new), _TASK_OBJECTS))
-        return {pool.submit(self._extract, target, task) for task in tasks}
+        return {pool.submit(self._extract, target, task) for task in tasks_of(new)}
 
     def _extract(self, target: Target, task: Sequence[Waiting]) -> list[tuple[str, Done]]:
         results: list[tuple[str, Done]] = []
@@ -266,11 +266,7 @@ class Extraction:
     def _read(self, target: Target, one: Waiting) -> Content:
         assert one.blob is not None
         if not accepts(target.extractor, one.blob.media_type):
-            wanted = " or ".join(sorted(target.extractor.accepts))
-            raise BadContent(
-                f"{one.name!r} is {one.blob.media_type}, and this collection extracts {wanted}; "
-                "add it to a collection with another extractor"
-            )
+            raise BadContent(not_read(one.name, one.blob.media_type, target.extractor.accepts))
         return read_content(
             one.name,
             (one.blob, one.beside),
@@ -282,14 +278,14 @@ class Extraction:
     def _keep_views(self, sha256: str, content: Content, parts: Sequence[Part]) -> None:
         """Keep what a person will be shown of a content, now that it is decoded."""
         is_picture = content.media_type.startswith("image/")
-        if is_picture:
-            self._thumbnails.keep(sha256, content.picture())
         for part in parts:
             view = view_of(part.attributes)
             if part.picture is not None:
                 self._thumbnails.keep(sha256, part.picture, view)
             elif view and is_picture:
                 self._thumbnails.keep(sha256, render(content, view), view)
+        if is_picture:  # last: what is there already, such as a scan set upright, stays
+            self._thumbnails.keep(sha256, content.picture())
 
     # --- write ----------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ _MAGIC = (
 )
 """Offset, bytes, media type."""
 
+_DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "image/heic"),
@@ -78,11 +80,18 @@ _SUFFIXES = {
     ".avif": "image/avif",
     ".svg": "image/svg+xml",
     ".pdf": "application/pdf",
+    ".docx": _DOCX,
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
     ".mov": "video/quicktime",
     ".webm": "video/webm",
     ".mkv": "video/webm",
+    **dict.fromkeys((".mpg", ".mpeg"), "video/mpeg"),
+    **dict.fromkeys((".mts", ".m2ts"), "video/mp2t"),
+    ".3gp": "video/3gpp",
+    ".ogv": "video/ogg",
+    ".wmv": "video/x-ms-wmv",
+    ".flv": "video/x-flv",
     ".avi": "video/x-msvideo",
 }
 
@@ -159,13 +168,18 @@ def upright_size(data: bytes, *, name: str) -> tuple[int, int]:
 
 def thumbnail(image: Image, *, side: int = 256) -> bytes:
     """Return an RGB `image` as JPEG of at most `side` pixels each way; never enlarged."""
+    file = io.BytesIO()
+    shrunk(image, side=side).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def shrunk(image: Image, *, side: int = 256) -> Image:
+    """Return a copy of an image of at most `side` pixels each way; never enlarged."""
     from PIL.Image import Resampling
 
     small = image.copy()
     small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return file.getvalue()
+    return small
 
 
 def _signature(data: bytes) -> str:
@@ -174,6 +188,8 @@ def _signature(data: bytes) -> str:
             return media_type
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "video/mp4")
+    if data.startswith(b"PK\3\4") and b"word/document.xml" in data:
+        return _DOCX
     if data[:2] == b"BM" and data[6:10] == bytes(4):
         return "image/bmp"
     return _markup(data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower())

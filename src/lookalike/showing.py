@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from lookalike.metrics import HISTOGRAM_BINS, Report
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection, LabelHealth
     from lookalike.migrating import DroppedSpaces, Migration
+    from lookalike.quoting import Quote
     from lookalike.removing import Removed
 
 _BAR = 40
 _NAMED = 10
+_QUOTE_CHARACTERS = 200
 
 
 def show_added(added: Added) -> str:
@@ -167,6 +170,12 @@ def show_why(why: Why) -> str:
     if why.counterfactual is not None:
         without = why.counterfactual.label or "no label"
         lines.append(f"  without {why.counterfactual.without}: {without}")
+    if why.quotes is not None:
+        lines.append(f"  it says{_quoted(why.quotes.here)}")
+        lines.append(
+            f"  {why.quotes.there.document_id} says{_quoted(why.quotes.there)} "
+            f"(likeness of the two {why.quotes.similarity:.3f})"
+        )
     return "\n".join(lines)
 
 
@@ -174,6 +183,11 @@ def _by_member(similarities: Mapping[str, float]) -> str:
     """Return the similarity by each member of a combined extractor, if it is one."""
     each = ", ".join(f"{name} {cosine:.3f}" for name, cosine in similarities.items())
     return f"  [{each}]" if each else ""
+
+
+def _quoted(quote: Quote) -> str:
+    page = "" if quote.page is None else f" on page {quote.page}"
+    return f"{page}: {shorten(quote.text, _QUOTE_CHARACTERS, placeholder=' …')!r}"
 
 
 def show_inspection(found: Inspection) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,9 @@ from lookalike.resources import alike
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
 from lookalike.stores.selection import one_of
+
+_TASK_OBJECTS = 8
+_TASK_BYTES = 32 * 1024 * 1024  # held in memory by each of the tasks that run or wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,30 @@ class Done:
 
 MISSING = Done((), "it has no content")
 NOTHING = Done((), None)
+
+
+def tasks_of(waiting: Sequence[Waiting]) -> Iterator[list[Waiting]]:
+    """Yield what is extracted in one go: a few objects, or one where they are large."""
+    task: list[Waiting] = []
+    size = 0
+    for one in waiting:
+        assert one.blob is not None
+        if task and (len(task) == _TASK_OBJECTS or size + one.blob.size_bytes > _TASK_BYTES):
+            yield task
+            task, size = [], 0
+        task.append(one)
+        size += one.blob.size_bytes
+    if task:
+        yield task
+
+
+def not_read(name: str, media_type: str, accepted: Collection[str]) -> str:
+    """Return why a content cannot be extracted here, and what can be done."""
+    wanted = " or ".join(sorted(accepted))
+    cure = "add it to a collection with another extractor"
+    if media_type.startswith("video/") and "image" in accepted:
+        cure = "make a collection whose extractor has the option frames, which reads videos as well"
+    return f"{name!r} is {media_type}, and this collection extracts {wanted}; {cure}"
 
 
 def as_said_now(

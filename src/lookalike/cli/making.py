@@ -65,6 +65,7 @@ def create(
     lookalike create catalogue --extractor image --extractor text --input text=description
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
+    lookalike create clips --option frames=true
     """
     own = extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
     read = dict(_pair(pair, "input") for pair in inputs)
@@ -96,13 +97,12 @@ def _pair(pair: str, what: str, taken: Collection[str] = ()) -> tuple[str, str]:
     return name, value
 
 
-def _value(text: str) -> int | float | bool | str:
-    """Return a number, or true or false, where a text is one."""
+def _value(text: str) -> Any:
+    """Return a number, true, false, null, a list or a mapping, where JSON is written; else text."""
     try:
-        value = json.loads(text)
+        return json.loads(text, parse_constant=str)
     except ValueError:
         return text
-    return value if isinstance(value, int | float) else text
 
 
 COMMANDS = (create, demo)

@@ -667,8 +667,13 @@ def test_what_is_seen_badly_does_not_vote_and_votes_again(library: lookalike.Lib
     collection.label({one.id: word for word, one in _boxes(collection).items()})
     before = {word: one.standing.is_reference for word, one in _boxes(collection).items()}
 
-    library.migrate("sketches", extractor="sketched", options={"detector": "columns", "poor": 100})
+    options = {"detector": "columns", "poor": 100}
+    (foretold,) = library.prepare_migration(
+        "sketches", extractor="sketched", options=options
+    ).fields
+    library.migrate("sketches", extractor="sketched", options=options)
 
+    assert (foretold.references_before, foretold.references_after) == (5, 4)
     after = {word: one.standing.is_reference for word, one in _boxes(collection).items()}
     assert (all(before.values()), after) == (True, {**before, "z": False})
     assert _boxes(collection)["z"].label == "z"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, delete, exists, func, select, update
 
 from lookalike.errors import Conflict
 from lookalike.leases import has_died
@@ -195,6 +195,20 @@ def lost_and_new(snapshot: Snapshot, collection_pk: int, space: StoredSpace) -> 
     size = size.where(finding.c.space_pk == space.pk)
     new_bytes = snapshot.rows(size)[0].n or 0
     return int(snapshot.rows(lost)[0].n), int(new_bytes) // (2 * space.dimension)
+
+
+def poorly_found(snapshot: Snapshot, space: StoredSpace) -> Ids:
+    """Return the documents that what extracts for a space beside sees badly, rising."""
+    table = schema.finding
+    some = cast(table.c.parts, Text).contains('"low_quality": true')
+    rows = snapshot.rows(select(table.c.parts).where(table.c.space_pk == space.pk, some))
+    pks = {
+        pk
+        for row in rows
+        for pk, _, attributes in row.parts
+        if pk is not None and attributes.get("low_quality")
+    }
+    return np.array(sorted(pks), np.int64)
 
 
 def forget_failures(txn: Txn, space: StoredSpace) -> None:

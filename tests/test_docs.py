@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import json
 import os
 import re
 import runpy
@@ -244,6 +245,38 @@ def test_the_example_of_products_reaches_the_precision_it_asks_for(
     assert float(shares["coverage"].rstrip("%")) > 30
     assert float(shares["precision"].rstrip("%")) >= 90
     assert len((store / "labelled.csv").read_text("utf-8").splitlines()) == 534
+
+
+def test_the_example_of_objects_reaches_the_precision_it_asks_for(place: Path) -> None:
+    """Its exports hold what the page says, with the origin of every label."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "objects.py"), str(place / "work")],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+    assert done.returncode == 0, done.stderr
+    shares = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
+    assert float(shares["coverage"].rstrip("%")) > 30
+    assert float(shares["precision"].rstrip("%")) >= 90
+    annotations = json.loads((place / "work" / "things.json").read_text("utf-8"))["annotations"]
+    assert {one["label_source"] for one in annotations} == {"human", "auto"}
+    assert (place / "work" / "yolo" / "data.yaml").is_file()
+
+
+def test_the_example_of_documents_labels_papers_and_scans_rightly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "documents.py"))
+
+    example["main"](str(tmp_path / "store"), each=12, scanned=0.06)
+
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert shown["papers"] == "36, 2 of them scans"
+    assert shown["unreadable"] == "0"
+    assert float(shown["precision"].split("%")[0]) >= 90
+    assert "is like" in shown["why"]
 
 
 # --- the plugin of extending.md -----------------------------------------------------------------

@@ -189,6 +189,17 @@ def metadata_and_label_by_amend(library: AnyLibrary) -> Any:
 
 
 @step
+def regions_drawn_moved_and_taken_away(library: AnyLibrary) -> Any:
+    made = library.labeler("regions", extractor="region")
+    regions = [{"id": "r1", "box": [1, 1, 20, 20]}, {"id": "r2", "box": [9, 9, 30, 30]}]
+    picture = np.zeros((60, 80, 3), np.uint8)
+    added = made.add(picture, ids=["photo"], metadata=[{"regions": regions}])
+    drawn = made.draw({"photo": {"r1": None, "r2": [5, 5, 10, 10], "r3": [0.5, 0, 8, 9]}})
+    listed = [(one.id, one.part, one.attributes) for one in made.documents()]
+    return made.extractor, added, drawn, sorted(listed)
+
+
+@step
 def the_queue(library: AnyLibrary) -> Any:
     return things(library).queue(limit=7)
 
@@ -539,10 +550,10 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "arrived buckets collections curve document documents engine_version fields history ids "
-    "inspect migration name operations queue report size spaces suggest waiting why"
+    "arrived buckets collections curve document documents engine_version extractor fields history "
+    "ids inspect migration name operations queue report size spaces suggest waiting why"
 )
-LABELS = "add add_vectors amend cannot_tell label new_kind promote reject undo upload"
+LABELS = "add add_vectors amend cannot_tell draw label new_kind promote reject undo upload"
 ADMINISTERS = (
     "add_taxonomy check create_bucket create_collection drop_spaces forget forget_objects "
     "import_labels labeler migrate prepare_migration remove_bucket remove_collection run"

@@ -27,7 +27,7 @@ from lookalike.errors import (
     StoreUnwritable,
 )
 from lookalike.stores import schema
-from lookalike.stores.base import Store
+from lookalike.stores.base import Store, StoredSpace, stored_space
 from lookalike.stores.directory import prepare
 from lookalike.stores.migrations import MIGRATIONS, migrate, version_of
 from lookalike.stores.sqlite import SqliteStore
@@ -238,6 +238,24 @@ def test_a_store_of_version_2_learns_the_size_of_its_objects() -> None:
         assert connection.execute(select(schema.object_.c.size_bytes)).scalar_one() == 7
         names = {index["name"] for index in inspect(connection).get_indexes("object")}
         assert {"object_by_bucket", "object_by_size"} <= names
+    engine.dispose()
+
+
+def test_a_store_of_version_4_has_spaces_without_members() -> None:
+    """Vectors that were there before spaces had members are one block, as they were."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        for number in range(1, 5):
+            MIGRATIONS[number](connection)
+        connection.exec_driver_sql("ALTER TABLE space DROP COLUMN members")
+        connection.execute(schema.meta.insert().values(key="schema_version", value="4"))
+        columns = "collection_pk, name, dimension, generation, next_slot"
+        connection.exec_driver_sql(f"INSERT INTO space ({columns}) VALUES (1, 'a', 3, 0, 7)")
+
+        migrate(connection)
+
+        (space,) = connection.execute(select(schema.space)).all()
+        assert stored_space(space) == StoredSpace(space.pk, "a", 3, 0, members=())
     engine.dispose()
 
 

@@ -109,7 +109,7 @@ def _change(
             "extract anew; other options that leave the space as it is need another collection"
         )
     maker = {"extractor": extractor, "options": dict(options)}
-    after = make_beside(txn, row.pk, built.space.name, built.space.dimension, maker)
+    after = make_beside(txn, row.pk, built.space, maker)
     fields = {field.name: field.pk for field in fields_of(txn, row.pk)}
     new = replace(row, extractor=extractor, options=dict(options))
     return Change(row, Target(new, fields, built, after), before)

@@ -49,6 +49,7 @@ from lookalike.objects import waits_in
 from lookalike.once import AlreadyDone, Request, once
 from lookalike.operations import Running, Said
 from lookalike.reading import FieldRow, Reader, document_query, fields_of, filtered
+from lookalike.regions import redrawn
 from lookalike.resources import CollectionRow
 from lookalike.rules import rule_of
 from lookalike.sources import items, json_values
@@ -77,6 +78,11 @@ class Collection:
         """Return the names of the label fields, the first one first."""
         with self._workshop.store.read() as snapshot:
             return tuple(field.name for field in fields_of(snapshot, self._row.pk))
+
+    @property
+    def extractor(self) -> str:
+        """Return the full name of what makes its documents."""
+        return self._row.extractor
 
     def __repr__(self) -> str:
         return f"<Collection {self.name!r}>"
@@ -194,6 +200,28 @@ class Collection:
             sync = Sync(self._workshop.operations, running)
             sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
             sync.say()
+        return running.changed()
+
+    @once
+    def draw(
+        self,
+        regions: Mapping[str, Mapping[str, Sequence[float] | None]],
+        *,
+        actor: str = "",
+        op_id: str = "",
+    ) -> Changed:
+        """Draw, move or take away regions of objects, by the object's id and the region's.
+
+        A box is [left, top, width, height] in pixels of the upright picture; None takes a region
+        away, with its document and label. The other regions stay as they are, labels too; what the
+        detector had proposed becomes the person's own. Raises BadInput for a box that is none, or a
+        collection without regions; NotFound.
+        """
+        with self._operate("draw", actor, op_id, regions) as running:
+            sync = Sync(self._workshop.operations, running)
+            sync.objects(redrawn(running.txn, self._row, regions))
+            sync.say()
+        self.extract()
         return running.changed()
 
     @once

@@ -17,6 +17,7 @@ from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
 from lookalike.labels import label_in
 from lookalike.model import EventKind, Origin
+from lookalike.objects import REGIONS
 from lookalike.operations import Operations, Running, Said
 from lookalike.resources import CollectionRow, dig
 from lookalike.spaces import in_force_now, outdate
@@ -35,9 +36,13 @@ class Home:
     fields: Mapping[str, int]
 
     def kept(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what documents keep of an object's metadata: all but labels, which are events."""
+        """Return what documents keep of an object's metadata.
+
+        That is all but labels, which are events, and regions, which are documents.
+        """
         kept = self.row.passed(metadata)
-        return {name: value for name, value in kept.items() if name not in self.fields}
+        left_out = {*self.fields, REGIONS}
+        return {name: value for name, value in kept.items() if name not in left_out}
 
     def given_labels(
         self, metadata: Mapping[str, Any], said_by: Collection[str]
@@ -136,7 +141,23 @@ def write_documents(
         operations.arrive(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
     given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
     take_labels(operations, running, target, given)
+    if target.row.options.get("suggest") is True:
+        _suggest_detected(operations, running, target, dict(zip(made, fresh, strict=True)))
     return len(pks)
+
+
+def _suggest_detected(
+    operations: Operations, running: Running, target: Target, new: Mapping[int, NewDocument]
+) -> None:
+    """Suggest the classes that a detector saw, in the first label field; they do not vote."""
+    lines = []
+    for pk, one in new.items():
+        with suppress(BadInput):  # a class that cannot be a label stays an attribute
+            label = label_in(one.part.attributes.get("detected"))
+            if label is not None:
+                lines.append(Said(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
+    if lines and target.fields:
+        operations.say(running, min(target.fields.values()), lines)
 
 
 def _with_fields_now(txn: Txn, target: Target) -> Target:

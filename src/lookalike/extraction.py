@@ -15,13 +15,14 @@ from sqlalchemy import and_, func, or_, select, update
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
+from lookalike.erasing import erase_documents, vanished
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part, accepts
 from lookalike.ingest import Progress, Tally
 from lookalike.leases import has_died, own_name
 from lookalike.model import Status
-from lookalike.objects import finish
-from lookalike.operations import Operations
+from lookalike.objects import finish, let_wait
+from lookalike.operations import Operations, Running
 from lookalike.spaces import in_force_now
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
@@ -35,13 +36,15 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
+    not_read,
+    read_content,
+    tasks_of,
     waiting_from,
 )
 
 _LEASE_S = 120.0
 _RENEW_S = _LEASE_S / 4
 _CLAIM_OBJECTS = 256
-_TASK_OBJECTS = 8
 _WRITE_OBJECTS = 256
 _WRITE_S = 2.0
 
@@ -221,7 +224,7 @@ class Extraction:
         """Return those whose content has been extracted likewise before, or a moment ago."""
         just = {one.content: done for one, done in finished if one.blob and done.error is None}
         asked = [one for one in claimed if one.blob is not None]
-        new = {one.content for one in asked if one.regions is None} - asking.keys() - just.keys()
+        new = {one.content for one in asked if one.alone} - asking.keys() - just.keys()
         with self._store.read() as snapshot:
             parts = extracted_before(snapshot, target, sorted(new))
         results = just | {digest: Done(found, None) for digest, found in parts.items()}
@@ -239,8 +242,7 @@ class Extraction:
             if one.content not in asking:
                 new.append(one)
             asking.setdefault(one.content, []).append(one)
-        tasks = (new[start : start + _TASK_OBJECTS] for start in range(0, len(new), _TASK_OBJECTS))
-        return {pool.submit(self._extract, target, task) for task in tasks}
+        return {pool.submit(self._extract, target, task) for task in tasks_of(new)}
 
     def _extract(self, target: Target, task: Sequence[Waiting]) -> list[tuple[str, Done]]:
         results: list[tuple[str, Done]] = []
@@ -258,21 +260,17 @@ class Extraction:
             assert one.blob is not None
             self._keep_views(one.blob.sha256, content, outcome)
             seen = tuple(replace(part, picture=None) for part in outcome)
-            results.append((one.content, Done(seen, None)))
+            results.append((one.content, Done(seen, None, dict(content.refused))))
         return results
 
     def _read(self, target: Target, one: Waiting) -> Content:
         assert one.blob is not None
         if not accepts(target.extractor, one.blob.media_type):
-            wanted = " or ".join(sorted(target.extractor.accepts))
-            raise BadContent(
-                f"{one.name!r} is {one.blob.media_type}, and this collection extracts {wanted}; "
-                "add it to a collection with another extractor"
-            )
-        return Content(
-            self._blobs.read(one.blob),
-            one.blob.media_type,
-            name=one.name,
+            raise BadContent(not_read(one.name, one.blob.media_type, target.extractor.accepts))
+        return read_content(
+            one.name,
+            (one.blob, one.beside),
+            self._blobs.read,
             max_pixels=self._max_pixels,
             regions=one.regions,
         )
@@ -280,14 +278,14 @@ class Extraction:
     def _keep_views(self, sha256: str, content: Content, parts: Sequence[Part]) -> None:
         """Keep what a person will be shown of a content, now that it is decoded."""
         is_picture = content.media_type.startswith("image/")
-        if is_picture:
-            self._thumbnails.keep(sha256, content.picture())
         for part in parts:
             view = view_of(part.attributes)
             if part.picture is not None:
                 self._thumbnails.keep(sha256, part.picture, view)
             elif view and is_picture:
                 self._thumbnails.keep(sha256, render(content, view), view)
+        if is_picture:  # last: what is there already, such as a scan set upright, stays
+            self._thumbnails.keep(sha256, content.picture())
 
     # --- write ----------------------------------------------------------------------------------
 
@@ -313,21 +311,31 @@ class Extraction:
                 if one.blob is not None
                 for part in done.parts
             ]
+            self._erase_vanished(running, target, batch)
             made = write_documents(self._operations, running, target, documents)
-            key = {"collection_pk": target.pk, "owner": None, "expires_at": None}
-            running.txn.update(
-                schema.extraction,
-                [
-                    {**key, "object_pk": one.pk, "status": Status.FAILED, "error": done.error}
-                    for one, done in batch
-                    if done.error is not None
-                ],
-            )
             finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
+            failed = {one.pk: done.complaint for one, done in batch if done.complaint is not None}
+            let_wait(running.txn, target.pk, failed)
         tally.arrived(running, made)
         for one, done in batch:
             if done.error is not None:
                 tally.fail(one.name, done.error)
+            for key, reason in done.refused.items():
+                tally.fail(f"{one.name} {key}", reason)
+
+    def _erase_vanished(
+        self, running: Running, target: Target, batch: list[tuple[Waiting, Done]]
+    ) -> None:
+        """Erase the documents of parts that are not there any more."""
+        parts = {
+            one.pk: {part.key for part in done.parts}
+            for one, done in batch
+            if one.blob is not None and done.error is None
+        }
+        given = {one.pk for one, _ in batch if one.regions is not None}
+        gone = vanished(running.txn, target.pk, parts, given)
+        if gone:
+            erase_documents(self._operations, running, gone)
 
     def _still_held(
         self, snapshot: Snapshot, target: Target, batch: list[tuple[Waiting, Done]]

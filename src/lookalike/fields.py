@@ -14,7 +14,7 @@ from sqlalchemy import Select, select
 from lookalike.errors import Conflict
 from lookalike.model import Taxonomy
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace, stored_space
+from lookalike.stores.base import Snapshot, StoredSpace, members_from, stored_space
 from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions, in_force
 
@@ -101,9 +101,12 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
     (row,) = snapshot.rows(_fields_with_spaces().where(schema.field.c.pk == field_pk))
     if row.own is None:
         raise _no_documents()
-    space = reference_space = StoredSpace(row.own, row.space, row.dimension, row.generation)
+    members = members_from(row.members)
+    space = StoredSpace(row.own, row.space, row.dimension, row.generation, members)
+    reference_space = space
     if row.its is not None:
-        reference_space = StoredSpace(row.its, row.its_space, row.its_dimension, row.its_generation)
+        one = (row.its, row.its_space, row.its_dimension, row.its_generation)
+        reference_space = StoredSpace(*one, members_from(row.its_members))
     if space.name != reference_space.name:
         raise Conflict(
             f"the references are in space {reference_space.name}, the documents in {space.name}; "
@@ -139,11 +142,13 @@ def _fields_with_spaces() -> Select[Any]:
     own, its = schema.space, schema.space.alias("its")
     return (
         select(table, own.c.pk.label("own"))
-        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation, own.c.since)
+        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation)
+        .add_columns(own.c.members, own.c.since)
         .add_columns(its.c.pk.label("its"), its.c.name.label("its_space"))
         .add_columns(
             its.c.dimension.label("its_dimension"), its.c.generation.label("its_generation")
         )
+        .add_columns(its.c.members.label("its_members"))
         .join(reference, reference.c.pk == table.c.reference_field_pk)
         .outerjoin(own, in_force(own, table.c.collection_pk))
         .outerjoin(its, in_force(its, reference.c.collection_pk))

@@ -22,6 +22,7 @@ from lookalike.confidence import (
     confidence_to,
     judge,
 )
+from lookalike.directions import Blend, unit_blocks
 from lookalike.features import BACKGROUND
 from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
@@ -34,6 +35,7 @@ from lookalike.propagation import Places
 from lookalike.recall import recall, remember
 from lookalike.review import Reach
 from lookalike.scoring import Scores
+from lookalike.weighing import weigh
 
 REBUILD_ITEMS = 2000
 """Up to so many items the graph is made again with every arrival."""
@@ -86,11 +88,19 @@ class Judge:
         assert self._landscape is not None, "survey comes first"
         return self._landscape
 
-    def survey(self, pks: Places, slots: Places, vectors: Vectors, nodes_upto: int) -> int:
+    def survey(
+        self,
+        pks: Places,
+        slots: Places,
+        vectors: Vectors,
+        nodes_upto: int,
+        blend: Blend | None = None,
+    ) -> int:
         """Take over which items there are: `pks` (n,) rising, each with the `slots` of its vector.
 
-        `nodes_upto` is the last item of the graph so far, 0 for a new one; the answer is that of
-        the graph in force, which is a new one when too much has come or anything has gone.
+        `blend` is that of the members of a combined space. `nodes_upto` is the last item of the
+        graph so far, 0 for a new one; the answer is that of the graph in force, which is a new one
+        when too much has come or anything has gone.
         """
         nodes = int(np.searchsorted(pks, nodes_upto, side="right"))
         outgrown = len(pks) > REBUILD_GROWTH * nodes and not self._imagines
@@ -98,9 +108,9 @@ class Judge:
             nodes = len(pks)
         land = self._landscape
         known = 0 if land is None else len(land)
-        same = land is not None and land.nodes == nodes and self._holds(pks, slots, known)
-        if not same:
-            self._landscape = land = self._surveyed(pks[:nodes], slots[:nodes], vectors)
+        same = land is not None and (land.nodes, land.frame.blend) == (nodes, blend)
+        if not same or not self._holds(pks, slots, known):
+            self._landscape = land = self._surveyed(pks[:nodes], slots[:nodes], vectors, blend)
             known = nodes
             self._scores = self._judgements = self._reach = None
         if known < len(pks) and land is not None:
@@ -109,6 +119,21 @@ class Judge:
             self._judgements = None
         self._slots = slots.copy()  # the caller changes its own in place
         return int(pks[nodes - 1])
+
+    def weigh(self, references: Mapping[str, Places], vectors: Vectors) -> tuple[float, ...]:
+        """Return the weights of the members that suit the references of each label.
+
+        Those of the items surveyed, unless others suit noticeably better.
+        """
+        frame = self.landscape.frame
+        assert frame.blend is not None, "only a combined space has members"
+        named = [references[name] for name in sorted(references) if name != BACKGROUND]
+        own = np.repeat(np.arange(len(named)), [len(pks) for pks in named])
+        pks = np.concatenate(named)
+        order = np.argsort(pks)
+        units = unit_blocks(frame.centred(vectors(pks[order])), frame.blend.blocks)
+        members = [units[:, block] for block in frame.blend.blocks]
+        return weigh(members, own[order], frame.blend.weights)
 
     def learn(
         self,
@@ -279,13 +304,16 @@ class Judge:
             and np.array_equal(self._slots[:known], slots[:known])
         )
 
-    def _surveyed(self, pks: Places, slots: Places, vectors: Vectors) -> Landscape:
-        mark = hashlib.sha256(_LISTS + pks.tobytes() + slots.tobytes()).hexdigest()
+    def _surveyed(
+        self, pks: Places, slots: Places, vectors: Vectors, blend: Blend | None
+    ) -> Landscape:
+        weighed = b"" if blend is None else repr(blend).encode()
+        mark = hashlib.sha256(_LISTS + weighed + pks.tobytes() + slots.tobytes()).hexdigest()
         kept = recall(self._memory)
         known = None
         if kept is not None and kept[0] == {"items": mark}:
             known = Known(kept[1]["near"].astype(np.int64), kept[1]["cosines"], kept[1]["turn"])
-        landscape = build_landscape(pks, vectors(pks), known)
+        landscape = build_landscape(pks, vectors(pks), known, blend=blend)
         if known is None and not self._imagines:
             arrays = (landscape.near.astype(np.int32), landscape.near_cosines, landscape.turn)
             names = ("near", "cosines", "turn")

@@ -9,7 +9,7 @@ what varies among look-alikes counts little. (Unlabelled counterpart of within-c
 
 Vectors are kept on the grid (see `grid`), once centred and once **turned** by a root of M, so that
 M's inner product is the plain one. Turned vectors are spread by random signs and a cosine transform
-besides: no component stands out, and a byte holds each.
+besides: no component stands out, and a byte holds each. `directions` makes both.
 """
 
 from __future__ import annotations
@@ -20,16 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.grid import (
-    Bytes,
-    Grid,
-    grid_length,
-    in_bytes,
-    matrix_on_grid,
-    on_grid,
-    products,
-    squares,
-)
+from lookalike.directions import Blend, Frame
+from lookalike.grid import Bytes, Grid, grid_length, on_grid, squares
 from lookalike.nearness import neighbour_lists, neighbours
 from lookalike.propagation import (
     DECAY,
@@ -49,7 +41,6 @@ CONTEXT = 10
 """How many neighbours describe the surroundings of an item."""
 
 _METRIC_NEIGHBOURS = 5
-_METRIC_SHRINKAGE = 0.1
 _TINY = np.float32(1e-12)
 
 
@@ -57,15 +48,15 @@ _TINY = np.float32(1e-12)
 class Landscape:
     """Items of one space by rising pk; the first `nodes` are in the graph, the rest are leaves.
 
-    `centred` int16 (n, d) are the directions of vectors − `mean` on the grid; `turned` int8 (n, d)
-    those of centred @ `turn` (int16 (d, d)), of lengths `turned_lengths` float64 (n,). `near` int64
-    and `near_cosines` float32 (n, ≤ 20) are each item's nearest nodes; `hops` float32 (n, ≤ 20) the
-    entries of S between them.
+    `centred` int16 (n, d) are the directions that `frame` makes of vectors, on the grid; `turned`
+    int8 (n, d) those of centred @ `turn` (int16 (d, d)), of lengths `turned_lengths` float64 (n,).
+    `near` int64 and `near_cosines` float32 (n, ≤ 20) are each item's nearest nodes; `hops` float32
+    (n, ≤ 20) the entries of S between them.
     """
 
     pks: Places
     nodes: int
-    mean: Floats
+    frame: Frame
     centred: Grid
     turn: Grid
     turned: Bytes
@@ -125,25 +116,28 @@ class Known(NamedTuple):
 
 
 def build_landscape(
-    pks: Places, vectors: NDArray[np.float16], known: Known | None = None
+    pks: Places,
+    vectors: NDArray[np.float16],
+    known: Known | None = None,
+    *,
+    blend: Blend | None = None,
 ) -> Landscape:
     """Return the landscape of all items: `pks` (n,) rising, unit `vectors` (n, d).
 
-    `known` is what a landscape of the same items had.
+    `known` is what a landscape of the same items had, by the same `blend` of their members.
     """
-    wide = vectors.astype(np.float32)
-    mean = wide.mean(axis=0, dtype=np.float64).astype(np.float32) if len(wide) else wide.sum(axis=0)
-    wide -= mean
+    frame = Frame.of(vectors, blend)
+    wide = frame.centred(vectors)
     centred = on_grid(wide)
     near, cosines = known[:2] if known else neighbour_lists(centred, NEIGHBOURS)
-    turn = known.turn if known else _turn(wide, near[:, :_METRIC_NEIGHBOURS])
-    turned = _turned(centred, turn)
+    turn = known.turn if known else frame.turn_for(wide, near[:, :_METRIC_NEIGHBOURS])
+    turned = frame.turned(centred, turn)
     graph, degrees = build_graph(near, cosines)
     widths = scale_widths(cosines)
     return Landscape(
         pks=pks,
         nodes=len(pks),
-        mean=mean,
+        frame=frame,
         centred=centred,
         turn=turn,
         turned=turned,
@@ -160,15 +154,15 @@ def build_landscape(
 
 def attach(landscape: Landscape, pks: Places, vectors: NDArray[np.float16]) -> Landscape:
     """Return the landscape with more leaves: `pks` (m,) above all here, `vectors` (m, d)."""
-    centred = on_grid(vectors.astype(np.float32) - landscape.mean)
+    centred = on_grid(landscape.frame.centred(vectors))
     nodes, count = landscape.centred[: landscape.nodes], landscape.near.shape[1]
     near, cosines = neighbours(centred, nodes, count)
-    turned = _turned(centred, landscape.turn)
+    turned = landscape.frame.turned(centred, landscape.turn)
     widths, degrees = landscape.widths, landscape.degrees
     return Landscape(
         pks=np.concatenate([landscape.pks, pks]),
         nodes=landscape.nodes,
-        mean=landscape.mean,
+        frame=landscape.frame,
         centred=np.concatenate([landscape.centred, centred]),
         turn=landscape.turn,
         turned=np.concatenate([landscape.turned, turned]),
@@ -181,45 +175,6 @@ def attach(landscape: Landscape, pks: Places, vectors: NDArray[np.float16]) -> L
         widths=widths,
         degrees=degrees,
     )
-
-
-def _turn(centred: Floats, near: Places) -> Grid:
-    """Return T of the metric M = T Tᵀ (up to a factor) for centred vectors and their neighbours.
-
-    T = (L⁻¹)ᵀ R for M⁻¹ = L Lᵀ and an orthonormal R that mixes all components.
-    """
-    covariance = _local_covariance(centred, near)
-    dimension = len(covariance)
-    floor = max(_METRIC_SHRINKAGE * np.trace(covariance) / dimension, 1e-9)
-    root = np.linalg.cholesky(covariance + floor * np.eye(dimension)).astype(np.float32)
-    return matrix_on_grid(np.linalg.solve(root.T, _mixing(dimension)))
-
-
-def _local_covariance(centred: Floats, near: Places) -> NDArray[np.float64]:
-    """Return C of the differences to neighbours `near` (n, k), summed without forming them."""
-    n, k = near.shape
-    seen = np.bincount(near.ravel(), minlength=n).astype(np.float32)
-    half = centred * ((k + seen) / 2)[:, None]
-    for column in near.T:
-        half -= centred[column]
-    product = centred.T @ half
-    return np.asarray((product + product.T).astype(np.float64) / max(2 * n * k, 1))
-
-
-def _mixing(dimension: int) -> Floats:
-    """Return an orthonormal matrix (d, d): random signs, then the cosine transform (DCT-II)."""
-    signs = np.random.default_rng(0).choice((-1.0, 1.0), dimension)
-    steps = np.arange(dimension)
-    waves = np.cos(np.pi / dimension * (steps[:, None] + 0.5) * steps)
-    waves *= np.where(steps == 0, dimension**-0.5, (2 / dimension) ** 0.5)
-    return np.asarray(signs[:, None] * waves, np.float32)
-
-
-def _turned(centred: Grid, turn: Grid) -> Bytes:
-    turned = np.empty(centred.shape, np.int8)
-    for block, rows in products(centred, turn.T.astype(np.float32)):
-        turned[block] = in_bytes(rows)
-    return turned
 
 
 def _lengths(turned: Bytes) -> NDArray[np.float64]:

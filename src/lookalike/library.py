@@ -20,9 +20,9 @@ from lookalike.errors import BadSetting, Conflict
 from lookalike.forgetting import Receipt, receipt_again
 from lookalike.ingest import Progress, quiet
 from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, prepared
-from lookalike.model import Changed
+from lookalike.model import Changed, Taxonomy
 from lookalike.once import AlreadyDone, Request, once
-from lookalike.plugins import extractor_name
+from lookalike.plugins import as_one, extractor_name
 from lookalike.reading import fields_of
 from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
 from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named, names
@@ -131,7 +131,8 @@ class Library:
         /,
         source: Any = None,
         *,
-        extractor: str | None = None,
+        extractor: str | Sequence[str | Mapping[str, Any]] | None = None,
+        inputs: Mapping[str, str] | None = None,
         field: str | None = None,
         reference: str | None = None,
         confidence_threshold: float | None = None,
@@ -151,6 +152,8 @@ class Library:
         metadata fields that are copied from the matched reference. With `exclusive` "image" each
         label goes to one document of an image at most; `low_quality` decides what was seen badly,
         too. `extractor` is "image", `field` "label" unless told; other options are the extractor's.
+        Several (["image", {"extractor": "text", "model": …}]) give one decision, by weights that
+        the references teach; `inputs` may say which property each reads ({"text": "description"}).
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
@@ -160,18 +163,13 @@ class Library:
         with self._workshop.store.write() as txn:
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is None:
-                if find(txn, self._namespace, Kind.BUCKET, name) is None:
-                    self._make_bucket(txn, name, {})
-                plan = Plan(name, (name,), extractor=extractor or "image", options=options)
-                row = make_collection(self._workshop, txn, self._namespace, plan)
-                make_field(txn, self._namespace, row, taxonomy_of(name, field or "label", rule))
+                own = as_one(extractor or "image", options)
+                plan = Plan(name, (name,), None, *own, inputs or {})
+                row = self._make_labelled(txn, plan, taxonomy_of(name, field or "label", rule))
             else:
-                row = _check_same(known, extractor, options)
+                row = _check_same(known, extractor, options, inputs)
         collection = Collection(self._workshop, row)
-        if field is not None and field not in collection.fields:
-            self.add_taxonomy(name, field, **asdict(rule))
-        else:
-            self._adopt_rule(collection, row, field, rule)
+        self._adopt_rule(collection, row, field, rule)
         if source is not None:
             collection.add(source)
         return collection
@@ -191,7 +189,7 @@ class Library:
         *,
         bucket: str | Sequence[str] = (),
         source: str | None = None,
-        extractor: str = "image",
+        extractor: str | Sequence[str | Mapping[str, Any]] = "image",
         inputs: Mapping[str, str] | None = None,
         passthrough: Mapping[str, str] | None = None,
         **options: Any,
@@ -200,13 +198,15 @@ class Library:
 
         It draws on a `bucket` or several, or on what the collection `source` has extracted.
         `inputs` names the property that is the extractor's input ({"image": "photo"}), where an
-        object has several. `passthrough` says what documents keep of an object's metadata, by
-        their own names ({"brand": "maker.brand"}); all of them, unless told.
+        object has several; several extractors (["image", "text"]) have an input each.
+        `passthrough` says what documents keep of an object's metadata, by their own names
+        ({"brand": "maker.brand"}); all of them, unless told.
 
         Raises NotFound for an unknown bucket or extractor, Conflict when the name is taken.
         """
         buckets = (bucket,) if isinstance(bucket, str) else tuple(bucket)
-        plan = Plan(name, buckets, source, extractor, options, inputs or {}, passthrough)
+        own, options = as_one(extractor, options)
+        plan = Plan(name, buckets, source, own, options, inputs or {}, passthrough)
         with self._workshop.store.write() as txn:
             row = make_collection(self._workshop, txn, self._namespace, plan)
         collection = Collection(self._workshop, row)
@@ -355,13 +355,24 @@ class Library:
         with self._workshop.store.read() as snapshot:
             return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
 
+    def _make_labelled(self, txn: Txn, plan: Plan, taxonomy: Taxonomy) -> CollectionRow:
+        """Make a collection over the bucket of its name, which is made too if need be."""
+        if find(txn, self._namespace, Kind.BUCKET, plan.name) is None:
+            self._make_bucket(txn, plan.name, {})
+        row = make_collection(self._workshop, txn, self._namespace, plan)
+        make_field(txn, self._namespace, row, taxonomy)
+        return row
+
     def _adopt_rule(
         self, collection: Collection, row: CollectionRow, field: str | None, rule: Rule
     ) -> None:
-        """Let a field that is there follow another policy, as a run.
+        """Let a field that is there follow another policy, as a run; make it if it is not there.
 
         Raises Conflict for what cannot change.
         """
+        if field is not None and field not in collection.fields:
+            self.add_taxonomy(collection.name, field, **asdict(rule))
+            return
         with self._workshop.store.read() as snapshot:
             fields = fields_of(snapshot, row.pk)
         now = next((one for one in fields if field in (None, one.name)), None)
@@ -379,14 +390,24 @@ class Library:
             )
 
 
-def _check_same(row: Any, extractor: str | None, options: Mapping[str, Any]) -> CollectionRow:
+def _check_same(
+    row: Any,
+    extractor: str | Sequence[str | Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+    inputs: Mapping[str, str] | None,
+) -> CollectionRow:
     known = collection_from(row)
-    wanted = known.extractor if extractor is None else extractor_name(extractor)
-    if known.extractor != wanted or (options and known.options != options):
+    name, wanted = as_one(known.extractor if extractor is None else extractor, options)
+    name = extractor_name(name)
+    if known.extractor != name or (wanted and known.options != wanted):
         raise Conflict(
             f"the collection {known.name!r} is there with extractor {known.extractor!r} "
-            f"{dict(known.options)}, not {wanted!r} {dict(options)}; "
-            "choose another name, or migrate it"
+            f"{dict(known.options)}, not {name!r} {wanted}; choose another name, or migrate it"
+        )
+    if inputs is not None and known.inputs != inputs:
+        raise Conflict(
+            f"the collection {known.name!r} is there with the inputs {dict(known.inputs)}, not "
+            f"{dict(inputs)}; choose another name"
         )
     return known
 

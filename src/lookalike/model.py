@@ -77,14 +77,25 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """One of the extractors of a combined space: what it is called there, and its dimension."""
+
+    name: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
     """Where vectors may be compared: model, version and preprocessing fixed for ever.
 
-    `name` reads `<extractor>.<version>/<model>@<digest>`; two spaces never meet.
+    `name` reads `<extractor>.<version>/<model>@<digest>`; two spaces never meet. A vector of a
+    combined space is one block for each of its `members`, in their order; a block of zeros tells
+    that an item has nothing for that member.
     """
 
     name: str
     dimension: int
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

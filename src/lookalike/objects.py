@@ -13,6 +13,7 @@ from ulid import ULID
 from lookalike.errors import NotFound
 from lookalike.extractors.vectors import MEDIA_TYPE
 from lookalike.model import Blob, Object, Origin, Status
+from lookalike.plugins import COMBINED
 from lookalike.resources import (
     CollectionRow,
     collection_row,
@@ -23,6 +24,13 @@ from lookalike.resources import (
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
+
+REGIONS = "regions"
+"""Where an object's metadata hold the regions that it was given: mappings with `id` and `box`."""
+
+TEXT_KEYS = ("text", "description", "title", "caption")
+"""Where the metadata of an object may have the text that a combined extractor reads beside others,
+the first that it has."""
 
 _LOOK_AHEAD = 100
 _IN_LIST = 5000
@@ -118,6 +126,20 @@ def content_changed(txn: Txn, bucket_pk: int, pk: int, blobs: Sequence[Blob]) ->
         let_wait(txn, collection.pk, {pk: None})
 
 
+def reads_regions(extractor: str) -> bool:
+    """Return whether an extractor, by its full name, reads the regions that objects are given."""
+    return extractor == "region_extractor"
+
+
+def regions_changed(txn: Txn, bucket_pk: int, row: Any, regions: Any) -> None:
+    """Write other regions of an object, and let it wait again wherever they are extracted."""
+    metadata = {**row.metadata, REGIONS: regions}
+    txn.update(schema.object_, [{"pk": row.pk, "metadata": metadata}])
+    for collection in collections_over(txn, bucket_pk, derived=True):
+        if reads_regions(collection.extractor):
+            let_wait(txn, collection.pk, {row.pk: None})
+
+
 def change_contents(txn: Txn, pk: int, blobs: Sequence[Blob]) -> None:
     """Write other contents for an object."""
     chosen = update(schema.object_).where(schema.object_.c.pk == pk)
@@ -139,18 +161,25 @@ def input_of(
     """Return the blobs that a collection may extract from, the likeliest first.
 
     A property that is mapped may be a text among the metadata. None when the object has nothing of
-    what is mapped.
+    what is mapped. A combined extractor may extract from all the others, too, and from a text under
+    one of TEXT_KEYS.
     """
-    if not collection.inputs:
-        return list(blobs)
-    by_property = {blob.property: blob for blob in blobs}
-    found = []
-    for path in collection.inputs.values():
-        if path in by_property:
-            found.append(by_property[path])
-        elif isinstance(text := dig(metadata, path), str) and text.strip():
-            found.append(Blob.of_text(path, text))
+    given = list(blobs)
+    if not collection.inputs and collection.extractor != COMBINED:
+        return given
+    by_property = {blob.property: blob for blob in given}
+    paths = list(collection.inputs.values())
+    found = [one for path in paths if (one := by_property.get(path) or _text_at(metadata, path))]
+    if collection.extractor == COMBINED:
+        found += [blob for blob in given if blob.property not in paths]
+        texts = (_text_at(metadata, key) for key in TEXT_KEYS if key not in paths)
+        found += [text for text in texts if text is not None][:1]
     return found or None
+
+
+def _text_at(metadata: Mapping[str, Any], path: str) -> Blob | None:
+    text = dig(metadata, path)
+    return Blob.of_text(path, text) if isinstance(text, str) and text.strip() else None
 
 
 def known_object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[str, int]:

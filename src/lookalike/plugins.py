@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,13 +11,21 @@ import pluggy
 from lookalike import builtin, hookspecs
 from lookalike.errors import BadSetting, Conflict, NotFound
 from lookalike.extractors.base import Extractor
+from lookalike.extractors.frames import OPTION, with_frames
 
 ALIASES = {
+    "document": "document_extractor",
+    "documents": "document_extractor",
     "image": "image_extractor",
+    "region": "region_extractor",
+    "regions": "region_extractor",
     "text": "text_extractor",
     "vectors": "passthrough",
 }
 """Short names of extractors."""
+
+COMBINED = "combined_extractor"
+"""The extractor that joins others; only it is made of what is registered here."""
 
 
 @cache
@@ -35,6 +43,7 @@ def extractors() -> dict[str, Callable[..., Extractor]]:
         found[name] = factory
 
     manager.hook.register_extractors(register=register)
+    register(COMBINED, _combined)
     return found
 
 
@@ -46,12 +55,57 @@ def extractor_name(name: str) -> str:
     return full
 
 
-def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
-    """Return an extractor built with `options`. Raises NotFound, BadSetting or MissingExtra."""
-    factory = extractors()[extractor_name(name)]
-    try:
-        return factory(**options)
-    except TypeError as error:
+def as_one(
+    extractor: str | Sequence[str | Mapping[str, Any]], options: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of an extractor, or of several: the combined one.
+
+    Raises BadSetting for options that are no single extractor's.
+    """
+    if isinstance(extractor, str):
+        return extractor, dict(options)
+    members = [one if isinstance(one, str) else dict(one) for one in extractor]
+    if len(members) == 1 and isinstance(members[0], str):
+        return members[0], dict(options)
+    if options:
         raise BadSetting(
-            f"the extractor {name!r} does not take {dict(options)}: {error}"
-        ) from error
+            f"{sorted(options)} are options of which of the extractors? give them to one of them: "
+            "{'extractor': 'text', 'model': '…'}"
+        )
+    return COMBINED, {"members": members}
+
+
+def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
+    """Return an extractor built with `options`. Raises NotFound, BadSetting or MissingExtra.
+
+    The option `frames` is for any that reads pictures: with it, it reads videos as well.
+    """
+    factory = extractors()[extractor_name(name)]
+    own = {key: value for key, value in options.items() if key != OPTION}
+    try:
+        extractor = factory(**own)
+    except TypeError as error:
+        raise BadSetting(f"the extractor {name!r} does not take {own}: {error}") from error
+    return with_frames(extractor, options.get(OPTION))
+
+
+def _combined(members: Sequence[str | Mapping[str, Any]]) -> Extractor:
+    """Return the combined extractor of `members`: names, or mappings with `extractor` and options.
+
+    A member is called as its extractor is named here, or by its own `name`.
+    """
+    from lookalike.extractors.combined import combined
+
+    if isinstance(members, str) or not isinstance(members, Sequence):
+        raise BadSetting(f"`members` is a list such as ['image', 'text'], not {members!r}")
+    built: dict[str, Extractor] = {}
+    for member in members:
+        options = {"extractor": member} if isinstance(member, str) else dict(member)
+        extractor = str(options.pop("extractor", ""))
+        if extractor_name(extractor) == COMBINED:
+            raise BadSetting(f"{COMBINED} cannot be a member of itself; name its members instead")
+        called = str(options.pop("name", extractor))
+        if called in built:
+            raise BadSetting(f"two members are called {called!r}; give one another `name`")
+        built[called] = build_extractor(extractor, options)
+    return combined(built)

@@ -16,10 +16,12 @@ from lookalike.extractors.base import Content, accepts
 from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
 from lookalike.model import Blob
 from lookalike.pictures import sniff
+from lookalike.waiting import read_content
 from lookalike.workshop import Workshop
 
 _ADDRESSES = ("http://", "https://", "data:", "file://", "s3://", "gs://")
 _SNIFFED_BYTES = 4096
+_ASKED = "the input"
 
 
 def mode_of(value: Any, target: Target) -> str:
@@ -42,25 +44,31 @@ def vectors_of(workshop: Workshop, target: Target, value: Any, mode: str) -> NDA
     if mode == "vector":
         return _unit(value, target)
     data, media_type = _content(workshop, value, mode)
-    return _extracted(workshop, target, data, media_type)
-
-
-def vectors_of_blob(workshop: Workshop, target: Target, blob: Blob) -> NDArray[np.float32]:
-    """Return the vectors (n, d) of a blob that is kept. Raises BadInput, BadContent."""
-    data = workshop.blobs.read(blob)
-    if blob.media_type == MEDIA_TYPE:
-        return _unit(np.frombuffer(data, "<f4"), target)
-    return _extracted(workshop, target, data, blob.media_type)
-
-
-def _extracted(
-    workshop: Workshop, target: Target, data: bytes, media_type: str
-) -> NDArray[np.float32]:
-    if not accepts(target.extractor, media_type):
-        wanted = " or ".join(sorted(target.extractor.accepts))
-        raise BadInput(f"the input is {media_type}, and {target.name!r} is asked by {wanted}")
     pixels = workshop.settings.max_pixels
-    content = Content(data, media_type, name="the input", max_pixels=pixels)
+    return _extracted(target, Content(data, media_type, name=_ASKED, max_pixels=pixels))
+
+
+def vectors_of_inputs(
+    workshop: Workshop, target: Target, blob: Blob, beside: Mapping[str, Blob | None]
+) -> NDArray[np.float32]:
+    """Return the vectors (n, d) of what an object has for a collection, as `chosen_inputs` chose.
+
+    Raises BadInput, BadContent.
+    """
+    read = workshop.blobs.read
+    if blob.media_type == MEDIA_TYPE and not beside:
+        return _unit(np.frombuffer(read(blob), "<f4"), target)
+    pixels = workshop.settings.max_pixels
+    content = read_content(_ASKED, (blob, beside), read, max_pixels=pixels)
+    return _extracted(target, content)
+
+
+def _extracted(target: Target, content: Content) -> NDArray[np.float32]:
+    if not accepts(target.extractor, content.media_type):
+        wanted = " or ".join(sorted(target.extractor.accepts))
+        raise BadInput(
+            f"the input is {content.media_type}, and {target.name!r} is asked by {wanted}"
+        )
     outcome = target.extractor.extract([content])[0]
     if isinstance(outcome, BadContent):
         raise outcome

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lookalike.columns import Rows
 from lookalike.confidence import confidence_from, confidence_to
+from lookalike.directions import blend
 from lookalike.drawing import sample
 from lookalike.field_state import FieldState
 from lookalike.judging import Judge
@@ -28,6 +29,10 @@ from lookalike.stores.search import NOBODY, Ids
 
 _KEPT_WHILE = 20
 """One in so many answers may change before it is learned again."""
+
+_WEIGHED_AGAIN = 1.5
+"""When there are so many times the references, or so many times fewer, members are weighed again:
+it makes the whole landscape again."""
 
 
 class Renewal(NamedTuple):
@@ -107,6 +112,9 @@ class Ruling:
                 self._adopt()
                 return Renewal(after, None)
             return Renewal(after, state.columns.rows_of(self._judge.follow(references)))
+        weights, weighed_from = self._weighed(snapshot, references)
+        if weights:
+            upto = self._survey(snapshot, afresh, weights)
         taxonomy, columns = state.field.taxonomy, state.columns
         confidence = self._judge.learn(
             references,
@@ -125,8 +133,23 @@ class Ruling:
             learned=confidence_to(confidence),
             learned_from=sum(len(pks) for pks in references.values()),
             version=taxonomy.version,
+            weights=weights,
+            weighed_from=weighed_from,
         )
         return Renewal(standard, None)
+
+    def _weighed(
+        self, snapshot: Snapshot, references: Mapping[str, Ids]
+    ) -> tuple[tuple[float, ...], int]:
+        """Return the weights of the members of a combined space, and from how many references."""
+        if not self._lengths:
+            return (), 0
+        standard, count = self._state.standard, sum(map(len, references.values()))
+        if standard is not None and standard.weights:
+            known = standard.weighed_from
+            if known < _WEIGHED_AGAIN * count and count < _WEIGHED_AGAIN * known:
+                return standard.weights, known
+        return self._judge.weigh(references, lambda pks: self._any_vectors(snapshot, pks)), count
 
     def _lasts(self, before: Standard, upto: int, references: Mapping[str, Ids]) -> bool:
         """Return whether what was learned before is still good enough."""
@@ -172,8 +195,18 @@ class Ruling:
         columns = self._state.columns
         return np.asarray(columns.pks[columns["stands"] & (columns["codes"] == NO_LABEL)])
 
-    def _survey(self, snapshot: Snapshot, afresh: bool = False) -> int:
-        """Let the judge know all documents and references; return the last one of its graph."""
+    @property
+    def _lengths(self) -> tuple[int, ...]:
+        """Return the dimensions of the members of a combined space; none of another."""
+        return tuple(member.dimension for member in self._state.field.space.members)
+
+    def _survey(
+        self, snapshot: Snapshot, afresh: bool = False, weights: tuple[float, ...] = ()
+    ) -> int:
+        """Let the judge know all documents and references; return the last one of its graph.
+
+        With other `weights` than those in force it is a new one.
+        """
         state, columns = self._state, self._state.columns
         slots, pks = columns["slots"], columns.pks
         if not state.field.unified:
@@ -182,8 +215,18 @@ class Ruling:
             slots = np.concatenate([slots, np.full(len(elsewhere), NOBODY)])
             order = np.argsort(pks)
             pks, slots = pks[order], slots[order]
-        before = state.standard.nodes_upto if state.standard and not afresh else 0
-        return self._judge.survey(pks, slots, lambda p: self._any_vectors(snapshot, p), before)
+        before, in_force = 0, weights
+        if state.standard is not None:
+            before, in_force = state.standard.nodes_upto, state.standard.weights
+        if afresh or weights not in ((), in_force):
+            before = 0
+        return self._judge.survey(
+            pks,
+            slots,
+            lambda p: self._any_vectors(snapshot, p),
+            before,
+            blend(self._lengths, weights or in_force),
+        )
 
     def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
         """Return vectors of documents and of references elsewhere."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from lookalike.metrics import HISTOGRAM_BINS, Report
@@ -12,6 +13,7 @@ from lookalike.model import Added, Changed, Document, Operation, Question
 
 if TYPE_CHECKING:
     from lookalike.access import Key
+    from lookalike.annotating import Annotated
     from lookalike.comparing import FieldComparison
     from lookalike.demo import DemoResult
     from lookalike.diagnosis import Diagnosis
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection, LabelHealth
     from lookalike.migrating import DroppedSpaces, Migration
+    from lookalike.quoting import Quote
     from lookalike.removing import Removed
 
 _BAR = 40
 _NAMED = 10
+_QUOTE_CHARACTERS = 200
 
 
 def show_added(added: Added) -> str:
@@ -38,6 +42,19 @@ def show_added(added: Added) -> str:
     if len(added.failed) > _NAMED:
         lines.append(f"  … and {len(added.failed) - _NAMED} more failed")
     return "\n".join(lines)
+
+
+def show_annotated(done: Annotated) -> str:
+    """Return what an import of annotations brought in, labelled, and did not take."""
+    lines = [f"{done.regions} regions", show_added(done.added)]
+    own = {} if done.labelled is None else done.labelled.refused
+    lines += [
+        f"  not taken: {len(names)} × {reason} ({_some(names)})"
+        for reason, names in _by_reason(
+            {name: reason for name, reason in done.refused.items() if name not in own}
+        ).items()
+    ]
+    return "\n".join(lines + ([] if done.labelled is None else [show_changed(done.labelled)]))
 
 
 def show_changed(changed: Changed) -> str:
@@ -138,16 +155,39 @@ def show_why(why: Why) -> str:
     lines += [
         f"  {one.match.similarity:.3f}  {one.match.share:4.0%}  {one.match.label}  "
         f"{one.match.document_id} ({one.file_name}), {one.origin} by {one.actor}"
+        f"{_by_member(one.by_member)}"
         for one in why.witnesses
     ]
     lines += [
-        f"  {one.share:4.0%} of the evidence: {one.label}  {one.document_id}" for one in why.causes
+        f"  {one.share:4.0%} of the evidence: {one.label}  {one.document_id}"
+        f"{_by_member(one.by_member)}"
+        for one in why.causes
     ]
+    if why.weights:
+        shares = ", ".join(f"{name} {weight:.0%}" for name, weight in why.weights.items())
+        lines.append(f"  what counts: {shares}")
     lines += [f"  never again: {label}" for label in standing.rejected]
     if why.counterfactual is not None:
         without = why.counterfactual.label or "no label"
         lines.append(f"  without {why.counterfactual.without}: {without}")
+    if why.quotes is not None:
+        lines.append(f"  it says{_quoted(why.quotes.here)}")
+        lines.append(
+            f"  {why.quotes.there.document_id} says{_quoted(why.quotes.there)} "
+            f"(likeness of the two {why.quotes.similarity:.3f})"
+        )
     return "\n".join(lines)
+
+
+def _by_member(similarities: Mapping[str, float]) -> str:
+    """Return the similarity by each member of a combined extractor, if it is one."""
+    each = ", ".join(f"{name} {cosine:.3f}" for name, cosine in similarities.items())
+    return f"  [{each}]" if each else ""
+
+
+def _quoted(quote: Quote) -> str:
+    page = "" if quote.page is None else f" on page {quote.page}"
+    return f"{page}: {shorten(quote.text, _QUOTE_CHARACTERS, placeholder=' …')!r}"
 
 
 def show_inspection(found: Inspection) -> str:

@@ -18,10 +18,10 @@ from sqlalchemy import ColumnElement, Select, Text, and_, cast, delete, exists, 
 
 from lookalike.errors import Conflict
 from lookalike.leases import has_died
-from lookalike.model import Status
+from lookalike.model import Space, Status
 from lookalike.resources import CollectionRow
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace, Txn, stored_space
+from lookalike.stores.base import Snapshot, StoredSpace, Txn, space_columns, stored_space
 from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions, one_of
 
@@ -83,14 +83,14 @@ def in_force_now(snapshot: Snapshot, space: StoredSpace) -> bool:
 
 
 def make_beside(
-    txn: Txn, collection_pk: int, name: str, dimension: int, maker: Mapping[str, Any]
+    txn: Txn, collection_pk: int, space: Space, maker: Mapping[str, Any]
 ) -> StoredSpace:
     """Return the space of that name beside the one in force, made when it is new."""
     table = schema.space
-    here = (table.c.collection_pk == collection_pk) & (table.c.name == name)
+    here = (table.c.collection_pk == collection_pk) & (table.c.name == space.name)
     if not txn.rows(select(table.c.pk).where(here)):
-        values = {"collection_pk": collection_pk, "name": name, "dimension": dimension}
-        txn.insert_one(table, **values, generation=0, next_slot=0, beside=True, maker=dict(maker))
+        values = {"collection_pk": collection_pk, **space_columns(space)}
+        txn.insert_one(table, **values, beside=True, maker=dict(maker))
     txn.execute(update(table).where(here, table.c.beside.is_(True)).values(maker=dict(maker)))
     return stored_space(txn.rows(select(table).where(here))[0])
 

@@ -64,7 +64,8 @@ class Standard:
     a certificate's. `nodes_upto` is the last document of the landscape's graph; later ones are
     leaves of it. `learned` is the confidence of the landscape rule as JSON values, learned from so
     many answers (`learned_from`), of which `moved` have changed since, under that `version` of the
-    taxonomy.
+    taxonomy. `weights` are those of the members of a combined space, chosen on so many references
+    (`weighed_from`).
     """
 
     rule: Rule
@@ -80,6 +81,8 @@ class Standard:
     learned_from: int = 0
     moved: int = 0
     version: int = 0
+    weights: tuple[float, ...] = ()
+    weighed_from: int = 0
 
     @property
     def ground(self) -> Ground:
@@ -156,6 +159,7 @@ def standard_from(stored: Mapping[str, Any] | None) -> Standard | None:
     parts = {
         "rule": Rule(stored["rule"]),
         "missing": tuple(stored["missing"]),
+        "weights": tuple(stored.get("weights", ())),
         "nearest": calibration_from(stored["nearest"]),
     }
     return Standard(**{**stored, **parts})

@@ -19,15 +19,17 @@ from lookalike.extractors.vectors import problems, unit_rows
 from lookalike.fields import placed, stored_field
 from lookalike.imagining import WithMore
 from lookalike.lookup import pks_of
-from lookalike.model import Decision, Suggestion
+from lookalike.model import Blob, Decision, Suggestion
+from lookalike.objects import input_of
 from lookalike.pictures import sniff
 from lookalike.policy import REASONS
 from lookalike.reading import FieldRow, Reader, by_standard, enriched, matches_of
 from lookalike.resources import CollectionRow
-from lookalike.sources import items
+from lookalike.sources import Item, items
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, Ids
+from lookalike.waiting import chosen_inputs, read_content
 from lookalike.workshop import Workshop
 
 _SNIFFED_BYTES = 4096
@@ -145,14 +147,27 @@ def _contents(workshop: Workshop, target: Target, source: Any) -> Iterator[Conte
         workshop.blobs.check_size(len(data), repr(item.name))
         media_type = item.media_type or sniff(data[:_SNIFFED_BYTES], item.name)
         if accepts(target.extractor, media_type):
-            pixels = workshop.settings.max_pixels
-            yield Content(data, media_type, name=item.name, max_pixels=pixels)
+            yield _content(workshop, target, item, data, media_type)
         elif not item.walked:
             wanted = " or ".join(sorted(target.extractor.accepts))
             raise BadContent(
                 f"{item.name!r} is {media_type}, and {target.name!r} extracts {wanted}; "
                 "ask a collection with another extractor"
             )
+
+
+def _content(
+    workshop: Workshop, target: Target, item: Item, data: bytes, media_type: str
+) -> Content:
+    """Return an item with what of its metadata a combined extractor reads beside it."""
+    own = Blob("content", media_type, "", "", len(data))
+    blob, beside = chosen_inputs(target, input_of(target.row, [own], item.metadata) or [own])
+    return read_content(
+        item.name,
+        (blob or own, beside),
+        lambda one: data if one is own else workshop.blobs.read(one),
+        max_pixels=workshop.settings.max_pixels,
+    )
 
 
 def _barred(snapshot: Snapshot, field: FieldRow, pks: Ids) -> list[list[str]] | None:

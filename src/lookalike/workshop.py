@@ -24,7 +24,7 @@ from lookalike.reference_book import ReferenceBook
 from lookalike.resources import CollectionRow, collection_row
 from lookalike.settings import Settings
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, Txn
+from lookalike.stores.base import Snapshot, Store, Txn, space_columns
 from lookalike.stores.selection import in_force
 from lookalike.thumbnails import Thumbnails
 from lookalike.turns import Made
@@ -125,14 +125,7 @@ class Workshop:
 
     def _make_space(self, txn: Txn, row: CollectionRow, dimension: int | None) -> None:
         space = self._built(row, dimension).space
-        txn.insert_one(
-            schema.space,
-            collection_pk=row.pk,
-            name=space.name,
-            dimension=space.dimension,
-            generation=0,
-            next_slot=0,
-        )
+        txn.insert_one(schema.space, collection_pk=row.pk, **space_columns(space))
 
 
 def _spaces(row: CollectionRow) -> Select[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,12 @@ def demo(session: Session, seed: int) -> None:
 @click.command()
 @with_session
 @collection_argument
-@click.option("--extractor", help="image, text, passthrough, … [image].")
+@click.option(
+    "--extractor", multiple=True, help="image, text, passthrough, … [image]; several are combined."
+)
+@click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=PROPERTY", help="What an extractor reads."
+)
 @click.option("--field", metavar="NAME", help="The label field's name [label].")
 @click.option("--reference", metavar="NAME", help="A curated collection whose labels vote.")
 @click.option("--confidence-threshold", type=float, help="Label at this similarity (known rule).")
@@ -43,19 +49,35 @@ def demo(session: Session, seed: int) -> None:
 @click.option("--low-quality", is_flag=True, default=None, help="Decide what was seen badly, too.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
 def create(
-    session: Session, collection: str, enrich: Sequence[str], options: Sequence[str], **rest: Any
+    session: Session,
+    collection: str,
+    extractor: Sequence[str],
+    inputs: Sequence[str],
+    enrich: Sequence[str],
+    options: Sequence[str],
+    **rest: Any,
 ) -> None:
     """Make a collection that labels itself.
 
     \b
     lookalike create products --extractor image
     lookalike create products --field color
+    lookalike create catalogue --extractor image --extractor text --input text=description
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
+    lookalike create clips --option frames=true
     """
-    own = extractor_options(options, [*rest, "enrich", "source"])
+    own = extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
+    read = dict(_pair(pair, "input") for pair in inputs)
     with session.new_library() as library:
-        made = library.labeler(collection, enrich=tuple(enrich), **rest, **own)
+        made = library.labeler(
+            collection,
+            extractor=tuple(extractor) or None,
+            inputs=read or None,
+            enrich=tuple(enrich),
+            **rest,
+            **own,
+        )
         session.print(made.report(field=rest["field"]), show_report)
 
 
@@ -63,11 +85,24 @@ def extractor_options(pairs: Sequence[str], taken: Collection[str] = ()) -> Mapp
     """Return what `--option NAME=VALUE` says. Raises BadInput for what is none, or is `taken`."""
     options: dict[str, Any] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or name in taken:
-            raise BadInput(f"{pair!r} is no option of an extractor; write NAME=VALUE")
-        options[name] = int(value) if value.isdigit() else value
+        name, value = _pair(pair, "option of an extractor", taken)
+        options[name] = _value(value)
     return options
+
+
+def _pair(pair: str, what: str, taken: Collection[str] = ()) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not equals or name in taken:
+        raise BadInput(f"{pair!r} is no {what}; write NAME=VALUE")
+    return name, value
+
+
+def _value(text: str) -> Any:
+    """Return a number, true, false, null, a list or a mapping, where JSON is written; else text."""
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
 
 
 COMMANDS = (create, demo)

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 from fastapi import APIRouter
 from pydantic import Field
 
+from lookalike.documents import Target
 from lookalike.errors import BadInput, NotFound
 from lookalike.filters import parse
 from lookalike.lookup import ids_of, pks_of
 from lookalike.matching import collections_named, matched_known, matched_unkept
 from lookalike.model import LABEL_SEPARATOR, Blob
 from lookalike.objects import input_of, object_pks, read_objects
-from lookalike.querying import mode_of, vectors_of, vectors_of_blob
+from lookalike.querying import mode_of, vectors_of, vectors_of_inputs
 from lookalike.resources import CollectionRow, Kind, dig
 from lookalike.server.context import Asked, Here
 from lookalike.server.documents import selecting_in
@@ -23,6 +24,7 @@ from lookalike.server.taxonomies import taxonomy_named
 from lookalike.server.taxonomy_replies import node_id
 from lookalike.stores.base import Snapshot
 from lookalike.taxonomies import TaxonomyRow, attached_to
+from lookalike.waiting import chosen_inputs
 
 router = APIRouter(prefix="/v1/taxonomies", tags=["taxonomies"], route_class=JsonRoute)
 
@@ -183,7 +185,8 @@ def _of_unkept(
         value, mode = given
         vectors = vectors_of(here.workshop, target, value, mode or mode_of(value, target))
     elif one.object_id is not None:
-        vectors = vectors_of_blob(here.workshop, target, _blob(snapshot, home, one.object_id))
+        inputs = _inputs(snapshot, target, one.object_id)
+        vectors = vectors_of_inputs(here.workshop, target, *inputs)
     elif one.document_id is not None:
         raise NotFound(
             f"{home.name!r} has no document {one.document_id!r}, and no content comes with it"
@@ -194,8 +197,11 @@ def _of_unkept(
     return [(home, one.document_id or one.object_id or "", what) for what in said]
 
 
-def _blob(snapshot: Snapshot, home: CollectionRow, object_id: str) -> Blob:
+def _inputs(
+    snapshot: Snapshot, target: Target, object_id: str
+) -> tuple[Blob, dict[str, Blob | None]]:
     """Return what a collection would extract of an object. Raises NotFound, BadInput."""
+    home = target.row
     for place, bucket_pk in enumerate(home.bucket_pks, 1):
         try:
             pk = object_pks(snapshot, bucket_pk, [object_id])[object_id]
@@ -205,9 +211,10 @@ def _blob(snapshot: Snapshot, home: CollectionRow, object_id: str) -> Blob:
                 raise
     found = read_objects(snapshot, home.name, [pk])[0]
     blobs = input_of(home, found.blobs, found.metadata)
-    if not blobs:
+    blob, beside = chosen_inputs(target, blobs or ())
+    if blob is None:
         raise BadInput(f"the object {object_id!r} has nothing that {home.name!r} extracts")
-    return blobs[0]
+    return blob, beside
 
 
 def _input(

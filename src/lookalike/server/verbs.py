@@ -7,7 +7,7 @@ what the method returns. What the table does not name stays local.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -22,6 +22,7 @@ from lookalike.errors import BadInput, Forbidden
 from lookalike.explaining import Why
 from lookalike.library import Library
 from lookalike.model import Document, Question
+from lookalike.plugins import as_one
 from lookalike.remote_collection import PAGE
 from lookalike.resources import Kind, find, make
 from lookalike.server.context import Asked, Here
@@ -104,6 +105,11 @@ def _fields(collection: Collection) -> tuple[str, ...]:
     return collection.fields
 
 
+def _extractor(collection: Collection) -> str:
+    """Return the full name of what makes its documents."""
+    return collection.extractor
+
+
 def _size(collection: Collection) -> int:
     """Return how many documents there are."""
     return len(collection)
@@ -112,9 +118,11 @@ def _size(collection: Collection) -> int:
 _OF_COLLECTION = (
     _Verb("name", _name),
     _Verb("fields", _fields),
+    _Verb("extractor", _extractor),
     _Verb("size", _size),
     _Verb("label", Collection.label),
     _Verb("amend", Collection.amend),
+    _Verb("draw", Collection.draw),
     _Verb("reject", Collection.reject),
     _Verb("new_kind", Collection.new_kind),
     _Verb("cannot_tell", Collection.cannot_tell),
@@ -194,7 +202,7 @@ def _on_the_wire(hint: Any) -> Any:
     origin, inner = get_origin(hint), tuple(map(_on_the_wire, get_args(hint)))
     if hint is int:
         return _Number
-    if origin in (Iterable, Iterator):
+    if origin in (Iterable, Iterator, Sequence):
         return list[inner]  # type: ignore[valid-type]
     if origin in (Union, UnionType):
         return Union[inner]  # noqa: UP007 made at run time
@@ -265,7 +273,7 @@ class CollectionToBe(Body):
     name: str
     bucket: str | list[str] = Field(default_factory=list)
     source: str | None = None
-    extractor: str = "image"
+    extractor: str | list[str | dict[str, Any]] = "image"
     inputs: dict[str, str] = Field(default_factory=dict)
     passthrough: dict[str, str] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -273,8 +281,9 @@ class CollectionToBe(Body):
     def plan(self) -> Plan:
         """Return what is to be made."""
         buckets = (self.bucket,) if isinstance(self.bucket, str) else tuple(self.bucket)
-        drawn = (self.name, buckets, self.source, self.extractor)
-        return Plan(*drawn, self.options, self.inputs, self.passthrough)
+        extractor, options = as_one(self.extractor, self.options)
+        drawn = (self.name, buckets, self.source, extractor)
+        return Plan(*drawn, options, self.inputs, self.passthrough)
 
 
 @router.post("/verbs/create_bucket")

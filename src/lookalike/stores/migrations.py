@@ -55,9 +55,10 @@ def _keep_amendments(connection: Connection) -> None:
 
 
 def _keep_spaces_beside(connection: Connection) -> None:
-    """A collection may have spaces beside the one in force, and changes to one of them."""
+    """A collection may have spaces beside the one in force; a combined one knows its blocks."""
     known = {column["name"] for column in inspect(connection).get_columns("space")}
     kinds = {
+        "members": "JSON",
         "beside": "BOOLEAN",
         "since": "BIGINT",
         "maker": "JSON",

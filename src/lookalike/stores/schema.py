@@ -93,6 +93,7 @@ space = _numbered(
     Column("dimension", Integer, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("next_slot", _pk, nullable=False),  # never goes back: a reader may still map an old slot
+    Column("members", JSON),  # name and dimension of each block of a combined space's vectors
     Column("beside", Boolean),  # kept beside the space in force, which is the one that is not
     Column("since", _pk),  # the operation that put it in force, where it was beside before
     Column("maker", JSON),  # the extractor's name and options, where it is beside

@@ -213,6 +213,23 @@ def test_there_and_back_gives_the_same_decisions(
     assert_sound(library)
 
 
+def test_one_extractor_becomes_several_and_one_again(library: lookalike.Library) -> None:
+    collection = filled(library, target_precision=0.95)
+    before = decided(collection)
+    options = {"members": ["letters", "endings"]}
+    (foretold,) = library.prepare_migration(
+        "texts", extractor="combined_extractor", options=options
+    ).fields
+
+    library.migrate("texts", extractor="combined_extractor", options=options)
+
+    assert collection.report().coverage == pytest.approx(foretold.coverage_after)
+    assert set(collection.why("t130").weights) == {"letters", "endings"}
+    library.migrate("texts", extractor="letters")
+    assert decided(collection) == before
+    assert_sound(library)
+
+
 def test_back_again_has_the_options_it_had(library: lookalike.Library, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     collection = library.labeler("texts", extractor="letters", log=str(log))

@@ -298,6 +298,25 @@ def test_what_came_or_changed_since_is_caught_up(library: lookalike.Library) -> 
     assert_sound(library)
 
 
+def test_what_changed_and_cannot_be_read_any_more_is_not_what_it_was(
+    library: lookalike.Library,
+) -> None:
+    collection = library.labeler("texts", extractor="endings", confidence_threshold=LIMIT)
+    put(collection, texts(4))
+    library.prepare_migration("texts", extractor="letters")
+    put(collection, {"t1": "now with a digit 1"})
+    assert collection.report().failed == 1
+
+    found = library.prepare_migration("texts", extractor="letters")
+    library.migrate("texts", extractor="letters")
+
+    assert found.extracted == 1
+    assert collection.report().failed == 0
+    put(collection, {"same": "now with a digit 1"})
+    vectors = _vectors(library, collection, ["t1", "same"])
+    assert np.array_equal(vectors[0], vectors[1])
+
+
 def _vectors(library: lookalike.Library, collection: Collection, ids: list[str]) -> Any:
     from lookalike.fields import space_of
     from lookalike.lookup import pks_of

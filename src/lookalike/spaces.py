@@ -266,6 +266,24 @@ def forget_findings(txn: Txn, objects: Iterable[int]) -> None:
     txn.execute(delete(table).where(one_of(table.c.object_pk, objects)))
 
 
+def forget_parts(txn: Txn, objects: Iterable[int], documents: Iterable[int]) -> None:
+    """Take documents out of what was found in objects, wherever they are known as parts."""
+    table, gone = schema.finding, set(documents)
+    rows = txn.rows(select(table).where(one_of(table.c.object_pk, objects)))
+    txn.update(
+        table,
+        [
+            {
+                "space_pk": row.space_pk,
+                "object_pk": row.object_pk,
+                "parts": [part for part in row.parts if part[0] not in gone],
+            }
+            for row in rows
+            if any(part[0] in gone for part in row.parts)
+        ],
+    )
+
+
 def outdate(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:
     """Erase what spaces beside know of objects of a collection that are extracted again."""
     beside = spaces_beside(txn, collection_pk)

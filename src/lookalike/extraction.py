@@ -24,7 +24,7 @@ from lookalike.leases import has_died, own_name
 from lookalike.model import Status
 from lookalike.objects import finish, let_wait
 from lookalike.operations import Operations, Running
-from lookalike.spaces import in_force_now
+from lookalike.spaces import in_force_now, outdate
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 from lookalike.stores.selection import one_of
@@ -315,6 +315,7 @@ class Extraction:
                 if one.blob is not None
                 for part in done.parts
             ]
+            outdate(running.txn, target.pk, [one.pk for one, _ in batch])
             self._erase_vanished(running, target, batch)
             made = write_documents(self._operations, running, target, documents)
             finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])

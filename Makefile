@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+HUB_VENV ?= .venv-hub
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PIN := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench bench-quality pin
+.PHONY: help demo test test-hub lint format docs bench bench-quality pin
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -29,6 +30,12 @@ demo: $(VENV)/run.stamp ## Set up, then label real pictures from a few examples
 
 test: lint ## Set up, then check style and types and run every test
 	$(BIN)/python -m pytest
+
+test-hub: ## Test the extras on torch, in an environment of their own (about 6 GB)
+	$(PYTHON) -m venv $(HUB_VENV)
+	$(HUB_VENV)/bin/pip install --quiet --disable-pip-version-check pytest \
+		--editable '.[open-clip,sentence-transformers,timm,video]'
+	$(HUB_VENV)/bin/python -m pytest tests/hub
 
 lint: $(VENV)/test.stamp ## Check style and types
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from lookalike.ledger import Statement
-from lookalike.model import Origin
+from lookalike.model import Answer, Origin
 from lookalike.statements import statements_of
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -19,13 +19,14 @@ def assert_folded(snapshot: Snapshot) -> None:
         rows = snapshot.rows(select(schema.standing).where(here))
         statements = statements_of(snapshot, stored.pk, [row.document_pk for row in rows])
         for row in rows:
-            votes = row.origin is not None and row.origin != Origin.AUTO
-            assert row.votes == votes
+            stands = row.origin is not None and row.origin != Origin.AUTO
+            assert row.votes == (stands and row.label is not None)
             assert statements[row.document_pk] == Statement(
-                label=row.label if votes else None,
-                origin=Origin(row.origin) if votes else None,
+                label=row.label if stands else None,
+                origin=Origin(row.origin) if stands else None,
                 actor=row.actor,
                 suggestion=row.suggestion,
                 rejected=frozenset(rejected.pop((stored.pk, row.document_pk), set())),
+                answer=None if row.answer is None else Answer(row.answer),
             )
     assert rejected == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import json
 import os
 import re
 import runpy
@@ -33,6 +34,7 @@ from lookalike.demo import run_demo
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
+from lookalike.plugins import extractors
 from lookalike.reporting import EXPORT_COLUMNS
 from lookalike.settings import SETTINGS
 
@@ -44,7 +46,7 @@ PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.m
 PICTURES = ("apple.png", "apple-bw.png", "aiga-bus.png", "aiga-bus1.png", "arrow02-1.png")
 """What lies in `photos/` where a page is run."""
 
-APART = ("guide.md", "server.md")
+APART = ("guide.md", "migrate.md", "server.md")
 """Pages with a test of their own."""
 
 NOT_RUN = ("pip ", "make ")
@@ -126,6 +128,18 @@ def test_every_block_of_the_page_on_the_server_runs(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_served("server.md", place, monkeypatch) == 7
+
+
+def test_every_block_of_the_page_on_another_extractor_runs(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(place / "plugins")  # which the page writes, and has on its path
+    extractors.cache_clear()
+
+    try:
+        assert run_page(PAGES["migrate.md"], place) == 6
+    finally:
+        extractors.cache_clear()
 
 
 def run_served(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -231,6 +245,24 @@ def test_the_example_of_products_reaches_the_precision_it_asks_for(
     assert float(shares["coverage"].rstrip("%")) > 30
     assert float(shares["precision"].rstrip("%")) >= 90
     assert len((store / "labelled.csv").read_text("utf-8").splitlines()) == 534
+
+
+def test_the_example_of_objects_reaches_the_precision_it_asks_for(place: Path) -> None:
+    """Its exports hold what the page says, with the origin of every label."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "objects.py"), str(place / "work")],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+    assert done.returncode == 0, done.stderr
+    shares = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
+    assert float(shares["coverage"].rstrip("%")) > 30
+    assert float(shares["precision"].rstrip("%")) >= 90
+    annotations = json.loads((place / "work" / "things.json").read_text("utf-8"))["annotations"]
+    assert {one["label_source"] for one in annotations} == {"human", "auto"}
+    assert (place / "work" / "yolo" / "data.yaml").is_file()
 
 
 def test_the_example_of_documents_labels_papers_and_scans_rightly(

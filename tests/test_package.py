@@ -20,6 +20,7 @@ MODELS = (
     "efficientnet-lite2.onnx",
     "minilm-l6-v2.onnx",
     "minilm-l6-v2.tokenizer.json",
+    "nanodet-g.onnx",
     "README.md",
 )
 LICENCES = (
@@ -27,6 +28,7 @@ LICENCES = (
     "THIRD_PARTY.md",
     "src/lookalike/models/LICENSE-efficientnet-lite2.txt",
     "src/lookalike/models/LICENSE-minilm-l6-v2.txt",
+    "src/lookalike/models/LICENSE-nanodet-g.txt",
     "src/lookalike/samples/LICENSE",
 )
 

@@ -33,7 +33,7 @@ from lookalike.errors import (
     Unauthorized,
     Unreachable,
 )
-from lookalike.server import arrivals, verbs
+from lookalike.server import arrivals, migrations, verbs
 from lookalike.server.rights import needed
 from relaying import Relay
 from serving import Served
@@ -186,6 +186,17 @@ def answers_that_are_no_label(library: AnyLibrary) -> Any:
 def metadata_and_label_by_amend(library: AnyLibrary) -> Any:
     collection = things(library)
     return collection.amend({"v14": {"row": 140, "label": "Kind 9"}}), collection.document("v14")
+
+
+@step
+def regions_drawn_moved_and_taken_away(library: AnyLibrary) -> Any:
+    made = library.labeler("regions", extractor="region")
+    regions = [{"id": "r1", "box": [1, 1, 20, 20]}, {"id": "r2", "box": [9, 9, 30, 30]}]
+    picture = np.zeros((60, 80, 3), np.uint8)
+    added = made.add(picture, ids=["photo"], metadata=[{"regions": regions}])
+    drawn = made.draw({"photo": {"r1": None, "r2": [5, 5, 10, 10], "r3": [0.5, 0, 8, 9]}})
+    listed = [(one.id, one.part, one.attributes) for one in made.documents()]
+    return made.extractor, added, drawn, sorted(listed)
 
 
 @step
@@ -539,20 +550,21 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "arrived buckets collections curve document documents engine_version fields history ids "
-    "inspect name operations queue report size spaces suggest waiting why"
+    "arrived buckets collections curve document documents engine_version extractor fields history "
+    "ids inspect migration name operations queue report size spaces suggest waiting why"
 )
-LABELS = "add add_vectors amend cannot_tell label new_kind promote reject undo upload"
+LABELS = "add add_vectors amend cannot_tell draw label new_kind promote reject undo upload"
 ADMINISTERS = (
-    "add_taxonomy check create_bucket create_collection forget forget_objects import_labels "
-    "labeler remove_bucket remove_collection run"
+    "add_taxonomy check create_bucket create_collection drop_spaces forget forget_objects "
+    "import_labels labeler migrate prepare_migration remove_bucket remove_collection run"
 )
 
 
 def test_each_verb_needs_the_scope_that_its_effect_asks_for() -> None:
     known = {Scope.READ: READS, Scope.LABEL: LABELS, Scope.ADMIN: ADMINISTERS}
     wanted = {verb: scope for scope, names in known.items() for verb in names.split()}
-    routes = [one for router in (verbs.router, arrivals.router) for one in router.routes]
+    routers = (verbs.router, arrivals.router, migrations.router)
+    routes = [one for router in routers for one in router.routes]
     paths = [one.path for one in routes if isinstance(one, APIRoute)]
 
     scopes = {path.rpartition("/")[2]: needed("POST", path) for path in paths}

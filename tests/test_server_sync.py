@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2
 import pytest
 
-from goods import BALLOON, JIGSAW, SIGNAL, THRESHOLD, Shop, asking, item, ok, pictures, refused
+from goods import (
+    BALLOON,
+    IMAGE,
+    JIGSAW,
+    SIGNAL,
+    THRESHOLD,
+    Shop,
+    asking,
+    item,
+    ok,
+    pictures,
+    refused,
+)
 from serving import Served
 
 BALLOONS, JIGSAWS, SIGNALS = pictures(BALLOON), pictures(JIGSAW), pictures(SIGNAL)
@@ -339,3 +352,26 @@ def test_a_label_on_one_collection_reaches_the_others_over_the_same_bucket(shop:
     assert set(shop.labels(f"{shop.name}_2").values()) == {BALLOON}
     ok(shop.client.post(f"/v1/operations/{changed['operation_id']}/undo"))
     assert set(shop.labels(f"{shop.name}_2").values()) == {None}
+
+
+def test_regions_of_an_object_are_documents_and_follow_what_is_said(
+    client: httpx2.Client,
+) -> None:
+    """Over HTTP as well, drawing is a change of the object: it is extracted again."""
+    shop = Shop(client, "regions_drawn")
+    shop.open(regions="array")
+    extractor = {**IMAGE, "feature_extractor_name": "region"}
+    shop.collect(shop.name, taxonomy=TAXONOMY, feature_extractor=extractor)
+    boxes = [{"id": f"r{place}", "box": [place * 30, 10, 25, 40]} for place in range(3)]
+    shop.put(BALLOONS[0], regions=boxes)
+    first = f"{BALLOONS[0]}#r0"
+    body = {"metadata": {"category": "mine"}}
+    ok(client.patch(f"/v1/collections/{shop.name}/documents/{quote(first)}", json=body))
+
+    changed = {"metadata": {"regions": [boxes[0], {"id": "new", "box": [5, 5, 50, 50]}]}}
+    ok(client.patch(f"{shop.bucket}/objects/{BALLOONS[0]}?wait=60", json=changed))
+
+    found = {one["document_id"]: one for one in shop.documents(shop.name)}
+    assert found.keys() == {first, f"{BALLOONS[0]}#new"}
+    assert found[first]["metadata"]["category"] == "mine"
+    assert found[first]["labels"]["category"]["origin"] == "human"

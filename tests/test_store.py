@@ -27,10 +27,10 @@ from lookalike.errors import (
     StoreUnwritable,
 )
 from lookalike.stores import schema
-from lookalike.stores.base import Store, StoredSpace
+from lookalike.stores.base import Store, StoredSpace, stored_space
 from lookalike.stores.directory import prepare
 from lookalike.stores.migrations import MIGRATIONS, migrate, version_of
-from lookalike.stores.sqlite import SqliteStore, stored_space
+from lookalike.stores.sqlite import SqliteStore
 from lookalike.testing.stores import (
     StoreContract,
     add_documents,

@@ -18,7 +18,18 @@ from pathlib import Path
 import click
 
 import lookalike
-from lookalike import errors, explaining, forgetting, hookspecs, metrics, model, quoting, removing
+from lookalike import (
+    comparing,
+    errors,
+    explaining,
+    forgetting,
+    hookspecs,
+    metrics,
+    migrating,
+    model,
+    quoting,
+    removing,
+)
 from lookalike.cli.group import cli
 from lookalike.extractors import docx, pdf
 from lookalike.extractors.base import Extractor
@@ -48,6 +59,10 @@ NOUNS: tuple[type, ...] = (
     model.Event,
     forgetting.Receipt,
     removing.Removed,
+    migrating.Migration,
+    comparing.FieldComparison,
+    comparing.LabelChange,
+    migrating.DroppedSpaces,
     model.Suggestion,
     model.Origin,
     model.Reason,
@@ -165,6 +180,8 @@ def extractor_table() -> str:
     for name, factory in sorted(extractors().items()):
         if name == COMBINED:  # its short name is a list
             rows.append(("`[…, …]`", f"`{name}`", *3 * ("its members'",)))
+            continue
+        if name not in short:  # it needs a model of one's own: docs/models.md
             continue
         built = factory(2) if name == "passthrough" else factory()
         space = "yours" if name == "passthrough" else f"`{built.space.name}`"

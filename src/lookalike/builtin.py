@@ -10,17 +10,28 @@ from lookalike.hookspecs import RegisterExtractor, hookimpl
 
 @hookimpl
 def register_extractors(register: RegisterExtractor) -> None:
-    """Register the extractors whose weights come with the package."""
+    """Register the extractors whose weights come with the package, and those for others."""
     register("image_extractor", _image)
+    register("region_extractor", _regions)
     register("text_extractor", _text)
     register("document_extractor", _documents)
     register("passthrough", _vectors)
+    register("onnx_extractor", _onnx)
+    register("open_clip_extractor", _open_clip)
+    register("sentence_transformers_extractor", _sentence_transformers)
+    register("timm_extractor", _timm)
 
 
 def _image(**options: Any) -> Extractor:
     from lookalike.extractors.image import image_extractor
 
     return image_extractor(**options)
+
+
+def _regions(**options: Any) -> Extractor:
+    from lookalike.extractors.regions import region_extractor
+
+    return region_extractor(**options)
 
 
 def _text(**options: Any) -> Extractor:
@@ -39,3 +50,27 @@ def _vectors(dimension: int, name: str = "vectors") -> Extractor:
     from lookalike.extractors.vectors import passthrough
 
     return passthrough(dimension, name)
+
+
+def _onnx(path: str, **options: Any) -> Extractor:
+    from lookalike.extractors.onnx_any import onnx_extractor
+
+    return onnx_extractor(path, **options)
+
+
+def _open_clip(model: str, **options: Any) -> Extractor:
+    from lookalike.extractors.clip import open_clip_extractor
+
+    return open_clip_extractor(model, **options)
+
+
+def _sentence_transformers(model: str, **options: Any) -> Extractor:
+    from lookalike.extractors.sentences import sentence_transformers_extractor
+
+    return sentence_transformers_extractor(model, **options)
+
+
+def _timm(model: str, **options: Any) -> Extractor:
+    from lookalike.extractors.timm_model import timm_extractor
+
+    return timm_extractor(model, **options)

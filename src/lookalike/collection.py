@@ -49,9 +49,11 @@ from lookalike.objects import waits_in
 from lookalike.once import AlreadyDone, Request, once
 from lookalike.operations import Running, Said
 from lookalike.reading import FieldRow, Reader, document_query, fields_of, filtered
+from lookalike.regions import redrawn
 from lookalike.resources import CollectionRow
 from lookalike.rules import rule_of
 from lookalike.sources import items, json_values
+from lookalike.spaces import in_force_now
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
@@ -76,6 +78,11 @@ class Collection:
         """Return the names of the label fields, the first one first."""
         with self._workshop.store.read() as snapshot:
             return tuple(field.name for field in fields_of(snapshot, self._row.pk))
+
+    @property
+    def extractor(self) -> str:
+        """Return the full name of what makes its documents."""
+        return self._row.extractor
 
     def __repr__(self) -> str:
         return f"<Collection {self.name!r}>"
@@ -127,12 +134,15 @@ class Collection:
 
     def extract(self, *, tally: Tally | None = None, progress: Progress = quiet) -> None:
         """Extract what waits in this collection, also what an interrupted run left."""
-        with self._workshop.store.read() as snapshot:
-            if not waits_in(snapshot, self._row.pk):
-                return
-        extraction = self._workshop.extraction()
-        target = self._workshop.target(self._row)
-        extraction.run(target, tally or Tally(), self._workshop.actor, progress)
+        tally, is_done = tally or Tally(), False
+        while not is_done:
+            with self._workshop.store.read() as snapshot:
+                if not waits_in(snapshot, self._row.pk):
+                    return
+            target = self._workshop.target(self._row)
+            self._workshop.extraction().run(target, tally, self._workshop.actor, progress)
+            with self._workshop.store.read() as snapshot:
+                is_done = in_force_now(snapshot, target.space)  # or a migration came in between
 
     # --- say ------------------------------------------------------------------------------------
 
@@ -190,6 +200,28 @@ class Collection:
             sync = Sync(self._workshop.operations, running)
             sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
             sync.say()
+        return running.changed()
+
+    @once
+    def draw(
+        self,
+        regions: Mapping[str, Mapping[str, Sequence[float] | None]],
+        *,
+        actor: str = "",
+        op_id: str = "",
+    ) -> Changed:
+        """Draw, move or take away regions of objects, by the object's id and the region's.
+
+        A box is [left, top, width, height] in pixels of the upright picture; None takes a region
+        away, with its document and label. The other regions stay as they are, labels too; what the
+        detector had proposed becomes the person's own. Raises BadInput for a box that is none, or a
+        collection without regions; NotFound.
+        """
+        with self._operate("draw", actor, op_id, regions) as running:
+            sync = Sync(self._workshop.operations, running)
+            sync.objects(redrawn(running.txn, self._row, regions))
+            sync.say()
+        self.extract()
         return running.changed()
 
     @once

@@ -36,6 +36,7 @@ from lookalike.policy import (
     precision,
     suggest_only,
     threshold,
+    undecided,
     withheld,
 )
 from lookalike.ruling import Ruling
@@ -69,7 +70,7 @@ class Decider:
     def __init__(self, stored: StoredField, cache: Path) -> None:
         self.field = stored
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
-        self._judge = Judge(cache / f"lists.{stored.pk}.npz")
+        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz")
         self._ruling = Ruling(self.state, self._judge)
 
     def refresh(self, snapshot: Snapshot) -> None:
@@ -161,6 +162,17 @@ class Decider:
         if self._by_landscape():
             self._ruling.ready(snapshot)
         decisions = self.suggest(snapshot, self.state.columns.rows_of(documents))
+        return Imagined(decisions, self.state.standard, self.state.codes)
+
+    def decide_anew(self, snapshot: Snapshot) -> Imagined:
+        """Return how all documents are decided by a rule learned from the answers alone.
+
+        Only for a decider that is nobody else's: what it had learned before it forgets.
+        """
+        self.state.standard = None
+        if self.field.taxonomy.confidence_threshold is None:
+            self.state.standard = self._ruling.renew(snapshot, afresh=True).standard
+        decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
         return Imagined(decisions, self.state.standard, self.state.codes)
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
@@ -267,7 +279,7 @@ class Decider:
         stands = columns["stands"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)
-        nothing = _nothing(len(standing))
+        nothing = undecided(len(standing))
         silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
         unstored = touched[~columns["stored"][touched]]
         changed = _union(rows[self._differs(rows, decisions)], standing[silent], unstored)
@@ -376,20 +388,6 @@ class Decider:
 
 def _stored_number(value: float) -> float | None:
     return None if value != value else value
-
-
-def _nothing(count: int) -> Decisions:
-    """Return the decisions of documents whose label stands without one."""
-    numbers = np.full(count, np.nan, np.float32)
-    none = np.full(count, NO_LABEL, np.int32)
-    return Decisions(
-        codes=none,
-        confidence=numbers,
-        margin=numbers,
-        runner_up=none,
-        reasons=np.full(count, -1, np.int8),
-        sources=np.full(count, NOBODY, np.int64),
-    )
 
 
 def _ids(pks: Iterable[int]) -> Ids:

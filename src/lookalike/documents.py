@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import select
+from ulid import ULID
 
-from lookalike.errors import BadInput
+from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
 from lookalike.labels import label_in
 from lookalike.model import EventKind, Origin
+from lookalike.objects import REGIONS
 from lookalike.operations import Operations, Running, Said
 from lookalike.resources import CollectionRow, dig
+from lookalike.spaces import in_force_now, outdate
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, Txn
 from lookalike.stores.selection import conditions
@@ -33,9 +36,13 @@ class Home:
     fields: Mapping[str, int]
 
     def kept(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what documents keep of an object's metadata: all but labels, which are events."""
+        """Return what documents keep of an object's metadata.
+
+        That is all but labels, which are events, and regions, which are documents.
+        """
         kept = self.row.passed(metadata)
-        return {name: value for name, value in kept.items() if name not in self.fields}
+        left_out = {*self.fields, REGIONS}
+        return {name: value for name, value in kept.items() if name not in left_out}
 
     def given_labels(
         self, metadata: Mapping[str, Any], said_by: Collection[str]
@@ -105,6 +112,11 @@ def write_documents(
     if not new:
         return 0
     txn = running.txn
+    if not in_force_now(txn, target.space):
+        raise Conflict(
+            f"the collection {target.name!r} has changed its extractor meanwhile; nothing was "
+            f"written to {target.space.name}: do the same again"
+        )
     target = _with_fields_now(txn, target)
     known = _known(txn, target.pk, [one.object_pk for one in new])
     again = [(pk, one) for one in new if (pk := known.get((one.object_pk, one.part.key)))]
@@ -116,8 +128,9 @@ def write_documents(
             for pk, one in again
         ],
     )
+    outdate(txn, target.pk, [one.object_pk for one in new])
     rows = [_row(target, one) for one in fresh]
-    if len(target.row.bucket_pks) > 1:
+    if len(target.row.bucket_pks) > 1 or any(one.part.key for one in fresh):
         _tell_apart(txn, target, fresh, rows)
     made = txn.insert_returning(schema.document, rows)
     pks = np.array([*(pk for pk, _ in again), *made], np.int64)
@@ -128,7 +141,23 @@ def write_documents(
         operations.arrive(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
     given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
     take_labels(operations, running, target, given)
+    if target.row.options.get("suggest") is True:
+        _suggest_detected(operations, running, target, dict(zip(made, fresh, strict=True)))
     return len(pks)
+
+
+def _suggest_detected(
+    operations: Operations, running: Running, target: Target, new: Mapping[int, NewDocument]
+) -> None:
+    """Suggest the classes that a detector saw, in the first label field; they do not vote."""
+    lines = []
+    for pk, one in new.items():
+        with suppress(BadInput):  # a class that cannot be a label stays an attribute
+            label = label_in(one.part.attributes.get("detected"))
+            if label is not None:
+                lines.append(Said(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
+    if lines and target.fields:
+        operations.say(running, min(target.fields.values()), lines)
 
 
 def _with_fields_now(txn: Txn, target: Target) -> Target:
@@ -169,17 +198,22 @@ def document_id(collection: str, object_id: str, part: str) -> str:
 def _tell_apart(
     txn: Txn, target: Target, new: Sequence[NewDocument], rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Give rows whose ids another bucket's objects have already an id of their own."""
+    """Give rows an id of their own where another document has it already.
+
+    That is one of another bucket's object, or one that was a part of this name under another
+    extractor.
+    """
     table = schema.document
     taken: set[str] = set()
-    ids = [row["id"] for row in rows]
+    others = [document_id(target.name, f"obj_{one.object_pk}", one.part.key) for one in new]
+    ids = [*(row["id"] for row in rows), *others]
     for start in range(0, len(ids), _IN_LIST):
         chosen = table.c.id.in_(ids[start : start + _IN_LIST])
         query = select(table.c.id).where(table.c.collection_pk == target.pk, chosen)
         taken |= {row.id for row in txn.rows(query)}
-    for one, row in zip(new, rows, strict=True):
+    for other, row in zip(others, rows, strict=True):
         if row["id"] in taken:
-            row["id"] = document_id(target.name, f"obj_{one.object_pk}", one.part.key)
+            row["id"] = other if other not in taken else f"doc_{ULID()}".lower()
         taken.add(row["id"])
 
 

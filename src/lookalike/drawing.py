@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
+from lookalike.fields import in_force_since
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -104,12 +105,14 @@ def sample(snapshot: Snapshot, field_pk: int) -> Ids:
 def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
     """Return how many automatic labels random answers checked, and how many of those were wrong.
 
-    A drawn document that had a label of the machine's when a person first spoke of it is a check.
+    A drawn document that had a label of the machine's when a person first spoke of it is a check,
+    but not if that was before the space in force: of what another extractor made, it says nothing.
     """
     event, operation = schema.event, schema.operation
     drawn = sample(snapshot, field_pk)
     query = (
         select(event.c.document_pk, event.c.kind, event.c.label, event.c.detail)
+        .add_columns(operation.c.pk.label("operation"))
         .join(operation, operation.c.pk == event.c.operation_pk)
         .where(event.c.field_pk == field_pk, event.c.origin == Origin.HUMAN)
         .where(event.c.kind.in_(_VERDICTS), operation.c.undone_by.is_(None))
@@ -117,7 +120,9 @@ def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
         .order_by(event.c.seq.desc())
     )
     first = {row.document_pk: row for row in snapshot.rows(query)}
-    checked = [row for row in first.values() if "was" in (row.detail or {})]
+    since = in_force_since(snapshot, field_pk)
+    answers = [row for row in first.values() if row.operation > since]
+    checked = [row for row in answers if "was" in (row.detail or {})]
     right = [row.kind == EventKind.LABELLED and row.label == row.detail["was"] for row in checked]
     return len(checked), len(checked) - sum(right)
 

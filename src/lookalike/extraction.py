@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import and_, func, or_, select, update
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
+from lookalike.erasing import erase_documents, vanished
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part, accepts
 from lookalike.ingest import Progress, Tally
 from lookalike.leases import has_died, own_name
 from lookalike.model import Status
-from lookalike.objects import finish
-from lookalike.operations import Operations
+from lookalike.objects import finish, let_wait
+from lookalike.operations import Operations, Running
+from lookalike.spaces import in_force_now
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 from lookalike.stores.selection import one_of
@@ -33,14 +36,15 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
+    not_read,
     read_content,
+    tasks_of,
     waiting_from,
 )
 
 _LEASE_S = 120.0
 _RENEW_S = _LEASE_S / 4
 _CLAIM_OBJECTS = 256
-_TASK_OBJECTS = 8
 _WRITE_OBJECTS = 256
 _WRITE_S = 2.0
 
@@ -74,13 +78,28 @@ class Extraction:
         done, total = 0, self._count(target)
         pool = ThreadPoolExecutor(self._threads)
         try:
-            for batch in self._finished(target, pool):
+            for batch in self._finished(target, pool, partial(self._claim, target)):
                 self._write(target, batch, tally, actor)
                 done += len(batch)
                 progress(done, max(total, done))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             self._release(target)
+
+    def found(
+        self, target: Target, claim: Callable[[], list[Waiting]]
+    ) -> Iterator[list[tuple[Waiting, Done]]]:
+        """Yield what is found in the objects that `claim` gives until it gives none, in batches.
+
+        Nothing is written but what a person will be shown.
+        """
+        pool = ThreadPoolExecutor(self._threads)
+        try:
+            for batch in self._finished(target, pool, claim):
+                yield batch
+                self._forget_thumbnails([one for one, _ in batch])
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     # --- claim ----------------------------------------------------------------------------------
 
@@ -95,6 +114,8 @@ class Extraction:
     def _claim(self, target: Target) -> list[Waiting]:
         table, object_ = schema.extraction, schema.object_
         with self._store.write() as txn:
+            if not in_force_now(txn, target.space):
+                return []
             free = or_(
                 table.c.status == Status.PENDING,
                 and_(
@@ -152,7 +173,7 @@ class Extraction:
     # --- extract --------------------------------------------------------------------------------
 
     def _finished(
-        self, target: Target, pool: ThreadPoolExecutor
+        self, target: Target, pool: ThreadPoolExecutor, claim: Callable[[], list[Waiting]]
     ) -> Iterator[list[tuple[Waiting, Done]]]:
         """Yield batches of finished objects, at least every two seconds: a crash costs no more.
 
@@ -164,7 +185,7 @@ class Extraction:
         exhausted, yielded_at = False, self._clock()
         while True:
             if not exhausted and len(running) < 2 * self._threads:
-                claimed = self._claim(target)
+                claimed = claim()
                 exhausted = not claimed
                 finished += [
                     (one, NOTHING if one.nothing else MISSING)
@@ -221,8 +242,7 @@ class Extraction:
             if one.content not in asking:
                 new.append(one)
             asking.setdefault(one.content, []).append(one)
-        tasks = (new[start : start + _TASK_OBJECTS] for start in range(0, len(new), _TASK_OBJECTS))
-        return {pool.submit(self._extract, target, task) for task in tasks}
+        return {pool.submit(self._extract, target, task) for task in tasks_of(new)}
 
     def _extract(self, target: Target, task: Sequence[Waiting]) -> list[tuple[str, Done]]:
         results: list[tuple[str, Done]] = []
@@ -240,17 +260,13 @@ class Extraction:
             assert one.blob is not None
             self._keep_views(one.blob.sha256, content, outcome)
             seen = tuple(replace(part, picture=None) for part in outcome)
-            results.append((one.content, Done(seen, None)))
+            results.append((one.content, Done(seen, None, dict(content.refused))))
         return results
 
     def _read(self, target: Target, one: Waiting) -> Content:
         assert one.blob is not None
         if not accepts(target.extractor, one.blob.media_type):
-            wanted = " or ".join(sorted(target.extractor.accepts))
-            raise BadContent(
-                f"{one.name!r} is {one.blob.media_type}, and this collection extracts {wanted}; "
-                "add it to a collection with another extractor"
-            )
+            raise BadContent(not_read(one.name, one.blob.media_type, target.extractor.accepts))
         return read_content(
             one.name,
             (one.blob, one.beside),
@@ -295,26 +311,41 @@ class Extraction:
                 if one.blob is not None
                 for part in done.parts
             ]
+            self._erase_vanished(running, target, batch)
             made = write_documents(self._operations, running, target, documents)
-            key = {"collection_pk": target.pk, "owner": None, "expires_at": None}
-            running.txn.update(
-                schema.extraction,
-                [
-                    {**key, "object_pk": one.pk, "status": Status.FAILED, "error": done.error}
-                    for one, done in batch
-                    if done.error is not None
-                ],
-            )
             finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
+            failed = {one.pk: done.complaint for one, done in batch if done.complaint is not None}
+            let_wait(running.txn, target.pk, failed)
         tally.arrived(running, made)
         for one, done in batch:
             if done.error is not None:
                 tally.fail(one.name, done.error)
+            for key, reason in done.refused.items():
+                tally.fail(f"{one.name} {key}", reason)
+
+    def _erase_vanished(
+        self, running: Running, target: Target, batch: list[tuple[Waiting, Done]]
+    ) -> None:
+        """Erase the documents of parts that are not there any more."""
+        parts = {
+            one.pk: {part.key for part in done.parts}
+            for one, done in batch
+            if one.blob is not None and done.error is None
+        }
+        given = {one.pk for one, _ in batch if one.regions is not None}
+        gone = vanished(running.txn, target.pk, parts, given)
+        if gone:
+            erase_documents(self._operations, running, gone)
 
     def _still_held(
         self, snapshot: Snapshot, target: Target, batch: list[tuple[Waiting, Done]]
     ) -> list[tuple[Waiting, Done]]:
-        """Return what is still this process's: not changed, forgotten or removed meanwhile."""
+        """Return what is still this process's: not changed, forgotten or removed meanwhile.
+
+        Nothing is, once the collection has changed to another extractor.
+        """
+        if not in_force_now(snapshot, target.space):
+            return []
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
         held = {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}

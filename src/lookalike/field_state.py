@@ -347,6 +347,7 @@ class FieldState:
             "confidence_threshold": field.taxonomy.confidence_threshold,
             "space": asdict(field.space),
             "reference_space": asdict(field.reference_space),
+            "since": field.since,
         }
 
     def _recall(self, snapshot: Snapshot) -> None:

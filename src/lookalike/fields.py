@@ -7,17 +7,25 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Select, select
 
 from lookalike.errors import Conflict
 from lookalike.model import Taxonomy
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace, members_from
+from lookalike.stores.base import Snapshot, StoredSpace, members_from, stored_space
+from lookalike.stores.search import Ids
+from lookalike.stores.selection import conditions, in_force
 
 
 @dataclass(frozen=True, slots=True)
 class StoredField:
-    """A label field as the store holds it, with the spaces its documents and references are in."""
+    """A label field as the store holds it, with the spaces its documents and references are in.
+
+    `since` is the operation that put the space in force; None for the first one. What was known of
+    the field before holds no more, also when the same space was in force once before.
+    """
 
     pk: int
     collection_pk: int
@@ -25,6 +33,7 @@ class StoredField:
     reference_field_pk: int
     space: StoredSpace
     reference_space: StoredSpace
+    since: int | None = None
 
     @property
     def unified(self) -> bool:
@@ -44,17 +53,44 @@ def taxonomy_from(stored: Mapping[str, Any]) -> Taxonomy:
 
 def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:
     """Return the space that a collection's documents are in. Raises Conflict before the first."""
-    space = _space(snapshot, collection_pk)
+    space = space_in_force(snapshot, collection_pk)
     if space is None:
         raise _no_documents()
     return space
+
+
+def space_in_force(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None:
+    """Return the space that a collection's documents are in; None before the first."""
+    table = schema.space
+    rows = snapshot.rows(select(table).where(in_force(table, collection_pk)))
+    return stored_space(rows[0]) if rows else None
+
+
+def in_force_since(snapshot: Snapshot, field_pk: int) -> int:
+    """Return the operation that put the space of a field's documents in force; 0 for the first."""
+    table, space = schema.field, schema.space
+    query = select(space.c.since).join(table, in_force(space, table.c.collection_pk))
+    rows = snapshot.rows(query.where(table.c.pk == field_pk))
+    return (rows[0].since or 0) if rows else 0
 
 
 def has_space(snapshot: Snapshot, field_pk: int) -> bool:
     """Return whether the collection of a field has a space: before, there is nothing to decide."""
     table = schema.field
     row = snapshot.rows(select(table.c.collection_pk).where(table.c.pk == field_pk))[0]
-    return _space(snapshot, row.collection_pk) is not None
+    return space_in_force(snapshot, row.collection_pk) is not None
+
+
+def placed(snapshot: Snapshot, space: StoredSpace, pks: Ids) -> NDArray[np.bool_]:
+    """Return which of the documents have a vector in a space: bool (n,), in their order.
+
+    In which they have none, they could not be extracted, or have no counterpart there.
+    """
+    table = schema.embedding
+    query = select(table.c.document_pk).where(table.c.space_pk == space.pk)
+    chosen = conditions(table.c.document_pk, pks)
+    there = [row.document_pk for one in chosen for row in snapshot.rows(query.where(one))]
+    return np.isin(pks, there)
 
 
 def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
@@ -78,7 +114,13 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
         )
     taxonomy = taxonomy_from(row.taxonomy)
     return StoredField(
-        row.pk, row.collection_pk, taxonomy, row.reference_field_pk, space, reference_space
+        row.pk,
+        row.collection_pk,
+        taxonomy,
+        row.reference_field_pk,
+        space,
+        reference_space,
+        row.since,
     )
 
 
@@ -87,7 +129,7 @@ def dependents(snapshot: Snapshot, field_pk: int) -> list[int]:
     table, space = schema.field, schema.space
     query = (
         select(table.c.pk)
-        .join(space, space.c.collection_pk == table.c.collection_pk)
+        .join(space, in_force(space, table.c.collection_pk))
         .where(table.c.reference_field_pk == field_pk)
         .order_by(table.c.pk)
     )
@@ -100,27 +142,18 @@ def _fields_with_spaces() -> Select[Any]:
     own, its = schema.space, schema.space.alias("its")
     return (
         select(table, own.c.pk.label("own"))
-        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation, own.c.members)
+        .add_columns(own.c.name.label("space"), own.c.dimension, own.c.generation)
+        .add_columns(own.c.members, own.c.since)
         .add_columns(its.c.pk.label("its"), its.c.name.label("its_space"))
         .add_columns(
             its.c.dimension.label("its_dimension"), its.c.generation.label("its_generation")
         )
         .add_columns(its.c.members.label("its_members"))
         .join(reference, reference.c.pk == table.c.reference_field_pk)
-        .outerjoin(own, own.c.collection_pk == table.c.collection_pk)
-        .outerjoin(its, its.c.collection_pk == reference.c.collection_pk)
+        .outerjoin(own, in_force(own, table.c.collection_pk))
+        .outerjoin(its, in_force(its, reference.c.collection_pk))
     )
 
 
 def _no_documents() -> Conflict:
     return Conflict("the collection has no documents yet; add some first")
-
-
-def _space(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None:
-    table = schema.space
-    rows = snapshot.rows(select(table).where(table.c.collection_pk == collection_pk))
-    if not rows:
-        return None
-    row = rows[0]
-    members = members_from(row.members)
-    return StoredSpace(row.pk, row.name, row.dimension, row.generation, members)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-from sqlalchemy import ColumnElement, Text, cast, delete, or_, select, update
+from sqlalchemy import ColumnElement, Text, cast, delete, or_, select
 
-from lookalike.fields import dependents, space_of
+from lookalike.erasing import erase_documents
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.once import AlreadyDone
 from lookalike.operations import Running
 from lookalike.resources import Kind
+from lookalike.spaces import forget_findings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
@@ -53,28 +52,16 @@ def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> N
     """Erase objects, whatever has become of them, from every collection, in a transaction."""
     txn, document = running.txn, schema.document
     objects = with_copies(txn, pks)
-    query = select(document.c.pk, document.c.collection_pk)
-    rows = txn.rows(query.where(one_of(document.c.object_pk, objects)))
+    rows = txn.rows(select(document.c.pk).where(one_of(document.c.object_pk, objects)))
     blobs = blobs_of(txn, objects)
     doomed = [row.pk for row in rows]
-    collections = sorted({row.collection_pk for row in rows})
-    labels = _silence(workshop, running, collections, doomed)
-    for collection_pk in collections:
-        gone = [row.pk for row in rows if row.collection_pk == collection_pk]
-        txn.erase_vectors(space_of(txn, collection_pk), np.array(gone, np.int64))
-    event = schema.event
-    events = txn.execute(
-        update(event)
-        .where(one_of(event.c.document_pk, doomed))
-        .values(label=None, origin=None, detail=None, kind=EventKind.FORGOTTEN)
-    )
-    txn.execute(delete(document).where(one_of(document.c.pk, doomed)))
+    labels, events, vectors = erase_documents(workshop.operations, running, doomed)
     erase_rows(txn, objects)
     copies, thumbnails = erase_files(workshop, txn, blobs)
     running.erased = {
         "objects": len(objects),
         "documents": len(doomed),
-        "vectors": len(doomed),
+        "vectors": vectors,
         "labels": labels,
         "events": events,
         "copies": copies,
@@ -89,6 +76,7 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     collections = select(resource.c.pk).where(resource.c.kind == Kind.COLLECTION)
     everywhere = waiting.c.collection_pk.in_(collections)
     txn.execute(delete(waiting).where(everywhere, one_of(waiting.c.object_pk, objects)))
+    forget_findings(txn, objects)
     sent = select(upload.c.pk).join(
         object_, (object_.c.bucket_pk == upload.c.bucket_pk) & (object_.c.id == upload.c.object_id)
     )
@@ -190,30 +178,3 @@ def _held(snapshot: Snapshot, uris: Sequence[str]) -> Iterator[str]:
             for row in rows:
                 for blob in row.blobs if isinstance(row.blobs, list) else [row.blobs]:
                     yield blob["uri"]
-
-
-def _silence(
-    workshop: Workshop, running: Running, collections: Sequence[int], pks: Sequence[int]
-) -> int:
-    """Erase the standings of documents and decide what depended on them; return how many labels."""
-    table, field = schema.standing, schema.field
-    txn, operations = running.txn, workshop.operations
-    own = select(field.c.pk).where(field.c.collection_pk.in_(collections))
-    fields = [row.pk for row in txn.rows(own)]
-    query = select(table.c.field_pk, table.c.document_pk, table.c.label)
-    rows = txn.rows(query.where(table.c.field_pk.in_(fields), one_of(table.c.document_pk, pks)))
-    gone: dict[int, list[int]] = {}
-    for row in rows:
-        gone.setdefault(row.field_pk, []).append(row.document_pk)
-    with ExitStack() as stack:
-        for field_pk, documents in sorted(gone.items()):
-            state, doomed = running.decider(field_pk).state, np.array(documents, np.int64)
-            company = state.companions.of(doomed).tolist()
-            stack.enter_context(operations.changing(running, field_pk, company))
-            state.forget_documents(doomed)
-        for erased in (table, schema.rejection, schema.draw):
-            here = erased.c.field_pk.in_(fields)
-            txn.execute(delete(erased).where(here, one_of(erased.c.document_pk, pks)))
-    for pk in sorted({*gone, *(pk for field_pk in gone for pk in dependents(txn, field_pk))}):
-        txn.execute(update(field).where(field.c.pk == pk).values(epoch=field.c.epoch + 1))
-    return sum(row.label is not None for row in rows)

@@ -27,12 +27,14 @@ from lookalike.extractors.base import Part, accepts
 from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
 from lookalike.model import Blob, Status
 from lookalike.objects import (
+    REGIONS,
     Draft,
     change_contents,
     content_changed,
     finish,
     insert_objects,
     let_wait,
+    regions_changed,
 )
 from lookalike.operations import Operations, Running, check_there
 from lookalike.pictures import sniff
@@ -219,6 +221,10 @@ class Registrar:
         if one.item.id is not None and one.item.id != row.id:
             raise _known_otherwise(one.item, row.id)
         table, status = schema.extraction, Status.PENDING if one.error is None else Status.FAILED
+        if _redrawn(row, one):
+            regions_changed(txn, target.bucket_pk, row, one.item.metadata[REGIONS])
+            tally.changed += 1
+            return
         if one.blob is None or _same_content(row, one):
             tally.unchanged += 1
             here = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
@@ -313,6 +319,14 @@ def _known_otherwise(item: Item, id: str) -> Conflict:
 
 def _same_content(stored: Any, read: _Read) -> bool:
     return read.blob is not None and _holds(stored, read.blob.sha256)
+
+
+def _redrawn(stored: Any, read: _Read) -> bool:
+    """Return whether the same content comes with other regions than before."""
+    given = read.item.metadata.get(REGIONS)
+    return (
+        given is not None and given != stored.metadata.get(REGIONS) and _same_content(stored, read)
+    )
 
 
 def _holds(stored: Any, sha256: str) -> bool:

@@ -18,8 +18,10 @@ from lookalike.access import Access
 from lookalike.collection import Collection
 from lookalike.errors import BadSetting, Conflict
 from lookalike.forgetting import Receipt, receipt_again
-from lookalike.model import Taxonomy
-from lookalike.once import AlreadyDone, Request
+from lookalike.ingest import Progress, quiet
+from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, prepared
+from lookalike.model import Changed, Taxonomy
+from lookalike.once import AlreadyDone, Request, once
 from lookalike.plugins import as_one, extractor_name
 from lookalike.reading import fields_of
 from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
@@ -29,6 +31,7 @@ from lookalike.setting_up import Plan, add_field, make_collection, make_field
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Txn
+from lookalike.stores.selection import in_force
 from lookalike.stores.sqlite import SqliteStore
 from lookalike.workshop import Workshop
 
@@ -116,7 +119,7 @@ class Library:
         """Return the space of each collection that has documents, by the collection's name."""
         table, resource = schema.space, schema.resource
         query = select(resource.c.name, table.c.name.label("space")).join(
-            table, table.c.collection_pk == resource.c.pk
+            table, in_force(table, resource.c.pk)
         )
         with self._workshop.store.read() as snapshot:
             rows = snapshot.rows(query.where(resource.c.namespace == self._namespace))
@@ -253,6 +256,50 @@ class Library:
         with suppress(AlreadyDone), operations.operate(row.pk, "create", actor, request) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy)
 
+    def prepare_migration(
+        self,
+        *collections: str,
+        extractor: str,
+        options: Mapping[str, Any] | None = None,
+        confidence_threshold: float | None = None,
+        progress: Progress = quiet,
+    ) -> Migration:
+        """Extract collections with another extractor, beside what is in force, and compare.
+
+        Nothing that anyone sees changes; `migrate` does it. `options` go to the extractor; left
+        out, they are those that it had here before, if it had. `confidence_threshold` is the limit
+        there, for fields that decide by one. Interrupted, the same call goes on.
+
+        Raises NotFound, BadInput where the vectors are your own, Conflict where the extractor is in
+        force, where another process does the same, or where a collection that decides by the labels
+        of another was not named with it.
+        """
+        asked = (collections, extractor, options, confidence_threshold, progress)
+        return prepared(self._workshop, self._namespace, *asked)
+
+    @once
+    def migrate(
+        self,
+        *collections: str,
+        extractor: str,
+        options: Mapping[str, Any] | None = None,
+        confidence_threshold: float | None = None,
+        op_id: str = "",
+        progress: Progress = quiet,
+    ) -> Changed:
+        """Change collections to another extractor, in one step, and decide everything again.
+
+        What people said stays as it is. Everything else is as `prepare_migration` tells; what is
+        not extracted yet is extracted first. The space that was in force is kept beside, so that
+        migrating back extracts only what came since; `drop_spaces` erases it.
+        """
+        asked = (collections, extractor, options, confidence_threshold, progress)
+        return migrated(self._workshop, self._namespace, *asked, op_id=op_id)
+
+    def drop_spaces(self, *collections: str) -> DroppedSpaces:
+        """Erase the vectors of collections in the spaces that are not in force, for good."""
+        return dropped(self._workshop, [self._row(name) for name in collections])
+
     def remove_collection(self, *doomed: str) -> Removed:
         """Remove collections with documents, labels and history; bucket and objects stay.
 
@@ -355,7 +402,7 @@ def _check_same(
     if known.extractor != name or (wanted and known.options != wanted):
         raise Conflict(
             f"the collection {known.name!r} is there with extractor {known.extractor!r} "
-            f"{dict(known.options)}, not {name!r} {wanted}; choose another name"
+            f"{dict(known.options)}, not {name!r} {wanted}; choose another name, or migrate it"
         )
     if inputs is not None and known.inputs != inputs:
         raise Conflict(

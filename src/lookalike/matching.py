@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from lookalike.errors import BadInput, Conflict
+from lookalike.fields import placed
 from lookalike.reading import FieldRow, Reader, enriched, fields_of
 from lookalike.resources import CollectionRow, Kind, collection_from, find, listed, names
 from lookalike.stores import schema
@@ -93,6 +94,29 @@ def matched(
         for one, near in zip(said, nearest, strict=True):
             one[target] = near if near is not None and near["score"] >= limit else None
     return said
+
+
+def matched_known(
+    workshop: Workshop,
+    snapshot: Snapshot,
+    namespace: str,
+    taxonomy: str,
+    home: CollectionRow,
+    pks: Sequence[int],
+    *,
+    floor: float = 0.0,
+    fields: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Return what a taxonomy says of documents of a collection; nothing of what has no vector."""
+    every = np.array(pks, np.int64)
+    space = workshop.target_in(snapshot, home).space
+    there = every[placed(snapshot, space, every)]
+    vectors = snapshot.vectors(space, there)
+    said = matched(
+        workshop, snapshot, namespace, taxonomy, home, vectors, there, floor=floor, fields=fields
+    )
+    by_pk = dict(zip(there.tolist(), said, strict=True))
+    return [by_pk.get(pk, {}) for pk in pks]
 
 
 def matched_unkept(

@@ -25,6 +25,9 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
 
+REGIONS = "regions"
+"""Where an object's metadata hold the regions that it was given: mappings with `id` and `box`."""
+
 TEXT_KEYS = ("text", "description", "title", "caption")
 """Where the metadata of an object may have the text that a combined extractor reads beside others,
 the first that it has."""
@@ -121,6 +124,20 @@ def content_changed(txn: Txn, bucket_pk: int, pk: int, blobs: Sequence[Blob]) ->
     change_contents(txn, pk, blobs)
     for collection in collections_over(txn, bucket_pk):
         let_wait(txn, collection.pk, {pk: None})
+
+
+def reads_regions(extractor: str) -> bool:
+    """Return whether an extractor, by its full name, reads the regions that objects are given."""
+    return extractor == "region_extractor"
+
+
+def regions_changed(txn: Txn, bucket_pk: int, row: Any, regions: Any) -> None:
+    """Write other regions of an object, and let it wait again wherever they are extracted."""
+    metadata = {**row.metadata, REGIONS: regions}
+    txn.update(schema.object_, [{"pk": row.pk, "metadata": metadata}])
+    for collection in collections_over(txn, bucket_pk, derived=True):
+        if reads_regions(collection.extractor):
+            let_wait(txn, collection.pk, {row.pk: None})
 
 
 def change_contents(txn: Txn, pk: int, blobs: Sequence[Blob]) -> None:

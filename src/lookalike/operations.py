@@ -63,6 +63,8 @@ class Running:
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
+    """What else the history shows of it."""
     effects: Effects = field(default_factory=Effects)
 
     def decider(self, field_pk: int) -> Decider:
@@ -102,7 +104,7 @@ class Operations:
             refuse_repetition(txn, request)
             running = self._begin(txn, lent, collection_pk, kind, actor, request)
             yield running
-            summary = asdict(running.changed())
+            summary = asdict(running.changed()) | running.told
             if request is not None:
                 summary["request"] = request.digest
             if running.erased:
@@ -256,6 +258,10 @@ class Operations:
             raise NotFound(f"no operation {operation_id!r} in this collection; see its history")
         if found[0].undone_by is not None:
             raise Conflict(f"operation {operation_id} is undone already; undo that undo to redo it")
+        if found[0].kind == "migrate":
+            raise Conflict(
+                f"operation {operation_id} changed the extractor; migrate back to the one before"
+            )
         if found[0].kind in ("add", "forget", "create", "remove"):
             raise Conflict(
                 f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "

@@ -86,8 +86,17 @@ _SUFFIXES = {
     ".mov": "video/quicktime",
     ".webm": "video/webm",
     ".mkv": "video/webm",
+    **dict.fromkeys((".mpg", ".mpeg"), "video/mpeg"),
+    **dict.fromkeys((".mts", ".m2ts"), "video/mp2t"),
+    ".3gp": "video/3gpp",
+    ".ogv": "video/ogg",
+    ".wmv": "video/x-ms-wmv",
+    ".flv": "video/x-flv",
     ".avi": "video/x-msvideo",
 }
+
+_LYING = (5, 6, 7, 8)
+"""EXIF orientations in which width and height change places."""
 
 _UNKNOWN = "application/octet-stream"
 
@@ -144,15 +153,33 @@ def check_picture(data: bytes, *, name: str, max_pixels: int) -> None:
         raise _unreadable(name, damage, "open it in a viewer or remove it") from error
 
 
+def upright_size(data: bytes, *, name: str) -> tuple[int, int]:
+    """Return width and height of the upright picture, without decoding it. Raises BadContent."""
+    media_type = sniff(data, "")
+    _check_kind(data, media_type, name)
+    try:
+        image = _open(data, media_type)
+        width, height = image.size
+        return (height, width) if _orientation(image) in _LYING else (width, height)
+    except _DECODER_ERRORS as error:
+        damage = f"damaged {media_type} ({error})"
+        raise _unreadable(name, damage, "open it in a viewer or remove it") from error
+
+
 def thumbnail(image: Image, *, side: int = 256) -> bytes:
     """Return an RGB `image` as JPEG of at most `side` pixels each way; never enlarged."""
+    file = io.BytesIO()
+    shrunk(image, side=side).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def shrunk(image: Image, *, side: int = 256) -> Image:
+    """Return a copy of an image of at most `side` pixels each way; never enlarged."""
     from PIL.Image import Resampling
 
     small = image.copy()
     small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return file.getvalue()
+    return small
 
 
 def _signature(data: bytes) -> str:

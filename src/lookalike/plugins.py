@@ -11,11 +11,14 @@ import pluggy
 from lookalike import builtin, hookspecs
 from lookalike.errors import BadSetting, Conflict, NotFound
 from lookalike.extractors.base import Extractor
+from lookalike.extractors.frames import OPTION, with_frames
 
 ALIASES = {
     "document": "document_extractor",
     "documents": "document_extractor",
     "image": "image_extractor",
+    "region": "region_extractor",
+    "regions": "region_extractor",
     "text": "text_extractor",
     "vectors": "passthrough",
 }
@@ -73,14 +76,17 @@ def as_one(
 
 
 def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
-    """Return an extractor built with `options`. Raises NotFound, BadSetting or MissingExtra."""
+    """Return an extractor built with `options`. Raises NotFound, BadSetting or MissingExtra.
+
+    The option `frames` is for any that reads pictures: with it, it reads videos as well.
+    """
     factory = extractors()[extractor_name(name)]
+    own = {key: value for key, value in options.items() if key != OPTION}
     try:
-        return factory(**options)
+        extractor = factory(**own)
     except TypeError as error:
-        raise BadSetting(
-            f"the extractor {name!r} does not take {dict(options)}: {error}"
-        ) from error
+        raise BadSetting(f"the extractor {name!r} does not take {own}: {error}") from error
+    return with_frames(extractor, options.get(OPTION))
 
 
 def _combined(members: Sequence[str | Mapping[str, Any]]) -> Extractor:

@@ -52,6 +52,20 @@ DECISION_COLUMNS = tuple(part.name for part in fields(Decisions))
 """The names of the arrays, in order."""
 
 
+def undecided(count: int) -> Decisions:
+    """Return decisions of nothing: those of documents whose label stands without one."""
+    numbers = np.full(count, np.nan, np.float32)
+    none = np.full(count, NO_LABEL, np.int32)
+    return Decisions(
+        codes=none,
+        confidence=numbers,
+        margin=numbers,
+        runner_up=none,
+        reasons=np.full(count, -1, np.int8),
+        sources=np.full(count, NO_SOURCE, np.int64),
+    )
+
+
 Policy = Callable[[Matches], Decisions]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, and_, select
 
 from lookalike.errors import BadInput
-from lookalike.fields import StoredField, stored_field, taxonomy_from
+from lookalike.fields import StoredField, placed, stored_field, taxonomy_from
 from lookalike.labels import Codes
 from lookalike.matches import shares
 from lookalike.model import (
@@ -146,8 +146,12 @@ class Reader:
             return []
         stored, _, _ = self._votes_on(field.pk)
         documents = np.array(pks, np.int64)
-        barred = [refused.get(pk, ()) for pk in pks] if refused else None
-        return self.near(field, self.snapshot.vectors(stored.space, documents), documents, barred)
+        documents = documents[placed(self.snapshot, stored.space, documents)]
+        barred = [refused.get(pk, ()) for pk in documents.tolist()] if refused else None
+        vectors = self.snapshot.vectors(stored.space, documents)
+        near = zip(documents.tolist(), self.near(field, vectors, documents, barred), strict=True)
+        lists = dict(near)
+        return [lists.get(pk, []) for pk in pks]
 
     def near(
         self,

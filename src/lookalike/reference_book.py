@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from lookalike.labels import Codes
 from lookalike.references import References
@@ -44,9 +44,14 @@ def read_references(
     known: References,
     changed: Ids,
 ) -> Turnout:
-    """Return who votes after the rows of `changed` documents were written."""
+    """Return who votes after the rows of `changed` documents were written.
+
+    Who has no vector in the space has nothing to say there.
+    """
     table = schema.standing
-    query = select(table.c.document_pk, table.c.label)
+    embedding = schema.embedding
+    placed = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == table.c.document_pk)
+    query = select(table.c.document_pk, table.c.label).join(embedding, placed)
     query = query.where(table.c.field_pk == field_pk, table.c.votes).order_by(table.c.document_pk)
     chosen = conditions(table.c.document_pk, changed)
     rows = [row for condition in chosen for row in snapshot.rows(query.where(condition))]
@@ -112,6 +117,7 @@ def _state_of(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
+    space: StoredSpace
     epoch: int
     seen: int
     references: References
@@ -133,7 +139,7 @@ class ReferenceBook:
         """Return who votes in a field as the snapshot has it, and their labels' codes."""
         epoch, newest = _state_of(snapshot, field_pk)
         page = self._pages.get(field_pk)
-        if page is None or (page.epoch, page.seen) != (epoch, newest):
+        if page is None or (page.space, page.epoch, page.seen) != (space, epoch, newest):
             with self._turns.setdefault(field_pk, Turns()).taken():
                 page = self._turned(snapshot, field_pk, space, epoch, newest)
         return page.references, page.codes
@@ -149,8 +155,8 @@ class ReferenceBook:
     ) -> _Page:
         page = self._pages.get(field_pk)
         newer = page is not None and (page.epoch > epoch or page.seen > newest)
-        if page is None or newer or page.epoch < epoch:
-            page = _Page(epoch, -1, References.none(space.dimension), Codes())
+        if page is None or newer or page.epoch < epoch or page.space != space:
+            page = _Page(space, epoch, -1, References.none(space.dimension), Codes())
         if page.seen < newest:
             page = self._caught_up(snapshot, field_pk, space, page, newest)
         if not newer:
@@ -165,4 +171,4 @@ class ReferenceBook:
             voters(snapshot, field_pk) if first else written_since(snapshot, field_pk, page.seen)
         )
         turnout = read_references(snapshot, field_pk, space, page.codes, page.references, changed)
-        return _Page(page.epoch, newest, turnout.references, page.codes)
+        return _Page(space, page.epoch, newest, turnout.references, page.codes)

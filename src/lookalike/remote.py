@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from lookalike.connection import Connection, place
 from lookalike.errors import LookalikeError
-from lookalike.remote_collection import RemoteCollection
+from lookalike.model import Changed
+from lookalike.remote_collection import RemoteCollection, quiet
+from lookalike.sending import WAIT_S, Progress
 
 if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
+    from lookalike.migrating import DroppedSpaces, Migration, Outcome
     from lookalike.removing import Removed
 
 _T = TypeVar("_T")
@@ -183,6 +186,46 @@ class RemoteLibrary:
             op_id=op_id,
         )
 
+    def prepare_migration(
+        self,
+        *collections: str,
+        extractor: str,
+        options: Mapping[str, Any] | None = None,
+        confidence_threshold: float | None = None,
+        progress: Progress = quiet,
+    ) -> Migration:
+        """Extract collections with another extractor, beside what is in force, and compare.
+
+        The server's worker does it, and goes on with it whoever waits.
+        """
+        given = {"collections": list(collections), "extractor": extractor, "options": options}
+        asked = given | {"confidence_threshold": confidence_threshold}
+        done = self._followed("prepare_migration", asked, progress).migration
+        assert done is not None, "a preparation ends with a comparison"
+        return done
+
+    def migrate(
+        self,
+        *collections: str,
+        extractor: str,
+        options: Mapping[str, Any] | None = None,
+        confidence_threshold: float | None = None,
+        op_id: str = "",
+        progress: Progress = quiet,
+    ) -> Changed:
+        """Change collections to another extractor, in one step, and decide everything again."""
+        given = {"collections": list(collections), "extractor": extractor, "options": options}
+        asked = given | {"confidence_threshold": confidence_threshold, "op_id": op_id}
+        done = self._followed("migrate", asked, progress).changed
+        assert done is not None, "a migration ends with what it changed"
+        return done
+
+    def drop_spaces(self, *collections: str) -> DroppedSpaces:
+        """Erase the vectors of collections in the spaces that are not in force, for good."""
+        from lookalike.migrating import DroppedSpaces
+
+        return self._ask("drop_spaces", DroppedSpaces, collections=list(collections))
+
     def remove_collection(self, *doomed: str) -> Removed:
         """Remove collections with documents, labels and history; bucket and objects stay.
 
@@ -230,6 +273,19 @@ class RemoteLibrary:
         return self._ask("buckets", list[str])
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _followed(self, verb: str, asked: Mapping[str, Any], progress: Progress) -> Outcome:
+        """Ask for a migration, and wait for what comes of it."""
+        from lookalike.migrating import Outcome
+
+        task, total = self._ask(verb, str, **asked), 0
+        path = place("verbs", "migration") + f"?wait={WAIT_S}"
+        while True:
+            found = self._connection.ask(path, Outcome, {"task_id": task})
+            if found.migration is not None or found.changed is not None:
+                return found
+            total = max(total, found.left)
+            progress(total - found.left, total)
 
     def _ask(self, verb: str, reply: type[_T], **said: Any) -> _T:
         return self._connection.ask(place("verbs", verb), reply, said)

@@ -59,6 +59,11 @@ class RemoteCollection:
         """Return the names of the label fields, the first one first."""
         return self._ask("fields", tuple[str, ...])
 
+    @property
+    def extractor(self) -> str:
+        """Return the full name of what makes its documents."""
+        return self._ask("extractor", str)
+
     def __repr__(self) -> str:
         return f"<RemoteCollection {self.name!r} at {self._connection.url}>"
 
@@ -135,6 +140,17 @@ class RemoteCollection:
         values = {id: json_values(one) for id, one in changes.items()}
         given = {"changes": values, "revisions": revisions}
         return self._ask("amend", Changed, **given, actor=actor, op_id=op_id)
+
+    def draw(
+        self,
+        regions: Mapping[str, Mapping[str, Sequence[float] | None]],
+        *,
+        actor: str = "",
+        op_id: str = "",
+    ) -> Changed:
+        """Draw, move or take away regions of objects, by the object's id and the region's."""
+        boxes = {id: dict(one) for id, one in regions.items()}
+        return self._ask("draw", Changed, regions=boxes, actor=actor, op_id=op_id)
 
     def reject(
         self,

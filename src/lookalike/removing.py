@@ -15,7 +15,6 @@ from sqlalchemy import Table, delete, func, select, update
 
 from lookalike import forgetting
 from lookalike.errors import BadInput, Conflict
-from lookalike.fields import space_of
 from lookalike.model import Blob
 from lookalike.objects import object_pks
 from lookalike.once import Request, refuse_repetition
@@ -26,6 +25,7 @@ from lookalike.resources import (
     collections_over,
     resource,
 )
+from lookalike.spaces import drop_all, erase_everywhere
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
@@ -224,7 +224,7 @@ def _empty(workshop: Workshop, collection_pk: int) -> Removed:
         for table, column in ((schema.event, "document_pk"), (document, "pk")):
             for chosen in conditions(table.c[column], pks):
                 txn.execute(delete(table).where(chosen))
-        txn.erase_vectors(space_of(txn, collection_pk), pks)
+        erase_everywhere(txn, collection_pk, pks)
         moved = update(field).where(field.c.pk.in_(fields))
         txn.execute(moved.values(epoch=field.c.epoch + 1))
         contents = forgetting.unseen(txn, [row.sha256.hex() for row in rows])
@@ -257,7 +257,8 @@ def _drop_collections(
         past = update(operation).where(operation.c.collection_pk.in_(doomed))
         txn.execute(past.values(summary={}))
         _delete(txn, schema.field, "collection_pk", doomed)
-        _delete(txn, schema.space, "collection_pk", doomed)
+        for pk in doomed:
+            drop_all(txn, pk)
         _delete(txn, schema.resource, "pk", doomed)
         running.lent.erase(fields)
     workshop.book.drop(fields)

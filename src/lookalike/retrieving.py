@@ -15,9 +15,10 @@ from lookalike.conditions import EVERYTHING, Every, Filter, fields_in
 from lookalike.document_values import DocumentValues
 from lookalike.documents import Target
 from lookalike.errors import BadInput
+from lookalike.fields import placed
 from lookalike.filters import parse
 from lookalike.lookup import pks_of
-from lookalike.matching import collections_named, matched
+from lookalike.matching import collections_named, matched_known
 from lookalike.querying import mode_of, vectors_of
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow, Kind, find, names
@@ -200,6 +201,7 @@ class _Run:
         else:
             chunks = list(self._selecting(target.row).pks(whole))
             among = np.array([pk for chunk in chunks for pk in chunk], np.int64)
+        among = among[placed(self.snapshot, target.space, among)]
         if len(among) == 0:
             return np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
         return self.snapshot.nearest(target.space, vectors, min(k, len(among)), among)
@@ -245,18 +247,13 @@ class _Run:
         taxonomy = taxonomy_row(row)
         for home in {one.collection.pk: one.collection for one in self.found}.values():
             mine = [one for one in self.found if one.collection.pk == home.pk]
-            vectors = self.snapshot.vectors(
-                self.workshop.target_in(self.snapshot, home).space,
-                np.array([one.pk for one in mine], np.int64),
-            )
-            said = matched(
+            said = matched_known(
                 self.workshop,
                 self.snapshot,
                 self.namespace,
                 taxonomy.name,
                 home,
-                vectors,
-                np.array([one.pk for one in mine], np.int64),
+                [one.pk for one in mine],
                 floor=stage.floor,
                 fields=stage.fields,
             )

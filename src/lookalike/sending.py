@@ -24,7 +24,8 @@ _BATCH_BYTES = 3_000_000
 _BATCH_ROWS = 2000
 _LARGE_BYTES = 2_000_000
 _FOLLOWED = 1000
-_WAIT_S = 2
+WAIT_S = 2
+"""How long a server may let one wait for an answer."""
 
 Progress = Callable[[int, int], None]
 
@@ -125,13 +126,13 @@ class Sender:
     def wait(self, progress: Progress) -> None:
         """Wait until nothing waits in the collection."""
         total = 0
-        while left := self._connection.ask(self._place("waiting") + f"?wait={_WAIT_S}", int, {}):
+        while left := self._connection.ask(self._place("waiting") + f"?wait={WAIT_S}", int, {}):
             total = max(total, left)
             progress(total - left, total)
 
     def _follow(self, ids: Sequence[str], tally: Tally, progress: Progress) -> None:
         """Wait until objects are extracted, and count what became of them."""
-        done, path = 0, self._place("arrived") + f"?wait={_WAIT_S}"
+        done, path = 0, self._place("arrived") + f"?wait={WAIT_S}"
         for start in range(0, len(ids), _FOLLOWED):
             some = ids[start : start + _FOLLOWED]
             told = self._connection.ask(path, Arrived, {"object_ids": list(some)})

@@ -13,11 +13,14 @@ from lookalike.model import Added, Changed, Document, Operation, Question
 
 if TYPE_CHECKING:
     from lookalike.access import Key
+    from lookalike.annotating import Annotated
+    from lookalike.comparing import FieldComparison
     from lookalike.demo import DemoResult
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection, LabelHealth
+    from lookalike.migrating import DroppedSpaces, Migration
     from lookalike.quoting import Quote
     from lookalike.removing import Removed
 
@@ -41,8 +44,25 @@ def show_added(added: Added) -> str:
     return "\n".join(lines)
 
 
+def show_annotated(done: Annotated) -> str:
+    """Return what an import of annotations brought in, labelled, and did not take."""
+    lines = [f"{done.regions} regions", show_added(done.added)]
+    own = {} if done.labelled is None else done.labelled.refused
+    lines += [
+        f"  not taken: {len(names)} × {reason} ({_some(names)})"
+        for reason, names in _by_reason(
+            {name: reason for name, reason in done.refused.items() if name not in own}
+        ).items()
+    ]
+    return "\n".join(lines + ([] if done.labelled is None else [show_changed(done.labelled)]))
+
+
 def show_changed(changed: Changed) -> str:
     """Return what an operation changed, and how to take it back."""
+    return "\n".join([*_changed(changed), f"undo with: {changed.operation}"])
+
+
+def _changed(changed: Changed) -> list[str]:
     lines = [f"{changed.by_person} by you, {changed.by_itself} by itself"]
     parts = (
         ("labelled", changed.labelled),
@@ -55,7 +75,7 @@ def show_changed(changed: Changed) -> str:
         f"  not taken: {len(names)} × {reason} ({_some(names)})"
         for reason, names in _by_reason(changed.refused).items()
     ]
-    return "\n".join([*lines, f"undo with: {changed.operation}"])
+    return lines
 
 
 def show_report(report: Report) -> str:
@@ -276,6 +296,53 @@ def show_demo(result: DemoResult, store: Path) -> str:
             f"               lookalike --store {store} queue demo",
         ]
     )
+
+
+def show_migration(migration: Migration) -> str:
+    """Return what another extractor would change."""
+    lines = [
+        f"{migration.before or 'nothing yet'} → {migration.after}",
+        f"{migration.extracted} extracted, {len(migration.failed)} failed; "
+        f"{migration.without_counterpart} documents have no counterpart, "
+        f"{migration.new_parts} parts would be new",
+    ]
+    lines += [f"  failed: {name}: {why}" for name, why in list(migration.failed.items())[:_NAMED]]
+    for one in migration.fields:
+        lines += _compared(one)
+    return "\n".join([*lines, f"compared in {migration.seconds:.1f} s; nothing has changed yet"])
+
+
+def _compared(one: FieldComparison) -> list[str]:
+    lines = [
+        f"{one.collection}.{one.field}: {one.documents} documents",
+        f"  references   {one.references_before:8} → {one.references_after}",
+        f"  accuracy     {_share(one.accuracy_before):>8} → {_share(one.accuracy_after)}"
+        "  (each reference left out)",
+        f"  coverage     {one.coverage_before:8.1%} → {one.coverage_after:.1%}",
+        f"  {one.same} stay, {one.changed} change, {one.appeared} appear, {one.gone} go",
+    ]
+    lines += [f"    {move.id}: {move.before} → {move.after}" for move in one.examples]
+    if one.lost:
+        lines.append(f"  {len(one.lost)} that people labelled do not vote there: {_some(one.lost)}")
+    return [*lines, f"  WARNING: {one.warning}"] if one.warning else lines
+
+
+def show_migrated(changed: Changed, migration: Migration) -> str:
+    """Return what changed with the extractor, and the way back."""
+    kept = migration.before and f"{migration.before} is kept: migrate back to its extractor, "
+    lines = [*_changed(changed), f"{kept}or erase it with --drop-old" if kept else ""]
+    return "\n".join(filter(None, lines))
+
+
+def show_dropped(dropped: DroppedSpaces) -> str:
+    """Return which spaces were erased."""
+    lines = [f"{name}: {', '.join(some) or 'none'}" for name, some in dropped.spaces.items()]
+    size = dropped.freed_bytes / 2**20
+    return "\n".join([*lines, f"{dropped.vectors} vectors erased, {size:.1f} MB freed"])
+
+
+def _share(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.1%}"
 
 
 def _day(at: float) -> str:

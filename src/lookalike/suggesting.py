@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 from lookalike.companions import Unseen
 from lookalike.decider import Decider, Imagined
 from lookalike.documents import Target
-from lookalike.errors import BadContent, BadInput, BadVector
+from lookalike.errors import BadContent, BadInput, BadVector, Conflict
 from lookalike.extractors.base import Content, accepts
 from lookalike.extractors.vectors import problems, unit_rows
-from lookalike.fields import stored_field
+from lookalike.fields import placed, stored_field
 from lookalike.imagining import WithMore
 from lookalike.lookup import pks_of
 from lookalike.model import Blob, Decision, Suggestion
@@ -116,6 +116,13 @@ def suggest_for(
     def ask(decider: Decider, snapshot: Snapshot) -> tuple[dict[str, int], Ids, Imagined]:
         named = pks_of(snapshot, collection, wanted)
         pks = np.array(sorted(named.values()), np.int64)
+        there = set(pks[placed(snapshot, decider.field.space, pks)].tolist())
+        for id, pk in named.items():
+            if pk not in there:
+                raise Conflict(
+                    f"{id!r} has no vector in {decider.field.space.name}: nothing can be said of "
+                    "it; see why its object failed"
+                )
         return named, pks, decider.reconsider(snapshot, pks)
 
     with workshop.operations.deciders.consulted(field.pk, ask) as (

@@ -17,7 +17,7 @@ from lookalike.documents import Home
 from lookalike.labels import label_in
 from lookalike.lookup import stances
 from lookalike.model import Blob, EventKind, Origin
-from lookalike.objects import input_of, let_wait
+from lookalike.objects import REGIONS, input_of, let_wait, reads_regions
 from lookalike.operations import Operations, Running, Said, touch
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow, collection_row, collections_over
@@ -165,11 +165,13 @@ class Sync:
             touch(txn, field_pk, [document.pk], self.running.pk)
 
     def _wait_again(self, row: Any, after: Mapping[str, Any]) -> None:
-        """Let an object wait where a text among its metadata is what is extracted."""
+        """Let an object wait where a text or regions among its metadata are what is extracted."""
         blobs = [Blob(**blob) for blob in row.blobs]
+        redrawn = row.metadata.get(REGIONS) != after.get(REGIONS)
         for collection in collections_over(self.running.txn, row.bucket_pk, derived=True):
             now = input_of(collection, blobs, after)
-            if now is not None and now != input_of(collection, blobs, row.metadata):
+            moved = now != input_of(collection, blobs, row.metadata)
+            if now is not None and (moved or (redrawn and reads_regions(collection.extractor))):
                 let_wait(self.running.txn, collection.pk, {row.pk: None})
 
     def _say(self, field_pk: int, document_pk: int, label: str | None) -> None:

@@ -18,7 +18,10 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 
 _LEASE_S = 6 * 3600.0
-"""No task takes so long. A worker that died is known by its process, unless its machine is gone."""
+"""No task takes so long without a sign of life, by `keep_task`.
+
+A worker that died is known by its process, unless its machine is gone.
+"""
 
 
 class TaskKind(StrEnum):
@@ -26,6 +29,7 @@ class TaskKind(StrEnum):
 
     EXTRACT = "extract"
     DECIDE = "decide"
+    MIGRATE = "migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,17 @@ class Task:
     ended_at: datetime | None
 
 
-def ask_for(txn: Txn, namespace: str, kind: TaskKind, spec: Mapping[str, Any], *, at: float) -> str:
-    """Write a task that waits for a worker; return its id."""
-    id = f"task_{ULID()}"
+def ask_for(
+    txn: Txn,
+    namespace: str,
+    kind: TaskKind,
+    spec: Mapping[str, Any],
+    *,
+    at: float,
+    id: str = "",
+) -> str:
+    """Write a task that waits for a worker; return its id, a new one unless told."""
+    id = id or f"task_{ULID()}"
     txn.insert_one(
         schema.task,
         id=id,
@@ -99,6 +111,13 @@ def take_task(store: Store, owner: str, clock: Callable[[], float]) -> Task | No
     return _task(rows[0])
 
 
+def keep_task(store: Store, task: Task, *, at: float) -> None:
+    """Keep a task that takes long."""
+    mine = update(schema.task).where(schema.task.c.pk == task.pk)
+    with store.write() as txn:
+        txn.execute(mine.values(expires_at=at + _LEASE_S))
+
+
 def end_task(
     store: Store, task: Task, *, at: float, result: Mapping[str, Any] | None, error: str | None
 ) -> None:
@@ -116,6 +135,11 @@ def return_task(store: Store, task: Task) -> None:
     with store.write() as txn:
         waiting = update(schema.task).where(schema.task.c.pk == task.pk)
         txn.execute(waiting.values(status=Status.PENDING.value, owner=None))
+
+
+def forget_task(txn: Txn, task: Task) -> None:
+    """Forget a task that has ended."""
+    txn.execute(schema.task.delete().where(schema.task.c.pk == task.pk))
 
 
 def cancel_task(txn: Txn, id: str) -> bool:

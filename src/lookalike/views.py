@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lookalike.errors import BadInput
 from lookalike.extractors import pdf
 from lookalike.extractors.base import Content
+from lookalike.extractors.video import is_video, picture_at
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,15 +42,20 @@ def view_of(attributes: Mapping[str, Any]) -> str:
 
 def can_show(media_type: str) -> bool:
     """Return whether contents of a media type have views."""
-    return media_type.startswith("image/") or media_type == pdf.MEDIA_TYPE
+    return media_type.startswith(("image/", "video/")) or media_type == pdf.MEDIA_TYPE
 
 
 def render(content: Content, view: str) -> Image:
-    """Return what `view` shows of a content. Raises BadInput for no view, BadContent."""
+    """Return what `view` shows of a content; of a video without a time, its first frame.
+
+    Raises BadInput for no view, BadContent, and MissingExtra for a video without PyAV.
+    """
     found = _VIEW.fullmatch(view)
     if found is None:
         raise BadInput(f"{view[:80]!r} is no view; take it from the document's thumbnail_url")
-    if content.media_type == pdf.MEDIA_TYPE:
+    if is_video(content):
+        picture = picture_at(content, int(found["time"] or 0))
+    elif content.media_type == pdf.MEDIA_TYPE:
         picture = pdf.render_page(content, int(found["page"] or 1))
     else:
         picture = content.picture()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,11 +15,14 @@ from lookalike.documents import Target
 from lookalike.extractors.base import Content, Part, accepts
 from lookalike.extractors.combined import CombinedExtractor
 from lookalike.model import Blob
-from lookalike.objects import input_of, labels_as_they_stand
+from lookalike.objects import REGIONS, input_of, labels_as_they_stand
 from lookalike.resources import alike
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
 from lookalike.stores.selection import one_of
+
+_TASK_OBJECTS = 8
+_TASK_BYTES = 32 * 1024 * 1024  # held in memory by each of the tasks that run or wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Waiting:
     @property
     def regions(self) -> list[Mapping[str, Any]] | None:
         """Return the regions that the object has been given, if it has been given any."""
-        given = self.metadata.get("regions")
+        given = self.metadata.get(REGIONS)
         if isinstance(given, list) and all(isinstance(one, Mapping) for one in given):
             return given
         return None
@@ -64,14 +67,51 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came out of one content: parts, or the reason why there are none."""
+    """What came out of one content: parts, or the reason why there are none.
+
+    `refused` says by its key why a part is missing, while others are there.
+    """
 
     parts: tuple[Part, ...]
     error: str | None
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def complaint(self) -> str | None:
+        """Return why something is missing, if anything is."""
+        if self.error is not None or not self.refused:
+            return self.error
+        key, reason = next(iter(self.refused.items()))
+        total = len(self.refused) + len(self.parts)
+        return f"{len(self.refused)} of {total} parts failed, the first {key!r}: {reason}"
 
 
 MISSING = Done((), "it has no content")
 NOTHING = Done((), None)
+
+
+def tasks_of(waiting: Sequence[Waiting]) -> Iterator[list[Waiting]]:
+    """Yield what is extracted in one go: a few objects, or one where they are large."""
+    task: list[Waiting] = []
+    size = 0
+    for one in waiting:
+        assert one.blob is not None
+        if task and (len(task) == _TASK_OBJECTS or size + one.blob.size_bytes > _TASK_BYTES):
+            yield task
+            task, size = [], 0
+        task.append(one)
+        size += one.blob.size_bytes
+    if task:
+        yield task
+
+
+def not_read(name: str, media_type: str, accepted: Collection[str]) -> str:
+    """Return why a content cannot be extracted here, and what can be done."""
+    wanted = " or ".join(sorted(accepted))
+    cure = "add it to a collection with another extractor"
+    if media_type.startswith("video/") and "image" in accepted:
+        cure = "make a collection whose extractor has the option frames, which reads videos as well"
+    return f"{name!r} is {media_type}, and this collection extracts {wanted}; {cure}"
 
 
 def as_said_now(
@@ -168,8 +208,8 @@ def extracted_before(
         .join(object_, object_.c.pk == document.c.object_pk)
         .where(document.c.sha256.in_([bytes.fromhex(digest) for digest in digests]))
         .where(document.c.collection_pk.in_(alike(snapshot, target.row)))
-        .where(stored.c.name == target.space.name)
-        .where(object_.c.metadata["regions"].as_string().is_(None))
+        .where(stored.c.name == target.space.name, stored.c.beside.is_not(True))
+        .where(object_.c.metadata[REGIONS].as_string().is_(None))
         .order_by(document.c.pk)
     )
     owners: dict[str, tuple[int, int]] = {}

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select, update
@@ -18,16 +19,18 @@ from sqlalchemy import select, update
 from lookalike.collection import Collection
 from lookalike.errors import LookalikeError, NotFound, StoreError
 from lookalike.leases import own_name
+from lookalike.migrating import migrated, prepared
 from lookalike.model import Status
 from lookalike.resources import CollectionRow, Kind, collection_from, collection_row, named
 from lookalike.stores import schema
-from lookalike.tasks import Task, TaskKind, end_task, return_task, take_task
+from lookalike.tasks import Task, TaskKind, end_task, keep_task, return_task, take_task
 from lookalike.workshop import Workshop
 
 _LOG = logging.getLogger("lookalike.worker")
 _POLL_S = 1.0
 _WAIT_S = 0.1
 _PATIENCE_S = 10.0
+_KEEP_S = 600.0
 
 
 class _Stopped(Exception):
@@ -174,9 +177,31 @@ class Worker:
         if task.kind is TaskKind.EXTRACT:
             collection.extract(progress=lambda _done, _total: self._tell())
             return {"documents": len(collection)}
+        if task.kind is TaskKind.MIGRATE:
+            return self._migrate(task)
         changed = [collection.run(actor=task.spec["actor"], **run) for run in task.spec["runs"]]
         operations = [one.operation for one in changed]
         return {"operations": operations, "changed": sum(one.by_itself for one in changed)}
+
+    def _migrate(self, task: Task) -> dict[str, Any]:
+        """Prepare a migration, or carry it out; what waits meanwhile is extracted in between."""
+        kept_at = time.monotonic()
+
+        def progress(_done: int, _total: int) -> None:
+            nonlocal kept_at
+            self._tell()
+            if time.monotonic() - kept_at > _KEEP_S:
+                keep_task(self._workshop.store, task, at=self._workshop.clock())
+                kept_at = time.monotonic()
+            for row in self._waiting():
+                self._extract(row)
+
+        workshop, spec = self._workshop.speaking(task.spec["actor"]), task.spec
+        names = (spec["collections"], spec["extractor"], spec["options"])
+        asked = (workshop, task.namespace, *names, spec["threshold"], progress)
+        if spec["switches"]:
+            return {"changed": asdict(migrated(*asked, op_id=spec["op_id"]))}
+        return {"migration": asdict(prepared(*asked))}
 
     def _tell(self) -> None:
         """Let those know who wait for something, and end here when the worker shall."""

@@ -21,10 +21,11 @@ from lookalike.operations import Operations, check_there
 from lookalike.plugins import build_extractor
 from lookalike.reading import fields_of
 from lookalike.reference_book import ReferenceBook
-from lookalike.resources import CollectionRow
+from lookalike.resources import CollectionRow, collection_row
 from lookalike.settings import Settings
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, Txn
+from lookalike.stores.base import Snapshot, Store, Txn, space_columns
+from lookalike.stores.selection import in_force
 from lookalike.thumbnails import Thumbnails
 from lookalike.turns import Made
 
@@ -93,15 +94,18 @@ class Workshop:
             known = snapshot.rows(_spaces(row))
         if not known:
             with self.store.write() as txn:
-                check_there(txn, row.pk)
+                row = _as_it_is(txn, row)
                 if not txn.rows(_spaces(row)):
                     self._make_space(txn, row, dimension or waiting_dimension(txn, row))
         with self.store.read() as snapshot:
             return self.target_in(snapshot, row)
 
     def target_in(self, snapshot: Snapshot, row: CollectionRow) -> Target:
-        """Return a collection that has its space as something that documents go to."""
-        space = space_of(snapshot, row.pk)
+        """Return a collection that has its space as something that documents go to.
+
+        Its extractor is the one in force now: who holds `row` may have read it before a migration.
+        """
+        row, space = _as_it_is(snapshot, row), space_of(snapshot, row.pk)
         extractor = self._built(row, space.dimension)
         if extractor.space.name != space.name:
             raise Conflict(
@@ -121,16 +125,14 @@ class Workshop:
 
     def _make_space(self, txn: Txn, row: CollectionRow, dimension: int | None) -> None:
         space = self._built(row, dimension).space
-        txn.insert_one(
-            schema.space,
-            collection_pk=row.pk,
-            name=space.name,
-            dimension=space.dimension,
-            generation=0,
-            next_slot=0,
-            members=[[member.name, member.dimension] for member in space.members] or None,
-        )
+        txn.insert_one(schema.space, collection_pk=row.pk, **space_columns(space))
 
 
 def _spaces(row: CollectionRow) -> Select[Any]:
-    return select(schema.space.c.pk).where(schema.space.c.collection_pk == row.pk)
+    return select(schema.space.c.pk).where(in_force(schema.space, row.pk))
+
+
+def _as_it_is(snapshot: Snapshot, row: CollectionRow) -> CollectionRow:
+    """Return a collection that was read before as it is now. Raises NotFound once it is removed."""
+    check_there(snapshot, row.pk)
+    return collection_row(snapshot, row.pk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -64,8 +65,9 @@ def create(
     lookalike create catalogue --extractor image --extractor text --input text=description
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
+    lookalike create clips --option frames=true
     """
-    own = _extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
+    own = extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
     read = dict(_pair(pair, "input") for pair in inputs)
     with session.new_library() as library:
         made = library.labeler(
@@ -79,11 +81,12 @@ def create(
         session.print(made.report(field=rest["field"]), show_report)
 
 
-def _extractor_options(pairs: Sequence[str], taken: Collection[str]) -> Mapping[str, Any]:
+def extractor_options(pairs: Sequence[str], taken: Collection[str] = ()) -> Mapping[str, Any]:
+    """Return what `--option NAME=VALUE` says. Raises BadInput for what is none, or is `taken`."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, value = _pair(pair, "option of an extractor", taken)
-        options[name] = int(value) if value.isdigit() else value
+        options[name] = _value(value)
     return options
 
 
@@ -92,6 +95,14 @@ def _pair(pair: str, what: str, taken: Collection[str] = ()) -> tuple[str, str]:
     if not equals or name in taken:
         raise BadInput(f"{pair!r} is no {what}; write NAME=VALUE")
     return name, value
+
+
+def _value(text: str) -> Any:
+    """Return a number, true, false, null, a list or a mapping, where JSON is written; else text."""
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
 
 
 COMMANDS = (create, demo)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,8 +19,21 @@ from lookalike.cli.session import (
     progress_bar,
     with_session,
 )
-from lookalike.errors import BadInput
-from lookalike.showing import show_added, show_changed, show_receipt, show_removed
+from lookalike.errors import BadInput, NotFound
+from lookalike.showing import (
+    show_added,
+    show_annotated,
+    show_changed,
+    show_receipt,
+    show_removed,
+)
+
+if TYPE_CHECKING:
+    from lookalike.collection import Collection
+
+_TABLES = ("csv", "jsonl", "parquet", "folders")
+_ANNOTATIONS = ("coco", "yolo", "voc", "cvat", "label-studio")
+_WRITTEN = ("coco", "yolo", "voc")
 
 
 @click.command()
@@ -47,60 +61,114 @@ def add(session: Session, collection: str, sources: Sequence[str], copy: bool) -
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--labels-from",
-    type=click.Choice(["csv", "jsonl", "parquet", "folders"]),
+    type=click.Choice([*_TABLES, *_ANNOTATIONS]),
     help="What PATH is [by its suffix; a folder has class folders].",
 )
-@click.option("--label-column", default="label", show_default=True)
+@click.option("--label-column", help="Of a table [label].")
+@click.option("--images", type=click.Path(path_type=Path), help="Where annotated pictures are.")
 @click.option("--suggestions", is_flag=True, help="Suggest only: these labels do not vote.")
 @field_option
 def import_(
-    session: Session, collection: str, path: Path, labels_from: str | None, **values: Any
+    session: Session,
+    collection: str,
+    path: Path,
+    labels_from: str | None,
+    label_column: str | None,
+    images: Path | None,
+    suggestions: bool,
+    field: str | None,
 ) -> None:
-    """Take labels from a table or from class folders.
+    """Take labels from a table, from class folders, or regions from annotations.
 
-    A person's label is never overwritten; rows that are not taken are named with the reason.
+    A person's label is never overwritten; what is not taken is named with the reason.
 
     \b
     lookalike import products labels.csv
     lookalike import products sorted/ --labels-from folders
+    lookalike import cells annotations.json --labels-from coco --images photos/
     """
+    values: dict[str, Any] = {"field": field, "trusted": not suggestions}
+    with session.library() as library:
+        target = library.collection(collection)
+        if labels_from in _ANNOTATIONS:
+            if label_column:
+                raise BadInput(f"{labels_from} has no columns; leave --label-column out")
+            _import_annotations(session, target, path, labels_from, images, values)
+            return
+        if images is not None:
+            raise BadInput(f"--images is for annotations: {', '.join(_ANNOTATIONS)}")
+        rows = _rows(target, path, labels_from)
+        column = label_column or "label"
+        session.print(target.import_labels(rows, label_column=column, **values), show_changed)
+
+
+def _rows(target: Collection, path: Path, labels_from: str | None) -> list[Mapping[str, Any]]:
+    """Return the rows of a table, or of class folders, whose files are added first."""
     from lookalike.formats.folders import read_folders
     from lookalike.formats.tables import read_rows
 
-    folders = labels_from == "folders" or (labels_from is None and path.is_dir())
-    values["trusted"] = not values.pop("suggestions")
-    with session.library() as library:
-        target = library.collection(collection)
-        if folders:
-            rows = list(read_folders(path))
-            with progress_bar("extracting") as progress:
-                added = target.add(path, progress=progress)
-            click.echo(show_added(added), err=True)
-        else:
-            rows = list(read_rows(path, labels_from))
-        session.print(target.import_labels(rows, **values), show_changed)
+    if labels_from != "folders" and not (labels_from is None and path.is_dir()):
+        return list(read_rows(path, labels_from))
+    rows = list(read_folders(path))
+    with progress_bar("extracting") as progress:
+        added = target.add(path, progress=progress)
+    click.echo(show_added(added), err=True)
+    return list(rows)
+
+
+def _import_annotations(
+    session: Session,
+    target: Collection,
+    path: Path,
+    kind: str,
+    images: Path | None,
+    values: Mapping[str, Any],
+) -> None:
+    from lookalike.annotating import import_annotations
+
+    with progress_bar("extracting") as progress:
+        done = import_annotations(target, path, kind, images=images, progress=progress, **values)
+    session.print(done, show_annotated)
 
 
 @click.command()
 @with_session
 @collection_argument
 @click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--format", "kind", type=click.Choice(_WRITTEN), help="Regions as training data.")
+@click.option("--all", "unlabelled", is_flag=True, help="Regions without a label, too.")
 @field_option
-def export(session: Session, collection: str, file: Path | None, field: str | None) -> None:
-    """Write labels, scores and review state to a table.
+def export(
+    session: Session,
+    collection: str,
+    file: Path | None,
+    kind: str | None,
+    unlabelled: bool,
+    field: str | None,
+) -> None:
+    """Write labels, scores and review state to a table, or regions as training data.
 
-    It is CSV, JSONL or Parquet by the file's suffix, and CSV without a file.
+    A table is CSV, JSONL or Parquet by the file's suffix, and CSV without a file. COCO is a file;
+    YOLO and VOC are folders.
 
     \b
     lookalike export products labels.csv
     lookalike export products > labels.csv
     lookalike export products --json > labels.jsonl
+    lookalike export cells cells.json --format coco
+    lookalike export cells cells/ --format yolo
     """
     from lookalike.formats import tables
     from lookalike.reporting import EXPORT_COLUMNS
 
     with session.library() as library:
-        rows = library.collection(collection).rows(field=field)
+        target = library.collection(collection)
+        if kind is not None:
+            _export_annotations(session, target, file, kind, field, unlabelled)
+            return
+        if unlabelled:
+            raise BadInput("--all is for regions: name a --format as well")
+        rows = target.rows(field=field)
         if file is not None:
             count = tables.write_rows(file, rows, EXPORT_COLUMNS)
             session.print(
@@ -111,6 +179,48 @@ def export(session: Session, collection: str, file: Path | None, field: str | No
             sys.stdout.reconfigure(encoding="utf-8", errors="strict")
         write = tables.write_json_lines if session.as_json else tables.write_csv
         write(sys.stdout, rows, EXPORT_COLUMNS)
+
+
+def _export_annotations(
+    session: Session,
+    target: Collection,
+    file: Path | None,
+    kind: str,
+    field: str | None,
+    unlabelled: bool,
+) -> None:
+    from lookalike.annotating import export_annotations
+
+    if file is None:
+        raise BadInput(f"say where to write {kind}: a file for coco, a folder for yolo and voc")
+    count = export_annotations(target, file, kind, field=field, unlabelled=unlabelled)
+    session.print(
+        {"regions": count, "file": str(file)}, lambda v: f"{v['regions']} regions → {file}"
+    )
+
+
+@click.command()
+@with_session
+@collection_argument
+@click.argument("id")
+@click.argument("region")
+@click.argument("box", nargs=4, type=float, required=False, metavar="[LEFT TOP WIDTH HEIGHT]")
+def draw(
+    session: Session, collection: str, id: str, region: str, box: tuple[float, ...] | None
+) -> None:
+    """Draw or move a region, in pixels; without a box, take it away.
+
+    ID is that of the object, or of any document of it.
+
+    \b
+    lookalike draw cells doc_a r1 10 20 30 40
+    lookalike draw cells obj_a r1
+    """
+    with session.library() as library:
+        target = library.collection(collection)
+        with suppress(NotFound):  # then it is the object's, or `draw` says that there is none
+            id = target.document(id).object_id
+        session.print(target.draw({id: {region: box or None}}), show_changed)
 
 
 @click.command()
@@ -168,4 +278,4 @@ def remove(session: Session, kind: str, names: Sequence[str], cascade: bool, yes
     session.print(removed, show_removed)
 
 
-COMMANDS = (add, import_, export, forget, remove)
+COMMANDS = (add, import_, export, draw, forget, remove)

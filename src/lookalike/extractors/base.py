@@ -40,7 +40,8 @@ class Content:
     `regions` are those that the object has, if it has been given any: mappings with `id` and `box`.
     `picture` is that of a content which is decoded already, such as a frame of a video. `beside`
     is what else the same item has for the members of a combined extractor, by their names, None
-    where there is nothing for one; the other members read this content.
+    where there is nothing for one; the other members read this content. `refused`
+    says by its key why a part could not be extracted, while others could.
     """
 
     def __init__(
@@ -59,9 +60,14 @@ class Content:
         self.name = name
         self.max_pixels = max_pixels
         self.regions = None if regions is None else tuple(regions)
+        self.refused: dict[str, str] = {}
         self.beside = dict(beside or {})
         self._picture = picture
         self._lock = Lock()
+
+    def refuse(self, key: str, reason: str) -> None:
+        """Note why one part cannot be extracted; the others can."""
+        self.refused[key] = reason
 
     def picture(self) -> Image:
         """Return the blob as an upright RGB image; do not change it, others may hold it.

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # has no stubs
 
 
+_FAST_PROVIDERS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("CUDAExecutionProvider", {"use_tf32": "0"}),
+    ("CoreMLExecutionProvider", {}),
+    ("DmlExecutionProvider", {}),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFile:
     """A file in `lookalike/models` and what its bytes must be."""
@@ -58,12 +65,15 @@ class OnnxModel:
     def _loaded(self) -> InferenceSession:
         with self._lock:
             if self._session is None:
-                self._session = _session(self._file.read(), threads=self._threads)
+                self._session = open_session(self._file.read(), threads=self._threads)
             return self._session
 
 
-def _session(data: bytes, *, threads: int) -> InferenceSession:
-    """Open a network; on one thread, since calls run side by side, and on CUDA if it is there."""
+def open_session(data: bytes | str, *, threads: int, wide: bool = False) -> InferenceSession:
+    """Open a network, given as its bytes or its path; on CUDA if it is there, else on few threads.
+
+    With `wide`, CoreML and DirectML are used as well where they are: their arithmetic is coarser.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -72,7 +82,8 @@ def _session(data: bytes, *, threads: int) -> InferenceSession:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3  # errors only: what a program cannot act on stays quiet
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
+    there = onnxruntime.get_available_providers()
+    fast = _FAST_PROVIDERS if wide else _FAST_PROVIDERS[:1]
+    providers: list[Any] = [(name, settings) for name, settings in fast if name in there]
+    providers.append("CPUExecutionProvider")
     return onnxruntime.InferenceSession(data, options, providers=providers)

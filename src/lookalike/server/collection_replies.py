@@ -23,6 +23,7 @@ from lookalike.server.collection_bodies import (
 )
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import in_force
 
 
 def shown(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
@@ -60,7 +61,7 @@ def shown(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
 def features(snapshot: Snapshot, row: CollectionRow) -> Features:
     """Return what a collection can be searched by."""
     table = schema.space
-    spaces = snapshot.rows(select(table).where(table.c.collection_pk == row.pk))
+    spaces = snapshot.rows(select(table).where(in_force(table, row.pk)))
     found = []
     for space in spaces:
         extractor = _extractor(row, space.name)
@@ -83,7 +84,7 @@ def features(snapshot: Snapshot, row: CollectionRow) -> Features:
 
 def _state(snapshot: Snapshot, pk: int) -> tuple[str | None, int, int]:
     """Return the space of a collection, and how many objects wait and have failed."""
-    spaces = snapshot.rows(select(schema.space.c.name).where(schema.space.c.collection_pk == pk))
+    spaces = snapshot.rows(select(schema.space.c.name).where(in_force(schema.space, pk)))
     table = schema.extraction
     counts = select(table.c.status, func.count().label("n")).where(table.c.collection_pk == pk)
     by_status = {row.status: row.n for row in snapshot.rows(counts.group_by(table.c.status))}

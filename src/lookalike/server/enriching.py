@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 from fastapi import APIRouter
-from numpy.typing import NDArray
 from pydantic import Field
 
 from lookalike.documents import Target
 from lookalike.errors import BadInput, NotFound
 from lookalike.filters import parse
 from lookalike.lookup import ids_of, pks_of
-from lookalike.matching import collections_named, matched, matched_unkept
+from lookalike.matching import collections_named, matched_known, matched_unkept
 from lookalike.model import LABEL_SEPARATOR, Blob
 from lookalike.objects import input_of, object_pks, read_objects
 from lookalike.querying import mode_of, vectors_of, vectors_of_inputs
@@ -172,9 +170,7 @@ def _of_known(
 ) -> list[_Answer]:
     if not pks:
         return []
-    numbers: NDArray[np.int64] = np.array(pks, np.int64)
-    vectors = snapshot.vectors(here.workshop.target_in(snapshot, home).space, numbers)
-    said = matched(here.workshop, snapshot, here.namespace, row.name, home, vectors, numbers)
+    said = matched_known(here.workshop, snapshot, here.namespace, row.name, home, pks)
     ids = ids_of(snapshot, pks)
     return [(home, ids[pk], one) for pk, one in zip(pks, said, strict=True)]
 

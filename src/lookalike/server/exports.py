@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
 from lookalike.errors import NotFound
-from lookalike.fields import space_of
+from lookalike.fields import placed, space_of
 from lookalike.filters import parse
 from lookalike.server.collection_bodies import ExportBody, Exported
 from lookalike.server.context import Asked, Here
@@ -101,11 +101,13 @@ def _rows(here: Asked, collection: str, body: ExportBody) -> Iterator[dict[str, 
             vectors = None
             if body.include_vectors:
                 space = space_of(snapshot, row.pk)
-                vectors = snapshot.vectors(space, np.array(some)).astype(np.float32)
+                there = np.array(some)[placed(snapshot, space, np.array(some))]
+                found = snapshot.vectors(space, there).astype(np.float32).tolist()
+                vectors = dict(zip(there.tolist(), found, strict=True))
             for place, reply in enumerate(shown(here, snapshot, row, some)):
                 one = reply.model_dump(mode="json", exclude={"changed", "score", "taxonomies"})
                 if vectors is not None:
-                    one["vector"] = vectors[place].tolist()
+                    one["vector"] = vectors.get(some[place])
                 if body.select_fields:
                     one = {name: _picked(one, name) for name in body.select_fields}
                 yield one

@@ -18,8 +18,8 @@ _READ_POSTS = re.compile(
 """No other POST route may end in a name that a person chose: one may be called `list`."""
 
 _READ_VERBS = re.compile(
-    r"/v1/verbs/(buckets|collections|engine_version|spaces)"
-    r"|/v1/collections/[^/]+/verbs/(arrived|curve|document|documents|fields|history|ids|inspect|name"
+    r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
+    r"|/v1/collections/[^/]+/verbs/(arrived|curve|document|documents|extractor|fields|history|ids|inspect|name"
     r"|operations|queue|report|size|suggest|waiting|why)"
 )
 
@@ -32,7 +32,7 @@ _LABEL = re.compile(
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
-    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|cannot_tell|label|new_kind"
+    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|cannot_tell|draw|label|new_kind"
     r"|promote|reject|undo|upload)"
 )
 

@@ -33,6 +33,7 @@ _OBJECT = "task_{pk}_{id}"
 _TYPES = {
     TaskKind.EXTRACT: "api_collections_trigger",
     TaskKind.DECIDE: "api_taxonomies_materialize",
+    TaskKind.MIGRATE: "lookalike_collections_migrate",
 }
 _MOST = 10_000
 _KNOWN = ("task_id", "task_type", "status", "error", "created_at", "ended_at", "additional_data")

@@ -105,6 +105,11 @@ def _fields(collection: Collection) -> tuple[str, ...]:
     return collection.fields
 
 
+def _extractor(collection: Collection) -> str:
+    """Return the full name of what makes its documents."""
+    return collection.extractor
+
+
 def _size(collection: Collection) -> int:
     """Return how many documents there are."""
     return len(collection)
@@ -113,9 +118,11 @@ def _size(collection: Collection) -> int:
 _OF_COLLECTION = (
     _Verb("name", _name),
     _Verb("fields", _fields),
+    _Verb("extractor", _extractor),
     _Verb("size", _size),
     _Verb("label", Collection.label),
     _Verb("amend", Collection.amend),
+    _Verb("draw", Collection.draw),
     _Verb("reject", Collection.reject),
     _Verb("new_kind", Collection.new_kind),
     _Verb("cannot_tell", Collection.cannot_tell),
@@ -146,6 +153,7 @@ _OF_LIBRARY = (
     _Verb("remove_collection", Library.remove_collection),
     _Verb("remove_bucket", Library.remove_bucket),
     _Verb("forget_objects", Library.forget_objects),
+    _Verb("drop_spaces", Library.drop_spaces),
 )
 
 

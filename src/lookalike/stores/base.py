@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, Select, Table
 from sqlalchemy.sql.dml import UpdateBase
 
-from lookalike.model import Member
+from lookalike.model import Member, Space
 from lookalike.stores.search import Floats, Ids
 
 
@@ -35,6 +35,19 @@ class StoredSpace:
 def members_from(stored: Sequence[tuple[str, int]] | None) -> tuple[Member, ...]:
     """Return the members that the table `space` holds of one."""
     return tuple(Member(name, dimension) for name, dimension in stored or ())
+
+
+def space_columns(space: Space) -> dict[str, Any]:
+    """Return what a new row of the table `space` holds of one."""
+    members = [[member.name, member.dimension] for member in space.members] or None
+    columns = {"name": space.name, "dimension": space.dimension, "members": members}
+    return {**columns, "generation": 0, "next_slot": 0}
+
+
+def stored_space(row: Row[Any]) -> StoredSpace:
+    """Return a row of the table `space` as what the store's methods take."""
+    members = members_from(row.members)
+    return StoredSpace(row.pk, row.name, row.dimension, row.generation, members)
 
 
 class Snapshot(Protocol):

@@ -54,11 +54,21 @@ def _keep_amendments(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
-def _know_members(connection: Connection) -> None:
-    """A combined space knows the blocks of its vectors."""
+def _keep_spaces_beside(connection: Connection) -> None:
+    """A collection may have spaces beside the one in force; a combined one knows its blocks."""
     known = {column["name"] for column in inspect(connection).get_columns("space")}
-    if "members" not in known:
-        connection.exec_driver_sql("ALTER TABLE space ADD COLUMN members JSON")
+    kinds = {
+        "members": "JSON",
+        "beside": "BOOLEAN",
+        "since": "BIGINT",
+        "maker": "JSON",
+        "owner": "TEXT",
+        "expires_at": "FLOAT",
+    }
+    for name, kind in kinds.items():
+        if name not in known:
+            connection.exec_driver_sql(f"ALTER TABLE space ADD COLUMN {name} {kind}")
+    schema.metadata.create_all(connection)
 
 
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
@@ -66,7 +76,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     2: _keep_answers,
     3: _serve,
     4: _keep_amendments,
-    5: _know_members,
+    5: _keep_spaces_beside,
 }
 
 

@@ -94,7 +94,23 @@ space = _numbered(
     Column("generation", Integer, nullable=False),
     Column("next_slot", _pk, nullable=False),  # never goes back: a reader may still map an old slot
     Column("members", JSON),  # name and dimension of each block of a combined space's vectors
+    Column("beside", Boolean),  # kept beside the space in force, which is the one that is not
+    Column("since", _pk),  # the operation that put it in force, where it was beside before
+    Column("maker", JSON),  # the extractor's name and options, where it is beside
+    Column("owner", Text),  # who extracts into it, while it is beside
+    Column("expires_at", Float),
     UniqueConstraint("collection_pk", "name"),
+)
+
+finding = _clustered(
+    "finding",  # what was found in an object for a space that is beside; no row means to be done
+    Column("space_pk", _pk, primary_key=True),
+    Column("object_pk", _pk, primary_key=True),
+    Column("error", Text),
+    Column("sha256", LargeBinary),  # of the content that it was found in
+    Column("parts", JSON, nullable=False),  # [document_pk or null, key, attributes] of each
+    Column("vectors", LargeBinary),  # float16 rows, of the parts that are no document yet
+    Index("finding_by_object", "object_pk"),
 )
 
 document = _numbered(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Column, ColumnElement, bindparam
+from sqlalchemy import Column, ColumnElement, FromClause, and_, bindparam
 
 from lookalike.stores.search import Ids
 
@@ -29,3 +30,11 @@ def one_of(column: Column[int], pks: Iterable[int]) -> ColumnElement[bool]:
     """Return one condition that `column` is among `pks`, however many: they are not bound."""
     values = [int(pk) for pk in pks]
     return column.in_(bindparam(None, values, expanding=True, literal_execute=True))
+
+
+def in_force(space: FromClause, collection_pk: Any) -> ColumnElement[bool]:
+    """Return the condition that a row of `space` is the one that a collection's documents are in.
+
+    `collection_pk` is a number, or the column of a table to be joined.
+    """
+    return and_(space.c.collection_pk == collection_pk, space.c.beside.is_not(True))

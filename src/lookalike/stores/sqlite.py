@@ -39,7 +39,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
-from lookalike.stores.base import StoredSpace, members_from
+from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
@@ -346,12 +346,6 @@ class SqliteTxn(SqliteSnapshot):
         known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
         statement = table.insert().inline().values({name: bindparam(name) for name in known})
         execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
-
-
-def stored_space(row: Row[Any]) -> StoredSpace:
-    """Return a row of the table `space` as what the store's methods take."""
-    members = members_from(row.members)
-    return StoredSpace(row.pk, row.name, row.dimension, row.generation, members)
 
 
 def _pairs(rows: Sequence[Row[Any]]) -> Ids:

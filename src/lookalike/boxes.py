@@ -1,0 +1,128 @@
+"""Boxes of regions: left, top, width and height in pixels of the upright picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import BadContent
+
+Box = tuple[float, float, float, float]
+"""Left, top, width, height."""
+
+SAME_PIXELS = 0.5
+"""Two boxes are the same one where no edge differs by more."""
+
+
+def read_box(value: object) -> Box:
+    """Return the box that a JSON value is. Raises BadContent for what is none, with the value.
+
+    >>> read_box([10, 20, 30.5, 40])
+    (10.0, 20.0, 30.5, 40.0)
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 4:
+        raise BadContent(f"its box is {_shown(value)}; write [left, top, width, height] in pixels")
+    if not all(_is_number(one) for one in value):
+        raise BadContent(f"its box is {_shown(value)}; all four must be finite numbers")
+    left, top, width, height = (float(one) for one in value)
+    if width <= 0 or height <= 0:
+        raise BadContent(f"its box {_shown(value)} has no size; width and height must be above 0")
+    return left, top, width, height
+
+
+def clipped(box: Box, width: int, height: int) -> Box:
+    """Return what of a box is inside a picture. Raises BadContent where nothing is.
+
+    >>> clipped((-5, 10, 20, 20), 100, 25)
+    (0.0, 10.0, 15.0, 15.0)
+    """
+    left, top, right, bottom = corners(box)
+    inside = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
+    if inside[2] <= inside[0] or inside[3] <= inside[1]:
+        raise BadContent(
+            f"its box {_shown(box)} lies outside the picture of {width} x {height} pixels; "
+            "draw it again or take it away"
+        )
+    return from_corners(*inside)
+
+
+def corners(box: Box) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom.
+
+    >>> corners((10, 20, 30, 40))
+    (10, 20, 40, 60)
+    """
+    left, top, width, height = box
+    return left, top, left + width, top + height
+
+
+def from_corners(left: float, top: float, right: float, bottom: float) -> Box:
+    """Return the box between two corners.
+
+    >>> from_corners(10, 20, 40, 60)
+    (10.0, 20.0, 30.0, 40.0)
+    """
+    return float(left), float(top), round(float(right - left), 6), round(float(bottom - top), 6)
+
+
+def around(points: Sequence[tuple[float, float]]) -> Box:
+    """Return the smallest box that holds all points (x, y).
+
+    >>> around([(3, 1), (1, 4), (2, 2)])
+    (1.0, 1.0, 2.0, 3.0)
+    """
+    across, down = [x for x, _ in points], [y for _, y in points]
+    return from_corners(min(across), min(down), max(across), max(down))
+
+
+def turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:
+    """Return the upright box around one that is turned clockwise about a point (x, y).
+
+    >>> turned((0, 0, 4, 2), 90, (0, 0))
+    (-2.0, 0.0, 2.0, 4.0)
+    """
+    left, top, right, bottom = corners(box)
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    points = []
+    for x, y in ((left, top), (right, top), (right, bottom), (left, bottom)):
+        dx, dy = x - pivot[0], y - pivot[1]
+        turned_x = pivot[0] + dx * cosine - dy * sine
+        turned_y = pivot[1] + dx * sine + dy * cosine
+        points.append((round(turned_x, 6), round(turned_y, 6)))
+    return around(points)
+
+
+def same(one: Box, other: Box, pixels: float = SAME_PIXELS) -> bool:
+    """Tell whether no edge of two boxes differs by more than some pixels.
+
+    >>> same((10, 20, 30, 40), (10.4, 20, 29.9, 40)), same((10, 20, 30, 40), (11, 20, 30, 40))
+    (True, False)
+    """
+    pairs = zip(corners(one), corners(other), strict=True)
+    return all(abs(a - b) <= pixels + 1e-6 for a, b in pairs)
+
+
+def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the intersection over union of a box (4,) with others (n, 4), all by their corners."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=1)
+    own = np.prod(box[2:] - box[:2])
+    union = own + np.prod(others[:, 2:] - others[:, :2], axis=1) - common
+    shares: NDArray[np.float64] = common / np.maximum(union, 1e-9)
+    return shares
+
+
+def _is_number(value: object) -> bool:
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return numeric and math.isfinite(float(value))  # type: ignore[arg-type]
+
+
+def _shown(value: object) -> str:
+    """Return a value as a message shows it, cut to a line."""
+    if isinstance(value, tuple):
+        value = list(value)
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

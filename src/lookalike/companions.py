@@ -1,8 +1,7 @@
 """Which documents are of one image, and which were seen too badly to be decided.
 
-An image is an object, or one moment of it where it is a video: what stands before the last `/` of
-the documents' part. In a field that is exclusive by image, no two documents of one image are given
-the same label.
+An image is an object, or one moment of it where it is a video. In a field that is exclusive by
+image, no two documents of one image are given the same label.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from lookalike.stores.selection import conditions
 _FEW = 20_000
 """Up to so many documents are asked for one by one, more by all that the collection has."""
 
-Image = tuple[int | str, str]
-"""An object, and the moment in it."""
+Image = tuple[int | str, int | None]
+"""An object, and the moment of it in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """What a document would be that is not there: the part of which source, and how well seen."""
+    """What a document would be that is not there: of which source, when, and how well seen."""
 
     source: str = ""
-    part: str = ""
+    time_ms: int | None = None
     low_quality: bool = False
 
 
@@ -48,10 +47,11 @@ class Companions:
     def read(self, snapshot: Snapshot, collection_pk: int, pks: Ids) -> None:
         """Take over where documents are."""
         table = schema.document
-        query = select(table.c.pk, table.c.object_pk, table.c.part)
+        moment = table.c.attributes["time_ms"].as_integer().label("moment")
+        query = select(table.c.pk, table.c.object_pk, moment)
         for one in _asked(query, collection_pk, pks):
             for row in snapshot.rows(one):
-                self._add(row.pk, (row.object_pk, _moment(row.part)))
+                self._add(row.pk, (row.object_pk, row.moment))
 
     def imagine(self, unseen: Mapping[int, Unseen]) -> Companions:
         """Return these companions with documents that are not there."""
@@ -59,7 +59,7 @@ class Companions:
         other._image = copy(self._image)
         other._members = {image: list(members) for image, members in self._members.items()}
         for pk, one in unseen.items():
-            other._add(pk, (one.source, _moment(one.part)))
+            other._add(pk, (one.source, one.time_ms))
         return other
 
     def forget(self, pks: Iterable[int]) -> None:
@@ -122,7 +122,3 @@ def _asked(query: Select[Any], collection_pk: int, pks: Ids) -> Iterator[Select[
         return
     for chosen in conditions(table.c.pk, pks):
         yield query.where(chosen)
-
-
-def _moment(part: str) -> str:
-    return part.rpartition("/")[0]

@@ -90,7 +90,8 @@ def suggest(
         newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
         pks = np.arange(len(asked)) + (newest or 0) + 1
         unseen = [
-            Unseen(one.name, one.part, bool(one.attributes.get("low_quality"))) for one in asked
+            Unseen(one.name, one.attributes.get("time_ms"), bool(one.attributes.get("low_quality")))
+            for one in asked
         ]
         return pks, decider.imagine(WithMore(snapshot, space, pks, vectors), pks, unseen)
 

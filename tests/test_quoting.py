@@ -12,6 +12,7 @@ import httpx2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import lookalike
 from lookalike import Collection
@@ -137,6 +138,27 @@ def test_a_content_that_is_gone_gives_no_passage_and_no_error(tmp_path: Path) ->
     assert before.quotes.there.text == "The boiler is broken"
     assert before.quotes.here.page is None
     assert after == replace(before, quotes=None)
+
+
+def test_the_text_beside_a_picture_is_quoted(tmp_path: Path) -> None:
+    """Of several extractors the one that reads texts has passages."""
+    said = {"a": "a red kettle", "b": "a kettle in red"}
+    for name in said:
+        Image.new("RGB", (40, 40), "red").save(tmp_path / f"{name}.png")
+    rows = [
+        {"image": tmp_path / f"{name}.png", "text": text, "id": name} for name, text in said.items()
+    ]
+    with lookalike.open(tmp_path / "store") as library:
+        products = library.labeler(
+            "products", extractor=["image", "text"], confidence_threshold=0.2
+        )
+        products.add(rows)
+        products.label({"a": "Kettle"})
+
+        why = products.why("b")
+
+    assert why.quotes is not None
+    assert (why.quotes.here.text, why.quotes.there.text) == ("a kettle in red", "a red kettle")
 
 
 def test_vectors_have_no_passages(tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ class TestPaths:
         shop.collect("once", taxonomy={**inline, "exclusive": "image"})
         shop.collect("often", taxonomy=inline)
 
-        (once,) = ok(client.get("/v1/collections/once"))["label_fields"]
+        (once,) = ok(client.get("/v1/collections/once"))["fields"]
         late = {"taxonomy": {**inline, "exclusive": "image"}}
 
         assert (once["exclusive"], once["low_quality"]) == ("image", False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +177,7 @@ def test_yolo_polygons_have_a_box_around_them_and_scores_are_kept(tmp_path: Path
         ("cat 0.5 0.5 0.2 0.2", "write class x y width height"),
         ("0.5 0.5 0.5 0.2 0.2", "write class x y width height"),
         ("2 0.5 0.5 0.2 0.2", "class 2 has no name"),
-        ("0 nan 0.5 0.2 0.2", "finite numbers"),
+        ("0 nan 0.5 0.2 0.2", "write class x y width height"),
         ("0 0.5 0.5 0 0.2", "has no size"),
     ],
 )
@@ -520,6 +523,49 @@ def test_label_studio_polygons_and_ellipses_have_a_box(tmp_path: Path) -> None:
 def test_what_is_no_export_of_label_studio_is_told(tmp_path: Path, data: Any) -> None:
     with pytest.raises(BadInput, match=r"a\.json is no export of Label Studio"):
         read_label_studio(write_json(tmp_path / "a.json", data))
+
+
+WRONG: tuple[Any, ...] = (
+    *(None, True, -1, 10**400, 1e308, float("nan"), float("inf"), "", "x", "1e999"),
+    *([], {}, [1], [[1, 2], [3]], {"a": 1}, [1, 2, 3, 4]),
+)
+
+
+def damaged(value: Any, chance: random.Random) -> Any:
+    """Return a JSON value with other values in it, here and there, or without some."""
+    if chance.random() < 0.1:
+        return copy.deepcopy(chance.choice(WRONG))
+    if isinstance(value, dict):
+        kept = {key: one for key, one in value.items() if chance.random() > 0.04}
+        return {key: damaged(one, chance) for key, one in kept.items()}
+    if isinstance(value, list):
+        return [damaged(one, chance) for one in value if chance.random() > 0.04]
+    return value
+
+
+@pytest.mark.parametrize("kind", ["coco", "label-studio"])
+def test_a_damaged_file_is_read_as_far_as_it_goes_or_refused(tmp_path: Path, kind: str) -> None:
+    """Whatever stands where: no other error than ours."""
+    chance = random.Random(0)
+    polygon = {"category_id": 3, "segmentation": [[1, 2, 3, 4, 5, 6]]}
+    whole = json.loads(
+        coco(tmp_path, {"bbox": [1, 2, 3, 4], "category_id": 3}, polygon).read_text()
+    )
+    if kind == "label-studio":
+        shape = {**rectangle(points=[[1, 2], [3, 4]], polygonlabels=["a"]), "type": "polygonlabels"}
+        said = {"id": "r1", "type": "labels", "value": {"labels": ["dog"]}}
+        made = [{"result": [rectangle(rotation=9), shape, said], "updated_at": "2026"}]
+        whole = json.loads(tasks(tmp_path, annotations=made, predictions=made).read_text())
+    path = tmp_path / "a.json"
+    read = 0
+
+    for _ in range(400):
+        write_json(path, damaged(whole, chance))
+        with suppress(BadInput):
+            READERS[kind](path, None)
+            read += 1
+
+    assert 0 < read < 400
 
 
 # --- all ----------------------------------------------------------------------------------------

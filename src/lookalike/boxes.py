@@ -17,6 +17,10 @@ SAME_PIXELS = 0.5
 """Two boxes are the same one where no edge differs by more."""
 
 
+_FINITE = 1e15
+"""No edge of a picture is that far; larger integers would not even become floats."""
+
+
 def read_box(value: object) -> Box:
     """Return the box that a JSON value is. Raises BadContent for what is none, with the value.
 
@@ -117,7 +121,7 @@ def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
 
 def _is_number(value: object) -> bool:
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return numeric and math.isfinite(float(value))  # type: ignore[arg-type]
+    return numeric and abs(value) < _FINITE  # type: ignore[arg-type]
 
 
 def _shown(value: object) -> str:

@@ -7,11 +7,13 @@ goes on where it stopped; one process at a time holds the lease of the space.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from lookalike.documents import Target
 from lookalike.extraction import Extraction
+from lookalike.forgotten import places
 from lookalike.ingest import Progress
 from lookalike.leases import own_name
 from lookalike.renaming import Seen, documents_of, matched
@@ -90,11 +92,13 @@ class Preparation:
         with self._store.write() as txn:
             hold(txn, space, self._owner, self._clock())
             batch = self._still_left(txn, batch)
-            known = documents_of(txn, self._target.pk, [one.pk for one, _ in batch])
+            objects = [one.pk for one, _ in batch]
+            known, gone = documents_of(txn, self._target.pk, objects), places(txn, objects)
             findings, vectors = [], dict[int, np.ndarray]()
             for one, done in batch:
                 sha256 = "" if one.blob is None else one.blob.sha256
-                seen = Seen(sha256, done.parts, done.error)
+                is_gone = partial(one.has_forgotten, gone=gone)
+                seen = Seen(sha256, done.parts, done.error, is_gone)
                 finding, own = matched(one.pk, seen, known.get(one.pk, ()), space.dimension)
                 findings.append(finding)
                 vectors |= own

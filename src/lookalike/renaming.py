@@ -5,7 +5,7 @@ A document stays the same thing under whatever name: which part it is, `counterp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ class Seen:
     sha256: str
     parts: Sequence[Extracted]
     error: str | None = None
+    is_forgotten: Callable[[Extracted], bool] = lambda _part: False
 
 
 def documents_of(
@@ -56,11 +57,20 @@ def documents_of(
 def matched(
     object_pk: int, seen: Seen, known: Sequence[Known], dimension: int
 ) -> tuple[Finding, dict[int, NDArray[np.float16]]]:
-    """Return the finding of an object, and the vectors (d,) of those parts that are documents."""
-    found = [Part(part.key, part.attributes) for part in seen.parts]
-    pairs = counterparts([document.part for document in known], found)
-    halves = [part.vector.astype(np.float16) for part in seen.parts]
-    pks = [known[pairs[place]].pk if place in pairs else None for place in range(len(found))]
+    """Return the finding of an object, and the vectors (d,) of those parts that are documents.
+
+    What was forgotten is not found.
+    """
+    every = [Part(part.key, part.attributes) for part in seen.parts]
+    pairs = counterparts([document.part for document in known], every)
+    kept = [
+        place
+        for place, part in enumerate(seen.parts)
+        if place in pairs or not seen.is_forgotten(part)
+    ]
+    found = [every[place] for place in kept]
+    halves = [seen.parts[place].vector.astype(np.float16) for place in kept]
+    pks = [known[pairs[place]].pk if place in pairs else None for place in kept]
     parts = (FoundPart(pk, part.key, part.attributes) for pk, part in zip(pks, found, strict=True))
     new = [half for pk, half in zip(pks, halves, strict=True) if pk is None]
     vectors = np.stack(new) if new else np.empty((0, dimension), np.float16)

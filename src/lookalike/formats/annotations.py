@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -96,11 +97,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def number(value: Any) -> float | None:
-    """Return a number that a format gives as a number or as text; None for anything else."""
+    """Return a finite number that a format gives, also as text; None for anything else."""
     if value is None or isinstance(value, bool):
         return None
     with suppress(TypeError, ValueError, OverflowError):
-        return float(value)
+        found = float(value)
+        return found if math.isfinite(found) else None
     return None
 
 

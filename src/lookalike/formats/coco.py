@@ -56,7 +56,7 @@ def read_coco(path: Path) -> Annotations:
         if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
             found.refused[place] = "it has no file_name"
             continue
-        own = by_image.pop(image.get("id"), [])
+        own = by_image.pop(image["id"], []) if isinstance(image.get("id"), int | str) else []
         regions = [one for where, given in own for one in _regions(found, where, given, names)]
         size = pixels(image.get("width")), pixels(image.get("height"))
         found.pictures.append(Picture(image["file_name"], regions, *size))
@@ -130,12 +130,12 @@ def _around_polygons(polygons: Any) -> list[float] | None:
     """Return the box around polygons [x, y, x, y, …]; None for anything else."""
     if not isinstance(polygons, list):
         return None
-    points = [
-        (x, y)
-        for one in polygons
-        if isinstance(one, list) and all(number(edge) is not None for edge in one)
-        for x, y in zip(one[::2], one[1::2], strict=False)
-    ]
+    points: list[tuple[float, float]] = []
+    for one in polygons:
+        edges = [number(edge) for edge in one] if isinstance(one, list) else []
+        finite = [edge for edge in edges if edge is not None]
+        if len(finite) == len(edges):
+            points += zip(finite[::2], finite[1::2], strict=False)
     return list(around(points)) if points else None
 
 

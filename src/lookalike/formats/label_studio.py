@@ -101,7 +101,7 @@ def _time(one: Mapping[str, Any]) -> str:
 def _regions(
     found: Annotations, place: str, results: Sequence[Mapping[str, Any]], origin: str | None
 ) -> Iterator[Region]:
-    labels = {one.get("id"): _label(one) for one in results if one.get("type") == "labels"}
+    labels = {str(one.get("id")): _label(one) for one in results if one.get("type") == "labels"}
     for index, one in enumerate(results):
         if not isinstance(one.get("value"), dict) or one.get("type") in ("labels", "choices"):
             continue
@@ -114,7 +114,7 @@ def _regions(
         yield from found.region(
             where,
             list(box),
-            label=_label(one) or labels.get(one.get("id")),
+            label=_label(one) or labels.get(str(one.get("id"))),
             id=str(one.get("id") or ""),
             score=number(one.get("score")),
             origin=origin,

@@ -49,7 +49,10 @@ def read_yolo(path: Path, images: Path | None = None) -> Annotations:
     names = _names(file, settings.get("names"))
     found = Annotations()
     extra = _sidecar(file.parent / SIDECAR)
-    pairs = sorted(_pairs(file.parent, settings, images))
+    try:
+        pairs = sorted(_pairs(file.parent, settings, images))
+    except (OSError, ValueError) as error:  # what is said to be a path is none
+        raise BadInput(f"{file.name} names a folder that cannot be read: {error}") from error
     if not pairs:
         where = images or file.parent
         raise BadInput(f"there is no picture in {str(where)!r}; say where they are (--images)")

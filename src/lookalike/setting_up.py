@@ -57,7 +57,7 @@ def make_collection(workshop: Workshop, txn: Txn, namespace: str, plan: Plan) ->
     """
     full = extractor_name(plan.extractor)
     if full != "passthrough" or "dimension" in plan.options:
-        workshop.extractor(full, plan.options)
+        workshop.new_extractor(full, plan.options)
     source_pk, bucket_pks = _drawn_on(txn, namespace, plan)
     row = CollectionRow(
         0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Workshop:
         self.operations = Operations(store, root / "cache", clock)
         self.book = ReferenceBook()
         self._extractors: Made[tuple[str, str], Extractor] = Made()
+        self._check: Callable[[str], None] | None = None
 
     def speaking(self, actor: str) -> Workshop:
         """Return the same workshop for someone else, whose name is recorded."""
@@ -53,11 +54,17 @@ class Workshop:
         other.actor = actor
         return other
 
-    def guarded(self, fetch: Callable[[str], tuple[bytes, str | None]]) -> Workshop:
-        """Return the same workshop, reading what others name only through a guard."""
+    def guarded(
+        self, fetch: Callable[[str], tuple[bytes, str | None]], check: Callable[[str], None]
+    ) -> Workshop:
+        """Return the same workshop, reading what others name only through a guard.
+
+        `check` raises FetchRefused for a path that they must not name.
+        """
         other = copy.copy(self)
         size = self.settings.max_blob_bytes
         other.blobs = Blobs(self.root / "blobs", max_bytes=size, guarded=fetch)
+        other._check = check
         return other
 
     def close(self) -> None:
@@ -84,6 +91,17 @@ class Workshop:
         """Return an extractor, built once. Raises NotFound, BadSetting or MissingExtra."""
         key = (name, repr(sorted(options.items())))
         return self._extractors.get(key, partial(build_extractor, name, options))
+
+    def new_extractor(self, name: str, options: Mapping[str, Any]) -> Extractor:
+        """Return the extractor that someone asks for, as `extractor` does.
+
+        Raises FetchRefused where the options name a file, such as a model, that requests must not
+        name.
+        """
+        for value in _paths_in(options) if self._check is not None else ():
+            assert self._check is not None
+            self._check(value)
+        return self.extractor(name, options)
 
     def target(self, row: CollectionRow, dimension: int | None = None) -> Target:
         """Return a collection as something that items go to; its space is made when it is new.
@@ -126,6 +144,18 @@ class Workshop:
     def _make_space(self, txn: Txn, row: CollectionRow, dimension: int | None) -> None:
         space = self._built(row, dimension).space
         txn.insert_one(schema.space, collection_pk=row.pk, **space_columns(space))
+
+
+def _paths_in(value: Any) -> Iterator[str]:
+    """Yield what may be paths among the values of options."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _paths_in(inner) if name != "extractor" else ()
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _paths_in(inner)
+    elif isinstance(value, str) and (value.startswith(("/", "~", ".")) or Path(value).exists()):
+        yield value
 
 
 def _spaces(row: CollectionRow) -> Select[Any]:

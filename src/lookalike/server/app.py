@@ -91,7 +91,7 @@ def make_app(
     """
     store, settings = workshop.store, workshop.settings
     fetcher = GuardedFetcher(FetchRules.of(settings))
-    workshop = workshop.guarded(fetcher.fetch)
+    workshop = workshop.guarded(fetcher.fetch, fetcher.check)
     signer = Signer(signing_secret(store))
     worker, hub = Worker(workshop), Hub(store, is_ending)
 

@@ -109,7 +109,7 @@ def _asked(here: Asked, body: ExtractorToBe, key: str, *, switches: bool) -> str
         if before.status is not Status.FAILED:
             return id
         forget_task(txn, before)
-    changes = changes_to(workshop.store, workshop.extractor, here.namespace, *asked)
+    changes = changes_to(workshop.store, workshop.new_extractor, here.namespace, *asked)
     row = changes[0].row
     spec |= {"collection_pk": row.pk, "collection": row.name, "actor": workshop.actor}
     with workshop.store.write() as txn:

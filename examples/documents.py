@@ -184,13 +184,13 @@ def main(store: str, each: int = 40, scanned: float = SCANNED) -> None:
 
     right = [one.label == truth[one.file_name] for one in automatic]
     scans = [one.label == truth[one.file_name] for one in automatic if "scan" in one.file_name]
-    reasons = Counter(str(one.reason) for one in null)
+    reasons = [f"{count} {why}" for why, count in Counter(one.reason for one in null).items()]
     print(f"papers     {len(truth)}, {sum('scan' in name for name in truth)} of them scans")
     print(f"unreadable {len(added.failed)}")
     print(f"coverage   {len(right) / max(1, len(right) + len(null)):.1%} of the unlabelled ones")
     print(f"precision  {sum(right) / max(1, len(right)):.1%} ({sum(right)} of {len(right)})")
     print(f"scans      {sum(scans)} of {len(scans)} right")
-    print(f"null       {', '.join(f'{count} {reason}' for reason, count in reasons.items())}")
+    print(f"null       {', '.join(reasons) or 'none'}")
     if quoted is not None:
         print(f"why        {quoted.here.text[:60]!r} is like {quoted.there.text[:60]!r}")
 

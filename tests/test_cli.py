@@ -276,6 +276,11 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: (value["documents"], value["labels"]) == (1, 1),
         r"erased 1 documents, 1 labels",
     ),
+    "forget a label": (
+        lambda _: ("forget", "notes", "--label", "Words > Short", "--yes"),
+        lambda value: value["documents"] >= 1,
+        r"erased \d+ documents",
+    ),
     "remove": (
         lambda _: ("remove", "bucket", "notes", "--cascade", "--yes"),
         lambda value: (value["collections"], value["objects"]) == (["notes"], 10),
@@ -407,6 +412,7 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "no place": (("export", "notes", "no/where.csv"), r"cannot write 'no/where\.csv'.*choose"),
     "all promoted": (("promote", "notes"), r"say what to promote"),
     "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; say --yes"),
+    "forget what": (("forget", "notes", "--yes"), r"say what to forget: ID …, or --label LABEL"),
     "nobody to ask for": (("remove", "bucket", "notes"), r"notes would be removed; cannot ask"),
     "bucket in use": (("remove", "bucket", "notes", "--yes"), r"the bucket 'notes': used by"),
     "cascade": (("remove", "collection", "notes", "--cascade"), r"--cascade is for buckets"),

@@ -218,11 +218,29 @@ def test_nothing_is_learned_from_one_label_or_single_references() -> None:
     assert weigh(some, np.arange(12), (0.7, 0.3)) == (0.7, 0.3)
 
 
-def test_items_without_a_member_are_weighed_by_what_they_have() -> None:
-    good, noise = around(OWN, 12, 0.8, 1), around(NOISE, 12, 0.8, 2)
-    good[:20], noise[20:40] = 0, 0
+def test_references_that_have_everything_tell_how_members_compare() -> None:
+    """Many with one input alone, which it alone explains, do not make it count for more."""
+    members = [around(OWN, 12, 0.8, 1), around(OWN, 12, 0.8, 2)]
+    complete = [rows[:60] for rows in members]
+    members[1][60:] = 0
 
-    assert weigh([good, noise], OWN, (0.5, 0.5))[0] >= 0.8
+    assert weigh(members, OWN, (0.9, 0.1)) == weigh(complete, OWN[:60], (0.9, 0.1))
+
+
+def test_items_that_share_no_member_tell_nothing() -> None:
+    good, noise = around(OWN, 12, 0.8, 1), around(NOISE, 12, 0.8, 2)
+    good[:60], noise[60:] = 0, 0
+
+    assert weigh([good, noise], OWN, (0.5, 0.5)) == (0.5, 0.5)
+
+
+def test_among_three_members_those_that_meet_are_compared() -> None:
+    members = [around(label, 12, 0.8, seed) for seed, label in enumerate((OWN, NOISE, OWN))]
+    members[2][:] = 0
+
+    found = weigh(members, OWN, (1 / 3,) * 3)
+
+    assert found[0] > 5 * found[1]
 
 
 # --- directions and landscape -------------------------------------------------------------------
@@ -495,6 +513,26 @@ def test_items_are_alike_only_if_all_inputs_are(folder: Path) -> None:
         assert by_member["d"].keys() == {"image"}
         with pytest.raises(Conflict, match="inputs"):
             library.labeler("products", inputs={"text": "title"})
+
+
+def test_a_text_that_is_amended_is_read_again(folder: Path) -> None:
+    rows = [
+        {"image": folder / name, "text": "a red toy", "id": id}
+        for id, name in zip("ab", BALLOONS, strict=False)
+    ]
+    with lookalike.open(folder / "store") as library:
+        products = library.labeler("products", extractor=["image", "text"])
+        products.add(rows)
+        products.label({"a": "Toy"})
+        before = products.why("b").witnesses[0].by_member
+
+        products.amend({"b": {"text": "ten nails of steel"}})
+        products.extract()
+
+        after = products.why("b").witnesses[0].by_member
+        assert after["image"] == before["image"]
+        assert before["text"] == pytest.approx(1, abs=1e-3)
+        assert after["text"] < 0.5
 
 
 def test_what_is_asked_about_is_read_as_what_is_kept(folder: Path) -> None:

@@ -31,12 +31,10 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[lookali
     extractors.cache_clear()
 
 
-def photo(
-    id: str, *faces: Sequence[float], keys: Sequence[str] = (), **more: Any
-) -> dict[str, Any]:
+def photo(id: str, *faces: Sequence[float], **more: Any) -> dict[str, Any]:
     """Return a photo with faces of these looks; `more` are attributes of all of them."""
     parts = [
-        {"key": keys[i] if keys else f"face-{i}", "vector": list(face), "attributes": more}
+        {"key": f"face-{i}", "vector": list(face), "attributes": more}
         for i, face in enumerate(faces)
     ]
     return {"text": json.dumps(parts), "id": id}
@@ -111,13 +109,18 @@ def test_who_is_somebody_else_for_sure_leaves_the_name_to_the_next(
 
 def test_two_moments_of_a_video_are_two_images(library: lookalike.Library) -> None:
     found = people(library)
-    keys = ["t0/face-0", "t0/face-1", "t900/face-0"]
-    found.add([photo("a", ADA), photo("film", (10, 1), (10, 2), (10, 3), keys=keys)])
+    keys, times = ["t0/face-0", "t0/face-1", "t900", "t1800"], [0, 0, 900, 1800]
+    looks = [(10, 1), (10, 2), (10, 3), (10, 3)]
+    parts = [
+        {"key": key, "vector": look, "attributes": {"time_ms": time}}
+        for key, look, time in zip(keys, looks, times, strict=True)
+    ]
+    found.add([photo("a", ADA), {"id": "film", "text": json.dumps(parts)}])
 
     found.label({"a#face-0": "Ada"})
 
     named = labels(found)
-    assert [named[f"film#{key}"] for key in keys] == ["Ada", None, "Ada"]
+    assert [named[f"film#{key}"] for key in keys] == ["Ada", None, "Ada", "Ada"]
 
 
 def test_who_arrives_in_an_image_finds_the_names_taken(library: lookalike.Library) -> None:

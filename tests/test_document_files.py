@@ -181,25 +181,32 @@ def test_passages_of_a_pdf_name_their_pages() -> None:
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
 def test_a_scan_is_read_whichever_way_up_it_lies(turn: int, reader: DocumentExtractor) -> None:
-    scan = scan_of(INVOICE, turn=turn)
+    page = reader.reader.scan(scan_content(scan_of(INVOICE, turn=turn)))
 
-    (part,) = parts_of(reader, scan_content(scan))
-    (passage,) = reader.passages(scan_content(scan))
+    assert words(page.text) == words("\n".join(INVOICE))
+    assert page.turn == -turn % 360
+    assert page.picture is not None
+    assert page.picture.width > page.picture.height
 
-    assert words(passage.text) == words("\n".join(INVOICE))
-    assert part.attributes.get("turned", 0) == -turn % 360
+
+def test_a_scanned_picture_is_a_document_that_says_how_it_was_turned(
+    reader: DocumentExtractor,
+) -> None:
+    (part,) = parts_of(reader, scan_content(scan_of(INVOICE, turn=90)))
+
+    assert part.attributes == {"chunks": 1, "source": "ocr", "turned": 270}
     assert part.picture is not None
-    assert part.picture.width > part.picture.height
 
 
 def test_a_page_without_a_text_layer_is_read_from_its_picture(reader: DocumentExtractor) -> None:
-    content = pdf_content(pdf_of(LETTER, scan_of(INVOICE)))
+    text = Content(
+        "\n\n".join("\n".join(page) for page in (LETTER, INVOICE)).encode(), "text/plain"
+    )
 
-    (part,) = parts_of(reader, content)
-    passages = reader.passages(content, "page-2")
+    (part,) = parts_of(reader, pdf_content(pdf_of(LETTER, scan_of(INVOICE))))
 
     assert part.attributes["source"] == {"1": "text layer", "2": "ocr"}
-    assert words(passages[0].text) == words("\n".join(INVOICE))
+    assert part.vector @ parts_of(text_extractor(), text)[0].vector > 0.99
 
 
 def test_a_script_that_the_reader_does_not_know_is_no_crash(reader: DocumentExtractor) -> None:

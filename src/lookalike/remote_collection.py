@@ -264,11 +264,34 @@ class RemoteCollection:
         """Take back an operation and everything that labelled itself because of it."""
         return self._ask("undo", Changed, operation=operation, actor=actor, op_id=op_id)
 
-    def forget(self, ids: Iterable[str], *, actor: str = "", op_id: str = "") -> Receipt:
-        """Erase documents with their objects, vectors, labels, copies and thumbnails, for good."""
+    def forget(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        label: str | None = None,
+        only_parts: bool = False,
+        field: str | None = None,
+        actor: str = "",
+        op_id: str = "",
+    ) -> Receipt:
+        """Erase documents with their objects, vectors, labels, copies and thumbnails, for good.
+
+        With `only_parts`, and for all that has a `label`, an object of which something is left
+        stays.
+        """
         from lookalike.forgetting import Receipt
 
-        return self._ask("forget", Receipt, ids=list(ids), actor=actor, op_id=op_id)
+        named = None if ids is None else list(ids)
+        return self._ask(
+            "forget",
+            Receipt,
+            ids=named,
+            label=label,
+            only_parts=only_parts,
+            field=field,
+            actor=actor,
+            op_id=op_id,
+        )
 
     # --- look -----------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, delete, exists, func, select, update
 
 from lookalike.errors import Conflict
 from lookalike.leases import has_died
@@ -197,6 +197,20 @@ def lost_and_new(snapshot: Snapshot, collection_pk: int, space: StoredSpace) -> 
     return int(snapshot.rows(lost)[0].n), int(new_bytes) // (2 * space.dimension)
 
 
+def poorly_found(snapshot: Snapshot, space: StoredSpace) -> Ids:
+    """Return the documents that what extracts for a space beside sees badly, rising."""
+    table = schema.finding
+    some = cast(table.c.parts, Text).contains('"low_quality": true')
+    rows = snapshot.rows(select(table.c.parts).where(table.c.space_pk == space.pk, some))
+    pks = {
+        pk
+        for row in rows
+        for pk, _, attributes in row.parts
+        if pk is not None and attributes.get("low_quality")
+    }
+    return np.array(sorted(pks), np.int64)
+
+
 def forget_failures(txn: Txn, space: StoredSpace) -> None:
     """Let what could not be extracted for a space be tried again."""
     table = schema.finding
@@ -250,6 +264,24 @@ def forget_findings(txn: Txn, objects: Iterable[int]) -> None:
     """Erase what was found in objects for spaces that are beside."""
     table = schema.finding
     txn.execute(delete(table).where(one_of(table.c.object_pk, objects)))
+
+
+def forget_parts(txn: Txn, objects: Iterable[int], documents: Iterable[int]) -> None:
+    """Take documents out of what was found in objects, wherever they are known as parts."""
+    table, gone = schema.finding, set(documents)
+    rows = txn.rows(select(table).where(one_of(table.c.object_pk, objects)))
+    txn.update(
+        table,
+        [
+            {
+                "space_pk": row.space_pk,
+                "object_pk": row.object_pk,
+                "parts": [part for part in row.parts if part[0] not in gone],
+            }
+            for row in rows
+            if any(part[0] in gone for part in row.parts)
+        ],
+    )
 
 
 def outdate(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from lookalike.documents import Target
 from lookalike.extractors.base import Content, Part, accepts
 from lookalike.extractors.combined import CombinedExtractor
+from lookalike.forgotten import Forgotten, is_forgotten
 from lookalike.model import Blob
 from lookalike.objects import REGIONS, input_of, labels_as_they_stand
 from lookalike.resources import alike
@@ -66,6 +67,11 @@ class Waiting:
     def alone(self) -> bool:
         """Return whether the blob is all that is extracted from."""
         return self.regions is None and not self.beside
+
+    def has_forgotten(self, part: Part, gone: Forgotten) -> bool:
+        """Return whether a part of this object's content is among what was forgotten."""
+        sha256 = "" if self.blob is None else self.blob.sha256
+        return is_forgotten(gone, self.pk, sha256, part.key, part.attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +205,8 @@ def extracted_before(
 ) -> dict[str, tuple[Part, ...]]:
     """Return the parts of contents that a collection has extracted in just this way.
 
-    Those of an object that was given regions are not what the extractor finds by itself.
+    Those of an object that was given regions are not what the extractor finds by itself, and those
+    of which some were forgotten are not all.
     """
     document, embedding, stored = schema.document, schema.embedding, schema.space
     object_ = schema.object_
@@ -213,6 +220,7 @@ def extracted_before(
         .where(document.c.collection_pk.in_(alike(snapshot, target.row)))
         .where(stored.c.name == target.space.name, stored.c.beside.is_not(True))
         .where(object_.c.metadata[REGIONS].as_string().is_(None))
+        .where(~exists().where(schema.forgotten.c.object_pk == document.c.object_pk))
         .order_by(document.c.pk)
     )
     owners: dict[str, tuple[int, int]] = {}

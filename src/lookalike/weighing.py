@@ -5,6 +5,8 @@ log mean exp(s·k_ir) over c's references r ≠ i, k the cosine of blended direc
 weights are those of the largest conditional likelihood, for the best slope s. (Neighbourhood
 components analysis, Goldberger et al. 2004, with a mean for each label and one number a member.) A
 prior draws them together: it counts as much as one answer that was best explained by all alike.
+References that have something for every member tell how these compare; others count only where
+there are not enough of them.
 
 No member is lost altogether: an item may have nothing else.
 """
@@ -42,7 +44,11 @@ def weigh(members: Sequence[Floats], own: Columns, before: tuple[float, ...]) ->
     zero; `own` int64 (r,) their labels as numbers. The weights in force `before` stay unless others
     are noticeably more likely.
     """
-    chosen = _chosen(own)
+    every = np.arange(len(own))
+    complete = np.all([rows.any(axis=1) for rows in members], axis=0)
+    chosen = _chosen(every[complete], own)
+    if len(np.unique(own[chosen])) < 2:
+        chosen = _chosen(every, own)
     if len(np.unique(own[chosen])) < 2:
         return before
     trials = _Trials.of([rows[chosen] for rows in members], own[chosen])
@@ -58,9 +64,9 @@ def _even(count: int) -> tuple[int, ...]:
     return tuple(_HUNDRED // count + (place < rest) for place in range(count))
 
 
-def _chosen(own: Columns) -> Columns:
-    """Return up to _LEARN_FROM references, label by label, of labels with two or more."""
-    order = np.argsort(own, kind="stable")
+def _chosen(among: Columns, own: Columns) -> Columns:
+    """Return up to _LEARN_FROM of these references, label by label, of labels with two or more."""
+    order = among[np.argsort(own[among], kind="stable")]
     order = order[:: max(1, -(-len(order) // _LEARN_FROM))]
     counts = np.bincount(own[order])
     return np.asarray(order[counts[own[order]] >= 2])

@@ -226,25 +226,41 @@ def draw(
 @click.command()
 @with_session
 @collection_argument
-@click.argument("ids", nargs=-1, required=True)
+@click.argument("ids", nargs=-1)
+@click.option("--label", help="All that has this label, instead of ids; implies --parts.")
+@click.option("--parts", is_flag=True, help="Only these faces, pages or regions; the rest stays.")
+@field_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(session: Session, collection: str, ids: Sequence[str], yes: bool) -> None:
+def forget(
+    session: Session,
+    collection: str,
+    ids: Sequence[str],
+    label: str | None,
+    parts: bool,
+    field: str | None,
+    yes: bool,
+) -> None:
     """Erase documents and all that comes from them, for good.
 
-    Your own files stay.
+    Your own files stay. What is forgotten in part does not come back from the same file.
 
     \b
     lookalike forget products doc_a doc_b
-    lookalike forget products doc_a --yes
+    lookalike forget people doc_a --parts
+    lookalike forget people --label Ada --yes
     """
+    if bool(ids) == (label is not None):
+        raise BadInput("say what to forget: ID …, or --label LABEL")
     with session.library() as library:
         target = library.collection(collection)
-        found = list(target.documents(ids=ids))
+        chosen = {"ids": ids} if label is None else {"label": label, "field": field}
+        count = len(target.ids(**chosen))
         if not yes and not sys.stdin.isatty():
-            raise BadInput(f"{len(found)} documents would be erased; cannot ask here; say --yes")
+            raise BadInput(f"{count} documents would be erased; cannot ask here; say --yes")
         if not yes:
-            click.confirm(f"Erase {len(found)} documents for good?", abort=True, err=True)
-        session.print(target.forget(ids), show_receipt)
+            click.confirm(f"Erase {count} documents for good?", abort=True, err=True)
+        receipt = target.forget(ids or None, label=label, only_parts=parts, field=field)
+        session.print(receipt, show_receipt)
 
 
 @click.command()

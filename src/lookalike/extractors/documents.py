@@ -70,7 +70,7 @@ class DocumentExtractor:
         self._encoder = encoder
         self._by_page = by_page
         self._max_pages = max_pages
-        self._reader = PageReader()
+        self.reader = PageReader()
 
     @property
     def space(self) -> Space:
@@ -96,7 +96,7 @@ class DocumentExtractor:
             return self._encoder.passages(plain_text(content, MAX_CHARACTERS), name=content.name)
         with _extras_named(content):
             if content.media_type != pdf.MEDIA_TYPE:
-                return self._passages([self._reader.scan(content)], content.name)
+                return self._passages([self.reader.scan(content)], content.name)
             with pdf.opened(content) as opened:
                 page = int(part.rpartition("-")[2]) if part else None
                 pages = list(self._pages(opened, page, scans=QUOTED_SCANS))
@@ -107,7 +107,7 @@ class DocumentExtractor:
             return (text_part(self.passages(content), content.media_type),)
         with _extras_named(content):
             if content.media_type != pdf.MEDIA_TYPE:
-                page = self._reader.scan(content)
+                page = self.reader.scan(content)
                 return (self._part("", [page], content.name, page.origin()),)
             with pdf.opened(content) as opened:
                 if self._by_page:
@@ -138,7 +138,7 @@ class DocumentExtractor:
         pictured = 0 if only else PICTURED_PAGES if self._by_page else 1
         read = 0
         for number in numbers if only is None else [only]:
-            page = self._reader.page(opened, number, pictured=number <= pictured, scans=scans > 0)
+            page = self.reader.page(opened, number, pictured=number <= pictured, scans=scans > 0)
             yield page
             scans -= page.source == OCR
             read += len(page.text)

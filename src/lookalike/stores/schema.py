@@ -231,6 +231,16 @@ amendment = _numbered(
     Index("amendment_by_operation", "operation_pk"),
 )
 
+forgotten = _numbered(
+    "forgotten",  # parts of an object's content that no extraction may bring back
+    Column("pk", _pk, primary_key=True),
+    Column("object_pk", _pk, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("part", Text, nullable=False),
+    Column("place", JSON, nullable=False),  # box, page, time_ms: nothing of what was there
+    Index("forgotten_by_object", "object_pk"),
+)
+
 task = _numbered(
     "task",  # long work that someone asked for; extraction is not here: objects say what waits
     Column("pk", _pk, primary_key=True),

@@ -79,7 +79,7 @@ def _probe(
 def _overhead(questions: list[str]) -> None:
     """Print how much processor time adding texts takes above tokenizer and network alone.
 
-    Both run on one thread, in turn; the least of several runs counts.
+    Both run on one thread, in turn; the median of several pairs of runs counts.
     """
     long = [" ".join(questions[start : start + 6]) for start in range(0, len(questions), 6)]
     for name, texts in (("short questions", questions), ("paragraphs of six", long)):
@@ -89,10 +89,11 @@ def _overhead(questions: list[str]) -> None:
             for place, text in enumerate(texts):
                 (files / f"{place:05}.txt").write_text(text, "utf-8")
             runs = [(_bare(texts), _added(files)) for _ in range(_REPEATS)]
-        bare, whole = (min(times) * 1000 / len(texts) for times in zip(*runs, strict=True))
+        above = float(np.median([whole / bare - 1 for bare, whole in runs]))
+        bare, whole = (np.median(times) * 1000 / len(texts) for times in zip(*runs, strict=True))
         print(
             f"{name}: bare model {bare:.2f} ms, added, stored and decided {whole:.2f} ms of "
-            f"processor time each, {whole / bare - 1:+.1%}"
+            f"processor time each, {above:+.1%}"
         )
 
 

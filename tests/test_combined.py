@@ -574,6 +574,29 @@ def test_a_command_line_and_a_client_make_the_same_collection(tmp_path: Path) ->
             client.labeler("other", extractor=["image", "text"])
 
 
+def test_a_collection_of_pictures_gets_the_texts_beside_and_keeps_its_labels(
+    folder: Path,
+) -> None:
+    rows = [
+        {"image": folder / name, "text": "a red toy", "id": id}
+        for id, name in zip("ab", BALLOONS, strict=False)
+    ]
+    with lookalike.open(folder / "store") as library:
+        products = library.labeler("products", extractor="image")
+        products.add(rows)
+        products.label({"a": "Toy"})
+    command = [sys.executable, "-m", "lookalike", "--store", str(folder / "store"), "migrate"]
+    options = ["products", "--extractor", "image", "--extractor", "text", "--yes"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    subprocess.run([*command, *options], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+    with lookalike.open(folder / "store") as library:
+        products = library.labeler("products", extractor=["image", "text"])
+        assert products.document("a").label == "Toy"
+        assert products.why("b").witnesses[0].by_member.keys() == {"image", "text"}
+
+
 def test_pictures_and_texts_are_combined_over_http(tmp_path: Path) -> None:
     with Served(tmp_path / "store") as server, asking(server.url) as client:
         shop = Shop(client, "catalogue")

@@ -254,6 +254,22 @@ class TestPaths:
 
         assert shop.labels("dots") == {BALLOONS[0]: BALLOON, JIGSAWS[0]: "Either/or"}
 
+    def test_a_field_is_exclusive_from_the_beginning_or_never(self, client: httpx2.Client) -> None:
+        shop = Shop(client, "once")
+        shop.open()
+        inline = {"field_to_enrich": "category", "confidence_threshold": THRESHOLD}
+        shop.collect("once", taxonomy={**inline, "exclusive": "image"})
+        shop.collect("often", taxonomy=inline)
+
+        (once,) = ok(client.get("/v1/collections/once"))["fields"]
+        late = {"taxonomy": {**inline, "exclusive": "image"}}
+
+        assert (once["exclusive"], once["low_quality"]) == ("image", False)
+        assert (
+            "exclusive 'image'"
+            in refused(client.patch("/v1/collections/often", json=late), 409)["message"]
+        )
+
     def test_without_a_path_field_a_slash_is_a_slash(self, client: httpx2.Client) -> None:
         shop = Shop(client, "slash")
         shop.open()

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.command()
 @with_session
 @click.argument("collections", nargs=-1, required=True)
-@click.option("--extractor", help="image, text, … of another model.")
+@click.option(
+    "--extractor", multiple=True, help="image, text, … of another model; several are combined."
+)
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
 @click.option("--confidence-threshold", type=float, help="The similarity to label at, there.")
 @click.option("--dry-run", is_flag=True, help="Only extract and compare.")
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 def migrate(
     session: Session,
     collections: Sequence[str],
-    extractor: str | None,
+    extractor: Sequence[str],
     options: Sequence[str],
     confidence_threshold: float | None,
     dry_run: bool,
@@ -44,17 +46,21 @@ def migrate(
     \b
     lookalike migrate products --extractor image --option model=large --dry-run
     lookalike migrate curated production --extractor image --yes
+    lookalike migrate products --extractor image --extractor text
     lookalike migrate products --drop-old
     """
-    if extractor is None and not drop_old:
+    if not extractor and not drop_old:
         raise BadInput("say which extractor: --extractor NAME; or --drop-old")
     if dry_run and drop_old:
         raise BadInput("--dry-run changes nothing, and --drop-old erases: say one of them")
     with session.library() as library:
-        if extractor is not None:
+        from lookalike.plugins import as_one
+
+        if extractor:
+            name, own = as_one(extractor, extractor_options(options))
             given = {
-                "extractor": extractor,
-                "options": extractor_options(options) or None,
+                "extractor": name,
+                "options": own or None,
                 "confidence_threshold": confidence_threshold,
             }
             _change(session, library, collections, given, dry_run=dry_run, yes=yes)

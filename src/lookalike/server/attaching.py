@@ -36,6 +36,7 @@ def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str
                 f"{fields[rule.field].taxonomy.reference!r}, which cannot change; "
                 "give the taxonomy another field"
             )
+        _check_fixed(row, fields[rule.field].taxonomy, rule)
     new = [rule for rule in rules if rule.field not in fields]
     if new:
         attach(here.workshop, here.namespace, row, new)
@@ -103,6 +104,9 @@ def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
         name = _free_name(here, snapshot, row.name, spec)
         rules = rules_of(snapshot, here.namespace, name, spec, row.name)
     new = [rule for rule in rules if rule.field not in known]
+    for rule in rules:
+        if rule.field in known:
+            _check_fixed(row, known[rule.field].taxonomy, rule)
     collection = here.collection(row.name)
     for rule in rules:
         if rule.field in known:
@@ -111,6 +115,17 @@ def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
         attach(here.workshop, here.namespace, row, new)
         with here.workshop.store.write() as txn:
             make_taxonomy(here, txn, row, name, spec)
+
+
+def _check_fixed(row: CollectionRow, known: Taxonomy, rule: Taxonomy) -> None:
+    """Raise Conflict where a rule asks a field that is there to be what it was not made to be."""
+    for name in ("exclusive", "low_quality"):
+        asked = getattr(rule, name)
+        if asked and asked != getattr(known, name):
+            raise Conflict(
+                f"the field {known.field!r} of {row.name!r} was made without {name} {asked!r}, "
+                "which cannot change; give the taxonomy another field"
+            )
 
 
 def _run(rule: Taxonomy) -> dict[str, Any]:

@@ -668,6 +668,52 @@ def test_parts_are_recognised_by_their_place(library: lookalike.Library) -> None
     assert_sound(library)
 
 
+def test_parts_of_what_waits_are_recognised_when_it_is_extracted(
+    library: lookalike.Library,
+) -> None:
+    collection = library.labeler("sketches", extractor="sketched", confidence_threshold=LIMIT)
+    collection.add([SKETCH.encode()], ids=["s"])
+    collection.label({one.id: word for word, one in _boxes(collection).items()})
+    before = _boxes(collection)
+    _let_wait(library, before["a"].id)
+
+    options = {"detector": "columns", "least": 100}
+    library.migrate("sketches", extractor="sketched", options=options)
+
+    after = _boxes(collection)
+    assert {word: (one.id, one.label) for word, one in after.items()} == {
+        word: (one.id, word) for word, one in before.items()
+    }
+    assert {word: after[word].part for word in "abkp"} == {
+        "a": "box-0",
+        "b": "box-1",
+        "k": "box-2",
+        "p": "box-3",
+    }
+    assert collection.report().waiting == 0
+    assert_sound(library)
+
+
+def test_parts_that_nobody_spoke_of_go_when_what_waits_is_extracted_without_them(
+    library: lookalike.Library,
+) -> None:
+    collection = library.labeler("sketches", extractor="sketched", confidence_threshold=LIMIT)
+    collection.add([SKETCH.encode()], ids=["s"])
+    before = _boxes(collection)
+    collection.label({before["a"].id: "a", before["k"].id: "k"})
+    _let_wait(library, before["a"].id)
+
+    options = {"detector": "columns", "least": 100}
+    library.migrate("sketches", extractor="sketched", options=options)
+
+    after = _boxes(collection)
+    assert {word: one.id for word, one in after.items()} == {
+        word: one.id for word, one in before.items() if word != "z"
+    }
+    assert [after[word].label for word in "akbp"] == ["a", "k", None, None]
+    assert_sound(library)
+
+
 def test_parts_that_are_new_become_documents_with_the_switch(library: lookalike.Library) -> None:
     options: dict[str, Any] = {"detector": "columns", "least": 100}
     collection = library.labeler("sketches", extractor="sketched", **options)

@@ -33,7 +33,7 @@ LAYERS = (
         "regions removing reporting retrieving setting_up suggesting switching syncing taxonomies "
         "workshop",
     ),
-    ("bringing in", "documents erasing extraction ingest preparing sources waiting"),
+    ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
     (
         "deciding in the store",
         "aggregating amendments asking companions compiling decider deciders document_values "

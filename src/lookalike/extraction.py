@@ -24,6 +24,7 @@ from lookalike.leases import has_died, own_name
 from lookalike.model import Status
 from lookalike.objects import finish, let_wait
 from lookalike.operations import Operations, Running
+from lookalike.renaming import Seen, recognise
 from lookalike.spaces import in_force_now, outdate
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
@@ -316,6 +317,12 @@ class Extraction:
                 for part in done.parts
             ]
             outdate(running.txn, target.pk, [one.pk for one, _ in batch])
+            found = {
+                one.pk: Seen(one.blob.sha256, done.parts)
+                for one, done in batch
+                if one.blob is not None and done.error is None
+            }
+            recognise(running.txn, target.pk, target.space, found)
             self._erase_vanished(running, target, batch)
             made = write_documents(self._operations, running, target, documents)
             finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])

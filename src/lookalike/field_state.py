@@ -134,8 +134,9 @@ class FieldState:
     def arrive(self, snapshot: Snapshot, documents: Ids) -> Rows:
         """Make rows for documents whose vectors were just written; return the rows of all.
 
-        Their own rows in the store may not be there yet.
+        Their own rows in the store may not be there yet, or there while they had no vector.
         """
+        self._read_documents(snapshot, np.setdiff1d(documents, self.columns.pks))
         table = schema.embedding
         query = select(table.c.slot).where(table.c.space_pk == self.field.space.pk)
         query = query.order_by(table.c.document_pk)

@@ -6,21 +6,18 @@ goes on where it stopped; one process at a time holds the lease of the space.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from sqlalchemy import select
 
-from lookalike.counterparts import Part, counterparts
 from lookalike.documents import Target
 from lookalike.extraction import Extraction
-from lookalike.forgotten import Forgotten, places
+from lookalike.forgotten import places
 from lookalike.ingest import Progress
 from lookalike.leases import own_name
+from lookalike.renaming import Seen, documents_of, matched
 from lookalike.spaces import (
-    Finding,
-    FoundPart,
     count_left,
     forget_failures,
     hold,
@@ -30,20 +27,12 @@ from lookalike.spaces import (
 )
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
-from lookalike.stores.selection import conditions, one_of
+from lookalike.stores.selection import one_of
 from lookalike.waiting import Done, Waiting, waiting_from
 
 _CLAIM_OBJECTS = 256
 
 _Batch = list[tuple[Waiting, Done]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A document of an object, as the extractor in force calls it."""
-
-    pk: int
-    part: Part
 
 
 class Preparation:
@@ -103,11 +92,14 @@ class Preparation:
         with self._store.write() as txn:
             hold(txn, space, self._owner, self._clock())
             batch = self._still_left(txn, batch)
-            known = self._documents(txn, [one.pk for one, _ in batch])
-            gone = places(txn, [one.pk for one, _ in batch])
+            objects = [one.pk for one, _ in batch]
+            known, gone = documents_of(txn, self._target.pk, objects), places(txn, objects)
             findings, vectors = [], dict[int, np.ndarray]()
             for one, done in batch:
-                finding, own = _matched(one, done, known.get(one.pk, ()), gone, space.dimension)
+                sha256 = "" if one.blob is None else one.blob.sha256
+                is_gone = partial(one.has_forgotten, gone=gone)
+                seen = Seen(sha256, done.parts, done.error, is_gone)
+                finding, own = matched(one.pk, seen, known.get(one.pk, ()), space.dimension)
                 findings.append(finding)
                 vectors |= own
             pks = np.array(sorted(vectors), np.int64)
@@ -126,41 +118,6 @@ class Preparation:
             for one, done in batch
             if one.pk in now and _content(now[one.pk]) == _content(one)
         ]
-
-    def _documents(self, snapshot: Snapshot, objects: Sequence[int]) -> dict[int, list[_Known]]:
-        table = schema.document
-        query = select(table).where(table.c.collection_pk == self._target.pk).order_by(table.c.pk)
-        known: dict[int, list[_Known]] = {}
-        for chosen in conditions(table.c.object_pk, objects):
-            for row in snapshot.rows(query.where(chosen)):
-                part = Part(row.part, row.attributes)
-                known.setdefault(row.object_pk, []).append(_Known(row.pk, part))
-        return known
-
-
-def _matched(
-    one: Waiting, done: Done, known: Sequence[_Known], gone: Forgotten, dimension: int
-) -> tuple[Finding, dict[int, np.ndarray]]:
-    """Return the finding of an object, and the vectors (d,) of those parts that are documents.
-
-    What was forgotten is not found.
-    """
-    every = [Part(part.key, part.attributes) for part in done.parts]
-    pairs = counterparts([document.part for document in known], every)
-    kept = [
-        place
-        for place, part in enumerate(done.parts)
-        if place in pairs or not one.has_forgotten(part, gone)
-    ]
-    found = [every[place] for place in kept]
-    halves = [done.parts[place].vector.astype(np.float16) for place in kept]
-    pks = [known[pairs[place]].pk if place in pairs else None for place in kept]
-    parts = (FoundPart(pk, part.key, part.attributes) for pk, part in zip(pks, found, strict=True))
-    new = [half for pk, half in zip(pks, halves, strict=True) if pk is None]
-    vectors = np.stack(new) if new else np.empty((0, dimension), np.float16)
-    sha256 = "" if one.blob is None else one.blob.sha256
-    finding = Finding(one.pk, tuple(parts), vectors, sha256, done.error)
-    return finding, {pk: half for pk, half in zip(pks, halves, strict=True) if pk is not None}
 
 
 def _content(one: Waiting) -> str:

@@ -79,6 +79,13 @@ def in_force_now(snapshot: Snapshot, space: StoredSpace) -> bool:
     return bool(snapshot.rows(query))
 
 
+def was_beside(snapshot: Snapshot, space: StoredSpace) -> bool:
+    """Return whether a space came into force after another one."""
+    table = schema.space
+    query = select(table.c.pk).where(table.c.pk == space.pk, table.c.since.is_not(None))
+    return bool(snapshot.rows(query))
+
+
 # --- making and holding ---------------------------------------------------------------------------
 
 

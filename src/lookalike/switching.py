@@ -23,6 +23,7 @@ from lookalike.model import Answer, EventKind, Origin, Reason, Status
 from lookalike.objects import finish, labels_as_they_stand
 from lookalike.operations import Operations, Running
 from lookalike.reading import FieldRow, fields_of
+from lookalike.renaming import rename
 from lookalike.resources import change as write_spec
 from lookalike.rules import rule_of
 from lookalike.spaces import Finding, findings_of, objects_left, put_aside
@@ -104,7 +105,7 @@ def _adopted(running: Running, one: Change) -> list[NewDocument]:
     while findings := findings_of(txn, one.after, after=after, limit=_BLOCK):
         after = findings[-1].object_pk
         _settle(txn, one, findings)
-        seen_otherwise = _rename(txn, one, findings)
+        seen_otherwise = rename(txn, one.pk, findings)
         for field in fields_of(txn, one.pk):
             write_statements(txn, running.pk, field.pk, seen_otherwise)
         new += _to_be(txn, findings)
@@ -134,45 +135,6 @@ def _settle(txn: Txn, one: Change, findings: Sequence[Finding]) -> None:
             if each.error is not None and each.object_pk not in waits
         ],
     )
-
-
-def _rename(txn: Txn, one: Change, findings: Sequence[Finding]) -> list[int]:
-    """Give documents the names and attributes of the parts that they are now.
-
-    One that is no part any more keeps its name, unless another has that now. Return those that were
-    seen too badly to vote and are not any more, or the other way round.
-    """
-    table = schema.document
-    contents = {each.object_pk: each.sha256 for each in findings}
-    parts = {part.document_pk: part for each in findings for part in each.parts}
-    taken = {(each.object_pk, part.key) for each in findings for part in each.parts}
-    query = select(table).where(table.c.collection_pk == one.pk).order_by(table.c.pk)
-    rows = [
-        row
-        for chosen in conditions(table.c.object_pk, list(contents))
-        for row in txn.rows(query.where(chosen))
-    ]
-    names: dict[int, str] = {}
-    seen_otherwise: list[int] = []
-    changed: list[dict[str, Any]] = []
-    for row in rows:
-        part = parts.get(row.pk)
-        if part is None:
-            free = (row.object_pk, row.part) not in taken
-            names[row.pk] = row.part if free else f"{row.part}~{row.pk}"
-            continue
-        names[row.pk] = part.key
-        sha256 = bytes.fromhex(contents[row.object_pk])
-        if (row.attributes, row.sha256) != (part.attributes, sha256):
-            values = {"attributes": dict(part.attributes), "sha256": sha256}
-            changed.append({"pk": row.pk, **values})
-            if row.attributes.get("low_quality") != part.attributes.get("low_quality"):
-                seen_otherwise.append(row.pk)
-    txn.update(table, changed)
-    moved = {row.pk: names[row.pk] for row in rows if names[row.pk] != row.part}
-    for named in ({pk: f"~{pk}" for pk in moved}, moved):  # two may change their names
-        txn.update(table, [{"pk": pk, "part": name} for pk, name in named.items()])
-    return seen_otherwise
 
 
 def _to_be(txn: Txn, findings: Sequence[Finding]) -> list[NewDocument]:

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 import lookalike
+from films import film
 from lookalike.annotating import (
     READERS,
     WRITERS,
@@ -26,7 +28,7 @@ from lookalike.errors import BadInput
 from lookalike.formats.annotations import Picture, Region
 from lookalike.formats.coco import write_coco
 from lookalike.model import Origin
-from pictured import BOXES, COLOURS, SIZE, write_pictures
+from pictured import BOXES, COLOURS, SIZE, shapes, write_pictures
 
 NAMES = ("a.png", "inner/b.png")
 
@@ -335,3 +337,20 @@ def test_options_that_do_not_fit_are_told(
 
     assert isinstance(result.exception, BadInput)
     assert said in str(result.exception)
+
+
+def test_regions_of_frames_are_pictures_of_their_own_and_not_drawn_on(
+    library: lookalike.Library, tmp_path: Path
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(film([(shapes(BOXES[:count]), 1.0) for count in (1, 3)]))
+    options: dict[str, Any] = {"min_score": 0.02, "max_regions": 1, "frames": {"every_s": 1}}
+    clips = library.labeler("clips", extractor="region", **options)
+    clips.add(tmp_path / "clip.mp4")
+    found = list(clips.documents())
+
+    names = [one.file_name for one in annotated_pictures(clips, unlabelled=True)]
+
+    assert len({one.attributes["time_ms"] for one in found}) == len(names) > 1
+    assert names[0] == "clip.t0.png"
+    with pytest.raises(BadInput, match="draw on pictures only"):
+        clips.draw({found[0].object_id: {"r1": [1, 2, 3, 4]}})

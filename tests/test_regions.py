@@ -331,6 +331,13 @@ def test_a_bad_region_is_told_by_name_and_stays_told(things: lookalike.Collectio
     assert [one.part for one in things.documents() if one.object_id == "other"] == ["r0"]
 
 
+def test_what_is_no_region_at_all_fails_alone(things: lookalike.Collection) -> None:
+    added = things.add([{"content": png(shapes(BOXES[:1])), "id": "b", "regions": [GIVEN[0], 7]}])
+
+    assert added.documents == 1
+    assert ["its box is 7" in reason for reason in added.failed.values()] == [True]
+
+
 def test_metadata_of_an_object_draw_as_well(things: lookalike.Collection) -> None:
     """The server's PATCH of an object goes this way: the object waits for extraction again."""
     home = Bucket(things._workshop, bucket_row(things))

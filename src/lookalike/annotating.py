@@ -144,9 +144,10 @@ def annotated_pictures(
 ) -> list[Picture]:
     """Return the pictures of a collection that have labelled regions, or any with `unlabelled`.
 
-    The origin of a label is kept; the score is that of what labelled itself.
+    The origin of a label is kept; the score is that of what labelled itself. A frame of a video is
+    a picture of its own, `clip.t1200.png` for the moment 1,200 ms of `clip.mp4`.
     """
-    pictures: dict[str, tuple[Document, list[Region]]] = {}
+    pictures: dict[tuple[str, Any], tuple[Document, list[Region]]] = {}
     for one in collection.documents(field=field):
         standing = one.standings[field or one.field]
         if "box" not in one.attributes or (standing.label is None and not unlabelled):
@@ -159,11 +160,19 @@ def annotated_pictures(
             standing.decision.confidence if automatic else None,
             None if standing.origin is None else standing.origin.value,
         )
-        pictures.setdefault(one.object_id, (one, []))[1].append(region)
+        key = one.object_id, one.attributes.get("time_ms")
+        pictures.setdefault(key, (one, []))[1].append(region)
     return [
-        Picture(first.file_name, regions, *first.attributes.get("picture_size", (0, 0)))
+        Picture(_picture_name(first), regions, *first.attributes.get("picture_size", (0, 0)))
         for first, regions in pictures.values()
     ]
+
+
+def _picture_name(document: Document) -> str:
+    time_ms = document.attributes.get("time_ms")
+    if time_ms is None:
+        return document.file_name
+    return str(PurePosixPath(document.file_name).with_suffix(f".t{time_ms}.png"))
 
 
 def _known(collection: Collection) -> Iterator[_Known]:
@@ -174,7 +183,7 @@ def _known(collection: Collection) -> Iterator[_Known]:
         if known is None:
             known = _Known(one.object_id, one.file_name, {blob.uri for blob in one.blobs})
             found[one.object_id] = known
-        if "box" in one.attributes:
+        if "box" in one.attributes and "time_ms" not in one.attributes:
             known.regions[one.part] = read_box(one.attributes["box"])
             width, height = one.attributes.get("picture_size", (0, 0))
             known.size = (width, height)

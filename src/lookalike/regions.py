@@ -91,12 +91,12 @@ def _as_they_are(snapshot: Snapshot, row: CollectionRow, one: Any) -> _Drawn:
     document = schema.document
     query = select(document.c.part, document.c.attributes).order_by(document.c.pk)
     here = (document.c.collection_pk == row.pk) & (document.c.object_pk == one.pk)
-    return _Drawn(
-        {
-            each.part: {"id": each.part} | _said(each.attributes)
-            for each in snapshot.rows(query.where(here))
-        }
-    )
+    found = snapshot.rows(query.where(here))
+    if any("time_ms" in each.attributes for each in found):
+        raise BadInput(
+            f"{one.id!r} is a video, whose frames have regions of their own: draw on pictures only"
+        )
+    return _Drawn({each.part: {"id": each.part} | _said(each.attributes) for each in found})
 
 
 def _id(number: int, region: Mapping[str, Any]) -> str:

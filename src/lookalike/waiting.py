@@ -44,11 +44,14 @@ class Waiting:
 
     @property
     def regions(self) -> list[Mapping[str, Any]] | None:
-        """Return the regions that the object has been given, if it has been given any."""
+        """Return the regions that the object has been given, if it has been given any.
+
+        What is no mapping is one without a box, and is refused as such.
+        """
         given = self.metadata.get(REGIONS)
-        if isinstance(given, list) and all(isinstance(one, Mapping) for one in given):
-            return given
-        return None
+        if not isinstance(given, list):
+            return None
+        return [one if isinstance(one, Mapping) else {"box": one} for one in given]
 
     @property
     def content(self) -> str:

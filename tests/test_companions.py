@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,8 @@ import lookalike
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Reason
-from lookalike.plugins import extractors
-from lookalike.testing.fakes import write_plugin
 
 ADA, BOB = (1, 0), (0, 1)
-
-
-@pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[lookalike.Library]:
-    write_plugin(tmp_path / "plugins")
-    monkeypatch.syspath_prepend(tmp_path / "plugins")
-    extractors.cache_clear()
-    with lookalike.open(tmp_path / "store", actor="ann") as opened:
-        yield opened
-    extractors.cache_clear()
 
 
 def photo(id: str, *faces: Sequence[float], **more: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lookalike.model import EventKind, Space
 from lookalike.objects import let_wait
 from lookalike.plugins import extractors
 from lookalike.stores import schema
-from lookalike.testing.fakes import parts_listed, write_plugin
+from lookalike.testing.fakes import parts_listed
 from portraits import COLLINS, HOPPER, encoded, portrait, taken_again, together
 
 ADA, BOB = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
@@ -35,16 +35,6 @@ def photo(*people: Sequence[float], keys: str = "face") -> dict[str, str]:
         for place, vector in enumerate(people)
     ]
     return {"text": json.dumps(parts)}
-
-
-@pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[lookalike.Library]:
-    write_plugin(tmp_path / "plugins")
-    monkeypatch.syspath_prepend(tmp_path / "plugins")
-    extractors.cache_clear()
-    with lookalike.open(tmp_path / "store", actor="ann") as opened:
-        yield opened
-    extractors.cache_clear()
 
 
 @pytest.fixture

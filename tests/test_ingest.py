@@ -21,25 +21,7 @@ from PIL import Image
 import lookalike
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, BadVector, Conflict
-from lookalike.plugins import extractors
 from lookalike.settings import read_settings
-from lookalike.testing.fakes import write_plugin
-
-
-@pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A place on the path where the fake extractor is installed."""
-    write_plugin(tmp_path / "plugins")
-    monkeypatch.syspath_prepend(tmp_path / "plugins")
-    extractors.cache_clear()
-    yield tmp_path / "plugins"
-    extractors.cache_clear()
-
-
-@pytest.fixture
-def library(tmp_path: Path, plugins: Path) -> Iterator[lookalike.Library]:
-    with lookalike.open(tmp_path / "store", actor="ann") as opened:
-        yield opened
 
 
 @pytest.fixture

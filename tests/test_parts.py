@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lookalike
-from lookalike.plugins import extractors
 from lookalike.stores import schema
-from lookalike.testing.fakes import write_plugin
 
 FACES = json.dumps(
     [
@@ -23,16 +19,6 @@ FACES = json.dumps(
 
 
 MARK = {"seen": True}
-
-
-@pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[lookalike.Library]:
-    write_plugin(tmp_path / "plugins")
-    monkeypatch.syspath_prepend(tmp_path / "plugins")
-    extractors.cache_clear()
-    with lookalike.open(tmp_path / "store", actor="ann") as opened:
-        yield opened
-    extractors.cache_clear()
 
 
 def mark_documents(library: lookalike.Library) -> None:

@@ -17,9 +17,7 @@ from lookalike import removing
 from lookalike.collection import Collection
 from lookalike.errors import Conflict, LookalikeError, NotFound
 from lookalike.model import Origin
-from lookalike.plugins import extractors
 from lookalike.stores import schema
-from lookalike.testing.fakes import write_plugin
 
 CENTRES = np.random.default_rng(9).standard_normal((3, 16))
 
@@ -28,16 +26,6 @@ CENTRES = np.random.default_rng(9).standard_normal((3, 16))
 def library(tmp_path: Path) -> Iterator[lookalike.Library]:
     with lookalike.open(tmp_path / "store", actor="ann") as opened:
         yield opened
-
-
-@pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An extractor whose texts' vectors can be read by eye."""
-    write_plugin(tmp_path / "plugins")
-    monkeypatch.syspath_prepend(tmp_path / "plugins")
-    extractors.cache_clear()
-    yield
-    extractors.cache_clear()
 
 
 def vectors_of(count: int, seed: int = 0) -> tuple[Any, Any]:
@@ -406,7 +394,7 @@ def test_what_comes_meanwhile_goes_too(
 
 
 def test_objects_that_failed_or_wait_can_be_forgotten(
-    plugins: None, library: lookalike.Library, tmp_path: Path
+    plugins: Path, library: lookalike.Library, tmp_path: Path
 ) -> None:
     good, bad = tmp_path / "good.txt", tmp_path / "bad.txt"
     good.write_text("one two three")
@@ -467,7 +455,7 @@ def test_of_unknown_objects_nothing_is_forgotten(library: lookalike.Library) -> 
 
 @pytest.mark.parametrize("removes", ["object", "collection", "bucket"])
 def test_an_extraction_that_ends_later_brings_nothing_back(
-    tmp_path: Path, plugins: None, removes: str
+    tmp_path: Path, plugins: Path, removes: str
 ) -> None:
     """Its objects go while it holds their leases and their texts are extracted."""
     texts = [{"text": f"word {'x' * number}", "id": f"t{number}"} for number in range(1, 41)]

@@ -20,9 +20,7 @@ from PIL import Image
 import lookalike
 from lookalike.collection import Collection
 from lookalike.errors import BadInput
-from lookalike.plugins import extractors
 from lookalike.sources import Item, items
-from lookalike.testing.fakes import write_plugin
 
 
 @pytest.fixture
@@ -327,14 +325,9 @@ def test_an_id_may_come_once(source: Any, ids: Any) -> None:
 
 
 @pytest.fixture
-def collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collection]:
+def collection(library: lookalike.Library) -> Collection:
     """An empty collection of texts."""
-    write_plugin(tmp_path / "plugins")
-    monkeypatch.syspath_prepend(tmp_path / "plugins")
-    extractors.cache_clear()
-    with lookalike.open(tmp_path / "store") as library:
-        yield library.labeler("texts", extractor="word_lengths")
-    extractors.cache_clear()
+    return library.labeler("texts", extractor="word_lengths")
 
 
 class Site(SimpleHTTPRequestHandler):

@@ -16,8 +16,7 @@ from lookalike.extractors.torch_model import (
     check_installed,
     check_options,
     model_directory,
-    model_files,
-    named_after,
+    weights_of,
 )
 
 VERSION = "timm_extractor.v1"
@@ -67,11 +66,7 @@ class TimmExtractor(TorchExtractor):
         dimension: int | None,
         device: str | None,
     ) -> None:
-        if isinstance(model, Path):
-            name, files = named_after(model), model_files(model)
-        else:
-            assert checkpoint is not None
-            name, files = model, [checkpoint]
+        name, files = weights_of(model, checkpoint)
         super().__init__(VERSION, name, files, {}, device)
         self._source = model
         self._checkpoint = checkpoint

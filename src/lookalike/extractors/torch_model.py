@@ -191,6 +191,14 @@ def named_after(folder: Path) -> str:
     return folder.name
 
 
+def weights_of(model: Path | str, checkpoint: Path | None) -> tuple[str, list[Path]]:
+    """Return the name and the files of a model: a directory, or a name with its `checkpoint`."""
+    if isinstance(model, Path):
+        return named_after(model), model_files(model)
+    assert checkpoint is not None, "a model that is only named needs a checkpoint"
+    return model, [checkpoint]
+
+
 def _load_errors() -> tuple[type[Exception], ...]:
     """Return what the libraries were seen to raise on files that are damaged or do not fit."""
     from pickle import UnpicklingError

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import lookalike
+from lookalike.showing import show_document
 from lookalike.stores import schema
 
 FACES = json.dumps(
@@ -66,3 +67,16 @@ def test_an_object_that_was_given_regions_is_no_model_for_one_that_was_not(
     fresh = [one.attributes for one in first.documents() if one.object_id != "a"]
     assert len(fresh) == 4
     assert MARK not in fresh
+
+
+def test_a_line_tells_which_part_it_is_about_and_what_was_suggested(
+    library: lookalike.Library,
+) -> None:
+    faces = library.labeler("faces", extractor="parts_listed", dimension=2)
+    faces.add({"text": FACES, "id": "photo", "file_name": "photo.jpg"})
+    row = {"id": "photo#face-1", "label": "Ada"}
+
+    faces.import_labels([row], trusted=False)
+
+    shown = show_document(faces.document("photo#face-1"))
+    assert shown.split() == ["photo#face-1", "?", "Ada", "(no_references)", "photo.jpg", "face-1"]

@@ -132,17 +132,22 @@ def _question(question: Question) -> str:
 def show_document(document: Document) -> str:
     """Return a document as one line."""
     standing = document.standing
-    label = standing.label or f"? {standing.decision.runner_up or '–'}"
+    label = standing.label or f"? {standing.suggestion or standing.decision.runner_up or '–'}"
     score = "" if document.confidence is None else f"{document.confidence:.3f}"
     state = document.reason or document.origin or ""
-    return f"{document.id}  {score:>6}  {label}  ({state})  {document.file_name}"
+    return f"{document.id}  {score:>6}  {label}  ({state})  {_called(document)}"
+
+
+def _called(document: Document) -> str:
+    """Return what a person calls a document: its file, and which part of it."""
+    return document.file_name + (f" {document.part}" if document.part else "")
 
 
 def show_why(why: Why) -> str:
     """Return what caused a decision."""
     standing, decision = why.standing, why.standing.decision
     said = standing.label or f"no label: {decision.reason}"
-    lines = [f"{why.document.id} ({why.document.file_name}): {said}"]
+    lines = [f"{why.document.id} ({_called(why.document)}): {said}"]
     if standing.reviewed_by:
         lines.append(f"  said by {standing.reviewed_by}")
     if decision.confidence is not None:

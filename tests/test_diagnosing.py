@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import lookalike
-from goods import BALLOON, Shop, asking, ok, pictures
+from goods import BALLOON, THRESHOLD, Shop, asking, item, ok, pictures
 from lookalike import Collection, Library
 from lookalike.cli.group import cli
 from lookalike.diagnosing import CHECKS
@@ -276,6 +276,23 @@ def test_documents_whose_object_changed_since_are_out_of_step(
     one = the(things.diagnose(), "out_of_step")
 
     assert one.ids == (next(things.documents()).id,)
+    file.write_text(json.dumps([{"vector": [2.0] * DIMENSION}]))
+    do(one.steps[0], library)
+    assert "out_of_step" not in causes(things.diagnose())
+
+
+def test_an_imported_label_that_is_not_that_of_the_object_is_out_of_step(
+    library: Library,
+) -> None:
+    things = library.labeler("things", extractor="passthrough", confidence_threshold=0.9)
+    metadata = [{"label": "Kind 0"}, {"label": "Kind 1"}, {"label": "Kind 1"}]
+    things.add(vectors=np.eye(3), ids=["a", "b", "c"], metadata=metadata)
+    things.import_labels([{"id": "a", "label": "Kind 1"}])
+    things.label({"c": "Kind 0"})
+
+    one = the(things.diagnose(), "out_of_step")
+
+    assert one.ids == ("a",), "a person's word stands, whatever the object says"
     do(one.steps[0], library)
 
 
@@ -405,18 +422,21 @@ def test_the_server_and_its_client_tell_what_the_library_tells(tmp_path: Path) -
         expected.label({"v0": "Kind 1"})
         told = expected.diagnose()
 
-    with Served(store) as served, asking(served.url) as client:
-        with lookalike.connect(served.url) as remote:
-            things = remote.collection("things")
-            assert things.diagnose() == told
-            body = ok(client.get("/v1/collections/things/analytics/diagnosis"))
-            assert [one["cause"] for one in body["findings"]] == causes(told)
+    with (
+        Served(store) as served,
+        asking(served.url) as client,
+        lookalike.connect(served.url) as remote,
+    ):
+        things = remote.collection("things")
+        assert things.diagnose() == told
+        body = ok(client.get("/v1/collections/things/analytics/diagnosis"))
+        assert [one["cause"] for one in body["findings"]] == causes(told)
 
-            for step in the(told, "bad_references").steps:
-                method, path = step.route.split(" ")
-                ok(client.request(method, path, json=step.body))
+        for step in the(told, "bad_references").steps:
+            method, path = step.route.split(" ")
+            ok(client.request(method, path, json=step.body))
 
-            assert things.document("v0").label == "Kind 0"
+        assert things.document("v0").label == "Kind 0"
 
 
 def test_a_retriever_that_asks_for_no_label_is_put_right_by_the_request(tmp_path: Path) -> None:
@@ -425,7 +445,7 @@ def test_a_retriever_that_asks_for_no_label_is_put_right_by_the_request(tmp_path
         shop.open()
         shop.collect("goods")
         shop.put(*pictures(BALLOON)[:3])
-        search = {"stage_id": "feature_search", "parameters": {"top_k": 5}}
+        search = {"stage_type": "feature_search", "top_k": 5}
         retriever = {
             "retriever_name": "labelled",
             "collection_identifiers": ["goods"],
@@ -435,8 +455,8 @@ def test_a_retriever_that_asks_for_no_label_is_put_right_by_the_request(tmp_path
         config = {
             "taxonomy_type": "flat",
             "retriever_id": "labelled",
-            "collection_id": "goods",
-            "enrichment_fields": [{"field_path": "category"}],
+            "field_to_enrich": "category",
+            "confidence_threshold": THRESHOLD,
         }
         ok(client.post("/v1/taxonomies", json={"taxonomy_name": "kinds", "config": config}))
         applied = {"taxonomy_applications": [{"taxonomy_id": "kinds"}]}
@@ -452,3 +472,23 @@ def test_a_retriever_that_asks_for_no_label_is_put_right_by_the_request(tmp_path
         ok(client.request(method, path, json=step["body"]))
 
         assert found() == []
+
+
+def test_what_nobody_extracts_is_extracted_by_the_command(tmp_path: Path) -> None:
+    store = tmp_path / "served"
+    with (
+        Served(store, arguments=["--no-worker"]) as served,
+        asking(served.url) as client,
+    ):
+        shop = Shop(client, "shop")
+        shop.open()
+        shop.collect("goods", taxonomy={"field_to_enrich": "category"})
+        ok(client.post("/v1/buckets/shop/objects", json=item(pictures(BALLOON)[0])))
+    with lookalike.open(store) as library:
+        goods = library.collection("goods")
+
+        (one,) = goods.diagnose().findings
+
+        assert (one.cause, "1 objects wait" in one.seen) == ("no_documents", True)
+        do(one.steps[0], library)
+        assert len(goods) == 1

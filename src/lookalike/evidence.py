@@ -85,7 +85,7 @@ class Metadata:
     """What objects' metadata say beside what is read from them.
 
     `elsewhere` counts objects by a key that holds what may be labels while the field reads another
-    one; `apart` are ids of documents whose given label is not that of their object's metadata.
+    one; `apart` are ids of documents whose imported label is not that of their object's metadata.
     """
 
     elsewhere: Mapping[str, int] = field(default_factory=dict)
@@ -321,11 +321,10 @@ def _metadata(
         .limit(_SAMPLE)
     )
     rows, source = snapshot.rows(query), row.source_of(chosen.name)
-    given = (Origin.HUMAN, Origin.IMPORT)
     apart = [
         one.id
         for one in rows
-        if one.origin in given and _label(one.metadata, source) not in (None, one.label)
+        if one.origin == Origin.IMPORT and _label(one.metadata, source) not in (None, one.label)
     ]
     known = {row.source_of(one.name) for one in fields_of(snapshot, row.pk)}
     found = {} if references else _elsewhere([one.metadata for one in rows], known)

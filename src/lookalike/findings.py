@@ -46,8 +46,8 @@ class Finding:
 
     `seen` tells it in numbers, `why` in a sentence why it matters. `labels` and `ids` (of up to
     five documents or objects) are those concerned. `share` is how much the cause explains: of the
-    documents without a label, of the wrong labels, or of a person's answers, by the symptom; None
-    where that cannot be counted.
+    documents without a label, of the wrong labels (or of the automatic ones that may be wrong), or
+    of a person's answers, by the symptom; None where that cannot be counted.
     """
 
     cause: str

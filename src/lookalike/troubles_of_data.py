@@ -61,7 +61,7 @@ def retriever_without_filter(seen: Evidence) -> list[Finding]:
 
 def _filter_step(seen: Evidence, one: Retriever) -> Step:
     condition = {"field": seen.report.field, "operator": "ne", "value": None}
-    first = {"stage_id": "attribute_filter", "parameters": {"conditions": [condition]}}
+    first = {"stage_type": "attribute_filter", "conditions": [condition]}
     body = {"stages": [first, *one.stages]}
     address = f"/v1/retrievers/{quote(one.name)}"
     line = ["curl", "-X", "PATCH", _EXAMPLE_SERVER + address]
@@ -71,18 +71,21 @@ def _filter_step(seen: Evidence, one: Retriever) -> Step:
 
 def out_of_step(seen: Evidence) -> list[Finding]:
     """Tell documents that no longer are what their object is or says."""
-    ids = tuple(dict.fromkeys((*seen.stale, *seen.metadata.apart)))
+    apart = seen.metadata.apart
+    ids = tuple(dict.fromkeys((*seen.stale, *apart)))
     if not ids:
         return []
+    steps = [_extract_again(seen)] if seen.stale else []
+    steps += [seen.place.look("why", f"documents/{id}/why", id) for id in apart[:1]]
     return [
         Finding(
             "out_of_step",
             Symptom.WRONG,
             Severity.COSTS,
-            f"{len(seen.stale)} documents are of an older content of their object, "
-            f"{len(seen.metadata.apart)} have another label than their object says",
-            "What was extracted from the old content keeps its vector, its label and its vote.",
-            (seen.place.extract(shell_line("worker", "--once")),),
+            f"{len(seen.stale)} documents are of an older content of their object, {len(apart)} "
+            "were imported with another label than their object's metadata say",
+            "A document that is not what its object is keeps its vector, its label and its vote.",
+            tuple(steps),
             ids=ids[:SHOWN],
         )
     ]
@@ -120,9 +123,6 @@ def failed_extraction(seen: Evidence) -> list[Finding]:
         return []
     failures = seen.failures
     usual = max(failures.reasons, key=lambda reason: failures.reasons[reason])
-    again = [key for key in failures.keys if key.startswith("/") or "://" in key]
-    own = shell_line("add", seen.place.collection, *again)
-    line = own if again else shell_line("worker", "--once")
     return [
         Finding(
             "failed_extraction",
@@ -131,7 +131,7 @@ def failed_extraction(seen: Evidence) -> list[Finding]:
             f"{count} objects could not be extracted, {failures.reasons[usual]} of them because: "
             f"{usual}",
             "What cannot be read has no document, so that nothing can label it.",
-            (seen.place.extract(line),),
+            (_extract_again(seen),),
             ids=failures.ids,
             share=seen.of_nulls(count),
         )
@@ -154,3 +154,11 @@ def waiting_objects(seen: Evidence) -> list[Finding]:
             share=count / (count + seen.nulls),
         )
     ]
+
+
+def _extract_again(seen: Evidence) -> Step:
+    """Return the step that extracts what failed, where it lies in files, or else what waits."""
+    again = [key for key in seen.failures.keys if key.startswith("/") or "://" in key]
+    if again:
+        return seen.place.extract(shell_line("add", seen.place.collection, *again))
+    return seen.place.extract(shell_line("worker", "--once"))

@@ -184,11 +184,12 @@ def bad_references(seen: Evidence) -> list[Finding]:
         Finding(
             "bad_references",
             Symptom.WRONG,
-            Severity.COSTS,
+            Severity.COSTS if caused or blamed or fought else Severity.NOTE,
             f"{len(looks)} references look like another label, {len(fought)} groups of duplicates "
             f"contradict each other, {len(blamed)} caused corrections; {caused} automatic labels "
             "come from them",
-            "A wrong reference labels everything that looks like it, also what comes later.",
+            "A wrong reference labels everything that looks like it; look first, it may be right "
+            "and only unusual.",
             tuple(steps),
             tuple(dict.fromkeys(labels[id] for id in ids[:SHOWN])),
             tuple(ids[:SHOWN]),

@@ -143,6 +143,30 @@ def test_a_limit_that_is_too_strict_for_the_space_is_lowered_by_the_command(
     assert "limit_too_strict" not in causes(things.diagnose())
 
 
+def test_a_target_that_costs_more_than_it_saves_is_lowered_by_the_command(
+    library: Library,
+) -> None:
+    things = filled(library, clusters(20, 24, spread=1.0), 240, 20, target_precision=0.98)
+    before = things.report().labelled["auto"]
+
+    one = the(things.diagnose(), "limit_too_strict")
+
+    do(one.steps[0], library)
+    assert things.report().labelled["auto"] > before
+
+
+def test_a_kind_that_nobody_named_is_found_under_a_threshold_too(library: Library) -> None:
+    vectors = clusters(7, 30)
+    things = library.labeler("things", extractor="passthrough", confidence_threshold=0.8)
+    things.add(vectors=vectors, ids=[f"v{place}" for place in range(210)])
+    things.label({f"v{place}": f"Kind {place % 7}" for place in range(84) if place % 7 < 6})
+
+    (one,) = things.diagnose().findings
+
+    assert one.cause == "new_categories"
+    assert all(int(id[1:]) % 7 == 6 for id in one.ids)
+
+
 def test_a_kind_that_nobody_named_is_found_among_the_nulls(library: Library) -> None:
     vectors = clusters(21, 24)
     kinds = np.arange(len(vectors)) % 21
@@ -260,6 +284,34 @@ def test_a_wrong_reference_is_named_and_put_right_by_the_command(library: Librar
         do(step, library)
     assert things.document("v0").label == "Kind 0"
     assert "bad_references" not in causes(things.diagnose())
+
+
+def test_a_reference_that_caused_corrections_is_named(library: Library) -> None:
+    known = library.labeler("known", extractor="passthrough", confidence_threshold=0.9)
+    ids = [f"{kind}{place}" for kind in "abc" for place in range(6)]
+    near = np.repeat(np.eye(3), 6, axis=0) + 0.05 * np.random.default_rng(0).normal(size=(18, 3))
+    known.add(vectors=near, ids=ids)
+    known.label({"a0": "A", "b0": "B", "c0": "C"})
+    known.label({"a1": "B", "a2": "B"})
+
+    one = the(known.diagnose(), "bad_references")
+
+    assert "a0" in one.ids
+    assert [step.command.split()[1] for step in one.steps] == ["why", "label"]
+    for step in one.steps:
+        do(step, library)
+
+
+def test_references_that_contradict_their_duplicates_are_named(library: Library) -> None:
+    things = filled(library, clusters(4, 40), 80, 4)
+    vector = clusters(1, 1, seed=9)
+    things.add(vectors=np.repeat(vector, 3, axis=0), ids=["one", "same", "again"])
+    things.label({"one": "Kind 0", "same": "Kind 2"})
+
+    one = the(things.diagnose(), "bad_references")
+
+    assert {"one", "same"} <= set(one.ids)
+    assert "1 groups of duplicates contradict each other" in one.seen
 
 
 def test_documents_whose_object_changed_since_are_out_of_step(

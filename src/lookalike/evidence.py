@@ -22,10 +22,10 @@ from lookalike.findings import Place
 from lookalike.inspecting import Inspection, inspect
 from lookalike.labels import label_in
 from lookalike.lookup import ids_of
-from lookalike.metrics import Point, Report
+from lookalike.metrics import Report
 from lookalike.model import Origin, Reason, Status
 from lookalike.reading import FieldRow, fields_of
-from lookalike.reporting import decided_curve, report
+from lookalike.reporting import report
 from lookalike.resources import CollectionRow, Kind, dig, find, resource
 from lookalike.stages import demands, stages_of
 from lookalike.standard import MIN_ACCURACY, MIN_REFERENCES, Rule
@@ -108,9 +108,10 @@ class Evidence:
     `leaning` counts documents without a label by the label that they lean to; `caused` automatic
     labels by the id of the reference that they were taken from. `groups` look
     like each other and like nothing named. `near` are similarities (or probabilities) of what
-    is below the limit alone. `own` answers were chosen by a person, `asked` by the queue, `drawn`
-    by chance; `idle` ones were given where labels do not vote. `stale` are documents whose object
-    has changed since, or could not be extracted again; `unclear` those seen badly.
+    is not sure enough, `sure` those of automatic labels. `own` answers were chosen by a person,
+    `asked` by the queue, `drawn` by chance; `idle` ones were given where labels do not vote.
+    `stale` are documents whose object has changed since, or could not be extracted again; `unclear`
+    those seen badly.
     """
 
     place: Place
@@ -121,11 +122,11 @@ class Evidence:
     inspection: Inspection
     rule: Rule | None
     trial: Trial
-    curve: Sequence[Point] = ()
     leaning: Mapping[str, int] = field(default_factory=dict)
     caused: Mapping[str, int] = field(default_factory=dict)
     groups: Sequence[Unknown] = ()
     near: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    sure: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     asked: int = 0
     drawn: int = 0
     own: int = 0
@@ -198,11 +199,11 @@ def gather(workshop: Workshop, row: CollectionRow, chosen: FieldRow, *, first: b
             inspection=inspection,
             rule=None if chosen.standard is None else chosen.standard.rule,
             trial=_trial(references),
-            curve=decided_curve(snapshot, chosen),
+            sure=_confidences(snapshot, chosen, automatic=True),
             leaning=_leaning(snapshot, chosen),
             caused=_caused(snapshot, chosen),
             groups=tuple(_unknown(snapshot, chosen, group) for group in groups),
-            near=_near(snapshot, chosen),
+            near=_confidences(snapshot, chosen, automatic=False),
             asked=answers[True],
             drawn=now.drawn,
             own=answers[False],
@@ -274,11 +275,16 @@ def _caused(snapshot: Snapshot, chosen: FieldRow) -> dict[str, int]:
     return {row.id: row.n for row in snapshot.rows(query)}
 
 
-def _near(snapshot: Snapshot, chosen: FieldRow) -> NDArray[np.float64]:
+def _confidences(snapshot: Snapshot, chosen: FieldRow, *, automatic: bool) -> NDArray[np.float64]:
     table = schema.standing.c
-    query = select(table.confidence).where(table.field_pk == chosen.pk, table.label.is_(None))
-    query = query.where(table.reason == Reason.BELOW_THRESHOLD, table.confidence.is_not(None))
-    return np.sort([row.confidence for row in snapshot.rows(query)]).astype(np.float64)
+    query = select(table.confidence).where(table.field_pk == chosen.pk)
+    query = query.where(table.confidence.is_not(None))
+    if automatic:
+        query = query.where(table.origin == Origin.AUTO)
+    else:
+        query = query.where(table.origin.is_(None), table.label.is_(None))
+        query = query.where(table.reason.in_((Reason.BELOW_THRESHOLD, Reason.TOO_CLOSE)))
+    return np.array([row.confidence for row in snapshot.rows(query)], np.float64)
 
 
 def _unclear(snapshot: Snapshot, chosen: FieldRow) -> tuple[str, ...]:

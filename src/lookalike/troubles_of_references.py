@@ -13,6 +13,8 @@ from lookalike.standard import MIN_LABELS, MIN_REFERENCES, Rule
 _GROUP = 5
 _CORRECTED = 2
 _PAIRS = 3
+_USUAL = 0.02
+"""So many references look wrong where none is."""
 
 
 def few_references(seen: Evidence) -> list[Finding]:
@@ -180,11 +182,12 @@ def bad_references(seen: Evidence) -> list[Finding]:
         said = {"labels": {worst: instead}}
         steps.append(seen.place.act("label", (worst, instead), said))
     caused = sum(seen.caused.get(id, 0) for id in ids)
+    unusual = len(looks) > _USUAL * seen.report.references
     return [
         Finding(
             "bad_references",
             Symptom.WRONG,
-            Severity.COSTS if caused or blamed or fought else Severity.NOTE,
+            Severity.COSTS if caused or blamed or fought or unusual else Severity.NOTE,
             f"{len(looks)} references look like another label, {len(fought)} groups of duplicates "
             f"contradict each other, {len(blamed)} caused corrections; {caused} automatic labels "
             "come from them",

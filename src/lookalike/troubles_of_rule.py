@@ -20,10 +20,10 @@ def limit_too_strict(seen: Evidence) -> list[Finding]:
     if seen.target is None:
         return _strict_threshold(seen)
     target = seen.target
+    falling = np.sort(np.concatenate([seen.sure, seen.near]))[::-1]
+    expected = falling.cumsum() / np.arange(1, len(falling) + 1)
     for other in [one for one in _OTHER_TARGETS if one < target]:
-        points = [one for one in seen.curve if one.precision is not None and one.precision >= other]
-        most = max((one.labelled for one in points), default=0)
-        more = most - seen.automatic
+        more = int((expected >= other).sum()) - seen.automatic
         if seen.automatic and seen.matters(more):
             said = f"{target:.1%} must be right; at {other:.0%} about {more} more would be labelled"
             arguments = ("--target-precision", f"{other:g}")

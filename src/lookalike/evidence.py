@@ -116,6 +116,7 @@ class Evidence:
 
     place: Place
     extractor: str
+    media_type: str
     reference: str
     target: float | None
     report: Report
@@ -193,6 +194,7 @@ def gather(workshop: Workshop, row: CollectionRow, chosen: FieldRow, *, first: b
         return Evidence(
             place=Place(row.name, None if first else chosen.name),
             extractor=row.extractor,
+            media_type=_media_type(snapshot, row),
             reference=chosen.taxonomy.reference,
             target=now.target_precision,
             report=now,
@@ -293,6 +295,15 @@ def _unclear(snapshot: Snapshot, chosen: FieldRow) -> tuple[str, ...]:
     bad = (table.label.is_(None)) & (table.reason == Reason.LOW_QUALITY)
     query = query.where(table.field_pk == chosen.pk, bad).order_by(document.pk).limit(SHOWN)
     return tuple(row.id for row in snapshot.rows(query))
+
+
+def _media_type(snapshot: Snapshot, row: CollectionRow) -> str:
+    """Return what the first document was extracted from; "" where that was given as a vector."""
+    document, object_ = schema.document.c, schema.object_.c
+    query = select(object_.blobs).join(schema.document, document.object_pk == object_.pk)
+    query = query.where(document.collection_pk == row.pk).order_by(document.pk).limit(1)
+    blobs = [blob for one in snapshot.rows(query) for blob in one.blobs]
+    return str(blobs[0]["media_type"]) if blobs else ""
 
 
 def _failures(snapshot: Snapshot, row: CollectionRow) -> Failures:

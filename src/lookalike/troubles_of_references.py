@@ -205,14 +205,6 @@ def cannot_tell_apart(seen: Evidence) -> list[Finding]:
     """Tell that the vectors do not show what the labels mean."""
     if not seen.cannot_tell:
         return []
-    other = {"image_extractor": "regions", "text_extractor": "documents"}.get(
-        seen.extractor, "text"
-    )
-    step = seen.place.inspect()
-    if seen.extractor != "passthrough":
-        line = shell_line("migrate", seen.place.collection, "--extractor", other, "--dry-run")
-        body = {"collections": [seen.place.collection], "extractor": other}
-        step = Step(line, "POST /v1/verbs/prepare_migration", body)
     accuracy, suggests = seen.accuracy or 0.0, seen.rule is Rule.SUGGEST
     return [
         Finding(
@@ -221,12 +213,29 @@ def cannot_tell_apart(seen: Evidence) -> list[Finding]:
             Severity.STOPS,
             f"{accuracy:.0%} of the references get their own label back when they are left out "
             f"({seen.extractor})",
-            "More answers do not help where documents of two labels have the same vectors.",
-            (step,),
+            "More answers do not help where documents of two labels have the same vectors; those "
+            "of another or a bigger model may differ.",
+            (_other_extractor(seen),),
             tuple(one.label for one in seen.inspection.labels[:SHOWN]),
             share=seen.of_nulls(seen.nulls) if suggests else None,
         )
     ]
+
+
+def _other_extractor(seen: Evidence) -> Step:
+    """Return the step that compares another extractor for texts; for all else, that of looking.
+
+    Of what reads pictures here, none is so much better that trying it would be good advice.
+    """
+    if not seen.media_type.startswith("text/"):
+        return seen.place.inspect()
+    collection, options = seen.place.collection, dict[str, str]()
+    if seen.extractor in ("text_extractor", "document_extractor"):
+        options = {"model": "multilingual-e5-small"}
+    said = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
+    line = shell_line("migrate", collection, "--extractor", "text", *said, "--dry-run")
+    body = {"collections": [collection], "extractor": "text", "options": options or None}
+    return Step(line, "POST /v1/verbs/prepare_migration", body)
 
 
 def idle_answers(seen: Evidence) -> list[Finding]:

@@ -105,10 +105,11 @@ class Retriever:
 class Evidence:
     """All that checks read of one label field.
 
-    `leaning` counts documents without a label by the label that they lean to; `caused` automatic
-    labels by the id of the reference that they were taken from. `groups` look
-    like each other and like nothing named. `near` are similarities (or probabilities) of what
-    is not sure enough, `sure` those of automatic labels. `own` answers were chosen by a person,
+    `media_type` is that of the first document's content, "" of a given vector. `leaning` counts
+    documents without a label by the label that they lean to; `caused` automatic labels by the id of
+    the reference that they were taken from. `groups` look like each other and like nothing named.
+    `near` are similarities (or probabilities) of what is not sure enough, `sure` those of automatic
+    labels. `own` answers were chosen by a person,
     `asked` by the queue, `drawn` by chance; `idle` ones were given where labels do not vote.
     `stale` are documents whose object has changed since, or could not be extracted again; `unclear`
     those seen badly.

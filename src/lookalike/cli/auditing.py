@@ -21,7 +21,7 @@ _HALF_WIDTHS = (0.1, 0.05, 0.02)
 
 @click.group()
 def audit() -> None:
-    """Estimate how many automatic labels are wrong, from a random sample that a person checks.
+    """Tell how many automatic labels are wrong, by a random sample that a person checks.
 
     \b
     lookalike audit draw products --size 50

@@ -182,6 +182,12 @@ def test_no_more_checks_are_asked_for_than_there_are_labels() -> None:
     assert more_checks(few, 0.5) == 0
 
 
+def test_a_plan_for_a_very_narrow_interval_is_the_textbooks() -> None:
+    more = more_checks([Stratum(0, 1, 2_000_000, 50, 50, 2)], 0.001)
+
+    assert more == pytest.approx(1.96**2 * 0.0402 * 0.9598 / 0.001**2, rel=0.02)
+
+
 @pytest.mark.parametrize("half_width", [0.0, 1.0, -0.1, float("nan")])
 def test_a_half_width_that_is_none_is_refused(half_width: float) -> None:
     with pytest.raises(BadInput, match="half width"):

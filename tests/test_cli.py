@@ -251,6 +251,11 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: value["witnesses"][0]["actor"] == "ann",
         r"\(long-1\.txt\): Words > Long\n(?s:.*)\(long-0\.txt\), human by ann",
     ),
+    "audit": (
+        lambda _: ("audit", "draw", "notes", "--size", "3"),
+        lambda value: (len(value["waiting"]), value["answered"]) == (3, []),
+        r"audit op_\w+ of notes\.label: 3 drawn of 8 automatic labels\n(?s:.*)3 wait:\n  doc_",
+    ),
     "history": (
         lambda _: ("history", "notes"),
         lambda value: [one["kind"] for one in value] == ["import", "add"],

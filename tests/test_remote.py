@@ -250,6 +250,15 @@ def undo_of_labels(library: AnyLibrary) -> Any:
 
 
 @step
+def an_audit(library: AnyLibrary) -> Any:
+    collection = things(library)
+    drawn = collection.audit(6, strata=2, op_id="drawn")
+    told = collection.answer_audit("drawn", {drawn.waiting[0]: "Kind 7"}, wrong=drawn.waiting[1:3])
+    closed = collection.close_audit("drawn", keep=True)
+    return drawn, told, closed, collection.audits(), collection.undo(closed.operation)
+
+
+@step
 def what_happened(library: AnyLibrary) -> Any:
     collection = things(library)
     return collection.operations(limit=8), collection.history("v9"), collection.history("v30")
@@ -560,10 +569,13 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "arrived buckets collections curve document documents engine_version extractor fields history "
-    "ids inspect migration name operations queue report size spaces suggest waiting why"
+    "arrived audits buckets collections curve document documents engine_version extractor fields "
+    "history ids inspect migration name operations queue report size spaces suggest waiting why"
 )
-LABELS = "add add_vectors amend cannot_tell draw label new_kind promote reject undo upload"
+LABELS = (
+    "add add_vectors amend answer_audit audit cannot_tell close_audit draw label new_kind promote "
+    "reject undo upload"
+)
 ADMINISTERS = (
     "add_taxonomy check create_bucket create_collection drop_spaces forget forget_objects "
     "import_labels labeler migrate prepare_migration remove_bucket remove_collection run"

@@ -28,7 +28,7 @@ LAYERS = (
     ("the library", "estimator library remote remote_collection sending worker"),
     (
         "the verbs",
-        "annotating answering bringing bucket changing collection comparing diagnosing "
+        "annotating answering audits bringing bucket changing collection comparing diagnosing "
         "evidence explaining forgetting importing inspecting lookup matching migrating promotion "
         "querying quoting regions removing reporting retrieving setting_up suggesting switching "
         "syncing taxonomies troubles_of_data troubles_of_references troubles_of_rule workshop",
@@ -36,10 +36,10 @@ LAYERS = (
     ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
     (
         "deciding in the store",
-        "aggregating amendments asking companions compiling decider deciders document_values "
-        "drawing effects field_state fields forgotten imagining judging object_values objects once "
-        "operations paging reading reference_book rejections resources ruling selecting spaces "
-        "statements stored_rows stored_values tasks",
+        "aggregating amendments asking audited companions compiling decider deciders "
+        "document_values drawing effects field_state fields forgotten imagining judging "
+        "object_values objects once operations paging reading reference_book rejections resources "
+        "ruling selecting spaces statements stored_rows stored_values tasks",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (
@@ -50,11 +50,11 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses boxes calibration claims columns conditions confidence counterparts directions "
-        "duplicates features filters findings gate grid hygiene judgements kinds labels landscape "
-        "learning ledger lessons logistic matches metrics nearness neighbourhood policy "
-        "propagation recall references review rules scoring settings stages standard stores.search "
-        "turns values weighing",
+        "addresses auditing boxes calibration claims columns conditions confidence counterparts "
+        "directions duplicates features filters findings gate grid hygiene judgements kinds "
+        "labels landscape learning ledger lessons logistic matches metrics nearness neighbourhood "
+        "policy propagation recall references review rules scoring settings stages standard "
+        "stores.search turns values weighing",
     ),
     ("the nouns", "errors model samples version"),
 )
@@ -105,9 +105,9 @@ class Waiver:
 WAIVERS = (
     Waiver("depth", "lookalike", 35, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
-    Waiver("module", "lookalike.collection", 685, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.collection", 755, "all verbs of a collection on one page"),
     Waiver("module", "lookalike.library", 430, "all that a store holds, on one page"),
-    Waiver("module", "lookalike.remote_collection", 465, "the same verbs, on one page as well"),
+    Waiver("module", "lookalike.remote_collection", 520, "the same verbs, on one page as well"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

@@ -19,6 +19,7 @@ import click
 
 import lookalike
 from lookalike import (
+    auditing,
     comparing,
     errors,
     explaining,
@@ -59,6 +60,11 @@ NOUNS: tuple[type, ...] = (
     model.Event,
     forgetting.Receipt,
     removing.Removed,
+    auditing.Audit,
+    auditing.Estimate,
+    auditing.Stratum,
+    auditing.AuditItem,
+    auditing.Verdict,
     migrating.Migration,
     comparing.FieldComparison,
     comparing.LabelChange,

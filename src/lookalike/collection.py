@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Select, select
 
 from lookalike import (
     answering,
+    audits,
     diagnosing,
     explaining,
     forgetting,
@@ -21,6 +22,7 @@ from lookalike import (
     suggesting,
 )
 from lookalike.asking import ask
+from lookalike.auditing import Audit
 from lookalike.bringing import add_vectors, register
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
@@ -418,6 +420,76 @@ class Collection:
         except AlreadyDone as done:
             return forgetting.receipt_again(done)
         return forgetting.receipt_of(self._workshop, running)
+
+    # --- audit ----------------------------------------------------------------------------------
+
+    def audit(
+        self,
+        size: int = 50,
+        *,
+        strata: int = 1,
+        label: str | None = None,
+        field: str | None = None,
+        actor: str = "",
+        op_id: str = "",
+    ) -> Audit:
+        """Draw a frozen sample of automatic labels, or of those of one `label`, to be checked.
+
+        More than one of the `strata` share it out by confidence: the estimate errs less, and its
+        interval is wider. What is drawn votes only when the audit is closed. Raises Conflict where
+        there is nothing to audit, BadInput for a size that cannot be drawn.
+        """
+        try:
+            with self._operate("audit", actor, op_id, field, size, strata, label) as running:
+                chosen, name = self._field(running.txn, field), running.id
+                audits.draw(running, self._row, chosen, size=size, strata=strata, label=label)
+        except AlreadyDone as done:
+            name = done.changed.operation
+        with self._workshop.store.read() as snapshot:
+            return audits.found(snapshot, self._row, name)
+
+    def audits(self, *, field: str | None = None) -> list[Audit]:
+        """Return the audits of a field, the newest first, with what they tell so far."""
+        with self._workshop.store.read() as snapshot:
+            return audits.listed(snapshot, self._row, self._field(snapshot, field))
+
+    def answer_audit(
+        self,
+        audit: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        right: Iterable[str] = (),
+        wrong: Iterable[str] = (),
+        cannot_tell: Iterable[str] = (),
+        actor: str = "",
+        op_id: str = "",
+    ) -> Audit:
+        """Answer what is waiting in an audit, by its id: what documents are, id → label.
+
+        Who has seen the label may say instead which are `right` or `wrong`; of some one
+        `cannot_tell`. All are recorded, or none. Raises Conflict for what was answered before and
+        for a closed audit, NotFound for what is not in it, BadInput.
+        """
+        said = audits.answers(labels, right, wrong, cannot_tell)
+        with (
+            suppress(AlreadyDone),
+            self._operate("audit_answer", actor, op_id, audit, said) as running,
+        ):
+            audits.answer(running, self._row, audit, said)
+        with self._workshop.store.read() as snapshot:
+            return audits.found(snapshot, self._row, audit)
+
+    @once
+    def close_audit(
+        self, audit: str, *, keep: bool = False, actor: str = "", op_id: str = ""
+    ) -> Changed:
+        """Close an audit. With `keep` its answers become the person's labels, and rejections.
+
+        What a person has said of a document otherwise stands. Raises Conflict for a closed audit.
+        """
+        with self._operate("audit_close", actor, op_id, audit, keep) as running:
+            audits.close(self._workshop.operations, running, self._row, audit, keep=keep)
+        return running.changed()
 
     # --- look -----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 from sqlalchemy import delete, select, update
 
+from lookalike.audited import erase_items
 from lookalike.fields import dependents
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Operations, Running
@@ -41,6 +42,7 @@ def erase_documents(
         .where(one_of(event.c.document_pk, pks))
         .values(label=None, origin=None, detail=None, kind=EventKind.FORGOTTEN)
     )
+    erase_items(txn, pks)
     txn.execute(delete(document).where(one_of(document.c.pk, pks)))
     return labels, events, vectors
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, update
 
+from lookalike.audited import erase_label
 from lookalike.counterparts import Part
 from lookalike.erasing import erase_documents
 from lookalike.forgotten import is_same, remember, unshown
@@ -83,6 +84,7 @@ def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> Non
     txn.execute(update(event).where(said).values(_FORGOTTEN))
     refused = (rejection.c.field_pk == field_pk) & (rejection.c.label == label)
     txn.execute(delete(rejection).where(refused))
+    erase_label(txn, field_pk, label)
     written = cast(operation.c.summary, Text).contains(json.dumps(label)[1:-1], autoescape=True)
     query = select(operation.c.pk, operation.c.summary)
     for row in txn.rows(query.where(operation.c.collection_pk == collection_pk, written)):

@@ -122,6 +122,12 @@ class Operations:
             self._fold(running, field_pk, documents)
             self._draw(running, field_pk)
 
+    def fold_again(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
+        """Fold what stands of documents that may vote from now on, or not, and what follows."""
+        if documents:
+            with self.changing(running, field_pk, documents):
+                self._fold(running, field_pk, documents)
+
     @contextmanager
     def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
         """Change the statements of documents inside; at the end, decide all that refers to them."""
@@ -261,6 +267,11 @@ class Operations:
         if found[0].kind == "migrate":
             raise Conflict(
                 f"operation {operation_id} changed the extractor; migrate back to the one before"
+            )
+        if found[0].kind in ("audit", "audit_answer"):
+            raise Conflict(
+                f"operation {operation_id} belongs to an audit, whose sample and answers stay; "
+                "close the audit and draw another one"
             )
         if found[0].kind in ("add", "forget", "create", "remove"):
             raise Conflict(

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Select, select
 
+from lookalike.audited import under_audit
 from lookalike.documents import NewDocument, write_documents
 from lookalike.errors import Conflict
 from lookalike.extractors.base import Part
 from lookalike.gate import BAR, Candidates, Hold, gate
-from lookalike.lookup import stances
+from lookalike.lookup import ids_of, stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Running, Said
 from lookalike.reading import FieldRow, document_query
@@ -66,7 +67,7 @@ def promote(
 
     With a gate, what it holds back is refused, with the reason.
     """
-    pks = [row.pk for row in running.txn.rows(query)]
+    pks = _not_under_audit(running, field, [row.pk for row in running.txn.rows(query)])
     if gated and pks:
         pks = _through_gate(running, field, pks)
     labels = stances(running.txn, field.pk, pks)
@@ -76,6 +77,14 @@ def promote(
     running.by_person = len(chosen)
     said = [Said(pk, EventKind.PROMOTED, label, Origin.PROMOTED) for pk, label in chosen.items()]
     workshop.operations.say(running, field.reference_field_pk, said)
+
+
+def _not_under_audit(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+    """Return those of the documents that no open audit holds; refuse the others."""
+    held = under_audit(running.txn, field.pk, pks)
+    reason = "is under audit: close the audit first"
+    running.refused |= dict.fromkeys(ids_of(running.txn, held).values(), reason)
+    return [pk for pk in pks if pk not in held]
 
 
 def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:

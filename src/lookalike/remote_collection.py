@@ -23,6 +23,7 @@ from lookalike.sending import Progress, Sender, content, described, encoded
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
+    from lookalike.auditing import Audit
     from lookalike.explaining import Why
     from lookalike.findings import Checkup
     from lookalike.forgetting import Receipt
@@ -293,6 +294,62 @@ class RemoteCollection:
             actor=actor,
             op_id=op_id,
         )
+
+    # --- audit ----------------------------------------------------------------------------------
+
+    def audit(
+        self,
+        size: int = 50,
+        *,
+        strata: int = 1,
+        label: str | None = None,
+        field: str | None = None,
+        actor: str = "",
+        op_id: str = "",
+    ) -> Audit:
+        """Draw a frozen sample of automatic labels, or of those of one `label`, to be checked."""
+        from lookalike.auditing import Audit
+
+        given = {"size": size, "strata": strata, "label": label, "field": field}
+        return self._ask("audit", Audit, **given, actor=actor, op_id=op_id)
+
+    def audits(self, *, field: str | None = None) -> list[Audit]:
+        """Return the audits of a field, the newest first, with what they tell so far."""
+        from lookalike.auditing import Audit
+
+        return self._ask("audits", list[Audit], field=field)
+
+    def answer_audit(
+        self,
+        audit: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        right: Iterable[str] = (),
+        wrong: Iterable[str] = (),
+        cannot_tell: Iterable[str] = (),
+        actor: str = "",
+        op_id: str = "",
+    ) -> Audit:
+        """Answer what is waiting in an audit, by its id: what documents are, id → label."""
+        from lookalike.auditing import Audit
+
+        return self._ask(
+            "answer_audit",
+            Audit,
+            audit=audit,
+            labels=None if labels is None else dict(labels),
+            right=list(right),
+            wrong=list(wrong),
+            cannot_tell=list(cannot_tell),
+            actor=actor,
+            op_id=op_id,
+        )
+
+    def close_audit(
+        self, audit: str, *, keep: bool = False, actor: str = "", op_id: str = ""
+    ) -> Changed:
+        """Close an audit. With `keep` its answers become the person's labels, and rejections."""
+        return self._ask("close_audit", Changed, audit=audit, keep=keep, actor=actor, op_id=op_id)
 
     # --- look -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import Table, delete, func, select, update
 
 from lookalike import forgetting
+from lookalike.audited import drop_audits
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Blob
 from lookalike.objects import object_pks
@@ -256,6 +257,7 @@ def _drop_collections(
         operation = schema.operation
         past = update(operation).where(operation.c.collection_pk.in_(doomed))
         txn.execute(past.values(summary={}))
+        drop_audits(txn, doomed)
         _delete(txn, schema.field, "collection_pk", doomed)
         for pk in doomed:
             drop_all(txn, pk)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, select
 
+from lookalike.audited import under_audit
 from lookalike.companions import poorly_seen
 from lookalike.fields import taxonomy_from
 from lookalike.ledger import Line, Statement, fold
@@ -32,10 +33,10 @@ def write_statements(
         stand += [pk for pk, one in statements.items() if one.stands]
         _write_rejections(txn, field_pk, statements)
         auto = _automatic(txn, field_pk, chunk)
-        poor = _poor(txn, field_pk, chunk)
+        silent = _poor(txn, field_pk, chunk) | under_audit(txn, field_pk, chunk)
         rows = [
             _row(field_pk, pk, statement, auto.get(pk))
-            | {"revision": operation, "votes": statement.votes and pk not in poor}
+            | {"revision": operation, "votes": statement.votes and pk not in silent}
             for pk, statement in statements.items()
         ]
         txn.update(schema.standing, rows)

@@ -14,6 +14,7 @@ from lookalike.fetching import FetchRules, GuardedFetcher
 from lookalike.server import (
     analytics,
     arrivals,
+    audits,
     blobs,
     buckets,
     collections,
@@ -59,6 +60,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     labels.router,
     queues.router,
     analytics.router,
+    audits.router,
     exports.router,
     executing.router,
     retrievers.router,

@@ -15,14 +15,16 @@ from lookalike.errors import BadInput, NotFound
 from lookalike.explaining import Why
 from lookalike.filters import parse
 from lookalike.lookup import ids_of
-from lookalike.model import Changed, Operation, Origin
+from lookalike.model import Operation, Origin
 from lookalike.resources import Kind, collection_from
 from lookalike.server.context import Asked, Here
 from lookalike.server.documents import selecting_in
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
 from lookalike.server.wire import (
+    ChangedReply,
     addressed,
     blobs_at,
+    operation_reply,
 )
 from lookalike.stores import schema
 
@@ -97,15 +99,6 @@ class LabelImport(Body):
     trusted: bool = True
 
 
-class ChangedReply(Reply):
-    """What an operation changed: by the person, and as a consequence by itself (`ripple`)."""
-
-    revision: int
-    operation_id: str
-    changed: Changed
-    ripple: int
-
-
 class OperationsReply(Reply):
     """Operations, the newest first."""
 
@@ -147,7 +140,7 @@ def label(
         op_id=body.op_id or idempotency_key,
         revisions=seen,
     )
-    return _changed(changed)
+    return operation_reply(changed)
 
 
 @router.post("/collections/{collection}/labels/import")
@@ -163,7 +156,7 @@ def import_labels(
         trusted=body.trusted,
         op_id=idempotency_key,
     )
-    return _changed(changed)
+    return operation_reply(changed)
 
 
 @router.post("/collections/{collection}/rejections")
@@ -178,7 +171,7 @@ def reject(
         raise BadInput("say which document: document_id, or rejections")
     verbs = here.collection(collection)
     op_id = body.op_id or idempotency_key
-    return _changed(verbs.reject(given, field=body.field, op_id=op_id))
+    return operation_reply(verbs.reject(given, field=body.field, op_id=op_id))
 
 
 @router.post("/collections/{collection}/rejections/new-kind")
@@ -188,7 +181,7 @@ def new_kind(
     """Say that documents belong to none of the labels there are."""
     verbs, op_id = here.collection(collection), body.op_id or idempotency_key
     changed = verbs.new_kind(body.document_ids, field=body.field, asked=body.asked, op_id=op_id)
-    return _changed(changed)
+    return operation_reply(changed)
 
 
 @router.post("/collections/{collection}/rejections/cannot-tell")
@@ -198,7 +191,7 @@ def cannot_tell(
     """Say that a person cannot tell what documents are: the queue asks no more about them."""
     verbs, op_id = here.collection(collection), body.op_id or idempotency_key
     changed = verbs.cannot_tell(body.document_ids, field=body.field, asked=body.asked, op_id=op_id)
-    return _changed(changed)
+    return operation_reply(changed)
 
 
 @router.post("/collections/{collection}/promotions")
@@ -218,7 +211,7 @@ def promote(
         field=body.field,
         op_id=body.op_id or idempotency_key,
     )
-    return _changed(changed)
+    return operation_reply(changed)
 
 
 @router.post("/operations/{operation}/undo")
@@ -230,7 +223,7 @@ def undo(operation: str, here: Here, idempotency_key: IdempotencyKey = "") -> Ch
         home = next(iter(_homes(here, rows)), None)
     if home is None:
         raise NotFound(f"there is no operation {operation!r} here; see a collection's operations")
-    return _changed(here.collection(home).undo(operation, op_id=idempotency_key))
+    return operation_reply(here.collection(home).undo(operation, op_id=idempotency_key))
 
 
 @router.get("/collections/{collection}/operations")
@@ -266,15 +259,6 @@ def history(collection: str, document: str, here: Here) -> HistoryReply:
             )
             for one in found
         ]
-    )
-
-
-def _changed(changed: Changed) -> ChangedReply:
-    return ChangedReply(
-        revision=changed.revision,
-        operation_id=changed.operation,
-        changed=changed,
-        ripple=changed.by_itself,
     )
 
 

@@ -19,7 +19,7 @@ _READ_POSTS = re.compile(
 
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
-    r"|/v1/collections/[^/]+/verbs/(arrived|curve|diagnose|document|documents|extractor|fields|history|ids|inspect|name"
+    r"|/v1/collections/[^/]+/verbs/(arrived|audits|curve|diagnose|document|documents|extractor|fields|history|ids|inspect|name"
     r"|operations|queue|report|size|suggest|waiting|why)"
 )
 
@@ -29,11 +29,12 @@ _LABEL = re.compile(
     r"|POST /v1/collections/[^/]+/documents/batch"
     r"|POST /v1/collections/[^/]+/(labels|rejections|promotions)"
     r"|POST /v1/collections/[^/]+/rejections/(new-kind|cannot-tell)"
+    r"|POST /v1/collections/[^/]+/audits(/[^/]+/(answers|close))?"
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
-    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|cannot_tell|draw|label|new_kind"
-    r"|promote|reject|undo|upload)"
+    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|answer_audit|audit|cannot_tell"
+    r"|close_audit|draw|label|new_kind|promote|reject|undo|upload)"
 )
 
 _SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")

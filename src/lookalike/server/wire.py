@@ -129,6 +129,15 @@ class DocumentReply(Reply):
     taxonomies: dict[str, Any] | None = None
 
 
+class ChangedReply(Reply):
+    """What an operation changed: by the person, and as a consequence by itself (`ripple`)."""
+
+    revision: int
+    operation_id: str
+    changed: Changed
+    ripple: int
+
+
 def document_reply(here: Asked, bucket: str, one: Document, *, signed: bool) -> DocumentReply:
     """Return a document as it is shown."""
     labels = {name: _label(standing) for name, standing in one.standings.items()}
@@ -216,6 +225,16 @@ def changed_reply(changed: Changed) -> dict[str, Any]:
         "operation_id": changed.operation,
         "by_itself": changed.by_itself,
     }
+
+
+def operation_reply(changed: Changed) -> ChangedReply:
+    """Return what an operation changed as it is shown by itself."""
+    return ChangedReply(
+        revision=changed.revision,
+        operation_id=changed.operation,
+        changed=changed,
+        ripple=changed.by_itself,
+    )
 
 
 def etag(value: Any) -> str:

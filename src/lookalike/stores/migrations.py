@@ -57,7 +57,7 @@ def _keep_amendments(connection: Connection) -> None:
 def _keep_spaces_beside(connection: Connection) -> None:
     """A collection may have spaces beside the one in force; a combined one knows its blocks.
 
-    Parts that were forgotten stay so.
+    Parts that were forgotten stay so. Labels can be audited.
     """
     known = {column["name"] for column in inspect(connection).get_columns("space")}
     kinds = {

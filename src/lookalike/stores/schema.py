@@ -241,6 +241,36 @@ forgotten = _numbered(
     Index("forgotten_by_object", "object_pk"),
 )
 
+audit = _numbered(
+    "audit",  # a frozen sample of automatic labels, which a person checks
+    Column("pk", _pk, primary_key=True),
+    Column("collection_pk", _pk, nullable=False),
+    Column("field_pk", _pk, nullable=False),
+    Column("operation_pk", _pk, nullable=False),  # that drew it
+    Column("strata", JSON, nullable=False),  # [lowest, highest confidence, how many labels] of each
+    Column("labels", JSON, nullable=False),  # how many in each stratum, by label
+    Column("closed_at", Float),
+    Index("audit_by_collection", "collection_pk"),
+    Index("audit_by_operation", "operation_pk"),
+)
+
+audit_item = _numbered(
+    "audit_item",  # as it was when it was drawn; what is forgotten leaves its verdict only
+    Column("pk", _pk, primary_key=True),
+    Column("audit_pk", _pk, nullable=False),
+    Column("document_pk", _pk),
+    Column("stratum", Integer, nullable=False),
+    Column("label", Text),
+    Column("confidence", Float),
+    Column("source_pk", _pk),  # the reference that had caused the label
+    Column("probability", Float, nullable=False),  # of being drawn
+    Column("verdict", Text),
+    Column("truth", Text),  # the right label, where the person named it
+    Column("actor", Text),
+    Index("audit_item_by_audit", "audit_pk"),
+    Index("audit_item_by_document", "document_pk"),
+)
+
 task = _numbered(
     "task",  # long work that someone asked for; extraction is not here: objects say what waits
     Column("pk", _pk, primary_key=True),

@@ -215,6 +215,17 @@ def what_may_be_wrong(library: AnyLibrary) -> Any:
 
 
 @step
+def what_limits_cost(library: AnyLibrary) -> Any:
+    many = library.labeler("many", extractor="passthrough", target_precision=0.9)
+    chance = np.random.default_rng(2)
+    centres = chance.normal(size=(30, 32))
+    rows = centres[np.arange(300) % 30] + 0.3 * chance.normal(size=(300, 32))
+    many.add(vectors=rows, ids=[f"m{n}" for n in range(300)])
+    many.label({f"m{n}": f"Kind {n % 30}" for n in range(200)})
+    return many.cost(50), many.cost(wrong_costs=2, field="label")
+
+
+@step
 def suggestions(library: AnyLibrary) -> Any:
     collection = things(library)
     rows = vectors(3, seed=5)
@@ -560,8 +571,8 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "arrived buckets collections curve document documents engine_version extractor fields history "
-    "ids inspect migration name operations queue report size spaces suggest waiting why"
+    "arrived buckets collections cost curve document documents engine_version extractor fields "
+    "history ids inspect migration name operations queue report size spaces suggest waiting why"
 )
 LABELS = "add add_vectors amend cannot_tell draw label new_kind promote reject undo upload"
 ADMINISTERS = (

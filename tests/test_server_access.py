@@ -29,7 +29,7 @@ READ = {
     *(f"GET {DOCUMENT}/{{document}}/history", f"GET {COLLECTION}/queue"),
     *(f"GET {COLLECTION}/analytics/field-distribution", f"GET {COLLECTION}/analytics/coverage"),
     *(f"GET {COLLECTION}/analytics/confidence", f"GET {COLLECTION}/analytics/curve"),
-    f"GET {COLLECTION}/analytics/error-rate",
+    *(f"GET {COLLECTION}/analytics/error-rate", f"GET {COLLECTION}/analytics/cost"),
     *(f"GET {COLLECTION}/analytics/references", f"POST {COLLECTION}/export"),
     *("GET /v1/blobs/exports/{name}", "GET /v1/blobs/{sha256}", "GET /v1/blobs/{sha256}/thumbnail"),
     *("POST /v1/retrievers/execute", "POST /v1/retrievers/{retriever}/execute"),

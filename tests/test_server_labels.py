@@ -259,6 +259,17 @@ def test_the_error_rate_is_unknown_until_chance_has_drawn_answers(shop: Shop) ->
     assert (rate["checked"], rate["rate"], rate["low"], rate["high"]) == (0, None, None, None)
 
 
+def test_what_limits_cost_is_told_where_there_are_probabilities(shop: Shop) -> None:
+    label(shop, **{BALLOONS[0]: BALLOON})
+    path = f"/v1/collections/{shop.name}/analytics/cost"
+
+    of_similarities = refused(shop.client.get(path), 409)
+    of_nothing = refused(shop.client.get(path, params={"wrong_costs": 0}), 422)
+
+    assert "no probabilities" in of_similarities["message"]
+    assert "wrong_costs is 0.0" in of_nothing["message"]
+
+
 @pytest.mark.parametrize("format", ["json", "jsonl", "csv"])
 def test_an_export_has_every_document_with_its_scores(shop: Shop, format: str) -> None:
     shop.say(JIGSAWS[0], note='a "late", field', category=JIGSAW)

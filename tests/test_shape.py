@@ -24,14 +24,14 @@ MAX_FUNCTION_LINES = 50
 LAYERS = (
     # Highest first. A module imports from its own layer and from those below it, never from above.
     # A package stands for its modules, unless one of them is named itself.
-    ("the doors", "cli __main__ demo diagnosis server showing testing"),
+    ("the doors", "cli __main__ demo diagnosis server showing tabulating testing"),
     ("the library", "estimator library remote remote_collection sending worker"),
     (
         "the verbs",
-        "annotating answering bringing bucket changing collection comparing explaining "
-        "forgetting importing inspecting lookup matching migrating promotion querying quoting "
-        "regions removing reporting retrieving setting_up suggesting switching syncing taxonomies "
-        "workshop",
+        "annotating answering bringing bucket changing collection comparing costing "
+        "explaining forgetting importing inspecting lookup matching migrating promotion querying "
+        "quoting regions removing reporting retrieving setting_up suggesting switching syncing "
+        "taxonomies workshop",
     ),
     ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
     (
@@ -50,11 +50,11 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses boxes calibration claims columns conditions confidence counterparts directions "
-        "duplicates features filters gate grid hygiene judgements kinds labels landscape learning "
-        "ledger lessons logistic matches metrics nearness neighbourhood policy propagation recall "
-        "references review rules scoring settings stages standard stores.search turns values "
-        "weighing",
+        "addresses boxes calibration claims columns conditions confidence costs counterparts "
+        "directions duplicates features filters gate grid hygiene judgements kinds labels "
+        "landscape learning ledger lessons logistic matches metrics nearness neighbourhood policy "
+        "propagation recall references review rules scoring settings stages standard "
+        "stores.search turns values weighing",
     ),
     ("the nouns", "errors model samples version"),
 )
@@ -105,7 +105,7 @@ class Waiver:
 WAIVERS = (
     Waiver("depth", "lookalike", 31, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
-    Waiver("module", "lookalike.collection", 675, "all verbs of a collection on one page"),
+    Waiver("module", "lookalike.collection", 720, "all verbs of a collection on one page"),
     Waiver("module", "lookalike.library", 430, "all that a store holds, on one page"),
     Waiver("module", "lookalike.remote_collection", 465, "the same verbs, on one page as well"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),

@@ -11,6 +11,7 @@ from sqlalchemy import Select, select
 
 from lookalike import (
     answering,
+    costing,
     explaining,
     forgetting,
     importing,
@@ -21,6 +22,7 @@ from lookalike import (
 )
 from lookalike.asking import ask
 from lookalike.bringing import add_vectors, register
+from lookalike.costs import CostCurve
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
 from lookalike.ingest import (
@@ -553,6 +555,15 @@ class Collection:
         """
         with self._workshop.store.read() as snapshot:
             return reporting.decided_curve(snapshot, self._field(snapshot, field))
+
+    def cost(self, wrong_costs: float = 20, *, field: str | None = None) -> CostCurve:
+        """Return what limits cost where a wrong label costs as much as `wrong_costs` reviews.
+
+        Raises Conflict where nothing has a probability of being right, as under `threshold`.
+        """
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            return costing.cost_curve(snapshot, self.name, chosen, wrong_costs)
 
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""

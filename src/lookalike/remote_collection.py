@@ -23,6 +23,7 @@ from lookalike.sending import Progress, Sender, content, described, encoded
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
+    from lookalike.costs import CostCurve
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection
@@ -390,6 +391,12 @@ class RemoteCollection:
         from lookalike.metrics import Point
 
         return self._ask("curve", list[Point], field=field)
+
+    def cost(self, wrong_costs: float = 20, *, field: str | None = None) -> CostCurve:
+        """Return what limits cost where a wrong label costs as much as `wrong_costs` reviews."""
+        from lookalike.costs import CostCurve
+
+        return self._ask("cost", CostCurve, wrong_costs=wrong_costs, field=field)
 
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""

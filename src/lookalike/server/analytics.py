@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from lookalike.aggregating import distribution
 from lookalike.claims import lower_bound, upper_bound
+from lookalike.costs import CostCurve
 from lookalike.filters import parse
 from lookalike.inspecting import Inspection
 from lookalike.metrics import HISTOGRAM_BINS, Point, Report
@@ -133,6 +134,14 @@ def curve(collection: str, here: Here, field: str | None = None) -> CurveReply:
         limit=report.limit,
         points=verbs.curve(field=field),
     )
+
+
+@router.get("/cost")
+def cost(
+    collection: str, here: Here, wrong_costs: float = 20, field: str | None = None
+) -> CostCurve:
+    """Return what limits cost, in reviews, where a wrong label costs as much as `wrong_costs`."""
+    return here.collection(collection).cost(wrong_costs, field=field)
 
 
 @router.get("/error-rate")

@@ -138,6 +138,7 @@ _OF_COLLECTION = (
     _Verb("why", Collection.why),
     _Verb("inspect", Collection.inspect),
     _Verb("curve", Collection.curve),
+    _Verb("cost", Collection.cost),
     _Verb("report", Collection.report),
     _Verb("operations", Collection.operations, few=True),
     _Verb("history", Collection.history),

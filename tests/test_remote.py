@@ -215,6 +215,18 @@ def what_may_be_wrong(library: AnyLibrary) -> Any:
 
 
 @step
+def people_who_contradict_each_other(library: AnyLibrary) -> Any:
+    collection = things(library)
+    said = [collection.label({"v50": f"Kind {n}", "v51": "Kind 1"}, actor=f"p{n}") for n in (1, 2)]
+    seen = (
+        collection.opinions("v50"),
+        collection.agreement(),
+        collection.queue(limit=10, second_opinion=0.3, actor="p3"),
+    )
+    return said, seen, [collection.undo(one.operation) for one in said]
+
+
+@step
 def what_limits_cost(library: AnyLibrary) -> Any:
     many = library.labeler("many", extractor="passthrough", target_precision=0.9)
     chance = np.random.default_rng(2)
@@ -571,8 +583,9 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "arrived buckets collections cost curve document documents engine_version extractor fields "
-    "history ids inspect migration name operations queue report size spaces suggest waiting why"
+    "agreement arrived buckets collections cost curve document documents engine_version "
+    "extractor fields history ids inspect migration name operations opinions queue report size "
+    "spaces suggest waiting why"
 )
 LABELS = "add add_vectors amend cannot_tell draw label new_kind promote reject undo upload"
 ADMINISTERS = (

@@ -14,6 +14,7 @@ from lookalike.model import (
     Document,
     Event,
     Operation,
+    Opinion,
     Origin,
     Question,
     Reason,
@@ -23,6 +24,7 @@ from lookalike.sending import Progress, Sender, content, described, encoded
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
+    from lookalike.agreement import Agreement
     from lookalike.costs import CostCurve
     from lookalike.explaining import Why
     from lookalike.forgetting import Receipt
@@ -370,9 +372,17 @@ class RemoteCollection:
         """Return one document. Raises NotFound."""
         return self._ask("document", Document, id=id)
 
-    def queue(self, *, limit: int = 20, field: str | None = None) -> list[Question]:
+    def queue(
+        self,
+        *,
+        limit: int = 20,
+        field: str | None = None,
+        second_opinion: float = 0,
+        actor: str = "",
+    ) -> list[Question]:
         """Return what is worth asking a person, up to 1,000 questions, the best one first."""
-        return self._ask("queue", list[Question], limit=limit, field=field)
+        given = {"limit": limit, "field": field, "second_opinion": second_opinion}
+        return self._ask("queue", list[Question], **given, actor=actor)
 
     def why(self, id: str, *, field: str | None = None) -> Why:
         """Return what caused a document's label or null, and what would be without the nearest."""
@@ -385,6 +395,16 @@ class RemoteCollection:
         from lookalike.inspecting import Inspection
 
         return self._ask("inspect", Inspection, field=field)
+
+    def opinions(self, id: str, *, field: str | None = None) -> tuple[Opinion, ...]:
+        """Return each person's latest answer about a document, the earliest first."""
+        return self._ask("opinions", tuple[Opinion, ...], id=id, field=field)
+
+    def agreement(self, *, field: str | None = None, blind: bool = False) -> Agreement:
+        """Return how far people agree on what several of them answered, by their latest answers."""
+        from lookalike.agreement import Agreement
+
+        return self._ask("agreement", Agreement, field=field, blind=blind)
 
     def curve(self, *, field: str | None = None) -> list[Point]:
         """Return what other limits would give: coverage, and the precision to be expected."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lookalike.agreement import Agreement
     from lookalike.costs import CostCurve, CostPoint
 
 _COST_LINES = 10
+_NAMED = 10
 
 
 def show_cost(curve: CostCurve) -> str:
@@ -35,3 +37,35 @@ def _cost_line(name: str, one: CostPoint) -> str:
     return (
         f"{name:8} {limit:>7} {one.cost:9.1f} {one.wrong:8.1f} {one.reviews:8} {one.coverage:9.1%}"
     )
+
+
+def show_agreement(found: Agreement) -> str:
+    """Return how far people agree, two by two, and what they confuse, a line each."""
+    lines = [
+        f"{found.collection}.{found.field}: {len(found.people)} people share {found.shared} "
+        f"documents, all agree on {found.agreed} ({found.agreed / found.shared:.1%}); "
+        f"Krippendorff's alpha {_coefficient(found.alpha)}"
+    ]
+    if found.blind < found.shared:
+        lines.append(
+            f"only {found.blind} were answered without sight of the first label; corrections make "
+            "agreement look low: see --blind"
+        )
+    lines += [
+        f"  {' and '.join(two.people)}: {two.same} of {two.shared} the same, "
+        f"Cohen's kappa {_coefficient(two.kappa)}"
+        for two in found.pairs
+    ]
+    lines += [
+        f"  confused {one.times} times: {one.labels[0]} and {one.labels[1]}"
+        for one in found.disputed[:_NAMED]
+    ]
+    lines += [
+        f"  {one.agreed:5} of {one.documents:5} agreed: {one.label}"
+        for one in found.labels[:_NAMED]
+    ]
+    return "\n".join(lines)
+
+
+def _coefficient(value: float | None) -> str:
+    return "unknown (one label only)" if value is None else f"{value:.3f}"

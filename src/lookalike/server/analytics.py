@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from lookalike.aggregating import distribution
+from lookalike.agreement import Agreement
 from lookalike.claims import lower_bound, upper_bound
 from lookalike.costs import CostCurve
 from lookalike.filters import parse
@@ -134,6 +135,14 @@ def curve(collection: str, here: Here, field: str | None = None) -> CurveReply:
         limit=report.limit,
         points=verbs.curve(field=field),
     )
+
+
+@router.get("/agreement")
+def agreement(
+    collection: str, here: Here, field: str | None = None, blind: bool = False
+) -> Agreement:
+    """Return how far people agree on what several answered, and which labels they confuse."""
+    return here.collection(collection).agreement(field=field, blind=blind)
 
 
 @router.get("/cost")

@@ -137,6 +137,8 @@ _OF_COLLECTION = (
     _Verb("queue", Collection.queue, few=True),
     _Verb("why", Collection.why),
     _Verb("inspect", Collection.inspect),
+    _Verb("opinions", Collection.opinions),
+    _Verb("agreement", Collection.agreement),
     _Verb("curve", Collection.curve),
     _Verb("cost", Collection.cost),
     _Verb("report", Collection.report),

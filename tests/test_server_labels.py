@@ -280,8 +280,7 @@ def test_people_contradict_each_other_and_the_queue_asks(shop: Shop) -> None:
     asked = ok(shop.client.get(path, params={"second_opinion": 0.2}))
     opinions = get(shop, f"documents/{BALLOONS[0]}/opinions")["results"]
     agreement = get(shop, "analytics/agreement")
-    said = {"labels": dict.fromkeys(BALLOONS[:2], BALLOON), "asked": True}
-    ok(shop.client.post(f"/v1/collections/{shop.name}/verbs/label", json=said))
+    post(shop, "verbs/label", labels=dict.fromkeys(BALLOONS[:2], BALLOON), asked=True)
     later = ok(shop.client.get(path, params={"snapshot": asked["snapshot"]}))
 
     first, second = asked["results"][:2]

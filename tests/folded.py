@@ -1,5 +1,7 @@
 """The law that tests of durability and of threads end with: the tables are what the ledger says."""
 
+from dataclasses import replace
+
 from sqlalchemy import select
 
 from lookalike.ledger import Statement
@@ -21,12 +23,16 @@ def assert_folded(snapshot: Snapshot) -> None:
         for row in rows:
             stands = row.origin is not None and row.origin != Origin.AUTO
             assert row.votes == (stands and row.label is not None)
-            assert statements[row.document_pk] == Statement(
+            statement = statements[row.document_pk]
+            asked = statement.asked and statement.stands
+            assert replace(statement, asked=asked) == Statement(
                 label=row.label if stands else None,
                 origin=Origin(row.origin) if stands else None,
                 actor=row.actor,
                 suggestion=row.suggestion,
                 rejected=frozenset(rejected.pop((stored.pk, row.document_pk), set())),
                 answer=None if row.answer is None else Answer(row.answer),
+                asked=bool(row.asked),
+                contested=bool(row.contested),
             )
     assert rejected == {}

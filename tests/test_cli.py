@@ -320,7 +320,7 @@ def test_the_table_has_every_command() -> None:
     """What goes on until it is stopped, or needs other collections, has tests of its own."""
     tested = {line(dict.fromkeys(_ANY, ""))[0] for line, *_ in COMMANDS.values()}
 
-    elsewhere = {"demo", "completion", "draw", "migrate", "serve", "worker"}
+    elsewhere = {"agreement", "demo", "completion", "cost", "draw", "migrate", "serve", "worker"}
     assert tested | elsewhere == set(cli.commands)
 
 
@@ -405,6 +405,8 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "bad option": (("create", "new", "--option", "dimension"), r"'dimension' .*NAME=VALUE"),
     "bad threshold": (("run", "notes", "--confidence-threshold", "2"), r"2\.0 .*between 0 and 1"),
     "threshold NaN": (("run", "notes", "--target-precision", "nan"), r"nan .*above 0, up to 1"),
+    "cost of a threshold": (("cost", "notes"), r"no probabilities .*lookalike run notes --field"),
+    "nobody to agree": (("agreement", "notes"), r"nobody has answered yet: .* --second-opinion"),
     "missing file": (("add", "notes", "nowhere.txt"), r"no file or folder 'nowhere\.txt'; check"),
     "empty folder": (("add", "notes", "empty"), r"'empty' has no files; check the path"),
     "folder without texts": (("add", "notes", "pictures"), r"1 files is text, .*'a\.png'; check"),

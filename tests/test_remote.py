@@ -215,6 +215,29 @@ def what_may_be_wrong(library: AnyLibrary) -> Any:
 
 
 @step
+def people_who_contradict_each_other(library: AnyLibrary) -> Any:
+    collection = things(library)
+    said = [collection.label({"v50": f"Kind {n}", "v51": "Kind 1"}, actor=f"p{n}") for n in (1, 2)]
+    seen = (
+        collection.opinions("v50"),
+        collection.agreement(),
+        collection.queue(limit=10, second_opinion=0.3, actor="p3"),
+    )
+    return said, seen, [collection.undo(one.operation) for one in said]
+
+
+@step
+def what_limits_cost(library: AnyLibrary) -> Any:
+    many = library.labeler("many", extractor="passthrough", target_precision=0.9)
+    chance = np.random.default_rng(2)
+    centres = chance.normal(size=(30, 32))
+    rows = centres[np.arange(300) % 30] + 0.3 * chance.normal(size=(300, 32))
+    many.add(vectors=rows, ids=[f"m{n}" for n in range(300)])
+    many.label({f"m{n}": f"Kind {n % 30}" for n in range(200)})
+    return many.cost(50), many.cost(wrong_costs=2, field="label")
+
+
+@step
 def suggestions(library: AnyLibrary) -> Any:
     collection = things(library)
     rows = vectors(3, seed=5)
@@ -569,8 +592,9 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "arrived audits buckets collections curve document documents engine_version extractor fields "
-    "history ids inspect migration name operations queue report size spaces suggest waiting why"
+    "agreement arrived audits buckets collections cost curve document documents engine_version "
+    "extractor fields history ids inspect migration name operations opinions queue report size "
+    "spaces suggest waiting why"
 )
 LABELS = (
     "add add_vectors amend answer_audit audit cannot_tell close_audit draw label new_kind promote "

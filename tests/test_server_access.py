@@ -31,6 +31,8 @@ READ = {
     *(f"GET {COLLECTION}/analytics/confidence", f"GET {COLLECTION}/analytics/curve"),
     *(f"GET {COLLECTION}/analytics/error-rate", f"GET {COLLECTION}/analytics/diagnosis"),
     *(f"GET {COLLECTION}/audits", f"GET {COLLECTION}/audits/{{audit}}"),
+    *(f"GET {COLLECTION}/analytics/cost", f"GET {COLLECTION}/analytics/agreement"),
+    f"GET {DOCUMENT}/{{document}}/opinions",
     *(f"GET {COLLECTION}/analytics/references", f"POST {COLLECTION}/export"),
     *("GET /v1/blobs/exports/{name}", "GET /v1/blobs/{sha256}", "GET /v1/blobs/{sha256}/thumbnail"),
     *("POST /v1/retrievers/execute", "POST /v1/retrievers/{retriever}/execute"),

@@ -259,6 +259,41 @@ def test_the_error_rate_is_unknown_until_chance_has_drawn_answers(shop: Shop) ->
     assert (rate["checked"], rate["rate"], rate["low"], rate["high"]) == (0, None, None, None)
 
 
+def test_what_limits_cost_is_told_where_there_are_probabilities(shop: Shop) -> None:
+    label(shop, **{BALLOONS[0]: BALLOON})
+    path = f"/v1/collections/{shop.name}/analytics/cost"
+
+    of_similarities = refused(shop.client.get(path), 409)
+    of_nothing = refused(shop.client.get(path, params={"wrong_costs": 0}), 422)
+
+    assert "no probabilities" in of_similarities["message"]
+    assert "wrong_costs is 0.0" in of_nothing["message"]
+
+
+def test_people_contradict_each_other_and_the_queue_asks(shop: Shop) -> None:
+    """Cat and dan say different things; who is asked for a second opinion sees neither."""
+    for actor, name in (("cat", BALLOON), ("dan", JIGSAW)):
+        said = {"labels": {BALLOONS[0]: name, BALLOONS[1]: BALLOON}, "actor": actor}
+        ok(shop.client.post(f"/v1/collections/{shop.name}/verbs/label", json=said))
+
+    path = f"/v1/collections/{shop.name}/queue"
+    asked = ok(shop.client.get(path, params={"second_opinion": 0.2}))
+    opinions = get(shop, f"documents/{BALLOONS[0]}/opinions")["results"]
+    agreement = get(shop, "analytics/agreement")
+    post(shop, "verbs/label", labels=dict.fromkeys(BALLOONS[:2], BALLOON), asked=True)
+    later = ok(shop.client.get(path, params={"snapshot": asked["snapshot"]}))
+
+    first, second = asked["results"][:2]
+    assert (first["kind"], first["opinions"]) == ("conflict", opinions)
+    assert [one["actor"] for one in opinions] == ["cat", "dan"]
+    assert (second["kind"], second["opinions"]) == ("second_opinion", [])
+    hidden = second["documents"][0]
+    assert hidden["document_id"] == BALLOONS[1]
+    assert (hidden["labels"]["category"]["label"], hidden["metadata"]["category"]) == (None, None)
+    assert (agreement["shared"], agreement["agreed"]) == (2, 1)
+    assert not {"conflict", "second_opinion"} & {one["kind"] for one in later["results"]}
+
+
 @pytest.mark.parametrize("format", ["json", "jsonl", "csv"])
 def test_an_export_has_every_document_with_its_scores(shop: Shop, format: str) -> None:
     shop.say(JIGSAWS[0], note='a "late", field', category=JIGSAW)

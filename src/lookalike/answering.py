@@ -23,8 +23,9 @@ def labelled(
     labels: Mapping[str, str | None],
     *,
     asked: bool,
+    actor: str,
 ) -> list[Said]:
-    """Return the lines of giving labels by document id; what stands already is left out.
+    """Return the lines of giving labels by document id; what the actor said already is left out.
 
     None takes back what the person said.
     """
@@ -33,7 +34,7 @@ def labelled(
     for id, label in labels.items():
         if label is None:
             said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
-        elif now[pks[id]][:2] != (label, Origin.HUMAN):
+        elif now[pks[id]].is_news(label, actor):
             said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
     return said
 

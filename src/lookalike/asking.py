@@ -14,6 +14,7 @@ from lookalike.judging import Judge
 from lookalike.kinds import Group, new_kinds
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
+from lookalike.peers import answered_by_others, contested_documents
 from lookalike.policy import REASONS
 from lookalike.propagation import Places
 from lookalike.review import Kind, Question, Standing, questions
@@ -27,6 +28,9 @@ DRAWN_SHARE, LATER_SHARE = 0.3, 0.15
 
 ENOUGH_DRAWN = 150
 
+CONTESTED_SHARE = 0.3
+"""So much of what is asked, at most, people contradict each other on; it comes first."""
+
 _CONFLICT = REASONS.index(Reason.CONFLICT)
 
 
@@ -34,7 +38,8 @@ _CONFLICT = REASONS.index(Reason.CONFLICT)
 class Asked:
     """What to ask about documents (pks, the seed first); see `review.Question`.
 
-    `place` is where in the label tree a new kind may belong, "" for anywhere.
+    `place` is where in the label tree a new kind may belong, "" for anywhere. People contradict
+    each other on what is `contested`.
     """
 
     pks: tuple[int, ...]
@@ -42,10 +47,32 @@ class Asked:
     place: str
     worth: float
     kind: Kind
+    contested: bool = False
 
 
-def ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
-    """Return up to `count` questions about the documents of a field, best first."""
+def ask(
+    decider: Decider, snapshot: Snapshot, count: int, actor: str, second_opinion: float
+) -> list[Asked]:
+    """Return up to `count` questions about the documents of a field, best first.
+
+    First comes what people contradict each other on, then a share of what others than the `actor`
+    have answered, for a second opinion.
+    """
+    field_pk = decider.field.pk
+    most = min(count, max(1, round(CONTESTED_SHARE * count)))
+    contested = contested_documents(snapshot, field_pk)[:most].tolist()
+    wanted = min(round(second_opinion * count), count - len(contested))
+    second = answered_by_others(snapshot, field_pk, actor, wanted) if wanted else []
+    left = count - len(contested) - len(second)
+    return [
+        *(Asked((pk,), None, "", 1.0, Kind.CONFLICT, contested=True) for pk in contested),
+        *(Asked((pk,), None, "", 1.0, Kind.SECOND_OPINION) for pk in second),
+        *(_ask(decider, snapshot, left) if left else []),
+    ]
+
+
+def _ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
+    """Return up to `count` questions about what nobody has answered, best first."""
     state, waiting = decider.state, pending(snapshot, decider.field.pk)
     enough = len(sample(snapshot, decider.field.pk)) >= ENOUGH_DRAWN
     share = LATER_SHARE if enough else DRAWN_SHARE

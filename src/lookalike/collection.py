@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Select, select
 
 from lookalike import (
+    agreeing,
     answering,
     audits,
+    costing,
     diagnosing,
     explaining,
     forgetting,
@@ -21,9 +23,11 @@ from lookalike import (
     reporting,
     suggesting,
 )
+from lookalike.agreement import Agreement
 from lookalike.asking import ask
 from lookalike.auditing import Audit
 from lookalike.bringing import add_vectors, register
+from lookalike.costs import CostCurve
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
 from lookalike.findings import Checkup
@@ -34,7 +38,7 @@ from lookalike.ingest import (
 )
 from lookalike.inspecting import Inspection
 from lookalike.labels import check_label
-from lookalike.lookup import ids_of, pks_of
+from lookalike.lookup import pks_of
 from lookalike.metrics import Point, Report
 from lookalike.model import (
     ANY,
@@ -44,6 +48,7 @@ from lookalike.model import (
     Event,
     EventKind,
     Operation,
+    Opinion,
     Origin,
     Question,
     Reason,
@@ -176,7 +181,9 @@ class Collection:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
             answering.check_fresh(running.txn, [chosen.pk], pks, revisions or {})
-            said = answering.labelled(running.txn, chosen.pk, pks, checked, asked=asked)
+            said = answering.labelled(
+                running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
+            )
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
@@ -307,6 +314,7 @@ class Collection:
                 label_column=label_column,
                 origin=origin,
                 trusted=trusted,
+                actor=running.actor,
             )
             running.by_person = len(said)
             running.refused |= refused
@@ -572,32 +580,34 @@ class Collection:
             pks = self._pks(snapshot, [id])
             return next(self._by_pk(snapshot, pks.values()))
 
-    def queue(self, *, limit: int = 20, field: str | None = None) -> list[Question]:
+    def queue(
+        self,
+        *,
+        limit: int = 20,
+        field: str | None = None,
+        second_opinion: float = 0,
+        actor: str = "",
+    ) -> list[Question]:
         """Return what is worth asking a person, best question first; it needs no label to begin.
 
         Some of it was drawn by chance, and looks like any other: what is learned from the answers
-        needs that. Answer with `asked=True`.
+        needs that. Answer with `asked=True`. What people contradict each other on comes first. With
+        a share as `second_opinion`, so much is asked of what others than the `actor` answered, with
+        the label hidden. Raises BadInput for a share beyond 0 to 1.
         """
+        if not 0 <= second_opinion <= 1:
+            raise BadInput(f"second_opinion is {second_opinion}; say a share, from 0 to 1")
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             if reporting.count_documents(snapshot, self._row.pk) == 0:
                 return []
-        consulted, best = self._workshop.operations.deciders.consulted, partial(ask, count=limit)
-        with consulted(chosen.pk, best) as (snapshot, asked):
+        actor, consulted = actor or self._workshop.actor, self._workshop.operations.deciders
+        best = partial(ask, count=limit, actor=actor, second_opinion=second_opinion)
+        with consulted.consulted(chosen.pk, best) as (snapshot, asked):
             chosen = self._field(snapshot, chosen.name)
             pks = [pk for one in asked for pk in one.pks]
             shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
-            ids = ids_of(snapshot, pks)
-            return [
-                Question(
-                    tuple(shown[ids[pk]] for pk in one.pks),
-                    one.suggestion,
-                    one.worth,
-                    one.kind.value,
-                    one.place,
-                )
-                for one in asked
-            ]
+            return agreeing.put(snapshot, chosen, asked, shown)
 
     def why(self, id: str, *, field: str | None = None) -> explaining.Why:
         """Return what caused a document's label or null, and what would be without the nearest."""
@@ -629,6 +639,22 @@ class Collection:
         first = chosen.pk == fields[0].pk
         return diagnosing.diagnose(self._workshop, self._row, chosen, first=first)
 
+    def opinions(self, id: str, *, field: str | None = None) -> tuple[Opinion, ...]:
+        """Return each person's latest answer about a document, the earliest first."""
+        with self._workshop.store.read() as snapshot:
+            pk = self._pks(snapshot, [id])[id]
+            return agreeing.opinions_of(snapshot, self._field(snapshot, field), pk)
+
+    def agreement(self, *, field: str | None = None, blind: bool = False) -> Agreement:
+        """Return how far people agree on what several of them answered, by their latest answers.
+
+        What was said of a contested document is left out: it was said in sight of the others' word.
+        So are corrections with `blind`, for which alone the coefficients mean what they say. Raises
+        Conflict where no two people answered the same document; MissingExtra.
+        """
+        with self._workshop.store.read() as snapshot:
+            return agreeing.agree(snapshot, self.name, self._field(snapshot, field), blind=blind)
+
     def curve(self, *, field: str | None = None) -> list[Point]:
         """Return what other limits would give: coverage, and the precision to be expected.
 
@@ -637,6 +663,15 @@ class Collection:
         """
         with self._workshop.store.read() as snapshot:
             return reporting.decided_curve(snapshot, self._field(snapshot, field))
+
+    def cost(self, wrong_costs: float = 20, *, field: str | None = None) -> CostCurve:
+        """Return what limits cost where a wrong label costs as much as `wrong_costs` reviews.
+
+        Raises Conflict where nothing has a probability of being right, as under `threshold`.
+        """
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            return costing.cost_curve(snapshot, self.name, chosen, wrong_costs)
 
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""

@@ -8,6 +8,7 @@ how often something is so. The probability of having been drawn so far is logged
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,19 @@ _VERDICTS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
 
 DRAWN_AHEAD = 10
 """So many drawn documents wait to be asked about at any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedLabel:
+    """An automatic label that a person checked in an operation: was it right, how sure was it.
+
+    `inclusion` is the probability with which chance had drawn the document by then.
+    """
+
+    operation: int
+    right: bool
+    confidence: float | None
+    inclusion: float
 
 
 def drawn_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> dict[int, float]:
@@ -103,7 +117,13 @@ def sample(snapshot: Snapshot, field_pk: int) -> Ids:
 
 
 def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
-    """Return how many automatic labels random answers checked, and how many of those were wrong.
+    """Return how many automatic labels random answers checked, and how many of those were wrong."""
+    found = checked_labels(snapshot, field_pk)
+    return len(found), sum(not one.right for one in found)
+
+
+def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
+    """Return the automatic labels that random answers checked, the latest first.
 
     A drawn document that had a label of the machine's when a person first spoke of it is a check,
     but not if that was before the space in force: of what another extractor made, it says nothing.
@@ -121,10 +141,16 @@ def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
     )
     first = {row.document_pk: row for row in snapshot.rows(query)}
     since = in_force_since(snapshot, field_pk)
-    answers = [row for row in first.values() if row.operation > since]
-    checked = [row for row in answers if "was" in (row.detail or {})]
-    right = [row.kind == EventKind.LABELLED and row.label == row.detail["was"] for row in checked]
-    return len(checked), len(checked) - sum(right)
+    return [
+        CheckedLabel(
+            row.operation,
+            row.kind == EventKind.LABELLED and row.label == row.detail["was"],
+            row.detail["confidence"],
+            row.detail.get("drawn", 1.0),
+        )
+        for row in first.values()
+        if row.operation > since and "was" in (row.detail or {})
+    ]
 
 
 def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:

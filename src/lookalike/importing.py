@@ -64,8 +64,11 @@ def read_labels(
     label_column: str,
     origin: Origin,
     trusted: bool,
+    actor: str,
 ) -> tuple[list[Said], dict[str, str]]:
     """Return what rows say of documents, and why the others are not taken, by name.
+
+    Who says it, as a person, is the `actor`.
 
     Raises BadInput where no row has the columns that are needed, or none fits a document.
     """
@@ -91,7 +94,7 @@ def read_labels(
             f"none of {count} rows gives a label; the first: {example[0]} {example[1]} "
             f"(a row needs {label_column!r} and one of {', '.join(NAME_COLUMNS)})"
         )
-    return _news(snapshot, field, said, names, refused), refused
+    return _news(snapshot, field, said, names, refused, actor), refused
 
 
 def _read(
@@ -115,6 +118,7 @@ def _news(
     said: Mapping[int, Said],
     names: Mapping[int, str],
     refused: dict[str, str],
+    actor: str,
 ) -> list[Said]:
     """Leave out what stands already; note what a person's label outweighs."""
     now = stances(snapshot, field.pk, said)
@@ -128,6 +132,9 @@ def _news(
             if stance.label != one.label:
                 word = "it is of a new kind" if stance.label is None else repr(stance.label)
                 refused[names[pk]] = f"a person said {word}; an import never overwrites that"
+        elif one.origin is Origin.HUMAN:
+            if stance.is_news(str(one.label), actor):
+                news.append(one)
         elif (stance.label, stance.origin) != (one.label, one.origin):
             news.append(one)
     return news

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy import select
@@ -15,6 +15,7 @@ from lookalike.labels import Codes
 from lookalike.lookup import ids_of
 from lookalike.matches import NO_LABEL
 from lookalike.model import EventKind, Origin
+from lookalike.peers import contested_documents
 from lookalike.reading import FieldRow
 from lookalike.references import References
 from lookalike.stores import schema
@@ -89,13 +90,17 @@ class Blame:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What may be wrong with the references of a label field, the worst first."""
+    """What may be wrong with the references of a label field, the worst first.
+
+    People contradict each other on the documents that are `contested`, by id; the last word votes.
+    """
 
     suspects: tuple[Suspect, ...]
     duplicates: tuple[Duplicates, ...]
     blamed: tuple[Blame, ...]
     confused: tuple[Confusion, ...]
     labels: tuple[LabelHealth, ...]
+    contested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,9 @@ def inspect(workshop: Workshop, field: FieldRow) -> Inspection:
         named = {one.reference for one in found.suspects}
         named |= {one.reference for one in found.blames}
         grouped = {pk for group in found.groups for pk in group.references}
-        return _inspection(found, ids_of(snapshot, named | grouped))
+        shown = _inspection(found, ids_of(snapshot, named | grouped))
+        contested = contested_documents(snapshot, field.reference_field_pk)
+        return replace(shown, contested=tuple(ids_of(snapshot, contested.tolist()).values()))
 
 
 def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:

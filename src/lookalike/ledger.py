@@ -8,13 +8,19 @@ by the caller, except that what the machine decided is a fact of its time: the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 
-from lookalike.model import Answer, EventKind, Origin
+from lookalike.model import LABEL_SEPARATOR, Answer, EventKind, Origin
 
 _ANSWERS = {EventKind.NEW_KIND: Answer.NEW_KIND, EventKind.CANNOT_TELL: Answer.CANNOT_TELL}
 _LAST_WORDS = {EventKind.LABELLED, EventKind.RETRACTED, *_ANSWERS}
+_OPINIONS = {EventKind.LABELLED, EventKind.NEW_KIND}
+_NO_MORE = {EventKind.RETRACTED, EventKind.CANNOT_TELL}
+
+PERSONAL = frozenset({EventKind.REJECTED, *_LAST_WORDS})
+"""What a person says of a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Statement:
 
     `label`, `origin` and `actor` are those of the strongest voice that is not the machine, or None.
     `answer` is what a person said instead of a label; `asked` tells that the queue had asked for
-    what the person said.
+    what the person said; `contested` that people contradict each other, and nobody has settled it.
     """
 
     label: str | None = None
@@ -44,6 +50,7 @@ class Statement:
     rejected: frozenset[str] = frozenset()
     answer: Answer | None = None
     asked: bool = False
+    contested: bool = False
 
     @property
     def votes(self) -> bool:
@@ -62,9 +69,12 @@ def fold(lines: Iterable[Line]) -> Statement:
     rejected: set[str] = set()
     suggestion = None
     person: Line | None = None
+    said: dict[str, Line] = {}
     for line in lines:
+        if line.origin is Origin.HUMAN and line.kind in PERSONAL:
+            _hear(said, line)
         if line.origin is Origin.HUMAN and line.kind in _LAST_WORDS:
-            person = None if line.kind is EventKind.RETRACTED else line
+            person = _last_word(person, line)
         if line.kind in (EventKind.NEW_KIND, EventKind.CANNOT_TELL):
             voices.pop(Origin.HUMAN, None)
         elif line.kind is EventKind.REJECTED and line.label is not None:
@@ -80,7 +90,13 @@ def fold(lines: Iterable[Line]) -> Statement:
         suggestion = None
     answer = _ANSWERS.get(person.kind) if person is not None else None
     asked = person is not None and person.asked
-    silent = Statement(None, None, None, suggestion, frozenset(rejected), answer, asked)
+    silent = Statement(
+        suggestion=suggestion,
+        rejected=frozenset(rejected),
+        answer=answer,
+        asked=asked,
+        contested=_disagree(said),
+    )
     if answer is Answer.NEW_KIND and person is not None:
         return replace(silent, origin=Origin.HUMAN, actor=person.actor)
     if not voices:
@@ -90,10 +106,51 @@ def fold(lines: Iterable[Line]) -> Statement:
     return replace(silent, label=label, origin=origin, actor=actor)
 
 
+def opinions(lines: Iterable[Line]) -> dict[str, Line]:
+    """Return the latest answer of each person, oldest line first; none of who took it back."""
+    latest: dict[str, Line] = {}
+    for line in _personal(lines):
+        latest.pop(line.actor, None)
+        if line.kind is not EventKind.RETRACTED:
+            latest[line.actor] = line
+    return latest
+
+
+def independent(lines: Iterable[Line]) -> tuple[dict[str, Line], bool]:
+    """Return each person's latest label or new kind, and whether all but the first were blind.
+
+    What was said of a contested document was said in sight of the others' words, and is left out.
+    Blind is what the queue asked: it does not ask about an answered document but to hide the label.
+    """
+    said: dict[str, Line] = {}
+    latest: dict[str, Line] = {}
+    is_blind = True
+    for line in _personal(lines):
+        in_sight = _disagree(said)
+        _hear(said, line)
+        if in_sight or line.kind is EventKind.REJECTED:
+            continue
+        if line.kind in _NO_MORE:
+            latest.pop(line.actor, None)
+        else:
+            is_blind &= line.asked or latest.keys() <= {line.actor}
+            latest[line.actor] = line
+    return latest, is_blind
+
+
 def decided_label(lines: Iterable[Line]) -> str | None:
     """Return the machine's last decision among `lines`, oldest first."""
     decided = [line.label for line in lines if line.kind is EventKind.DECIDED]
     return decided[-1] if decided else None
+
+
+def _last_word(before: Line | None, line: Line) -> Line | None:
+    """Return the word that tells how an answer came about: who repeats another's chose nothing."""
+    if line.kind is EventKind.RETRACTED:
+        return None
+    if before is None or before.actor == line.actor:
+        return line
+    return before if (before.kind, before.label) == (line.kind, line.label) else line
 
 
 def _speak(line: Line, voices: dict[Origin, tuple[str, str]], rejected: set[str]) -> None:
@@ -103,3 +160,42 @@ def _speak(line: Line, voices: dict[Origin, tuple[str, str]], rejected: set[str]
     elif line.label in rejected:
         return
     voices[line.origin] = (line.label, line.actor)
+
+
+def _personal(lines: Iterable[Line]) -> Iterator[Line]:
+    return (line for line in lines if line.origin is Origin.HUMAN and line.kind in PERSONAL)
+
+
+def _hear(said: dict[str, Line], line: Line) -> None:
+    """Let `said`, what may be contradicted, hold what a person says now.
+
+    What the queue asked about a contested document, and a person answered, settles it: nothing
+    that was said before contradicts anything any more. Else people have to come to agree.
+    """
+    if line.asked and _disagree(said):
+        said.clear()
+    said.pop(line.actor, None)
+    if line.kind not in _NO_MORE:
+        said[line.actor] = line
+
+
+def _disagree(said: Mapping[str, Line]) -> bool:
+    return any(_contradict(*two) for two in combinations(said.values(), 2))
+
+
+def _contradict(one: Line, other: Line) -> bool:
+    """Return whether two answers cannot both be true; a label and one below it can."""
+    if one.kind in _OPINIONS and other.kind in _OPINIONS:
+        if EventKind.NEW_KIND in (one.kind, other.kind):
+            return one.kind is not other.kind
+        return not (_within(one.label, other.label) or _within(other.label, one.label))
+    if one.kind is EventKind.LABELLED and other.kind is EventKind.REJECTED:
+        return _within(one.label, other.label)
+    if one.kind is EventKind.REJECTED and other.kind is EventKind.LABELLED:
+        return _within(other.label, one.label)
+    return False
+
+
+def _within(label: str | None, above: str | None) -> bool:
+    """Return whether a label is another one, or below it in the tree."""
+    return label == above or str(label).startswith(f"{above}{LABEL_SEPARATOR}")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from lookalike.errors import NotFound
+from lookalike.model import Origin
 from lookalike.resources import CollectionRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -48,13 +49,29 @@ class Stance(NamedTuple):
     label: str | None
     origin: str | None
     suggestion: str | None
+    actor: str | None
+    contested: bool
+
+    def is_news(self, label: str, actor: str) -> bool:
+        """Return whether a person's label says something: another one, or another person's word.
+
+        Of a contested document every word is one.
+        """
+        said = (self.label, self.origin, self.actor)
+        return said != (label, Origin.HUMAN, actor) or self.contested
 
 
 def stances(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> dict[int, Stance]:
     """Return what stands for documents in a field, by pk."""
     table = schema.standing
     query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.suggestion)
+    query = query.add_columns(table.c.actor, table.c.contested)
     rows = snapshot.rows(
         query.where(table.c.field_pk == field_pk, one_of(table.c.document_pk, pks))
     )
-    return {row.document_pk: Stance(row.label, row.origin, row.suggestion) for row in rows}
+    return {
+        row.document_pk: Stance(
+            row.label, row.origin, row.suggestion, row.actor, bool(row.contested)
+        )
+        for row in rows
+    }

@@ -297,13 +297,27 @@ class Taxonomy:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a person said last of a document: a `label`, or of what `kind` the answer is.
+
+    It is `labelled`, `rejected` (not this), `new_kind` or `cannot_tell`.
+    """
+
+    actor: str
+    kind: EventKind
+    label: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What the queue asks a person: about a strip of look-alikes, the seed first, or about one.
 
     With a `suggestion` it is whether all of them have that label; without one it is what they are.
     Answering settles about `worth` documents. `kind` tells why it is asked: `value`, `limit` (it
-    labelled itself, barely), `conflict`, or `new_kind`, which may belong at `place` in the tree of
-    labels ("" for anywhere).
+    labelled itself, barely), `conflict` (of references, or of people: then `opinions` tell who said
+    what), `second_opinion` (another person answered it; what, is hidden), or `new_kind`, which may
+    belong at `place` in the tree of labels ("" for anywhere).
     """
 
     documents: tuple[Document, ...]
@@ -311,6 +325,7 @@ class Question:
     worth: float
     kind: str
     place: str = ""
+    opinions: tuple[Opinion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

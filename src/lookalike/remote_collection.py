@@ -14,6 +14,7 @@ from lookalike.model import (
     Document,
     Event,
     Operation,
+    Opinion,
     Origin,
     Question,
     Reason,
@@ -23,7 +24,9 @@ from lookalike.sending import Progress, Sender, content, described, encoded
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
+    from lookalike.agreement import Agreement
     from lookalike.auditing import Audit
+    from lookalike.costs import CostCurve
     from lookalike.explaining import Why
     from lookalike.findings import Checkup
     from lookalike.forgetting import Receipt
@@ -427,9 +430,17 @@ class RemoteCollection:
         """Return one document. Raises NotFound."""
         return self._ask("document", Document, id=id)
 
-    def queue(self, *, limit: int = 20, field: str | None = None) -> list[Question]:
+    def queue(
+        self,
+        *,
+        limit: int = 20,
+        field: str | None = None,
+        second_opinion: float = 0,
+        actor: str = "",
+    ) -> list[Question]:
         """Return what is worth asking a person, up to 1,000 questions, the best one first."""
-        return self._ask("queue", list[Question], limit=limit, field=field)
+        given = {"limit": limit, "field": field, "second_opinion": second_opinion}
+        return self._ask("queue", list[Question], **given, actor=actor)
 
     def why(self, id: str, *, field: str | None = None) -> Why:
         """Return what caused a document's label or null, and what would be without the nearest."""
@@ -449,11 +460,27 @@ class RemoteCollection:
 
         return self._ask("diagnose", Checkup, field=field)
 
+    def opinions(self, id: str, *, field: str | None = None) -> tuple[Opinion, ...]:
+        """Return each person's latest answer about a document, the earliest first."""
+        return self._ask("opinions", tuple[Opinion, ...], id=id, field=field)
+
+    def agreement(self, *, field: str | None = None, blind: bool = False) -> Agreement:
+        """Return how far people agree on what several of them answered, by their latest answers."""
+        from lookalike.agreement import Agreement
+
+        return self._ask("agreement", Agreement, field=field, blind=blind)
+
     def curve(self, *, field: str | None = None) -> list[Point]:
         """Return what other limits would give: coverage, and the precision to be expected."""
         from lookalike.metrics import Point
 
         return self._ask("curve", list[Point], field=field)
+
+    def cost(self, wrong_costs: float = 20, *, field: str | None = None) -> CostCurve:
+        """Return what limits cost where a wrong label costs as much as `wrong_costs` reviews."""
+        from lookalike.costs import CostCurve
+
+        return self._ask("cost", CostCurve, wrong_costs=wrong_costs, field=field)
 
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""

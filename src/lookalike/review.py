@@ -55,6 +55,7 @@ class Kind(StrEnum):
     NEW_KIND = "new_kind"
     CONFLICT = "conflict"
     LIMIT = "limit"
+    SECOND_OPINION = "second_opinion"
 
 
 @dataclass(frozen=True, slots=True)

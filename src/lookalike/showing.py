@@ -125,6 +125,8 @@ def _question(question: Question) -> str:
         said = f"are all {question.suggestion}?" if question.suggestion else "what are they?"
     if question.kind == "new_kind":
         said += f" A new kind, below {question.place}?" if question.place else " A new kind?"
+    for one in question.opinions:
+        said += f" {one.actor}: {one.label or '–'} ({one.kind})."
     head = f"{said} ({question.kind}, settles about {question.worth:.0f})"
     return "\n".join([head, *(f"  {show_document(one)}" for one in question.documents)])
 
@@ -201,6 +203,7 @@ def show_inspection(found: Inspection) -> str:
         f"looks wrong: {one.id} is {one.label!r}, looks like {one.looks_like!r} ({one.odds:.0f}:1)"
         for one in found.suspects
     ]
+    lines += [f"people contradict each other: {id}" for id in found.contested]
     lines += [
         f"contradict each other: {', '.join(map(str, zip(one.ids, one.labels, strict=True)))}"
         for one in found.duplicates

@@ -108,4 +108,5 @@ def _row(field_pk: int, pk: int, statement: Statement, auto: str | None) -> dict
         "asked": statement.asked if statement.stands else None,
         "actor": statement.actor,
         "suggestion": statement.suggestion,
+        "contested": statement.contested,
     }

@@ -14,6 +14,7 @@ from lookalike.cli import (
     migrating,
     moving,
     serving,
+    trusting,
 )
 from lookalike.cli.session import Session, store_option
 from lookalike.version import __version__
@@ -51,6 +52,10 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "lookalike", "_LOOKALIKE_COMPLETE").source())
 
 
-for module in (making, moving, migrating, labelling, auditing, looking, doctor, serving, keys):
+_PARTS = (
+    *(making, moving, migrating, labelling, auditing),
+    *(looking, doctor, trusting, serving, keys),
+)
+for module in _PARTS:
     for command in module.COMMANDS:
         cli.add_command(command)

@@ -48,16 +48,27 @@ def report(session: Session, collection: str, field: str | None) -> None:
 @with_session
 @collection_argument
 @click.option("--limit", default=20, show_default=True, help="How many documents.")
+@click.option(
+    "--second-opinion",
+    metavar="SHARE",
+    default=0.0,
+    help="So much of what others answered, labels hidden.",
+)
 @field_option
-def queue(session: Session, collection: str, limit: int, field: str | None) -> None:
+def queue(
+    session: Session, collection: str, limit: int, second_opinion: float, field: str | None
+) -> None:
     """Show what is worth asking a person about, best question first.
 
     \b
     lookalike queue products
     lookalike queue products --limit 5
+    lookalike queue products --second-opinion 0.2
     """
     with session.library() as library:
-        session.print(library.collection(collection).queue(limit=limit, field=field), show_queue)
+        verbs = library.collection(collection)
+        questions = verbs.queue(limit=limit, field=field, second_opinion=second_opinion)
+        session.print(questions, show_queue)
 
 
 @click.command()

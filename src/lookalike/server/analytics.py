@@ -5,7 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from lookalike.aggregating import distribution
+from lookalike.agreement import Agreement
 from lookalike.claims import lower_bound, upper_bound
+from lookalike.costs import CostCurve
 from lookalike.filters import parse
 from lookalike.findings import Checkup
 from lookalike.inspecting import Inspection
@@ -140,6 +142,22 @@ def curve(collection: str, here: Here, field: str | None = None) -> CurveReply:
         limit=report.limit,
         points=verbs.curve(field=field),
     )
+
+
+@router.get("/agreement")
+def agreement(
+    collection: str, here: Here, field: str | None = None, blind: bool = False
+) -> Agreement:
+    """Return how far people agree on what several answered, and which labels they confuse."""
+    return here.collection(collection).agreement(field=field, blind=blind)
+
+
+@router.get("/cost")
+def cost(
+    collection: str, here: Here, wrong_costs: float = 20, field: str | None = None
+) -> CostCurve:
+    """Return what limits cost, in reviews, where a wrong label costs as much as `wrong_costs`."""
+    return here.collection(collection).cost(wrong_costs, field=field)
 
 
 @router.get("/error-rate")

@@ -15,7 +15,7 @@ from lookalike.errors import BadInput, NotFound
 from lookalike.explaining import Why
 from lookalike.filters import parse
 from lookalike.lookup import ids_of
-from lookalike.model import Operation, Origin
+from lookalike.model import Operation, Opinion, Origin
 from lookalike.resources import Kind, collection_from
 from lookalike.server.context import Asked, Here
 from lookalike.server.documents import selecting_in
@@ -123,6 +123,12 @@ class HistoryReply(Reply):
     """Every event of a document, the oldest first."""
 
     results: list[EventReply]
+
+
+class OpinionsReply(Reply):
+    """Each person's latest answer about a document, the earliest first."""
+
+    results: list[Opinion]
 
 
 @router.post("/collections/{collection}/labels")
@@ -238,6 +244,12 @@ def why(collection: str, document: str, here: Here, field: str | None = None) ->
     """Return what caused a label or null: witnesses, causes, and what were without the main one."""
     found = here.collection(collection).why(document, field=field)
     return replace(found, document=addressed(found.document, blobs_at(here, collection)))
+
+
+@router.get("/collections/{collection}/documents/{document}/opinions")
+def opinions(collection: str, document: str, here: Here, field: str | None = None) -> OpinionsReply:
+    """Return each person's latest answer about a document, the earliest first."""
+    return OpinionsReply(results=list(here.collection(collection).opinions(document, field=field)))
 
 
 @router.get("/collections/{collection}/documents/{document}/history")

@@ -9,7 +9,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from lookalike.filters import parse
-from lookalike.model import Origin
+from lookalike.model import Opinion, Origin, Question
+from lookalike.review import Kind
 from lookalike.server.context import Asked, Here
 from lookalike.server.documents import selecting_in, shown
 from lookalike.server.frozen import Frozen
@@ -32,6 +33,7 @@ class QuestionReply(Reply):
     worth: float
     kind: str
     place: str
+    opinions: list[Opinion]
 
 
 class QueueReply(Reply):
@@ -55,10 +57,16 @@ def queue(
     field: str | None = None,
     snapshot: Annotated[str | None, Query(description="of an answer before this one")] = None,
     offset: Annotated[int, Query(ge=0, le=FROZEN)] = 0,
+    second_opinion: Annotated[
+        float, Query(ge=0, le=1, description="this share of what others answered, labels hidden")
+    ] = 0,
 ) -> QueueReply:
     """Return what is worth asking a person, the best question first; answer with `asked` true."""
     if snapshot is None:
-        snapshot = here.context.queues.keep(_frozen(here, collection, field))
+        asked = here.collection(collection).queue(
+            limit=FROZEN, field=field, second_opinion=second_opinion
+        )
+        snapshot = here.context.queues.keep(_frozen(here, collection, field, asked))
     frozen = here.context.queues.find(snapshot, _owner(here, collection))
     results, place = _open(here, collection, frozen, offset, limit)
     return QueueReply(
@@ -73,8 +81,7 @@ def _owner(here: Asked, collection: str) -> tuple[str, str]:
     return here.namespace, here.collection(collection).name
 
 
-def _frozen(here: Asked, collection: str, field: str | None) -> Frozen:
-    asked = here.collection(collection).queue(limit=FROZEN, field=field)
+def _frozen(here: Asked, collection: str, field: str | None, asked: Sequence[Question]) -> Frozen:
     questions = [
         (tuple(one.id for one in question.documents), replace(question, documents=()))
         for question in asked
@@ -91,9 +98,10 @@ def _open(
     while len(found) < limit and place < len(frozen.questions):
         some = frozen.questions[place : place + limit - len(found)]
         wanted = [id for ids, _ in some for id in ids]
-        documents = _unsettled(here, collection, frozen.field, wanted)
+        documents = _found(here, collection, wanted)
         for ids, question in some:
-            left = [documents[id] for id in ids if id in documents]
+            there = [documents[id] for id in ids if id in documents]
+            left = _left(here, collection, frozen.field, question, there)
             if left:
                 found.append(
                     QuestionReply(
@@ -102,22 +110,56 @@ def _open(
                         worth=question.worth,
                         kind=question.kind,
                         place=question.place,
+                        opinions=list(question.opinions),
                     )
                 )
         place += len(some)
     return found, place
 
 
-def _unsettled(
-    here: Asked, collection: str, field: str | None, ids: Sequence[str]
-) -> dict[str, DocumentReply]:
-    """Return those of the documents, by id, that are here and that nobody has answered yet."""
+def _found(here: Asked, collection: str, ids: Sequence[str]) -> dict[str, DocumentReply]:
+    """Return those of the documents that are here, by id."""
     chosen = parse({"field": "document_id", "operator": "in", "value": list(ids)})
     with here.workshop.store.read() as snapshot:
         row = here.row(snapshot, collection)
         pks = [pk for chunk in selecting_in(snapshot, row).pks(chosen) for pk in chunk]
         replies = shown(here, snapshot, row, pks)
-    return {one.document_id: one for one in replies if _is_open(one, field)}
+    return {one.document_id: one for one in replies}
+
+
+def _left(
+    here: Asked,
+    collection: str,
+    field: str | None,
+    question: Question,
+    documents: Sequence[DocumentReply],
+) -> list[DocumentReply]:
+    """Return those of a question's documents that nobody has answered since it was asked.
+
+    What a second opinion is asked of does not show the first.
+    """
+    if question.kind != Kind.SECOND_OPINION and not question.opinions:
+        return [one for one in documents if _is_open(one, field)]
+    verbs, left = here.collection(collection), []
+    for one in documents:
+        opinions = verbs.opinions(one.document_id, field=field)
+        if question.opinions and opinions == question.opinions:
+            left.append(one)
+        elif not question.opinions and here.workshop.actor not in {by.actor for by in opinions}:
+            left.append(_hidden(one, field or next(iter(one.labels))))
+    return left
+
+
+def _hidden(document: DocumentReply, field: str) -> DocumentReply:
+    unsaid: dict[str, object] = {"label": None, "origin": None, "actor": None, "answer": None}
+    unsaid |= {"is_reference": False, "suggestion": None, "rejected": [], "match": None}
+    label = document.labels[field].model_copy(update=unsaid)
+    told = {
+        "labels": {**document.labels, field: label},
+        "metadata": {**document.metadata, field: None},
+        "taxonomy_match": None,
+    }
+    return document.model_copy(update=told)
 
 
 def _is_open(document: DocumentReply, field: str | None) -> bool:

@@ -57,8 +57,11 @@ def _keep_amendments(connection: Connection) -> None:
 def _keep_spaces_beside(connection: Connection) -> None:
     """A collection may have spaces beside the one in force; a combined one knows its blocks.
 
-    Parts that were forgotten stay so. Labels can be audited.
+    Parts that were forgotten stay so. Labels can be audited. Where people contradict each other is
+    told from the next answer on.
     """
+    if "contested" not in {one["name"] for one in inspect(connection).get_columns("standing")}:
+        connection.exec_driver_sql("ALTER TABLE standing ADD COLUMN contested BOOLEAN")
     known = {column["name"] for column in inspect(connection).get_columns("space")}
     kinds = {
         "members": "JSON",

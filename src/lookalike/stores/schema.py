@@ -164,6 +164,7 @@ standing = _clustered(
     Column("suggestion", Text),
     Column("answer", Text),  # what a person said that is no label
     Column("asked", Boolean),  # whether the queue had asked for what the person said
+    Column("contested", Boolean),  # whether people contradict each other, and it is not settled
     Column("confidence", Float),
     Column("margin", Float),
     Column("runner_up", Text),

@@ -215,6 +215,19 @@ def what_may_be_wrong(library: AnyLibrary) -> Any:
 
 
 @step
+def how_it_does_and_an_alarm(library: AnyLibrary) -> Any:
+    collection = things(library)
+    alarm = collection.watch(coverage=(0.1, None), error_rate=(None, 0.05), actor="bob")
+    told = collection.monitor(days=2)
+    return alarm, told.history[-1].arrived, told.precision, told.forecast.queue, told.breaches
+
+
+@step
+def no_alarm_any_more(library: AnyLibrary) -> Any:
+    return things(library).unwatch(field="label"), things(library).unwatch()
+
+
+@step
 def suggestions(library: AnyLibrary) -> Any:
     collection = things(library)
     rows = vectors(3, seed=5)

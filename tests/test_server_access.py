@@ -29,7 +29,8 @@ READ = {
     *(f"GET {DOCUMENT}/{{document}}/history", f"GET {COLLECTION}/queue"),
     *(f"GET {COLLECTION}/analytics/field-distribution", f"GET {COLLECTION}/analytics/coverage"),
     *(f"GET {COLLECTION}/analytics/confidence", f"GET {COLLECTION}/analytics/curve"),
-    f"GET {COLLECTION}/analytics/error-rate",
+    *(f"GET {COLLECTION}/analytics/error-rate", f"GET {COLLECTION}/analytics/monitoring"),
+    *(f"GET {COLLECTION}/alarms", "GET /metrics"),
     *(f"GET {COLLECTION}/analytics/references", f"POST {COLLECTION}/export"),
     *("GET /v1/blobs/exports/{name}", "GET /v1/blobs/{sha256}", "GET /v1/blobs/{sha256}/thumbnail"),
     *("POST /v1/retrievers/execute", "POST /v1/retrievers/{retriever}/execute"),
@@ -65,6 +66,7 @@ ADMIN = {
     *("POST /v1/taxonomies", "PATCH /v1/taxonomies/{taxonomy}", "DELETE /v1/taxonomies/{taxonomy}"),
     *("POST /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/clone"),
     *("DELETE /v1/tasks/{task}", f"DELETE {DOCUMENT}/batch"),
+    *(f"PUT {COLLECTION}/alarms", f"DELETE {COLLECTION}/alarms"),
 }
 OPEN = {"GET /v1/health", "GET /v1/health/liveness", "GET /v1/health/deep"}
 

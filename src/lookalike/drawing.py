@@ -105,6 +105,15 @@ def sample(snapshot: Snapshot, field_pk: int) -> Ids:
 def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
     """Return how many automatic labels random answers checked, and how many of those were wrong.
 
+    `checks_by_label` says what a check is.
+    """
+    found = checks_by_label(snapshot, field_pk).values()
+    return sum(checked for checked, _ in found), sum(wrong for _, wrong in found)
+
+
+def checks_by_label(snapshot: Snapshot, field_pk: int) -> dict[str, tuple[int, int]]:
+    """Return, by the automatic label, how many random answers checked and how many were wrong.
+
     A drawn document that had a label of the machine's when a person first spoke of it is a check,
     but not if that was before the space in force: of what another extractor made, it says nothing.
     """
@@ -123,8 +132,13 @@ def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
     since = in_force_since(snapshot, field_pk)
     answers = [row for row in first.values() if row.operation > since]
     checked = [row for row in answers if "was" in (row.detail or {})]
-    right = [row.kind == EventKind.LABELLED and row.label == row.detail["was"] for row in checked]
-    return len(checked), len(checked) - sum(right)
+    found: dict[str, tuple[int, int]] = {}
+    for row in checked:
+        label = row.detail["was"]
+        before, wrong = found.get(label, (0, 0))
+        right = row.kind == EventKind.LABELLED and row.label == label
+        found[label] = (before + 1, wrong + (not right))
+    return found
 
 
 def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import click
 
-from lookalike.cli import keys, labelling, looking, making, migrating, moving, serving
+from lookalike.cli import (
+    keys,
+    labelling,
+    looking,
+    making,
+    migrating,
+    monitoring,
+    moving,
+    serving,
+)
 from lookalike.cli.session import Session, store_option
 from lookalike.version import __version__
 
@@ -41,6 +50,6 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "lookalike", "_LOOKALIKE_COMPLETE").source())
 
 
-for module in (making, moving, migrating, labelling, looking, serving, keys):
+for module in (making, moving, migrating, labelling, looking, monitoring, serving, keys):
     for command in module.COMMANDS:
         cli.add_command(command)

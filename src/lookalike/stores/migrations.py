@@ -57,7 +57,7 @@ def _keep_amendments(connection: Connection) -> None:
 def _keep_spaces_beside(connection: Connection) -> None:
     """A collection may have spaces beside the one in force; a combined one knows its blocks.
 
-    Parts that were forgotten stay so.
+    Parts that were forgotten stay so. Documents know how they came; fields can have alarms.
     """
     known = {column["name"] for column in inspect(connection).get_columns("space")}
     kinds = {
@@ -71,7 +71,12 @@ def _keep_spaces_beside(connection: Connection) -> None:
     for name, kind in kinds.items():
         if name not in known:
             connection.exec_driver_sql(f"ALTER TABLE space ADD COLUMN {name} {kind}")
+    known = {column["name"] for column in inspect(connection).get_columns("document")}
+    if "arrived_in" not in known:
+        connection.exec_driver_sql("ALTER TABLE document ADD COLUMN arrived_in BIGINT")
     schema.metadata.create_all(connection)
+    for index in schema.document.indexes:
+        index.create(connection, checkfirst=True)
 
 
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {

@@ -574,12 +574,13 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 READS = (
     "arrived buckets collections curve document documents engine_version extractor fields history "
-    "ids inspect migration name operations queue report size spaces suggest waiting why"
+    "ids inspect migration monitor name operations queue report size spaces suggest waiting why"
 )
 LABELS = "add add_vectors amend cannot_tell draw label new_kind promote reject undo upload"
 ADMINISTERS = (
     "add_taxonomy check create_bucket create_collection drop_spaces forget forget_objects "
-    "import_labels labeler migrate prepare_migration remove_bucket remove_collection run"
+    "import_labels labeler migrate prepare_migration remove_bucket remove_collection run "
+    "unwatch watch"
 )
 
 

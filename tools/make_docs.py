@@ -19,14 +19,18 @@ import click
 
 import lookalike
 from lookalike import (
+    alarms,
+    blaming,
     comparing,
     errors,
     explaining,
+    flows,
     forgetting,
     hookspecs,
     metrics,
     migrating,
     model,
+    monitoring,
     quoting,
     removing,
 )
@@ -50,6 +54,14 @@ NOUNS: tuple[type, ...] = (
     model.Added,
     model.Changed,
     metrics.Report,
+    monitoring.Monitoring,
+    flows.Day,
+    monitoring.Forecast,
+    monitoring.LabelPrecision,
+    blaming.Blame,
+    alarms.Alarm,
+    alarms.Breach,
+    alarms.Delivery,
     explaining.Why,
     explaining.Witness,
     explaining.Counterfactual,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from lookalike import reporting
@@ -26,6 +27,9 @@ from lookalike.version import __version__
 router = APIRouter(tags=["analytics"])
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "the metrics"}
+}
 _FRESH_S = 10.0
 _KEEP_S = 60.0
 
@@ -113,7 +117,7 @@ class Scrapes:
         return text
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", response_class=Response, responses=_TEXT)
 def metrics(request: Request, here: Here) -> PlainTextResponse:
     """Tell the state of all collections of the namespace in Prometheus' text form."""
     scrapes: Scrapes = request.app.state.scrapes

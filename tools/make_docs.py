@@ -35,8 +35,8 @@ from lookalike import (
     removing,
 )
 from lookalike.cli.group import cli
-from lookalike.extractors import docx, pdf
 from lookalike.extractors.base import Extractor
+from lookalike.pictures import kinds_named
 from lookalike.plugins import ALIASES, COMBINED, extractors
 from lookalike.server.problems import ANSWERS
 from lookalike.settings import SETTINGS
@@ -204,8 +204,7 @@ def extractor_table() -> str:
 
 def _read_by(extractor: Extractor) -> str:
     """Return what an extractor reads, in words."""
-    names = {pdf.MEDIA_TYPE: "PDF", docx.MEDIA_TYPE: "DOCX"}
-    return ", ".join(sorted(names.get(one, one) for one in extractor.accepts))
+    return ", ".join(kinds_named(extractor.accepts))
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

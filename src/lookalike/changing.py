@@ -12,6 +12,7 @@ from lookalike.documents import Target
 from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Extractor
 from lookalike.fields import space_in_force
+from lookalike.pictures import kinds_named
 from lookalike.plugins import extractor_name
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow, Kind, collection_from, collection_row, named
@@ -121,8 +122,8 @@ def _check_reads(
     """Raise BadInput for an extractor that reads nothing of what the one in force reads."""
     if not before.accepts & accepts:
         raise BadInput(
-            f"{extractor!r} reads {' and '.join(sorted(accepts))}, and {row.name!r} holds "
-            f"{' and '.join(sorted(before.accepts))}: make another collection for that"
+            f"{extractor!r} reads {' and '.join(kinds_named(accepts))}, and {row.name!r} holds "
+            f"{' and '.join(kinds_named(before.accepts))}: make another collection for that"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ _MAGIC = (
 )
 """Offset, bytes, media type."""
 
+_PDF = "application/pdf"
 _DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 _BRANDS = {
@@ -99,6 +101,15 @@ _LYING = (5, 6, 7, 8)
 """EXIF orientations in which width and height change places."""
 
 _UNKNOWN = "application/octet-stream"
+
+
+def kinds_named(kinds: Iterable[str]) -> list[str]:
+    """Return what people call families of media types and whole ones, sorted.
+
+    >>> kinds_named(["text", "application/pdf"])
+    ['PDF', 'text']
+    """
+    return sorted({_PDF: "PDF", _DOCX: "DOCX"}.get(kind, kind) for kind in kinds)
 
 
 def sniff(data: bytes, name: str) -> str:

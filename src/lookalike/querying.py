@@ -15,7 +15,7 @@ from lookalike.errors import BadContent, BadInput
 from lookalike.extractors.base import Content, accepts
 from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
 from lookalike.model import Blob
-from lookalike.pictures import sniff
+from lookalike.pictures import kinds_named, sniff
 from lookalike.waiting import read_content
 from lookalike.workshop import Workshop
 
@@ -65,7 +65,7 @@ def vectors_of_inputs(
 
 def _extracted(target: Target, content: Content) -> NDArray[np.float32]:
     if not accepts(target.extractor, content.media_type):
-        wanted = " or ".join(sorted(target.extractor.accepts))
+        wanted = " or ".join(kinds_named(target.extractor.accepts))
         raise BadInput(
             f"the input is {content.media_type}, and {target.name!r} is asked by {wanted}"
         )

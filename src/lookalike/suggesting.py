@@ -21,7 +21,7 @@ from lookalike.imagining import WithMore
 from lookalike.lookup import pks_of
 from lookalike.model import Blob, Decision, Suggestion
 from lookalike.objects import input_of
-from lookalike.pictures import sniff
+from lookalike.pictures import kinds_named, sniff
 from lookalike.policy import REASONS
 from lookalike.reading import FieldRow, Reader, by_standard, enriched, matches_of
 from lookalike.resources import CollectionRow
@@ -150,7 +150,7 @@ def _contents(workshop: Workshop, target: Target, source: Any) -> Iterator[Conte
         if accepts(target.extractor, media_type):
             yield _content(workshop, target, item, data, media_type)
         elif not item.walked:
-            wanted = " or ".join(sorted(target.extractor.accepts))
+            wanted = " or ".join(kinds_named(target.extractor.accepts))
             raise BadContent(
                 f"{item.name!r} is {media_type}, and {target.name!r} extracts {wanted}; "
                 "ask a collection with another extractor"

@@ -17,6 +17,7 @@ from lookalike.extractors.combined import CombinedExtractor
 from lookalike.forgotten import Forgotten, is_forgotten
 from lookalike.model import Blob
 from lookalike.objects import REGIONS, input_of, labels_as_they_stand
+from lookalike.pictures import kinds_named
 from lookalike.resources import alike
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace
@@ -116,7 +117,7 @@ def tasks_of(waiting: Sequence[Waiting]) -> Iterator[list[Waiting]]:
 
 def not_read(name: str, media_type: str, accepted: Collection[str]) -> str:
     """Return why a content cannot be extracted here, and what can be done."""
-    wanted = " or ".join(sorted(accepted))
+    wanted = " or ".join(kinds_named(accepted))
     cure = "add it to a collection with another extractor"
     if media_type.startswith("video/") and "image" in accepted:
         cure = "make a collection whose extractor has the option frames, which reads videos as well"

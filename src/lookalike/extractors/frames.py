@@ -21,7 +21,7 @@ from lookalike.errors import BadContent, BadSetting
 from lookalike.extractors.base import Content, Extractor, Part, extract_each
 from lookalike.extractors.video import Frame, Video, check_extra, is_video
 from lookalike.model import Space
-from lookalike.pictures import shrunk
+from lookalike.pictures import kinds_named, shrunk
 from lookalike.views import crop
 
 if TYPE_CHECKING:
@@ -105,8 +105,9 @@ def with_frames(inner: Extractor, option: Any) -> Extractor:
         return inner
     sampling = Sampling.of(option)
     if "image" not in inner.accepts:
+        read = " and ".join(kinds_named(inner.accepts))
         raise BadSetting(
-            f"{inner.space.name.partition('.')[0]} reads {' and '.join(sorted(inner.accepts))}, "
+            f"{inner.space.name.partition('.')[0]} reads {read}, "
             "no pictures: it cannot take frames of a video; leave frames out"
         )
     check_extra()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import httpx2
@@ -27,10 +27,12 @@ from lookalike.cli.group import cli
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, BadSetting, FetchRefused
 from lookalike.flows import DAY_S
+from lookalike.model import Status
 from lookalike.monitoring import MOST_DAYS
 from lookalike.settings import read_settings
+from lookalike.tasks import TaskKind, ask_for, task_of
 from lookalike.watching import MOST_ATTEMPTS, RETRY_S, Watch
-from lookalike.worker import run_worker
+from lookalike.worker import Worker, run_worker
 from serving import Served
 
 SECRET = "whsec_" + base64.b64encode(b"only-known-to-both").decode()
@@ -50,9 +52,13 @@ class Clock:
 
 @dataclass(slots=True)
 class Receiver:
-    """What was posted to a server on loopback, which answers with these statuses, then with 204."""
+    """What was posted to a server on loopback, which answers with these statuses, then with 204.
+
+    It answers nothing before `may_answer` is set.
+    """
 
     port: int
+    may_answer: Event = field(default_factory=Event)
     statuses: list[int] = field(default_factory=list)
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
@@ -73,6 +79,7 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             told.got.append(({name.lower(): text for name, text in self.headers.items()}, body))
+            told.may_answer.wait()
             self.send_response(told.statuses.pop(0) if told.statuses else 204)
             self.send_header("location", "/elsewhere")
             self.end_headers()
@@ -82,9 +89,11 @@ def receiving() -> Iterator[Receiver]:
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         told = Receiver(server.server_port)
+        told.may_answer.set()
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield told
+        told.may_answer.set()
         server.shutdown()
         thread.join()
 
@@ -451,6 +460,29 @@ def test_a_worker_that_runs_once_checks_alarms(things: Collection, receiver: Rec
     assert receiver.types == [RAISED]
 
 
+def test_a_receiver_that_does_not_answer_holds_nothing_up(
+    things: Collection, receiver: Receiver
+) -> None:
+    add(things, "a", 4)
+    things.watch(coverage=(0.5, None), webhook=receiver.url)
+    receiver.may_answer.clear()
+    worker = Worker(things._workshop)
+    worker.start()
+    wait_for(lambda: receiver.got)
+
+    changed = things.label({"a0": "Zero"})
+    with things._workshop.store.write() as txn:
+        spec = {"collection_pk": things._row.pk, "collection": things.name, "actor": "ann"}
+        kind, runs = TaskKind.DECIDE, [{"confidence_threshold": 0.5}]
+        task = ask_for(txn, "default", kind, {**spec, "runs": runs}, at=NOON)
+    worker.wake()
+    wait_for(lambda: is_done(things, task))
+    worker.stop()
+
+    assert changed.by_person == 1
+    assert not receiver.may_answer.is_set()
+
+
 def test_an_alarm_goes_with_its_collection(tmp_path: Path, clock: Clock) -> None:
     with lookalike.open(tmp_path / "store", clock=clock) as library:
         library.labeler("gone", extractor="passthrough").watch(coverage=(0.5, None))
@@ -544,9 +576,14 @@ class TestServer:
         assert "LOOKALIKE_FETCH_ALLOW" in told["message"]
 
 
-def wait_for(is_done: Any, timeout_s: float = 30.0) -> None:
+def is_done(collection: Collection, task: str) -> bool:
+    with collection._workshop.store.read() as snapshot:
+        return task_of(snapshot, task).status is Status.COMPLETED
+
+
+def wait_for(has_come: Any, timeout_s: float = 30.0) -> None:
     """Wait until something is so. Fails when it does not come to be."""
     end = time.monotonic() + timeout_s
-    while not is_done():
+    while not has_come():
         assert time.monotonic() < end, "it did not come to be"
         time.sleep(0.05)

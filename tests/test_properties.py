@@ -197,7 +197,7 @@ class Machine(RuleBasedStateMachine):
         id = self._some(name, which)
         before = self._state()
         shown = before[name, id].standing
-        refused = shown.label or shown.decision.runner_up
+        refused = shown.label or shown.suggestion or shown.decision.runner_up
         if refused is None:
             with pytest.raises(BadInput, match="no label and no suggestion"):
                 self._collection(name).reject({id: None})

@@ -31,6 +31,7 @@ READ = {
     *(f"GET {COLLECTION}/analytics/confidence", f"GET {COLLECTION}/analytics/curve"),
     *(f"GET {COLLECTION}/analytics/error-rate", f"GET {COLLECTION}/analytics/monitoring"),
     *(f"GET {COLLECTION}/alarms", "GET /metrics"),
+    f"GET {COLLECTION}/analytics/diagnosis",
     *(f"GET {COLLECTION}/analytics/references", f"POST {COLLECTION}/export"),
     *("GET /v1/blobs/exports/{name}", "GET /v1/blobs/{sha256}", "GET /v1/blobs/{sha256}/thumbnail"),
     *("POST /v1/retrievers/execute", "POST /v1/retrievers/{retriever}/execute"),

@@ -10,12 +10,14 @@ from lookalike.decider import Decider
 from lookalike.drawing import pending, sample
 from lookalike.features import BACKGROUND
 from lookalike.field_state import FieldState
+from lookalike.judging import Judge
 from lookalike.kinds import Group, new_kinds
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.policy import REASONS
 from lookalike.propagation import Places
 from lookalike.review import Kind, Question, Standing, questions
+from lookalike.scoring import Scores
 from lookalike.standard import MAX_ITEMS
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import Ids
@@ -53,7 +55,7 @@ def ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
     judge, scores = decider.surveyed(snapshot)
     land = judge.landscape
     standing = _standing(state, land.pks, () if scores is None else tuple(scores.labels))
-    groups = new_kinds(land, scores, judge.known(), standing.settled | standing.automatic)
+    groups = _groups(judge, scores, standing)
     found = questions(
         judge.reach,
         standing,
@@ -64,6 +66,28 @@ def ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
     )
     by_seed = {int(group.places[0]): group for group in groups}
     return [_asked(question, land.pks, by_seed) for question in found]
+
+
+def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]]:
+    """Return groups of documents (pks) that look like each other and like nothing named.
+
+    There are none before something is named, and where there are too many documents for a
+    landscape.
+    """
+    if len(decider.state.columns) > MAX_ITEMS:
+        return []
+    judge, scores = decider.surveyed(snapshot)
+    if scores is None:
+        return []
+    pks = judge.landscape.pks
+    standing = _standing(decider.state, pks, tuple(scores.labels))
+    groups = _groups(judge, scores, standing)
+    return [tuple(pks[group.places].tolist()) for group in groups]
+
+
+def _groups(judge: Judge, scores: Scores | None, standing: Standing) -> list[Group]:
+    settled = standing.settled | standing.automatic
+    return new_kinds(judge.landscape, scores, judge.known(), settled)
 
 
 def _asked(question: Question, pks: Ids, groups: dict[int, Group]) -> Asked:

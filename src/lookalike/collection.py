@@ -11,6 +11,7 @@ from sqlalchemy import Select, select
 
 from lookalike import (
     answering,
+    diagnosing,
     explaining,
     forgetting,
     importing,
@@ -24,6 +25,7 @@ from lookalike.asking import ask
 from lookalike.bringing import add_vectors, register
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
+from lookalike.findings import Checkup
 from lookalike.ingest import (
     Progress,
     Tally,
@@ -546,6 +548,16 @@ class Collection:
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
         return inspecting.inspect(self._workshop, chosen)
+
+    def diagnose(self, *, field: str | None = None) -> Checkup:
+        """Return why too much has no label, labels are wrong, or nothing improves; what to do next.
+
+        The findings that explain most come first; each names a command and a request.
+        """
+        with self._workshop.store.read() as snapshot:
+            fields, chosen = fields_of(snapshot, self._row.pk), self._field(snapshot, field)
+        first = chosen.pk == fields[0].pk
+        return diagnosing.diagnose(self._workshop, self._row, chosen, first=first)
 
     def curve(self, *, field: str | None = None) -> list[Point]:
         """Return what other limits would give: coverage, and the precision to be expected.

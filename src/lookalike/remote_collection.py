@@ -25,6 +25,7 @@ from lookalike.sources import items, json_values
 if TYPE_CHECKING:
     from lookalike.alarms import Alarm
     from lookalike.explaining import Why
+    from lookalike.findings import Checkup
     from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection
     from lookalike.metrics import Point, Report
@@ -386,6 +387,12 @@ class RemoteCollection:
         from lookalike.inspecting import Inspection
 
         return self._ask("inspect", Inspection, field=field)
+
+    def diagnose(self, *, field: str | None = None) -> Checkup:
+        """Return why too much has no label, labels are wrong, or nothing improves; what to do."""
+        from lookalike.findings import Checkup
+
+        return self._ask("diagnose", Checkup, field=field)
 
     def curve(self, *, field: str | None = None) -> list[Point]:
         """Return what other limits would give: coverage, and the precision to be expected."""

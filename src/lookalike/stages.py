@@ -14,7 +14,7 @@ A text `{{INPUT.name}}` anywhere in them stands for an input.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,6 +134,24 @@ def requires_labels(stages: Sequence[Stage]) -> bool:
     trees = [parse(one.raw) for one in stages if isinstance(one, Filtering)]
     trees += [parse(one.raw_filter) for one in stages if isinstance(one, Searching)]
     return all(_asks_for_presence(tree) for tree in trees)
+
+
+def demands(stages: Sequence[Stage], field: str) -> bool:
+    """Return whether a filter of stages lets only through what has a value in a field."""
+    trees = [parse(one.raw) for one in stages if isinstance(one, Filtering)]
+    trees += [parse(one.raw_filter) for one in stages if isinstance(one, Searching)]
+    conditions = [part for tree in trees for part in _demanded(tree)]
+    names = (field, f"metadata.{field}", f"labels.{field}", f"labels.{field}.label")
+    return any(one.field in names and _asks_for_presence(one) for one in conditions)
+
+
+def _demanded(tree: Filter) -> Iterator[Condition]:
+    """Yield the conditions that must all hold."""
+    if isinstance(tree, Every):
+        for part in tree.parts:
+            yield from _demanded(part)
+    elif isinstance(tree, Condition):
+        yield tree
 
 
 def _asks_for_presence(tree: Filter) -> bool:

@@ -146,11 +146,15 @@ class Workshop:
         txn.insert_one(schema.space, collection_pk=row.pk, **space_columns(space))
 
 
+_NAMES = frozenset({"extractor", "name"})
+"""Options that are names, whatever there is of that name."""
+
+
 def _paths_in(value: Any) -> Iterator[str]:
     """Yield what may be paths among the values of options."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _paths_in(inner) if name != "extractor" else ()
+            yield from _paths_in(inner) if name not in _NAMES else ()
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _paths_in(inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lookalike.cli import (
+    doctor,
     keys,
     labelling,
     looking,
@@ -50,6 +51,16 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "lookalike", "_LOOKALIKE_COMPLETE").source())
 
 
-for module in (making, moving, migrating, labelling, looking, monitoring, serving, keys):
+for module in (
+    making,
+    moving,
+    migrating,
+    labelling,
+    looking,
+    monitoring,
+    doctor,
+    serving,
+    keys,
+):
     for command in module.COMMANDS:
         cli.add_command(command)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import click
 
 from lookalike.cli.session import Session, collection_argument, field_option, with_session
-from lookalike.errors import NotAStore
 from lookalike.showing import (
-    show_diagnosis,
     show_history,
     show_inspection,
     show_queue,
@@ -105,25 +103,4 @@ def history(session: Session, collection: str, limit: int) -> None:
         session.print(library.collection(collection).operations(limit=limit), show_history)
 
 
-@click.command()
-@with_session
-def doctor(session: Session) -> None:
-    """Show versions and spaces; check the store's integrity.
-
-    \b
-    lookalike doctor
-    lookalike --store shop doctor --json
-    """
-    from lookalike.diagnosis import diagnose
-
-    try:
-        with session.library() as library:
-            diagnosis = diagnose(library)
-    except NotAStore:
-        diagnosis = diagnose(None)
-    session.print(diagnosis, show_diagnosis)
-    if diagnosis.problems:
-        raise SystemExit(1)
-
-
-COMMANDS = (list_, report, queue, inspect, why, history, doctor)
+COMMANDS = (list_, report, queue, inspect, why, history)

@@ -65,8 +65,8 @@ def cut_evenly(text: str, room: int, most: int) -> list[tuple[int, int]]:
 
     Where no white space is near, as in Chinese, a span ends anywhere.
 
-    >>> cut_evenly("one two three four", 10, 64)
-    [(0, 13), (13, 18)]
+    >>> cut_evenly("one two three four five six", 16, 64)
+    [(0, 13), (13, 27)]
     """
     text = text[: room * most]
     count = max(1, -(-len(text) // room))

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from lookalike.aggregating import distribution
 from lookalike.claims import lower_bound, upper_bound
 from lookalike.filters import parse
+from lookalike.findings import Checkup
 from lookalike.inspecting import Inspection
 from lookalike.metrics import HISTOGRAM_BINS, Point, Report
 from lookalike.monitoring import Monitoring
@@ -110,6 +111,12 @@ def monitoring(collection: str, here: Here, days: int = 30, field: str | None = 
 def references(collection: str, here: Here, field: str | None = None) -> Inspection:
     """Return what may be wrong with the references, the worst first."""
     return here.collection(collection).inspect(field=field)
+
+
+@router.get("/diagnosis")
+def diagnosis(collection: str, here: Here, field: str | None = None) -> Checkup:
+    """Return why too much has no label, labels are wrong, or nothing improves; what to do next."""
+    return here.collection(collection).diagnose(field=field)
 
 
 @router.get("/confidence")

@@ -19,7 +19,7 @@ _READ_POSTS = re.compile(
 
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
-    r"|/v1/collections/[^/]+/verbs/(arrived|curve|document|documents|extractor|fields|history|ids|inspect|name"
+    r"|/v1/collections/[^/]+/verbs/(arrived|curve|diagnose|document|documents|extractor|fields|history|ids|inspect|name"
     r"|monitor|operations|queue|report|size|suggest|waiting|why)"
 )
 

@@ -137,6 +137,7 @@ _OF_COLLECTION = (
     _Verb("queue", Collection.queue, few=True),
     _Verb("why", Collection.why),
     _Verb("inspect", Collection.inspect),
+    _Verb("diagnose", Collection.diagnose),
     _Verb("curve", Collection.curve),
     _Verb("report", Collection.report),
     _Verb("monitor", Collection.monitor),

@@ -573,8 +573,9 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "arrived buckets collections curve document documents engine_version extractor fields history "
-    "ids inspect migration monitor name operations queue report size spaces suggest waiting why"
+    "arrived buckets collections curve diagnose document documents engine_version extractor fields "
+    "history ids inspect migration monitor name operations queue report size spaces suggest "
+    "waiting why"
 )
 LABELS = "add add_vectors amend cannot_tell draw label new_kind promote reject undo upload"
 ADMINISTERS = (

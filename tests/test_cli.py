@@ -296,6 +296,16 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: re.fullmatch(r"lk_[0-9a-f]{12}_[\w-]{43}", value["key"]) is not None,
         r"^lk_[0-9a-f]{12}_[\w-]{43}\n$",
     ),
+    "monitor": (
+        lambda _: ("monitor", "notes", "--days", "2"),
+        lambda value: value["forecast"]["before"] == 0 and len(value["history"]) == 2,
+        r"notes\.label: 10 documents[\s\S]*a day \d+ arrive",
+    ),
+    "watch": (
+        lambda _: ("watch", "notes", "--coverage", "0.1:0.9"),
+        lambda value: (value["coverage"], value["raised"]) == ([0.1, 0.9], False),
+        r"alarm quiet: coverage 0\.1:0\.9",
+    ),
     "doctor": (
         lambda _: ("doctor",),
         lambda value: value["problems"] == [] and "word_lengths" in value["extractors"],

@@ -238,6 +238,19 @@ def what_limits_cost(library: AnyLibrary) -> Any:
 
 
 @step
+def how_it_does_and_an_alarm(library: AnyLibrary) -> Any:
+    collection = things(library)
+    alarm = collection.watch(coverage=(0.1, None), error_rate=(None, 0.05), actor="bob")
+    told = collection.monitor(days=2)
+    return alarm, told.history[-1].arrived, told.precision, told.forecast.queue, told.breaches
+
+
+@step
+def no_alarm_any_more(library: AnyLibrary) -> Any:
+    return things(library).unwatch(field="label"), things(library).unwatch()
+
+
+@step
 def suggestions(library: AnyLibrary) -> Any:
     collection = things(library)
     rows = vectors(3, seed=5)
@@ -592,9 +605,9 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "agreement arrived audits buckets collections cost curve document documents engine_version "
-    "extractor fields history ids inspect migration name operations opinions queue report size "
-    "spaces suggest waiting why"
+    "agreement arrived audits buckets collections cost curve diagnose document documents "
+    "engine_version extractor fields history ids inspect migration monitor name operations "
+    "opinions queue report size spaces suggest waiting why"
 )
 LABELS = (
     "add add_vectors amend answer_audit audit cannot_tell close_audit draw label new_kind promote "
@@ -602,7 +615,8 @@ LABELS = (
 )
 ADMINISTERS = (
     "add_taxonomy check create_bucket create_collection drop_spaces forget forget_objects "
-    "import_labels labeler migrate prepare_migration remove_bucket remove_collection run"
+    "import_labels labeler migrate prepare_migration remove_bucket remove_collection run "
+    "unwatch watch"
 )
 
 

@@ -33,6 +33,8 @@ READ = {
     *(f"GET {COLLECTION}/audits", f"GET {COLLECTION}/audits/{{audit}}"),
     *(f"GET {COLLECTION}/analytics/cost", f"GET {COLLECTION}/analytics/agreement"),
     f"GET {DOCUMENT}/{{document}}/opinions",
+    *(f"GET {COLLECTION}/alarms", "GET /metrics"),
+    f"GET {COLLECTION}/analytics/monitoring",
     *(f"GET {COLLECTION}/analytics/references", f"POST {COLLECTION}/export"),
     *("GET /v1/blobs/exports/{name}", "GET /v1/blobs/{sha256}", "GET /v1/blobs/{sha256}/thumbnail"),
     *("POST /v1/retrievers/execute", "POST /v1/retrievers/{retriever}/execute"),
@@ -70,6 +72,7 @@ ADMIN = {
     *("POST /v1/taxonomies", "PATCH /v1/taxonomies/{taxonomy}", "DELETE /v1/taxonomies/{taxonomy}"),
     *("POST /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/clone"),
     *("DELETE /v1/tasks/{task}", f"DELETE {DOCUMENT}/batch"),
+    *(f"PUT {COLLECTION}/alarms", f"DELETE {COLLECTION}/alarms"),
 }
 OPEN = {"GET /v1/health", "GET /v1/health/liveness", "GET /v1/health/deep"}
 

@@ -226,6 +226,8 @@ def test_a_store_of_version_2_learns_the_size_of_its_objects() -> None:
             MIGRATIONS[number](connection)
         connection.exec_driver_sql("DROP INDEX object_by_size")
         connection.exec_driver_sql("ALTER TABLE object DROP COLUMN size_bytes")
+        connection.exec_driver_sql("DROP INDEX document_by_arrival")
+        connection.exec_driver_sql("ALTER TABLE document DROP COLUMN arrived_in")
         connection.execute(schema.meta.insert().values(key="schema_version", value="2"))
         columns = "bucket_pk, id, key, name, metadata, blobs, created_at"
         blobs = '[{"size_bytes": 3}, {"size_bytes": 4}]'
@@ -248,6 +250,8 @@ def test_a_store_of_version_4_has_spaces_without_members() -> None:
         for number in range(1, 5):
             MIGRATIONS[number](connection)
         connection.exec_driver_sql("ALTER TABLE space DROP COLUMN members")
+        connection.exec_driver_sql("DROP INDEX document_by_arrival")
+        connection.exec_driver_sql("ALTER TABLE document DROP COLUMN arrived_in")
         connection.execute(schema.meta.insert().values(key="schema_version", value="4"))
         columns = "collection_pk, name, dimension, generation, next_slot"
         connection.exec_driver_sql(f"INSERT INTO space ({columns}) VALUES (1, 'a', 3, 0, 7)")
@@ -256,6 +260,8 @@ def test_a_store_of_version_4_has_spaces_without_members() -> None:
 
         (space,) = connection.execute(select(schema.space)).all()
         assert stored_space(space) == StoredSpace(space.pk, "a", 3, 0, members=())
+        indexes = {index["name"] for index in inspect(connection).get_indexes("document")}
+        assert "document_by_arrival" in indexes
     engine.dispose()
 
 

@@ -24,6 +24,7 @@ from lookalike import (
     suggesting,
 )
 from lookalike.agreement import Agreement
+from lookalike.alarms import Alarm, alarm_of, drop_alarm, set_alarm
 from lookalike.asking import ask
 from lookalike.auditing import Audit
 from lookalike.bringing import add_vectors, register
@@ -54,6 +55,7 @@ from lookalike.model import (
     Reason,
     Suggestion,
 )
+from lookalike.monitoring import Monitoring, monitor
 from lookalike.objects import waits_in
 from lookalike.once import AlreadyDone, Request, once
 from lookalike.operations import Running, Said
@@ -678,6 +680,45 @@ class Collection:
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             return reporting.report(snapshot, self._row, chosen)
+
+    def monitor(self, *, days: int = 30, field: str | None = None) -> Monitoring:
+        """Return how a label field does: its report, its last days, the queue's forecast, precision
+        by label, references that caused corrections, and its alarm.
+
+        Raises BadInput unless `days` is 1 to 366.
+        """
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            return monitor(snapshot, self._row, chosen, self._workshop.clock(), days)
+
+    def watch(
+        self,
+        *,
+        coverage: tuple[float | None, float | None] | None = None,
+        error_rate: tuple[float | None, float | None] | None = None,
+        webhook: str = "",
+        field: str | None = None,
+        actor: str = "",
+    ) -> Alarm:
+        """Set the alarm of a field: what its coverage and error rate shall be, lowest and highest.
+
+        The worker raises it when one leaves its band, clears it when all are back, and sends both
+        to `webhook`, an http or https address, signed. Raises BadInput for an impossible band,
+        BadSetting without a secret, FetchRefused for an address that must not be reached.
+        """
+        with self._workshop.store.write() as txn:
+            chosen = self._field(txn, field)
+            actor, now = actor or self._workshop.actor, self._workshop.clock()
+            bands = {"coverage": coverage, "error_rate": error_rate}
+            set_alarm(txn, self._workshop.settings, chosen.pk, bands, webhook, actor=actor, at=now)
+            alarm = alarm_of(txn, chosen.pk, chosen.name)
+        assert alarm is not None
+        return alarm
+
+    def unwatch(self, *, field: str | None = None) -> bool:
+        """Take the alarm of a field away; return whether it had one."""
+        with self._workshop.store.write() as txn:
+            return drop_alarm(txn, self._field(txn, field).pk)
 
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield what `export` writes, one mapping a document."""

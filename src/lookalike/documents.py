@@ -133,7 +133,7 @@ def write_documents(
         ],
     )
     outdate(txn, target.pk, [one.object_pk for one in new])
-    rows = [_row(target, one) for one in fresh]
+    rows = [_row(target, one) | {"arrived_in": running.pk} for one in fresh]
     if len(target.row.bucket_pks) > 1 or any(one.part.key for one in fresh):
         _tell_apart(txn, target, fresh, rows)
     made = txn.insert_returning(schema.document, rows)

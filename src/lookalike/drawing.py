@@ -36,6 +36,7 @@ class CheckedLabel:
     """
 
     operation: int
+    label: str
     right: bool
     confidence: float | None
     inclusion: float
@@ -122,6 +123,15 @@ def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
     return len(found), sum(not one.right for one in found)
 
 
+def checks_by_label(snapshot: Snapshot, field_pk: int) -> dict[str, tuple[int, int]]:
+    """Return, by the automatic label, how many random answers checked and how many were wrong."""
+    found: dict[str, tuple[int, int]] = {}
+    for one in checked_labels(snapshot, field_pk):
+        checked, wrong = found.get(one.label, (0, 0))
+        found[one.label] = (checked + 1, wrong + (not one.right))
+    return found
+
+
 def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
     """Return the automatic labels that random answers checked, the latest first.
 
@@ -144,6 +154,7 @@ def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
     return [
         CheckedLabel(
             row.operation,
+            row.detail["was"],
             row.kind == EventKind.LABELLED and row.label == row.detail["was"],
             row.detail["confidence"],
             row.detail.get("drawn", 1.0),

@@ -14,7 +14,7 @@ import socket
 import ssl
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +119,22 @@ class GuardedFetcher:
             return self._sized(data, "a data: URL"), _media_type(uri[len("data:") :].split(",")[0])
         data = remote_bytes(uri, self._rules.max_blob_bytes + 1)
         return self._sized(data, repr(_shown(uri))), None
+
+    def post(self, uri: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send `body` to an http or https address; return the status of the answer.
+
+        No redirect is followed, and the answer's body is not read. Raises as `fetch` does.
+        """
+        from lookalike.pinned import default_tls, post
+
+        if self._scheme(uri) not in _WEB:
+            raise FetchRefused(f"{_shown(uri)!r} is no web address; give one with http or https")
+        url, until = self._url(uri), self._patience()
+        with _failures(uri, self._rules.total_s, "reach", "try again"):
+            addresses = [str(one) for one in self._addresses(url, uri, until)]
+            self._tls = self._tls or default_tls()
+            with post(url, addresses, self._tls, until, headers, body) as answer:
+                return answer.status
 
     def _scheme(self, uri: str) -> str:
         """Return the scheme in lower case, the empty text for a plain path."""
@@ -331,16 +347,17 @@ def _opened(root: str, parts: Sequence[str]) -> Iterator[int]:
 
 
 @contextmanager
-def _failures(uri: str, total_s: float) -> Iterator[None]:
+def _failures(
+    uri: str, total_s: float, what: str = "read", cure: str = "try again, or send the bytes"
+) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
         raise BadContent(
-            f"{_shown(uri)!r} answers too slowly, or not within {total_s:g} s; "
-            "try again, or send the bytes"
+            f"{_shown(uri)!r} answers too slowly, or not within {total_s:g} s; {cure}"
         ) from error
     except OSError as error:
-        raise BadContent(f"cannot read {_shown(uri)!r}: {error}; check the address") from error
+        raise BadContent(f"cannot {what} {_shown(uri)!r}: {error}; check the address") from error
 
 
 def _within(seconds: float, work: Callable[[], Sequence[str]]) -> Sequence[str]:

@@ -6,24 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlalchemy import select
 
 from lookalike import hygiene
+from lookalike.blaming import Blame, blamed
 from lookalike.decider import Decider
 from lookalike.duplicates import Group, duplicates
 from lookalike.labels import Codes
 from lookalike.lookup import ids_of
 from lookalike.matches import NO_LABEL
-from lookalike.model import EventKind, Origin
 from lookalike.peers import contested_documents
 from lookalike.reading import FieldRow
 from lookalike.references import References
-from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.search import NOBODY, nearest
+from lookalike.stores.search import nearest
 from lookalike.workshop import Workshop
-
-_ANSWERS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +73,6 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
-    """A reference whose labels people corrected: at least `at_least` of them, 19 times of 20."""
-
-    id: str
-    label: str | None
-    corrected: int
-    confirmed: int
-    at_least: float
-    instead: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Inspection:
     """What may be wrong with the references of a label field, the worst first.
 
@@ -139,7 +123,7 @@ def inspect(workshop: Workshop, field: FieldRow) -> Inspection:
             trials,
             hygiene.suspects(trials),
             _duplicates(references, k, asked.bound),
-            _blamed(snapshot, field, asked.codes),
+            blamed(snapshot, field, asked.codes),
         )
         named = {one.reference for one in found.suspects}
         named |= {one.reference for one in found.blames}
@@ -212,31 +196,6 @@ def _duplicates(references: References, k: int, bound: float) -> list[Group]:
         references.vectors, references.vectors, references.pks, k, query_ids=references.pks
     )
     return duplicates(references.pks, references.codes, references.matches(*own), bound)
-
-
-def _blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.Blame]:
-    """Return what people's answers say of the references that had caused automatic labels."""
-    event, operation = schema.event, schema.operation
-    query = (
-        select(event.c.kind, event.c.label, event.c.detail)
-        .join(operation, operation.c.pk == event.c.operation_pk)
-        .where(event.c.field_pk == field.pk, event.c.origin == Origin.HUMAN)
-        .where(event.c.kind.in_(_ANSWERS), operation.c.undone_by.is_(None))
-    )
-    rows = [
-        row
-        for row in snapshot.rows(query)
-        if row.detail and "was" in row.detail
-        # Who refuses another label than the machine's says nothing about that.
-        if row.kind != EventKind.REJECTED or row.label == row.detail["was"]
-    ]
-    sources = [row.detail["source"] for row in rows]
-    given = [codes.code(row.label) if row.kind == EventKind.LABELLED else -1 for row in rows]
-    return hygiene.blamed(
-        np.array([NOBODY if one is None else one for one in sources], np.int64),
-        np.array([codes.code(row.detail["was"]) for row in rows], np.int64),
-        np.array(given, np.int64),
-    )
 
 
 def _name(codes: Codes, code: int) -> str:

@@ -91,8 +91,3 @@ def curve(
 def coverage(labelled: int, documents: int) -> float:
     """Return the share of documents with a label; 0 where there are none."""
     return labelled / documents if documents else 0.0
-
-
-def bin_of(confidence: float) -> int:
-    """Return the histogram's bin of a confidence; values outside count at the ends."""
-    return min(max(int(confidence * HISTOGRAM_BINS), 0), HISTOGRAM_BINS - 1)

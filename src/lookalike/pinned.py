@@ -1,4 +1,4 @@
-"""One HTTP GET over a connection to addresses that have been checked, and to no others.
+"""One HTTP GET or POST over a connection to addresses that have been checked, and to no others.
 
 The name in the URL is for the Host header and the certificate only: it is not resolved again.
 Nothing comes from the environment but where certificates lie: no proxy, no cookie, no password.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,13 +58,43 @@ def get(
     Redirects are not followed and nothing is unpacked. Raises ConnectionError with the reason when
     the exchange fails, TimeoutError when it takes too long, both also while the body is read.
     """
+    headers = [(b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
+    with _exchange("GET", url, addresses, tls, patience, headers, b"") as answer:
+        yield answer
+
+
+@contextmanager
+def post(
+    url: httpx2.URL,
+    addresses: Sequence[str],
+    tls: ssl.SSLContext,
+    patience: Patience,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> Iterator[Answer]:
+    """Send `body` to `url` as `get` asks for it; `headers` say what it is."""
+    told = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+    told.append((b"Content-Length", str(len(body)).encode("ascii")))
+    with _exchange("POST", url, addresses, tls, patience, told, body) as answer:
+        yield answer
+
+
+@contextmanager
+def _exchange(
+    method: str,
+    url: httpx2.URL,
+    addresses: Sequence[str],
+    tls: ssl.SSLContext,
+    patience: Patience,
+    own_headers: Sequence[tuple[bytes, bytes]],
+    body: bytes,
+) -> Iterator[Answer]:
     target = httpcore2.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
     )
     headers = [
         (b"Host", url.netloc),
-        (b"Accept", b"*/*"),
-        (b"Accept-Encoding", b"identity"),
+        *own_headers,
         (b"User-Agent", b"lookalike"),
         (b"Connection", b"close"),
     ]
@@ -73,7 +103,9 @@ def get(
     with (
         _translated(),
         httpcore2.HTTPConnection(target.origin, tls, network_backend=line) as connection,
-        connection.stream("GET", target, headers=headers, extensions={"timeout": waits}) as reply,
+        connection.stream(
+            method, target, headers=headers, content=body or None, extensions={"timeout": waits}
+        ) as reply,
     ):
         found = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.headers

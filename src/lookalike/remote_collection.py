@@ -25,6 +25,7 @@ from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
     from lookalike.agreement import Agreement
+    from lookalike.alarms import Alarm
     from lookalike.auditing import Audit
     from lookalike.costs import CostCurve
     from lookalike.explaining import Why
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection
     from lookalike.metrics import Point, Report
+    from lookalike.monitoring import Monitoring
 
 PAGE = 1000
 """So many documents, questions or operations are in one answer of a server."""
@@ -487,6 +489,31 @@ class RemoteCollection:
         from lookalike.metrics import Report
 
         return self._ask("report", Report, field=field)
+
+    def monitor(self, *, days: int = 30, field: str | None = None) -> Monitoring:
+        """Return how a label field does, with its last days, forecast, precision and alarm."""
+        from lookalike.monitoring import Monitoring
+
+        return self._ask("monitor", Monitoring, days=days, field=field)
+
+    def watch(
+        self,
+        *,
+        coverage: tuple[float | None, float | None] | None = None,
+        error_rate: tuple[float | None, float | None] | None = None,
+        webhook: str = "",
+        field: str | None = None,
+        actor: str = "",
+    ) -> Alarm:
+        """Set the alarm of a field: the bands of its coverage and error rate, lowest first."""
+        from lookalike.alarms import Alarm
+
+        bands = {"coverage": coverage, "error_rate": error_rate}
+        return self._ask("watch", Alarm, **bands, webhook=webhook, field=field, actor=actor)
+
+    def unwatch(self, *, field: str | None = None) -> bool:
+        """Take the alarm of a field away; return whether it had one."""
+        return self._ask("unwatch", bool, field=field)
 
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield what `export` writes, one mapping a document."""

@@ -253,7 +253,8 @@ def _drop_collections(
         _stop_extraction(txn, doomed)
         names = tuple(collection_row(txn, pk).name for pk in sorted(doomed))
         fields = _fields(txn, doomed)
-        txn.execute(delete(schema.event).where(schema.event.c.field_pk.in_(fields)))
+        for table in (schema.event, schema.alarm):
+            txn.execute(delete(table).where(table.c.field_pk.in_(fields)))
         operation = schema.operation
         past = update(operation).where(operation.c.collection_pk.in_(doomed))
         txn.execute(past.values(summary={}))

@@ -148,6 +148,13 @@ SETTINGS = (
         "a key for everything, 16 characters or more; with it loopback asks for one, too",
         secret=True,
     ),
+    Setting(
+        "webhook_secret",
+        "",
+        _long_secret,
+        "what webhooks are signed with, 16 characters or more; alarms with a webhook need it",
+        secret=True,
+    ),
     Setting("max_json_bytes", "8388608", _positive, "JSON bodies larger than this are refused"),
     Setting(
         "rate_per_s",
@@ -176,6 +183,7 @@ class Settings:
     host: str
     port: int
     api_key: str
+    webhook_secret: str
     max_json_bytes: int
     rate_per_s: float | None
     cors_origins: tuple[str, ...]

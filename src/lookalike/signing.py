@@ -1,10 +1,13 @@
 """Signed addresses: who holds one may read or send this one file, until it expires, without a key.
 
 The signature is an HMAC-SHA256 over the path, the parameters in order and the time it expires.
+Webhooks are signed as the Standard Webhooks specification has it.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -15,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from sqlalchemy import select
 
-from lookalike.errors import BadInput, Forbidden
+from lookalike.errors import BadInput, BadSetting, Forbidden
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 
@@ -25,6 +28,7 @@ SIGNATURE = "signature"
 
 _SECRET_BYTES = 32
 _META_KEY = "signing_secret"
+_WEBHOOK_PREFIX = "whsec_"
 
 
 class Signer:
@@ -63,6 +67,37 @@ class Signer:
     def _signature(self, path: str, pairs: list[tuple[str, str]], expires: str) -> str:
         message = json.dumps([path, pairs, expires]).encode()
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
+
+
+def webhook_headers(secret: str, id: str, now: float, body: bytes) -> dict[str, str]:
+    """Return the headers that tell who sent a webhook's body, and when.
+
+    The signature is an HMAC-SHA256 over id, time and body, in base64 (standardwebhooks.com). A
+    secret that begins with `whsec_` is base64, as receivers' libraries take it; another one is
+    taken as it is. Raises BadSetting without a secret, or where that is no base64.
+
+    >>> webhook_headers("sixteen-characters", "msg_1", 1700000000.5, b"{}")["webhook-signature"]
+    'v1,SIGNATURE'
+    """
+    if not secret:
+        raise BadSetting("a webhook is signed: set LOOKALIKE_WEBHOOK_SECRET for the worker")
+    key = secret.encode()
+    if secret.startswith(_WEBHOOK_PREFIX):
+        try:
+            key = base64.b64decode(secret.removeprefix(_WEBHOOK_PREFIX), validate=True)
+        except binascii.Error as error:
+            raise BadSetting(
+                "LOOKALIKE_WEBHOOK_SECRET begins with 'whsec_', and no base64 follows; make one "
+                "with `openssl rand -base64 32`"
+            ) from error
+    timestamp = str(math.floor(now))
+    message = f"{id}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()).decode()
+    return {
+        "webhook-id": id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
+    }
 
 
 def signing_secret(store: Store) -> bytes:

@@ -1,6 +1,7 @@
 """The worker: extracts and decides what waits, and does the tasks that were asked for.
 
-One or many, inside a server or as processes of their own: what they are at is held by leases.
+One or many, inside a server or as processes of their own: what they are at is held by leases. Each
+has a watch beside it, which checks alarms.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lookalike.model import Status
 from lookalike.resources import CollectionRow, Kind, collection_from, collection_row, named
 from lookalike.stores import schema
 from lookalike.tasks import Task, TaskKind, end_task, keep_task, return_task, take_task
+from lookalike.watching import Watch
 from lookalike.workshop import Workshop
 
 _LOG = logging.getLogger("lookalike.worker")
@@ -78,6 +80,14 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; whatever goes wrong with one piece of work, the rest goes on."""
+        watch = Watch(self._workshop)
+        watch.start()
+        try:
+            self._run()
+        finally:
+            watch.stop()
+
+    def _run(self) -> None:
         while not self._is_stopping.is_set():
             with self._news:
                 self._is_asked = False
@@ -217,6 +227,7 @@ def run_worker(workshop: Workshop, *, once: bool) -> None:
     if once:
         while worker.work():
             pass
+        Watch(workshop).look()
         return
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     try:

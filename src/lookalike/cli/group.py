@@ -12,6 +12,7 @@ from lookalike.cli import (
     looking,
     making,
     migrating,
+    monitoring,
     moving,
     serving,
     trusting,
@@ -54,7 +55,7 @@ def completion(shell: str) -> None:
 
 _PARTS = (
     *(making, moving, migrating, labelling, auditing),
-    *(looking, doctor, trusting, serving, keys),
+    *(looking, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:
     for command in module.COMMANDS:

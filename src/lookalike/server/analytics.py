@@ -12,6 +12,7 @@ from lookalike.filters import parse
 from lookalike.findings import Checkup
 from lookalike.inspecting import Inspection
 from lookalike.metrics import HISTOGRAM_BINS, Point, Report
+from lookalike.monitoring import Monitoring
 from lookalike.server.context import Here
 from lookalike.server.documents import selecting_in
 from lookalike.server.shapes import JsonRoute, Reply, ValueCount
@@ -100,6 +101,12 @@ def field_distribution(
 def coverage(collection: str, here: Here, field: str | None = None) -> Report:
     """Return coverage, queue, counts per label and the confidence histogram."""
     return here.collection(collection).report(field=field)
+
+
+@router.get("/monitoring")
+def monitoring(collection: str, here: Here, days: int = 30, field: str | None = None) -> Monitoring:
+    """Return how a field does: its last days, the queue's forecast, precision, and its alarm."""
+    return here.collection(collection).monitor(days=days, field=field)
 
 
 @router.get("/references")

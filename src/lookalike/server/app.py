@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp
 from lookalike.access import Access
 from lookalike.fetching import FetchRules, GuardedFetcher
 from lookalike.server import (
+    alarms,
     analytics,
     arrivals,
     audits,
@@ -29,6 +31,7 @@ from lookalike.server import (
     migrations,
     news,
     objects,
+    prometheus,
     queues,
     retrievers,
     tasks,
@@ -60,7 +63,9 @@ _ROUTERS: tuple[APIRouter, ...] = (
     labels.router,
     queues.router,
     analytics.router,
+    alarms.router,
     audits.router,
+    prometheus.router,
     exports.router,
     executing.router,
     retrievers.router,
@@ -116,6 +121,7 @@ def make_app(
         separate_input_output_schemas=False,
     )
     app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues())
+    app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)
     for router in _ROUTERS:
         app.include_router(router)

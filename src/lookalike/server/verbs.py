@@ -147,6 +147,9 @@ _OF_COLLECTION = (
     _Verb("curve", Collection.curve),
     _Verb("cost", Collection.cost),
     _Verb("report", Collection.report),
+    _Verb("monitor", Collection.monitor),
+    _Verb("watch", Collection.watch),
+    _Verb("unwatch", Collection.unwatch),
     _Verb("operations", Collection.operations, few=True),
     _Verb("history", Collection.history),
 )

@@ -12,6 +12,9 @@ from sqlalchemy import Connection, bindparam, inspect, select
 from lookalike.errors import StoreTooNew
 from lookalike.stores import schema
 
+_LATER_INDEXES = frozenset({"document_by_arrival"})
+"""Indexes on columns that a later migration adds to a table that is there."""
+
 
 def _create_schema(connection: Connection) -> None:
     schema.metadata.create_all(connection)
@@ -46,7 +49,8 @@ def _serve(connection: Connection) -> None:
     schema.metadata.create_all(connection)
     for table in (schema.object_, schema.extraction, schema.document, schema.standing):
         for index in table.indexes:
-            index.create(connection, checkfirst=True)
+            if index.name not in _LATER_INDEXES:
+                index.create(connection, checkfirst=True)
 
 
 def _keep_amendments(connection: Connection) -> None:
@@ -57,8 +61,8 @@ def _keep_amendments(connection: Connection) -> None:
 def _keep_spaces_beside(connection: Connection) -> None:
     """A collection may have spaces beside the one in force; a combined one knows its blocks.
 
-    Parts that were forgotten stay so. Labels can be audited. Where people contradict each other is
-    told from the next answer on.
+    Parts that were forgotten stay so. Labels can be audited. Documents know how they came; fields
+    can have alarms. Where people contradict each other is told from the next answer on.
     """
     if "contested" not in {one["name"] for one in inspect(connection).get_columns("standing")}:
         connection.exec_driver_sql("ALTER TABLE standing ADD COLUMN contested BOOLEAN")
@@ -74,7 +78,12 @@ def _keep_spaces_beside(connection: Connection) -> None:
     for name, kind in kinds.items():
         if name not in known:
             connection.exec_driver_sql(f"ALTER TABLE space ADD COLUMN {name} {kind}")
+    known = {column["name"] for column in inspect(connection).get_columns("document")}
+    if "arrived_in" not in known:
+        connection.exec_driver_sql("ALTER TABLE document ADD COLUMN arrived_in BIGINT")
     schema.metadata.create_all(connection)
+    for index in schema.document.indexes:
+        index.create(connection, checkfirst=True)
 
 
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {

@@ -124,12 +124,14 @@ document = _numbered(
     Column("sha256", LargeBinary, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("attributes", JSON, nullable=False),
+    Column("arrived_in", _pk),  # the operation that made it, where that was written down
     UniqueConstraint("collection_pk", "id"),
     UniqueConstraint("collection_pk", "object_pk", "part"),
     Index("document_by_collection", "collection_pk"),
     Index("document_by_object", "object_pk"),
     Index("document_by_content", "sha256"),
     Index("document_by_file", "collection_pk", "file_name"),
+    Index("document_by_arrival", "collection_pk", "arrived_in"),
 )
 
 embedding = _clustered(
@@ -300,6 +302,13 @@ upload = _numbered(
     Column("object_id", Text),  # what became of it
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+)
+
+alarm = _clustered(
+    "alarm",  # when someone wants to be told how a field does, and what they were told
+    Column("field_pk", _pk, primary_key=True),
+    Column("spec", JSON, nullable=False),
+    Column("state", JSON, nullable=False),
 )
 
 api_key = _numbered(

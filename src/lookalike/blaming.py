@@ -1,0 +1,57 @@
+"""Which references caused automatic labels that people corrected, from their answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import select
+
+from lookalike import hygiene
+from lookalike.flows import VERDICTS
+from lookalike.labels import Codes
+from lookalike.model import EventKind, Origin
+from lookalike.reading import FieldRow
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.search import NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A reference whose labels people corrected: at least `at_least` of them, 19 times of 20."""
+
+    id: str
+    label: str | None
+    corrected: int
+    confirmed: int
+    at_least: float
+    instead: str | None
+
+
+def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.Blame]:
+    """Return what people's answers say of the references that had caused automatic labels.
+
+    References are told by their pks, labels by `codes`, which learn those that they do not know.
+    """
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.kind, event.c.label, event.c.detail)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field.pk, event.c.origin == Origin.HUMAN)
+        .where(event.c.kind.in_(VERDICTS), operation.c.undone_by.is_(None))
+    )
+    rows = [
+        row
+        for row in snapshot.rows(query)
+        if row.detail and "was" in row.detail
+        # Who refuses another label than the machine's says nothing about that.
+        if row.kind != EventKind.REJECTED or row.label == row.detail["was"]
+    ]
+    sources = [row.detail["source"] for row in rows]
+    given = [codes.code(row.label) if row.kind == EventKind.LABELLED else -1 for row in rows]
+    return hygiene.blamed(
+        np.array([NOBODY if one is None else one for one in sources], np.int64),
+        np.array([codes.code(row.detail["was"]) for row in rows], np.int64),
+        np.array(given, np.int64),
+    )

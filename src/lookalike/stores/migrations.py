@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, inspect, select
 from lookalike.errors import StoreTooNew
 from lookalike.stores import schema
 
-_LATER_INDEXES = frozenset({"document_by_arrival"})
+_LATER_INDEXES = frozenset({"document_by_arrival", "standing_contested"})
 """Indexes on columns that a later migration adds to a table that is there."""
 
 
@@ -82,7 +82,7 @@ def _keep_spaces_beside(connection: Connection) -> None:
     if "arrived_in" not in known:
         connection.exec_driver_sql("ALTER TABLE document ADD COLUMN arrived_in BIGINT")
     schema.metadata.create_all(connection)
-    for index in schema.document.indexes:
+    for index in (*schema.document.indexes, *schema.standing.indexes):
         index.create(connection, checkfirst=True)
 
 

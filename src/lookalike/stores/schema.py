@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 SCHEMA_VERSION = 5
@@ -179,6 +180,13 @@ standing = _clustered(
     Index("standing_by_origin", "field_pk", "origin", "document_pk"),
     Index("standing_by_confidence", "field_pk", "confidence"),
     Index("standing_by_revision", "field_pk", "revision"),
+    Index(
+        "standing_contested",
+        "field_pk",
+        "revision",
+        sqlite_where=text("contested = 1"),
+        postgresql_where=text("contested"),
+    ),
 )
 
 draw = _clustered(

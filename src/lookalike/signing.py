@@ -76,8 +76,8 @@ def webhook_headers(secret: str, id: str, now: float, body: bytes) -> dict[str, 
     secret that begins with `whsec_` is base64, as receivers' libraries take it; another one is
     taken as it is. Raises BadSetting without a secret, or where that is no base64.
 
-    >>> webhook_headers("sixteen-characters", "msg_1", 1700000000.5, b"{}")["webhook-signature"]
-    'v1,SIGNATURE'
+    >>> webhook_headers("sixteen-characters", "msg_1", 1700000000.5, b"{}")["webhook-timestamp"]
+    '1700000000'
     """
     if not secret:
         raise BadSetting("a webhook is signed: set LOOKALIKE_WEBHOOK_SECRET for the worker")

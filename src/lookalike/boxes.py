@@ -120,8 +120,9 @@ def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
 
 
 def _is_number(value: object) -> bool:
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return numeric and abs(value) < _FINITE  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < _FINITE
 
 
 def _shown(value: object) -> str:

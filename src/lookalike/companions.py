@@ -110,8 +110,8 @@ def poorly_seen(snapshot: Snapshot, collection_pk: int, pks: Ids) -> Ids:
     table = schema.document
     low = table.c.attributes["low_quality"].as_boolean()
     query = select(table.c.pk).where(table.c.part != "", low)
-    rows = (row.pk for one in _asked(query, collection_pk, pks) for row in snapshot.rows(one))
-    return np.intersect1d(np.fromiter(rows, np.int64), pks)
+    rows = [row.pk for one in _asked(query, collection_pk, pks) for row in snapshot.rows(one)]
+    return np.intersect1d(np.array(rows, np.int64), pks) if rows else np.empty(0, np.int64)
 
 
 def _asked(query: Select[Any], collection_pk: int, pks: Ids) -> Iterator[Select[Any]]:

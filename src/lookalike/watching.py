@@ -95,6 +95,8 @@ class Watch:
         """Check the alarms whose fields have changed and settled, and send what is due."""
         with self._workshop.store.read() as snapshot:
             rows = snapshot.rows(select(schema.alarm))
+            if not rows:
+                return
             newest = select(func.max(schema.operation.c.pk).label("pk"))
             revision = int(snapshot.rows(newest)[0].pk or 0)
         settled, self._last_revision = revision == self._last_revision, revision

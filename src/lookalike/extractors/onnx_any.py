@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -82,7 +83,7 @@ def onnx_extractor(
     return OnnxTexts(network, options, folders)
 
 
-class _OnnxExtractor:
+class _OnnxExtractor(ABC):
     """What both kinds have in common."""
 
     def __init__(self, network: Network, settings: Mapping[str, Any]) -> None:
@@ -106,11 +107,11 @@ class _OnnxExtractor:
         """Return one part for each content. Raises BadSetting where the model cannot be run."""
         return extract_each(contents, self._extract_one)
 
-    def _extract_one(self, content: Content) -> tuple[Part, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def _extract_one(self, content: Content) -> tuple[Part, ...]: ...
 
-    def _probe(self) -> Mapping[str, NDArray[Any]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _probe(self) -> Mapping[str, NDArray[Any]]: ...
 
     def _described(self) -> Space:
         model, taken = self._network.model, self._network.taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ _LEFT_OUT = ("*.md", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tf
 """Files of a hub's directory that are not the model, or the model for other libraries."""
 
 
-class TorchExtractor:
+class TorchExtractor(ABC):
     """Loads a model at first use and runs it on a few items at once, one call after the other.
 
     Torch spreads one call over all cores, or a GPU, so calls side by side would only wait.
@@ -110,24 +111,24 @@ class TorchExtractor:
             ) from error
         self._loaded = True
 
+    @abstractmethod
     def _told_dimension(self) -> int | None:
         """Return how many numbers a vector has, if a file says so."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _own_dimension(self) -> int:
         """Return how many numbers the loaded model gives."""
-        raise NotImplementedError
 
-    def _load(self, device: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _load(self, device: str) -> None: ...
 
+    @abstractmethod
     def _prepare(self, content: Content) -> Any:
         """Return what goes into the model. Raises BadContent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _vectors(self, prepared: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
         """Return a vector (dimension,) for each."""
-        raise NotImplementedError
 
 
 def check_options(model: Any, device: Any, allow_download: Any) -> None:

@@ -249,11 +249,6 @@ def whole_number(text: str) -> int | None:
     return int(text) if _WHOLE.fullmatch(text) else None
 
 
-def file_answer(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
-    """Return how the answer of a route is described that is no JSON."""
-    return {200: {"content": {media_type: {}}, "description": what}}
-
-
 class JsonRequest(Request):
     """A request whose JSON is read strictly."""
 

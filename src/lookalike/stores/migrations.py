@@ -86,12 +86,18 @@ def _keep_spaces_beside(connection: Connection) -> None:
         index.create(connection, checkfirst=True)
 
 
+def _keep_versions_and_trials(connection: Connection) -> None:
+    """Taxonomies have versions, trees of labels and trials."""
+    schema.metadata.create_all(connection)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _create_schema,
     2: _keep_answers,
     3: _serve,
     4: _keep_amendments,
     5: _keep_spaces_beside,
+    6: _keep_versions_and_trials,
 }
 
 

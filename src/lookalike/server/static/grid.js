@@ -140,12 +140,18 @@ class Grid extends LitElement {
     return null;
   }
 
+  /** What is unsure comes by how sure it is; all there is comes as it came. */
+  get order() {
+    const { filters } = this;
+    return filters ? { filters, sort_by: "-taxonomy_match.confidence" } : {};
+  }
+
   /** @param {number} page */
   async #ask(page) {
     if (this.asked.has(page)) return;
     this.asked.add(page);
     const of = this.of;
-    const told = await api.post(here(`/documents/list?page=${page + 1}&page_size=${PAGE}&include_total=true`), { filters: this.filters, sort_by: "-taxonomy_match.confidence" });
+    const told = await api.post(here(`/documents/list?page=${page + 1}&page_size=${PAGE}&include_total=true`), this.order);
     if (of !== this.of) return;
     this.count = told.total_count ?? this.count;
     this.pages.set(page, told.results);
@@ -189,7 +195,6 @@ class Grid extends LitElement {
 
   /** @returns {import("./keys.js").Handlers} */
   #movements() {
-    const { columns } = this.shape;
     const by = (/** @type {() => number} */ count, extends_ = false) => () => this.#go(this.at + count(), extends_);
     const across = () => this.shape.columns;
     const screen = () => this.shape.columns * Math.max(1, Math.floor(this.height / this.shape.row));

@@ -64,7 +64,7 @@ class History extends LitElement {
   }
 
   render() {
-    const operations = this.operations ?? [];
+    const operations = /** @type {any[]} */ (this.operations ?? []);
     return html`<aside class="drawer history" aria-label="History">
       <header><h2>History</h2><button class="quiet" @click=${() => store.set({ drawer: "" })}>Close <kbd>${shown("h")}</kbd></button></header>
       ${this.trouble ? html`<p class="trouble">${this.trouble}</p>` : nothing}

@@ -352,10 +352,10 @@ def test_every_public_name_is_documented() -> None:
     classes = (lookalike.Library, lookalike.Collection)
     remote = (lookalike.RemoteLibrary, lookalike.RemoteCollection)
     members = [
-        f"### {one.__name__}.{name}\n" for one in classes for name in vars(one) if name[0] != "_"
+        f"### {one.__name__}.{name}\n" for one in classes for name in dir(one) if name[0] != "_"
     ]
     members += [
-        f"| `{one.__name__}.{name}` |" for one in remote for name in vars(one) if name[0] != "_"
+        f"| `{one.__name__}.{name}` |" for one in remote for name in dir(one) if name[0] != "_"
     ]
 
     missing = [f"`{name}`" for name in lookalike.__all__ if f"`{name}`" not in page]

@@ -64,12 +64,12 @@ LOCAL_ONLY = {
 def test_each_public_method_is_there_with_the_same_parameters_and_answer(
     local: type, remote: type
 ) -> None:
-    names = [name for name in vars(local) if name[0] != "_" or name in ("__len__", "__enter__")]
+    names = [one for one in dir(local) if one[0] != "_" or one in ("__enter__", "__len__")]
 
     for name in names:
         if f"{local.__name__}.{name}" not in LOCAL_ONLY:
             assert shape(local, name) == shape(remote, name), name
-    extra = {name for name in vars(remote) if name[0] != "_"} - set(names)
+    extra = {name for name in dir(remote) if name[0] != "_"} - set(names)
 
     assert len(names) > 15
     assert not extra, "the library has no such verbs"

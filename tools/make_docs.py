@@ -14,6 +14,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -227,9 +228,8 @@ def reference() -> str:
     text = _function("lookalike.open", lookalike.open, "##")
     for owner in (lookalike.Library, lookalike.Collection):
         text += f"\n## {owner.__name__}\n\n{_doc(owner)}\n"
-        for name, member in vars(owner).items():
-            if not name.startswith("_"):
-                text += _member(f"{owner.__name__}.{name}", member)
+        for name, member in _public(owner):
+            text += _member(f"{owner.__name__}.{name}", member)
     text += _function("lookalike.connect", lookalike.connect, "##")
     for remote in (lookalike.RemoteLibrary, lookalike.RemoteCollection):
         text += f"\n## {remote.__name__}\n\n{_doc(remote)}\n\n{_verbs(remote)}"
@@ -238,9 +238,14 @@ def reference() -> str:
 
 def _verbs(owner: type) -> str:
     """Return the table of what a class can do, in one line each."""
-    listed = [(name, one) for name, one in vars(owner).items() if not name.startswith("_")]
-    rows = [(f"`{owner.__name__}.{name}`", _doc(one).split("\n\n")[0]) for name, one in listed]
+    rows = [(f"`{owner.__name__}.{n}`", _doc(one).split("\n\n")[0]) for n, one in _public(owner)]
     return _table(("verb", "what it does"), [(verb, " ".join(said.split())) for verb, said in rows])
+
+
+def _public(owner: type) -> Iterator[tuple[str, Any]]:
+    """Yield what a class can do: its own first, then what the classes that it stands on give it."""
+    for kind in owner.__mro__[:-1]:
+        yield from ((name, one) for name, one in vars(kind).items() if not name.startswith("_"))
 
 
 def hooks() -> str:

@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
-
-from lookalike import (
-    agreeing,
-    answering,
-    audits,
-    costing,
-    diagnosing,
-    explaining,
-    forgetting,
-    importing,
-    inspecting,
-    promotion,
-    reporting,
-    suggesting,
-)
-from lookalike.agreement import Agreement
-from lookalike.alarms import Alarm, alarm_of, drop_alarm, set_alarm
-from lookalike.asking import ask
-from lookalike.auditing import Audit
+from lookalike import answering, forgetting, importing, promotion
 from lookalike.bringing import add_vectors, register
-from lookalike.costs import CostCurve
-from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.errors import BadInput, NotFound
 from lookalike.fields import taxonomy_to
-from lookalike.findings import Checkup
-from lookalike.ingest import (
-    Progress,
-    Tally,
-    quiet,
-)
-from lookalike.inspecting import Inspection
+from lookalike.ingest import Progress, Tally, quiet
 from lookalike.labels import check_label
-from lookalike.lookup import pks_of
-from lookalike.metrics import Point, Report
-from lookalike.model import (
-    ANY,
-    Added,
-    Changed,
-    Document,
-    Event,
-    EventKind,
-    Operation,
-    Opinion,
-    Origin,
-    Question,
-    Reason,
-    Suggestion,
-)
-from lookalike.monitoring import Monitoring, monitor
+from lookalike.model import ANY, Added, Changed, EventKind, Origin
 from lookalike.objects import waits_in
-from lookalike.once import AlreadyDone, Request, once
-from lookalike.operations import Running, Said
-from lookalike.reading import FieldRow, Reader, document_query, fields_of, filtered
+from lookalike.once import AlreadyDone, once
+from lookalike.operations import Said
+from lookalike.reading import fields_of
 from lookalike.regions import redrawn
-from lookalike.resources import CollectionRow
 from lookalike.rules import rule_of
 from lookalike.sources import items, json_values
 from lookalike.spaces import in_force_now
@@ -69,38 +24,12 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
 from lookalike.syncing import Sync
-from lookalike.workshop import Workshop
+from lookalike.telling import Telling
+from lookalike.trusting import Trusting
 
 
-class Collection:
+class Collection(Trusting, Telling):
     """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
-
-    def __init__(self, workshop: Workshop, row: CollectionRow) -> None:
-        self._workshop = workshop
-        self._row = row
-
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-        return self._row.name
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Return the names of the label fields, the first one first."""
-        with self._workshop.store.read() as snapshot:
-            return tuple(field.name for field in fields_of(snapshot, self._row.pk))
-
-    @property
-    def extractor(self) -> str:
-        """Return the full name of what makes its documents."""
-        return self._row.extractor
-
-    def __repr__(self) -> str:
-        return f"<Collection {self.name!r}>"
-
-    def __len__(self) -> int:
-        with self._workshop.store.read() as snapshot:
-            return reporting.count_documents(snapshot, self._row.pk)
 
     # --- bring in -------------------------------------------------------------------------------
 
@@ -431,317 +360,6 @@ class Collection:
             return forgetting.receipt_again(done)
         return forgetting.receipt_of(self._workshop, running)
 
-    # --- audit ----------------------------------------------------------------------------------
-
-    def audit(
-        self,
-        size: int = 50,
-        *,
-        strata: int = 1,
-        label: str | None = None,
-        field: str | None = None,
-        actor: str = "",
-        op_id: str = "",
-    ) -> Audit:
-        """Draw a frozen sample of automatic labels, or of those of one `label`, to be checked.
-
-        More than one of the `strata` share it out by confidence: the estimate errs less, and its
-        interval is wider. What is drawn votes only when the audit is closed. Raises Conflict where
-        there is nothing to audit, BadInput for a size that cannot be drawn.
-        """
-        try:
-            with self._operate("audit", actor, op_id, field, size, strata, label) as running:
-                chosen, name = self._field(running.txn, field), running.id
-                audits.draw(running, self._row, chosen, size=size, strata=strata, label=label)
-        except AlreadyDone as done:
-            name = done.changed.operation
-        with self._workshop.store.read() as snapshot:
-            return audits.found(snapshot, self._row, name)
-
-    def audits(self, *, field: str | None = None) -> list[Audit]:
-        """Return the audits of a field, the newest first, with what they tell so far."""
-        with self._workshop.store.read() as snapshot:
-            return audits.listed(snapshot, self._row, self._field(snapshot, field))
-
-    def answer_audit(
-        self,
-        audit: str,
-        labels: Mapping[str, str] | None = None,
-        *,
-        right: Iterable[str] = (),
-        wrong: Iterable[str] = (),
-        cannot_tell: Iterable[str] = (),
-        actor: str = "",
-        op_id: str = "",
-    ) -> Audit:
-        """Answer what is waiting in an audit, by its id: what documents are, id → label.
-
-        Who has seen the label may say instead which are `right` or `wrong`; of some one
-        `cannot_tell`. All are recorded, or none. Raises Conflict for what was answered before and
-        for a closed audit, NotFound for what is not in it, BadInput.
-        """
-        said = audits.answers(labels, right, wrong, cannot_tell)
-        with (
-            suppress(AlreadyDone),
-            self._operate("audit_answer", actor, op_id, audit, said) as running,
-        ):
-            audits.answer(running, self._row, audit, said)
-        with self._workshop.store.read() as snapshot:
-            return audits.found(snapshot, self._row, audit)
-
-    @once
-    def close_audit(
-        self, audit: str, *, keep: bool = False, actor: str = "", op_id: str = ""
-    ) -> Changed:
-        """Close an audit. With `keep` its answers become the person's labels, and rejections.
-
-        What a person has said of a document otherwise stands. Raises Conflict for a closed audit.
-        """
-        with self._operate("audit_close", actor, op_id, audit, keep) as running:
-            audits.close(self._workshop.operations, running, self._row, audit, keep=keep)
-        return running.changed()
-
-    # --- look -----------------------------------------------------------------------------------
-
-    def suggest(
-        self,
-        source: Any = None,
-        *,
-        text: str | None = None,
-        vectors: Any = None,
-        ids: Iterable[str] | None = None,
-        field: str | None = None,
-        top_k: int | None = None,
-    ) -> list[Suggestion]:
-        """Return what things would be labelled if they were added now, together; record nothing.
-
-        Give one of: a `source` as `add` takes it, a `text`, `vectors` (n, d) or (d,), or `ids` of
-        documents that are here: for these, what the machine says now, whatever people said. There
-        is one suggestion a part. `top_k` bounds the matches that are shown, not those that count.
-
-        Beyond 2,000 documents, what comes hangs on the graph as it is; adding makes it again when a
-        fifth has come. Raises BadContent for what cannot be extracted, BadVector, NotFound.
-        """
-        given = [one is not None for one in (source, text, vectors, ids)]
-        if sum(given) != 1:
-            raise BadInput("say what to suggest for: one of a source, text=…, vectors=… or ids=…")
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            target = self._workshop.target_in(snapshot, self._row)
-        if ids is not None:
-            return suggesting.suggest_for(self._workshop, self._row, chosen, ids, top_k=top_k)
-        if vectors is not None:
-            asked = suggesting.asked_vectors(target, vectors)
-        else:
-            content = source if text is None else {"text": text}
-            asked = suggesting.asked_of(self._workshop, target, content)
-        return suggesting.suggest(self._workshop, chosen, asked, top_k=top_k)
-
-    def documents(
-        self,
-        *,
-        label: str | None = ANY,
-        origin: Origin | str | None = ANY,
-        reason: Reason | str | None = None,
-        ids: Iterable[str] | None = None,
-        field: str | None = None,
-        order_by: str = "added",
-        limit: int | None = None,
-    ) -> Iterator[Document]:
-        """Yield documents: `label=None` those without one, `origin="auto"` and so on.
-
-        `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
-        """
-        with self._workshop.store.read() as snapshot:
-            fields = self._fields_first(snapshot, field)
-            chosen = self._chosen(snapshot, fields[0], label, origin, reason, ids)
-            query = _ordered(chosen, order_by, limit)
-            yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
-
-    def ids(
-        self,
-        *,
-        label: str | None = ANY,
-        origin: Origin | str | None = ANY,
-        reason: Reason | str | None = None,
-        ids: Iterable[str] | None = None,
-        field: str | None = None,
-        order_by: str = "added",
-        limit: int | None = None,
-    ) -> list[str]:
-        """Return the ids of the documents that `documents` yields, in its order."""
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            query = self._chosen(snapshot, chosen, label, origin, reason, ids)
-            query = _ordered(query, order_by, limit)
-            return [row.id for row in snapshot.rows(query.add_columns(schema.document.c.id))]
-
-    def document(self, id: str) -> Document:
-        """Return one document. Raises NotFound."""
-        with self._workshop.store.read() as snapshot:
-            pks = self._pks(snapshot, [id])
-            return next(self._by_pk(snapshot, pks.values()))
-
-    def queue(
-        self,
-        *,
-        limit: int = 20,
-        field: str | None = None,
-        second_opinion: float = 0,
-        actor: str = "",
-    ) -> list[Question]:
-        """Return what is worth asking a person, best question first; it needs no label to begin.
-
-        Some of it was drawn by chance, and looks like any other: what is learned from the answers
-        needs that. Answer with `asked=True`. What people contradict each other on comes first. With
-        a share as `second_opinion`, so much is asked of what others than the `actor` answered, with
-        the label hidden. Raises BadInput for a share beyond 0 to 1.
-        """
-        if not 0 <= second_opinion <= 1:
-            raise BadInput(f"second_opinion is {second_opinion}; say a share, from 0 to 1")
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            if reporting.count_documents(snapshot, self._row.pk) == 0:
-                return []
-        actor, consulted = actor or self._workshop.actor, self._workshop.operations.deciders
-        best = partial(ask, count=limit, actor=actor, second_opinion=second_opinion)
-        with consulted.consulted(chosen.pk, best) as (snapshot, asked):
-            chosen = self._field(snapshot, chosen.name)
-            pks = [pk for one in asked for pk in one.pks]
-            shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
-            return agreeing.put(snapshot, chosen, asked, shown)
-
-    def why(self, id: str, *, field: str | None = None) -> explaining.Why:
-        """Return what caused a document's label or null, and what would be without the nearest."""
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-
-        def shown(snapshot: Snapshot) -> tuple[int, Document]:
-            pk = self._pks(snapshot, [id])[id]
-            return pk, next(self._by_pk(snapshot, [pk]))
-
-        return explaining.why(self._workshop, chosen, shown)
-
-    def inspect(self, *, field: str | None = None) -> Inspection:
-        """Return what may be wrong with the references: wrong and contradictory labels, weak ones.
-
-        Each label is tried by leaving its references out, one by one.
-        """
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-        return inspecting.inspect(self._workshop, chosen)
-
-    def diagnose(self, *, field: str | None = None) -> Checkup:
-        """Return why too much has no label, labels are wrong, or nothing improves; what to do next.
-
-        The findings that explain most come first; each names a command and a request.
-        """
-        with self._workshop.store.read() as snapshot:
-            fields, chosen = fields_of(snapshot, self._row.pk), self._field(snapshot, field)
-        first = chosen.pk == fields[0].pk
-        return diagnosing.diagnose(self._workshop, self._row, chosen, first=first)
-
-    def opinions(self, id: str, *, field: str | None = None) -> tuple[Opinion, ...]:
-        """Return each person's latest answer about a document, the earliest first."""
-        with self._workshop.store.read() as snapshot:
-            pk = self._pks(snapshot, [id])[id]
-            return agreeing.opinions_of(snapshot, self._field(snapshot, field), pk)
-
-    def agreement(self, *, field: str | None = None, blind: bool = False) -> Agreement:
-        """Return how far people agree on what several of them answered, by their latest answers.
-
-        What was said of a contested document is left out: it was said in sight of the others' word.
-        So are corrections with `blind`, for which alone the coefficients mean what they say. Raises
-        Conflict where no two people answered the same document; MissingExtra.
-        """
-        with self._workshop.store.read() as snapshot:
-            return agreeing.agree(snapshot, self.name, self._field(snapshot, field), blind=blind)
-
-    def curve(self, *, field: str | None = None) -> list[Point]:
-        """Return what other limits would give: coverage, and the precision to be expected.
-
-        Under `precision` a document is counted by its probability of being right; under `threshold`
-        nothing is known of that.
-        """
-        with self._workshop.store.read() as snapshot:
-            return reporting.decided_curve(snapshot, self._field(snapshot, field))
-
-    def cost(self, wrong_costs: float = 20, *, field: str | None = None) -> CostCurve:
-        """Return what limits cost where a wrong label costs as much as `wrong_costs` reviews.
-
-        Raises Conflict where nothing has a probability of being right, as under `threshold`.
-        """
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            return costing.cost_curve(snapshot, self.name, chosen, wrong_costs)
-
-    def report(self, *, field: str | None = None) -> Report:
-        """Return coverage, queue, counts per label and the confidence histogram."""
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            return reporting.report(snapshot, self._row, chosen)
-
-    def monitor(self, *, days: int = 30, field: str | None = None) -> Monitoring:
-        """Return how a label field does: its report, its last days, the queue's forecast, precision
-        by label, references that caused corrections, and its alarm.
-
-        Raises BadInput unless `days` is 1 to 366.
-        """
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            return monitor(snapshot, self._row, chosen, self._workshop.clock(), days)
-
-    def watch(
-        self,
-        *,
-        coverage: tuple[float | None, float | None] | None = None,
-        error_rate: tuple[float | None, float | None] | None = None,
-        webhook: str = "",
-        field: str | None = None,
-        actor: str = "",
-    ) -> Alarm:
-        """Set the alarm of a field: what its coverage and error rate shall be, lowest and highest.
-
-        The worker raises it when one leaves its band, clears it when all are back, and sends both
-        to `webhook`, an http or https address, signed. Raises BadInput for an impossible band,
-        BadSetting without a secret, FetchRefused for an address that must not be reached.
-        """
-        with self._workshop.store.write() as txn:
-            chosen = self._field(txn, field)
-            actor, now = actor or self._workshop.actor, self._workshop.clock()
-            bands = {"coverage": coverage, "error_rate": error_rate}
-            set_alarm(txn, self._workshop.settings, chosen.pk, bands, webhook, actor=actor, at=now)
-            alarm = alarm_of(txn, chosen.pk, chosen.name)
-        assert alarm is not None
-        return alarm
-
-    def unwatch(self, *, field: str | None = None) -> bool:
-        """Take the alarm of a field away; return whether it had one."""
-        with self._workshop.store.write() as txn:
-            return drop_alarm(txn, self._field(txn, field).pk)
-
-    def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield what `export` writes, one mapping a document."""
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field).name
-        for document in self.documents(field=field):
-            yield reporting.export_row(document, chosen)
-
-    def to_pandas(self, *, field: str | None = None) -> Any:
-        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
-        return reporting.data_frame(self.rows(field=field))
-
-    def operations(self, *, limit: int = 100) -> list[Operation]:
-        """Return the latest operations, the newest first."""
-        with self._workshop.store.read() as snapshot:
-            return reporting.operations(snapshot, self._row, limit)
-
-    def history(self, id: str) -> list[Event]:
-        """Return every event of a document, oldest first."""
-        with self._workshop.store.read() as snapshot:
-            pk = self._pks(snapshot, [id])[id]
-            return reporting.events(snapshot, self._row, pk)
-
     # --- inside ---------------------------------------------------------------------------------
 
     @once
@@ -762,26 +380,6 @@ class Collection:
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
 
-    def _operate(
-        self, kind: str, actor: str, op_id: str = "", *asked: Any
-    ) -> AbstractContextManager[Running]:
-        actor = actor or self._workshop.actor
-        request = Request.of(op_id, self._row.pk, kind, *asked)
-        return self._workshop.operations.operate(self._row.pk, kind, actor, request)
-
-    def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
-        return self._fields_first(snapshot, name)[0]
-
-    def _fields_first(self, snapshot: Snapshot, name: str | None) -> list[FieldRow]:
-        """Return all fields, the one of that name first; None leaves the order as it is."""
-        fields = fields_of(snapshot, self._row.pk)
-        for field in fields:
-            if name is None or field.name == name:
-                return [field, *(other for other in fields if other is not field)]
-        if name is None:
-            raise Conflict(f"{self.name!r} has no label field yet; give it one with add_taxonomy")
-        raise NotFound.named("label field", name, [field.name for field in fields])
-
     def _forgettable(
         self,
         snapshot: Snapshot,
@@ -798,33 +396,3 @@ class Collection:
         if not pks:
             raise NotFound(f"no document of {self.name!r} has the label {label!r}")
         return pks
-
-    def _chosen(
-        self,
-        snapshot: Snapshot,
-        field: FieldRow,
-        label: str | None,
-        origin: Origin | str | None,
-        reason: Reason | str | None,
-        ids: Iterable[str] | None,
-    ) -> Select[Any]:
-        query = filtered(document_query(self._row.pk, field.pk), label, origin, reason)
-        if ids is None:
-            return query
-        pks = self._pks(snapshot, list(ids))
-        return query.where(one_of(schema.document.c.pk, pks.values()))
-
-    def _by_pk(
-        self, snapshot: Snapshot, pks: Iterable[int], first: FieldRow | None = None
-    ) -> Iterator[Document]:
-        table = schema.document
-        query = select(table.c.pk).where(one_of(table.c.pk, pks)).order_by(table.c.pk)
-        fields = self._fields_first(snapshot, None if first is None else first.name)
-        return Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
-
-    def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:
-        return pks_of(snapshot, self._row, ids)
-
-
-def _ordered(query: Select[Any], order_by: str, limit: int | None) -> Select[Any]:
-    return query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)

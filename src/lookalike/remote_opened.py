@@ -1,0 +1,42 @@
+"""A collection on a server: its name, its fields, and how its verbs ask."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from lookalike.connection import Connection, place
+
+_T = TypeVar("_T")
+
+
+class RemoteOpened:
+    """What each group of verbs stands on."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self._name
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the names of the label fields, the first one first."""
+        return self._ask("fields", tuple[str, ...])
+
+    @property
+    def extractor(self) -> str:
+        """Return the full name of what makes its documents."""
+        return self._ask("extractor", str)
+
+    def __repr__(self) -> str:
+        return f"<RemoteCollection {self.name!r} at {self._connection.url}>"
+
+    def __len__(self) -> int:
+        return self._ask("size", int)
+
+    def _ask(self, verb: str, reply: type[_T], **said: Any) -> _T:
+        path = place("collections", self.name, "verbs", verb)
+        return self._connection.ask(path, reply, said)

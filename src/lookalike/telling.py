@@ -1,0 +1,183 @@
+"""The verbs that tell what a collection holds; they record nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Select
+
+from lookalike import agreeing, explaining, reporting, suggesting
+from lookalike.asking import ask
+from lookalike.errors import BadInput
+from lookalike.metrics import Point, Report
+from lookalike.model import ANY, Document, Event, Operation, Origin, Question, Reason, Suggestion
+from lookalike.opened import Opened
+from lookalike.reading import Reader
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+
+
+class Telling(Opened):
+    """What a collection tells about its documents and labels."""
+
+    def suggest(
+        self,
+        source: Any = None,
+        *,
+        text: str | None = None,
+        vectors: Any = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        top_k: int | None = None,
+    ) -> list[Suggestion]:
+        """Return what things would be labelled if they were added now, together; record nothing.
+
+        Give one of: a `source` as `add` takes it, a `text`, `vectors` (n, d) or (d,), or `ids` of
+        documents that are here: for these, what the machine says now, whatever people said. There
+        is one suggestion a part. `top_k` bounds the matches that are shown, not those that count.
+
+        Beyond 2,000 documents, what comes hangs on the graph as it is; adding makes it again when a
+        fifth has come. Raises BadContent for what cannot be extracted, BadVector, NotFound.
+        """
+        given = [one is not None for one in (source, text, vectors, ids)]
+        if sum(given) != 1:
+            raise BadInput("say what to suggest for: one of a source, text=…, vectors=… or ids=…")
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            target = self._workshop.target_in(snapshot, self._row)
+        if ids is not None:
+            return suggesting.suggest_for(self._workshop, self._row, chosen, ids, top_k=top_k)
+        if vectors is not None:
+            asked = suggesting.asked_vectors(target, vectors)
+        else:
+            content = source if text is None else {"text": text}
+            asked = suggesting.asked_of(self._workshop, target, content)
+        return suggesting.suggest(self._workshop, chosen, asked, top_k=top_k)
+
+    def documents(
+        self,
+        *,
+        label: str | None = ANY,
+        origin: Origin | str | None = ANY,
+        reason: Reason | str | None = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        order_by: str = "added",
+        limit: int | None = None,
+    ) -> Iterator[Document]:
+        """Yield documents: `label=None` those without one, `origin="auto"` and so on.
+
+        `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
+        """
+        with self._workshop.store.read() as snapshot:
+            fields = self._fields_first(snapshot, field)
+            chosen = self._chosen(snapshot, fields[0], label, origin, reason, ids)
+            query = _ordered(chosen, order_by, limit)
+            yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
+
+    def ids(
+        self,
+        *,
+        label: str | None = ANY,
+        origin: Origin | str | None = ANY,
+        reason: Reason | str | None = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        order_by: str = "added",
+        limit: int | None = None,
+    ) -> list[str]:
+        """Return the ids of the documents that `documents` yields, in its order."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            query = self._chosen(snapshot, chosen, label, origin, reason, ids)
+            query = _ordered(query, order_by, limit)
+            return [row.id for row in snapshot.rows(query.add_columns(schema.document.c.id))]
+
+    def document(self, id: str) -> Document:
+        """Return one document. Raises NotFound."""
+        with self._workshop.store.read() as snapshot:
+            pks = self._pks(snapshot, [id])
+            return next(self._by_pk(snapshot, pks.values()))
+
+    def queue(
+        self,
+        *,
+        limit: int = 20,
+        field: str | None = None,
+        second_opinion: float = 0,
+        actor: str = "",
+    ) -> list[Question]:
+        """Return what is worth asking a person, best question first; it needs no label to begin.
+
+        Some of it was drawn by chance, and looks like any other: what is learned from the answers
+        needs that. Answer with `asked=True`. What people contradict each other on comes first. With
+        a share as `second_opinion`, so much is asked of what others than the `actor` answered, with
+        the label hidden. Raises BadInput for a share beyond 0 to 1.
+        """
+        if not 0 <= second_opinion <= 1:
+            raise BadInput(f"second_opinion is {second_opinion}; say a share, from 0 to 1")
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            if reporting.count_documents(snapshot, self._row.pk) == 0:
+                return []
+        actor, consulted = actor or self._workshop.actor, self._workshop.operations.deciders
+        best = partial(ask, count=limit, actor=actor, second_opinion=second_opinion)
+        with consulted.consulted(chosen.pk, best) as (snapshot, asked):
+            chosen = self._field(snapshot, chosen.name)
+            pks = [pk for one in asked for pk in one.pks]
+            shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
+            return agreeing.put(snapshot, chosen, asked, shown)
+
+    def why(self, id: str, *, field: str | None = None) -> explaining.Why:
+        """Return what caused a document's label or null, and what would be without the nearest."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+
+        def shown(snapshot: Snapshot) -> tuple[int, Document]:
+            pk = self._pks(snapshot, [id])[id]
+            return pk, next(self._by_pk(snapshot, [pk]))
+
+        return explaining.why(self._workshop, chosen, shown)
+
+    def curve(self, *, field: str | None = None) -> list[Point]:
+        """Return what other limits would give: coverage, and the precision to be expected.
+
+        Under `precision` a document is counted by its probability of being right; under `threshold`
+        nothing is known of that.
+        """
+        with self._workshop.store.read() as snapshot:
+            return reporting.decided_curve(snapshot, self._field(snapshot, field))
+
+    def report(self, *, field: str | None = None) -> Report:
+        """Return coverage, queue, counts per label and the confidence histogram."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            return reporting.report(snapshot, self._row, chosen)
+
+    def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield what `export` writes, one mapping a document."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field).name
+        for document in self.documents(field=field):
+            yield reporting.export_row(document, chosen)
+
+    def to_pandas(self, *, field: str | None = None) -> Any:
+        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
+        return reporting.data_frame(self.rows(field=field))
+
+    def operations(self, *, limit: int = 100) -> list[Operation]:
+        """Return the latest operations, the newest first."""
+        with self._workshop.store.read() as snapshot:
+            return reporting.operations(snapshot, self._row, limit)
+
+    def history(self, id: str) -> list[Event]:
+        """Return every event of a document, oldest first."""
+        with self._workshop.store.read() as snapshot:
+            pk = self._pks(snapshot, [id])[id]
+            return reporting.events(snapshot, self._row, pk)
+
+
+def _ordered(query: Select[Any], order_by: str, limit: int | None) -> Select[Any]:
+    return query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)

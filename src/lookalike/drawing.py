@@ -152,11 +152,15 @@ def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
     )
     first = {row.document_pk: row for row in snapshot.rows(query)}
     since, naming = in_force_since(snapshot, field_pk), naming_of(snapshot, field_pk)
+
+    def now(label: str, row: Any) -> str:
+        return naming.now(label, row.operation, row.document_pk)
+
     return [
         CheckedLabel(
             row.operation,
-            naming.now(row.detail["was"], row.operation, row.document_pk),
-            row.kind == EventKind.LABELLED and row.label == row.detail["was"],
+            now(row.detail["was"], row),
+            row.kind == EventKind.LABELLED and now(row.label, row) == now(row.detail["was"], row),
             row.detail["confidence"],
             row.detail.get("drawn", 1.0),
         )

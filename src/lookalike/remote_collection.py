@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
 from lookalike.model import Added, Changed, Origin
+from lookalike.remote_shaping import RemoteShaping
 from lookalike.remote_telling import RemoteTelling
 from lookalike.remote_trusting import RemoteTrusting
 from lookalike.sending import Progress, Sender
@@ -20,7 +21,7 @@ def quiet(_done: int, _total: int) -> None:
     """Show no progress."""
 
 
-class RemoteCollection(RemoteTrusting, RemoteTelling):
+class RemoteCollection(RemoteShaping, RemoteTrusting, RemoteTelling):
     """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
 
     Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent

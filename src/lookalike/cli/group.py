@@ -15,6 +15,7 @@ from lookalike.cli import (
     monitoring,
     moving,
     serving,
+    shaping,
     trusting,
 )
 from lookalike.cli.session import Session, store_option
@@ -54,7 +55,7 @@ def completion(shell: str) -> None:
 
 
 _PARTS = (
-    *(making, moving, migrating, labelling, auditing),
+    *(making, moving, migrating, labelling, shaping, auditing),
     *(looking, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:

@@ -21,7 +21,7 @@ _READ_POSTS = re.compile(
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
     r"|/v1/collections/[^/]+/verbs/(agreement|arrived|audits|cost|curve|diagnose|document|documents"
-    r"|extractor|fields|history|ids|inspect|name"
+    r"|extractor|fields|history|ids|inspect|label_tree|name"
     r"|monitor|operations|opinions|queue|report|size|suggest|waiting|why)"
 )
 

@@ -26,6 +26,7 @@ from lookalike import (
     comparing,
     errors,
     explaining,
+    flipping,
     flows,
     forgetting,
     hookspecs,
@@ -35,6 +36,7 @@ from lookalike import (
     monitoring,
     quoting,
     removing,
+    verdicts,
 )
 from lookalike.cli.group import cli
 from lookalike.extractors.base import Extractor
@@ -78,6 +80,15 @@ NOUNS: tuple[type, ...] = (
     auditing.Stratum,
     auditing.AuditItem,
     auditing.Verdict,
+    verdicts.Trial,
+    verdicts.Challenger,
+    verdicts.Comparison,
+    verdicts.Side,
+    verdicts.Crossing,
+    verdicts.TrialItem,
+    verdicts.Outcome,
+    flipping.Flips,
+    flipping.Flip,
     migrating.Migration,
     comparing.FieldComparison,
     comparing.LabelChange,

@@ -26,7 +26,7 @@ from lookalike.fields import dependents, has_space
 from lookalike.labels import path_of
 from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
 from lookalike.once import Request, refuse_repetition
-from lookalike.statements import write_statements
+from lookalike.statements import touched_since, write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
@@ -173,7 +173,7 @@ class Operations:
 
     def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
         """Write another taxonomy for a field, as an event that can be undone, and decide all."""
-        self._set_taxonomy(running, field_pk, after)
+        self._set_taxonomy(running, field_pk, before, after)
         detail = {"before": before, "after": after}
         self._record(running, field_pk, EventKind.CONFIGURED, detail)
         self.decide_all(running, field_pk)
@@ -293,7 +293,8 @@ class Operations:
         changed: dict[int, set[int]] = {}
         for row in running.txn.rows(query.where(table.c.kind.not_in(no_statement))):
             if row.kind == EventKind.CONFIGURED:
-                self._set_taxonomy(running, row.field_pk, self._taxonomy_now(running, row))
+                before, after = self._taxonomies(running, row)
+                self._set_taxonomy(running, row.field_pk, before, after)
                 self.decide_all(running, row.field_pk)
             else:
                 changed.setdefault(row.field_pk, set()).add(row.document_pk)
@@ -302,8 +303,10 @@ class Operations:
             with self.changing(running, field_pk, sorted(documents)):
                 self._fold(running, field_pk, sorted(documents))
 
-    def _taxonomy_now(self, running: Running, configured: Any) -> Any:
-        """Return the taxonomy after the events that are not undone; the first one's `before`."""
+    def _taxonomies(self, running: Running, configured: Any) -> tuple[Any, Any]:
+        """Return the taxonomy as it is, and as the events make it that are not undone."""
+        table = schema.field
+        chosen = select(table.c.taxonomy).where(table.c.pk == configured.field_pk)
         event, operation = schema.event, schema.operation
         query = (
             select(event.c.detail, operation.c.undone_by)
@@ -313,11 +316,17 @@ class Operations:
         )
         rows = running.txn.rows(query)
         standing = [row.detail["after"] for row in rows if row.undone_by is None]
-        return standing[-1] if standing else rows[0].detail["before"]
+        after = standing[-1] if standing else rows[0].detail["before"]
+        return running.txn.rows(chosen)[0].taxonomy, after
 
-    def _set_taxonomy(self, running: Running, field_pk: int, taxonomy: Any) -> None:
+    def _set_taxonomy(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
+        """Write a taxonomy; where it changes which references may vote, these do so or not."""
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
-        running.txn.execute(chosen.values(taxonomy=taxonomy))
+        running.txn.execute(chosen.values(taxonomy=after))
+        bounds = {one["references"] for one in (before, after) if one.get("references")}
+        if before.get("references") != after.get("references"):
+            late = [touched_since(running.txn, field_pk, bound) for bound in bounds]
+            self._fold(running, field_pk, sorted(set().union(*late)))
 
 
 def check_there(snapshot: Snapshot, *pks: int) -> None:

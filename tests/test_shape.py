@@ -28,16 +28,17 @@ LAYERS = (
     (
         "the library",
         "estimator library remote remote_collection remote_opened remote_telling remote_trusting "
-        "remote_shaping sending watching worker",
+        "remote_shaping sending watching worker remote_trying",
     ),
     (
         "the verbs",
-        "agreeing annotating answering audits bringing bucket changing collection comparing "
-        "costing diagnosing evidence explaining forgetting importing inspecting lookup matching "
+        "agreeing annotating answering audits bringing bucket challenging changing collection "
+        "comparing costing diagnosing evidence explaining flipping forgetting importing inspecting "
+        "lookup matching "
         "migrating monitoring opened promotion querying quoting regions removing reporting "
         "retrieving setting_up suggesting switching syncing taxonomies telling troubles_of_data "
-        "troubles_of_references troubles_of_rule trusting workshop "
-        "relabelling shaping",
+        "troubles_of_references troubles_of_rule trusting workshop relabelling shaping "
+        "replaying trial_rows trials trying unfinished",
     ),
     ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
     (
@@ -57,13 +58,12 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses agreement auditing boxes calibration claims columns conditions confidence "
-        "costs counterparts directions duplicates features filters findings gate grid hygiene "
-        "judgements kinds "
+        "addresses agreement auditing betting boxes calibration claims columns conditions "
+        "confidence contest costs counterparts directions duplicates features filters findings "
+        "gate grid hygiene judgements kinds "
         "labels landscape learning ledger lessons logistic matches metrics nearness neighbourhood "
         "policy propagation recall references review rules scoring settings stages standard "
-        "stores.search turns values weighing "
-        "label_tree naming",
+        "stores.search turns values weighing label_tree naming verdicts",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -26,6 +26,7 @@ from lookalike import (
     comparing,
     errors,
     explaining,
+    flipping,
     flows,
     forgetting,
     hookspecs,
@@ -36,6 +37,7 @@ from lookalike import (
     monitoring,
     quoting,
     removing,
+    verdicts,
 )
 from lookalike.cli.group import cli
 from lookalike.extractors.base import Extractor
@@ -82,6 +84,15 @@ NOUNS: tuple[type, ...] = (
     label_tree.LabelTree,
     label_tree.LabelNode,
     label_tree.LabelCounts,
+    verdicts.Trial,
+    verdicts.Challenger,
+    verdicts.Comparison,
+    verdicts.Side,
+    verdicts.Crossing,
+    verdicts.TrialItem,
+    verdicts.Outcome,
+    flipping.Flips,
+    flipping.Flip,
     migrating.Migration,
     comparing.FieldComparison,
     comparing.LabelChange,

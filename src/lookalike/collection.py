@@ -27,9 +27,10 @@ from lookalike.stores.selection import one_of
 from lookalike.syncing import Sync
 from lookalike.telling import Telling
 from lookalike.trusting import Trusting
+from lookalike.trying import Trying
 
 
-class Collection(Shaping, Trusting, Telling):
+class Collection(Shaping, Trying, Trusting, Telling):
     """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
 
     # --- bring in -------------------------------------------------------------------------------
@@ -394,7 +395,6 @@ class Collection(Shaping, Trusting, Telling):
             return list(self._pks(snapshot, ids).values())
         chosen = self._field(snapshot, field)
         query = self._chosen(snapshot, chosen, label, ANY, None, None)
-        pks = [row.pk for row in snapshot.rows(query)]
-        if not pks:
-            raise NotFound(f"no document of {self.name!r} has the label {label!r}")
-        return pks
+        if pks := [row.pk for row in snapshot.rows(query)]:
+            return pks
+        raise NotFound(f"no document of {self.name!r} has the label {label!r}")

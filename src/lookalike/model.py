@@ -172,10 +172,9 @@ class Decision:
 class Standing:
     """What a document's label is now, in one field.
 
-    `answer` is what a person said instead of a label; one whose answer is `new_kind` belongs to
-    none of the labels there are, and is not decided. `actor` is who gave the label or answer that
-    stands; `source` the reference that a label of the machine was taken from; `revision` rises with
-    every change.
+    `answer` is what a person said instead of a label; one whose answer is `new_kind` is of none of
+    the known labels, and not decided. `actor` is who gave the label or answer that stands; `source`
+    the reference that a label of the machine was taken from; `revision` rises with every change.
     """
 
     label: str | None
@@ -275,13 +274,13 @@ class Document:
 class Taxonomy:
     """The rule that labels one field of a collection.
 
-    `reference` names the collection whose labels vote: the collection itself (unified) or a
-    curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
-    `precision` with `target_precision`; `targets` are those of labels that have their own. `enrich`
-    fields are copied from the matched reference. `taxonomy` names the resource that made it, if one
-    did. Labels that are said are paths, also where their parts are parted by `separator`. With
-    `exclusive` "image" the machine gives each label to one document of an image at most; with
-    `low_quality` documents of low quality are decided and vote as all others.
+    `reference` names the collection whose labels vote: itself (unified) or a curated one
+    (separate). A `confidence_threshold` makes the policy `threshold`; without one it is `precision`
+    with `target_precision`; `targets` are those of labels that have their own. `enrich` is copied
+    from the matched reference. `taxonomy` names the resource that made it. Labels are paths, said
+    with `separator`. With `exclusive` "image" the machine gives each label once an image; with
+    `low_quality` all are decided and vote. With `references`, the id of an operation, only those
+    vote of which nobody has said anything after it.
     """
 
     field: str
@@ -297,6 +296,7 @@ class Taxonomy:
     separator: str = ">"
     exclusive: str = ""
     low_quality: bool = False
+    references: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
 from lookalike.naming import LABEL_EVENTS, Naming
 from lookalike.once import Request, refuse_repetition
 from lookalike.reshaping import reshape, standard_now
-from lookalike.statements import write_statements
+from lookalike.statements import touched_since, write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
@@ -39,7 +39,7 @@ from lookalike.undoing import (
     namings_before,
     settle_undone,
     standards_before,
-    taxonomy_now,
+    taxonomies,
     undoable,
 )
 
@@ -188,7 +188,7 @@ class Operations:
 
     def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
         """Write another taxonomy for a field, as an event that can be undone, and decide all."""
-        self._set_taxonomy(running, field_pk, after)
+        self._set_taxonomy(running, field_pk, before, after)
         detail = {"before": before, "after": after}
         self._record(running, field_pk, EventKind.CONFIGURED, detail)
         self.decide_all(running, field_pk)
@@ -294,7 +294,8 @@ class Operations:
         named: list[Any] = []
         for row in running.txn.rows(query.where(table.c.kind.not_in(no_statement))):
             if row.kind == EventKind.CONFIGURED:
-                self._set_taxonomy(running, row.field_pk, taxonomy_now(running.txn, row))
+                before, after = taxonomies(running.txn, row)
+                self._set_taxonomy(running, row.field_pk, before, after)
                 self.decide_all(running, row.field_pk)
             elif row.kind in LABEL_EVENTS:
                 named.append(row)
@@ -320,9 +321,14 @@ class Operations:
             running.effects.add(field_pk, moves)
         return done.documents
 
-    def _set_taxonomy(self, running: Running, field_pk: int, taxonomy: Any) -> None:
+    def _set_taxonomy(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
+        """Write a taxonomy; where it changes which references may vote, these do so or not."""
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
-        running.txn.execute(chosen.values(taxonomy=taxonomy))
+        running.txn.execute(chosen.values(taxonomy=after))
+        bounds = {one["references"] for one in (before, after) if one.get("references")}
+        if before.get("references") != after.get("references"):
+            late = [touched_since(running.txn, field_pk, bound) for bound in bounds]
+            self._fold(running, field_pk, sorted(set().union(*late)))
 
 
 def check_there(snapshot: Snapshot, *pks: int) -> None:

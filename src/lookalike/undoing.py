@@ -37,6 +37,11 @@ def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
             f"operation {operation_id} belongs to an audit, whose sample and answers stay; "
             "close the audit and draw another one"
         )
+    if found[0].kind in ("trial", "trial_draw", "trial_answer"):
+        raise Conflict(
+            f"operation {operation_id} belongs to a trial, whose draws and answers stay; drop the "
+            "trial instead"
+        )
     if found[0].kind in ("add", "forget", "create", "remove"):
         raise Conflict(
             f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "
@@ -71,8 +76,10 @@ def settle_undone(txn: Txn) -> list[int]:
     return sorted(pk for pk, by in moved.items() if (stored[pk] is None) != (by is None))
 
 
-def taxonomy_now(snapshot: Snapshot, configured: Any) -> Any:
-    """Return the taxonomy after the events that are not undone; the first one's `before`."""
+def taxonomies(snapshot: Snapshot, configured: Any) -> tuple[Any, Any]:
+    """Return the taxonomy as it is, and as the events make it that are not undone."""
+    table = schema.field
+    chosen = select(table.c.taxonomy).where(table.c.pk == configured.field_pk)
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.detail, operation.c.undone_by)
@@ -82,7 +89,8 @@ def taxonomy_now(snapshot: Snapshot, configured: Any) -> Any:
     )
     rows = snapshot.rows(query)
     standing = [row.detail["after"] for row in rows if row.undone_by is None]
-    return standing[-1] if standing else rows[0].detail["before"]
+    after = standing[-1] if standing else rows[0].detail["before"]
+    return snapshot.rows(chosen)[0].taxonomy, after
 
 
 def namings_before(

@@ -17,6 +17,7 @@ from lookalike.cli import (
     serving,
     shaping,
     trusting,
+    trying,
 )
 from lookalike.cli.session import Session, store_option
 from lookalike.version import __version__
@@ -55,7 +56,7 @@ def completion(shell: str) -> None:
 
 
 _PARTS = (
-    *(making, moving, migrating, labelling, shaping, auditing),
+    *(making, moving, migrating, labelling, shaping, auditing, trying),
     *(looking, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:

@@ -38,6 +38,7 @@ from lookalike.server import (
     samples,
     tasks,
     taxonomies,
+    trials,
     uploads,
     verbs,
 )
@@ -75,6 +76,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     enriching.router,
     taxonomies.router,
     label_trees.router,
+    trials.router,
+    trials.of_taxonomy,
     tasks.router,
     migrations.router,
     samples.router,

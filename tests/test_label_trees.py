@@ -335,6 +335,18 @@ def test_audits_tell_the_names_of_today(shop: Collection) -> None:
     assert right[waiting[0]] == ("right" if waiting[0][0] == "a" else "wrong")
 
 
+def test_a_trial_tells_the_names_of_today(shop: Collection) -> None:
+    trial = shop.try_policy(confidence_threshold=0.99)
+    first, second = [id for id in trial.waiting if id[0] == "a"][:2]
+    shop.answer_trial(trial.id, {first: "Shoes > Running"})
+
+    shop.rename_label("Shoes", "Footwear")
+    told = shop.answer_trial(trial.id, {second: "Shoes > Running"})
+
+    assert {one.truth for one in told.answered} == {"Footwear > Running"}
+    assert {one.champion for one in told.answered} == {"Footwear > Running"}
+
+
 def test_several_people_agree_who_said_the_same_under_two_names(shop: Collection) -> None:
     shop.rename_label("Hats", "Caps")
 

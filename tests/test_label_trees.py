@@ -658,13 +658,13 @@ def take(collection: Collection, step: tuple[Any, ...]) -> Changed:
 
 
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(st.lists(STEPS, min_size=6, max_size=10))
+@given(st.lists(STEPS, min_size=6, max_size=9))
 def test_any_steps_fold_to_the_tables_and_undone_one_by_one_give_each_state_back(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]]
 ) -> None:

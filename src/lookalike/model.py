@@ -272,13 +272,12 @@ class Document:
 class Taxonomy:
     """The rule that labels one field of a collection.
 
-    `reference` names the collection whose labels vote: the collection itself (unified) or a
-    curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
-    `precision` with `target_precision`; `targets` are those of labels that have their own. `enrich`
-    fields are copied from the matched reference. `taxonomy` names the resource that made it, if one
-    did. Labels that are said are paths, also where their parts are parted by `separator`. With
-    `exclusive` "image" the machine gives each label to one document of an image at most; with
-    `low_quality` documents of low quality are decided and vote as all others.
+    `reference` names the collection whose labels vote: the same one (unified) or a curated one
+    (separate). A `confidence_threshold` makes the policy `threshold`; else it is `precision` with
+    `target_precision`; `targets` are those of labels that have their own. `enrich` fields are
+    copied from the matched reference; `taxonomy` made it. Labels are said with `separator`.
+    `exclusive` "image" gives each to one document of an image at most; `low_quality` lets such ones
+    vote and be decided. If `hierarchical`, `precision` gives a parent where no leaf is sure enough.
     """
 
     field: str
@@ -294,6 +293,7 @@ class Taxonomy:
     separator: str = ">"
     exclusive: str = ""
     low_quality: bool = False
+    hierarchical: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,7 @@ class RemoteCollection(RemoteTrusting, RemoteTelling):
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
+        hierarchical: bool | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -213,6 +214,7 @@ class RemoteCollection(RemoteTrusting, RemoteTelling):
             confidence_threshold=confidence_threshold,
             target_precision=target_precision,
             targets=targets,
+            hierarchical=hierarchical,
             actor=actor,
             op_id=op_id,
         )

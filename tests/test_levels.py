@@ -1,12 +1,16 @@
 """Labels that are paths: a parent where the leaf is doubtful, as surely as is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import lookalike
+from lookalike import Library
+from lookalike.collection import Collection
 from lookalike.confidence import judge, said_at
 from lookalike.judging import Judge
 from lookalike.labels import Codes, ancestors, is_within
@@ -14,7 +18,7 @@ from lookalike.landscape import Landscape, build_landscape
 from lookalike.lessons import Sampling, learn_confidence, standard_of
 from lookalike.levels import Parents, levels_of, quiet_among
 from lookalike.matches import NO_LABEL
-from lookalike.model import LABEL_SEPARATOR
+from lookalike.model import LABEL_SEPARATOR, Origin
 from lookalike.policy import DECISION_COLUMNS, Decisions
 from lookalike.propagation import Places
 from lookalike.rejections import Rejections
@@ -316,3 +320,118 @@ def test_without_its_one_reference_a_leaf_leaves_the_parent(tmp_path: Path) -> N
 
     assert kept in ("P04", named(12), named(13), None)
     assert_same(decisions_of(judge_, names), found)
+
+
+# --- through the library ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with lookalike.open(tmp_path / "store") as opened:
+        yield opened
+
+
+def filled(library: Library, **rule: Any) -> Collection:
+    """A collection with references of two of three leaves of each parent; d0002 is of no leaf."""
+    vectors, truth = made()
+    collection = library.labeler("goods", extractor="passthrough", dimension=DIMENSION, **rule)
+    collection.add(vectors=vectors.astype(np.float32), ids=ids(range(len(truth))))
+    known = known_leaves(truth)
+    del known["P00"]
+    said = {one: name for name, places in known.items() for one in ids(places.tolist())}
+    collection.label(said)
+    return collection
+
+
+def ids(places: Iterable[int]) -> list[str]:
+    return [f"d{place:04}" for place in places]
+
+
+def test_a_leaf_that_was_never_named_takes_the_label_of_its_parent(library: Library) -> None:
+    goods = filled(library)
+
+    shown = goods.document("d0002")
+    why = goods.why("d0002")
+
+    assert (shown.label, shown.origin, shown.reason) == ("P00", Origin.AUTO, None)
+    assert shown.standing.decision.threshold is not None and shown.confidence is not None
+    assert shown.confidence >= shown.standing.decision.threshold
+    assert {match.label for match in shown.standing.decision.matches} == {"P00 > L00", "P00 > L01"}
+    assert {cause.label for cause in why.causes} <= {"P00 > L00", "P00 > L01"}
+    assert why.counterfactual is not None and why.counterfactual.label == "P00"
+
+
+def test_answers_one_by_one_decide_as_a_run_from_scratch(library: Library) -> None:
+    goods = filled(library)
+    _, truth = made()
+    for place in range(200, 208):
+        goods.label({f"d{place:04}": named(int(truth[place]))})
+    goods.label({"d0002": "P00", "d0005": "P01"})
+    goods.reject({"d0008": "P02", "d0044": "P02"})
+    before = {one.id: (one.label, one.reason) for one in goods.documents(limit=1000)}
+
+    # The rule itself is learned again only when a twentieth of the answers has changed.
+    goods.label({"d0011": "P03"})
+    after = {one.id: (one.label, one.reason) for one in goods.documents(limit=1000)}
+    goods.run()
+    again = goods.run()
+
+    assert (again.labelled, again.relabelled, again.unlabelled) == ({}, {}, {})
+    assert before["d0008"][0] != "P02" and not str(before["d0008"][0]).startswith("P02")
+    assert len(before) == len(after)
+
+
+def test_flat_fields_and_given_limits_know_no_parents(library: Library) -> None:
+    goods = filled(library)
+    parents = {name for name in goods.report().per_label if LABEL_SEPARATOR not in name}
+
+    flat = goods.run(hierarchical=False)
+    without = goods.report()
+    goods.undo(flat.operation)
+    back = goods.report()
+    goods.run(confidence_threshold=0.1)
+
+    assert parents == {f"P{one:02}" for one in range(PARENTS)}
+    assert not parents & set(without.per_label)
+    assert parents <= set(back.per_label)
+    assert not parents & set(goods.report().per_label)
+
+
+def test_a_field_is_made_flat(library: Library) -> None:
+    goods = filled(library, hierarchical=False)
+
+    assert all(LABEL_SEPARATOR in name for name in goods.report().per_label)
+
+
+def test_a_parent_is_right_where_the_truth_is_below_it(library: Library) -> None:
+    goods = filled(library)
+    _, truth = made()
+    audit = goods.audit(60)
+    names = {id: named(int(truth[int(id[1:])])) for id in audit.waiting}
+
+    checked = goods.answer_audit(audit.id, names)
+    goods.close_audit(audit.id, keep=True)
+
+    parents = [one for one in checked.answered if LABEL_SEPARATOR not in str(one.label)]
+    assert {one.verdict for one in parents} == {"right"}
+    assert len(parents) > 5
+    assert {goods.document(one.document or "").label for one in parents} == {
+        names[one.document or ""] for one in parents
+    }
+
+
+def test_the_report_tells_how_far_down_labels_go(library: Library) -> None:
+    goods = filled(library)
+    one, two = goods.report().depths
+
+    assert (one.depth, two.depth) == (1, 2)
+    assert one.labelled > two.labelled > 0
+    assert one.coverage > 0.9
+
+
+def test_who_has_a_parent_alone_is_still_asked_about(library: Library) -> None:
+    goods = filled(library)
+
+    asked = {document.id for one in goods.queue(limit=60) for document in one.documents}
+
+    assert asked & {one.id for one in goods.documents(limit=1000) if one.label == "P00"}

@@ -13,6 +13,7 @@ from sqlalchemy import Integer, cast, func, select
 from lookalike.claims import lower_bound
 from lookalike.drawing import CheckedLabel, checked_labels, sample
 from lookalike.errors import BadInput, MissingExtra
+from lookalike.label_events import naming_of
 from lookalike.labels import ancestors, is_within
 from lookalike.metrics import HISTOGRAM_BINS, Depth, Point, Report, coverage, curve
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
@@ -237,7 +238,7 @@ def operations(snapshot: Snapshot, collection: CollectionRow, limit: int) -> lis
 
 
 def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> list[Event]:
-    """Return every event of a document, oldest first."""
+    """Return every event of a document, oldest first; among them the renames of its labels."""
     event, operation, field = schema.event, schema.operation, schema.field
     document = schema.document
     query = (
@@ -253,7 +254,7 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
     sources = {row.detail["source"] for row in found if row.detail and "source" in row.detail}
     known = select(document.c.pk, document.c.id).where(one_of(document.c.pk, sources))
     names = {row.pk: row.id for row in snapshot.rows(known)}
-    return [
+    told = [
         Event(
             seq=row.seq,
             operation=row.operation,
@@ -269,6 +270,48 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
         )
         for row in found
     ]
+    told += _renames(snapshot, collection, found)
+    return sorted(told, key=lambda one: one.seq)
+
+
+def _renames(snapshot: Snapshot, collection: CollectionRow, found: Sequence[Any]) -> list[Event]:
+    """Return the renames of what was said of a document, each once, as events of the document."""
+    event, operation = schema.event, schema.operation
+    said = [row for row in found if row.label is not None and row.kind != EventKind.DECIDED]
+    events = []
+    for field_pk, field in sorted({(row.field_pk, row.field) for row in said}):
+        naming = naming_of(snapshot, field_pk)
+        steps = {
+            step
+            for row in said
+            if row.field_pk == field_pk
+            for step in naming.steps(row.label, row.operation_pk, row.document_pk)
+        }
+        query = (
+            select(event.c.seq, event.c.operation_pk, operation.c.id, operation.c.actor)
+            .add_columns(operation.c.at)
+            .join(operation, operation.c.pk == event.c.operation_pk)
+            .where(event.c.field_pk == field_pk, event.c.document_pk.is_(None))
+            .where(event.c.kind == EventKind.RENAMED)
+        )
+        rows = {row.operation_pk: row for row in snapshot.rows(query)} if steps else {}
+        events += [
+            Event(
+                seq=rows[pk].seq,
+                operation=rows[pk].id,
+                kind=EventKind.RENAMED,
+                collection=collection.name,
+                document_id=said[0].document_id,
+                field=field,
+                label=now,
+                origin=None,
+                actor=rows[pk].actor,
+                at=_time(rows[pk].at),
+                detail={"was": was},
+            )
+            for pk, was, now in sorted(steps)
+        ]
+    return events
 
 
 def _shown(detail: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from lookalike.fields import in_force_since
+from lookalike.label_events import naming_of
 from lookalike.labels import is_within
 from lookalike.model import EventKind, Origin
+from lookalike.naming import Naming
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import Ids
@@ -147,20 +149,21 @@ def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
         .order_by(event.c.seq.desc())
     )
     first = {row.document_pk: row for row in snapshot.rows(query)}
-    since = in_force_since(snapshot, field_pk)
+    since, naming = in_force_since(snapshot, field_pk), naming_of(snapshot, field_pk)
     return [
-        _checked(row)
+        _checked(row, naming)
         for row in first.values()
         if row.operation > since and "was" in (row.detail or {})
     ]
 
 
-def _checked(row: Any) -> CheckedLabel:
+def _checked(row: Any, naming: Naming) -> CheckedLabel:
     was, truth = row.detail["was"], row.label if row.kind == EventKind.LABELLED else None
+    when = (row.operation, row.document_pk)
     return CheckedLabel(
         operation=row.operation,
-        label=was,
-        truth=truth,
+        label=naming.now(was, *when),
+        truth=truth and naming.now(truth, *when),
         right=truth is not None and is_within(truth, was),
         confidence=row.detail["confidence"],
         inclusion=row.detail.get("drawn", 1.0),

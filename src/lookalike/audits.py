@@ -149,7 +149,7 @@ def answer(
                 f"{id!r} was answered in the audit {audit!r}: {item.verdict}; an answer stays"
             )
         truth = None if one.truth is None else naming.one_meant(path_of(one.truth, separator))
-        right = bool(truth and item.label and is_within(truth, item.label))
+        right = truth is not None and is_within(truth, str(item.label))
         named = Verdict.RIGHT if right else Verdict.WRONG
         verdict = named if one.verdict is None else one.verdict
         kept = None if truth == item.label else truth

@@ -329,8 +329,14 @@ def _first_line(thing: object) -> str:
 # --- the keys of the review page ----------------------------------------------------------------
 
 _KEY_SIGNS = {
-    **{" ": "Space", "ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"},
-    **{"Escape": "Esc", "PageDown": "PgDn", "PageUp": "PgUp"},
+    " ": "Space",
+    "ArrowLeft": "←",
+    "ArrowRight": "→",
+    "ArrowUp": "↑",
+    "ArrowDown": "↓",
+    "Escape": "Esc",
+    "PageDown": "PgDn",
+    "PageUp": "PgUp",
 }
 
 

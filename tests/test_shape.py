@@ -34,7 +34,7 @@ LAYERS = (
         "the verbs",
         "agreeing annotating answering audits bringing bucket challenging changing collection "
         "comparing costing diagnosing evidence explaining flipping forgetting importing inspecting "
-        "lookup matching "
+        "lookup matching mapping "
         "migrating monitoring opened promotion querying quoting regions removing reporting "
         "retrieving setting_up suggesting switching syncing taxonomies telling troubles_of_data "
         "troubles_of_references troubles_of_rule trusting workshop relabelling shaping "
@@ -45,7 +45,7 @@ LAYERS = (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
         "deciders document_values drawing effects field_state fields flows forgotten imagining "
-        "judging label_events object_values objects once operations paging peers reading "
+        "judging label_events laying object_values objects once operations paging peers reading "
         "reference_book rejections reshaping resources ruling selecting spaces statements "
         "stored_rows stored_values tasks undoing",
     ),
@@ -61,9 +61,10 @@ LAYERS = (
         "addresses agreement auditing betting boxes calibration claims columns conditions "
         "confidence contest costs counterparts directions duplicates features filters findings "
         "gate grid hygiene judgements kinds "
-        "labels landscape learning ledger lessons logistic matches metrics nearness neighbourhood "
-        "policy propagation recall references review rules scoring settings stages standard "
-        "stores.search turns values weighing label_tree naming verdicts",
+        "labels landscape layout learning ledger lessons logistic maps matches metrics nearness "
+        "neighbourhood policy propagation recall references review rules scoring settings stages "
+        "standard "
+        "stores.search tsne turns values weighing label_tree naming verdicts",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -34,7 +34,7 @@ LAYERS = (
         "the verbs",
         "agreeing annotating answering audits bringing bucket challenging changing collection "
         "comparing costing diagnosing evidence explaining flipping forgetting importing inspecting "
-        "lookup matching "
+        "lookup matching mapping "
         "migrating monitoring opened promotion querying quoting regions removing reporting "
         "retrieving setting_up suggesting switching syncing taxonomies telling troubles_of_data "
         "troubles_of_references troubles_of_rule trusting workshop relabelling shaping "
@@ -45,7 +45,7 @@ LAYERS = (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
         "deciders document_values drawing effects field_state fields flows forgotten imagining "
-        "judging label_events object_values objects once operations paging peers reading "
+        "judging label_events laying object_values objects once operations paging peers reading "
         "reference_book rejections reshaping resources ruling selecting spaces statements "
         "stored_rows stored_values tasks undoing",
     ),
@@ -60,10 +60,10 @@ LAYERS = (
         "the pure core",
         "addresses agreement auditing betting boxes calibration claims closest columns conditions "
         "confidence contest costs counterparts directions duplicates features filters findings "
-        "fitting gate grid hygiene judgements kinds label_tree "
-        "labels landscape learning leaving_out ledger lessons levels logistic matches metrics "
-        "naming nearness neighbourhood policy propagation recall references review rules scoring "
-        "settings stages standard stores.search turns values verdicts weighing",
+        "fitting gate grid hygiene judgements kinds label_tree labels landscape learning "
+        "leaving_out ledger lessons levels logistic matches metrics naming nearness "
+        "neighbourhood policy propagation recall references review rules scoring settings "
+        "stages standard stores.search turns values verdicts weighing layout maps tsne",
     ),
     ("the nouns", "errors model samples version"),
 )

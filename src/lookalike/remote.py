@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from lookalike.connection import Connection, place
 from lookalike.errors import LookalikeError
 from lookalike.model import Changed
-from lookalike.remote_collection import RemoteCollection, quiet
-from lookalike.sending import WAIT_S, Progress
+from lookalike.remote_collection import RemoteCollection
+from lookalike.sending import WAIT_S, Progress, quiet
 
 if TYPE_CHECKING:
     from lookalike.forgetting import Receipt

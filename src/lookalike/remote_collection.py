@@ -11,15 +11,11 @@ from lookalike.remote_shaping import RemoteShaping
 from lookalike.remote_telling import RemoteTelling
 from lookalike.remote_trusting import RemoteTrusting
 from lookalike.remote_trying import RemoteTrying
-from lookalike.sending import Progress, Sender
+from lookalike.sending import Progress, Sender, quiet
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
-
-
-def quiet(_done: int, _total: int) -> None:
-    """Show no progress."""
 
 
 class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTelling):

@@ -6,4 +6,5 @@
 export const PAGES = [
   { id: "start", title: "Start", asks: "What do I do now?", element: "lk-start", load: () => import("./start.js") },
   { id: "review", title: "Review", asks: "What needs me?", element: "lk-review", load: () => import("./review.js") },
+  { id: "map", title: "Map", asks: "What does it look like?", element: "lk-map", load: () => import("./map.js") },
 ];

@@ -17,6 +17,8 @@ from serving import Served
 
 BALLOONS = pictures(BALLOON)
 COLLECTION, DOCUMENT = "/v1/collections/{collection}", "/v1/collections/{collection}/documents"
+TRIED = (COLLECTION, "/v1/taxonomies/{taxonomy}")
+_TRIED_AS = ("answers", "draw", "drop")
 READ = {
     *("GET /v1/buckets", "POST /v1/buckets/list", "GET /v1/buckets/{bucket}"),
     *("GET /v1/buckets/{bucket}/objects", "POST /v1/buckets/{bucket}/objects/list"),
@@ -31,6 +33,9 @@ READ = {
     *(f"GET {COLLECTION}/analytics/confidence", f"GET {COLLECTION}/analytics/curve"),
     *(f"GET {COLLECTION}/analytics/error-rate", f"GET {COLLECTION}/analytics/diagnosis"),
     *(f"GET {COLLECTION}/audits", f"GET {COLLECTION}/audits/{{audit}}"),
+    *(f"GET {place}/trials" for place in TRIED),
+    *(f"GET {place}/trials/{{trial}}" for place in TRIED),
+    f"GET {COLLECTION}/analytics/flips",
     *(f"GET {COLLECTION}/analytics/cost", f"GET {COLLECTION}/analytics/agreement"),
     f"GET {DOCUMENT}/{{document}}/opinions",
     *(f"GET {COLLECTION}/alarms", "GET /metrics"),
@@ -56,6 +61,8 @@ LABEL = {
     f"PATCH {DOCUMENT}/bulk",
     *(f"POST {COLLECTION}/audits", f"POST {COLLECTION}/audits/{{audit}}/answers"),
     f"POST {COLLECTION}/audits/{{audit}}/close",
+    *(f"POST {place}/trials" for place in TRIED),
+    *(f"POST {place}/trials/{{trial}}/{one}" for place in TRIED for one in _TRIED_AS),
     *(f"POST {DOCUMENT}/batch", f"POST {COLLECTION}/labels", f"POST {COLLECTION}/promotions"),
     *(f"POST {COLLECTION}/rejections", f"POST {COLLECTION}/rejections/new-kind"),
     *(f"POST {COLLECTION}/rejections/cannot-tell", "POST /v1/operations/{operation}/undo"),
@@ -73,6 +80,7 @@ ADMIN = {
     *("POST /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/clone"),
     *("DELETE /v1/tasks/{task}", f"DELETE {DOCUMENT}/batch"),
     *(f"PUT {COLLECTION}/alarms", f"DELETE {COLLECTION}/alarms"),
+    *(f"POST {place}/trials/{{trial}}/adopt" for place in TRIED),
 }
 OPEN = {"GET /v1/health", "GET /v1/health/liveness", "GET /v1/health/deep"}
 

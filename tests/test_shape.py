@@ -28,15 +28,17 @@ LAYERS = (
     (
         "the library",
         "estimator library remote remote_collection remote_opened remote_telling remote_trusting "
-        "sending watching worker",
+        "remote_trying sending watching worker",
     ),
     (
         "the verbs",
-        "agreeing annotating answering audits bringing bucket changing collection comparing "
-        "costing diagnosing evidence explaining forgetting importing inspecting lookup matching "
+        "agreeing annotating answering audits bringing bucket challenging changing collection "
+        "comparing costing diagnosing evidence explaining flipping forgetting importing inspecting "
+        "lookup matching "
         "migrating monitoring opened promotion querying quoting regions removing reporting "
-        "retrieving setting_up suggesting switching syncing taxonomies telling troubles_of_data "
-        "troubles_of_references troubles_of_rule trusting workshop",
+        "replaying retrieving setting_up suggesting switching syncing taxonomies telling "
+        "troubles_of_data troubles_of_references troubles_of_rule trial_rows trials trusting "
+        "trying unfinished workshop",
     ),
     ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
     (
@@ -55,12 +57,12 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses agreement auditing boxes calibration claims columns conditions confidence "
-        "costs counterparts directions duplicates features filters findings gate grid hygiene "
-        "judgements kinds "
+        "addresses agreement auditing betting boxes calibration claims columns conditions "
+        "confidence contest costs counterparts directions duplicates features filters findings "
+        "gate grid hygiene judgements kinds "
         "labels landscape learning ledger lessons logistic matches metrics nearness neighbourhood "
         "policy propagation recall references review rules scoring settings stages standard "
-        "stores.search turns values weighing",
+        "stores.search turns values verdicts weighing",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -26,9 +26,10 @@ from lookalike.stores.selection import one_of
 from lookalike.syncing import Sync
 from lookalike.telling import Telling
 from lookalike.trusting import Trusting
+from lookalike.trying import Trying
 
 
-class Collection(Trusting, Telling):
+class Collection(Trying, Trusting, Telling):
     """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
 
     # --- bring in -------------------------------------------------------------------------------

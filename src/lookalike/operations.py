@@ -273,6 +273,11 @@ class Operations:
                 f"operation {operation_id} belongs to an audit, whose sample and answers stay; "
                 "close the audit and draw another one"
             )
+        if found[0].kind in ("trial", "trial_draw", "trial_answer"):
+            raise Conflict(
+                f"operation {operation_id} belongs to a trial, whose draws and answers stay; drop "
+                "the trial instead"
+            )
         if found[0].kind in ("add", "forget", "create", "remove"):
             raise Conflict(
                 f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "

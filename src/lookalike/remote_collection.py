@@ -9,6 +9,7 @@ from lookalike.errors import BadInput
 from lookalike.model import Added, Changed, Origin
 from lookalike.remote_telling import RemoteTelling
 from lookalike.remote_trusting import RemoteTrusting
+from lookalike.remote_trying import RemoteTrying
 from lookalike.sending import Progress, Sender
 from lookalike.sources import items, json_values
 
@@ -20,7 +21,7 @@ def quiet(_done: int, _total: int) -> None:
     """Show no progress."""
 
 
-class RemoteCollection(RemoteTrusting, RemoteTelling):
+class RemoteCollection(RemoteTrying, RemoteTrusting, RemoteTelling):
     """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
 
     Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent

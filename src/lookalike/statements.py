@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, select
 
-from lookalike.audited import under_audit
+from lookalike.audited import held
 from lookalike.companions import poorly_seen
 from lookalike.fields import taxonomy_from
 from lookalike.ledger import Line, Statement, fold
@@ -33,7 +33,7 @@ def write_statements(
         stand += [pk for pk, one in statements.items() if one.stands]
         _write_rejections(txn, field_pk, statements)
         auto = _automatic(txn, field_pk, chunk)
-        silent = _poor(txn, field_pk, chunk) | under_audit(txn, field_pk, chunk)
+        silent = _poor(txn, field_pk, chunk) | held(txn, field_pk, chunk)
         rows = [
             _row(field_pk, pk, statement, auto.get(pk))
             | {"revision": operation, "votes": statement.votes and pk not in silent}

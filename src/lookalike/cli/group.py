@@ -16,6 +16,7 @@ from lookalike.cli import (
     moving,
     serving,
     trusting,
+    trying,
 )
 from lookalike.cli.session import Session, store_option
 from lookalike.version import __version__
@@ -54,7 +55,7 @@ def completion(shell: str) -> None:
 
 
 _PARTS = (
-    *(making, moving, migrating, labelling, auditing),
+    *(making, moving, migrating, labelling, auditing, trying),
     *(looking, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:

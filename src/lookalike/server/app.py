@@ -36,6 +36,7 @@ from lookalike.server import (
     retrievers,
     tasks,
     taxonomies,
+    trials,
     uploads,
     verbs,
 )
@@ -72,6 +73,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     retrievers.router,
     enriching.router,
     taxonomies.router,
+    trials.router,
+    trials.of_taxonomy,
     tasks.router,
     migrations.router,
     verbs.router,

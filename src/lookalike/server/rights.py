@@ -21,8 +21,8 @@ _READ_POSTS = re.compile(
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
     r"|/v1/collections/[^/]+/verbs/(agreement|arrived|audits|cost|curve|diagnose|document|documents"
-    r"|extractor|fields|history|ids|inspect|name"
-    r"|monitor|operations|opinions|queue|report|size|suggest|waiting|why)"
+    r"|extractor|fields|flips|history|ids|inspect|name"
+    r"|monitor|operations|opinions|queue|report|size|suggest|trial|trials|waiting|why)"
 )
 
 _LABEL = re.compile(
@@ -32,11 +32,13 @@ _LABEL = re.compile(
     r"|POST /v1/collections/[^/]+/(labels|rejections|promotions)"
     r"|POST /v1/collections/[^/]+/rejections/(new-kind|cannot-tell)"
     r"|POST /v1/collections/[^/]+/audits(/[^/]+/(answers|close))?"
+    r"|POST /v1/(collections|taxonomies)/[^/]+/trials(/[^/]+/(answers|draw|drop))?"
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
-    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|answer_audit|audit|cannot_tell"
-    r"|close_audit|draw|label|new_kind|promote|reject|undo|upload)"
+    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|answer_audit|answer_trial|audit"
+    r"|cannot_tell|close_audit|disagreements|draw|drop_trial|label|new_kind|promote|reject"
+    r"|try_policy|undo|upload)"
 )
 
 _SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")

@@ -188,6 +188,13 @@ def found(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Audit:
     return _shown(snapshot, collection, [_one(snapshot, collection, audit)])[0]
 
 
+def drawn_labels(snapshot: Snapshot, collection: CollectionRow, audit: str) -> dict[str, str]:
+    """Return the labels that an audit has drawn, by document. Raises NotFound."""
+    items = _items(snapshot, [_one(snapshot, collection, audit).pk])
+    known = {one.document_pk: one.label for one in items if one.label is not None}
+    return {id: known[pk] for pk, id in ids_of(snapshot, set(known)).items()}
+
+
 def listed(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> list[Audit]:
     """Return the audits of a field, the newest first."""
     query = _audits(collection).where(schema.audit.c.field_pk == field.pk)

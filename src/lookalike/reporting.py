@@ -13,6 +13,7 @@ from sqlalchemy import Integer, cast, func, select
 from lookalike.claims import lower_bound
 from lookalike.drawing import CheckedLabel, checked_labels, sample
 from lookalike.errors import BadInput, MissingExtra
+from lookalike.flipping import led_by_limit
 from lookalike.label_events import naming_of
 from lookalike.labels import ancestors, is_within
 from lookalike.metrics import HISTOGRAM_BINS, Depth, Point, Report, coverage, curve
@@ -165,15 +166,13 @@ def _is_right(one: CheckedLabel, depth: int) -> bool:
 def decided_curve(snapshot: Snapshot, field: FieldRow) -> list[Point]:
     """Return what other limits would give in a field: of what is decided by the limit alone."""
     table = schema.standing.c
-    here = table.field_pk == field.pk
-    machine = here & (table.origin.is_(None) | (table.origin == Origin.AUTO))
-    by_limit = table.reason.is_(None) | (table.reason == Reason.BELOW_THRESHOLD)
-    query = select(table.confidence).where(machine, by_limit, table.confidence.is_not(None))
+    here, led = table.field_pk == field.pk, led_by_limit(field)
+    query = select(table.confidence).where(led)
     confidence = np.array([row.confidence for row in snapshot.rows(query)], np.float64)
-    counts = select(func.count().label("n")).where(here)
-    total = int(snapshot.rows(counts)[0].n)
-    given = table.label.is_not(None) & (table.origin != Origin.AUTO)
-    others = int(snapshot.rows(counts.where(given))[0].n)
+    counts, labelled = select(func.count().label("n")).where(here), table.label.is_not(None)
+    asked = counts, counts.where(labelled), counts.where(labelled, led)
+    total, given, own = (int(snapshot.rows(query)[0].n) for query in asked)
+    others = given - own
     is_probability = field.taxonomy.confidence_threshold is None
     return curve(confidence, others, total, is_probability=is_probability)
 

@@ -106,6 +106,16 @@ def flips(
     )
 
 
+def led_by_limit(field: FieldRow) -> Any:
+    """Return the condition of the machine's decisions that have a label, or would get one, as far
+    as the limit of a field goes.
+    """
+    table = schema.standing.c
+    ahead = or_(table.reason.is_(None), _ahead())
+    machine = or_(table.origin.is_(None), table.origin == Origin.AUTO)
+    return and_(_by_limit(field), machine, ahead)
+
+
 # --- inside ---------------------------------------------------------------------------------------
 
 
@@ -130,8 +140,13 @@ def _coming(field: FieldRow, edge: float) -> Any:
     """Return the condition of what has no label and would get one."""
     table = schema.standing.c
     null = and_(table.origin.is_(None), table.answer.is_(None), table.reason.is_not(None))
-    ahead = or_(table.margin.is_(None), table.margin >= 0)  # what looks new is never labelled
-    return and_(_by_limit(field), null, ahead, table.confidence >= edge)
+    return and_(_by_limit(field), null, _ahead(), table.confidence >= edge)
+
+
+def _ahead() -> Any:
+    """Return the condition of what looks like something known: what looks new is never labelled."""
+    table = schema.standing.c
+    return or_(table.margin.is_(None), table.margin >= 0)
 
 
 def _going(field: FieldRow, edge: float) -> Any:

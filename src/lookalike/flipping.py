@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from lookalike.claims import EVEN
 from lookalike.errors import BadInput, Conflict
@@ -223,7 +223,7 @@ def _target_at(snapshot: Snapshot, field: FieldRow, edge: float) -> float | None
     total, mass = 0, 0.0
     stays = and_(_labelled(field), edge <= _CONFIDENCE)
     for chosen in (stays, _coming(field, edge)):
-        query: Select[Any] = select(func.count().label("n"), func.sum(_CONFIDENCE).label("mass"))
+        query = select(func.count().label("n")).add_columns(func.sum(_CONFIDENCE).label("mass"))
         (row,) = snapshot.rows(query.where(chosen))
         total, mass = total + row.n, mass + (row.mass or 0.0)
     return math.floor(mass / total * 1e4) / 1e4 or None if total else None

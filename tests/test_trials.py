@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,13 @@ def test_of_rules_that_differ_by_three_reviews_in_100_the_better_is_found() -> N
 
 
 def stakes_upto(stakes: Stakes, count: int) -> Stakes:
-    columns = (stakes.gains, stakes.least, stakes.most, stakes.weights)
-    return Stakes(*(one[:count] for one in columns), stakes.unit, stakes.scale)
+    return replace(
+        stakes,
+        gains=stakes.gains[:count],
+        least=stakes.least[:count],
+        most=stakes.most[:count],
+        weights=stakes.weights[:count],
+    )
 
 
 def test_the_order_of_answers_does_not_matter_and_bounds_hold_the_mean() -> None:
@@ -328,7 +334,7 @@ def test_adopting_decides_as_a_run_would_and_can_be_undone(
 ) -> None:
     things, twin = fill(library), fill(library, "twin")
     before = {one.id: one.label for one in things.documents()}
-    trial = things.try_policy(**rule)  # type: ignore[arg-type]
+    trial = things.try_policy(**rule)
 
     changed = things.adopt_trial(trial.id, keep=False)
 

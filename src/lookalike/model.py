@@ -54,7 +54,7 @@ class Status(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What one line of the ledger says about a document's label."""
+    """What one line of the ledger says about a document's label, or about a label itself."""
 
     LABELLED = "labelled"
     RETRACTED = "retracted"
@@ -65,6 +65,9 @@ class EventKind(StrEnum):
     CANNOT_TELL = "cannot_tell"
     DECIDED = "decided"
     CONFIGURED = "configured"
+    RENAMED = "renamed"
+    RETIRED = "retired"
+    DESCRIBED = "described"
     UNDONE = "undone"
     FORGOTTEN = "forgotten"
 
@@ -364,6 +367,8 @@ class Changed:
 
     `labelled`, `relabelled` and `unlabelled` count documents that the machine changed, by label
     (the new one; for `unlabelled` the label that went). `revision` is that of all it wrote.
+    `renamed` tells what labels are called now; `given` counts, by label, documents to which someone
+    gave one that reads otherwise, or votes no more. A preview has no `operation`.
     """
 
     operation: str
@@ -373,6 +378,8 @@ class Changed:
     unlabelled: Mapping[str, int]
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
     revision: int = 0
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    given: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def by_itself(self) -> int:

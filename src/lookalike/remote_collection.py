@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
 from lookalike.model import Added, Changed, Origin
+from lookalike.remote_shaping import RemoteShaping
 from lookalike.remote_telling import RemoteTelling
 from lookalike.remote_trusting import RemoteTrusting
 from lookalike.remote_trying import RemoteTrying
@@ -21,7 +22,7 @@ def quiet(_done: int, _total: int) -> None:
     """Show no progress."""
 
 
-class RemoteCollection(RemoteTrying, RemoteTrusting, RemoteTelling):
+class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTelling):
     """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
 
     Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from sqlalchemy import delete, select
 from lookalike.audited import held
 from lookalike.companions import poorly_seen
 from lookalike.fields import taxonomy_from
+from lookalike.label_events import naming_of
 from lookalike.ledger import Line, Statement, fold
 from lookalike.model import EventKind, Origin
+from lookalike.naming import Naming
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 
@@ -50,19 +53,35 @@ def statements_of(
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.document_pk, event.c.kind, event.c.label, event.c.origin, event.c.detail)
-        .add_columns(operation.c.actor)
+        .add_columns(operation.c.actor, event.c.operation_pk)
         .join(operation, operation.c.pk == event.c.operation_pk)
         .where(event.c.document_pk.in_(documents), event.c.field_pk == field_pk)
         .where(operation.c.undone_by.is_(None), event.c.kind != EventKind.DECIDED)
         .order_by(event.c.seq)
     )
+    naming = naming_of(snapshot, field_pk)
     lines: dict[int, list[Line]] = {pk: [] for pk in documents}
     for row in snapshot.rows(query):
         origin = None if row.origin is None else Origin(row.origin)
         asked = bool((row.detail or {}).get("asked"))
-        line = Line(EventKind(row.kind), row.label, origin, row.actor, asked)
-        lines[row.document_pk].append(line)
-    return {pk: fold(said) for pk, said in lines.items()}
+        lines[row.document_pk] += [
+            Line(EventKind(row.kind), label, origin, row.actor, asked)
+            for label in read_now(naming, row)
+        ]
+    folded = {pk: fold(said) for pk, said in lines.items()}
+    return {
+        pk: one if naming.retired_in(one.label) is None else replace(one, retired=True)
+        for pk, one in folded.items()
+    }
+
+
+def read_now(naming: Naming, event: Any) -> Sequence[str | None]:
+    """Return what the label of an event reads now: all parts of a label that was refused whole."""
+    if event.label is None:
+        return (None,)
+    if event.kind == EventKind.REJECTED:
+        return naming.each(event.label, event.operation_pk)
+    return (naming.now(event.label, event.operation_pk, event.document_pk),)
 
 
 def touched_since(snapshot: Snapshot, field_pk: int, operation: str) -> set[int]:

@@ -26,6 +26,7 @@ from lookalike.server import (
     executing,
     exports,
     health,
+    label_trees,
     labels,
     many,
     migrations,
@@ -34,6 +35,7 @@ from lookalike.server import (
     prometheus,
     queues,
     retrievers,
+    samples,
     tasks,
     taxonomies,
     trials,
@@ -45,6 +47,7 @@ from lookalike.server.context import Context
 from lookalike.server.events import Hub
 from lookalike.server.frozen import FrozenQueues
 from lookalike.server.gate import Gate
+from lookalike.server.page import make_router, read_page
 from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
 from lookalike.signing import Signer, signing_secret
@@ -72,10 +75,12 @@ _ROUTERS: tuple[APIRouter, ...] = (
     retrievers.router,
     enriching.router,
     taxonomies.router,
+    label_trees.router,
     trials.router,
     trials.of_taxonomy,
     tasks.router,
     migrations.router,
+    samples.router,
     verbs.router,
     arrivals.router,
     news.router,
@@ -128,6 +133,7 @@ def make_app(
     answer_errors(app)
     for router in _ROUTERS:
         app.include_router(router)
+    app.include_router(make_router(read_page()))
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
     return Gate(app, access, settings, Audit(workshop.root), signer=signer, host=host)

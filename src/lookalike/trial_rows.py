@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from lookalike.errors import Conflict, NotFound
+from lookalike.label_events import naming_of, owner_of
 from lookalike.resources import CollectionRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -35,6 +36,20 @@ class TrialRow:
     state: str
     ended_at: datetime | None
     result: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A disagreement as it was drawn, its labels as they are called today, and its answer."""
+
+    pk: int
+    document_pk: int
+    champion: str | None
+    challenger: str | None
+    probability: float
+    answer: str | None
+    truth: str | None
+    actor: str | None
 
 
 def rows(snapshot: Snapshot, collection: CollectionRow, field_pk: int | None) -> list[TrialRow]:
@@ -90,7 +105,18 @@ def open_row(snapshot: Snapshot, collection: CollectionRow, trial: str) -> Trial
     return row
 
 
-def items_of(snapshot: Snapshot, trial_pk: int) -> Sequence[Any]:
+def items_of(snapshot: Snapshot, trial: TrialRow) -> list[Item]:
     """Return the disagreements that a trial has drawn, the first drawn first."""
     table = schema.trial_item
-    return snapshot.rows(select(table).where(table.c.trial_pk == trial_pk).order_by(table.c.pk))
+    naming = naming_of(snapshot, owner_of(snapshot, trial.field_pk))
+    names = [one.name for one in fields(Item)]
+    found = []
+    for row in snapshot.rows(
+        select(table).where(table.c.trial_pk == trial.pk).order_by(table.c.pk)
+    ):
+        said = {name: getattr(row, name) for name in names}
+        for name in ("champion", "challenger", "truth"):
+            if said[name] is not None:
+                said[name] = naming.now(said[name], trial.operation_pk, row.document_pk)
+        found.append(Item(**said))
+    return found

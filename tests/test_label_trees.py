@@ -291,6 +291,34 @@ def test_the_metadata_of_objects_follow_in_the_form_in_which_they_were_written(
     assert shop.document("b").label == "Shoes > Hiking"
 
 
+def test_the_history_of_a_document_tells_the_renames_of_its_labels(shop: Collection) -> None:
+    shop.rename_label("Shoes", "Footwear", actor="bob")
+    shop.merge_labels(["Footwear > Running"], "Sport")
+    undone = shop.rename_label("Sport", "Games")
+    shop.undo(undone.operation)
+
+    told = [(one.kind, one.label, one.actor, dict(one.detail)) for one in shop.history("a0")]
+
+    assert told == [
+        ("labelled", "Shoes > Running", "ann", {}),
+        ("renamed", "Footwear > Running", "bob", {"was": "Shoes > Running"}),
+        ("renamed", "Sport", "ann", {"was": "Footwear > Running"}),
+    ]
+    assert [one.kind for one in shop.history("c0")] == ["labelled"]
+
+
+def test_a_verdict_stays_although_labels_are_merged_since(shop: Collection) -> None:
+    drawn = shop.audit(30)
+    id = next(one for one in drawn.waiting if one[0] == "a")
+    shop.answer_audit(drawn.id, {id: "Shoes > Hiking"})
+
+    shop.merge_labels(["Shoes > Hiking"], "Shoes > Running")
+
+    (told,) = shop.audits()
+    assert told.answered[0].label == told.answered[0].truth == "Shoes > Running"
+    assert (told.answered[0].verdict, told.estimate.wrong) == ("wrong", 1)
+
+
 def test_audits_tell_the_names_of_today(shop: Collection) -> None:
     drawn = shop.audit(20)
     shop.rename_label("Shoes", "Footwear")
@@ -305,6 +333,18 @@ def test_audits_tell_the_names_of_today(shop: Collection) -> None:
     assert sum(one.size for one in answered.labels.values()) == drawn.estimate.size
     right = {one.document: one.verdict for one in answered.answered}
     assert right[waiting[0]] == ("right" if waiting[0][0] == "a" else "wrong")
+
+
+def test_a_trial_tells_the_names_of_today(shop: Collection) -> None:
+    trial = shop.try_policy(confidence_threshold=0.99)
+    first, second = [id for id in trial.waiting if id[0] == "a"][:2]
+    shop.answer_trial(trial.id, {first: "Shoes > Running"})
+
+    shop.rename_label("Shoes", "Footwear")
+    told = shop.answer_trial(trial.id, {second: "Shoes > Running"})
+
+    assert {one.truth for one in told.answered} == {"Footwear > Running"}
+    assert {one.champion for one in told.answered} == {"Footwear > Running"}
 
 
 def test_several_people_agree_who_said_the_same_under_two_names(shop: Collection) -> None:

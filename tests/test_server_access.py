@@ -50,6 +50,7 @@ READ = {
     *("GET /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/execute"),
     *("POST /v1/buckets/{bucket}/objects/aggregate", "POST /v1/taxonomies/execute/{taxonomy}"),
     f"GET {COLLECTION}/features",
+    *(f"GET {COLLECTION}/map", f"POST {COLLECTION}/map/documents"),
     *("GET /v1/tasks/{task}", "POST /v1/tasks/list", "GET /v1/changes", "GET /v1/events"),
 }
 LABEL = {

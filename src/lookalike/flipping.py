@@ -15,7 +15,7 @@ from sqlalchemy import and_, func, or_, select
 
 from lookalike.claims import EVEN
 from lookalike.errors import BadInput, Conflict
-from lookalike.model import Reason
+from lookalike.model import Origin, Reason
 from lookalike.reading import FieldRow
 from lookalike.rules import check_share, check_target
 from lookalike.stores import schema
@@ -111,6 +111,16 @@ def flips(
     )
 
 
+def led_by_limit(field: FieldRow) -> Any:
+    """Return the condition of the machine's decisions that have a label, or would get one, as far
+    as the limit of a field goes.
+    """
+    table = schema.standing.c
+    given = and_(_labelled(field), table.origin == Origin.AUTO)
+    null = and_(_nulls(field), table.origin.is_(None), _ahead())
+    return and_(table.confidence.is_not(None), or_(given, null))
+
+
 # --- inside ---------------------------------------------------------------------------------------
 
 
@@ -124,8 +134,13 @@ def _follows(field: FieldRow, label: Any) -> Any:
 def _coming(field: FieldRow, edge: float) -> Any:
     """Return the condition of what has no label and would get one."""
     table = schema.standing.c
-    ahead = or_(table.margin.is_(None), table.margin >= 0)  # what looks new is never labelled
-    return and_(_nulls(field), table.answer.is_(None), ahead, table.confidence >= edge)
+    return and_(_nulls(field), table.answer.is_(None), _ahead(), table.confidence >= edge)
+
+
+def _ahead() -> Any:
+    """Return the condition of what looks like something known: what looks new is never labelled."""
+    table = schema.standing.c
+    return or_(table.margin.is_(None), table.margin >= 0)
 
 
 def _nulls(field: FieldRow) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 
-from lookalike.audited import DrawnItem, drawn_items
+from lookalike.audited import drawn_items
 from lookalike.auditing import Verdict
 from lookalike.drawing import sample
 from lookalike.model import Answer, Origin
@@ -49,9 +50,8 @@ def known_answers(snapshot: Snapshot, field_pk: int) -> dict[int, Known]:
     missed: dict[int, float] = {}
     found: dict[int, Known] = {}
     for item in _audited(snapshot, field_pk):
-        pk = int(item.document_pk or 0)
-        missed[pk] = missed.get(pk, 1.0) * (1 - item.probability)
-        found[pk] = _of_audit(item)
+        missed[item.document_pk] = missed.get(item.document_pk, 1.0) * (1 - item.probability)
+        found[item.document_pk] = _of_audit(item)
     found |= {pk: said[pk] for pk in drawn if pk in said}
     return {
         pk: Known(one.outcome, one.truth, one.refuted, 1 - (1 - share) * missed.get(pk, 1.0))
@@ -81,22 +81,21 @@ def stated(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[
     return found
 
 
-def _audited(snapshot: Snapshot, field_pk: int) -> list[DrawnItem]:
-    table = schema.audit
-    query = select(table.c.pk).where(table.c.field_pk == field_pk)
-    audits = [row.pk for row in snapshot.rows(query)]
+def _audited(snapshot: Snapshot, field_pk: int) -> list[Any]:
+    audit = schema.audit
+    audits = snapshot.rows(select(audit.c.pk).where(audit.c.field_pk == field_pk))
     return [
         one
-        for one in drawn_items(snapshot, audits)
-        if one.verdict is not None and None not in (one.document_pk, one.label)
+        for one in drawn_items(snapshot, [row.pk for row in audits])
+        if None not in (one.verdict, one.document_pk, one.label)
     ]
 
 
-def _of_audit(item: DrawnItem) -> Known:
+def _of_audit(item: Any) -> Known:
     if item.verdict == Verdict.RIGHT:
         return Known(Outcome.LABEL, item.label)
     if item.verdict == Verdict.CANNOT_TELL:
         return Known(Outcome.CANNOT_TELL)
     if item.truth is not None:
         return Known(Outcome.LABEL, item.truth)
-    return Known(None, None, frozenset([str(item.label)]))
+    return Known(None, None, frozenset([item.label]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from sqlalchemy import select, update
@@ -17,7 +18,7 @@ from lookalike.challenging import Confrontation, rule_with
 from lookalike.contest import Answered, better_of, compare, crossing, replay, side
 from lookalike.errors import Conflict, NotFound
 from lookalike.fields import taxonomy_to
-from lookalike.label_events import naming_of, owner_of
+from lookalike.label_events import name_today
 from lookalike.labels import path_of
 from lookalike.lookup import ids_of, pks_of, stances
 from lookalike.model import EventKind, Origin
@@ -28,7 +29,7 @@ from lookalike.resources import CollectionRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
-from lookalike.trial_rows import OPEN, Item, TrialRow, items_of, open_row, rows
+from lookalike.trial_rows import OPEN, TrialRow, items_of, open_row, rows
 from lookalike.verdicts import Challenger, Comparison, Crossing, Outcome, Side, Trial, TrialItem
 
 
@@ -60,7 +61,7 @@ def begin(
 def draw(running: Running, trial: TrialRow, found: Confrontation, count: int) -> None:
     """Let chance draw up to `count` more of the documents on which the two rules disagree."""
     txn = running.txn
-    items, free = items_of(txn, trial), drawable(txn, trial, found)
+    items, free = items_of(txn, trial.pk), drawable(txn, trial, found)
     chance = np.random.default_rng([trial.pk, len(items)])
     chosen = chance.permutation(np.array(free, np.int64))[:count].tolist()
     places = np.searchsorted(found.pks, chosen)
@@ -83,7 +84,7 @@ def draw(running: Running, trial: TrialRow, found: Confrontation, count: int) ->
 
 def drawable(snapshot: Snapshot, trial: TrialRow, found: Confrontation) -> list[int]:
     """Return the documents of which chance may draw one next, rising."""
-    before = {item.document_pk for item in items_of(snapshot, trial)}
+    before = {item.document_pk for item in items_of(snapshot, trial.pk)}
     pool = found.pks[found.champion != found.challenger]
     pool = pool[~np.isin(pool, found.answered)]
     held = under_audit(snapshot, trial.field_pk, pool.tolist()) | before
@@ -103,9 +104,8 @@ def answer(
     """
     txn = running.txn
     row, pks = open_row(txn, collection, trial), pks_of(running.txn, collection, list(said))
-    items = {one.document_pk: one for one in items_of(txn, row)}
-    naming = naming_of(txn, owner_of(txn, row.field_pk))
-    separator, changes = str(row.champion["separator"]), []
+    items = {one.document_pk: one for one in items_of(txn, row.pk)}
+    changes = []
     for id, (outcome, truth) in said.items():
         item = items.get(pks[id])
         if item is None:
@@ -117,7 +117,9 @@ def answer(
                 f"{id!r} was answered in the trial {trial!r}: {item.truth or item.answer}; an "
                 "answer stays"
             )
-        named = None if truth is None else naming.one_meant(path_of(truth, separator))
+        named = None
+        if truth is not None:
+            named = name_today(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
         changes.append({"pk": item.pk, "answer": outcome, "truth": named, "actor": running.actor})
     txn.update(schema.trial_item, changes)
     running.told["answered"] = len(changes)
@@ -145,7 +147,7 @@ def end(
     values = {"state": state, "ended_by": running.pk}
     values |= {"result": kept | {"replayed": result.replayed}}
     txn.execute(update(table).where(table.c.pk == row.pk).values(values))
-    items = items_of(txn, row)
+    items = items_of(txn, row.pk)
     now = stances(txn, row.field_pk, [one.document_pk for one in items])
     free = [one for one in items if now[one.document_pk].origin in (None, Origin.AUTO)]
     spoken = set(stated(txn, row.field_pk, [one.document_pk for one in items]))
@@ -184,7 +186,7 @@ def found(
     trouble: str = "",
 ) -> Trial:
     """Return a trial with what it tells; of an open one `confronted` is what both rules say now."""
-    items = items_of(snapshot, row)
+    items = items_of(snapshot, row.pk)
     pks = [one.document_pk for one in items]
     ids = ids_of(snapshot, pks)
     elsewhere = stated(snapshot, row.field_pk, pks) if row.state == OPEN else {}
@@ -228,7 +230,7 @@ def _machines(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> li
     return sorted(row.document_pk for row in snapshot.rows(query))
 
 
-def _known(item: Item, elsewhere: Mapping[int, Known]) -> Known | None:
+def _known(item: Any, elsewhere: Mapping[int, Known]) -> Known | None:
     """Return what is known of a disagreement: by its answer, or by what was said elsewhere."""
     if item.answer is not None:
         return Known(Outcome(item.answer), item.truth)
@@ -239,7 +241,7 @@ def _known(item: Item, elsewhere: Mapping[int, Known]) -> Known | None:
 def _figures(
     snapshot: Snapshot,
     row: TrialRow,
-    items: Sequence[Item],
+    items: Sequence[Any],
     known: Sequence[Known | None],
     confronted: Confrontation | None,
 ) -> Trial:
@@ -303,7 +305,7 @@ def _begun(row: TrialRow) -> Trial:
 
 
 def _in_order(
-    snapshot: Snapshot, row: TrialRow, items: Sequence[Item], known: Sequence[Known | None]
+    snapshot: Snapshot, row: TrialRow, items: Sequence[Any], known: Sequence[Known | None]
 ) -> list[Answered]:
     """Return the answers before the first that waits: what comes after may be what was easy."""
     share = share_drawn(snapshot, row.field_pk)
@@ -338,7 +340,7 @@ def _replayed(
     ]
 
 
-def _shown(item: Item, said: Known, ids: Mapping[int, str], wrong_costs: float) -> TrialItem:
+def _shown(item: Any, said: Known, ids: Mapping[int, str], wrong_costs: float) -> TrialItem:
     pair = Answered(item.champion, item.challenger, said.outcome, said.truth)
     assert said.outcome is not None, "an answer says what"
     return TrialItem(

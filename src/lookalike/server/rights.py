@@ -15,6 +15,7 @@ _READ_POSTS = re.compile(
     r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
     r"/(list|count|aggregate|distinct|export|execute|execute/batch)"
     r"|/v1/taxonomies/execute/[^/]+"
+    r"|/v1/collections/[^/]+/map/documents"
 )
 """No other POST route may end in a name that a person chose: one may be called `list`."""
 

@@ -28,7 +28,7 @@ from lookalike.auditing import (
 )
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.label_events import naming_of, owner_of
-from lookalike.labels import check_label, path_of
+from lookalike.labels import check_label, is_within, path_of
 from lookalike.lookup import ids_of, pks_of, stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Operations, Running, Said
@@ -149,9 +149,10 @@ def answer(
                 f"{id!r} was answered in the audit {audit!r}: {item.verdict}; an answer stays"
             )
         truth = None if one.truth is None else naming.one_meant(path_of(one.truth, separator))
-        named = Verdict.RIGHT if truth == item.label else Verdict.WRONG
+        right = bool(truth and item.label and is_within(truth, item.label))
+        named = Verdict.RIGHT if right else Verdict.WRONG
         verdict = named if one.verdict is None else one.verdict
-        kept = truth if verdict is Verdict.WRONG else None
+        kept = None if truth == item.label else truth
         changes.append({"pk": item.pk, "verdict": verdict, "truth": kept, "actor": running.actor})
     txn.update(table, changes)
     running.told["answered"] = len(changes)
@@ -288,10 +289,9 @@ def _said(item: Any) -> Said | None:
     """Return what an answer says of the document when it is kept."""
     if item.label is None:  # it was forgotten
         return None
-    if item.verdict == Verdict.RIGHT:
-        return Said(item.document_pk, EventKind.LABELLED, item.label, Origin.HUMAN, asked=True)
-    if item.verdict == Verdict.WRONG and item.truth is not None:
-        return Said(item.document_pk, EventKind.LABELLED, item.truth, Origin.HUMAN, asked=True)
+    named = item.truth or (item.label if item.verdict == Verdict.RIGHT else None)
+    if named is not None:
+        return Said(item.document_pk, EventKind.LABELLED, named, Origin.HUMAN, asked=True)
     if item.verdict == Verdict.WRONG:
         return Said(item.document_pk, EventKind.REJECTED, item.label, Origin.HUMAN, asked=True)
     return None

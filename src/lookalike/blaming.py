@@ -11,7 +11,8 @@ from sqlalchemy import select
 from lookalike import hygiene
 from lookalike.flows import VERDICTS
 from lookalike.label_events import naming_of
-from lookalike.labels import Codes
+from lookalike.labels import Codes, is_within
+from lookalike.matches import NO_LABEL
 from lookalike.model import EventKind, Origin
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
@@ -57,9 +58,19 @@ def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.Bl
     def code(label: str, row: Any) -> int:
         return codes.code(naming.now(label, row.operation_pk, row.document_pk))
 
-    given = [code(row.label, row) if row.kind == EventKind.LABELLED else -1 for row in rows]
+    named = (row.kind == EventKind.LABELLED for row in rows)
+    given = [
+        code(_instead(row), row) if is_named else NO_LABEL
+        for row, is_named in zip(rows, named, strict=True)
+    ]
     return hygiene.blamed(
         np.array([NOBODY if one is None else one for one in sources], np.int64),
         np.array([code(row.detail["was"], row) for row in rows], np.int64),
         np.array(given, np.int64),
     )
+
+
+def _instead(row: Any) -> str:
+    """Return the label that a person gave; the machine's, where that is above it."""
+    was = str(row.detail["was"])
+    return was if is_within(row.label, was) else str(row.label)

@@ -298,6 +298,7 @@ class Collection(Shaping, Trying, Trusting, Telling):
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
+        hierarchical: bool | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -305,13 +306,14 @@ class Collection(Shaping, Trying, Trusting, Telling):
 
         With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
-        field is decided by that from now on; undoing the run brings the old one back.
+        field is decided by that from now on; undoing the run brings the old one back. So it does
+        with `hierarchical`, whether parents are given where no label below them is sure enough.
         """
-        asked = (field, confidence_threshold, target_precision, targets)
+        asked = (field, confidence_threshold, target_precision, targets, hierarchical)
         with self._operate("run", actor, op_id, *asked) as running:
             chosen = self._field(running.txn, field)
             before = chosen.taxonomy
-            after = rule_of(before, confidence_threshold, target_precision, targets)
+            after = rule_of(before, *asked[1:])
             if after == before:
                 self._workshop.operations.decide_all(running, chosen.pk)
             else:
@@ -362,8 +364,6 @@ class Collection(Shaping, Trying, Trusting, Telling):
         except AlreadyDone as done:
             return forgetting.receipt_again(done)
         return forgetting.receipt_of(self._workshop, running)
-
-    # --- inside ---------------------------------------------------------------------------------
 
     @once
     def _answer(

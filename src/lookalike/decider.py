@@ -130,7 +130,7 @@ class Decider:
             return decisions
         if self._by_landscape():
             pks = self.state.columns.pks[rows[nulls]]
-            among_all = self._judge.decide(pks, self.state.codes.code, {})
+            among_all = self._judge.decide(pks, self.state.codes.code)
         else:
             among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
         barred = nulls[among_all.codes != NO_LABEL]

@@ -14,6 +14,7 @@ from lookalike.decider import Decider
 from lookalike.directions import blend, unit_blocks
 from lookalike.fields import stored_field
 from lookalike.label_events import naming_of
+from lookalike.labels import is_within
 from lookalike.lookup import ids_of
 from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.quoting import Quotes, Quoting
@@ -156,7 +157,10 @@ def _nearest(
     """Return the pk of the nearest reference, of those with a label if there are such."""
     if not standing.decision.matches:
         return None
-    nearest = min(standing.decision.matches, key=lambda match: label not in (None, match.label))
+    nearest = min(
+        standing.decision.matches,
+        key=lambda match: label is not None and not is_within(match.label, label),
+    )
     document, home = schema.document, schema.field
     query = (
         select(document.c.pk)

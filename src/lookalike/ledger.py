@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from lookalike.model import LABEL_SEPARATOR, Answer, EventKind, Origin
+from lookalike.labels import is_within
+from lookalike.model import Answer, EventKind, Origin
 
 _ANSWERS = {EventKind.NEW_KIND: Answer.NEW_KIND, EventKind.CANNOT_TELL: Answer.CANNOT_TELL}
 _LAST_WORDS = {EventKind.LABELLED, EventKind.RETRACTED, *_ANSWERS}
@@ -199,5 +200,4 @@ def _contradict(one: Line, other: Line) -> bool:
 
 
 def _within(label: str | None, above: str | None) -> bool:
-    """Return whether a label is another one, or below it in the tree."""
-    return label == above or str(label).startswith(f"{above}{LABEL_SEPARATOR}")
+    return label == above or is_within(str(label), str(above))

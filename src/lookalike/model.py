@@ -280,7 +280,8 @@ class Taxonomy:
     from the matched reference. `taxonomy` names the resource that made it. Labels are paths, said
     with `separator`. With `exclusive` "image" the machine gives each label once an image; with
     `low_quality` all are decided and vote. With `references`, the id of an operation, only those
-    vote of which nobody has said anything after it.
+    vote of which nobody has said anything after it. If `hierarchical`, `precision` gives a parent
+    where no leaf is sure enough.
     """
 
     field: str
@@ -297,6 +298,7 @@ class Taxonomy:
     exclusive: str = ""
     low_quality: bool = False
     references: str = ""
+    hierarchical: bool = True
 
 
 @dataclass(frozen=True, slots=True)

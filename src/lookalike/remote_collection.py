@@ -200,6 +200,7 @@ class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTellin
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
+        hierarchical: bool | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -211,6 +212,7 @@ class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTellin
             confidence_threshold=confidence_threshold,
             target_precision=target_precision,
             targets=targets,
+            hierarchical=hierarchical,
             actor=actor,
             op_id=op_id,
         )

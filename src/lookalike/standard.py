@@ -60,12 +60,12 @@ class Ground(StrEnum):
 class Standard:
     """The rule in force, its limit, and what is missing to label by itself (or better).
 
-    `limits` are those of labels that have a target of their own. `certified` tells that `limit` is
-    a certificate's. `nodes_upto` is the last document of the landscape's graph; later ones are
-    leaves of it. `learned` is the confidence of the landscape rule as JSON values, learned from so
-    many answers (`learned_from`), of which `moved` have changed since, under that `version` of the
-    taxonomy. `weights` are those of the members of a combined space, chosen on so many references
-    (`weighed_from`).
+    `limits` are those of labels that have a target of their own, and of parents. `certified` tells
+    that `limit` is a certificate's. `nodes_upto` is the last document of the landscape's graph;
+    later ones are leaves of it. `learned` is the confidence of the landscape rule as JSON values,
+    learned from so many answers (`learned_from`), of which `moved` have changed since, under that
+    `version` of the taxonomy. `weights` are those of the members of a combined space, chosen on so
+    many references (`weighed_from`).
     """
 
     rule: Rule

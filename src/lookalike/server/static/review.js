@@ -120,7 +120,7 @@ class Review extends LitElement {
       toggle: () => this.#toggle(this.queue.strip?.at ?? 0),
       extendRight: () => (this.#toggle(this.queue.strip?.at ?? 0), this.#step(1)),
       extendLeft: () => (this.#toggle(this.queue.strip?.at ?? 0), this.#step(-1)),
-      all: () => this.#clear(), view: () => this.#look(), larger: () => resize(16), smaller: () => resize(-16),
+      all: () => this.#clear(), view: () => this.#look(), crop: () => this.#look(), larger: () => resize(16), smaller: () => resize(-16),
     });
   }
 

@@ -30,6 +30,7 @@ SHOTS: dict[str, tuple[str, Sequence[str]]] = {
     "unsure": ("#/review?tab=unsure", ("w",)),
     "history": ("#/review?tab=kinds", ("h",)),
     "grid": ("#/review?view=grid", ()),
+    "map": ("#/map", ("j", "j", "j", "Enter")),
 }
 """Where each picture is taken, and the keys that are pressed before."""
 

@@ -102,15 +102,20 @@ def test_the_frame_keeps_nobody_out(server: Served, visit: Visiting, scheme: str
     assert barriers(page) == []
 
 
-def test_a_server_with_keys_shows_the_page_and_asks_for_one(
-    tmp_path: Path, visit: Visiting
-) -> None:
-    with Served(
-        tmp_path / "store", environment={"LOOKALIKE_API_KEY": "open-sesame-and-more"}
-    ) as served:
-        page = visit(served.url, expected="401").tab()
-        page.get_by_label("Key", exact=True).fill("open-sesame-and-more")
-        page.keyboard.press("Enter")
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Served]:
+    environment = {"LOOKALIKE_API_KEY": "open-sesame-and-more"}
+    with Served(tmp_path / "store", environment=environment) as served:
+        yield served
 
-        expect(page.get_by_text("This server needs a key")).to_have_count(0)
-        expect(page.get_by_text("Live")).to_be_visible()
+
+def test_a_server_with_keys_shows_the_page_and_asks_for_one(
+    locked: Served, visit: Visiting
+) -> None:
+    page = visit(locked.url, expected="401").tab()
+
+    page.get_by_label("Key", exact=True).fill("open-sesame-and-more")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("This server needs a key")).to_have_count(0)
+    expect(page.get_by_text("Live")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The page Audit: from a sample to an error rate by the keyboard alone, and what can be taken back."""
+"""The page Audit: from a sample to an error rate by the keyboard alone; what can be taken back."""
 
 from __future__ import annotations
 

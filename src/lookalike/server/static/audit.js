@@ -16,6 +16,7 @@ import { face } from "./tile.js";
 import { drop, tell } from "./toast.js";
 
 const FETCHED = 60;
+const SHOWN = 48;
 const FEW_LEFT = 20;
 const SIZES = [25, 50, 100, 200];
 
@@ -49,7 +50,7 @@ class Audit extends LitElement {
   connectedCallback() {
     super.connectedCallback();
     const ends = [
-      keyboard.bind("everywhere", { undo: () => this.#takeBack() }),
+      keyboard.bind("everywhere", { undo: () => this.#takeBack(), fresh: () => this.#load() }),
       keyboard.bind("trust", { begin: () => this.#begin(), blind: () => this.#blind() }),
       keyboard.bind("decide", { why: () => this.#whyLast() }),
     ];
@@ -123,7 +124,7 @@ class Audit extends LitElement {
     this.audit = audit;
     this.path = here(`/audits/${audit.audit_id}`);
     this.requestUpdate();
-    const wanted = audit.answered.filter((/** @type {any} */ one) => one.verdict === "wrong").flatMap((/** @type {any} */ one) => [one.document, one.source]);
+    const wanted = this.wrong.slice(0, SHOWN).flatMap((/** @type {any} */ one) => [one.document, one.source]);
     const missing = [...new Set(wanted)].filter((one) => one && !this.documents.has(one));
     if (!missing.length) return;
     (await byIds(missing)).forEach((one) => this.documents.set(one.document_id, one));
@@ -284,7 +285,8 @@ class Audit extends LitElement {
     const { wrong, audit } = this;
     if (!audit.answered.length) return nothing;
     return html`${wrong.length ? html`<section aria-label="The wrong ones"><h2>${wrong.length === 1 ? "The wrong one" : `The ${wrong.length} wrong ones`}, and what caused them</h2>
-        <ul class="wrong">${wrong.map((one) => html`<li class="card">${this.#pair(one)}</li>`)}</ul></section>` : nothing}
+        <ul class="wrong">${wrong.slice(0, SHOWN).map((one) => html`<li class="card">${this.#pair(one)}</li>`)}</ul>
+        ${wrong.length > SHOWN ? html`<p class="dim">and ${wrong.length - SHOWN} more</p>` : nothing}</section>` : nothing}
       <section aria-label="By label"><h2>By label</h2>${labelTable(audit.labels)}</section>`;
   }
 

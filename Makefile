@@ -12,7 +12,7 @@ PIN := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url 
 NODE_STAMP := $(if $(shell command -v npm),node_modules/page.stamp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-hub lint format docs bench bench-quality pin
+.PHONY: help demo test test-hub lint format docs pictures bench bench-quality pin
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ format: $(VENV)/test.stamp ## Bring the code into shape
 docs: $(VENV)/test.stamp ## Make the generated parts of docs/ and build the pages into site/
 	$(BIN)/python tools/make_docs.py
 	$(BIN)/python -m mkdocs build --strict
+
+pictures: $(VENV)/test.stamp ## Take the pictures of the review page that the docs show
+	$(BIN)/python tools/take_pictures.py
 
 bench: $(VENV)/test.stamp ## Measure speed and memory (BENCH=--quick: in a minute)
 	$(BIN)/python benchmarks/run.py $(or $(BENCH),--output docs/performance.md)

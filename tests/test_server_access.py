@@ -46,9 +46,11 @@ READ = {
     *("POST /v1/retrievers/{retriever}/execute/batch", "GET /v1/retrievers"),
     *("POST /v1/retrievers/list", "GET /v1/retrievers/{retriever}", "GET /v1/taxonomies"),
     *("POST /v1/taxonomies/list", "GET /v1/taxonomies/{taxonomy}"),
+    "GET /v1/taxonomies/{taxonomy}/labels",
     *("GET /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/execute"),
     *("POST /v1/buckets/{bucket}/objects/aggregate", "POST /v1/taxonomies/execute/{taxonomy}"),
     f"GET {COLLECTION}/features",
+    *(f"GET {COLLECTION}/map", f"POST {COLLECTION}/map/documents"),
     *("GET /v1/tasks/{task}", "POST /v1/tasks/list", "GET /v1/changes", "GET /v1/events"),
 }
 LABEL = {
@@ -78,6 +80,9 @@ ADMIN = {
     *("DELETE /v1/retrievers/{retriever}", "POST /v1/retrievers/{retriever}/clone"),
     *("POST /v1/taxonomies", "PATCH /v1/taxonomies/{taxonomy}", "DELETE /v1/taxonomies/{taxonomy}"),
     *("POST /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/clone"),
+    "PATCH /v1/taxonomies/{taxonomy}/labels",
+    *(f"POST /v1/taxonomies/{{taxonomy}}/labels/{verb}" for verb in ("rename", "merge")),
+    *(f"POST /v1/taxonomies/{{taxonomy}}/labels/{verb}" for verb in ("split", "retire")),
     *("DELETE /v1/tasks/{task}", f"DELETE {DOCUMENT}/batch"),
     *(f"PUT {COLLECTION}/alarms", f"DELETE {COLLECTION}/alarms"),
     *(f"POST {place}/trials/{{trial}}/adopt" for place in TRIED),

@@ -28,25 +28,26 @@ LAYERS = (
     (
         "the library",
         "estimator library remote remote_collection remote_opened remote_telling remote_trusting "
-        "remote_trying sending watching worker",
+        "remote_shaping sending watching worker remote_trying",
     ),
     (
         "the verbs",
         "agreeing annotating answering audits bringing bucket challenging changing collection "
         "comparing costing diagnosing evidence explaining flipping forgetting importing inspecting "
-        "lookup matching "
+        "lookup matching mapping "
         "migrating monitoring opened promotion querying quoting regions removing reporting "
-        "replaying retrieving setting_up suggesting switching syncing taxonomies telling "
-        "troubles_of_data troubles_of_references troubles_of_rule trial_rows trials trusting "
-        "trying unfinished workshop",
+        "retrieving setting_up suggesting switching syncing taxonomies telling troubles_of_data "
+        "troubles_of_references troubles_of_rule trusting workshop relabelling shaping "
+        "replaying trial_rows trials trying unfinished",
     ),
     ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
     (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
         "deciders document_values drawing effects field_state fields flows forgotten imagining "
-        "judging object_values objects once operations paging peers reading reference_book "
-        "rejections resources ruling selecting spaces statements stored_rows stored_values tasks",
+        "judging label_events laying object_values objects once operations paging peers reading "
+        "reference_book rejections reshaping resources ruling selecting spaces statements "
+        "stored_rows stored_values tasks undoing",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (
@@ -57,12 +58,12 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses agreement auditing betting boxes calibration claims columns conditions "
+        "addresses agreement auditing betting boxes calibration claims closest columns conditions "
         "confidence contest costs counterparts directions duplicates features filters findings "
-        "gate grid hygiene judgements kinds "
-        "labels landscape learning ledger lessons logistic matches metrics nearness neighbourhood "
-        "policy propagation recall references review rules scoring settings stages standard "
-        "stores.search turns values verdicts weighing",
+        "fitting gate grid hygiene judgements kinds label_tree labels landscape learning "
+        "leaving_out ledger lessons levels logistic matches metrics naming nearness "
+        "neighbourhood policy propagation recall references review rules scoring settings "
+        "stages standard stores.search turns values verdicts weighing layout maps tsne",
     ),
     ("the nouns", "errors model samples version"),
 )
@@ -112,9 +113,10 @@ class Waiver:
 
 
 WAIVERS = (
-    Waiver("depth", "lookalike", 36, "one path from command to arrays, each step its own noun"),
+    Waiver("depth", "lookalike", 38, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
     Waiver("module", "lookalike.library", 430, "all that a store holds, on one page"),
+    Waiver("module", "lookalike.model", 420, "all nouns that everything else speaks about"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

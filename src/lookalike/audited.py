@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sqlalchemy import delete, or_, select, update
 
+from lookalike.label_events import naming_of
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import one_of
@@ -37,6 +40,57 @@ def under_audit(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> 
         .where(one_of(item.c.document_pk, documents))
     )
     return {row.document_pk for row in snapshot.rows(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnItem:
+    """A label of a sample, as `schema.audit_item` holds it, under the names of today."""
+
+    pk: int
+    audit_pk: int
+    document_pk: int | None
+    stratum: int
+    label: str | None
+    confidence: float | None
+    source_pk: int | None
+    probability: float
+    verdict: str | None
+    truth: str | None
+    actor: str | None
+
+
+def drawn_items(snapshot: Snapshot, audits: Sequence[int]) -> list[DrawnItem]:
+    """Return what audits hold, in the order in which it was drawn."""
+    audit, item = schema.audit, schema.audit_item
+    query = select(item, audit.c.field_pk, audit.c.operation_pk)
+    query = query.join(audit, audit.c.pk == item.c.audit_pk).where(one_of(audit.c.pk, audits))
+    rows = snapshot.rows(query.order_by(item.c.pk))
+    namings = {pk: naming_of(snapshot, pk) for pk in {row.field_pk for row in rows}}
+    names = [one.name for one in fields(DrawnItem)]
+
+    def now(label: str | None, row: Any) -> str | None:
+        if label is None:
+            return None
+        return namings[row.field_pk].now(label, row.operation_pk, row.document_pk or 0)
+
+    return [
+        DrawnItem(
+            **{name: getattr(row, name) for name in names}
+            | {"label": now(row.label, row), "truth": now(row.truth, row)}
+        )
+        for row in rows
+    ]
+
+
+def drawn_sizes(snapshot: Snapshot, audit: Any) -> dict[str, list[int]]:
+    """Return how many labels there were in each stratum of an audit, by what they are called."""
+    naming = naming_of(snapshot, audit.field_pk)
+    sizes: dict[str, list[int]] = {}
+    for label, counts in audit.labels.items():
+        name = naming.now(label, audit.operation_pk)
+        known = sizes.get(name, [0] * len(counts))
+        sizes[name] = [one + other for one, other in zip(known, counts, strict=True)]
+    return sizes
 
 
 def erase_items(txn: Txn, documents: Sequence[int]) -> None:

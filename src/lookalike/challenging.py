@@ -24,12 +24,13 @@ from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import StoredField, stored_field, taxonomy_to
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL
-from lookalike.model import EventKind, Taxonomy
+from lookalike.model import Taxonomy
 from lookalike.reading import FieldRow
 from lookalike.recall import recall, remember
 from lookalike.reference_book import epoch_of, newest_revision
 from lookalike.rules import rule_of
 from lookalike.spaces import Beside, spaces_beside
+from lookalike.statements import touched_since
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import Ids
@@ -64,7 +65,9 @@ def rule_with(known: Taxonomy, rule: Challenger) -> Taxonomy:
     after = rule_of(known, rule.confidence_threshold, rule.target_precision, rule.targets)
     if rule.top_k is not None and rule.top_k != after.top_k:
         after = replace(after, top_k=rule.top_k, version=known.version + 1)
-    if after == known and rule.extractor is None and rule.references is None:
+    if rule.references is not None:
+        after = replace(after, references=rule.references, version=known.version + 1)
+    if after == known and rule.extractor is None:
         raise BadInput("that is the rule in force; say something else that shall be tried")
     return after
 
@@ -134,29 +137,27 @@ def confront(
     return found
 
 
-def operation_pk(snapshot: Snapshot, field: FieldRow, operation: str) -> int:
-    """Return the pk of an operation by its id. Raises NotFound."""
+def check_references(snapshot: Snapshot, field: FieldRow, operation: str) -> None:
+    """Raise NotFound for an operation that is none, and where other references are tried already.
+
+    Raises Conflict where the references are another collection's, or bounded by a trial before.
+    """
     table = schema.operation
-    rows = snapshot.rows(select(table.c.pk).where(table.c.id == operation))
-    if not rows:
+    if not snapshot.rows(select(table.c.pk).where(table.c.id == operation)):
         raise NotFound(
             f"there is no operation {operation!r} that the references of {field.name!r} could be "
             "those of; see `lookalike history`"
         )
-    return int(rows[0].pk)
-
-
-def touched_since(snapshot: Snapshot, field_pk: int, operation: int) -> Ids:
-    """Return the documents of which somebody has said something after an operation, rising."""
-    event, done = schema.event, schema.operation
-    query = (
-        select(event.c.document_pk)
-        .join(done, done.c.pk == event.c.operation_pk)
-        .where(done.c.pk > operation, done.c.undone_by.is_(None), event.c.field_pk == field_pk)
-        .where(event.c.kind != EventKind.DECIDED, event.c.document_pk.is_not(None))
-        .distinct()
-    )
-    return np.array(sorted(row.document_pk for row in snapshot.rows(query)), np.int64)
+    if field.reference_field_pk != field.pk:
+        raise Conflict(
+            f"the references of {field.name!r} are in the collection {field.taxonomy.reference!r}: "
+            "try them there"
+        )
+    if field.taxonomy.references:
+        raise Conflict(
+            f"the references of {field.name!r} are those of {field.taxonomy.references} already: "
+            "undo its adoption first"
+        )
 
 
 # --- inside ---------------------------------------------------------------------------------------
@@ -186,10 +187,8 @@ def _challenger(
 def _restrict(snapshot: Snapshot, field: FieldRow, decider: Decider, operation: str) -> None:
     """Let only those vote of which nobody has said anything after an operation."""
     state = decider.state
-    since = touched_since(
-        snapshot, field.reference_field_pk, operation_pk(snapshot, field, operation)
-    )
-    silent = state.references.pks[np.isin(state.references.pks, since)]
+    since = touched_since(snapshot, field.reference_field_pk, operation)
+    silent = state.references.pks[np.isin(state.references.pks, sorted(since))]
     if len(silent):
         state.references = state.references.without(silent)
         state.search(snapshot, np.arange(len(state.columns)))

@@ -102,8 +102,8 @@ def compare(known: Replay, crossing: Crossing, wrong_costs: float) -> Comparison
 
     The share of disagreements is counted, and the mean of what one saves bet on.
     """
-    stakes = _stakes(known, wrong_costs)
-    planned = stakes if len(stakes) else _stakes(_at_best(crossing, wrong_costs), wrong_costs)
+    stakes = stakes_of(known, wrong_costs)
+    planned = stakes if len(stakes) else stakes_of(_at_best(crossing, wrong_costs), wrong_costs)
     per = _PER * crossing.disagreements / max(crossing.documents, 1)
     found = bounds(stakes, CONFIDENCE) if len(stakes) else Interval(-wrong_costs, wrong_costs)
     side = favours(stakes, CONFIDENCE) if len(stakes) else 0
@@ -122,6 +122,14 @@ def compare(known: Replay, crossing: Crossing, wrong_costs: float) -> Comparison
         only_challenger_right=seconds,
         p_value=mcnemar(firsts, seconds),
     )
+
+
+def stakes_of(known: Replay, wrong_costs: float) -> Stakes:
+    """Return answers to disagreements as what was at stake in each."""
+    columns = (known.gains, known.least, known.most, known.q)
+    gains, least, most, q = (np.array(one, np.float64) for one in columns)
+    unit = min(_REVIEW, wrong_costs - _REVIEW)
+    return Stakes(gains, least, most, 1 / q, unit=unit, scale=wrong_costs)
 
 
 def side(
@@ -167,13 +175,6 @@ def better_of(item: Answered, wrong_costs: float) -> str | None:
     """Return whose decision cost less in a document, if any did."""
     gain = item.gain(wrong_costs)
     return None if gain == 0 else "challenger" if gain > 0 else "champion"
-
-
-def _stakes(known: Replay, wrong_costs: float) -> Stakes:
-    columns = (known.gains, known.least, known.most, known.q)
-    gains, least, most, q = (np.array(one, np.float64) for one in columns)
-    unit = min(_REVIEW, wrong_costs - _REVIEW)
-    return Stakes(gains, least, most, 1 / q, unit=unit, scale=wrong_costs)
 
 
 def _at_best(crossed: Crossing, wrong_costs: float) -> Replay:

@@ -163,6 +163,7 @@ def dropped(workshop: Workshop, rows: Sequence[CollectionRow]) -> DroppedSpaces:
             hold(txn, space, "", workshop.clock())
         vectors = drop(txn, spaces)
     size = sum(_erase_files(workshop, space) for space in spaces)
+    workshop.layouts.forget_erased()
     workshop.store.tidy()
     names = {name: tuple(one.name for one in some) for name, some in doomed.items()}
     return DroppedSpaces(names, vectors, size)

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from lookalike import flipping, trials
-from lookalike.challenging import Confrontation, confront, operation_pk, rule_with, spaces_for
+from lookalike.challenging import Confrontation, check_references, confront, rule_with, spaces_for
 from lookalike.errors import BadInput, LookalikeError
 from lookalike.flipping import Flips
 from lookalike.ingest import quiet
@@ -254,4 +254,4 @@ def _check(snapshot: Snapshot, field: FieldRow, rule: Challenger) -> None:
     if rule.extractor is not None:
         spaces_for(snapshot, field, rule.extractor)
     if rule.references is not None:
-        operation_pk(snapshot, field, rule.references)
+        check_references(snapshot, field, rule.references)

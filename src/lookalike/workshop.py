@@ -16,6 +16,7 @@ from lookalike.errors import BadInput, Conflict
 from lookalike.extraction import Extraction
 from lookalike.extractors.base import Extractor
 from lookalike.fields import space_of
+from lookalike.laying import Layouts
 from lookalike.objects import waiting_dimension
 from lookalike.operations import Operations, check_there
 from lookalike.plugins import build_extractor
@@ -44,6 +45,7 @@ class Workshop:
         self.blobs = Blobs(root / "blobs", max_bytes=settings.max_blob_bytes)
         self.thumbnails = Thumbnails(root / "cache" / "thumbnails")
         self.operations = Operations(store, root / "cache", clock)
+        self.layouts = Layouts(store, root / "cache")
         self.book = ReferenceBook()
         self._extractors: Made[tuple[str, str], Extractor] = Made()
         self._check: Callable[[str], None] | None = None

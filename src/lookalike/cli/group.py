@@ -15,6 +15,7 @@ from lookalike.cli import (
     monitoring,
     moving,
     serving,
+    shaping,
     trusting,
     trying,
 )
@@ -55,7 +56,7 @@ def completion(shell: str) -> None:
 
 
 _PARTS = (
-    *(making, moving, migrating, labelling, auditing, trying),
+    *(making, moving, migrating, labelling, shaping, auditing, trying),
     *(looking, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:

@@ -153,6 +153,7 @@ def cannot_tell(
 @click.option("--confidence-threshold", type=float, help="From now on: this similarity.")
 @click.option("--target-precision", type=float, help="From now on: this share must be right.")
 @click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Another for a label.")
+@click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
 @field_option
 def run(session: Session, collection: str, own: Sequence[str], **values: Any) -> None:
     """Decide everything again; change nothing that a person said.

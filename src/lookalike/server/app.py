@@ -26,8 +26,10 @@ from lookalike.server import (
     executing,
     exports,
     health,
+    label_trees,
     labels,
     many,
+    maps,
     migrations,
     news,
     objects,
@@ -46,6 +48,7 @@ from lookalike.server.context import Context
 from lookalike.server.events import Hub
 from lookalike.server.frozen import FrozenQueues
 from lookalike.server.gate import Gate
+from lookalike.server.making import Makings
 from lookalike.server.page import make_router, read_page
 from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
@@ -69,11 +72,13 @@ _ROUTERS: tuple[APIRouter, ...] = (
     alarms.router,
     audits.router,
     prometheus.router,
+    maps.router,
     exports.router,
     executing.router,
     retrievers.router,
     enriching.router,
     taxonomies.router,
+    label_trees.router,
     trials.router,
     trials.of_taxonomy,
     tasks.router,
@@ -107,6 +112,7 @@ def make_app(
     workshop = workshop.guarded(fetcher.fetch, fetcher.check)
     signer = Signer(signing_secret(store))
     worker, hub = Worker(workshop), Hub(store, is_ending)
+    makings = Makings(workshop.layouts)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -114,6 +120,7 @@ def make_app(
             worker.start()
         yield
         await hub.close()
+        makings.close()
         worker.stop()
 
     app = FastAPI(
@@ -126,7 +133,7 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues())
+    app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues(), makings)
     app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)
     for router in _ROUTERS:

@@ -15,13 +15,14 @@ _READ_POSTS = re.compile(
     r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
     r"/(list|count|aggregate|distinct|export|execute|execute/batch)"
     r"|/v1/taxonomies/execute/[^/]+"
+    r"|/v1/collections/[^/]+/map/documents"
 )
 """No other POST route may end in a name that a person chose: one may be called `list`."""
 
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
     r"|/v1/collections/[^/]+/verbs/(agreement|arrived|audits|cost|curve|diagnose|document|documents"
-    r"|extractor|fields|flips|history|ids|inspect|name"
+    r"|extractor|fields|flips|history|ids|inspect|label_tree|name"
     r"|monitor|operations|opinions|queue|report|size|suggest|trial|trials|waiting|why)"
 )
 

@@ -160,6 +160,12 @@ _OF_COLLECTION = (
     _Verb("unwatch", Collection.unwatch),
     _Verb("operations", Collection.operations, few=True),
     _Verb("history", Collection.history),
+    _Verb("label_tree", Collection.label_tree),
+    _Verb("describe_label", Collection.describe_label),
+    _Verb("rename_label", Collection.rename_label),
+    _Verb("merge_labels", Collection.merge_labels),
+    _Verb("split_label", Collection.split_label),
+    _Verb("retire_label", Collection.retire_label),
 )
 _OF_LIBRARY = (
     _Verb("collections", Library.collections),

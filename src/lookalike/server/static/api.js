@@ -57,6 +57,20 @@ export class Api extends EventTarget {
     return this.#ask(method, path, body, {});
   }
 
+  /** Return an answer that is no JSON, whatever its status says. @param {string} path @param {Record<string, any>} [query] */
+  async raw(path, query = {}) {
+    let response;
+    try {
+      response = await this.fetch(`/v1${withQuery(path, query)}`, { headers: this.headers });
+    } catch {
+      throw new Failure(0, "offline", "the server does not answer; is `lookalike serve` still running?");
+    }
+    if (response.ok) return response;
+    const told = (await response.json().catch(() => null))?.error ?? {};
+    if (response.status === 401) this.dispatchEvent(new Event("key"));
+    throw new Failure(response.status, told.code ?? "failed", told.message ?? `the server answered ${response.status}`, told.details);
+  }
+
   /** Return bytes that only a key opens, as an address of the page's own. @param {string} path */
   async picture(path) {
     const response = await this.fetch(path, { headers: this.headers });

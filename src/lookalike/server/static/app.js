@@ -25,6 +25,8 @@ class App extends LitElement {
     new Follow(this, store);
     /** @type {Set<string>} */
     this.loaded = new Set();
+    /** @type {HTMLElement | null} */
+    this.shown = null;
   }
 
   createRenderRoot() {

@@ -68,17 +68,17 @@ class History extends LitElement {
     return html`<aside class="drawer history" aria-label="History">
       <header><h2>History</h2><button class="quiet" @click=${() => store.set({ drawer: "" })}>Close <kbd>${shown("h")}</kbd></button></header>
       ${this.trouble ? html`<p class="trouble">${this.trouble}</p>` : nothing}
-      ${operations.length ? html`<ol>${operations.map((one) => this.#operation(one))}</ol>` : html`<p class="dim">${this.operations ? "Nothing has happened yet." : "…"}</p>`}
+      ${operations.length ? html`<ol>${together(operations).map(({ one, times }) => this.#operation(one, times))}</ol>` : html`<p class="dim">${this.operations ? "Nothing has happened yet." : "…"}</p>`}
       ${operations.length >= SHOWN ? html`<p class="dim">The latest ${SHOWN}.</p>` : nothing}
     </aside>`;
   }
 
-  /** @param {any} one */
-  #operation(one) {
+  /** @param {any} one @param {number} times */
+  #operation(one, times) {
     const ripple = rippleOf(one);
     const changes = Object.entries(one.summary?.labelled ?? {}).sort((a, b) => Number(b[1]) - Number(a[1])).slice(0, 4);
     return html`<li class=${one.undone_by ? "gone" : ""}>
-      <p><b>${wordsOf(one)}</b> <span class="dim">${one.actor} · <time datetime=${one.at} title=${new Date(one.at).toLocaleString()}>${ago(one.at)}</time></span></p>
+      <p><b>${wordsOf(one)}${times > 1 ? `, in ${times} steps` : ""}</b> <span class="dim">${one.actor} · <time datetime=${one.at} title=${new Date(one.at).toLocaleString()}>${ago(one.at)}</time></span></p>
       ${ripple ? html`<p class="dim">⟲ ${ripple.toLocaleString()} by itself${changes.length ? html`: ${changes.map(([name, count], place) => `${place ? ", " : ""}${count} ${name}`)}` : nothing}
         <button class="quiet" @click=${() => router.go("review", { view: "grid", tab: "changed", rev: String(one.summary.revision) })}>See them</button></p>` : nothing}
       ${one.undone_by ? html`<p class="dim">taken back</p>` : canGo(one) ? this.#buttons(one) : nothing}
@@ -93,6 +93,17 @@ class History extends LitElement {
     }
     return html`<p class="row"><button class="quiet" @click=${() => takeBack(one.id, wordsOf(one))}>Take back</button><button class="quiet" @click=${() => ((this.asks = one.id), this.requestUpdate())}>Back to before this</button></p>`;
   }
+}
+
+/** Return operations with how often the same followed: what comes in is written some at a time. @param {any[]} operations */
+function together(operations) {
+  const found = /** @type {{one: any, times: number}[]} */ ([]);
+  for (const one of operations) {
+    const last = found.at(-1);
+    if (last && !canGo(one) && one.kind === "add" && last.one.kind === "add" && last.one.actor === one.actor && !rippleOf(one)) last.times += 1;
+    else found.push({ one, times: 1 });
+  }
+  return found;
 }
 
 /** Whether an operation can be taken back. @param {any} one */

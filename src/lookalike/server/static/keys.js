@@ -56,6 +56,18 @@ export const KEYS = [
   {"id": "promote", "scope": "decide", "keys": ["r"], "does": "let it vote"},
   {"id": "demote", "scope": "decide", "keys": ["Shift+R"], "does": "let it vote no more"},
 
+  {"id": "panLeft", "scope": "map", "keys": ["ArrowLeft"], "does": "look further left"},
+  {"id": "panRight", "scope": "map", "keys": ["ArrowRight"], "does": "look further right"},
+  {"id": "panUp", "scope": "map", "keys": ["ArrowUp"], "does": "look further up"},
+  {"id": "panDown", "scope": "map", "keys": ["ArrowDown"], "does": "look further down"},
+  {"id": "closer", "scope": "map", "keys": ["+", "="], "does": "closer"},
+  {"id": "further", "scope": "map", "keys": ["-"], "does": "further away"},
+  {"id": "whole", "scope": "map", "keys": ["Home"], "does": "the whole map"},
+  {"id": "nextGroup", "scope": "map", "keys": ["j"], "does": "the next group"},
+  {"id": "previousGroup", "scope": "map", "keys": ["k"], "does": "the group before"},
+  {"id": "take", "scope": "map", "keys": ["Enter", "x"], "does": "select the group"},
+  {"id": "colouring", "scope": "map", "keys": ["c"], "does": "colour by something else"},
+  {"id": "lasso", "scope": "map", "keys": ["o"], "does": "draw a lasso, or move"},
   {"id": "begin", "scope": "trust", "keys": ["Enter"], "does": "draw the sample, close it; try the limit"},
   {"id": "blind", "scope": "trust", "keys": ["b"], "does": "show or hide the label that is audited"},
   {"id": "stricter", "scope": "trust", "keys": ["ArrowRight", "ArrowUp"], "does": "a stricter limit"},
@@ -80,6 +92,7 @@ export const SCOPES = {
   decide: "Decide and understand",
   trust: "Audit and Thresholds",
   field: "While typing a label",
+  map: "On the map",
   everywhere: "Everywhere",
 };
 

@@ -41,7 +41,7 @@ export function stripView(strip, how) {
   const many = strip.documents.length > 1;
   return html`<section class="strip ${how.isHere ? "here" : ""} ${strip.state}" aria-label=${`Question ${how.place + 1}`}>
     <header><h2>${isDone ? html`<span class=${strip.state === "said" ? "green" : "dim"}>${strip.said}</span>` : questionOf(strip, how.shows)}</h2>
-      <span class="dim">${many ? `${count} of ${strip.documents.length}` : nothing}${strip.worth >= 1.5 ? html` · settles about ${Math.round(strip.worth)}` : nothing}</span></header>
+      <span class="dim">${[many ? `${count} of ${strip.documents.length}` : "", strip.worth >= 1.5 ? `settles about ${Math.round(strip.worth)}` : ""].filter(Boolean).join(" · ")}</span></header>
     <div class="tiles ${many ? "" : "alone"}" role="listbox" aria-multiselectable="true" aria-label=${many ? "Items that look alike" : "The item"} tabindex=${how.isHere ? "0" : "-1"}
       aria-activedescendant=${how.isHere ? `tile-${strip.documents[strip.at].document_id}` : nothing}>
       ${strip.documents.map((doc, place) => tile(doc, {

@@ -31,7 +31,7 @@ export function tile(doc, how) {
   const standing = doc.labels?.[how.field];
   const shown = how.hides ? "" : (how.shows ?? (standing?.label ? `${markOf(standing)} ${standing.label}` : ""));
   const names = [doc.file_name || doc.document_id, shown, how.isOut ? "left out" : ""].filter(Boolean).join(", ");
-  const classes = ["tile", how.isOut ? "out" : "", how.isHere ? "here" : "", how.isNew ? "wash" : "", how.large ? "large" : ""].join(" ");
+  const classes = ["tile", how.isOut ? "out" : "", how.isHere ? "here" : "", how.isNew ? "wash" : "", how.large ? "large" : "", isText(doc) ? "wordy" : ""].join(" ");
   return html`<div class=${classes} role="option" id=${how.id} aria-label=${names} aria-selected=${how.isSelected ?? !how.isOut}
     aria-posinset=${how.at ?? nothing} aria-setsize=${how.of ?? nothing} @click=${how.onPick ?? nothing} @dblclick=${how.onOpen ?? nothing}>
     ${face(doc)}${shown ? html`<span class="mark ${standing?.origin ?? ""}">${shown}</span>` : nothing}${how.isOut ? html`<span class="cross" aria-hidden="true">✕</span>` : nothing}

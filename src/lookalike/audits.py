@@ -190,8 +190,8 @@ def found(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Audit:
 
 def drawn_labels(snapshot: Snapshot, collection: CollectionRow, audit: str) -> dict[str, str]:
     """Return the labels that an audit has drawn, by document. Raises NotFound."""
-    items = _items(snapshot, [_one(snapshot, collection, audit).pk])
-    known = {one.document_pk: one.label for one in items if one.label is not None}
+    items = drawn_items(snapshot, [_one(snapshot, collection, audit).pk])
+    known = {one.document_pk: one.label for one in items if one.document_pk and one.label}
     return {id: known[pk] for pk, id in ids_of(snapshot, set(known)).items()}
 
 

@@ -106,14 +106,15 @@ class Audit extends LitElement {
       if (open && !this.isDrawing) await this.#open(open.audit_id);
       this.requestUpdate();
     } catch (error) {
-      tell(/** @type {Error} */ (error).message, { kind: "bad" });
+      refused(/** @type {Error} */ (error));
     }
   }
 
   /** @param {string} id */
   async #open(id) {
     const query = { limit: FETCHED, labels: this.shows ? true : "" };
-    const found = await api.get(here(`/audits/${id}`), query);
+    const found = await api.get(here(`/audits/${id}`), query).catch(refused);
+    if (!found) return;
     if (this.audit?.audit_id !== id) this.stream.clear();
     this.stream.fill(found.next);
     await this.#take(found);
@@ -155,7 +156,7 @@ class Audit extends LitElement {
       await this.#open(drawn.audit_id);
       await this.#load();
     } catch (error) {
-      tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
+      refused(/** @type {Error} */ (error));
     }
   }
 
@@ -311,3 +312,8 @@ class Audit extends LitElement {
   }
 }
 customElements.define("lk-audit", Audit);
+
+/** @param {Error} error */
+function refused(error) {
+  tell(error.message, { kind: "bad", stays: true });
+}

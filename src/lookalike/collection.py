@@ -25,10 +25,11 @@ from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
 from lookalike.syncing import Sync
 from lookalike.telling import Telling
+from lookalike.travelling import Travelling
 from lookalike.trusting import Trusting
 
 
-class Collection(Trusting, Telling):
+class Collection(Travelling, Trusting, Telling):
     """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
 
     # --- bring in -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, upd
 
 from lookalike.audited import erase_label
 from lookalike.counterparts import Part
+from lookalike.decision_log import erase_from_log
 from lookalike.erasing import erase_documents
 from lookalike.forgotten import is_same, remember, unshown
 from lookalike.model import Blob, Changed, EventKind
@@ -85,6 +86,7 @@ def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> Non
     refused = (rejection.c.field_pk == field_pk) & (rejection.c.label == label)
     txn.execute(delete(rejection).where(refused))
     erase_label(txn, field_pk, label)
+    erase_from_log(txn, field_pk, label)
     written = cast(operation.c.summary, Text).contains(json.dumps(label)[1:-1], autoescape=True)
     query = select(operation.c.pk, operation.c.summary)
     for row in txn.rows(query.where(operation.c.collection_pk == collection_pk, written)):

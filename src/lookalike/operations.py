@@ -30,8 +30,8 @@ from lookalike.statements import write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
+from lookalike.undoing import NO_FIELD, undos_in_force
 
-_NO_FIELD = 0
 NO_COLLECTION = 0
 """What an operation belongs to that changes objects which no collection has."""
 
@@ -187,7 +187,7 @@ class Operations:
         already or is of a kind that cannot be.
         """
         target = self._undoable(running, operation_id)
-        self._record(running, _NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
+        self._record(running, NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
         moved = _settle_undone(running.txn)
         self._follow(running, moved)
         return moved
@@ -273,6 +273,11 @@ class Operations:
                 f"operation {operation_id} belongs to an audit, whose sample and answers stay; "
                 "close the audit and draw another one"
             )
+        if found[0].kind in ("version", "retire_version"):
+            raise Conflict(
+                f"operation {operation_id} named a version, or retired one, and changed nothing "
+                "else; retire the version if it shall not be offered"
+            )
         if found[0].kind in ("add", "forget", "create", "remove"):
             raise Conflict(
                 f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "
@@ -341,22 +346,9 @@ def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _settle_undone(txn: Txn) -> list[int]:
-    """Mark which operations are undone; return those that came to be, or are in force again.
-
-    An operation is undone while any undo of it is in force. An undo is younger than what it undoes,
-    so going back in time meets each after everything that could undo it.
-    """
-    operation, event = schema.operation, schema.event
-    query = select(event.c.operation_pk, event.c.detail).where(
-        event.c.document_pk.is_(None),
-        event.c.field_pk == _NO_FIELD,
-        event.c.kind == EventKind.UNDONE,
-    )
-    undone_by: dict[int, int | None] = {}
-    for undo in txn.rows(query.order_by(event.c.seq.desc())):
-        in_force = undone_by.get(undo.operation_pk) is None
-        target = undo.detail["operation"]
-        undone_by[target] = undone_by.get(target) or (undo.operation_pk if in_force else None)
+    """Mark which operations are undone; return those that came to be, or are in force again."""
+    operation = schema.operation
+    undone_by = undos_in_force(txn)
     stored: dict[int, int | None] = {}
     for chosen in conditions(operation.c.pk, list(undone_by)):
         rows = txn.rows(select(operation.c.pk, operation.c.undone_by).where(chosen))

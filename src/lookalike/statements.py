@@ -33,7 +33,7 @@ def write_statements(
         stand += [pk for pk, one in statements.items() if one.stands]
         _write_rejections(txn, field_pk, statements)
         auto = _automatic(txn, field_pk, chunk)
-        silent = _poor(txn, field_pk, chunk) | under_audit(txn, field_pk, chunk)
+        silent = silent_among(txn, field_pk, chunk)
         rows = [
             _row(field_pk, pk, statement, auto.get(pk))
             | {"revision": operation, "votes": statement.votes and pk not in silent}
@@ -63,6 +63,12 @@ def statements_of(
         line = Line(EventKind(row.kind), row.label, origin, row.actor, asked)
         lines[row.document_pk].append(line)
     return {pk: fold(said) for pk, said in lines.items()}
+
+
+def silent_among(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+    """Return those of the documents whose label does not vote, whoever gave it."""
+    poor = _poor(snapshot, field_pk, documents)
+    return poor | under_audit(snapshot, field_pk, documents)
 
 
 def _write_rejections(txn: Txn, field_pk: int, statements: Mapping[int, Statement]) -> None:

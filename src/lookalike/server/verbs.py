@@ -23,7 +23,7 @@ from lookalike.explaining import Why
 from lookalike.library import Library
 from lookalike.model import Document, Question
 from lookalike.plugins import as_one
-from lookalike.remote_telling import PAGE
+from lookalike.remote_shown import PAGE
 from lookalike.resources import Kind, find, make
 from lookalike.server.context import Asked, Here
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute

@@ -336,6 +336,27 @@ def test_a_webhook_without_a_secret_is_refused(tmp_path: Path, clock: Clock) -> 
         collection.watch(coverage=(0.5, None), webhook="https://example.org/")
 
 
+def test_an_audit_that_finds_too_many_wrong_labels_raises_the_alarm(things: Collection) -> None:
+    add(things, "a", 4)
+    things.label({f"a{place}": f"Kind {place}" for place in range(4)})
+    add(things, "b", 40)
+    things.watch(error_rate=(None, 0.1))
+    audit = things.audit(30)
+    before = things.monitor().breaches
+    few = things.answer_audit(audit.id, wrong=audit.waiting[:1])
+    unsure = things.monitor().breaches
+    things.answer_audit(audit.id, wrong=few.waiting)
+
+    settle(Watch(things._workshop))
+    alarm = things.monitor().alarm
+
+    assert (before, unsure) == ((), ())
+    assert alarm is not None
+    assert [(one.measure, one.value, one.basis) for one in alarm.breaches] == [
+        ("error_rate", 1.0, "audited")
+    ]
+
+
 def test_an_alarm_is_raised_told_and_cleared(things: Collection, receiver: Receiver) -> None:
     add(things, "a", 8)
     things.watch(coverage=(0.5, None), webhook=receiver.url)

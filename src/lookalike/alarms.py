@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import delete, select
 
+from lookalike.auditing import Estimate
 from lookalike.claims import lower_bound, upper_bound
 from lookalike.errors import BadInput, BadSetting
 from lookalike.fetching import FetchRules, GuardedFetcher
@@ -35,8 +36,9 @@ _TAIL = 0.975
 class Breach:
     """A measure outside its band: `coverage` or `error_rate`, as a share from 0 to 1.
 
-    `basis` is `counted` or `estimated`. A counted error rate is outside only where its exact 95 %
-    interval is, all of it; an estimated one is what the machine expects of its own labels.
+    `basis` is `counted`, `audited` or `estimated`. A counted or audited error rate is outside only
+    where its exact 95 % interval is, all of it; an estimated one is what the machine expects of its
+    own labels.
     """
 
     measure: str
@@ -84,9 +86,14 @@ class Alarm:
 
 
 def breaches_of(
-    report: Report, coverage: Band | None, error_rate: Band | None
+    report: Report,
+    coverage: Band | None,
+    error_rate: Band | None,
+    audited: Estimate | None = None,
 ) -> tuple[Breach, ...]:
     """Return what is outside its band; what is not known is not outside.
+
+    `audited` is what the newest audit of the field tells.
 
     >>> from types import SimpleNamespace as Told
     >>> told = Told(documents=10, coverage=0.4, checked=0, wrong=0, estimated_precision=0.9)
@@ -104,6 +111,13 @@ def breaches_of(
         if _outside(low, error_rate) and _outside(high, error_rate):
             rate = report.wrong / report.checked
             found.append(Breach("error_rate", rate, *error_rate, "counted"))
+    if (
+        audited is not None
+        and audited.rate is not None
+        and _outside(audited.low, error_rate)
+        and _outside(audited.high, error_rate)
+    ):
+        found.append(Breach("error_rate", audited.rate, *error_rate, "audited"))
     if report.estimated_precision is not None:
         rate = round(1 - report.estimated_precision, 4)
         if _outside(rate, error_rate):

@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 from lookalike.auditing import (
     Audit,
     AuditItem,
+    Estimate,
     Stratum,
     Verdict,
     allocation,
@@ -187,6 +188,16 @@ def listed(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> li
     """Return the audits of a field, the newest first."""
     query = _audits(collection).where(schema.audit.c.field_pk == field.pk)
     return _shown(snapshot, collection, snapshot.rows(query.order_by(schema.audit.c.pk.desc())))
+
+
+def latest(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Estimate | None:
+    """Return what the newest audit of all labels tells that has a check in each stratum."""
+    query = _audits(collection).where(schema.audit.c.field_pk == field.pk)
+    for row in snapshot.rows(query.order_by(schema.audit.c.pk.desc())):
+        told = estimate(_counted(row.strata, _items(snapshot, [row.pk])))
+        if len(row.labels) > 1 and told.rate is not None:
+            return told
+    return None
 
 
 def _check_sizes(size: int, strata: int) -> None:

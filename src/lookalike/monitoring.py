@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from lookalike import reporting
 from lookalike.alarms import Alarm, Breach, alarm_of, breaches_of
+from lookalike.audits import latest
 from lookalike.blaming import Blame, blamed
 from lookalike.claims import lower_bound, upper_bound
 from lookalike.drawing import checks_by_label
@@ -97,6 +98,10 @@ def monitor(
     report = reporting.report(snapshot, collection, field)
     told = history(snapshot, collection.pk, field.pk, now, max(days, FORECAST_DAYS))
     alarm = alarm_of(snapshot, field.pk, field.name)
+    breaches: tuple[Breach, ...] = ()
+    if alarm is not None:
+        audited = latest(snapshot, collection, field)
+        breaches = breaches_of(report, alarm.coverage, alarm.error_rate, audited)
     return Monitoring(
         report=report,
         history=told[-days:],
@@ -104,7 +109,7 @@ def monitor(
         precision=_precision(snapshot, field),
         blamed=_blamed(snapshot, field),
         alarm=alarm,
-        breaches=() if alarm is None else breaches_of(report, alarm.coverage, alarm.error_rate),
+        breaches=breaches,
     )
 
 

@@ -30,6 +30,7 @@ from lookalike.alarms import (
     shown_webhook,
     webhook_rules,
 )
+from lookalike.audits import latest
 from lookalike.errors import BadContent, LookalikeError, StoreClosed, StoreError
 from lookalike.fetching import GuardedFetcher
 from lookalike.metrics import Report
@@ -139,14 +140,16 @@ class Watch:
             if found is None:
                 return
             resource, field = found
-            report = reporting.report(snapshot, collection_from(resource), field)
+            collection = collection_from(resource)
+            report = reporting.report(snapshot, collection, field)
+            audited = latest(snapshot, collection, field)
         with self._workshop.store.write() as txn:
             rows = txn.rows(select(schema.alarm).where(schema.alarm.c.field_pk == field_pk))
             if not rows:
                 return
             state, at = rows[0].state, self._workshop.clock()
             alarm = alarm_from(field.name, rows[0].spec, state)
-            breaches = breaches_of(report, alarm.coverage, alarm.error_rate)
+            breaches = breaches_of(report, alarm.coverage, alarm.error_rate, audited)
             if bool(breaches) == alarm.raised and breaches == alarm.breaches:
                 return
             now = {**state, "raised": bool(breaches), "breaches": list(map(asdict, breaches))}

@@ -44,6 +44,7 @@ from lookalike.server.context import Context
 from lookalike.server.events import Hub
 from lookalike.server.frozen import FrozenQueues
 from lookalike.server.gate import Gate
+from lookalike.server.page import make_router, read_page
 from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
 from lookalike.signing import Signer, signing_secret
@@ -125,6 +126,7 @@ def make_app(
     answer_errors(app)
     for router in _ROUTERS:
         app.include_router(router)
+    app.include_router(make_router(read_page()))
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
     return Gate(app, access, settings, Audit(workshop.root), signer=signer, host=host)

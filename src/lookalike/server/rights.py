@@ -8,7 +8,8 @@ from lookalike.access import Scope
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_OPEN = re.compile(r"/v1/health(/.*)?")
+_OPEN = re.compile(r"/v1/health(/.*)?|/|/static/.+")
+"""Whether the server is well, and the page itself, which asks for a key where one is needed."""
 
 _READ_POSTS = re.compile(
     r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
@@ -43,7 +44,7 @@ _SIGNED_WRITE = re.compile(r"PUT /v1/uploads/.+")
 
 
 def is_open(method: str, path: str) -> bool:
-    """Tell whether anybody may ask this: whether the server is well."""
+    """Tell whether anybody may ask this."""
     return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, select, update
 
+from lookalike.auditing import Verdict
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import one_of
@@ -18,6 +19,20 @@ def under_audit(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> 
         select(item.c.document_pk)
         .join(audit, audit.c.pk == item.c.audit_pk)
         .where(audit.c.field_pk == field_pk, audit.c.closed_at.is_(None))
+        .where(one_of(item.c.document_pk, documents))
+    )
+    return {row.document_pk for row in snapshot.rows(query)}
+
+
+def found_right(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+    """Return those of the documents of which an audit found the label right that they have now."""
+    audit, item, standing = schema.audit, schema.audit_item, schema.standing
+    query = (
+        select(item.c.document_pk)
+        .join(audit, audit.c.pk == item.c.audit_pk)
+        .join(standing, standing.c.document_pk == item.c.document_pk)
+        .where(audit.c.field_pk == field_pk, standing.c.field_pk == field_pk)
+        .where(item.c.verdict == Verdict.RIGHT, item.c.label == standing.c.label)
         .where(one_of(item.c.document_pk, documents))
     )
     return {row.document_pk for row in snapshot.rows(query)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lookalike import answering, forgetting, importing, promotion
+from lookalike import answering, forgetting, importing
 from lookalike.bringing import add_vectors, register
 from lookalike.errors import BadInput, NotFound
 from lookalike.fields import taxonomy_to
@@ -15,21 +15,20 @@ from lookalike.model import ANY, Added, Changed, EventKind, Origin
 from lookalike.objects import waits_in
 from lookalike.once import AlreadyDone, once
 from lookalike.operations import Said
+from lookalike.promoting import Promoting
 from lookalike.reading import fields_of
 from lookalike.regions import redrawn
 from lookalike.rules import rule_of
 from lookalike.sources import items, json_values
 from lookalike.spaces import in_force_now
-from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
 from lookalike.syncing import Sync
 from lookalike.telling import Telling
 from lookalike.travelling import Travelling
 from lookalike.trusting import Trusting
 
 
-class Collection(Travelling, Trusting, Telling):
+class Collection(Promoting, Travelling, Trusting, Telling):
     """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
 
     # --- bring in -------------------------------------------------------------------------------
@@ -251,39 +250,6 @@ class Collection(Travelling, Trusting, Telling):
             running.by_person = len(said)
             running.refused |= refused
             self._workshop.operations.say(running, chosen.pk, said)
-        return running.changed()
-
-    @once
-    def promote(
-        self,
-        ids: Iterable[str] | None = None,
-        *,
-        label: str | None = None,
-        min_confidence: float | None = None,
-        gated: bool = True,
-        field: str | None = None,
-        actor: str = "",
-        op_id: str = "",
-    ) -> Changed:
-        """Let auto-labelled documents vote: those of `ids`, or those that the filters choose.
-
-        Under `precision` a gate holds back what is not surer than labelling asks for, says nothing
-        new, contradicts a reference, or would outnumber what people said. In separate mode they are
-        copied into the curated collection. `refused` in the answer says which stayed out, and why.
-        """
-        if ids is None and label is None and min_confidence is None:
-            raise BadInput("say what to promote: ids, label=… or min_confidence=…")
-        named = None if ids is None else list(ids)
-        asked_for = (field, named, label, min_confidence, gated)
-        with self._operate("promote", actor, op_id, *asked_for) as running:
-            chosen = self._field(running.txn, field)
-            query = promotion.promotable(self._row.pk, chosen.pk, label, min_confidence)
-            if named is not None:
-                pks = self._pks(running.txn, named)
-                query = query.where(one_of(schema.document.c.pk, pks.values()))
-                running.refused |= promotion.not_automatic(running.txn, chosen.pk, pks)
-            gated = gated and chosen.taxonomy.confidence_threshold is None
-            promotion.promote(self._workshop, running, self._row, chosen, query, gated=gated)
         return running.changed()
 
     # --- decide ---------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ _PAGE_ROWS = 20_000
 _FORGOTTEN = {"label": None, "origin": None, "detail": None, "kind": EventKind.FORGOTTEN}
 """What is left of an event."""
 
-_COUNTED = ("labelled", "relabelled", "unlabelled")
+_COUNTED = ("labelled", "relabelled", "unlabelled", "promoted")
 """What the summary of an operation counts by label."""
 
 

@@ -30,7 +30,7 @@ from lookalike.statements import write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
-from lookalike.undoing import NO_FIELD, undos_in_force
+from lookalike.undos import NO_FIELD, undos_in_force
 
 NO_COLLECTION = 0
 """What an operation belongs to that changes objects which no collection has."""
@@ -63,6 +63,7 @@ class Running:
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
+    promoted: dict[str, int] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
     """What else the history shows of it."""
     effects: Effects = field(default_factory=Effects)
@@ -81,6 +82,7 @@ class Running:
             unlabelled=dict(sorted(self.effects.unlabelled.items())),
             refused=dict(self.refused),
             revision=self.pk,
+            promoted=dict(self.promoted),
         )
 
 

@@ -26,7 +26,7 @@ from lookalike.statements import silent_among, statements_of
 from lookalike.stored_rows import decision_rows
 from lookalike.stores import schema
 from lookalike.stores.base import Coverable, Readable, Snapshot
-from lookalike.undoing import last_undos, undos_in_force
+from lookalike.undos import last_undos, undos_in_force
 
 _CHUNK = 5000
 _NOTHING = Statement()

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
 from lookalike.model import Added, Changed, Origin
+from lookalike.remote_promoting import RemotePromoting
 from lookalike.remote_telling import RemoteTelling
+from lookalike.remote_travelling import RemoteTravelling
 from lookalike.remote_trusting import RemoteTrusting
 from lookalike.sending import Progress, Sender
 from lookalike.sources import items, json_values
@@ -20,7 +22,7 @@ def quiet(_done: int, _total: int) -> None:
     """Show no progress."""
 
 
-class RemoteCollection(RemoteTrusting, RemoteTelling):
+class RemoteCollection(RemotePromoting, RemoteTravelling, RemoteTrusting, RemoteTelling):
     """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
 
     Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent
@@ -165,30 +167,6 @@ class RemoteCollection(RemoteTrusting, RemoteTelling):
             label_column=label_column,
             origin=origin,
             trusted=trusted,
-            actor=actor,
-            op_id=op_id,
-        )
-
-    def promote(
-        self,
-        ids: Iterable[str] | None = None,
-        *,
-        label: str | None = None,
-        min_confidence: float | None = None,
-        gated: bool = True,
-        field: str | None = None,
-        actor: str = "",
-        op_id: str = "",
-    ) -> Changed:
-        """Let auto-labelled documents vote: those of `ids`, or those that the filters choose."""
-        return self._ask(
-            "promote",
-            Changed,
-            ids=None if ids is None else list(ids),
-            label=label,
-            min_confidence=min_confidence,
-            gated=gated,
-            field=field,
             actor=actor,
             op_id=op_id,
         )

@@ -59,7 +59,8 @@ def show_annotated(done: Annotated) -> str:
 
 def show_changed(changed: Changed) -> str:
     """Return what an operation changed, and how to take it back."""
-    return "\n".join([*_changed(changed), f"undo with: {changed.operation}"])
+    way_back = f"undo with: {changed.operation}" if changed.operation else "nothing was written"
+    return "\n".join([*_changed(changed), way_back])
 
 
 def _changed(changed: Changed) -> list[str]:
@@ -68,6 +69,7 @@ def _changed(changed: Changed) -> list[str]:
         ("labelled", changed.labelled),
         ("relabelled", changed.relabelled),
         ("unlabelled", changed.unlabelled),
+        ("promoted", changed.promoted),
     )
     for word, counts in parts:
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]

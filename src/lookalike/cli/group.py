@@ -15,6 +15,7 @@ from lookalike.cli import (
     monitoring,
     moving,
     serving,
+    travelling,
     trusting,
 )
 from lookalike.cli.session import Session, store_option
@@ -55,7 +56,7 @@ def completion(shell: str) -> None:
 
 _PARTS = (
     *(making, moving, migrating, labelling, auditing),
-    *(looking, monitoring, doctor, trusting, serving, keys),
+    *(looking, travelling, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:
     for command in module.COMMANDS:

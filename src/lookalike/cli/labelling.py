@@ -171,6 +171,8 @@ def _target(said: str) -> tuple[str, float]:
 @click.option("--label", "name", help="Only this label.")
 @click.option("--min-confidence", type=float, help="Only from this confidence on.")
 @click.option("--ungated", is_flag=True, help="Also what the gate would hold back.")
+@click.option("--audited-only", is_flag=True, help="Only what an audit found right.")
+@click.option("--preview", is_flag=True, help="Show what would change; do nothing.")
 @field_option
 def promote(
     session: Session,
@@ -179,6 +181,8 @@ def promote(
     name: str | None,
     min_confidence: float | None,
     ungated: bool,
+    audited_only: bool,
+    preview: bool,
     field: str | None,
 ) -> None:
     """Let documents that labelled themselves vote, too.
@@ -188,11 +192,17 @@ def promote(
 
     \b
     lookalike promote products doc_a doc_b
-    lookalike promote products --min-confidence 0.99
+    lookalike promote products --min-confidence 0.99 --preview
     """
     with session.library() as library:
         changed = library.collection(collection).promote(
-            ids or None, label=name, min_confidence=min_confidence, gated=not ungated, field=field
+            ids or None,
+            label=name,
+            min_confidence=min_confidence,
+            gated=not ungated,
+            audited_only=audited_only,
+            preview=preview,
+            field=field,
         )
         session.print(changed, show_changed)
 

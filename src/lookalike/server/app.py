@@ -38,6 +38,7 @@ from lookalike.server import (
     taxonomies,
     uploads,
     verbs,
+    versions,
 )
 from lookalike.server.audit import Audit
 from lookalike.server.context import Context
@@ -74,6 +75,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     taxonomies.router,
     tasks.router,
     migrations.router,
+    versions.router,
     verbs.router,
     arrivals.router,
     news.router,

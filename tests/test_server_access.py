@@ -64,7 +64,7 @@ LABEL = {
 }
 ADMIN = {
     *(f"{method} /v1/buckets/{{bucket}}" for method in ("PUT", "PATCH", "DELETE")),
-    *("POST /v1/buckets", "DELETE /v1/buckets/{bucket}/objects/{object_id}"),
+    *("POST /v1/buckets", "DELETE /v1/buckets/{bucket}/objects/{object_id}", "POST /v1/samples"),
     *("DELETE /v1/buckets/{bucket}/uploads/{upload}", "POST /v1/collections"),
     *(f"PATCH {COLLECTION}", f"DELETE {COLLECTION}", f"POST {COLLECTION}/clone"),
     *(f"POST {COLLECTION}/trigger", f"POST {COLLECTION}/apply-taxonomy"),

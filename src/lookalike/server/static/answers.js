@@ -99,11 +99,11 @@ function send(path, body, { what, back, done }, whole = here(path ?? "")) {
 
 /** @param {any} told @param {string} what */
 function announce(told, what) {
-  const { by_person: mine, operation } = told.changed;
+  const { by_person: mine } = told.changed;
   const refused = Object.values(told.changed.refused ?? {});
   if (refused.length && !mine) return tell(`Not done: ${refused[0]}`, { kind: "bad" });
   const actions = told.ripple
-    ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { tab: "operation", op: operation })) }]
+    ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { view: "grid", tab: "changed", rev: String(told.revision) })) }]
     : [];
   const itself = told.ripple ? `, ${told.ripple.toLocaleString()} by itself` : "";
   tell(`${mine.toLocaleString()} by you${itself} · ${hint("undo")} to undo`, { id: "answer", kind: "good", actions });

@@ -123,8 +123,7 @@ class App extends LitElement {
   #main(state, page) {
     if (state.trouble && !state.collections) return html`<div class="empty"><h1>No answer yet</h1><p>${state.trouble}</p><p class="dim">It is asked again every two seconds.</p></div>`;
     if (!state.collections || !this.loaded.has(page.id)) return html`<p class="empty dim">…</p>`;
-    const element = document.createElement(page.element);
-    if (this.shown?.localName !== page.element) this.shown = element;
+    if (this.shown?.localName !== page.element) this.shown = document.createElement(page.element);
     return this.shown;
   }
 

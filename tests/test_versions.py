@@ -182,6 +182,28 @@ def test_an_old_rule_is_tried_on_what_came_since_and_nothing_is_recorded(
     assert state(things) == before
 
 
+def test_an_old_policy_decides_again_as_an_operation_that_is_undone(
+    library: lookalike.Library,
+) -> None:
+    things = filled(library, confidence_threshold=0.5)
+    things.keep_version("first")
+    things.run(target_precision=0.9)
+    before = labels_of(things)
+
+    run = things.run(version="first")
+
+    report = things.report()
+    assert (report.policy, report.limit) == ("threshold.v1", 0.5)
+    assert labels_of(things) == labels_of(things.as_of("first"))
+    assert things.document("v60").standing.decision.taxonomy_version == 3
+    things.undo(run.operation)
+    assert labels_of(things) == before
+    with pytest.raises(BadInput, match="either a version or a policy"):
+        things.run(version="first", confidence_threshold=0.5)
+    with pytest.raises(NotFound, match="no version"):
+        things.run(version="second")
+
+
 # --- which past ---------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from lookalike.operations import Said
 from lookalike.promoting import Promoting
 from lookalike.reading import fields_of
 from lookalike.regions import redrawn
-from lookalike.rules import rule_of
+from lookalike.rules import rule_of, with_policy_of
 from lookalike.sources import items, json_values
 from lookalike.spaces import in_force_now
 from lookalike.stores.base import Snapshot
@@ -262,6 +262,7 @@ class Collection(Promoting, Travelling, Trusting, Telling):
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
+        version: str | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -269,13 +270,18 @@ class Collection(Promoting, Travelling, Trusting, Telling):
 
         With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
-        field is decided by that from now on; undoing the run brings the old one back.
+        field is decided by that from now on; undoing the run brings the old one back. `version`
+        names a point, as in `as_of`, whose policy it shall be, with the references of now.
         """
-        asked = (field, confidence_threshold, target_precision, targets)
+        policy = (confidence_threshold, target_precision, targets)
+        if version is not None and policy != (None, None, None):
+            raise BadInput("a version has its policy: give either a version or a policy")
+        asked = (field, *policy, *([] if version is None else [version]))
+        then = None if version is None else self._rule_at(field, version)
         with self._operate("run", actor, op_id, *asked) as running:
             chosen = self._field(running.txn, field)
             before = chosen.taxonomy
-            after = rule_of(before, confidence_threshold, target_precision, targets)
+            after = rule_of(before, *policy) if then is None else with_policy_of(before, then)
             if after == before:
                 self._workshop.operations.decide_all(running, chosen.pk)
             else:

@@ -180,6 +180,7 @@ class RemoteCollection(RemotePromoting, RemoteTravelling, RemoteTrusting, Remote
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
+        version: str | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -191,6 +192,7 @@ class RemoteCollection(RemotePromoting, RemoteTravelling, RemoteTrusting, Remote
             confidence_threshold=confidence_threshold,
             target_precision=target_precision,
             targets=targets,
+            version=version,
             actor=actor,
             op_id=op_id,
         )

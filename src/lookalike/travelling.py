@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from lookalike import versions
 from lookalike.errors import NotFound
-from lookalike.model import Changed
+from lookalike.model import Changed, Taxonomy
 from lookalike.once import AlreadyDone, once
 from lookalike.opened import Opened
 from lookalike.past import PastStore
@@ -133,6 +133,12 @@ class Travelling(Opened):
         with self._operate("retire_version", actor, op_id, name) as running:
             versions.retire(running, self._row, name)
         return running.changed()
+
+    def _rule_at(self, field: str | None, at: At) -> Taxonomy:
+        """Return the rule that a field had at a point."""
+        past = self.as_of(at)
+        with past._workshop.store.read() as snapshot:
+            return past._field(snapshot, field).taxonomy
 
     def _field_of(self, snapshot: Snapshot, version: str) -> str | None:
         with suppress(NotFound):

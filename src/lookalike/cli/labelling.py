@@ -142,6 +142,7 @@ def cannot_tell(
 @click.option("--confidence-threshold", type=float, help="From now on: this similarity.")
 @click.option("--target-precision", type=float, help="From now on: this share must be right.")
 @click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Another for a label.")
+@click.option("--version", metavar="POINT", help="From now on: the policy of that point.")
 @field_option
 def run(session: Session, collection: str, own: Sequence[str], **values: Any) -> None:
     """Decide everything again; change nothing that a person said.
@@ -150,6 +151,7 @@ def run(session: Session, collection: str, own: Sequence[str], **values: Any) ->
     lookalike run products
     lookalike run products --target-precision 0.97
     lookalike run products --target "Shoes > Running=0.99"
+    lookalike run products --version "spring 2026"
     """
     targets = dict(map(_target, own)) or None
     with session.library() as library:

@@ -261,6 +261,11 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: (value["name"], value["note"]) == ("first", "so far"),
         r"first  \d{4}-\d\d-\d\d \d\d:\d\d  label  so far",
     ),
+    "labels": (
+        lambda _: ("labels", "tree", "notes"),
+        lambda value: [one["label"] for one in value["nodes"]][:2] == ["Words", "Words > Long"],
+        r"  Words  2 \+ 8\n    Long  1 \+ 4\n",
+    ),
     "history": (
         lambda _: ("history", "notes"),
         lambda value: [one["kind"] for one in value] == ["import", "add"],

@@ -27,16 +27,18 @@ LAYERS = (
     ("the doors", "cli __main__ demo diagnosis server showing tabulating testing"),
     (
         "the library",
-        "estimator library remote remote_collection remote_opened remote_promoting remote_shown "
-        "remote_telling remote_travelling remote_trusting sending watching worker",
+        "estimator library remote remote_collection remote_opened remote_promoting remote_shaping "
+        "remote_shown remote_telling remote_travelling remote_trusting remote_trying sending "
+        "watching worker",
     ),
     (
         "the verbs",
-        "agreeing annotating answering audits bringing bucket changing collection comparing "
-        "costing diagnosing evidence explaining forgetting importing inspecting lookup matching "
-        "migrating monitoring opened promoting promotion querying quoting redeciding regions "
-        "removing reporting retrieving setting_up shown suggesting switching syncing taxonomies "
-        "telling travelling troubles_of_data troubles_of_references troubles_of_rule trusting "
+        "agreeing annotating answering audits bringing bucket challenging changing collection "
+        "comparing costing diagnosing evidence explaining flipping forgetting importing inspecting "
+        "lookup matching migrating monitoring opened promoting promotion querying quoting "
+        "redeciding regions relabelling removing replaying reporting retrieving setting_up shaping "
+        "shown suggesting switching syncing taxonomies telling travelling trial_rows trials "
+        "troubles_of_data troubles_of_references troubles_of_rule trusting trying unfinished "
         "versions workshop",
     ),
     ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
@@ -44,9 +46,9 @@ LAYERS = (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
         "deciders decision_log document_values drawing effects field_state fields flows forgotten "
-        "imagining judging object_values objects once operations paging past peers positions "
-        "reading reference_book rejections resources ruling selecting spaces statements "
-        "stored_rows stored_values tasks undos",
+        "imagining judging label_events object_values objects once operations paging past peers "
+        "positions reading reference_book rejections reshaping resources ruling selecting spaces "
+        "statements stored_rows stored_values tasks undoing undos",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (
@@ -57,12 +59,12 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses agreement auditing boxes calibration claims columns conditions confidence "
-        "costs counterparts directions duplicates features filters findings gate grid hygiene "
-        "judgements kinds "
+        "addresses agreement auditing betting boxes calibration claims columns conditions "
+        "confidence contest costs counterparts directions duplicates features filters findings "
+        "gate grid hygiene judgements kinds "
         "labels landscape learning ledger lessons logistic matches metrics nearness neighbourhood "
         "policy propagation recall references review rules scoring settings stages standard "
-        "stores.search turns values weighing",
+        "stores.search turns values weighing label_tree naming verdicts",
     ),
     ("the nouns", "errors model samples version"),
 )
@@ -115,7 +117,7 @@ WAIVERS = (
     Waiver("depth", "lookalike", 36, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
     Waiver("module", "lookalike.library", 430, "all that a store holds, on one page"),
-    Waiver("module", "lookalike.model", 415, "the nouns that all modules speak of, on one page"),
+    Waiver("module", "lookalike.model", 420, "all nouns that everything else speaks about"),
     Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
 )
 

@@ -1,7 +1,7 @@
 """Versions and the past of a collection: what it was is shown, and decided again, to the digit."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import lookalike
 from goods import ok, refused
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, NotFound
-from lookalike.model import Document
+from lookalike.model import Changed, Document
 from lookalike.remote_travelling import RemotePast
 from lookalike.stores import schema
 from lookalike.travelling import Past
@@ -423,6 +423,37 @@ def test_a_removed_collection_leaves_neither_versions_nor_decisions(
     with library.workshop.store.read() as snapshot:
         assert snapshot.rows(select(schema.version)) == []
         assert snapshot.rows(select(schema.decided)) == []
+
+
+def test_labels_have_their_old_names_at_old_points(library: lookalike.Library) -> None:
+    things = filled(library, confidence_threshold=0.5)
+    before = labels_of(things)
+    first = things.keep_version("first").operation
+    points = {first: before}
+    acts: list[Callable[[], Changed]] = [
+        lambda: things.rename_label("Kind > 1", "Sort > One"),
+        lambda: things.merge_labels(["Kind > 2"], "Kind > 3"),
+        lambda: things.retire_label("Kind > 4"),
+        lambda: things.label({"v61": "Kind > 1", "v62": "Kind > 5"}),
+        lambda: things.rename_label("Sort > One", "Kind > One"),
+    ]
+    for act in acts:
+        changed = act()
+        points[changed.operation] = labels_of(things)
+        undone = things.undo(changed.operation)
+        points[undone.operation] = labels_of(things)
+        redone = things.undo(undone.operation)
+        points[redone.operation] = labels_of(things)
+
+    for point, then in points.items():
+        past = things.as_of(point)
+        assert labels_of(past) == then, point
+        assert {id: one[0] for id, one in decided(past).items()} == {
+            id: label for id, label in then.items() if id in decided(past)
+        }
+    assert redecided(things.as_of(first)) == decided(things.as_of(first))
+    assert "Kind > 1" in before.values()
+    assert "Kind > 1" not in labels_of(things).values()
 
 
 # --- the other doors ----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from lookalike.promoting import Promoting
 from lookalike.reading import fields_of
 from lookalike.regions import redrawn
 from lookalike.rules import rule_of, with_policy_of
+from lookalike.shaping import Shaping
 from lookalike.sources import items, json_values
 from lookalike.spaces import in_force_now
 from lookalike.stores.base import Snapshot
@@ -26,9 +27,10 @@ from lookalike.syncing import Sync
 from lookalike.telling import Telling
 from lookalike.travelling import Travelling
 from lookalike.trusting import Trusting
+from lookalike.trying import Trying
 
 
-class Collection(Promoting, Travelling, Trusting, Telling):
+class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
     """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
 
     # --- bring in -------------------------------------------------------------------------------
@@ -103,7 +105,8 @@ class Collection(Promoting, Travelling, Trusting, Telling):
         An operation that was given an `op_id` is done once, however often it is asked for. Raises
         Stale for a document that changed since the revision that `revisions` gives, by id.
         `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
-        such labels vote, but nothing is learned from them of how sure to be.
+        such labels vote, but nothing is learned from them of how sure to be. Another name of a
+        label means that label, as `renamed` tells. Raises BadInput for one that is retired.
         """
         checked = {
             id: None if label is None else check_label(label) for id, label in labels.items()
@@ -365,7 +368,6 @@ class Collection(Promoting, Travelling, Trusting, Telling):
             return list(self._pks(snapshot, ids).values())
         chosen = self._field(snapshot, field)
         query = self._chosen(snapshot, chosen, label, ANY, None, None)
-        pks = [row.pk for row in snapshot.rows(query)]
-        if not pks:
-            raise NotFound(f"no document of {self.name!r} has the label {label!r}")
-        return pks
+        if pks := [row.pk for row in snapshot.rows(query)]:
+            return pks
+        raise NotFound(f"no document of {self.name!r} has the label {label!r}")

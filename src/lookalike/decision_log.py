@@ -135,6 +135,9 @@ def logged(snapshot: Snapshot, field_pk: int, position: int) -> Logged:
     for line in _lines(snapshot, field_pk, position):
         is_complete = True
         standard = line.standard[0] if line.standard else standard
+        if isinstance(line.labels, Mapping):
+            _rename(columns, codes, line.labels, line.operation_pk)
+            continue
         taken = _unpacked(line.rows)
         at = columns.place(taken[_PKS])
         own = np.array([codes.code(name) for name in line.labels] + [NO_LABEL], np.int32)
@@ -144,18 +147,48 @@ def logged(snapshot: Snapshot, field_pk: int, position: int) -> Logged:
     return Logged(columns, codes, standard, is_complete)
 
 
-def erase_from_log(txn: Txn, field_pk: int, label: str) -> None:
-    """Erase the name of a label; who had it is then known to have had none."""
+def log_names(
+    txn: Txn, field_pk: int, operation: int, names: Mapping[str, str], standard: Any
+) -> None:
+    """Add a line: labels have other `names` from then on, and what is decided by, as stored."""
+    line = {"standard": [standard], "labels": dict(names), "rows": b""}
+    txn.insert_one(schema.decided, field_pk=field_pk, operation_pk=operation, **line)
+
+
+def erase_from_log(txn: Txn, field_pk: int, label: str, before: int | None) -> None:
+    """Erase the name of a label; who had it is then known to have had none.
+
+    With `before`, an operation, only where it was called so until then.
+    """
     table = schema.decided
     named = json.dumps(label)[1:-1]
     for column in (table.c.labels, table.c.standard):
         found = cast(column, Text).contains(named, autoescape=True)
         query = select(table.c.pk, column.label("value")).where(table.c.field_pk == field_pk, found)
+        if before is not None:
+            query = query.where(table.c.operation_pk <= before)
         for row in txn.rows(query):
-            kept = [None if one == label else one for one in row.value]
-            value = kept if column is table.c.labels else [None]
+            value = _without(label, row.value) if column is table.c.labels else [None]
             changed = update(table).where(table.c.pk == row.pk)
             txn.execute(changed.values({column.name: value}))
+
+
+def _without(label: str, labels: Any) -> Any:
+    if isinstance(labels, Mapping):
+        return {old: new for old, new in labels.items() if label not in (old, new)}
+    return [None if one == label else one for one in labels]
+
+
+def _rename(columns: Columns, codes: Codes, names: Mapping[str, str], operation: int) -> None:
+    """Let decisions be of labels under their new names; `operation` touched those."""
+    known = codes.names
+    own = np.array([*(codes.code(names.get(name, name)) for name in known), NO_LABEL], np.int32)
+    moved = np.flatnonzero(own[:-1] != np.arange(len(own) - 1))
+    touched = np.zeros(len(columns), bool)
+    for name in _CODED:
+        touched |= np.isin(columns[name], moved)
+        columns[name][:] = own[columns[name]]
+    columns["operations"][touched] = operation
 
 
 def _lines(snapshot: Snapshot, field_pk: int, position: int) -> Iterator[Any]:

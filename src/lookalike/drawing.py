@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from lookalike.fields import in_force_since
+from lookalike.label_events import naming_of
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -150,11 +151,11 @@ def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
         .order_by(event.c.seq.desc())
     )
     first = {row.document_pk: row for row in snapshot.rows(query)}
-    since = in_force_since(snapshot, field_pk)
+    since, naming = in_force_since(snapshot, field_pk), naming_of(snapshot, field_pk)
     return [
         CheckedLabel(
             row.operation,
-            row.detail["was"],
+            naming.now(row.detail["was"], row.operation, row.document_pk),
             row.kind == EventKind.LABELLED and row.label == row.detail["was"],
             row.detail["confidence"],
             row.detail.get("drawn", 1.0),

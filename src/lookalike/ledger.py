@@ -40,7 +40,8 @@ class Statement:
 
     `label`, `origin` and `actor` are those of the strongest voice that is not the machine, or None.
     `answer` is what a person said instead of a label; `asked` tells that the queue had asked for
-    what the person said; `contested` that people contradict each other, and nobody has settled it.
+    what the person said; `contested` that people contradict each other, and nobody has settled it;
+    `retired` that the label is out of use: it stays, and votes no more.
     """
 
     label: str | None = None
@@ -51,16 +52,17 @@ class Statement:
     answer: Answer | None = None
     asked: bool = False
     contested: bool = False
+    retired: bool = False
 
     @property
     def votes(self) -> bool:
         """Return whether the document is a reference: someone other than the machine said so."""
-        return self.label is not None
+        return self.label is not None and not self.retired
 
     @property
     def stands(self) -> bool:
         """Return whether the machine has nothing to decide: there is a label, or none fits."""
-        return self.votes or self.answer is Answer.NEW_KIND
+        return self.label is not None or self.answer is Answer.NEW_KIND
 
 
 def fold(lines: Iterable[Line]) -> Statement:

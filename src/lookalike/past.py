@@ -93,15 +93,21 @@ class PastStore:
         undone = undos_in_force(snapshot)
         shown = [dict(row._mapping) | {"undone_by": undone.get(row.pk)} for row in done]
         snapshot.show_rows(operation, shown)
-        audit = schema.audit
+        audit, trial = schema.audit, schema.trial
         drawn = snapshot.rows(select(audit).where(audit.c.operation_pk <= position))
-        closed = [row for row in drawn if row.closed_at is not None and row.closed_at <= self.at]
-        is_closed = {row.pk for row in closed}
+        by_then = {
+            row.pk for row in drawn if row.closed_at is not None and row.closed_at <= self.at
+        }
         shown = [
-            dict(row._mapping) | ({} if row.pk in is_closed else {"closed_at": None})
-            for row in drawn
+            dict(row._mapping) | ({} if row.pk in by_then else {"closed_at": None}) for row in drawn
         ]
         snapshot.show_rows(audit, shown)
+        begun = snapshot.rows(select(trial).where(trial.c.operation_pk <= position))
+        by_then = {row.pk for row in begun if row.ended_by is not None and row.ended_by <= position}
+        shown = [
+            dict(row._mapping) | ({} if row.pk in by_then else {"ended_by": None}) for row in begun
+        ]
+        snapshot.show_rows(trial, shown)
 
     def _show_documents(self, snapshot: Coverable, collections: set[int]) -> None:
         """Show the documents that were there; of another space than now they have no vectors."""

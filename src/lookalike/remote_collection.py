@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from lookalike.errors import BadInput
 from lookalike.model import Added, Changed, Origin
 from lookalike.remote_promoting import RemotePromoting
+from lookalike.remote_shaping import RemoteShaping
 from lookalike.remote_telling import RemoteTelling
 from lookalike.remote_travelling import RemoteTravelling
 from lookalike.remote_trusting import RemoteTrusting
+from lookalike.remote_trying import RemoteTrying
 from lookalike.sending import Progress, Sender
 from lookalike.sources import items, json_values
 
@@ -22,7 +24,9 @@ def quiet(_done: int, _total: int) -> None:
     """Show no progress."""
 
 
-class RemoteCollection(RemotePromoting, RemoteTravelling, RemoteTrusting, RemoteTelling):
+class RemoteCollection(
+    RemotePromoting, RemoteShaping, RemoteTravelling, RemoteTrying, RemoteTrusting, RemoteTelling
+):
     """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
 
     Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent

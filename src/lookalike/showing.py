@@ -70,7 +70,9 @@ def _changed(changed: Changed) -> list[str]:
         ("relabelled", changed.relabelled),
         ("unlabelled", changed.unlabelled),
         ("promoted", changed.promoted),
+        ("given", changed.given),
     )
+    lines += [f"  {name!r} is now {label!r}" for name, label in changed.renamed.items()]
     for word, counts in parts:
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
     lines += [

@@ -152,6 +152,31 @@ def standard_to(standard: Standard) -> dict[str, Any]:
     return asdict(standard)
 
 
+def renamed(stored: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return a standard (JSON values) of which labels have other names; none becomes another's.
+
+    What was learned is by label in the order of the names, so its columns change places.
+    """
+    if stored is None:
+        return None
+    limits = {names.get(label, label): limit for label, limit in stored["limits"].items()}
+    after = {**stored, "limits": limits}
+    if (learned := stored["learned"]) is None:
+        return after
+    labels = [names.get(label, label) for label in learned["labels"]]
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    sight = learned["sight"]
+    typical = [[row[place] for place in order] for row in sight["typical"]]
+    return after | {
+        "learned": {
+            **learned,
+            "labels": [labels[place] for place in order],
+            "limits": [learned["limits"][place] for place in order],
+            "sight": {**sight, "typical": typical},
+        }
+    }
+
+
 def standard_from(stored: Mapping[str, Any] | None) -> Standard | None:
     """Return the standard that `standard_to` wrote."""
     if stored is None:

@@ -15,8 +15,10 @@ from lookalike.cli import (
     monitoring,
     moving,
     serving,
+    shaping,
     travelling,
     trusting,
+    trying,
 )
 from lookalike.cli.session import Session, store_option
 from lookalike.version import __version__
@@ -55,7 +57,7 @@ def completion(shell: str) -> None:
 
 
 _PARTS = (
-    *(making, moving, migrating, labelling, auditing),
+    *(making, moving, migrating, labelling, shaping, auditing, trying),
     *(looking, travelling, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:

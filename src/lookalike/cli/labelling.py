@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from lookalike.collection import Collection
     from lookalike.model import Changed
 
-_NOT_UNDOABLE = ("add", "audit", "audit_answer", "create", "forget", "migrate", "undo")
+_NOT_UNDOABLE = (
+    "add",
+    "audit",
+    "audit_answer",
+    "create",
+    "forget",
+    "migrate",
+    "trial",
+    "trial_draw",
+    "trial_answer",
+    "undo",
+)
 _HISTORY = 100_000
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from sqlalchemy import select
 
 from lookalike import audits
 from lookalike.auditing import CONFIDENCE, Audit, AuditItem, Estimate, Stratum
 from lookalike.server.context import Asked, Here
-from lookalike.server.documents import shown
+from lookalike.server.documents import WaitingReply, waiting_replies
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
-from lookalike.server.wire import ChangedReply, DocumentBlob, operation_reply
-from lookalike.stores import schema
+from lookalike.server.wire import ChangedReply, operation_reply
 
 router = APIRouter(
     prefix="/v1/collections/{collection}/audits", tags=["audits"], route_class=JsonRoute
@@ -58,17 +55,6 @@ class MoreChecks(Reply):
 
     half_width: float
     checks: int
-
-
-class WaitingReply(Reply):
-    """A document of an audit that waits for an answer; its label is not shown."""
-
-    document_id: str
-    object_id: str
-    part: str
-    file_name: str
-    document_blobs: list[DocumentBlob]
-    thumbnail_url: str | None
 
 
 class AuditReply(Reply):
@@ -212,25 +198,6 @@ def _reply(here: Asked, collection: str, audit: Audit, limit: int) -> AuditReply
         cannot_tell=audit.cannot_tell,
         unanswered=audit.unanswered,
         waiting=len(audit.waiting),
-        next=_waiting(here, collection, audit.waiting[:limit]),
+        next=waiting_replies(here, collection, audit.waiting[:limit]),
         answered=list(audit.answered),
     )
-
-
-def _waiting(here: Asked, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
-    table = schema.document
-    with here.workshop.store.read() as snapshot:
-        row = here.row(snapshot, collection)
-        query = select(table.c.pk, table.c.id).where(table.c.collection_pk == row.pk)
-        pks = {one.id: one.pk for one in snapshot.rows(query.where(table.c.id.in_(ids)))}
-        return [
-            WaitingReply(
-                document_id=one.document_id,
-                object_id=one.object_id,
-                part=one.part,
-                file_name=one.file_name,
-                document_blobs=one.document_blobs,
-                thumbnail_url=one.thumbnail_url,
-            )
-            for one in shown(here, snapshot, row, [pks[id] for id in ids if id in pks])
-        ]

@@ -287,7 +287,7 @@ class Review extends LitElement {
   render() {
     const { report } = store.state;
     if (!store.get("collection")) return html`<div class="empty"><h1>Nothing to review yet</h1><p>Bring something in first, or try the sample.</p><p><a href=${router.to("start")}>To Start</a></p></div>`;
-    return html`<div class="tabs">
+    return html`<h1 class="unseen">Review</h1><div class="tabs">
         ${TABS.map((one) => html`<a href=${router.to("review", { tab: one.id, view: router.route.params.view ?? "" })} aria-current=${one.id === this.tab.id ? "page" : nothing}>${one.name}${one.kind && this.queue.kinds[one.kind] && !this.tab.kind ? html` <span class="dim">${this.queue.kinds[one.kind]}</span>` : nothing}</a>`)}
         <span class="spring"></span>
         <a href=${router.to("review", { ...router.route.params, view: this.isGrid ? "" : "grid" })}>${this.isGrid ? "As strips" : "As a grid"}</a>
@@ -318,7 +318,7 @@ class Review extends LitElement {
 
   #slotBar() {
     const used = [1, 2, 3, 4, 5, 6, 7, 8, 9].filter((digit) => slots.at(digit));
-    return html`<div class="slots row" aria-label="Labels by number">${used.map((digit) => html`<button class="slot" @click=${() => this.#useSlot(digit)}><kbd>${digit}</kbd> ${slots.at(digit)}</button>`)}</div>`;
+    return html`<div class="slots row" role="group" aria-label="Labels by number">${used.map((digit) => html`<button class="slot" @click=${() => this.#useSlot(digit)}><kbd>${digit}</kbd> ${slots.at(digit)}</button>`)}</div>`;
   }
 
   #end() {

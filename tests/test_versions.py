@@ -426,7 +426,7 @@ def test_a_removed_collection_leaves_neither_versions_nor_decisions(
 
 
 def test_labels_have_their_old_names_at_old_points(library: lookalike.Library) -> None:
-    things = filled(library, confidence_threshold=0.5)
+    things = filled(library, count=75, confidence_threshold=0.5)
     before = labels_of(things)
     first = things.keep_version("first").operation
     points = {first: before}
@@ -446,11 +446,7 @@ def test_labels_have_their_old_names_at_old_points(library: lookalike.Library) -
         points[redone.operation] = labels_of(things)
 
     for point, then in points.items():
-        past = things.as_of(point)
-        assert labels_of(past) == then, point
-        assert {id: one[0] for id, one in decided(past).items()} == {
-            id: label for id, label in then.items() if id in decided(past)
-        }
+        assert labels_of(things.as_of(point)) == then, point
     assert redecided(things.as_of(first)) == decided(things.as_of(first))
     assert "Kind > 1" in before.values()
     assert "Kind > 1" not in labels_of(things).values()

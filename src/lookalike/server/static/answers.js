@@ -50,6 +50,12 @@ export function act(path, body, how) {
   send(null, body, how, path);
 }
 
+/** Let an operation that was done elsewhere in this tab be the next to be undone. @param {string} operation */
+export function did(operation) {
+  log.done.push(operation);
+  live.catchUp();
+}
+
 /** Take back the latest thing done in this tab, and what labelled itself because of it. */
 export async function undo() {
   await outbox.settled();

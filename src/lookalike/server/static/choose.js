@@ -7,9 +7,9 @@ import { openModal } from "./dialog.js";
 const MOST = 10;
 
 /**
- * `take` gets the choice; with `create`, a name that is not there may be made.
+ * `take` gets the choice; with `create`, a name that is not there may be made. `typed` is there to begin with.
  * @typedef {{name: string, hint?: string}} Choice
- * @typedef {{title: string, placeholder: string, choices: Choice[], take: (name: string) => void, create?: (name: string) => void}} Asked
+ * @typedef {{title: string, placeholder: string, choices: Choice[], take: (name: string) => void, create?: (name: string) => void, typed?: string}} Asked
  */
 
 class Choose extends LitElement {
@@ -29,7 +29,8 @@ class Choose extends LitElement {
   async open(asked) {
     const dialog = /** @type {HTMLDialogElement} */ (this.querySelector("dialog"));
     if (dialog.open) return;
-    Object.assign(this, { asked, typed: "", at: 0 });
+    const { typed = "" } = asked;
+    Object.assign(this, { asked, typed, at: 0 });
     this.requestUpdate();
     openModal(dialog, "field", {
       accept: () => this.#take(),
@@ -38,8 +39,9 @@ class Choose extends LitElement {
       up: () => this.#move(-1),
     });
     const input = /** @type {HTMLInputElement} */ (this.querySelector("input"));
-    input.value = "";
+    input.value = typed;
     input.focus();
+    input.setSelectionRange(typed.length - (typed.split("> ").at(-1) ?? "").length, typed.length);
     await this.updateComplete;
   }
 

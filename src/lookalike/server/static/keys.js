@@ -81,6 +81,17 @@ export const KEYS = [
   {"id": "adopt", "scope": "trust", "keys": ["Shift+A"], "does": "adopt the challenger"},
   {"id": "dropIt", "scope": "trust", "keys": ["Shift+D"], "does": "drop the challenger"},
 
+  {"id": "open", "scope": "wall", "keys": ["Enter"], "does": "go to the label's references"},
+  {"id": "down", "scope": "wall", "keys": ["ArrowDown", "j"], "does": "the next label"},
+  {"id": "up", "scope": "wall", "keys": ["ArrowUp", "k"], "does": "the label before"},
+  {"id": "rename", "scope": "wall", "keys": ["e"], "does": "rename or move the label"},
+  {"id": "merge", "scope": "wall", "keys": ["m"], "does": "merge it into another one"},
+  {"id": "split", "scope": "wall", "keys": ["p"], "does": "split it: the marked, and the others"},
+  {"id": "retire", "scope": "wall", "keys": ["t"], "does": "retire it"},
+  {"id": "describe", "scope": "wall", "keys": ["i"], "does": "say what belongs to it"},
+  {"id": "alias", "scope": "wall", "keys": ["o"], "does": "give it another name as well"},
+  {"id": "keep", "scope": "wall", "keys": ["v"], "does": "keep this point as a version"},
+
   {"id": "accept", "scope": "field", "keys": ["Enter"], "does": "take the best match", "inField": true},
   {"id": "create", "scope": "field", "keys": ["Shift+Enter"], "does": "make it a new label", "inField": true},
   {"id": "down", "scope": "field", "keys": ["ArrowDown"], "does": "the next one", "inField": true},
@@ -94,6 +105,7 @@ export const SCOPES = {
   trust: "Audit and Thresholds",
   field: "While typing a label",
   map: "On the map",
+  wall: "On References",
   everywhere: "Everywhere",
 };
 

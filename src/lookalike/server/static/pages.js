@@ -9,4 +9,5 @@ export const PAGES = [
   { id: "audit", title: "Audit", asks: "Can I trust it?", element: "lk-audit", load: () => import("./audit.js") },
   { id: "thresholds", title: "Thresholds", asks: "How strict?", element: "lk-thresholds", load: () => import("./thresholds.js") },
   { id: "map", title: "Map", asks: "What does it look like?", element: "lk-map", load: () => import("./map.js") },
+  { id: "references", title: "References", asks: "What does it know?", element: "lk-references", load: () => import("./references.js") },
 ];

@@ -22,7 +22,7 @@ export function wordsOf(standing) {
 }
 
 /**
- * @typedef {{id: string, field: string, isOut?: boolean, isHere?: boolean, isSelected?: boolean, isNew?: boolean, hides?: boolean, shows?: string, large?: boolean,
+ * @typedef {{id: string, field: string, isOut?: boolean, isHere?: boolean, isSelected?: boolean, isNew?: boolean, hides?: boolean, shows?: string, flag?: string, isBad?: boolean, large?: boolean,
  *   at?: number, of?: number, onPick?: (event: MouseEvent) => void, onOpen?: () => void}} How
  */
 
@@ -30,11 +30,11 @@ export function wordsOf(standing) {
 export function tile(doc, how) {
   const standing = doc.labels?.[how.field];
   const shown = how.hides ? "" : (how.shows ?? (standing?.label ? `${markOf(standing)} ${standing.label}` : ""));
-  const names = [doc.file_name || doc.document_id, shown, how.isOut ? "left out" : ""].filter(Boolean).join(", ");
+  const names = [doc.file_name || doc.document_id, shown, how.flag, how.isOut ? "left out" : ""].filter(Boolean).join(", ");
   const classes = ["tile", how.isOut ? "out" : "", how.isHere ? "here" : "", how.isNew ? "wash" : "", how.large ? "large" : "", isText(doc) ? "wordy" : ""].join(" ");
   return html`<div class=${classes} role="option" id=${how.id} aria-label=${names} aria-selected=${how.isSelected ?? !how.isOut}
     aria-posinset=${how.at ?? nothing} aria-setsize=${how.of ?? nothing} @click=${how.onPick ?? nothing} @dblclick=${how.onOpen ?? nothing}>
-    ${face(doc)}${shown ? html`<span class="mark ${standing?.origin ?? ""}">${shown}</span>` : nothing}${how.isOut ? html`<span class="cross" aria-hidden="true">✕</span>` : nothing}
+    ${face(doc)}${how.flag ? html`<span class="flag ${how.isBad ? "bad" : ""}">${how.flag}</span>` : nothing}${shown ? html`<span class="mark ${standing?.origin ?? ""}">${shown}</span>` : nothing}${how.isOut ? html`<span class="cross" aria-hidden="true">✕</span>` : nothing}
   </div>`;
 }
 

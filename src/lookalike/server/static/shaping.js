@@ -1,0 +1,173 @@
+// The verbs of the tree of labels: typed, shown before they are done, and undone by one key.
+
+import { html, LitElement, nothing } from "./vendor/lit.js";
+import { act, did } from "./answers.js";
+import { choose } from "./choose.js";
+import { openModal } from "./dialog.js";
+import { hint } from "./keys.js";
+import { api, store } from "./session.js";
+import { tell } from "./toast.js";
+
+/** What is asked before it is done. @typedef {{title: string, verb: string, told: any, says: string, path: string, body: any, done: () => void}} Asked */
+
+class Preview extends LitElement {
+  constructor() {
+    super();
+    /** @type {Asked | null} */
+    this.asked = null;
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  /** @param {Asked} asked */
+  async open(asked) {
+    this.asked = asked;
+    this.requestUpdate();
+    await this.updateComplete;
+    openModal(/** @type {HTMLDialogElement} */ (this.querySelector("dialog")), "field", { accept: () => this.#do() });
+    this.querySelector("button")?.focus();
+  }
+
+  #do() {
+    const { asked } = this;
+    this.querySelector("dialog")?.close();
+    if (!asked) return;
+    this.asked = null;
+    const { title, path, body, done } = asked;
+    act(path, body, {
+      what: title,
+      done: (told) => {
+        tell(`${title}: ${wordsOf(told)} · ${hint("undo")} to undo`, { id: "answer", kind: "good" });
+        done();
+      },
+    });
+  }
+
+  render() {
+    const { asked } = this;
+    return html`<dialog class="sheet narrow preview" aria-label=${asked?.title ?? "Preview"}>
+      ${asked ? html`<h2>${asked.title}?</h2>
+        <p>${asked.says}</p>
+        ${linesOf(asked.told).map((line) => html`<p class="dim">${line}</p>`)}
+        <p class="row"><button class="main" @click=${() => this.#do()}>${asked.verb} <kbd>Enter</kbd></button><button class="quiet" @click=${() => this.querySelector("dialog")?.close()}>Leave it <kbd>Esc</kbd></button></p>` : nothing}
+    </dialog>`;
+  }
+}
+customElements.define("lk-preview", Preview);
+
+/** @param {any} told */
+function wordsOf({ changed, ripple }) {
+  return `${changed.by_person.toLocaleString()} by people, ${ripple.toLocaleString()} by itself`;
+}
+
+/** What labels would be called, and what would be decided otherwise. @param {any} told */
+function linesOf({ changed }) {
+  const pairs = (/** @type {any} */ counts) => Object.entries(counts).sort((a, b) => Number(b[1]) - Number(a[1])).slice(0, 4).map(([name, count]) => `${Number(count).toLocaleString()} ${name}`).join(", ");
+  const renamed = Object.entries(changed.renamed);
+  return [
+    ...renamed.slice(0, 5).map(([from, to]) => `${from} → ${to}`), renamed.length > 5 ? `and ${renamed.length - 5} more labels` : "",
+    Object.keys(changed.labelled).length ? `Without a label until now: ${pairs(changed.labelled)}` : "",
+    Object.keys(changed.unlabelled).length ? `Without a label from then on: ${pairs(changed.unlabelled)}` : "",
+  ].filter(Boolean);
+}
+
+/** The verbs of one tree; `read` reads it again, `open` shows a label of it. */
+export class Shaping {
+  /** @param {{path: () => string, field: () => string, labels: () => any[], preview: () => Preview, open: (label: string, was?: string) => void, given: (label: string) => Promise<string[]>}} tree */
+  constructor(tree) {
+    this.tree = tree;
+  }
+
+  /** @param {string} label */
+  rename(label) {
+    choose({
+      title: `Rename or move ${label}`, placeholder: "Its new path: Above > Name", typed: label, choices: [],
+      create: (to) => to !== label && this.#ask("rename", { label, to }, { title: `${label} → ${to}`, verb: "Rename", reads: to, shows: to }), take: () => {},
+    });
+  }
+
+  /** @param {string} label */
+  merge(label) {
+    const into = (/** @type {string} */ to) => this.#ask("merge", { labels: [label], into: to }, { title: `Merge ${label} into ${to}`, verb: "Merge", reads: to, shows: to });
+    choose({ title: `Merge ${label} into`, placeholder: "The label that it is to be", choices: this.#others(label), take: into, create: into });
+  }
+
+  /** @param {string} label */
+  retire(label) {
+    this.#ask("retire", { label }, { title: `Retire ${label}`, verb: "Retire", reads: "", shows: label });
+  }
+
+  /** Ask what the chosen references are called from now on, and what the others. @param {string} label @param {string[]} chosen */
+  split(label, chosen) {
+    if (!chosen.length) return tell("First mark what is to be a label of its own: X on each.");
+    const name = (/** @type {string} */ title, /** @type {(name: string) => void} */ take) => choose({ title, placeholder: "A label", choices: this.#others(label), take, create: take });
+    name(`The ${chosen.length} marked are`, async (part) => {
+      const given = await this.tree.given(label);
+      const rest = given.filter((id) => !chosen.includes(id));
+      const go = (/** @type {Record<string, string[]>} */ parts) => this.#ask("split", { label, parts }, { title: `Split ${label}`, verb: "Split", reads: Object.keys(parts).join(" or "), shows: part });
+      if (rest.length) name(`The other ${rest.length} are`, (other) => go({ [part]: chosen, [other]: rest }));
+      else go({ [part]: chosen });
+    });
+  }
+
+  /** Say what belongs to a label, or how else it is called. @param {any} node */
+  describe(node) {
+    this.#write(node.label, `What belongs to ${node.label}?`, "A sentence for who labels", node.description, (description) => ({ description }));
+  }
+
+  /** @param {any} node */
+  alias(node) {
+    this.#write(node.label, `How else is ${node.label} called?`, "Another name; it means this label from now on", "", (name) => ({ aliases: [...node.aliases, name] }));
+  }
+
+  /** @param {string} label @param {string} title @param {string} placeholder @param {string} typed @param {(text: string) => any} body */
+  #write(label, title, placeholder, typed, body) {
+    const create = async (/** @type {string} */ text) => {
+      try {
+        const told = await api.send("PATCH", this.tree.path(), { label, field: this.tree.field(), ...body(text) });
+        did(told.operation_id);
+        tell(`Written down · ${hint("undo")} to undo`, { id: "answer", kind: "good" });
+        this.tree.open(label);
+      } catch (error) {
+        tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
+      }
+    };
+    choose({ title, placeholder, typed, choices: [], take: () => {}, create });
+  }
+
+  /** @param {string} label */
+  #others(label) {
+    return this.tree.labels().filter((one) => one.label !== label && !one.retired).map((one) => ({ name: one.label }));
+  }
+
+  /** Show what a verb would do, and let it be done. @param {string} verb @param {any} said @param {{title: string, verb: string, reads: string, shows: string}} how */
+  async #ask(verb, said, how) {
+    const path = `${this.tree.path()}/${verb}`;
+    const body = { ...said, field: this.tree.field() };
+    try {
+      const told = await api.post(path, { ...body, preview: true });
+      const others = wordsOf(told).replace(" by people", " labels by people").replace(", ", " and ");
+      const says = how.reads ? `${others} would read ${how.reads}.` : `${told.changed.by_person.toLocaleString()} labels by people would vote no more, and ${told.ripple.toLocaleString()} by itself would be decided again.`;
+      const was = said.label ?? said.labels[0];
+      this.tree.preview().open({ ...how, told, says, path, body, done: () => this.tree.open(how.shows, was) });
+    } catch (error) {
+      tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
+    }
+  }
+}
+
+/** Keep the point where the labels are now. @param {string} path @param {() => void} done */
+export function keepVersion(path, done) {
+  const create = async (/** @type {string} */ name) => {
+    try {
+      await api.post(path, { name, field: store.get("field") });
+      tell(`Kept as ${name}: it can be asked for as it is now, for ever.`, { id: "answer", kind: "good" });
+      done();
+    } catch (error) {
+      tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
+    }
+  };
+  choose({ title: "Keep this point as", placeholder: "A name, such as before-summer", choices: [], take: () => {}, create });
+}

@@ -25,7 +25,7 @@ BAD = JIGSAWS[4]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Serve two kinds of pictures, a few labelled rightly, one wrongly; each test undoes its own."""
+    """Serve two kinds of pictures, a few named rightly, one wrongly; each test undoes its own."""
     store: Path = tmp_path_factory.mktemp("wall") / "store"
     with lookalike.open(store, actor="ann") as library:
         shop = library.labeler("shop", extractor="image", confidence_threshold=THRESHOLD)
@@ -117,7 +117,7 @@ def test_a_label_is_renamed_and_merged_seen_before_and_undone(
     press(page, "m", *"ball", "Enter")
     expect(page.get_by_role("dialog", name=f"Merge {JIGSAW} into {BALLOON}")).to_be_visible()
     press(page, "Enter")
-    expect(page.get_by_role("heading", name=BALLOON)).to_be_visible()
+    expect(page.get_by_role("heading", name=BALLOON, exact=True)).to_be_visible()
     expect(label_named(page, "Jigsaw")).to_have_count(0)
     merged = labels(server)
     press(page, "z")

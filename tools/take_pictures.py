@@ -36,7 +36,7 @@ SHOTS: dict[str, tuple[str, Sequence[str]]] = {
     "map": ("#/map", ("j", "j", "j", "Enter")),
     "audit": ("#/audit", ()),
     "thresholds": ("#/thresholds?at=0.8", ()),
-    "references": ("#/references?label=Food", ("Enter",)),
+    "references": ("#/references?label=Sign > Hazard", ("Enter", *["ArrowRight"] * 7)),
 }
 """Where each picture is taken, and the keys that are pressed before."""
 

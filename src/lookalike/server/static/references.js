@@ -23,6 +23,7 @@ class References extends LitElement {
     super();
     new Follow(this, store);
     this.of = "";
+    this.turn = 0;
     this.trouble = "";
     /** @type {any} */
     this.tree = null;
@@ -125,32 +126,45 @@ class References extends LitElement {
     return `/collections/${encodeURIComponent(this.tree.owner_id)}`;
   }
 
+  /** Read the labels, repaint what is shown, then look for what may be wrong: that takes longest. */
   async #read() {
     const { of } = this;
     const { field } = store.state;
+    const turn = ++this.turn;
+    const isOld = () => of !== this.of || turn !== this.turn;
     try {
       const [tree, versions] = await Promise.all([api.get(this.#path, { field }), api.get(here("/versions"), { field })]);
-      if (of !== this.of) return;
+      if (isOld()) return;
       Object.assign(this, { tree, versions: versions.results, trouble: "" });
-      this.requestUpdate();
-      const inspection = await api.get(here("/analytics/references"), { field });
-      const contested = inspection.contested.slice(0, MOST);
-      const voting = await this.#list(this.#owner, { AND: [{ field: "document_id", operator: "in", value: contested }, is(`labels.${tree.owner_field}.is_reference`, true)] }, contested.length);
-      if (of !== this.of) return;
-      inspection.contested = voting.results.map((/** @type {any} */ one) => one.document_id);
+      const { shown } = this;
+      if (shown && !this.node) return this.#reopen(this.was.get(shown) ?? WORRIES);
+      const isBare = !this.documents?.length;
+      if (shown !== null && !isBare) await this.#repaint();
+      const inspection = await this.#inspected();
+      if (isOld()) return;
       Object.assign(this, { problems: problemsOf(inspection), health: healthOf(inspection), isInspected: true });
+      if (this.shown === null) return this.#open(this.#first());
+      if (this.shown === WORRIES || isBare) await this.#repaint();
     } catch (error) {
       this.trouble = /** @type {Error} */ (error).message;
     }
     this.requestUpdate();
-    if (!this.tree || of !== this.of) return;
-    const { shown } = this;
-    if (shown && !this.node) return this.#reopen(this.was.get(shown) ?? WORRIES);
-    if (shown === null) return this.#open(this.#first());
-    await this.#fetch(shown);
+  }
+
+  async #repaint() {
+    this.requestUpdate();
+    await this.#fetch(this.shown ?? WORRIES);
     if (!outbox.waiting.length) this.out.clear();
     this.#follow(true);
-    this.requestUpdate();
+  }
+
+  /** What may be wrong; people may disagree about what is no reference, which does no harm. */
+  async #inspected() {
+    const inspection = await api.get(here("/analytics/references"), { field: store.get("field") });
+    const ids = inspection.contested.slice(0, MOST);
+    const voting = { AND: [{ field: "document_id", operator: "in", value: ids }, is(`labels.${this.tree.owner_field}.is_reference`, true)] };
+    const found = await this.#list(this.#owner, voting, ids.length);
+    return { ...inspection, contested: found.results.map((/** @type {any} */ one) => one.document_id) };
   }
 
   #first() {
@@ -418,9 +432,10 @@ class References extends LitElement {
       ${documents.map((doc, at) => {
         const worry = this.problems.get(doc.document_id)?.problems[0];
         const label = this.#standing(doc)?.label;
+        const isOut = this.#isOut(doc);
         return tile(doc, {
-          id: `reference-${at}`, field: this.tree.owner_field, isOut: this.#isOut(doc), isHere: at === this.at, isSelected: this.marked.has(doc.document_id), at: at + 1, of: documents.length,
-          shows: isMixed && label ? `${markOf(this.#standing(doc))} ${leafOf(label)}` : "", flag: worry?.flag, isBad: worry?.isBad, onPick: pick(at), onOpen: () => this.#look(),
+          id: `reference-${at}`, field: this.tree.owner_field, isOut, isHere: at === this.at, isSelected: this.marked.has(doc.document_id), at: at + 1, of: documents.length,
+          shows: isMixed && label ? `${markOf(this.#standing(doc))} ${leafOf(label)}` : "", flag: isOut ? "" : worry?.flag, isBad: worry?.isBad, onPick: pick(at), onOpen: () => this.#look(),
         });
       })}
     </div>${documents.length >= MOST ? html`<p class="dim">The first ${MOST}; what may be wrong is among them.</p>` : nothing}`;

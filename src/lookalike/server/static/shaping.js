@@ -5,10 +5,11 @@ import { act, did } from "./answers.js";
 import { choose } from "./choose.js";
 import { openModal } from "./dialog.js";
 import { hint } from "./keys.js";
+import { isWithin } from "./problems.js";
 import { api, store } from "./session.js";
 import { tell } from "./toast.js";
 
-/** What is asked before it is done. @typedef {{title: string, verb: string, told: any, says: string, path: string, body: any, done: () => void}} Asked */
+/** What is asked before it is done. @typedef {{title: string, verb: string, told: any, names: string[], says: string, path: string, body: any, done: () => void}} Asked */
 
 class Preview extends LitElement {
   constructor() {
@@ -50,7 +51,7 @@ class Preview extends LitElement {
     return html`<dialog class="sheet narrow preview" aria-label=${asked?.title ?? "Preview"}>
       ${asked ? html`<h2>${asked.title}?</h2>
         <p>${asked.says}</p>
-        ${linesOf(asked.told).map((line) => html`<p class="dim">${line}</p>`)}
+        <ul class="dim">${linesOf(asked.told, asked.names).map((line) => html`<li>${line}</li>`)}</ul>
         <p class="row"><button class="main" @click=${() => this.#do()}>${asked.verb} <kbd>Enter</kbd></button><button class="quiet" @click=${() => this.querySelector("dialog")?.close()}>Leave it <kbd>Esc</kbd></button></p>` : nothing}
     </dialog>`;
   }
@@ -62,14 +63,22 @@ function wordsOf({ changed, ripple }) {
   return `${changed.by_person.toLocaleString()} by people, ${ripple.toLocaleString()} by itself`;
 }
 
-/** What labels would be called, and what would be decided otherwise. @param {any} told */
-function linesOf({ changed }) {
-  const pairs = (/** @type {any} */ counts) => Object.entries(counts).sort((a, b) => Number(b[1]) - Number(a[1])).slice(0, 4).map(([name, count]) => `${Number(count).toLocaleString()} ${name}`).join(", ");
+/** How many the machine would label so, and how many it would decide otherwise. @param {any} told @param {string[]} names @returns {[number, number]} */
+function split({ changed, ripple }, names) {
+  const counts = [changed.labelled, changed.relabelled].flatMap((one) => Object.entries(one));
+  const so = counts.filter(([label]) => names.some((name) => isWithin(label, name))).reduce((sum, [, count]) => sum + Number(count), 0);
+  return [so, ripple - so];
+}
+
+/** What labels would be called, and whose decision would be another one. @param {any} told @param {string[]} names */
+function linesOf({ changed }, names) {
+  const pairs = (/** @type {any} */ counts, isNamed = false) => Object.entries(counts).filter(([label]) => isNamed || !names.some((name) => isWithin(label, name))).sort((a, b) => Number(b[1]) - Number(a[1])).slice(0, 4).map(([name, count]) => `${Number(count).toLocaleString()} × ${name}`).join(", ");
   const renamed = Object.entries(changed.renamed);
+  /** @type {[string, string][]} */
+  const others = [["Labelled now", pairs(changed.labelled)], ["Labelled otherwise", pairs(changed.relabelled)], ["Without a label then", pairs(changed.unlabelled, true)]];
   return [
     ...renamed.slice(0, 5).map(([from, to]) => `${from} → ${to}`), renamed.length > 5 ? `and ${renamed.length - 5} more labels` : "",
-    Object.keys(changed.labelled).length ? `Without a label until now: ${pairs(changed.labelled)}` : "",
-    Object.keys(changed.unlabelled).length ? `Without a label from then on: ${pairs(changed.unlabelled)}` : "",
+    ...others.map(([name, counts]) => counts && `${name}: ${counts}`),
   ].filter(Boolean);
 }
 
@@ -84,19 +93,19 @@ export class Shaping {
   rename(label) {
     choose({
       title: `Rename or move ${label}`, placeholder: "Its new path: Above > Name", typed: label, choices: [],
-      create: (to) => to !== label && this.#ask("rename", { label, to }, { title: `${label} → ${to}`, verb: "Rename", reads: to, shows: to }), take: () => {},
+      create: (to) => to !== label && this.#ask("rename", { label, to }, { title: `${label} → ${to}`, verb: "Rename", reads: [to], shows: to }), take: () => {},
     });
   }
 
   /** @param {string} label */
   merge(label) {
-    const into = (/** @type {string} */ to) => this.#ask("merge", { labels: [label], into: to }, { title: `Merge ${label} into ${to}`, verb: "Merge", reads: to, shows: to });
+    const into = (/** @type {string} */ to) => this.#ask("merge", { labels: [label], into: to }, { title: `Merge ${label} into ${to}`, verb: "Merge", reads: [to], shows: to });
     choose({ title: `Merge ${label} into`, placeholder: "The label that it is to be", choices: this.#others(label), take: into, create: into });
   }
 
   /** @param {string} label */
   retire(label) {
-    this.#ask("retire", { label }, { title: `Retire ${label}`, verb: "Retire", reads: "", shows: label });
+    this.#ask("retire", { label }, { title: `Retire ${label}`, verb: "Retire", reads: [], shows: label });
   }
 
   /** Ask what the chosen references are called from now on, and what the others. @param {string} label @param {string[]} chosen */
@@ -106,7 +115,7 @@ export class Shaping {
     name(`The ${chosen.length} marked are`, async (part) => {
       const given = await this.tree.given(label);
       const rest = given.filter((id) => !chosen.includes(id));
-      const go = (/** @type {Record<string, string[]>} */ parts) => this.#ask("split", { label, parts }, { title: `Split ${label}`, verb: "Split", reads: Object.keys(parts).join(" or "), shows: part });
+      const go = (/** @type {Record<string, string[]>} */ parts) => this.#ask("split", { label, parts }, { title: `Split ${label}`, verb: "Split", reads: Object.keys(parts), shows: part });
       if (rest.length) name(`The other ${rest.length} are`, (other) => go({ [part]: chosen, [other]: rest }));
       else go({ [part]: chosen });
     });
@@ -142,16 +151,18 @@ export class Shaping {
     return this.tree.labels().filter((one) => one.label !== label && !one.retired).map((one) => ({ name: one.label }));
   }
 
-  /** Show what a verb would do, and let it be done. @param {string} verb @param {any} said @param {{title: string, verb: string, reads: string, shows: string}} how */
+  /** Show what a verb would do, and let it be done. @param {string} verb @param {any} said @param {{title: string, verb: string, reads: string[], shows: string}} how */
   async #ask(verb, said, how) {
     const path = `${this.tree.path()}/${verb}`;
     const body = { ...said, field: this.tree.field() };
     try {
       const told = await api.post(path, { ...body, preview: true });
-      const others = wordsOf(told).replace(" by people", " labels by people").replace(", ", " and ");
-      const says = how.reads ? `${others} would read ${how.reads}.` : `${told.changed.by_person.toLocaleString()} labels by people would vote no more, and ${told.ripple.toLocaleString()} by itself would be decided again.`;
+      const mine = `${told.changed.by_person.toLocaleString()} labels by people`;
+      const [so, otherwise] = split(told, how.reads);
+      const others = otherwise ? ` ${otherwise.toLocaleString()} ${otherwise === 1 ? "other" : "others"} would be decided otherwise.` : "";
+      const says = how.reads.length ? `${mine} and ${so.toLocaleString()} by itself would read ${how.reads.join(" or ")}.${others}` : `${mine} would vote no more, and ${told.ripple.toLocaleString()} by itself would be decided otherwise.`;
       const was = said.label ?? said.labels[0];
-      this.tree.preview().open({ ...how, told, says, path, body, done: () => this.tree.open(how.shows, was) });
+      this.tree.preview().open({ ...how, told, names: how.reads, says, path, body, done: () => this.tree.open(how.shows, was) });
     } catch (error) {
       tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
     }

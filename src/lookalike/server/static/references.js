@@ -413,7 +413,7 @@ class References extends LitElement {
     if (!node) {
       const count = this.worries.length;
       return html`<header><h1>${!this.isInspected ? "Looking at every reference …" : count ? `${count === 1 ? "One reference" : `${count.toLocaleString()} references`} may be wrong` : "No reference looks wrong"}</h1>
-        <p class="dim">${count ? "Each would get another label if it had none, was corrected through what it caused, or is contradicted." : "Each would get its own label back if it had none."}</p></header>`;
+        <p class="dim">${count ? "Each is more like another label, is contradicted, or caused labels that people corrected." : "None is clearly like another label, contradicted, or to blame for what people corrected."}</p></header>`;
     }
     const verb = (/** @type {string} */ id, /** @type {string} */ name, /** @type {() => void} */ run) => html`<button class="quiet" @click=${run}>${name} <kbd>${hint(id, "wall")}</kbd></button>`;
     return html`<header><h1>${node.label}</h1>

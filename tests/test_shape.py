@@ -49,7 +49,7 @@ LAYERS = (
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs connection extractors fetching formats leases pinned signing stores "
+        "access blobs connection extractors fetching formats leases pinned places signing stores "
         "thumbnails views",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -284,7 +283,7 @@ def show_diagnosis(diagnosis: Diagnosis) -> str:
     return "\n".join(lines if diagnosis.problems else [*lines, "the store is sound"])
 
 
-def show_demo(result: DemoResult, store: Path) -> str:
+def show_demo(result: DemoResult, store: str) -> str:
     """Return what the demo reached."""
     rest = result.pictures - result.labelled
     nulls = ", ".join(f"{count} {reason}" for reason, count in result.nulls.items())

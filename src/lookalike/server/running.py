@@ -40,7 +40,7 @@ def run_server(
     )
     server = uvicorn.Server(config)
     shown = f"[{host}]" if ":" in host else host
-    say(f"Lookalike serves {library.path} at http://{shown}:{listener.getsockname()[1]}")
+    say(f"Lookalike serves {library.place} at http://{shown}:{listener.getsockname()[1]}")
     _set_what_is_here_aside()
     with listener:
         server.run(sockets=[listener])

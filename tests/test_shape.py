@@ -33,6 +33,7 @@ LAYERS = (
     (
         "the verbs",
         "agreeing annotating answering audits bringing bucket changing collection comparing "
+        "copying "
         "costing diagnosing evidence explaining forgetting importing inspecting lookup matching "
         "migrating monitoring opened promotion querying quoting regions removing reporting "
         "retrieving setting_up suggesting switching syncing taxonomies telling troubles_of_data "

@@ -124,6 +124,10 @@ class Txn(Snapshot, Protocol):
         """Take vectors away and overwrite their bytes."""
         ...
 
+    def number_from(self, table: Table, last: int) -> None:
+        """Let a numbered table give no pk up to `last` any more."""
+        ...
+
 
 class Store(Protocol):
     """Where everything is kept."""
@@ -145,6 +149,10 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release files and locks. Closing twice is harmless."""
+        ...
+
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last pk that each numbered table gave, 0 where it gave none."""
         ...
 
     def engine_version(self) -> str:

@@ -8,6 +8,7 @@ what is nested is its JSON.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from decimal import Decimal
@@ -32,6 +33,8 @@ from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 _NUMBER, _TEXT = "1", "2"
 _HEX, _TURNED = "0123456789abcdef", "fedcba9876543210"
 _BITS = 16
+_LARGEST = 2**63
+"""From here on numbers are doubles, as in SQLite."""
 
 FUNCTIONS = (
     """
@@ -72,16 +75,18 @@ FUNCTIONS = (
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
     DECLARE
         value json := lookalike_at(doc, parts); kind text := json_typeof(value);
-        number numeric; bits text;
+        number numeric; double float8; bits text;
     BEGIN
         IF kind IS NULL OR kind = 'null' THEN RETURN NULL; END IF;
         IF kind NOT IN ('number', 'boolean') THEN RETURN '2' || (value #>> '{}'); END IF;
         number := CASE value::text
             WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE (value #>> '{}')::numeric END;
-        bits := encode(float8send(CASE WHEN abs(number) < 1.797e308 THEN number::float8
-            ELSE sign(number) * 'Infinity'::float8 END), 'hex');
+        double := CASE WHEN abs(number) < 1.797e308 THEN number::float8
+            ELSE sign(number)::float8 * 'Infinity'::float8 END;
+        bits := encode(float8send(double), 'hex');
         bits := CASE WHEN number < 0 THEN translate(bits, '0123456789abcdef', 'fedcba9876543210')
             ELSE translate(left(bits, 1), '01234567', '89abcdef') || substr(bits, 2) END;
+        IF abs(number) >= 9223372036854775808 THEN number := double::text::numeric; END IF;
         RETURN '1' || bits || trim_scale(number)::text;
     END $$
     """,
@@ -144,10 +149,9 @@ def key_of(value: str | float) -> str:
     """Return the key of a text, a number or a truth value."""
     if isinstance(value, str):
         return _TEXT + value
-    try:
-        bits = struct.pack(">d", value or 0.0).hex()
-    except OverflowError:
-        bits = struct.pack(">d", float("inf") if value > 0 else float("-inf")).hex()
+    if abs(value) >= _LARGEST:
+        value = _double(value)
+    bits = struct.pack(">d", value or 0.0).hex()
     turned = dict(zip(_HEX, _TURNED, strict=True))
     first = _HEX[(int(bits[0], 16) + 8) % 16]
     bits = "".join(turned[one] for one in bits) if value < 0 else first + bits[1:]
@@ -160,10 +164,21 @@ def value_of(key: str) -> str | float:
     if key.startswith(_TEXT):
         return key[len(_TEXT) :]
     digits = key[len(_NUMBER) + _BITS :]
-    return float(digits) if "." in digits else int(digits)
+    if not digits.lstrip("-").isdigit() or abs(int(digits)) >= _LARGEST:
+        return float(digits)
+    return int(digits)
+
+
+def _double(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _digits(value: float) -> str:
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
     return format(Decimal(repr(value)).normalize(), "f") if value else "0"
 
 

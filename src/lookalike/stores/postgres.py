@@ -45,6 +45,7 @@ from lookalike.stores.postgres_rows import (
     copy_vectors_in,
     copy_vectors_out,
     insert_rows,
+    sequence_of,
     update_rows,
     upsert_rows,
 )
@@ -146,6 +147,16 @@ class PostgresStore:
             free = connection.execution_options(isolation_level="AUTOCOMMIT")
             for name in ("vector", *schema.metadata.tables):
                 free.exec_driver_sql(f'VACUUM (ANALYZE, SKIP_LOCKED) "{name}"')
+
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last pk that each numbered table gave, 0 where it gave none."""
+        query = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM"
+        with self.read() as snapshot:
+            run = snapshot.connection.exec_driver_sql
+            return {
+                one.name: run(f"{query} {sequence_of(one)}").scalar_one()
+                for one in schema.numbered()
+            }
 
     def engine_version(self) -> str:
         """Return the version of PostgreSQL."""
@@ -323,10 +334,8 @@ class PostgresTxn(PostgresSnapshot):
         if not rows:
             return []
         (column,) = table.primary_key
-        given = text(
-            "SELECT nextval(pg_get_serial_sequence(:name, :key)) FROM generate_series(1, :count)"
-        )
-        named = {"name": f'"{table.name}"', "key": column.name, "count": len(rows)}
+        given = text("SELECT nextval(:name) FROM generate_series(1, :count)")
+        named = {"name": sequence_of(table), "count": len(rows)}
         pks = sorted(self.connection.execute(given, named).scalars().all())
         numbered = zip(pks, rows, strict=True)
         insert_rows(self.connection, table, [{column.name: pk, **row} for pk, row in numbered])
@@ -365,6 +374,11 @@ class PostgresTxn(PostgresSnapshot):
             self.erased.append((space, np.sort(self._slots_of(space, document_pks)[:, 1])))
             self._delete_embeddings(space, document_pks)
             self.upsert(schema.meta, [{"key": _ERASURES, "value": str(ULID())}])
+
+    def number_from(self, table: Table, last: int) -> None:
+        """Let a numbered table give no pk up to `last` any more."""
+        raised = text("SELECT setval(:name, greatest(:last, nextval(:name) - 1) + 1, false)")
+        self.connection.execute(raised, {"name": sequence_of(table), "last": last})
 
     def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
         slots = np.sort(self._slots_of(space, document_pks)[:, 1])

@@ -186,3 +186,9 @@ _PLAIN: Mapping[type, Callable[[Any], Any]] = {Integer: int, Float: float, Text:
 
 def _last_of_each(keys: Sequence[str], rows: Rows) -> Rows:
     return list({tuple(row[key] for key in keys): row for row in rows}.values())
+
+
+def sequence_of(table: Table) -> str:
+    """Return the name of what numbers the rows of a table, as SQL has it."""
+    (column,) = table.primary_key
+    return f'"{table.name}_{column.name}_seq"'

@@ -22,6 +22,9 @@ from ulid import ULID
 from lookalike.stores.postgres import PostgresStore
 from lookalike.stores.postgres_engine import address_of
 
+LOCKED = "lookalike_locked"
+"""A user whom the server that is started here asks for a password."""
+
 
 @cache
 def server() -> str:
@@ -36,6 +39,8 @@ def server() -> str:
         folder = Path(tempfile.mkdtemp(prefix="lookalike-postgres-"))
         started = get_server(folder / "data", cleanup_mode="delete")
     url = started.get_uri().replace(":@", "@")
+    rules = folder / "data" / "pg_hba.conf"
+    rules.write_text(f"local all {LOCKED} scram-sha-256\n{rules.read_text()}")
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in ("fsync = off", "full_page_writes = off", "max_connections = 200"):
             connection.execute(f"ALTER SYSTEM SET {setting}")

@@ -27,7 +27,7 @@ from lookalike.stores.base import Snapshot, StoredSpace, Txn, stored_space
 _PAGE_ROWS = 5000
 _OWN = ("schema_version", "store_id", "erasures")
 """What a store says of itself in `meta`, and the copy of itself."""
-_GIVEN_ANEW: Mapping[str, Any] = {"next_slot": 0, "generation": 0}
+_GIVEN_ANEW: dict[str, Any] = {"next_slot": 0, "generation": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,9 @@ class _Copying:
     def _compare(self, snapshot: Snapshot, copy: Snapshot) -> None:
         """Raise StoreCorrupt where the copy does not say the same."""
         for table in _tables():
-            pairs = zip_longest(_pages(snapshot, table), _pages(copy, table), fillvalue=[])
-            for one, other in pairs:
+            for one, other in zip_longest(
+                _pages(snapshot, table), _pages(copy, table), fillvalue=list[Row[Any]]()
+            ):
                 expected = [_stored(table, row) for row in one]
                 if expected != [_stored(table, row) for row in other]:
                     raise _differs(self._target, f"table {table.name}")

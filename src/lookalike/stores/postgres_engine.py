@@ -7,6 +7,7 @@ one: `postgresql://ann@db.example.org/shop?schema=labels`. All else in it is lib
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import psycopg
 from psycopg import conninfo
 from psycopg.adapt import Buffer, Loader
 from psycopg.sql import SQL, Identifier
+from psycopg.types.json import set_json_dumps
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -82,7 +84,9 @@ def address_of(url: str) -> Address:
         parsed = conninfo.conninfo_to_dict(f"{base}?{'&'.join(parts)}" if parts else base)
     except psycopg.Error as error:
         raise _unreadable() from error
-    if "@" in str(parsed.get("host", "")) or not schema.replace("_", "").isalnum():
+    named = "".join(str(parsed.get(name, "")) for name in ("host", "dbname", "user"))
+    numbered = str(parsed.get("port", "")).replace(",", "")
+    if "@" in named or not (numbered or "0").isdigit() or not schema.replace("_", "").isalnum():
         raise _unreadable()
     return Address(schema, parsed)
 
@@ -127,7 +131,6 @@ def open_engine(address: Address) -> Engine:
         max_overflow=CONNECTIONS - _KEPT,
         pool_timeout=_WAIT_S,
         pool_pre_ping=True,
-        json_serializer=_json,
     )
 
 
@@ -154,6 +157,7 @@ def _connect(address: Address) -> psycopg.Connection[Any]:
     defaults: dict[str, Any] = {"connect_timeout": _CONNECT_S, "application_name": "lookalike"}
     connection = psycopg.connect(**(defaults | dict(known) | {"options": options}))
     connection.adapters.register_loader("numeric", _NumberLoader)
+    set_json_dumps(as_json, connection)
     return connection
 
 
@@ -165,7 +169,7 @@ class _NumberLoader(Loader):
         return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
     """Return JSON that the database can search. Raises BadInput for what is no text to it."""
     text = json.dumps(value)
     if "\\u" in text:
@@ -274,6 +278,8 @@ def translated(address: Address) -> Iterator[None]:
             f"{address.shown}: {CONNECTIONS} snapshots are open at once, and none ended in "
             f"{_WAIT_S} s: try again, and exhaust or close what `documents()` and `rows()` gave"
         ) from error
+    except UnicodeEncodeError as error:
+        raise no_text() from error
     except (DBAPIError, psycopg.Error) as error:
         original = getattr(error, "orig", error)
         ours = _translation(address, original)
@@ -288,7 +294,7 @@ def _translation(address: Address, error: Any) -> LookalikeError | None:
     if state is None and isinstance(error, psycopg.DataError):
         return no_text() if "NUL" in said else None
     if state is None and isinstance(error, psycopg.OperationalError):
-        state = _STATES.get(next((part for part in _STATES if part in said), ""), "08000")
+        state = next((code for sign, code in _STATES.items() if re.search(sign, said)), "08000")
     for start, kind, cure in _TRANSLATIONS:
         if (state or "").startswith(start):
             return kind(f"{address.shown}: {cure} ({said}; {_SAFE})")
@@ -296,12 +302,9 @@ def _translation(address: Address, error: Any) -> LookalikeError | None:
 
 
 _STATES = {
-    "password authentication failed": "28P01",
-    "no password supplied": "28P01",
-    "no pg_hba.conf entry": "28000",
-    'role "': "28000",
-    'database "': "3D000",
-    "too many clients": "53300",
-    "remaining connection slots": "53300",
+    "password authentication failed|no password supplied": "28P01",
+    'no pg_hba.conf entry|role ".*" (does not exist|is not permitted)': "28000",
+    'database ".*" does not exist': "3D000",
+    "too many clients|remaining connection slots": "53300",
 }
 """What a failed connection says, which has no SQLSTATE."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Integer, Table, Text
 from sqlalchemy.exc import DBAPIError
 
+from lookalike.stores.postgres_engine import as_json, no_text
 from lookalike.stores.search import Ids
 
 _FEW = 8
@@ -28,7 +29,7 @@ Rows = Sequence[Mapping[str, Any]]
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Insert rows; what has no value in any of them is left to be null."""
     names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    cells = _cells(connection, table, rows, names)
+    cells = _cells(table, rows, names)
     with _cursor(connection) as cursor:
         if len(rows) <= _FEW:
             cursor.execute(f"INSERT INTO {_named(table, names)} {_unnested(table, names)}", cells)
@@ -49,7 +50,7 @@ def upsert_rows(connection: Connection, table: Table, rows: Rows) -> None:
         cursor.execute(
             f"INSERT INTO {_named(table, names)} {_unnested(table, names)} "
             f"ON CONFLICT ({listed}) DO {then}",
-            _cells(connection, table, _last_of_each(keys, rows), names),
+            _cells(table, _last_of_each(keys, rows), names),
         )
 
 
@@ -64,7 +65,7 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
         cursor.execute(
             f'UPDATE "{table.name}" AS old SET {changes} '
             f"FROM ({_unnested(table, names)}) AS new ({listed}) WHERE {same}",
-            _cells(connection, table, _last_of_each(keys, rows), names),
+            _cells(table, _last_of_each(keys, rows), names),
         )
 
 
@@ -158,29 +159,33 @@ def _array_type(column: Column[Any]) -> str:
     return {"BOOLEAN": "boolean[]", "BLOB": "bytea[]", "BYTEA": "bytea[]"}[str(column.type)]
 
 
-def _cells(
-    connection: Connection, table: Table, rows: Rows, names: Sequence[str]
-) -> list[list[Any]]:
+def _cells(table: Table, rows: Rows, names: Sequence[str]) -> list[list[Any]]:
     """Return the values of each column as the driver takes them."""
     cells = []
     for name in names:
-        encode = _encoder(connection, table.c[name])
+        encode = _encoder(table.c[name])
         cells.append([encode(row[name]) for row in rows])
     return cells
 
 
-def _encoder(connection: Connection, column: Column[Any]) -> Callable[[Any], Any]:
+def _encoder(column: Column[Any]) -> Callable[[Any], Any]:
     kind = column.type
     if isinstance(kind, JSON):
-        encode: Any = kind.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-        return lambda value: encode(value)  # null is JSON's, as in the embedded store
+        return as_json  # null is JSON's, as in the embedded store
     plain = _PLAIN.get(next((one for one in _PLAIN if isinstance(kind, one)), object))
     if plain is None:
         return lambda value: value
     return lambda value: None if value is None else plain(value)
 
 
-_PLAIN: Mapping[type, Callable[[Any], Any]] = {Integer: int, Float: float, Text: str}
+def _plain_text(value: str) -> str:
+    text = str(value)
+    if "\0" in text:  # in an array the driver would end the text there
+        raise no_text()
+    return text
+
+
+_PLAIN: Mapping[type, Callable[[Any], Any]] = {Integer: int, Float: float, Text: _plain_text}
 """Numbers of NumPy and texts that are members of an enumeration become Python's own."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lookalike.errors import BadSetting, MissingExtra
@@ -29,7 +29,7 @@ class Opened:
 class Place:
     """Where a store is, as it was given."""
 
-    given: str
+    given: str = field(repr=False)
 
     @property
     def is_database(self) -> bool:

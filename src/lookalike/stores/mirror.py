@@ -27,6 +27,7 @@ Fetch = Callable[[str], tuple[Ids, Vectors]]
 
 _BLOCK_SLOTS = 50_000
 _PROBES = 16
+_NORM_SLACK = 0.01
 
 
 class Mirror:
@@ -143,3 +144,21 @@ def fetched(slots: Ids, dimension: int, fetch: Fetch) -> Vectors:
 def in_list(slots: Ids) -> str:
     """Return the SQL condition that a slot is one of some."""
     return f"slot = ANY('{{{','.join(map(str, np.unique(slots).tolist()))}}}'::bigint[])"
+
+
+def contradictions(
+    slots: Ids, pks: Ids, count: int, documents: set[int], fetch: Fetch
+) -> Iterator[str]:
+    """Yield what contradicts itself in a space of `count` slots, of which `pks` have `slots`."""
+    for slot, pk in zip(slots.tolist(), pks.tolist(), strict=True):
+        if pk not in documents:
+            yield f"slot {slot} names document {pk}, which does not exist"
+    for start in range(0, count, _BLOCK_SLOTS):
+        stop = start + _BLOCK_SLOTS
+        there, vectors = fetch(f"slot >= {start} AND slot < {stop}")
+        for slot in np.setdiff1d(slots[(slots >= start) & (slots < stop)], there).tolist():
+            yield f"the vector in slot {slot} is gone; extract its document again"
+        norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
+        for slot, norm in zip(there.tolist(), norms.tolist(), strict=True):
+            if abs(norm - 1) > _NORM_SLACK:
+                yield f"the vector in slot {slot} has length {norm:.3f}, not 1"

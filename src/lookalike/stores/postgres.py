@@ -31,7 +31,7 @@ from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import erase_vectors_but
 from lookalike.stores.migrations import migrate, version_of
-from lookalike.stores.mirror import Fetch, Mirrors, fetched
+from lookalike.stores.mirror import Fetch, Mirrors, contradictions, fetched
 from lookalike.stores.portable_sql import FUNCTIONS
 from lookalike.stores.postgres_engine import (
     Address,
@@ -59,7 +59,6 @@ _ALL = 2**62
 _FEW_VECTORS = 2000
 _SLACK = 1e-3
 """More than pgvector's sums in single precision can err for vectors of length 1."""
-_BLOCK_SLOTS = 50_000
 _VECTOR = table("vector", column("space_pk"), column("slot"))
 _VECTOR_TABLE = (
     "CREATE TABLE IF NOT EXISTS vector (space_pk bigint, slot bigint, vector halfvec NOT NULL, "
@@ -167,10 +166,14 @@ class PostgresStore:
         """Return what contradicts itself in the store; empty when it is sound."""
         with self.read() as snapshot:
             known = {row.pk for row in snapshot.rows(select(schema.document.c.pk))}
-            problems = []
-            for row in snapshot.rows(select(schema.space)):
-                problems += _check_space(snapshot, stored_space(row), known)
-            return problems
+            spaces = [stored_space(row) for row in snapshot.rows(select(schema.space))]
+            return [
+                f"space {space.name}: {problem}"
+                for space in spaces
+                for problem in contradictions(
+                    *snapshot.slots(space), snapshot.count(space), known, snapshot.fetch(space)
+                )
+            ]
 
     def _check_open(self) -> None:
         if self._closed:
@@ -221,7 +224,7 @@ class PostgresSnapshot:
         slots = pairs[np.searchsorted(pairs[:, 0], document_pks), 1]
         if not len(slots):
             return np.empty((0, space.dimension), np.float16)
-        mirror, fetch = self._mirrors.of(space), self._fetch(space)
+        mirror, fetch = self._mirrors.of(space), self.fetch(space)
         count = int(slots.max()) + 1
         if count > self._shared(space) or (count > len(mirror) and len(slots) <= _FEW_VECTORS):
             return fetched(slots, space.dimension, fetch)
@@ -263,7 +266,7 @@ class PostgresSnapshot:
         self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
     ) -> tuple[Ids, Floats]:
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
-        fetch, shared = self._fetch(space), min(len(floors), self._shared(space))
+        fetch, shared = self.fetch(space), min(len(floors), self._shared(space))
         self._filled(space, shared)
         found, values = self._mirrors.of(space).above(vector, floors[:shared], fetch)
         own = np.flatnonzero(np.isfinite(floors[shared:])) + shared
@@ -278,10 +281,6 @@ class PostgresSnapshot:
         counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
         return int(self.connection.execute(counter).scalar_one())
 
-    def stored(self, space: StoredSpace, start: int, stop: int) -> tuple[Ids, NDArray[np.float16]]:
-        """Return slots and vectors of a range of slots, as the database has them."""
-        return self._fetch(space)(f"slot >= {start} AND slot < {stop}")
-
     def _shared(self, space: StoredSpace) -> int:
         """Return below which slot all may be in the copy: one that is new here may not last."""
         return self._first_own.get(space.pk, _ALL)
@@ -289,7 +288,7 @@ class PostgresSnapshot:
     def _filled(self, space: StoredSpace, count: int) -> None:
         """Let the copy have the first slots of a space, and nothing that was erased since."""
         mirror, table = self._mirrors.of(space), schema.meta
-        mirror.fill(count, self._fetch(space))
+        mirror.fill(count, self.fetch(space))
         rows = self.rows(select(table.c.value).where(table.c.key == _ERASURES))
         seen, key = rows[0].value if rows else None, (space.pk, space.generation)
         if self._mirrors.erasures.get(key) != seen:
@@ -303,7 +302,8 @@ class PostgresSnapshot:
         chosen = conditions(table.c.document_pk, document_pks)
         return _pairs([row for condition in chosen for row in self.rows(query.where(condition))])
 
-    def _fetch(self, space: StoredSpace) -> Fetch:
+    def fetch(self, space: StoredSpace) -> Fetch:
+        """Return what reads vectors of a space from the database."""
         here = f"space_pk = {space.pk} AND "
         return lambda chosen: copy_vectors_out(self.connection, space.dimension, here + chosen)
 
@@ -389,26 +389,3 @@ class PostgresTxn(PostgresSnapshot):
 
 def _pairs(rows: Sequence[Row[Any]]) -> Ids:
     return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
-
-
-def _check_space(snapshot: PostgresSnapshot, space: StoredSpace, documents: set[int]) -> list[str]:
-    slots, pks = snapshot.slots(space)
-    problems = [
-        f"space {space.name}: slot {slot} names document {pk}, which does not exist"
-        for slot, pk in zip(slots.tolist(), pks.tolist(), strict=True)
-        if pk not in documents
-    ]
-    for start in range(0, snapshot.count(space), _BLOCK_SLOTS):
-        part = slots[(slots >= start) & (slots < start + _BLOCK_SLOTS)]
-        vectors = snapshot.stored(space, start, start + _BLOCK_SLOTS)
-        problems += [
-            f"space {space.name}: the vector in slot {slot} is gone; extract its document again"
-            for slot in np.setdiff1d(part, vectors[0]).tolist()
-        ]
-        norms = np.linalg.norm(vectors[1].astype(np.float32), axis=1)
-        problems += [
-            f"space {space.name}: the vector in slot {slot} has length {norm:.3f}, not 1"
-            for slot, norm in zip(vectors[0].tolist(), norms.tolist(), strict=True)
-            if abs(norm - 1) > 0.01
-        ]
-    return problems

@@ -38,6 +38,13 @@ CONNECTIONS = 24
 """So many snapshots and transactions can be open at once; who comes then waits for one to end."""
 
 _KEPT, _WAIT_S, _CONNECT_S = 8, 30, 10
+_KEEPALIVE_S = 30
+_SERVER_OPTIONS = (
+    "-c synchronous_commit=on "
+    # A writer whose machine is gone must not keep the others waiting for hours.
+    f"-c tcp_keepalives_idle={_KEEPALIVE_S} -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+)
+_PREPARING = 0x6C6F6F6B  # the lock of who prepares a database, by a number of our own
 _OLDEST = 140_000
 _HAS_HALFVEC = (0, 7)
 _SCHEMA = "lookalike"
@@ -106,6 +113,7 @@ def prepare(address: Address) -> None:
     """
     with translated(address), _connect(address) as connection:
         _check_version(address, connection)
+        connection.execute("SELECT pg_advisory_lock(%s)", (_PREPARING,))  # till it is closed
         _make_extension(address, connection)
         _make_schema(address, connection)
         if connection.execute("SELECT to_regtype('halfvec')").fetchone() == (None,):
@@ -152,9 +160,13 @@ def settle_collation(connection: Connection) -> None:
 
 def _connect(address: Address) -> psycopg.Connection[Any]:
     known = address.parameters
-    path = f'-c search_path="{address.schema}",public -c synchronous_commit=on'
-    options = f"{known['options']} {path}" if known.get("options") else path
-    defaults: dict[str, Any] = {"connect_timeout": _CONNECT_S, "application_name": "lookalike"}
+    ours = f'-c search_path="{address.schema}",public {_SERVER_OPTIONS}'
+    options = f"{known['options']} {ours}" if known.get("options") else ours
+    defaults: dict[str, Any] = {
+        "connect_timeout": _CONNECT_S,
+        "application_name": "lookalike",
+        "keepalives_idle": _KEEPALIVE_S,
+    }
     connection = psycopg.connect(**(defaults | dict(known) | {"options": options}))
     connection.adapters.register_loader("numeric", _NumberLoader)
     set_json_dumps(as_json, connection)

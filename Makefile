@@ -8,8 +8,11 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PIN := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --no-header pyproject.toml
 
+# The types and the pure modules of the review page are checked where there is Node.
+NODE_STAMP := $(if $(shell command -v npm),node_modules/page.stamp)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-hub lint format docs bench bench-quality pin
+.PHONY: help demo test test-hub lint format docs pictures bench bench-quality pin
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -20,8 +23,13 @@ $(VENV)/run.stamp: pyproject.toml constraints/run.txt
 	$(PIP) --no-deps --editable .
 	@touch $@
 
+node_modules/page.stamp: package.json
+	npm install --silent
+	@touch $@
+
 $(VENV)/test.stamp: $(VENV)/run.stamp constraints/test.txt
 	command -v curl > /dev/null || { apt-get update -qq && apt-get install -qq -y curl; }
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -qq -y chromium; }
 	$(PIP) --require-hashes --requirement constraints/test.txt
 	@touch $@
 
@@ -37,10 +45,11 @@ test-hub: ## Test the extras on torch, in an environment of their own (about 6 G
 		--editable '.[open-clip,sentence-transformers,timm,video]'
 	$(HUB_VENV)/bin/python -m pytest tests/hub
 
-lint: $(VENV)/test.stamp ## Check style and types
+lint: $(VENV)/test.stamp $(NODE_STAMP) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	if command -v npm > /dev/null; then npm run --silent check && npm test --silent; fi
 
 format: $(VENV)/test.stamp ## Bring the code into shape
 	$(BIN)/ruff check --fix .
@@ -49,6 +58,9 @@ format: $(VENV)/test.stamp ## Bring the code into shape
 docs: $(VENV)/test.stamp ## Make the generated parts of docs/ and build the pages into site/
 	$(BIN)/python tools/make_docs.py
 	$(BIN)/python -m mkdocs build --strict
+
+pictures: $(VENV)/test.stamp ## Take the pictures of the review page that the docs show
+	$(BIN)/python tools/take_pictures.py
 
 bench: $(VENV)/test.stamp ## Measure speed and memory (BENCH=--quick: in a minute)
 	$(BIN)/python benchmarks/run.py $(or $(BENCH),--output docs/performance.md)

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 import quality_pollution
-from lookalike.confidence import judge, learn
+from lookalike.confidence import Terms, judge, learn
 from lookalike.duplicates import conflicting, duplicate_bound, duplicates
 from lookalike.hygiene import Trials, landscape_trials, suspects, vector_trials
 from lookalike.landscape import Landscape, build_landscape
@@ -208,7 +208,9 @@ def _labelled(case: Case, truth: Codes) -> Sequence[float]:
 
 def _decided(case: Case, truth: Codes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return what of the pool labels itself (m,), and whether the winners are right."""
-    sure = learn(case.scores, case.left, case.split.pool, _TARGET)
+    sure = learn(
+        case.scores, case.left, case.split.pool, Terms.for_all(case.left, _TARGET)
+    ).confidence
     said = judge(sure, case.scores, case.split.pool)
     right = case.split.known[said.winners] == truth[case.split.pool]
     return said.probability >= sure.limit, right

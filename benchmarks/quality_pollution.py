@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import judge, learn
+from lookalike.confidence import Terms, judge, learn
 from lookalike.duplicates import duplicate_bound
 from lookalike.gate import Candidates, gate
 from lookalike.landscape import Landscape
+from lookalike.leaving_out import leave_one_out
 from lookalike.matches import Matches, with_codes
 from lookalike.propagation import Places
-from lookalike.scoring import Scores, leave_one_out
+from lookalike.scoring import Scores
 from lookalike.stores.search import nearest, similarities
 from quality_data import Data, Split, split
 from quality_rules import NEIGHBOURS
@@ -145,7 +146,8 @@ def _by_landscape(
 
     def label(voters: _Voters, batch: Places) -> _Answers:
         scores.set_references(_named(voters.places, voters.own))
-        sure = learn(scores, leave_one_out(scores, calibrating(voters)), batch, _TARGET)
+        left = leave_one_out(scores, calibrating(voters))
+        sure = learn(scores, left, batch, Terms.for_all(left, _TARGET)).confidence
         said = judge(sure, scores, batch)
         answers = _Answers(batch, said.winners, said.probability, said.margin)
         return answers.where(said.probability >= sure.limit)

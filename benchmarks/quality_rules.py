@@ -21,14 +21,15 @@ from sklearn.semi_supervised import LabelSpreading
 
 from lookalike import features as features_of
 from lookalike.calibration import features, probability
-from lookalike.confidence import OUT_OF_REACH, judge, learn
+from lookalike.confidence import OUT_OF_REACH, Terms, judge, learn
 from lookalike.grid import grid_length
 from lookalike.landscape import Landscape
 from lookalike.learning import learn_nearest
+from lookalike.leaving_out import Left, leave_one_out
 from lookalike.matches import votes
 from lookalike.propagation import Floats, Places
 from lookalike.references import References
-from lookalike.scoring import FLOOR, Left, Scores, leave_one_out
+from lookalike.scoring import FLOOR, Scores
 from lookalike.standard import MIN_ACCURACY
 from lookalike.stores.search import nearest, similarities
 from quality_data import Split
@@ -257,7 +258,7 @@ def _judged(
     changed: AbstractContextManager[object] | None = None,
 ) -> Answer:
     with changed or nullcontext():
-        sure = learn(scores, left, pool, target)
+        sure = learn(scores, left, pool, Terms.for_all(left, target)).confidence
     judgement = judge(sure, scores, pool)
     enough = sure.leave_one_out_accuracy >= MIN_ACCURACY
     limit = sure.limit if enough else OUT_OF_REACH

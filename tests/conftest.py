@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import lookalike
 from lookalike.plugins import extractors
 from lookalike.testing.fakes import write_plugin
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from browsing import Visit
 
 
 @pytest.fixture
@@ -27,3 +33,28 @@ def library(tmp_path: Path, plugins: Path) -> Iterator[lookalike.Library]:
     """An open store, empty, for collections of the fake extractors."""
     with lookalike.open(tmp_path / "store", actor="ann") as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for the tests of a module: Playwright keeps the thread's event loop to itself."""
+    from browsing import chromium
+
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Visit an address with a profile of one's own. The browser must not complain of anything."""
+    from browsing import Visit
+
+    visits: list[Visit] = []
+
+    def make(url: str, *, expected: str = "", **how: Any) -> Visit:
+        visits.append(Visit(browser, url, expected, **how))
+        return visits[-1]
+
+    yield make
+    for one in visits:
+        one.end()

@@ -22,8 +22,8 @@ def assert_folded(snapshot: Snapshot) -> None:
         statements = statements_of(snapshot, stored.pk, [row.document_pk for row in rows])
         for row in rows:
             stands = row.origin is not None and row.origin != Origin.AUTO
-            assert row.votes == (stands and row.label is not None)
             statement = statements[row.document_pk]
+            assert row.votes == (stands and row.label is not None and not statement.retired)
             asked = statement.asked and statement.stands
             assert replace(statement, asked=asked) == Statement(
                 label=row.label if stands else None,
@@ -34,5 +34,6 @@ def assert_folded(snapshot: Snapshot) -> None:
                 answer=None if row.answer is None else Answer(row.answer),
                 asked=bool(row.asked),
                 contested=bool(row.contested),
+                retired=statement.retired,
             )
     assert rejected == {}

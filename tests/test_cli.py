@@ -256,6 +256,11 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: (len(value["waiting"]), value["answered"]) == (3, []),
         r"audit op_\w+ of notes\.label: 3 drawn of 8 automatic labels\n(?s:.*)3 wait:\n  doc_",
     ),
+    "labels": (
+        lambda _: ("labels", "tree", "notes"),
+        lambda value: [one["label"] for one in value["nodes"]][:2] == ["Words", "Words > Long"],
+        r"  Words  2 \+ 8\n    Long  1 \+ 4\n",
+    ),
     "history": (
         lambda _: ("history", "notes"),
         lambda value: [one["kind"] for one in value] == ["import", "add"],

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, learn
+from lookalike.confidence import Confidence, Terms, learn
 from lookalike.duplicates import conflicting, duplicate_bound, duplicates
 from lookalike.gate import Candidates, Hold, gate
 from lookalike.hygiene import (
@@ -26,8 +26,9 @@ from lookalike.hygiene import (
     vector_trials,
 )
 from lookalike.landscape import build_landscape
+from lookalike.leaving_out import leave_one_out
 from lookalike.matches import NO_SIMILARITY, Matches, with_codes
-from lookalike.scoring import Scores, leave_one_out
+from lookalike.scoring import Scores
 from lookalike.stores.search import NOBODY, nearest
 
 Codes = NDArray[np.int64]
@@ -56,7 +57,8 @@ def by_landscape(codes: Codes, vectors: Vectors) -> tuple[Trials, Scores, Confid
     scores = Scores(build_landscape(np.arange(len(vectors)), vectors))
     scores.set_references({str(c): np.flatnonzero(codes == c) for c in np.unique(codes)})
     left = leave_one_out(scores, np.arange(len(codes)))
-    confidence = learn(scores, left, np.arange(len(codes), len(vectors)), 0.9)
+    waiting = np.arange(len(codes), len(vectors))
+    confidence = learn(scores, left, waiting, Terms.for_all(left, 0.9)).confidence
     return landscape_trials(scores, confidence.sight.mix), scores, confidence
 
 

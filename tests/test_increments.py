@@ -16,6 +16,7 @@ from lookalike.lessons import learn_confidence
 from lookalike.nearness import neighbour_lists, neighbours
 from lookalike.propagation import Places
 from lookalike.recall import recall, remember
+from lookalike.rejections import Rejections
 from lookalike.scoring import Scores
 
 ITEMS, KINDS, KNOWN, DIMENSION = 700, 12, 8, 24
@@ -242,7 +243,9 @@ def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path)
 
     fresh = a_judge(tmp_path, references)
 
-    rejected = {5: {"5"}, 9: {str(kind) for kind in range(KNOWN)}}
+    rejected = Rejections(0)
+    rejected.take(5, {"5"})
+    rejected.take(9, {str(kind) for kind in range(KNOWN)})
     one, other = (judge.decide(every, int, rejected) for judge in (walked, fresh))
     for part in fields(type(one)):
         same = np.array_equal(getattr(one, part.name), getattr(other, part.name))

@@ -30,6 +30,7 @@ LICENCES = (
     "src/lookalike/models/LICENSE-minilm-l6-v2.txt",
     "src/lookalike/models/LICENSE-nanodet-g.txt",
     "src/lookalike/samples/LICENSE",
+    "src/lookalike/server/static/vendor/LICENSE-lit",
 )
 
 
@@ -95,6 +96,15 @@ def test_the_wheel_carries_every_module(names: set[str]) -> None:
     modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
 
     assert modules == {name for name in names if name.endswith(".py")}
+
+
+def test_the_wheel_carries_every_file_of_the_page(names: set[str]) -> None:
+    source = ROOT / "src"
+    page = source / "lookalike/server/static"
+
+    files = {path.relative_to(source).as_posix() for path in page.rglob("*") if path.is_file()}
+
+    assert "lookalike/server/static/index.html" in files <= names
 
 
 def test_the_wheel_carries_the_licences_of_all_it_carries(names: set[str]) -> None:

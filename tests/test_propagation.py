@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.landscape import Landscape, attach, build_landscape
+from lookalike.leaving_out import leave_one_out
 from lookalike.propagation import DECAY, SCALES, STEPS
-from lookalike.scoring import Scores, leave_one_out
+from lookalike.scoring import Scores
 
 Table = NDArray[np.float64]
 

@@ -295,6 +295,44 @@ def an_audit(library: AnyLibrary) -> Any:
 
 
 @step
+def labels_described_renamed_merged_split_and_retired(library: AnyLibrary) -> Any:
+    collection = things(library)
+    described = collection.describe_label(
+        "Kind 1", description="Ones.", examples=["v1"], aliases=["One"], actor="bob"
+    )
+    seen = collection.rename_label("Kind 1", "Kinds > 1", preview=True)
+    renamed = collection.rename_label("Kind 1", "Kinds > 1", field="label", op_id="renamed")
+    landed = collection.label({"v41": "One"})
+    merged = collection.merge_labels(["Kind 3"], "Kinds > 1", actor="bob")
+    parts = {"X": ["v0", "v4"], "Y": collection.ids(label="Kind 0", origin="human")[2:]}
+    split = collection.split_label("Kind 0", parts)
+    retired = collection.retire_label("Kinds")
+    tree = collection.label_tree(field="label")
+    done = (retired, split, merged, landed, renamed, described)
+    undone = [collection.undo(one.operation) for one in done]
+    return described, seen, landed, merged, split, retired, tree, undone, collection.label_tree()
+
+
+@step
+def a_trial(library: AnyLibrary) -> Any:
+    collection = things(library)
+    begun = collection.try_policy(confidence_threshold=0.9, wrong_costs=3, op_id="tried")
+    asked = collection.disagreements("tried", limit=4)
+    told = collection.answer_trial("tried", {asked[0]: "Kind 1"}, cannot_tell=asked[1:2])
+    adopted = collection.adopt_trial("tried")
+    undone = collection.undo(adopted.operation)
+    again = collection.try_policy(target_precision=0.9)
+    dropped = collection.drop_trial(again.id, keep=False)
+    return begun, begun.verdict, asked, told, adopted, undone, dropped, collection.trial("tried")
+
+
+@step
+def what_would_flip(library: AnyLibrary) -> Any:
+    collection = things(library)
+    return collection.flips(at=0.9, limit=3), collection.flips(at=0.1, offset=1)
+
+
+@step
 def what_happened(library: AnyLibrary) -> Any:
     collection = things(library)
     return collection.operations(limit=8), collection.history("v9"), collection.history("v30")
@@ -607,16 +645,17 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 READS = (
     "agreement arrived audits buckets collections cost curve diagnose document documents "
     "engine_version extractor fields history ids inspect migration monitor name operations "
-    "opinions queue report size spaces suggest waiting why"
+    "opinions queue report size spaces suggest waiting why label_tree flips trial trials"
 )
 LABELS = (
-    "add add_vectors amend answer_audit audit cannot_tell close_audit draw label new_kind promote "
-    "reject undo upload"
+    "add add_vectors amend answer_audit answer_trial audit cannot_tell close_audit disagreements "
+    "draw drop_trial label new_kind promote reject try_policy undo upload"
 )
 ADMINISTERS = (
     "add_taxonomy check create_bucket create_collection drop_spaces forget forget_objects "
     "import_labels labeler migrate prepare_migration remove_bucket remove_collection run "
-    "unwatch watch"
+    "unwatch watch describe_label merge_labels rename_label retire_label split_label "
+    "adopt_trial"
 )
 
 

@@ -17,6 +17,8 @@ from serving import Served
 
 BALLOONS = pictures(BALLOON)
 COLLECTION, DOCUMENT = "/v1/collections/{collection}", "/v1/collections/{collection}/documents"
+TRIED = (COLLECTION, "/v1/taxonomies/{taxonomy}")
+_TRIED_AS = ("answers", "draw", "drop")
 READ = {
     *("GET /v1/buckets", "POST /v1/buckets/list", "GET /v1/buckets/{bucket}"),
     *("GET /v1/buckets/{bucket}/objects", "POST /v1/buckets/{bucket}/objects/list"),
@@ -31,6 +33,9 @@ READ = {
     *(f"GET {COLLECTION}/analytics/confidence", f"GET {COLLECTION}/analytics/curve"),
     *(f"GET {COLLECTION}/analytics/error-rate", f"GET {COLLECTION}/analytics/diagnosis"),
     *(f"GET {COLLECTION}/audits", f"GET {COLLECTION}/audits/{{audit}}"),
+    *(f"GET {place}/trials" for place in TRIED),
+    *(f"GET {place}/trials/{{trial}}" for place in TRIED),
+    f"GET {COLLECTION}/analytics/flips",
     *(f"GET {COLLECTION}/analytics/cost", f"GET {COLLECTION}/analytics/agreement"),
     f"GET {DOCUMENT}/{{document}}/opinions",
     *(f"GET {COLLECTION}/alarms", "GET /metrics"),
@@ -41,9 +46,11 @@ READ = {
     *("POST /v1/retrievers/{retriever}/execute/batch", "GET /v1/retrievers"),
     *("POST /v1/retrievers/list", "GET /v1/retrievers/{retriever}", "GET /v1/taxonomies"),
     *("POST /v1/taxonomies/list", "GET /v1/taxonomies/{taxonomy}"),
+    "GET /v1/taxonomies/{taxonomy}/labels",
     *("GET /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/execute"),
     *("POST /v1/buckets/{bucket}/objects/aggregate", "POST /v1/taxonomies/execute/{taxonomy}"),
     f"GET {COLLECTION}/features",
+    *(f"GET {COLLECTION}/map", f"POST {COLLECTION}/map/documents"),
     *("GET /v1/tasks/{task}", "POST /v1/tasks/list", "GET /v1/changes", "GET /v1/events"),
 }
 LABEL = {
@@ -56,13 +63,15 @@ LABEL = {
     f"PATCH {DOCUMENT}/bulk",
     *(f"POST {COLLECTION}/audits", f"POST {COLLECTION}/audits/{{audit}}/answers"),
     f"POST {COLLECTION}/audits/{{audit}}/close",
+    *(f"POST {place}/trials" for place in TRIED),
+    *(f"POST {place}/trials/{{trial}}/{one}" for place in TRIED for one in _TRIED_AS),
     *(f"POST {DOCUMENT}/batch", f"POST {COLLECTION}/labels", f"POST {COLLECTION}/promotions"),
     *(f"POST {COLLECTION}/rejections", f"POST {COLLECTION}/rejections/new-kind"),
     *(f"POST {COLLECTION}/rejections/cannot-tell", "POST /v1/operations/{operation}/undo"),
 }
 ADMIN = {
     *(f"{method} /v1/buckets/{{bucket}}" for method in ("PUT", "PATCH", "DELETE")),
-    *("POST /v1/buckets", "DELETE /v1/buckets/{bucket}/objects/{object_id}"),
+    *("POST /v1/buckets", "DELETE /v1/buckets/{bucket}/objects/{object_id}", "POST /v1/samples"),
     *("DELETE /v1/buckets/{bucket}/uploads/{upload}", "POST /v1/collections"),
     *(f"PATCH {COLLECTION}", f"DELETE {COLLECTION}", f"POST {COLLECTION}/clone"),
     *(f"POST {COLLECTION}/trigger", f"POST {COLLECTION}/apply-taxonomy"),
@@ -71,8 +80,12 @@ ADMIN = {
     *("DELETE /v1/retrievers/{retriever}", "POST /v1/retrievers/{retriever}/clone"),
     *("POST /v1/taxonomies", "PATCH /v1/taxonomies/{taxonomy}", "DELETE /v1/taxonomies/{taxonomy}"),
     *("POST /v1/taxonomies/{taxonomy}/versions", "POST /v1/taxonomies/{taxonomy}/clone"),
+    "PATCH /v1/taxonomies/{taxonomy}/labels",
+    *(f"POST /v1/taxonomies/{{taxonomy}}/labels/{verb}" for verb in ("rename", "merge")),
+    *(f"POST /v1/taxonomies/{{taxonomy}}/labels/{verb}" for verb in ("split", "retire")),
     *("DELETE /v1/tasks/{task}", f"DELETE {DOCUMENT}/batch"),
     *(f"PUT {COLLECTION}/alarms", f"DELETE {COLLECTION}/alarms"),
+    *(f"POST {place}/trials/{{trial}}/adopt" for place in TRIED),
 }
 OPEN = {"GET /v1/health", "GET /v1/health/liveness", "GET /v1/health/deep"}
 

@@ -149,6 +149,17 @@ def test_the_queue_asks_in_strips_and_an_answer_settles_them(shop: Shop) -> None
     assert get(shop, "analytics/coverage")["references"] == len(strip)
 
 
+def test_the_queue_asks_one_kind_of_question_and_counts_them_all(shop: Shop) -> None:
+    whole = get(shop, "queue", limit=200)
+    kinds = {one["kind"] for one in whole["results"]}
+
+    parts = {kind: get(shop, "queue", limit=200, kind=kind) for kind in kinds}
+
+    assert {kind: part["total"] for kind, part in parts.items()} == whole["kinds"]
+    for kind, part in parts.items():
+        assert {one["kind"] for one in part["results"]} == {kind}
+
+
 def test_the_queue_stays_as_it_was_asked_for_while_it_is_answered(shop: Shop) -> None:
     shop.put(*BALLOONS[4:], *JIGSAWS[4:], *SIGNALS[2:])
     first = get(shop, "queue", limit=2)

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, Judgement, judge, learn
+from lookalike.confidence import Confidence, Judgement, Terms, judge, learn
 from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
 from lookalike.landscape import Landscape, build_landscape
-from lookalike.scoring import FLOOR, Scores, leave_one_out
+from lookalike.leaving_out import leave_one_out
+from lookalike.scoring import FLOOR, Scores
 
 PAGE = Path(__file__).parent.parent / "docs" / "decision.md"
 PICTURE = "home4.png"
@@ -63,7 +64,7 @@ class Story:
         references = np.concatenate([np.array(one) for one in self.examples.values()])
         waiting = np.setdiff1d(np.arange(len(self.names)), references)
         left = leave_one_out(self.scores, np.sort(references))
-        return learn(self.scores, left, waiting, TARGET)
+        return learn(self.scores, left, waiting, Terms.for_all(left, TARGET)).confidence
 
     @cached_property
     def here(self) -> NDArray[np.int64]:

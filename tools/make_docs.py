@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import enum
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,15 +27,19 @@ from lookalike import (
     comparing,
     errors,
     explaining,
+    flipping,
     flows,
     forgetting,
     hookspecs,
+    label_tree,
+    maps,
     metrics,
     migrating,
     model,
     monitoring,
     quoting,
     removing,
+    verdicts,
 )
 from lookalike.cli.group import cli
 from lookalike.extractors.base import Extractor
@@ -44,6 +49,7 @@ from lookalike.server.problems import ANSWERS
 from lookalike.settings import SETTINGS
 
 DOCS = Path(__file__).parent.parent / "docs"
+KEYS = Path(lookalike.__file__).parent / "server" / "static" / "keys.js"
 
 _PART = re.compile(r"(<!-- made by tools/make_docs\.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SHARED_OPTIONS = ("as_json", "store")
@@ -78,10 +84,25 @@ NOUNS: tuple[type, ...] = (
     auditing.Stratum,
     auditing.AuditItem,
     auditing.Verdict,
+    label_tree.LabelTree,
+    label_tree.LabelNode,
+    label_tree.LabelCounts,
+    verdicts.Trial,
+    verdicts.Challenger,
+    verdicts.Comparison,
+    verdicts.Side,
+    verdicts.Crossing,
+    verdicts.TrialItem,
+    verdicts.Outcome,
+    flipping.Flips,
+    flipping.Flip,
     migrating.Migration,
     comparing.FieldComparison,
     comparing.LabelChange,
     migrating.DroppedSpaces,
+    maps.Map,
+    maps.MapLabel,
+    maps.State,
     model.Suggestion,
     model.Origin,
     model.Reason,
@@ -324,12 +345,56 @@ def _first_line(thing: object) -> str:
     return " ".join(_doc(thing).split("\n\n")[0].split())
 
 
+# --- the keys of the review page ----------------------------------------------------------------
+
+_KEY_SIGNS = {
+    " ": "Space",
+    "ArrowLeft": "←",
+    "ArrowRight": "→",
+    "ArrowUp": "↑",
+    "ArrowDown": "↓",
+    "Escape": "Esc",
+    "PageDown": "PgDn",
+    "PageUp": "PgUp",
+}
+
+
+def key_tables() -> str:
+    """Return the keys of the review page, a table for each scope, from its registry."""
+    text = KEYS.read_text("utf-8")
+    listed = text.partition("export const KEYS = ")[2].partition(";\n")[0]
+    titles = dict(re.findall(r'^  (\w+): "([^"]+)",$', text, re.MULTILINE))
+    keys: list[dict[str, Any]] = json.loads(listed)
+    parts = []
+    for scope, title in titles.items():
+        rows = "".join(
+            f"| {_shown_keys(one['keys'])} | {one['does']} |\n"
+            for one in keys
+            if one["scope"] == scope
+        )
+        parts.append(f"### {title}\n\n| key | does |\n|---|---|\n{rows}")
+    return "\n".join(parts)
+
+
+def _shown_keys(keys: Sequence[str]) -> str:
+    if len(keys) == 9:
+        return "`1` – `9`"
+    return ", ".join(f"`{_shown_key(key)}`" for key in keys)
+
+
+def _shown_key(key: str) -> str:
+    parts = [key] if key in ("+", "-") else re.split(r"(?<=[^+ ])\+", key)
+    shown = [_KEY_SIGNS.get(part, part.title() if len(part) in (1, 3) else part) for part in parts]
+    return "+".join(shown)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "answers": answer_table,
     "commands": commands,
     "errors": error_tree,
     "extractors": extractor_table,
     "hooks": hooks,
+    "keys": key_tables,
     "reference": reference,
     "settings": settings,
 }

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import select
 
 from lookalike.errors import BadInput, Stale
+from lookalike.label_events import check_in_use
 from lookalike.labels import check_label
 from lookalike.lookup import stances
 from lookalike.model import Document, EventKind, Origin
@@ -27,8 +28,9 @@ def labelled(
 ) -> list[Said]:
     """Return the lines of giving labels by document id; what the actor said already is left out.
 
-    None takes back what the person said.
+    None takes back what the person said. Raises BadInput for a label that is retired.
     """
+    check_in_use(snapshot, field_pk, labels.values())
     now = stances(snapshot, field_pk, pks.values())
     said = []
     for id, label in labels.items():

@@ -12,6 +12,7 @@ from lookalike.features import BACKGROUND
 from lookalike.field_state import FieldState
 from lookalike.judging import Judge
 from lookalike.kinds import Group, new_kinds
+from lookalike.labels import ancestors
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.peers import answered_by_others, contested_documents
@@ -147,6 +148,12 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> Standing:
     settled[own] = ~state.waiting[rows]
     automatic, skipped, conflicts = (np.zeros(len(pks), bool) for _ in range(3))
     automatic[own] = ~columns["stands"][rows] & (label != NO_LABEL)
+    # Who has only a parent's label may be of a new kind, and may still be told which.
+    above = {codes.code(parent) for name in known for parent in ancestors(name)}
+    halfway = np.zeros(len(pks), bool)
+    halfway[own] = automatic[own] & np.isin(label, list(above))
+    automatic[halfway] = False
+    probability[halfway] /= 2
     skipped[own] = columns["unclear"][rows]
     conflicts[own] = columns["reasons"][rows] == _CONFLICT
     return Standing(

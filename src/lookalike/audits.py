@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select, update
 
+from lookalike.audited import drawn_items, drawn_sizes
 from lookalike.auditing import (
     Audit,
     AuditItem,
@@ -26,7 +27,8 @@ from lookalike.auditing import (
     strata_of,
 )
 from lookalike.errors import BadInput, Conflict, NotFound
-from lookalike.labels import check_label, path_of
+from lookalike.label_events import naming_of, owner_of
+from lookalike.labels import check_label, is_within, path_of
 from lookalike.lookup import ids_of, pks_of, stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Operations, Running, Said
@@ -34,7 +36,6 @@ from lookalike.reading import FieldRow, document_query
 from lookalike.resources import CollectionRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
 
 MAX_SIZE = 10_000
 """So many labels are in a sample at most."""
@@ -89,7 +90,8 @@ def draw(
     """
     _check_sizes(size, strata)
     if label is not None:
-        label = path_of(check_label(label), field.taxonomy.separator)
+        naming = naming_of(running.txn, owner_of(running.txn, field.pk))
+        label = naming.one_meant(path_of(check_label(label), field.taxonomy.separator))
     rows = _automatic(running.txn, collection, field, label)
     confidence = np.array([row.confidence or 0.0 for row in rows])
     codes = strata_of(confidence, strata)
@@ -132,8 +134,9 @@ def answer(
     """
     txn, table = running.txn, schema.audit_item
     row, pks = _open_one(txn, collection, audit), pks_of(running.txn, collection, list(said))
-    items = {one.document_pk: one for one in _items(txn, [row.pk]) if one.label is not None}
+    items = {one.document_pk: one for one in drawn_items(txn, [row.pk]) if one.label is not None}
     separator = _separator(txn, row.field_pk)
+    naming = naming_of(txn, owner_of(txn, row.field_pk))
     changes = []
     for id, one in said.items():
         item = items.get(pks[id])
@@ -145,10 +148,11 @@ def answer(
             raise Conflict(
                 f"{id!r} was answered in the audit {audit!r}: {item.verdict}; an answer stays"
             )
-        truth = None if one.truth is None else path_of(one.truth, separator)
-        named = Verdict.RIGHT if truth == item.label else Verdict.WRONG
+        truth = None if one.truth is None else naming.one_meant(path_of(one.truth, separator))
+        right = truth is not None and is_within(truth, str(item.label))
+        named = Verdict.RIGHT if right else Verdict.WRONG
         verdict = named if one.verdict is None else one.verdict
-        kept = truth if verdict is Verdict.WRONG else None
+        kept = None if truth == item.label else truth
         changes.append({"pk": item.pk, "verdict": verdict, "truth": kept, "actor": running.actor})
     txn.update(table, changes)
     running.told["answered"] = len(changes)
@@ -165,12 +169,12 @@ def close(
     txn, table = running.txn, schema.audit
     row = _open_one(txn, collection, audit)
     txn.execute(update(table).where(table.c.pk == row.pk).values(closed_at=running.at))
-    items = [one for one in _items(txn, [row.pk]) if one.document_pk is not None]
-    now = stances(txn, row.field_pk, [one.document_pk for one in items])
+    items = {pk: one for one in drawn_items(txn, [row.pk]) if (pk := one.document_pk) is not None}
+    now = stances(txn, row.field_pk, items)
     by_others = {pk for pk, one in now.items() if one.origin not in (None, Origin.AUTO)}
     said = []
     if keep:
-        free = [one for one in items if now[one.document_pk].origin != Origin.HUMAN]
+        free = [one for pk, one in items.items() if now[pk].origin != Origin.HUMAN]
         said = [line for one in free if (line := _said(one)) is not None]
     running.by_person = len(said)
     operations.say(running, row.field_pk, said)
@@ -184,6 +188,13 @@ def found(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Audit:
     return _shown(snapshot, collection, [_one(snapshot, collection, audit)])[0]
 
 
+def drawn_labels(snapshot: Snapshot, collection: CollectionRow, audit: str) -> dict[str, str]:
+    """Return the labels that an audit has drawn, by document. Raises NotFound."""
+    items = drawn_items(snapshot, [_one(snapshot, collection, audit).pk])
+    known = {one.document_pk: one.label for one in items if one.document_pk and one.label}
+    return {id: known[pk] for pk, id in ids_of(snapshot, set(known)).items()}
+
+
 def listed(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> list[Audit]:
     """Return the audits of a field, the newest first."""
     query = _audits(collection).where(schema.audit.c.field_pk == field.pk)
@@ -194,7 +205,7 @@ def latest(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Es
     """Return what the newest audit of all labels tells that has a check in each stratum."""
     query = _audits(collection).where(schema.audit.c.field_pk == field.pk)
     for row in snapshot.rows(query.order_by(schema.audit.c.pk.desc())):
-        told = estimate(_counted(row.strata, _items(snapshot, [row.pk])))
+        told = estimate(_counted(row.strata, drawn_items(snapshot, [row.pk])))
         if len(row.labels) > 1 and told.rate is not None:
             return told
     return None
@@ -275,11 +286,6 @@ def _open_one(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Any:
     return row
 
 
-def _items(snapshot: Snapshot, audits: Sequence[int]) -> Sequence[Any]:
-    table = schema.audit_item
-    return snapshot.rows(select(table).where(one_of(table.c.audit_pk, audits)).order_by(table.c.pk))
-
-
 def _separator(snapshot: Snapshot, field_pk: int) -> str:
     table = schema.field
     (row,) = snapshot.rows(select(table.c.taxonomy).where(table.c.pk == field_pk))
@@ -290,10 +296,9 @@ def _said(item: Any) -> Said | None:
     """Return what an answer says of the document when it is kept."""
     if item.label is None:  # it was forgotten
         return None
-    if item.verdict == Verdict.RIGHT:
-        return Said(item.document_pk, EventKind.LABELLED, item.label, Origin.HUMAN, asked=True)
-    if item.verdict == Verdict.WRONG and item.truth is not None:
-        return Said(item.document_pk, EventKind.LABELLED, item.truth, Origin.HUMAN, asked=True)
+    named = item.truth or (item.label if item.verdict == Verdict.RIGHT else None)
+    if named is not None:
+        return Said(item.document_pk, EventKind.LABELLED, named, Origin.HUMAN, asked=True)
     if item.verdict == Verdict.WRONG:
         return Said(item.document_pk, EventKind.REJECTED, item.label, Origin.HUMAN, asked=True)
     return None
@@ -301,17 +306,21 @@ def _said(item: Any) -> Said | None:
 
 def _shown(snapshot: Snapshot, collection: CollectionRow, rows: Sequence[Any]) -> list[Audit]:
     items: dict[int, list[Any]] = {row.pk: [] for row in rows}
-    for one in _items(snapshot, list(items)) if items else ():
+    for one in drawn_items(snapshot, list(items)) if items else ():
         items[one.audit_pk].append(one)
     pks = {pk for some in items.values() for one in some for pk in (one.document_pk, one.source_pk)}
     ids = ids_of(snapshot, pks - {None})
-    return [_audit(collection, row, items[row.pk], ids) for row in rows]
+    return [_audit(collection, row, items[row.pk], ids, drawn_sizes(snapshot, row)) for row in rows]
 
 
 def _audit(
-    collection: CollectionRow, row: Any, items: Sequence[Any], ids: Mapping[int, str]
+    collection: CollectionRow,
+    row: Any,
+    items: Sequence[Any],
+    ids: Mapping[int, str],
+    sizes: Mapping[str, list[int]],
 ) -> Audit:
-    """Return an audit; `ids` names documents and references by pk."""
+    """Return an audit; `ids` names documents and references by pk, `sizes` are those by label."""
     open_ones = [one for one in items if one.verdict is None]
     strata = _counted(row.strata, items)
     return Audit(
@@ -322,7 +331,7 @@ def _audit(
         actor=row.actor,
         closed_at=None if row.closed_at is None else datetime.fromtimestamp(row.closed_at, UTC),
         estimate=estimate(strata),
-        labels=_by_label(row, items),
+        labels=_by_label(row.strata, items, sizes),
         strata=strata,
         cannot_tell=sum(one.unclear for one in strata),
         unanswered=len(open_ones),
@@ -335,16 +344,18 @@ def _audit(
     )
 
 
-def _by_label(row: Any, items: Sequence[Any]) -> dict[str, Any]:
+def _by_label(
+    strata: Sequence[Any], items: Sequence[Any], sizes: Mapping[str, list[int]]
+) -> dict[str, Any]:
     drawn = {one.label for one in items}
     return {
         label: estimate(
             _counted(
-                [[low, high, size] for (low, high, _), size in zip(row.strata, sizes, strict=True)],
+                [[low, high, size] for (low, high, _), size in zip(strata, own, strict=True)],
                 [one for one in items if one.label == label],
             )
         )
-        for label, sizes in row.labels.items()
+        for label, own in sizes.items()
         if label in drawn
     }
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 
 from lookalike import hygiene
 from lookalike.flows import VERDICTS
-from lookalike.labels import Codes
+from lookalike.label_events import naming_of
+from lookalike.labels import Codes, is_within
 from lookalike.model import EventKind, Origin
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
@@ -37,6 +39,7 @@ def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.Bl
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.kind, event.c.label, event.c.detail)
+        .add_columns(event.c.operation_pk, event.c.document_pk)
         .join(operation, operation.c.pk == event.c.operation_pk)
         .where(event.c.field_pk == field.pk, event.c.origin == Origin.HUMAN)
         .where(event.c.kind.in_(VERDICTS), operation.c.undone_by.is_(None))
@@ -49,9 +52,23 @@ def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.Bl
         if row.kind != EventKind.REJECTED or row.label == row.detail["was"]
     ]
     sources = [row.detail["source"] for row in rows]
-    given = [codes.code(row.label) if row.kind == EventKind.LABELLED else -1 for row in rows]
+    naming = naming_of(snapshot, field.pk)
+
+    def code(label: str | None, row: Any) -> int:
+        known = label and naming.now(label, row.operation_pk, row.document_pk)
+        return codes.code(known)
+
+    given = [code(_instead(row), row) for row in rows]
     return hygiene.blamed(
         np.array([NOBODY if one is None else one for one in sources], np.int64),
-        np.array([codes.code(row.detail["was"]) for row in rows], np.int64),
+        np.array([code(row.detail["was"], row) for row in rows], np.int64),
         np.array(given, np.int64),
     )
+
+
+def _instead(row: Any) -> str | None:
+    """Return the label that a person gave; the machine's, where that is above it."""
+    if row.kind != EventKind.LABELLED:
+        return None
+    was = str(row.detail["was"])
+    return was if is_within(row.label, was) else str(row.label)

@@ -18,6 +18,7 @@ from lookalike.operations import Said
 from lookalike.reading import fields_of
 from lookalike.regions import redrawn
 from lookalike.rules import rule_of
+from lookalike.shaping import Shaping
 from lookalike.sources import items, json_values
 from lookalike.spaces import in_force_now
 from lookalike.stores import schema
@@ -26,9 +27,10 @@ from lookalike.stores.selection import one_of
 from lookalike.syncing import Sync
 from lookalike.telling import Telling
 from lookalike.trusting import Trusting
+from lookalike.trying import Trying
 
 
-class Collection(Trusting, Telling):
+class Collection(Shaping, Trying, Trusting, Telling):
     """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
 
     # --- bring in -------------------------------------------------------------------------------
@@ -103,7 +105,8 @@ class Collection(Trusting, Telling):
         An operation that was given an `op_id` is done once, however often it is asked for. Raises
         Stale for a document that changed since the revision that `revisions` gives, by id.
         `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
-        such labels vote, but nothing is learned from them of how sure to be.
+        such labels vote, but nothing is learned from them of how sure to be. Another name of a
+        label means that label, as `renamed` tells. Raises BadInput for one that is retired.
         """
         checked = {
             id: None if label is None else check_label(label) for id, label in labels.items()
@@ -295,6 +298,7 @@ class Collection(Trusting, Telling):
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
+        hierarchical: bool | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -302,13 +306,12 @@ class Collection(Trusting, Telling):
 
         With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
-        field is decided by that from now on; undoing the run brings the old one back.
+        field is decided by that from now on, or by parents, too, if `hierarchical`, until undone.
         """
-        asked = (field, confidence_threshold, target_precision, targets)
+        asked = (field, confidence_threshold, target_precision, targets, hierarchical)
         with self._operate("run", actor, op_id, *asked) as running:
             chosen = self._field(running.txn, field)
-            before = chosen.taxonomy
-            after = rule_of(before, confidence_threshold, target_precision, targets)
+            before, after = chosen.taxonomy, rule_of(chosen.taxonomy, *asked[1:])
             if after == before:
                 self._workshop.operations.decide_all(running, chosen.pk)
             else:
@@ -360,8 +363,6 @@ class Collection(Trusting, Telling):
             return forgetting.receipt_again(done)
         return forgetting.receipt_of(self._workshop, running)
 
-    # --- inside ---------------------------------------------------------------------------------
-
     @once
     def _answer(
         self,
@@ -392,7 +393,6 @@ class Collection(Trusting, Telling):
             return list(self._pks(snapshot, ids).values())
         chosen = self._field(snapshot, field)
         query = self._chosen(snapshot, chosen, label, ANY, None, None)
-        pks = [row.pk for row in snapshot.rows(query)]
-        if not pks:
-            raise NotFound(f"no document of {self.name!r} has the label {label!r}")
-        return pks
+        if pks := [row.pk for row in snapshot.rows(query)]:
+            return pks
+        raise NotFound(f"no document of {self.name!r} has the label {label!r}")

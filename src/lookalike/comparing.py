@@ -123,6 +123,19 @@ def compare(
     return replace(found, collection=collection, field=field.name, warning=warning)
 
 
+def silence_poor(state: FieldState, snapshot: Snapshot) -> None:
+    """Let what is seen badly in a space beside neither vote nor be decided there."""
+    field = state.field
+    poor = poorly_found(snapshot, field.space)
+    state.columns["poor"][:] = np.isin(state.columns.pks, poor)
+    silent = state.references.pks[np.isin(state.references.pks, poor)]
+    if field.space != field.reference_space:
+        silent = np.union1d(silent, poorly_found(snapshot, field.reference_space))
+    if len(silent):
+        state.references = state.references.without(silent)
+        state.search(snapshot, np.arange(len(state.columns)))
+
+
 # --- inside ---------------------------------------------------------------------------------------
 
 
@@ -151,24 +164,11 @@ def _elsewhere(
         decider = Decider(stored, Path(folder))
         decider.refresh(snapshot)
         if not taxonomy.low_quality:
-            _set_poor(decider.state, snapshot)
+            silence_poor(decider.state, snapshot)
         decisions = decider.decide_anew(snapshot).decisions
         accuracy = _accuracy(decider.trials(snapshot)())
         side = _side(decider, codes, decisions.codes, decisions.confidence)
     return replace(side, accuracy=accuracy)
-
-
-def _set_poor(state: FieldState, snapshot: Snapshot) -> None:
-    """Let what is seen badly in a space beside neither vote nor be decided there."""
-    field = state.field
-    poor = poorly_found(snapshot, field.space)
-    state.columns["poor"][:] = np.isin(state.columns.pks, poor)
-    silent = state.references.pks[np.isin(state.references.pks, poor)]
-    if field.space != field.reference_space:
-        silent = np.union1d(silent, poorly_found(snapshot, field.reference_space))
-    if len(silent):
-        state.references = state.references.without(silent)
-        state.search(snapshot, np.arange(len(state.columns)))
 
 
 def _side(

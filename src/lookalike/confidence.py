@@ -25,28 +25,22 @@ both limits counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from dataclasses import field as dataclass_field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.claims import EVEN, certified_limit, checks_needed
-from lookalike.features import BACKGROUND, Barred, Columns, LeftOut, Sight, leave_out
-from lookalike.logistic import (
-    Logistic,
-    Vector,
-    fit_apart,
-    fit_line,
-    fit_logistic,
-    logistic_from,
-    logistic_to,
-    new_share,
-    sigmoid,
-)
+from lookalike.features import BACKGROUND, Barred, Columns, Quiet, Sight, leave_out
+from lookalike.fitting import known_or_new, right_or_wrong
+from lookalike.leaving_out import Left
+from lookalike.levels import Parents, levels_of, quiet_among
+from lookalike.logistic import Logistic, Vector, logistic_from, logistic_to, new_share, sigmoid
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import Left, Scores
+from lookalike.scoring import Said, Scores
 
 OUT_OF_REACH = 2.0
 """The limit where nothing can be accepted at the target."""
@@ -67,14 +61,9 @@ SUSPECT_LEAD = math.log(0.95 / 0.05)
 CERTAINTY = 0.90
 """How sure a certificate is."""
 
-_WHOLE = 24
-"""Up to so many labels a whole one is pretended; of more, the less, the more there are."""
-
 _PROVABLE = 0.999
 """No number of answers proves that all are right; so much takes 2,300."""
 
-_PARTS = 10
-_REAL_WEIGHT = 20
 _P_DIGITS = 6
 _LIMIT_ITEMS = 5_000
 
@@ -86,7 +75,8 @@ class Confidence:
     `limits` are the lowest p at which each label is given, `limit` that of the labels with the
     default `target`; `certified` tells that it is a certificate's. `answers` calibrated it,
     `drawn` of them drawn at random, `suspects` look wrong; `fair_missing` more are needed beside
-    what a queue picked, and about `drawn_missing` more drawn ones would certify a limit.
+    what a queue picked, and about `drawn_missing` more drawn ones would certify a limit. `above` is
+    that of their parents, for what none of these labels is given (`levels`).
     """
 
     labels: tuple[str, ...]
@@ -104,11 +94,18 @@ class Confidence:
     suspects: int
     fair_missing: int
     drawn_missing: int
+    above: Confidence | None = None
+
+    @property
+    def all_levels(self) -> list[Confidence]:
+        """Return this one and those above it, the deepest first."""
+        return [self, *(self.above.all_levels if self.above else ())]
 
 
 def confidence_to(confidence: Confidence) -> dict[str, Any]:
     """Return a confidence as JSON values; `confidence_from` reads them back exactly."""
     values = {part.name: getattr(confidence, part.name) for part in fields(confidence)}
+    above = values.pop("above")
     sight, models = confidence.sight, ("known", "right")
     return values | {
         "labels": list(confidence.labels),
@@ -116,9 +113,10 @@ def confidence_to(confidence: Confidence) -> dict[str, Any]:
         "sight": {
             "mix": list(sight.mix),
             "typical": sight.typical.tolist(),
-            "background": sight.background,
+            **_quiet_to(confidence),
         },
         **{name: logistic_to(values[name]) for name in models},
+        **({"above": confidence_to(above)} if above else {}),
     }
 
 
@@ -130,9 +128,10 @@ def confidence_from(stored: Mapping[str, Any]) -> Confidence:
     parts = {
         "labels": tuple(stored["labels"]),
         "limits": tuple(stored["limits"]),
-        "sight": Sight((first, second), typical, sight["background"]),
+        "sight": Sight((first, second), typical, _quiet_from(sight)),
         "known": logistic_from(stored["known"]),
         "right": logistic_from(stored["right"]),
+        "above": confidence_from(stored["above"]) if "above" in stored else None,
     }
     return Confidence(**{**stored, **parts})
 
@@ -162,60 +161,121 @@ class Judgement:
         return (self.winners >= 0) & (self.probability >= self.limits) & (self.margin >= 0)
 
 
-def learn(
-    scores: Scores,
-    left: Left,
-    waiting: Places,
-    target: float,
-    *,
-    targets: Mapping[str, float] | None = None,
-    fair: NDArray[np.bool_] | None = None,
-    drawn: NDArray[np.bool_] | None = None,
-) -> Confidence:
-    """Return the confidence for `target` precision of labelling the items `waiting`.
-
-    `left` are leave-one-out scores of the references, those of the background included. All shape
-    the models; those that are `fair` (r,), random draws or as good as, calibrate: by default all.
-    `drawn` (r,) tells which come from a uniform draw over all items. Where nothing is fair, only a
-    certificate counts. `targets` are those of labels that have their own.
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """How labels stand in their tree (`levels`): which are `quiet`, and which may be `given`
+    (labels,; None: all). Of parents there are `kin`, the rows of the references that these are
+    (`kin_of`), and the share of what is known that they stand for.
     """
-    fair, drawn = _rows(fair, left, default=True), _rows(drawn, left, default=False)
-    background = scores.labels[0] == BACKGROUND
-    sight, out = leave_out(left, scores.landscape.context[left.places], background=background)
-    scale = (fair if (fair & out.known).any() else np.ones_like(fair)).astype(np.float64)
-    known, right = _known_or_new(out, scale), _right_or_wrong(out, scale)
-    labels, seen = len(scores.labels) - background, sight.seen(scores, _thinned(waiting))
-    share = _share_of_new(known.model.log_odds(seen.features), out.known[drawn], labels)
-    p = _probability(known.model, right.model, seen.features, share)
-    trials = _Trials(out.winners, _combined(known.unseen, right.unseen, share), out.right).of(drawn)
-    missing = 0 if fair.all() else max(ALONE - int(fair.sum()), 0)
-    promising = missing == 0 and (drawn.sum() >= COUNTED or labels >= FEW_LABELS)
-    wanted = np.array([(targets or {}).get(label, target) for label in scores.labels])
-    limits = {
-        one: _limit(one, p[(wanted == one)[seen.winners] & promising], trials, wanted == one)
-        for one in {target, *wanted.tolist()}
-    }
-    return Confidence(
+
+    quiet: Quiet
+    given: NDArray[np.bool_] | None = None
+    kin: Left | None = None
+    kin_of: Places = dataclass_field(default_factory=lambda: np.empty(0, np.int64))
+    kin_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What was learned: how sure to be, and which references (r,) would be labelled if they did not
+    vote, by models that have not seen them.
+    """
+
+    confidence: Confidence
+    labelled: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is asked, and whose answers tell.
+
+    `target` is the precision, `targets` are those of labels that have their own. All references
+    shape the models. Those that are `fair` (r,), random draws or as good as, calibrate; `drawn`
+    (r,) come from a uniform draw over all items. Where nothing is fair, only a certificate counts.
+    """
+
+    target: float
+    targets: Mapping[str, float]
+    fair: NDArray[np.bool_]
+    drawn: NDArray[np.bool_]
+
+    @classmethod
+    def for_all(cls, left: Left, target: float) -> Terms:
+        """Return the terms where all references are fair, and none was drawn."""
+        fair = np.ones(len(left.own), bool)
+        return cls(target, {}, fair, ~fair)
+
+    @property
+    def fair_missing(self) -> int:
+        """Return how many fair ones are missing beside those that are not."""
+        return 0 if self.fair.all() else max(ALONE - int(self.fair.sum()), 0)
+
+
+def learn(
+    scores: Said, left: Left, waiting: Places, terms: Terms, rank: Rank | None = None
+) -> Lesson:
+    """Return how sure to be of what `scores` say of the items `waiting`.
+
+    `left` are leave-one-out scores of the references, those of the background included. Without a
+    `rank` all labels are peers but the background.
+    """
+    rank = rank or Rank(quiet_among(scores.labels, hierarchical=False))
+    context = scores.landscape.context[left.places]
+    sight, out = leave_out(left, context, quiet=rank.quiet, kin=rank.kin, kin_of=rank.kin_of)
+    fair = terms.fair if (terms.fair & out.known).any() else np.ones_like(terms.fair)
+    scale, drawn = fair.astype(np.float64), out.known[terms.drawn]
+    known = known_or_new(out, scale, rank.kin_share)
+    right = right_or_wrong(out, scale, rank.kin_share)
+    labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
+    share = _share_of_new(known.model.log_odds(seen.features), drawn, labels)
+    p, r = _probability(known.model, right.model, seen.features, share), len(out.own)
+    trials = _Trials(out.winners, _combined(known.unseen[:r], right.unseen[:r], share), out.right)
+    promising = terms.fair_missing == 0 and (len(drawn) >= COUNTED or labels >= FEW_LABELS)
+    some = slice(None if promising else 0)
+    offered = _Trials(seen.winners[some], p[some], np.empty(0, bool))
+    limit, limits = _limits(scores.labels, offered, trials.of(terms.drawn), terms, rank)
+    confidence = Confidence(
         labels=tuple(scores.labels),
         sight=sight,
         known=known.model,
         right=right.model,
         new_share=share,
-        target=target,
-        limits=tuple(limits[one].lowest for one in wanted.tolist()),
-        limit=limits[target].lowest,
-        certified=limits[target].certified,
+        target=terms.target,
+        limits=tuple(limits.tolist()),
+        limit=limit.lowest,
+        certified=limit.certified,
         leave_one_out_accuracy=float(np.average(out.right, weights=scale * out.known)),
-        answers=int(fair.sum()),
-        drawn=int(drawn.sum()),
+        answers=int(terms.fair.sum()),
+        drawn=len(drawn),
         suspects=out.suspects(SUSPECT_LEAD),
-        fair_missing=missing,
-        drawn_missing=limits[target].drawn_missing,
+        fair_missing=terms.fair_missing,
+        drawn_missing=limit.drawn_missing,
     )
+    return Lesson(confidence, (trials.p >= limits[trials.winners]) & (out.seen[:, 0] >= 0))
+
+
+def said_at(confidence: Confidence, scores: Scores) -> list[tuple[Confidence, Scores | Parents]]:
+    """Return how sure to be at each level, the deepest first, and what the references say there.
+
+    Where a label has lost its last reference since, only of levels whose labels are the same.
+    """
+    first, *above = confidence.all_levels
+    levels = levels_of(scores.labels) if above else []
+    found = [(first, scores)] if scores.labels == list(first.labels) else []
+    sure = {one.labels: one for one in above}
+    parents = [
+        (sure[level.labels], Parents(scores, level)) for level in levels if level.labels in sure
+    ]
+    return [*found, *parents]
+
+
+def thinned(waiting: Places) -> Places:
+    """Return items spread over all that wait, enough to find the limit on."""
+    return waiting[:: max(1, -(-len(waiting) // _LIMIT_ITEMS))]
 
 
 def judge(
-    confidence: Confidence, scores: Scores, places: Places, barred: Barred | None = None
+    confidence: Confidence, scores: Said, places: Places, barred: Barred | None = None
 ) -> Judgement:
     """Return winner, runner-up and probability of items.
 
@@ -224,8 +284,8 @@ def judge(
     """
     seen = confidence.sight.seen(scores, places, barred)
     rows = seen.features
-    real = slice(int(confidence.sight.background), None)
-    open_ = np.ones(len(places), bool) if barred is None else ~barred[:, real].all(axis=1)
+    heard = np.setdiff1d(np.arange(len(confidence.labels)), confidence.sight.quiet)
+    open_ = np.ones(len(places), bool) if barred is None else ~barred[:, heard].all(axis=1)
     share = confidence.new_share
     p = _probability(confidence.known, confidence.right, rows, share)
     return Judgement(
@@ -241,16 +301,8 @@ def judge(
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
-    """A model, and the log-odds (r,) of references by models that have not seen their part."""
-
-    model: Logistic
-    unseen: Vector
-
-
-@dataclass(frozen=True, slots=True)
 class _Trials:
-    """Random answers (m,): what each would be taken for, how surely, and whether rightly."""
+    """Answers (m,): what each would be taken for, how surely, and, where known, whether rightly."""
 
     winners: Columns
     p: Vector
@@ -268,85 +320,15 @@ class _Limit:
     drawn_missing: int
 
 
-def _known_or_new(out: LeftOut, scale: Vector) -> _Fit:
-    """Fit on what is known against what is of the background, and what had its label left out.
-
-    What looked known and was not weighs as one label of those left out (of many, as less), and as
-    one answer of the background.
-    """
-    known = out.known.astype(np.float64)
-    labels = max(len(np.unique(out.own[out.known & (scale > 0)])), 1)
-    made, real = _negative_weights(out, scale)
-    share = min(1, _WHOLE / labels) / labels
-    return _fit(
-        rows=np.concatenate([out.seen, out.unseen]),
-        hits=np.append(known, np.zeros(len(out.unseen))),
-        counts=_counts(out, np.ones(len(known))),
-        parts=np.append(_parts(out), out.own[out.known] % _PARTS),
-        scale=_counts(out, scale),
-        pretended=scale * known * (made * share + real / max(float(scale @ known), 1)),
-    )
+def _quiet_to(confidence: Confidence) -> dict[str, Any]:
+    """Return which columns are quiet, as JSON values; mostly it is the background alone."""
+    quiet, background = confidence.sight.quiet, confidence.labels[0] == BACKGROUND
+    others = {"quiet": list(quiet)} if len(quiet) > background else {}
+    return {"background": background, **others}
 
 
-def _right_or_wrong(out: LeftOut, scale: Vector) -> _Fit:
-    """Fit on what is known; one answer more looked right and was wrong."""
-    known = out.known.astype(np.float64)
-    return _fit(
-        rows=out.seen,
-        hits=out.right.astype(np.float64),
-        counts=known,
-        parts=_parts(out),
-        scale=scale * known,
-        pretended=scale * known / max(float(scale @ known), 1),
-    )
-
-
-def _negative_weights(out: LeftOut, scale: Vector) -> tuple[float, float]:
-    """Return what a row with its label left out weighs, and what an answer of the background.
-
-    All together weigh as much as what is known; the k of the background k/(k + 20) of that.
-    """
-    k = float(scale @ ~out.known)
-    made = _REAL_WEIGHT / (k + _REAL_WEIGHT)
-    return made, (1 - made) * float(scale @ out.known) / max(k, 1)
-
-
-def _counts(out: LeftOut, scale: Vector) -> Vector:
-    """Return the weights of the rows of `seen` and `unseen`, of references that weigh `scale`."""
-    made, real = _negative_weights(out, scale)
-    return np.append(scale * np.where(out.known, 1, real), made * scale[out.known])
-
-
-def _parts(out: LeftOut) -> Places:
-    """Return a part (r,) for each reference: those of a label together, the background's apart."""
-    return np.where(out.known, out.own, np.arange(len(out.own))) % _PARTS
-
-
-def _fit(
-    rows: Vector, hits: Vector, counts: Vector, parts: Places, scale: Vector, pretended: Vector
-) -> _Fit:
-    """Fit a model to rows that count `counts`, and put it right by rows that count `scale`, as
-    models see them that have not seen their part; the first r count again, as no hits, by
-    `pretended` (r,).
-    """
-    r = len(pretended)
-    model = fit_logistic(rows, hits, ridge=1 / r, counts=counts)
-    unseen = fit_apart(model, rows, hits, counts, parts, ridge=1 / r)
-    slope, shift = fit_line(
-        odds=np.append(unseen, unseen[:r]),
-        hits=np.append(hits, np.zeros(r)),
-        counts=np.append(scale, pretended),
-    )
-    return _Fit(model.along(slope, shift), slope * unseen[:r] + shift)
-
-
-def _rows(mask: NDArray[np.bool_] | None, left: Left, *, default: bool) -> NDArray[np.bool_]:
-    return np.full(len(left.own), default) if mask is None else mask
-
-
-def _thinned(waiting: Places) -> Places:
-    """Return items spread over all that wait, enough to find the limit on."""
-    return waiting[:: max(1, -(-len(waiting) // _LIMIT_ITEMS))]
+def _quiet_from(sight: Mapping[str, Any]) -> Quiet:
+    return tuple(sight.get("quiet", [0] if sight["background"] else []))
 
 
 def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> float:
@@ -357,6 +339,21 @@ def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> 
     if drawn >= COUNTED:
         return float((drawn - drawn_known.sum() + 1) / (drawn + 2))
     return max(new_share(sigmoid(odds)), 1 / (labels + 1))
+
+
+def _limits(
+    labels: Sequence[str], offered: _Trials, trials: _Trials, terms: Terms, rank: Rank
+) -> tuple[_Limit, Vector]:
+    """Return the limit for the default target, and that of each of the labels (labels,)."""
+    wanted = np.array([terms.targets.get(label, terms.target) for label in labels])
+    if rank.given is not None:
+        wanted[~rank.given] = np.nan
+    known = {
+        one: _limit(one, offered.p[(wanted == one)[offered.winners]], trials, wanted == one)
+        for one in {terms.target, *wanted[~np.isnan(wanted)].tolist()}
+    }
+    lowest = [known[one].lowest if one in known else OUT_OF_REACH for one in wanted.tolist()]
+    return known[terms.target], np.array(lowest)
 
 
 def _limit(target: float, p: Vector, trials: _Trials, labels: NDArray[np.bool_]) -> _Limit:

@@ -89,6 +89,13 @@ class Connection:
                 raise
             return gone
 
+    def get(self, path: str) -> httpx2.Response:
+        """Return the answer to a GET. Raises what the library would raise, or Unreachable."""
+        answer, _ = self._answer("GET", path, b"", "")
+        if not answer.is_success:
+            raise _error(answer)
+        return answer
+
     def send(self, path: str, data: bytes) -> None:
         """Send a file to an address that the server gave for it."""
         answer, _ = self._answer("PUT", path, data, "")

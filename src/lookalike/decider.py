@@ -100,9 +100,9 @@ class Decider:
         """Return whether any of these documents' own labels votes."""
         return len(self.state.standing_among(_ids(documents))) > 0
 
-    def decide_all(self, txn: Txn, operation: int) -> dict[int, Move]:
-        """Decide everything again, by a rule that is learned afresh."""
-        return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=True)
+    def decide_all(self, txn: Txn, operation: int, *, afresh: bool = True) -> dict[int, Move]:
+        """Decide everything again, by a rule learned `afresh`, or kept if it still holds."""
+        return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=afresh)
 
     def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return what the policy in force says of rows; nothing is written."""
@@ -130,7 +130,7 @@ class Decider:
             return decisions
         if self._by_landscape():
             pks = self.state.columns.pks[rows[nulls]]
-            among_all = self._judge.decide(pks, self.state.codes.code, {})
+            among_all = self._judge.decide(pks, self.state.codes.code)
         else:
             among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
         barred = nulls[among_all.codes != NO_LABEL]

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from lookalike.fields import in_force_since
+from lookalike.label_events import naming_of
+from lookalike.labels import is_within
 from lookalike.model import EventKind, Origin
+from lookalike.naming import Naming
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import Ids
@@ -32,11 +35,13 @@ DRAWN_AHEAD = 10
 class CheckedLabel:
     """An automatic label that a person checked in an operation: was it right, how sure was it.
 
+    It is right if it is the `truth` that the person named, or above that in the tree.
     `inclusion` is the probability with which chance had drawn the document by then.
     """
 
     operation: int
     label: str
+    truth: str | None
     right: bool
     confidence: float | None
     inclusion: float
@@ -117,12 +122,6 @@ def sample(snapshot: Snapshot, field_pk: int) -> Ids:
     return pks if answered.all() else pks[: int((~answered).argmax())]
 
 
-def checks(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
-    """Return how many automatic labels random answers checked, and how many of those were wrong."""
-    found = checked_labels(snapshot, field_pk)
-    return len(found), sum(not one.right for one in found)
-
-
 def checks_by_label(snapshot: Snapshot, field_pk: int) -> dict[str, tuple[int, int]]:
     """Return, by the automatic label, how many random answers checked and how many were wrong."""
     found: dict[str, tuple[int, int]] = {}
@@ -150,18 +149,27 @@ def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
         .order_by(event.c.seq.desc())
     )
     first = {row.document_pk: row for row in snapshot.rows(query)}
-    since = in_force_since(snapshot, field_pk)
+    since, naming = in_force_since(snapshot, field_pk), naming_of(snapshot, field_pk)
     return [
-        CheckedLabel(
-            row.operation,
-            row.detail["was"],
-            row.kind == EventKind.LABELLED and row.label == row.detail["was"],
-            row.detail["confidence"],
-            row.detail.get("drawn", 1.0),
-        )
+        _checked(row, naming)
         for row in first.values()
         if row.operation > since and "was" in (row.detail or {})
     ]
+
+
+def _checked(row: Any, naming: Naming) -> CheckedLabel:
+    was = naming.now(row.detail["was"], row.operation, row.document_pk)
+    truth = None
+    if row.kind == EventKind.LABELLED:
+        truth = naming.now(row.label, row.operation, row.document_pk)
+    return CheckedLabel(
+        operation=row.operation,
+        label=was,
+        truth=truth,
+        right=truth is not None and is_within(truth, was),
+        confidence=row.detail["confidence"],
+        inclusion=row.detail.get("drawn", 1.0),
+    )
 
 
 def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:

@@ -13,6 +13,8 @@ from sqlalchemy import and_, select
 from lookalike.decider import Decider
 from lookalike.directions import blend, unit_blocks
 from lookalike.fields import stored_field
+from lookalike.label_events import naming_of
+from lookalike.labels import is_within
 from lookalike.lookup import ids_of
 from lookalike.model import Document, EventKind, Match, Origin, Standing
 from lookalike.quoting import Quotes, Quoting
@@ -155,7 +157,10 @@ def _nearest(
     """Return the pk of the nearest reference, of those with a label if there are such."""
     if not standing.decision.matches:
         return None
-    nearest = min(standing.decision.matches, key=lambda match: label not in (None, match.label))
+    nearest = min(
+        standing.decision.matches,
+        key=lambda match: label is not None and not is_within(match.label, label),
+    )
     document, home = schema.document, schema.field
     query = (
         select(document.c.pk)
@@ -216,18 +221,24 @@ def _witnesses(
     now = schema.standing
     query = (
         select(table.c.document_pk, table.c.origin, operation.c.actor, operation.c.at)
-        .add_columns(document.c.file_name, document.c.id)
+        .add_columns(document.c.file_name, document.c.id, now.c.label.label("stands"))
+        .add_columns(table.c.label, table.c.operation_pk)
         .join(operation, operation.c.pk == table.c.operation_pk)
         .join(document, document.c.pk == table.c.document_pk)
         .join(now, and_(now.c.field_pk == table.c.field_pk, now.c.document_pk == document.c.pk))
         .where(table.c.field_pk == field.reference_field_pk)
-        .where(table.c.origin == now.c.origin, table.c.label == now.c.label)
+        .where(table.c.origin == now.c.origin)
         .where(document.c.id.in_([match.document_id for match in standing.decision.matches]))
         .where(table.c.kind.in_([EventKind.LABELLED, EventKind.PROMOTED]))
         .where(operation.c.undone_by.is_(None))
         .order_by(table.c.seq)
     )
-    latest = {row.id: row for row in snapshot.rows(query)}
+    naming = naming_of(snapshot, field.reference_field_pk)
+    latest = {
+        row.id: row
+        for row in snapshot.rows(query)
+        if naming.now(row.label, row.operation_pk, row.document_pk) == row.stands
+    }
     return tuple(
         Witness(
             match,

@@ -5,7 +5,9 @@ what the surroundings say of it, and by how much they prefer another; and how fa
 from what is usual for that label's own references, left out one at a time.
 
 What people called "none of these" are the references of the **background**, a label of no name. It
-rivals the others and never wins: an item that looks more like it has a negative margin of S.
+is **quiet**: it rivals the others and never wins, and an item that looks more like it has a
+negative margin of S. So are labels above others where those below are decided: `Shoes` where it is
+`Running` or `Boots`.
 """
 
 from __future__ import annotations
@@ -15,18 +17,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.leaving_out import ABSENT, Left
 from lookalike.logistic import Vector, fit_mixture
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import FLOOR, Left, Scores
+from lookalike.scoring import FLOOR, Said
 
 Columns = NDArray[np.int64]
 Barred = NDArray[np.bool_]
+Quiet = tuple[int, ...]
 
 BACKGROUND = ""
 """The name under which "none of these" has references; it sorts first."""
 
 _TYPICAL_WEIGHT = 3.0
-_ABSENT = np.float32(-1e9)
+_NOBODY: Places = np.empty(0, np.int64)
 _TYPED = (5, 6, 4, 7)
 """The features L, C, Z and surroundings of the winner, in the order of `Sight.typical`."""
 
@@ -46,15 +50,15 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Sight:
     """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (4, labels) is
-    what L, C, Z and the surroundings of a label's own references are; `background` tells whether
-    the first column is that.
+    what L, C, Z and the surroundings of a label's own references are; `quiet` are the columns that
+    never win.
     """
 
     mix: tuple[float, float]
     typical: Floats
-    background: bool
+    quiet: Quiet
 
-    def seen(self, scores: Scores, places: Places, barred: Barred | None = None) -> Seen:
+    def seen(self, scores: Said, places: Places, barred: Barred | None = None) -> Seen:
         """Return what the scores show of items.
 
         `barred` (m, labels) tells which labels an item may not get.
@@ -62,8 +66,8 @@ class Sight:
         logs = np.log(scores.table("evidence", places) + FLOOR)
         direct = scores.table("direct", places)
         if barred is not None:
-            logs[barred], direct[barred] = _ABSENT, _ABSENT
-        winners = _best(self.mix, logs, direct, self.background)
+            logs[barred], direct[barred] = ABSENT, ABSENT
+        winners = _best(self.mix, logs, direct, self.quiet)
         nearest, sources = scores.nearest(places, winners)
         own, runners_up = _own_features(self.mix, logs, direct, nearest, winners)
         context = scores.landscape.context[places]
@@ -75,13 +79,33 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Kin:
+    """What something new looks like of which the label above is known, all (q,) but `seen` (q, 13).
+
+    `of` are the rows of the references whose own label was left out while others of the same parent
+    stay; `own` is the parent's column, `winners` what each is taken for then.
+    """
+
+    of: Places
+    seen: Vector
+    winners: Columns
+    own: Columns
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Return which are taken for what they are (q,)."""
+        return np.asarray(self.winners == self.own)
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """What r references look like when they do not vote.
 
     `seen` (r, 13) with only themselves left out; `winners` (r,) are the columns that they are then
-    taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of the background,
+    taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of a quiet one,
     and `unseen` (of these, 13) are they with their whole label left out, as something new would
-    look. `leads` (r,) is how far the best label is ahead of the own one in S, as log-odds.
+    look. `leads` (r,) is how far the best label is ahead of the own one in S, as log-odds. `kin`
+    are those of a higher level, with the label below it left out.
     """
 
     seen: Vector
@@ -90,6 +114,7 @@ class LeftOut:
     known: NDArray[np.bool_]
     unseen: Vector
     leads: Vector
+    kin: Kin
 
     def suspects(self, lead: float) -> int:
         """Return how many of the known are led by another label by `lead` or more."""
@@ -101,24 +126,35 @@ class LeftOut:
         return np.asarray(self.winners == self.own)
 
 
-def leave_out(left: Left, context: Floats, *, background: bool) -> tuple[Sight, LeftOut]:
-    """Return how to see, and what the references of `left` look like, with their `context`."""
-    own, known = left.own, left.own >= int(background)
-    every = _Rows(left.logs, left.direct, left.nearest, left.around)
+def leave_out(
+    left: Left,
+    context: Floats,
+    *,
+    quiet: Quiet,
+    kin: Left | None = None,
+    kin_of: Places = _NOBODY,
+) -> tuple[Sight, LeftOut]:
+    """Return how to see, and what the references of `left` look like, with their `context`.
+
+    `kin` are some of them again, the rows `kin_of`, with their labels one level down left out.
+    """
+    own, known = left.own, ~np.isin(left.own, quiet)
+    every = _Rows.of(left)
     mix = fit_mixture(left.logs[known], left.direct[known], own[known])
     typical, beside = _typical(every.of_label(own, context), own, known, len(left.counts))
-    winners = every.winners(mix, background)
+    winners = every.winners(mix, quiet)
     usual = np.where(winners == own, beside, typical[:, winners])
-    outside = every.some(known).without(own[known])
-    lost = outside.winners(mix, background)
+    outside = _Rows.of(left.some(np.flatnonzero(known)).without_own())
+    lost = outside.winners(mix, quiet)
     total = mix[0] * left.logs + mix[1] * left.direct
-    return Sight(mix, typical, background), LeftOut(
+    return Sight(mix, typical, quiet), LeftOut(
         seen=_with_usual(every.features(mix, winners, context), usual),
         winners=winners,
         own=own,
         known=known,
         leads=(total.max(axis=1) - total[np.arange(len(own)), own]).astype(np.float64),
         unseen=_with_usual(outside.features(mix, lost, context[known]), typical[:, lost]),
+        kin=_kin(left if kin is None else kin, kin_of, mix, typical, context, quiet),
     )
 
 
@@ -131,23 +167,14 @@ class _Rows:
     nearest: Floats
     around: Floats
 
-    def some(self, rows: NDArray[np.bool_]) -> _Rows:
-        """Return some of the rows."""
-        parts = (self.logs, self.direct, self.nearest, self.around)
-        return _Rows(*(part[rows] for part in parts))
+    @classmethod
+    def of(cls, left: Left) -> _Rows:
+        """Return those of references left out."""
+        return cls(left.logs, left.direct, left.nearest, left.around)
 
-    def without(self, own: Columns) -> _Rows:
-        """Return the rows as if each one's own label did not exist."""
-        rows = np.arange(len(own))
-        parts = [part.copy() for part in (self.logs, self.direct, self.nearest, self.around)]
-        for part in parts[:3]:
-            part[rows, own] = _ABSENT
-        np.put_along_axis(parts[3], own[:, None, None], np.log(FLOOR) - 88, axis=2)
-        return _Rows(*parts)
-
-    def winners(self, mix: tuple[float, float], background: bool) -> Columns:
-        """Return the label with the largest S in each row; never the background."""
-        return _best(mix, self.logs, self.direct, background)
+    def winners(self, mix: tuple[float, float], quiet: Quiet) -> Columns:
+        """Return the label with the largest S in each row; never a quiet one."""
+        return _best(mix, self.logs, self.direct, quiet)
 
     def of_label(self, label: Columns, context: Floats) -> Floats:
         """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
@@ -162,9 +189,24 @@ class _Rows:
         return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
 
 
-def _best(mix: tuple[float, float], logs: Floats, direct: Floats, background: bool) -> Columns:
+def _kin(
+    kin: Left,
+    of: Places,
+    mix: tuple[float, float],
+    typical: Floats,
+    context: Floats,
+    quiet: Quiet,
+) -> Kin:
+    rows = _Rows.of(kin.some(np.arange(len(of))))
+    winners = rows.winners(mix, quiet)
+    seen = _with_usual(rows.features(mix, winners, context[of]), typical[:, winners])
+    return Kin(of, seen, winners, kin.own[: len(of)])
+
+
+def _best(mix: tuple[float, float], logs: Floats, direct: Floats, quiet: Quiet) -> Columns:
     total = mix[0] * logs + mix[1] * direct
-    return np.asarray(total[:, int(background) :].argmax(axis=1) + int(background))
+    total[:, list(quiet)] = -np.inf
+    return np.asarray(total.argmax(axis=1))
 
 
 def _own_features(

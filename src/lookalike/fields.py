@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, select
 
 from lookalike.errors import Conflict
+from lookalike.label_events import naming_of, owner_of
 from lookalike.model import Taxonomy
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, members_from, stored_space
@@ -112,16 +113,25 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
             f"the references are in space {reference_space.name}, the documents in {space.name}; "
             "vectors of two spaces cannot be compared: use one extractor for both"
         )
-    taxonomy = taxonomy_from(row.taxonomy)
     return StoredField(
         row.pk,
         row.collection_pk,
-        taxonomy,
+        _as_named(snapshot, field_pk, taxonomy_from(row.taxonomy)),
         row.reference_field_pk,
         space,
         reference_space,
         row.since,
     )
+
+
+def _as_named(snapshot: Snapshot, field_pk: int, taxonomy: Taxonomy) -> Taxonomy:
+    """Return a taxonomy with its targets at what the labels are called now."""
+    if not taxonomy.targets:
+        return taxonomy
+    naming = naming_of(snapshot, owner_of(snapshot, field_pk))
+    named = {naming.one_meant(label): target for label, target in taxonomy.targets.items()}
+    own = {label: target for label, target in taxonomy.targets.items() if label in named}
+    return replace(taxonomy, targets=named | own)
 
 
 def dependents(snapshot: Snapshot, field_pk: int) -> list[int]:

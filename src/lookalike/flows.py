@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import func, or_, select
 
+from lookalike.labels import is_within
 from lookalike.ledger import Line, decided_label, fold
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.stores import schema
@@ -172,7 +173,7 @@ def _count_answers(
         was = (row.detail or {}).get("was")
         if was is None or row.kind not in VERDICTS:
             continue
-        if row.kind == EventKind.LABELLED and row.label == was:
+        if row.kind == EventKind.LABELLED and is_within(row.label, was):
             told.confirmed += 1
         elif row.kind != EventKind.REJECTED or row.label == was:
             told.corrected += 1

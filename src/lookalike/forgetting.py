@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, update
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, true, update
 
 from lookalike.audited import erase_label
 from lookalike.counterparts import Part
 from lookalike.erasing import erase_documents
 from lookalike.forgotten import is_same, remember, unshown
+from lookalike.label_events import erase_names, naming_of
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.once import AlreadyDone
 from lookalike.operations import Running
@@ -34,7 +35,7 @@ _PAGE_ROWS = 20_000
 _FORGOTTEN = {"label": None, "origin": None, "detail": None, "kind": EventKind.FORGOTTEN}
 """What is left of an event."""
 
-_COUNTED = ("labelled", "relabelled", "unlabelled")
+_COUNTED = ("labelled", "relabelled", "unlabelled", "renamed", "given")
 """What the summary of an operation counts by label."""
 
 
@@ -78,19 +79,36 @@ def forget_parts(workshop: Workshop, running: Running, pks: Sequence[int]) -> No
 
 
 def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> None:
-    """Erase what names a label that no document has any more: of others, and of what was done."""
-    event, rejection, operation = schema.event, schema.rejection, schema.operation
-    said = (event.c.field_pk == field_pk) & (event.c.label == label)
-    txn.execute(update(event).where(said).values(_FORGOTTEN))
+    """Erase what names a label that no document has any more: of others, and of what was done.
+
+    So is what it was called before.
+    """
+    event, rejection = schema.event, schema.rejection
+    names = naming_of(txn, field_pk).older(label)
+    for name, before in names.items():
+        said = (event.c.field_pk == field_pk) & (event.c.label == name)
+        then = true() if before is None else event.c.operation_pk < before
+        txn.execute(update(event).where(said, then).values(_FORGOTTEN))
+        erase_label(txn, field_pk, name)
+        _forget_counts(txn, collection_pk, name)
+    erase_names(txn, field_pk, names)
     refused = (rejection.c.field_pk == field_pk) & (rejection.c.label == label)
     txn.execute(delete(rejection).where(refused))
-    erase_label(txn, field_pk, label)
+
+
+def _forget_counts(txn: Txn, collection_pk: int, label: str) -> None:
+    operation = schema.operation
     written = cast(operation.c.summary, Text).contains(json.dumps(label)[1:-1], autoescape=True)
     query = select(operation.c.pk, operation.c.summary)
     for row in txn.rows(query.where(operation.c.collection_pk == collection_pk, written)):
-        counts = {name: dict(row.summary.get(name, {})) for name in _COUNTED}
-        for count in counts.values():
-            count.pop(label, None)
+        counts = {
+            name: {
+                key: value
+                for key, value in row.summary.get(name, {}).items()
+                if label not in (key, value)
+            }
+            for name in _COUNTED
+        }
         chosen = update(operation).where(operation.c.pk == row.pk)
         txn.execute(chosen.values(summary={**row.summary, **counts}))
 
@@ -163,6 +181,7 @@ def erase_files(workshop: Workshop, txn: Txn, blobs: Sequence[Blob]) -> tuple[in
 def receipt_of(workshop: Workshop, running: Running) -> Receipt:
     """Return the receipt of what was erased and committed; no memory and no log keeps it either."""
     workshop.operations.deciders.forget_memory()
+    workshop.layouts.forget_erased()
     workshop.store.tidy()
     return Receipt(running.id, effects=running.changed(), **running.erased)
 

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from lookalike.claims import wilson
 from lookalike.confidence import SUSPECT_LEAD
+from lookalike.leaving_out import leave_one_out
 from lookalike.logistic import fit_mixture
 from lookalike.propagation import Floats
-from lookalike.scoring import Scores, leave_one_out
+from lookalike.scoring import Scores
 
 Codes = NDArray[np.int64]
 

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.errors import BadInput
-from lookalike.labels import check_label
+from lookalike.label_events import naming_of, owner_of, why_not
+from lookalike.labels import check_label, path_of
 from lookalike.lookup import stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Said
@@ -75,6 +76,7 @@ def read_labels(
     table = schema.document
     query = select(table.c.pk, table.c.id, table.c.sha256, table.c.file_name)
     index = _Index(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
+    naming, separator = naming_of(snapshot, owner_of(snapshot, field.pk)), field.taxonomy.separator
     said: dict[int, Said] = {}
     names: dict[int, str] = {}
     refused: dict[str, str] = {}
@@ -85,6 +87,9 @@ def read_labels(
             for pk, one in _read(index, row, label_column, origin, trusted):
                 if pk in said and said[pk].label != one.label:
                     raise LookupError(f"was {said[pk].label!r} in an earlier row; the first stays")
+                reason = why_not(snapshot, naming, path_of(str(one.label), separator))
+                if reason is not None:
+                    raise LookupError(reason)
                 said[pk], names[pk] = one, name
         except (LookupError, BadInput) as error:
             refused[name] = str(error.args[0])
@@ -94,7 +99,8 @@ def read_labels(
             f"none of {count} rows gives a label; the first: {example[0]} {example[1]} "
             f"(a row needs {label_column!r} and one of {', '.join(NAME_COLUMNS)})"
         )
-    return _news(snapshot, field, said, names, refused, actor), refused
+    labels = {pk: naming.one_meant(path_of(str(one.label), separator)) for pk, one in said.items()}
+    return _news(snapshot, field, said, labels, names, refused, actor), refused
 
 
 def _read(
@@ -116,26 +122,27 @@ def _news(
     snapshot: Snapshot,
     field: FieldRow,
     said: Mapping[int, Said],
+    labels: Mapping[int, str],
     names: Mapping[int, str],
     refused: dict[str, str],
     actor: str,
 ) -> list[Said]:
-    """Leave out what stands already; note what a person's label outweighs."""
+    """Leave out what stands already, as `labels` are called now; note what outweighs it."""
     now = stances(snapshot, field.pk, said)
     news = []
     for pk, one in said.items():
-        stance = now[pk]
+        stance, label = now[pk], labels[pk]
         if one.kind is EventKind.SUGGESTED:
-            if stance.suggestion != one.label:
+            if stance.suggestion != label:
                 news.append(one)
         elif stance.origin == Origin.HUMAN and one.origin is not Origin.HUMAN:
-            if stance.label != one.label:
+            if stance.label != label:
                 word = "it is of a new kind" if stance.label is None else repr(stance.label)
                 refused[names[pk]] = f"a person said {word}; an import never overwrites that"
         elif one.origin is Origin.HUMAN:
-            if stance.is_news(str(one.label), actor):
+            if stance.is_news(label, actor):
                 news.append(one)
-        elif (stance.label, stance.origin) != (one.label, one.origin):
+        elif (stance.label, stance.origin) != (label, one.origin):
             news.append(one)
     return news
 

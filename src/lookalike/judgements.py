@@ -3,7 +3,8 @@
 A label that changes says something else near its references (L) and a little everywhere (C). An
 item is judged again only where that can matter: where the label wins, where it reaches the best
 of the other labels in S, L or C, or does so in L around the item. Items are judged one by one, so
-the result equals judging all of them.
+the result equals judging all of them. A parent's column changes with those below it, so the same
+holds of every level.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, Judgement, judge
+from lookalike.confidence import Confidence, Judgement, judge, said_at
+from lookalike.levels import Parents
 from lookalike.propagation import Floats, Places
 from lookalike.scoring import Column, Scores
 
@@ -33,43 +35,38 @@ _BLOCK = 4096
 
 
 class Judgements:
-    """The judgement of all items of `scores` under `confidence`."""
+    """The judgement of all items of `scores` under `confidence`, at each of its levels."""
 
     def __init__(self, confidence: Confidence, scores: Scores) -> None:
-        self._confidence = confidence
+        self._labels = list(confidence.labels)
         self._scores = scores
-        self._judge_all()
+        self._tiers = [_Tier(*level) for level in said_at(confidence, scores)]
 
     def at(self, places: Places) -> Judgement:
         """Return the judgement of items (m,)."""
-        return Judgement(*(column[places] for column in _columns(self._all)))
+        return self._tiers[0].at(places)
+
+    def above(self, places: Places) -> list[Judgement]:
+        """Return the judgements of items (m,) by the parents, the deepest level first."""
+        return [tier.at(places) for tier in self._tiers[1:]]
 
     def follow(self, references: Mapping[str, Places]) -> Places:
         """Give the scores new `references` of the same labels; return who was judged again."""
         scores = self._scores
-        assert sorted(references) == list(self._confidence.labels), "other labels: learn again"
+        assert sorted(references) == self._labels, "other labels: learn again"
         names, peaks = scores.changed_by(references), scores.peaks
         if len(names) > _FEW_LABELS:
             scores.set_references(references)
-            return self._judge_all()
-        before = [scores.column(name) for name in names]
+            for tier in self._tiers:
+                tier.judge_all()
+            return np.arange(len(scores.landscape))
+        before = [tier.columns(names) for tier in self._tiers]
         scores.set_references(references)
         touched = self._beside(np.flatnonzero(peaks != scores.peaks))
-        for name, old in zip(names, before, strict=True):
-            touched |= self._touched(old, scores.column(name))
-        places = np.flatnonzero(touched)
-        self._judge(places)
-        return places
-
-    def _touched(self, before: Column, now: Column) -> NDArray[np.bool_]:
-        """Return on which items (n,) a change of one label's own L and C may bear."""
-        a, b = (np.float32(factor) for factor in self._confidence.sight.mix)
-        totals, logs, direct = self._rivals
-        # Where the label wins it reaches the others in S, too.
-        touched = np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
-        touched |= np.maximum(before[1], now[1]) >= direct
-        touched |= (before[0] != now[0]) & (np.maximum(before[0], now[0]) >= logs)
-        return np.asarray(touched)
+        moved = [
+            tier.follow(touched, known) for tier, known in zip(self._tiers, before, strict=True)
+        ]
+        return np.unique(np.concatenate(moved))
 
     def _beside(self, places: Places) -> NDArray[np.bool_]:
         """Return which items (n,) have any of `places` around them."""
@@ -84,17 +81,52 @@ class Judgements:
         beside[some] = among[land.near[some, : land.context.shape[1]]].any(axis=1)
         return beside
 
-    def _judge_all(self) -> Places:
-        every = np.arange(len(self._scores.landscape))
+
+class _Tier:
+    """The judgement of all items by the labels of one level."""
+
+    def __init__(self, confidence: Confidence, said: Scores | Parents) -> None:
+        self._confidence = confidence
+        self._said = said
+        self.judge_all()
+
+    def at(self, places: Places) -> Judgement:
+        return Judgement(*(column[places] for column in _columns(self._all)))
+
+    def columns(self, labels: list[str]) -> dict[str, Column]:
+        """Return the columns that a change of labels with references bears on."""
+        names = labels if isinstance(self._said, Scores) else self._said.above(labels)
+        return {name: self._said.column(name) for name in names}
+
+    def follow(self, touched: NDArray[np.bool_], before: Mapping[str, Column]) -> Places:
+        """Judge again what was touched, and what columns bear on that were `before`."""
+        touched = touched.copy()
+        for name, old in before.items():
+            touched |= self._touched(old, self._said.column(name))
+        places = np.flatnonzero(touched)
+        self._judge(places)
+        return places
+
+    def judge_all(self) -> None:
+        every = np.arange(len(self._said.landscape))
         blocks = np.split(every, range(_BLOCK, len(every), _BLOCK))
-        parts = [judge(self._confidence, self._scores, block) for block in blocks]
+        parts = [judge(self._confidence, self._said, block) for block in blocks]
         columns = zip(*(_columns(part) for part in parts), strict=True)
         self._all = Judgement(*map(np.concatenate, columns))
         self._rivals = self._best_others(self._all)
-        return every
+
+    def _touched(self, before: Column, now: Column) -> NDArray[np.bool_]:
+        """Return on which items (n,) a change of one label's own L and C may bear."""
+        a, b = (np.float32(factor) for factor in self._confidence.sight.mix)
+        totals, logs, direct = self._rivals
+        # Where the label wins it reaches the others in S, too.
+        touched = np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
+        touched |= np.maximum(before[1], now[1]) >= direct
+        touched |= (before[0] != now[0]) & (np.maximum(before[0], now[0]) >= logs)
+        return np.asarray(touched)
 
     def _judge(self, places: Places) -> None:
-        again = judge(self._confidence, self._scores, places)
+        again = judge(self._confidence, self._said, places)
         for column, new in zip(_columns(self._all), _columns(again), strict=True):
             column[places] = new
         self._rivals[:, places] = self._best_others(again)
@@ -102,7 +134,7 @@ class Judgements:
     def _best_others(self, judgement: Judgement) -> Floats:
         """Return S, L and C (3, m) of the best label but the winner, a little less.
 
-        Where the background is ahead of the winner, S is the winner's: whoever overtakes it wins.
+        Where a quiet label is ahead of the winner, S is the winner's: whoever overtakes it wins.
         """
         a, b = self._confidence.sight.mix
         logs, direct = judgement.features[:, _LOGS], judgement.features[:, _DIRECT]

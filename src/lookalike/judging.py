@@ -8,7 +8,7 @@ remembered in a file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from lookalike.confidence import (
     Judgement,
     confidence_to,
     judge,
+    said_at,
 )
 from lookalike.directions import Blend, unit_blocks
 from lookalike.features import BACKGROUND
@@ -30,9 +31,10 @@ from lookalike.landscape import Known, Landscape, attach, build_landscape
 from lookalike.lessons import Sampling, learn_confidence
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
-from lookalike.policy import NO_SOURCE, REASONS, Decisions
+from lookalike.policy import NO_SOURCE, REASONS, Decisions, deepest
 from lookalike.propagation import Places
 from lookalike.recall import recall, remember
+from lookalike.rejections import Rejections
 from lookalike.review import Reach
 from lookalike.scoring import Scores
 from lookalike.weighing import weigh
@@ -143,10 +145,11 @@ class Judge:
         *,
         targets: Mapping[str, float] | None = None,
         sampling: Sampling | None = None,
+        hierarchical: bool = False,
     ) -> Confidence:
         """Take over the references of each label and learn how sure to be; return what was learned.
 
-        Those of the background are among them.
+        Those of the background are among them; if labels are `hierarchical`, that of their parents.
         """
         land, sampling = self.landscape, sampling or Sampling()
         confidence = learn_confidence(
@@ -160,6 +163,7 @@ class Judge:
                 new=land.places_of(sampling.new),
                 apart={name: land.places_of(pks) for name, pks in sampling.apart.items()},
             ),
+            hierarchical=hierarchical,
         )
         self._confidence, self._judgements = confidence, None
         return confidence
@@ -188,29 +192,31 @@ class Judge:
         return np.asarray(land.pks[judgements.follow(places)])
 
     def decide(
-        self, pks: Places, code_of: Callable[[str], int], rejected: Mapping[int, set[str]]
+        self, pks: Places, code_of: Callable[[str], int], rejected: Rejections | None = None
     ) -> Decisions:
-        """Return decisions for documents, with the caller's label codes."""
+        """Return decisions for documents, with the caller's label codes.
+
+        Where no label is sure enough it is the nearest parent that is.
+        """
         land, scores, confidence = self._landscape, self._scores, self._confidence
         assert land is not None and scores is not None and confidence is not None, "learn first"
         places = land.places_of(pks)
-        judgement = (
-            judge(confidence, scores, places) if self._imagines else self._judged().at(places)
-        )
-        choosy = np.flatnonzero(np.isin(pks, np.fromiter(rejected, np.int64, len(rejected))))
-        if len(choosy):
-            barred = np.array(
-                [
-                    [name in rejected[pk] for name in confidence.labels]
-                    for pk in pks[choosy].tolist()
-                ]
-            )
-            judgement = _overwritten(
-                judgement, choosy, judge(confidence, scores, places[choosy], barred)
-            )
-        codes = np.array([*self._codes(code_of), NO_LABEL], np.int32)
-        sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
-        return _decisions(judgement, codes, sources)
+        choosy = np.empty(0, np.int64) if rejected is None else rejected.among(pks)
+        levels = said_at(confidence, scores)
+        if self._imagines:
+            found = [judge(sure, said, places) for sure, said in levels]
+        else:
+            judged = self._judged()
+            found = [judged.at(places), *judged.above(places)]
+        decisions: list[Decisions] = []
+        for (sure, said), judgement in zip(levels, found, strict=True):
+            if rejected is not None and len(choosy):
+                barred = rejected.barred(pks[choosy], sure.labels)
+                again = judge(sure, said, places[choosy], barred)
+                judgement = _overwritten(judgement, choosy, again)
+            sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
+            decisions.append(_decisions(judgement, _codes(sure.labels, code_of), sources))
+        return deepest(decisions)
 
     def hear(self, references: Mapping[str, Places]) -> Scores | None:
         """Take over the references of each label without learning from them; return the scores."""
@@ -245,7 +251,7 @@ class Judge:
         """Return what each reference would get if it did not vote, with the caller's codes."""
         scores, confidence = self._scores, self._confidence
         assert scores is not None and confidence is not None, "learn first"
-        codes = np.array([*self._codes(code_of), NO_LABEL], np.int64)
+        codes = _codes(scores.labels, code_of).astype(np.int64)
         trials = landscape_trials(scores, confidence.sight.mix)
         trials = replace(trials, own=codes[trials.own], rival=codes[trials.rival])
         return trials.of(trials.own != NO_LABEL)
@@ -273,21 +279,20 @@ class Judge:
         land, scores, confidence = self._landscape, self._scores, self._confidence
         assert land is not None and scores is not None and confidence is not None, "learn first"
         every = {name: scores.references(name) for name in scores.labels}
-        fewer = {name: places[land.pks[places] != reference] for name, places in every.items()}
-        if any(len(places) == 0 for places in fewer.values()):
+        left = {name: places[land.pks[places] != reference] for name, places in every.items()}
+        fewer = {name: places for name, places in left.items() if len(places)}
+        if len(fewer) < len(every) and confidence.above is None:
             return None
+        here = land.places_of(np.array([pk]))
         scores.set_references(fewer)
         try:
-            judgement = judge(confidence, scores, land.places_of(np.array([pk])))
+            for sure, said in said_at(confidence, scores):
+                judgement = judge(sure, said, here)
+                if judgement.accepted[0]:
+                    return sure.labels[int(judgement.winners[0])]
         finally:
             scores.set_references(every)
-        return confidence.labels[int(judgement.winners[0])] if judgement.accepted[0] else None
-
-    def _codes(self, code_of: Callable[[str], int]) -> list[int]:
-        """Return the caller's codes of our labels; the background has none."""
-        assert self._scores is not None, "learn first"
-        names = self._scores.labels
-        return [NO_LABEL if name == BACKGROUND else code_of(name) for name in names]
+        return None
 
     def _judged(self) -> Judgements:
         if self._judgements is None:
@@ -326,6 +331,12 @@ def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgem
     for name, column in columns.items():
         column[rows] = getattr(other, name)
     return Judgement(**columns)
+
+
+def _codes(labels: Sequence[str], code_of: Callable[[str], int]) -> NDArray[np.int32]:
+    """Return the caller's codes of labels, and of none; the background has none."""
+    known = [NO_LABEL if name == BACKGROUND else code_of(name) for name in labels]
+    return np.array([*known, NO_LABEL], np.int32)
 
 
 def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) -> Decisions:

@@ -68,6 +68,25 @@ def path_of(label: str, separator: str) -> str:
     return check_label(LABEL_SEPARATOR.join(parts)) if parts else label
 
 
+def ancestors(label: str) -> list[str]:
+    """Return the labels above one, the nearest first.
+
+    >>> ancestors("Shoes > Running > Red")
+    ['Shoes > Running', 'Shoes']
+    """
+    path = label.split(LABEL_SEPARATOR)
+    return [LABEL_SEPARATOR.join(path[:depth]) for depth in range(len(path) - 1, 0, -1)]
+
+
+def is_within(label: str, above: str) -> bool:
+    """Return whether a label is another one, or below it in the tree.
+
+    >>> is_within("Shoes > Running", "Shoes"), is_within("Shoes", "Shoes > Running")
+    (True, False)
+    """
+    return label == above or label.startswith(above + LABEL_SEPARATOR)
+
+
 class Codes:
     """Labels as small integers, in the order in which they were first met; -1 stands for none.
 

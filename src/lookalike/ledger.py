@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from lookalike.model import LABEL_SEPARATOR, Answer, EventKind, Origin
+from lookalike.labels import is_within
+from lookalike.model import Answer, EventKind, Origin
 
 _ANSWERS = {EventKind.NEW_KIND: Answer.NEW_KIND, EventKind.CANNOT_TELL: Answer.CANNOT_TELL}
 _LAST_WORDS = {EventKind.LABELLED, EventKind.RETRACTED, *_ANSWERS}
@@ -40,7 +41,8 @@ class Statement:
 
     `label`, `origin` and `actor` are those of the strongest voice that is not the machine, or None.
     `answer` is what a person said instead of a label; `asked` tells that the queue had asked for
-    what the person said; `contested` that people contradict each other, and nobody has settled it.
+    what the person said; `contested` that people contradict each other, and nobody has settled it;
+    `retired` that the label is out of use: it stays, and votes no more.
     """
 
     label: str | None = None
@@ -51,16 +53,17 @@ class Statement:
     answer: Answer | None = None
     asked: bool = False
     contested: bool = False
+    retired: bool = False
 
     @property
     def votes(self) -> bool:
         """Return whether the document is a reference: someone other than the machine said so."""
-        return self.label is not None
+        return self.label is not None and not self.retired
 
     @property
     def stands(self) -> bool:
         """Return whether the machine has nothing to decide: there is a label, or none fits."""
-        return self.votes or self.answer is Answer.NEW_KIND
+        return self.label is not None or self.answer is Answer.NEW_KIND
 
 
 def fold(lines: Iterable[Line]) -> Statement:
@@ -197,5 +200,4 @@ def _contradict(one: Line, other: Line) -> bool:
 
 
 def _within(label: str | None, above: str | None) -> bool:
-    """Return whether a label is another one, or below it in the tree."""
-    return label == above or str(label).startswith(f"{above}{LABEL_SEPARATOR}")
+    return label == above or is_within(str(label), str(above))

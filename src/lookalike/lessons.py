@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,11 +13,18 @@ from lookalike.confidence import (
     FEW_LABELS,
     OUT_OF_REACH,
     Confidence,
+    Lesson,
+    Rank,
+    Terms,
+    judge,
     learn,
+    thinned,
 )
 from lookalike.features import BACKGROUND
+from lookalike.leaving_out import Left, as_they_are, leave_one_out
+from lookalike.levels import Parents, levels_of, quiet_among, raised
 from lookalike.propagation import Places
-from lookalike.scoring import Scores, as_they_are, leave_one_out
+from lookalike.scoring import Said, Scores
 from lookalike.standard import (
     MIN_ACCURACY,
     Rule,
@@ -63,10 +70,12 @@ def learn_confidence(
     *,
     targets: Mapping[str, float] | None = None,
     sampling: Sampling | None = None,
+    hierarchical: bool = False,
 ) -> Confidence:
     """Return how sure to be of what `scores` say of the items `waiting`; all pks are places here.
 
     Random draws alone calibrate where there are enough of them; before, what was given does, too.
+    If labels are `hierarchical`, it is learned of their parents as well.
     """
     sampling = sampling or Sampling()
     every = np.sort(np.concatenate([scores.references(name) for name in scores.labels]))
@@ -76,15 +85,40 @@ def learn_confidence(
     left = leave_one_out(scores, _sample(calibrates, every))
     left = left.joined(as_they_are(scores, sampling.apart))
     calibrates = np.union1d(calibrates, left.places[~np.isin(left.places, every)])
-    return learn(
-        scores,
-        left,
-        waiting,
-        target,
-        targets=targets,
-        fair=np.isin(left.places, calibrates),
-        drawn=np.isin(left.places, sampling.drawn),
-    )
+    fair, drawn = np.isin(left.places, calibrates), np.isin(left.places, sampling.drawn)
+    terms = Terms(target, targets or {}, fair, drawn)
+    rank = Rank(quiet_among(scores.labels, hierarchical=hierarchical))
+    lesson = learn(scores, left, waiting, terms, rank)
+    if not hierarchical:
+        return lesson.confidence
+    return _with_parents(scores, left, waiting, terms, lesson)
+
+
+def _with_parents(
+    scores: Scores, left: Left, waiting: Places, terms: Terms, lesson: Lesson
+) -> Confidence:
+    """Return what was learned with what each level above learns.
+
+    A level gives its labels to what those below it leave open. So its limit is found on such items,
+    and of the random answers those count that would be left open, too.
+    """
+    learned, waiting = [lesson.confidence], thinned(waiting)
+    said: Said = scores
+    for level in levels_of(scores.labels):
+        below = learned[-1]
+        waiting = waiting[~judge(below, said, waiting).accepted]
+        terms = replace(terms, drawn=terms.drawn & ~lesson.labelled)
+        left, kin, of = raised(left, level)
+        said = Parents(scores, level)
+        rank = Rank(level.quiet, level.given, kin, of, below.new_share)
+        lesson = learn(said, left, waiting, terms, rank)
+        learned.append(lesson.confidence)
+    return _linked(learned)
+
+
+def _linked(levels: Sequence[Confidence]) -> Confidence:
+    first, *others = levels
+    return replace(first, above=_linked(others)) if others else first
 
 
 def standard_of(confidence: Confidence, nodes_upto: int) -> Standard:
@@ -98,6 +132,12 @@ def standard_of(confidence: Confidence, nodes_upto: int) -> Standard:
         for label, limit in zip(confidence.labels, confidence.limits, strict=True)
         if label != BACKGROUND and limit != confidence.limit
     }
+    for level in confidence.all_levels[1:]:
+        own |= {
+            label: limit
+            for label, limit in zip(level.labels, level.limits, strict=True)
+            if limit < OUT_OF_REACH
+        }
     return Standard(
         Rule.LANDSCAPE,
         _missing(confidence),
@@ -122,7 +162,7 @@ def _thinned(places: Places, upto: int) -> Places:
 
 
 def _missing(confidence: Confidence) -> tuple[str, ...]:
-    labels = len(confidence.labels) - confidence.sight.background
+    labels = len(confidence.labels) - len(confidence.sight.quiet)
     more = max(COUNTED - confidence.drawn, 0)
     if min(confidence.limits) < OUT_OF_REACH:
         return (estimated(more),) if more else ()

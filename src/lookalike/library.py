@@ -146,6 +146,7 @@ class Library:
         enrich: tuple[str, ...] = (),
         exclusive: str | None = None,
         low_quality: bool | None = None,
+        hierarchical: bool | None = None,
         **options: Any,
     ) -> Collection:
         """Return a collection that labels itself, made in one call: bucket, collection, taxonomy.
@@ -155,15 +156,16 @@ class Library:
         computed for `target_precision` (0.95), or a label's own in `targets`. `enrich` names
         metadata fields that are copied from the matched reference. With `exclusive` "image" each
         label goes to one document of an image at most; `low_quality` decides what was seen badly,
-        too. `extractor` is "image", `field` "label" unless told; other options are the extractor's.
+        too. Where labels are paths, their parents are given, too, unless `hierarchical` is False.
+        `extractor` is "image", `field` "label" unless told; other options are the extractor's.
         Several (["image", {"extractor": "text", "model": …}]) give one decision, by weights that
         the references teach; `inputs` may say which property each reads ({"text": "description"}).
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
         """
-        chosen = (reference, confidence_threshold, target_precision, top_k, enrich)
-        rule = Rule(*chosen, targets=targets, exclusive=exclusive, low_quality=low_quality)
+        chosen = (reference, confidence_threshold, target_precision, top_k, enrich, None, targets)
+        rule = Rule(*chosen, ">", exclusive, low_quality, hierarchical)
         with self._workshop.store.write() as txn:
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is None:
@@ -232,12 +234,14 @@ class Library:
         separator: str = ">",
         exclusive: str | None = None,
         low_quality: bool | None = None,
+        hierarchical: bool | None = None,
         op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it.
 
         With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
-        `exclusive` and `low_quality` are those of `labeler`, and cannot change later.
+        `exclusive` and `low_quality` are those of `labeler`, and cannot change later;
+        `hierarchical` can, by `run`.
         What was given an `op_id` is done once, however often it is asked for. Raises NotFound for
         an unknown collection, Conflict when the field is there.
         """
@@ -253,6 +257,7 @@ class Library:
             separator=separator,
             exclusive=exclusive,
             low_quality=low_quality,
+            hierarchical=hierarchical,
         )
         taxonomy = taxonomy_of(row.name, field, rule)
         operations, actor = self._workshop.operations, self._workshop.actor
@@ -383,14 +388,15 @@ class Library:
         if now is None:
             return
         check_rule(row.name, now.taxonomy, rule)
-        said = (rule.confidence_threshold, rule.target_precision, rule.targets)
+        said = (rule.confidence_threshold, rule.target_precision, rule.targets, rule.hierarchical)
         if rule_of(now.taxonomy, *said) != now.taxonomy:
-            threshold, target, targets = said
+            threshold, target, targets, hierarchical = said
             collection.run(
                 field=now.name,
                 confidence_threshold=threshold,
                 target_precision=target,
                 targets=targets,
+                hierarchical=hierarchical,
             )
 
 

@@ -15,6 +15,23 @@ CURVE_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Depth:
+    """How labels that are paths do, cut to `depth` parts.
+
+    `labelled` documents, `coverage` of all, have a label at least so deep. Random answers `checked`
+    automatic ones, of which `wrong` were wrong as far down: at least `at_least` are right (at 95 %
+    confidence).
+    """
+
+    depth: int
+    labelled: int
+    coverage: float
+    checked: int
+    wrong: int
+    at_least: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The state of one label field.
 
@@ -26,7 +43,8 @@ class Report:
     `estimated_precision` is what the machine thinks of its own labels: always an estimate. `drawn`
     answers were a random sample; `checked` of them met an automatic label, and `wrong` of those
     were wrong, so at least `at_least` of all such labels were right (at 95 % confidence, for the
-    rule as it was while they were given).
+    rule as it was while they were given). A label is right if it is above the true one, too;
+    `depths` tell how far down it is, where labels are paths.
     """
 
     collection: str
@@ -52,6 +70,7 @@ class Report:
     checked: int
     wrong: int
     at_least: float | None
+    depths: tuple[Depth, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

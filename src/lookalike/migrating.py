@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from lookalike.errors import BadInput
 from lookalike.ingest import Progress, Tally
 from lookalike.model import Changed
 from lookalike.once import Request, refuse_repetition
+from lookalike.operations import Running
 from lookalike.preparing import Preparation
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow
@@ -117,10 +118,12 @@ def migrated(
     confidence_threshold: float | None,
     progress: Progress,
     op_id: str,
+    also: Callable[[Running], None] | None = None,
 ) -> Changed:
     """Change collections to another extractor, all in one operation, and return what it changed.
 
-    What is not extracted for it yet is extracted first; what comes in meanwhile afterwards. Raises
+    What is not extracted for it yet is extracted first; what comes in meanwhile afterwards. What
+    else belongs to the operation is done by `also`, before anything is decided anew. Raises
     what `changes_to` raises, and AlreadyDone for an operation that was done before.
     """
     asked = (collections, extractor, options)
@@ -137,6 +140,8 @@ def migrated(
             one.row.name: [one.before.name if one.before else None, one.after.name]
             for one in changes
         }
+        if also is not None:
+            also(running)
         switch(workshop.operations, running, changes, confidence_threshold)
     for one in changes:
         target = workshop.target(one.row)
@@ -158,6 +163,7 @@ def dropped(workshop: Workshop, rows: Sequence[CollectionRow]) -> DroppedSpaces:
             hold(txn, space, "", workshop.clock())
         vectors = drop(txn, spaces)
     size = sum(_erase_files(workshop, space) for space in spaces)
+    workshop.layouts.forget_erased()
     workshop.store.tidy()
     names = {name: tuple(one.name for one in some) for name, some in doomed.items()}
     return DroppedSpaces(names, vectors, size)

@@ -54,7 +54,7 @@ class Status(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What one line of the ledger says about a document's label."""
+    """What one line of the ledger says about a document's label, or about a label itself."""
 
     LABELLED = "labelled"
     RETRACTED = "retracted"
@@ -65,6 +65,9 @@ class EventKind(StrEnum):
     CANNOT_TELL = "cannot_tell"
     DECIDED = "decided"
     CONFIGURED = "configured"
+    RENAMED = "renamed"
+    RETIRED = "retired"
+    DESCRIBED = "described"
     UNDONE = "undone"
     FORGOTTEN = "forgotten"
 
@@ -169,10 +172,9 @@ class Decision:
 class Standing:
     """What a document's label is now, in one field.
 
-    `answer` is what a person said instead of a label; one whose answer is `new_kind` belongs to
-    none of the labels there are, and is not decided. `actor` is who gave the label or answer that
-    stands; `source` the reference that a label of the machine was taken from; `revision` rises with
-    every change.
+    `answer` is what a person said instead of a label; one whose answer is `new_kind` is of none of
+    the known labels, and not decided. `actor` is who gave the label or answer that stands; `source`
+    the reference that a label of the machine was taken from; `revision` rises with every change.
     """
 
     label: str | None
@@ -272,13 +274,14 @@ class Document:
 class Taxonomy:
     """The rule that labels one field of a collection.
 
-    `reference` names the collection whose labels vote: the collection itself (unified) or a
-    curated one (separate). A `confidence_threshold` makes the policy `threshold`; without one it is
-    `precision` with `target_precision`; `targets` are those of labels that have their own. `enrich`
-    fields are copied from the matched reference. `taxonomy` names the resource that made it, if one
-    did. Labels that are said are paths, also where their parts are parted by `separator`. With
-    `exclusive` "image" the machine gives each label to one document of an image at most; with
-    `low_quality` documents of low quality are decided and vote as all others.
+    `reference` names the collection whose labels vote: itself (unified) or a curated one
+    (separate). A `confidence_threshold` makes the policy `threshold`; without one it is `precision`
+    with `target_precision`; `targets` are those of labels that have their own. `enrich` is copied
+    from the matched reference. `taxonomy` names the resource that made it. Labels are paths, said
+    with `separator`. With `exclusive` "image" the machine gives each label once an image; with
+    `low_quality` all are decided and vote. If `hierarchical`, `precision` gives a parent where no
+    leaf is sure enough. With `references`, the id of an operation, only those vote of which nobody
+    has said anything after it.
     """
 
     field: str
@@ -294,6 +297,8 @@ class Taxonomy:
     separator: str = ">"
     exclusive: str = ""
     low_quality: bool = False
+    hierarchical: bool = True
+    references: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +369,8 @@ class Changed:
 
     `labelled`, `relabelled` and `unlabelled` count documents that the machine changed, by label
     (the new one; for `unlabelled` the label that went). `revision` is that of all it wrote.
+    `renamed` tells what labels are called now; `given` counts, by label, documents to which someone
+    gave one that reads otherwise, or votes no more. A preview has no `operation`.
     """
 
     operation: str
@@ -373,6 +380,8 @@ class Changed:
     unlabelled: Mapping[str, int]
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
     revision: int = 0
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    given: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def by_itself(self) -> int:

@@ -24,7 +24,9 @@ Lists = tuple[Places, Floats]
 EXACT_ITEMS = 50_000
 """Up to so many items all pairs are compared; beyond, that costs several times what cells do."""
 
-_CELLS_TRIED = 16
+CELLS_TRIED = 16
+"""The cells of a row that it is compared with: more find more of the true neighbours."""
+
 _ROUNDS = 3
 _DRAWN_EACH = 20
 _ROW_BLOCK = 32_768
@@ -41,7 +43,9 @@ def neighbours(queries: Grid, rows: Grid, count: int) -> Lists:
     return _as_cosines(_among(queries, everywhere, rows, places, count), rows)
 
 
-def neighbour_lists(rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS) -> Lists:
+def neighbour_lists(
+    rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS, cells_tried: int = CELLS_TRIED
+) -> Lists:
     """Return each row's nearest other rows, approximately where they are more than `exact_items`.
 
     Where there are not enough others the lists are shorter.
@@ -49,22 +53,33 @@ def neighbour_lists(rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS) -
     places = np.arange(len(rows))
     if len(rows) <= exact_items:
         return _as_cosines(_among(rows, places, rows, places, min(count, len(rows) - 1)), rows)
-    return _as_cosines(_by_cells(rows, count), rows)
+    return _as_cosines(_by_cells(rows, places, rows, count, cells_tried), rows)
 
 
-def _by_cells(rows: Grid, count: int) -> Lists:
-    """Return each row's nearest others among the rows of the cells that are nearest to it."""
+def approximate_neighbours(queries: Grid, rows: Grid, count: int, *, cells_tried: int) -> Lists:
+    """Return what `neighbours` does, approximately, for many queries and at least `count` rows."""
+    nowhere = np.full(len(queries), NOBODY)
+    return _as_cosines(_by_cells(queries, nowhere, rows, count, cells_tried), rows)
+
+
+def _by_cells(queries: Grid, own: Places, rows: Grid, count: int, cells_tried: int) -> Lists:
+    """Return each query's nearest among the rows of the cells that are nearest to it, its `own`
+    row left out.
+    """
     centres = _centres(rows)
-    tried = _nearest_centres(rows, centres, _CELLS_TRIED)
-    members, askers = _grouped(tried[:, :1]), _grouped(tried)
-    near = np.full((len(rows), count), NOBODY, np.int64)
-    values = np.full((len(rows), count), NO_SIMILARITY, np.float32)
+    tried = _nearest_centres(queries, centres, cells_tried)
+    same = queries is rows
+    homes = tried[:, :1] if same else _nearest_centres(rows, centres, 1)
+    members, askers = _grouped(homes), _grouped(tried)
+    near = np.full((len(queries), count), NOBODY, np.int64)
+    values = np.full((len(queries), count), NO_SIMILARITY, np.float32)
     for cell, inside in members.items():
-        asking = askers[cell]
-        more = _among(rows[asking], asking, rows[inside], inside, count)
-        near[asking], values[asking] = merge(near[asking], values[asking], *more)
+        if (asking := askers.get(cell)) is not None:
+            more = _among(queries[asking], own[asking], rows[inside], inside, count)
+            near[asking], values[asking] = merge(near[asking], values[asking], *more)
     short = np.flatnonzero(near[:, -1] == NOBODY)
-    near[short], values[short] = _among(rows[short], short, rows, np.arange(len(rows)), count)
+    every = np.arange(len(rows))
+    near[short], values[short] = _among(queries[short], own[short], rows, every, count)
     return near, values
 
 

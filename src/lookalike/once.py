@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -50,14 +50,25 @@ class AlreadyDone(Exception):
         self.erased = erased
 
 
+class Previewed(Exception):
+    """Raised inside an operation, nothing of it is kept: `changed` is what it would change."""
+
+    def __init__(self, changed: Changed) -> None:
+        super().__init__("only a preview")
+        self.changed = replace(changed, operation="", revision=0)
+
+
 def once(verb: Callable[_Arguments, Changed]) -> Callable[_Arguments, Changed]:
-    """Let a verb answer as it did the first time, when it is asked for again."""
+    """Let a verb answer as it did the first time, when it is asked for again.
+
+    What is only a preview is answered as well.
+    """
 
     @wraps(verb)
     def answered(*args: _Arguments.args, **values: _Arguments.kwargs) -> Changed:
         try:
             return verb(*args, **values)
-        except AlreadyDone as done:
+        except (AlreadyDone, Previewed) as done:
             return done.changed
 
     return answered

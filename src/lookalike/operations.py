@@ -8,6 +8,7 @@ All of it is one transaction. Nothing else writes a label.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -21,17 +22,27 @@ from lookalike.decider import Decider
 from lookalike.deciders import Deciders, Lent
 from lookalike.drawing import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.effects import Effects
-from lookalike.errors import Conflict, NotFound
+from lookalike.errors import NotFound
 from lookalike.fields import dependents, has_space
+from lookalike.label_events import naming_of, owner_of
 from lookalike.labels import path_of
 from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
+from lookalike.naming import LABEL_EVENTS, Naming
 from lookalike.once import Request, refuse_repetition
-from lookalike.statements import write_statements
+from lookalike.reshaping import reshape, standard_now
+from lookalike.statements import touched_since, write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
+from lookalike.undoing import (
+    NO_FIELD,
+    namings_before,
+    settle_undone,
+    standards_before,
+    taxonomies,
+    undoable,
+)
 
-_NO_FIELD = 0
 NO_COLLECTION = 0
 """What an operation belongs to that changes objects which no collection has."""
 
@@ -63,6 +74,8 @@ class Running:
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    given: Counter[str] = field(default_factory=Counter)
     told: dict[str, Any] = field(default_factory=dict)
     """What else the history shows of it."""
     effects: Effects = field(default_factory=Effects)
@@ -81,6 +94,8 @@ class Running:
             unlabelled=dict(sorted(self.effects.unlabelled.items())),
             refused=dict(self.refused),
             revision=self.pk,
+            renamed=dict(self.renamed),
+            given=dict(sorted(self.given.items())),
         )
 
 
@@ -118,7 +133,7 @@ class Operations:
             return
         documents = sorted({line.document_pk for line in said})
         with self.changing(running, field_pk, documents):
-            self._append(running, field_pk, _as_paths(running.decider(field_pk), said))
+            self._append(running, field_pk, _as_named(running, field_pk, said))
             self._fold(running, field_pk, documents)
             self._draw(running, field_pk)
 
@@ -173,10 +188,23 @@ class Operations:
 
     def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
         """Write another taxonomy for a field, as an event that can be undone, and decide all."""
-        self._set_taxonomy(running, field_pk, after)
+        self._set_taxonomy(running, field_pk, before, after)
         detail = {"before": before, "after": after}
         self._record(running, field_pk, EventKind.CONFIGURED, detail)
         self.decide_all(running, field_pk)
+
+    def name(
+        self, running: Running, said: Mapping[int, Mapping[str, Any]], kind: EventKind
+    ) -> Mapping[int, Sequence[int]]:
+        """Append what is said of labels themselves, by field, and do what follows from it.
+
+        Return, by field, the documents of which a statement reads otherwise.
+        """
+        before = {pk: naming_of(running.txn, pk) for pk in said}
+        for pk, detail in said.items():
+            kept = {"standard": standard_now(running.txn, pk)}
+            self._record(running, pk, kind, {**detail, **kept})
+        return self._reshape(running, before, {})
 
     def undo(self, running: Running, operation_id: str) -> list[int]:
         """Take back an operation, and with it everything that labelled itself because of it.
@@ -186,9 +214,9 @@ class Operations:
         Undoing an undo brings the operation back. Raises NotFound, or Conflict when it is undone
         already or is of a kind that cannot be.
         """
-        target = self._undoable(running, operation_id)
-        self._record(running, _NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
-        moved = _settle_undone(running.txn)
+        target = undoable(running.txn, running.collection_pk, operation_id)
+        self._record(running, NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
+        moved = settle_undone(running.txn)
         self._follow(running, moved)
         return moved
 
@@ -257,62 +285,50 @@ class Operations:
             schema.event, operation_pk=running.pk, kind=kind, field_pk=field_pk, detail=detail
         )
 
-    def _undoable(self, running: Running, operation_id: str) -> Any:
-        table = schema.operation
-        found = running.txn.rows(select(table).where(table.c.id == operation_id))
-        if not found or found[0].collection_pk != running.collection_pk:
-            raise NotFound(f"no operation {operation_id!r} in this collection; see its history")
-        if found[0].undone_by is not None:
-            raise Conflict(f"operation {operation_id} is undone already; undo that undo to redo it")
-        if found[0].kind == "migrate":
-            raise Conflict(
-                f"operation {operation_id} changed the extractor; migrate back to the one before"
-            )
-        if found[0].kind in ("audit", "audit_answer"):
-            raise Conflict(
-                f"operation {operation_id} belongs to an audit, whose sample and answers stay; "
-                "close the audit and draw another one"
-            )
-        if found[0].kind in ("add", "forget", "create", "remove"):
-            raise Conflict(
-                f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "
-                "use forget to remove documents"
-            )
-        return found[0]
-
     def _follow(self, running: Running, operations: Sequence[int]) -> None:
         """Do what follows from operations that are undone now, or in force again."""
         table = schema.event
         no_statement = [EventKind.DECIDED, EventKind.FORGOTTEN, EventKind.UNDONE]
         query = select(table).where(table.c.operation_pk.in_(operations))
         changed: dict[int, set[int]] = {}
+        named: list[Any] = []
         for row in running.txn.rows(query.where(table.c.kind.not_in(no_statement))):
             if row.kind == EventKind.CONFIGURED:
-                self._set_taxonomy(running, row.field_pk, self._taxonomy_now(running, row))
+                before, after = taxonomies(running.txn, row)
+                self._set_taxonomy(running, row.field_pk, before, after)
                 self.decide_all(running, row.field_pk)
+            elif row.kind in LABEL_EVENTS:
+                named.append(row)
             else:
                 changed.setdefault(row.field_pk, set()).add(row.document_pk)
         for field_pk, documents in sorted(changed.items()):
             running.by_person += len(documents)
             with self.changing(running, field_pk, sorted(documents)):
                 self._fold(running, field_pk, sorted(documents))
+        if named:
+            before = namings_before(running.txn, named, operations)
+            self._reshape(running, before, standards_before(running.txn, named))
 
-    def _taxonomy_now(self, running: Running, configured: Any) -> Any:
-        """Return the taxonomy after the events that are not undone; the first one's `before`."""
-        event, operation = schema.event, schema.operation
-        query = (
-            select(event.c.detail, operation.c.undone_by)
-            .join(operation, operation.c.pk == event.c.operation_pk)
-            .where(event.c.field_pk == configured.field_pk, event.c.kind == EventKind.CONFIGURED)
-            .order_by(event.c.seq)
-        )
-        rows = running.txn.rows(query)
-        standing = [row.detail["after"] for row in rows if row.undone_by is None]
-        return standing[-1] if standing else rows[0].detail["before"]
+    def _reshape(
+        self, running: Running, before: Mapping[int, Naming], standards: Mapping[int, Any]
+    ) -> Mapping[int, Sequence[int]]:
+        done = reshape(running.txn, running.pk, running.decider, before, standards)
+        running.by_person += done.given.total()
+        running.given.update(done.given)
+        for field_pk, stand in done.stand.items():
+            running.effects.drop(field_pk, stand)
+        for field_pk, moves in done.moves.items():
+            running.effects.add(field_pk, moves)
+        return done.documents
 
-    def _set_taxonomy(self, running: Running, field_pk: int, taxonomy: Any) -> None:
+    def _set_taxonomy(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
+        """Write a taxonomy; where it changes which references may vote, these do so or not."""
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
-        running.txn.execute(chosen.values(taxonomy=taxonomy))
+        running.txn.execute(chosen.values(taxonomy=after))
+        bounds = {one["references"] for one in (before, after) if one.get("references")}
+        if before.get("references") != after.get("references"):
+            late = [touched_since(running.txn, field_pk, bound) for bound in bounds]
+            self._fold(running, field_pk, sorted(set().union(*late)))
 
 
 def check_there(snapshot: Snapshot, *pks: int) -> None:
@@ -322,15 +338,20 @@ def check_there(snapshot: Snapshot, *pks: int) -> None:
         raise NotFound("the collection or its bucket was removed meanwhile; make it again first")
 
 
-def _as_paths(decider: Decider, said: Sequence[Said]) -> Sequence[Said]:
-    """Return what was said with labels as the paths that they are in the field."""
-    separator = decider.field.taxonomy.separator
-    if separator == LABEL_SEPARATOR.strip():
+def _as_named(running: Running, field_pk: int, said: Sequence[Said]) -> Sequence[Said]:
+    """Return what was said with labels as the paths that they are, under the names of today."""
+    separator = running.lent.held[field_pk].field.taxonomy.separator
+    naming = naming_of(running.txn, owner_of(running.txn, field_pk))
+    if separator == LABEL_SEPARATOR.strip() and not naming.aliases:
         return said
-    return [
-        line if line.label is None else replace(line, label=path_of(line.label, separator))
-        for line in said
-    ]
+    named = []
+    for line in said:
+        path = None if line.label is None else path_of(line.label, separator)
+        label = None if path is None else naming.one_meant(path)
+        if path is not None and label is not None and label != path:
+            running.renamed[path] = label
+        named.append(replace(line, label=label))
+    return named
 
 
 def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
@@ -338,32 +359,6 @@ def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
     asked = {"asked": True} if line.asked else {}
     whole = {"of_object": True} if line.of_object else {}
     return (asked | whole | context) or None if line.origin is Origin.HUMAN else None
-
-
-def _settle_undone(txn: Txn) -> list[int]:
-    """Mark which operations are undone; return those that came to be, or are in force again.
-
-    An operation is undone while any undo of it is in force. An undo is younger than what it undoes,
-    so going back in time meets each after everything that could undo it.
-    """
-    operation, event = schema.operation, schema.event
-    query = select(event.c.operation_pk, event.c.detail).where(
-        event.c.document_pk.is_(None),
-        event.c.field_pk == _NO_FIELD,
-        event.c.kind == EventKind.UNDONE,
-    )
-    undone_by: dict[int, int | None] = {}
-    for undo in txn.rows(query.order_by(event.c.seq.desc())):
-        in_force = undone_by.get(undo.operation_pk) is None
-        target = undo.detail["operation"]
-        undone_by[target] = undone_by.get(target) or (undo.operation_pk if in_force else None)
-    stored: dict[int, int | None] = {}
-    for chosen in conditions(operation.c.pk, list(undone_by)):
-        rows = txn.rows(select(operation.c.pk, operation.c.undone_by).where(chosen))
-        stored |= {row.pk: row.undone_by for row in rows}
-    moved = {pk: by for pk, by in undone_by.items() if stored[pk] != by}
-    txn.update(operation, [{"pk": pk, "undone_by": by} for pk, by in moved.items()])
-    return sorted(pk for pk, by in moved.items() if (stored[pk] is None) != (by is None))
 
 
 def touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:

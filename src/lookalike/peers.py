@@ -9,8 +9,10 @@ from hashlib import blake2b
 import numpy as np
 from sqlalchemy import Select, select
 
+from lookalike.label_events import naming_of
 from lookalike.ledger import PERSONAL, Line, opinions
 from lookalike.model import EventKind, Origin
+from lookalike.statements import read_now
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import Ids
@@ -42,7 +44,7 @@ def spoken_of(
     found: dict[int, list[Spoken]] = {}
     for chosen in conditions(schema.event.c.document_pk, sorted(documents)):
         times: dict[int, dict[Line, float]] = {}
-        for pk, line, at in _lines(snapshot, _said(field_pk).where(chosen)):
+        for pk, line, at in _lines(snapshot, field_pk, _said(field_pk).where(chosen)):
             lines = times.setdefault(pk, {})
             lines.pop(line, None)
             lines[line] = at
@@ -54,7 +56,7 @@ def spoken_of(
 def said_by_several(snapshot: Snapshot, field_pk: int) -> tuple[dict[int, list[Line]], set[str]]:
     """Return what was said of each document that several people spoke of; and all who spoke."""
     lines: dict[int, list[Line]] = {}
-    for pk, line, _ in _lines(snapshot, _said(field_pk)):
+    for pk, line, _ in _lines(snapshot, field_pk, _said(field_pk)):
         lines.setdefault(pk, []).append(line)
     people = {line.actor for some in lines.values() for line in some}
     several = {pk: some for pk, some in lines.items() if len({one.actor for one in some}) > 1}
@@ -94,7 +96,7 @@ def _said(field_pk: int) -> Select[tuple[int]]:
     event, operation = schema.event, schema.operation
     return (
         select(event.c.document_pk, event.c.kind, event.c.label, event.c.detail)
-        .add_columns(operation.c.actor, operation.c.at)
+        .add_columns(operation.c.actor, operation.c.at, event.c.operation_pk)
         .join(operation, operation.c.pk == event.c.operation_pk)
         .where(event.c.field_pk == field_pk, event.c.origin == Origin.HUMAN)
         .where(event.c.kind.in_(PERSONAL), operation.c.undone_by.is_(None))
@@ -102,8 +104,12 @@ def _said(field_pk: int) -> Select[tuple[int]]:
     )
 
 
-def _lines(snapshot: Snapshot, query: Select[tuple[int]]) -> Iterable[tuple[int, Line, float]]:
+def _lines(
+    snapshot: Snapshot, field_pk: int, query: Select[tuple[int]]
+) -> Iterable[tuple[int, Line, float]]:
+    naming = naming_of(snapshot, field_pk)
     for row in snapshot.rows(query):
         asked = bool((row.detail or {}).get("asked"))
-        line = Line(EventKind(row.kind), row.label, Origin.HUMAN, row.actor, asked)
-        yield row.document_pk, line, row.at
+        for label in read_now(naming, row):
+            line = Line(EventKind(row.kind), label, Origin.HUMAN, row.actor, asked)
+            yield row.document_pk, line, row.at

@@ -6,7 +6,7 @@ integer codes here (the caller holds the names); -1 means none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -118,6 +118,17 @@ def withheld(decisions: Decisions, rows: NDArray[np.int64], reason: Reason) -> D
     runner_up[labelled] = codes[labelled]
     codes[rows], reasons[rows] = NO_LABEL, REASONS.index(reason)
     return replace(decisions, codes=codes, runner_up=runner_up, reasons=reasons)
+
+
+def deepest(levels: Sequence[Decisions]) -> Decisions:
+    """Return for each row the decision of the first level that labels it; of the first, if none."""
+    first, *above = levels
+    columns = {name: getattr(first, name) for name in DECISION_COLUMNS}
+    for other in above:
+        labels = (columns["codes"] == NO_LABEL) & (other.codes != NO_LABEL)
+        for name in columns:
+            columns[name] = np.where(labels, getattr(other, name), columns[name])
+    return Decisions(**columns)
 
 
 def suggest_only(matches: Matches) -> Decisions:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Select, select
 
-from lookalike.audited import under_audit
+from lookalike.audited import held
 from lookalike.documents import NewDocument, write_documents
 from lookalike.errors import Conflict
 from lookalike.extractors.base import Part
@@ -67,7 +67,7 @@ def promote(
 
     With a gate, what it holds back is refused, with the reason.
     """
-    pks = _not_under_audit(running, field, [row.pk for row in running.txn.rows(query)])
+    pks = _not_held(running, field, [row.pk for row in running.txn.rows(query)])
     if gated and pks:
         pks = _through_gate(running, field, pks)
     labels = stances(running.txn, field.pk, pks)
@@ -79,12 +79,12 @@ def promote(
     workshop.operations.say(running, field.reference_field_pk, said)
 
 
-def _not_under_audit(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
-    """Return those of the documents that no open audit holds; refuse the others."""
-    held = under_audit(running.txn, field.pk, pks)
-    reason = "is under audit: close the audit first"
-    running.refused |= dict.fromkeys(ids_of(running.txn, held).values(), reason)
-    return [pk for pk in pks if pk not in held]
+def _not_held(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+    """Return those of the documents that no open audit or trial holds; refuse the others."""
+    asked = held(running.txn, field.pk, pks)
+    reason = "is under audit or on trial: close the audit, or end the trial, first"
+    running.refused |= dict.fromkeys(ids_of(running.txn, asked).values(), reason)
+    return [pk for pk in pks if pk not in asked]
 
 
 def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:

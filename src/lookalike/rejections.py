@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from lookalike.labels import Codes
+from lookalike.labels import Codes, ancestors
 from lookalike.references import References
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -74,6 +74,24 @@ class Rejections(Mapping[int, set[str]]):
         """Return which references have a label that a document may have."""
         refused = [codes.code(name) for name in self.get(pk, ())]
         return ~np.isin(references.codes, refused)
+
+    def among(self, pks: Ids) -> NDArray[np.int64]:
+        """Return the places in `pks` of documents that cannot have some label."""
+        return np.flatnonzero(np.isin(pks, self.pks))
+
+    def barred(self, pks: Ids, labels: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which of the labels (n, labels) each document cannot have.
+
+        What people refused is barred with all below it; what is taken, by itself.
+        """
+        bars = np.zeros((len(pks), len(labels)), bool)
+        for row, pk in zip(bars, pks.tolist(), strict=True):
+            refused, taken = self._labels.get(pk, set()), self._taken.get(pk, set())
+            row[:] = [
+                name in taken or any(one in refused for one in (name, *ancestors(name)))
+                for name in labels
+            ]
+        return bars
 
     def as_pairs(self, codes: Codes) -> NDArray[np.int64]:
         """Return what people refused: pairs (n, 2) of document and label code."""

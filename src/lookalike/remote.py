@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from lookalike.connection import Connection, place
 from lookalike.errors import LookalikeError
 from lookalike.model import Changed
-from lookalike.remote_collection import RemoteCollection, quiet
-from lookalike.sending import WAIT_S, Progress
+from lookalike.remote_collection import RemoteCollection
+from lookalike.sending import WAIT_S, Progress, quiet
 
 if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
@@ -93,6 +93,7 @@ class RemoteLibrary:
         enrich: tuple[str, ...] = (),
         exclusive: str | None = None,
         low_quality: bool | None = None,
+        hierarchical: bool | None = None,
         **options: Any,
     ) -> RemoteCollection:
         """Return a collection that labels itself, made in one call, as `Library.labeler` does."""
@@ -111,6 +112,7 @@ class RemoteLibrary:
             enrich=enrich,
             exclusive=exclusive,
             low_quality=low_quality,
+            hierarchical=hierarchical,
             options=options,
         )
         collection = RemoteCollection(self._connection, made)
@@ -165,6 +167,7 @@ class RemoteLibrary:
         separator: str = ">",
         exclusive: str | None = None,
         low_quality: bool | None = None,
+        hierarchical: bool | None = None,
         op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it."""
@@ -183,6 +186,7 @@ class RemoteLibrary:
             separator=separator,
             exclusive=exclusive,
             low_quality=low_quality,
+            hierarchical=hierarchical,
             op_id=op_id,
         )
 

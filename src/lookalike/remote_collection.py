@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
 from lookalike.model import Added, Changed, Origin
+from lookalike.remote_shaping import RemoteShaping
 from lookalike.remote_telling import RemoteTelling
 from lookalike.remote_trusting import RemoteTrusting
-from lookalike.sending import Progress, Sender
+from lookalike.remote_trying import RemoteTrying
+from lookalike.sending import Progress, Sender, quiet
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
 
 
-def quiet(_done: int, _total: int) -> None:
-    """Show no progress."""
-
-
-class RemoteCollection(RemoteTrusting, RemoteTelling):
+class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTelling):
     """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
 
     Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent
@@ -202,6 +200,7 @@ class RemoteCollection(RemoteTrusting, RemoteTelling):
         confidence_threshold: float | None = None,
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
+        hierarchical: bool | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -213,6 +212,7 @@ class RemoteCollection(RemoteTrusting, RemoteTelling):
             confidence_threshold=confidence_threshold,
             target_precision=target_precision,
             targets=targets,
+            hierarchical=hierarchical,
             actor=actor,
             op_id=op_id,
         )

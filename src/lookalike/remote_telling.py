@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from lookalike.connection import place
 from lookalike.errors import NotFound
 from lookalike.model import ANY, Document, Event, Operation, Origin, Question, Reason, Suggestion
 from lookalike.remote_opened import RemoteOpened
-from lookalike.sending import content, described, encoded
+from lookalike.sending import Progress, content, described, encoded, quiet
 from lookalike.sources import items
 
 if TYPE_CHECKING:
     from lookalike.explaining import Why
+    from lookalike.maps import Map
     from lookalike.metrics import Point, Report
 
 PAGE = 1000
 """So many documents, questions or operations are in one answer of a server."""
+
+_MAKING = 202
+_PAUSE_S = 0.5
 
 
 class RemoteTelling(RemoteOpened):
@@ -125,6 +132,20 @@ class RemoteTelling(RemoteOpened):
         from lookalike.metrics import Report
 
         return self._ask("report", Report, field=field)
+
+    def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
+        """Return every document as a point on a plane, look-alikes together.
+
+        The server lays it out at the first call, and again when the collection has grown.
+        """
+        from lookalike.maps import unpacked
+
+        path = place("collections", self.name, "map") + "?ids=true"
+        path += "" if field is None else f"&field={quote(field, safe='')}"
+        while (answer := self._connection.get(path)).status_code == _MAKING:
+            progress(round(100 * answer.json()["done"]), 100)
+            time.sleep(_PAUSE_S)
+        return unpacked(answer.content)
 
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield what `export` writes, one mapping a document."""

@@ -107,6 +107,7 @@ def remove_collections(workshop: Workshop, pks: Iterable[int], *, actor: str = "
             while (batch := _empty(workshop, pk)).documents:
                 removed = removed.and_also(batch)
         if (names := _drop_collections(workshop, doomed, actor)) is not None:
+            workshop.layouts.forget_erased()
             workshop.store.tidy()
             return replace(removed, collections=names)
 
@@ -137,6 +138,7 @@ def remove_bucket(
         if late or _first_objects(running.txn, pk):
             raise Conflict(f"the bucket {bucket.name!r} is in use again; remove it once more")
         running.txn.execute(delete(schema.resource).where(schema.resource.c.pk == pk))
+    workshop.layouts.forget_erased()
     workshop.store.tidy()
     return replace(removed, buckets=(bucket.name,))
 

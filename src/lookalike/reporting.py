@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 from sqlalchemy import func, select
 
 from lookalike.claims import lower_bound
-from lookalike.drawing import checks, sample
+from lookalike.drawing import CheckedLabel, checked_labels, sample
 from lookalike.errors import BadInput, MissingExtra
-from lookalike.metrics import HISTOGRAM_BINS, Point, Report, coverage, curve
+from lookalike.flipping import led_by_limit
+from lookalike.label_events import naming_of
+from lookalike.labels import ancestors, is_within
+from lookalike.metrics import HISTOGRAM_BINS, Depth, Point, Report, coverage, curve
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
 from lookalike.reading import FieldRow
 from lookalike.resources import CollectionRow
@@ -79,22 +83,14 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
     groups = select(table.label, table.origin, table.reason, func.count().label("n")).where(here)
     rows = snapshot.rows(groups.group_by(table.label, table.origin, table.reason))
     total = sum(row.n for row in rows)
-    per_label: dict[str, dict[str, int]] = {}
-    nulls: dict[str, int] = {}
-    for row in rows:
-        if row.label is None:
-            said = row.origin == Origin.HUMAN
-            reason = str(Reason.REJECTED) if said else row.reason or "not_decided"
-            nulls[reason] = nulls.get(reason, 0) + row.n
-        else:
-            counts = per_label.setdefault(row.label, {})
-            counts[row.origin] = counts.get(row.origin, 0) + row.n
+    per_label, nulls = _counted(rows)
     labelled = {
         origin.value: sum(counts.get(origin.value, 0) for counts in per_label.values())
         for origin in Origin
     }
     histogram, near_limit = _histogram(snapshot, field)
-    checked, wrong = checks(snapshot, field.pk)
+    checks = checked_labels(snapshot, field.pk)
+    checked, wrong = len(checks), sum(not one.right for one in checks)
     taxonomy = field.taxonomy
     calibrates = taxonomy.confidence_threshold is None
     return Report(
@@ -121,21 +117,63 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         checked=checked,
         wrong=wrong,
         at_least=lower_bound(checked - wrong, checked, _CONFIDENCE) if checked else None,
+        depths=_depths(per_label, checks, total),
     )
+
+
+def _counted(rows: Iterable[Any]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Return documents by label and origin, and those without a label by reason."""
+    per_label: dict[str, dict[str, int]] = {}
+    nulls: dict[str, int] = {}
+    for row in rows:
+        if row.label is None:
+            said = row.origin == Origin.HUMAN
+            reason = str(Reason.REJECTED) if said else row.reason or "not_decided"
+            nulls[reason] = nulls.get(reason, 0) + row.n
+        else:
+            counts = per_label.setdefault(row.label, {})
+            counts[row.origin] = counts.get(row.origin, 0) + row.n
+    return per_label, nulls
+
+
+def _depths(
+    per_label: Mapping[str, Mapping[str, int]], checks: Sequence[CheckedLabel], documents: int
+) -> tuple[Depth, ...]:
+    """Return how labels do at each depth; nothing where none has a parent."""
+    counts = Counter[int]()
+    for label, origins in per_label.items():
+        counts[_depth(label)] += sum(origins.values())
+    deepest = max([*counts, *(_depth(one.label) for one in checks)], default=1)
+    found = []
+    for depth in range(1, deepest + 1) if deepest > 1 else ():
+        so_deep = [one for one in checks if _depth(one.label) >= depth]
+        wrong = sum(not _is_right(one, depth) for one in so_deep)
+        checked = len(so_deep)
+        labelled = sum(count for at, count in counts.items() if at >= depth)
+        least = lower_bound(checked - wrong, checked, _CONFIDENCE) if checked else None
+        found.append(Depth(depth, labelled, coverage(labelled, documents), checked, wrong, least))
+    return tuple(found)
+
+
+def _depth(label: str) -> int:
+    return len(ancestors(label)) + 1
+
+
+def _is_right(one: CheckedLabel, depth: int) -> bool:
+    path = [*reversed(ancestors(one.label)), one.label]
+    return one.truth is not None and is_within(one.truth, path[depth - 1])
 
 
 def decided_curve(snapshot: Snapshot, field: FieldRow) -> list[Point]:
     """Return what other limits would give in a field: of what is decided by the limit alone."""
     table = schema.standing.c
-    here = table.field_pk == field.pk
-    machine = here & (table.origin.is_(None) | (table.origin == Origin.AUTO))
-    by_limit = table.reason.is_(None) | (table.reason == Reason.BELOW_THRESHOLD)
-    query = select(table.confidence).where(machine, by_limit, table.confidence.is_not(None))
+    here, led = table.field_pk == field.pk, led_by_limit(field)
+    query = select(table.confidence).where(led)
     confidence = np.array([row.confidence for row in snapshot.rows(query)], np.float64)
-    counts = select(func.count().label("n")).where(here)
-    total = int(snapshot.rows(counts)[0].n)
-    given = table.label.is_not(None) & (table.origin != Origin.AUTO)
-    others = int(snapshot.rows(counts.where(given))[0].n)
+    counts, labelled = select(func.count().label("n")).where(here), table.label.is_not(None)
+    asked = counts, counts.where(labelled), counts.where(labelled, led)
+    total, given, own = (int(snapshot.rows(query)[0].n) for query in asked)
+    others = given - own
     is_probability = field.taxonomy.confidence_threshold is None
     return curve(confidence, others, total, is_probability=is_probability)
 
@@ -200,7 +238,7 @@ def operations(snapshot: Snapshot, collection: CollectionRow, limit: int) -> lis
 
 
 def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> list[Event]:
-    """Return every event of a document, oldest first."""
+    """Return every event of a document, oldest first; among them the renames of its labels."""
     event, operation, field = schema.event, schema.operation, schema.field
     document = schema.document
     query = (
@@ -216,7 +254,7 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
     sources = {row.detail["source"] for row in found if row.detail and "source" in row.detail}
     known = select(document.c.pk, document.c.id).where(one_of(document.c.pk, sources))
     names = {row.pk: row.id for row in snapshot.rows(known)}
-    return [
+    told = [
         Event(
             seq=row.seq,
             operation=row.operation,
@@ -232,6 +270,48 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
         )
         for row in found
     ]
+    told += _renames(snapshot, collection, found)
+    return sorted(told, key=lambda one: one.seq)
+
+
+def _renames(snapshot: Snapshot, collection: CollectionRow, found: Sequence[Any]) -> list[Event]:
+    """Return the renames of what was said of a document, each once, as events of the document."""
+    event, operation = schema.event, schema.operation
+    said = [row for row in found if row.label is not None and row.kind != EventKind.DECIDED]
+    events = []
+    for field_pk, field in sorted({(row.field_pk, row.field) for row in said}):
+        naming = naming_of(snapshot, field_pk)
+        steps = {
+            step
+            for row in said
+            if row.field_pk == field_pk
+            for step in naming.steps(row.label, row.operation_pk, row.document_pk)
+        }
+        query = (
+            select(event.c.seq, event.c.operation_pk, operation.c.id, operation.c.actor)
+            .add_columns(operation.c.at)
+            .join(operation, operation.c.pk == event.c.operation_pk)
+            .where(event.c.field_pk == field_pk, event.c.document_pk.is_(None))
+            .where(event.c.kind == EventKind.RENAMED)
+        )
+        rows = {row.operation_pk: row for row in snapshot.rows(query)} if steps else {}
+        events += [
+            Event(
+                seq=rows[pk].seq,
+                operation=rows[pk].id,
+                kind=EventKind.RENAMED,
+                collection=collection.name,
+                document_id=said[0].document_id,
+                field=field,
+                label=now,
+                origin=None,
+                actor=rows[pk].actor,
+                at=_time(rows[pk].at),
+                detail={"was": was},
+            )
+            for pk, was, now in sorted(steps)
+        ]
+    return events
 
 
 def _shown(detail: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Rule:
     separator: str = ">"
     exclusive: str | None = None
     low_quality: bool | None = None
+    hierarchical: bool | None = None
 
 
 def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
@@ -48,6 +49,7 @@ def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
         separator=rule.separator,
         exclusive=rule.exclusive or "",
         low_quality=bool(rule.low_quality),
+        hierarchical=rule.hierarchical is not False,
     )
 
 
@@ -73,6 +75,7 @@ def rule_of(
     confidence_threshold: float | None,
     target_precision: float | None,
     targets: Mapping[str, float] | None,
+    hierarchical: bool | None = None,
 ) -> Taxonomy:
     """Return the taxonomy of a field that follows another policy from now on; None changes nothing.
 
@@ -89,6 +92,8 @@ def rule_of(
             after = replace(after, confidence_threshold=None, target_precision=target)
         if targets is not None:
             after = replace(after, confidence_threshold=None, targets=check_targets(targets))
+    if hierarchical is not None:
+        after = replace(after, hierarchical=hierarchical)
     return known if after == known else replace(after, version=known.version + 1)
 
 

@@ -127,6 +127,7 @@ class Ruling:
                 new=self._new_kinds(),
                 apart={} if state.field.unified else self._labelled(drawn),
             ),
+            hierarchical=taxonomy.hierarchical,
         )
         standard = replace(
             standard_of(confidence, upto),

@@ -12,11 +12,13 @@ largest centred cosine of i with one of c's references; it is made for the label
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.closest import Closest
 from lookalike.grid import most_added, product, products
 from lookalike.landscape import CONTEXT, Landscape
 from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
@@ -26,9 +28,6 @@ FLOOR = np.float32(1e-5)
 
 _SCANS_AT_MOST = 8
 """So many references are added to the products by one pass each; more by a product of matrices."""
-
-_BLOCK_CELLS = 8_000_000
-_NOBODY = -1
 
 Doubles = NDArray[np.float64]
 Column = tuple[Floats, Floats]
@@ -43,25 +42,55 @@ class _Voice:
     around: Floats
 
 
+class Said(Protocol):
+    """What references say of the items of a landscape, label by label: `Scores`, or their parents.
+
+    The columns are those of `labels`; the methods are told at `Scores`.
+    """
+
+    @property
+    def landscape(self) -> Landscape:
+        """Return the items."""
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the labels, sorted."""
+
+    def column(self, label: str) -> Column:
+        """Return L and C of all items (n,) for one label."""
+
+    def table(self, name: str, places: Places | None = None) -> Floats:
+        """Return `evidence` or `direct` (n or m…, labels)."""
+
+    def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return L around each item of one label's column (m,), and the largest L there."""
+
+    def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
+        """Return Z of different items, each with one label's column (m,), and whose it is."""
+
+
 class Scores:
     """The columns of all labels that have references, over one landscape; labels are sorted.
 
     `_evidence` float32 (n, labels) is e. `_products` (n, labels) are inner products of turned items
     with the sums m_c of turned references, whole numbers; `_squares` (labels,) those of m_c itself.
-    `_peaks` (n,) is the largest e of any label. What was asked of `nearest` last is remembered.
+    `_peaks` (n,) is the largest e of any label.
     """
 
     def __init__(self, landscape: Landscape) -> None:
-        self.landscape = landscape
+        self._landscape = landscape
         self._voices: dict[int, _Voice] = {}
         self._references: dict[str, Places] = {}
         self._evidence: Floats = np.zeros((len(landscape), 0), np.float32)
         self._products: Doubles = np.zeros((len(landscape), 0))
         self._squares: Doubles = np.zeros(0)
         self._peaks: Floats = np.zeros(len(landscape), np.float32)
-        self._asked = np.full(len(landscape), _NOBODY)
-        self._nearest: Floats = np.zeros(len(landscape), np.float32)
-        self._sources: Places = np.zeros(len(landscape), np.int64)
+        self._closest = Closest(len(landscape), landscape.cosines)
+
+    @property
+    def landscape(self) -> Landscape:
+        """Return the items."""
+        return self._landscape
 
     @property
     def labels(self) -> list[str]:
@@ -144,6 +173,10 @@ class Scores:
         """Return the largest evidence of any label, float32 (n,)."""
         return self._peaks.copy()
 
+    def peaks_at(self, places: Places) -> Floats:
+        """Return the largest evidence of any label at `places`, in their shape."""
+        return np.asarray(self._peaks[places])
+
     def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return L of the items around each, of one label's column (m,), and the largest L there.
 
@@ -152,6 +185,10 @@ class Scores:
         around = self.landscape.near[places, :CONTEXT]
         own, most = self._evidence[around, columns[:, None]], self._peaks[around]
         return np.log(own + FLOOR), np.log(most + FLOOR)
+
+    def strongest(self, places: Places, columns: NDArray[np.int64]) -> Floats:
+        """Return the largest evidence of any of some labels at `places`, in their shape."""
+        return np.asarray(self._evidence[places[..., None], columns].max(axis=-1))
 
     def sums(self, places: Places, columns: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
         """Return ⟨u, m⟩ of turned items u, each with one label's column (m,), and ⟨m, m⟩."""
@@ -162,23 +199,8 @@ class Scores:
 
         Of equally near references it is that of the one at the lowest place.
         """
-        new = np.flatnonzero(self._asked[places] != columns)
-        self._ask(places[new], columns[new])
-        return self._nearest[places], self._sources[places]
-
-    def _ask(self, places: Places, columns: NDArray[np.int64]) -> None:
-        """Find the nearest references of one label for each of different items."""
-        self._asked[places] = columns
-        order = np.argsort(columns, kind="stable")
-        asked, starts = np.unique(columns[order], return_index=True)
-        for column, rows in zip(asked.tolist(), np.split(order, starts[1:]), strict=False):
-            among = self._references[self.labels[column]]
-            step = max(1, _BLOCK_CELLS // len(among))
-            for start in range(0, len(rows), step):
-                part = places[rows[start : start + step]]
-                table = self.landscape.cosines(part, among)
-                self._nearest[part] = table.max(axis=1)
-                self._sources[part] = among[table.argmax(axis=1)]
+        every = list(self._references.values())
+        return self._closest.of(places, columns, lambda column: every[column])
 
     def voice(self, place: int) -> _Voice:
         """Return what the reference at `place` says; computed once."""
@@ -206,7 +228,7 @@ class Scores:
         squares[kept] = self._squares[old]
         self._evidence, self._products, self._squares = evidence, sums, squares
         self._peaks = evidence.max(axis=1, initial=0)
-        self._asked[:] = _NOBODY
+        self._closest.forget()
 
     def _hear(self, column: int, places: Places) -> None:
         land = self.landscape
@@ -217,7 +239,7 @@ class Scores:
         lost = np.flatnonzero((before == self._peaks) & (now < before))
         np.maximum(self._peaks, now, out=self._peaks)
         self._peaks[lost] = self._evidence[lost].max(axis=1)
-        self._asked[self._asked == column] = _NOBODY
+        self._closest.forget(column)
 
     def _add_products(self, moved: Sequence[tuple[int, int, int]]) -> None:
         """Add (column, sign, place) of references to the products; exact by either route."""
@@ -247,116 +269,3 @@ class Scores:
             rows = slice(first + block.start, first + block.stop)
             for column, part in zip(columns, table.T, strict=True):
                 self._products[rows, column] += part
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What would be said of the references themselves if they did not vote: leave-one-out.
-
-    All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `around` (r, ≤ CONTEXT, labels)
-    is the logarithm of the evidence of the items around each. `own` int64 (r,) is each reference's
-    label as a column. `places` (r,) are their places.
-    """
-
-    places: Places
-    own: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    logs: Floats
-    direct: Floats
-    nearest: Floats
-    around: Floats
-
-    def joined(self, more: Left) -> Left:
-        """Return these rows and more, of the same labels."""
-        rows = ("places", "own", "logs", "direct", "nearest", "around")
-        parts = {name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in rows}
-        return replace(self, **parts)
-
-
-def as_they_are(scores: Scores, answered: Mapping[str, Places]) -> Left:
-    """Return the scores of items that are no references, by the label that a person gave each.
-
-    They do not vote, so nothing is left out. Labels without references here are passed over.
-    """
-    labels = scores.labels
-    known = [(labels.index(name), places) for name, places in answered.items() if name in labels]
-    places = np.concatenate([np.empty(0, np.int64), *(part for _, part in known)])
-    own = np.repeat([column for column, _ in known], [len(part) for _, part in known])
-    members = [scores.references(label) for label in labels]
-    around = scores.landscape.near[places, :CONTEXT]
-    return Left(
-        places=places,
-        own=own.astype(np.int64),
-        counts=np.array([len(part) for part in members]),
-        logs=np.log(scores.table("evidence", places) + FLOOR),
-        direct=scores.table("direct", places),
-        nearest=_nearest_left(scores, places, members),
-        around=np.log(scores.table("evidence", around) + FLOOR),
-    )
-
-
-def leave_one_out(scores: Scores, sample: Places) -> Left:
-    """Return the exact leave-one-out scores of those references that are in `sample`."""
-    members = [scores.references(label) for label in scores.labels]
-    every = np.concatenate(members)
-    counts = np.array([len(part) for part in members])
-    own = np.repeat(np.arange(len(members)), counts)
-    chosen = np.isin(every, sample)
-    places, own = every[chosen], own[chosen]
-    voices = [scores.voice(place) for place in places.tolist()]
-    around = scores.landscape.near[places, :CONTEXT]
-    return Left(
-        places=places,
-        own=own,
-        counts=counts,
-        logs=_logs_left(
-            scores.table("evidence", places)[:, None],
-            np.array([[voice.itself] for voice in voices], np.float32),
-            own,
-            counts,
-        )[:, 0],
-        direct=_direct_left(scores, places, own, counts),
-        nearest=_nearest_left(scores, places, members),
-        around=_logs_left(
-            scores.table("evidence", around),
-            np.array([voice.around for voice in voices]),
-            own,
-            counts,
-        ),
-    )
-
-
-def _logs_left(
-    evidence: Floats, given: Floats, own: NDArray[np.int64], counts: NDArray[np.int64]
-) -> Floats:
-    """Return L (r, k, labels) of `evidence` less what each reference gave (r, k) its own label."""
-    size, rows = counts[own][:, None], np.arange(len(own))
-    rest = (evidence[rows, :, own] * size - given) / np.maximum(size - 1, 1)
-    evidence[rows, :, own] = np.where(size > 1, rest, 0)
-    return np.log(np.maximum(evidence, 0) + FLOOR)
-
-
-def _direct_left(
-    scores: Scores, places: Places, own: NDArray[np.int64], counts: NDArray[np.int64]
-) -> Floats:
-    """Return C (r, labels), of each reference's own label without itself; −1 where it is alone.
-
-    ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
-    """
-    direct, alone = scores.table("direct", places), counts[own] == 1
-    rows = np.arange(len(own))
-    product, square = scores.sums(places, own)
-    length = scores.landscape.turned_lengths[places]
-    rest = product - length**2
-    lengths = np.sqrt(np.maximum(square - 2 * product + length**2, 1))
-    direct[rows, own] = np.where(alone, -1, rest / (length * lengths))
-    return direct
-
-
-def _nearest_left(scores: Scores, places: Places, members: Sequence[Places]) -> Floats:
-    """Return Z (r, labels), of each reference's own label without itself; −1 where it is alone."""
-    every = np.concatenate(members)
-    cosines = scores.landscape.cosines(places, every)
-    cosines[places[:, None] == every] = -1
-    starts = np.cumsum([0, *(len(part) for part in members[:-1])])
-    return np.maximum.reduceat(cosines, starts, axis=1)

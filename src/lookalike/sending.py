@@ -30,6 +30,10 @@ WAIT_S = 2
 Progress = Callable[[int, int], None]
 
 
+def quiet(_done: int, _total: int) -> None:
+    """Show no progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """What became of a batch of items: objects, of which those of `object_ids` wait.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from lookalike.metrics import HISTOGRAM_BINS, Report
+from lookalike.metrics import HISTOGRAM_BINS, Depth, Report
 from lookalike.model import Added, Changed, Document, Operation, Question
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def show_annotated(done: Annotated) -> str:
 
 def show_changed(changed: Changed) -> str:
     """Return what an operation changed, and how to take it back."""
-    return "\n".join([*_changed(changed), f"undo with: {changed.operation}"])
+    way_back = f"undo with: {changed.operation}" if changed.operation else "nothing was written"
+    return "\n".join([*_changed(changed), way_back])
 
 
 def _changed(changed: Changed) -> list[str]:
@@ -68,7 +69,9 @@ def _changed(changed: Changed) -> list[str]:
         ("labelled", changed.labelled),
         ("relabelled", changed.relabelled),
         ("unlabelled", changed.unlabelled),
+        ("given", changed.given),
     )
+    lines += [f"  {name!r} is now {label!r}" for name, label in changed.renamed.items()]
     for word, counts in parts:
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
     lines += [
@@ -97,6 +100,7 @@ def show_report(report: Report) -> str:
             f"from {report.checked} checked by chance, {report.wrong} wrong: "
             f"at least {report.at_least:.1%} right"
         )
+    lines += [_depth(one) for one in report.depths]
     if report.waiting or report.failed:
         lines.append(f"{report.waiting} objects wait for extraction, {report.failed} failed")
     for label, counts in report.per_label.items():
@@ -106,6 +110,16 @@ def show_report(report: Report) -> str:
     if any(report.histogram):
         lines += ["confidence", *_histogram(report)]
     return "\n".join(lines)
+
+
+def _depth(one: Depth) -> str:
+    """Return how labels do down to a depth."""
+    told = f"{'part' if one.depth == 1 else 'parts'} of the path: {one.coverage:.1%} labelled"
+    if one.at_least is None:
+        return f"{one.depth} {told}"
+    return (
+        f"{one.depth} {told}; {one.checked} checked, {one.wrong} wrong: at least {one.at_least:.1%}"
+    )
 
 
 def show_reports(reports: Sequence[Report]) -> str:

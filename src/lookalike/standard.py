@@ -60,12 +60,12 @@ class Ground(StrEnum):
 class Standard:
     """The rule in force, its limit, and what is missing to label by itself (or better).
 
-    `limits` are those of labels that have a target of their own. `certified` tells that `limit` is
-    a certificate's. `nodes_upto` is the last document of the landscape's graph; later ones are
-    leaves of it. `learned` is the confidence of the landscape rule as JSON values, learned from so
-    many answers (`learned_from`), of which `moved` have changed since, under that `version` of the
-    taxonomy. `weights` are those of the members of a combined space, chosen on so many references
-    (`weighed_from`).
+    `limits` are those of labels that have a target of their own, and of parents. `certified` tells
+    that `limit` is a certificate's. `nodes_upto` is the last document of the landscape's graph;
+    later ones are leaves of it. `learned` is the confidence of the landscape rule as JSON values,
+    learned from so many answers (`learned_from`), of which `moved` have changed since, under that
+    `version` of the taxonomy. `weights` are those of the members of a combined space, chosen on so
+    many references (`weighed_from`).
     """
 
     rule: Rule
@@ -150,6 +150,38 @@ def out_of_reach(target: float, answers: int, labels: int, drawn_missing: int) -
 def standard_to(standard: Standard) -> dict[str, Any]:
     """Return a standard as JSON values; `standard_from` reads them back exactly."""
     return asdict(standard)
+
+
+def renamed(stored: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return a standard (JSON values) of which labels have other names; none becomes another's.
+
+    Parents are among the names, and the tree stays as it is.
+    """
+    if stored is None:
+        return None
+    limits = {names.get(label, label): limit for label, limit in stored["limits"].items()}
+    after = {**stored, "limits": limits}
+    if stored["learned"] is None:
+        return after
+    return after | {"learned": _renamed(stored["learned"], names)}
+
+
+def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was learned: it is by label in the order of names, so columns change places."""
+    labels = [names.get(label, label) for label in learned["labels"]]
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    sight = dict(learned["sight"])
+    sight["typical"] = [[row[place] for place in order] for row in sight["typical"]]
+    if "quiet" in sight:
+        sight["quiet"] = sorted(order.index(column) for column in sight["quiet"])
+    above = {"above": _renamed(learned["above"], names)} if "above" in learned else {}
+    return {
+        **learned,
+        "labels": [labels[place] for place in order],
+        "limits": [learned["limits"][place] for place in order],
+        "sight": sight,
+        **above,
+    }
 
 
 def standard_from(stored: Mapping[str, Any] | None) -> Standard | None:

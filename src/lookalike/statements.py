@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sqlalchemy import delete, select
 
-from lookalike.audited import under_audit
+from lookalike.audited import held
 from lookalike.companions import poorly_seen
 from lookalike.fields import taxonomy_from
+from lookalike.label_events import naming_of
 from lookalike.ledger import Line, Statement, fold
 from lookalike.model import EventKind, Origin
+from lookalike.naming import Naming
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 
@@ -33,7 +36,7 @@ def write_statements(
         stand += [pk for pk, one in statements.items() if one.stands]
         _write_rejections(txn, field_pk, statements)
         auto = _automatic(txn, field_pk, chunk)
-        silent = _poor(txn, field_pk, chunk) | under_audit(txn, field_pk, chunk)
+        silent = _silent(txn, field_pk, chunk)
         rows = [
             _row(field_pk, pk, statement, auto.get(pk))
             | {"revision": operation, "votes": statement.votes and pk not in silent}
@@ -50,19 +53,49 @@ def statements_of(
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.document_pk, event.c.kind, event.c.label, event.c.origin, event.c.detail)
-        .add_columns(operation.c.actor)
+        .add_columns(operation.c.actor, event.c.operation_pk)
         .join(operation, operation.c.pk == event.c.operation_pk)
         .where(event.c.document_pk.in_(documents), event.c.field_pk == field_pk)
         .where(operation.c.undone_by.is_(None), event.c.kind != EventKind.DECIDED)
         .order_by(event.c.seq)
     )
+    naming = naming_of(snapshot, field_pk)
     lines: dict[int, list[Line]] = {pk: [] for pk in documents}
     for row in snapshot.rows(query):
         origin = None if row.origin is None else Origin(row.origin)
         asked = bool((row.detail or {}).get("asked"))
-        line = Line(EventKind(row.kind), row.label, origin, row.actor, asked)
-        lines[row.document_pk].append(line)
-    return {pk: fold(said) for pk, said in lines.items()}
+        lines[row.document_pk] += [
+            Line(EventKind(row.kind), label, origin, row.actor, asked)
+            for label in read_now(naming, row)
+        ]
+    folded = {pk: fold(said) for pk, said in lines.items()}
+    return {
+        pk: one if naming.retired_in(one.label) is None else replace(one, retired=True)
+        for pk, one in folded.items()
+    }
+
+
+def read_now(naming: Naming, event: Any) -> Sequence[str | None]:
+    """Return what the label of an event reads now: all parts of a label that was refused whole."""
+    if event.label is None:
+        return (None,)
+    if event.kind == EventKind.REJECTED:
+        return naming.each(event.label, event.operation_pk)
+    return (naming.now(event.label, event.operation_pk, event.document_pk),)
+
+
+def touched_since(snapshot: Snapshot, field_pk: int, operation: str) -> set[int]:
+    """Return the documents of which somebody has said something in a field after an operation."""
+    event, done = schema.event, schema.operation
+    that = select(done.c.pk).where(done.c.id == operation).scalar_subquery()
+    query = (
+        select(event.c.document_pk)
+        .join(done, done.c.pk == event.c.operation_pk)
+        .where(done.c.pk > that, done.c.undone_by.is_(None), event.c.field_pk == field_pk)
+        .where(event.c.kind != EventKind.DECIDED, event.c.document_pk.is_not(None))
+        .distinct()
+    )
+    return {row.document_pk for row in snapshot.rows(query)}
 
 
 def _write_rejections(txn: Txn, field_pk: int, statements: Mapping[int, Statement]) -> None:
@@ -79,15 +112,21 @@ def _write_rejections(txn: Txn, field_pk: int, statements: Mapping[int, Statemen
     )
 
 
-def _poor(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
-    """Return the documents that were seen too badly to vote in a field."""
+def _silent(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+    """Return the documents that do not vote in a field, whatever is said of them.
+
+    They were seen too badly, came too late, or are held by an audit or a trial.
+    """
     table = schema.field
     query = select(table.c.collection_pk, table.c.taxonomy).where(table.c.pk == field_pk)
     (field,) = snapshot.rows(query)
-    if taxonomy_from(field.taxonomy).low_quality:
-        return set()
-    pks = np.array(sorted(documents), np.int64)
-    return set(poorly_seen(snapshot, field.collection_pk, pks).tolist())
+    taxonomy, silent = taxonomy_from(field.taxonomy), held(snapshot, field_pk, documents)
+    if not taxonomy.low_quality:
+        pks = np.array(sorted(documents), np.int64)
+        silent |= set(poorly_seen(snapshot, field.collection_pk, pks).tolist())
+    if taxonomy.references:
+        silent |= touched_since(snapshot, field_pk, taxonomy.references)
+    return silent
 
 
 def _automatic(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[int, str]:

@@ -14,9 +14,10 @@ from sqlalchemy import select
 
 from lookalike.amendments import record_amendments, standing_after
 from lookalike.documents import Home
+from lookalike.label_events import check_in_use, name_today
 from lookalike.labels import label_in
 from lookalike.lookup import stances
-from lookalike.model import Blob, EventKind, Origin
+from lookalike.model import LABEL_SEPARATOR, Blob, EventKind, Origin
 from lookalike.objects import REGIONS, input_of, let_wait, reads_regions
 from lookalike.operations import Operations, Running, Said, touch
 from lookalike.reading import fields_of
@@ -50,21 +51,18 @@ class Sync:
 
         Raises BadInput for a value that is no label in a label field.
         """
-        txn, table = self.running.txn, schema.object_
-        rows = txn.rows(select(table).where(one_of(table.c.pk, changes)))
-        documents = _documents_of(txn, changes)
-        written = []
-        for row in rows:
-            after = {**row.metadata, **changes[row.pk]}
-            said_by = dict(row.said_by or {}) | dict.fromkeys(changes[row.pk], self.running.actor)
-            written.append({"pk": row.pk, "metadata": after, "said_by": said_by})
-            for one in documents.get(row.pk, []):
-                self._label(one, changes[row.pk])
-                self._follow(one, row.metadata, after)
-            self._wait_again(row, after)
-        txn.update(table, written)
-        before = {row.pk: row.metadata for row in rows}
-        record_amendments(txn, self.running.pk, before, changes)
+        documents = _documents_of(self.running.txn, changes)
+        named = {pk: dict(said) for pk, said in changes.items()}
+        for pk, said in named.items():
+            for one in documents.get(pk, []):
+                self._label(one, said)
+                said |= self._named(one, said)
+        self._check_in_use()
+        self._rewrite_objects(named, self.running.actor)
+
+    def reword(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change metadata of objects, by pk, that say the same in other words, by whom they did."""
+        self._rewrite_objects(changes, None)
 
     def restore(self, operations: Sequence[int]) -> None:
         """Give objects the metadata that stand now that some of these operations are undone.
@@ -109,6 +107,7 @@ class Sync:
                 of_objects[one.object_pk] = renamed
             elif rest:
                 self._rewrite(home, one, {**one.metadata, **rest})
+        self._check_in_use()
         if of_objects:
             self.objects(of_objects)
 
@@ -119,6 +118,24 @@ class Sync:
             self.running.by_person += len({line.document_pk for line in lines})
             self.operations.say(self.running, field_pk, lines)
 
+    def _rewrite_objects(self, changes: Mapping[int, Mapping[str, Any]], actor: str | None) -> None:
+        """Change metadata of objects that the `actor` says from now on, or whoever said them."""
+        txn, table = self.running.txn, schema.object_
+        rows = txn.rows(select(table).where(one_of(table.c.pk, changes)))
+        documents = _documents_of(txn, changes)
+        written = []
+        for row in rows:
+            after = {**row.metadata, **changes[row.pk]}
+            said = {} if actor is None else dict.fromkeys(changes[row.pk], actor)
+            said_by = dict(row.said_by or {}) | said
+            written.append({"pk": row.pk, "metadata": after, "said_by": said_by})
+            for one in documents.get(row.pk, []):
+                self._follow(one, row.metadata, after)
+            self._wait_again(row, after)
+        txn.update(table, written)
+        before = {row.pk: row.metadata for row in rows}
+        record_amendments(txn, self.running.pk, before, changes)
+
     def _label(self, document: Any, changes: Mapping[str, Any]) -> None:
         """Say the labels of a document that changes of its object are."""
         home = self._home(document.collection_pk)
@@ -128,6 +145,21 @@ class Sync:
                 self._say(field_pk, document.pk, label_in(changes[source]))
                 if document.part != "":
                     self._of_object.add(document.pk)
+
+    def _named(self, document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the changes that give a label of a document by another name, by its own.
+
+        So the object says what the document does.
+        """
+        home, txn = self._home(document.collection_pk), self.running.txn
+        named: dict[str, Any] = {}
+        for name, field_pk in home.fields.items():
+            value = changes.get(source := home.row.source_of(name))
+            label = label_in(value)
+            today = None if label is None else name_today(txn, field_pk, label)
+            if today is not None and today != label:
+                named[source] = today.split(LABEL_SEPARATOR) if isinstance(value, list) else today
+        return named
 
     def _take_over(
         self,
@@ -173,6 +205,10 @@ class Sync:
             moved = now != input_of(collection, blobs, row.metadata)
             if now is not None and (moved or (redrawn and reads_regions(collection.extractor))):
                 let_wait(self.running.txn, collection.pk, {row.pk: None})
+
+    def _check_in_use(self) -> None:
+        for field_pk, labels in self._said.items():
+            check_in_use(self.running.txn, field_pk, labels.values())
 
     def _say(self, field_pk: int, document_pk: int, label: str | None) -> None:
         self._said.setdefault(field_pk, {})[document_pk] = label

@@ -37,8 +37,8 @@ class Spec:
     from; `enrich` is copied from the matched reference along with them. `reference` names the
     collection whose labels vote; where it is not said, that of the `retriever`, or the collection
     that the taxonomy is attached to. `path_field` tells that labels are paths, parted by
-    `separator` in what is said, and always by ` > ` in what is shown. `exclusive` and `low_quality`
-    are those of `Taxonomy`.
+    `separator` in what is said, and always by ` > ` in what is shown. `exclusive`,
+    `low_quality` and `hierarchical` are those of `Taxonomy`.
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -53,6 +53,7 @@ class Spec:
     separator: str = ">"
     exclusive: str | None = None
     low_quality: bool | None = None
+    hierarchical: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def rules_of(snapshot: Snapshot, namespace: str, name: str, spec: Spec, own: str
             separator=spec.separator,
             exclusive=spec.exclusive,
             low_quality=spec.low_quality,
+            hierarchical=spec.hierarchical,
         )
         rules.append(replace(taxonomy_of(own, target, rule), taxonomy=name))
     return rules

@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Select
 
-from lookalike import agreeing, explaining, reporting, suggesting
+from lookalike import agreeing, explaining, mapping, reporting, suggesting
 from lookalike.asking import ask
 from lookalike.errors import BadInput
+from lookalike.ingest import Progress, quiet
+from lookalike.maps import Map
 from lookalike.metrics import Point, Report
 from lookalike.model import ANY, Document, Event, Operation, Origin, Question, Reason, Suggestion
 from lookalike.opened import Opened
@@ -155,6 +157,16 @@ class Telling(Opened):
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             return reporting.report(snapshot, self._row, chosen)
+
+    def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
+        """Return every document as a point on a plane, look-alikes together.
+
+        It is laid out at the first call, and again when the collection has grown by a fifth: about
+        5 s for 50,000 documents, a minute for a million. The labels are those of now.
+        """
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+        return mapping.whole_map(self._workshop, self._row, chosen, progress)
 
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield what `export` writes, one mapping a document."""

@@ -16,6 +16,7 @@ from lookalike.errors import BadInput, Conflict
 from lookalike.extraction import Extraction
 from lookalike.extractors.base import Extractor
 from lookalike.fields import space_of
+from lookalike.laying import Layouts
 from lookalike.objects import waiting_dimension
 from lookalike.operations import Operations, check_there
 from lookalike.places import Opened
@@ -47,6 +48,7 @@ class Workshop:
         self.blobs = Blobs(opened.blobs, max_bytes=settings.max_blob_bytes)
         self.thumbnails = Thumbnails(opened.root / "cache" / "thumbnails")
         self.operations = Operations(opened.store, opened.root / "cache", clock)
+        self.layouts = Layouts(opened.store, opened.root / "cache")
         self.book = ReferenceBook()
         self._extractors: Made[tuple[str, str], Extractor] = Made()
         self._check: Callable[[str], None] | None = None

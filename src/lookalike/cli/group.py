@@ -15,7 +15,9 @@ from lookalike.cli import (
     monitoring,
     moving,
     serving,
+    shaping,
     trusting,
+    trying,
 )
 from lookalike.cli.session import Session, store_option
 from lookalike.version import __version__
@@ -54,7 +56,7 @@ def completion(shell: str) -> None:
 
 
 _PARTS = (
-    *(making, moving, migrating, labelling, auditing),
+    *(making, moving, migrating, labelling, shaping, auditing, trying),
     *(looking, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from lookalike.collection import Collection
     from lookalike.model import Changed
 
-_NOT_UNDOABLE = ("add", "audit", "audit_answer", "create", "forget", "migrate", "undo")
+_NOT_UNDOABLE = (
+    "add",
+    "audit",
+    "audit_answer",
+    "create",
+    "forget",
+    "migrate",
+    "trial",
+    "trial_draw",
+    "trial_answer",
+    "undo",
+)
 _HISTORY = 100_000
 
 
@@ -142,6 +153,7 @@ def cannot_tell(
 @click.option("--confidence-threshold", type=float, help="From now on: this similarity.")
 @click.option("--target-precision", type=float, help="From now on: this share must be right.")
 @click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Another for a label.")
+@click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
 @field_option
 def run(session: Session, collection: str, own: Sequence[str], **values: Any) -> None:
     """Decide everything again; change nothing that a person said.

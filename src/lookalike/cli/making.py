@@ -47,6 +47,7 @@ def demo(session: Session, seed: int) -> None:
 @click.option("--enrich", multiple=True, metavar="NAME", help="Copy this field of the reference.")
 @click.option("--exclusive", type=click.Choice(["image"]), help="A label once an image at most.")
 @click.option("--low-quality", is_flag=True, default=None, help="Decide what was seen badly, too.")
+@click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
 def create(
     session: Session,

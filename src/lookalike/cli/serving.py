@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
+
 import click
 
 from lookalike.cli.session import Session, with_session
@@ -12,8 +16,11 @@ from lookalike.cli.session import Session, with_session
 @click.option("--host", help="The address to listen on [127.0.0.1]; others need a key.")
 @click.option("--port", type=int, help="The port to listen on [8710]; 0: any that is free.")
 @click.option("--no-worker", is_flag=True, help="Let `lookalike worker` do what waits.")
-def serve(session: Session, host: str | None, port: int | None, no_worker: bool) -> None:
-    """Serve the REST API: buckets, objects, collections, retrievers, taxonomies, labels.
+@click.option("--no-browser", is_flag=True, help="Do not open the review page in the browser.")
+def serve(
+    session: Session, host: str | None, port: int | None, no_worker: bool, no_browser: bool
+) -> None:
+    """Serve the review page and the REST API, and open the page in the browser.
 
     \b
     lookalike serve
@@ -29,6 +36,7 @@ def serve(session: Session, host: str | None, port: int | None, no_worker: bool)
             port=settings.port if port is None else port,
             works=not no_worker,
             say=lambda text: click.echo(text, err=True),
+            show=None if no_browser or not _has_browser() else webbrowser.open,
         )
 
 
@@ -46,6 +54,13 @@ def worker(session: Session, once: bool) -> None:
 
     with session.library() as library:
         run_worker(library.workshop, once=once)
+
+
+def _has_browser() -> bool:
+    """Return whether somebody sits here who could see a page: a terminal and a display."""
+    has_display = os.name == "nt" or sys.platform == "darwin"
+    has_display = has_display or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return has_display and sys.stderr.isatty()
 
 
 COMMANDS = (serve, worker)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import APIRouter
 
 from lookalike.aggregating import distribution
@@ -14,7 +16,7 @@ from lookalike.inspecting import Inspection
 from lookalike.metrics import HISTOGRAM_BINS, Point, Report
 from lookalike.monitoring import Monitoring
 from lookalike.server.context import Here
-from lookalike.server.documents import selecting_in
+from lookalike.server.documents import WaitingReply, selecting_in, waiting_replies
 from lookalike.server.shapes import JsonRoute, Reply, ValueCount
 from lookalike.server.wire import filters_in
 
@@ -61,6 +63,32 @@ class CurveReply(Reply):
     policy: str
     limit: float | None
     points: list[Point]
+
+
+class FlipReply(WaitingReply):
+    """A document whose automatic label would come or go."""
+
+    before: str | None
+    after: str | None
+    confidence: float
+
+
+class FlipsReply(Reply):
+    """What would flip if the limit was `at`, where it is `limit` now.
+
+    `target_precision` is the target that brings about that limit; null where it is a similarity.
+    """
+
+    field: str
+    policy: str
+    limit: float | None
+    at: float
+    target_precision: float | None
+    appear: int
+    vanish: int
+    appearing: dict[str, int]
+    vanishing: dict[str, int]
+    documents: list[FlipReply]
 
 
 class ErrorRateReply(Reply):
@@ -149,6 +177,36 @@ def curve(collection: str, here: Here, field: str | None = None) -> CurveReply:
         limit=report.limit,
         points=verbs.curve(field=field),
     )
+
+
+@router.get("/flips")
+def flips(
+    collection: str,
+    here: Here,
+    at: float | None = None,
+    target_precision: float | None = None,
+    limit: int = 20,
+    offset: int = 0,
+    field: str | None = None,
+) -> FlipsReply:
+    """Return what would flip if the limit was `at`, or as a target precision makes it."""
+    found = here.collection(collection).flips(
+        at=at, target_precision=target_precision, limit=limit, offset=offset, field=field
+    )
+    shown = waiting_replies(here, collection, [one.id for one in found.documents])
+    beside = {one.document_id: one for one in shown}
+    documents = [
+        FlipReply(
+            **dict(beside[one.id]),
+            before=one.before,
+            after=one.after,
+            confidence=one.confidence,
+        )
+        for one in found.documents
+        if one.id in beside
+    ]
+    figures = {name: value for name, value in asdict(found).items() if name != "collection"}
+    return FlipsReply(**figures | {"documents": documents})
 
 
 @router.get("/agreement")

@@ -26,16 +26,20 @@ from lookalike.server import (
     executing,
     exports,
     health,
+    label_trees,
     labels,
     many,
+    maps,
     migrations,
     news,
     objects,
     prometheus,
     queues,
     retrievers,
+    samples,
     tasks,
     taxonomies,
+    trials,
     uploads,
     verbs,
 )
@@ -44,6 +48,8 @@ from lookalike.server.context import Context
 from lookalike.server.events import Hub
 from lookalike.server.frozen import FrozenQueues
 from lookalike.server.gate import Gate
+from lookalike.server.making import Makings
+from lookalike.server.page import make_router, read_page
 from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
 from lookalike.signing import Signer, signing_secret
@@ -66,13 +72,18 @@ _ROUTERS: tuple[APIRouter, ...] = (
     alarms.router,
     audits.router,
     prometheus.router,
+    maps.router,
     exports.router,
     executing.router,
     retrievers.router,
     enriching.router,
     taxonomies.router,
+    label_trees.router,
+    trials.router,
+    trials.of_taxonomy,
     tasks.router,
     migrations.router,
+    samples.router,
     verbs.router,
     arrivals.router,
     news.router,
@@ -101,6 +112,7 @@ def make_app(
     workshop = workshop.guarded(fetcher.fetch, fetcher.check)
     signer = Signer(signing_secret(store))
     worker, hub = Worker(workshop), Hub(store, is_ending)
+    makings = Makings(workshop.layouts)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -108,6 +120,7 @@ def make_app(
             worker.start()
         yield
         await hub.close()
+        makings.close()
         worker.stop()
 
     app = FastAPI(
@@ -120,11 +133,12 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues())
+    app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues(), makings)
     app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)
     for router in _ROUTERS:
         app.include_router(router)
+    app.include_router(make_router(read_page()))
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
     return Gate(app, access, settings, Audit(workshop.root), signer=signer, host=host)

@@ -131,8 +131,14 @@ def _check_fixed(row: CollectionRow, known: Taxonomy, rule: Taxonomy) -> None:
 def _run(rule: Taxonomy) -> dict[str, Any]:
     """Return what `Collection.run` is told, so that a field follows a rule."""
     if rule.confidence_threshold is not None:
-        return {"field": rule.field, "confidence_threshold": rule.confidence_threshold}
+        limit = rule.confidence_threshold
+        return {
+            "field": rule.field,
+            "confidence_threshold": limit,
+            "hierarchical": rule.hierarchical,
+        }
     return {
+        "hierarchical": rule.hierarchical,
         "field": rule.field,
         "target_precision": rule.target_precision,
         "targets": dict(rule.targets),

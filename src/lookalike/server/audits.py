@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from sqlalchemy import select
 
 from lookalike import audits
 from lookalike.auditing import CONFIDENCE, Audit, AuditItem, Estimate, Stratum
 from lookalike.server.context import Asked, Here
-from lookalike.server.documents import shown
+from lookalike.server.documents import WaitingReply, waiting_replies
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
-from lookalike.server.wire import ChangedReply, DocumentBlob, operation_reply
-from lookalike.stores import schema
+from lookalike.server.wire import ChangedReply, operation_reply
 
 router = APIRouter(
     prefix="/v1/collections/{collection}/audits", tags=["audits"], route_class=JsonRoute
@@ -60,15 +58,10 @@ class MoreChecks(Reply):
     checks: int
 
 
-class WaitingReply(Reply):
-    """A document of an audit that waits for an answer; its label is not shown."""
+class ToCheck(WaitingReply):
+    """A document of an audit that waits; the label that was drawn, where that was asked for."""
 
-    document_id: str
-    object_id: str
-    part: str
-    file_name: str
-    document_blobs: list[DocumentBlob]
-    thumbnail_url: str | None
+    label: str | None
 
 
 class AuditReply(Reply):
@@ -92,7 +85,7 @@ class AuditReply(Reply):
     cannot_tell: int
     unanswered: int
     waiting: int
-    next: list[WaitingReply]
+    next: list[ToCheck]
     answered: list[AuditItem]
 
 
@@ -154,11 +147,18 @@ def show(
     audit: str,
     here: Here,
     limit: Annotated[int, Query(ge=0, le=_AT_ONCE, description="how many of `next`")] = 1,
+    labels: Annotated[bool, Query(description="show what is audited, for right and wrong")] = False,
 ) -> AuditReply:
-    """Return an audit with what it tells so far, and what to answer next, its label hidden."""
+    """Return an audit with what it tells so far, and what to answer next.
+
+    With `labels` that shows what was drawn, to be called right or wrong: a label that is shown
+    persuades, so its answers are less to be trusted than those of who names the label.
+    """
     with here.workshop.store.read() as snapshot:
-        found = audits.found(snapshot, here.row(snapshot, collection), audit)
-    return _reply(here, collection, found, limit)
+        row = here.row(snapshot, collection)
+        found = audits.found(snapshot, row, audit)
+        drawn = audits.drawn_labels(snapshot, row, audit) if labels else {}
+    return _reply(here, collection, found, limit, drawn)
 
 
 @router.post("/{audit}/answers")
@@ -195,7 +195,11 @@ def close(
     return operation_reply(changed)
 
 
-def _reply(here: Asked, collection: str, audit: Audit, limit: int) -> AuditReply:
+def _reply(
+    here: Asked, collection: str, audit: Audit, limit: int, drawn: Mapping[str, str] | None = None
+) -> AuditReply:
+    """Return an audit as it is shown, with what was `drawn` by id, where that may be seen."""
+    waiting = waiting_replies(here, collection, audit.waiting[:limit])
     return AuditReply(
         audit_id=audit.id,
         field=audit.field,
@@ -212,25 +216,6 @@ def _reply(here: Asked, collection: str, audit: Audit, limit: int) -> AuditReply
         cannot_tell=audit.cannot_tell,
         unanswered=audit.unanswered,
         waiting=len(audit.waiting),
-        next=_waiting(here, collection, audit.waiting[:limit]),
+        next=[ToCheck(**dict(one), label=(drawn or {}).get(one.document_id)) for one in waiting],
         answered=list(audit.answered),
     )
-
-
-def _waiting(here: Asked, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
-    table = schema.document
-    with here.workshop.store.read() as snapshot:
-        row = here.row(snapshot, collection)
-        query = select(table.c.pk, table.c.id).where(table.c.collection_pk == row.pk)
-        pks = {one.id: one.pk for one in snapshot.rows(query.where(table.c.id.in_(ids)))}
-        return [
-            WaitingReply(
-                document_id=one.document_id,
-                object_id=one.object_id,
-                part=one.part,
-                file_name=one.file_name,
-                document_blobs=one.document_blobs,
-                thumbnail_url=one.thumbnail_url,
-            )
-            for one in shown(here, snapshot, row, [pks[id] for id in ids if id in pks])
-        ]

@@ -176,6 +176,7 @@ class FieldReply(Reply):
     enrich: list[str]
     exclusive: str | None
     low_quality: bool
+    hierarchical: bool
     version: int
     taxonomy_id: str | None
 

@@ -124,6 +124,7 @@ def _field(one: FieldRow) -> FieldReply:
         enrich=list(rule.enrich),
         exclusive=rule.exclusive or None,
         low_quality=rule.low_quality,
+        hierarchical=rule.hierarchical,
         version=rule.version,
         taxonomy_id=Kind.TAXONOMY.prefix + rule.taxonomy if rule.taxonomy else None,
     )

@@ -17,6 +17,7 @@ from lookalike.library import Library
 from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named
 from lookalike.server.events import Hub
 from lookalike.server.frozen import FrozenQueues
+from lookalike.server.making import Makings
 from lookalike.settings import Settings
 from lookalike.signing import Signer
 from lookalike.stores.base import Snapshot, Txn
@@ -39,6 +40,7 @@ class Context:
     fetcher: GuardedFetcher
     hub: Hub
     queues: FrozenQueues
+    makings: Makings
 
     @property
     def settings(self) -> Settings:

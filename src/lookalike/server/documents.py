@@ -41,6 +41,7 @@ from lookalike.server.shapes import (
     whole_number,
 )
 from lookalike.server.wire import (
+    DocumentBlob,
     DocumentReply,
     changed_reply,
     document_reply,
@@ -79,6 +80,17 @@ class Documents(Reply):
 
 class DocumentChange(OpenBody):
     """Metadata to be changed; in a label field a person's label, or null to take it back."""
+
+
+class WaitingReply(Reply):
+    """A document that waits for an answer; nothing that is said of it is shown."""
+
+    document_id: str
+    object_id: str
+    part: str
+    file_name: str
+    document_blobs: list[DocumentBlob]
+    thumbnail_url: str | None
 
 
 @router.post("/list")
@@ -290,3 +302,23 @@ def _revision(if_match: str) -> int:
     if given is None:
         raise Stale(f"If-Match is {if_match[:80]!r}: give the ETag that a GET answered")
     return given
+
+
+def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
+    """Return documents by their ids in that order, without anything that is said of them."""
+    table = schema.document
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        query = select(table.c.pk, table.c.id).where(table.c.collection_pk == row.pk)
+        pks = {one.id: one.pk for one in snapshot.rows(query.where(table.c.id.in_(ids)))}
+        return [
+            WaitingReply(
+                document_id=one.document_id,
+                object_id=one.object_id,
+                part=one.part,
+                file_name=one.file_name,
+                document_blobs=one.document_blobs,
+                thumbnail_url=one.thumbnail_url,
+            )
+            for one in shown(here, snapshot, row, [pks[id] for id in ids if id in pks])
+        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -40,12 +41,13 @@ class QueueReply(Reply):
     """What is worth asking a person, the best question first.
 
     `snapshot` names the queue as it was when it was asked for: with it, `next_offset` leads to what
-    comes next, and what was answered meanwhile is left out.
+    comes next, and what was answered meanwhile is left out. `kinds` counts its questions by kind.
     """
 
     results: list[QuestionReply]
     snapshot: str
     total: int
+    kinds: dict[str, int]
     next_offset: int | None
 
 
@@ -57,6 +59,7 @@ def queue(
     field: str | None = None,
     snapshot: Annotated[str | None, Query(description="of an answer before this one")] = None,
     offset: Annotated[int, Query(ge=0, le=FROZEN)] = 0,
+    kind: Annotated[Kind | None, Query(description="ask such questions only")] = None,
     second_opinion: Annotated[
         float, Query(ge=0, le=1, description="this share of what others answered, labels hidden")
     ] = 0,
@@ -68,11 +71,16 @@ def queue(
         )
         snapshot = here.context.queues.keep(_frozen(here, collection, field, asked))
     frozen = here.context.queues.find(snapshot, _owner(here, collection))
+    kinds = Counter(str(question.kind) for _, question in frozen.questions)
+    if kind is not None:
+        chosen = [one for one in frozen.questions if one[1].kind == kind]
+        frozen = replace(frozen, questions=tuple(chosen))
     results, place = _open(here, collection, frozen, offset, limit)
     return QueueReply(
         results=results,
         snapshot=snapshot,
         total=len(frozen.questions),
+        kinds=dict(kinds),
         next_offset=place if place < len(frozen.questions) else None,
     )
 

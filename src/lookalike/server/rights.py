@@ -8,20 +8,22 @@ from lookalike.access import Scope
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_OPEN = re.compile(r"/v1/health(/.*)?")
+_OPEN = re.compile(r"/v1/health(/.*)?|/|/static/.+")
+"""Whether the server is well, and the page itself, which asks for a key where one is needed."""
 
 _READ_POSTS = re.compile(
     r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
     r"/(list|count|aggregate|distinct|export|execute|execute/batch)"
     r"|/v1/taxonomies/execute/[^/]+"
+    r"|/v1/collections/[^/]+/map/documents"
 )
 """No other POST route may end in a name that a person chose: one may be called `list`."""
 
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
     r"|/v1/collections/[^/]+/verbs/(agreement|arrived|audits|cost|curve|diagnose|document|documents"
-    r"|extractor|fields|history|ids|inspect|name"
-    r"|monitor|operations|opinions|queue|report|size|suggest|waiting|why)"
+    r"|extractor|fields|flips|history|ids|inspect|label_tree|name"
+    r"|monitor|operations|opinions|queue|report|size|suggest|trial|trials|waiting|why)"
 )
 
 _LABEL = re.compile(
@@ -31,11 +33,13 @@ _LABEL = re.compile(
     r"|POST /v1/collections/[^/]+/(labels|rejections|promotions)"
     r"|POST /v1/collections/[^/]+/rejections/(new-kind|cannot-tell)"
     r"|POST /v1/collections/[^/]+/audits(/[^/]+/(answers|close))?"
+    r"|POST /v1/(collections|taxonomies)/[^/]+/trials(/[^/]+/(answers|draw|drop))?"
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
-    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|answer_audit|audit|cannot_tell"
-    r"|close_audit|draw|label|new_kind|promote|reject|undo|upload)"
+    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|answer_audit|answer_trial|audit"
+    r"|cannot_tell|close_audit|disagreements|draw|drop_trial|label|new_kind|promote|reject"
+    r"|try_policy|undo|upload)"
 )
 
 _SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")
@@ -43,7 +47,7 @@ _SIGNED_WRITE = re.compile(r"PUT /v1/uploads/.+")
 
 
 def is_open(method: str, path: str) -> bool:
-    """Tell whether anybody may ask this: whether the server is well."""
+    """Tell whether anybody may ask this."""
     return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
 
 

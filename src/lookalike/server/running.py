@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import threading
 from collections.abc import Callable
 
 import uvicorn
@@ -18,11 +19,17 @@ _GRACE_S = 10
 
 
 def run_server(
-    library: Library, *, host: str, port: int, works: bool, say: Callable[[str], None]
+    library: Library,
+    *,
+    host: str,
+    port: int,
+    works: bool,
+    say: Callable[[str], None],
+    show: Callable[[str], object] | None = None,
 ) -> None:
     """Serve until a signal ends it. Raises BadSetting for an address that cannot be listened on.
 
-    Any address but loopback needs a key.
+    Any address but loopback needs a key. `show` gets the address once it is listened on.
     """
     workshop = library.workshop
     access = Access(workshop.store, workshop.settings, workshop.clock)
@@ -40,7 +47,10 @@ def run_server(
     )
     server = uvicorn.Server(config)
     shown = f"[{host}]" if ":" in host else host
-    say(f"Lookalike serves {library.place} at http://{shown}:{listener.getsockname()[1]}")
+    address = f"http://{shown}:{listener.getsockname()[1]}"
+    say(f"Lookalike serves {library.place} at {address}")
+    if show is not None:
+        threading.Thread(target=show, args=(address,), daemon=True).start()
     _set_what_is_here_aside()
     with listener:
         server.run(sockets=[listener])

@@ -169,8 +169,7 @@ def create_version(taxonomy: str, body: NewVersion, here: Here) -> TaxonomyReply
     with here.workshop.store.write() as txn:
         row = taxonomy_named(here, txn, taxonomy)
         versions = (*row.versions, (body.config.spec(), here.workshop.clock()))
-        about = {**row.about, "taxonomy_type": body.config.taxonomy_type}
-        change(txn, row.pk, stored(versions, about))
+        change(txn, row.pk, stored(versions, row.about))
     return get_taxonomy(row.name, here)
 
 
@@ -183,7 +182,6 @@ def clone_taxonomy(taxonomy: str, body: CloneTaxonomy, here: Here) -> ClonedTaxo
         about = {
             "description": body.description or row.about.get("description"),
             "metadata": body.metadata or row.about.get("metadata") or {},
-            "taxonomy_type": row.about.get("taxonomy_type", "flat"),
         }
         written = stored([(spec, at)], about)
         make(txn, here.namespace, Kind.TAXONOMY, body.taxonomy_name, written, at=at)
@@ -204,7 +202,6 @@ def _about(
     return {
         "description": description,
         "metadata": metadata or {},
-        "taxonomy_type": config.taxonomy_type,
         "input_mappings": _mappings(config),
     }
 

@@ -58,7 +58,11 @@ class Rules(Body):
 
 
 class TaxonomyConfig(Rules):
-    """A taxonomy, as a resource says it."""
+    """A taxonomy, as a resource says it.
+
+    A `flat` one never gives a parent's label; if nothing is said it is `hierarchical`, which shows
+    where labels are paths.
+    """
 
     idle: ClassVar = frozenset(
         {
@@ -66,7 +70,7 @@ class TaxonomyConfig(Rules):
             *("inference_type", "inference_collections"),
         }
     )
-    taxonomy_type: Literal["flat", "hierarchical"] = "flat"
+    taxonomy_type: Literal["flat", "hierarchical"] | None = None
     retriever_id: str | None = None
     input_mappings: list[InputMapping] | dict[str, str] | None = None
     source_collection: SourceCollection | None = None
@@ -113,6 +117,7 @@ class TaxonomyConfig(Rules):
             separator=self.path_separator or ("/" if self.path_field else ">"),
             exclusive=self.exclusive,
             low_quality=self.low_quality,
+            hierarchical=None if self.taxonomy_type is None else self.taxonomy_type != "flat",
         )
 
 
@@ -126,7 +131,7 @@ class InlineTaxonomy(Rules):
     enrich: list[str] | None = None
     reference_collection: str | None = None
     source_collection: SourceCollection | None = None
-    taxonomy_type: Literal["flat", "hierarchical"] = "flat"
+    taxonomy_type: Literal["flat", "hierarchical"] | None = None
     path_field: str | None = None
     path_separator: str | None = None
     exclusive: Literal["image"] | None = None

@@ -87,7 +87,7 @@ def _config(row: TaxonomyRow, spec: Spec, applied: Sequence[str]) -> ConfigReply
     fields += [{"field_path": name, "target_field": name} for name in spec.enrich]
     is_id = retriever.startswith(Kind.RETRIEVER.prefix)
     return ConfigReply(
-        taxonomy_type=row.about.get("taxonomy_type") or "flat",
+        taxonomy_type="flat" if spec.hierarchical is False else "hierarchical",
         retriever_id=retriever if is_id else Kind.RETRIEVER.prefix + retriever,
         input_mappings=row.about.get("input_mappings") or [],
         source_collection={"collection_id": reference, "enrichment_fields": fields},

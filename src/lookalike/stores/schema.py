@@ -287,6 +287,37 @@ audit_item = _numbered(
     Index("audit_item_by_document", "document_pk"),
 )
 
+trial = _numbered(
+    "trial",  # another rule that is tried against the one of a field
+    Column("pk", _pk, primary_key=True),
+    Column("collection_pk", _pk, nullable=False),
+    Column("field_pk", _pk, nullable=False),
+    Column("operation_pk", _pk, nullable=False),  # that began it
+    Column("challenger", JSON, nullable=False),  # what it changes of the rule
+    Column("champion", JSON, nullable=False),  # the rule in force when it began
+    Column("wrong_costs", Float, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("ended_by", _pk),  # the operation that adopted or dropped it
+    Column("result", JSON),  # numbers alone, once it has ended
+    Index("trial_by_collection", "collection_pk"),
+    Index("trial_by_operation", "operation_pk"),
+)
+
+trial_item = _numbered(
+    "trial_item",  # a disagreement as it was drawn; it goes with its document
+    Column("pk", _pk, primary_key=True),
+    Column("trial_pk", _pk, nullable=False),
+    Column("document_pk", _pk, nullable=False),
+    Column("champion", Text),
+    Column("challenger", Text),
+    Column("probability", Float, nullable=False),  # of being drawn by then
+    Column("answer", Text),
+    Column("truth", Text),
+    Column("actor", Text),
+    Index("trial_item_by_trial", "trial_pk"),
+    Index("trial_item_by_document", "document_pk"),
+)
+
 task = _numbered(
     "task",  # long work that someone asked for; extraction is not here: objects say what waits
     Column("pk", _pk, primary_key=True),

@@ -1,0 +1,152 @@
+"""What would be said of the references themselves if they did not vote: leave-one-out. Pure.
+
+Each reference is taken out of its own label exactly, whose other references remain; or with the
+whole of it, as if nobody had ever named that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.landscape import CONTEXT
+from lookalike.propagation import Floats, Places
+from lookalike.scoring import FLOOR, Scores
+
+ABSENT = np.float32(-1e9)
+"""What a label says that takes no part: less than any other."""
+
+ABSENT_LOG = np.log(FLOOR) - 88
+"""The same of the evidence around an item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What would be said of the references themselves if they did not vote: leave-one-out.
+
+    All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `around` (r, ≤ CONTEXT, labels)
+    is the logarithm of the evidence of the items around each. `own` int64 (r,) is each reference's
+    label as a column. `places` (r,) are their places.
+    """
+
+    places: Places
+    own: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    logs: Floats
+    direct: Floats
+    nearest: Floats
+    around: Floats
+
+    def joined(self, more: Left) -> Left:
+        """Return these rows and more, of the same labels."""
+        rows = ("places", "own", "logs", "direct", "nearest", "around")
+        parts = {name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in rows}
+        return replace(self, **parts)
+
+    def some(self, rows: NDArray[np.int64]) -> Left:
+        """Return some of the rows."""
+        parts = ("places", "own", "logs", "direct", "nearest", "around")
+        return replace(self, **{name: getattr(self, name)[rows] for name in parts})
+
+    def without_own(self) -> Left:
+        """Return what would be said if each one's own label did not exist."""
+        rows = np.arange(len(self.own))
+        logs, direct, nearest, around = (
+            part.copy() for part in (self.logs, self.direct, self.nearest, self.around)
+        )
+        for part in (logs, direct, nearest):
+            part[rows, self.own] = ABSENT
+        np.put_along_axis(around, self.own[:, None, None], ABSENT_LOG, axis=2)
+        return replace(self, logs=logs, direct=direct, nearest=nearest, around=around)
+
+
+def as_they_are(scores: Scores, answered: Mapping[str, Places]) -> Left:
+    """Return the scores of items that are no references, by the label that a person gave each.
+
+    They do not vote, so nothing is left out. Labels without references here are passed over.
+    """
+    labels = scores.labels
+    known = [(labels.index(name), places) for name, places in answered.items() if name in labels]
+    places = np.concatenate([np.empty(0, np.int64), *(part for _, part in known)])
+    own = np.repeat([column for column, _ in known], [len(part) for _, part in known])
+    members = [scores.references(label) for label in labels]
+    around = scores.landscape.near[places, :CONTEXT]
+    return Left(
+        places=places,
+        own=own.astype(np.int64),
+        counts=np.array([len(part) for part in members]),
+        logs=np.log(scores.table("evidence", places) + FLOOR),
+        direct=scores.table("direct", places),
+        nearest=_nearest_left(scores, places, members),
+        around=np.log(scores.table("evidence", around) + FLOOR),
+    )
+
+
+def leave_one_out(scores: Scores, sample: Places) -> Left:
+    """Return the exact leave-one-out scores of those references that are in `sample`."""
+    members = [scores.references(label) for label in scores.labels]
+    every = np.concatenate(members)
+    counts = np.array([len(part) for part in members])
+    own = np.repeat(np.arange(len(members)), counts)
+    chosen = np.isin(every, sample)
+    places, own = every[chosen], own[chosen]
+    voices = [scores.voice(place) for place in places.tolist()]
+    around = scores.landscape.near[places, :CONTEXT]
+    return Left(
+        places=places,
+        own=own,
+        counts=counts,
+        logs=_logs_left(
+            scores.table("evidence", places)[:, None],
+            np.array([[voice.itself] for voice in voices], np.float32),
+            own,
+            counts,
+        )[:, 0],
+        direct=_direct_left(scores, places, own, counts),
+        nearest=_nearest_left(scores, places, members),
+        around=_logs_left(
+            scores.table("evidence", around),
+            np.array([voice.around for voice in voices]),
+            own,
+            counts,
+        ),
+    )
+
+
+def _logs_left(
+    evidence: Floats, given: Floats, own: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Floats:
+    """Return L (r, k, labels) of `evidence` less what each reference gave (r, k) its own label."""
+    size, rows = counts[own][:, None], np.arange(len(own))
+    rest = (evidence[rows, :, own] * size - given) / np.maximum(size - 1, 1)
+    evidence[rows, :, own] = np.where(size > 1, rest, 0)
+    return np.log(np.maximum(evidence, 0) + FLOOR)
+
+
+def _direct_left(
+    scores: Scores, places: Places, own: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Floats:
+    """Return C (r, labels), of each reference's own label without itself; −1 where it is alone.
+
+    ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
+    """
+    direct, alone = scores.table("direct", places), counts[own] == 1
+    rows = np.arange(len(own))
+    product, square = scores.sums(places, own)
+    length = scores.landscape.turned_lengths[places]
+    rest = product - length**2
+    lengths = np.sqrt(np.maximum(square - 2 * product + length**2, 1))
+    direct[rows, own] = np.where(alone, -1, rest / (length * lengths))
+    return direct
+
+
+def _nearest_left(scores: Scores, places: Places, members: Sequence[Places]) -> Floats:
+    """Return Z (r, labels), of each reference's own label without itself; −1 where it is alone."""
+    every = np.concatenate(members)
+    cosines = scores.landscape.cosines(places, every)
+    cosines[places[:, None] == every] = -1
+    starts = np.cumsum([0, *(len(part) for part in members[:-1])])
+    return np.maximum.reduceat(cosines, starts, axis=1)

@@ -1,0 +1,142 @@
+// What a person says: painted at once, sent in turn, and told with what followed by itself.
+
+import { api, here, live, outbox, router, slots, store } from "./session.js";
+import { newId } from "./api.js";
+import { drop, tell } from "./toast.js";
+import { hint } from "./keys.js";
+
+/**
+ * A document as the API gives it.
+ * @typedef {any} Doc
+ * @typedef {{what: string, back?: () => void, done?: (answer: any) => void}} How
+ */
+
+/** What was done in this tab, the latest last; `undone` what was taken back, to be done again. */
+const log = { done: /** @type {string[]} */ ([]), undone: /** @type {{path: string, body: any, what: string}[]} */ ([]) };
+/** @type {Map<string, {path: string, body: any, what: string}>} */
+const said = new Map();
+
+/** Say that documents are `label`; null takes back what was said. @param {Doc[]} documents @param {string | null} label @param {How & {asked?: boolean}} how */
+export function label(documents, label, { asked = false, ...how }) {
+  if (label !== null) slots.use(label);
+  const field = store.get("field");
+  const updates = documents.map((one) => ({ document_id: one.document_id, label, base_revision: one.labels?.[field]?.revision }));
+  send("/labels", { updates, field, asked }, how);
+}
+
+/** Say what documents are not: the label that each shows. @param {Doc[]} documents @param {(string | null)[]} labels @param {How} how */
+export function reject(documents, labels, how) {
+  const rejections = documents.map((one, place) => ({ document_id: one.document_id, label: labels[place] }));
+  send("/rejections", { rejections, field: store.get("field") }, how);
+}
+
+/** @param {Doc[]} documents @param {How} how */
+export function newKind(documents, how) {
+  send("/rejections/new-kind", { document_ids: documents.map((one) => one.document_id), field: store.get("field"), asked: true }, how);
+}
+
+/** @param {Doc[]} documents @param {How} how */
+export function cannotTell(documents, how) {
+  send("/rejections/cannot-tell", { document_ids: documents.map((one) => one.document_id), field: store.get("field"), asked: true }, how);
+}
+
+/** Let documents vote. @param {string[]} ids @param {How} how */
+export function promote(ids, how) {
+  send("/promotions", { document_ids: ids, field: store.get("field") }, how);
+}
+
+/** Do something else that can be undone. @param {string} path @param {any} body @param {How} how */
+export function act(path, body, how) {
+  send(null, body, how, path);
+}
+
+/** Take back the latest thing done in this tab, and what labelled itself because of it. */
+export async function undo() {
+  await outbox.settled();
+  const id = log.done.pop();
+  if (!id) {
+    tell(`Nothing was done here that could be undone. The history (${hint("history")}) has all operations.`);
+    return false;
+  }
+  const known = said.get(id);
+  await takeBack(id, known?.what ?? "the answer");
+  if (known) log.undone.push(known);
+  return true;
+}
+
+/** Take back an operation by its id. @param {string} operation @param {string} what */
+export async function takeBack(operation, what) {
+  try {
+    const told = await api.post(`/operations/${operation}/undo`);
+    log.done = log.done.filter((one) => one !== operation);
+    window.dispatchEvent(new CustomEvent("lk-undone", { detail: { operation, told } }));
+    const redo = said.has(operation) ? ` · ${hint("redo")} to do it again` : "";
+    tell(`Taken back: ${what}${rippled(told.ripple)}${redo}`, { id: "answer" });
+    live.catchUp();
+  } catch (error) {
+    tell(`It could not be taken back: ${/** @type {Error} */ (error).message}`, { kind: "bad", stays: true });
+  }
+}
+
+/** Do again what was undone last. */
+export function redo() {
+  const last = log.undone.pop();
+  if (!last) return tell("There is nothing to do again.");
+  const body = { ...last.body, updates: last.body.updates?.map((/** @type {any} */ one) => ({ ...one, base_revision: undefined })) };
+  send(null, body, { what: last.what }, last.path);
+}
+
+/** @param {string | null} path @param {any} body @param {How} how @param {string} [whole] */
+function send(path, body, { what, back, done }, whole = here(path ?? "")) {
+  const id = newId();
+  outbox.add({
+    id, path: whole, body, what, back,
+    again: (failure) => freshened(body, failure),
+    done: (told) => {
+      said.set(told.operation_id, { path: whole, body, what });
+      log.done.push(told.operation_id);
+      announce(told, what);
+      done?.(told);
+      live.catchUp();
+    },
+  });
+}
+
+/** @param {any} told @param {string} what */
+function announce(told, what) {
+  const { by_person: mine } = told.changed;
+  const refused = Object.values(told.changed.refused ?? {});
+  if (refused.length && !mine) return tell(`Not done: ${refused[0]}`, { kind: "bad" });
+  const actions = told.ripple
+    ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { view: "grid", tab: "changed", rev: String(told.revision) })) }]
+    : [];
+  const itself = told.ripple ? `, ${told.ripple.toLocaleString()} by itself` : "";
+  tell(`${mine.toLocaleString()} by you${itself} · ${hint("undo")} to undo`, { id: "answer", kind: "good", actions });
+  window.dispatchEvent(new CustomEvent("lk-answered", { detail: { told, what } }));
+}
+
+/** @param {number} ripple */
+function rippled(ripple) {
+  return ripple ? `, and ${ripple.toLocaleString()} that had changed because of it` : "";
+}
+
+/**
+ * Return a body that means documents as they are now, unless a person has answered one of them.
+ * What the machine decided meanwhile is no reason to ask again.
+ * @param {any} body @param {import("./api.js").Failure} failure
+ */
+async function freshened(body, failure) {
+  const moved = failure.details?.revisions;
+  if (failure.code !== "stale" || !moved || !body.updates) return null;
+  const field = body.field;
+  for (const id of Object.keys(moved)) {
+    const now = (await api.get(here(`/documents/${encodeURIComponent(id)}`))).labels[field];
+    if (now.origin === "human" || now.answer) {
+      const who = now.actor ?? "somebody else";
+      failure.message = `${who} answered it meanwhile: ${now.label ?? now.answer ?? "no label"}. It stays so; open it again if that is wrong.`;
+      return null;
+    }
+  }
+  const updates = body.updates.map((/** @type {any} */ one) => ({ ...one, base_revision: moved[one.document_id] ?? one.base_revision }));
+  return { ...body, updates };
+}

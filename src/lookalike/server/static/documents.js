@@ -1,0 +1,29 @@
+// Documents by what chooses them, as the API lists them.
+
+import { api, here, store } from "./session.js";
+
+/** Return documents by their ids, in that order. @param {string[]} ids @returns {Promise<any[]>} */
+export async function byIds(ids) {
+  if (!ids.length) return [];
+  const wanted = [...new Set(ids)];
+  const told = await api.post(here("/documents/list"), { filters: { field: "document_id", operator: "in", value: wanted }, limit: wanted.length });
+  const found = new Map(told.results.map((/** @type {any} */ one) => [one.document_id, one]));
+  return ids.map((id) => found.get(id)).filter((one) => one !== undefined);
+}
+
+/** Return the documents nearest to one, the nearest first. @param {string} id @param {number} count @returns {Promise<any[]>} */
+export async function nearTo(id, count) {
+  const collection = store.get("collection");
+  const told = await api.post("/retrievers/execute", {
+    collection_identifiers: [collection], limit: count,
+    stages: [{ stage_type: "feature_search", top_k: count, query: { document_ref: { document_id: id, collection_id: collection } } }],
+  });
+  return told.results;
+}
+
+/** Return the ids of the documents that one operation changed by itself. @param {number} revision @returns {Promise<string[]>} */
+export async function changedBy(revision) {
+  const field = store.get("field");
+  const told = await api.get("/changes", { since: revision - 1, limit: 1000 });
+  return told.documents.filter((/** @type {any} */ one) => one.revision === revision && one.field === field && one.origin === "auto").map((/** @type {any} */ one) => one.document_id);
+}

@@ -1,0 +1,362 @@
+// A grid of any length: only what is on screen is there, and tiles are used again.
+
+import { html, LitElement, nothing, repeat } from "./vendor/lit.js";
+import * as answers from "./answers.js";
+import { choose } from "./choose.js";
+import { byIds, changedBy, nearTo } from "./documents.js";
+import { hint } from "./keys.js";
+import { prefetch } from "./pictures.js";
+import { api, here, keyboard, knownLabels, live, router, slots, store } from "./session.js";
+import { Follow } from "./store.js";
+import { tell } from "./toast.js";
+import { tile } from "./tile.js";
+import { topOf, windowOf } from "./window.js";
+
+const GAP = 6;
+const PAGE = 200;
+const KEPT_PAGES = 12;
+const SIMILAR = 200;
+
+class Grid extends LitElement {
+  constructor() {
+    super();
+    new Follow(this, store);
+    this.of = "";
+    this.count = 0;
+    /** @type {Map<number, any[]>} */
+    this.pages = new Map();
+    /** @type {Set<number>} */
+    this.asked = new Set();
+    /** @type {any[] | null} */
+    this.fixed = null;
+    /** @type {Map<number, any>} */
+    this.selected = new Map();
+    this.at = 0;
+    this.top = 0;
+    this.width = 1000;
+    this.height = 600;
+    this.isKnown = false;
+    this.trouble = "";
+    /** @type {Set<string>} */
+    this.fresh = new Set();
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.watch = new ResizeObserver(() => this.#measure());
+    this.watch.observe(this);
+    this.ends = [
+      keyboard.bind("items", this.#movements()),
+      keyboard.bind("decide", this.#decisions()),
+      keyboard.bind("everywhere", { close: () => (this.selected.size ? (this.#select(new Map()), true) : false), fresh: () => this.#begin() }),
+      on(live, "changed", (event) => this.#merge(/** @type {CustomEvent} */ (event).detail.documents)),
+      on(router, "change", () => this.#sync()),
+    ];
+    this.#sync();
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    this.watch?.disconnect();
+    this.ends?.forEach((end) => end());
+  }
+
+  get scroller() {
+    return /** @type {HTMLElement | null} */ (this.querySelector(".scroller"));
+  }
+
+  get tileSize() {
+    return parseInt(getComputedStyle(document.documentElement).getPropertyValue("--tile"), 10) || 132;
+  }
+
+  get shape() {
+    const row = this.tileSize + GAP;
+    return { count: this.count, columns: Math.max(1, Math.floor((this.width + GAP) / row)), row, height: this.height };
+  }
+
+  #sync() {
+    const { tab = "", rev = "", like = "" } = router.route.params;
+    const of = `${store.get("collection")}/${store.get("field")}/${tab}/${rev}/${like}`;
+    if (!store.get("field") || of === this.of) return;
+    this.of = of;
+    this.#begin();
+  }
+
+  async #begin() {
+    const { tab = "", rev = "", like = "" } = router.route.params;
+    const of = this.of;
+    Object.assign(this, { pages: new Map(), asked: new Set(), fixed: null, count: 0, at: 0, top: 0, isKnown: false, trouble: "", selected: new Map() });
+    try {
+      if (tab === "changed") this.fixed = await byIds(await changedBy(Number(rev)));
+      else if (tab === "similar") this.fixed = [...(await byIds([like])), ...(await nearTo(like, SIMILAR))];
+      else await this.#ask(0);
+      if (of !== this.of) return;
+      if (this.fixed) this.count = this.fixed.length;
+    } catch (error) {
+      this.trouble = /** @type {Error} */ (error).message;
+    }
+    this.isKnown = true;
+    if (this.scroller) this.scroller.scrollTop = 0;
+    this.requestUpdate();
+  }
+
+  get filters() {
+    const field = store.get("field");
+    const { tab = "" } = router.route.params;
+    const origin = (/** @type {string} */ value) => ({ field: `labels.${field}.origin`, operator: "eq", value });
+    if (tab === "null") return { field, operator: "is_null", value: true };
+    if (tab === "unsure") return origin("auto");
+    if (tab === "conflicts") return { field: "taxonomy_match.reason", operator: "eq", value: "conflict" };
+    if (tab === "people") return origin("human");
+    return null;
+  }
+
+  /** What is unsure comes by how sure it is; all there is comes as it came. */
+  get order() {
+    const { filters } = this;
+    return filters ? { filters, sort_by: "-taxonomy_match.confidence" } : {};
+  }
+
+  /** @param {number} page */
+  async #ask(page) {
+    if (this.asked.has(page)) return;
+    this.asked.add(page);
+    const of = this.of;
+    const told = await api.post(here(`/documents/list?page=${page + 1}&page_size=${PAGE}&include_total=true`), this.order);
+    if (of !== this.of) return;
+    this.count = told.total_count ?? this.count;
+    this.pages.set(page, told.results);
+    if (this.pages.size > KEPT_PAGES) {
+      const far = [...this.pages.keys()].sort((a, b) => Math.abs(b - page) - Math.abs(a - page))[0];
+      this.pages.delete(far);
+      this.asked.delete(far);
+    }
+    this.requestUpdate();
+  }
+
+  /** @param {number} place @returns {any} */
+  doc(place) {
+    if (this.fixed) return this.fixed[place];
+    return this.pages.get(Math.floor(place / PAGE))?.[place % PAGE];
+  }
+
+  #measure() {
+    const { scroller } = this;
+    if (!scroller) return;
+    Object.assign(this, { width: scroller.clientWidth - 4, height: scroller.clientHeight });
+    this.requestUpdate();
+  }
+
+  /** @param {any[]} documents */
+  #merge(documents) {
+    const field = store.get("field");
+    const changed = new Map(documents.filter((one) => one.field === field).map((one) => [one.document_id, one]));
+    const renew = (/** @type {any} */ doc) => {
+      const now = changed.get(doc.document_id);
+      if (!now || now.revision <= doc.labels[field].revision) return doc;
+      this.fresh.add(doc.document_id);
+      const { label, origin, revision } = now;
+      return { ...doc, labels: { ...doc.labels, [field]: { ...doc.labels[field], label, origin, revision } } };
+    };
+    if (this.fixed) this.fixed = this.fixed.map(renew);
+    for (const [page, list] of this.pages) this.pages.set(page, list.map(renew));
+    setTimeout(() => ((this.fresh = new Set()), this.requestUpdate()), 900);
+    this.requestUpdate();
+  }
+
+  /** @returns {import("./keys.js").Handlers} */
+  #movements() {
+    const by = (/** @type {() => number} */ count, extends_ = false) => () => this.#go(this.at + count(), extends_);
+    const across = () => this.shape.columns;
+    const screen = () => this.shape.columns * Math.max(1, Math.floor(this.height / this.shape.row));
+    return {
+      left: by(() => -1), right: by(() => 1), up: by(() => -across()), down: by(() => across()),
+      extendLeft: by(() => -1, true), extendRight: by(() => 1, true), extendUp: by(() => -across(), true), extendDown: by(() => across(), true),
+      pageDown: by(screen), pageUp: by(() => -screen()), first: () => this.#go(0), last: () => this.#go(this.count - 1),
+      toggle: () => this.#toggle(this.at), all: () => this.#all(), view: () => this.#look(),
+      larger: () => this.#resize(16), smaller: () => this.#resize(-16),
+    };
+  }
+
+  /** @returns {import("./keys.js").Handlers} */
+  #decisions() {
+    return {
+      accept: () => this.#accept(), label: () => this.#askLabel(),
+      slot: (digit) => (slots.at(Number(digit)) ? this.#label(/** @type {string} */ (slots.at(Number(digit)))) : tell(`Number ${digit} has no label yet.`)),
+      same: () => (slots.last ? this.#label(slots.last) : tell("There is no label yet to give again.")),
+      reject: () => this.#say("not this", (some, how) => answers.reject(some, some.map(() => null), how), { label: null, origin: null }),
+      newKind: () => this.#say("a new kind", answers.newKind, { label: null, answer: "new_kind" }),
+      cannotTell: () => this.#say("can't tell", answers.cannotTell, { label: null, answer: "cannot_tell" }),
+      promote: () => answers.promote(this.#chosen().map((one) => one.document_id), { what: "let them vote" }),
+      why: () => this.#why(), similar: () => this.doc(this.at) && router.go("review", { view: "grid", tab: "similar", like: this.doc(this.at).document_id }),
+    };
+  }
+
+  /** @param {number} place */
+  #go(place, extends_ = false) {
+    const wanted = Math.max(0, Math.min(place, this.count - 1));
+    if (extends_) {
+      const [low, high] = this.at < wanted ? [this.at, wanted] : [wanted, this.at];
+      const selected = new Map(this.selected);
+      for (let one = low; one <= high; one += 1) if (this.doc(one)) selected.set(one, this.doc(one));
+      this.#select(selected);
+    }
+    this.at = wanted;
+    this.#reveal(wanted);
+    if (store.get("drawer") === "why") this.#why();
+    this.requestUpdate();
+  }
+
+  /** @param {number} place */
+  #reveal(place) {
+    const { scroller, shape } = this;
+    if (!scroller) return;
+    const row = Math.floor(place / shape.columns);
+    const seen = windowOf({ ...shape, top: scroller.scrollTop });
+    if (row > seen.first && row < seen.last - 2) return;
+    const centred = row - Math.floor(shape.height / shape.row / 2);
+    scroller.scrollTop = Math.max(0, topOf(shape, row <= seen.first ? row : Math.max(0, Math.min(centred, row))));
+    this.top = scroller.scrollTop;
+  }
+
+  /** @param {number} place */
+  #toggle(place) {
+    const selected = new Map(this.selected);
+    if (!selected.delete(place) && this.doc(place)) selected.set(place, this.doc(place));
+    this.at = place;
+    this.#select(selected);
+  }
+
+  #all() {
+    const found = /** @type {[number, any][]} */ ([]);
+    for (let place = 0; place < Math.min(this.count, PAGE * KEPT_PAGES); place += 1) if (this.doc(place)) found.push([place, this.doc(place)]);
+    this.#select(new Map(found));
+  }
+
+  /** @param {Map<number, any>} selected */
+  #select(selected) {
+    this.selected = selected;
+    this.requestUpdate();
+  }
+
+  /** What an answer is about: what is selected, or the one that one is at. @returns {any[]} */
+  #chosen() {
+    if (this.selected.size) return [...this.selected.keys()].map((place) => this.doc(place) ?? this.selected.get(place));
+    return this.doc(this.at) ? [this.doc(this.at)] : [];
+  }
+
+  #accept() {
+    const field = store.get("field");
+    const some = this.#chosen().filter((one) => one.labels[field]?.label);
+    const labels = new Set(some.map((one) => one.labels[field].label));
+    if (labels.size === 1) this.#label([...labels][0]);
+    else if (labels.size > 1) tell("What is selected has several labels: accept them one label at a time.");
+    else this.#askLabel();
+  }
+
+  #askLabel() {
+    choose({
+      title: this.selected.size > 1 ? "What are they?" : "What is it?", placeholder: "A few letters, or a new name",
+      choices: knownLabels().map((name) => ({ name, hint: slots.of(name) ? String(slots.of(name)) : "" })),
+      take: (name) => this.#label(name), create: (name) => this.#label(name),
+    });
+  }
+
+  /** @param {string} label */
+  #label(label) {
+    this.#say(label, (some, how) => answers.label(some, label, how), { label, origin: "human" });
+  }
+
+  /** @param {string} what @param {(some: any[], how: any) => void} send @param {Record<string, any>} now how they stand then */
+  #say(what, send, now) {
+    const field = store.get("field");
+    const some = this.#chosen();
+    if (!some.length) return;
+    const was = new Map(some.map((one) => [one.document_id, one.labels[field]]));
+    const paint = (/** @type {(standing: any, id: string) => any} */ to) => {
+      const renew = (/** @type {any} */ doc) => (was.has(doc.document_id) ? { ...doc, labels: { ...doc.labels, [field]: to(doc.labels[field], doc.document_id) } } : doc);
+      if (this.fixed) this.fixed = this.fixed.map(renew);
+      for (const [page, list] of this.pages) this.pages.set(page, list.map(renew));
+      this.requestUpdate();
+    };
+    paint((standing) => ({ ...standing, ...now }));
+    if (this.selected.size) this.#select(new Map());
+    else this.#go(this.at + 1);
+    send(some, { what: some.length > 1 ? `${some.length} × ${what}` : what, back: () => paint((_, id) => was.get(id)) });
+  }
+
+  #why() {
+    if (this.doc(this.at)) store.set({ drawer: "why", subject: this.doc(this.at).document_id });
+  }
+
+  #look() {
+    const doc = this.doc(this.at);
+    const beside = (/** @type {number} */ by) => (this.#go(this.at + by), this.doc(this.at));
+    if (doc) /** @type {any} */ (document.querySelector("lk-view"))?.open(doc, beside);
+  }
+
+  /** @param {number} by */
+  #resize(by) {
+    document.documentElement.style.setProperty("--tile", `${Math.max(84, Math.min(260, this.tileSize + by))}px`);
+    this.requestUpdate();
+  }
+
+  #scrolled() {
+    const { scroller } = this;
+    if (scroller) this.top = scroller.scrollTop;
+    this.requestUpdate();
+  }
+
+  /** @param {number} place @param {MouseEvent} event */
+  #pick(place, event) {
+    if (event.shiftKey) return this.#go(place, true);
+    this.#toggle(place);
+  }
+
+  updated() {
+    if (this.isKnown && this.count && !document.querySelector("dialog[open]") && (document.activeElement === document.body || document.activeElement?.id === "main")) this.scroller?.focus({ preventScroll: true });
+    const { first, last } = windowOf({ ...this.shape, top: this.top });
+    const { columns } = this.shape;
+    if (this.fixed || !this.count) return;
+    const ahead = Math.min(this.count - 1, (last + (last - first)) * columns);
+    for (const page of new Set([Math.floor((first * columns) / PAGE), Math.floor(Math.max(0, last * columns - 1) / PAGE), Math.floor(ahead / PAGE)])) if (page * PAGE < this.count) this.#ask(page).catch((error) => ((this.trouble = error.message), this.requestUpdate()));
+    for (let place = last * columns; place < ahead; place += 1) prefetch(this.doc(place)?.thumbnail_url);
+  }
+
+  render() {
+    if (this.trouble) return html`<div class="empty"><h1>The items did not come</h1><p>${this.trouble}</p><button @click=${() => this.#begin()}>Ask again</button></div>`;
+    const { shape } = this;
+    const { sizer, first, last, offset } = windowOf({ ...shape, top: this.top });
+    const places = [];
+    for (let place = first * shape.columns; place < Math.min(this.count, last * shape.columns); place += 1) places.push(place);
+    const here_ = this.doc(this.at);
+    return html`<p class="gridbar row"><span>${this.isKnown ? `${this.count.toLocaleString()} items` : "…"}</span>${this.selected.size ? html`<b>${this.selected.size.toLocaleString()} selected</b><button class="quiet" @click=${() => this.#select(new Map())}>Select nothing <kbd>Esc</kbd></button>` : nothing}
+        <span class="spring"></span><button @click=${() => this.#askLabel()}>Label <kbd>${hint("label")}</kbd></button><button @click=${() => this.#accept()}>Accept <kbd>${hint("accept", "decide")}</kbd></button><button class="quiet" @click=${() => this.#why()}>Why <kbd>${hint("why")}</kbd></button></p>
+      <div class="scroller" role="listbox" aria-multiselectable="true" aria-label="Items" tabindex="0" aria-activedescendant=${here_ ? `cell-${this.at % 5000}` : nothing} @scroll=${this.#scrolled}>
+        <div class="sizer" role="presentation" .style=${`height:${sizer}px`}><div class="window" role="presentation" .style=${`transform:translateY(${offset}px)`}>
+          ${repeat(places, (place) => place % (shape.columns * (last - first + 4)), (place) => this.#cell(place))}
+        </div></div>
+      </div>
+      ${this.isKnown && !this.count ? html`<p class="empty dim">Nothing here.</p>` : nothing}`;
+  }
+
+  /** @param {number} place */
+  #cell(place) {
+    const doc = this.doc(place);
+    const how = { id: `cell-${place % 5000}`, at: place + 1, of: this.count, isHere: place === this.at, isSelected: this.selected.has(place) };
+    if (!doc) return html`<div class="tile waiting" role="option" id=${how.id} aria-selected="false" aria-label="Loading" aria-posinset=${how.at} aria-setsize=${how.of}></div>`;
+    return tile(doc, { ...how, field: store.get("field"), isNew: this.fresh.has(doc.document_id), onPick: (event) => this.#pick(place, event), onOpen: () => ((this.at = place), this.#look()) });
+  }
+}
+
+/** @param {EventTarget} target @param {string} name @param {(event: Event) => void} listener */
+function on(target, name, listener) {
+  target.addEventListener(name, listener);
+  return () => target.removeEventListener(name, listener);
+}
+
+customElements.define("lk-grid", Grid);

@@ -1,0 +1,62 @@
+// Pictures and texts of documents: where they come from, and what waits until it is needed.
+
+import { api } from "./session.js";
+
+const KEPT = 500;
+const TEXT_LETTERS = 4000;
+
+/** @type {Map<string, Promise<any>>} */
+const kept = new Map();
+
+/** @template T @param {string} name @param {() => Promise<T>} make @returns {Promise<T>} */
+function once(name, make) {
+  const known = kept.get(name);
+  if (known) return known;
+  const made = make();
+  kept.set(name, made);
+  made.catch(() => kept.delete(name));
+  if (kept.size > KEPT) kept.delete(/** @type {string} */ (kept.keys().next().value));
+  return made;
+}
+
+/** Let an image show an address of the API; where a key is needed, the bytes are fetched with it. @param {Element | undefined} image @param {string | null | undefined} url */
+export function load(image, url) {
+  if (!(image instanceof HTMLImageElement) || !url || image.dataset.url === url) return;
+  image.dataset.url = url;
+  if (!api.key) {
+    image.src = url;
+    return;
+  }
+  once(url, () => api.picture(url)).then((address) => {
+    if (image.dataset.url === url) image.src = address;
+  }, () => {});
+}
+
+/** Have a picture ready before it is shown. @param {string | null} url */
+export function prefetch(url) {
+  if (!url || api.key) return;
+  const image = new Image();
+  image.fetchPriority = "low";
+  image.src = url;
+}
+
+/** Return the blob of a document that holds what it is read from. @param {any} doc */
+export function blobOf(doc) {
+  const blobs = doc.document_blobs ?? [];
+  return blobs.find((/** @type {any} */ one) => one.url.includes(doc.sha256)) ?? blobs[0] ?? null;
+}
+
+/** Whether a document is shown by its words. @param {any} doc */
+export function isText(doc) {
+  return !doc.thumbnail_url;
+}
+
+/** Return the words of a text document, the beginning of long ones. @param {any} doc @returns {Promise<string>} */
+export async function textOf(doc) {
+  const blob = blobOf(doc);
+  if (!blob || blob.type !== "text") return "";
+  return once(`text ${blob.url}`, async () => {
+    const response = await fetch(blob.url, { headers: api.headers });
+    return response.ok ? (await response.text()).slice(0, TEXT_LETTERS) : "";
+  });
+}

@@ -1,0 +1,280 @@
+"""Reviewing at the page: answers by the keyboard, what follows by itself, and what goes wrong."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+import lookalike
+import lookalike.samples
+from browsing import Visit, barriers
+from goods import BALLOON, JIGSAW, SEMAPHORE, THRESHOLD, asking, ok, pictures
+from serving import Served
+
+Visiting = Callable[..., Visit]
+
+PICTURES = Path(lookalike.samples.__file__).parent / "pictures"
+ALIKE = [name for name in pictures(BALLOON) if name.startswith("balloon-")]
+NAMED = {"Balloon": ALIKE[:3], "Jigsaw": pictures(JIGSAW)[:3]}
+LEFT = {"Semaphore": pictures(SEMAPHORE)[:8]}
+REST = (*ALIKE[3:10], *pictures(JIGSAW)[3:9])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store where three balloons and three jigsaws are named, and others labelled themselves."""
+    store: Path = tmp_path_factory.mktemp("review") / "store"
+    names = [name for some in (*NAMED.values(), *LEFT.values(), REST) for name in some]
+    with lookalike.open(store, actor="ann") as library:
+        shop = library.labeler("shop", extractor="image", confidence_threshold=THRESHOLD)
+        shop.add([PICTURES / name for name in names])
+        ids = {one.file_name: one.id for one in shop.documents()}
+        for label, some in NAMED.items():
+            shop.label({ids[name]: label for name in some})
+    return store
+
+
+@pytest.fixture
+def server(prepared: Path, tmp_path: Path) -> Iterator[Served]:
+    shutil.copytree(prepared, tmp_path / "store")
+    with Served(tmp_path / "store") as served:
+        yield served
+
+
+def labels(server: Served) -> dict[str, tuple[str | None, str | None]]:
+    """Return label and origin of each document, by its file name."""
+    with asking(server.url) as client:
+        found = ok(client.get("/v1/collections/shop/documents", params={"limit": 200}))["results"]
+    told = {one["file_name"]: one["labels"]["label"] for one in found}
+    return {name: (one["label"], one["origin"]) for name, one in told.items()}
+
+
+def asked(page: Page) -> Locator:
+    """Return the tiles of the question that is asked."""
+    return page.locator(".strip.here [role=option]")
+
+
+def names_of(tiles: Locator) -> list[str]:
+    expect(tiles.first).to_be_visible()
+    script = "all => all.map((one) => one.getAttribute('aria-label').split(',')[0])"
+    found: list[str] = tiles.evaluate_all(script)
+    return found
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def toast(page: Page, text: str) -> None:
+    expect(page.get_by_role("status")).to_contain_text(text)
+
+
+def test_an_unsure_label_is_accepted_corrected_rejected_and_passed_over(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?tab=unsure")
+    answered, proposed = [], []
+    for keys in (["Enter"], ["l", *"Semaph", "Enter"], ["d"], ["u"], ["n"], ["s"]):
+        (name,) = names_of(asked(page))
+        answered.append(name)
+        proposed.append(page.locator(".strip.here h2 b").text_content())
+        press(page, *keys)
+        expect(asked(page).first).not_to_have_attribute("aria-label", re.compile(f"^{name}"))
+
+    expect(page.get_by_text("on the way")).to_have_count(0)
+    toast(page, "1 by you")
+    found = labels(server)
+    accepted, corrected, rejected, unclear, new, skipped = (found[name] for name in answered)
+    assert accepted == (proposed[0], "human")
+    assert corrected == ("Semaph", "human")
+    assert rejected[0] != proposed[2]
+    assert new[0] is None
+    assert unclear[1] == skipped[1] == "auto"
+
+
+def test_what_is_named_labels_what_looks_like_it_and_undo_takes_both_back(
+    server: Served, visit: Visiting
+) -> None:
+    before = labels(server)
+    page = visit(server.url).tab("#/review?tab=kinds")
+    names = names_of(asked(page))
+    assert set(names) <= set(LEFT["Semaphore"])
+
+    press(page, "ArrowLeft", "x", "Home", "x", "l", *"Flag", "Enter")
+    toast(page, f"{len(names) - 2} by you, ")
+    after = labels(server)
+    mine = {name for name, one in after.items() if one == ("Flag", "human")}
+    followed = {name for name, one in after.items() if one == ("Flag", "auto")}
+    press(page, "z")
+    toast(page, "Taken back")
+    undone = labels(server)
+    press(page, "Shift+Z")
+    toast(page, f"{len(names) - 2} by you, ")
+
+    assert mine == set(names[1:-1])
+    assert followed >= {names[0]}
+    assert undone == before
+    assert labels(server) == after
+
+
+def test_what_followed_can_be_seen_and_taken_back_in_the_history(
+    server: Served, visit: Visiting
+) -> None:
+    before = labels(server)
+    page = visit(server.url).tab("#/review?tab=kinds")
+    names_of(asked(page))
+
+    press(page, "x", "l", *"Flag", "Enter")
+    page.get_by_role("button", name="See them").click()
+    expect(page.get_by_role("listbox", name="Items")).to_contain_text("⟲ Flag")
+    press(page, "h")
+    page.get_by_role("button", name="Take back").first.click()
+
+    expect(page.get_by_role("complementary", name="History")).to_contain_text("taken back")
+    assert labels(server) == before
+
+
+def test_why_shows_who_caused_a_label_and_a_wrong_reference_goes(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?tab=unsure")
+    names_of(asked(page))
+    press(page, "w")
+    why = page.get_by_role("complementary", name="Why")
+    expect(why).to_contain_text("said by ann")
+    expect(why).to_contain_text("Without ")
+    wrong = why.get_by_role("button", name="is a wrong reference").first
+    name = (wrong.get_attribute("aria-label") or "").split(" is a wrong")[0]
+
+    press(page, "Shift+R")
+
+    toast(page, "1 by you")
+    assert labels(server)[name] != ("Balloon", "human")
+    assert labels(server)[name] != ("Jigsaw", "human")
+
+
+def test_many_are_selected_in_the_grid_and_labelled_at_once(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?view=grid&tab=null")
+    tiles = page.get_by_role("listbox", name="Items").get_by_role("option")
+    expect(tiles).to_have_count(len(LEFT["Semaphore"]))
+
+    press(page, "Control+a", "l", *"Flag", "Enter")
+
+    toast(page, f"{len(LEFT['Semaphore'])} by you")
+    found = labels(server)
+    assert {found[name] for name in LEFT["Semaphore"]} == {("Flag", "human")}
+
+
+def test_what_another_person_says_meanwhile_stays_and_is_told(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url, expected="409|ERR_FAILED").tab("#/review?tab=unsure")
+    (name,) = names_of(asked(page))
+    page.route("**/v1/changes*", lambda route: route.abort())  # news do not come in time
+    with asking(server.url) as client:
+        found = ok(client.get("/v1/collections/shop/documents", params={"limit": 200}))["results"]
+        (id,) = [one["document_id"] for one in found if one["file_name"] == name]
+        update = {"document_id": id, "label": "Lamp"}
+        ok(client.post("/v1/collections/shop/labels", json={"updates": [update]}))
+
+    press(page, "Enter")
+
+    toast(page, "answered it meanwhile: Lamp")
+    assert names_of(asked(page)) == [name]
+    assert labels(server)[name] == ("Lamp", "human")
+
+
+def test_a_server_that_fails_is_said_and_nothing_else_is_lost(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url, expected="500").tab("#/review?tab=unsure")
+    (first,) = names_of(asked(page))
+    fails = True
+
+    def answer(route: Route) -> None:
+        if fails:
+            route.fulfill(status=500, body="{}")
+        else:
+            route.continue_()
+
+    page.route("**/v1/collections/shop/labels", answer)
+    press(page, "Enter")
+    toast(page, "was not recorded")
+    assert names_of(asked(page)) == [first]
+    fails = False
+    press(page, "Enter")
+
+    toast(page, "1 by you")
+    assert labels(server)[first][1] == "human"
+
+
+def test_answers_wait_for_a_lost_connection_and_survive_a_reload(
+    server: Served, visit: Visiting
+) -> None:
+    visited = visit(server.url, expected="ERR_INTERNET_DISCONNECTED|ERR_FAILED|refetch")
+    page = visited.tab("#/review?tab=unsure")
+    names = []
+    names_of(asked(page))
+    page.route("**/v1/collections/shop/labels", lambda route: route.abort())
+    for _ in range(3):
+        (name,) = names_of(asked(page))
+        names.append(name)
+        press(page, "Enter")
+        expect(asked(page).first).not_to_have_attribute("aria-label", re.compile(f"^{name}"))
+    toast(page, "No connection. What you answer is kept here")
+    expect(page.get_by_text("3 on the way")).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.unroute("**/v1/collections/shop/labels")
+    page.reload()
+
+    expect(page.get_by_text("on the way")).to_have_count(0)
+    expect(page.locator(".counters dd").first).to_have_text("9")
+    assert {labels(server)[name][1] for name in names} == {"human"}
+
+
+def test_seven_tabs_hear_what_one_of_them_says(server: Served, visit: Visiting) -> None:
+    visited = visit(server.url)
+    tabs = [visited.tab("#/review?tab=unsure") for _ in range(7)]
+    for tab in tabs:
+        names_of(asked(tab))
+
+    press(tabs[6], "Enter")
+
+    for tab in tabs:
+        expect(tab.locator(".counters dd").first).to_have_text("7")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_review_keeps_nobody_out(server: Served, visit: Visiting, scheme: str) -> None:
+    page = visit(server.url, color_scheme=scheme, bypass_csp=True).tab("#/review")
+    names_of(asked(page))
+    found = {"strips": barriers(page)}
+    press(page, "x", "w")
+    expect(page.get_by_role("complementary", name="Why")).to_contain_text("reference")
+    found["why"] = barriers(page)
+    press(page, "h")
+    expect(page.get_by_role("complementary", name="History")).to_contain_text("3 labelled")
+    found["history"] = barriers(page)
+    press(page, "Escape", "l")
+    expect(page.get_by_role("combobox")).to_be_focused()
+    found["label"] = barriers(page)
+    press(page, "Escape", " ")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    found["view"] = barriers(page)
+    press(page, "Escape", "Escape")
+    page.get_by_role("link", name="As a grid").click()
+    expect(page.get_by_role("listbox", name="Items").get_by_role("option").first).to_be_visible()
+    found["grid"] = barriers(page)
+    press(page, "g", "s")
+    expect(page.get_by_role("heading", name="Coverage")).to_be_visible()
+    found["start"] = barriers(page)
+
+    assert {name: one for name, one in found.items() if one} == {}

@@ -83,7 +83,9 @@ export async function refresh() {
     if (!collection || !field) break;
     try {
       const report = await api.get(here("/analytics/coverage"), { field });
-      if (collection === store.get("collection")) store.set({ report });
+      if (collection !== store.get("collection")) continue;
+      store.set({ report });
+      slots.offer(knownLabels());
     } catch (error) {
       if (/** @type {any} */ (error).status !== 0) tell(/** @type {Error} */ (error).message, { kind: "bad" });
     }

@@ -16,6 +16,7 @@ import { face } from "./tile.js";
 import { drop, tell } from "./toast.js";
 
 const FETCHED = 60;
+const SHOWN = 48;
 const FEW_LEFT = 20;
 const SIZES = [25, 50, 100, 200];
 
@@ -49,7 +50,7 @@ class Audit extends LitElement {
   connectedCallback() {
     super.connectedCallback();
     const ends = [
-      keyboard.bind("everywhere", { undo: () => this.#takeBack() }),
+      keyboard.bind("everywhere", { undo: () => this.#takeBack(), fresh: () => this.#load() }),
       keyboard.bind("trust", { begin: () => this.#begin(), blind: () => this.#blind() }),
       keyboard.bind("decide", { why: () => this.#whyLast() }),
     ];
@@ -105,14 +106,15 @@ class Audit extends LitElement {
       if (open && !this.isDrawing) await this.#open(open.audit_id);
       this.requestUpdate();
     } catch (error) {
-      tell(/** @type {Error} */ (error).message, { kind: "bad" });
+      refused(/** @type {Error} */ (error));
     }
   }
 
   /** @param {string} id */
   async #open(id) {
     const query = { limit: FETCHED, labels: this.shows ? true : "" };
-    const found = await api.get(here(`/audits/${id}`), query);
+    const found = await api.get(here(`/audits/${id}`), query).catch(refused);
+    if (!found) return;
     if (this.audit?.audit_id !== id) this.stream.clear();
     this.stream.fill(found.next);
     await this.#take(found);
@@ -123,7 +125,7 @@ class Audit extends LitElement {
     this.audit = audit;
     this.path = here(`/audits/${audit.audit_id}`);
     this.requestUpdate();
-    const wanted = audit.answered.filter((/** @type {any} */ one) => one.verdict === "wrong").flatMap((/** @type {any} */ one) => [one.document, one.source]);
+    const wanted = this.wrong.slice(0, SHOWN).flatMap((/** @type {any} */ one) => [one.document, one.source]);
     const missing = [...new Set(wanted)].filter((one) => one && !this.documents.has(one));
     if (!missing.length) return;
     (await byIds(missing)).forEach((one) => this.documents.set(one.document_id, one));
@@ -154,7 +156,7 @@ class Audit extends LitElement {
       await this.#open(drawn.audit_id);
       await this.#load();
     } catch (error) {
-      tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
+      refused(/** @type {Error} */ (error));
     }
   }
 
@@ -284,7 +286,8 @@ class Audit extends LitElement {
     const { wrong, audit } = this;
     if (!audit.answered.length) return nothing;
     return html`${wrong.length ? html`<section aria-label="The wrong ones"><h2>${wrong.length === 1 ? "The wrong one" : `The ${wrong.length} wrong ones`}, and what caused them</h2>
-        <ul class="wrong">${wrong.map((one) => html`<li class="card">${this.#pair(one)}</li>`)}</ul></section>` : nothing}
+        <ul class="wrong">${wrong.slice(0, SHOWN).map((one) => html`<li class="card">${this.#pair(one)}</li>`)}</ul>
+        ${wrong.length > SHOWN ? html`<p class="dim">and ${wrong.length - SHOWN} more</p>` : nothing}</section>` : nothing}
       <section aria-label="By label"><h2>By label</h2>${labelTable(audit.labels)}</section>`;
   }
 
@@ -309,3 +312,8 @@ class Audit extends LitElement {
   }
 }
 customElements.define("lk-audit", Audit);
+
+/** @param {Error} error */
+function refused(error) {
+  tell(error.message, { kind: "bad", stays: true });
+}

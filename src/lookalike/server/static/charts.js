@@ -100,7 +100,7 @@ customElements.define("lk-limit", LimitChart);
 export function curveChart({ curve, at, now, band, random }) {
   const { width, height, left, right, top, bottom } = CURVE;
   const drawn = curve.filter((one) => one.labelled && one.precision !== null);
-  const least = Math.min(...drawn.map((one) => Number(one.precision)), ...band.map((one) => one.low), 0.9);
+  const least = Math.min(...drawn.map((one) => Number(one.precision)), ...band.filter((one) => one.checked >= FEW).map((one) => one.low), 0.9);
   const floor = Math.max(Math.floor(least * 10) / 10, 0);
   const x = (/** @type {number} */ coverage) => scaled(coverage, [0, 1], [left, width - right]);
   const y = (/** @type {number} */ share) => scaled(Math.max(share, floor), [floor, 1], [height - bottom, top]);

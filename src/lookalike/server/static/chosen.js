@@ -77,9 +77,11 @@ export class Chosen extends LitElement {
     return (this.choice?.ids ?? []).filter((id) => !this.out.has(id)).map((id) => known.get(id) ?? { document_id: id });
   }
 
-  /** The label that most of them have. */
+  /** The label that more than half of them have, or null: only that is one key away. */
   get answer() {
-    return this.choice?.most.find((one) => one.name !== null)?.name ?? null;
+    const { choice } = this;
+    const first = choice?.most.find((one) => one.name !== null);
+    return choice && first && 2 * first.count > choice.ids.length ? first.name : null;
   }
 
   /** @param {number} by */

@@ -69,7 +69,7 @@ export const KEYS = [
   {"id": "colouring", "scope": "map", "keys": ["c"], "does": "colour by something else"},
   {"id": "lasso", "scope": "map", "keys": ["o"], "does": "draw a lasso, or move"},
 
-  {"id": "begin", "scope": "trust", "keys": ["Enter"], "does": "draw the sample, close it; try the limit"},
+  {"id": "begin", "scope": "trust", "keys": ["Enter"], "does": "draw the sample, or close it; try the limit"},
   {"id": "blind", "scope": "trust", "keys": ["b"], "does": "show or hide the label that is audited"},
   {"id": "stricter", "scope": "trust", "keys": ["ArrowRight", "ArrowUp"], "does": "a stricter limit"},
   {"id": "looser", "scope": "trust", "keys": ["ArrowLeft", "ArrowDown"], "does": "a looser limit"},

@@ -3,7 +3,7 @@
 import { counted, namePlaces, NO_LABEL, NO_SCORE, OTHER_LABEL, STATES } from "./points.js";
 import { huesOf, inMemory, SHAPES, stepOf } from "./raster.js";
 
-const HUES = 8;
+const HUES = 7; // the eighth is grey, as what has no label is
 const STEPS = 5;
 const FAINT = 0.45;
 

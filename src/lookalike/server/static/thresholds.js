@@ -42,14 +42,15 @@ class Thresholds extends LitElement {
   connectedCallback() {
     super.connectedCallback();
     const by = (/** @type {number} */ step) => () => this.#canMove && this.#move(this.at + step);
+    const fresh = () => this.#load();
+    const refresh = keyboard.bind("everywhere", { fresh });
     const end = keyboard.bind("trust", {
       stricter: by(STEP), looser: by(-STEP), muchStricter: by(LEAP), muchLooser: by(-LEAP), loosest: by(-2), strictest: by(2),
       asItIs: () => this.#canMove && this.#move(this.now),
       begin: () => this.#canMove && this.#try(),
     });
-    const fresh = () => this.#load();
     addEventListener("lk-undone", fresh);
-    this.end = () => (end(), removeEventListener("lk-undone", fresh));
+    this.end = () => (end(), refresh(), removeEventListener("lk-undone", fresh));
     this.about = "";
   }
 
@@ -203,6 +204,7 @@ class Thresholds extends LitElement {
         ${point.precision === null ? html`<p class="dim">A similarity tells nothing of how many are right: an audit does.</p>` : html`<p class="big">${inHundred(point.precision)} <span class="dim">may be right: its own estimate</span></p>`}
         ${checked ? html`<p><b>${inHundred(checked.right / checked.checked)} right</b> (${between(checked)}) <span class="dim">from ${checked.checked} checked in the latest audit</span></p>` : nothing}
         ${random.checked ? html`<p class="dim">The mark at the limit in force: ${inHundred(1 - random.rate)} right (${between({ low: 1 - random.high, high: 1 - random.low })}), from ${random.checked.toLocaleString()} checked by chance.</p>` : nothing}
+        ${this.band?.length && !checked ? html`<p class="dim">The band ends where nothing was checked: what would be new here has no figure yet.</p>` : nothing}
         ${this.band?.length ? nothing : html`<p class="dim">No band yet: nothing was checked in an even sample. <a href=${router.to("audit")}>Audit</a> some.</p>`}</div>
     </section>`;
   }
@@ -222,7 +224,7 @@ class Thresholds extends LitElement {
     if (!flips.appear && !flips.vanish) return html`<p class="dim" role="status">Nothing would flip at ${this.at.toFixed(2)}. Drag the limit, or press ${hint("looser")} and ${hint("stricter")}.</p>`;
     return parts.map(([name, words, kind]) => {
       const docs = flips.documents.filter((/** @type {any} */ one) => (one.after !== null) === (name === "appear"));
-      return flips[name] ? html`<section aria-label=${words}><h2 role="status"><span class="key ${kind}"></span>${flips[name].toLocaleString()} ${words}</h2>
+      return flips[name] ? html`<section aria-label=${words}><h2><span class="key ${kind}"></span>${flips[name].toLocaleString()} ${words}</h2>
         <div class="tiles flips" role="listbox" tabindex="0" aria-label=${`Items that ${words}`}>${docs.map((/** @type {any} */ doc, /** @type {number} */ place) => tile(doc, {
           id: `flip-${doc.document_id}`, field: "", shows: `${(doc.after ?? doc.before).split(" > ").at(-1)} · ${doc.confidence.toFixed(2)}`, isSelected: false, at: place + 1, of: flips[name], onPick: () => why(doc.document_id),
         }))}</div>${docs.length < flips[name] ? html`<p class="dim">and ${(flips[name] - docs.length).toLocaleString()} more</p>` : nothing}</section>` : nothing;

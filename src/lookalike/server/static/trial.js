@@ -114,7 +114,7 @@ class TrialPanel extends LitElement {
         <button @click=${() => this.#end("drop")}>Drop it <kbd>${hint("dropIt")}</kbd></button><button class=${trial.comparison.better === "challenger" ? "main" : ""} @click=${() => this.#end("adopt")}>Adopt it <kbd>${hint("adopt")}</kbd></button></div>
       <p class="verdict" role="status">${said(trial.verdict)}${trial.comparison.answers ? html` <span class="dim">from ${trial.comparison.answers} answers where they differ</span>` : nothing}</p>
       ${trial.trouble ? html`<p class="amber">${trial.trouble}</p>` : nothing}
-      <table class="figures"><thead><tr><th scope="col"></th><th scope="col" class="number">labels by itself</th><th scope="col" class="number">of all</th><th scope="col">right on what was answered before</th></tr></thead>
+      <table class="figures"><thead><tr><th scope="col">Rule</th><th scope="col" class="number">labels by itself</th><th scope="col" class="number">of all</th><th scope="col">right on what was answered before</th></tr></thead>
         <tbody>${this.#side("The challenger", trial.challenger)}${this.#side("The rule in force", trial.champion)}</tbody></table>
       <p class="dim">They decide otherwise on ${differ.toLocaleString()} of ${crossing.documents.toLocaleString()}: only the challenger labels ${crossing.only_challenger.toLocaleString()}, only the rule in force ${crossing.only_champion.toLocaleString()}, and ${crossing.different.toLocaleString()} get another label.</p>
       ${doc ? html`${progress(trial.answered.length + (stream.held ? 1 : 0), trial.answered.length + trial.waiting, stream)}

@@ -69,10 +69,11 @@ export function choose() {
   refresh();
 }
 
+const PAUSE_MS = 300;
 let isAsking = false;
 let isWanted = false;
 
-/** Read the counters again; asked for while it reads, once more after that. */
+/** Read the counters again; asked for while it reads, once more a little after that. */
 export async function refresh() {
   isWanted = true;
   if (isAsking) return;
@@ -89,6 +90,7 @@ export async function refresh() {
     } catch (error) {
       if (/** @type {any} */ (error).status !== 0) tell(/** @type {Error} */ (error).message, { kind: "bad" });
     }
+    if (isWanted) await new Promise((done) => setTimeout(done, PAUSE_MS));
   }
   isAsking = false;
 }

@@ -19,6 +19,7 @@ import numpy as np
 
 import quality_effort
 import quality_hygiene
+import quality_levels
 import quality_page
 import quality_promises
 from lookalike.landscape import build_landscape
@@ -52,6 +53,7 @@ def main() -> None:
     sections = (
         _effort(options),
         quality_promises.section(read_sets, options.data, quick=options.quick),
+        quality_levels.section(read_sets, options.data, quick=options.quick),
         quality_hygiene.section(
             [
                 (data, build_landscape(np.arange(len(data.labels)), data.vectors))

@@ -15,6 +15,9 @@ from serving import Served
 
 Visiting = Callable[..., Visit]
 
+MOST_BYTES = 150_000
+"""So much of modules may go over the network, packed."""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -42,8 +45,20 @@ def test_every_file_that_the_page_names_is_there_and_stays(server: Served) -> No
     assert len(files) > 15
     assert {one.status_code for one in files.values()} == {200}
     assert all("immutable" in one.headers["cache-control"] for one in files.values())
-    modules = {name: len(one.content) for name, one in files.items() if name.endswith(".js")}
-    assert sum(modules.values()) <= 250_000, modules
+    modules = {name: one for name, one in files.items() if name.endswith(".js")}
+    sizes = {name: int(one.headers["content-length"]) for name, one in modules.items()}
+    assert sum(sizes.values()) <= MOST_BYTES, sizes
+
+
+def test_a_file_comes_unpacked_to_who_cannot_unpack_it(server: Served) -> None:
+    (name,) = re.findall(r'src="([^"]+)"', httpx2.get(server.url).text)
+
+    packed = httpx2.get(server.url + name)
+    plain = httpx2.get(server.url + name, headers={"accept-encoding": "identity"})
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert plain.text == packed.text
 
 
 def test_a_file_of_another_version_is_not_there(server: Served) -> None:
@@ -102,15 +117,20 @@ def test_the_frame_keeps_nobody_out(server: Served, visit: Visiting, scheme: str
     assert barriers(page) == []
 
 
-def test_a_server_with_keys_shows_the_page_and_asks_for_one(
-    tmp_path: Path, visit: Visiting
-) -> None:
-    with Served(
-        tmp_path / "store", environment={"LOOKALIKE_API_KEY": "open-sesame-and-more"}
-    ) as served:
-        page = visit(served.url, expected="401").tab()
-        page.get_by_label("Key", exact=True).fill("open-sesame-and-more")
-        page.keyboard.press("Enter")
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Served]:
+    environment = {"LOOKALIKE_API_KEY": "open-sesame-and-more"}
+    with Served(tmp_path / "store", environment=environment) as served:
+        yield served
 
-        expect(page.get_by_text("This server needs a key")).to_have_count(0)
-        expect(page.get_by_text("Live")).to_be_visible()
+
+def test_a_server_with_keys_shows_the_page_and_asks_for_one(
+    locked: Served, visit: Visiting
+) -> None:
+    page = visit(locked.url, expected="401").tab()
+
+    page.get_by_label("Key", exact=True).fill("open-sesame-and-more")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("This server needs a key")).to_have_count(0)
+    expect(page.get_by_text("Live")).to_be_visible()

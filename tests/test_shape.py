@@ -58,12 +58,12 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses agreement auditing betting boxes calibration claims columns conditions "
+        "addresses agreement auditing betting boxes calibration claims closest columns conditions "
         "confidence contest costs counterparts directions duplicates features filters findings "
-        "gate grid hygiene judgements kinds labels landscape layout learning ledger lessons "
-        "logistic maps matches metrics nearness neighbourhood policy propagation recall references "
-        "review rules scoring settings stages standard stores.search tsne turns values weighing "
-        "label_tree naming verdicts closest fitting leaving_out levels",
+        "fitting gate grid hygiene judgements kinds label_tree labels landscape learning "
+        "leaving_out ledger lessons levels logistic matches metrics naming nearness "
+        "neighbourhood policy propagation recall references review rules scoring settings "
+        "stages standard stores.search turns values verdicts weighing layout maps tsne closest",
     ),
     ("the nouns", "errors model samples version"),
 )

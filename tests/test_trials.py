@@ -526,6 +526,21 @@ def test_what_is_forgotten_leaves_the_trial(library: lookalike.Library, things: 
         assert not snapshot.rows(select(schema.trial_item.c.pk))
 
 
+def test_a_trial_follows_what_labels_are_called(things: Collection) -> None:
+    trial = answered(things, things.try_policy(confidence_threshold=STRICT, wrong_costs=2))
+    before = trial.comparison
+
+    things.rename_label("Kind > 1", "Sort > One")
+
+    told = things.trial(trial.id)
+    assert told.comparison.wins == before.wins
+    assert told.comparison.losses == before.losses
+    truths = {one.truth for one in told.answered}
+    assert "Sort > One" in truths and "Kind > 1" not in truths
+    things.adopt_trial(trial.id)
+    assert "Kind > 1" not in things.report().per_label
+
+
 # --- what would flip ----------------------------------------------------------------------------
 
 

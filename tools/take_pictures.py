@@ -5,6 +5,7 @@ The store is the demo's: the shipped pictures, a few of them labelled by their t
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import shutil
@@ -20,8 +21,10 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 import lookalike
-from lookalike.demo import run_demo
+import lookalike.samples
+from lookalike.demo import COLLECTION, run_demo
 
+SAMPLES = Path(lookalike.samples.__file__).parent
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 SHOTS: dict[str, tuple[str, Sequence[str]]] = {
@@ -31,6 +34,8 @@ SHOTS: dict[str, tuple[str, Sequence[str]]] = {
     "history": ("#/review?tab=kinds", ("h",)),
     "grid": ("#/review?view=grid", ()),
     "map": ("#/map", ("j", "j", "j", "Enter")),
+    "audit": ("#/audit", ()),
+    "thresholds": ("#/thresholds?at=0.8", ()),
 }
 """Where each picture is taken, and the keys that are pressed before."""
 
@@ -49,6 +54,18 @@ def served(store: Path) -> Iterator[str]:
         assert found, "the server does not say where it is"
         yield found[0]
         server.terminate()
+
+
+def audit(library: lookalike.Library) -> None:
+    """Draw an audit, and answer most of it by the truth; two slips make two labels wrong."""
+    collection = library.labeler(COLLECTION, extractor="image", field="label")
+    with (SAMPLES / "truth.csv").open(encoding="utf-8", newline="") as file:
+        truth = {row["file_name"]: row["label"] for row in csv.DictReader(file)}
+    drawn = collection.audit(60)
+    names = {one.id: one.file_name for one in collection.documents()}
+    said = {id: truth[names[id]] for id in drawn.waiting[:45]}
+    slips = dict.fromkeys(drawn.waiting[:2], "Plant > Tree")
+    collection.answer_audit(drawn.id, said | slips)
 
 
 def take(browser: Browser, url: str, scheme: Literal["light", "dark"]) -> None:
@@ -77,6 +94,7 @@ def main() -> None:
         store = Path(place) / "drawings"
         with lookalike.open(store, actor="ann") as library:
             run_demo(library, progress=lambda *_: None)
+            audit(library)
         with served(store) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
             for scheme in SCHEMES:

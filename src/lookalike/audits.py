@@ -149,7 +149,7 @@ def answer(
                 f"{id!r} was answered in the audit {audit!r}: {item.verdict}; an answer stays"
             )
         truth = None if one.truth is None else naming.one_meant(path_of(one.truth, separator))
-        right = bool(truth and item.label and is_within(truth, item.label))
+        right = truth is not None and is_within(truth, str(item.label))
         named = Verdict.RIGHT if right else Verdict.WRONG
         verdict = named if one.verdict is None else one.verdict
         kept = None if truth == item.label else truth
@@ -186,6 +186,13 @@ def close(
 def found(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Audit:
     """Return one audit. Raises NotFound."""
     return _shown(snapshot, collection, [_one(snapshot, collection, audit)])[0]
+
+
+def drawn_labels(snapshot: Snapshot, collection: CollectionRow, audit: str) -> dict[str, str]:
+    """Return the labels that an audit has drawn, by document. Raises NotFound."""
+    items = drawn_items(snapshot, [_one(snapshot, collection, audit).pk])
+    known = {one.document_pk: one.label for one in items if one.document_pk and one.label}
+    return {id: known[pk] for pk, id in ids_of(snapshot, set(known)).items()}
 
 
 def listed(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> list[Audit]:

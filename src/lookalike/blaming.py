@@ -12,7 +12,6 @@ from lookalike import hygiene
 from lookalike.flows import VERDICTS
 from lookalike.label_events import naming_of
 from lookalike.labels import Codes, is_within
-from lookalike.matches import NO_LABEL
 from lookalike.model import EventKind, Origin
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
@@ -55,14 +54,11 @@ def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.Bl
     sources = [row.detail["source"] for row in rows]
     naming = naming_of(snapshot, field.pk)
 
-    def code(label: str, row: Any) -> int:
-        return codes.code(naming.now(label, row.operation_pk, row.document_pk))
+    def code(label: str | None, row: Any) -> int:
+        known = label and naming.now(label, row.operation_pk, row.document_pk)
+        return codes.code(known)
 
-    named = (row.kind == EventKind.LABELLED for row in rows)
-    given = [
-        code(_instead(row), row) if is_named else NO_LABEL
-        for row, is_named in zip(rows, named, strict=True)
-    ]
+    given = [code(_instead(row), row) for row in rows]
     return hygiene.blamed(
         np.array([NOBODY if one is None else one for one in sources], np.int64),
         np.array([code(row.detail["was"], row) for row in rows], np.int64),
@@ -70,7 +66,9 @@ def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[hygiene.Bl
     )
 
 
-def _instead(row: Any) -> str:
+def _instead(row: Any) -> str | None:
     """Return the label that a person gave; the machine's, where that is above it."""
+    if row.kind != EventKind.LABELLED:
+        return None
     was = str(row.detail["was"])
     return was if is_within(row.label, was) else str(row.label)

@@ -306,14 +306,12 @@ class Collection(Shaping, Trying, Trusting, Telling):
 
         With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
-        field is decided by that from now on; undoing the run brings the old one back. So it does
-        with `hierarchical`, whether parents are given where no label below them is sure enough.
+        field is decided by that from now on, or by parents, too, if `hierarchical`, until undone.
         """
         asked = (field, confidence_threshold, target_precision, targets, hierarchical)
         with self._operate("run", actor, op_id, *asked) as running:
             chosen = self._field(running.txn, field)
-            before = chosen.taxonomy
-            after = rule_of(before, *asked[1:])
+            before, after = chosen.taxonomy, rule_of(chosen.taxonomy, *asked[1:])
             if after == before:
                 self._workshop.operations.decide_all(running, chosen.pk)
             else:

@@ -279,9 +279,9 @@ class Taxonomy:
     with `target_precision`; `targets` are those of labels that have their own. `enrich` is copied
     from the matched reference. `taxonomy` names the resource that made it. Labels are paths, said
     with `separator`. With `exclusive` "image" the machine gives each label once an image; with
-    `low_quality` all are decided and vote. With `references`, the id of an operation, only those
-    vote of which nobody has said anything after it. If `hierarchical`, `precision` gives a parent
-    where no leaf is sure enough.
+    `low_quality` all are decided and vote. If `hierarchical`, `precision` gives a parent where no
+    leaf is sure enough. With `references`, the id of an operation, only those vote of which nobody
+    has said anything after it.
     """
 
     field: str
@@ -297,8 +297,8 @@ class Taxonomy:
     separator: str = ">"
     exclusive: str = ""
     low_quality: bool = False
-    references: str = ""
     hierarchical: bool = True
+    references: str = ""
 
 
 @dataclass(frozen=True, slots=True)

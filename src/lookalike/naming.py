@@ -8,7 +8,7 @@ everything is as it was before.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,6 +96,15 @@ class Naming:
         for rename in self._after(operation):
             label = rename.of(label, document)
         return label
+
+    def steps(self, label: str, operation: int, document: int) -> Iterator[tuple[int, str, str]]:
+        """Yield how a label that was said of a document came to read as it does: operation (pk),
+        name before, name after.
+        """
+        for rename in self._after(operation):
+            before, label = label, rename.of(label, document)
+            if before != label:
+                yield rename.operation, before, label
 
     def each(self, label: str, operation: int) -> tuple[str, ...]:
         """Return what a label that was refused in an operation (pk) reads now: of a split, all."""

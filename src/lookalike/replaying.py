@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from lookalike.audited import drawn_items
 from lookalike.auditing import Verdict
 from lookalike.drawing import sample
 from lookalike.model import Answer, Origin
@@ -80,15 +81,14 @@ def stated(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[
     return found
 
 
-def _audited(snapshot: Snapshot, field_pk: int) -> Sequence[Any]:
-    audit, item = schema.audit, schema.audit_item
-    query = (
-        select(item)
-        .join(audit, audit.c.pk == item.c.audit_pk)
-        .where(audit.c.field_pk == field_pk, item.c.verdict.is_not(None))
-        .where(item.c.document_pk.is_not(None), item.c.label.is_not(None))
-    )
-    return snapshot.rows(query.order_by(item.c.pk))
+def _audited(snapshot: Snapshot, field_pk: int) -> list[Any]:
+    audit = schema.audit
+    audits = snapshot.rows(select(audit.c.pk).where(audit.c.field_pk == field_pk))
+    return [
+        one
+        for one in drawn_items(snapshot, [row.pk for row in audits])
+        if None not in (one.verdict, one.document_pk, one.label)
+    ]
 
 
 def _of_audit(item: Any) -> Known:

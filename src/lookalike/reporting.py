@@ -13,6 +13,8 @@ from sqlalchemy import Integer, cast, func, select
 from lookalike.claims import lower_bound
 from lookalike.drawing import CheckedLabel, checked_labels, sample
 from lookalike.errors import BadInput, MissingExtra
+from lookalike.flipping import led_by_limit
+from lookalike.label_events import naming_of
 from lookalike.labels import ancestors, is_within
 from lookalike.metrics import HISTOGRAM_BINS, Depth, Point, Report, coverage, curve
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
@@ -164,15 +166,13 @@ def _is_right(one: CheckedLabel, depth: int) -> bool:
 def decided_curve(snapshot: Snapshot, field: FieldRow) -> list[Point]:
     """Return what other limits would give in a field: of what is decided by the limit alone."""
     table = schema.standing.c
-    here = table.field_pk == field.pk
-    machine = here & (table.origin.is_(None) | (table.origin == Origin.AUTO))
-    by_limit = table.reason.is_(None) | (table.reason == Reason.BELOW_THRESHOLD)
-    query = select(table.confidence).where(machine, by_limit, table.confidence.is_not(None))
+    here, led = table.field_pk == field.pk, led_by_limit(field)
+    query = select(table.confidence).where(led)
     confidence = np.array([row.confidence for row in snapshot.rows(query)], np.float64)
-    counts = select(func.count().label("n")).where(here)
-    total = int(snapshot.rows(counts)[0].n)
-    given = table.label.is_not(None) & (table.origin != Origin.AUTO)
-    others = int(snapshot.rows(counts.where(given))[0].n)
+    counts, labelled = select(func.count().label("n")).where(here), table.label.is_not(None)
+    asked = counts, counts.where(labelled), counts.where(labelled, led)
+    total, given, own = (int(snapshot.rows(query)[0].n) for query in asked)
+    others = given - own
     is_probability = field.taxonomy.confidence_threshold is None
     return curve(confidence, others, total, is_probability=is_probability)
 
@@ -237,7 +237,7 @@ def operations(snapshot: Snapshot, collection: CollectionRow, limit: int) -> lis
 
 
 def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> list[Event]:
-    """Return every event of a document, oldest first."""
+    """Return every event of a document, oldest first; among them the renames of its labels."""
     event, operation, field = schema.event, schema.operation, schema.field
     document = schema.document
     query = (
@@ -253,7 +253,7 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
     sources = {row.detail["source"] for row in found if row.detail and "source" in row.detail}
     known = select(document.c.pk, document.c.id).where(one_of(document.c.pk, sources))
     names = {row.pk: row.id for row in snapshot.rows(known)}
-    return [
+    told = [
         Event(
             seq=row.seq,
             operation=row.operation,
@@ -269,6 +269,48 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
         )
         for row in found
     ]
+    told += _renames(snapshot, collection, found)
+    return sorted(told, key=lambda one: one.seq)
+
+
+def _renames(snapshot: Snapshot, collection: CollectionRow, found: Sequence[Any]) -> list[Event]:
+    """Return the renames of what was said of a document, each once, as events of the document."""
+    event, operation = schema.event, schema.operation
+    said = [row for row in found if row.label is not None and row.kind != EventKind.DECIDED]
+    events = []
+    for field_pk, field in sorted({(row.field_pk, row.field) for row in said}):
+        naming = naming_of(snapshot, field_pk)
+        steps = {
+            step
+            for row in said
+            if row.field_pk == field_pk
+            for step in naming.steps(row.label, row.operation_pk, row.document_pk)
+        }
+        query = (
+            select(event.c.seq, event.c.operation_pk, operation.c.id, operation.c.actor)
+            .add_columns(operation.c.at)
+            .join(operation, operation.c.pk == event.c.operation_pk)
+            .where(event.c.field_pk == field_pk, event.c.document_pk.is_(None))
+            .where(event.c.kind == EventKind.RENAMED)
+        )
+        rows = {row.operation_pk: row for row in snapshot.rows(query)} if steps else {}
+        events += [
+            Event(
+                seq=rows[pk].seq,
+                operation=rows[pk].id,
+                kind=EventKind.RENAMED,
+                collection=collection.name,
+                document_id=said[0].document_id,
+                field=field,
+                label=now,
+                origin=None,
+                actor=rows[pk].actor,
+                at=_time(rows[pk].at),
+                detail={"was": was},
+            )
+            for pk, was, now in sorted(steps)
+        ]
+    return events
 
 
 def _shown(detail: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:

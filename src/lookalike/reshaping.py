@@ -7,7 +7,7 @@ learned is kept under the new names. Else what follows is decided as after any o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from lookalike.decider import Decider
 from lookalike.effects import Move
 from lookalike.fields import has_space
 from lookalike.label_events import naming_of
+from lookalike.label_tree import with_above
+from lookalike.labels import ancestors
 from lookalike.model import EventKind, Origin
 from lookalike.naming import Naming
 from lookalike.standard import renamed
@@ -80,6 +82,8 @@ def reshape(
     for pk, decider in deciders.items():
         source = decider.field.reference_field_pk
         names = _names(was[source], now[source])
+        if names is not None and _by_tree(decider):
+            names = _tree_names(was[source].voting, names)
         if names is not None and _same_refused(was[pk], now[pk], was[source], now[source], names):
             done.moves[pk] = _rename_rows(txn, operation, pk, names)
             decider_of(pk)  # takes over the rows as they are
@@ -153,12 +157,32 @@ def _names(was: _Said, now: _Said) -> dict[str, str] | None:
     return {old: new for old, new in names.items() if old != new}
 
 
+def _by_tree(decider: Decider) -> bool:
+    """Return whether a field also gives the labels above those that have references."""
+    taxonomy = decider.field.taxonomy
+    return taxonomy.hierarchical and taxonomy.confidence_threshold is None
+
+
+def _tree_names(labels: Iterable[str], names: Mapping[str, str]) -> dict[str, str] | None:
+    """Return `names` with those of all that is above `labels`; None where the tree is another."""
+    tree: dict[str, str] = {}
+    for label in labels:
+        old, new = ([*ancestors(one), one] for one in (label, names.get(label, label)))
+        pairs = list(zip(sorted(old), sorted(new), strict=False))
+        if len(old) != len(new) or any(tree.setdefault(*pair) != pair[1] for pair in pairs):
+            return None
+    if len(set(tree.values())) < len(tree):
+        return None
+    return {old: new for old, new in tree.items() if old != new}
+
+
 def _same_refused(
     own_was: _Said, own_now: _Said, was: _Said, now: _Said, names: Mapping[str, str]
 ) -> bool:
     """Return whether no document cannot be something else than before, but for the names."""
-    before = {(pk, names.get(label, label)) for pk, label in own_was.refused if label in was.voting}
-    return before == {(pk, label) for pk, label in own_now.refused if label in now.voting}
+    then, today = with_above(was.voting), with_above(now.voting)
+    before = {(pk, names.get(label, label)) for pk, label in own_was.refused if label in then}
+    return before == {(pk, label) for pk, label in own_now.refused if label in today}
 
 
 def _rename_rows(

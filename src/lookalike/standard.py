@@ -155,25 +155,32 @@ def standard_to(standard: Standard) -> dict[str, Any]:
 def renamed(stored: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[str, Any] | None:
     """Return a standard (JSON values) of which labels have other names; none becomes another's.
 
-    What was learned is by label in the order of the names, so its columns change places.
+    Parents are among the names, and the tree stays as it is.
     """
     if stored is None:
         return None
     limits = {names.get(label, label): limit for label, limit in stored["limits"].items()}
     after = {**stored, "limits": limits}
-    if (learned := stored["learned"]) is None:
+    if stored["learned"] is None:
         return after
+    return after | {"learned": _renamed(stored["learned"], names)}
+
+
+def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was learned: it is by label in the order of names, so columns change places."""
     labels = [names.get(label, label) for label in learned["labels"]]
     order = sorted(range(len(labels)), key=labels.__getitem__)
-    sight = learned["sight"]
-    typical = [[row[place] for place in order] for row in sight["typical"]]
-    return after | {
-        "learned": {
-            **learned,
-            "labels": [labels[place] for place in order],
-            "limits": [learned["limits"][place] for place in order],
-            "sight": {**sight, "typical": typical},
-        }
+    sight = dict(learned["sight"])
+    sight["typical"] = [[row[place] for place in order] for row in sight["typical"]]
+    if "quiet" in sight:
+        sight["quiet"] = sorted(order.index(column) for column in sight["quiet"])
+    above = {"above": _renamed(learned["above"], names)} if "above" in learned else {}
+    return {
+        **learned,
+        "labels": [labels[place] for place in order],
+        "limits": [learned["limits"][place] for place in order],
+        "sight": sight,
+        **above,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.errors import Conflict, NotFound
+from lookalike.label_events import naming_of
 from lookalike.resources import CollectionRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -90,7 +91,41 @@ def open_row(snapshot: Snapshot, collection: CollectionRow, trial: str) -> Trial
     return row
 
 
-def items_of(snapshot: Snapshot, trial_pk: int) -> Sequence[Any]:
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """A disagreement as `schema.trial_item` holds it, its labels under the names of today."""
+
+    pk: int
+    document_pk: int
+    champion: str | None
+    challenger: str | None
+    probability: float
+    answer: str | None
+    truth: str | None
+    actor: str | None
+
+
+def items_of(snapshot: Snapshot, trial_pk: int) -> list[ItemRow]:
     """Return the disagreements that a trial has drawn, the first drawn first."""
-    table = schema.trial_item
-    return snapshot.rows(select(table).where(table.c.trial_pk == trial_pk).order_by(table.c.pk))
+    table, trial = schema.trial_item, schema.trial
+    query = select(trial.c.field_pk, trial.c.operation_pk).where(trial.c.pk == trial_pk)
+    (begun,) = snapshot.rows(query)
+    naming = naming_of(snapshot, begun.field_pk)
+
+    def now(label: str | None, document_pk: int) -> str | None:
+        return None if label is None else naming.now(label, begun.operation_pk, document_pk)
+
+    rows = snapshot.rows(select(table).where(table.c.trial_pk == trial_pk).order_by(table.c.pk))
+    return [
+        ItemRow(
+            pk=row.pk,
+            document_pk=row.document_pk,
+            champion=now(row.champion, row.document_pk),
+            challenger=now(row.challenger, row.document_pk),
+            probability=row.probability,
+            answer=row.answer,
+            truth=now(row.truth, row.document_pk),
+            actor=row.actor,
+        )
+        for row in rows
+    ]

@@ -18,6 +18,7 @@ from lookalike.challenging import Confrontation, rule_with
 from lookalike.contest import Answered, better_of, compare, crossing, replay, side
 from lookalike.errors import Conflict, NotFound
 from lookalike.fields import taxonomy_to
+from lookalike.label_events import name_today
 from lookalike.labels import path_of
 from lookalike.lookup import ids_of, pks_of, stances
 from lookalike.model import EventKind, Origin
@@ -116,7 +117,9 @@ def answer(
                 f"{id!r} was answered in the trial {trial!r}: {item.truth or item.answer}; an "
                 "answer stays"
             )
-        named = None if truth is None else path_of(truth, str(row.champion["separator"]))
+        named = None
+        if truth is not None:
+            named = name_today(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
         changes.append({"pk": item.pk, "answer": outcome, "truth": named, "actor": running.actor})
     txn.update(schema.trial_item, changes)
     running.told["answered"] = len(changes)

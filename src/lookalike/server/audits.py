@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -57,6 +58,12 @@ class MoreChecks(Reply):
     checks: int
 
 
+class ToCheck(WaitingReply):
+    """A document of an audit that waits; the label that was drawn, where that was asked for."""
+
+    label: str | None
+
+
 class AuditReply(Reply):
     """A frozen sample of automatic labels, and what it tells so far.
 
@@ -78,7 +85,7 @@ class AuditReply(Reply):
     cannot_tell: int
     unanswered: int
     waiting: int
-    next: list[WaitingReply]
+    next: list[ToCheck]
     answered: list[AuditItem]
 
 
@@ -140,11 +147,18 @@ def show(
     audit: str,
     here: Here,
     limit: Annotated[int, Query(ge=0, le=_AT_ONCE, description="how many of `next`")] = 1,
+    labels: Annotated[bool, Query(description="show what is audited, for right and wrong")] = False,
 ) -> AuditReply:
-    """Return an audit with what it tells so far, and what to answer next, its label hidden."""
+    """Return an audit with what it tells so far, and what to answer next.
+
+    With `labels` that shows what was drawn, to be called right or wrong: a label that is shown
+    persuades, so its answers are less to be trusted than those of who names the label.
+    """
     with here.workshop.store.read() as snapshot:
-        found = audits.found(snapshot, here.row(snapshot, collection), audit)
-    return _reply(here, collection, found, limit)
+        row = here.row(snapshot, collection)
+        found = audits.found(snapshot, row, audit)
+        drawn = audits.drawn_labels(snapshot, row, audit) if labels else {}
+    return _reply(here, collection, found, limit, drawn)
 
 
 @router.post("/{audit}/answers")
@@ -181,7 +195,11 @@ def close(
     return operation_reply(changed)
 
 
-def _reply(here: Asked, collection: str, audit: Audit, limit: int) -> AuditReply:
+def _reply(
+    here: Asked, collection: str, audit: Audit, limit: int, drawn: Mapping[str, str] | None = None
+) -> AuditReply:
+    """Return an audit as it is shown, with what was `drawn` by id, where that may be seen."""
+    waiting = waiting_replies(here, collection, audit.waiting[:limit])
     return AuditReply(
         audit_id=audit.id,
         field=audit.field,
@@ -198,6 +216,6 @@ def _reply(here: Asked, collection: str, audit: Audit, limit: int) -> AuditReply
         cannot_tell=audit.cannot_tell,
         unanswered=audit.unanswered,
         waiting=len(audit.waiting),
-        next=waiting_replies(here, collection, audit.waiting[:limit]),
+        next=[ToCheck(**dict(one), label=(drawn or {}).get(one.document_id)) for one in waiting],
         answered=list(audit.answered),
     )

@@ -1,17 +1,19 @@
 """The review page: plain files under the digest of what they are, and the page that names them.
 
-The files of `static/` are served as they are: nothing is built. A file never changes under its
-address, so a browser keeps it; the page itself is asked for each time.
+The files of `static/` are served as they are: nothing is built, only packed for the way. A file
+never changes under its address, so a browser keeps it; the page itself is asked for each time.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import HTMLResponse
 
 from lookalike.errors import NotFound
@@ -40,7 +42,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The page, and its files by their names; `build` is the digest of all of them."""
+    """The page, and its files by their names, packed; `build` is the digest of all of them."""
 
     build: str
     html: str
@@ -59,7 +61,8 @@ def read_page() -> Page:
         f'<link rel="modulepreload" href="/static/{_BUILD}/{name}" />' for name in modules
     )
     text = files.pop(_PAGE).decode().replace(_PRELOAD, links)
-    return Page(build, text.replace(_BUILD, build), files)
+    packed = {name: gzip.compress(data, mtime=0) for name, data in files.items()}
+    return Page(build, text.replace(_BUILD, build), packed)
 
 
 def make_router(page: Page) -> APIRouter:
@@ -71,12 +74,19 @@ def make_router(page: Page) -> APIRouter:
         return HTMLResponse(page.html, headers=_HEADERS)
 
     @router.get("/static/{build}/{name:path}")
-    def file(build: str, name: str) -> Response:
+    def file(
+        build: str, name: str, accept_encoding: Annotated[str, Header(alias="Accept-Encoding")] = ""
+    ) -> Response:
         data = page.files.get(name) if build == page.build else None
         if data is None:
             raise NotFound(f"the page has no file {name[:80]!r} of this version: load it again")
+        headers = {"cache-control": _FOREVER, "vary": "accept-encoding"}
+        if "gzip" in accept_encoding:
+            headers["content-encoding"] = "gzip"
+        else:
+            data = gzip.decompress(data)
         media_type = _TYPES[name.rpartition(".")[2]]
-        return Response(data, media_type=media_type, headers={"cache-control": _FOREVER})
+        return Response(data, media_type=media_type, headers=headers)
 
     return router
 

@@ -45,6 +45,11 @@ export function promote(ids, how) {
   send("/promotions", { document_ids: ids, field: store.get("field") }, how);
 }
 
+/** Do something else that can be undone. @param {string} path @param {any} body @param {How} how */
+export function act(path, body, how) {
+  send(null, body, how, path);
+}
+
 /** Take back the latest thing done in this tab, and what labelled itself because of it. */
 export async function undo() {
   await outbox.settled();

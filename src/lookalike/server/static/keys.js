@@ -69,6 +69,18 @@ export const KEYS = [
   {"id": "colouring", "scope": "map", "keys": ["c"], "does": "colour by something else"},
   {"id": "lasso", "scope": "map", "keys": ["o"], "does": "draw a lasso, or move"},
 
+  {"id": "begin", "scope": "trust", "keys": ["Enter"], "does": "draw the sample, or close it; try the limit"},
+  {"id": "blind", "scope": "trust", "keys": ["b"], "does": "show or hide the label that is audited"},
+  {"id": "stricter", "scope": "trust", "keys": ["ArrowRight", "ArrowUp"], "does": "a stricter limit"},
+  {"id": "looser", "scope": "trust", "keys": ["ArrowLeft", "ArrowDown"], "does": "a looser limit"},
+  {"id": "muchStricter", "scope": "trust", "keys": ["PageUp"], "does": "a much stricter limit"},
+  {"id": "muchLooser", "scope": "trust", "keys": ["PageDown"], "does": "a much looser limit"},
+  {"id": "loosest", "scope": "trust", "keys": ["Home"], "does": "no limit at all"},
+  {"id": "strictest", "scope": "trust", "keys": ["End"], "does": "the strictest limit"},
+  {"id": "asItIs", "scope": "trust", "keys": ["i"], "does": "back to the limit in force"},
+  {"id": "adopt", "scope": "trust", "keys": ["Shift+A"], "does": "adopt the challenger"},
+  {"id": "dropIt", "scope": "trust", "keys": ["Shift+D"], "does": "drop the challenger"},
+
   {"id": "accept", "scope": "field", "keys": ["Enter"], "does": "take the best match", "inField": true},
   {"id": "create", "scope": "field", "keys": ["Shift+Enter"], "does": "make it a new label", "inField": true},
   {"id": "down", "scope": "field", "keys": ["ArrowDown"], "does": "the next one", "inField": true},
@@ -79,6 +91,7 @@ export const KEYS = [
 export const SCOPES = {
   items: "Move and select",
   decide: "Decide and understand",
+  trust: "Audit and Thresholds",
   field: "While typing a label",
   map: "On the map",
   everywhere: "Everywhere",

@@ -22,6 +22,7 @@ const TABS = [
 const RENEW_AFTER = 4;
 const SHOWN = 4;
 const WASH_MS = 900;
+const AWAIT_MS = 800;
 
 class Review extends LitElement {
   constructor() {
@@ -32,7 +33,7 @@ class Review extends LitElement {
     /** @type {Set<string>} */
     this.changed = new Set();
     this.answered = 0;
-    this.isStale = false;
+    this.isAwaiting = false;
   }
 
   createRenderRoot() {
@@ -47,6 +48,7 @@ class Review extends LitElement {
       keyboard.bind("everywhere", { fresh: () => this.#begin(), close: () => this.#clear() }),
       on(router, "change", () => this.#sync()),
       on(live, "changed", (event) => this.#merge(/** @type {CustomEvent} */ (event).detail.documents)),
+      on(live, "changed", () => this.#await()),
       on(live, "refetch", () => this.queue.renew()),
       on(window, "lk-undone", (event) => this.#undone(/** @type {CustomEvent} */ (event).detail.operation)),
       store.subscribe(() => this.#sync()),
@@ -89,7 +91,6 @@ class Review extends LitElement {
     this.queue = new Queue((asked) => api.get(here("/queue"), { ...asked, field, kind }));
     this.queue.addEventListener("change", () => this.requestUpdate());
     this.answered = 0;
-    this.isStale = false;
     this.queue.fill();
     this.requestUpdate();
   }
@@ -103,6 +104,13 @@ class Review extends LitElement {
     this.changed = new Set([...this.changed, ...fresh]);
     setTimeout(() => ((this.changed = new Set()), this.requestUpdate()), WASH_MS);
     this.requestUpdate();
+  }
+
+  /** Where nothing is asked any more, what comes in is: at most now and then, as it comes in steps. */
+  #await() {
+    if (!this.queue.isOver || this.isAwaiting) return;
+    this.isAwaiting = true;
+    setTimeout(() => ((this.isAwaiting = false), this.queue.isOver && this.queue.renew()), AWAIT_MS);
   }
 
   /** @param {string} operation */
@@ -322,6 +330,8 @@ class Review extends LitElement {
   }
 
   #end() {
+    const waiting = store.get("report")?.waiting;
+    if (waiting && !this.queue.strips.length) return html`<div class="empty"><h1>${waiting.toLocaleString()} are being read</h1><p>The first strips come in a moment.</p></div>`;
     const none = this.queue.strips.length ? "That is all for now." : this.tab.none;
     return html`<div class="empty"><h1>${none}</h1><p>${this.queue.next === null ? "New items and changed suggestions come with a new queue." : "More is coming…"}</p>
       <button class="main" @click=${() => this.#begin()}>Look again <kbd>${hint("fresh")}</kbd></button></div>`;

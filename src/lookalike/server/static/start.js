@@ -20,6 +20,7 @@ class Start extends LitElement {
     /** @type {any} */
     this.plan = null;
     this.name = "";
+    this.into = "";
     this.way = "";
     this.isOver = false;
     this.sending = { of: 0, sent: 0, failed: /** @type {string[]} */ ([]), is: "" };
@@ -108,7 +109,7 @@ class Start extends LitElement {
       const things = await thingsIn(given);
       const plan = planOf(things);
       if (!plan.usable.length) throw new Error("There is no picture, text or PDF in that. Drop pictures, documents, a zip of them, or a table as CSV.");
-      this.plan = plan;
+      Object.assign(this, { plan, into: "" });
       this.way = WAYS[/** @type {"image" | "text"} */ (plan.kind)][0][0];
       const taken = (store.get("collections") ?? []).map((/** @type {any} */ one) => one.collection_name);
       const wanted = nameFrom(plan.usable[0].path.includes("/") ? plan.usable[0].path : plan.kind === "image" ? "pictures" : "documents");
@@ -118,14 +119,16 @@ class Start extends LitElement {
   }
 
   async #bringIn() {
-    const { plan, name, way } = this;
+    const { plan, into, way } = this;
+    const name = into || this.name;
     await this.#do("Sending…", async () => {
-      await make(api, name, way, plan.kind);
+      if (!into) await make(api, name, way, plan.kind);
+      const bucket = into ? bucketOf(into) : name;
       await open();
       router.go("start", { c: name, field: "" });
       this.sending = { ...this.sending, of: plan.usable.length };
       this.plan = null;
-      await send(api, name, plan.usable, (sent, failed) => ((this.sending = { ...this.sending, sent, failed }), this.requestUpdate()));
+      await send(api, bucket, plan.usable, (sent, failed) => ((this.sending = { ...this.sending, sent, failed }), this.requestUpdate()));
     });
   }
 
@@ -169,10 +172,19 @@ class Start extends LitElement {
     return html`<section class="card plan" aria-label="What will be brought in">
       <h2>${count} ${plan.isTable ? "rows of a table" : plan.kind === "image" ? "pictures" : "documents"}</h2>
       ${plan.left ? html`<p class="dim">${plan.left.toLocaleString()} other files stay out.</p>` : nothing}
-      <div class="row"><label>Name <input .value=${this.name} @input=${(/** @type {any} */ event) => (this.name = event.target.value)} /></label>
+      ${store.get("collection") ? this.#where() : nothing}
+      <div class="row" ?hidden=${this.into}><label>Name <input .value=${this.name} @input=${(/** @type {any} */ event) => (this.name = event.target.value)} /></label>
         ${ways.length > 1 ? html`<label>What gets a label <select @change=${(/** @type {any} */ event) => (this.way = event.target.value)}>${ways.map(([id, name]) => html`<option value=${id} ?selected=${id === this.way}>${name}</option>`)}</select></label>` : nothing}</div>
       <div class="row"><button class="main" @click=${() => this.#bringIn()}>Bring them in <kbd>Enter</kbd></button><button @click=${() => ((this.plan = null), this.requestUpdate())}>Not now</button></div>
     </section>`;
+  }
+
+  #where() {
+    const name = store.get("collection");
+    const choose = (/** @type {string} */ into) => () => ((this.into = into), this.requestUpdate());
+    return html`<fieldset class="row"><legend class="unseen">Where they go</legend>
+      <label class="check"><input type="radio" name="into" .checked=${!this.into} @change=${choose("")} /> A new collection</label>
+      <label class="check"><input type="radio" name="into" .checked=${this.into === name} @change=${choose(name)} /> More for ${name}</label></fieldset>`;
   }
 
   #progress() {
@@ -222,6 +234,12 @@ class Start extends LitElement {
 /** @param {string} name @param {number} share */
 function part(name, share) {
   return html`<span class="of-${name}" .style=${`flex-grow:${share}`}></span>`;
+}
+
+/** The bucket that a collection draws on. @param {string} name */
+function bucketOf(name) {
+  const found = store.get("collections").find((/** @type {any} */ one) => one.collection_name === name);
+  return found?.source.bucket_ids?.[0] ?? name;
 }
 
 /** What helps most now, and why. @param {any} report */

@@ -100,7 +100,7 @@ class Thresholds extends LitElement {
       const even = audits.results.find((/** @type {any} */ one) => one.estimate.checked);
       const audit = even ? await api.get(here(`/audits/${even.audit_id}`), { limit: 0 }) : null;
       if (about !== this.about) return;
-      this.told = { curve: curve.points, limit: curve.limit, policy: curve.policy, random, audit, trials: trials.results };
+      this.told = { curve: curve.points, limit: curve.limit > 1 ? null : curve.limit, policy: curve.policy, random, audit, trials: trials.results };
       this.band = audit && audit.strata.length === 1 ? bandOf(audit.answered, audit.strata[0].low) : [];
       const { at } = router.route.params;
       this.#move(at ? Number(at) : this.now);

@@ -63,7 +63,7 @@ LAYERS = (
         "fitting gate grid hygiene judgements kinds label_tree labels landscape learning "
         "leaving_out ledger lessons levels logistic matches metrics naming nearness "
         "neighbourhood policy propagation recall references review rules scoring settings "
-        "stages standard stores.search turns values verdicts weighing layout maps tsne closest",
+        "stages standard stores.search turns values verdicts weighing layout maps tsne",
     ),
     ("the nouns", "errors model samples version"),
 )

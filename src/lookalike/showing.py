@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from lookalike.access import Key
     from lookalike.annotating import Annotated
     from lookalike.comparing import FieldComparison
-    from lookalike.copying import Copied
     from lookalike.demo import DemoResult
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
@@ -283,17 +282,6 @@ def show_removed(removed: Removed) -> str:
         f"removed {names}: {removed.objects} objects, {removed.documents} documents, "
         f"{removed.labels} labels, {removed.copies} copies, {removed.thumbnails} thumbnails"
     )
-
-
-def show_copied(copied: Copied) -> str:
-    """Return what came across."""
-    rows = copied.rows
-    lines = [
-        f"{rows['document']} documents, {rows['event']} events, {copied.vectors} vectors, "
-        f"{copied.blobs} files: {copied.source} → {copied.target}, compared and equal"
-    ]
-    lines += [f"  not there to copy: {uri}" for uri in copied.missing[:_NAMED]]
-    return "\n".join(lines)
 
 
 def show_diagnosis(diagnosis: Diagnosis) -> str:

@@ -111,6 +111,7 @@ def _ids(client: httpx2.Client, name: str, made: dict[str, list[str]]) -> dict[s
     update = {"document_id": documents[0], "label": KINDS[0]}
     labelled = said(client.post(f"/collections/{name}/labels", json={"updates": [update]}))
     audit = said(client.post(f"/collections/{name}/audits", json={"size": 3}))
+    said(client.post(f"/collections/{name}/versions", json={"name": "first"}))
     task = said(client.post(f"/collections/{name}/trigger", json={}))["task_id"]
     file = {"filename": "a.png", "content_type": "image/png"}
     upload = said(client.post(f"/buckets/{name}/uploads", json=file))
@@ -123,6 +124,7 @@ def _ids(client: httpx2.Client, name: str, made: dict[str, list[str]]) -> dict[s
         "collection": [name, f"col_{name}"],
         "document": documents,
         "audit": [audit["audit_id"]],
+        "version": ["first"],
         "retriever": [name, f"ret_{name}"],
         "taxonomy": [name, f"tax_{name}"],
         "task": [task],

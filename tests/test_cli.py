@@ -256,6 +256,11 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: (len(value["waiting"]), value["answered"]) == (3, []),
         r"audit op_\w+ of notes\.label: 3 drawn of 8 automatic labels\n(?s:.*)3 wait:\n  doc_",
     ),
+    "versions": (
+        lambda _: ("versions", "keep", "notes", "first", "--note", "so far"),
+        lambda value: (value["name"], value["note"]) == ("first", "so far"),
+        r"first  \d{4}-\d\d-\d\d \d\d:\d\d  label  so far",
+    ),
     "labels": (
         lambda _: ("labels", "tree", "notes"),
         lambda value: [one["label"] for one in value["nodes"]][:2] == ["Words", "Words > Long"],

@@ -643,13 +643,16 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "agreement arrived audits buckets collections cost curve diagnose document documents "
-    "engine_version extractor fields history ids inspect migration monitor name operations "
-    "opinions queue report size spaces suggest waiting why label_tree flips trial trials"
+    "agreement arrived as_of audits buckets collections compare_versions cost curve curve_as_of "
+    "decide_as_of diagnose document document_as_of documents documents_as_of engine_version "
+    "extractor extractor_as_of fields fields_as_of flips history ids ids_as_of inspect label_tree "
+    "migration monitor name operations opinions queue report report_as_of size size_as_of spaces "
+    "suggest trial trials versions waiting why"
 )
 LABELS = (
     "add add_vectors amend answer_audit answer_trial audit cannot_tell close_audit disagreements "
-    "draw drop_trial label new_kind promote reject try_policy undo upload"
+    "draw drop_trial keep_version label new_kind promote reject retire_version try_policy undo "
+    "upload"
 )
 ADMINISTERS = (
     "add_taxonomy check create_bucket create_collection drop_spaces forget forget_objects "

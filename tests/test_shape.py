@@ -24,30 +24,31 @@ MAX_FUNCTION_LINES = 50
 LAYERS = (
     # Highest first. A module imports from its own layer and from those below it, never from above.
     # A package stands for its modules, unless one of them is named itself.
-    ("the doors", "cli __main__ demo diagnosis server showing tabulating testing"),
+    ("the doors", "__main__ cli demo diagnosis server showing tabulating testing"),
     (
         "the library",
-        "estimator library remote remote_collection remote_opened remote_telling remote_trusting "
-        "remote_shaping sending watching worker remote_trying",
+        "estimator library remote remote_collection remote_opened remote_promoting remote_shaping "
+        "remote_shown remote_telling remote_travelling remote_trusting remote_trying sending "
+        "watching worker",
     ),
     (
         "the verbs",
         "agreeing annotating answering audits bringing bucket challenging changing collection "
         "comparing copying costing diagnosing evidence explaining flipping forgetting importing "
-        "inspecting lookup matching mapping "
-        "migrating monitoring opened promotion querying quoting regions removing reporting "
-        "retrieving setting_up suggesting switching syncing taxonomies telling troubles_of_data "
-        "troubles_of_references troubles_of_rule trusting workshop relabelling shaping "
-        "replaying trial_rows trials trying unfinished",
+        "inspecting lookup mapping matching migrating monitoring opened promoting promotion "
+        "querying quoting redeciding regions relabelling removing replaying reporting retrieving "
+        "setting_up shaping shown suggesting switching syncing taxonomies telling travelling "
+        "trial_rows trials troubles_of_data troubles_of_references troubles_of_rule trusting "
+        "trying unfinished versions workshop",
     ),
     ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
     (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
-        "deciders document_values drawing effects field_state fields flows forgotten imagining "
-        "judging label_events laying object_values objects once operations paging peers reading "
-        "reference_book rejections reshaping resources ruling selecting spaces statements "
-        "stored_rows stored_values tasks undoing",
+        "deciders decision_log document_values drawing effects field_state fields flows forgotten "
+        "imagining judging label_events laying object_values objects once operations paging past "
+        "peers positions reading reference_book rejections reshaping resources ruling selecting "
+        "spaces statements stored_rows stored_values tasks undoing undos",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (
@@ -60,10 +61,10 @@ LAYERS = (
         "the pure core",
         "addresses agreement auditing betting boxes calibration claims closest columns conditions "
         "confidence contest costs counterparts directions duplicates features filters findings "
-        "fitting gate grid hygiene judgements kinds label_tree labels landscape learning "
-        "leaving_out ledger lessons levels logistic matches metrics naming nearness "
-        "neighbourhood policy propagation recall references review rules scoring settings "
-        "stages standard stores.search turns values verdicts weighing layout maps tsne",
+        "fitting gate grid hygiene judgements kinds label_tree labels landscape layout learning "
+        "leaving_out ledger lessons levels logistic maps matches metrics naming nearness "
+        "neighbourhood policy propagation recall references review rules scoring settings stages "
+        "standard stores.search tsne turns values verdicts weighing",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import delete, or_, select, update
 
+from lookalike.auditing import Verdict
 from lookalike.label_events import naming_of
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -80,6 +81,24 @@ def drawn_items(snapshot: Snapshot, audits: Sequence[int]) -> list[DrawnItem]:
         )
         for row in rows
     ]
+
+
+def found_right(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+    """Return those of the documents of which an audit found the label right that they have now."""
+    audit, standing = schema.audit, schema.standing
+    audits = [
+        row.pk for row in snapshot.rows(select(audit.c.pk).where(audit.c.field_pk == field_pk))
+    ]
+    query = select(standing.c.document_pk, standing.c.label).where(standing.c.field_pk == field_pk)
+    rows = snapshot.rows(query.where(one_of(standing.c.document_pk, documents)))
+    labels = {row.document_pk: row.label for row in rows}
+    return {
+        item.document_pk
+        for item in drawn_items(snapshot, audits)
+        if item.verdict == Verdict.RIGHT
+        and item.document_pk is not None
+        and item.label == labels.get(item.document_pk, "")
+    }
 
 
 def drawn_sizes(snapshot: Snapshot, audit: Any) -> dict[str, list[int]]:

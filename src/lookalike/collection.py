@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lookalike import answering, forgetting, importing, promotion
+from lookalike import answering, forgetting, importing
 from lookalike.bringing import add_vectors, register
 from lookalike.errors import BadInput, NotFound
 from lookalike.fields import taxonomy_to
@@ -15,22 +15,22 @@ from lookalike.model import ANY, Added, Changed, EventKind, Origin
 from lookalike.objects import waits_in
 from lookalike.once import AlreadyDone, once
 from lookalike.operations import Said
+from lookalike.promoting import Promoting
 from lookalike.reading import fields_of
 from lookalike.regions import redrawn
-from lookalike.rules import rule_of
+from lookalike.rules import rule_of, with_policy_of
 from lookalike.shaping import Shaping
 from lookalike.sources import items, json_values
 from lookalike.spaces import in_force_now
-from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
 from lookalike.syncing import Sync
 from lookalike.telling import Telling
+from lookalike.travelling import Travelling
 from lookalike.trusting import Trusting
 from lookalike.trying import Trying
 
 
-class Collection(Shaping, Trying, Trusting, Telling):
+class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
     """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
 
     # --- bring in -------------------------------------------------------------------------------
@@ -255,39 +255,6 @@ class Collection(Shaping, Trying, Trusting, Telling):
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()
 
-    @once
-    def promote(
-        self,
-        ids: Iterable[str] | None = None,
-        *,
-        label: str | None = None,
-        min_confidence: float | None = None,
-        gated: bool = True,
-        field: str | None = None,
-        actor: str = "",
-        op_id: str = "",
-    ) -> Changed:
-        """Let auto-labelled documents vote: those of `ids`, or those that the filters choose.
-
-        Under `precision` a gate holds back what is not surer than labelling asks for, says nothing
-        new, contradicts a reference, or would outnumber what people said. In separate mode they are
-        copied into the curated collection. `refused` in the answer says which stayed out, and why.
-        """
-        if ids is None and label is None and min_confidence is None:
-            raise BadInput("say what to promote: ids, label=… or min_confidence=…")
-        named = None if ids is None else list(ids)
-        asked_for = (field, named, label, min_confidence, gated)
-        with self._operate("promote", actor, op_id, *asked_for) as running:
-            chosen = self._field(running.txn, field)
-            query = promotion.promotable(self._row.pk, chosen.pk, label, min_confidence)
-            if named is not None:
-                pks = self._pks(running.txn, named)
-                query = query.where(one_of(schema.document.c.pk, pks.values()))
-                running.refused |= promotion.not_automatic(running.txn, chosen.pk, pks)
-            gated = gated and chosen.taxonomy.confidence_threshold is None
-            promotion.promote(self._workshop, running, self._row, chosen, query, gated=gated)
-        return running.changed()
-
     # --- decide ---------------------------------------------------------------------------------
 
     @once
@@ -299,6 +266,7 @@ class Collection(Shaping, Trying, Trusting, Telling):
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
         hierarchical: bool | None = None,
+        version: str | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -307,11 +275,17 @@ class Collection(Shaping, Trying, Trusting, Telling):
         With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
         field is decided by that from now on, or by parents, too, if `hierarchical`, until undone.
+        `version` names a point, as in `as_of`, whose policy it shall be, with today's references.
         """
-        asked = (field, confidence_threshold, target_precision, targets, hierarchical)
+        policy = (confidence_threshold, target_precision, targets, hierarchical)
+        if version is not None and policy != (None, None, None, None):
+            raise BadInput("a version has its policy: give either a version or a policy")
+        asked = (field, *policy, *([] if version is None else [version]))
+        then = None if version is None else self._rule_at(field, version)
         with self._operate("run", actor, op_id, *asked) as running:
             chosen = self._field(running.txn, field)
-            before, after = chosen.taxonomy, rule_of(chosen.taxonomy, *asked[1:])
+            before = chosen.taxonomy
+            after = rule_of(before, *policy) if then is None else with_policy_of(before, then)
             if after == before:
                 self._workshop.operations.decide_all(running, chosen.pk)
             else:

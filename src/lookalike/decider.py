@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from sqlalchemy import update
 
 from lookalike.columns import Rows
 from lookalike.companions import Unseen
+from lookalike.decision_log import DecisionLog
 from lookalike.duplicates import IDENTICAL, conflicting, duplicate_bound
 from lookalike.effects import Move
 from lookalike.field_state import FieldState
@@ -42,9 +44,10 @@ from lookalike.policy import (
 from lookalike.ruling import Ruling
 from lookalike.scoring import Scores
 from lookalike.standard import Rule, Standard, standard_to
+from lookalike.stored_rows import decision_rows
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.search import NOBODY, Ids, nearest
+from lookalike.stores.search import Ids, nearest
 
 _BLOCK_ROWS = 20_000
 _PAIRS_OF = 2000
@@ -72,6 +75,7 @@ class Decider:
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
         self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz")
         self._ruling = Ruling(self.state, self._judge)
+        self._log = DecisionLog(stored.pk)
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Catch up with everything that was committed since the last call."""
@@ -170,8 +174,15 @@ class Decider:
         Only for a decider that is nobody else's: what it had learned before it forgets.
         """
         self.state.standard = None
+        return self.decide_again(snapshot)
+
+    def decide_again(self, snapshot: Snapshot) -> Imagined:
+        """Return how all documents are decided by the standard in force, renewed where it is due.
+
+        Only for a decider that is nobody else's.
+        """
         if self.field.taxonomy.confidence_threshold is None:
-            self.state.standard = self._ruling.renew(snapshot, afresh=True).standard
+            self.state.standard = self._ruling.renew(snapshot, afresh=False).standard
         decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
         return Imagined(decisions, self.state.standard, self.state.codes)
 
@@ -273,7 +284,7 @@ class Decider:
 
         Documents that `stood` are the machine's again: even a null is recorded as its decision.
         """
-        columns = self.state.columns
+        columns, before = self.state.columns, self.state.standard
         rows = self._rows(txn, touched, afresh)
         rows = self.state.with_companions(rows)
         stands = columns["stands"][rows]
@@ -285,8 +296,10 @@ class Decider:
         changed = _union(rows[self._differs(rows, decisions)], standing[silent], unstored)
         moves = self._moves(rows, decisions, stood)
         events = self._events(operation, moves)
+        self._log.begin(txn, operation, self.state, before)
         self._take(rows, decisions, DECISION_COLUMNS)
         self._take(standing, nothing, DECISION_COLUMNS[1:])
+        self._log.add(txn, operation, self.state, changed, before)
         for start in range(0, len(changed), _BLOCK_ROWS):
             self._write(txn, operation, changed[start : start + _BLOCK_ROWS])
         for start in range(0, len(events), _BLOCK_ROWS):
@@ -359,7 +372,7 @@ class Decider:
         txn.insert(schema.standing, self._decided_rows(operation, rows[~stored]))
         self.state.columns["stored"][rows] = True
 
-    def _decided_rows(self, operation: int, rows: Rows) -> list[dict[str, object]]:
+    def _decided_rows(self, operation: int, rows: Rows) -> list[dict[str, Any]]:
         decided = self._stored_rows(operation, rows)
         codes = self.state.columns["codes"][rows].tolist()
         for row, code in zip(decided, codes, strict=True):
@@ -368,26 +381,9 @@ class Decider:
             row["votes"] = False
         return decided
 
-    def _stored_rows(self, operation: int, rows: Rows) -> list[dict[str, object]]:
+    def _stored_rows(self, operation: int, rows: Rows) -> list[dict[str, Any]]:
         state = self.state
-        columns = {name: state.columns[name][rows].tolist() for name in DECISION_COLUMNS}
-        return [
-            {
-                "field_pk": self.field.pk,
-                "document_pk": pk,
-                "confidence": _stored_number(columns["confidence"][place]),
-                "margin": _stored_number(columns["margin"][place]),
-                "runner_up": state.codes.name(columns["runner_up"][place]),
-                "reason": None if (reason := columns["reasons"][place]) < 0 else REASONS[reason],
-                "source_pk": None if (source := columns["sources"][place]) == NOBODY else source,
-                "revision": operation,
-            }
-            for place, pk in enumerate(state.columns.pks[rows].tolist())
-        ]
-
-
-def _stored_number(value: float) -> float | None:
-    return None if value != value else value
+        return decision_rows(self.field.pk, operation, state.columns, state.codes, rows)
 
 
 def _ids(pks: Iterable[int]) -> Ids:

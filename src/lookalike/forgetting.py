@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, tru
 
 from lookalike.audited import erase_label
 from lookalike.counterparts import Part
+from lookalike.decision_log import erase_from_log
 from lookalike.erasing import erase_documents
 from lookalike.forgotten import is_same, remember, unshown
 from lookalike.label_events import erase_names, naming_of
@@ -35,7 +36,7 @@ _PAGE_ROWS = 20_000
 _FORGOTTEN = {"label": None, "origin": None, "detail": None, "kind": EventKind.FORGOTTEN}
 """What is left of an event."""
 
-_COUNTED = ("labelled", "relabelled", "unlabelled", "renamed", "given")
+_COUNTED = ("labelled", "relabelled", "unlabelled", "promoted", "renamed", "given")
 """What the summary of an operation counts by label."""
 
 
@@ -90,6 +91,7 @@ def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> Non
         then = true() if before is None else event.c.operation_pk < before
         txn.execute(update(event).where(said, then).values(_FORGOTTEN))
         erase_label(txn, field_pk, name)
+        erase_from_log(txn, field_pk, name, before)
         _forget_counts(txn, collection_pk, name)
     erase_names(txn, field_pk, names)
     refused = (rejection.c.field_pk == field_pk) & (rejection.c.label == label)

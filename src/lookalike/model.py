@@ -155,6 +155,7 @@ class Decision:
 
     `confidence` is a raw similarity under the `threshold` policy (as the workflow has it) and an
     estimated probability of being right under `precision`. `threshold` is the limit in force.
+    `taxonomy_version` tells by which of the field's rules it was made, the first being 1.
     """
 
     label: str | None
@@ -369,8 +370,9 @@ class Changed:
 
     `labelled`, `relabelled` and `unlabelled` count documents that the machine changed, by label
     (the new one; for `unlabelled` the label that went). `revision` is that of all it wrote.
-    `renamed` tells what labels are called now; `given` counts, by label, documents to which someone
-    gave one that reads otherwise, or votes no more. A preview has no `operation`.
+    `promoted` counts, by label, what votes from now on. `renamed` tells what labels are called now;
+    `given` counts, by label, documents to which someone gave one that reads otherwise, or votes no
+    more. A preview has no `operation`.
     """
 
     operation: str
@@ -380,6 +382,7 @@ class Changed:
     unlabelled: Mapping[str, int]
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
     revision: int = 0
+    promoted: Mapping[str, int] = dataclasses.field(default_factory=dict)
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     given: Mapping[str, int] = dataclasses.field(default_factory=dict)
 

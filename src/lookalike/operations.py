@@ -35,13 +35,13 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import conditions
 from lookalike.undoing import (
-    NO_FIELD,
     namings_before,
     settle_undone,
     standards_before,
     taxonomies,
     undoable,
 )
+from lookalike.undos import NO_FIELD
 
 NO_COLLECTION = 0
 """What an operation belongs to that changes objects which no collection has."""
@@ -74,6 +74,7 @@ class Running:
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
+    promoted: dict[str, int] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
     told: dict[str, Any] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class Running:
             unlabelled=dict(sorted(self.effects.unlabelled.items())),
             refused=dict(self.refused),
             revision=self.pk,
+            promoted=dict(self.promoted),
             renamed=dict(self.renamed),
             given=dict(sorted(self.given.items())),
         )

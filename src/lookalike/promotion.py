@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Select, select
 
-from lookalike.audited import held
+from lookalike.audited import found_right, held
 from lookalike.documents import NewDocument, write_documents
 from lookalike.errors import Conflict
 from lookalike.extractors.base import Part
@@ -62,16 +63,21 @@ def promote(
     query: Select[Any],
     *,
     gated: bool,
+    audited_only: bool = False,
 ) -> None:
     """Promote the chosen documents: here in unified mode, else as copies in the curated one.
 
-    With a gate, what it holds back is refused, with the reason.
+    With a gate, what it holds back is refused, with the reason; with `audited_only` what no audit
+    found right, too.
     """
     pks = _not_held(running, field, [row.pk for row in running.txn.rows(query)])
+    if audited_only:
+        pks = _found_right(running, field, pks)
     if gated and pks:
         pks = _through_gate(running, field, pks)
     labels = stances(running.txn, field.pk, pks)
     chosen = {pk: str(labels[pk].label) for pk in pks}
+    running.promoted = dict(sorted(Counter(chosen.values()).items()))
     if field.reference_field_pk != field.pk:
         chosen = _copied(workshop, running, collection, field, chosen)
     running.by_person = len(chosen)
@@ -85,6 +91,14 @@ def _not_held(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int
     reason = "is under audit or on trial: close the audit, or end the trial, first"
     running.refused |= dict.fromkeys(ids_of(running.txn, asked).values(), reason)
     return [pk for pk in pks if pk not in asked]
+
+
+def _found_right(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+    """Return those of the documents whose label an audit found right; refuse the others."""
+    right = found_right(running.txn, field.pk, pks)
+    others = ids_of(running.txn, set(pks) - right)
+    running.refused |= dict.fromkeys(others.values(), "no audit has found its label right")
+    return [pk for pk in pks if pk in right]
 
 
 def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
 from lookalike.model import Added, Changed, Origin
+from lookalike.remote_promoting import RemotePromoting
 from lookalike.remote_shaping import RemoteShaping
 from lookalike.remote_telling import RemoteTelling
+from lookalike.remote_travelling import RemoteTravelling
 from lookalike.remote_trusting import RemoteTrusting
 from lookalike.remote_trying import RemoteTrying
 from lookalike.sending import Progress, Sender, quiet
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
 
 
-class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTelling):
+class RemoteCollection(
+    RemotePromoting, RemoteShaping, RemoteTravelling, RemoteTrying, RemoteTrusting, RemoteTelling
+):
     """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
 
     Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent
@@ -167,30 +171,6 @@ class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTellin
             op_id=op_id,
         )
 
-    def promote(
-        self,
-        ids: Iterable[str] | None = None,
-        *,
-        label: str | None = None,
-        min_confidence: float | None = None,
-        gated: bool = True,
-        field: str | None = None,
-        actor: str = "",
-        op_id: str = "",
-    ) -> Changed:
-        """Let auto-labelled documents vote: those of `ids`, or those that the filters choose."""
-        return self._ask(
-            "promote",
-            Changed,
-            ids=None if ids is None else list(ids),
-            label=label,
-            min_confidence=min_confidence,
-            gated=gated,
-            field=field,
-            actor=actor,
-            op_id=op_id,
-        )
-
     # --- decide ---------------------------------------------------------------------------------
 
     def run(
@@ -201,6 +181,7 @@ class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTellin
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
         hierarchical: bool | None = None,
+        version: str | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -213,6 +194,7 @@ class RemoteCollection(RemoteShaping, RemoteTrying, RemoteTrusting, RemoteTellin
             target_precision=target_precision,
             targets=targets,
             hierarchical=hierarchical,
+            version=version,
             actor=actor,
             op_id=op_id,
         )

@@ -255,7 +255,7 @@ def _drop_collections(
         _stop_extraction(txn, doomed)
         names = tuple(collection_row(txn, pk).name for pk in sorted(doomed))
         fields = _fields(txn, doomed)
-        for table in (schema.event, schema.alarm):
+        for table in (schema.event, schema.alarm, schema.decided, schema.version):
             txn.execute(delete(table).where(table.c.field_pk.in_(fields)))
         operation = schema.operation
         past = update(operation).where(operation.c.collection_pk.in_(doomed))

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, or_, select, update
 
 from lookalike.decider import Decider
+from lookalike.decision_log import log_names
 from lookalike.effects import Move
 from lookalike.fields import has_space
 from lookalike.label_events import naming_of
@@ -88,7 +89,7 @@ def reshape(
             done.moves[pk] = _rename_rows(txn, operation, pk, names)
             decider_of(pk)  # takes over the rows as they are
         elif pk in standards:
-            _set_standard(txn, pk, standards[pk])
+            _set_standard(txn, operation, pk, standards[pk], {})
             done.moves[pk] = decider_of(pk).decide_all(txn, operation, afresh=False)
         elif decider.field.taxonomy.targets:
             done.moves[pk] = decider_of(pk).decide_all(txn, operation)
@@ -222,10 +223,18 @@ def _rename_rows(
         ]
         txn.insert(schema.event, events)
         moves |= renames
-    _set_standard(txn, field_pk, renamed(standard_now(txn, field_pk), names))
+    _set_standard(txn, operation, field_pk, renamed(standard_now(txn, field_pk), names), names)
     return moves
 
 
-def _set_standard(txn: Txn, field_pk: int, standard: Mapping[str, Any] | None) -> None:
+def _set_standard(
+    txn: Txn,
+    operation: int,
+    field_pk: int,
+    standard: Mapping[str, Any] | None,
+    names: Mapping[str, str],
+) -> None:
+    """Write what is decided by, and log it, with the new names of labels."""
     table = schema.field
     txn.execute(update(table).where(table.c.pk == field_pk).values(standard=standard))
+    log_names(txn, field_pk, operation, names, standard)

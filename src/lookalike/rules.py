@@ -97,6 +97,19 @@ def rule_of(
     return known if after == known else replace(after, version=known.version + 1)
 
 
+def with_policy_of(known: Taxonomy, other: Taxonomy) -> Taxonomy:
+    """Return the taxonomy of a field that follows the policy of another one from now on."""
+    after = replace(
+        known,
+        confidence_threshold=other.confidence_threshold,
+        target_precision=other.target_precision,
+        targets=other.targets,
+        top_k=other.top_k,
+        hierarchical=other.hierarchical,
+    )
+    return known if after == known else replace(after, version=known.version + 1)
+
+
 def check_targets(targets: Mapping[str, float]) -> dict[str, float]:
     """Return the targets of labels that have their own. Raises BadInput for an impossible one."""
     return {check_label(label): check_target(value) for label, value in sorted(targets.items())}

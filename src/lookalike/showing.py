@@ -68,6 +68,7 @@ def _changed(changed: Changed) -> list[str]:
         ("labelled", changed.labelled),
         ("relabelled", changed.relabelled),
         ("unlabelled", changed.unlabelled),
+        ("promoted", changed.promoted),
         ("given", changed.given),
     )
     lines += [f"  {name!r} is now {label!r}" for name, label in changed.renamed.items()]

@@ -36,7 +36,7 @@ def write_statements(
         stand += [pk for pk, one in statements.items() if one.stands]
         _write_rejections(txn, field_pk, statements)
         auto = _automatic(txn, field_pk, chunk)
-        silent = _silent(txn, field_pk, chunk)
+        silent = silent_among(txn, field_pk, chunk)
         rows = [
             _row(field_pk, pk, statement, auto.get(pk))
             | {"revision": operation, "votes": statement.votes and pk not in silent}
@@ -112,7 +112,7 @@ def _write_rejections(txn: Txn, field_pk: int, statements: Mapping[int, Statemen
     )
 
 
-def _silent(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+def silent_among(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
     """Return the documents that do not vote in a field, whatever is said of them.
 
     They were seen too badly, came too late, or are held by an audit or a trial.

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Select, func, select
 
-from lookalike.columns import Columns
+from lookalike.columns import Columns, Rows
 from lookalike.fields import StoredField
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL
 from lookalike.model import Answer, Origin
-from lookalike.policy import REASONS
+from lookalike.policy import DECISION_COLUMNS, REASONS
 from lookalike.stores import schema
 from lookalike.stores.search import NOBODY, Ids
 
@@ -90,3 +90,27 @@ def keep_rows(columns: Columns, codes: Codes, rows: Sequence[Any]) -> tuple[Ids,
     columns["sources"][at] = sources
     columns["stored"][at] = True
     return documents, np.array(slots, np.int64)
+
+
+def decision_rows(
+    field_pk: int, operation: int, columns: Columns, codes: Codes, rows: Rows
+) -> list[dict[str, Any]]:
+    """Return the decisions in rows of columns as an operation writes them, labels aside."""
+    taken = {name: columns[name][rows].tolist() for name in DECISION_COLUMNS}
+    return [
+        {
+            "field_pk": field_pk,
+            "document_pk": pk,
+            "confidence": _stored_number(taken["confidence"][place]),
+            "margin": _stored_number(taken["margin"][place]),
+            "runner_up": codes.name(taken["runner_up"][place]),
+            "reason": None if (reason := taken["reasons"][place]) < 0 else REASONS[reason],
+            "source_pk": None if (source := taken["sources"][place]) == NOBODY else source,
+            "revision": operation,
+        }
+        for place, pk in enumerate(columns.pks[rows].tolist())
+    ]
+
+
+def _stored_number(value: float) -> float | None:
+    return None if value != value else value

@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import and_, delete, exists, insert, literal, select, update
 
 from lookalike.changing import Change, as_planned
+from lookalike.decision_log import log_unplaced
 from lookalike.documents import NewDocument, write_documents
 from lookalike.effects import Move
 from lookalike.errors import Conflict
@@ -199,6 +200,8 @@ def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:
             moves[row.document_pk] = (row.label, None)
     for rows in changed.values():
         txn.update(standing, rows)
+    silenced = {stands: [row["document_pk"] for row in rows] for stands, rows in changed.items()}
+    log_unplaced(txn, field_pk, running.pk, silenced[True], silenced[False])
     event = {"operation_pk": running.pk, "kind": EventKind.DECIDED, "field_pk": field_pk}
     said = {"label": None, "origin": Origin.AUTO}
     txn.insert(schema.event, [{**event, "document_pk": pk, **said} for pk in moves])

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
-
-from sqlalchemy import Select
 
 from lookalike import agreeing, explaining, mapping, reporting, suggesting
 from lookalike.asking import ask
 from lookalike.errors import BadInput
 from lookalike.ingest import Progress, quiet
 from lookalike.maps import Map
-from lookalike.metrics import Point, Report
-from lookalike.model import ANY, Document, Event, Operation, Origin, Question, Reason, Suggestion
-from lookalike.opened import Opened
-from lookalike.reading import Reader
-from lookalike.stores import schema
+from lookalike.model import Document, Event, Operation, Question, Suggestion
+from lookalike.shown import Shown
 from lookalike.stores.base import Snapshot
 
 
-class Telling(Opened):
+class Telling(Shown):
     """What a collection tells about its documents and labels."""
 
     def suggest(
@@ -57,51 +52,6 @@ class Telling(Opened):
             content = source if text is None else {"text": text}
             asked = suggesting.asked_of(self._workshop, target, content)
         return suggesting.suggest(self._workshop, chosen, asked, top_k=top_k)
-
-    def documents(
-        self,
-        *,
-        label: str | None = ANY,
-        origin: Origin | str | None = ANY,
-        reason: Reason | str | None = None,
-        ids: Iterable[str] | None = None,
-        field: str | None = None,
-        order_by: str = "added",
-        limit: int | None = None,
-    ) -> Iterator[Document]:
-        """Yield documents: `label=None` those without one, `origin="auto"` and so on.
-
-        `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
-        """
-        with self._workshop.store.read() as snapshot:
-            fields = self._fields_first(snapshot, field)
-            chosen = self._chosen(snapshot, fields[0], label, origin, reason, ids)
-            query = _ordered(chosen, order_by, limit)
-            yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
-
-    def ids(
-        self,
-        *,
-        label: str | None = ANY,
-        origin: Origin | str | None = ANY,
-        reason: Reason | str | None = None,
-        ids: Iterable[str] | None = None,
-        field: str | None = None,
-        order_by: str = "added",
-        limit: int | None = None,
-    ) -> list[str]:
-        """Return the ids of the documents that `documents` yields, in its order."""
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            query = self._chosen(snapshot, chosen, label, origin, reason, ids)
-            query = _ordered(query, order_by, limit)
-            return [row.id for row in snapshot.rows(query.add_columns(schema.document.c.id))]
-
-    def document(self, id: str) -> Document:
-        """Return one document. Raises NotFound."""
-        with self._workshop.store.read() as snapshot:
-            pks = self._pks(snapshot, [id])
-            return next(self._by_pk(snapshot, pks.values()))
 
     def queue(
         self,
@@ -143,21 +93,6 @@ class Telling(Opened):
 
         return explaining.why(self._workshop, chosen, shown)
 
-    def curve(self, *, field: str | None = None) -> list[Point]:
-        """Return what other limits would give: coverage, and the precision to be expected.
-
-        Under `precision` a document is counted by its probability of being right; under `threshold`
-        nothing is known of that.
-        """
-        with self._workshop.store.read() as snapshot:
-            return reporting.decided_curve(snapshot, self._field(snapshot, field))
-
-    def report(self, *, field: str | None = None) -> Report:
-        """Return coverage, queue, counts per label and the confidence histogram."""
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field)
-            return reporting.report(snapshot, self._row, chosen)
-
     def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
         """Return every document as a point on a plane, look-alikes together.
 
@@ -167,17 +102,6 @@ class Telling(Opened):
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
         return mapping.whole_map(self._workshop, self._row, chosen, progress)
-
-    def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield what `export` writes, one mapping a document."""
-        with self._workshop.store.read() as snapshot:
-            chosen = self._field(snapshot, field).name
-        for document in self.documents(field=field):
-            yield reporting.export_row(document, chosen)
-
-    def to_pandas(self, *, field: str | None = None) -> Any:
-        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
-        return reporting.data_frame(self.rows(field=field))
 
     def operations(self, *, limit: int = 100) -> list[Operation]:
         """Return the latest operations, the newest first."""
@@ -189,7 +113,3 @@ class Telling(Opened):
         with self._workshop.store.read() as snapshot:
             pk = self._pks(snapshot, [id])[id]
             return reporting.events(snapshot, self._row, pk)
-
-
-def _ordered(query: Select[Any], order_by: str, limit: int | None) -> Select[Any]:
-    return query.order_by(*reporting.order(order_by), schema.document.c.pk).limit(limit)

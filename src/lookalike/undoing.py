@@ -15,9 +15,7 @@ from lookalike.reference_book import newest_revision
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions
-
-NO_FIELD = 0
-"""What an event belongs to that is about an operation."""
+from lookalike.undos import undos_in_force
 
 
 def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
@@ -42,6 +40,11 @@ def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
             f"operation {operation_id} belongs to a trial, whose draws and answers stay; drop the "
             "trial instead"
         )
+    if found[0].kind in ("version", "retire_version"):
+        raise Conflict(
+            f"operation {operation_id} named a version, or retired one, and changed nothing else; "
+            "retire the version if it shall not be offered"
+        )
     if found[0].kind in ("add", "forget", "create", "remove"):
         raise Conflict(
             f"operation {operation_id} is a {found[0].kind!r} and gave no labels to take back; "
@@ -51,22 +54,8 @@ def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
 
 
 def settle_undone(txn: Txn) -> list[int]:
-    """Mark which operations are undone; return those that came to be, or are in force again.
-
-    An operation is undone while any undo of it is in force. An undo is younger than what it undoes,
-    so going back in time meets each after everything that could undo it.
-    """
-    operation, event = schema.operation, schema.event
-    query = select(event.c.operation_pk, event.c.detail).where(
-        event.c.document_pk.is_(None),
-        event.c.field_pk == NO_FIELD,
-        event.c.kind == EventKind.UNDONE,
-    )
-    undone_by: dict[int, int | None] = {}
-    for undo in txn.rows(query.order_by(event.c.seq.desc())):
-        in_force = undone_by.get(undo.operation_pk) is None
-        target = undo.detail["operation"]
-        undone_by[target] = undone_by.get(target) or (undo.operation_pk if in_force else None)
+    """Mark which operations are undone; return those that came to be, or are in force again."""
+    operation, undone_by = schema.operation, undos_in_force(txn)
     stored: dict[int, int | None] = {}
     for chosen in conditions(operation.c.pk, list(undone_by)):
         rows = txn.rows(select(operation.c.pk, operation.c.undone_by).where(chosen))

@@ -16,6 +16,7 @@ from lookalike.cli import (
     moving,
     serving,
     shaping,
+    travelling,
     trusting,
     trying,
 )
@@ -57,7 +58,7 @@ def completion(shell: str) -> None:
 
 _PARTS = (
     *(making, moving, migrating, labelling, shaping, auditing, trying),
-    *(looking, monitoring, doctor, trusting, serving, keys),
+    *(looking, travelling, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:
     for command in module.COMMANDS:

@@ -154,6 +154,7 @@ def cannot_tell(
 @click.option("--target-precision", type=float, help="From now on: this share must be right.")
 @click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Another for a label.")
 @click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
+@click.option("--version", metavar="POINT", help="From now on: the policy of that point.")
 @field_option
 def run(session: Session, collection: str, own: Sequence[str], **values: Any) -> None:
     """Decide everything again; change nothing that a person said.
@@ -162,6 +163,7 @@ def run(session: Session, collection: str, own: Sequence[str], **values: Any) ->
     lookalike run products
     lookalike run products --target-precision 0.97
     lookalike run products --target "Shoes > Running=0.99"
+    lookalike run products --version "spring 2026"
     """
     targets = dict(map(_target, own)) or None
     with session.library() as library:
@@ -183,6 +185,8 @@ def _target(said: str) -> tuple[str, float]:
 @click.option("--label", "name", help="Only this label.")
 @click.option("--min-confidence", type=float, help="Only from this confidence on.")
 @click.option("--ungated", is_flag=True, help="Also what the gate would hold back.")
+@click.option("--audited-only", is_flag=True, help="Only what an audit found right.")
+@click.option("--preview", is_flag=True, help="Show what would change; do nothing.")
 @field_option
 def promote(
     session: Session,
@@ -191,6 +195,8 @@ def promote(
     name: str | None,
     min_confidence: float | None,
     ungated: bool,
+    audited_only: bool,
+    preview: bool,
     field: str | None,
 ) -> None:
     """Let documents that labelled themselves vote, too.
@@ -200,11 +206,17 @@ def promote(
 
     \b
     lookalike promote products doc_a doc_b
-    lookalike promote products --min-confidence 0.99
+    lookalike promote products --min-confidence 0.99 --preview
     """
     with session.library() as library:
         changed = library.collection(collection).promote(
-            ids or None, label=name, min_confidence=min_confidence, gated=not ungated, field=field
+            ids or None,
+            label=name,
+            min_confidence=min_confidence,
+            gated=not ungated,
+            audited_only=audited_only,
+            preview=preview,
+            field=field,
         )
         session.print(changed, show_changed)
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from lookalike.cli.session import Session, collection_argument, field_option, with_session
+from lookalike.cli.session import (
+    Session,
+    as_of_option,
+    collection_argument,
+    field_option,
+    with_session,
+)
 from lookalike.showing import (
     show_history,
     show_inspection,
@@ -32,16 +38,20 @@ def list_(session: Session) -> None:
 @click.command()
 @with_session
 @collection_argument
+@as_of_option
 @field_option
-def report(session: Session, collection: str, field: str | None) -> None:
+def report(session: Session, collection: str, as_of: str | None, field: str | None) -> None:
     """Show coverage, queue, counts and the confidence histogram.
 
     \b
     lookalike report products
     lookalike report products --json
+    lookalike report products --as-of 2026-03-01
     """
     with session.library() as library:
-        session.print(library.collection(collection).report(field=field), show_report)
+        target = library.collection(collection)
+        shown = target if as_of is None else target.as_of(as_of)
+        session.print(shown.report(field=field), show_report)
 
 
 @click.command()

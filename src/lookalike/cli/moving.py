@@ -14,6 +14,7 @@ import click
 
 from lookalike.cli.session import (
     Session,
+    as_of_option,
     collection_argument,
     field_option,
     progress_bar,
@@ -139,6 +140,7 @@ def _import_annotations(
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--format", "kind", type=click.Choice(_WRITTEN), help="Regions as training data.")
 @click.option("--all", "unlabelled", is_flag=True, help="Regions without a label, too.")
+@as_of_option
 @field_option
 def export(
     session: Session,
@@ -146,6 +148,7 @@ def export(
     file: Path | None,
     kind: str | None,
     unlabelled: bool,
+    as_of: str | None,
     field: str | None,
 ) -> None:
     """Write labels, scores and review state to a table, or regions as training data.
@@ -157,6 +160,7 @@ def export(
     lookalike export products labels.csv
     lookalike export products > labels.csv
     lookalike export products --json > labels.jsonl
+    lookalike export products labels.csv --as-of "spring 2026"
     lookalike export cells cells.json --format coco
     lookalike export cells cells/ --format yolo
     """
@@ -165,12 +169,15 @@ def export(
 
     with session.library() as library:
         target = library.collection(collection)
+        if kind is not None and as_of is not None:
+            raise BadInput("--as-of is for tables: leave --format away")
         if kind is not None:
             _export_annotations(session, target, file, kind, field, unlabelled)
             return
         if unlabelled:
             raise BadInput("--all is for regions: name a --format as well")
-        rows = target.rows(field=field)
+        shown = target if as_of is None else target.as_of(as_of)
+        rows = shown.rows(field=field)
         if file is not None:
             count = tables.write_rows(file, rows, EXPORT_COLUMNS)
             session.print(

@@ -21,6 +21,9 @@ Command = Callable[..., None]
 field_option = click.option(
     "--field", metavar="NAME", help="The label field [the collection's first]."
 )
+as_of_option = click.option(
+    "--as-of", metavar="POINT", help="As it was: at a version, operation, event or time."
+)
 collection_argument = click.argument("collection")
 
 

@@ -15,7 +15,7 @@ from lookalike.findings import Checkup
 from lookalike.inspecting import Inspection
 from lookalike.metrics import HISTOGRAM_BINS, Point, Report
 from lookalike.monitoring import Monitoring
-from lookalike.server.context import Here
+from lookalike.server.context import Here, Then
 from lookalike.server.documents import WaitingReply, selecting_in, waiting_replies
 from lookalike.server.shapes import JsonRoute, Reply, ValueCount
 from lookalike.server.wire import filters_in
@@ -126,7 +126,7 @@ def field_distribution(
 
 
 @router.get("/coverage")
-def coverage(collection: str, here: Here, field: str | None = None) -> Report:
+def coverage(collection: str, here: Then, field: str | None = None) -> Report:
     """Return coverage, queue, counts per label and the confidence histogram."""
     return here.collection(collection).report(field=field)
 

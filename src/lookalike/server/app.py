@@ -42,6 +42,7 @@ from lookalike.server import (
     trials,
     uploads,
     verbs,
+    versions,
 )
 from lookalike.server.audit import Audit
 from lookalike.server.context import Context
@@ -84,6 +85,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     tasks.router,
     migrations.router,
     samples.router,
+    versions.router,
     verbs.router,
     arrivals.router,
     news.router,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, cast
 from urllib.parse import quote
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from lookalike.access import Scope
 from lookalike.bucket import Bucket, bucket_from
@@ -21,6 +21,7 @@ from lookalike.server.making import Makings
 from lookalike.settings import Settings
 from lookalike.signing import Signer
 from lookalike.stores.base import Snapshot, Txn
+from lookalike.travelling import point, travelled
 from lookalike.worker import Worker
 from lookalike.workshop import Workshop
 
@@ -109,6 +110,25 @@ def asked(request: Request) -> Asked:
 
 
 Here = Annotated[Asked, Depends(asked)]
+
+
+def asked_then(
+    here: Here,
+    collection: str,
+    as_of: Annotated[
+        str | None, Query(description="a version, an operation, the number of an event, or a time")
+    ] = None,
+) -> Asked:
+    """Return what a request is about that may ask for a collection as it was."""
+    if as_of is None:
+        return here
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        position = point(snapshot, here.workshop, row, as_of)
+    return replace(here, workshop=travelled(here.workshop, row, position))
+
+
+Then = Annotated[Asked, Depends(asked_then)]
 
 
 def make_once(

@@ -18,7 +18,7 @@ from lookalike.paging import Sort
 from lookalike.reading import Reader, fields_of
 from lookalike.resources import CollectionRow, Kind, resource
 from lookalike.selecting import Selecting
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Asked, Here, Then
 from lookalike.server.listing import Search, searched
 from lookalike.server.picking import (
     DocumentListBody,
@@ -96,7 +96,7 @@ class WaitingReply(Reply):
 @router.post("/list")
 def list_documents(
     collection: str,
-    here: Here,
+    here: Then,
     paged: Pages,
     body: DocumentListBody | None = None,
     filters: str | None = None,
@@ -107,6 +107,7 @@ def list_documents(
 ) -> Documents:
     """List documents: by filters, sorted, in pages that stay in order whatever changes.
 
+    With `as_of` they are shown as they were at a version, an operation, an event or a time.
     `search` finds a text in ids, file names, labels and the metadata that the schema names.
     """
     body = body or DocumentListBody()
@@ -140,7 +141,7 @@ def list_documents(
 @router.get("")
 def list_documents_get(
     collection: str,
-    here: Here,
+    here: Then,
     paged: Pages,
     filters: Annotated[str | None, Query(description="filters as JSON")] = None,
     search: Search = None,
@@ -158,7 +159,7 @@ def list_documents_get(
 def get_document(
     collection: str,
     document: str,
-    here: Here,
+    here: Then,
     response: Response,
     return_presigned_urls: Presigned = False,
 ) -> DocumentReply:

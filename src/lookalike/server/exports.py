@@ -22,7 +22,7 @@ from lookalike.errors import NotFound
 from lookalike.fields import placed, space_of
 from lookalike.filters import parse
 from lookalike.server.collection_bodies import ExportBody, Exported
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Asked, Here, Then
 from lookalike.server.documents import selecting_in, shown
 from lookalike.server.shapes import JsonRoute
 
@@ -57,7 +57,7 @@ class _WholeFile(FileResponse):
 
 
 @router.post("/collections/{collection}/export")
-def export_collection(collection: str, here: Here, body: ExportBody | None = None) -> Exported:
+def export_collection(collection: str, here: Then, body: ExportBody | None = None) -> Exported:
     """Write documents to a file: labels with origin, confidence, margin and what caused them."""
     body = body or ExportBody.model_validate({})
     folder = _folder(here)

@@ -85,6 +85,8 @@ class Promotions(Body):
     min_confidence: float | None = None
     limit_per_label: int | None = Field(default=None, ge=1)
     gated: bool = True
+    audited_only: bool = False
+    preview: bool = False
     field: str | None = None
     op_id: str = ""
 
@@ -204,7 +206,10 @@ def cannot_tell(
 def promote(
     collection: str, body: Promotions, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Let documents vote that labelled themselves; `refused` says which stayed out, and why."""
+    """Let documents vote that labelled themselves; `refused` says which stayed out, and why.
+
+    With `preview` the answer is the same, without an `operation_id`, and nothing is written.
+    """
     verbs = here.collection(collection)
     ids = body.document_ids
     if ids is None and (body.filters is not None or body.limit_per_label is not None):
@@ -214,6 +219,8 @@ def promote(
         label=body.label,
         min_confidence=body.min_confidence,
         gated=body.gated,
+        audited_only=body.audited_only,
+        preview=body.preview,
         field=body.field,
         op_id=body.op_id or idempotency_key,
     )

@@ -21,9 +21,11 @@ _READ_POSTS = re.compile(
 
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
-    r"|/v1/collections/[^/]+/verbs/(agreement|arrived|audits|cost|curve|diagnose|document|documents"
+    r"|/v1/collections/[^/]+/verbs/(agreement|arrived|as_of|audits|compare_versions|cost|curve"
+    r"|diagnose|document|documents"
     r"|extractor|fields|flips|history|ids|inspect|label_tree|name"
-    r"|monitor|operations|opinions|queue|report|size|suggest|trial|trials|waiting|why)"
+    r"|monitor|operations|opinions|queue|report|size|suggest|trial|trials|versions|waiting|why)"
+    r"|/v1/collections/[^/]+/verbs/\w+_as_of"
 )
 
 _LABEL = re.compile(
@@ -33,13 +35,14 @@ _LABEL = re.compile(
     r"|POST /v1/collections/[^/]+/(labels|rejections|promotions)"
     r"|POST /v1/collections/[^/]+/rejections/(new-kind|cannot-tell)"
     r"|POST /v1/collections/[^/]+/audits(/[^/]+/(answers|close))?"
+    r"|POST /v1/collections/[^/]+/versions(/[^/]+/retire)?"
     r"|POST /v1/(collections|taxonomies)/[^/]+/trials(/[^/]+/(answers|draw|drop))?"
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
     r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|answer_audit|answer_trial|audit"
-    r"|cannot_tell|close_audit|disagreements|draw|drop_trial|label|new_kind|promote|reject"
-    r"|try_policy|undo|upload)"
+    r"|cannot_tell|close_audit|disagreements|draw|drop_trial|keep_version|label|new_kind|promote|reject"
+    r"|retire_version|try_policy|undo|upload)"
 )
 
 _SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from fastapi import APIRouter
@@ -120,7 +119,7 @@ def get_taxonomy(taxonomy: str, here: Here, version: int | None = None) -> Taxon
             return shown_taxonomy(here, snapshot, row)
         if not 1 <= version <= len(row.versions):
             raise BadInput(f"the taxonomy {row.name!r} has versions 1 to {len(row.versions)}")
-        return shown_taxonomy(here, snapshot, replace(row, versions=row.versions[:version]))
+        return shown_taxonomy(here, snapshot, row, version)
 
 
 @router.patch("/{taxonomy}")
@@ -154,12 +153,9 @@ def list_versions(taxonomy: str, here: Here, paged: Pages) -> Taxonomies:
     """List the versions of a taxonomy, the oldest first."""
     with here.workshop.store.read() as snapshot:
         row = taxonomy_named(here, snapshot, taxonomy)
-        all_of_them = [
-            replace(row, versions=row.versions[:number])
-            for number in range(1, len(row.versions) + 1)
-        ]
-        page, pagination = paged.of(None).of_list(all_of_them, lambda one: len(one.versions))
-        results = [shown_taxonomy(here, snapshot, one) for one in page]
+        all_of_them = list(range(1, len(row.versions) + 1))
+        page, pagination = paged.of(None).of_list(all_of_them, lambda number: number)
+        results = [shown_taxonomy(here, snapshot, row, number) for number in page]
     return Taxonomies(results=results, total_count=len(all_of_them), pagination=pagination)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
+from pydantic import Field
 from sqlalchemy import select
 
 from lookalike.labels import check_label
 from lookalike.model import LABEL_SEPARATOR
-from lookalike.resources import Kind
+from lookalike.reading import FieldRow
+from lookalike.resources import CollectionRow, Kind
 from lookalike.server.context import Asked
 from lookalike.server.shapes import (
     Reply,
@@ -18,6 +22,7 @@ from lookalike.server.shapes import (
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.taxonomies import Spec, TaxonomyRow, attached_to
+from lookalike.versions import listed
 
 
 class ConfigReply(Reply):
@@ -48,6 +53,16 @@ class NodeReply(Reply):
     level: int
 
 
+class KeptVersion(Reply):
+    """A point in the ledger of a label field that someone named while a version was the newest."""
+
+    collection_id: str
+    field: str
+    name: str
+    note: str
+    kept_at: datetime
+
+
 class TaxonomyReply(Reply):
     """A taxonomy."""
 
@@ -60,11 +75,20 @@ class TaxonomyReply(Reply):
     ready: bool = True
     nodes: list[NodeReply]
     applied_to: list[str]
+    kept_versions: list[KeptVersion] = Field(default_factory=list)
     created_at: datetime
 
 
-def shown_taxonomy(here: Asked, snapshot: Snapshot, row: TaxonomyRow) -> TaxonomyReply:
-    """Return a taxonomy as it is shown, with where it is attached and the labels that vote."""
+def shown_taxonomy(
+    here: Asked, snapshot: Snapshot, row: TaxonomyRow, number: int | None = None
+) -> TaxonomyReply:
+    """Return a taxonomy as it is shown, with where it is attached and the labels that vote.
+
+    It is the newest version, or that of a `number`.
+    """
+    last = len(row.versions) if number is None else number
+    until = row.versions[last][1] if last < len(row.versions) else inf
+    row = replace(row, versions=row.versions[:last])
     attached = attached_to(snapshot, here.namespace, row.name)
     applied = list(dict.fromkeys(home.name for home, _ in attached))
     return TaxonomyReply(
@@ -76,8 +100,30 @@ def shown_taxonomy(here: Asked, snapshot: Snapshot, row: TaxonomyRow) -> Taxonom
         version=len(row.versions),
         nodes=_nodes(snapshot, [field.reference_field_pk for _, field in attached]),
         applied_to=[Kind.COLLECTION.prefix + name for name in applied],
+        kept_versions=_kept(snapshot, attached, row.versions[-1][1], until),
         created_at=datetime.fromtimestamp(row.created_at, UTC),
     )
+
+
+def _kept(
+    snapshot: Snapshot,
+    attached: Sequence[tuple[CollectionRow, FieldRow]],
+    since: float,
+    until: float,
+) -> list[KeptVersion]:
+    """Return the points that were named in label fields while a version was the newest."""
+    return [
+        KeptVersion(
+            collection_id=Kind.COLLECTION.prefix + home.name,
+            name=one.name,
+            field=one.field,
+            note=one.note,
+            kept_at=one.at,
+        )
+        for home, field in attached
+        for one in listed(snapshot, home, field, retired=False)
+        if since <= one.at.timestamp() < until
+    ]
 
 
 def _config(row: TaxonomyRow, spec: Spec, applied: Sequence[str]) -> ConfigReply:

@@ -22,14 +22,17 @@ from lookalike.errors import BadInput, Forbidden
 from lookalike.explaining import Why
 from lookalike.library import Library
 from lookalike.model import Document, Question
+from lookalike.opened import Opened
 from lookalike.plugins import as_one
-from lookalike.remote_telling import PAGE
+from lookalike.positions import At
+from lookalike.remote_shown import PAGE
 from lookalike.resources import Kind, find, make
 from lookalike.server.context import Asked, Here
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute
 from lookalike.server.wire import addressed, blobs_at
 from lookalike.setting_up import Plan, make_collection
 from lookalike.stores.base import Txn
+from lookalike.travelling import Past
 
 router = APIRouter(prefix="/v1", tags=["verbs"], route_class=JsonRoute)
 
@@ -100,19 +103,24 @@ def _name(collection: Collection) -> str:
     return collection.name
 
 
-def _fields(collection: Collection) -> tuple[str, ...]:
+def _fields(collection: Opened) -> tuple[str, ...]:
     """Return the names of the label fields, the first one first."""
     return collection.fields
 
 
-def _extractor(collection: Collection) -> str:
+def _extractor(collection: Opened) -> str:
     """Return the full name of what makes its documents."""
     return collection.extractor
 
 
-def _size(collection: Collection) -> int:
+def _size(collection: Opened) -> int:
     """Return how many documents there are."""
     return len(collection)
+
+
+def _as_of(collection: Collection, at: At) -> str:
+    """Return the operation after which a collection was as it was at that point."""
+    return collection.as_of(at).operation
 
 
 _OF_COLLECTION = (
@@ -160,12 +168,28 @@ _OF_COLLECTION = (
     _Verb("unwatch", Collection.unwatch),
     _Verb("operations", Collection.operations, few=True),
     _Verb("history", Collection.history),
+    _Verb("as_of", _as_of),
+    _Verb("keep_version", Collection.keep_version),
+    _Verb("versions", Collection.versions),
+    _Verb("compare_versions", Collection.compare_versions),
+    _Verb("retire_version", Collection.retire_version),
     _Verb("label_tree", Collection.label_tree),
     _Verb("describe_label", Collection.describe_label),
     _Verb("rename_label", Collection.rename_label),
     _Verb("merge_labels", Collection.merge_labels),
     _Verb("split_label", Collection.split_label),
     _Verb("retire_label", Collection.retire_label),
+)
+_OF_PAST = (
+    _Verb("fields_as_of", _fields),
+    _Verb("extractor_as_of", _extractor),
+    _Verb("size_as_of", _size),
+    _Verb("ids_as_of", Past.ids),
+    _Verb("documents_as_of", Past.documents, few=True),
+    _Verb("document_as_of", Past.document),
+    _Verb("curve_as_of", Past.curve),
+    _Verb("report_as_of", Past.report),
+    _Verb("decide_as_of", Past.decide),
 )
 _OF_LIBRARY = (
     _Verb("collections", Library.collections),
@@ -185,12 +209,18 @@ _OF_LIBRARY = (
 def _add_routes() -> None:
     for verb in _OF_COLLECTION:
         _add(f"/collections/{{collection}}/verbs/{verb.name}", verb, _of_collection)
+    for verb in _OF_PAST:
+        _add(f"/collections/{{collection}}/verbs/{verb.name}", verb, _of_past)
     for verb in _OF_LIBRARY:
         _add(f"/verbs/{verb.name}", verb, _of_library)
 
 
 def _of_collection(verb: _Verb, here: Asked, body: Body, key: str, collection: str) -> Any:
     return verb.answer(here, here.collection(collection), body, key)
+
+
+def _of_past(verb: _Verb, here: Asked, body: Body, key: str, collection: str, as_of: str) -> Any:
+    return verb.answer(here, here.collection(collection).as_of(as_of), body, key)
 
 
 def _of_library(verb: _Verb, here: Asked, body: Body, key: str) -> Any:
@@ -211,6 +241,8 @@ def _add(path: str, verb: _Verb, ask: Callable[..., Any]) -> None:
     ]
     if "{collection}" in path:
         parameters.append(named("collection", annotation=str))
+    if ask is _of_past:
+        parameters.append(named("as_of", annotation=str))
     answer.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     router.add_api_route(
         path,
@@ -279,7 +311,7 @@ def _shown(found: Any, place: str) -> Any:
 
 
 def _blobs_at(here: Asked, owner: Any) -> str:
-    return blobs_at(here, owner.name) if isinstance(owner, Collection) else ""
+    return blobs_at(here, owner.name) if isinstance(owner, Opened) else ""
 
 
 # --- making -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, Select, Table
+from sqlalchemy import ColumnElement, Row, Select, Table
 from sqlalchemy.sql.dml import UpdateBase
 
 from lookalike.model import Member, Space
@@ -87,6 +87,18 @@ class Snapshot(Protocol):
         ...
 
 
+class Coverable(Snapshot, Protocol):
+    """A snapshot that can be made to show other rows than the store has, which stays as it is."""
+
+    def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """From now on show these rows, all with the same columns, in place of the table's own."""
+        ...
+
+    def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
+        """From now on show only those of a table's own rows for which a condition holds."""
+        ...
+
+
 class Txn(Snapshot, Protocol):
     """One atomic unit: all of it is durable when the block ends, or none of it happened."""
 
@@ -129,12 +141,16 @@ class Txn(Snapshot, Protocol):
         ...
 
 
-class Store(Protocol):
-    """Where everything is kept."""
+class Readable(Protocol):
+    """What gives snapshots: a store, or one as it was."""
 
-    def read(self) -> AbstractContextManager[Snapshot]:
+    def read(self) -> AbstractContextManager[Coverable]:
         """Begin a snapshot."""
         ...
+
+
+class Store(Readable, Protocol):
+    """Where everything is kept."""
 
     def write(self) -> AbstractContextManager[Txn]:
         """Begin a transaction; writers of all processes take turns.

@@ -202,6 +202,28 @@ draw = _clustered(
     Column("operation_pk", _pk, nullable=False),
 )
 
+decided = _numbered(
+    "decided",  # what the machine decided in an operation: `decision_log` packs and unpacks it
+    Column("pk", _pk, primary_key=True),
+    Column("field_pk", _pk, nullable=False),
+    Column("operation_pk", _pk, nullable=False),
+    Column("standard", JSON),  # [what was decided by from then on], where that is another one
+    Column("labels", JSON, nullable=False),  # what the codes in `rows` stand for
+    Column("rows", LargeBinary, nullable=False),
+    Index("decided_by_field", "field_pk", "operation_pk"),
+)
+
+version = _numbered(
+    "version",  # a point in the ledger of a field that someone named
+    Column("pk", _pk, primary_key=True),
+    Column("field_pk", _pk, nullable=False),
+    Column("operation_pk", _pk, nullable=False),  # that named it: the point is just there
+    Column("name", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("retired_at", Float),
+    UniqueConstraint("field_pk", "name"),
+)
+
 rejection = _clustered(
     "rejection",
     Column("field_pk", _pk, primary_key=True),

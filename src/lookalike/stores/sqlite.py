@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     Row,
@@ -40,6 +41,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace, stored_space
+from lookalike.stores.covering import cover, narrow
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
 from lookalike.stores.search import Floats, Ids
@@ -258,6 +260,14 @@ class SqliteSnapshot:
     ) -> tuple[Ids, Floats]:
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
         return self._file(space).above(vector, floors)
+
+    def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """From now on show these rows, all with the same columns, in place of the table's own."""
+        cover(self.connection, table, rows)
+
+    def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
+        """From now on show only those of a table's own rows for which a condition holds."""
+        narrow(self.connection, table, condition)
 
 
 class SqliteTxn(SqliteSnapshot):

@@ -120,7 +120,7 @@ def answered(store: Store, space: StoredSpace, query: int, floor: float) -> Any:
         owners = np.unique(pks)
         floors = np.full(int(slots[-1]) + 1 if len(slots) else 0, np.inf, np.float32)
         floors[slots] = floor
-        found = [
+        found: list[Any] = [
             snapshot.vectors(space, owners),
             *snapshot.nearest(space, vector[None, :], 4, owners),
             *snapshot.above(space, vector, floor),

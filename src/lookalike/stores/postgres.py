@@ -21,8 +21,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, Select, Table, column, delete, select, table, text, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    column,
+    delete,
+    select,
+    table,
+    text,
+    update,
+)
 from sqlalchemy.sql.dml import UpdateBase
 from ulid import ULID
 
@@ -30,41 +41,36 @@ from lookalike.errors import NotFound, StoreClosed
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import erase_vectors_but
-from lookalike.stores.migrations import migrate, version_of
+from lookalike.stores.migrations import version_of
 from lookalike.stores.mirror import Fetch, Mirrors, contradictions, fetched
-from lookalike.stores.portable_sql import FUNCTIONS
 from lookalike.stores.postgres_engine import (
     Address,
     open_engine,
     prepare,
-    settle_collation,
     translated,
 )
 from lookalike.stores.postgres_rows import (
     as_literal,
     copy_vectors_in,
     copy_vectors_out,
+    cover,
     insert_rows,
+    narrow,
     sequence_of,
     update_rows,
     upsert_rows,
 )
+from lookalike.stores.postgres_tables import bring_up, identity
 from lookalike.stores.search import Floats, Ids
 from lookalike.stores.selection import conditions
 from lookalike.turns import Turns
 
-_IDENTITY, _ERASURES = "store_id", "erasures"
-_NUMBERS = "SELECT oid, 'meta'::regclass::oid FROM pg_database WHERE datname = current_database()"
+_ERASURES = "erasures"
 _ALL = 2**62
 _FEW_VECTORS = 2000
 _SLACK = 1e-3
 """More than pgvector's sums in single precision can err for vectors of length 1."""
 _VECTOR = table("vector", column("space_pk"), column("slot"))
-_VECTOR_TABLE = (
-    "CREATE TABLE IF NOT EXISTS vector (space_pk bigint, slot bigint, vector halfvec NOT NULL, "
-    "PRIMARY KEY (space_pk, slot))",
-    "ALTER TABLE vector ALTER COLUMN vector SET STORAGE MAIN",
-)
 
 
 class PostgresStore:
@@ -108,7 +114,7 @@ class PostgresStore:
     def read(self) -> Iterator[PostgresSnapshot]:
         """Begin a snapshot. It lasts, also when the store is closed meanwhile."""
         self._check_open()
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        options = {"isolation_level": "REPEATABLE READ"}
         with (
             translated(self.address),
             self._engine.connect().execution_options(**options) as connection,
@@ -180,22 +186,12 @@ class PostgresStore:
             raise StoreClosed(f"{self.place}: the store was closed; open it again to go on")
 
     def _migrated(self) -> str:
-        """Let the tables be those of this version; return the store's identity.
-
-        No other store has the same, not even one that is restored from a backup of this one.
-        """
+        """Let the tables be those of this version; return the store's identity."""
         with translated(self.address), self._engine.begin() as connection:
             if version_of(connection) != schema.SCHEMA_VERSION:
                 self._take_lock(connection)
-                migrate(connection)
-                for statement in (*_VECTOR_TABLE, *FUNCTIONS):
-                    connection.exec_driver_sql(statement)
-                settle_collation(connection)
-                made = postgres_insert(schema.meta).values(key=_IDENTITY, value=str(ULID()).lower())
-                connection.execute(made.on_conflict_do_nothing())
-            named = select(schema.meta.c.value).where(schema.meta.c.key == _IDENTITY)
-            numbers = connection.exec_driver_sql(_NUMBERS).one()
-            return ".".join(map(str, (connection.execute(named).scalar_one(), *numbers)))
+                bring_up(connection)
+            return identity(connection)
 
     def _take_lock(self, connection: Connection) -> None:
         """Wait for one's turn to write, which lasts to the end of the transaction."""
@@ -275,6 +271,14 @@ class PostgresSnapshot:
         exact = search.similarities(vector[None, :], fetched(own, space.dimension, fetch))[0]
         more = exact >= floors[own]
         return np.concatenate([found, own[more]]), np.concatenate([values, exact[more]])
+
+    def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """From now on show these rows, all with the same columns, in place of the table's own."""
+        cover(self.connection, table, rows)
+
+    def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
+        """From now on show only those of a table's own rows for which a condition holds."""
+        narrow(self.connection, table, condition)
 
     def count(self, space: StoredSpace) -> int:
         """Return how many slots of a space have been given."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sqlalchemy import delete, func, select
 
 from databases import database, prepared
@@ -120,7 +121,7 @@ def answered(store: Store, space: StoredSpace, query: int, floor: float) -> Any:
         owners = np.unique(pks)
         floors = np.full(int(slots[-1]) + 1 if len(slots) else 0, np.inf, np.float32)
         floors[slots] = floor
-        found: list[Any] = [
+        found: list[NDArray[Any]] = [
             snapshot.vectors(space, owners),
             *snapshot.nearest(space, vector[None, :], 4, owners),
             *snapshot.above(space, vector, floor),

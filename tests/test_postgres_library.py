@@ -69,6 +69,8 @@ def worked_on(library: lookalike.Library) -> dict[str, Any]:
     told["added"] = (added.added, added.documents)
     first = goods.label({chosen[0]: "cup", chosen[30]: "mug", chosen[60]: "jug > Große"})
     told["labelled"] = shown(first)
+    goods.keep_version("first")
+    then = list(goods.rows())
     told["rejected"] = shown(goods.reject({chosen[5]: "cup"}))
     told["moved"] = shown(goods.label({chosen[1]: "mug"}))
     told["undone"] = shown(goods.undo(first.operation))
@@ -90,6 +92,8 @@ def worked_on(library: lookalike.Library) -> dict[str, Any]:
     told["audit"] = (len(closed.answered), closed.estimate)
     told["monitor"] = goods.monitor()
     told["past"] = goods.as_of(first.operation).report()
+    assert list(goods.as_of("first").rows()) == then
+    told["now"] = goods.as_of(closed.id).report()
     return told
 
 

@@ -22,10 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Row,
-    Select,
     Table,
     column,
     delete,
@@ -34,43 +31,44 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.sql.dml import UpdateBase
 from ulid import ULID
 
-from lookalike.errors import NotFound, StoreClosed
-from lookalike.stores import schema, search
+from lookalike.errors import StoreClosed
+from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import erase_vectors_but
-from lookalike.stores.migrations import version_of
-from lookalike.stores.mirror import Fetch, Mirrors, contradictions, fetched
+from lookalike.stores.migrations import migrate, version_of
+from lookalike.stores.mirror import Mirrors, contradictions
+from lookalike.stores.portable_sql import FUNCTIONS
 from lookalike.stores.postgres_engine import (
     Address,
     open_engine,
     prepare,
+    settle_collation,
     translated,
 )
 from lookalike.stores.postgres_rows import (
-    as_literal,
     copy_vectors_in,
-    copy_vectors_out,
-    cover,
     insert_rows,
-    narrow,
     sequence_of,
     update_rows,
     upsert_rows,
 )
-from lookalike.stores.postgres_tables import bring_up, identity
-from lookalike.stores.search import Floats, Ids
+from lookalike.stores.postgres_snapshot import ERASURES, PostgresSnapshot
+from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions
 from lookalike.turns import Turns
 
-_ERASURES = "erasures"
-_ALL = 2**62
-_FEW_VECTORS = 2000
-_SLACK = 1e-3
-"""More than pgvector's sums in single precision can err for vectors of length 1."""
+_IDENTITY = "store_id"
+_NUMBERS = "SELECT oid, 'meta'::regclass::oid FROM pg_database WHERE datname = current_database()"
 _VECTOR = table("vector", column("space_pk"), column("slot"))
+_VECTOR_TABLE = (
+    "CREATE TABLE IF NOT EXISTS vector (space_pk bigint, slot bigint, vector halfvec NOT NULL, "
+    "PRIMARY KEY (space_pk, slot))",
+    "ALTER TABLE vector ALTER COLUMN vector SET STORAGE MAIN",
+)
 
 
 class PostgresStore:
@@ -112,15 +110,24 @@ class PostgresStore:
 
     @contextmanager
     def read(self) -> Iterator[PostgresSnapshot]:
-        """Begin a snapshot. It lasts, also when the store is closed meanwhile."""
+        """Begin a snapshot. It lasts, also when the store is closed meanwhile.
+
+        Nothing is written, but where it is read only nothing could be covered either.
+        """
         self._check_open()
-        options = {"isolation_level": "REPEATABLE READ"}
         with (
             translated(self.address),
-            self._engine.connect().execution_options(**options) as connection,
+            self._engine.connect().execution_options(
+                isolation_level="REPEATABLE READ"
+            ) as connection,
         ):
             connection.exec_driver_sql("SELECT 1")  # BEGIN alone takes no snapshot
-            yield PostgresSnapshot(connection, self._mirrors)
+            driver: Any = connection.connection.driver_connection
+            threshold = driver.prepare_threshold
+            try:
+                yield PostgresSnapshot(connection, self._mirrors)
+            finally:
+                driver.prepare_threshold = threshold
 
     @contextmanager
     def write(self) -> Iterator[PostgresTxn]:
@@ -186,130 +193,27 @@ class PostgresStore:
             raise StoreClosed(f"{self.place}: the store was closed; open it again to go on")
 
     def _migrated(self) -> str:
-        """Let the tables be those of this version; return the store's identity."""
+        """Let the tables be those of this version; return the store's identity.
+
+        No other store has the same, not even one that is restored from a backup of this one.
+        """
         with translated(self.address), self._engine.begin() as connection:
             if version_of(connection) != schema.SCHEMA_VERSION:
                 self._take_lock(connection)
-                bring_up(connection)
-            return identity(connection)
+                migrate(connection)
+                for statement in (*_VECTOR_TABLE, *FUNCTIONS):
+                    connection.exec_driver_sql(statement)
+                settle_collation(connection)
+                made = postgres_insert(schema.meta).values(key=_IDENTITY, value=str(ULID()).lower())
+                connection.execute(made.on_conflict_do_nothing())
+            named = select(schema.meta.c.value).where(schema.meta.c.key == _IDENTITY)
+            numbers = connection.exec_driver_sql(_NUMBERS).one()
+            return ".".join(map(str, (connection.execute(named).scalar_one(), *numbers)))
 
     def _take_lock(self, connection: Connection) -> None:
         """Wait for one's turn to write, which lasts to the end of the transaction."""
         lock = text("SELECT pg_advisory_xact_lock(:key)")
         connection.execute(lock, {"key": self._lock_key})
-
-
-class PostgresSnapshot:
-    """A consistent view of the shared store."""
-
-    def __init__(self, connection: Connection, mirrors: Mirrors) -> None:
-        self.connection = connection
-        self._mirrors = mirrors
-        self._first_own: dict[int, int] = {}
-
-    def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
-        """Return all rows of a statement."""
-        return self.connection.execute(select).all()
-
-    def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
-        """Return the vectors of documents, float16 (n, dimension), in the order asked."""
-        pairs = self._slots_of(space, document_pks)
-        absent = document_pks[~np.isin(document_pks, pairs[:, 0])]
-        if len(absent):
-            raise NotFound(f"document {absent[0]} has no vector in {space.name}")
-        slots = pairs[np.searchsorted(pairs[:, 0], document_pks), 1]
-        if not len(slots):
-            return np.empty((0, space.dimension), np.float16)
-        mirror, fetch = self._mirrors.of(space), self.fetch(space)
-        count = int(slots.max()) + 1
-        if count > self._shared(space) or (count > len(mirror) and len(slots) <= _FEW_VECTORS):
-            return fetched(slots, space.dimension, fetch)
-        self._filled(space, count)
-        return mirror.rows(slots, fetch)
-
-    def nearest(
-        self, space: StoredSpace, queries: NDArray[np.floating], k: int, among: Ids
-    ) -> tuple[Ids, Floats]:
-        """Return the k nearest of `among` (ascending pks): pks and similarities (n, k)."""
-        return search.nearest(queries, self.vectors(space, among), among, k)
-
-    def above(
-        self, space: StoredSpace, vector: NDArray[np.float16], floor: float
-    ) -> tuple[Ids, Floats]:
-        """Return every document of the space with similarity ≥ `floor`, by rising pk.
-
-        The database chooses candidates in single precision; what they are is decided here.
-        """
-        query = text(
-            "SELECT e.document_pk FROM vector v JOIN embedding e USING (space_pk, slot) "
-            "WHERE v.space_pk = :space AND -(v.vector <#> CAST(:vector AS halfvec)) >= :floor "
-            "ORDER BY e.document_pk"
-        )
-        values = {"space": space.pk, "vector": as_literal(vector), "floor": floor - _SLACK}
-        pks = np.array(self.connection.execute(query, values).scalars().all(), np.int64)
-        exact = search.similarities(vector[None, :], self.vectors(space, pks))[0]
-        kept = exact >= np.float32(floor)
-        return pks[kept], exact[kept]
-
-    def slots(self, space: StoredSpace) -> tuple[Ids, Ids]:
-        """Return the slots in use and their documents' pks, by rising slot."""
-        table = schema.embedding
-        query = select(table.c.slot, table.c.document_pk).where(table.c.space_pk == space.pk)
-        pairs = _pairs(self.rows(query.order_by(table.c.slot)))
-        return pairs[:, 0], pairs[:, 1]
-
-    def above_floors(
-        self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
-    ) -> tuple[Ids, Floats]:
-        """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
-        fetch, shared = self.fetch(space), min(len(floors), self._shared(space))
-        self._filled(space, shared)
-        found, values = self._mirrors.of(space).above(vector, floors[:shared], fetch)
-        own = np.flatnonzero(np.isfinite(floors[shared:])) + shared
-        if not len(own):
-            return found, values
-        exact = search.similarities(vector[None, :], fetched(own, space.dimension, fetch))[0]
-        more = exact >= floors[own]
-        return np.concatenate([found, own[more]]), np.concatenate([values, exact[more]])
-
-    def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """From now on show these rows, all with the same columns, in place of the table's own."""
-        cover(self.connection, table, rows)
-
-    def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
-        """From now on show only those of a table's own rows for which a condition holds."""
-        narrow(self.connection, table, condition)
-
-    def count(self, space: StoredSpace) -> int:
-        """Return how many slots of a space have been given."""
-        counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
-        return int(self.connection.execute(counter).scalar_one())
-
-    def _shared(self, space: StoredSpace) -> int:
-        """Return below which slot all may be in the copy: one that is new here may not last."""
-        return self._first_own.get(space.pk, _ALL)
-
-    def _filled(self, space: StoredSpace, count: int) -> None:
-        """Let the copy have the first slots of a space, and nothing that was erased since."""
-        mirror, table = self._mirrors.of(space), schema.meta
-        mirror.fill(count, self.fetch(space))
-        rows = self.rows(select(table.c.value).where(table.c.key == _ERASURES))
-        seen, key = rows[0].value if rows else None, (space.pk, space.generation)
-        if self._mirrors.erasures.get(key) != seen:
-            mirror.erase_but(self.slots(space)[0], self.count(space))
-            self._mirrors.erasures[key] = seen
-
-    def _slots_of(self, space: StoredSpace, document_pks: Ids) -> Ids:
-        table = schema.embedding
-        query = select(table.c.document_pk, table.c.slot).order_by(table.c.document_pk)
-        query = query.where(table.c.space_pk == space.pk)
-        chosen = conditions(table.c.document_pk, document_pks)
-        return _pairs([row for condition in chosen for row in self.rows(query.where(condition))])
-
-    def fetch(self, space: StoredSpace) -> Fetch:
-        """Return what reads vectors of a space from the database."""
-        here = f"space_pk = {space.pk} AND "
-        return lambda chosen: copy_vectors_out(self.connection, space.dimension, here + chosen)
 
 
 class PostgresTxn(PostgresSnapshot):
@@ -377,7 +281,7 @@ class PostgresTxn(PostgresSnapshot):
         if len(document_pks):
             self.erased.append((space, np.sort(self._slots_of(space, document_pks)[:, 1])))
             self._delete_embeddings(space, document_pks)
-            self.upsert(schema.meta, [{"key": _ERASURES, "value": str(ULID())}])
+            self.upsert(schema.meta, [{"key": ERASURES, "value": str(ULID())}])
 
     def number_from(self, table: Table, last: int) -> None:
         """Let a numbered table give no pk up to `last` any more."""
@@ -389,7 +293,3 @@ class PostgresTxn(PostgresSnapshot):
         for kept in (_VECTOR, schema.embedding):
             for chosen in conditions(kept.c.slot, slots):
                 self.execute(delete(kept).where(kept.c.space_pk == space.pk, chosen))
-
-
-def _pairs(rows: Sequence[Row[Any]]) -> Ids:
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)

@@ -18,7 +18,7 @@ from psycopg import conninfo
 from psycopg.adapt import Buffer, Loader
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import set_json_dumps
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
@@ -140,6 +140,22 @@ def open_engine(address: Address) -> Engine:
         pool_timeout=_WAIT_S,
         pool_pre_ping=True,
     )
+
+
+def settle_collation(connection: Connection) -> None:
+    """Let texts compare byte by byte, as in the embedded store, whatever the database's language.
+
+    It changes columns that were made since the last call.
+    """
+    query = (
+        "SELECT table_name, "
+        "string_agg('ALTER ' || quote_ident(column_name) || ' TYPE text COLLATE \"C\"', ', ') "
+        "FROM information_schema.columns WHERE data_type = 'text' "
+        "AND table_schema = current_schema() AND collation_name IS DISTINCT FROM 'C' "
+        "GROUP BY table_name"
+    )
+    for table, changes in connection.exec_driver_sql(query).all():
+        connection.exec_driver_sql(f'ALTER TABLE "{table}" {changes}')
 
 
 def _connect(address: Address) -> psycopg.Connection[Any]:

@@ -13,18 +13,7 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Float,
-    Integer,
-    Table,
-    Text,
-    select,
-)
+from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Integer, Table, Text
 from sqlalchemy.exc import DBAPIError
 
 from lookalike.stores.postgres_engine import as_json, no_text
@@ -78,32 +67,6 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
             f"FROM ({_unnested(table, names)}) AS new ({listed}) WHERE {same}",
             _cells(table, _last_of_each(keys, rows), names),
         )
-
-
-def cover(connection: Connection, table: Table, rows: Rows) -> None:
-    """Let statements see these rows in place of the table's own, until the transaction ends.
-
-    PostgreSQL looks a name up among the temporary tables and views first.
-    """
-    like = f'(LIKE "{table.name}") ON COMMIT DROP'
-    connection.exec_driver_sql(f'CREATE TEMP TABLE "{table.name}" {like}')
-    if rows:
-        insert_rows(connection, table, rows)
-
-
-def narrow(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
-    """Let statements see only those of a table's own rows for which a condition holds.
-
-    The view goes with the transaction, which a reader never commits.
-    """
-    statement = select(table).where(condition)
-    compiled = statement.compile(
-        dialect=connection.dialect,
-        schema_translate_map={None: connection.exec_driver_sql("SELECT current_schema()").scalar()},
-        render_schema_translate=True,
-        compile_kwargs={"literal_binds": True},
-    )
-    connection.exec_driver_sql(f'CREATE TEMP VIEW "{table.name}" AS {compiled}')
 
 
 def copy_vectors_in(

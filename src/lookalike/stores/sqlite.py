@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Engine,
     Row,
     Select,
     Table,
@@ -48,10 +50,7 @@ from lookalike.stores.sqlite_engine import (
     BUSY_TIMEOUT_MS,
     driver,
     execute_each,
-    last_numbers,
-    number_from,
     open_engine,
-    release,
     translated,
 )
 from lookalike.stores.vectors import VectorFile
@@ -77,7 +76,7 @@ class SqliteStore:
         self._fold_is_due = False
         self._lock_file = open_lock(path)
         self._engine = open_engine(path / "lookalike.db")
-        self._finalizer = weakref.finalize(self, release, self._engine, self._lock_file)
+        self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
         self._begin_log()
         self._migrate()
 
@@ -129,7 +128,9 @@ class SqliteStore:
     def last_numbers(self) -> dict[str, int]:
         """Return the last pk that each numbered table gave, 0 where it gave none."""
         with self.read() as snapshot:
-            return last_numbers(snapshot.connection, schema.numbered())
+            given = snapshot.connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+            known = {row.name: int(row.seq) for row in given}
+        return {table.name: known.get(table.name, 0) for table in schema.numbered()}
 
     def engine_version(self) -> str:
         """Return the version of SQLite."""
@@ -354,7 +355,10 @@ class SqliteTxn(SqliteSnapshot):
 
     def number_from(self, table: Table, last: int) -> None:
         """Let a numbered table give no pk up to `last` any more."""
-        number_from(self.connection, table, last)
+        run = self.connection.exec_driver_sql
+        raised = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+        if run(raised, (last, table.name)).rowcount == 0:
+            run("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, last))
 
     def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
         table = schema.embedding
@@ -394,3 +398,9 @@ def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
             if abs(norm - 1) > 0.01
         ]
     return problems
+
+
+def _release(engine: Engine, lock_file: int) -> None:
+    fcntl.flock(lock_file, fcntl.LOCK_EX)
+    engine.dispose()
+    os.close(lock_file)

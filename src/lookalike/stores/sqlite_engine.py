@@ -6,9 +6,7 @@ automatic checkpoints are off, and the store's lock is held around writes and ch
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +20,6 @@ from sqlalchemy import (
     Engine,
     Insert,
     LargeBinary,
-    Table,
     Text,
     Update,
     create_engine,
@@ -74,13 +71,6 @@ def open_engine(file: Path) -> Engine:
     return engine
 
 
-def release(engine: Engine, lock_file: int) -> None:
-    """Close the connections and the lock file, once nobody writes."""
-    fcntl.flock(lock_file, fcntl.LOCK_EX)
-    engine.dispose()
-    os.close(lock_file)
-
-
 def driver() -> ModuleType:
     """Return pysqlite3 where it is installed, else the interpreter's own module."""
     try:
@@ -108,21 +98,6 @@ def execute_each(
         encode = _encoder(columns[name], dialect)
         encoded.append(cells[name] if encode is None else [encode(one) for one in cells[name]])
     connection.exec_driver_sql(str(compiled), list(zip(*encoded, strict=True)))
-
-
-def last_numbers(connection: Connection, tables: Iterable[Table]) -> dict[str, int]:
-    """Return the last pk that each of some numbered tables gave, 0 where it gave none."""
-    given = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
-    known = {row.name: int(row.seq) for row in given}
-    return {table.name: known.get(table.name, 0) for table in tables}
-
-
-def number_from(connection: Connection, table: Table, last: int) -> None:
-    """Let a numbered table give no pk up to `last` any more."""
-    run = connection.exec_driver_sql
-    raised = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
-    if run(raised, (last, table.name)).rowcount == 0:
-        run("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, last))
 
 
 def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:

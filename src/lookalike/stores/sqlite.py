@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,7 +25,6 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     Row,
     Select,
     Table,
@@ -51,6 +49,7 @@ from lookalike.stores.sqlite_engine import (
     driver,
     execute_each,
     open_engine,
+    release,
     translated,
 )
 from lookalike.stores.vectors import VectorFile
@@ -76,7 +75,7 @@ class SqliteStore:
         self._fold_is_due = False
         self._lock_file = open_lock(path)
         self._engine = open_engine(path / "lookalike.db")
-        self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
+        self._finalizer = weakref.finalize(self, release, self._engine, self._lock_file)
         self._begin_log()
         self._migrate()
 
@@ -398,9 +397,3 @@ def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
             if abs(norm - 1) > 0.01
         ]
     return problems
-
-
-def _release(engine: Engine, lock_file: int) -> None:
-    fcntl.flock(lock_file, fcntl.LOCK_EX)
-    engine.dispose()
-    os.close(lock_file)

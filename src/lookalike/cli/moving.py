@@ -26,11 +26,9 @@ from lookalike.showing_moves import show_copied, show_receipt, show_removed
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection
-    from lookalike.copying import Copied
 
 _TABLES = ("csv", "jsonl", "parquet", "folders")
 _ANNOTATIONS = ("coco", "yolo", "voc", "cvat", "label-studio")
-_MISSING = 10
 _WRITTEN = ("coco", "yolo", "voc")
 
 
@@ -316,18 +314,7 @@ def copy_(session: Session, source: str, target: str) -> None:
 
     with progress_bar("copying") as progress:
         copied = copy_store(source, target, progress=progress)
-    session.print(copied, _show_copied)
-
-
-def _show_copied(copied: Copied) -> str:
-    """Return what came across."""
-    rows = copied.rows
-    lines = [
-        f"{rows['document']} documents, {rows['event']} events, {copied.vectors} vectors, "
-        f"{copied.blobs} files: {copied.source} → {copied.target}, compared and equal"
-    ]
-    lines += [f"  not there to copy: {uri}" for uri in copied.missing[:_MISSING]]
-    return "\n".join(lines)
+    session.print(copied, show_copied)
 
 
 COMMANDS = (add, import_, export, draw, forget, remove, copy_)

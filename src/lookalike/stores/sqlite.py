@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -46,7 +47,6 @@ from lookalike.stores.sqlite_engine import (
     driver,
     execute_each,
     open_engine,
-    release,
     translated,
 )
 from lookalike.stores.sqlite_snapshot import SqliteSnapshot
@@ -73,7 +73,7 @@ class SqliteStore:
         self._fold_is_due = False
         self._lock_file = open_lock(path)
         self._engine = open_engine(path / "lookalike.db")
-        self._finalizer = weakref.finalize(self, release, self._engine, self._lock_file)
+        self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
         self._begin_log()
         self._migrate()
 
@@ -326,3 +326,9 @@ def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
             if abs(norm - 1) > 0.01
         ]
     return problems
+
+
+def _release(engine: Engine, lock_file: int) -> None:
+    fcntl.flock(lock_file, fcntl.LOCK_EX)
+    engine.dispose()
+    os.close(lock_file)

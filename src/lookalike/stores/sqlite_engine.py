@@ -6,8 +6,6 @@ automatic checkpoints are off, and the store's lock is held around writes and ch
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,13 +69,6 @@ def open_engine(file: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
-
-
-def release(engine: Engine, lock_file: int) -> None:
-    """Close the connections and the lock file, once nobody writes."""
-    fcntl.flock(lock_file, fcntl.LOCK_EX)
-    engine.dispose()
-    os.close(lock_file)
 
 
 def driver() -> ModuleType:

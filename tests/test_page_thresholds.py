@@ -74,7 +74,7 @@ def answer_disagreements(page: Page, count: int) -> None:
 
 
 @pytest.mark.parametrize("rule", [{"target_precision": 0.9}, {"confidence_threshold": LIMIT}])
-def test_the_curve_and_the_flips_tell_the_same(tmp_path: Path, rule: dict[str, float]) -> None:
+def test_the_curve_and_the_flips_tell_the_same(tmp_path: Path, rule: dict[str, Any]) -> None:
     with lookalike.open(tmp_path / "store") as library:
         things = fill(library, **rule)
         now = things.report().labelled["auto"]

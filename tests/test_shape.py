@@ -34,7 +34,7 @@ LAYERS = (
     (
         "the verbs",
         "agreeing annotating answering audits bringing bucket challenging changing collection "
-        "comparing costing diagnosing evidence explaining flipping forgetting importing "
+        "comparing copying costing diagnosing evidence explaining flipping forgetting importing "
         "inspecting lookup mapping matching migrating monitoring opened promoting promotion "
         "querying quoting redeciding regions relabelling removing replaying reporting retrieving "
         "setting_up shaping shown suggesting switching syncing taxonomies telling travelling "
@@ -53,7 +53,7 @@ LAYERS = (
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs connection extractors fetching formats leases pinned signing stores "
+        "access blobs connection extractors fetching formats leases pinned places signing stores "
         "thumbnails views",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from lookalike.access import Key
     from lookalike.annotating import Annotated
     from lookalike.comparing import FieldComparison
+    from lookalike.copying import Copied
     from lookalike.demo import DemoResult
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
@@ -286,6 +286,17 @@ def show_removed(removed: Removed) -> str:
     )
 
 
+def show_copied(copied: Copied) -> str:
+    """Return what came across."""
+    rows = copied.rows
+    lines = [
+        f"{rows['document']} documents, {rows['event']} events, {copied.vectors} vectors, "
+        f"{copied.blobs} files: {copied.source} → {copied.target}, compared and equal"
+    ]
+    lines += [f"  not there to copy: {uri}" for uri in copied.missing[:_NAMED]]
+    return "\n".join(lines)
+
+
 def show_diagnosis(diagnosis: Diagnosis) -> str:
     """Return what is installed and whether the store is sound."""
     lines = [f"python {diagnosis.python}, SQLite {diagnosis.sqlite}"]
@@ -299,7 +310,7 @@ def show_diagnosis(diagnosis: Diagnosis) -> str:
     return "\n".join(lines if diagnosis.problems else [*lines, "the store is sound"])
 
 
-def show_demo(result: DemoResult, store: Path) -> str:
+def show_demo(result: DemoResult, store: str) -> str:
     """Return what the demo reached."""
     rest = result.pictures - result.labelled
     nulls = ", ".join(f"{count} {reason}" for reason, count in result.nulls.items())

@@ -25,6 +25,7 @@ from lookalike.showing import (
     show_added,
     show_annotated,
     show_changed,
+    show_copied,
     show_receipt,
     show_removed,
 )
@@ -301,4 +302,25 @@ def remove(session: Session, kind: str, names: Sequence[str], cascade: bool, yes
     session.print(removed, show_removed)
 
 
-COMMANDS = (add, import_, export, draw, forget, remove)
+@click.command("copy")
+@with_session
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy_(session: Session, source: str, target: str) -> None:
+    """Copy a whole store to a new place, and compare the two: a directory or a database.
+
+    Everything comes across: objects, documents, vectors, labels with their history, keys. A
+    database keeps uploads in LOOKALIKE_BLOBS.
+
+    \b
+    lookalike copy ./lookalike postgresql://ann@db.example.org/labels
+    lookalike copy postgresql://ann@db.example.org/labels ./copy
+    """
+    from lookalike.copying import copy_store
+
+    with progress_bar("copying") as progress:
+        copied = copy_store(source, target, progress=progress)
+    session.print(copied, show_copied)
+
+
+COMMANDS = (add, import_, export, draw, forget, remove, copy_)

@@ -125,6 +125,13 @@ class SqliteStore:
                     file = self._file(stored_space(row))
                     file.erase(file.remains(unused))
 
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last pk that each numbered table gave, 0 where it gave none."""
+        with self.read() as snapshot:
+            given = snapshot.connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+            known = {row.name: int(row.seq) for row in given}
+        return {table.name: known.get(table.name, 0) for table in schema.numbered()}
+
     def engine_version(self) -> str:
         """Return the version of SQLite."""
         return str(driver().sqlite_version)
@@ -345,6 +352,13 @@ class SqliteTxn(SqliteSnapshot):
             slots = np.array([row.slot for row in rows], np.int64)
             self.after_commit.append(functools.partial(self._file(space).erase, slots))
         self._delete_embeddings(space, document_pks)
+
+    def number_from(self, table: Table, last: int) -> None:
+        """Let a numbered table give no pk up to `last` any more."""
+        run = self.connection.exec_driver_sql
+        raised = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+        if run(raised, (last, table.name)).rowcount == 0:
+            run("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, last))
 
     def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
         table = schema.embedding

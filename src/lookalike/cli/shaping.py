@@ -131,7 +131,7 @@ def merge(
 @with_session
 @collection_argument
 @click.argument("label")
-@click.argument("rows", type=click.File(encoding="utf-8-sig"), metavar="CSV")
+@click.argument("rows", type=click.File(encoding="utf-8-sig", lazy=True), metavar="CSV")
 @preview_option
 @field_option
 def split(

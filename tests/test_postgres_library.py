@@ -91,6 +91,7 @@ def worked_on(library: lookalike.Library) -> dict[str, Any]:
     (closed,) = goods.audits()
     told["audit"] = (len(closed.answered), closed.estimate)
     told["monitor"] = goods.monitor()
+    told["past"] = goods.as_of(first.operation).report()
     assert list(goods.as_of("first").rows()) == then
     told["now"] = goods.as_of(closed.id).report()
     return told

@@ -21,14 +21,8 @@ from lookalike.cli.session import (
     with_session,
 )
 from lookalike.errors import BadInput, NotFound
-from lookalike.showing import (
-    show_added,
-    show_annotated,
-    show_changed,
-    show_copied,
-    show_receipt,
-    show_removed,
-)
+from lookalike.showing import show_added, show_annotated, show_changed
+from lookalike.showing_moves import show_copied, show_receipt, show_removed
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection

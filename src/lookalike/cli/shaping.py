@@ -131,7 +131,7 @@ def merge(
 @with_session
 @collection_argument
 @click.argument("label")
-@click.argument("rows", type=click.File(encoding="utf-8-sig", lazy=True), metavar="CSV")
+@click.argument("rows", type=click.File(encoding="utf-8-sig"), metavar="CSV")
 @preview_option
 @field_option
 def split(
@@ -142,7 +142,7 @@ def split(
     All documents to which someone gave the label are named; `-` reads the table from the input.
 
     \b
-    lookalike labels split products Shoes parts.csv --preview
+    cat parts.csv | lookalike labels split products Shoes - --preview
     """
     parts = _parts(rows)
     with session.library() as library:

@@ -24,7 +24,7 @@ $(VENV)/run.stamp: pyproject.toml constraints/run.txt
 	@touch $@
 
 node_modules/page.stamp: package.json
-	npm install --silent
+	npm install --silent --no-package-lock
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp constraints/test.txt

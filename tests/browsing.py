@@ -22,7 +22,7 @@ from playwright.sync_api import (
 WIDTH, HEIGHT = 1280, 800
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=30_000)
 
 
 @contextmanager

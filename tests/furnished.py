@@ -111,6 +111,8 @@ def _ids(client: httpx2.Client, name: str, made: dict[str, list[str]]) -> dict[s
     update = {"document_id": documents[0], "label": KINDS[0]}
     labelled = said(client.post(f"/collections/{name}/labels", json={"updates": [update]}))
     audit = said(client.post(f"/collections/{name}/audits", json={"size": 3}))
+    rule = {"confidence_threshold": 0.9}
+    trial = said(client.post(f"/collections/{name}/trials", json=rule))["trial_id"]
     said(client.post(f"/collections/{name}/versions", json={"name": "first"}))
     task = said(client.post(f"/collections/{name}/trigger", json={}))["task_id"]
     file = {"filename": "a.png", "content_type": "image/png"}
@@ -124,6 +126,7 @@ def _ids(client: httpx2.Client, name: str, made: dict[str, list[str]]) -> dict[s
         "collection": [name, f"col_{name}"],
         "document": documents,
         "audit": [audit["audit_id"]],
+        "trial": [trial],
         "version": ["first"],
         "retriever": [name, f"ret_{name}"],
         "taxonomy": [name, f"tax_{name}"],

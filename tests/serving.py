@@ -24,17 +24,20 @@ class Served:
     """`lookalike serve` over a store, in a process of its own. Use it in a `with` block.
 
     It listens on a free port and keeps that port when it is started again. `environment` is added
-    to ours, from which every LOOKALIKE_ variable is taken out; `arguments` follow `serve`.
+    to ours, from which every LOOKALIKE_ variable is taken out; `arguments` follow `serve`. With the
+    `address` of a database, `store` only says where the log is.
     """
 
     def __init__(
         self,
         store: Path,
         *,
+        address: str = "",
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
         self.store = store
+        self._place = address or str(store)
         self.port = 0
         self._log = store.parent / f"{store.name}.log"
         self._arguments = tuple(arguments)
@@ -68,7 +71,7 @@ class Served:
         """Start it and wait until `/v1/health` answers. Fails with its log when it does not."""
         assert self._process is None, "it runs already"
         already = len(self.log)
-        command = [sys.executable, "-m", "lookalike", "--store", str(self.store), "serve"]
+        command = [sys.executable, "-m", "lookalike", "--store", self._place, "serve"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), *self._arguments]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

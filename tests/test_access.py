@@ -252,12 +252,12 @@ def test_an_impossible_setting_is_refused(name: str, text: str) -> None:
 
 
 def test_a_refused_secret_is_not_repeated() -> None:
-    secret = next(one for one in SETTINGS if one.secret)
+    secrets = {one.name for one in SETTINGS if one.secret}
 
     with pytest.raises(BadSetting) as caught:
-        settings(**{secret.name: "too-short"})
+        settings(api_key="too-short")
 
-    assert secret.name == "api_key"
+    assert secrets == {"api_key", "store", "webhook_secret"}, "a store may be an address"
     assert "too-short" not in str(caught.value)
 
 

@@ -110,7 +110,7 @@ def test_the_label_is_hidden_unless_asked_for_and_then_called_right_or_wrong(
     page.get_by_role("button", name="Draw the sample").click()
     expect(page.get_by_role("heading", name="What is this?")).to_be_visible()
     audit = newest(client)
-    assert {one["label"] for one in audit["next"]} == {None}
+    assert not any("label" in one for one in audit["next"])
 
     page.keyboard.press("b")
     expect(page.get_by_role("heading", name=re.compile("Is this Kind > .?"))).to_be_visible()

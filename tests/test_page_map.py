@@ -54,7 +54,7 @@ def server(filled: Path) -> Iterator[Served]:
 def map_of(visit: Visiting, server: Served, place: str = "", **how: Any) -> Page:
     """Open the map, and wait until its points are there."""
     page: Page = visit(server.url, **how).tab(f"#/map{place}")
-    expect(page.get_by_role("status").filter(has_text="points")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("status").filter(has_text="points")).to_be_visible(timeout=90_000)
     return page
 
 
@@ -111,7 +111,7 @@ def test_a_group_is_found_taken_and_named_by_the_keyboard_alone(
 
     page.keyboard.press("g")
     page.keyboard.press("m")
-    expect(page.get_by_role("status").filter(has_text="42 points")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("status").filter(has_text="42 points")).to_be_visible(timeout=90_000)
     page.keyboard.press("j")
     told = page.get_by_role("status").filter(has_text="Group 1 of")
     expect(told).to_be_visible()
@@ -168,7 +168,7 @@ def test_what_comes_meanwhile_moves_nothing_until_it_is_asked_for(
         name = pictures(BALLOON)[14]
         shop.add([{"id": "late", "image": bytes_of(name), "file_name": name}])
         new = sorted(set(shop.ids()) - known)
-        expect(page.get_by_role("button", name="New items")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("button", name="New items")).to_be_visible(timeout=90_000)
         expect(told).to_be_visible()
         page.keyboard.press(".")
         expect(page.get_by_role("button", name="New items")).to_have_count(0)
@@ -182,13 +182,14 @@ def test_the_pointer_shows_the_document_under_it(server: Served, visit: Visiting
 
     page.keyboard.press("j")
     expect(page.get_by_role("status").filter(has_text="Group 1 of")).to_be_visible()
-    box = page.locator(".stage").bounding_box()
+    stage = page.locator(".stage")
+    box = stage.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    for across in range(-90, 91, 6):
-        page.mouse.move(x + across, y - 90)
-        page.mouse.move(x + across, y + 90, steps=30)
-        if page.locator(".stage").get_attribute("data-over"):
+    found = ((x + across, y + down) for down in range(-90, 91, 12) for across in range(-90, 91, 12))
+    for place in found:
+        page.mouse.move(*place)
+        if stage.get_attribute("data-over"):
             break
 
     expect(page.locator(".hovered img")).to_be_visible()
@@ -232,7 +233,7 @@ def million(count: int = 1_000_000) -> bytes:
 
 
 def test_a_million_points_are_drawn_moved_and_chosen_in_time(
-    server: Served, visit: Visiting, record_property: Callable[[str, object], None]
+    server: Served, visit: Visiting
 ) -> None:
     data, asked = million(), list[int]()
 
@@ -272,7 +273,6 @@ def test_a_million_points_are_drawn_moved_and_chosen_in_time(
     measured = {name: times(page, name) for name in (*GOALS_MS, "map-draw")}
     for name, goal in GOALS_MS.items():
         middle = float(np.median(measured[name]))
-        record_property(name, middle)
         assert middle <= SLACK * goal, f"{name} took {middle:.0f} ms; wanted are {goal} ms"
     assert len([many for many in asked if many > 1000]) == 3
 

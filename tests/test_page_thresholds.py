@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -70,6 +71,17 @@ def answer_disagreements(page: Page, count: int) -> None:
         before = asked.inner_text()
         page.keyboard.press(digits[truth(before)])
         expect(asked).not_to_have_text(before)
+
+
+@pytest.mark.parametrize("rule", [{"target_precision": 0.9}, {"confidence_threshold": LIMIT}])
+def test_the_curve_and_the_flips_tell_the_same(tmp_path: Path, rule: dict[str, Any]) -> None:
+    with lookalike.open(tmp_path / "store") as library:
+        things = fill(library, **rule)
+        now = things.report().labelled["auto"]
+
+        for point in things.curve()[::10]:
+            flips = things.flips(at=point.limit, limit=0)
+            assert point.labelled == now + flips.appear - flips.vanish
 
 
 def test_a_limit_is_dragged_its_flips_seen_tried_adopted_and_undone(

@@ -48,6 +48,7 @@ AnyCollection = Collection | RemoteCollection
 LOCAL_ONLY = {
     "Library.access": "keys are made on the machine of the store, never over the network",
     "Library.path": "where a store is concerns nobody who asks a server",
+    "Library.place": "where a store is concerns nobody who asks a server",
     "Library.settings": "those of the server are its own",
     "Library.workshop": "the open store itself",
     "Collection.extract(tally)": "a counter of this process; the server counts for itself",

@@ -88,7 +88,8 @@ def aggregate(
     if flat:
         query = query.group_by(*(literal_column(cell.name) for cell in flat))
     for key in (*_sort_keys(sort_by, cells, numbers, metrics), *flat):
-        query = query.order_by(key.desc() if descending and key not in flat else key)
+        falls = descending and key not in flat
+        query = query.order_by(key.desc().nulls_last() if falls else key.asc().nulls_first())
     return [_shown(row, named, metrics) for row in selecting.snapshot.rows(query.limit(limit))]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from lookalike.errors import BadContent, FetchRefused, MissingExtra, StoreUnwritable
+from lookalike.errors import BadContent, BadSetting, FetchRefused, MissingExtra, StoreUnwritable
 from lookalike.model import Blob
 
 _INLINE = "data:;base64,"
@@ -33,11 +33,13 @@ Fetch = Callable[[str], tuple[bytes, str | None]]
 class Blobs:
     """The bytes of a store's objects. `root` is the directory that keeps copies and uploads.
 
+    Without one, nothing is kept but what is small enough to stand in its uri.
+
     A server gives `guarded`, the fetch of a GuardedFetcher: then whatever somebody names, and
     whatever lies elsewhere, is read through it. Without it every path and URL is read.
     """
 
-    def __init__(self, root: Path, *, max_bytes: int, guarded: Fetch | None = None) -> None:
+    def __init__(self, root: Path | None, *, max_bytes: int, guarded: Fetch | None = None) -> None:
         self._root = root
         self._max_bytes = max_bytes
         self._guarded = guarded
@@ -45,7 +47,8 @@ class Blobs:
     def keep(self, data: bytes, *, inline: bool = False) -> str:
         """Keep bytes and return their uri. The same bytes are kept once, durably.
 
-        Few bytes stand in the uri itself, and others that should be `inline`.
+        Few bytes stand in the uri itself, and others that should be `inline`. Raises BadSetting
+        where there is no place to keep them.
         """
         if inline or len(data) <= _INLINE_BYTES:
             return _INLINE + base64.b64encode(data).decode("ascii")
@@ -103,12 +106,17 @@ class Blobs:
     def forget(self, blob: Blob) -> bool:
         """Erase the kept copy of a blob; return whether there was one. The user's files stay."""
         scheme, _, digest = blob.uri.partition(":")
-        if scheme != "blob" or not self._path(digest).exists():
+        if scheme != "blob" or self._root is None or not self._path(digest).exists():
             return False
         self._path(digest).unlink()
         return True
 
     def _path(self, digest: str) -> Path:
+        if self._root is None:
+            raise BadSetting(
+                "a store in a database needs a place for uploads and copies: set LOOKALIKE_BLOBS "
+                "to a directory, the same for all servers and workers"
+            )
         return self._root / digest[:2] / digest[2:]
 
     def _read_file(self, path: Path, uri: str) -> bytes:

@@ -275,7 +275,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
         field is decided by that from now on, or by parents, too, if `hierarchical`, until undone.
-        `version` names a point, as in `as_of`, whose policy it shall be, with the present references.
+        `version` names a point, as in `as_of`, whose policy it shall be, with today's references.
         """
         policy = (confidence_threshold, target_precision, targets, hierarchical)
         if version is not None and policy != (None, None, None, None):

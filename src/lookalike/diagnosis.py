@@ -34,7 +34,7 @@ def diagnose(library: Library | None) -> Diagnosis:
         versions={name: _version(name) for name in _PACKAGES},
         sqlite=str(driver().sqlite_version),
         extractors=tuple(sorted(extractors())),
-        store=None if library is None else str(library.path),
+        store=None if library is None else library.place,
         spaces={} if library is None else library.spaces(),
         problems=() if library is None else tuple(library.check()),
     )

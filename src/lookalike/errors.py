@@ -17,6 +17,8 @@ LookalikeError
 └── StoreError            the store cannot do what was asked
     ├── NotAStore         the place holds something else, or nothing
     ├── StoreTooNew       a newer version of Lookalike made the store
+    ├── StoreTooOld       the database server, or an extension of it, is too old to hold one
+    ├── StoreUnreachable  the database does not answer, or lets us not in
     ├── StoreBusy         others hold it, or all connections, for too long: try again
     ├── StoreClosed       it was closed while, or before, something was asked of it
     ├── StoreUnwritable   read-only, full, or on a file system that cannot lock
@@ -146,6 +148,14 @@ class NotAStore(StoreError):
 
 class StoreTooNew(StoreError):
     """A newer version of Lookalike made the store."""
+
+
+class StoreTooOld(StoreError):
+    """The database server, or an extension of it, is too old to hold a store."""
+
+
+class StoreUnreachable(StoreError):
+    """The database does not answer, or lets us not in; trying again may help."""
 
 
 class StoreBusy(StoreError):

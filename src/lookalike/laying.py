@@ -56,9 +56,13 @@ class Layouts:
                 return known[1]
             fits = known is not None and known[0].generation == seen.generation
             layout = known[1] if known is not None and fits else self._read(space)
-            layout = None if layout is None else _caught_up(snapshot, space, layout)
-            if layout is None or len(layout.anchors) == 0:
+            if layout is None:
                 return None
+            before, layout = layout, _caught_up(snapshot, space, layout)
+            if layout is None:
+                return None
+            if len(layout.anchors) < len(before.anchors):
+                self._written.pop(space.pk, None)  # what was erased elsewhere stays in no file
             self._keep(space, seen, layout)
             return layout
 

@@ -16,12 +16,13 @@ from sqlalchemy import select
 
 from lookalike.access import Access
 from lookalike.collection import Collection
-from lookalike.errors import BadSetting, Conflict
+from lookalike.errors import Conflict
 from lookalike.forgetting import Receipt, receipt_again
 from lookalike.ingest import Progress, quiet
 from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, prepared
 from lookalike.model import Changed, Taxonomy
 from lookalike.once import AlreadyDone, Request, once
+from lookalike.places import Place
 from lookalike.plugins import as_one, extractor_name
 from lookalike.reading import fields_of
 from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
@@ -32,7 +33,6 @@ from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Txn
 from lookalike.stores.selection import in_force
-from lookalike.stores.sqlite import SqliteStore
 from lookalike.workshop import Workshop
 
 
@@ -44,26 +44,25 @@ def open(
     settings: Settings | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Library:
-    """Open a store, made when it is not there: a directory (default: LOOKALIKE_STORE).
+    """Open a store, made when it is not there (default: LOOKALIKE_STORE).
 
-    `actor` is recorded with everything that is said (default: LOOKALIKE_ACTOR, else the user).
+    It is a directory, or a database: "postgresql://USER:PASSWORD@HOST/NAME". `actor` is recorded
+    with everything that is said (default: LOOKALIKE_ACTOR, else the user).
 
-    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with its cure.
+    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, for a database StoreUnreachable
+    or StoreTooOld as well, each with its cure.
     """
-    root = Path(settings.store) if settings and store is None else store_path(store)
+    place = Place(settings.store) if settings and store is None else place_of(store)
     if settings is None:
-        settings = read_settings(os.environ, root / "lookalike.toml")
+        settings = place.settings(os.environ)
     actor = actor or settings.actor or _user()
-    workshop = Workshop(SqliteStore(root), root, settings, actor, clock)
+    workshop = Workshop(place.open(settings, os.environ), settings, actor, clock)
     return Library(workshop, namespace or settings.namespace)
 
 
-def store_path(store: str | Path | None = None) -> Path:
-    """Return where a store is, or would be made. Raises BadSetting for what is no directory."""
-    place = read_settings(os.environ).store if store is None else str(store)
-    if "://" in place:
-        raise BadSetting(f"{place!r} is no directory; a store is a directory in this version")
-    return Path(place)
+def place_of(store: str | Path | None = None) -> Place:
+    """Return where a store is, or would be made (default: LOOKALIKE_STORE)."""
+    return Place(read_settings(os.environ).store if store is None else str(store))
 
 
 class Library:
@@ -108,8 +107,13 @@ class Library:
 
     @property
     def path(self) -> Path:
-        """Return where the store is."""
+        """Return the store's directory; of a database, that of what is derived from it."""
         return self._workshop.root
+
+    @property
+    def place(self) -> str:
+        """Return where the store is, without a password."""
+        return self._workshop.place
 
     def engine_version(self) -> str:
         """Return the version of the database engine."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
 
 from lookalike.conditions import Filter
 from lookalike.errors import BadInput
@@ -111,7 +111,9 @@ class Paging:
         query = self._ordered(self.query.add_columns(key.label("key")), key, self.pk)
         query = query.where(~self.value.is_null())
         if place.pk is not None:
-            query = query.where(self._beyond(tuple_(key, self.pk), tuple_(place.key, place.pk)))
+            query = query.where(
+                self._beyond(tuple_(key, self.pk), tuple_(literal(place.key, key.type), place.pk))
+            )
         return list(self.snapshot.rows(query.limit(limit).offset(offset)))
 
     def _without(self, limit: int, offset: int, pk: int | None) -> list[Row[Any]]:

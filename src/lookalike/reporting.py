@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Integer, cast, func, select
+from sqlalchemy import func, select
 
 from lookalike.claims import lower_bound
 from lookalike.drawing import CheckedLabel, checked_labels, sample
@@ -23,6 +23,7 @@ from lookalike.resources import CollectionRow
 from lookalike.standard import Ground
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.stores.portable_sql import truncated
 from lookalike.stores.selection import one_of
 
 EXPORT_COLUMNS = (
@@ -341,7 +342,7 @@ def _histogram(snapshot: Snapshot, field: FieldRow) -> tuple[list[int], int]:
     """
     table = schema.standing.c
     known = (table.field_pk == field.pk) & table.confidence.is_not(None)
-    place = cast(table.confidence * HISTOGRAM_BINS, Integer)
+    place = truncated(table.confidence * HISTOGRAM_BINS)
     counts = select(place.label("place")).add_columns(func.count().label("n"))
     bins = [0] * HISTOGRAM_BINS
     for row in snapshot.rows(counts.where(known).group_by(place)):

@@ -29,6 +29,10 @@ def _folders(text: str) -> tuple[Path, ...]:
     return folders
 
 
+def _folder(text: str) -> Path | None:
+    return Path(text).absolute() if text else None
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_host(part) for part in _listed(text))
 
@@ -113,7 +117,27 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("store", "lookalike", str, "where the store is: a directory"),
+    Setting(
+        "store",
+        "lookalike",
+        str,
+        "where the store is: a directory, or a database as postgresql://USER@HOST/NAME",
+        secret=True,
+    ),
+    Setting(
+        "blobs",
+        "",
+        _folder,
+        "for a store in a database: the directory of uploads and copies, the same for all servers "
+        "and workers",
+    ),
+    Setting(
+        "cache",
+        "",
+        _folder,
+        "for a store in a database: the directory of what can be computed again (default: the "
+        "user's cache directory)",
+    ),
     Setting("actor", "", str, "who answers: recorded with every label (default: the user's name)"),
     Setting("namespace", "default", str, "an isolated set of buckets and collections"),
     Setting("max_pixels", "100000000", _positive, "pictures with more pixels are refused"),
@@ -172,6 +196,8 @@ class Settings:
     """The values in force, as attributes named like the rows of the table."""
 
     store: str
+    blobs: Path | None
+    cache: Path | None
     actor: str
     namespace: str
     max_pixels: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -14,18 +13,14 @@ from lookalike.model import Added, Changed, Document, Operation, Question
 if TYPE_CHECKING:
     from lookalike.access import Key
     from lookalike.annotating import Annotated
-    from lookalike.comparing import FieldComparison
     from lookalike.demo import DemoResult
     from lookalike.diagnosis import Diagnosis
     from lookalike.explaining import Why
-    from lookalike.forgetting import Receipt
     from lookalike.inspecting import Inspection, LabelHealth
-    from lookalike.migrating import DroppedSpaces, Migration
     from lookalike.quoting import Quote
-    from lookalike.removing import Removed
 
 _BAR = 40
-_NAMED = 10
+NAMED = 10
 _QUOTE_CHARACTERS = 200
 
 
@@ -36,11 +31,11 @@ def show_added(added: Added) -> str:
         f"{added.documents} documents, {sum(added.labelled.values())} labelled themselves"
     ]
     if added.skipped:
-        names = _some(added.skipped)
+        names = some_of(added.skipped)
         lines.append(f"{len(added.skipped)} skipped, another kind of content: {names}")
-    lines += [f"  failed: {name}: {reason}" for name, reason in list(added.failed.items())[:_NAMED]]
-    if len(added.failed) > _NAMED:
-        lines.append(f"  … and {len(added.failed) - _NAMED} more failed")
+    lines += [f"  failed: {name}: {reason}" for name, reason in list(added.failed.items())[:NAMED]]
+    if len(added.failed) > NAMED:
+        lines.append(f"  … and {len(added.failed) - NAMED} more failed")
     return "\n".join(lines)
 
 
@@ -49,7 +44,7 @@ def show_annotated(done: Annotated) -> str:
     lines = [f"{done.regions} regions", show_added(done.added)]
     own = {} if done.labelled is None else done.labelled.refused
     lines += [
-        f"  not taken: {len(names)} × {reason} ({_some(names)})"
+        f"  not taken: {len(names)} × {reason} ({some_of(names)})"
         for reason, names in _by_reason(
             {name: reason for name, reason in done.refused.items() if name not in own}
         ).items()
@@ -60,10 +55,11 @@ def show_annotated(done: Annotated) -> str:
 def show_changed(changed: Changed) -> str:
     """Return what an operation changed, and how to take it back."""
     way_back = f"undo with: {changed.operation}" if changed.operation else "nothing was written"
-    return "\n".join([*_changed(changed), way_back])
+    return "\n".join([*changed_lines(changed), way_back])
 
 
-def _changed(changed: Changed) -> list[str]:
+def changed_lines(changed: Changed) -> list[str]:
+    """Return what an operation changed, a line each."""
     lines = [f"{changed.by_person} by you, {changed.by_itself} by itself"]
     parts = (
         ("labelled", changed.labelled),
@@ -76,7 +72,7 @@ def _changed(changed: Changed) -> list[str]:
     for word, counts in parts:
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
     lines += [
-        f"  not taken: {len(names)} × {reason} ({_some(names)})"
+        f"  not taken: {len(names)} × {reason} ({some_of(names)})"
         for reason, names in _by_reason(changed.refused).items()
     ]
     return lines
@@ -269,23 +265,6 @@ def show_key(key: Key) -> str:
     return f"{key.id}  {key.scope:5}  {place}  {_day(key.created_at)}  {key.name}{ended}"
 
 
-def show_receipt(receipt: Receipt) -> str:
-    """Return what was erased."""
-    return (
-        f"erased {receipt.documents} documents, {receipt.labels} labels, "
-        f"{receipt.copies} copies, {receipt.thumbnails} thumbnails ({receipt.operation})"
-    )
-
-
-def show_removed(removed: Removed) -> str:
-    """Return what was removed."""
-    names = ", ".join([*removed.collections, *removed.buckets])
-    return (
-        f"removed {names}: {removed.objects} objects, {removed.documents} documents, "
-        f"{removed.labels} labels, {removed.copies} copies, {removed.thumbnails} thumbnails"
-    )
-
-
 def show_diagnosis(diagnosis: Diagnosis) -> str:
     """Return what is installed and whether the store is sound."""
     lines = [f"python {diagnosis.python}, SQLite {diagnosis.sqlite}"]
@@ -299,7 +278,7 @@ def show_diagnosis(diagnosis: Diagnosis) -> str:
     return "\n".join(lines if diagnosis.problems else [*lines, "the store is sound"])
 
 
-def show_demo(result: DemoResult, store: Path) -> str:
+def show_demo(result: DemoResult, store: str) -> str:
     """Return what the demo reached."""
     rest = result.pictures - result.labelled
     nulls = ", ".join(f"{count} {reason}" for reason, count in result.nulls.items())
@@ -321,60 +300,14 @@ def show_demo(result: DemoResult, store: Path) -> str:
     )
 
 
-def show_migration(migration: Migration) -> str:
-    """Return what another extractor would change."""
-    lines = [
-        f"{migration.before or 'nothing yet'} → {migration.after}",
-        f"{migration.extracted} extracted, {len(migration.failed)} failed; "
-        f"{migration.without_counterpart} documents have no counterpart, "
-        f"{migration.new_parts} parts would be new",
-    ]
-    lines += [f"  failed: {name}: {why}" for name, why in list(migration.failed.items())[:_NAMED]]
-    for one in migration.fields:
-        lines += _compared(one)
-    return "\n".join([*lines, f"compared in {migration.seconds:.1f} s; nothing has changed yet"])
-
-
-def _compared(one: FieldComparison) -> list[str]:
-    lines = [
-        f"{one.collection}.{one.field}: {one.documents} documents",
-        f"  references   {one.references_before:8} → {one.references_after}",
-        f"  accuracy     {_share(one.accuracy_before):>8} → {_share(one.accuracy_after)}"
-        "  (each reference left out)",
-        f"  coverage     {one.coverage_before:8.1%} → {one.coverage_after:.1%}",
-        f"  {one.same} stay, {one.changed} change, {one.appeared} appear, {one.gone} go",
-    ]
-    lines += [f"    {move.id}: {move.before} → {move.after}" for move in one.examples]
-    if one.lost:
-        lines.append(f"  {len(one.lost)} that people labelled do not vote there: {_some(one.lost)}")
-    return [*lines, f"  WARNING: {one.warning}"] if one.warning else lines
-
-
-def show_migrated(changed: Changed, migration: Migration) -> str:
-    """Return what changed with the extractor, and the way back."""
-    kept = migration.before and f"{migration.before} is kept: migrate back to its extractor, "
-    lines = [*_changed(changed), f"{kept}or erase it with --drop-old" if kept else ""]
-    return "\n".join(filter(None, lines))
-
-
-def show_dropped(dropped: DroppedSpaces) -> str:
-    """Return which spaces were erased."""
-    lines = [f"{name}: {', '.join(some) or 'none'}" for name, some in dropped.spaces.items()]
-    size = dropped.freed_bytes / 2**20
-    return "\n".join([*lines, f"{dropped.vectors} vectors erased, {size:.1f} MB freed"])
-
-
-def _share(share: float | None) -> str:
-    return "unknown" if share is None else f"{share:.1%}"
-
-
 def _day(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f", … {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def some_of(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f", … {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _by_reason(refused: Mapping[str, str]) -> dict[str, list[str]]:

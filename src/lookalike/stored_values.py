@@ -1,7 +1,7 @@
 """What the name of a field stands for in the store, and the SQL of each question about it.
 
 Every clause holds exactly where `conditions.holds` does; elsewhere it is false or null, which are
-one to `where`. The JSON functions are SQLite's, and are used in this module only.
+one to `where`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, case, false, func, literal, null, or_, select, true
+from sqlalchemy import ColumnElement, Float, and_, case, cast, false, func, literal, null, or_, true
 
 from lookalike.conditions import ORDERS, Condition, Operator, folded, kind_of
 from lookalike.errors import BadInput
+from lookalike.stores.portable_sql import (
+    has_member,
+    json_key,
+    json_kind,
+    json_number,
+    json_text,
+    path_to,
+)
 
 Clause = ColumnElement[bool]
 
 _CHAIN = 32
 _NUMBERS = ("integer", "real")
+_NO_NUMBER = cast(null(), Float)
 _JSON_KINDS = {"number": _NUMBERS, "text": ("text",), "boolean": ("true", "false")}
 
 
@@ -98,7 +107,7 @@ class ColumnValue:
 
     def number(self) -> ColumnElement[Any]:
         """Return the column where it holds numbers."""
-        return self.column if self.kind == "number" else null()
+        return self.column if self.kind == "number" else _NO_NUMBER
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
         """Return the column."""
@@ -185,7 +194,7 @@ class ChoiceValue:
 
     def number(self) -> ColumnElement[Any]:
         """Return null: what is chosen from is no number."""
-        return null()
+        return _NO_NUMBER
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
         """Return the value."""
@@ -227,21 +236,21 @@ class JsonValue:
 
     def has_part(self, condition: Condition) -> Clause:
         """Return where the text has the part, or the array the member."""
-        has = and_(self._kind() == "text", text_part(self.key(), condition))
+        text = json_text(self.column, self._path)
+        has = and_(self._kind() == "text", text_part(text, condition))
         if condition.operator is not Operator.CONTAINS:
             return has
-        member = func.json_each(self.column, self._json_path).table_valued("value", "type")
-        kind = kind_of(condition.value)
-        same = member.c.type.in_(_JSON_KINDS[str(kind)]) & (member.c.value == condition.value)
-        return or_(has, and_(self._kind() == "array", select(1).where(same).exists()))
+        kind = str(kind_of(condition.value))
+        member = has_member(self.column, self._path, kind, condition.value)
+        return or_(has, and_(self._kind() == "array", member))
 
     def key(self) -> ColumnElement[Any]:
         """Return the value; true counts 1, false 0, what is nested its JSON."""
-        return func.json_extract(self.column, self._json_path)
+        return json_key(self.column, self._path)
 
     def number(self) -> ColumnElement[Any]:
         """Return the value where it is a number."""
-        return case((self._kind().in_(_NUMBERS), self.key()))
+        return case((self._kind().in_(_NUMBERS), json_number(self.column, self._path)))
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
         """Return kind and value: 1 and true differ, 1 and 1.0 do not."""
@@ -256,11 +265,11 @@ class JsonValue:
         return json.loads(value) if kind in ("array", "object") else value
 
     @property
-    def _json_path(self) -> str:
-        return "$" + "".join(f'."{part}"' for part in self.path.split("."))
+    def _path(self) -> ColumnElement[Any]:
+        return path_to(self.path)
 
     def _kind(self) -> ColumnElement[Any]:
-        return func.json_type(self.column, self._json_path)
+        return json_kind(self.column, self._path)
 
     def _is(self, kind: str, wanted: Sequence[Any]) -> Clause:
         if kind == "boolean":

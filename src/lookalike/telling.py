@@ -97,7 +97,7 @@ class Telling(Shown):
         """Return every document as a point on a plane, look-alikes together.
 
         It is laid out at the first call, and again when the collection has grown by a fifth: about
-        5 s for 50,000 documents, a minute for a million. The labels are those of now.
+        7 s for 50,000 documents, a minute for a million. The labels are those of now.
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)

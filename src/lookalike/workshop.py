@@ -19,13 +19,14 @@ from lookalike.fields import space_of
 from lookalike.laying import Layouts
 from lookalike.objects import waiting_dimension
 from lookalike.operations import Operations, check_there
+from lookalike.places import Opened
 from lookalike.plugins import build_extractor
 from lookalike.reading import fields_of
 from lookalike.reference_book import ReferenceBook
 from lookalike.resources import CollectionRow, collection_row
 from lookalike.settings import Settings
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, Txn, space_columns
+from lookalike.stores.base import Snapshot, Txn, space_columns
 from lookalike.stores.selection import in_force
 from lookalike.thumbnails import Thumbnails
 from lookalike.turns import Made
@@ -35,17 +36,19 @@ class Workshop:
     """An open store with its blobs, thumbnails, extractors and operations; safe for threads."""
 
     def __init__(
-        self, store: Store, root: Path, settings: Settings, actor: str, clock: Callable[[], float]
+        self, opened: Opened, settings: Settings, actor: str, clock: Callable[[], float]
     ) -> None:
-        self.store = store
-        self.root = root
+        self.store = opened.store
+        self.root = opened.root
+        self.place = opened.shown
         self.settings = settings
         self.actor = actor
         self.clock = clock
-        self.blobs = Blobs(root / "blobs", max_bytes=settings.max_blob_bytes)
-        self.thumbnails = Thumbnails(root / "cache" / "thumbnails")
-        self.operations = Operations(store, root / "cache", clock)
-        self.layouts = Layouts(store, root / "cache")
+        self._blobs = opened.blobs
+        self.blobs = Blobs(opened.blobs, max_bytes=settings.max_blob_bytes)
+        self.thumbnails = Thumbnails(opened.root / "cache" / "thumbnails")
+        self.operations = Operations(opened.store, opened.root / "cache", clock)
+        self.layouts = Layouts(opened.store, opened.root / "cache")
         self.book = ReferenceBook()
         self._extractors: Made[tuple[str, str], Extractor] = Made()
         self._check: Callable[[str], None] | None = None
@@ -65,7 +68,7 @@ class Workshop:
         """
         other = copy.copy(self)
         size = self.settings.max_blob_bytes
-        other.blobs = Blobs(self.root / "blobs", max_bytes=size, guarded=fetch)
+        other.blobs = Blobs(self._blobs, max_bytes=size, guarded=fetch)
         other._check = check
         return other
 

@@ -28,6 +28,14 @@ test("the tenth label gets no slot, and a pinned one leaves its old slot", () =>
   assert.deepEqual([slots.at(1), slots.at(9), slots.of("i")], ["j", "a", 0]);
 });
 
+test("labels that are there get numbers where nobody has chosen any", () => {
+  const slots = new Slots("shop", new Map());
+  slots.offer([..."abcdefghijkl"]);
+  slots.offer(["z"]);
+
+  assert.deepEqual([slots.at(1), slots.at(9), slots.of("j"), slots.of("z")], ["a", "i", 0, 0]);
+});
+
 test("what was kept and cannot be read is no slot", () => {
   assert.equal(new Slots("shop", new Map([["slots/shop", "{"]])).at(1), null);
 });

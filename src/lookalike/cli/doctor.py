@@ -47,10 +47,12 @@ def doctor(session: Session, collection: str | None, field: str | None) -> None:
             raise BadInput(f"--field {field} needs a collection: lookalike doctor COLLECTION")
         _check_store(session)
         return
+    from lookalike.library import place_of
+
     with session.library() as library:
         found = library.collection(collection).diagnose(field=field)
     if session.store is not None:
-        found = in_store(found, session.store)
+        found = in_store(found, place_of(session.store).shown())
     session.print(found, show_checkup)
 
 

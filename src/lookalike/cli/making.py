@@ -27,8 +27,8 @@ def demo(session: Session, seed: int) -> None:
 
     with session.new_library() as library, progress_bar("extracting") as progress:
         result = run_demo(library, seed=seed, progress=progress)
-        path = library.path
-    session.print(result, lambda value: show_demo(value, path))
+        place = library.place
+    session.print(result, lambda value: show_demo(value, place))
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 from lookalike.cli.making import extractor_options
 from lookalike.cli.session import Session, progress_bar, with_session
 from lookalike.errors import BadInput
-from lookalike.showing import show_dropped, show_migrated, show_migration
+from lookalike.showing_moves import show_dropped, show_migrated, show_migration
 
 if TYPE_CHECKING:
     from lookalike.library import Library

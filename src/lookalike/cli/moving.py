@@ -21,13 +21,8 @@ from lookalike.cli.session import (
     with_session,
 )
 from lookalike.errors import BadInput, NotFound
-from lookalike.showing import (
-    show_added,
-    show_annotated,
-    show_changed,
-    show_receipt,
-    show_removed,
-)
+from lookalike.showing import show_added, show_annotated, show_changed
+from lookalike.showing_moves import show_copied, show_receipt, show_removed
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection
@@ -301,4 +296,25 @@ def remove(session: Session, kind: str, names: Sequence[str], cascade: bool, yes
     session.print(removed, show_removed)
 
 
-COMMANDS = (add, import_, export, draw, forget, remove)
+@click.command("copy")
+@with_session
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy_(session: Session, source: str, target: str) -> None:
+    """Copy a whole store to a new place, and compare the two: a directory or a database.
+
+    Everything comes across: objects, documents, vectors, labels with their history, keys. A
+    database keeps uploads in LOOKALIKE_BLOBS.
+
+    \b
+    lookalike copy ./lookalike postgresql://ann@db.example.org/labels
+    lookalike copy postgresql://ann@db.example.org/labels ./copy
+    """
+    from lookalike.copying import copy_store
+
+    with progress_bar("copying") as progress:
+        copied = copy_store(source, target, progress=progress)
+    session.print(copied, show_copied)
+
+
+COMMANDS = (add, import_, export, draw, forget, remove, copy_)

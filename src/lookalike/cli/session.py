@@ -37,12 +37,12 @@ class Session:
     @contextmanager
     def library(self) -> Iterator[Library]:
         """Open the store, which must be there: a mistyped place is not made."""
-        from lookalike.library import store_path
+        from lookalike.library import place_of
 
-        path = store_path(self.store)
-        if not (path / "lookalike.db").exists():
+        place = place_of(self.store)
+        if not place.is_there():
             raise NotAStore(
-                f"there is no store in {str(path)!r}; make one with `lookalike create`, or say "
+                f"there is no store in {place.shown()!r}; make one with `lookalike create`, or say "
                 "where it is with --store"
             )
         with self.new_library() as library:
@@ -67,7 +67,7 @@ class Session:
 def store_option(command: Command) -> Command:
     """Give a command `--store` and `--json`."""
     store = click.option(
-        "--store", metavar="DIR", help="Where the store is [LOOKALIKE_STORE, ./lookalike]."
+        "--store", metavar="PLACE", help="Where the store is [LOOKALIKE_STORE, ./lookalike]."
     )
     return store(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command))
 

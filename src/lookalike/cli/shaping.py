@@ -142,7 +142,7 @@ def split(
     All documents to which someone gave the label are named; `-` reads the table from the input.
 
     \b
-    lookalike labels split products Shoes parts.csv --preview
+    cat parts.csv | lookalike labels split products Shoes - --preview
     """
     parts = _parts(rows)
     with session.library() as library:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from lookalike import audits
 from lookalike.auditing import CONFIDENCE, Audit, AuditItem, Estimate, Stratum
@@ -59,9 +59,16 @@ class MoreChecks(Reply):
 
 
 class ToCheck(WaitingReply):
-    """A document of an audit that waits; the label that was drawn, where that was asked for."""
+    """A document of an audit that waits; it has the `label` that was drawn only if asked for."""
 
-    label: str | None
+    label: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_label(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = handler(self)
+        if self.label is None:
+            told.pop("label", None)
+        return told
 
 
 class AuditReply(Reply):

@@ -106,7 +106,8 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
     status, code = code_of(error)
     if isinstance(error, errors.StoreError):
         _LOG.error("%s", error)
-        retryable = isinstance(error, errors.StoreUnwritable | errors.StoreBusy)
+        passing = errors.StoreUnwritable | errors.StoreBusy | errors.StoreUnreachable
+        retryable = isinstance(error, passing)
         details = {"retryable": retryable, "retry_after_seconds": _RETRY_S}
         message = "the store cannot do this now; the server's log says why"
         return _answer(status, code, message, details, {"retry-after": str(_RETRY_S)})

@@ -48,7 +48,7 @@ def run_server(
     server = uvicorn.Server(config)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listener.getsockname()[1]}"
-    say(f"Lookalike serves {library.path} at {address}")
+    say(f"Lookalike serves {library.place} at {address}")
     if show is not None:
         threading.Thread(target=show, args=(address,), daemon=True).start()
     _set_what_is_here_aside()

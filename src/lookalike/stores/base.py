@@ -136,6 +136,10 @@ class Txn(Snapshot, Protocol):
         """Take vectors away and overwrite their bytes."""
         ...
 
+    def number_from(self, table: Table, last: int) -> None:
+        """Let a numbered table give no pk up to `last` any more."""
+        ...
+
 
 class Readable(Protocol):
     """What gives snapshots: a store, or one as it was."""
@@ -161,6 +165,10 @@ class Store(Readable, Protocol):
 
     def close(self) -> None:
         """Release files and locks. Closing twice is harmless."""
+        ...
+
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last pk that each numbered table gave, 0 where it gave none."""
         ...
 
     def engine_version(self) -> str:

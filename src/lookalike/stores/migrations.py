@@ -1,6 +1,8 @@
 """How a store of an older version becomes one of this version: numbered functions, run in order.
 
-Number 1 makes the first schema. A migration that has been released never changes.
+Number 1 makes the schema as it is now, in an empty database; what follows changes those that were
+made before. A migration that has been released never changes. Those up to 6 are for SQLite alone,
+since no PostgreSQL store is older; later ones are for both.
 """
 
 from __future__ import annotations
@@ -120,7 +122,8 @@ def migrate(connection: Connection) -> None:
             f"the store has schema version {version}, this Lookalike knows up to "
             f"{schema.SCHEMA_VERSION}: pip install --upgrade lookalike"
         )
-    for number in range(version + 1, schema.SCHEMA_VERSION + 1):
+    newest = schema.SCHEMA_VERSION if version else 1  # an empty one is made as it shall be
+    for number in range(version + 1, newest + 1):
         MIGRATIONS[number](connection)
     key = schema.meta.c.key == "schema_version"
     connection.execute(schema.meta.delete().where(key))

@@ -39,6 +39,11 @@ def _clustered(name: str, *columns: Column[object] | Index | UniqueConstraint) -
     return Table(name, metadata, *columns, sqlite_with_rowid=False)
 
 
+def numbered() -> list[Table]:
+    """Return the tables whose pks are never given twice."""
+    return [one for one in metadata.sorted_tables if one.kwargs.get("sqlite_autoincrement")]
+
+
 meta = _clustered(
     "meta",
     Column("key", Text, primary_key=True),

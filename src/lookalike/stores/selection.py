@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Column, ColumnElement, FromClause, and_, bindparam
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam
 
 from lookalike.stores.search import Ids
 
 _IN_LIST = 5000
 
 
-def conditions(column: Column[int], pks: Ids | Sequence[int]) -> Iterator[ColumnElement[bool]]:
+def conditions(
+    column: ColumnElement[int], pks: Ids | Sequence[int]
+) -> Iterator[ColumnElement[bool]]:
     """Yield conditions, each true for other rows, that choose those whose `column` is in `pks`.
 
     What was written together has pks without gaps: that is one range, which costs nothing to bind.
@@ -26,7 +28,7 @@ def conditions(column: Column[int], pks: Ids | Sequence[int]) -> Iterator[Column
         yield column.in_(distinct[start : start + _IN_LIST].tolist())
 
 
-def one_of(column: Column[int], pks: Iterable[int]) -> ColumnElement[bool]:
+def one_of(column: ColumnElement[int], pks: Iterable[int]) -> ColumnElement[bool]:
     """Return one condition that `column` is among `pks`, however many: they are not bound."""
     values = [int(pk) for pk in pks]
     return column.in_(bindparam(None, values, expanding=True, literal_execute=True))

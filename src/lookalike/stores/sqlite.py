@@ -24,11 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
-    Row,
-    Select,
     Table,
     bindparam,
     delete,
@@ -38,13 +35,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.sql.dml import UpdateBase
 
-from lookalike.errors import NotFound, StoreCorrupt, StoreUnwritable
-from lookalike.stores import schema, search
+from lookalike.errors import StoreCorrupt, StoreUnwritable
+from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, stored_space
-from lookalike.stores.covering import cover, narrow
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import migrate, version_of
-from lookalike.stores.search import Floats, Ids
+from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions
 from lookalike.stores.sqlite_engine import (
     BUSY_TIMEOUT_MS,
@@ -53,6 +49,7 @@ from lookalike.stores.sqlite_engine import (
     open_engine,
     translated,
 )
+from lookalike.stores.sqlite_snapshot import SqliteSnapshot
 from lookalike.stores.vectors import VectorFile
 from lookalike.turns import Turns
 
@@ -125,6 +122,13 @@ class SqliteStore:
                     file = self._file(stored_space(row))
                     file.erase(file.remains(unused))
 
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last pk that each numbered table gave, 0 where it gave none."""
+        with self.read() as snapshot:
+            given = snapshot.connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+            known = {row.name: int(row.seq) for row in given}
+        return {table.name: known.get(table.name, 0) for table in schema.numbered()}
+
     def engine_version(self) -> str:
         """Return the version of SQLite."""
         return str(driver().sqlite_version)
@@ -196,71 +200,6 @@ class SqliteStore:
         finally:
             cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             connection.close()
-
-
-class SqliteSnapshot:
-    """A consistent view of the embedded store."""
-
-    def __init__(self, connection: Connection, file: Callable[[StoredSpace], VectorFile]) -> None:
-        self.connection = connection
-        self._file = file
-
-    def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
-        """Return all rows of a statement."""
-        return self.connection.execute(select).all()
-
-    def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
-        """Return the vectors of documents, float16 (n, dimension), in the order asked."""
-        table = schema.embedding
-        query = select(table.c.document_pk, table.c.slot).order_by(table.c.document_pk)
-        query = query.where(table.c.space_pk == space.pk)
-        chosen = conditions(table.c.document_pk, document_pks)
-        pairs = _pairs([row for condition in chosen for row in self.rows(query.where(condition))])
-        absent = document_pks[~np.isin(document_pks, pairs[:, 0])]
-        if len(absent):
-            raise NotFound(f"document {absent[0]} has no vector in {space.name}")
-        slots = pairs[np.searchsorted(pairs[:, 0], document_pks), 1]
-        vectors = self._file(space).rows(int(slots.max()) + 1 if len(slots) else 0)
-        return np.asarray(vectors[slots])
-
-    def nearest(
-        self, space: StoredSpace, queries: NDArray[np.floating], k: int, among: Ids
-    ) -> tuple[Ids, Floats]:
-        """Return the k nearest of `among` (ascending pks): pks and similarities (n, k)."""
-        return search.nearest(queries, self.vectors(space, among), among, k)
-
-    def above(
-        self, space: StoredSpace, vector: NDArray[np.float16], floor: float
-    ) -> tuple[Ids, Floats]:
-        """Return every document of the space with similarity ≥ `floor`, by rising pk."""
-        slots, pks = self.slots(space)
-        floors = np.full(int(slots[-1]) + 1 if len(slots) else 0, np.inf, np.float32)
-        floors[slots] = floor
-        found, similarity = self.above_floors(space, vector, floors)
-        found_pks = pks[np.searchsorted(slots, found)]
-        order = np.argsort(found_pks)
-        return found_pks[order], similarity[order]
-
-    def slots(self, space: StoredSpace) -> tuple[Ids, Ids]:
-        """Return the slots in use and their documents' pks, by rising slot."""
-        table = schema.embedding
-        query = select(table.c.slot, table.c.document_pk).where(table.c.space_pk == space.pk)
-        pairs = _pairs(self.rows(query.order_by(table.c.slot)))
-        return pairs[:, 0], pairs[:, 1]
-
-    def above_floors(
-        self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
-    ) -> tuple[Ids, Floats]:
-        """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
-        return self._file(space).above(vector, floors)
-
-    def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """From now on show these rows, all with the same columns, in place of the table's own."""
-        cover(self.connection, table, rows)
-
-    def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
-        """From now on show only those of a table's own rows for which a condition holds."""
-        narrow(self.connection, table, condition)
 
 
 class SqliteTxn(SqliteSnapshot):
@@ -346,6 +285,13 @@ class SqliteTxn(SqliteSnapshot):
             self.after_commit.append(functools.partial(self._file(space).erase, slots))
         self._delete_embeddings(space, document_pks)
 
+    def number_from(self, table: Table, last: int) -> None:
+        """Let a numbered table give no pk up to `last` any more."""
+        run = self.connection.exec_driver_sql
+        raised = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+        if run(raised, (last, table.name)).rowcount == 0:
+            run("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, last))
+
     def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
         table = schema.embedding
         for chosen in conditions(table.c.document_pk, document_pks):
@@ -356,10 +302,6 @@ class SqliteTxn(SqliteSnapshot):
         known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
         statement = table.insert().inline().values({name: bindparam(name) for name in known})
         execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
-
-
-def _pairs(rows: Sequence[Row[Any]]) -> Ids:
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
 
 
 def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:

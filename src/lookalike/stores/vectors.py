@@ -27,6 +27,8 @@ _ROUND_UP = np.float32(1 + 2e-4)
 """More than float32 can lose in a sum of some thousand squares."""
 _NORM_SLACK = 1.02
 """More than the length of a unit vector in float16."""
+_NO_SCALE = np.float32(1e-12)
+"""The largest number of a unit vector in float16, and so its scale, is far above."""
 _FLOAT32_SLACK = np.float32(1e-6)
 _EXACT_COLUMNS = 1024
 """So many products of int8 codes sum below 2²⁴, where float32 counts exactly."""
@@ -95,6 +97,11 @@ class VectorFile:
         rows = self.rows(int(within.max()) + 1 if len(within) else 0)
         parts = (within[start : start + _SCAN_ROWS] for start in range(0, len(within), _SCAN_ROWS))
         return np.concatenate([within[:0], *(part[rows[part].any(axis=1)] for part in parts)])
+
+    def blank(self, count: int) -> NDArray[np.int64]:
+        """Return those of the first `count` slots whose row is erased or was never written."""
+        _, bounds = self._sidecar(count)
+        return np.flatnonzero(bounds[:, 0] <= _NO_SCALE)
 
     def _sidecar(self, count: int) -> tuple[NDArray[np.int8], Floats]:
         self._complete_sidecar(count)

@@ -101,15 +101,15 @@ function send(path, body, { what, back, done }, whole = here(path ?? "")) {
     done: (told) => {
       said.set(told.operation_id, { path: whole, body, what });
       log.done.push(told.operation_id);
-      announce(told, what);
+      announce(told);
       done?.(told);
       live.catchUp();
     },
   });
 }
 
-/** @param {any} told @param {string} what */
-function announce(told, what) {
+/** @param {any} told */
+function announce(told) {
   const { by_person: mine } = told.changed;
   const refused = Object.values(told.changed.refused ?? {});
   if (refused.length && !mine) return tell(`Not done: ${refused[0]}`, { kind: "bad" });
@@ -118,7 +118,6 @@ function announce(told, what) {
     : [];
   const itself = told.ripple ? `, ${told.ripple.toLocaleString()} by itself` : "";
   tell(`${mine.toLocaleString()} by you${itself} · ${hint("undo")} to undo`, { id: "answer", kind: "good", actions });
-  window.dispatchEvent(new CustomEvent("lk-answered", { detail: { told, what } }));
 }
 
 /** @param {number} ripple */

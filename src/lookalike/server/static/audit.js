@@ -254,7 +254,7 @@ class Audit extends LitElement {
       <div><h1>${estimate.checked ? errorRate(estimate) : "Can I trust it?"}</h1>
         <p class="dim">${estimate.checked ? html`from ${estimate.checked.toLocaleString()} checked of ${estimate.size.toLocaleString()} labels${audit.cannot_tell ? html` · ${audit.cannot_tell} can't be told` : nothing}${more ? html` · ${more}` : nothing}` : html`${audit.waiting.toLocaleString()} items wait, drawn from ${estimate.size.toLocaleString()} labels`}</p>
         ${audit.at_least === null ? nothing : html`<p><b class="green">At least ${inHundred(Math.floor(audit.at_least * 1000) / 1000)} are right</b> <span class="dim">with 95 % confidence</span></p>`}</div>
-      <div class="scale" role="img" aria-label=${estimate.checked ? `Between ${between(estimate)} are wrong` : "Nothing checked yet"}>${whisker(estimate, most)}${axis(most)}</div>
+      ${estimate.checked ? html`<div class="scale" role="img" aria-label=${`Between ${between(estimate)} are wrong`}>${whisker(estimate, most)}${axis(most)}</div>` : nothing}
       <p class="row">${isOpen ? html`<label class="check"><input type="checkbox" .checked=${this.shows} @change=${() => this.#blind()} /> Show its label <kbd>${hint("blind")}</kbd></label>` : html`<span class="pill">closed</span>`}
         <button class="quiet" @click=${() => this.#show(null, { open: true })}>Another sample</button></p>
     </header>
@@ -308,7 +308,7 @@ class Audit extends LitElement {
     return html`<section aria-label="Earlier audits"><h2>${this.audit ? "Other audits" : "Earlier audits"}</h2>
       <ul class="list">${others.map((one) => html`<li><button class="quiet" @click=${() => this.#show(one.audit_id)}>
         <span>${new Date(one.at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}</span> <b>${errorRate(one.estimate)}</b>
-        <span class="dim">${one.closed_at ? (one.at_least === null ? "closed" : `at least ${inHundred(Math.floor(one.at_least * 1000) / 1000)} right`) : `${one.unanswered} wait`}</span></button></li>`)}</ul></section>`;
+        <span class="dim">${one.closed_at ? (one.at_least === null ? "closed" : `at least ${inHundred(Math.floor(one.at_least * 1000) / 1000)} right`) : one.unanswered ? `${one.unanswered} wait` : "not closed"}</span></button></li>`)}</ul></section>`;
   }
 }
 customElements.define("lk-audit", Audit);

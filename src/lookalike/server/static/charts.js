@@ -79,8 +79,9 @@ class LimitChart extends LitElement {
     const { now } = this;
     return html`<div class="limit" @pointerdown=${this.#press} @pointermove=${this.#drag} @pointerup=${() => (this.isDragged = false)} @pointercancel=${() => (this.isDragged = false)}>
       <svg width=${this.width} height=${HEIGHT} viewBox="0 0 ${this.width} ${HEIGHT}" aria-hidden="true">
-        ${ticks(0, most, 3).map((one) => svg`<line class="rule" x1="0" x2=${this.width} y1=${y(one)} y2=${y(one)}></line><text x="2" y=${y(one) - 3}>${one ? one.toLocaleString() : ""}</text>`)}
+        ${ticks(0, most, 3).map((one) => svg`<line class="rule" x1="0" x2=${this.width} y1=${y(one)} y2=${y(one)}></line>`)}
         ${counts.map((count, bin) => svg`<rect class=${this.#kind(bin)} x=${bin * wide + 0.5} width=${wide - 1} y=${count ? Math.min(y(count), HEIGHT - BOTTOM - 1) : y(0)} height=${count ? Math.max(y(0) - y(count), 1) : 0}></rect>`)}
+        ${ticks(0, most, 3).map((one) => svg`<text class="over" x="2" y=${y(one) - 3}>${one ? one.toLocaleString() : ""}</text>`)}
         ${ticks(0, 1, 10).map((one) => svg`<text x=${x(one)} y=${HEIGHT - 5} text-anchor=${one === 0 ? "start" : one === 1 ? "end" : "middle"}>${one.toFixed(1)}</text>`)}
         ${now === null ? nothing : svg`<line class="now" x1=${x(now)} x2=${x(now)} y1=${TOP} y2=${HEIGHT - BOTTOM}></line>`}
       </svg>

@@ -69,10 +69,11 @@ export function choose() {
   refresh();
 }
 
+const PAUSE_MS = 300;
 let isAsking = false;
 let isWanted = false;
 
-/** Read the counters again; asked for while it reads, once more after that. */
+/** Read the counters again; asked for while it reads, once more a little after that. */
 export async function refresh() {
   isWanted = true;
   if (isAsking) return;
@@ -83,10 +84,13 @@ export async function refresh() {
     if (!collection || !field) break;
     try {
       const report = await api.get(here("/analytics/coverage"), { field });
-      if (collection === store.get("collection")) store.set({ report });
+      if (collection !== store.get("collection")) continue;
+      store.set({ report });
+      slots.offer(knownLabels());
     } catch (error) {
       if (/** @type {any} */ (error).status !== 0) tell(/** @type {Error} */ (error).message, { kind: "bad" });
     }
+    if (isWanted) await new Promise((done) => setTimeout(done, PAUSE_MS));
   }
   isAsking = false;
 }

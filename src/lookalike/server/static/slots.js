@@ -32,19 +32,18 @@ export class Slots {
     if (free >= 0) this.pin(free + 1, label);
   }
 
+  /** Where no slot is taken yet, let the labels have them that are there, in their order. @param {string[]} labels */
+  offer(labels) {
+    if (this.labels.some((one) => one !== null)) return;
+    labels.slice(0, SLOTS).forEach((label, place) => this.pin(place + 1, label));
+  }
+
   /** Give a slot to a label; another slot that it had becomes free. @param {number} digit @param {string | null} label */
   pin(digit, label) {
     const own = label === null ? 0 : this.of(label);
     if (own) this.labels[own - 1] = null;
     this.labels[digit - 1] = label;
     write(this.storage, this.name, JSON.stringify(this.labels));
-  }
-
-  /** Free the slots of labels that are no more. @param {(label: string) => boolean} isKnown */
-  keep(isKnown) {
-    this.labels.forEach((label, place) => {
-      if (label !== null && !isKnown(label)) this.pin(place + 1, null);
-    });
   }
 }
 

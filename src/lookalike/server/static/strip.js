@@ -12,7 +12,7 @@ import { tile } from "./tile.js";
  */
 
 /** Return what a strip asks. @param {Strip} strip @param {boolean} shows whether it tells what the machine says of single ones */
-export function questionOf(strip, shows) {
+function questionOf(strip, shows) {
   const many = strip.documents.length > 1;
   const answer = answerOf(strip, shows);
   if (answer) return many ? html`Are all of these <b>${answer}</b>?` : html`Is this <b>${answer}</b>?`;

@@ -100,7 +100,7 @@ class Thresholds extends LitElement {
       const even = audits.results.find((/** @type {any} */ one) => one.estimate.checked);
       const audit = even ? await api.get(here(`/audits/${even.audit_id}`), { limit: 0 }) : null;
       if (about !== this.about) return;
-      this.told = { curve: curve.points, limit: curve.limit, policy: curve.policy, random, audit, trials: trials.results };
+      this.told = { curve: curve.points, limit: curve.limit > 1 ? null : curve.limit, policy: curve.policy, random, audit, trials: trials.results };
       this.band = audit && audit.strata.length === 1 ? bandOf(audit.answered, audit.strata[0].low) : [];
       const { at } = router.route.params;
       this.#move(at ? Number(at) : this.now);
@@ -148,7 +148,8 @@ class Thresholds extends LitElement {
     try {
       if (!this.flips || (this.target === null && this.flips.at !== this.at)) await this.#ask();
       const rule = this.#byProbability ? { target_precision: this.target ?? this.flips.target_precision } : { confidence_threshold: this.at };
-      await api.post(here("/trials"), { ...rule, field: store.get("field"), op_id: newId() });
+      if (rule.target_precision === null) tell(`At ${this.at.toFixed(2)} nothing would be labelled, so there is nothing to try: take a looser limit.`);
+      else await api.post(here("/trials"), { ...rule, field: store.get("field"), op_id: newId() });
       await this.#load();
     } catch (error) {
       tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
@@ -161,11 +162,12 @@ class Thresholds extends LitElement {
     if (!store.get("field")) return html`<div class="empty"><h1>No limit yet</h1><p>There is no collection with labels yet. <a href=${router.to("start")}>Start</a> makes one.</p></div>`;
     if (!this.told) return html`<p class="empty dim">…</p>`;
     const { trial, told } = this;
+    const isSure = told.curve.some((/** @type {any} */ one) => one.labelled);
     return html`<div class="wrap">
       <header class="top"><div><h1>How strict?</h1>${this.#state()}</div></header>
       ${trial ? html`<lk-trial .id=${trial.trial_id} @ended=${() => this.#load()}></lk-trial>` : nothing}
-      ${told.curve.some((/** @type {any} */ one) => one.labelled) ? this.#charts() : html`<p>It is not sure of anything yet, so no limit would label anything. <a href=${router.to("review")}>Review</a> brings the first labels.</p>`}
-      ${trial ? nothing : html`${this.#flipping()} ${this.#perLabel()}`} ${this.#earlier()}
+      ${isSure ? this.#charts() : html`<p>It is not sure of anything yet, so no limit would label anything. <a href=${router.to("review")}>Review</a> brings the first labels.</p>`}
+      ${trial || !isSure ? nothing : html`${this.#flipping()} ${this.#perLabel()}`} ${this.#earlier()}
     </div>`;
   }
 
@@ -201,7 +203,7 @@ class Thresholds extends LitElement {
       <div><h2>At ${this.at.toFixed(2)}</h2>
         <p class="big">${point.labelled.toLocaleString()} <span class="dim">labelled by itself${this.#change(point)}</span></p>
         <p class="big">${inHundred(point.coverage)} <span class="dim">have a label</span></p>
-        ${point.precision === null ? html`<p class="dim">A similarity tells nothing of how many are right: an audit does.</p>` : html`<p class="big">${inHundred(point.precision)} <span class="dim">may be right: its own estimate</span></p>`}
+        ${point.precision === null ? (this.#byProbability ? nothing : html`<p class="dim">A similarity tells nothing of how many are right: an audit does.</p>`) : html`<p class="big">${inHundred(point.precision)} <span class="dim">may be right: its own estimate</span></p>`}
         ${checked ? html`<p><b>${inHundred(checked.right / checked.checked)} right</b> (${between(checked)}) <span class="dim">from ${checked.checked} checked in the latest audit</span></p>` : nothing}
         ${random.checked ? html`<p class="dim">The mark at the limit in force: ${inHundred(1 - random.rate)} right (${between({ low: 1 - random.high, high: 1 - random.low })}), from ${random.checked.toLocaleString()} checked by chance.</p>` : nothing}
         ${this.band?.length && !checked ? html`<p class="dim">The band ends where nothing was checked: what would be new here has no figure yet.</p>` : nothing}

@@ -4,7 +4,7 @@ import { html, nothing, ref } from "./vendor/lit.js";
 import { isText, load, textOf } from "./pictures.js";
 
 /** The marks of who said a label; colour never says it alone. */
-export const MARKS = { human: "✓", import: "✓", promoted: "↑", auto: "⟲" };
+const MARKS = { human: "✓", import: "✓", promoted: "↑", auto: "⟲" };
 
 /** @param {any} standing of a field of a document */
 export function markOf(standing) {

@@ -1,0 +1,96 @@
+"""Where a store is: a directory, or the address of a database; opened by what it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lookalike.errors import BadSetting, MissingExtra
+from lookalike.settings import Settings, read_settings
+from lookalike.stores.base import Store
+
+_SCHEMES = ("postgresql", "postgres")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open store, the directory of what is derived from it, and where it keeps bytes."""
+
+    store: Store
+    root: Path
+    blobs: Path | None
+    shown: str
+    """Where it is, as anyone may read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a store is, as it was given."""
+
+    given: str = field(repr=False)
+
+    @property
+    def is_database(self) -> bool:
+        """Return whether it is the address of a database. Raises BadSetting for another address."""
+        scheme, separator, _ = self.given.partition("://")
+        if separator and scheme not in _SCHEMES:
+            raise BadSetting(
+                f"a store cannot be at a {scheme!r} address; name a directory, or a database as "
+                "postgresql://USER@HOST/NAME"
+            )
+        return bool(separator)
+
+    def settings(self, environment: Mapping[str, str]) -> Settings:
+        """Return the settings of the store there: a directory may have a file of them."""
+        file = None if self.is_database else Path(self.given) / "lookalike.toml"
+        return read_settings(environment, file)
+
+    def is_there(self) -> bool:
+        """Return whether there is a store. Raises as `open` does where a database is not ready."""
+        if not self.is_database:
+            return (Path(self.given) / "lookalike.db").exists()
+        _check_extra()
+        from lookalike.stores import postgres_engine
+
+        return postgres_engine.is_there(postgres_engine.address_of(self.given))
+
+    def shown(self) -> str:
+        """Return the place without a password."""
+        if not self.is_database:
+            return self.given
+        _check_extra()
+        from lookalike.stores.postgres_engine import address_of
+
+        return address_of(self.given).shown
+
+    def open(self, settings: Settings, environment: Mapping[str, str]) -> Opened:
+        """Open the store, made when it is not there."""
+        if not self.is_database:
+            from lookalike.stores.sqlite import SqliteStore
+
+            root = Path(self.given)
+            return Opened(SqliteStore(root), root, root / "blobs", self.given)
+        _check_extra()
+        from lookalike.stores.postgres import PostgresStore
+        from lookalike.stores.postgres_engine import address_of
+
+        store = PostgresStore(address_of(self.given), settings.cache or _user_caches(environment))
+        return Opened(store, store.root, settings.blobs, store.place)
+
+
+def _check_extra() -> None:
+    try:
+        import psycopg  # noqa: F401 whether it is there
+    except ImportError as error:
+        raise MissingExtra.named("a store in PostgreSQL", "postgres") from error
+
+
+def _user_caches(environment: Mapping[str, str]) -> Path:
+    """Return where the user's programs keep what can be made again."""
+    named = environment.get("XDG_CACHE_HOME")
+    if named:
+        return Path(named) / "lookalike"
+    usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return Path.home() / usual / "lookalike"

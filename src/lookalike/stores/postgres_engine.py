@@ -1,0 +1,322 @@
+"""PostgreSQL as a store needs it: an address that keeps its password, errors with their cure.
+
+Everything of a store is in one schema of the database, `lookalike` unless the address names another
+one: `postgresql://ann@db.example.org/shop?schema=labels`. All else in it is libpq's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+from psycopg.adapt import Buffer, Loader
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import set_json_dumps
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
+
+from lookalike.errors import (
+    BadInput,
+    BadSetting,
+    LookalikeError,
+    NotAStore,
+    StoreBusy,
+    StoreCorrupt,
+    StoreTooOld,
+    StoreUnreachable,
+    StoreUnwritable,
+)
+
+CONNECTIONS = 24
+"""So many snapshots and transactions can be open at once; who comes then waits for one to end."""
+
+_KEPT, _WAIT_S, _CONNECT_S = 8, 30, 10
+_KEEPALIVE_S = 30
+_SERVER_OPTIONS = (
+    "-c synchronous_commit=on "
+    # A writer whose machine is gone must not keep the others waiting for hours.
+    f"-c tcp_keepalives_idle={_KEEPALIVE_S} -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+)
+_PREPARING = 0x6C6F6F6B  # the lock of who prepares a database, by a number of our own
+_OLDEST = 140_000
+_HAS_HALFVEC = (0, 7)
+_SCHEMA = "lookalike"
+_SAFE = "nothing acknowledged is lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is. Shown, it has no password."""
+
+    schema: str
+    parameters: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def shown(self) -> str:
+        """Return the address without what is secret."""
+        known = self.parameters
+        user = f"{known['user']}@" if known.get("user") else ""
+        host = str(known.get("host") or "")
+        where = "" if host.startswith("/") else host
+        port = f":{known['port']}" if known.get("port") and where else ""
+        query = f"?host={host}" if host.startswith("/") else ""
+        if self.schema != _SCHEMA:
+            query += ("&" if query else "?") + f"schema={self.schema}"
+        return f"postgresql://{user}{where}{port}/{known.get('dbname') or ''}{query}"
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text without the password, should it be in there."""
+        secret = str(self.parameters.get("password") or "")
+        return text.replace(secret, "…") if len(secret) > 2 else text
+
+
+def address_of(url: str) -> Address:
+    """Return what a URL says. Raises BadSetting, which shows nothing of what may be a password."""
+    parts, schema = [], _SCHEMA
+    base, _, query = url.partition("?")
+    for part in query.split("&") if query else ():
+        name, _, value = part.partition("=")
+        if name == "schema":
+            schema = value
+        else:
+            parts.append(part)
+    try:
+        parsed = conninfo.conninfo_to_dict(f"{base}?{'&'.join(parts)}" if parts else base)
+    except psycopg.Error as error:
+        raise _unreadable() from error
+    named = "".join(str(parsed.get(name, "")) for name in ("host", "dbname", "user"))
+    numbered = str(parsed.get("port", "")).replace(",", "")
+    if "@" in named or not (numbered or "0").isdigit() or not schema.replace("_", "").isalnum():
+        raise _unreadable()
+    return Address(schema, parsed)
+
+
+def _unreadable() -> BadSetting:
+    return BadSetting(
+        "the address of the database cannot be read: write postgresql://USER:PASSWORD@HOST/NAME, "
+        "signs such as @ : / ? # % in a password as %40 %3A %2F %3F %23 %25, and ?schema=NAME of "
+        "letters, digits and underscores; or leave the password to PGPASSWORD or ~/.pgpass"
+    )
+
+
+def prepare(address: Address) -> None:
+    """Let the database be ready for tables: the extension and the schema are there.
+
+    Raises StoreUnreachable, NotAStore, StoreTooOld or StoreUnwritable, each with its cure.
+    """
+    with translated(address), _connect(address) as connection:
+        _check_version(address, connection)
+        connection.execute("SELECT pg_advisory_lock(%s)", (_PREPARING,))  # till it is closed
+        _make_extension(address, connection)
+        _make_schema(address, connection)
+        if connection.execute("SELECT to_regtype('halfvec')").fetchone() == (None,):
+            raise NotAStore(
+                f"{address.shown}: the extension vector is in a schema where it is not found; "
+                "ALTER EXTENSION vector SET SCHEMA public"
+            )
+
+
+def is_there(address: Address) -> bool:
+    """Return whether there is a store in the database. Raises as `prepare` does."""
+    with translated(address), _connect(address) as connection:
+        found = connection.execute("SELECT to_regclass(%s)", (f"{address.schema}.meta",))
+        return found.fetchone() != (None,)
+
+
+def open_engine(address: Address) -> Engine:
+    """Return an engine on the schema of a store, which is there."""
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: _connect(address),
+        pool_size=_KEPT,
+        max_overflow=CONNECTIONS - _KEPT,
+        pool_timeout=_WAIT_S,
+        pool_pre_ping=True,
+    )
+
+
+def settle_collation(connection: Connection) -> None:
+    """Let texts compare byte by byte, as in the embedded store, whatever the database's language.
+
+    It changes columns that were made since the last call.
+    """
+    query = (
+        "SELECT table_name, "
+        "string_agg('ALTER ' || quote_ident(column_name) || ' TYPE text COLLATE \"C\"', ', ') "
+        "FROM information_schema.columns WHERE data_type = 'text' "
+        "AND table_schema = current_schema() AND collation_name IS DISTINCT FROM 'C' "
+        "GROUP BY table_name"
+    )
+    for table, changes in connection.exec_driver_sql(query).all():
+        connection.exec_driver_sql(f'ALTER TABLE "{table}" {changes}')
+
+
+def _connect(address: Address) -> psycopg.Connection[Any]:
+    known = address.parameters
+    ours = f'-c search_path="{address.schema}",public {_SERVER_OPTIONS}'
+    options = f"{known['options']} {ours}" if known.get("options") else ours
+    defaults: dict[str, Any] = {
+        "connect_timeout": _CONNECT_S,
+        "application_name": "lookalike",
+        "keepalives_idle": _KEEPALIVE_S,
+    }
+    connection = psycopg.connect(**(defaults | dict(known) | {"options": options}))
+    connection.adapters.register_loader("numeric", _NumberLoader)
+    set_json_dumps(as_json, connection)
+    return connection
+
+
+class _NumberLoader(Loader):
+    """Numbers of any length come as Python's own: whole ones as int, others as float."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data).decode()
+        return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def as_json(value: Any) -> str:
+    """Return JSON that the database can search. Raises BadInput for what is no text to it."""
+    text = json.dumps(value)
+    if "\\u" in text:
+        plain = json.dumps(value, ensure_ascii=False)
+        try:
+            plain.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise no_text() from error
+        if "\\u0000" in plain.replace("\\\\", ""):
+            raise no_text()
+    return text
+
+
+def no_text() -> BadInput:
+    """Return the error for a text with what the database cannot hold."""
+    return BadInput(
+        "a text holds the character U+0000 or half a surrogate pair, which PostgreSQL cannot keep; "
+        "take it out"
+    )
+
+
+def _check_version(address: Address, connection: psycopg.Connection[Any]) -> None:
+    if connection.info.server_version < _OLDEST:
+        raise StoreTooOld(
+            f"{address.shown}: PostgreSQL {connection.info.server_version // 10_000} is too old; "
+            f"use {_OLDEST // 10_000} or later"
+        )
+
+
+def _make_extension(address: Address, connection: psycopg.Connection[Any]) -> None:
+    known = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+    row = connection.execute(known).fetchone()
+    if row is None:
+        offered = "SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"
+        if connection.execute(offered).fetchone() is None:
+            raise NotAStore(
+                f"{address.shown}: the server has no pgvector; install it there (a package such as "
+                "postgresql-17-pgvector, or the image pgvector/pgvector)"
+            )
+        try:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            connection.commit()
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise StoreUnwritable(
+                f"{address.shown}: {_user(address)} may not make the extension; let an "
+                "administrator run, in this database: CREATE EXTENSION vector"
+            ) from error
+        row = connection.execute(known).fetchone()
+    version = tuple(int(part) for part in str(row[0] if row else "0.0").split(".")[:2])
+    if version < _HAS_HALFVEC:
+        raise StoreTooOld(
+            f"{address.shown}: pgvector {row[0] if row else ''} is too old; install 0.7 or later, "
+            "then let an administrator run: ALTER EXTENSION vector UPDATE"
+        )
+
+
+def _make_schema(address: Address, connection: psycopg.Connection[Any]) -> None:
+    named = "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = %s"
+    row = connection.execute(named, (address.schema,)).fetchone()
+    if row is None:
+        try:
+            make = SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(address.schema))
+            connection.execute(make)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise _no_rights(address) from error
+    elif not row[0]:
+        raise _no_rights(address)
+
+
+def _no_rights(address: Address) -> StoreUnwritable:
+    return StoreUnwritable(
+        f"{address.shown}: {_user(address)} may make no tables here; let an administrator run, in "
+        f"this database: CREATE SCHEMA {address.schema} AUTHORIZATION {_user(address)}"
+    )
+
+
+def _user(address: Address) -> str:
+    return str(address.parameters.get("user") or "the user")
+
+
+_TRANSLATIONS: tuple[tuple[str, type[LookalikeError], str], ...] = (
+    # The first that an SQLSTATE begins with counts.
+    ("28", StoreUnreachable, "the database lets us not in: check user and password"),
+    ("3D000", NotAStore, "there is no such database: make it with createdb, or name another"),
+    ("42501", StoreUnwritable, "the user lacks a right: use the one who made the store"),
+    ("25006", StoreUnwritable, "the database is read-only: name the primary server"),
+    ("53300", StoreBusy, "the server has no connection left: raise max_connections or end some"),
+    ("53", StoreUnwritable, "the server has no disk space or memory left: free some"),
+    ("40", StoreBusy, "others were writing the same: run it again"),
+    ("55", StoreBusy, "another program holds a table: end it, or run this again"),
+    ("57014", StoreBusy, "the statement took longer than the server allows: run it again"),
+    ("57P", StoreUnreachable, "the server has ended the connection: run it again when it is up"),
+    ("08", StoreUnreachable, "the connection was lost: run it again when the server is up"),
+    ("42P01", StoreCorrupt, "a table is gone: restore the store from a backup"),
+    ("XX", StoreCorrupt, "the database is damaged: restore it from a backup"),
+)
+
+
+@contextmanager
+def translated(address: Address) -> Iterator[None]:
+    """Turn the engine's errors into ours, each with its cure and without a password."""
+    try:
+        yield
+    except NoConnection as error:
+        raise StoreBusy(
+            f"{address.shown}: {CONNECTIONS} snapshots are open at once, and none ended in "
+            f"{_WAIT_S} s: try again, and exhaust or close what `documents()` and `rows()` gave"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise no_text() from error
+    except (DBAPIError, psycopg.Error) as error:
+        original = getattr(error, "orig", error)
+        ours = _translation(address, original)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _translation(address: Address, error: Any) -> LookalikeError | None:
+    said = address.without_secrets(str(error).strip().splitlines()[0] if str(error) else "")
+    state = getattr(error, "sqlstate", None)
+    if state is None and isinstance(error, psycopg.DataError):
+        return no_text() if "NUL" in said else None
+    if state is None and isinstance(error, psycopg.OperationalError):
+        state = next((code for sign, code in _STATES.items() if re.search(sign, said)), "08000")
+    for start, kind, cure in _TRANSLATIONS:
+        if (state or "").startswith(start):
+            return kind(f"{address.shown}: {cure} ({said}; {_SAFE})")
+    return None
+
+
+_STATES = {
+    "password authentication failed|no password supplied": "28P01",
+    'no pg_hba.conf entry|role ".*" (does not exist|is not permitted)': "28000",
+    'database ".*" does not exist': "3D000",
+    "too many clients|remaining connection slots": "53300",
+}
+"""What a failed connection says, which has no SQLSTATE."""

@@ -131,7 +131,7 @@ class References extends LitElement {
     const { of } = this;
     const { field } = store.state;
     const turn = ++this.turn;
-    const isOld = () => of !== this.of || turn !== this.turn;
+    const isOld = () => of !== this.of || turn !== this.turn || !this.isConnected;
     try {
       const [tree, versions] = await Promise.all([api.get(this.#path, { field }), api.get(here("/versions"), { field })]);
       if (isOld()) return;
@@ -175,6 +175,7 @@ class References extends LitElement {
 
   /** Show a label that was just made of another one. @param {string} label @param {string} [was] */
   async #reopen(label, was) {
+    if (!this.isConnected) return;
     if (was && was !== label) this.was.set(label, was);
     this.shown = null;
     router.set({ label });

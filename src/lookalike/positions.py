@@ -24,6 +24,8 @@ At = str | int | float | datetime
 _NAME = re.compile(r"[\w.+-][\w .+-]{0,99}", re.ASCII)
 _EVENT = re.compile(r"[0-9]{1,18}")
 _OPERATION = "op_"
+_TIME_TOLD_S = 1e-6
+"""Times are told to the microsecond: what was within one of a time had happened by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,14 @@ def _by_time(snapshot: Snapshot, collection: CollectionRow, time: datetime, now:
         raise BadInput(f"{time.isoformat()} is yet to come; give a time that was")
     own = select(func.min(table.c.at).label("first")).where(table.c.collection_pk == collection.pk)
     first = snapshot.rows(own)[0].first
-    if first is None or seconds < first:
+    until = seconds + _TIME_TOLD_S
+    if first is None or until < first:
         began = "" if first is None else f", its first operation was at {_time(first).isoformat()}"
         raise NotFound(
             f"there was nothing of {collection.name!r} at {time.isoformat()}{began}; see "
             f"`lookalike history {collection.name}`"
         )
-    query = select(table).where(table.c.at <= seconds).order_by(table.c.pk.desc()).limit(1)
+    query = select(table).where(table.c.at <= until).order_by(table.c.pk.desc()).limit(1)
     return _position(snapshot.rows(query)[0])
 
 

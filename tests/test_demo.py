@@ -83,10 +83,10 @@ def test_the_figures_agree_with_one_another(ran: Ran) -> None:
 
 
 def test_ten_pictures_of_each_kind_are_labelled_as_a_person_would(collection: Collection) -> None:
-    per_label = collection.report().per_label
+    counts = [one["human"] for one in collection.report().per_label.values() if "human" in one]
 
-    assert len(per_label) >= 10
-    assert {counts["human"] for counts in per_label.values()} == {LABELS_EACH}
+    assert len(counts) >= 10
+    assert set(counts) == {LABELS_EACH}
 
 
 def test_the_demo_reaches_what_it_promises(ran: Ran) -> None:

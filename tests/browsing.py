@@ -60,7 +60,7 @@ class Visit:
     def end(self) -> None:
         """Close it. Fails with what the browser complained of."""
         self.context.close()
-        assert self.complaints == []
+        assert not self.complaints, "\n".join(self.complaints)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -59,6 +59,20 @@ test("who came last is asked first, and a modal layer lets nothing through", () 
   assert.deepEqual(heard, ["box", "page", "help"]);
 });
 
+test("a layer that is off hears nothing and holds nobody up", () => {
+  const heard = /** @type {string[]} */ ([]);
+  const keyboard = new Keyboard();
+  let isOn = true;
+  keyboard.bind("everywhere", { close: () => heard.push("page") });
+  keyboard.bind("everywhere", { close: () => heard.push("box") }, { modal: true, isOn: () => isOn });
+
+  keyboard.press(press("Escape"));
+  isOn = false;
+  keyboard.press(press("Escape"));
+
+  assert.deepEqual(heard, ["box", "page"]);
+});
+
 test("a handler that returns false leaves the key to the one below", () => {
   const heard = /** @type {string[]} */ ([]);
   const keyboard = new Keyboard();

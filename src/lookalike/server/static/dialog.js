@@ -7,13 +7,16 @@ import { keyboard } from "./session.js";
  * @param {HTMLDialogElement} dialog @param {string} scope @param {import("./keys.js").Handlers} [handlers] @param {() => void} [closed]
  */
 export function openModal(dialog, scope, handlers = {}, closed = () => {}) {
-  const end = [
-    keyboard.bind(scope, handlers, { modal: true }),
-    keyboard.bind("everywhere", { close: () => dialog.close() }),
-    keyboard.bind(scope, handlers),
-  ];
-  dialog.addEventListener("close", () => (end.forEach((one) => one()), closed()), { once: true });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.showModal();
+  const isOn = () => dialog.open; // it is closed at once, and tells so a moment later
+  const end = [
+    keyboard.bind(scope, handlers, { modal: true, isOn }),
+    keyboard.bind("everywhere", { close: () => dialog.close() }, { isOn }),
+    keyboard.bind(scope, handlers, { isOn }),
+  ];
+  const over = new AbortController();
+  const ended = () => (over.abort(), end.forEach((one) => one()), closed());
+  dialog.addEventListener("close", ended, { once: true });
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close(), { signal: over.signal });
   return () => dialog.close();
 }

@@ -147,7 +147,7 @@ export function hint(id, scope) {
 
 /**
  * @typedef {{[id: string]: (token: string, event: Event) => unknown}} Handlers
- * @typedef {{scope: string, handlers: Handlers, modal: boolean}} Layer
+ * @typedef {{scope: string, handlers: Handlers, modal: boolean, isOn: () => boolean}} Layer
  */
 
 /** Who listens to which keys now: the layer that came last is asked first. */
@@ -162,11 +162,11 @@ export class Keyboard {
   }
 
   /**
-   * Listen to the keys of a scope; returns what ends that. Under a `modal` layer nobody hears.
-   * @param {string} scope @param {Handlers} handlers @param {{modal?: boolean}} [how]
+   * Listen to the keys of a scope while `isOn`; returns what ends that. Under a `modal` layer nobody hears.
+   * @param {string} scope @param {Handlers} handlers @param {{modal?: boolean, isOn?: () => boolean}} [how]
    */
-  bind(scope, handlers, { modal = false } = {}) {
-    const layer = { scope, handlers, modal };
+  bind(scope, handlers, { modal = false, isOn = () => true } = {}) {
+    const layer = { scope, handlers, modal, isOn };
     this.layers.push(layer);
     return () => {
       this.layers = this.layers.filter((one) => one !== layer);
@@ -199,7 +199,7 @@ export class Keyboard {
   /** @param {string} token @param {boolean} typing @param {KeyboardEvent} event */
   run(token, typing, event) {
     if (!this.hasLetters && /^\p{L}( \p{L})?$/u.test(token)) return false;
-    for (const layer of [...this.layers].reverse()) {
+    for (const layer of this.layers.filter((one) => one.isOn()).reverse()) {
       const found = this.keys.find(
         (one) => one.scope === layer.scope && one.keys.includes(token) && layer.handlers[one.id],
       );

@@ -25,7 +25,9 @@ Pair = tuple[Store, Store]
 
 texts = st.one_of(st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.one_of(texts, st.booleans(), st.integers(), st.floats(allow_nan=False)),
+    st.one_of(
+        texts, st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)
+    ),
     lambda inner: st.one_of(
         st.lists(inner), st.dictionaries(st.text("aä\"'\\%:", max_size=3), inner)
     ),

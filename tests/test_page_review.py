@@ -252,6 +252,17 @@ def test_seven_tabs_hear_what_one_of_them_says(server: Served, visit: Visiting) 
         expect(tab.locator(".counters dd").first).to_have_text("7")
 
 
+def test_the_labels_by_number_stand_in_a_row(server: Served, visit: Visiting) -> None:
+    """The styles of another page do not reach this one."""
+    page = visit(server.url).tab("#/review")
+    numbered = page.get_by_role("group", name="Labels by number").get_by_role("button")
+    expect(numbered).to_have_count(len(NAMED))
+
+    places = [one.bounding_box() for one in numbered.all()]
+
+    assert len({place["y"] for place in places if place}) == 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_review_keeps_nobody_out(server: Served, visit: Visiting, scheme: str) -> None:
     page = visit(server.url, color_scheme=scheme, bypass_csp=True).tab("#/review")

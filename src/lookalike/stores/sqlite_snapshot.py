@@ -51,6 +51,13 @@ class SqliteSnapshot(TableSnapshot):
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
         return self._file(space).above(vector, floors)
 
+    def rows_of(self, space: StoredSpace, count: int) -> NDArray[np.float16]:
+        """Return the first `count` slots of a space as they lie there, float16 (count, dimension).
+
+        Raises StoreCorrupt where there are fewer.
+        """
+        return self._file(space).rows(count)
+
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""
         cover(self.connection, table, rows)

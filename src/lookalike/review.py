@@ -128,9 +128,7 @@ class Reach:
 
 def uncovered(scores: Scores) -> Floats:
     """Return n (items,): near 1 where no reference reaches, near 0 beside one."""
-    counts = [len(scores.references(name)) for name in scores.labels]
-    sums = scores.table("evidence") * np.array(counts, np.float32)
-    return np.asarray(_BESIDE / (_BESIDE + sums.max(axis=1, initial=0)))
+    return np.asarray(_BESIDE / (_BESIDE + scores.reached()))
 
 
 def questions(

@@ -193,7 +193,7 @@ _EXPLAINED = {
     OURS: ("ours: evidence over the graph and direct likeness, calibrated", "for target 0.95"),
     "**nearest**": ("ours with very many items: nearest references, calibrated", "the same"),
     "landscape without graph L": (
-        "without evidence over the graph, nor the surroundings, which are read off it",
+        "without evidence over the graph, nor surroundings near and far, which are read off it",
         "the same",
     ),
     "landscape without direct C": ("without likeness to the label's mean", "the same"),

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from lookalike.confidence import judge
-from lookalike.features import BACKGROUND
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.lessons import Sampling, learn_confidence, standard_of, with_background
 from lookalike.propagation import Places
-from lookalike.scoring import Scores
+from lookalike.scoring import BACKGROUND, Scores
 from lookalike.standard import Ground
 from quality_data import Data
 

@@ -188,7 +188,7 @@ def nearest_rule(case: Case, target: float) -> Answer:
 
 
 class _Muted:
-    """Scores in which some kinds of column, or the surroundings, say the same of everything."""
+    """Scores in which some kinds of column, or surroundings, say the same of everything."""
 
     def __init__(self, scores: Scores, *silent: str, surroundings: bool = True) -> None:
         self.labels = scores.labels
@@ -214,6 +214,12 @@ class _Muted:
         cosines, sources = self._scores.nearest(places, columns)
         return np.zeros_like(cosines) if "nearest" in self._silent else cosines, sources
 
+    def wider(self, places: Places) -> Floats:
+        wider = self._scores.wider(places)
+        if "evidence" in self._silent:
+            wider[:, 0] = 0
+        return np.zeros_like(wider) if "wider" in self._silent else wider
+
 
 def without_graph(case: Case, target: float) -> Answer:
     """The landscape rule without L; the surroundings, which are read off L, go with it."""
@@ -222,6 +228,7 @@ def without_graph(case: Case, target: float) -> Answer:
         case.left,
         logs=np.full_like(case.left.logs, bottom),
         around=np.full_like(case.left.around, bottom),
+        wide=np.zeros_like(case.left.wide),
     )
     return _judged(_Muted(case.scores, "evidence"), left, case.split.pool, target)
 
@@ -242,6 +249,13 @@ def without_surroundings(case: Case, target: float) -> Answer:
     """The landscape rule without what the items around one say."""
     muted = _Muted(case.scores, surroundings=False)
     return _judged(muted, case.left, case.split.pool, target)
+
+
+def without_wider_surroundings(case: Case, target: float) -> Answer:
+    """The landscape rule without what lies farther around one than its neighbours."""
+    wide, remote = np.zeros_like(case.left.wide), np.zeros_like(case.left.remote)
+    left = replace(case.left, wide=wide, remote=remote)
+    return _judged(_Muted(case.scores, "wider"), left, case.split.pool, target)
 
 
 def without_typicality(case: Case, target: float) -> Answer:
@@ -279,6 +293,7 @@ PARTS: Mapping[str, Rule] = {
     "landscape without direct C": without_direct,
     "landscape without nearest Z": without_nearest,
     "landscape without surroundings": without_surroundings,
+    "landscape without wider surroundings": without_wider_surroundings,
     "landscape without typicality": without_typicality,
 }
 RULES = {**BASELINES, **OURS, **PARTS}

@@ -66,7 +66,7 @@ LAYERS = (
         "label_tree labels landscape layout learning leaving_out ledger lessons levels "
         "likeness logistic maps matches metrics naming nearness neighbourhood policy "
         "propagation recall references review rules scoring settings stages standard "
-        "stores.search tsne turns values verdicts weighing",
+        "stores.search surroundings tsne turns values verdicts weighing",
     ),
     ("the nouns", "errors model samples version"),
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from lookalike.decider import Decider
 from lookalike.drawing import pending, sample
-from lookalike.features import BACKGROUND
+from lookalike.scoring import BACKGROUND
 from lookalike.field_state import FieldState
 from lookalike.judging import Judge
 from lookalike.kinds import Group, new_kinds

@@ -10,11 +10,11 @@ which the mean p of what is accepted reaches the target, and no less than an eve
 What keeps the promise where there is little to learn from:
 
 - The log-odds are put right (Platt 1999) on what models say that have not seen the label in
-  question. In its own words a model is always too sure.
+  question: in its own words a model is always too sure. They are put right for the sure ones, who
+  lie near the limit; a line through all would bend to the many doubtful.
 - **Rule of succession.** Beside the labels that were left out stands one more label, beside the
   answers one more answer, that looked just like what is known and right, and was not. So three
-  labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice. Chance shrinks
-  with the number of labels, so of more than 24 it is less than one: 24/n.
+  labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice.
 - Until random answers count it, the share of new items is no less than one label as large as the
   others; with fewer than ten labels no estimate of it will do.
 
@@ -34,13 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.claims import EVEN, certified_limit, checks_needed
-from lookalike.features import BACKGROUND, Barred, Columns, Quiet, Sight, leave_out
+from lookalike.features import Barred, Columns, Quiet, Sight, leave_out
 from lookalike.fitting import known_or_new, right_or_wrong
 from lookalike.leaving_out import Left
 from lookalike.levels import Parents, levels_of, quiet_among
 from lookalike.logistic import Logistic, Vector, logistic_from, logistic_to, new_share, sigmoid
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import Said, Scores
+from lookalike.scoring import BACKGROUND, Said, Scores
 
 OUT_OF_REACH = 2.0
 """The limit where nothing can be accepted at the target."""
@@ -141,7 +141,7 @@ class Judgement:
     """What the scores say of items, all (m,).
 
     `winners` and `runners_up` are columns (−1: none), `sources` the places of the winner's nearest
-    references, `features` (m, 13) what the models see, `probability` that the winner is right,
+    references, `features` (m, 15) what the models see, `probability` that the winner is right,
     `limits` from which probability on it is given, `known` the probability that the item is of a
     known label at all, `margin` the winner's lead in S over the runner-up.
     """

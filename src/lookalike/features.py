@@ -1,8 +1,9 @@
-"""What the models of `confidence` look at: thirteen numbers of an item and its winning label. Pure.
+"""What the models of `confidence` look at: fifteen numbers of an item and its winning label. Pure.
 
 The margins of S, L and C over the next label, and the root of the first; Z, L and C of the winner;
-what the surroundings say of it, and by how much they prefer another; and how far four of these are
-from what is usual for that label's own references, left out one at a time.
+what the surroundings say of it, and by how much they prefer another; how far four of these are from
+what is usual for that label's own references, left out one at a time; what the wider surroundings
+say of all labels (W), and how remote the item is (R).
 
 What people called "none of these" are the references of the **background**, a label of no name. It
 is **quiet**: it rivals the others and never wins, and an item that looks more like it has a
@@ -26,9 +27,6 @@ Columns = NDArray[np.int64]
 Barred = NDArray[np.bool_]
 Quiet = tuple[int, ...]
 
-BACKGROUND = ""
-"""The name under which "none of these" has references; it sorts first."""
-
 _TYPICAL_WEIGHT = 3.0
 _NOBODY: Places = np.empty(0, np.int64)
 _TYPED = (5, 6, 4, 7)
@@ -38,7 +36,7 @@ _TYPED = (5, 6, 4, 7)
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What scores show of items, all (m,): the columns of `winners` and `runners_up` (−1: none),
-    the places of the winner's nearest references (`sources`), and the `features` (m, 13).
+    the places of the winner's nearest references (`sources`), and the `features` (m, 15).
     """
 
     winners: Columns
@@ -75,12 +73,13 @@ class Sight:
         parts = (said, most - said)
         surroundings = np.stack([(context * part).sum(axis=1) for part in parts], axis=1)
         rows = np.concatenate([own, surroundings], axis=1)
-        return Seen(winners, runners_up, sources, _with_usual(rows, self.typical[:, winners]))
+        rows = _completed(rows, self.typical[:, winners], scores.wider(places))
+        return Seen(winners, runners_up, sources, rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Kin:
-    """What something new looks like of which the label above is known, all (q,) but `seen` (q, 13).
+    """What something new looks like of which the label above is known, all (q,) but `seen` (q, 15).
 
     `of` are the rows of the references whose own label was left out while others of the same parent
     stay; `own` is the parent's column, `winners` what each is taken for then.
@@ -101,9 +100,9 @@ class Kin:
 class LeftOut:
     """What r references look like when they do not vote.
 
-    `seen` (r, 13) with only themselves left out; `winners` (r,) are the columns that they are then
+    `seen` (r, 15) with only themselves left out; `winners` (r,) are the columns that they are then
     taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of a quiet one,
-    and `unseen` (of these, 13) are they with their whole label left out, as something new would
+    and `unseen` (of these, 15) are they with their whole label left out, as something new would
     look. `leads` (r,) is how far the best label is ahead of the own one in S, as log-odds. `kin`
     are those of a higher level, with the label below it left out.
     """
@@ -148,29 +147,33 @@ def leave_out(
     lost = outside.winners(mix, quiet)
     total = mix[0] * left.logs + mix[1] * left.direct
     return Sight(mix, typical, quiet), LeftOut(
-        seen=_with_usual(every.features(mix, winners, context), usual),
+        seen=_completed(every.features(mix, winners, context), usual, every.wider),
         winners=winners,
         own=own,
         known=known,
         leads=(total.max(axis=1) - total[np.arange(len(own)), own]).astype(np.float64),
-        unseen=_with_usual(outside.features(mix, lost, context[known]), typical[:, lost]),
+        unseen=_completed(
+            outside.features(mix, lost, context[known]), typical[:, lost], outside.wider
+        ),
         kin=_kin(left if kin is None else kin, kin_of, mix, typical, context, quiet),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Scores of rows (m, labels), and of the items around each (m, k, labels)."""
+    """Scores of rows (m, labels), of the items around each (m, k, labels), and W and R (m, 2)."""
 
     logs: Floats
     direct: Floats
     nearest: Floats
     around: Floats
+    wider: Floats
 
     @classmethod
     def of(cls, left: Left) -> _Rows:
         """Return those of references left out."""
-        return cls(left.logs, left.direct, left.nearest, left.around)
+        wider = np.stack([left.wide[:, 0], left.remote], axis=1)
+        return cls(left.logs, left.direct, left.nearest, left.around, wider)
 
     def winners(self, mix: tuple[float, float], quiet: Quiet) -> Columns:
         """Return the label with the largest S in each row; never a quiet one."""
@@ -199,7 +202,8 @@ def _kin(
 ) -> Kin:
     rows = _Rows.of(kin.some(np.arange(len(of))))
     winners = rows.winners(mix, quiet)
-    seen = _with_usual(rows.features(mix, winners, context[of]), typical[:, winners])
+    seen = rows.features(mix, winners, context[of])
+    seen = _completed(seen, typical[:, winners], rows.wider)
     return Kin(of, seen, winners, kin.own[: len(of)])
 
 
@@ -239,9 +243,9 @@ def _surroundings(around: Floats, context: Floats, winner: Columns) -> Vector:
     return np.stack([(context * own).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
 
 
-def _with_usual(rows: Vector, usual: Floats) -> Vector:
-    """Add how far four features are from what is usual (4, m) for the winner: (m, 13)."""
-    return np.concatenate([rows, rows[:, _TYPED] - usual.T], axis=1)
+def _completed(rows: Vector, usual: Floats, wider: Floats) -> Vector:
+    """Add how far four features are from what is usual (4, m) for the winner, W and R: (m, 15)."""
+    return np.concatenate([rows, rows[:, _TYPED] - usual.T, wider], axis=1)
 
 
 def _typical(

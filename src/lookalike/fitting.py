@@ -15,10 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookalike.features import LeftOut
-from lookalike.logistic import Logistic, Places, Vector, fit_apart, fit_line, fit_logistic
-
-_WHOLE = 24
-"""Up to so many labels a whole one is pretended; of more, the less, the more there are."""
+from lookalike.logistic import Logistic, Places, Vector, fit_apart, fit_line, fit_logistic, sigmoid
 
 _PARTS = 10
 _REAL_WEIGHT = 20
@@ -36,12 +33,11 @@ def known_or_new(out: LeftOut, scale: Vector, kin_share: float = 0.0) -> Fit:
     """Fit on what is known against what is of the background, and what had its label left out.
 
     References weigh `scale` (r,). What looked known and was not weighs as one label of those left
-    out (of many, as less), and as one answer of the background.
+    out, and as one answer of the background.
     """
     known = out.known.astype(np.float64)
     labels = max(len(np.unique(out.own[out.known & (scale > 0)])), 1)
     made, real = _negative_weights(out, scale)
-    share = min(1, _WHOLE / labels) / labels
     seen, kin = _shared(out, scale, kin_share)
     pretended = np.append(seen * known, kin)
     every, every_kin = _shared(out, np.ones(len(known)), kin_share)
@@ -51,7 +47,7 @@ def known_or_new(out: LeftOut, scale: Vector, kin_share: float = 0.0) -> Fit:
         counts=_counts(out, every, every_kin, np.ones(len(known))),
         parts=np.concatenate([_parts(out), out.kin.own % _PARTS, out.own[out.known] % _PARTS]),
         scale=_counts(out, seen, kin, scale),
-        pretended=pretended * (made * share + real / max(float(scale @ known), 1)),
+        pretended=pretended * (made / labels + real / max(float(scale @ known), 1)),
     )
 
 
@@ -108,10 +104,14 @@ def _fit(
     """Fit a model to rows that count `counts`, and put it right by rows that count `scale`, as
     models see them that have not seen their part; the first r count again, as no hits, by
     `pretended` (r,).
+
+    A limit lies among the sure: there the line has to be right. So a row counts the more, the more
+    likely a hit the model takes it for.
     """
     r = len(pretended)
     model = fit_logistic(rows, hits, ridge=1 / r, counts=counts)
     unseen = fit_apart(model, rows, hits, counts, parts, ridge=1 / r)
+    scale, pretended = scale * sigmoid(unseen), pretended * sigmoid(unseen[:r])
     slope, shift = fit_line(
         odds=np.append(unseen, unseen[:r]),
         hits=np.append(hits, np.zeros(r)),

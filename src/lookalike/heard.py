@@ -7,8 +7,10 @@ grows with the references alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lookalike.propagation import Evidence, Floats, Places
 
@@ -39,3 +41,33 @@ def largest(columns: Sequence[Evidence], factors: Sequence[float], items: int) -
         amounts = said.amounts * np.float32(factor)
         most[said.places] = np.maximum(most[said.places], amounts)
     return most
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """The largest that any group of columns says of each item, that of the next, and whose the
+    first is: all (items,); −1 where nobody says anything.
+    """
+
+    first: Floats
+    second: Floats
+    group: NDArray[np.int64]
+
+    def beside(self, group: int, places: Places) -> Floats:
+        """Return the largest that any other group says of items (m,)."""
+        own = self.group[places] == group
+        return np.where(own, self.second[places], self.first[places])
+
+
+def two_largest(columns: Sequence[Evidence], groups: NDArray[np.int64], items: int) -> Rivals:
+    """Return the two largest that columns of different `groups` (columns,) say of each item."""
+    first, second = np.zeros(items, np.float32), np.zeros(items, np.float32)
+    group = np.full(items, -1)
+    for column, said in enumerate(columns):
+        places, amounts, own = said.places, said.amounts, groups[column]
+        leads, same = amounts > first[places], group[places] == own
+        overtaken = np.where(leads & ~same, first[places], second[places])
+        second[places] = np.where(leads | same, overtaken, np.maximum(amounts, overtaken))
+        first[places] = np.maximum(amounts, first[places])
+        group[places[leads]] = own
+    return Rivals(first, second, group)

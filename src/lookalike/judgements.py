@@ -2,9 +2,9 @@
 
 A label that changes says something else near its references (L) and a little everywhere (C). An
 item is judged again only where that can matter: where the label wins, where it reaches the best
-of the other labels in S, L or C, or does so in L around the item. Items are judged one by one, so
-the result equals judging all of them. A parent's column changes with those below it, so the same
-holds of every level.
+of the other labels in S, L or C, or does so in L around the item, as near as neighbours or as far
+as a walk goes. Items are judged one by one, so the result equals judging all of them. A parent's
+column changes with those below it, so the same holds of every level.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Judgements:
         """Give the scores new `references` of the same labels; return who was judged again."""
         scores = self._scores
         assert sorted(references) == self._labels, "other labels: learn again"
-        names, peaks = scores.changed_by(references), scores.peaks
+        names, peaks, wide = scores.changed_by(references), scores.peaks, scores.walks.means
         if len(names) > _FEW_LABELS:
             scores.set_references(references)
             for tier in self._tiers:
@@ -63,6 +63,7 @@ class Judgements:
         before = [tier.columns(names) for tier in self._tiers]
         scores.set_references(references)
         touched = self._beside(np.flatnonzero(peaks != scores.peaks))
+        touched |= wide != scores.walks.means
         moved = [
             tier.follow(touched, known) for tier, known in zip(self._tiers, before, strict=True)
         ]

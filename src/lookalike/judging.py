@@ -24,7 +24,6 @@ from lookalike.confidence import (
     said_at,
 )
 from lookalike.directions import Blend, unit_blocks
-from lookalike.features import BACKGROUND
 from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
 from lookalike.landscape import Known, Landscape, attach, landscape_of
@@ -37,7 +36,7 @@ from lookalike.propagation import Places
 from lookalike.recall import recall, remember
 from lookalike.rejections import Rejections
 from lookalike.review import Reach
-from lookalike.scoring import Scores
+from lookalike.scoring import BACKGROUND, Scores
 from lookalike.weighing import weigh
 
 REBUILD_ITEMS = 2000

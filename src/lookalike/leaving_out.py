@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lookalike.landscape import CONTEXT
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import FLOOR, Scores
+from lookalike.scoring import BACKGROUND, FLOOR, Scores
 
 ABSENT = np.float32(-1e9)
 """What a label says that takes no part: less than any other."""
@@ -23,13 +23,18 @@ ABSENT_LOG = np.log(FLOOR) - 88
 """The same of the evidence around an item."""
 
 
+_BY_ROW = ("places", "own", "logs", "direct", "nearest", "around", "wide", "remote")
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """What would be said of the references themselves if they did not vote: leave-one-out.
 
     All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `around` (r, ≤ CONTEXT, labels)
     is the logarithm of the evidence of the items around each. `own` int64 (r,) is each reference's
-    label as a column. `places` (r,) are their places.
+    label as a column. `places` (r,) are their places. `wide` (r, 2…) is W: as all else is; with
+    their whole label left out; and with all of their parent left out, for each level that is asked.
+    `remote` (r,) is R.
     """
 
     places: Places
@@ -39,17 +44,19 @@ class Left:
     direct: Floats
     nearest: Floats
     around: Floats
+    wide: Floats
+    remote: Floats
 
     def joined(self, more: Left) -> Left:
         """Return these rows and more, of the same labels."""
-        rows = ("places", "own", "logs", "direct", "nearest", "around")
-        parts = {name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in rows}
+        parts = {
+            name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in _BY_ROW
+        }
         return replace(self, **parts)
 
     def some(self, rows: NDArray[np.int64]) -> Left:
         """Return some of the rows."""
-        parts = ("places", "own", "logs", "direct", "nearest", "around")
-        return replace(self, **{name: getattr(self, name)[rows] for name in parts})
+        return replace(self, **{name: getattr(self, name)[rows] for name in _BY_ROW})
 
     def without_own(self) -> Left:
         """Return what would be said if each one's own label did not exist."""
@@ -60,13 +67,17 @@ class Left:
         for part in (logs, direct, nearest):
             part[rows, self.own] = ABSENT
         np.put_along_axis(around, self.own[:, None, None], ABSENT_LOG, axis=2)
-        return replace(self, logs=logs, direct=direct, nearest=nearest, around=around)
+        wide = np.concatenate([self.wide[:, 1:2], self.wide[:, 1:]], axis=1)
+        return replace(self, logs=logs, direct=direct, nearest=nearest, around=around, wide=wide)
 
 
-def as_they_are(scores: Scores, answered: Mapping[str, Places]) -> Left:
+def as_they_are(
+    scores: Scores, answered: Mapping[str, Places], levels: Sequence[Places] = ()
+) -> Left:
     """Return the scores of items that are no references, by the label that a person gave each.
 
     They do not vote, so nothing is left out. Labels without references here are passed over.
+    `levels` are as in `leave_one_out`.
     """
     labels = scores.labels
     known = [(labels.index(name), places) for name, places in answered.items() if name in labels]
@@ -82,11 +93,16 @@ def as_they_are(scores: Scores, answered: Mapping[str, Places]) -> Left:
         direct=scores.table("direct", places),
         nearest=_nearest_left(scores, places, members),
         around=np.log(scores.table("evidence", around) + FLOOR),
+        wide=_wide_left(scores, places, own, levels, counts=None),
+        remote=scores.wider(places)[:, 1],
     )
 
 
-def leave_one_out(scores: Scores, sample: Places) -> Left:
-    """Return the exact leave-one-out scores of those references that are in `sample`."""
+def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ()) -> Left:
+    """Return the leave-one-out scores of those references that are in `sample`; exact, but for W.
+
+    `levels` tell for each level of parents which one each label is of (labels,).
+    """
     members = [scores.references(label) for label in scores.labels]
     every = np.concatenate(members)
     counts = np.array([len(part) for part in members])
@@ -113,6 +129,8 @@ def leave_one_out(scores: Scores, sample: Places) -> Left:
             own,
             counts,
         ),
+        wide=_wide_left(scores, places, own, levels, counts),
+        remote=scores.wider(places)[:, 1],
     )
 
 
@@ -150,3 +168,35 @@ def _nearest_left(scores: Scores, places: Places, members: Sequence[Places]) -> 
     cosines[places[:, None] == every] = -1
     starts = np.cumsum([0, *(len(part) for part in members[:-1])])
     return np.maximum.reduceat(cosines, starts, axis=1)
+
+
+def _wide_left(
+    scores: Scores,
+    places: Places,
+    own: NDArray[np.int64],
+    levels: Sequence[Places],
+    counts: NDArray[np.int64] | None,
+) -> Floats:
+    """Return W (r, 2…), as `Left` has it, of items with labels `own` (r,).
+
+    Those that vote are among the references of their label, of which there are `counts` (labels,).
+    """
+    groups = [np.arange(len(scores.labels)), *levels]
+    rivals = [scores.rivals(group) for group in groups]
+    wide = np.empty((len(places), 1 + len(groups)), np.float32)
+    for row, (place, label) in enumerate(zip(places.tolist(), own.tolist(), strict=True)):
+        ends = scores.walks.ends(place)
+        others = [
+            one.beside(group[label], ends.places)
+            for one, group in zip(rivals, groups, strict=True)
+        ]
+        said = others[0]
+        if scores.labels[label] != BACKGROUND:
+            mine = scores.strongest(ends.places, np.array([label]))
+            if counts is not None:
+                given = scores.voice(place).evidence.at(ends.places)
+                mine = (mine * counts[label] - given) / max(counts[label] - 1, 1)
+                mine = mine if counts[label] > 1 else np.zeros_like(mine)
+            said = np.maximum(said, mine)
+        wide[row] = [ends.amounts @ np.log(amounts + FLOOR) for amounts in (said, *others)]
+    return wide

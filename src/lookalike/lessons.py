@@ -20,11 +20,10 @@ from lookalike.confidence import (
     learn,
     thinned,
 )
-from lookalike.features import BACKGROUND
 from lookalike.leaving_out import Left, as_they_are, leave_one_out
 from lookalike.levels import Parents, levels_of, quiet_among, raised
 from lookalike.propagation import Places
-from lookalike.scoring import Said, Scores
+from lookalike.scoring import BACKGROUND, Said, Scores
 from lookalike.standard import (
     MIN_ACCURACY,
     Rule,
@@ -82,8 +81,9 @@ def learn_confidence(
     calibrates = np.intersect1d(every, sampling.drawn)
     if len(calibrates) + sum(map(len, sampling.apart.values())) < ALONE:
         calibrates = np.setdiff1d(every, np.setdiff1d(sampling.asked, calibrates))
-    left = leave_one_out(scores, _sample(calibrates, every))
-    left = left.joined(as_they_are(scores, sampling.apart))
+    levels = [level.below for level in levels_of(scores.labels)] if hierarchical else []
+    left = leave_one_out(scores, _sample(calibrates, every), levels)
+    left = left.joined(as_they_are(scores, sampling.apart, levels))
     calibrates = np.union1d(calibrates, left.places[~np.isin(left.places, every)])
     fair, drawn = np.isin(left.places, calibrates), np.isin(left.places, sampling.drawn)
     terms = Terms(target, targets or {}, fair, drawn)

@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.closest import Closest
-from lookalike.features import BACKGROUND, Quiet
+from lookalike.features import Quiet
 from lookalike.labels import ancestors
 from lookalike.landscape import CONTEXT, Landscape
 from lookalike.leaving_out import Left
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import FLOOR, Column, Scores
+from lookalike.scoring import BACKGROUND, Column, FLOOR, Scores
 from lookalike.standard import MIN_LABELS
 
 
@@ -159,6 +159,10 @@ class Parents:
                 self._known[column] = now
         return self._closest.of(places, columns, self._known.__getitem__)
 
+    def wider(self, places: Places) -> Floats:
+        """Return W and R of items (m, 2)."""
+        return self._scores.wider(places)
+
     def _references(self, column: int) -> Places:
         """Return the rising places of the references of all labels of a column."""
         names = self._scores.labels
@@ -182,6 +186,7 @@ def _pooled(left: Left, level: Level) -> Left:
         direct=_largest(left.direct, level.under),
         nearest=_largest(left.nearest, level.under),
         around=_largest(left.around, level.under),
+        wide=np.delete(left.wide, 1, axis=1),
     )
 
 

@@ -7,11 +7,13 @@ does not depend on the history. Places are those of a `Landscape`.
 With e_ic the mean evidence of label c's references for item i: L_ic = log(e_ic + 1e-5). With m_c
 the sum of c's references, turned, each of one length: C_ic = the cosine of i and m_c. Z_ic is the
 largest centred cosine of i with one of c's references; it is made for the labels that are asked.
+W_i is the mean of the largest L around i, as far as a walk goes (`surroundings`), R_i how remote i is.
+Both are of no label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.closest import Closest
-from lookalike.heard import largest, side_by_side
+from lookalike.heard import Rivals, largest, side_by_side, two_largest
 from lookalike.landscape import CONTEXT, Landscape
 from lookalike.likeness import Doubles, Likeness
 from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
+from lookalike.surroundings import Surroundings, remoteness
+
+BACKGROUND = ""
+"""The name under which "none of these" has references; it sorts first."""
 
 FLOOR = np.float32(1e-5)
 """Added to evidence before its logarithm."""
@@ -68,12 +74,16 @@ class Said(Protocol):
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is."""
 
+    def wider(self, places: Places) -> Floats:
+        """Return W and R of items (m, 2)."""
+
 
 class Scores:
     """The columns of all labels that have references, over one landscape; labels are sorted.
 
     `_evidence` is e by label, sparse; `_likeness` are inner products of turned items with the sums
-    m_c of turned references, whole numbers. `_peaks` (n,) is the largest e of any label.
+    m_c of turned references, whole numbers. `_peaks` (n,) is the largest e of any label, `_named`
+    (n,) that of any but the background.
     """
 
     def __init__(self, landscape: Landscape) -> None:
@@ -83,6 +93,9 @@ class Scores:
         self._evidence: dict[str, Evidence] = {}
         self._likeness = Likeness(landscape.turned)
         self._peaks: Floats = np.zeros(len(landscape), np.float32)
+        self._named: Floats = np.zeros(len(landscape), np.float32)
+        self._surroundings: Surroundings | None = None
+        self._remoteness: Floats | None = None
         self._closest = Closest(len(landscape), landscape.cosines)
 
     @property
@@ -111,6 +124,7 @@ class Scores:
     def set_references(self, references: Mapping[str, Places]) -> None:
         """Take over each label's references (places, rising), at least one."""
         changed, before = self.changed_by(references), self._references
+        named = self._named.copy()
         self._arrange(sorted(references))
         self._references = {name: references[name] for name in sorted(references)}
         nobody = np.empty(0, np.int64)
@@ -119,6 +133,9 @@ class Scores:
                 now, then = references[name], before.get(name, nobody)
                 self._likeness.move(name, np.setdiff1d(now, then), np.setdiff1d(then, now))
                 self._hear(name, now)
+        if self._surroundings is not None:
+            moved = np.flatnonzero(named != self._named)
+            self._surroundings.follow(moved, np.log(self._named[moved] + FLOOR))
 
     def over(self, landscape: Landscape) -> Scores:
         """Return the scores of the same references over `landscape`, which is ours and more leaves.
@@ -128,11 +145,14 @@ class Scores:
         wider, known = Scores(landscape), len(self.landscape)
         wider._voices, wider._references = dict(self._voices), dict(self._references)
         wider._likeness = self._likeness.over(landscape.turned)
-        wider._peaks[:known] = self._peaks
+        wider._peaks[:known], wider._named[:known] = self._peaks, self._named
         for name, said in self._evidence.items():
             wider._evidence[name] = more = landscape.with_leaves(said, known)
             late = slice(len(said.places), None)
-            np.maximum.at(wider._peaks, more.places[late], more.amounts[late])
+            for most in wider._tops(name):
+                np.maximum.at(most, more.places[late], more.amounts[late])
+        if self._surroundings is not None:
+            wider._surroundings = self._surroundings.over(landscape)
         return wider
 
     def column(self, label: str) -> Column:
@@ -202,6 +222,27 @@ class Scores:
         every = list(self._references.values())
         return self._closest.of(places, columns, lambda column: every[column])
 
+    def wider(self, places: Places) -> Floats:
+        """Return W and R of items (m, 2)."""
+        if self._remoteness is None:
+            self._remoteness = remoteness(self.landscape)
+        return np.stack([self.walks.at(places), self._remoteness[places]], axis=1)
+
+    @property
+    def walks(self) -> Surroundings:
+        """Return what tells W, and how far walks go: kept up with the references."""
+        if self._surroundings is None:
+            self._surroundings = Surroundings(self.landscape, np.log(self._named + FLOOR))
+        return self._surroundings
+
+    def rivals(self, groups: NDArray[np.int64]) -> Rivals:
+        """Return the two largest e of any labels but the background, one from each of `groups`
+        (labels,).
+        """
+        said = list(self._evidence.values())
+        heard = slice(int(self.labels[:1] == [BACKGROUND]), None)
+        return two_largest(said[heard], groups[heard], len(self.landscape))
+
     def voice(self, place: int) -> _Voice:
         """Return what the reference at `place` says; computed once."""
         if place not in self._voices:
@@ -225,9 +266,16 @@ class Scores:
             return
         self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
         self._likeness.arrange(labels)
-        said = list(self._evidence.values())
-        self._peaks = largest(said, [1.0] * len(said), len(self.landscape))
+        for most in (self._peaks, self._named):
+            most[:] = 0
+        for name, said in self._evidence.items():
+            for most in self._tops(name):
+                most[said.places] = np.maximum(most[said.places], said.amounts)
         self._closest.forget()
+
+    def _tops(self, label: str) -> Sequence[Floats]:
+        """Return the arrays of what is largest in which a label counts."""
+        return (self._peaks,) if label == BACKGROUND else (self._peaks, self._named)
 
     def _hear(self, label: str, places: Places) -> None:
         land = self.landscape
@@ -235,8 +283,9 @@ class Scores:
         parts = [self.voice(place).evidence for place in places.tolist()]
         self._evidence[label] = now = land.with_leaves(combine(parts))
         lower = now.at(before.places) < before.amounts
-        lost = before.places[lower & (before.amounts == self._peaks[before.places])]
-        self._peaks[now.places] = np.maximum(self._peaks[now.places], now.amounts)
-        said = list(self._evidence.values())
-        self._peaks[lost] = side_by_side(said, lost, len(land)).max(axis=1)
+        for most in self._tops(label):
+            lost = before.places[lower & (before.amounts == most[before.places])]
+            most[now.places] = np.maximum(most[now.places], now.amounts)
+            counted = [said for name, said in self._evidence.items() if most is self._peaks or name != BACKGROUND]
+            most[lost] = side_by_side(counted, lost, len(land)).max(axis=1)
         self._closest.forget(self.labels.index(label))

@@ -8,7 +8,6 @@ import numpy as np
 
 from lookalike.decider import Decider
 from lookalike.drawing import pending, sample
-from lookalike.scoring import BACKGROUND
 from lookalike.field_state import FieldState
 from lookalike.judging import Judge
 from lookalike.kinds import Group, new_kinds
@@ -19,7 +18,7 @@ from lookalike.peers import answered_by_others, contested_documents
 from lookalike.policy import REASONS
 from lookalike.propagation import Places
 from lookalike.review import Kind, Question, Standing, questions
-from lookalike.scoring import Scores
+from lookalike.scoring import BACKGROUND, Scores
 from lookalike.standard import MAX_ITEMS
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import Ids

@@ -184,19 +184,25 @@ def _wide_left(
     groups = [np.arange(len(scores.labels)), *levels]
     rivals = [scores.rivals(group) for group in groups]
     wide = np.empty((len(places), 1 + len(groups)), np.float32)
-    for row, (place, label) in enumerate(zip(places.tolist(), own.tolist(), strict=True)):
-        ends = scores.walks.ends(place)
-        others = [
-            one.beside(group[label], ends.places)
-            for one, group in zip(rivals, groups, strict=True)
-        ]
-        said = others[0]
+    heard, given = np.zeros((2, len(scores.landscape)), np.float32)
+    for label in np.unique(own).tolist():
+        said, voting = scores.said(label), 0 if counts is None else int(counts[label])
         if scores.labels[label] != BACKGROUND:
-            mine = scores.strongest(ends.places, np.array([label]))
-            if counts is not None:
-                given = scores.voice(place).evidence.at(ends.places)
-                mine = (mine * counts[label] - given) / max(counts[label] - 1, 1)
-                mine = mine if counts[label] > 1 else np.zeros_like(mine)
-            said = np.maximum(said, mine)
-        wide[row] = [ends.amounts @ np.log(amounts + FLOOR) for amounts in (said, *others)]
+            heard[said.places] = said.amounts
+        for row in np.flatnonzero(own == label).tolist():
+            ends = scores.walks.ends(int(places[row]))
+            mine = heard[ends.places]
+            if voting:
+                voice = scores.voice(int(places[row])).evidence
+                given[voice.places] = voice.amounts
+                rest = mine * voting - given[ends.places]
+                mine = np.asarray(rest / max(voting - 1, 1) * (voting > 1), np.float32)
+                given[voice.places] = 0
+            others = [
+                one.beside(group[label], ends.places)
+                for one, group in zip(rivals, groups, strict=True)
+            ]
+            amounts = np.stack([np.maximum(others[0], mine), *others])
+            wide[row] = np.log(amounts + FLOOR) @ ends.amounts
+        heard[said.places] = 0
     return wide

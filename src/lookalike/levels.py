@@ -27,7 +27,7 @@ from lookalike.landscape import CONTEXT, Landscape
 from lookalike.leaving_out import Left
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import BACKGROUND, Column, FLOOR, Scores
+from lookalike.scoring import BACKGROUND, FLOOR, Column, Scores
 from lookalike.standard import MIN_LABELS
 
 

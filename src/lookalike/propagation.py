@@ -28,6 +28,8 @@ STEPS = 6
 DECAY = np.float32(0.9)
 _DROP = np.float32(1e-4)
 _LEAST_DISTANCE = np.float32(1e-3)
+_SPARSE = 16
+"""What reaches less than one in so many nodes is not added up over all of them."""
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -82,32 +84,52 @@ def push(graph: Graph, places: Places, mass: Floats, steps: int) -> Evidence:
 
     One unit on one node gives the evidence of that node.
     """
-    # Both are as long as the graph and mostly untouched: such memory costs nothing.
-    total, reached = np.zeros(len(graph)), np.zeros(len(graph))
+    total = np.zeros(len(graph))  # mostly untouched: such memory costs nothing
     total[places] = mass
     touched = [places]
     for _ in range(steps):
-        edges, counts = graph.edges(places)
-        columns = graph.columns[edges]
-        flow = graph.weights[edges] * np.repeat(DECAY * mass, counts)
-        np.add.at(reached, columns, flow.astype(np.float64))
-        hit = np.unique(columns).astype(np.int64)
-        amounts = reached[hit]
-        reached[hit] = 0
+        places, amounts = arrivals(graph, places, DECAY * mass)
         kept = amounts >= _DROP
-        places, mass = hit[kept], amounts[kept].astype(np.float32)
+        places, mass = places[kept], amounts[kept].astype(np.float32)
         total[places] += mass
         touched.append(places)
-    places = np.unique(np.concatenate(touched))
+    places = distinct(np.concatenate(touched))
     places = places[total[places] != 0]
     return Evidence(places, total[places].astype(np.float32))
 
 
+def arrivals(
+    graph: Graph, places: Places, mass: NDArray[np.floating]
+) -> tuple[Places, NDArray[np.float64]]:
+    """Return where `mass` on different `places` is after one step, rising, and how much is there.
+
+    Both ways to add it up do so in the same order.
+    """
+    edges, counts = graph.edges(places)
+    columns = graph.columns[edges]
+    flow = graph.weights[edges] * np.repeat(mass, counts)
+    if len(columns) * _SPARSE > len(graph):
+        reached = np.asarray(np.bincount(columns, flow, minlength=len(graph)), np.float64)
+        hit = np.flatnonzero(reached)
+    else:
+        reached, hit = np.zeros(len(graph)), distinct(columns)
+        np.add.at(reached, columns, flow.astype(np.float64))
+    return hit, reached[hit]
+
+
+def distinct(places: NDArray[np.integer]) -> Places:
+    """Return the different ones among `places`, rising."""
+    rising = np.sort(places)
+    once = np.append(True, rising[1:] != rising[:-1])[: len(rising)]
+    return np.asarray(rising[once], np.int64)
+
+
 def combine(parts: list[Evidence]) -> Evidence:
     """Return the mean of evidences, at least one."""
-    places = np.concatenate([part.places for part in parts])
+    every = np.concatenate([part.places for part in parts])
     amounts = np.concatenate([part.amounts for part in parts])
-    places, back = np.unique(places, return_inverse=True)
+    places = distinct(every)
+    back = np.searchsorted(places, every)
     sums = np.bincount(back, amounts, minlength=len(places))
     return Evidence(places, (sums / len(parts)).astype(np.float32))
 

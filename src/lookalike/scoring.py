@@ -7,8 +7,8 @@ does not depend on the history. Places are those of a `Landscape`.
 With e_ic the mean evidence of label c's references for item i: L_ic = log(e_ic + 1e-5). With m_c
 the sum of c's references, turned, each of one length: C_ic = the cosine of i and m_c. Z_ic is the
 largest centred cosine of i with one of c's references; it is made for the labels that are asked.
-W_i is the mean of the largest L around i, as far as a walk goes (`surroundings`), R_i how remote i is.
-Both are of no label.
+W_i is the mean of the largest L around i, as far as a walk goes (`surroundings`), R_i how remote i
+is. Both are of no label.
 """
 
 from __future__ import annotations
@@ -164,6 +164,10 @@ class Scores:
         logs[said.places] = np.log(said.amounts + FLOOR)
         return logs, direct.astype(np.float32)
 
+    def said(self, column: int) -> Evidence:
+        """Return e of one label."""
+        return self._evidence[self.labels[column]]
+
     def table(self, name: str, places: Places | None = None) -> Floats:
         """Return `evidence` or `direct` of items side by side, float32 (n or m…, labels)."""
         assert name in ("evidence", "direct"), name
@@ -283,9 +287,10 @@ class Scores:
         parts = [self.voice(place).evidence for place in places.tolist()]
         self._evidence[label] = now = land.with_leaves(combine(parts))
         lower = now.at(before.places) < before.amounts
-        for most in self._tops(label):
+        every = list(self._evidence.values())
+        named = [said for name, said in self._evidence.items() if name != BACKGROUND]
+        for most, counted in zip(self._tops(label), (every, named), strict=False):
             lost = before.places[lower & (before.amounts == most[before.places])]
             most[now.places] = np.maximum(most[now.places], now.amounts)
-            counted = [said for name, said in self._evidence.items() if most is self._peaks or name != BACKGROUND]
             most[lost] = side_by_side(counted, lost, len(land)).max(axis=1)
         self._closest.forget(self.labels.index(label))

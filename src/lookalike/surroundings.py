@@ -13,11 +13,12 @@ walk takes its first step to their nearest nodes.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.landscape import CONTEXT, Landscape
-from lookalike.propagation import Evidence, Floats, Places
+from lookalike.propagation import SCALES, Evidence, Floats, Graph, Places, arrivals, distinct
 
 STEPS = 3
 """More tell a little more, two a little less; each reaches thirty times as many items."""
@@ -27,6 +28,32 @@ _LEAST_DISTANCE = np.float32(1e-3)
 _BLOCK = 65_536
 
 
+class Joined(Protocol):
+    """What walks need to know of a landscape."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def nodes(self) -> int:
+        """Return how many items are in the graph; the rest are leaves."""
+
+    @property
+    def graph(self) -> Graph:
+        """Return how the nodes are joined."""
+
+    @property
+    def near(self) -> Places:
+        """Return the nearest nodes of each item (n, ≤ 20)."""
+
+    @property
+    def near_cosines(self) -> Floats:
+        """Return how near they are (n, ≤ 20)."""
+
+    @property
+    def hops(self) -> Floats:
+        """Return the entries of S between an item and these (n, ≤ 20)."""
+
+
 class Surroundings:
     """The means of one value around all n items of a landscape, kept up as the value changes.
 
@@ -34,7 +61,7 @@ class Surroundings:
     the sums of each node's weights.
     """
 
-    def __init__(self, landscape: Landscape, values: Floats) -> None:
+    def __init__(self, landscape: Joined, values: Floats) -> None:
         self._landscape = landscape
         self._sums = _sums_of_weights(landscape)
         self._means = [_on_grid(values[: landscape.nodes])]
@@ -45,7 +72,7 @@ class Surroundings:
         leaves = np.arange(landscape.nodes, len(landscape))
         self._means[-1] = np.concatenate([self._means[-1], self._of_leaves(leaves)])
 
-    def over(self, landscape: Landscape) -> Surroundings:
+    def over(self, landscape: Joined) -> Surroundings:
         """Return those of `landscape`, which is ours and more leaves."""
         wider = Surroundings.__new__(Surroundings)
         wider._landscape, wider._sums = landscape, self._sums
@@ -71,7 +98,7 @@ class Surroundings:
         for step in range(STEPS):
             if step == STEPS - 1:
                 self._follow_to_leaves(moved)
-            rows = np.unique(land.graph.joined(moved))
+            rows = distinct(land.graph.joined(moved))
             moved = self._replace(step + 1, rows, self._mean(rows, self._means[step]))
 
     def ends(self, place: int) -> Evidence:
@@ -82,22 +109,15 @@ class Surroundings:
             steps -= 1
             hops = land.hops[place].astype(np.float64)
             places, shares = land.near[place], hops / max(hops.sum(), np.finfo(float).tiny)
-        reached = np.zeros(land.nodes)
         for _ in range(steps):
-            edges, counts = land.graph.edges(places)
-            columns = land.graph.columns[edges]
-            flow = land.graph.weights[edges] * np.repeat(shares / self._sums[places], counts)
-            np.add.at(reached, columns, flow)
-            places = np.unique(columns).astype(np.int64)
-            shares = reached[places]
-            reached[places] = 0
+            places, shares = arrivals(land.graph, places, shares / self._sums[places])
         return Evidence(places, shares.astype(np.float32))
 
     def _replace(self, step: int, places: Places, means: Floats) -> Places:
         """Put in what is the mean now; return the places where it was another."""
         differs = self._means[step][places] != means
         self._means[step][places] = means
-        return places[differs]
+        return np.asarray(places[differs])
 
     def _follow_to_leaves(self, moved: Places) -> None:
         land = self._landscape
@@ -123,13 +143,13 @@ class Surroundings:
         return _on_grid((hops * self._means[STEPS - 1][near]).sum(axis=1) / sums)
 
 
-def remoteness(landscape: Landscape) -> Floats:
+def remoteness(landscape: Joined) -> Floats:
     """Return how far each item lies from its neighbours, beside what is usual around it, (n,).
 
     log σ − the mean of log σ, σ the distance to the tenth neighbour. (After the local outlier
     factor, Breunig et al. 2000.)
     """
-    cosines = landscape.near_cosines[:, :CONTEXT]
+    cosines = landscape.near_cosines[:, : SCALES[1]]
     if cosines.shape[1] == 0:
         return np.zeros(len(landscape), np.float32)
     widths = np.log(np.maximum(1 - cosines[:, -1], _LEAST_DISTANCE))
@@ -140,7 +160,7 @@ def _on_grid(values: NDArray[np.floating]) -> Floats:
     return np.asarray(np.round(values * _GRID) / _GRID, np.float32)
 
 
-def _sums_of_weights(landscape: Landscape) -> NDArray[np.float64]:
+def _sums_of_weights(landscape: Joined) -> NDArray[np.float64]:
     counts = np.diff(landscape.graph.starts)
     rows = np.repeat(np.arange(landscape.nodes), counts)
     sums = np.bincount(rows, landscape.graph.weights, minlength=landscape.nodes)

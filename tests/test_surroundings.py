@@ -1,0 +1,186 @@
+"""What lies farther around an item than its neighbours: means over a short walk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lookalike.landscape import Landscape, attach, build_landscape
+from lookalike.leaving_out import Left, as_they_are, leave_one_out
+from lookalike.propagation import Places
+from lookalike.scoring import BACKGROUND, Scores
+from lookalike.surroundings import STEPS, Surroundings, remoteness
+
+GRID = 1 / 64
+
+
+def vectors(count: int, seed: int = 0, spread: float = 0.6) -> NDArray[np.float16]:
+    """Return unit vectors in twelve heaps."""
+    chance = np.random.default_rng(seed)
+    heaps = np.random.default_rng(9).standard_normal((12, 16))
+    rows = heaps[np.arange(count) % 12] + spread * chance.standard_normal((count, 16))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float16)
+
+
+@pytest.fixture(scope="module")
+def land() -> Landscape:
+    """180 nodes and ten leaves."""
+    return attach(
+        build_landscape(np.arange(180), vectors(180)), np.arange(180, 190), vectors(10, 5)
+    )
+
+
+def references(*, background: bool = False) -> dict[str, Places]:
+    named = {f"{heap:02}": np.arange(heap, 60, 12) for heap in range(8)}
+    return ({BACKGROUND: np.array([8, 20, 9])} if background else {}) | named
+
+
+def heard(land: Landscape, known: dict[str, Places]) -> Scores:
+    scores = Scores(land)
+    scores.set_references(known)
+    return scores
+
+
+def test_means_are_those_of_where_walks_end(land: Landscape) -> None:
+    values = np.random.default_rng(1).standard_normal(190).astype(np.float32)
+    graph = land.graph
+    step = np.zeros((180, 180))
+    for row in range(180):
+        part = slice(graph.starts[row], graph.starts[row + 1])
+        step[row, graph.columns[part]] = graph.weights[part]
+    step /= step.sum(axis=1, keepdims=True)
+
+    around = Surroundings(land, values)
+
+    walked = np.linalg.matrix_power(step, STEPS)
+    assert around.means[:180] == pytest.approx(walked @ values[:180], abs=STEPS * GRID)
+    for place in (0, 17, 179, 185):
+        ends = around.ends(place)
+        assert ends.amounts.sum() == pytest.approx(1)
+        assert around.means[place] == pytest.approx(
+            ends.amounts @ values[ends.places], abs=STEPS * GRID
+        )
+        if place < 180:
+            assert ends.at(np.arange(180)) == pytest.approx(walked[place], abs=1e-6)
+
+
+def test_following_a_value_equals_making_all_again(land: Landscape) -> None:
+    chance = np.random.default_rng(2)
+    values = chance.standard_normal(190).astype(np.float32)
+    around = Surroundings(land, values)
+
+    for _ in range(20):
+        places = np.sort(chance.choice(190, 5, replace=False))
+        values[places] += chance.standard_normal(5).astype(np.float32) * 3
+        around.follow(places, values[places])
+
+        assert np.array_equal(around.means, Surroundings(land, values).means)
+
+
+def test_leaves_that_come_later_have_the_same_surroundings(land: Landscape) -> None:
+    grown = attach(land, np.arange(190, 200), vectors(10, 6))
+    values = np.random.default_rng(3).standard_normal(200).astype(np.float32)
+
+    wider = Surroundings(land, values[:190]).over(grown)
+    wider.follow(np.arange(50), values[:50] + 1)
+
+    values[:50] += 1
+    assert np.array_equal(wider.means, Surroundings(grown, values).means)
+
+
+def test_what_the_wider_surroundings_say_does_not_depend_on_the_history(land: Landscape) -> None:
+    walked, everywhere = Scores(land), np.arange(190)
+    for seed in range(6):
+        chance = np.random.default_rng(seed)
+        few = {name: chance.choice(places, 3) for name, places in references().items()}
+        walked.set_references({name: np.unique(places) for name, places in few.items()})
+        walked.wider(everywhere)
+
+    walked.set_references(references(background=True))
+
+    assert np.array_equal(
+        walked.wider(everywhere), heard(land, references(background=True)).wider(everywhere)
+    )
+    grown = attach(land, np.arange(190, 200), vectors(10, 6))
+    every = np.arange(200)
+    assert np.array_equal(
+        walked.over(grown).wider(every),
+        heard(grown, references(background=True)).wider(every),
+    )
+
+
+def test_nobody_is_known_around_what_people_called_new(land: Landscape) -> None:
+    places = np.arange(190)
+
+    plain = heard(land, references()).wider(places)
+    answered = heard(land, references(background=True)).wider(places)
+
+    assert np.array_equal(plain, answered)
+    known = places % 12 < 8
+    assert plain[known, 0].mean() > plain[~known, 0].mean() + 1
+
+
+def left(land: Landscape, known: dict[str, Places]) -> Left:
+    every = np.concatenate(list(known.values()))
+    levels = [np.array([place // 4 for place in range(8)])]
+    return leave_one_out(heard(land, known), every, levels)
+
+
+@pytest.mark.parametrize("row", [0, 7, 22, 39])
+def test_a_reference_left_out_sees_what_is_there_without_it(land: Landscape, row: int) -> None:
+    known = references()
+    found = left(land, known)
+    place, own = found.places[row], f"{found.own[row]:02}"
+    parent = found.own[row] // 4
+
+    fewer = known | {own: np.setdiff1d(known[own], [place])}
+    without = {name: places for name, places in known.items() if name != own}
+    elsewhere = {name: places for name, places in known.items() if int(name) // 4 != parent}
+
+    for column, references_left in enumerate((fewer, without, elsewhere)):
+        expected = heard(land, references_left).wider(np.array([place]))[0, 0]
+        assert found.wide[row, column] == pytest.approx(expected, abs=0.1)
+    assert found.without_own().wide[row].tolist() == found.wide[row, [1, 1, 2]].tolist()
+
+
+def test_a_leaf_left_out_sees_what_is_there_without_it(land: Landscape) -> None:
+    known = references() | {"05": np.array([5, 17, 185])}
+
+    found = left(land, known)
+
+    row = int(np.flatnonzero(found.places == 185)[0])
+    fewer = heard(land, known | {"05": np.array([5, 17])})
+    expected = fewer.wider(np.array([185]))[0, 0]
+    assert found.wide[row, 0] == pytest.approx(expected, abs=0.1)
+
+
+def test_what_does_not_vote_sees_what_is_there(land: Landscape) -> None:
+    scores = heard(land, references())
+
+    found = as_they_are(scores, {"03": np.array([63, 75])})
+
+    seen = scores.wider(np.array([63, 75]))
+    assert found.wide[:, 0] == pytest.approx(seen[:, 0], abs=0.1)
+    assert (found.wide[:, 1] < found.wide[:, 0]).all()
+    assert np.array_equal(found.remote, seen[:, 1])
+
+
+def test_what_lies_apart_from_its_neighbours_is_remote() -> None:
+    rows = vectors(180, spread=0.3).astype(np.float32)
+    rows[7] = rows[7] + 1.2 * rows[8]
+    rows[7] /= np.linalg.norm(rows[7])
+
+    remote = remoteness(build_landscape(np.arange(180), rows.astype(np.float16)))
+
+    assert remote.argmax() == 7
+    assert abs(np.median(remote)) < 0.2
+
+
+@pytest.mark.parametrize("count", [1, 2, 15])
+def test_few_items_have_surroundings(count: int) -> None:
+    few = build_landscape(np.arange(count), vectors(count))
+
+    wider = heard(few, {"00": np.array([0])}).wider(np.arange(count))
+
+    assert np.isfinite(wider).all()

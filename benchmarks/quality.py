@@ -74,7 +74,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     data = os.environ.get("LOOKALIKE_DATA")
     parser.add_argument("--quick", action="store_true", help="one split of a few items of each set")
-    parser.add_argument("--seeds", type=int, default=10, help="splits of the main setting")
+    parser.add_argument("--seeds", type=int, default=30, help="splits of the main setting")
     parser.add_argument("--output", type=Path, help="write the page here")
     parser.add_argument("--data", type=Path, default=data, help="default: LOOKALIKE_DATA")
     folder = Path("bench-store/quality")

@@ -209,7 +209,7 @@ def decision(story: Story) -> str:
 
 
 def otherwise(story: Story) -> str:
-    """Return what would be decided with less."""
+    """Return what would be said with less."""
     label, place, _ = story.sources[0]
     nearest_place, nearest = _nearest(story)
     winner = int(story.judgement.winners[0])
@@ -219,12 +219,11 @@ def otherwise(story: Story) -> str:
         f"all of {_winner(story)}": story.without_label(winner),
     }
     rows = [(what, *_outcome(story, said)) for what, said in ways.items()]
-    return _table(("without", "winner", "p", "decision"), rows)
+    return _table(("without", "winner", "p"), rows)
 
 
-def _outcome(story: Story, said: Judgement) -> tuple[str, str, str]:
-    label, p = story.confidence.labels[int(said.winners[0])], float(said.probability[0])
-    return label, f"{p:.3f}", label if p >= story.confidence.limit else "null"
+def _outcome(story: Story, said: Judgement) -> tuple[str, str]:
+    return story.confidence.labels[int(said.winners[0])], f"{said.probability[0]:.3f}"
 
 
 def _winner(story: Story) -> str:

@@ -11,7 +11,8 @@ What keeps the promise where there is little to learn from:
 
 - The log-odds are put right (Platt 1999) on what models say that have not seen the label in
   question: in its own words a model is always too sure. They are put right for the sure ones, who
-  lie near the limit; a line through all would bend to the many doubtful.
+  lie near the limit: a line through all bends to the many doubtful, and tells the share of what is
+  new.
 - **Rule of succession.** Beside the labels that were left out stands one more label, beside the
   answers one more answer, that looked just like what is known and right, and was not. So three
   labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice.
@@ -227,7 +228,7 @@ def learn(
     known = known_or_new(out, scale, rank.kin_share)
     right = right_or_wrong(out, scale, rank.kin_share)
     labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
-    share = _share_of_new(known.model.log_odds(seen.features), drawn, labels)
+    share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels)
     p, r = _probability(known.model, right.model, seen.features, share), len(out.own)
     trials = _Trials(out.winners, _combined(known.unseen[:r], right.unseen[:r], share), out.right)
     promising = terms.fair_missing == 0 and (len(drawn) >= COUNTED or labels >= FEW_LABELS)

@@ -23,9 +23,14 @@ _REAL_WEIGHT = 20
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A model, and the log-odds (r,) of references by models that have not seen their part."""
+    """A model, and the log-odds (r,) of references by models that have not seen their part.
+
+    `model` is put right for the sure, among whom the limit lies; `overall` for all: it tells
+    shares.
+    """
 
     model: Logistic
+    overall: Logistic
     unseen: Vector
 
 
@@ -105,16 +110,14 @@ def _fit(
     models see them that have not seen their part; the first r count again, as no hits, by
     `pretended` (r,).
 
-    A limit lies among the sure: there the line has to be right. So a row counts the more, the more
-    likely a hit the model takes it for.
+    For the model that is put right for the sure a row counts the more, the more likely a hit the
+    model takes it for.
     """
     r = len(pretended)
     model = fit_logistic(rows, hits, ridge=1 / r, counts=counts)
     unseen = fit_apart(model, rows, hits, counts, parts, ridge=1 / r)
-    scale, pretended = scale * sigmoid(unseen), pretended * sigmoid(unseen[:r])
-    slope, shift = fit_line(
-        odds=np.append(unseen, unseen[:r]),
-        hits=np.append(hits, np.zeros(r)),
-        counts=np.append(scale, pretended),
-    )
-    return Fit(model.along(slope, shift), slope * unseen[:r] + shift)
+    odds = np.append(unseen, unseen[:r])
+    hits, every = np.append(hits, np.zeros(r)), np.append(scale, pretended)
+    slope, shift = fit_line(odds, hits, every * sigmoid(odds))
+    overall = model.along(*fit_line(odds, hits, every))
+    return Fit(model.along(slope, shift), overall, slope * unseen[:r] + shift)

@@ -24,6 +24,7 @@ import pictures
 import ready_vectors
 import selecting
 import serving
+import shared
 from measuring import Figure
 
 _QUICK = 20
@@ -46,6 +47,8 @@ PARTS = {
     "opening": Part(deciding.opening, (100_000, 1_000_000), "first_decision"),
     "one_label": Part(deciding.one_label, (100_000, 1_000_000), "first_decision"),
     "learned": Part(deciding.learned, (100_000,), "first_decision"),
+    "shared_vectors": Part(shared.ready, (100_000,)),
+    "shared_label": Part(shared.one_label, (500_000,)),
     "http_reading": Part(serving.reading, (100_000, 1_000_000), "first_decision"),
     "http_labelling": Part(serving.labelling, (100_000,), "first_decision"),
     "http_uploading": Part(serving.uploading, (100,)),

@@ -342,6 +342,7 @@ def test_the_table_has_every_command() -> None:
 
     elsewhere = [
         "agreement",
+        "backup",
         "completion",
         "copy",
         "cost",

@@ -33,7 +33,8 @@ LAYERS = (
     ),
     (
         "the verbs",
-        "agreeing annotating answering audits bringing bucket challenging changing collection "
+        "agreeing annotating answering audits backing_up "
+        "bringing bucket challenging changing collection "
         "comparing copying costing diagnosing evidence explaining flipping forgetting importing "
         "inspecting lookup mapping matching migrating monitoring opened promoting promotion "
         "querying quoting redeciding regions relabelling removing replaying reporting retrieving "

@@ -7,6 +7,7 @@ import click
 from lookalike.cli import (
     auditing,
     doctor,
+    keeping,
     keys,
     labelling,
     looking,
@@ -57,7 +58,7 @@ def completion(shell: str) -> None:
 
 
 _PARTS = (
-    *(making, moving, migrating, labelling, shaping, auditing, trying),
+    *(making, moving, keeping, migrating, labelling, shaping, auditing, trying),
     *(looking, travelling, monitoring, doctor, trusting, serving, keys),
 )
 for module in _PARTS:

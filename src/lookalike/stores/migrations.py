@@ -111,14 +111,14 @@ def version_of(connection: Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def check_version(connection: Connection) -> None:
+def check_current(connection: Connection) -> None:
     """Raise StoreTooNew where another program has brought the database beyond what we know."""
     query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
-    refuse_newer(int(connection.execute(query).scalar_one()))
+    check_version(int(connection.execute(query).scalar_one()))
 
 
-def refuse_newer(version: int) -> None:
-    """Raise StoreTooNew for a schema version beyond what this code knows."""
+def check_version(version: int) -> None:
+    """Raise StoreTooNew when a schema version is beyond what this code knows."""
     if version > schema.SCHEMA_VERSION:
         raise StoreTooNew(
             f"the store has schema version {version}, this Lookalike knows up to "
@@ -133,7 +133,7 @@ def migrate(connection: Connection) -> None:
     Raises StoreTooNew when it is beyond what this code knows.
     """
     version = version_of(connection)
-    refuse_newer(version)
+    check_version(version)
     newest = schema.SCHEMA_VERSION if version else 1  # an empty one is made as it shall be
     for number in range(version + 1, newest + 1):
         MIGRATIONS[number](connection)

@@ -39,7 +39,7 @@ from lookalike.errors import StoreClosed
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import erase_vectors_but
-from lookalike.stores.migrations import check_version, migrate, version_of
+from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.mirror import Mirrors, contradictions
 from lookalike.stores.portable_sql import FUNCTIONS
 from lookalike.stores.postgres_engine import (
@@ -142,7 +142,7 @@ class PostgresStore:
             with translated(self.address), self._engine.connect() as connection:
                 with connection.begin():
                     self._take_lock(connection)
-                    check_version(connection)
+                    check_current(connection)
                     txn = PostgresTxn(connection, self._mirrors)
                     yield txn
                 for space, slots in txn.erased:
@@ -153,7 +153,7 @@ class PostgresStore:
         """Begin a transaction that changes who holds work; it takes no turn and tells nobody."""
         self._check_open()
         with translated(self.address), self._engine.begin() as connection:
-            check_version(connection)
+            check_current(connection)
             yield PostgresTxn(connection, self._mirrors)
 
     def follow(self, tell: Callable[[], None]) -> Follower:
@@ -298,7 +298,7 @@ class PostgresTxn(PostgresSnapshot):
     def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
         """Take vectors away, here and, after the commit, from the copies on local disks."""
         if len(document_pks):
-            self.erased.append((space, np.sort(self._slots_of(space, document_pks)[:, 1])))
+            self.erased.append((space, np.sort(self.known_slots(space, document_pks))))
             self._delete_embeddings(space, document_pks)
             self.upsert(schema.meta, [{"key": ERASURES, "value": str(ULID())}])
 
@@ -308,7 +308,7 @@ class PostgresTxn(PostgresSnapshot):
         self.connection.execute(raised, {"name": sequence_of(table), "last": last})
 
     def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
-        slots = np.sort(self._slots_of(space, document_pks)[:, 1])
+        slots = np.sort(self.known_slots(space, document_pks))
         for kept in (_VECTOR, schema.embedding):
             for chosen in conditions(kept.c.slot, slots):
                 self.execute(delete(kept).where(kept.c.space_pk == space.pk, chosen))

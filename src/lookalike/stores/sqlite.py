@@ -39,9 +39,10 @@ from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
-from lookalike.stores.migrations import check_version, migrate, version_of
+from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions
+from lookalike.stores.sqlite_check import problems_of
 from lookalike.stores.sqlite_engine import (
     BUSY_TIMEOUT_MS,
     driver,
@@ -95,7 +96,7 @@ class SqliteStore:
     def write(self) -> Iterator[SqliteTxn]:
         """Begin a transaction; writers of all processes take turns."""
         with self._transaction() as txn:
-            check_version(txn.connection)
+            check_current(txn.connection)
             yield txn
 
     def claim(self) -> AbstractContextManager[SqliteTxn]:
@@ -137,14 +138,10 @@ class SqliteStore:
 
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""
-        problems = []
+        problems: list[str] = []
         try:
             with self.read() as snapshot:
-                for (line,) in snapshot.connection.exec_driver_sql("PRAGMA integrity_check"):
-                    if line != "ok":
-                        problems.append(f"database: {line}")
-                for row in snapshot.rows(select(schema.space)):
-                    problems += _check_space(snapshot, stored_space(row))
+                problems.extend(problems_of(snapshot))
         except StoreCorrupt as error:
             problems.append(str(error))
         return problems
@@ -315,30 +312,6 @@ class SqliteTxn(SqliteSnapshot):
         known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
         statement = table.insert().inline().values({name: bindparam(name) for name in known})
         execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
-
-
-def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
-    slots, pks = snapshot.slots(space)
-    known = select(schema.document.c.pk)
-    documents = {row.pk for row in snapshot.rows(known)}
-    problems = [
-        f"space {space.name}: slot {slot} names document {pk}, which does not exist"
-        for slot, pk in zip(slots.tolist(), pks.tolist(), strict=True)
-        if pk not in documents
-    ]
-    try:
-        rows = snapshot._file(space).rows(int(slots[-1]) + 1 if len(slots) else 0)
-    except StoreCorrupt as error:
-        return [*problems, str(error)]
-    for start in range(0, len(slots), 65536):
-        part = slots[start : start + 65536]
-        norms = np.linalg.norm(rows[part].astype(np.float32), axis=1)
-        problems += [
-            f"space {space.name}: the vector in slot {slot} has length {norm:.3f}, not 1"
-            for slot, norm in zip(part.tolist(), norms.tolist(), strict=True)
-            if abs(norm - 1) > 0.01
-        ]
-    return problems
 
 
 def _release(engine: Engine, lock_file: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import psycopg
 import pytest
 from sqlalchemy import select, update
@@ -21,9 +22,12 @@ from lookalike.errors import StoreTooNew
 from lookalike.leases import LEASE_S, Heartbeat, has_died, own_name
 from lookalike.model import Status
 from lookalike.resources import Kind, named
+from lookalike.settings import read_settings
 from lookalike.stores import schema
 from lookalike.tasks import TaskKind, ask_for, end_task, keep_task, take_task
+from lookalike.watching import Watch
 from lookalike.worker import Worker
+from test_monitoring import receiving
 
 ELSEWHERE = "another~boot~pid:[1]/1/100/01K"
 """A holder of another machine: whether it lives cannot be seen from here."""
@@ -224,6 +228,39 @@ class TestTasks:
             (row,) = snapshot.rows(select(schema.task.c.expires_at))
             assert 0 < row.expires_at - (snapshot.time_s() or 0) <= LEASE_S
         assert take_task(store, own_name(), now) is None
+
+
+class TestAlarms:
+    """Each worker has a watch over alarms."""
+
+    def test_two_watches_whose_clocks_differ_send_a_webhook_once(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        known = {"WEBHOOK_SECRET": "only-known-to-both", "FETCH_ALLOW": "127.0.0.1"}
+        known |= {"CACHE": str(tmp_path / "derived")}
+        settings = read_settings({f"LOOKALIKE_{name}": value for name, value in known.items()})
+        day_s = 86_400
+        with (
+            receiving() as receiver,
+            lookalike.open(url, settings=settings, clock=lambda: time.time() + day_s) as one,
+            lookalike.open(url, settings=settings, clock=lambda: time.time() - day_s) as two,
+        ):
+            things = one.labeler("things", extractor="passthrough", confidence_threshold=0.8)
+            things.add(vectors=np.eye(4), ids=list("abcd"))
+            things.watch(coverage=(0.5, None), webhook=receiver.url)
+            receiver.may_answer.clear()
+            first = threading.Thread(target=Watch(one.workshop).look)
+            first.start()
+            assert ended(lambda: len(receiver.got) == 1)
+
+            Watch(two.workshop).look()  # while the receiver has not answered
+            receiver.may_answer.set()
+            first.join()
+            Watch(two.workshop).look()
+
+            assert receiver.types == ["alarm.raised"]
+            ((headers, _),) = receiver.got
+            assert abs(int(headers["webhook-timestamp"]) - time.time()) < day_s / 2
 
 
 class TestNews:

@@ -175,10 +175,10 @@ class Watch:
         claimed = self._claimed(field_pk)
         if claimed is None:
             return
-        webhook, delivery = claimed
+        webhook, delivery, now = claimed
         error: str | None = None
         try:
-            self._post(webhook, delivery)
+            self._post(webhook, delivery, now)
         except LookalikeError as failure:
             error = str(failure).replace(webhook[:200], shown_webhook(webhook))
             _LOG.warning("a webhook was not delivered: %s", error)
@@ -192,7 +192,8 @@ class Watch:
                 schema.alarm, [{"field_pk": field_pk, "state": {**state, "delivery": ended}}]
             )
 
-    def _claimed(self, field_pk: int) -> tuple[str, Mapping[str, Any]] | None:
+    def _claimed(self, field_pk: int) -> tuple[str, Mapping[str, Any], float] | None:
+        """Return where to send what is due, and the time; None where another does or nothing is."""
         with self._workshop.store.read() as snapshot:
             now = time_of(snapshot, self._workshop.clock())
             if not _waits(_state(snapshot, field_pk) or {}, now):
@@ -206,16 +207,16 @@ class Watch:
             delivery |= {"attempts": delivery["attempts"] + 1, "next_at": now + LEASE_S}
             state = {**rows[0].state, "delivery": delivery}
             txn.update(schema.alarm, [{"field_pk": field_pk, "state": state}])
-        return rows[0].spec["webhook"], delivery
+        return rows[0].spec["webhook"], delivery, now
 
-    def _post(self, webhook: str, delivery: Mapping[str, Any]) -> None:
+    def _post(self, webhook: str, delivery: Mapping[str, Any], now: float) -> None:
         told = {
             "type": delivery["event"],
             "timestamp": datetime.fromtimestamp(delivery["at"], UTC).isoformat(),
             "data": delivery["told"],
         }
         body = json.dumps(told, ensure_ascii=False).encode()
-        secret, now = self._workshop.settings.webhook_secret, self._workshop.clock()
+        secret = self._workshop.settings.webhook_secret
         headers = webhook_headers(secret, delivery["id"], now, body)
         status = self._fetcher.post(webhook, body, {"Content-Type": "application/json", **headers})
         if not 200 <= status < 300:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from lookalike.access import Access
 from lookalike.fetching import FetchRules, GuardedFetcher
+from lookalike.readiness import OK, Readiness
 from lookalike.server import (
     alarms,
     analytics,
@@ -102,12 +103,13 @@ def make_app(
     *,
     host: str,
     works: bool = True,
+    is_leaving: Callable[[], bool] = lambda: False,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> ASGIApp:
     """Return the server as an ASGI application that listens on `host`.
 
-    With `works` off, workers of other processes do what waits. `is_ending` tells when the server
-    waits for those who listen to go.
+    With `works` off, workers of other processes do what waits. `is_leaving` tells when the server
+    shall get no more requests, `is_ending` when it waits for those who listen to go.
     """
     store, settings = workshop.store, workshop.settings
     fetcher = GuardedFetcher(FetchRules.of(settings))
@@ -135,7 +137,16 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues(), makings)
+    app.state.context = Context(
+        workshop, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending
+    )
+    app.state.readiness = Readiness(
+        workshop,
+        {
+            "worker": lambda: "has died" if worker.has_died else OK,
+            "ending": lambda: "told to end" if is_leaving() else OK,
+        },
+    )
     app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)
     for router in _ROUTERS:

@@ -140,13 +140,7 @@ def make_app(
     app.state.context = Context(
         workshop, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending
     )
-    app.state.readiness = Readiness(
-        workshop,
-        {
-            "worker": lambda: "has died" if worker.has_died else OK,
-            "ending": lambda: "told to end" if is_leaving() else OK,
-        },
-    )
+    app.state.readiness = _readiness(workshop, worker, is_leaving)
     app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)
     for router in _ROUTERS:
@@ -155,6 +149,14 @@ def make_app(
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
     return Gate(app, access, settings, Audit(workshop.root), signer=signer, host=host)
+
+
+def _readiness(workshop: Workshop, worker: Worker, is_leaving: Callable[[], bool]) -> Readiness:
+    further = {
+        "worker": lambda: "has died" if worker.has_died else OK,
+        "ending": lambda: "told to end" if is_leaving() else OK,
+    }
+    return Readiness(workshop, further)
 
 
 def _serve_docs(app: FastAPI) -> None:

@@ -98,9 +98,14 @@ def test_a_disk_that_is_full_gone_is_told(tmp_path: Path) -> None:
 
 
 def test_many_who_ask_at_once_are_one_look(store: Path) -> None:
-    looks: list[str] = []
+    looks: list[float] = []
+
+    def look() -> str:
+        looks.append(time.monotonic())
+        return OK
+
     with lookalike.open(store) as library:
-        readiness = Readiness(library.workshop, {"it": lambda: looks.append("once") or OK})
+        readiness = Readiness(library.workshop, {"it": look})
         for _ in range(50):
             readiness.checks()
 

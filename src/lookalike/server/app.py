@@ -137,9 +137,8 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    app.state.context = Context(
-        workshop, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending
-    )
+    parts = (workshop, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending)
+    app.state.context = Context(*parts)
     app.state.readiness = _readiness(workshop, worker, is_leaving)
     app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)

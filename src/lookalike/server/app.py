@@ -51,7 +51,7 @@ from lookalike.server.events import Hub
 from lookalike.server.frozen import FrozenQueues
 from lookalike.server.gate import Gate
 from lookalike.server.making import Makings
-from lookalike.server.page import make_router, read_page
+from lookalike.server.page import PageFirst, make_router, read_page
 from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
 from lookalike.signing import Signer, signing_secret
@@ -60,10 +60,9 @@ from lookalike.worker import Worker
 from lookalike.workshop import Workshop
 
 _ROUTERS: tuple[APIRouter, ...] = (
+    blobs.router,
+    news.router,
     health.router,
-    buckets.router,
-    objects.router,
-    uploads.router,
     collections.router,
     counting.router,
     many.router,
@@ -71,8 +70,11 @@ _ROUTERS: tuple[APIRouter, ...] = (
     labels.router,
     queues.router,
     analytics.router,
-    alarms.router,
     audits.router,
+    buckets.router,
+    objects.router,
+    uploads.router,
+    alarms.router,
     prometheus.router,
     maps.router,
     exports.router,
@@ -89,9 +91,9 @@ _ROUTERS: tuple[APIRouter, ...] = (
     versions.router,
     verbs.router,
     arrivals.router,
-    news.router,
-    blobs.router,
 )
+"""Routes are tried in this order, one by one: what a person waits for comes first."""
+
 _ABOUT = (
     "Lookalike labels a collection from a few examples. Every resource answers to its id and to "
     "its name. Errors are `{error: {code, message, details}}`; `code` is stable."
@@ -144,10 +146,11 @@ def make_app(
     answer_errors(app)
     for router in _ROUTERS:
         app.include_router(router)
-    app.include_router(make_router(read_page()))
+    app.include_router(make_router())
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
-    return Gate(app, access, settings, Audit(workshop.root), signer=signer, host=host)
+    page = PageFirst(app, read_page())
+    return Gate(page, access, settings, Audit(workshop.root), signer=signer, host=host)
 
 
 def _readiness(workshop: Workshop, worker: Worker, is_leaving: Callable[[], bool]) -> Readiness:

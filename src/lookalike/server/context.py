@@ -98,8 +98,8 @@ class Asked:
         return f"{self.base_url}{quote(path)}?{query}"
 
 
-def asked(request: Request) -> Asked:
-    """Return what a request is about."""
+async def asked(request: Request) -> Asked:
+    """Return what a request is about; it waits for nothing, so it needs no thread."""
     context = cast("Context", request.app.state.context)
     caller = request.state.caller
     actor = context.workshop.actor if caller is None else caller.name

@@ -279,7 +279,7 @@ class PostgresTxn(PostgresSnapshot):
     def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
         """Take vectors away, here and, after the commit, from the copies on local disks."""
         if len(document_pks):
-            self.erased.append((space, np.sort(self._slots_of(space, document_pks)[:, 1])))
+            self.erased.append((space, np.sort(self.known_slots(space, document_pks))))
             self._delete_embeddings(space, document_pks)
             self.upsert(schema.meta, [{"key": ERASURES, "value": str(ULID())}])
 
@@ -289,7 +289,7 @@ class PostgresTxn(PostgresSnapshot):
         self.connection.execute(raised, {"name": sequence_of(table), "last": last})
 
     def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
-        slots = np.sort(self._slots_of(space, document_pks)[:, 1])
+        slots = np.sort(self.known_slots(space, document_pks))
         for kept in (_VECTOR, schema.embedding):
             for chosen in conditions(kept.c.slot, slots):
                 self.execute(delete(kept).where(kept.c.space_pk == space.pk, chosen))

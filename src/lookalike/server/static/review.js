@@ -80,9 +80,11 @@ class Review extends LitElement {
   #sync() {
     const { collection, field } = store.state;
     const of = `${collection}/${field}/${this.tab.id}`;
-    if (router.route.page !== "review" || !field || of === this.of) return;
-    this.of = of;
-    this.#begin();
+    if (router.route.page !== "review" || !field) return;
+    if (of !== this.of) {
+      this.of = of;
+      this.#begin();
+    } else if (!this.isGrid && !this.queue.isKnown) this.queue.fill();
   }
 
   #begin() {
@@ -91,7 +93,7 @@ class Review extends LitElement {
     this.queue = new Queue((asked) => api.get(here("/queue"), { ...asked, field, kind }));
     this.queue.addEventListener("change", () => this.requestUpdate());
     this.answered = 0;
-    this.queue.fill();
+    if (!this.isGrid) this.queue.fill();
     this.requestUpdate();
   }
 

@@ -29,7 +29,7 @@ LAYERS = (
         "the library",
         "estimator library remote remote_collection remote_opened remote_promoting remote_shaping "
         "remote_shown remote_telling remote_travelling remote_trusting remote_trying sending "
-        "watching worker",
+        "probing readiness watching worker working",
     ),
     (
         "the verbs",
@@ -54,7 +54,8 @@ LAYERS = (
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs connection extractors fetching formats leases pinned places signing stores "
+        "access blobs connection ending "
+        "extractors fetching formats leases pinned places signing stores "
         "thumbnails views",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),

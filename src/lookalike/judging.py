@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.nearness import Ranked
 from lookalike.policy import NO_SOURCE, REASONS, Decisions, deepest
-from lookalike.propagation import Places
+from lookalike.propagation import Graph, Places
 from lookalike.recall import recall, remember
 from lookalike.rejections import Rejections
 from lookalike.review import Reach
@@ -46,7 +47,7 @@ REBUILD_ITEMS = 2000
 REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
 
-_LISTS = b"lists.3"
+_LISTS = b"lists.4"
 """How lists are found; those that were remembered under another name are found again."""
 
 _FAR = 10.0
@@ -318,7 +319,7 @@ class Judge:
         kept = recall(self._memory)
         known = None
         if kept is not None and kept[0] == {"items": mark}:
-            known = Known(kept[1]["near"].astype(np.int64), kept[1]["cosines"], kept[1]["turn"])
+            known = _known(kept[1])
         landscape = landscape_of(
             pks,
             lambda places: vectors(pks[places]),
@@ -327,10 +328,27 @@ class Judge:
             progress=None if self._imagines else _Lists(self._memory, mark),
         )
         if known is None and not self._imagines:
-            arrays = (landscape.near.astype(np.int32), landscape.near_cosines, landscape.turn)
-            names = ("near", "cosines", "turn")
-            remember(self._memory, {"items": mark}, dict(zip(names, arrays, strict=True)))
+            remember(self._memory, {"items": mark}, _arrays(landscape))
         return landscape
+
+
+def _arrays(land: Landscape) -> dict[str, NDArray[Any]]:
+    """Return what `_known` makes of it again."""
+    return {
+        "near": land.near.astype(np.int32),
+        "cosines": land.near_cosines,
+        "turn": land.turn,
+        "starts": land.graph.starts,
+        "columns": land.graph.columns,
+        "weights": land.graph.weights,
+        "degrees": land.degrees,
+    }
+
+
+def _known(arrays: Mapping[str, NDArray[Any]]) -> Known:
+    near, graph = arrays["near"].astype(np.int64), ("starts", "columns", "weights")
+    joined = Graph(*(arrays[name] for name in graph))
+    return Known(near, arrays["cosines"], arrays["turn"], joined, arrays["degrees"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lookalike.directions import Blend, Frame, spans
 from lookalike.grid import Bytes, Grid, grid_length, on_grid, squares
-from lookalike.growing import appended
+from lookalike.growing import appended, roomy
 from lookalike.joining import build_graph
 from lookalike.nearness import Progress, neighbour_lists, neighbours
 from lookalike.propagation import (
@@ -113,7 +113,8 @@ class Landscape:
 
 
 class Known(NamedTuple):
-    """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`.
+    """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`,
+    its `graph` and `degrees`.
 
     To find `near` is what takes long. `turn` may differ in its last digits with the number of
     threads: whoever builds the same landscape again takes over the one there was.
@@ -122,6 +123,8 @@ class Known(NamedTuple):
     near: Places
     near_cosines: Floats
     turn: Grid
+    graph: Graph
+    degrees: Floats
 
 
 def build_landscape(
@@ -154,12 +157,9 @@ def landscape_of(
     frame = Frame.of((vectors(part) for part in spans(count)), blend)
     centred = _grid(frame, vectors, count)
     near, cosines = known[:2] if known else neighbour_lists(centred, NEIGHBOURS, progress=progress)
-    if known:
-        turn = known.turn
-    else:
-        turn = frame.turn_for(lambda p: frame.centred(vectors(p)), near[:, :_METRIC_NEIGHBOURS])
+    turn = known.turn if known else _turn(frame, vectors, centred, near)
     turned = frame.turned(centred, turn)
-    graph, degrees = build_graph(near, cosines)
+    graph, degrees = known[3:] if known else build_graph(near, cosines)
     widths = scale_widths(cosines)
     return Landscape(
         pks=pks,
@@ -209,15 +209,21 @@ def attach(landscape: Landscape, pks: Places, vectors: NDArray[np.float16]) -> L
 
 def _grid(frame: Frame, vectors: Vectors, count: int) -> Grid:
     """Return the centred directions of all items, made some at a time."""
-    parts = spans(count)
-    first = on_grid(frame.centred(vectors(parts[0])))
-    if len(parts) == 1:
-        return first
-    grid = np.empty((count, first.shape[1]), np.int16)
-    grid[parts[0]] = first
-    for part in parts[1:]:
+    grid = roomy(count, len(frame.mean), np.int16)
+    for part in spans(count):
         grid[part] = on_grid(frame.centred(vectors(part)))
     return grid
+
+
+def _turn(frame: Frame, vectors: Vectors, centred: Grid, near: Places) -> Grid:
+    """Return what `turned` is made by; of many items, from directions on the grid."""
+    count, length = len(centred), np.float32(grid_length(centred.shape[1]))
+    if len(spans(count)) == 1:
+        wide = frame.centred(vectors(slice(0, count)))
+        return frame.turn_for(wide.__getitem__, near[:, :_METRIC_NEIGHBOURS])
+    return frame.turn_for(
+        lambda places: centred[places].astype(np.float32) / length, near[:, :_METRIC_NEIGHBOURS]
+    )
 
 
 def _lengths(turned: Bytes) -> NDArray[np.float64]:

@@ -47,8 +47,7 @@ class SqliteSnapshot:
         if len(absent):
             raise NotFound(f"document {absent[0]} has no vector in {space.name}")
         slots = pairs[np.searchsorted(pairs[:, 0], document_pks), 1]
-        vectors = self._file(space).rows(int(slots.max()) + 1 if len(slots) else 0)
-        return np.asarray(vectors[slots])
+        return self._file(space).read(slots)
 
     def nearest(
         self, space: StoredSpace, queries: NDArray[np.floating], k: int, among: Ids

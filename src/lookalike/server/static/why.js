@@ -87,7 +87,7 @@ class Why extends LitElement {
 
   #promote() {
     const { subject } = store.state;
-    answers.promote([subject], { what: "let it vote", done: () => this.#read(true) });
+    answers.promote([{ document_id: subject }], { what: "let it vote", done: () => this.#read(true) });
   }
 
   render() {

@@ -24,9 +24,8 @@ export class Band {
     this.mark = null;
   }
 
-  /** Begin where the pointer is pressed on a list, or on nothing in it. @param {PointerEvent} event */
-  press(event) {
-    const scroller = /** @type {HTMLElement} */ (event.currentTarget);
+  /** Begin where the pointer is pressed on a list, or on nothing in it. @param {PointerEvent} event @param {HTMLElement} scroller the list */
+  press(event, scroller) {
     const place = scroller.getBoundingClientRect();
     this.hasEnded = false;
     if (event.button || event.pointerType === "touch" || event.clientX - place.left > scroller.clientWidth) return;

@@ -9,7 +9,7 @@ import { hint } from "./keys.js";
 import { prefetch } from "./pictures.js";
 import { api, here, keyboard, knownLabels, live, router, slots, store } from "./session.js";
 import { placesOf, Selection, spanned } from "./selection.js";
-import { Follow } from "./store.js";
+import { Follow, Hear } from "./store.js";
 import { tell } from "./toast.js";
 import { tile } from "./tile.js";
 import { topOf, windowOf } from "./window.js";
@@ -20,6 +20,7 @@ const KEPT_PAGES = 12;
 const SIMILAR = 200;
 const INSET = 3;
 const READ_AT_ONCE = 1000;
+const MOST_PAIRS = 50;
 /** Of so many something is said at once. */
 const MOST = 100_000;
 
@@ -27,6 +28,8 @@ class Grid extends LitElement {
   constructor() {
     super();
     new Follow(this, store);
+    new Hear(this, live, ["changed"], (event) => this.#merge(event.detail.documents));
+    new Hear(this, router, ["change"], () => this.#sync());
     this.of = "";
     this.count = 0;
     /** @type {Map<number, any[]>} */
@@ -67,8 +70,6 @@ class Grid extends LitElement {
       keyboard.bind("items", this.#movements()),
       keyboard.bind("decide", this.#decisions()),
       keyboard.bind("everywhere", { close: () => (this.chosen ? (this.#select(new Selection()), true) : false), fresh: () => this.#begin() }),
-      on(live, "changed", (event) => this.#merge(/** @type {CustomEvent} */ (event).detail.documents)),
-      on(router, "change", () => this.#sync()),
     ];
     this.#sync();
   }
@@ -205,6 +206,7 @@ class Grid extends LitElement {
       extendLeft: by(() => -1, true), extendRight: by(() => 1, true), extendUp: by(() => -across(), true), extendDown: by(() => across(), true),
       pageDown: by(screen), pageUp: by(() => -screen()), first: () => this.#go(0), last: () => this.#go(this.count - 1),
       toggle: () => this.#toggle(this.at), all: () => this.#all(), view: () => this.#look(),
+      pair: () => this.#pair(),
       larger: () => this.#resize(16), smaller: () => this.#resize(-16),
     };
   }
@@ -383,6 +385,16 @@ class Grid extends LitElement {
     if (this.doc(this.at)) store.set({ drawer: "why", subject: this.doc(this.at).document_id });
   }
 
+  /** Show what is meant side by side: two with each other, others with the references they are like. */
+  #pair() {
+    const { parts, isAll } = this.meant;
+    const { known } = isAll ? { known: [] } : this.#known(parts);
+    const ids = known.slice(0, MOST_PAIRS).map((one) => one.document_id);
+    const isNamed = known[0]?.labels[store.get("field")]?.label;
+    const [of, beside] = ids.length === 2 ? (isNamed ? [ids[1], ids[0]] : ids) : [ids.join(","), ""];
+    router.go("review", { tab: router.route.params.tab ?? "", view: "pair", of, beside });
+  }
+
   #look() {
     const doc = this.doc(this.at);
     const beside = (/** @type {number} */ by) => (this.#go(this.at + by), this.doc(this.at));
@@ -426,7 +438,7 @@ class Grid extends LitElement {
     const here_ = this.doc(this.at);
     return html`<p class="gridbar row"><span>${this.isKnown ? `${this.count.toLocaleString()} items` : "…"}</span>${chosen ? html`<b>${this.selected.isAll ? (chosen === this.count ? "All " : "All but ") : ""}${(this.selected.isAll && chosen < this.count ? this.count - chosen : chosen).toLocaleString()} selected</b>${this.selected.isAll ? nothing : html`<button class="quiet" @click=${() => this.#select(new Selection([], true))}>All ${this.count.toLocaleString()} <kbd>${hint("all")}</kbd></button>`}<button class="quiet" @click=${() => this.#select(new Selection())}>Select nothing <kbd>Esc</kbd></button>` : nothing}
         <span class="spring"></span><button @click=${() => this.#askLabel()}>Label <kbd>${hint("label")}</kbd></button><button @click=${() => this.#accept()}>Accept <kbd>${hint("accept", "decide")}</kbd></button><button class="quiet" @click=${() => this.#why()}>Why <kbd>${hint("why")}</kbd></button></p>
-      <div class="scroller" role="listbox" aria-multiselectable="true" aria-label="Items" tabindex="0" aria-activedescendant=${here_ ? `cell-${this.at % 5000}` : nothing} @scroll=${this.#scrolled} @pointerdown=${(/** @type {PointerEvent} */ event) => this.band.press(event)} @click=${{ capture: true, handleEvent: (/** @type {Event} */ event) => this.band.click(event) }}>
+      <div class="scroller" role="listbox" aria-multiselectable="true" aria-label="Items" tabindex="0" aria-activedescendant=${here_ ? `cell-${this.at % 5000}` : nothing} @scroll=${this.#scrolled} @pointerdown=${(/** @type {PointerEvent} */ event) => this.scroller && this.band.press(event, this.scroller)} @click=${{ capture: true, handleEvent: (/** @type {Event} */ event) => this.band.click(event) }}>
         <div class="sizer" role="presentation" .style=${`height:${sizer}px`}><div class="window" role="presentation" .style=${`transform:translateY(${offset}px)`}>
           ${repeat(places, (place) => place % (shape.columns * (last - first + 4)), (place) => this.#cell(place))}
         </div></div>
@@ -441,12 +453,6 @@ class Grid extends LitElement {
     if (!doc) return html`<div class="tile waiting" role="option" id=${how.id} aria-selected="false" aria-label="Loading" aria-posinset=${how.at} aria-setsize=${how.of}></div>`;
     return tile(doc, { ...how, field: store.get("field"), isNew: this.fresh.has(doc.document_id), onPick: (event) => this.#pick(place, event), onOpen: () => ((this.at = place), this.#look()) });
   }
-}
-
-/** @param {EventTarget} target @param {string} name @param {(event: Event) => void} listener */
-function on(target, name, listener) {
-  target.addEventListener(name, listener);
-  return () => target.removeEventListener(name, listener);
 }
 
 customElements.define("lk-grid", Grid);

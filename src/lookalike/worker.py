@@ -7,7 +7,6 @@ has a watch beside it, which checks alarms.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +68,12 @@ class Worker:
         self.wake()
         if self._thread is not None:
             self._thread.join()
+
+    @property
+    def has_died(self) -> bool:
+        """Return whether its thread has ended although nobody told it to."""
+        began = self._thread is not None and not self._thread.is_alive()
+        return began and not self._is_stopping.is_set()
 
     def wake(self) -> None:
         """Tell that there is something to do: nobody needs to wait for the next look."""
@@ -230,18 +235,3 @@ class Worker:
             self._news.notify_all()
         if self._is_stopping.is_set():
             raise _Stopped
-
-
-def run_worker(workshop: Workshop, *, once: bool) -> None:
-    """Work until interrupted or terminated, or with `once` until nothing waits."""
-    worker = Worker(workshop)
-    if once:
-        while worker.work():
-            pass
-        Watch(workshop).look()
-        return
-    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    try:
-        worker.run()
-    except KeyboardInterrupt:
-        worker.stop()

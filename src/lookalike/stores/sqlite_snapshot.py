@@ -29,9 +29,7 @@ class SqliteSnapshot(TableSnapshot):
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
-        slots = self.slots_of(space, document_pks)
-        vectors = self._file(space).rows(int(slots.max()) + 1 if len(slots) else 0)
-        return np.asarray(vectors[slots])
+        return self._file(space).read(self.slots_of(space, document_pks))
 
     def above(
         self, space: StoredSpace, vector: NDArray[np.float16], floor: float

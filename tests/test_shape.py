@@ -61,12 +61,13 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses agreement auditing betting boxes calibration claims closest columns conditions "
-        "confidence contest costs counterparts directions duplicates features filters findings "
-        "fitting gate grid hygiene judgements kinds label_tree labels landscape layout learning "
-        "leaving_out ledger lessons levels logistic maps matches metrics naming nearness "
-        "neighbourhood policy propagation recall references review rules scoring settings stages "
-        "standard stores.search tsne turns values verdicts weighing",
+        "addresses agreement auditing betting boxes calibration claims closest columns "
+        "conditions confidence contest costs counterparts directions duplicates features "
+        "filters findings fitting gate grid growing heard hygiene joining judgements kinds "
+        "label_tree labels landscape layout learning leaving_out ledger lessons levels "
+        "likeness logistic maps matches metrics naming nearness neighbourhood policy "
+        "propagation recall references review rules scoring settings stages standard "
+        "stores.search tsne turns values verdicts weighing",
     ),
     ("the nouns", "errors model samples version"),
 )

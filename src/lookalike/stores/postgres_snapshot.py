@@ -86,6 +86,11 @@ class PostgresSnapshot(TableSnapshot):
         """From now on show only those of a table's own rows for which a condition holds."""
         narrow(self.connection, table, condition)
 
+    def time_s(self) -> float:
+        """Return what the database's own clock shows, in UTC seconds."""
+        now = "SELECT extract(epoch FROM clock_timestamp())::float8"
+        return float(self.connection.exec_driver_sql(now).scalar_one())
+
     def count(self, space: StoredSpace) -> int:
         """Return how many slots of a space have been given."""
         counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)

@@ -105,6 +105,13 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _origin(text: str) -> str:
+    origin = text.rstrip("/")
+    if origin and not re.fullmatch(r"https?://[^/*?#@\s]+", origin):
+        raise ValueError("must be scheme and host, such as https://labels.example.org")
+    return origin
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One row of the table: its variable is `LOOKALIKE_` + name in capitals.
@@ -175,6 +182,14 @@ SETTINGS = (
     Setting("host", "127.0.0.1", str, "the address the server listens on; others need a key"),
     Setting("port", "8710", _port, "the port the server listens on; 0: any that is free"),
     Setting(
+        "public_url",
+        "",
+        _origin,
+        "how others reach the server where a proxy before it speaks TLS, as "
+        "https://labels.example.org: addresses that it gives begin with it (default: as it is "
+        "called)",
+    ),
+    Setting(
         "drain_s",
         "0",
         _seconds,
@@ -230,6 +245,7 @@ class Settings:
     fetch_schemes: frozenset[str]
     host: str
     port: int
+    public_url: str
     drain_s: int
     grace_s: int
     api_key: str

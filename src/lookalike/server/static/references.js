@@ -7,7 +7,7 @@ import { hint } from "./keys.js";
 import { leafOf } from "./looks.js";
 import { doubtful, healthOf, isWithin, problemsOf } from "./problems.js";
 import { api, here, keyboard, live, outbox, router, store } from "./session.js";
-import { keepVersion, Shaping } from "./shaping.js";
+import { keepVersion, retireVersion, Shaping } from "./shaping.js";
 import { Follow, Hear } from "./store.js";
 import { face, markOf, tile, wordsOf } from "./tile.js";
 import "./view.js";
@@ -71,7 +71,7 @@ class References extends LitElement {
     this.ends = [
       keyboard.bind("items", {
         left: move(() => -1), right: move(() => 1), up: move(() => -this.columns), down: move(() => this.columns),
-        first: move(() => -Infinity), last: move(() => Infinity), toggle: () => this.#mark(), view: () => this.#look(),
+        first: move(() => -Infinity), last: move(() => Infinity), toggle: () => this.#mark(), view: () => this.#look(), pair: () => this.#pair(),
       }),
       keyboard.bind("decide", { demote: () => this.#wrong(), reject: () => this.#wrong(), label: () => this.#ask(), why: () => this.#why() }),
       keyboard.bind("wall", {
@@ -349,8 +349,20 @@ class References extends LitElement {
     /** @type {any} */ (this.querySelector("lk-view")).open(this.doc, (/** @type {number} */ by) => (this.#move(by), this.doc));
   }
 
+  /** Show the reference beside those that it may be confused with. */
+  #pair() {
+    if (!this.doc || this.pane !== "tiles") return false;
+    const { owner_id: owner, owner_field: field } = this.tree;
+    router.go("review", { c: owner.replace(/^col_/, ""), field, view: "pair", of: this.doc.document_id });
+  }
+
   #keep() {
     keepVersion(here("/versions"), () => this.#soon());
+  }
+
+  /** @param {string} name */
+  #retireVersion(name) {
+    retireVersion(`${here("/versions")}/${encodeURIComponent(name)}/retire`, name, () => ((this.compared = null), this.#soon()));
   }
 
   /** @param {string} name */
@@ -472,7 +484,7 @@ class References extends LitElement {
     const { compared } = this;
     return html`<h3>Versions</h3>
       <ul class="versions">${this.versions.map((one) => html`<li><button class="quiet" aria-expanded=${compared?.name === one.name} @click=${() => this.#compare(one.name)}>${one.name} <span class="dim">${new Date(one.at).toLocaleDateString()}</span></button>
-        ${compared?.name === one.name ? html`<p class="dim">Since then ${compared.came} references came and ${compared.went} went, ${compared.relabelled} have another label; ${compared.decisions} decisions differ, ${compared.arrived} items are new.</p>` : nothing}</li>`)}</ul>
+        ${compared?.name === one.name ? html`<p class="dim">Since then ${compared.came} references came and ${compared.went} went, ${compared.relabelled} have another label; ${compared.decisions} decisions differ, ${compared.arrived} items are new.<br /><button class="quiet" @click=${() => this.#retireVersion(one.name)}>Offer it no more</button></p>` : nothing}</li>`)}</ul>
       <button class="quiet" @click=${() => this.#keep()}>Keep this point <kbd>${hint("keep", "wall")}</kbd></button>`;
   }
 }

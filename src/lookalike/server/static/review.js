@@ -32,7 +32,7 @@ class Review extends LitElement {
   constructor() {
     super();
     new Follow(this, store);
-    new Hear(this, router, ["change"], () => this.#sync());
+    new Hear(this, router, ["change"], () => (this.#sync(), this.requestUpdate()));
     new Hear(this, live, ["changed"], (event) => (this.#merge(event.detail.documents), this.#await()));
     new Hear(this, live, ["refetch"], () => this.queue.renew());
     new Hear(this, window, ["lk-undone"], (event) => this.#undone(event.detail.operation));

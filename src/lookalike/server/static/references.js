@@ -14,6 +14,7 @@ import "./view.js";
 
 const MOST = 300;
 const SHOWN_CAUSED = 24;
+const MOST_PAIRS = 50;
 const CALM_MS = 250;
 const WORRIES = "";
 const GIVEN = { human: "said by", import: "imported by", promoted: "promoted by", auto: "by itself" };
@@ -349,11 +350,16 @@ class References extends LitElement {
     /** @type {any} */ (this.querySelector("lk-view")).open(this.doc, (/** @type {number} */ by) => (this.#move(by), this.doc));
   }
 
-  /** Show the reference beside those that it may be confused with. */
+  /** Show references beside what they may be confused with: the marked, the one that one is at, or those of the label. */
   #pair() {
-    if (!this.doc || this.pane !== "tiles") return false;
+    const documents = /** @type {any[]} */ (this.documents ?? []);
+    const marked = documents.filter((one) => this.marked.has(one.document_id));
+    const meant = marked.length ? marked : this.pane === "tiles" ? documents.slice(this.at, this.at + 1) : documents.slice(0, MOST_PAIRS);
+    if (!meant.length) return false;
     const { owner_id: owner, owner_field: field } = this.tree;
-    router.go("review", { c: owner.replace(/^col_/, ""), field, view: "pair", of: this.doc.document_id });
+    const ids = meant.map((one) => one.document_id);
+    const [of, beside] = ids.length === 2 ? ids : [ids.join(","), ""];
+    router.go("review", { c: owner.replace(/^col_/, ""), field, view: "pair", of, beside });
   }
 
   #keep() {
@@ -461,7 +467,7 @@ class References extends LitElement {
       <p><span class="mark-of">${markOf(standing)}</span> <b>${wordsOf(standing)}</b> <span class="dim">${isOut ? "it votes no more for what it was called" : `${GIVEN[/** @type {keyof typeof GIVEN} */ (standing?.origin)] ?? ""} ${standing?.actor ?? ""}`}</span></p>
       ${isOut ? nothing : worries.map((one) => html`<p class=${one.weight ? "worry" : "dim"}>${one.said}</p>`)}
       <div class="row">${isOut ? nothing : html`<button class=${worries.some((one) => one.weight) ? "main" : ""} @click=${() => this.#wrong()}>Wrong reference <kbd>${hint("demote", "decide")}</kbd></button>`}
-        ${instead && !isOut ? html`<button @click=${() => this.#correct(instead)}>It is ${leafOf(instead)}</button>` : nothing}<button @click=${() => this.#ask()}>It is … <kbd>${hint("label", "decide")}</kbd></button></div>
+        ${instead && !isOut ? html`<button @click=${() => this.#correct(instead)}>It is ${leafOf(instead)}</button>` : nothing}<button @click=${() => this.#ask()}>It is … <kbd>${hint("label", "decide")}</kbd></button><button class="quiet" @click=${() => this.#pair()}>Side by side <kbd>${hint("pair")}</kbd></button></div>
       ${this.#caused(isOut)}
     </aside>`;
   }

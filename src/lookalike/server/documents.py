@@ -26,6 +26,7 @@ from lookalike.server.picking import (
     groups_of,
     picked,
     shown_of_each,
+    tells_matches,
 )
 from lookalike.server.shapes import (
     Deleted,
@@ -120,7 +121,9 @@ def list_documents(
         total = selecting.count(tree, at_most=page.count_at_most)
 
         def show(pks: Sequence[int]) -> list[DocumentReply] | list[PickedDocument]:
-            return _in_part(shown(here, snapshot, row, pks, signed=signed), body.select)
+            matches = body.select is None or tells_matches(body.select)
+            found = shown(here, snapshot, row, pks, signed=signed, matches=matches)
+            return _in_part(found, body.select)
 
         if body.grouped_by is not None:
             return _in_groups(selecting, body.grouped_by, tree, order, page, total, show)
@@ -210,9 +213,10 @@ def shown(
     pks: Sequence[int],
     *,
     signed: bool = False,
+    matches: bool = True,
 ) -> list[DocumentReply]:
-    """Return documents as they are shown, in the order of `pks`."""
-    reader = Reader(snapshot, here.workshop.book, fields_of(snapshot, row.pk))
+    """Return documents as they are shown, in the order of `pks`; `matches` as in `Reader`."""
+    reader = Reader(snapshot, here.workshop.book, fields_of(snapshot, row.pk), matches)
     found = list(reader.documents_by_pk(row.name, list(pks)))
     buckets = buckets_of(snapshot, row, found)
     return [document_reply(here, buckets[one.id], one, signed=signed) for one in found]
@@ -321,6 +325,7 @@ def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[Wa
         row = here.row(snapshot, collection)
         query = select(table.c.pk, table.c.id).where(table.c.collection_pk == row.pk)
         pks = {one.id: one.pk for one in snapshot.rows(query.where(table.c.id.in_(ids)))}
+        wanted = [pks[id] for id in ids if id in pks]
         return [
             WaitingReply(
                 document_id=one.document_id,
@@ -330,5 +335,5 @@ def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[Wa
                 document_blobs=one.document_blobs,
                 thumbnail_url=one.thumbnail_url,
             )
-            for one in shown(here, snapshot, row, [pks[id] for id in ids if id in pks])
+            for one in shown(here, snapshot, row, wanted, matches=False)
         ]

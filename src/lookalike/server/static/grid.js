@@ -4,7 +4,7 @@ import { html, LitElement, nothing, repeat } from "./vendor/lit.js";
 import * as answers from "./answers.js";
 import { Band } from "./band.js";
 import { choose } from "./choose.js";
-import { byIds, changedBy, nearTo } from "./documents.js";
+import { byIds, changedBy, nearTo, parts } from "./documents.js";
 import { hint } from "./keys.js";
 import { prefetch } from "./pictures.js";
 import { api, here, keyboard, knownLabels, live, router, slots, store } from "./session.js";
@@ -152,7 +152,7 @@ class Grid extends LitElement {
     if (this.asked.has(page)) return;
     this.asked.add(page);
     const of = this.of;
-    const told = await this.#list(page, PAGE);
+    const told = await this.#list(page, PAGE, { select: parts() });
     if (of !== this.of) return;
     this.count = told.total_count ?? this.count;
     this.pages.set(page, told.results);

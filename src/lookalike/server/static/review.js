@@ -120,16 +120,18 @@ class Review extends LitElement {
     const { collection, field } = store.state;
     const { of: ids = "" } = router.route.params;
     const of = `${collection}/${field}/${this.tab.id}${this.isPair ? `/pairs/${ids}` : ""}`;
-    if (router.route.page !== "review" || !field || of === this.of) return;
-    this.of = of;
-    this.#begin();
+    if (router.route.page !== "review" || !field) return;
+    if (of !== this.of) {
+      this.of = of;
+      this.#begin();
+    } else if (!this.isGrid && !this.queue.isKnown) this.queue.fill();
   }
 
   #begin() {
     this.queue = new Queue((asked) => this.#ask(asked));
     this.queue.addEventListener("change", () => this.requestUpdate());
     this.answered = 0;
-    this.queue.fill();
+    if (!this.isGrid) this.queue.fill();
     this.requestUpdate();
   }
 

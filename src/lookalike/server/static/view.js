@@ -42,18 +42,23 @@ class View extends LitElement {
     }
   }
 
-  /** Put the box of a region or face over its picture. @param {Event} event */
-  #frame(event) {
-    const image = /** @type {HTMLImageElement} */ (event.target);
+  /** Put the box of a region or face over its picture, which may leave room at two sides. */
+  #frame() {
+    const image = /** @type {HTMLImageElement | null} */ (this.querySelector(".stage img"));
     const frame = /** @type {HTMLElement | null} */ (this.querySelector(".frame"));
     const box = this.doc?.attributes?.box;
-    if (!frame || !box) return;
-    const [left, top, width, height] = box;
-    const share = (/** @type {number} */ part, /** @type {number} */ whole) => `${(100 * part) / whole}%`;
-    frame.style.left = share(left, image.naturalWidth);
-    frame.style.top = share(top, image.naturalHeight);
-    frame.style.width = share(width, image.naturalWidth);
-    frame.style.height = share(height, image.naturalHeight);
+    if (!frame || !box || !image?.complete || !image.naturalWidth) return;
+    const { clientWidth: wide, clientHeight: high, naturalWidth, naturalHeight } = image;
+    const scale = Math.min(wide / naturalWidth, high / naturalHeight);
+    const [left, top, width, height] = box.map((/** @type {number} */ one) => one * scale);
+    frame.style.left = `${(100 * ((wide - naturalWidth * scale) / 2 + left)) / wide}%`;
+    frame.style.top = `${(100 * ((high - naturalHeight * scale) / 2 + top)) / high}%`;
+    frame.style.width = `${(100 * width) / wide}%`;
+    frame.style.height = `${(100 * height) / high}%`;
+  }
+
+  updated() {
+    this.#frame();
   }
 
   render() {

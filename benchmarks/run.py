@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import deciding
+import growing_up
 import page
 import pictures
 import ready_vectors
 import selecting
 import serving
+import shared
 from measuring import Figure
 
 _QUICK = 20
@@ -44,10 +46,16 @@ PARTS = {
     "pictures": Part(pictures.measure, (500,)),
     "ready_vectors": Part(ready_vectors.measure, (100_000, 200_000)),
     "fill": Part(ready_vectors.fill, (100_000, 1_000_000)),
+    "fill_kinds": Part(ready_vectors.fill_kinds, (1_000_000,)),
     "first_decision": Part(deciding.first_decision, (100_000, 1_000_000), "fill"),
     "opening": Part(deciding.opening, (100_000, 1_000_000), "first_decision"),
     "one_label": Part(deciding.one_label, (100_000, 1_000_000), "first_decision"),
     "learned": Part(deciding.learned, (100_000,), "first_decision"),
+    "shared_vectors": Part(shared.ready, (100_000,)),
+    "shared_label": Part(shared.one_label, (500_000,)),
+    "whole_rule": Part(growing_up.whole_rule, (1_000_000,), "fill_kinds"),
+    "reopening": Part(growing_up.reopening, (1_000_000,), "whole_rule"),
+    "growth": Part(growing_up.growth, (10_000, 100_000)),
     "http_reading": Part(serving.reading, (100_000, 1_000_000), "first_decision"),
     "http_labelling": Part(serving.labelling, (100_000,), "first_decision"),
     "http_uploading": Part(serving.uploading, (100,)),

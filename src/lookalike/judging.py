@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,13 @@ from lookalike.directions import Blend, unit_blocks
 from lookalike.features import BACKGROUND
 from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
-from lookalike.landscape import Known, Landscape, attach, build_landscape
+from lookalike.landscape import Known, Landscape, attach, landscape_of
 from lookalike.lessons import Sampling, learn_confidence
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
+from lookalike.nearness import Ranked
 from lookalike.policy import NO_SOURCE, REASONS, Decisions, deepest
-from lookalike.propagation import Places
+from lookalike.propagation import Graph, Places
 from lookalike.recall import recall, remember
 from lookalike.rejections import Rejections
 from lookalike.review import Reach
@@ -45,7 +47,7 @@ REBUILD_ITEMS = 2000
 REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
 
-_LISTS = b"lists.3"
+_LISTS = b"lists.4"
 """How lists are found; those that were remembered under another name are found again."""
 
 _FAR = 10.0
@@ -317,13 +319,53 @@ class Judge:
         kept = recall(self._memory)
         known = None
         if kept is not None and kept[0] == {"items": mark}:
-            known = Known(kept[1]["near"].astype(np.int64), kept[1]["cosines"], kept[1]["turn"])
-        landscape = build_landscape(pks, vectors(pks), known, blend=blend)
+            known = _known(kept[1])
+        landscape = landscape_of(
+            pks,
+            lambda places: vectors(pks[places]),
+            known,
+            blend=blend,
+            progress=None if self._imagines else _Lists(self._memory, mark),
+        )
         if known is None and not self._imagines:
-            arrays = (landscape.near.astype(np.int32), landscape.near_cosines, landscape.turn)
-            names = ("near", "cosines", "turn")
-            remember(self._memory, {"items": mark}, dict(zip(names, arrays, strict=True)))
+            remember(self._memory, {"items": mark}, _arrays(landscape))
         return landscape
+
+
+def _arrays(land: Landscape) -> dict[str, NDArray[Any]]:
+    """Return what `_known` makes of it again."""
+    return {
+        "near": land.near.astype(np.int32),
+        "cosines": land.near_cosines,
+        "turn": land.turn,
+        "starts": land.graph.starts,
+        "columns": land.graph.columns,
+        "weights": land.graph.weights,
+        "degrees": land.degrees,
+    }
+
+
+def _known(arrays: Mapping[str, NDArray[Any]]) -> Known:
+    near, graph = arrays["near"].astype(np.int64), ("starts", "columns", "weights")
+    joined = Graph(*(arrays[name] for name in graph))
+    return Known(near, arrays["cosines"], arrays["turn"], joined, arrays["degrees"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Keeps in a file how far the neighbours of items have been found: see `nearness.Progress`."""
+
+    memory: Path
+    mark: str
+
+    def kept(self) -> tuple[int, Ranked] | None:
+        found = recall(self.memory)
+        if found is None or found[0].get("partly") != self.mark:
+            return None
+        return found[0]["done"], found[1]["ranked"]
+
+    def keep(self, done: int, found: Ranked) -> None:
+        remember(self.memory, {"partly": self.mark, "done": done}, {"ranked": found})
 
 
 def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:

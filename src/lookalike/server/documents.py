@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from lookalike.conditions import Filter, every
 from lookalike.document_values import DocumentValues
-from lookalike.errors import Stale
+from lookalike.errors import BadInput, Stale
 from lookalike.filters import parse
-from lookalike.lookup import pks_of
+from lookalike.lookup import ids_of, pks_of
 from lookalike.model import Document
 from lookalike.paging import Sort
 from lookalike.reading import Reader, fields_of
@@ -245,6 +245,15 @@ def values_in(snapshot: Snapshot, row: CollectionRow) -> DocumentValues:
 def selecting_in(snapshot: Snapshot, row: CollectionRow) -> Selecting:
     """Return what selects documents of a collection."""
     return Selecting(snapshot, values_in(snapshot, row))
+
+
+def ids_fitting(snapshot: Snapshot, row: CollectionRow, filters: Any, at_most: int) -> list[str]:
+    """Return the ids of the documents that filters choose. Raises BadInput for too many."""
+    chunks = selecting_in(snapshot, row).pks(parse(filters), limit=at_most + 1)
+    pks = [pk for chunk in chunks for pk in chunk]
+    if len(pks) > at_most:
+        raise BadInput(f"more than {at_most} documents fit: narrow the filters")
+    return list(ids_of(snapshot, pks).values())
 
 
 def _in_groups(

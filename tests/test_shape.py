@@ -53,8 +53,8 @@ LAYERS = (
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs connection extractors fetching formats leases pinned places signing stores "
-        "thumbnails views",
+        "access blobs connection extractors fetching formats leases object_storage pinned places "
+        "signing storage stores thumbnails views",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (

@@ -54,9 +54,8 @@ LAYERS = (
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs connection ending "
-        "extractors fetching formats leases pinned places signing stores "
-        "thumbnails views",
+        "access blobs connection ending extractors fetching formats leases pinned places "
+        "signing stores thumbnails views object_storage storage",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (

@@ -41,7 +41,10 @@ LAYERS = (
         "trial_rows trials troubles_of_data troubles_of_references troubles_of_rule trusting "
         "trying unfinished versions workshop",
     ),
-    ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
+    (
+        "bringing in",
+        "documents engines erasing extraction hands ingest preparing renaming sources waiting",
+    ),
     (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
@@ -84,6 +87,7 @@ HEAVY = {
     "pyarrow",
     "pypdfium2",
     "rapidocr",
+    "ray",
     "selectolax",
     "sklearn",
     "tokenizers",
@@ -96,6 +100,7 @@ NOT_LOADED = (
     "numpy",
     "onnxruntime",
     "pluggy",
+    "ray",
     "sklearn",
     "sqlalchemy",
     "tokenizers",

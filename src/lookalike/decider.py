@@ -30,6 +30,7 @@ from lookalike.judging import Judge
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import EventKind, Origin, Reason
+from lookalike.nearness import FindLists, neighbour_lists
 from lookalike.policy import (
     DECISION_COLUMNS,
     REASONS,
@@ -104,9 +105,14 @@ class Decider:
         """Return whether any of these documents' own labels votes."""
         return len(self.state.standing_among(_ids(documents))) > 0
 
-    def decide_all(self, txn: Txn, operation: int, *, afresh: bool = True) -> dict[int, Move]:
-        """Decide everything again, by a rule learned `afresh`, or kept if it still holds."""
-        return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=afresh)
+    def decide_all(
+        self, txn: Txn, operation: int, *, afresh: bool = True, find: FindLists = neighbour_lists
+    ) -> dict[int, Move]:
+        """Decide everything again, by a rule learned `afresh`, or kept if it still holds; `find`
+        finds neighbours that are not known.
+        """
+        with self._judge.finding(find):
+            return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=afresh)
 
     def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return what the policy in force says of rows; nothing is written."""

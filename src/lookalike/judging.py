@@ -8,7 +8,8 @@ remembered in a file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from lookalike.landscape import Known, Landscape, attach, build_landscape
 from lookalike.lessons import Sampling, learn_confidence
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
+from lookalike.nearness import FindLists, neighbour_lists
 from lookalike.policy import NO_SOURCE, REASONS, Decisions, deepest
 from lookalike.propagation import Places
 from lookalike.recall import recall, remember
@@ -73,6 +75,16 @@ class Judge:
         self._confidence: Confidence | None = None
         self._judgements: Judgements | None = None
         self._reach: Reach | None = None
+        self._find: FindLists = neighbour_lists
+
+    @contextmanager
+    def finding(self, find: FindLists) -> Iterator[None]:
+        """Let neighbours be found by `find` inside."""
+        self._find = find
+        try:
+            yield
+        finally:
+            self._find = neighbour_lists
 
     def imagining(self) -> Judge:
         """Return a judge who knows what this one does, for items that will not be kept.
@@ -318,7 +330,7 @@ class Judge:
         known = None
         if kept is not None and kept[0] == {"items": mark}:
             known = Known(kept[1]["near"].astype(np.int64), kept[1]["cosines"], kept[1]["turn"])
-        landscape = build_landscape(pks, vectors(pks), known, blend=blend)
+        landscape = build_landscape(pks, vectors(pks), known, blend=blend, find=self._find)
         if known is None and not self._imagines:
             arrays = (landscape.near.astype(np.int32), landscape.near_cosines, landscape.turn)
             names = ("near", "cosines", "turn")

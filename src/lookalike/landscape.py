@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lookalike.directions import Blend, Frame
 from lookalike.grid import Bytes, Grid, grid_length, on_grid, squares
-from lookalike.nearness import neighbour_lists, neighbours
+from lookalike.nearness import FindLists, neighbour_lists, neighbours
 from lookalike.propagation import (
     DECAY,
     NEIGHBOURS,
@@ -121,15 +121,17 @@ def build_landscape(
     known: Known | None = None,
     *,
     blend: Blend | None = None,
+    find: FindLists = neighbour_lists,
 ) -> Landscape:
     """Return the landscape of all items: `pks` (n,) rising, unit `vectors` (n, d).
 
-    `known` is what a landscape of the same items had, by the same `blend` of their members.
+    `known` is what a landscape of the same items had, by the same `blend` of their members. `find`
+    finds their neighbours.
     """
     frame = Frame.of(vectors, blend)
     wide = frame.centred(vectors)
     centred = on_grid(wide)
-    near, cosines = known[:2] if known else neighbour_lists(centred, NEIGHBOURS)
+    near, cosines = known[:2] if known else find(centred, NEIGHBOURS)
     turn = known.turn if known else frame.turn_for(wide, near[:, :_METRIC_NEIGHBOURS])
     turned = frame.turned(centred, turn)
     graph, degrees = build_graph(near, cosines)

@@ -45,6 +45,7 @@ class Stage:
     work: Any
     arguments: tuple[Any, ...] = ()
     actors: tuple[int, int] | None = None
+    ahead: int = 2
     remote: Mapping[str, Any] | None = None
 
 
@@ -116,7 +117,7 @@ class Cluster:
             data = ray.data.from_items(list(rows), override_num_blocks=min(blocks, len(rows)))
             with warnings.catch_warnings():
                 # Retries of actors are told another way from 2.64 on; the extra is bound to before.
-                warnings.simplefilter("ignore", DeprecationWarning)
+                warnings.filterwarnings("ignore", message="`ray_remote_args`")
                 for stage in stages:
                     data = _with_stage(data, stage)
             batches = data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
@@ -241,12 +242,15 @@ def _quiet_context() -> Iterator[None]:
 def _with_stage(data: Any, stage: Stage) -> Any:
     from ray.data import ActorPoolStrategy
 
-    step = partial(data.map_batches, stage.work, batch_format="pyarrow", **(stage.remote or {}))
+    as_told = {"batch_size": 1, "batch_format": "pyarrow", **(stage.remote or {})}
+    step = partial(data.map_batches, stage.work, **as_told)
     if stage.actors is None:
-        return step(batch_size=1, fn_args=stage.arguments)
+        return step(fn_args=stage.arguments)
     least, most = stage.actors
-    pool = ActorPoolStrategy(min_size=least, max_size=most, max_tasks_in_flight_per_actor=2)
-    return step(batch_size=None, fn_constructor_args=stage.arguments, compute=pool)
+    pool = ActorPoolStrategy(
+        min_size=least, max_size=most, max_tasks_in_flight_per_actor=stage.ahead
+    )
+    return step(fn_constructor_args=stage.arguments, compute=pool)
 
 
 def _told(resources: Mapping[str, float]) -> str:

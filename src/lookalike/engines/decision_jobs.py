@@ -73,7 +73,7 @@ def _joined(
     pieces = max(_BLOCKS_EACH * cluster.cpus, -(-len(order) // _BLOCK_ROWS))
     blocks = [block for block in np.array_split(order, pieces) if len(block)]
     rows = [{"block": number, "places": one.tobytes()} for number, one in enumerate(blocks)]
-    stage = Stage(work, arguments, (1, min(cluster.cpus, len(blocks))), _REMOTE)
+    stage = Stage(work, arguments, (1, min(cluster.cpus, len(blocks))), remote=_REMOTE)
     made: dict[str, Any] = {}
     left = set(range(len(blocks)))
     for row in cluster.rows(rows, [stage], blocks=len(blocks)):

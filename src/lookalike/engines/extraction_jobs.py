@@ -133,7 +133,8 @@ class ClusterHands:
             "max_restarts": -1,
             "max_task_retries": _TRIES_ALONE - 1 if alone else 0,
         }
-        actors = Stage(Extracting, (self._order,), (1, self._actors), remote)
+        ahead = 1 if alone else 2  # who is given more than one object takes the others with it
+        actors = Stage(Extracting, (self._order,), (1, self._actors), ahead, remote)
         if not carries:
             return [actors]
-        return [Stage(carry, (self._bench.blobs,), None, self._cluster.here), actors]
+        return [Stage(carry, (self._bench.blobs,), remote=self._cluster.here), actors]

@@ -14,7 +14,6 @@ from lookalike.hands import Engine
 from lookalike.ingest import Progress, Tally, quiet
 from lookalike.labels import check_label
 from lookalike.model import ANY, Added, Changed, EventKind, Origin
-from lookalike.nearness import neighbour_lists
 from lookalike.objects import waits_in
 from lookalike.once import AlreadyDone, once
 from lookalike.operations import Said
@@ -308,7 +307,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         with engine_at(engine, address) as there:
             if there is not None:
                 self._extract(Tally(), quiet, there)
-            find = neighbour_lists if there is None else there.neighbour_lists
+            find = None if there is None else there.neighbour_lists
             with self._operate("run", actor, op_id, *asked) as running:
                 chosen = self._field(running.txn, field)
                 before = chosen.taxonomy

@@ -1,7 +1,7 @@
 """The extraction of what waits: claimed with a lease, done in threads, written a batch at a time.
 
-A lease names its process, which renews it while it lives. A process that has died, or whose lease
-ran out, loses its work to the next: only who holds the lease writes.
+A lease names its process, which renews it while it lives, however long one content takes. A process
+that has died, or whose lease ran out, loses its work to the next: only who holds the lease writes.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
@@ -20,14 +21,14 @@ from lookalike.extractors.base import Content
 from lookalike.forgotten import places, unshown
 from lookalike.hands import Bench, Engine, Hands, Results, Task, Threads, View
 from lookalike.ingest import Progress, Tally
-from lookalike.leases import has_died, own_name
+from lookalike.leases import Heartbeat, end, has_died, lease_end, own_name, time_of
 from lookalike.model import Status
 from lookalike.objects import finish, let_wait
 from lookalike.operations import Operations, Running
 from lookalike.renaming import Seen, recognise
 from lookalike.spaces import in_force_now, outdate
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store
+from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import one_of
 from lookalike.thumbnails import Thumbnails
 from lookalike.views import view_of, views_of
@@ -43,11 +44,11 @@ from lookalike.waiting import (
     waiting_from,
 )
 
-_LEASE_S = 120.0
-_RENEW_S = _LEASE_S / 4
 _CLAIM_OBJECTS = 256
 _WRITE_OBJECTS = 256
 _WRITE_S = 2.0
+
+_Batch = list[tuple[Waiting, Done]]
 
 
 class Extraction:
@@ -71,8 +72,7 @@ class Extraction:
         self._clock = clock
         self._threads = threads
         self._max_pixels = max_pixels
-        self._owner = own_name()
-        self._renewed_at = clock()
+        self._owner = ""
 
     def run(
         self,
@@ -82,26 +82,32 @@ class Extraction:
         progress: Progress,
         engine: Engine | None = None,
     ) -> None:
-        """Extract until nothing waits, in threads here or on an `engine`.
+        """Extract until nothing waits, in threads here or on an `engine`. Interrupted, what was not
+        written waits again.
 
-        Interrupted, what was not written waits again.
+        `progress` is told every two seconds; what it raises ends the work.
         """
         done, total = 0, self._count(target)
         hands = self._threads_for(target) if engine is None else engine.hands(self._bench(target))
+        self._owner = own_name()
         try:
-            for batch in self._finished(target, hands, partial(self._claim, target)):
-                self._write(target, batch, tally, actor)
-                done += len(batch)
-                progress(done, max(total, done))
+            with Heartbeat(partial(self._renew, target)):
+                for batch in self._finished(target, hands, partial(self._claim, target)):
+                    self._write(target, batch, tally, actor)
+                    done += len(batch)
+                    progress(done, max(total, done))
         finally:
-            hands.close()
-            self._release(target)
+            hands.drop()
+            end(self._owner)
+            try:
+                self._release(target)
+            finally:
+                hands.close()
 
-    def found(
-        self, target: Target, claim: Callable[[], list[Waiting]]
-    ) -> Iterator[list[tuple[Waiting, Done]]]:
+    def found(self, target: Target, claim: Callable[[], list[Waiting]]) -> Iterator[_Batch]:
         """Yield what is found in the objects that `claim` gives until it gives none, in batches.
 
+        A batch may be empty: one comes at least every two seconds.
         Nothing is written but what a person will be shown.
         """
         hands = self._threads_for(target)
@@ -124,74 +130,68 @@ class Extraction:
 
     def _claim(self, target: Target) -> list[Waiting]:
         table, object_ = schema.extraction, schema.object_
-        with self._store.write() as txn:
+        with self._store.claim() as txn:
             if not in_force_now(txn, target.space):
                 return []
-            free = or_(
-                table.c.status == Status.PENDING,
-                and_(
-                    table.c.status == Status.PROCESSING,
-                    table.c.owner != self._owner,
-                    or_(
-                        table.c.expires_at < self._clock(),
-                        table.c.owner.in_(self._dead_owners(txn, target)),
-                    ),
-                ),
-            )
             chosen = (
-                select(object_)
-                .join(table, table.c.object_pk == object_.c.pk)
-                .where(table.c.collection_pk == target.pk, free)
-                .order_by(object_.c.pk)
+                select(table.c.object_pk)
+                .where(table.c.collection_pk == target.pk, self._is_free(txn, target))
+                .order_by(table.c.object_pk)
                 .limit(_CLAIM_OBJECTS)
             )
-            rows = txn.rows(chosen)
+            held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
             mine = {
+                "collection_pk": target.pk,
                 "status": Status.PROCESSING,
                 "owner": self._owner,
-                "expires_at": self._clock() + _LEASE_S,
+                "expires_at": lease_end(txn, self._clock()),
             }
-            key = {"collection_pk": target.pk}
-            txn.update(table, [{**key, "object_pk": row.pk, **mine} for row in rows])
+            txn.update(table, [{"object_pk": pk, **mine} for pk in held])
+            # Read when nobody can change them unnoticed: who does takes them away again.
+            objects = select(object_).where(one_of(object_.c.pk, held))
+            rows = txn.rows(objects.order_by(object_.c.pk))
         return [waiting_from(row, target) for row in rows]
 
-    def _dead_owners(self, snapshot: Snapshot, target: Target) -> list[str]:
+    def _is_free(self, snapshot: Snapshot, target: Target) -> ColumnElement[bool]:
+        """Return the condition that nobody who lives is at an object."""
         table = schema.extraction
-        query = select(table.c.owner).distinct()
-        rows = snapshot.rows(
-            query.where(table.c.collection_pk == target.pk, table.c.owner.is_not(None))
-        )
-        return [row.owner for row in rows if has_died(row.owner)]
+        taken = table.c.status == Status.PROCESSING
+        here = (table.c.collection_pk == target.pk) & taken & table.c.owner.is_not(None)
+        owners = [row.owner for row in snapshot.rows(select(table.c.owner).distinct().where(here))]
+        dead = [owner for owner in owners if has_died(owner)]
+        ended = table.c.expires_at < time_of(snapshot, self._clock())
+        left = and_(table.c.owner != self._owner, or_(ended, table.c.owner.in_(dead)))
+        return or_(table.c.status == Status.PENDING, and_(taken, left))
 
     def _renew(self, target: Target) -> None:
-        """Keep what this process has claimed, however long one content takes."""
-        now = self._clock()
-        if now - self._renewed_at < _RENEW_S:
-            return
-        table = schema.extraction
-        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        with self._store.write() as txn:
-            txn.execute(update(table).where(mine).values(expires_at=now + _LEASE_S))
-        self._renewed_at = now
+        with self._store.claim() as txn:
+            self._change_held(txn, target, expires_at=lease_end(txn, self._clock()))
 
     def _release(self, target: Target) -> None:
+        with self._store.claim() as txn:
+            waits = {"status": Status.PENDING, "owner": None, "expires_at": None}
+            self._change_held(txn, target, **waits)
+
+    def _change_held(self, txn: Txn, target: Target, **values: Any) -> None:
+        """Change the rows that this process holds, but for those that someone is just changing."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        with self._store.write() as txn:
-            waiting = update(table).where(mine, table.c.status == Status.PROCESSING)
-            txn.execute(waiting.values(status=Status.PENDING, owner=None, expires_at=None))
+        chosen = select(table.c.object_pk).where(mine, table.c.status == Status.PROCESSING)
+        held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
+        key = {"collection_pk": target.pk}
+        txn.update(table, [{**key, "object_pk": pk, **values} for pk in held])
 
     # --- extract --------------------------------------------------------------------------------
 
     def _finished(
         self, target: Target, hands: Hands, claim: Callable[[], list[Waiting]]
-    ) -> Iterator[list[tuple[Waiting, Done]]]:
-        """Yield batches of finished objects, at least every two seconds: a crash costs no more.
+    ) -> Iterator[_Batch]:
+        """Yield batches of finished objects every two seconds: a crash costs no more.
 
-        Equal contents are extracted once.
+        One that takes longer is waited for with empty batches. Equal contents are extracted once.
         """
         asking: dict[str, list[Waiting]] = {}
-        finished: list[tuple[Waiting, Done]] = []
+        finished: _Batch = []
         exhausted, yielded_at = False, self._clock()
         while True:
             if not exhausted and hands.has_room:
@@ -208,9 +208,7 @@ class Extraction:
                 rest = [one for one in claimed if one.pk in new and one.blob is not None]
                 _hand_over(hands, rest, asking)
             if asking and (exhausted or not hands.has_room):
-                results = hands.results()
-                self._renew(target)
-                for content, done in results:
+                for content, done in hands.results():
                     first, *others = asking.pop(content)
                     finished.append((first, done))
                     if done.error is None:
@@ -218,7 +216,7 @@ class Extraction:
                     else:  # the file of one may be gone, that of another not
                         _hand_over(hands, others, asking)
             due = len(finished) >= _WRITE_OBJECTS or self._clock() - yielded_at > _WRITE_S
-            if finished and (due or not asking):
+            if due or (finished and not asking):
                 yield finished
                 finished, yielded_at = [], self._clock()
             if exhausted and not asking:
@@ -230,7 +228,7 @@ class Extraction:
         claimed: Sequence[Waiting],
         asking: dict[str, list[Waiting]],
         finished: Sequence[tuple[Waiting, Done]],
-    ) -> list[tuple[Waiting, Done]]:
+    ) -> _Batch:
         """Return those whose content has been extracted likewise before, or a moment ago."""
         just = {one.content: done for one, done in finished if one.blob and done.error is None}
         asked = [one for one in claimed if one.blob is not None]
@@ -283,20 +281,20 @@ class Extraction:
 
     # --- write ----------------------------------------------------------------------------------
 
-    def _write(
-        self, target: Target, batch: list[tuple[Waiting, Done]], tally: Tally, actor: str
-    ) -> None:
+    def _write(self, target: Target, batch: _Batch, tally: Tally, actor: str) -> None:
+        if not batch:
+            return
         with self._store.read() as snapshot:
-            held = self._still_held(snapshot, target, batch)
+            held = self._still_held(snapshot, target, batch, self._mine(target, batch))
         if held:
             self._write_held(target, held, tally, actor)
         self._forget_thumbnails(batch)
 
-    def _write_held(
-        self, target: Target, batch: list[tuple[Waiting, Done]], tally: Tally, actor: str
-    ) -> None:
+    def _write_held(self, target: Target, batch: _Batch, tally: Tally, actor: str) -> None:
         with self._operations.operate(target.pk, "add", actor) as running:
-            batch = as_said_now(running.txn, self._still_held(running.txn, target, batch))
+            mine = self._mine(target, batch).with_for_update()  # till all of it is written
+            held = self._still_held(running.txn, target, batch, mine)
+            batch = as_said_now(running.txn, held)
             documents = [
                 NewDocument(
                     one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
@@ -324,9 +322,7 @@ class Extraction:
             for key, reason in done.refused.items():
                 tally.fail(f"{one.name} {key}", reason)
 
-    def _erase_vanished(
-        self, running: Running, target: Target, batch: list[tuple[Waiting, Done]]
-    ) -> None:
+    def _erase_vanished(self, running: Running, target: Target, batch: _Batch) -> None:
         """Erase the documents of parts that are not there any more."""
         parts = {
             one.pk: {part.key for part in done.parts}
@@ -339,18 +335,27 @@ class Extraction:
             erase_documents(self._operations, running, gone)
 
     def _still_held(
-        self, snapshot: Snapshot, target: Target, batch: list[tuple[Waiting, Done]]
-    ) -> list[tuple[Waiting, Done]]:
+        self,
+        snapshot: Snapshot,
+        target: Target,
+        batch: _Batch,
+        mine: Select[tuple[int]],
+    ) -> _Batch:
         """Return what is still this process's: not changed, forgotten or removed meanwhile.
 
         Nothing is, once the collection has changed to another extractor.
         """
         if not in_force_now(snapshot, target.space):
             return []
+        held = {row.object_pk for row in snapshot.rows(mine)}
+        return [(one, done) for one, done in batch if one.pk in held]
+
+    def _mine(self, target: Target, batch: Sequence[tuple[Waiting, Done]]) -> Select[tuple[int]]:
+        """Return the statement that selects, of a batch, the objects that this process holds."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        held = {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}
-        return [(one, done) for one, done in batch if one.pk in held]
+        these = one_of(table.c.object_pk, [one.pk for one, _ in batch])
+        return select(table.c.object_pk).where(mine, these)
 
     def _forget_thumbnails(self, batch: Sequence[tuple[Waiting, Done]]) -> None:
         """Erase the thumbnails that were made of what was forgotten meanwhile."""

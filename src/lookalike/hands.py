@@ -29,7 +29,7 @@ class Hands(Protocol):
         """Take tasks over; a content whose object failed may come again with another."""
 
     def results(self) -> Results:
-        """Wait a little for results, and return those that came."""
+        """Wait a little for results, and return those that came: it may be none."""
 
     def drop(self) -> None:
         """Begin with nothing more."""

@@ -10,6 +10,7 @@ same vectors give the same lists in every process.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ Lists = tuple[Places, Floats]
 FindLists = Callable[[Grid, int], Lists]
 """What finds what `neighbour_lists` finds: the same to the last bit, wherever it is done."""
 
+Ranked = NDArray[np.uint64]
+
 EXACT_ITEMS = 50_000
 """Up to so many items all pairs are compared; beyond, that costs several times what cells do."""
 
@@ -34,6 +37,25 @@ _DRAWN_EACH = 20
 _ROW_BLOCK = 32_768
 _BLOCK_CELLS = 8_000_000
 _UNIT = np.float32(2**-24)
+_KEPT_EVERY = 2_000_000
+"""After so many searches of a row in a cell, what was found so far is kept."""
+
+_FEW = 64
+"""Candidates of a row that are worth listing; of more, the best are chosen first."""
+
+_NOTHING = np.uint64(2**64 - 1)
+_ID_BITS = np.uint64(32)
+_SIGN = np.uint32(2**31)
+
+
+class Progress(Protocol):
+    """Keeps how far long work has come, so that another process goes on from there."""
+
+    def kept(self) -> tuple[int, Ranked] | None:
+        """Return how much was done and what had been found, or None."""
+
+    def keep(self, done: int, found: Ranked) -> None:
+        """Keep what was found so far."""
 
 
 def neighbours(queries: Grid, rows: Grid, count: int) -> Lists:
@@ -46,16 +68,21 @@ def neighbours(queries: Grid, rows: Grid, count: int) -> Lists:
 
 
 def neighbour_lists(
-    rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS, cells_tried: int = CELLS_TRIED
+    rows: Grid,
+    count: int,
+    *,
+    exact_items: int = EXACT_ITEMS,
+    cells_tried: int = CELLS_TRIED,
+    progress: Progress | None = None,
 ) -> Lists:
     """Return each row's nearest other rows, approximately where they are more than `exact_items`.
 
-    Where there are not enough others the lists are shorter.
+    Where there are not enough others the lists are shorter. Approximate ones keep their `progress`.
     """
     places = np.arange(len(rows))
     if len(rows) <= exact_items:
         return _as_cosines(_among(rows, places, rows, places, min(count, len(rows) - 1)), rows)
-    return _as_cosines(_by_cells(rows, places, rows, count, cells_tried), rows)
+    return _as_cosines(_by_cells(rows, places, rows, count, cells_tried, progress), rows)
 
 
 def approximate_neighbours(queries: Grid, rows: Grid, count: int, *, cells_tried: int) -> Lists:
@@ -65,7 +92,7 @@ def approximate_neighbours(queries: Grid, rows: Grid, count: int, *, cells_tried
 
 
 class Cells:
-    """The cells of many rows, and how some of these find their neighbours in them.
+    """The cells of many rows, of which some find their neighbours in those nearest to them.
 
     A row's list does not depend on which others are asked for with it.
     """
@@ -92,31 +119,117 @@ def lists_of(some: Places, rows: Grid, count: int, tried: Places | None = None) 
     return _as_cosines(found, rows)
 
 
-def _by_cells(queries: Grid, own: Places, rows: Grid, count: int, cells_tried: int) -> Lists:
+def _by_cells(
+    queries: Grid,
+    own: Places,
+    rows: Grid,
+    count: int,
+    cells_tried: int,
+    progress: Progress | None = None,
+) -> Lists:
     """Return each query's nearest among the rows of the cells that are nearest to it, its `own`
     row left out.
+
+    The nearest cell comes first: few rows of the others are near enough to come into a list then.
     """
     cells = Cells(rows, cells_tried)
     tried = cells.tried(queries)
     homes = tried[:, :1] if queries is rows else _nearest_centres(rows, cells.centres, 1)
-    return _in_cells(queries, own, tried, rows, homes, count)
+    return _in_cells(queries, own, tried, rows, homes, count, progress)
 
 
 def _in_cells(
-    queries: Grid, own: Places, tried: Places, rows: Grid, homes: Places, count: int
+    queries: Grid,
+    own: Places,
+    tried: Places,
+    rows: Grid,
+    homes: Places,
+    count: int,
+    progress: Progress | None = None,
 ) -> Lists:
-    """Return each query's nearest among the rows whose home is one of the cells it has tried."""
-    members, askers = _grouped(homes), _grouped(tried)
-    near = np.full((len(queries), count), NOBODY, np.int64)
-    values = np.full((len(queries), count), NO_SIMILARITY, np.float32)
-    for cell, inside in members.items():
-        if (asking := askers.get(cell)) is not None:
-            more = _among(queries[asking], own[asking], rows[inside], inside, count)
-            near[asking], values[asking] = merge(near[asking], values[asking], *more)
+    """Return each query's nearest among the rows whose home is one of the cells it has `tried`."""
+    members = _grouped(homes)
+    kept = progress.kept() if progress else None
+    done, ranked = kept or (0, np.full((len(queries), count), _NOTHING))
+    searched = unkept = 0
+    for asking, inside in _searches(tried, members):
+        searched += 1
+        if searched <= done:
+            continue
+        _improve(ranked, asking, queries, own, rows, inside)
+        unkept += len(asking)
+        if progress and unkept >= _KEPT_EVERY:
+            progress.keep(searched, ranked)
+            unkept = 0
+    near, values = _listed(ranked)
     short = np.flatnonzero(near[:, -1] == NOBODY)
     every = np.arange(len(rows))
     near[short], values[short] = _among(queries[short], own[short], rows, every, count)
     return near, values
+
+
+def _searches(tried: Places, members: dict[int, Places]) -> Iterator[tuple[Places, Places]]:
+    """Yield queries with the rows of a cell that they are compared with, the nearest cells first,
+    always in the same order.
+    """
+    for cells in (tried[:, :1], tried[:, 1:]):
+        for cell, asking in _grouped(cells).items():
+            if cell in members:
+                yield asking, members[cell]
+
+
+def _improve(
+    ranked: Ranked, asking: Places, queries: Grid, own: Places, rows: Grid, inside: Places
+) -> None:
+    """Put the rows at rising places `inside` into the lists that they belong in, of some queries.
+
+    What is as near as the last of a list counts, too: the lower place decides.
+    """
+    wide, count = rows[inside].astype(np.float32) * _UNIT, ranked.shape[1]
+    for block in _blocks(len(asking), len(inside)):
+        who = asking[block]
+        table = _compared(queries[who], own[who], wide, inside)
+        lists = ranked[who]
+        found = table >= _values(lists[:, -1:])
+        counts = np.count_nonzero(found, axis=1)
+        many, few = np.flatnonzero(counts > _FEW), np.flatnonzero((counts > 0) & (counts <= _FEW))
+        for some, more in (
+            (many, _ranked(*top_k(table[many], inside, count))),
+            (few, _candidates(table[few], found[few], counts[few], inside)),
+        ):
+            lists[some] = np.sort(np.concatenate([lists[some], more], axis=1), axis=1)[:, :count]
+        ranked[who] = lists
+
+
+def _candidates(table: Floats, found: NDArray[np.bool_], counts: Places, places: Places) -> Ranked:
+    """Return what was `found` in each row of a `table` (m, rows), filled up with nothing."""
+    more = np.full((len(table), int(counts.max(initial=0))), _NOTHING)
+    row, column = np.nonzero(found)
+    at = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    more[row, at] = _ranked(places[column], table[row, column])
+    return more
+
+
+def _ranked(places: Places, values: Floats) -> Ranked:
+    """Return places with their values as numbers that rise from the largest value, then from the
+    lowest place. NOBODY is the last.
+    """
+    bits = (values + np.float32(0)).view(np.uint32)
+    falling = np.where(bits & _SIGN, bits, ~(bits | _SIGN))
+    ranked = (falling.astype(np.uint64) << _ID_BITS) | places.astype(np.uint32)
+    return np.where(places == NOBODY, _NOTHING, ranked)
+
+
+def _values(ranked: Ranked) -> Floats:
+    """Return the values in ranked lists; NO_SIMILARITY where there is none."""
+    falling = (ranked >> _ID_BITS).astype(np.uint32)
+    bits = np.where(falling & _SIGN, falling, ~falling & ~_SIGN)
+    return np.where(ranked == _NOTHING, NO_SIMILARITY, bits.view(np.float32))
+
+
+def _listed(ranked: Ranked) -> Lists:
+    places = (ranked & np.uint64(2**32 - 1)).astype(np.int64)
+    return np.where(ranked == _NOTHING, NOBODY, places), _values(ranked)
 
 
 def _grouped(cells: Places) -> dict[int, Places]:
@@ -156,15 +269,23 @@ def _among(queries: Grid, own: Places, rows: Grid, places: Places, count: int) -
         here = places[start : start + _ROW_BLOCK]
         wide = rows[start : start + _ROW_BLOCK].astype(np.float32) * _UNIT
         for block in _blocks(len(queries), len(here)):
-            table = queries[block].astype(np.float32) @ wide.T
-            self = np.minimum(np.searchsorted(here, own[block]), len(here) - 1)
-            hit = np.flatnonzero(here[self] == own[block])
-            table[hit, self[hit]] = NO_SIMILARITY
+            table = _compared(queries[block], own[block], wide, here)
             best = top_k(table, here, count)
             near[block], values[block] = (
                 best if start == 0 else merge(near[block], values[block], *best)
             )
     return near, values
+
+
+def _compared(queries: Grid, own: Places, wide: Floats, places: Places) -> Floats:
+    """Return the products (n, m) of queries with rows that are at rising `places`, none with its
+    `own`.
+    """
+    table = queries.astype(np.float32) @ wide.T
+    self = np.minimum(np.searchsorted(places, own), len(places) - 1)
+    hit = np.flatnonzero(places[self] == own)
+    table[hit, self[hit]] = NO_SIMILARITY
+    return np.asarray(table)
 
 
 def _as_cosines(lists: Lists, rows: Grid) -> Lists:

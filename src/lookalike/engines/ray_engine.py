@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 
 from lookalike.engines.cluster import Cluster
 from lookalike.engines.decision_jobs import lists_on
@@ -11,7 +12,7 @@ from lookalike.engines.extraction_jobs import ClusterHands
 from lookalike.errors import BadSetting
 from lookalike.grid import Grid
 from lookalike.hands import Bench, Hands
-from lookalike.nearness import Lists
+from lookalike.nearness import Lists, neighbour_lists
 
 HERE, RAY = "threads", "ray"
 """The engines: threads of this process, and a Ray cluster."""
@@ -22,10 +23,16 @@ class RayEngine:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._is_open = True
+
+    def close(self) -> None:
+        """Ask no more of the cluster: who still has this engine then works here."""
+        self._is_open = False
 
     def neighbour_lists(self, rows: Grid, count: int) -> Lists:
         """Return each row's nearest other rows, the same as found here; see `nearness`."""
-        return lists_on(self._cluster, rows, count)
+        where = partial(lists_on, self._cluster) if self._is_open else neighbour_lists
+        return where(rows, count)
 
     def hands(self, bench: Bench) -> Hands:
         """Return who extracts for a collection."""
@@ -45,5 +52,5 @@ def engine_at(engine: str, address: str | None) -> Iterator[RayEngine | None]:
             raise BadSetting(f"{address!r} is the address of what? give engine {RAY!r} with it")
         yield None
         return
-    with Cluster(address) as cluster:
-        yield RayEngine(cluster)
+    with Cluster(address) as cluster, closing(RayEngine(cluster)) as ours:
+        yield ours

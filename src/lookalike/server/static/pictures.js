@@ -46,6 +46,12 @@ export function blobOf(doc) {
   return blobs.find((/** @type {any} */ one) => one.url.includes(doc.sha256)) ?? blobs[0] ?? null;
 }
 
+/** Return the address of a document's picture, as large as there is one: of its part, or of the whole that it is from. @param {any} doc */
+export function largeOf(doc, isWhole = false) {
+  const blob = blobOf(doc);
+  return blob?.type === "image" && (isWhole || !doc.part) ? blob.url : doc.thumbnail_url;
+}
+
 /** Whether a document is shown by its words. @param {any} doc */
 export function isText(doc) {
   return !doc.thumbnail_url;

@@ -8,7 +8,7 @@ import { leafOf } from "./looks.js";
 import { doubtful, healthOf, isWithin, problemsOf } from "./problems.js";
 import { api, here, keyboard, live, outbox, router, store } from "./session.js";
 import { keepVersion, Shaping } from "./shaping.js";
-import { Follow } from "./store.js";
+import { Follow, Hear } from "./store.js";
 import { face, markOf, tile, wordsOf } from "./tile.js";
 import "./view.js";
 
@@ -22,6 +22,8 @@ class References extends LitElement {
   constructor() {
     super();
     new Follow(this, store);
+    new Hear(this, live, ["changed", "refetch"], () => this.#soon());
+    new Hear(this, router, ["change"], () => this.tree && (router.route.params.label ?? this.shown) !== this.shown && this.#open(router.route.params.label));
     this.of = "";
     this.turn = 0;
     this.trouble = "";
@@ -80,17 +82,11 @@ class References extends LitElement {
       }),
       keyboard.bind("everywhere", { close: () => this.#leave() }),
     ];
-    this.changed = () => this.#soon();
-    for (const name of ["changed", "refetch"]) live.addEventListener(name, this.changed);
-    this.routed = () => this.tree && (router.route.params.label ?? this.shown) !== this.shown && this.#open(router.route.params.label);
-    router.addEventListener("change", this.routed);
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     for (const end of this.ends ?? []) end();
-    for (const name of ["changed", "refetch"]) live.removeEventListener(name, /** @type {any} */ (this.changed));
-    router.removeEventListener("change", /** @type {any} */ (this.routed));
     clearTimeout(this.timer);
   }
 

@@ -53,13 +53,14 @@ export function stripView(strip, how) {
   </section>`;
 }
 
-/** The commands under the strip that is asked. @param {{answer: string | null, run: (id: string) => void, many: boolean}} how */
-export function commandBar({ answer, run, many }) {
+/** The commands under the question that is asked. @param {{answer: string | null, run: (id: string) => void, many: boolean, isPair?: boolean}} how */
+export function commandBar({ answer, run, many, isPair = false }) {
   const button = (/** @type {string} */ id, /** @type {any} */ name, kind = "") => html`<button class=${kind} @click=${() => run(id)}>${name} <kbd>${hint(id)}</kbd></button>`;
+  const another = button("label", answer ? "Another label" : many ? "Name them" : "Name it", answer ? "" : "main");
+  const refuse = answer ? button("reject", isPair ? "Not the same" : "Not this") : nothing;
   return html`<div class="row commands">
-    ${answer ? button("accept", html`Yes, ${answer}`, "main") : nothing}
-    ${button("label", answer ? "Another label" : many ? "Name them" : "Name it", answer ? "" : "main")}
-    ${answer ? button("reject", "Not this") : nothing}
+    ${answer ? button("accept", html`${isPair ? "The same" : "Yes"}, ${answer}`, "main") : nothing}
+    ${isPair ? [refuse, another] : [another, refuse]}
     ${button("newKind", "New kind")} ${button("cannotTell", "Can't tell")} ${button("skip", "Skip")}
     <span class="spring"></span> ${button("view", "Look", "quiet")} ${button("why", "Why", "quiet")}
   </div>`;

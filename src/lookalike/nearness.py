@@ -139,7 +139,7 @@ def _by_cells(
     cells = Cells(rows, cells_tried)
     tried = cells.tried(queries)
     homes = tried[:, :1] if queries is rows else _nearest_centres(rows, cells.centres, 1)
-    return _in_cells(queries, own, tried, rows, homes, count, progress)
+    return _in_cells(queries, own, tried, rows, homes, count, progress, kept_every)
 
 
 def _in_cells(
@@ -150,6 +150,7 @@ def _in_cells(
     homes: Places,
     count: int,
     progress: Progress | None = None,
+    kept_every: int = KEPT_EVERY,
 ) -> Lists:
     """Return each query's nearest among the rows whose home is one of the cells it has `tried`."""
     members = _grouped(homes)

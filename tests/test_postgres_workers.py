@@ -27,7 +27,7 @@ from lookalike.settings import read_settings
 from lookalike.stores import schema
 from lookalike.stores.postgres import PostgresStore
 from lookalike.stores.postgres_engine import address_of
-from lookalike.tasks import TaskKind, ask_for, end_task, keep_task, take_task
+from lookalike.tasks import TaskKind, ask_for, end_task, keep_task, take_task, task_of, tasks
 from lookalike.watching import Watch
 from lookalike.worker import Worker
 from test_monitoring import receiving
@@ -253,6 +253,31 @@ class TestTasks:
             (row,) = snapshot.rows(select(schema.task.c.expires_at))
             assert 0 < row.expires_at - (snapshot.time_s() or 0) <= LEASE_S
         assert take_task(store, own_name(), now) is None
+
+    def test_what_was_done_before_its_worker_died_is_not_done_again(
+        self, library: lookalike.Library
+    ) -> None:
+        """A worker is killed after a decision is stored and before the task is said to be done."""
+        texts, store = library.collection("texts"), library.workshop.store
+        spec = {"collection": "texts", "collection_pk": texts._row.pk, "actor": "ann"}
+        spec["runs"] = [{"confidence_threshold": 0.5}]
+        with store.write() as txn:
+            ask_for(txn, "default", TaskKind.DECIDE, spec, at=1.0)
+        with store.read() as snapshot:
+            (task,) = tasks(snapshot, "default", limit=2)
+        Worker(library.workshop).work()
+        before = texts.operations()
+        with store.write() as txn:
+            lost = {"status": Status.PROCESSING, "owner": ELSEWHERE, "expires_at": 1.0}
+            txn.execute(update(schema.task).values(**lost, result=None))
+
+        Worker(library.workshop).work()
+
+        with store.read() as snapshot:
+            done = task_of(snapshot, task.id)
+        assert done.status == Status.COMPLETED
+        assert done.result["operations"] == [before[0].id]
+        assert texts.operations() == before
 
 
 class TestAlarms:

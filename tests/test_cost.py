@@ -13,7 +13,7 @@ import lookalike
 from lookalike.collection import Collection
 from lookalike.costs import ENOUGH_CHECKS, Check, cheapest, cost_points, weighed
 from lookalike.errors import BadInput, Conflict
-from lookalike.model import Origin
+from lookalike.model import Origin, Reason
 from lookalike.tabulating import show_cost
 
 SHARES = st.lists(st.integers(0, 100).map(lambda one: one / 100), max_size=40)
@@ -93,6 +93,24 @@ def test_the_cost_is_that_of_the_recorded_decisions(things: Collection) -> None:
     assert found.best.cost <= found.now.cost
     assert found.best.cost == pytest.approx(20 * found.best.wrong + found.best.reviews)
     assert found.best.coverage == (found.best.labelled + 300) / 600
+
+
+def test_a_limit_labels_what_would_flip_at_it(tmp_path: Path) -> None:
+    chance = np.random.default_rng(2)
+    kinds = np.arange(600) % 30
+    vectors = chance.normal(size=(30, 32))[kinds] + 0.9 * chance.normal(size=(600, 32))
+    known = {f"v{place}": f"Kind {kinds[place]}" for place in range(300) if kinds[place] < 22}
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        collection = library.labeler("things", extractor="passthrough", target_precision=0.95)
+        collection.add(vectors=vectors, ids=[f"v{place}" for place in range(600)])
+        collection.label(known)
+        reasons = {one.reason for one in collection.documents(label=None)}
+        found = collection.cost(wrong_costs=20)
+        flips = [collection.flips(at=point.limit) for point in found.points]
+
+    assert reasons == {Reason.BELOW_THRESHOLD, Reason.TOO_CLOSE}
+    changes = [one.appear - one.vanish for one in flips]
+    assert [one.labelled - found.now.labelled for one in found.points] == changes
 
 
 def test_a_dearer_mistake_is_made_less_often(things: Collection) -> None:

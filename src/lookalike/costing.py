@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from lookalike.costs import (
 )
 from lookalike.drawing import checked_labels
 from lookalike.errors import BadInput, Conflict
+from lookalike.flipping import looks_known
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.reading import FieldRow
 from lookalike.stores import schema
@@ -77,10 +79,10 @@ def _decisions(
             f"probabilities of being right: {_run(collection, field.name, 0.95)} first"
         )
     table = schema.standing.c
-    machine = table.origin.is_(None) | (table.origin == Origin.AUTO)
-    by_limit = table.reason.is_(None) | (table.reason == Reason.BELOW_THRESHOLD)
+    near = table.reason.in_((Reason.BELOW_THRESHOLD, Reason.TOO_CLOSE))
+    by_limit = table.reason.is_(None) | near & looks_known()
     query = select(table.confidence, table.label).where(table.field_pk == field.pk)
-    rows = snapshot.rows(query.where(machine, by_limit, table.confidence.is_not(None)))
+    rows = snapshot.rows(query.where(_left(), by_limit, table.confidence.is_not(None)))
     if not rows:
         raise Conflict(
             f"nothing of {collection!r} has a probability in the field {field.name!r} yet: label "
@@ -94,11 +96,16 @@ def _counts(snapshot: Snapshot, field: FieldRow) -> tuple[int, int, int]:
     """Return how many documents there are, have a label from others, and are the machine's."""
     table = schema.standing.c
     others = table.label.is_not(None) & (table.origin != Origin.AUTO)
-    waiting = (table.origin.is_(None) & table.answer.is_(None)) | (table.origin == Origin.AUTO)
     counted = select(func.count().label("n")).where(table.field_pk == field.pk)
-    queries = counted, counted.where(others), counted.where(waiting)
+    queries = counted, counted.where(others), counted.where(_left())
     documents, labelled, left = (int(snapshot.rows(query)[0].n) for query in queries)
     return documents, labelled, left
+
+
+def _left() -> Any:
+    """Return the condition of what nobody has said anything of."""
+    table = schema.standing.c
+    return (table.origin.is_(None) & table.answer.is_(None)) | (table.origin == Origin.AUTO)
 
 
 def _checks(snapshot: Snapshot, field_pk: int) -> list[Check]:

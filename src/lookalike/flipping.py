@@ -117,8 +117,14 @@ def led_by_limit(field: FieldRow) -> Any:
     """
     table = schema.standing.c
     given = and_(_labelled(field), table.origin == Origin.AUTO)
-    null = and_(_nulls(field), table.origin.is_(None), _ahead())
+    null = and_(_nulls(field), table.origin.is_(None), looks_known())
     return and_(table.confidence.is_not(None), or_(given, null))
+
+
+def looks_known() -> Any:
+    """Return the condition of what looks like something known: what looks new is never labelled."""
+    table = schema.standing.c
+    return or_(table.margin.is_(None), table.margin >= 0)
 
 
 # --- inside ---------------------------------------------------------------------------------------
@@ -134,13 +140,7 @@ def _follows(field: FieldRow, label: Any) -> Any:
 def _coming(field: FieldRow, edge: float) -> Any:
     """Return the condition of what has no label and would get one."""
     table = schema.standing.c
-    return and_(_nulls(field), table.answer.is_(None), _ahead(), table.confidence >= edge)
-
-
-def _ahead() -> Any:
-    """Return the condition of what looks like something known: what looks new is never labelled."""
-    table = schema.standing.c
-    return or_(table.margin.is_(None), table.margin >= 0)
+    return and_(_nulls(field), table.answer.is_(None), looks_known(), table.confidence >= edge)
 
 
 def _nulls(field: FieldRow) -> Any:

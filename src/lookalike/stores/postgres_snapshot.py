@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select, text
+from sqlalchemy import ColumnElement, Connection, Table, select, text
 
-from lookalike.errors import NotFound
 from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
 from lookalike.stores.mirror import Fetch, Mirrors, fetched
 from lookalike.stores.postgres_covering import cover, narrow
 from lookalike.stores.postgres_rows import as_literal, copy_vectors_out
 from lookalike.stores.search import Floats, Ids
-from lookalike.stores.selection import conditions
+from lookalike.stores.tables import TableSnapshot
 
 ERASURES = "erasures"
 """The key of what is another value after each erasure."""
@@ -27,39 +26,29 @@ _SLACK = 1e-3
 """More than pgvector's sums in single precision can err for vectors of length 1."""
 
 
-class PostgresSnapshot:
+class PostgresSnapshot(TableSnapshot):
     """A consistent view of the shared store."""
 
     def __init__(self, connection: Connection, mirrors: Mirrors) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self._mirrors = mirrors
         self._first_own: dict[int, int] = {}
-
-    def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
-        """Return all rows of a statement."""
-        return self.connection.execute(select).all()
+        self._last_own: dict[int, tuple[int, NDArray[np.float16]]] = {}
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
-        pairs = self._slots_of(space, document_pks)
-        absent = document_pks[~np.isin(document_pks, pairs[:, 0])]
-        if len(absent):
-            raise NotFound(f"document {absent[0]} has no vector in {space.name}")
-        slots = pairs[np.searchsorted(pairs[:, 0], document_pks), 1]
+        slots = self.slots_of(space, document_pks)
         if not len(slots):
             return np.empty((0, space.dimension), np.float16)
+        first, own = self._last_own.get(space.pk, (_ALL, None))
+        if own is not None and int(slots.min()) >= first:
+            return own[slots - first]  # what was just appended is asked for to be decided
         mirror, fetch = self._mirrors.of(space), self.fetch(space)
         count = int(slots.max()) + 1
         if count > self._shared(space) or (count > len(mirror) and len(slots) <= _FEW_VECTORS):
             return fetched(slots, space.dimension, fetch)
         self._filled(space, count)
         return mirror.rows(slots, fetch)
-
-    def nearest(
-        self, space: StoredSpace, queries: NDArray[np.floating], k: int, among: Ids
-    ) -> tuple[Ids, Floats]:
-        """Return the k nearest of `among` (ascending pks): pks and similarities (n, k)."""
-        return search.nearest(queries, self.vectors(space, among), among, k)
 
     def above(
         self, space: StoredSpace, vector: NDArray[np.float16], floor: float
@@ -78,13 +67,6 @@ class PostgresSnapshot:
         exact = search.similarities(vector[None, :], self.vectors(space, pks))[0]
         kept = exact >= np.float32(floor)
         return pks[kept], exact[kept]
-
-    def slots(self, space: StoredSpace) -> tuple[Ids, Ids]:
-        """Return the slots in use and their documents' pks, by rising slot."""
-        table = schema.embedding
-        query = select(table.c.slot, table.c.document_pk).where(table.c.space_pk == space.pk)
-        pairs = _pairs(self.rows(query.order_by(table.c.slot)))
-        return pairs[:, 0], pairs[:, 1]
 
     def above_floors(
         self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
@@ -108,6 +90,11 @@ class PostgresSnapshot:
         """From now on show only those of a table's own rows for which a condition holds."""
         narrow(self.connection, table, condition)
 
+    def time_s(self) -> float:
+        """Return what the database's own clock shows, in UTC seconds."""
+        now = "SELECT extract(epoch FROM clock_timestamp())::float8"
+        return float(self.connection.exec_driver_sql(now).scalar_one())
+
     def count(self, space: StoredSpace) -> int:
         """Return how many slots of a space have been given."""
         counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
@@ -127,18 +114,7 @@ class PostgresSnapshot:
             mirror.erase_but(self.slots(space)[0], self.count(space))
             self._mirrors.erasures[key] = seen
 
-    def _slots_of(self, space: StoredSpace, document_pks: Ids) -> Ids:
-        table = schema.embedding
-        query = select(table.c.document_pk, table.c.slot).order_by(table.c.document_pk)
-        query = query.where(table.c.space_pk == space.pk)
-        chosen = conditions(table.c.document_pk, document_pks)
-        return _pairs([row for condition in chosen for row in self.rows(query.where(condition))])
-
     def fetch(self, space: StoredSpace) -> Fetch:
         """Return what reads vectors of a space from the database."""
         here = f"space_pk = {space.pk} AND "
         return lambda chosen: copy_vectors_out(self.connection, space.dimension, here + chosen)
-
-
-def _pairs(rows: Sequence[Row[Any]]) -> Ids:
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)

@@ -10,50 +10,26 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
-    Select,
     Table,
-    select,
 )
 
-from lookalike.errors import NotFound
-from lookalike.stores import schema, search
 from lookalike.stores.base import StoredSpace
-from lookalike.stores.covering import cover, narrow
 from lookalike.stores.search import Floats, Ids
-from lookalike.stores.selection import conditions
+from lookalike.stores.sqlite_covering import cover, narrow
+from lookalike.stores.tables import TableSnapshot
 from lookalike.stores.vectors import VectorFile
 
 
-class SqliteSnapshot:
+class SqliteSnapshot(TableSnapshot):
     """A consistent view of the embedded store."""
 
     def __init__(self, connection: Connection, file: Callable[[StoredSpace], VectorFile]) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self._file = file
-
-    def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
-        """Return all rows of a statement."""
-        return self.connection.execute(select).all()
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
-        table = schema.embedding
-        query = select(table.c.document_pk, table.c.slot).order_by(table.c.document_pk)
-        query = query.where(table.c.space_pk == space.pk)
-        chosen = conditions(table.c.document_pk, document_pks)
-        pairs = _pairs([row for condition in chosen for row in self.rows(query.where(condition))])
-        absent = document_pks[~np.isin(document_pks, pairs[:, 0])]
-        if len(absent):
-            raise NotFound(f"document {absent[0]} has no vector in {space.name}")
-        slots = pairs[np.searchsorted(pairs[:, 0], document_pks), 1]
-        return self._file(space).read(slots)
-
-    def nearest(
-        self, space: StoredSpace, queries: NDArray[np.floating], k: int, among: Ids
-    ) -> tuple[Ids, Floats]:
-        """Return the k nearest of `among` (ascending pks): pks and similarities (n, k)."""
-        return search.nearest(queries, self.vectors(space, among), among, k)
+        return self._file(space).read(self.slots_of(space, document_pks))
 
     def above(
         self, space: StoredSpace, vector: NDArray[np.float16], floor: float
@@ -67,18 +43,21 @@ class SqliteSnapshot:
         order = np.argsort(found_pks)
         return found_pks[order], similarity[order]
 
-    def slots(self, space: StoredSpace) -> tuple[Ids, Ids]:
-        """Return the slots in use and their documents' pks, by rising slot."""
-        table = schema.embedding
-        query = select(table.c.slot, table.c.document_pk).where(table.c.space_pk == space.pk)
-        pairs = _pairs(self.rows(query.order_by(table.c.slot)))
-        return pairs[:, 0], pairs[:, 1]
-
     def above_floors(
         self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
     ) -> tuple[Ids, Floats]:
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
         return self._file(space).above(vector, floors)
+
+    def time_s(self) -> None:
+        """Return nothing: all who use the store go by the clock of one machine."""
+
+    def rows_of(self, space: StoredSpace, count: int) -> NDArray[np.float16]:
+        """Return the first `count` slots of a space as they lie there, float16 (count, dimension).
+
+        Raises StoreCorrupt where there are fewer.
+        """
+        return self._file(space).rows(count)
 
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""
@@ -87,7 +66,3 @@ class SqliteSnapshot:
     def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
         """From now on show only those of a table's own rows for which a condition holds."""
         narrow(self.connection, table, condition)
-
-
-def _pairs(rows: Sequence[Row[Any]]) -> Ids:
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)

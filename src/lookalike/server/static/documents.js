@@ -2,7 +2,7 @@
 
 import { api, here, ruleHere, store } from "./session.js";
 
-const PARTS = ["object_id", "file_name", "sha256", "metadata", "attributes", "document_blobs", "thumbnail_url"];
+const PARTS = ["object_id", "part", "file_name", "sha256", "metadata", "attributes", "document_blobs", "thumbnail_url"];
 const OF_LABELS = ["label", "origin", "actor", "answer", "is_reference", "suggestion", "revision"];
 const MOST_PARTS = 100;
 

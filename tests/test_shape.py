@@ -42,7 +42,10 @@ LAYERS = (
         "trial_rows trials troubles_of_data troubles_of_references troubles_of_rule trusting "
         "trying unfinished versions workshop",
     ),
-    ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
+    (
+        "bringing in",
+        "documents engines erasing extraction hands ingest preparing renaming sources waiting",
+    ),
     (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
@@ -54,9 +57,8 @@ LAYERS = (
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs connection ending "
-        "extractors fetching formats leases pinned places signing stores "
-        "thumbnails views",
+        "access blobs connection ending extractors fetching formats leases pinned places "
+        "signing stores thumbnails views object_storage storage",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
@@ -87,6 +89,7 @@ HEAVY = {
     "pyarrow",
     "pypdfium2",
     "rapidocr",
+    "ray",
     "selectolax",
     "sklearn",
     "tokenizers",
@@ -99,6 +102,7 @@ NOT_LOADED = (
     "numpy",
     "onnxruntime",
     "pluggy",
+    "ray",
     "sklearn",
     "sqlalchemy",
     "tokenizers",
@@ -117,11 +121,11 @@ class Waiver:
 
 
 WAIVERS = (
-    Waiver("depth", "lookalike", 38, "one path from command to arrays, each step its own noun"),
+    Waiver("depth", "lookalike", 39, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
     Waiver("module", "lookalike.library", 430, "all that a store holds, on one page"),
     Waiver("module", "lookalike.model", 420, "all nouns that everything else speaks about"),
-    Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
+    Waiver("module", "lookalike.testing.stores", 880, "one contract, read as a list of rules"),
 )
 
 

@@ -30,6 +30,7 @@ from lookalike.judging import Judge
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import EventKind, Origin, Reason
+from lookalike.nearness import FindLists
 from lookalike.policy import (
     DECISION_COLUMNS,
     REASONS,
@@ -68,12 +69,12 @@ class Imagined:
 
 
 class Decider:
-    """Decides the documents of one field; see the module's first lines."""
+    """Decides the documents of one field; see the module's first lines. `find` is for the judge."""
 
-    def __init__(self, stored: StoredField, cache: Path) -> None:
+    def __init__(self, stored: StoredField, cache: Path, find: FindLists | None = None) -> None:
         self.field = stored
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
-        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz")
+        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz", find)
         self._ruling = Ruling(self.state, self._judge)
         self._log = DecisionLog(stored.pk)
 

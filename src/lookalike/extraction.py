@@ -7,7 +7,6 @@ that has died, or whose lease ran out, loses its work to the next: only who hold
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,8 +17,9 @@ from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.erasing import erase_documents, vanished
 from lookalike.errors import BadContent
-from lookalike.extractors.base import Content, Part, accepts
+from lookalike.extractors.base import Content
 from lookalike.forgotten import places, unshown
+from lookalike.hands import Bench, Engine, Hands, Results, Task, Threads, View
 from lookalike.ingest import Progress, Tally
 from lookalike.leases import Heartbeat, end, has_died, lease_end, own_name, time_of
 from lookalike.model import Status
@@ -31,7 +31,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import one_of
 from lookalike.thumbnails import Thumbnails
-from lookalike.views import render, view_of
+from lookalike.views import view_of, views_of
 from lookalike.waiting import (
     MISSING,
     NOTHING,
@@ -39,8 +39,7 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
-    not_read,
-    read_content,
+    read_waiting,
     tasks_of,
     waiting_from,
 )
@@ -75,26 +74,35 @@ class Extraction:
         self._max_pixels = max_pixels
         self._owner = ""
 
-    def run(self, target: Target, tally: Tally, actor: str, progress: Progress) -> None:
-        """Extract until nothing waits. Interrupted, what was not written waits again.
+    def run(
+        self,
+        target: Target,
+        tally: Tally,
+        actor: str,
+        progress: Progress,
+        engine: Engine | None = None,
+    ) -> None:
+        """Extract until nothing waits, in threads here or on an `engine`. Interrupted, what was not
+        written waits again.
 
         `progress` is told every two seconds; what it raises ends the work.
         """
         done, total = 0, self._count(target)
-        self._owner, pool = own_name(), ThreadPoolExecutor(self._threads)
+        hands = self._threads_for(target) if engine is None else engine.hands(self._bench(target))
+        self._owner = own_name()
         try:
             with Heartbeat(partial(self._renew, target)):
-                for batch in self._finished(target, pool, partial(self._claim, target)):
+                for batch in self._finished(target, hands, partial(self._claim, target)):
                     self._write(target, batch, tally, actor)
                     done += len(batch)
                     progress(done, max(total, done))
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            hands.drop()
             end(self._owner)
             try:
                 self._release(target)
             finally:
-                pool.shutdown(wait=True)
+                hands.close()
 
     def found(self, target: Target, claim: Callable[[], list[Waiting]]) -> Iterator[_Batch]:
         """Yield what is found in the objects that `claim` gives until it gives none, in batches.
@@ -102,13 +110,13 @@ class Extraction:
         A batch may be empty: one comes at least every two seconds.
         Nothing is written but what a person will be shown.
         """
-        pool = ThreadPoolExecutor(self._threads)
+        hands = self._threads_for(target)
         try:
-            for batch in self._finished(target, pool, claim):
+            for batch in self._finished(target, hands, claim):
                 yield batch
                 self._forget_thumbnails(batch)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            hands.close()
 
     # --- claim ----------------------------------------------------------------------------------
 
@@ -176,18 +184,17 @@ class Extraction:
     # --- extract --------------------------------------------------------------------------------
 
     def _finished(
-        self, target: Target, pool: ThreadPoolExecutor, claim: Callable[[], list[Waiting]]
+        self, target: Target, hands: Hands, claim: Callable[[], list[Waiting]]
     ) -> Iterator[_Batch]:
         """Yield batches of finished objects every two seconds: a crash costs no more.
 
         One that takes longer is waited for with empty batches. Equal contents are extracted once.
         """
         asking: dict[str, list[Waiting]] = {}
-        running: set[Future[list[tuple[str, Done]]]] = set()
         finished: _Batch = []
         exhausted, yielded_at = False, self._clock()
         while True:
-            if not exhausted and len(running) < 2 * self._threads:
+            if not exhausted and hands.has_room:
                 claimed = claim()
                 exhausted = not claimed
                 finished += [
@@ -199,21 +206,20 @@ class Extraction:
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}
                 rest = [one for one in claimed if one.pk in new and one.blob is not None]
-                running |= self._submit(pool, target, rest, asking)
-            if running:
-                ready, running = wait(running, timeout=_WRITE_S, return_when=FIRST_COMPLETED)
-                for content, done in (pair for future in ready for pair in future.result()):
+                _hand_over(hands, rest, asking)
+            if asking and (exhausted or not hands.has_room):
+                for content, done in hands.results():
                     first, *others = asking.pop(content)
                     finished.append((first, done))
                     if done.error is None:
                         finished += [(one, done) for one in others]
                     else:  # the file of one may be gone, that of another not
-                        running |= self._submit(pool, target, others, asking)
+                        _hand_over(hands, others, asking)
             due = len(finished) >= _WRITE_OBJECTS or self._clock() - yielded_at > _WRITE_S
-            if due or (finished and not running):
+            if due or (finished and not asking):
                 yield finished
                 finished, yielded_at = [], self._clock()
-            if exhausted and not running:
+            if exhausted and not asking:
                 return
 
     def _known(
@@ -232,26 +238,13 @@ class Extraction:
         results = just | {digest: Done(found, None) for digest, found in parts.items()}
         return [(one, results[one.content]) for one in asked if one.content in results]
 
-    def _submit(
-        self,
-        pool: ThreadPoolExecutor,
-        target: Target,
-        claimed: Sequence[Waiting],
-        asking: dict[str, list[Waiting]],
-    ) -> set[Future[list[tuple[str, Done]]]]:
-        new = []
-        for one in claimed:
-            if one.content not in asking:
-                new.append(one)
-            asking.setdefault(one.content, []).append(one)
-        return {pool.submit(self._extract, target, task) for task in tasks_of(new)}
-
-    def _extract(self, target: Target, task: Sequence[Waiting]) -> list[tuple[str, Done]]:
-        results: list[tuple[str, Done]] = []
+    def _extract(self, target: Target, task: Task) -> Results:
+        results: Results = []
         readable: list[tuple[Waiting, Content]] = []
         for one in task:
             try:
-                readable.append((one, self._read(target, one)))
+                content = read_waiting(one, target.extractor, self._blobs.read, self._max_pixels)
+                readable.append((one, content))
             except BadContent as error:
                 results.append((one.content, Done((), str(error))))
         outcomes = target.extractor.extract([content for _, content in readable])
@@ -263,34 +256,28 @@ class Extraction:
                 continue
             assert one.blob is not None
             shown = [part for part in outcome if not one.has_forgotten(part, gone)]
-            self._keep_views(one.blob.sha256, content, shown)
+            for view, picture in views_of(content, shown):
+                self._thumbnails.keep(one.blob.sha256, picture, view)
             seen = tuple(replace(part, picture=None) for part in outcome)
             results.append((one.content, Done(seen, None, dict(content.refused))))
         return results
 
-    def _read(self, target: Target, one: Waiting) -> Content:
-        assert one.blob is not None
-        if not accepts(target.extractor, one.blob.media_type):
-            raise BadContent(not_read(one.name, one.blob.media_type, target.extractor.accepts))
-        return read_content(
-            one.name,
-            (one.blob, one.beside),
-            self._blobs.read,
-            max_pixels=self._max_pixels,
-            regions=one.regions,
-        )
+    def _bench(self, target: Target) -> Bench:
+        here = partial(self._extract, target)
+        return Bench(target, self._blobs, self._max_pixels, here, self._keep_views)
 
-    def _keep_views(self, sha256: str, content: Content, parts: Sequence[Part]) -> None:
-        """Keep what a person will be shown of a content, now that it is decoded."""
-        is_picture = content.media_type.startswith("image/")
-        for part in parts:
-            view = view_of(part.attributes)
-            if part.picture is not None:
-                self._thumbnails.keep(sha256, part.picture, view)
-            elif view and is_picture:
-                self._thumbnails.keep(sha256, render(content, view), view)
-        if is_picture:  # last: what is there already, such as a scan set upright, stays
-            self._thumbnails.keep(sha256, content.picture())
+    def _threads_for(self, target: Target) -> Threads:
+        return Threads(partial(self._extract, target), self._threads)
+
+    def _keep_views(self, one: Waiting, done: Done, views: Sequence[View]) -> None:
+        """Keep what was made elsewhere of a content, but for the parts that were forgotten."""
+        assert one.blob is not None
+        with self._store.read() as snapshot:
+            gone = places(snapshot, [one.pk])
+        hidden = {place for place, part in enumerate(done.parts) if one.has_forgotten(part, gone)}
+        for view in views:
+            if view.place not in hidden:
+                self._thumbnails.keep_made(one.blob.sha256, view.jpeg, view.view)
 
     # --- write ----------------------------------------------------------------------------------
 
@@ -392,3 +379,13 @@ class Extraction:
             self._thumbnails.forget(digest)
         for digest, view in hidden:
             self._thumbnails.forget_view(digest, view)
+
+
+def _hand_over(hands: Hands, claimed: Sequence[Waiting], asking: dict[str, list[Waiting]]) -> None:
+    """Let objects be extracted, unless another one with the same content is asked for already."""
+    new = []
+    for one in claimed:
+        if one.content not in asking:
+            new.append(one)
+        asking.setdefault(one.content, []).append(one)
+    hands.take(tasks_of(new))

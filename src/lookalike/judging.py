@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from lookalike.landscape import Known, Landscape, attach, landscape_of
 from lookalike.lessons import Sampling, learn_confidence
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
-from lookalike.nearness import Ranked
+from lookalike.nearness import FindLists, Ranked, neighbour_lists
 from lookalike.policy import NO_SOURCE, REASONS, Decisions, deepest
 from lookalike.propagation import Graph, Places
 from lookalike.recall import recall, remember
@@ -64,10 +65,11 @@ Vectors = Callable[[Places], NDArray[np.float16]]
 
 
 class Judge:
-    """Judges the documents of one field. `memory` is the file that keeps neighbour lists."""
+    """Judges the documents of one field. `memory` keeps neighbour lists that `find` found."""
 
-    def __init__(self, memory: Path) -> None:
+    def __init__(self, memory: Path, find: FindLists | None = None) -> None:
         self._memory = memory
+        self._find = find
         self._imagines = False
         self._landscape: Landscape | None = None
         self._slots: Places = np.empty(0, np.int64)
@@ -320,12 +322,13 @@ class Judge:
         known = None
         if kept is not None and kept[0] == {"items": mark}:
             known = _known(kept[1])
+        kept_lists = None if self._imagines else _Lists(self._memory, mark)
         landscape = landscape_of(
             pks,
             lambda places: vectors(pks[places]),
             known,
             blend=blend,
-            progress=None if self._imagines else _Lists(self._memory, mark),
+            find=self._find or partial(neighbour_lists, progress=kept_lists),
         )
         if known is None and not self._imagines:
             remember(self._memory, {"items": mark}, _arrays(landscape))

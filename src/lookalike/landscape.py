@@ -25,7 +25,7 @@ from lookalike.directions import Blend, Frame, spans
 from lookalike.grid import Bytes, Grid, grid_length, on_grid, squares
 from lookalike.growing import appended, roomy
 from lookalike.joining import build_graph
-from lookalike.nearness import Progress, neighbour_lists, neighbours
+from lookalike.nearness import FindLists, neighbour_lists, neighbours
 from lookalike.propagation import (
     DECAY,
     NEIGHBOURS,
@@ -147,16 +147,16 @@ def landscape_of(
     known: Known | None = None,
     *,
     blend: Blend | None = None,
-    progress: Progress | None = None,
+    find: FindLists = neighbour_lists,
 ) -> Landscape:
     """Return that of vectors that are read some at a time where they are many: `vectors(places)`.
 
-    The `progress` of finding neighbours is kept.
+    `find` finds their neighbours, where they are not known.
     """
     count = len(pks)
     frame = Frame.of((vectors(part) for part in spans(count)), blend)
     centred = _grid(frame, vectors, count)
-    near, cosines = known[:2] if known else neighbour_lists(centred, NEIGHBOURS, progress=progress)
+    near, cosines = known[:2] if known else find(centred, NEIGHBOURS)
     turn = known.turn if known else _turn(frame, vectors, centred, near)
     turned = frame.turned(centred, turn)
     graph, degrees = known[3:] if known else build_graph(near, cosines)

@@ -1,6 +1,7 @@
 """Vectors for the benchmarks: unit length, in clusters, the same ones each time.
 
-Documents of one cluster have a similarity of about 0.6, of two clusters about 0.
+Documents of one cluster have a similarity of about 0.6, of two clusters about 0. Those of **kinds**
+lie as what models make of pictures does: in few hidden dimensions, and overlapping.
 """
 
 from __future__ import annotations
@@ -45,3 +46,33 @@ def labels(count: int) -> list[str]:
 def names(start: int, count: int) -> list[str]:
     """Return the ids of documents."""
     return [f"v{number}" for number in range(start, start + count)]
+
+
+KINDS, NAMED = 120, 80
+"""Of so many kinds so many have references."""
+
+_HIDDEN, _NOISE = 24, 0.5
+
+
+def kinds(block: int) -> NDArray[np.int64]:
+    """Return which kind each of the BLOCK vectors of a block of overlapping kinds is of."""
+    return np.random.default_rng([block, 2]).integers(0, KINDS, BLOCK)
+
+
+def kind_vectors(block: int) -> NDArray[np.float32]:
+    """Return the vectors (BLOCK, DIMENSION) of a block of overlapping kinds."""
+    frame = np.random.default_rng(8)
+    centres = frame.standard_normal((KINDS, _HIDDEN), np.float32)
+    shown = frame.standard_normal((_HIDDEN, DIMENSION), np.float32)
+    chance = np.random.default_rng([block, 3])
+    hidden = centres[kinds(block)] + chance.standard_normal((BLOCK, _HIDDEN), np.float32)
+    made = hidden @ shown
+    made += np.float32(_NOISE) * chance.standard_normal(made.shape, np.float32)
+    unit: NDArray[np.float32] = made / np.linalg.norm(made, axis=1, keepdims=True)
+    return unit
+
+
+def kinds_of(count: int) -> NDArray[np.int64]:
+    """Return the kinds of the first `count` vectors."""
+    blocks = [kinds(block) for block in range(-(-count // BLOCK))]
+    return np.concatenate(blocks)[:count]

@@ -12,6 +12,9 @@ from pathlib import Path
 from lookalike.stores.sqlite_engine import driver
 from measuring import Figure
 
+BEGIN, END = "<!-- the review page: written by its test -->", "<!-- end of the review page -->"
+"""Between these, `tests/test_page_goals.py` writes how fast the review page is."""
+
 _PACKAGES = ("lookalike", "numpy", "onnxruntime", "simsimd", "sqlalchemy", "pillow")
 
 _TEXT = """\
@@ -44,9 +47,9 @@ def line(figure: Figure) -> str:
     return f"{figure.what}: {figure.measured}{goal}"
 
 
-def page(figures: Sequence[Figure], command: str) -> str:
-    """Return the figures as a page in Markdown."""
-    return _TEXT.format(
+def page(figures: Sequence[Figure], command: str, before: str = "") -> str:
+    """Return the figures as a page in Markdown, with what a test wrote into the page `before`."""
+    text = _TEXT.format(
         command=command,
         day=datetime.now(UTC).date().isoformat(),
         rows="\n".join(
@@ -55,6 +58,9 @@ def page(figures: Sequence[Figure], command: str) -> str:
         machine=machine(),
         versions=versions(),
     )
+    _, begin, rest = before.partition(BEGIN)
+    kept, end, _ = rest.partition(END)
+    return f"{text}\n{begin}{kept}{end}\n" if end else text
 
 
 def machine() -> str:

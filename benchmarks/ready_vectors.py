@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 import lookalike
 from lookalike.collection import Collection
-from made_vectors import BLOCK, first, names, vectors
+from made_vectors import BLOCK, first, kind_vectors, names, vectors
 from measuring import MIB, Cost, Figure, cost, least, peak_mib, size_bytes
 
 Vectors = NDArray[np.float32]
@@ -45,18 +46,39 @@ def measure(folder: Path, count: int) -> list[Figure]:
 
 def fill(folder: Path, count: int) -> list[Figure]:
     """Make the store of `count` documents that the other benchmarks use."""
-    store = folder / f"store-{count}"
+    return _filled(folder / f"store-{count}", count, vectors, confidence_threshold=0.5)
+
+
+def fill_kinds(folder: Path, count: int) -> list[Figure]:
+    """Make the store of `count` documents of overlapping kinds, which decides by `precision`."""
+    return _filled(folder / f"kinds-{count}", count, kind_vectors, target_precision=0.95)
+
+
+def _filled(
+    store: Path,
+    count: int,
+    made: Callable[[int], Vectors],
+    *,
+    confidence_threshold: float | None = None,
+    target_precision: float | None = None,
+) -> list[Figure]:
     shutil.rmtree(store, ignore_errors=True)
     costs = []
     with lookalike.open(store, actor="benchmark") as library:
-        collection = library.labeler("things", extractor="passthrough", confidence_threshold=0.5)
+        collection = library.labeler(
+            "things",
+            extractor="passthrough",
+            confidence_threshold=confidence_threshold,
+            target_precision=target_precision,
+        )
         for start in range(0, count, BLOCK):
             more = min(BLOCK, count - start)
-            costs.append(_add(collection, vectors(start // BLOCK)[:more], names(start, more)))
+            costs.append(_add(collection, made(start // BLOCK)[:more], names(start, more)))
     cpu_s = sum(one.cpu_s for one in costs)
+    name = f"{count:,} documents" + ("" if made is vectors else " of overlapping kinds")
     return [
-        Figure(f"{count:,} documents in blocks of {BLOCK:,}", f"{count / cpu_s:,.0f}/s"),
-        Figure(f"{count:,} documents: peak memory", f"{peak_mib():.0f} MiB"),
+        Figure(f"{name} in blocks of {BLOCK:,}", f"{count / cpu_s:,.0f}/s"),
+        Figure(f"{name}: peak memory", f"{peak_mib():.0f} MiB"),
     ]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,15 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import deciding
+import growing_up
 import page
 import peers
 import pictures
 import ready_vectors
 import selecting
 import serving
+import shared
 from measuring import Figure
 
 _QUICK = 20
+_REVIEW_PAGE = Path(__file__).parent.parent / "tests" / "test_page_goals.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,16 @@ PARTS = {
     "pictures": Part(pictures.measure, (500,)),
     "ready_vectors": Part(ready_vectors.measure, (100_000, 200_000)),
     "fill": Part(ready_vectors.fill, (100_000, 1_000_000)),
+    "fill_kinds": Part(ready_vectors.fill_kinds, (1_000_000,)),
     "first_decision": Part(deciding.first_decision, (100_000, 1_000_000), "fill"),
     "opening": Part(deciding.opening, (100_000, 1_000_000), "first_decision"),
     "one_label": Part(deciding.one_label, (100_000, 1_000_000), "first_decision"),
     "learned": Part(deciding.learned, (100_000,), "first_decision"),
+    "shared_vectors": Part(shared.ready, (100_000,)),
+    "shared_label": Part(shared.one_label, (500_000,)),
+    "whole_rule": Part(growing_up.whole_rule, (1_000_000,), "fill_kinds"),
+    "reopening": Part(growing_up.reopening, (1_000_000,), "whole_rule"),
+    "growth": Part(growing_up.growth, (10_000, 100_000)),
     "http_reading": Part(serving.reading, (100_000, 1_000_000), "first_decision"),
     "http_labelling": Part(serving.labelling, (100_000,), "first_decision"),
     "http_uploading": Part(serving.uploading, (100,)),
@@ -77,9 +87,22 @@ def main() -> None:
             figures.append(figure)
     if options.output:
         command = "make bench BENCH=--quick" if options.quick else "make bench"
-        options.output.write_text(page.page(figures, command), "utf-8")
+        before = options.output.read_text("utf-8") if options.output.exists() else ""
+        options.output.write_text(page.page(figures, command, before), "utf-8")
+        if not options.only and not options.quick:
+            _measure_review_page(options.output)
     if any(figure.met is False for figure in figures) and options.strict:
         raise SystemExit("a goal is missed")
+
+
+def _measure_review_page(output: Path) -> None:
+    """Let the test of the review page write its table into the page."""
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "--quiet", _REVIEW_PAGE.name],
+        cwd=_REVIEW_PAGE.parent,
+        env={**os.environ, "LOOKALIKE_GOALS_PAGE": str(output.resolve())},
+        check=True,
+    )
 
 
 def _options() -> argparse.Namespace:

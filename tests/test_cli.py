@@ -342,11 +342,13 @@ def test_the_table_has_every_command() -> None:
 
     elsewhere = [
         "agreement",
+        "backup",
         "completion",
         "copy",
         "cost",
         "demo",
         "draw",
+        "health",
         "migrate",
         "serve",
         "trial",

@@ -8,11 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.confidence import Judgement, judge
-from lookalike.grid import in_bytes, most_added, on_grid, product, products
+from lookalike.grid import in_bytes, largest_digit, on_grid, product, products
 from lookalike.judgements import Judgements
 from lookalike.judging import Judge
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.lessons import learn_confidence
+from lookalike.likeness import Likeness
 from lookalike.nearness import neighbour_lists, neighbours
 from lookalike.propagation import Places
 from lookalike.recall import recall, remember
@@ -76,16 +77,36 @@ def test_products_on_the_grid_are_exact_whichever_way_they_are_added() -> None:
     assert np.linalg.norm(rows.astype(np.float64), axis=1).max() <= 4096
 
 
-def test_a_pass_over_bytes_and_a_product_with_their_sum_are_exact() -> None:
+def test_a_pass_over_bytes_and_a_product_with_a_digit_are_exact() -> None:
     rows = in_bytes(np.random.default_rng(0).standard_normal((5000, 1280)).astype(np.float32))
-    count = most_added(1280)
-    expected = rows.astype(np.int64) @ rows[:count].T.astype(np.int64)
-    together = rows[:count].astype(np.float32).sum(axis=0)
+    digit = np.where(rows[1] < 0, -1, 1).astype(np.int64) * largest_digit(1280)
 
-    sums = np.concatenate([table for _, table in products(rows, together[None])])
+    table = np.concatenate([part for _, part in products(rows, digit[None].astype(np.float32))])
 
-    assert np.array_equal(product(rows, rows[0]), expected[:, 0])
-    assert np.array_equal(sums[:, 0], expected.sum(axis=1))
+    assert np.array_equal(product(rows, rows[0]), rows.astype(np.int64) @ rows[0].astype(np.int64))
+    assert np.array_equal(table[:, 0], rows.astype(np.int64) @ digit)
+
+
+@pytest.mark.parametrize("references", [1, 20, 3000])
+def test_products_with_sums_of_references_are_exact_by_every_route(references: int) -> None:
+    turned = in_bytes(np.random.default_rng(0).standard_normal((6000, 300)).astype(np.float32))
+    turned[:3000] = np.abs(turned[:3000])  # so that sums are large
+    first, others = np.arange(references), np.arange(5, 5 + references // 2)
+    expected = turned.astype(np.int64) @ turned[first].sum(axis=0, dtype=np.int64)
+    likeness = Likeness(turned)
+    likeness.arrange(["a", "b"])
+    likeness.move("a", others, others[:0])
+    likeness.column("a")
+
+    likeness.move("a", first, others)
+
+    every = np.arange(6000)
+    assert np.array_equal(likeness.column("a"), expected)
+    assert np.array_equal(likeness.table(every), np.stack([expected, 0 * expected], axis=1))
+    assert np.array_equal(likeness.at(every, 0 * every), expected)
+    wider = likeness.over(np.concatenate([turned, turned]))
+    assert np.array_equal(wider.column("a"), np.concatenate([expected, expected]))
+    assert likeness.square("a") == (turned[first].sum(axis=0, dtype=np.int64) ** 2).sum()
 
 
 # --- lists --------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def test_the_page_may_run_its_own_modules_and_nothing_else(server: Served) -> No
 def test_every_file_that_the_page_names_is_there_and_stays(server: Served) -> None:
     page = httpx2.get(server.url).text
     with httpx2.Client(base_url=server.url) as asked:
-        files = {name: asked.get(name) for name in re.findall(r'(?:href|src)="([^"]+)"', page)}
+        files = {name: asked.get(name) for name in re.findall(r'="(/static/[^"]+)"', page)}
 
     assert len(files) > 15
     assert {one.status_code for one in files.values()} == {200}
@@ -50,8 +50,37 @@ def test_every_file_that_the_page_names_is_there_and_stays(server: Served) -> No
     assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
+def test_the_frame_is_painted_before_any_module_has_come(server: Served, visit: Visiting) -> None:
+    early = visit(server.url, expected="ERR_FAILED")
+    early.context.route("**/*.js", lambda route: route.abort())
+    links = "all => all.map((one) => [one.textContent, one.getAttribute('href')])"
+
+    at_once = early.context.new_page()
+    at_once.goto(server.url, wait_until="commit")
+    shown = at_once.get_by_role("navigation", name="Pages").get_by_role("link")
+    expect(shown).to_have_count(6)
+    later = visit(server.url).tab().get_by_role("navigation", name="Pages").get_by_role("link")
+    expect(later.first).to_have_attribute("aria-current", "page")
+
+    assert shown.evaluate_all(links) == later.evaluate_all(links)
+
+
+def test_what_the_page_begins_with_is_asked_for_first(server: Served) -> None:
+    page = httpx2.get(server.url).text
+    found = re.findall(r'modulepreload" href="/static/\w+/([^"]+)"( fetchpriority="low")?', page)
+
+    hurried = [name for name, low in found if not low]
+    assert hurried == [name for name, _ in found][: len(hurried)]
+    assert hurried[0] == "first.js"
+    assert {"api.js", "vendor/lit.js", "grid.js", "queue.js"} <= set(hurried)
+    assert {"map.js", "raster.js", "audit.js", "references.js"} <= {
+        one for one, low in found if low
+    }
+    assert len(found) == len(dict(found)), "each module is named once"
+
+
 def test_a_file_comes_unpacked_to_who_cannot_unpack_it(server: Served) -> None:
-    (name,) = re.findall(r'src="([^"]+)"', httpx2.get(server.url).text)
+    (name,) = re.findall(r'src="([^"]+/app.js)"', httpx2.get(server.url).text)
 
     packed = httpx2.get(server.url + name)
     plain = httpx2.get(server.url + name, headers={"accept-encoding": "identity"})

@@ -128,6 +128,41 @@ def test_a_promotion_takes_the_surest_of_each_label_and_says_what_stays_out(shop
     assert refused(nothing, 422)["code"] == "bad_input"
 
 
+def test_all_that_filters_choose_is_said_to_be_something_but_for_the_exceptions(shop: Shop) -> None:
+    label(shop, **{BALLOONS[0]: BALLOON, JIGSAWS[0]: JIGSAW})
+    unknown = {"field": "category", "operator": "is_null", "value": True}
+    others = {"field": "document_id", "operator": "nin", "value": [SIGNALS[0]]}
+    chosen = {"AND": [unknown, others]}
+    body = {"filters": chosen, "label": SIGNAL, "op_id": "all"}
+
+    done = post(shop, "labels", **body)
+    again = post(shop, "labels", **body)
+    nothing = shop.client.post(
+        f"/v1/collections/{shop.name}/labels", json={"filters": chosen, "label": SIGNAL}
+    )
+
+    assert again == done
+    assert done["changed"]["by_person"] == 1
+    assert shop.labels(shop.name)[SIGNALS[1]] == SIGNAL
+    assert "no document fits" in refused(nothing, 422)["message"]
+
+
+def test_all_that_filters_choose_is_refused_put_aside_or_called_new(shop: Shop) -> None:
+    label(shop, **{BALLOONS[0]: BALLOON, JIGSAWS[0]: JIGSAW})
+    named = {"field": "category", "operator": "eq", "value": BALLOON}
+    unknown = {"field": "category", "operator": "is_null", "value": True}
+
+    aside = post(shop, "rejections/cannot-tell", filters=unknown)
+    refusal = post(shop, "rejections", filters=named)
+    new = post(shop, "rejections/new-kind", filters=unknown, op_id="new")
+
+    assert aside["changed"]["by_person"] == len(SIGNALS[:2])
+    assert refusal["changed"]["by_person"] == len(BALLOONS[:4])
+    assert new == post(shop, "rejections/new-kind", filters=unknown, op_id="new")
+    neither = shop.client.post(f"/v1/collections/{shop.name}/rejections/cannot-tell", json={})
+    assert refused(neither, 422)["code"] == "bad_input"
+
+
 def test_the_queue_asks_in_strips_and_an_answer_settles_them(shop: Shop) -> None:
     shop.put(*BALLOONS[4:], *JIGSAWS[4:], *SIGNALS[2:])
     questions = get(shop, "queue", limit=3)["results"]

@@ -23,24 +23,35 @@ def put(
     snapshot: Snapshot, field: FieldRow, asked: Sequence[Asked], shown: Mapping[str, Document]
 ) -> list[Question]:
     """Return what is asked as questions: who said what is shown of a conflict, or else hidden."""
+    questions = []
+    for ids, question in by_ids(snapshot, field, asked):
+        documents = tuple(shown[id] for id in ids)
+        if question.kind == Kind.SECOND_OPINION:
+            documents = tuple(hidden(document, field.name) for document in documents)
+        questions.append(replace(question, documents=documents))
+    return questions
+
+
+def by_ids(
+    snapshot: Snapshot, field: FieldRow, asked: Sequence[Asked]
+) -> list[tuple[tuple[str, ...], Question]]:
+    """Return what is asked as questions without their documents, each with the ids of these."""
     ids = ids_of(snapshot, [pk for one in asked for pk in one.pks])
     spoken = spoken_of(snapshot, field.pk, [one.pks[0] for one in asked if one.contested])
-    questions = []
-    for one in asked:
-        documents = tuple(shown[ids[pk]] for pk in one.pks)
-        if one.kind is Kind.SECOND_OPINION:
-            documents = tuple(hidden(document, field.name) for document in documents)
-        questions.append(
+    return [
+        (
+            tuple(ids[pk] for pk in one.pks),
             Question(
-                documents,
+                (),
                 one.suggestion,
                 one.worth,
                 one.kind.value,
                 one.place,
                 tuple(map(_opinion, spoken.get(one.pks[0], ()))),
-            )
+            ),
         )
-    return questions
+        for one in asked
+    ]
 
 
 def opinions_of(snapshot: Snapshot, field: FieldRow, document_pk: int) -> tuple[Opinion, ...]:

@@ -11,6 +11,7 @@ the weights.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,9 +19,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.grid import Bytes, Floats, Grid, in_bytes, matrix_on_grid, on_grid, products
+from lookalike.growing import roomy
 
+WHOLE_ITEMS = 200_000
+"""Up to so many items are taken at once, and the metric is learned from all; of more, from about
+as many, spread over them."""
+
+_SPAN_ITEMS = 50_000
 _METRIC_SHRINKAGE = 0.1
 _TINY = np.float32(1e-12)
+
+
+Places = NDArray[np.int64]
+Rows = Callable[[Places | slice], Floats]
+
+
+def spans(count: int) -> list[slice]:
+    """Return the parts in which so many items are taken: one, or several where they are many."""
+    step = max(count, 1) if count <= WHOLE_ITEMS else _SPAN_ITEMS
+    return [slice(start, min(start + step, count)) for start in range(0, max(count, 1), step)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +86,25 @@ class Frame:
     blend: Blend | None = None
 
     @staticmethod
-    def of(vectors: NDArray[np.float16], blend: Blend | None) -> Frame:
-        """Return the frame of all vectors (n, d): each block's mean is of those who have it."""
-        wide = vectors.astype(np.float32)
-        if blend is None:
-            counts: float | NDArray[np.float64] = len(wide)
-        else:
-            wide = unit_blocks(wide, blend.blocks)
-            there = [
-                np.repeat(wide[:, block].any(axis=1).sum(), size)
-                for block, size in zip(blend.blocks, blend.lengths, strict=True)
-            ]
-            counts = np.concatenate(there)
-        mean = wide.sum(axis=0, dtype=np.float64) / np.maximum(counts, 1)
-        return Frame(mean.astype(np.float32), blend)
+    def of(parts: Iterable[NDArray[np.float16]], blend: Blend | None) -> Frame:
+        """Return the frame of all vectors, which come in parts (m, d), at least one.
+
+        Each block's mean is of those who have it.
+        """
+        total, counts = np.zeros(1), np.zeros(1)
+        for vectors in parts:
+            wide = vectors.astype(np.float32)
+            if blend is None:
+                counts = counts + len(wide)
+            else:
+                wide = unit_blocks(wide, blend.blocks)
+                there = [
+                    np.repeat(wide[:, block].any(axis=1).sum(), size)
+                    for block, size in zip(blend.blocks, blend.lengths, strict=True)
+                ]
+                counts = counts + np.concatenate(there)
+            total = total + wide.sum(axis=0, dtype=np.float64)
+        return Frame((total / np.maximum(counts, 1)).astype(np.float32), blend)
 
     def centred(self, vectors: NDArray[np.float16]) -> Floats:
         """Return vectors (n, d) without what all have in common."""
@@ -96,18 +118,22 @@ class Frame:
             )
         return self.blend.scaled(units)
 
-    def turn_for(self, centred: Floats, near: NDArray[np.int64]) -> Grid:
+    def turn_for(self, centred: Rows, near: NDArray[np.int64]) -> Grid:
         """Return T of the metric M = T Tᵀ, up to a factor, block by block where there are any.
 
-        `near` int64 (n, k) are neighbours. T = (L⁻¹)ᵀ R for M⁻¹ = L Lᵀ and an orthonormal R that
-        mixes all components.
+        `centred(places)` gives centred vectors, `near` int64 (n, k) are neighbours. T = (L⁻¹)ᵀ R
+        for M⁻¹ = L Lᵀ and an orthonormal R that mixes all components.
         """
         if self.blend is None:
             return _turn(centred, near)
-        turn = np.zeros((centred.shape[1],) * 2, np.int16)
-        units = unit_blocks(centred, self.blend.blocks)
-        for block in self.blend.blocks:
-            turn[block, block] = _turn(units[:, block], near)
+        blocks = self.blend.blocks
+        turn = np.zeros((sum(self.blend.lengths),) * 2, np.int16)
+        for block in blocks:
+
+            def units(places: Places | slice, block: slice = block) -> Floats:
+                return unit_blocks(centred(places), blocks)[:, block]
+
+            turn[block, block] = _turn(units, near)
         return turn
 
     def turned(self, centred: Grid, turn: Grid) -> Bytes:
@@ -115,7 +141,7 @@ class Frame:
 
         Each product is one of whole numbers, hence exact.
         """
-        turned = np.empty(centred.shape, np.int8)
+        turned = roomy(len(centred), len(turn), np.int8)
         for block, rows in products(centred, turn.T.astype(np.float32)):
             if self.blend is not None:
                 mixed = products(on_grid(self.blend.scaled(rows)), _mixing_on_grid(len(turn)).T)
@@ -124,8 +150,11 @@ class Frame:
         return turned
 
 
-def _turn(centred: Floats, near: NDArray[np.int64]) -> Grid:
-    covariance = _local_covariance(centred, near)
+def _turn(centred: Rows, near: NDArray[np.int64]) -> Grid:
+    if len(near) <= WHOLE_ITEMS:
+        covariance = _local_covariance(centred(slice(0, len(near))), near)
+    else:
+        covariance = _sampled_covariance(centred, near)
     dimension = len(covariance)
     floor = max(_METRIC_SHRINKAGE * np.trace(covariance) / dimension, 1e-9)
     root = np.linalg.cholesky(covariance + floor * np.eye(dimension)).astype(np.float32)
@@ -141,6 +170,19 @@ def _local_covariance(centred: Floats, near: NDArray[np.int64]) -> NDArray[np.fl
         half -= centred[column]
     product = centred.T @ half
     return np.asarray((product + product.T).astype(np.float64) / max(2 * n * k, 1))
+
+
+def _sampled_covariance(centred: Rows, near: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return C of the differences to neighbours `near` (n, k) of some items."""
+    every = -(-len(near) // WHOLE_ITEMS)
+    some = np.arange(0, len(near), every)
+    total: NDArray[np.float64] | float = 0.0
+    for part in np.split(some, range(_SPAN_ITEMS, len(some), _SPAN_ITEMS)):
+        here = centred(part)
+        for column in near[part].T:
+            difference = here - centred(column)
+            total = total + (difference.T @ difference).astype(np.float64)
+    return np.asarray(total / max(len(some) * near.shape[1], 1))
 
 
 def _mixing(dimension: int) -> Floats:

@@ -52,9 +52,9 @@ def in_bytes(vectors: Floats) -> Bytes:
     return np.asarray(np.clip(np.rint(vectors * (scale / lengths)), -127, 127), np.int8)
 
 
-def most_added(dimension: int) -> int:
-    """Return how many vectors in bytes may be added up before a product with one is inexact."""
-    return max(1, int(_EXACT / (dimension * (_STEPS + 0.5) ** 2)))
+def largest_digit(dimension: int) -> int:
+    """Return how large components (d,) may be whose product with a vector in bytes is exact."""
+    return max(1, int(_EXACT / (dimension * (_STEPS + 0.5))))
 
 
 def products(rows: Grid | Bytes, others: Floats) -> Iterator[tuple[slice, Floats]]:

@@ -14,15 +14,18 @@ besides: no component stands out, and a byte holds each. `directions` makes both
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.directions import Blend, Frame
+from lookalike.directions import Blend, Frame, spans
 from lookalike.grid import Bytes, Grid, grid_length, on_grid, squares
-from lookalike.nearness import neighbour_lists, neighbours
+from lookalike.growing import appended, roomy
+from lookalike.joining import build_graph
+from lookalike.nearness import FindLists, neighbour_lists, neighbours
 from lookalike.propagation import (
     DECAY,
     NEIGHBOURS,
@@ -32,13 +35,14 @@ from lookalike.propagation import (
     Floats,
     Graph,
     Places,
-    build_graph,
     push,
     scale_widths,
 )
 
 CONTEXT = 10
 """How many neighbours describe the surroundings of an item."""
+
+Vectors = Callable[[Places | slice], NDArray[np.float16]]
 
 _METRIC_NEIGHBOURS = 5
 _TINY = np.float32(1e-12)
@@ -92,19 +96,25 @@ class Landscape:
         spread = push(self.graph, self.near[place], DECAY * self.hops[place], STEPS - 1)
         return Evidence(np.append(spread.places, place), np.append(spread.amounts, np.float32(1)))
 
-    def with_leaves(self, column: Floats, first: int | None = None) -> Floats:
-        """Return an evidence column (n,) with the leaves' entries filled in by one hop.
+    def with_leaves(self, said: Evidence, first: int | None = None) -> Evidence:
+        """Return evidence with what leaves hear by one hop: those from place `first` on, or all.
 
-        Those from place `first` on, by default all. A leaf that has an entry of its own (it is the
-        reference) keeps it on top.
+        A leaf that has an entry of its own (it is the reference) keeps it on top.
         """
-        leaves = slice(self.nodes if first is None else first, len(self))
-        column[leaves] += DECAY * (self.hops[leaves] * column[self.near[leaves]]).sum(axis=1)
-        return column
+        start = self.nodes if first is None else first
+        if start == len(self):
+            return said
+        column = np.zeros(len(self), np.float32)
+        column[said.places] = said.amounts
+        column[start:] += DECAY * (self.hops[start:] * column[self.near[start:]]).sum(axis=1)
+        leaves = start + np.flatnonzero(column[start:])
+        places = np.concatenate([said.places[said.places < start], leaves])
+        return Evidence(places, column[places])
 
 
 class Known(NamedTuple):
-    """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`.
+    """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`,
+    its `graph` and `degrees`.
 
     To find `near` is what takes long. `turn` may differ in its last digits with the number of
     threads: whoever builds the same landscape again takes over the one there was.
@@ -113,6 +123,8 @@ class Known(NamedTuple):
     near: Places
     near_cosines: Floats
     turn: Grid
+    graph: Graph
+    degrees: Floats
 
 
 def build_landscape(
@@ -126,13 +138,28 @@ def build_landscape(
 
     `known` is what a landscape of the same items had, by the same `blend` of their members.
     """
-    frame = Frame.of(vectors, blend)
-    wide = frame.centred(vectors)
-    centred = on_grid(wide)
-    near, cosines = known[:2] if known else neighbour_lists(centred, NEIGHBOURS)
-    turn = known.turn if known else frame.turn_for(wide, near[:, :_METRIC_NEIGHBOURS])
+    return landscape_of(pks, vectors.__getitem__, known, blend=blend)
+
+
+def landscape_of(
+    pks: Places,
+    vectors: Vectors,
+    known: Known | None = None,
+    *,
+    blend: Blend | None = None,
+    find: FindLists = neighbour_lists,
+) -> Landscape:
+    """Return that of vectors that are read some at a time where they are many: `vectors(places)`.
+
+    `find` finds their neighbours, where they are not known.
+    """
+    count = len(pks)
+    frame = Frame.of((vectors(part) for part in spans(count)), blend)
+    centred = _grid(frame, vectors, count)
+    near, cosines = known[:2] if known else find(centred, NEIGHBOURS)
+    turn = known.turn if known else _turn(frame, vectors, centred, near)
     turned = frame.turned(centred, turn)
-    graph, degrees = build_graph(near, cosines)
+    graph, degrees = known[3:] if known else build_graph(near, cosines)
     widths = scale_widths(cosines)
     return Landscape(
         pks=pks,
@@ -153,27 +180,49 @@ def build_landscape(
 
 
 def attach(landscape: Landscape, pks: Places, vectors: NDArray[np.float16]) -> Landscape:
-    """Return the landscape with more leaves: `pks` (m,) above all here, `vectors` (m, d)."""
+    """Return the landscape with more leaves: `pks` (m,) above all here, `vectors` (m, d).
+
+    Of several that are made of one landscape only the last is good: see `growing`.
+    """
     centred = on_grid(landscape.frame.centred(vectors))
     nodes, count = landscape.centred[: landscape.nodes], landscape.near.shape[1]
     near, cosines = neighbours(centred, nodes, count)
     turned = landscape.frame.turned(centred, landscape.turn)
     widths, degrees = landscape.widths, landscape.degrees
     return Landscape(
-        pks=np.concatenate([landscape.pks, pks]),
+        pks=appended(landscape.pks, pks),
         nodes=landscape.nodes,
         frame=landscape.frame,
-        centred=np.concatenate([landscape.centred, centred]),
+        centred=appended(landscape.centred, centred),
         turn=landscape.turn,
-        turned=np.concatenate([landscape.turned, turned]),
-        turned_lengths=np.concatenate([landscape.turned_lengths, _lengths(turned)]),
-        near=np.concatenate([landscape.near, near]),
-        near_cosines=np.concatenate([landscape.near_cosines, cosines]),
-        hops=np.concatenate([landscape.hops, _hops(near, cosines, widths, degrees)]),
-        context=np.concatenate([landscape.context, _context(near, cosines, widths)]),
+        turned=appended(landscape.turned, turned),
+        turned_lengths=appended(landscape.turned_lengths, _lengths(turned)),
+        near=appended(landscape.near, near),
+        near_cosines=appended(landscape.near_cosines, cosines),
+        hops=appended(landscape.hops, _hops(near, cosines, widths, degrees)),
+        context=appended(landscape.context, _context(near, cosines, widths)),
         graph=landscape.graph,
         widths=widths,
         degrees=degrees,
+    )
+
+
+def _grid(frame: Frame, vectors: Vectors, count: int) -> Grid:
+    """Return the centred directions of all items, made some at a time."""
+    grid = roomy(count, len(frame.mean), np.int16)
+    for part in spans(count):
+        grid[part] = on_grid(frame.centred(vectors(part)))
+    return grid
+
+
+def _turn(frame: Frame, vectors: Vectors, centred: Grid, near: Places) -> Grid:
+    """Return what `turned` is made by; of many items, from directions on the grid."""
+    count, length = len(centred), np.float32(grid_length(centred.shape[1]))
+    if len(spans(count)) == 1:
+        wide = frame.centred(vectors(slice(0, count)))
+        return frame.turn_for(wide.__getitem__, near[:, :_METRIC_NEIGHBOURS])
+    return frame.turn_for(
+        lambda places: centred[places].astype(np.float32) / length, near[:, :_METRIC_NEIGHBOURS]
     )
 
 
@@ -184,11 +233,14 @@ def _lengths(turned: Bytes) -> NDArray[np.float64]:
 def _hops(near: Places, cosines: Floats, widths: Floats, degrees: Floats) -> Floats:
     """Return the entries of S (m, k) from items to their nearest nodes, by own lists."""
     hops = np.zeros(near.shape, np.float32)
-    for scale, k in enumerate(SCALES):
-        weights = _scale_weights(near[:, :k], cosines[:, :k], widths[scale])
-        own = np.maximum(weights.sum(axis=1, keepdims=True), _TINY)
-        hops[:, :k] += weights / np.sqrt(own * degrees[scale][near[:, :k]])
-    return hops / np.float32(len(SCALES))
+    for part in spans(len(near)):
+        for scale, k in enumerate(SCALES):
+            some = near[part, :k]
+            weights = _scale_weights(some, cosines[part, :k], widths[scale])
+            own = np.maximum(weights.sum(axis=1, keepdims=True), _TINY)
+            hops[part, :k] += weights / np.sqrt(own * degrees[scale][some])
+    hops /= np.float32(len(SCALES))
+    return hops
 
 
 def _context(near: Places, cosines: Floats, widths: Floats) -> Floats:

@@ -65,7 +65,7 @@ class Axes:
     @staticmethod
     def of(vectors: NDArray[np.float16], blend: Blend | None) -> Axes:
         """Return the principal axes of vectors (n, d), the first one first."""
-        frame = Frame.of(vectors, blend)
+        frame = Frame.of([vectors], blend)
         wide = frame.centred(vectors)
         _, axes = np.linalg.eigh((wide.T @ wide).astype(np.float64))
         axes = axes[:, ::-1][:, :_DIMENSION]

@@ -38,7 +38,7 @@ class Graph:
     """S in compressed rows: row i has columns `columns[starts[i]:starts[i + 1]]` with `weights`."""
 
     starts: Places
-    columns: Places
+    columns: NDArray[np.int32] | Places
     weights: Floats
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Graph:
 
     def joined(self, rows: Places) -> Places:
         """Return the nodes that are joined to nodes `rows`, some of them several times."""
-        return self.columns[self.edges(rows)[0]]
+        return np.asarray(self.columns[self.edges(rows)[0]], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +72,6 @@ class Evidence:
         return np.where(self.places[found] == places, self.amounts[found], np.float32(0))
 
 
-def build_graph(places: Places, cosines: Floats) -> tuple[Graph, Floats]:
-    """Return the graph of n items with their neighbours (n, ≤ NEIGHBOURS), nearest first.
-
-    Besides, the sums of each node's symmetric weights for each scale, float32 (3, n).
-    """
-    count, edges, degrees = len(places), [], []
-    for k in SCALES:
-        rows, columns, weights = _symmetric(places[:, :k], cosines[:, :k])
-        degree = np.maximum(np.bincount(rows, weights, minlength=count), 1e-12)
-        root = degree**-0.5
-        shares = weights * root[rows] * root[columns] / len(SCALES)
-        edges.append((rows * count + columns, shares.astype(np.float32)))
-        degrees.append(degree)
-    edge, weights = _gather(*(np.concatenate(part) for part in zip(*edges, strict=True)))
-    graph = _compressed(count, edge // max(count, 1), edge % max(count, 1), weights)
-    return graph, np.stack(degrees).astype(np.float32)
-
-
 def scale_widths(cosines: Floats) -> Floats:
     """Return σ of lists (n, k) for each scale (3, n): the distance to the last neighbour of it."""
     return np.stack([_widths(cosines[:, :k]) for k in SCALES])
@@ -100,58 +82,37 @@ def push(graph: Graph, places: Places, mass: Floats, steps: int) -> Evidence:
 
     One unit on one node gives the evidence of that node.
     """
-    total = np.asarray(np.bincount(places, mass, minlength=len(graph)), np.float64)
+    # Both are as long as the graph and mostly untouched: such memory costs nothing.
+    total, reached = np.zeros(len(graph)), np.zeros(len(graph))
+    total[places] = mass
+    touched = [places]
     for _ in range(steps):
         edges, counts = graph.edges(places)
+        columns = graph.columns[edges]
         flow = graph.weights[edges] * np.repeat(DECAY * mass, counts)
-        reached = np.bincount(graph.columns[edges], flow, minlength=len(graph))
-        places = np.flatnonzero(reached >= _DROP)
-        mass = reached[places].astype(np.float32)
+        np.add.at(reached, columns, flow.astype(np.float64))
+        hit = np.unique(columns).astype(np.int64)
+        amounts = reached[hit]
+        reached[hit] = 0
+        kept = amounts >= _DROP
+        places, mass = hit[kept], amounts[kept].astype(np.float32)
         total[places] += mass
-    places = np.flatnonzero(total)
+        touched.append(places)
+    places = np.unique(np.concatenate(touched))
+    places = places[total[places] != 0]
     return Evidence(places, total[places].astype(np.float32))
 
 
-def combine(parts: list[Evidence], size: int) -> Floats:
-    """Return the mean of evidences as a dense column (size,); zeros where there is none."""
+def combine(parts: list[Evidence]) -> Evidence:
+    """Return the mean of evidences, at least one."""
     places = np.concatenate([part.places for part in parts])
     amounts = np.concatenate([part.amounts for part in parts])
-    column = np.bincount(places, amounts, minlength=size)[:size]
-    return (column / len(parts)).astype(np.float32)
-
-
-def _gather(places: Places, amounts: Floats) -> tuple[Places, Floats]:
-    """Add up the amounts of equal places; the places rise."""
-    order = np.argsort(places, kind="stable")
-    ordered, values = places[order], amounts[order]
-    if len(ordered) == 0:
-        return ordered, values
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return ordered[starts], np.add.reduceat(values, starts).astype(np.float32)
+    places, back = np.unique(places, return_inverse=True)
+    sums = np.bincount(back, amounts, minlength=len(places))
+    return Evidence(places, (sums / len(parts)).astype(np.float32))
 
 
 def _widths(cosines: Floats) -> Floats:
     if cosines.shape[1] == 0:
         return np.full(len(cosines), _LEAST_DISTANCE, np.float32)
     return np.asarray(np.maximum(1 - cosines[:, -1], _LEAST_DISTANCE), np.float32)
-
-
-def _symmetric(places: Places, cosines: Floats) -> tuple[Places, Places, Floats]:
-    """Return every edge in both directions, with the larger of its two weights."""
-    n, k = places.shape
-    widths = _widths(cosines)
-    rows, columns = np.repeat(np.arange(n), k), places.ravel()
-    spread = (widths[:, None] * widths[places]).ravel()
-    weights = np.exp(-((1 - cosines.ravel()) ** 2) / spread)
-    low, high = np.minimum(rows, columns), np.maximum(rows, columns)
-    edge = low * n + high
-    order = np.lexsort((-weights, edge))
-    once = np.ones(len(edge), bool)
-    once[1:] = np.diff(edge[order]) > 0
-    low, high, weights = low[order][once], high[order][once], weights[order][once]
-    return np.concatenate([low, high]), np.concatenate([high, low]), np.tile(weights, 2)
-
-
-def _compressed(n: int, rows: Places, columns: Places, weights: Floats) -> Graph:
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int64)
-    return Graph(starts, columns.astype(np.int64), weights)

@@ -74,11 +74,15 @@ def fields_of(snapshot: Snapshot, collection_pk: int) -> list[FieldRow]:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads documents of one snapshot, with the matches of their `fields`, the first one first."""
+    """Reads documents of one snapshot, with the matches of their `fields`, the first one first.
+
+    Without `matches` no decision shows any: to find them takes most of the time.
+    """
 
     snapshot: Snapshot
     book: ReferenceBook
     fields: Sequence[FieldRow]
+    matches: bool = True
     _votes: dict[int, tuple[StoredField, References, Codes]] = field(default_factory=dict)
 
     def documents(self, collection: str, query: Select[Any]) -> Iterator[Document]:
@@ -142,8 +146,8 @@ class Reader:
 
         They follow from vectors and labels: they are what the decision was made on.
         """
-        if not pks:
-            return []
+        if not pks or not self.matches:
+            return [[] for _ in pks]
         stored, _, _ = self._votes_on(field.pk)
         documents = np.array(pks, np.int64)
         documents = documents[placed(self.snapshot, stored.space, documents)]

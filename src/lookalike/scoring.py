@@ -11,7 +11,7 @@ largest centred cosine of i with one of c's references; it is made for the label
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,17 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.closest import Closest
-from lookalike.grid import most_added, product, products
+from lookalike.heard import largest, side_by_side
 from lookalike.landscape import CONTEXT, Landscape
+from lookalike.likeness import Doubles, Likeness
 from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
 
 FLOOR = np.float32(1e-5)
 """Added to evidence before its logarithm."""
 
-_SCANS_AT_MOST = 8
-"""So many references are added to the products by one pass each; more by a product of matrices."""
+_NOTHING = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
+_BLOCK = 65_536
 
-Doubles = NDArray[np.float64]
 Column = tuple[Floats, Floats]
 
 
@@ -72,18 +72,16 @@ class Said(Protocol):
 class Scores:
     """The columns of all labels that have references, over one landscape; labels are sorted.
 
-    `_evidence` float32 (n, labels) is e. `_products` (n, labels) are inner products of turned items
-    with the sums m_c of turned references, whole numbers; `_squares` (labels,) those of m_c itself.
-    `_peaks` (n,) is the largest e of any label.
+    `_evidence` is e by label, sparse; `_likeness` are inner products of turned items with the sums
+    m_c of turned references, whole numbers. `_peaks` (n,) is the largest e of any label.
     """
 
     def __init__(self, landscape: Landscape) -> None:
         self._landscape = landscape
         self._voices: dict[int, _Voice] = {}
         self._references: dict[str, Places] = {}
-        self._evidence: Floats = np.zeros((len(landscape), 0), np.float32)
-        self._products: Doubles = np.zeros((len(landscape), 0))
-        self._squares: Doubles = np.zeros(0)
+        self._evidence: dict[str, Evidence] = {}
+        self._likeness = Likeness(landscape.turned)
         self._peaks: Floats = np.zeros(len(landscape), np.float32)
         self._closest = Closest(len(landscape), landscape.cosines)
 
@@ -116,17 +114,11 @@ class Scores:
         self._arrange(sorted(references))
         self._references = {name: references[name] for name in sorted(references)}
         nobody = np.empty(0, np.int64)
-        moved = []
-        for column, name in enumerate(self.labels):
-            if name in changed:
+        for name in changed:
+            if name in references:
                 now, then = references[name], before.get(name, nobody)
-                moved += [(column, 1, place) for place in np.setdiff1d(now, then).tolist()]
-                moved += [(column, -1, place) for place in np.setdiff1d(then, now).tolist()]
-                self._hear(column, now)
-        self._add_products(moved)
-        for column in {column for column, *_ in moved}:
-            members = self._references[self.labels[column]]
-            self._squares[column] = self._products[members, column].sum()
+                self._likeness.move(name, np.setdiff1d(now, then), np.setdiff1d(then, now))
+                self._hear(name, now)
 
     def over(self, landscape: Landscape) -> Scores:
         """Return the scores of the same references over `landscape`, which is ours and more leaves.
@@ -135,38 +127,36 @@ class Scores:
         """
         wider, known = Scores(landscape), len(self.landscape)
         wider._voices, wider._references = dict(self._voices), dict(self._references)
-        more = ((0, len(landscape) - known), (0, 0))
-        wider._evidence = np.pad(self._evidence, more)
-        wider._products = np.pad(self._products, more)
-        wider._squares = self._squares.copy()
+        wider._likeness = self._likeness.over(landscape.turned)
         wider._peaks[:known] = self._peaks
-        for column in wider._evidence.T:
-            landscape.with_leaves(column, known)
-        every = [
-            (column, 1, place)
-            for column, places in enumerate(self._references.values())
-            for place in places.tolist()
-        ]
-        wider._peaks[known:] = wider._evidence[known:].max(axis=1, initial=0)
-        wider._add_by_matrix(every, known)
+        for name, said in self._evidence.items():
+            wider._evidence[name] = more = landscape.with_leaves(said, known)
+            late = slice(len(said.places), None)
+            np.maximum.at(wider._peaks, more.places[late], more.amounts[late])
         return wider
 
     def column(self, label: str) -> Column:
         """Return L and C of all items (n,) for one label."""
-        column = self.labels.index(label)
-        direct = self._products[:, column] / self.landscape.turned_lengths
-        direct /= np.sqrt(max(self._squares[column], 1))
-        return np.log(self._evidence[:, column] + FLOOR), direct.astype(np.float32)
+        direct = self._likeness.column(label) / self.landscape.turned_lengths
+        direct /= np.sqrt(max(self._likeness.square(label), 1))
+        logs = np.full(len(self.landscape), np.log(FLOOR), np.float32)
+        said = self._evidence[label]
+        logs[said.places] = np.log(said.amounts + FLOOR)
+        return logs, direct.astype(np.float32)
 
     def table(self, name: str, places: Places | None = None) -> Floats:
         """Return `evidence` or `direct` of items side by side, float32 (n or m…, labels)."""
         assert name in ("evidence", "direct"), name
         chosen = np.arange(len(self.landscape)) if places is None else places
         if name == "evidence":
-            return self._evidence[chosen]
+            return side_by_side(list(self._evidence.values()), chosen, len(self.landscape))
         sums = np.sqrt(np.maximum(self._squares, 1))
-        lengths = self.landscape.turned_lengths[chosen, None] * sums
-        return np.asarray(self._products[chosen] / lengths, np.float32)
+        table = np.empty((len(chosen), len(sums)), np.float32)
+        for start in range(0, len(chosen), _BLOCK):
+            block = chosen[start : start + _BLOCK]
+            lengths = self.landscape.turned_lengths[block, None] * sums
+            table[start : start + _BLOCK] = self._likeness.table(block) / lengths
+        return table
 
     @property
     def peaks(self) -> Floats:
@@ -183,16 +173,26 @@ class Scores:
         Both float32 (m, ≤ CONTEXT).
         """
         around = self.landscape.near[places, :CONTEXT]
-        own, most = self._evidence[around, columns[:, None]], self._peaks[around]
-        return np.log(own + FLOOR), np.log(most + FLOOR)
+        own, said = np.zeros(around.shape, np.float32), list(self._evidence.values())
+        for column in np.unique(columns).tolist():
+            rows = np.flatnonzero(columns == column)
+            own[rows] = said[column].at(around[rows])
+        return np.log(own + FLOOR), np.log(self._peaks[around] + FLOOR)
 
     def strongest(self, places: Places, columns: NDArray[np.int64]) -> Floats:
         """Return the largest evidence of any of some labels at `places`, in their shape."""
-        return np.asarray(self._evidence[places[..., None], columns].max(axis=-1))
+        every = list(self._evidence.values())
+        said = [every[column].at(places) for column in columns.tolist()]
+        return np.asarray(np.maximum.reduce(said))
+
+    def reached(self) -> Floats:
+        """Return the largest sum of evidence of one label's references at each item (n,)."""
+        counts = [len(places) for places in self._references.values()]
+        return largest(list(self._evidence.values()), counts, len(self.landscape))
 
     def sums(self, places: Places, columns: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
         """Return ⟨u, m⟩ of turned items u, each with one label's column (m,), and ⟨m, m⟩."""
-        return self._products[places, columns], self._squares[columns]
+        return self._likeness.at(places, columns), self._squares[columns]
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is.
@@ -214,58 +214,29 @@ class Scores:
             self._voices[place] = _Voice(evidence, itself, around)
         return self._voices[place]
 
+    @property
+    def _squares(self) -> Doubles:
+        """Return ⟨m, m⟩ of all labels (labels,)."""
+        return np.array([self._likeness.square(name) for name in self._references])
+
     def _arrange(self, labels: list[str]) -> None:
         """Make room for the columns of `labels`; those that were not there are zero."""
         if labels == self.labels:
             return
-        known = {name: column for column, name in enumerate(self.labels)}
-        kept = [column for column, name in enumerate(labels) if name in known]
-        old = [known[labels[column]] for column in kept]
-        evidence = np.zeros((len(self.landscape), len(labels)), np.float32)
-        sums = np.zeros((len(self.landscape), len(labels)))
-        squares = np.zeros(len(labels))
-        evidence[:, kept], sums[:, kept] = self._evidence[:, old], self._products[:, old]
-        squares[kept] = self._squares[old]
-        self._evidence, self._products, self._squares = evidence, sums, squares
-        self._peaks = evidence.max(axis=1, initial=0)
+        self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
+        self._likeness.arrange(labels)
+        said = list(self._evidence.values())
+        self._peaks = largest(said, [1.0] * len(said), len(self.landscape))
         self._closest.forget()
 
-    def _hear(self, column: int, places: Places) -> None:
+    def _hear(self, label: str, places: Places) -> None:
         land = self.landscape
+        before = self._evidence[label]
         parts = [self.voice(place).evidence for place in places.tolist()]
-        now = land.with_leaves(combine(parts, len(land)))
-        before = self._evidence[:, column].copy()
-        self._evidence[:, column] = now
-        lost = np.flatnonzero((before == self._peaks) & (now < before))
-        np.maximum(self._peaks, now, out=self._peaks)
-        self._peaks[lost] = self._evidence[lost].max(axis=1)
-        self._closest.forget(column)
-
-    def _add_products(self, moved: Sequence[tuple[int, int, int]]) -> None:
-        """Add (column, sign, place) of references to the products; exact by either route."""
-        if len(moved) > _SCANS_AT_MOST:
-            self._add_by_matrix(moved, 0)
-            return
-        turned = self.landscape.turned
-        for column, sign, place in moved:
-            self._products[:, column] += sign * product(turned, turned[place])
-
-    def _add_by_matrix(self, moved: Sequence[tuple[int, int, int]], first: int) -> None:
-        """Do so for items from place `first` on, by one product with sums of references."""
-        turned = self.landscape.turned
-        together = most_added(turned.shape[1])
-        runs: dict[tuple[int, int], list[int]] = {}
-        for column, sign, place in moved:
-            runs.setdefault((column, sign), []).append(place)
-        columns, sums = [], []
-        for (column, sign), places in runs.items():
-            for start in range(0, len(places), together):
-                part = turned[places[start : start + together]].astype(np.float32)
-                columns.append(column)
-                sums.append(sign * part.sum(axis=0))
-        if not sums:
-            return
-        for block, table in products(turned[first:], np.stack(sums)):
-            rows = slice(first + block.start, first + block.stop)
-            for column, part in zip(columns, table.T, strict=True):
-                self._products[rows, column] += part
+        self._evidence[label] = now = land.with_leaves(combine(parts))
+        lower = now.at(before.places) < before.amounts
+        lost = before.places[lower & (before.amounts == self._peaks[before.places])]
+        self._peaks[now.places] = np.maximum(self._peaks[now.places], now.amounts)
+        said = list(self._evidence.values())
+        self._peaks[lost] = side_by_side(said, lost, len(land)).max(axis=1)
+        self._closest.forget(self.labels.index(label))

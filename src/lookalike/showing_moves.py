@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
     from lookalike.migrating import DroppedSpaces, Migration
     from lookalike.removing import Removed
+    from lookalike.stores.sqlite_backup import Backup
 
 
 from lookalike.showing import NAMED, changed_lines, some_of
@@ -42,6 +43,18 @@ def show_copied(copied: Copied) -> str:
         f"{copied.blobs} files: {copied.source} → {copied.target}, compared and equal"
     ]
     lines += [f"  not there to copy: {uri}" for uri in copied.missing[:NAMED]]
+    return "\n".join(lines)
+
+
+def show_backup(backup: Backup) -> str:
+    """Return what was kept."""
+    shared = f" ({backup.shared} shared with the earlier backup)" if backup.shared else ""
+    lines = [
+        f"{backup.documents} documents, {backup.events} events, {backup.vectors} vectors, "
+        f"{backup.files} files{shared}, {backup.size_bytes / 1e6:,.1f} MB: {backup.source} → "
+        f"{backup.target}, checked"
+    ]
+    lines += [f"  not there to keep: {uri}" for uri in backup.missing[:NAMED]]
     return "\n".join(lines)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from lookalike import agreeing, explaining, mapping, reporting, suggesting
-from lookalike.asking import ask
+from lookalike.asking import Asked, ask
 from lookalike.errors import BadInput
 from lookalike.ingest import Progress, quiet
 from lookalike.maps import Map
 from lookalike.model import Document, Event, Operation, Question, Suggestion
+from lookalike.reading import FieldRow
 from lookalike.shown import Shown
 from lookalike.stores.base import Snapshot
 
@@ -68,19 +70,28 @@ class Telling(Shown):
         a share as `second_opinion`, so much is asked of what others than the `actor` answered, with
         the label hidden. Raises BadInput for a share beyond 0 to 1.
         """
+        with self._asked(limit, field, second_opinion, actor) as (snapshot, chosen, asked):
+            pks = [pk for one in asked for pk in one.pks]
+            shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
+            return agreeing.put(snapshot, chosen, asked, shown)
+
+    @contextmanager
+    def _asked(
+        self, limit: int, field: str | None, second_opinion: float, actor: str
+    ) -> Iterator[tuple[Snapshot, FieldRow, list[Asked]]]:
         if not 0 <= second_opinion <= 1:
             raise BadInput(f"second_opinion is {second_opinion}; say a share, from 0 to 1")
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            if reporting.count_documents(snapshot, self._row.pk) == 0:
-                return []
+            is_empty = reporting.count_documents(snapshot, self._row.pk) == 0
+            if is_empty:
+                yield snapshot, chosen, []
+        if is_empty:
+            return
         actor, consulted = actor or self._workshop.actor, self._workshop.operations.deciders
         best = partial(ask, count=limit, actor=actor, second_opinion=second_opinion)
         with consulted.consulted(chosen.pk, best) as (snapshot, asked):
-            chosen = self._field(snapshot, chosen.name)
-            pks = [pk for one in asked for pk in one.pks]
-            shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
-            return agreeing.put(snapshot, chosen, asked, shown)
+            yield snapshot, self._field(snapshot, chosen.name), asked
 
     def why(self, id: str, *, field: str | None = None) -> explaining.Why:
         """Return what caused a document's label or null, and what would be without the nearest."""
@@ -113,3 +124,12 @@ class Telling(Shown):
         with self._workshop.store.read() as snapshot:
             pk = self._pks(snapshot, [id])[id]
             return reporting.events(snapshot, self._row, pk)
+
+
+def queue_by_ids(
+    collection: Telling, *, limit: int, field: str | None, second_opinion: float
+) -> list[tuple[tuple[str, ...], Question]]:
+    """Return what `queue` returns without its documents: each question with the ids of these."""
+    asking = collection._asked(limit, field, second_opinion, "")
+    with asking as (snapshot, chosen, asked):
+        return agreeing.by_ids(snapshot, chosen, asked)

@@ -36,6 +36,10 @@ class Thumbnails:
         if not path.exists():
             write_once(path, thumbnail(picture), durable=False)
 
+    def keep_made(self, sha256: str, jpeg: bytes, view: str = "") -> None:
+        """Keep a thumbnail that was made elsewhere, unless there is one."""
+        write_once(self.path(sha256, view), jpeg, durable=False)
+
     def forget(self, sha256: str) -> int:
         """Erase the thumbnails of all views of a content; return how many there were."""
         found = list((self._root / sha256[:2]).glob(f"{sha256[2:]}*.jpg"))

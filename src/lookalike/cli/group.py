@@ -7,6 +7,7 @@ import click
 from lookalike.cli import (
     auditing,
     doctor,
+    keeping,
     keys,
     labelling,
     looking,
@@ -14,6 +15,7 @@ from lookalike.cli import (
     migrating,
     monitoring,
     moving,
+    probing,
     serving,
     shaping,
     travelling,
@@ -57,8 +59,8 @@ def completion(shell: str) -> None:
 
 
 _PARTS = (
-    *(making, moving, migrating, labelling, shaping, auditing, trying),
-    *(looking, travelling, monitoring, doctor, trusting, serving, keys),
+    *(making, moving, keeping, migrating, labelling, shaping, auditing, trying),
+    *(looking, travelling, monitoring, doctor, trusting, serving, probing, keys),
 )
 for module in _PARTS:
     for command in module.COMMANDS:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from lookalike.access import Access
 from lookalike.fetching import FetchRules, GuardedFetcher
+from lookalike.readiness import OK, Readiness
 from lookalike.server import (
     alarms,
     analytics,
@@ -50,7 +51,7 @@ from lookalike.server.events import Hub
 from lookalike.server.frozen import FrozenQueues
 from lookalike.server.gate import Gate
 from lookalike.server.making import Makings
-from lookalike.server.page import make_router, read_page
+from lookalike.server.page import PageFirst, make_router, read_page
 from lookalike.server.problems import RESPONSES, answer_errors
 from lookalike.server.reference import PAGE_HEADERS, reference_page
 from lookalike.signing import Signer, signing_secret
@@ -59,10 +60,9 @@ from lookalike.worker import Worker
 from lookalike.workshop import Workshop
 
 _ROUTERS: tuple[APIRouter, ...] = (
+    blobs.router,
+    news.router,
     health.router,
-    buckets.router,
-    objects.router,
-    uploads.router,
     collections.router,
     counting.router,
     many.router,
@@ -70,8 +70,11 @@ _ROUTERS: tuple[APIRouter, ...] = (
     labels.router,
     queues.router,
     analytics.router,
-    alarms.router,
     audits.router,
+    buckets.router,
+    objects.router,
+    uploads.router,
+    alarms.router,
     prometheus.router,
     maps.router,
     exports.router,
@@ -88,9 +91,9 @@ _ROUTERS: tuple[APIRouter, ...] = (
     versions.router,
     verbs.router,
     arrivals.router,
-    news.router,
-    blobs.router,
 )
+"""Routes are tried in this order, one by one: what a person waits for comes first."""
+
 _ABOUT = (
     "Lookalike labels a collection from a few examples. Every resource answers to its id and to "
     "its name. Errors are `{error: {code, message, details}}`; `code` is stable."
@@ -102,12 +105,13 @@ def make_app(
     *,
     host: str,
     works: bool = True,
+    is_leaving: Callable[[], bool] = lambda: False,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> ASGIApp:
     """Return the server as an ASGI application that listens on `host`.
 
-    With `works` off, workers of other processes do what waits. `is_ending` tells when the server
-    waits for those who listen to go.
+    With `works` off, workers of other processes do what waits. `is_leaving` tells when the server
+    shall get no more requests, `is_ending` when it waits for those who listen to go.
     """
     store, settings = workshop.store, workshop.settings
     fetcher = GuardedFetcher(FetchRules.of(settings))
@@ -135,15 +139,25 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues(), makings)
+    parts = (workshop, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending)
+    app.state.context = Context(*parts)
+    app.state.readiness = _readiness(workshop, worker, is_leaving)
     app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)
-    for router in _ROUTERS:
+    for router in (*_ROUTERS, make_router()):
         app.include_router(router)
-    app.include_router(make_router(read_page()))
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
-    return Gate(app, access, settings, Audit(workshop.root), signer=signer, host=host)
+    page = PageFirst(app, read_page())
+    return Gate(page, access, settings, Audit(workshop.root), signer=signer, host=host)
+
+
+def _readiness(workshop: Workshop, worker: Worker, is_leaving: Callable[[], bool]) -> Readiness:
+    further = {
+        "worker": lambda: "has died" if worker.has_died else OK,
+        "ending": lambda: "told to end" if is_leaving() else OK,
+    }
+    return Readiness(workshop, further)
 
 
 def _serve_docs(app: FastAPI) -> None:

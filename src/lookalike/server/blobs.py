@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Response
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from lookalike.errors import BadContent, NotFound
 from lookalike.extractors.base import Content
@@ -30,6 +30,18 @@ _SHOWN = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"}
 )
 """What a browser may show; anything else, such as HTML or SVG, is only saved."""
+
+_OBJECT = (
+    select(schema.object_.c.name, schema.object_.c.blobs)
+    .join(schema.resource, schema.resource.c.pk == schema.object_.c.bucket_pk)
+    .where(
+        schema.resource.c.namespace == bindparam("namespace"),
+        schema.resource.c.kind == Kind.BUCKET.value,
+        schema.resource.c.name.in_([bindparam("bucket"), bindparam("bare")]),
+        schema.object_.c.id == bindparam("id"),
+    )
+)
+"""A grid of thumbnails asks this a hundred times at once, so it is made once."""
 
 _SAME: dict[int | str, dict[str, Any]] = {304: {"description": "it is what one has already"}}
 _BYTES: dict[int | str, dict[str, Any]] = {
@@ -112,11 +124,12 @@ def _views(here: Asked, sha256: str) -> set[str]:
 
 def _found(here: Asked, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:
     """Return a blob with the name of its object. Raises NotFound."""
-    table = schema.object_
+    asked = {"namespace": here.namespace, "id": id}
+    names = {"bucket": bucket, "bare": bucket.removeprefix(Kind.BUCKET.prefix)}
     with here.workshop.store.read() as snapshot:
-        home = named(snapshot, here.namespace, Kind.BUCKET, bucket)
-        query = select(table.c.name, table.c.blobs)
-        rows = snapshot.rows(query.where(table.c.bucket_pk == home.pk, table.c.id == id))
+        rows = snapshot.rows(_OBJECT.params(**asked, **names))
+        if not rows:
+            named(snapshot, here.namespace, Kind.BUCKET, bucket)
     for row in rows:
         for blob in row.blobs:
             if blob["sha256"] == sha256:

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from lookalike.conditions import Filter, every
 from lookalike.document_values import DocumentValues
-from lookalike.errors import Stale
+from lookalike.errors import BadInput, Stale
 from lookalike.filters import parse
-from lookalike.lookup import pks_of
+from lookalike.lookup import ids_of, pks_of
 from lookalike.model import Document
 from lookalike.paging import Sort
 from lookalike.reading import Reader, fields_of
@@ -26,6 +26,7 @@ from lookalike.server.picking import (
     groups_of,
     picked,
     shown_of_each,
+    tells_matches,
 )
 from lookalike.server.shapes import (
     Deleted,
@@ -120,7 +121,9 @@ def list_documents(
         total = selecting.count(tree, at_most=page.count_at_most)
 
         def show(pks: Sequence[int]) -> list[DocumentReply] | list[PickedDocument]:
-            return _in_part(shown(here, snapshot, row, pks, signed=signed), body.select)
+            matches = body.select is None or tells_matches(body.select)
+            found = shown(here, snapshot, row, pks, signed=signed, matches=matches)
+            return _in_part(found, body.select)
 
         if body.grouped_by is not None:
             return _in_groups(selecting, body.grouped_by, tree, order, page, total, show)
@@ -210,9 +213,10 @@ def shown(
     pks: Sequence[int],
     *,
     signed: bool = False,
+    matches: bool = True,
 ) -> list[DocumentReply]:
-    """Return documents as they are shown, in the order of `pks`."""
-    reader = Reader(snapshot, here.workshop.book, fields_of(snapshot, row.pk))
+    """Return documents as they are shown, in the order of `pks`; `matches` as in `Reader`."""
+    reader = Reader(snapshot, here.workshop.book, fields_of(snapshot, row.pk), matches)
     found = list(reader.documents_by_pk(row.name, list(pks)))
     buckets = buckets_of(snapshot, row, found)
     return [document_reply(here, buckets[one.id], one, signed=signed) for one in found]
@@ -241,6 +245,15 @@ def values_in(snapshot: Snapshot, row: CollectionRow) -> DocumentValues:
 def selecting_in(snapshot: Snapshot, row: CollectionRow) -> Selecting:
     """Return what selects documents of a collection."""
     return Selecting(snapshot, values_in(snapshot, row))
+
+
+def ids_fitting(snapshot: Snapshot, row: CollectionRow, filters: Any, at_most: int) -> list[str]:
+    """Return the ids of the documents that filters choose. Raises BadInput for too many."""
+    chunks = selecting_in(snapshot, row).pks(parse(filters), limit=at_most + 1)
+    pks = [pk for chunk in chunks for pk in chunk]
+    if len(pks) > at_most:
+        raise BadInput(f"more than {at_most} documents fit: narrow the filters")
+    return list(ids_of(snapshot, pks).values())
 
 
 def _in_groups(
@@ -312,6 +325,7 @@ def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[Wa
         row = here.row(snapshot, collection)
         query = select(table.c.pk, table.c.id).where(table.c.collection_pk == row.pk)
         pks = {one.id: one.pk for one in snapshot.rows(query.where(table.c.id.in_(ids)))}
+        wanted = [pks[id] for id in ids if id in pks]
         return [
             WaitingReply(
                 document_id=one.document_id,
@@ -321,5 +335,5 @@ def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[Wa
                 document_blobs=one.document_blobs,
                 thumbnail_url=one.thumbnail_url,
             )
-            for one in shown(here, snapshot, row, [pks[id] for id in ids if id in pks])
+            for one in shown(here, snapshot, row, wanted, matches=False)
         ]

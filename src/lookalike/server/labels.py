@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,14 +12,15 @@ from pydantic import Field
 from sqlalchemy import select
 
 from lookalike.collection import Collection
-from lookalike.errors import BadInput, NotFound
+from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.explaining import Why
 from lookalike.filters import parse
 from lookalike.lookup import ids_of
-from lookalike.model import Operation, Opinion, Origin
+from lookalike.model import Changed, Operation, Opinion, Origin
+from lookalike.once import changed_of
 from lookalike.resources import Kind, collection_from
 from lookalike.server.context import Asked, Here
-from lookalike.server.documents import selecting_in
+from lookalike.server.documents import ids_fitting, selecting_in
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
 from lookalike.server.wire import (
     ChangedReply,
@@ -42,9 +44,11 @@ class LabelUpdate(Body):
 
 
 class Labels(Body):
-    """What a person says of documents, in one operation."""
+    """What a person says of documents, in one operation: each by its id, or all of a filter."""
 
-    updates: list[LabelUpdate] = Field(min_length=1, max_length=MAX_ANSWERS)
+    updates: list[LabelUpdate] | None = Field(default=None, min_length=1, max_length=MAX_ANSWERS)
+    filters: Any = Field(default=None, description="the documents that get `label`, by no ids")
+    label: str | None = None
     field: str | None = None
     asked: bool = Field(default=False, description="whether the queue had asked")
     op_id: str = ""
@@ -63,14 +67,16 @@ class Rejections(Body):
     document_id: str | None = None
     label: str | None = None
     rejections: list[Rejection] | None = Field(default=None, max_length=MAX_ANSWERS)
+    filters: Any = Field(default=None, description="the documents that are not `label`, by no ids")
     field: str | None = None
     op_id: str = ""
 
 
 class Answers(Body):
-    """Documents of which a person says something that is no label."""
+    """Documents, by their ids or by filters, of which a person says something that is no label."""
 
-    document_ids: list[str] = Field(min_length=1, max_length=MAX_ANSWERS)
+    document_ids: list[str] | None = Field(default=None, min_length=1, max_length=MAX_ANSWERS)
+    filters: Any = None
     field: str | None = None
     asked: bool = False
     op_id: str = ""
@@ -138,17 +144,24 @@ def label(
     collection: str, body: Labels, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
     """Label documents, as a person. All decisions that this changes are made in one transaction."""
+    verbs, updates = here.collection(collection), body.updates
+    op_id = body.op_id or idempotency_key
+    if (updates is None) == (body.filters is None):
+        raise BadInput("say which documents: by updates, or by filters and a label")
     seen = {
-        one.document_id: one.base_revision for one in body.updates if one.base_revision is not None
+        one.document_id: one.base_revision for one in updates or () if one.base_revision is not None
     }
-    changed = here.collection(collection).label(
-        {one.document_id: one.label for one in body.updates},
-        field=body.field,
-        asked=body.asked,
-        op_id=body.op_id or idempotency_key,
-        revisions=seen,
-    )
-    return operation_reply(changed)
+
+    def say(said: Mapping[str, str | None]) -> Changed:
+        return verbs.label(said, field=body.field, asked=body.asked, op_id=op_id, revisions=seen)
+
+    if updates is not None:
+        return operation_reply(say({one.document_id: one.label for one in updates}))
+
+    def say_all() -> Changed:
+        return say(dict.fromkeys(_fitting(here, verbs, body.filters), body.label))
+
+    return operation_reply(_once(here, verbs, op_id, say_all))
 
 
 @router.post("/collections/{collection}/labels/import")
@@ -175,11 +188,20 @@ def reject(
     given = {one.document_id: one.label for one in body.rejections or ()}
     if body.document_id is not None:
         given[body.document_id] = body.label
-    if not given:
-        raise BadInput("say which document: document_id, or rejections")
-    verbs = here.collection(collection)
-    op_id = body.op_id or idempotency_key
-    return operation_reply(verbs.reject(given, field=body.field, op_id=op_id))
+    verbs, op_id = here.collection(collection), body.op_id or idempotency_key
+
+    def say(of: Mapping[str, str | None]) -> Changed:
+        return verbs.reject(of, field=body.field, op_id=op_id)
+
+    if given:
+        return operation_reply(say(given))
+    if body.filters is None:
+        raise BadInput("say which document: document_id, rejections, or filters")
+
+    def say_all() -> Changed:
+        return say(dict.fromkeys(_fitting(here, verbs, body.filters), body.label))
+
+    return operation_reply(_once(here, verbs, op_id, say_all))
 
 
 @router.post("/collections/{collection}/rejections/new-kind")
@@ -187,9 +209,8 @@ def new_kind(
     collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
     """Say that documents belong to none of the labels there are."""
-    verbs, op_id = here.collection(collection), body.op_id or idempotency_key
-    changed = verbs.new_kind(body.document_ids, field=body.field, asked=body.asked, op_id=op_id)
-    return operation_reply(changed)
+    verbs = here.collection(collection)
+    return operation_reply(_answer(here, verbs, verbs.new_kind, body, idempotency_key))
 
 
 @router.post("/collections/{collection}/rejections/cannot-tell")
@@ -197,9 +218,8 @@ def cannot_tell(
     collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
     """Say that a person cannot tell what documents are: the queue asks no more about them."""
-    verbs, op_id = here.collection(collection), body.op_id or idempotency_key
-    changed = verbs.cannot_tell(body.document_ids, field=body.field, asked=body.asked, op_id=op_id)
-    return operation_reply(changed)
+    verbs = here.collection(collection)
+    return operation_reply(_answer(here, verbs, verbs.cannot_tell, body, idempotency_key))
 
 
 @router.post("/collections/{collection}/promotions")
@@ -210,21 +230,23 @@ def promote(
 
     With `preview` the answer is the same, without an `operation_id`, and nothing is written.
     """
-    verbs = here.collection(collection)
-    ids = body.document_ids
-    if ids is None and (body.filters is not None or body.limit_per_label is not None):
-        ids = _chosen(here, verbs, body)
-    changed = verbs.promote(
-        ids,
-        label=body.label,
-        min_confidence=body.min_confidence,
-        gated=body.gated,
-        audited_only=body.audited_only,
-        preview=body.preview,
-        field=body.field,
-        op_id=body.op_id or idempotency_key,
-    )
-    return operation_reply(changed)
+    verbs, op_id = here.collection(collection), body.op_id or idempotency_key
+
+    def say(ids: list[str] | None) -> Changed:
+        return verbs.promote(
+            ids,
+            label=body.label,
+            min_confidence=body.min_confidence,
+            gated=body.gated,
+            audited_only=body.audited_only,
+            preview=body.preview,
+            field=body.field,
+            op_id=op_id,
+        )
+
+    if body.document_ids is not None or (body.filters is None and body.limit_per_label is None):
+        return operation_reply(say(body.document_ids))
+    return operation_reply(_once(here, verbs, op_id, lambda: say(_surest(here, verbs, body))))
 
 
 @router.post("/operations/{operation}/undo")
@@ -292,7 +314,58 @@ def _homes(here: Asked, rows: Any) -> list[str]:
         ]
 
 
-def _chosen(here: Asked, verbs: Collection, body: Promotions) -> list[str]:
+def _answer(
+    here: Asked,
+    verbs: Collection,
+    answer: Callable[..., Changed],
+    body: Answers,
+    idempotency_key: str,
+) -> Changed:
+    """Say what is no label of the documents that a body names, or that its filters choose."""
+    if (body.document_ids is None) == (body.filters is None):
+        raise BadInput("say which documents: by document_ids, or by filters")
+    op_id = body.op_id or idempotency_key
+
+    def say(ids: list[str]) -> Changed:
+        return answer(ids, field=body.field, asked=body.asked, op_id=op_id)
+
+    if body.document_ids is not None:
+        return say(body.document_ids)
+    return _once(here, verbs, op_id, lambda: say(_fitting(here, verbs, body.filters)))
+
+
+def _once(here: Asked, verbs: Collection, op_id: str, say: Callable[[], Changed]) -> Changed:
+    """Say something of what filters choose; what was said under that name is answered again.
+
+    By then other documents fit, so that the request looks like another one.
+    """
+    try:
+        return _done(here, verbs, op_id) or say()
+    except Conflict:
+        done = _done(here, verbs, op_id)  # the same request, sent twice at once
+        if done is None:
+            raise
+        return done
+
+
+def _done(here: Asked, verbs: Collection, op_id: str) -> Changed | None:
+    table = schema.operation
+    with here.workshop.store.read() as snapshot:
+        home = here.row(snapshot, verbs.name).pk
+        query = select(table).where(table.c.id == op_id, table.c.collection_pk == home)
+        return next((changed_of(row) for row in snapshot.rows(query)), None)
+
+
+def _fitting(here: Asked, verbs: Collection, filters: Any) -> list[str]:
+    """Return the documents that filters choose. Raises BadInput for none, and for too many."""
+    with here.workshop.store.read() as snapshot:
+        ids = ids_fitting(snapshot, here.row(snapshot, verbs.name), filters, MAX_ANSWERS)
+    if not ids:
+        raise BadInput("no document fits these filters, so nothing was said")
+    return ids
+
+
+def _surest(here: Asked, verbs: Collection, body: Promotions) -> list[str]:
     """Return the documents that filters choose, the surest of each label first."""
     with here.workshop.store.read() as snapshot:
         row = here.row(snapshot, verbs.name)

@@ -12,10 +12,10 @@ from lookalike.collection import Collection
 from lookalike.conditions import EVERYTHING
 from lookalike.errors import BadInput, NotFound
 from lookalike.filters import parse
-from lookalike.lookup import ids_of, pks_of
+from lookalike.lookup import pks_of
 from lookalike.resources import CollectionRow
 from lookalike.server.context import Asked, Here
-from lookalike.server.documents import selecting_in
+from lookalike.server.documents import ids_fitting
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
 from lookalike.server.wire import changed_reply
 from lookalike.stores.base import Snapshot
@@ -157,7 +157,7 @@ def _updates(
         row = here.row(snapshot, verbs.name)
         if body.updates is None:
             change = OneChange(document_id="", update_data=body.update_data).changes()
-            return dict.fromkeys(_chosen(snapshot, row, body.filters), change), {}
+            return dict.fromkeys(ids_fitting(snapshot, row, body.filters, MAX_CHANGES), change), {}
         _, failed = _known(snapshot, row, [one.document_id for one in body.updates])
         given = [one for one in body.updates if one.document_id not in failed]
         return {one.document_id: one.changes() for one in given}, failed
@@ -172,7 +172,7 @@ def _doomed(
         return _known(snapshot, row, body.document_ids)
     if parse(body.filters) == EVERYTHING:
         raise BadInput("these filters choose all documents; delete the collection instead")
-    return _chosen(snapshot, row, body.filters), {}
+    return ids_fitting(snapshot, row, body.filters, MAX_CHANGES), {}
 
 
 def _known(
@@ -191,12 +191,3 @@ def _known(
         except NotFound as error:
             failed[id] = str(error)
     return known, failed
-
-
-def _chosen(snapshot: Snapshot, row: CollectionRow, filters: Any) -> list[str]:
-    """Return the ids of the documents that filters choose. Raises BadInput for too many."""
-    chunks = selecting_in(snapshot, row).pks(parse(filters), limit=MAX_CHANGES + 1)
-    pks = [pk for chunk in chunks for pk in chunk]
-    if len(pks) > MAX_CHANGES:
-        raise BadInput(f"more than {MAX_CHANGES} documents fit: narrow the filters")
-    return list(ids_of(snapshot, pks).values())

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Response
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike.errors import NotFound
 
@@ -22,6 +25,10 @@ _TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _PAGE = "index.html"
 _PRELOAD = "<!-- preload -->"
 _BUILD = "{{build}}"
+_FIRST = ("first.js", "app.js", "start.js", "review.js")
+"""The frame, and the pages that people begin with: their modules come before all others."""
+
+_IMPORT = re.compile(rb"""^(?:import|export)\b[^;]*?["'](\.[^"']+)["']""", re.MULTILINE)
 _FOREVER = "public, max-age=31536000, immutable"
 
 POLICY = (
@@ -45,7 +52,7 @@ class Page:
     """The page, and its files by their names, packed; `build` is the digest of all of them."""
 
     build: str
-    html: str
+    html: bytes
     files: dict[str, bytes]
 
 
@@ -56,39 +63,78 @@ def read_page() -> Page:
     for name, data in sorted(files.items()):
         digest.update(f"{name} {len(data)}\n".encode() + data)
     build = digest.hexdigest()[:16]
-    modules = sorted(name for name in files if name.endswith(".js"))
-    links = "\n    ".join(
-        f'<link rel="modulepreload" href="/static/{_BUILD}/{name}" />' for name in modules
-    )
+    links = "\n    ".join(_links(files))
     text = files.pop(_PAGE).decode().replace(_PRELOAD, links)
     packed = {name: gzip.compress(data, mtime=0) for name, data in files.items()}
-    return Page(build, text.replace(_BUILD, build), packed)
+    return Page(build, text.replace(_BUILD, build).encode(), packed)
 
 
-def make_router(page: Page) -> APIRouter:
-    """Return the routes of the page; they belong to no schema, as they are for browsers."""
-    router = APIRouter(include_in_schema=False)
+class PageFirst:
+    """An ASGI application that answers for the page and its files; all else is for `app`.
 
-    @router.get("/")
-    def index() -> HTMLResponse:
-        return HTMLResponse(page.html, headers=_HEADERS)
+    A first visit asks for some sixty files at once, so nothing stands between a file and its way.
+    """
 
-    @router.get("/static/{build}/{name:path}")
-    def file(
-        build: str, name: str, accept_encoding: Annotated[str, Header(alias="Accept-Encoding")] = ""
-    ) -> Response:
-        data = page.files.get(name) if build == page.build else None
+    def __init__(self, app: ASGIApp, page: Page) -> None:
+        self._app = app
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let the application answer."""
+        asked = scope["type"] == "http" and scope["method"] == "GET"
+        response = self._response(scope) if asked else None
+        await (response or self._app)(scope, receive, send)
+
+    def _response(self, scope: Scope) -> Response | None:
+        path: str = scope["path"]
+        if path == "/":
+            return Response(self._page.html, media_type="text/html", headers=_HEADERS)
+        name = path.removeprefix(f"/static/{self._page.build}/")
+        data = self._page.files.get(name)
         if data is None:
-            raise NotFound(f"the page has no file {name[:80]!r} of this version: load it again")
+            return None
         headers = {"cache-control": _FOREVER, "vary": "accept-encoding"}
-        if "gzip" in accept_encoding:
+        if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
             headers["content-encoding"] = "gzip"
         else:
             data = gzip.decompress(data)
-        media_type = _TYPES[name.rpartition(".")[2]]
-        return Response(data, media_type=media_type, headers=headers)
+        return Response(data, media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
+
+
+def make_router() -> APIRouter:
+    """Return the route of files that are not there; it belongs to no schema."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/static/{build}/{name:path}")
+    def missing(name: str) -> None:
+        raise NotFound(f"the page has no file {name[:80]!r} of this version: load it again")
 
     return router
+
+
+def _links(files: Mapping[str, bytes]) -> list[str]:
+    """Return a link to each module, those first that the page begins with, the rest unhurried."""
+    modules = sorted(name for name in files if name.endswith(".js"))
+    first = _with_imports(files, _FIRST)
+    rest = [name for name in modules if name not in first]
+    return [
+        f'<link rel="modulepreload" href="/static/{_BUILD}/{name}"{more} />'
+        for names, more in ((first, ""), (rest, ' fetchpriority="low"'))
+        for name in names
+    ]
+
+
+def _with_imports(files: Mapping[str, bytes], names: Iterable[str]) -> list[str]:
+    """Return modules and all that they import, each once, what is asked for first coming first."""
+    found = list(names)
+    for name in found:
+        folder = posixpath.dirname(name)
+        imported = [
+            posixpath.normpath(posixpath.join(folder, place.decode()))
+            for place in _IMPORT.findall(files[name])
+        ]
+        found += [one for one in dict.fromkeys(imported) if one not in found]
+    return found
 
 
 def _read(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:

@@ -71,6 +71,16 @@ def picked(reply: Reply, fields: Sequence[str]) -> dict[str, Any]:
     return part
 
 
+def tells_matches(fields: Sequence[str]) -> bool:
+    """Return whether one of the fields of a document holds the nearest references."""
+    places = [name.split(".") for name in fields]
+    return any(
+        place[0] == "taxonomy_match"
+        or (place[0] == "labels" and (len(place) < 3 or place[2] == "match"))
+        for place in places
+    )
+
+
 def groups_of(selecting: Selecting, field: str, tree: Filter) -> list[tuple[Any, Filter, int]]:
     """Return the values of a field, what chooses the rows of each, and how many those are.
 

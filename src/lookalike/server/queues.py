@@ -17,6 +17,7 @@ from lookalike.server.documents import selecting_in, shown
 from lookalike.server.frozen import Frozen
 from lookalike.server.shapes import JsonRoute, Reply
 from lookalike.server.wire import DocumentReply
+from lookalike.telling import queue_by_ids
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["labels"], route_class=JsonRoute)
 
@@ -66,10 +67,11 @@ def queue(
 ) -> QueueReply:
     """Return what is worth asking a person, the best question first; answer with `asked` true."""
     if snapshot is None:
-        asked = here.collection(collection).queue(
-            limit=FROZEN, field=field, second_opinion=second_opinion
+        asked = queue_by_ids(
+            here.collection(collection), limit=FROZEN, field=field, second_opinion=second_opinion
         )
-        snapshot = here.context.queues.keep(_frozen(here, collection, field, asked))
+        frozen = Frozen(_owner(here, collection), field, tuple(asked))
+        snapshot = here.context.queues.keep(frozen)
     frozen = here.context.queues.find(snapshot, _owner(here, collection))
     kinds = Counter(str(question.kind) for _, question in frozen.questions)
     if kind is not None:
@@ -87,14 +89,6 @@ def queue(
 
 def _owner(here: Asked, collection: str) -> tuple[str, str]:
     return here.namespace, here.collection(collection).name
-
-
-def _frozen(here: Asked, collection: str, field: str | None, asked: Sequence[Question]) -> Frozen:
-    questions = [
-        (tuple(one.id for one in question.documents), replace(question, documents=()))
-        for question in asked
-    ]
-    return Frozen(_owner(here, collection), field, tuple(questions))
 
 
 def _open(

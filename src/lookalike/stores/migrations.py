@@ -111,17 +111,29 @@ def version_of(connection: Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def check_current(connection: Connection) -> None:
+    """Raise StoreTooNew where another program has brought the database beyond what we know."""
+    query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
+    check_version(int(connection.execute(query).scalar_one()))
+
+
+def check_version(version: int) -> None:
+    """Raise StoreTooNew when a schema version is beyond what this code knows."""
+    if version > schema.SCHEMA_VERSION:
+        raise StoreTooNew(
+            f"the store has schema version {version}, this Lookalike knows up to "
+            f"{schema.SCHEMA_VERSION}: pip install --upgrade lookalike, on every machine that uses "
+            "the store, and start it again there"
+        )
+
+
 def migrate(connection: Connection) -> None:
     """Bring the database to SCHEMA_VERSION, inside the caller's transaction.
 
     Raises StoreTooNew when it is beyond what this code knows.
     """
     version = version_of(connection)
-    if version > schema.SCHEMA_VERSION:
-        raise StoreTooNew(
-            f"the store has schema version {version}, this Lookalike knows up to "
-            f"{schema.SCHEMA_VERSION}: pip install --upgrade lookalike"
-        )
+    check_version(version)
     newest = schema.SCHEMA_VERSION if version else 1  # an empty one is made as it shall be
     for number in range(version + 1, newest + 1):
         MIGRATIONS[number](connection)

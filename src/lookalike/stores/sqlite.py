@@ -17,7 +17,7 @@ import functools
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,10 @@ from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
-from lookalike.stores.migrations import migrate, version_of
+from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions
+from lookalike.stores.sqlite_check import problems_of
 from lookalike.stores.sqlite_engine import (
     BUSY_TIMEOUT_MS,
     driver,
@@ -94,14 +95,16 @@ class SqliteStore:
     @contextmanager
     def write(self) -> Iterator[SqliteTxn]:
         """Begin a transaction; writers of all processes take turns."""
-        with self._locked(), translated(self.path):
-            with self._engine.connect().execution_options(immediate=True) as connection:
-                txn = SqliteTxn(connection, self._file)
-                with connection.begin():
-                    yield txn
-                for erase in txn.after_commit:
-                    erase()
-            self._checkpoint_when_long()
+        with self._transaction() as txn:
+            check_current(txn.connection)
+            yield txn
+
+    def claim(self) -> AbstractContextManager[SqliteTxn]:
+        """Begin a transaction that changes who holds work; it takes its turn like all others."""
+        return self.write()
+
+    def follow(self, tell: Callable[[], None]) -> None:
+        """Return nothing, for nothing tells of commits: look from time to time."""
 
     def tidy(self) -> None:
         """Fold the write-ahead log in and overwrite what no document holds any more.
@@ -135,14 +138,10 @@ class SqliteStore:
 
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""
-        problems = []
+        problems: list[str] = []
         try:
             with self.read() as snapshot:
-                for (line,) in snapshot.connection.exec_driver_sql("PRAGMA integrity_check"):
-                    if line != "ok":
-                        problems.append(f"database: {line}")
-                for row in snapshot.rows(select(schema.space)):
-                    problems += _check_space(snapshot, stored_space(row))
+                problems.extend(problems_of(snapshot))
         except StoreCorrupt as error:
             problems.append(str(error))
         return problems
@@ -162,8 +161,19 @@ class SqliteStore:
         with translated(self.path), self._engine.connect() as connection:
             current = version_of(connection) == schema.SCHEMA_VERSION
         if not current:
-            with self.write() as txn:
+            with self._transaction() as txn:
                 migrate(txn.connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[SqliteTxn]:
+        with self._locked(), translated(self.path):
+            with self._engine.connect().execution_options(immediate=True) as connection:
+                txn = SqliteTxn(connection, self._file)
+                with connection.begin():
+                    yield txn
+                for erase in txn.after_commit:
+                    erase()
+            self._checkpoint_when_long()
 
     def _file(self, space: StoredSpace) -> VectorFile:
         key = (space.pk, space.generation)
@@ -302,30 +312,6 @@ class SqliteTxn(SqliteSnapshot):
         known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
         statement = table.insert().inline().values({name: bindparam(name) for name in known})
         execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
-
-
-def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
-    slots, pks = snapshot.slots(space)
-    known = select(schema.document.c.pk)
-    documents = {row.pk for row in snapshot.rows(known)}
-    problems = [
-        f"space {space.name}: slot {slot} names document {pk}, which does not exist"
-        for slot, pk in zip(slots.tolist(), pks.tolist(), strict=True)
-        if pk not in documents
-    ]
-    try:
-        rows = snapshot._file(space).rows(int(slots[-1]) + 1 if len(slots) else 0)
-    except StoreCorrupt as error:
-        return [*problems, str(error)]
-    for start in range(0, len(slots), 65536):
-        part = slots[start : start + 65536]
-        norms = np.linalg.norm(rows[part].astype(np.float32), axis=1)
-        problems += [
-            f"space {space.name}: the vector in slot {slot} has length {norm:.3f}, not 1"
-            for slot, norm in zip(part.tolist(), norms.tolist(), strict=True)
-            if abs(norm - 1) > 0.01
-        ]
-    return problems
 
 
 def _release(engine: Engine, lock_file: int) -> None:

@@ -29,7 +29,9 @@ class App extends LitElement {
     this.shown = null;
   }
 
+  /** What index.html shows until then gives way in the same frame. */
   createRenderRoot() {
+    this.replaceChildren();
     return this;
   }
 

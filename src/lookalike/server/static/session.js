@@ -1,6 +1,6 @@
 // The one of each that all parts of the page share, and what they tell each other.
 
-import { Api } from "./api.js";
+import { api, collections as askedFirst } from "./first.js";
 import { Keyboard } from "./keys.js";
 import { Live } from "./live.js";
 import { Router } from "./router.js";
@@ -8,7 +8,7 @@ import { Slots } from "./slots.js";
 import { Outbox, Store } from "./store.js";
 import { tell } from "./toast.js";
 
-export const api = new Api();
+export { api };
 export const router = new Router(window);
 export const keyboard = new Keyboard();
 export const live = new Live(api);
@@ -32,6 +32,13 @@ export function here(path) {
   return `/collections/${encodeURIComponent(store.get("collection"))}${path}`;
 }
 
+/** Return the rule of the field that is shown, as the API gives it. @returns {any} */
+export function ruleHere() {
+  const { collections, collection, field } = store.state;
+  const shown = collections?.find((/** @type {any} */ one) => one.collection_name === collection);
+  return shown?.fields.find((/** @type {any} */ one) => one.field === field);
+}
+
 /** Return the names of the labels that are known, the most used first. @returns {string[]} */
 export function knownLabels() {
   const counts = Object.entries(store.get("report")?.per_label ?? {});
@@ -39,14 +46,20 @@ export function knownLabels() {
   return counts.sort((a, b) => total(b[1]) - total(a[1])).map(([name]) => name);
 }
 
+/** @type {Promise<any> | null} */
+let early = askedFirst;
+
 /** Read which collections there are, choose the one of the address, and follow what happens. */
 export async function open() {
   api.namespace = router.route.params.ns ?? "";
   try {
-    store.set({ collections: (await api.get("/collections", { limit: 200 })).results, trouble: "" });
+    const told = (await early) ?? (await api.get("/collections", { limit: 200 }));
+    store.set({ collections: told.results, trouble: "" });
   } catch (error) {
     store.set({ trouble: /** @type {Error} */ (error).message });
     throw error;
+  } finally {
+    early = null;
   }
   choose();
   const { revision } = await api.get("/changes", { since: 2 ** 52 });

@@ -1,0 +1,134 @@
+"""Direct likeness: products of turned items with the sum of each label's references. Pure.
+
+Only the sums are kept, and whole columns of the labels that were asked for last: so memory does not
+grow with items times labels. A sum m is parted into digits, m = Σ_t (2h + 1)^t m_t with no
+component of m_t above h, small enough for each product with m_t to be exact in float32, or for m_t
+to fit bytes. Put together they are exact in float64, the same by either route.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.grid import Bytes, Floats, largest_digit, product
+
+_SCANS_AT_MOST = 8
+"""So many references are added to a kept column by one pass each; more by another reading of it."""
+
+_KEPT_BYTES = 256 * 2**20
+_BLOCK = 4096
+_BYTE = 127
+
+Doubles = NDArray[np.float64]
+Places = NDArray[np.int64]
+Sums = NDArray[np.int64]
+
+
+class Likeness:
+    """⟨u, m⟩ of n turned items u (int8 (n, d)) and the sums m of labels' references."""
+
+    def __init__(self, turned: Bytes) -> None:
+        self._turned = turned
+        self._sums: dict[str, Sums] = {}
+        self._kept: OrderedDict[str, Doubles] = OrderedDict()
+        self._digits: _Digits | None = None
+
+    def over(self, turned: Bytes) -> Likeness:
+        """Return the likeness of the same references to more items."""
+        wider = Likeness(turned)
+        wider._sums = {name: total.copy() for name, total in self._sums.items()}
+        return wider
+
+    def arrange(self, labels: Sequence[str]) -> None:
+        """Take over which labels there are, in the order of all columns."""
+        if list(self._sums) == list(labels):
+            return
+        nothing = np.zeros(self._turned.shape[1], np.int64)
+        self._sums = {name: self._sums.get(name, nothing.copy()) for name in labels}
+        for name in [name for name in self._kept if name not in self._sums]:
+            del self._kept[name]
+        self._digits = None
+
+    def move(self, label: str, came: Places, went: Places) -> None:
+        """Take over that references of a label came and went."""
+        for places, sign in ((came, 1), (went, -1)):
+            self._sums[label] += sign * self._turned[places].sum(axis=0, dtype=np.int64)
+        self._digits = None
+        if len(came) + len(went) > _SCANS_AT_MOST:
+            self._kept.pop(label, None)
+        if (column := self._kept.get(label)) is not None:
+            for places, sign in ((came, 1), (went, -1)):
+                for place in places.tolist():
+                    column += sign * product(self._turned, self._turned[place])
+
+    def square(self, label: str) -> float:
+        """Return ⟨m, m⟩ of a label."""
+        return float((self._sums[label].astype(np.float64) ** 2).sum())
+
+    def column(self, label: str) -> Doubles:
+        """Return ⟨u, m⟩ of all items (n,) for one label; it is ours."""
+        column = self._kept.pop(label, None)
+        if column is None:
+            column = _scanned(self._turned, self._sums[label])
+        self._kept[label] = column
+        while len(self._kept) > max(1, _KEPT_BYTES // max(column.nbytes, 1)):
+            self._kept.popitem(last=False)
+        return column
+
+    def at(self, places: Places, columns: Places) -> Doubles:
+        """Return ⟨u, m⟩ of items, each with one label's column (m,)."""
+        sums = np.stack(list(self._sums.values()))[columns]
+        rows = self._turned[places].astype(np.float64)
+        return np.asarray((rows * sums).sum(axis=1))
+
+    def table(self, places: Places) -> Doubles:
+        """Return ⟨u, m⟩ of items for all labels, float64 (m, labels)."""
+        if self._digits is None:
+            self._digits = _Digits(list(self._sums.values()), self._turned.shape[1])
+        table = np.zeros((len(places), len(self._sums)))
+        for start in range(0, len(places), _BLOCK):
+            rows = self._turned[places[start : start + _BLOCK]].astype(np.float32)
+            self._digits.add(rows, table[start : start + _BLOCK])
+        return table
+
+
+class _Digits:
+    """The digits of sums as rows of one matrix."""
+
+    def __init__(self, sums: Sequence[Sums], dimension: int) -> None:
+        half = largest_digit(dimension)
+        self._parts: list[tuple[int, int]] = []
+        rows = [np.zeros((0, dimension), np.float32)]
+        for column, total in enumerate(sums):
+            for power, digit in _digits(total, half):
+                self._parts.append((column, power))
+                rows.append(digit.astype(np.float32)[None])
+        self._matrix: Floats = np.concatenate(rows).T
+
+    def add(self, rows: Floats, table: Doubles) -> None:
+        """Add the products of rows (m, d) with all sums to a table (m, labels)."""
+        found = rows @ self._matrix
+        for (column, power), part in zip(self._parts, found.T, strict=True):
+            table[:, column] += power * part.astype(np.float64)
+
+
+def _digits(total: Sums, half: int) -> list[tuple[int, Sums]]:
+    """Return the digits of a sum, none above `half`, each with the power it counts."""
+    base, power, digits = 2 * half + 1, 1, []
+    while total.any():
+        digit = (total + half) % base - half
+        digits.append((power, digit))
+        total, power = (total - digit) // base, power * base
+    return digits
+
+
+def _scanned(turned: Bytes, total: Sums) -> Doubles:
+    """Return ⟨u, m⟩ of all items with one sum: a pass over the bytes for each digit."""
+    column = np.zeros(len(turned))
+    for power, digit in _digits(total, _BYTE):
+        column += power * product(turned, digit.astype(np.int8))
+    return column

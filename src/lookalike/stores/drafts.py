@@ -1,0 +1,88 @@
+"""A directory that is there as a whole or not at all: written under another name, then renamed.
+
+What a process that was killed has left, `NAME.part`, is no store, and the next one clears it away.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lookalike.errors import Conflict, StoreUnwritable
+
+
+@contextmanager
+def drafted(target: Path, *, last: str) -> Iterator[Path]:
+    """Give a directory to write to, which is `target` at the end; on an error nothing is left.
+
+    The file `last` is written as `LAST.part` and gets its name when all is on the disk. `target` is
+    absolute, and is not there or empty. Raises Conflict where it holds something or another process
+    writes it at this moment, StoreUnwritable where it cannot be written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise Conflict(f"{target} holds something already; name a new directory")
+    draft = target.with_name(f"{target.name}.part")
+    with refused_in_words(target):
+        draft.mkdir(parents=True, exist_ok=True)
+        lock = os.open(draft, os.O_RDONLY)
+    try:
+        _take(lock, target)
+        try:
+            with refused_in_words(target):
+                _clear(draft)
+                yield draft
+                os.sync()  # of a million files, each on its own would take an hour
+                (draft / f"{last}.part").rename(draft / last)
+                draft.rename(target)
+                _sync_folder(target.parent)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def refused_in_words(target: Path) -> Iterator[None]:
+    """Turn what the file system says into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise Conflict(f"{target} holds something meanwhile; name a new directory") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise StoreUnwritable(
+            f"cannot write {target}: {error.strerror}{where}; choose a place with room that you "
+            "can write to: nothing is left there"
+        ) from error
+
+
+def _take(lock: int, target: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Conflict(
+            f"another process is writing {target} at this moment: wait for it, or name another "
+            "directory"
+        ) from error
+
+
+def _clear(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

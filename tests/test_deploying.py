@@ -190,18 +190,19 @@ def place(tmp_path: Path) -> Path:
     return made
 
 
-def when(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
+def when(is_so: Callable[[], bool], log: Path) -> None:
+    """Wait until something is so; fail with what was written to a log."""
+    deadline = time.monotonic() + 60
     while not is_so():
-        assert time.monotonic() < deadline, "it does not come about"
+        assert time.monotonic() < deadline, log.read_text("utf-8")
         time.sleep(0.1)
 
 
 def test_server_and_two_workers_run_as_nobody_with_nothing_but_the_environment(
-    place: Path,
+    place: Path, tmp_path: Path
 ) -> None:
     """As in the compose file, without its container: read-only, no home, no name, no rights."""
-    key = "a-key-that-nobody-guesses"
+    key, log = "a-key-that-nobody-guesses", tmp_path / "log"
     (place / "key").write_text(f"{key}\n")
     with database(template=prepared()) as url, ExitStack() as stack:
         environment = {
@@ -218,38 +219,44 @@ def test_server_and_two_workers_run_as_nobody_with_nothing_but_the_environment(
         }
         program = [*confined(place), sys.executable, "-m", "lookalike"]
 
-        def begun(*command: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                [*program, *command], env=environment, stderr=subprocess.PIPE, text=True
-            )
+        def begun(*command: str) -> subprocess.Popen[bytes]:
+            with log.open("a") as file:
+                process = subprocess.Popen([*program, *command], env=environment, stderr=file)
             stack.enter_context(process)
             stack.callback(process.kill)
             return process
 
         def is_well(*probe: str) -> bool:
-            done = subprocess.run(
-                [*program, "health", *probe], env=environment, capture_output=True
-            )
-            return done.returncode == 0
+            with log.open("a") as file:
+                asked = subprocess.run([*program, "health", *probe], env=environment, stderr=file)
+            return asked.returncode == 0
 
-        server = begun(*OURS["server"]["command"])
-        when(is_well)
+        url = f"http://127.0.0.1:{environment['LOOKALIKE_PORT']}"
         files = [str(place / "tmp" / f"worker-{number}.json") for number in range(2)]
+        server = begun(*OURS["server"]["command"])
         workers = [begun("worker", "--health-file", file) for file in files]
-        when(lambda: all(is_well("--file", file) for file in files))
-        label_a_text(f"http://127.0.0.1:{environment['LOOKALIKE_PORT']}", key)
+        when(lambda: is_ready(url) and all(Path(file).exists() for file in files), log)
+        probed = [is_well(), *(is_well("--file", file) for file in files)]
+        label_a_text(url, key)
 
         codes = []
         for process in (*workers, server):
             process.terminate()
-            _, told = process.communicate(timeout=60)
-            assert "Traceback" not in told
-            codes.append(process.returncode)
+            codes.append(process.wait(60))
 
-        assert codes == [0, 0, 0]
+        assert probed == [True, True, True], log.read_text("utf-8")
+        assert codes == [0, 0, 0], log.read_text("utf-8")
+        assert "Traceback" not in log.read_text("utf-8")
         assert not any(Path(file).exists() for file in files)
         owners = {path.stat().st_uid for path in place.rglob("*") if path != place / "key"}
         assert owners == {NOBODY}
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/v1/health/readiness", timeout=10.0).status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def label_a_text(url: str, key: str) -> None:

@@ -270,9 +270,9 @@ def test_lists_by_cells_are_the_same_wherever_they_are_found(address: str) -> No
     with Cluster() as cluster:
         there = lists_on(cluster, rows, 20, exact_items=100)
 
-    for one, other in zip(here, there, strict=True):
-        assert one.dtype == other.dtype
-        assert np.array_equal(one, other)
+    assert (there[0].dtype, there[1].dtype) == (here[0].dtype, here[1].dtype)
+    assert np.array_equal(there[0], here[0])
+    assert np.array_equal(there[1], here[1])
 
 
 # --- what can be wrong --------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from lookalike.labels import Codes
 from lookalike.model import Blob
 from lookalike.plugins import extractors
 from lookalike.reading import fields_of
+from lookalike.storage import DirectoryStorage
 from lookalike.stores.base import Snapshot
 from lookalike.turns import Made, Turns
 
@@ -414,7 +415,11 @@ def test_labels_have_one_code_however_many_threads_meet_them() -> None:
 
 
 def test_the_same_bytes_are_kept_once_by_many_threads(tmp_path: Path) -> None:
-    blobs, ready, data = Blobs(tmp_path, max_bytes=10**7), threading.Barrier(8), bytes(3_000_000)
+    blobs, ready, data = (
+        Blobs(DirectoryStorage(tmp_path), max_bytes=10**7),
+        threading.Barrier(8),
+        bytes(3_000_000),
+    )
 
     def keep(_: int) -> str:
         ready.wait()

@@ -33,6 +33,7 @@ SHOTS: dict[str, tuple[str, Sequence[str]]] = {
     "unsure": ("#/review?tab=unsure", ("w",)),
     "history": ("#/review?tab=kinds", ("h",)),
     "grid": ("#/review?view=grid", ()),
+    "pairs": ("#/review?tab=unsure&view=pair", ()),
     "map": ("#/map", ("j", "j", "j", "Enter")),
     "audit": ("#/audit", ()),
     "thresholds": ("#/thresholds?at=0.8", ()),

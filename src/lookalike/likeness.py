@@ -38,12 +38,9 @@ class Likeness:
         self._digits: _Digits | None = None
 
     def over(self, turned: Bytes) -> Likeness:
-        """Return the likeness of the same references to more items; ours come first."""
+        """Return the likeness of the same references to more items."""
         wider = Likeness(turned)
         wider._sums = {name: total.copy() for name, total in self._sums.items()}
-        more = turned[len(self._turned) :]
-        for name, column in self._kept.items():
-            wider._kept[name] = np.concatenate([column, _scanned(more, self._sums[name])])
         return wider
 
     def arrange(self, labels: Sequence[str]) -> None:

@@ -29,6 +29,9 @@ Ranked = NDArray[np.uint64]
 EXACT_ITEMS = 50_000
 """Up to so many items all pairs are compared; beyond, that costs several times what cells do."""
 
+KEPT_EVERY = 2_000_000
+"""After so many searches of a row in a cell, what was found so far is kept: half a minute."""
+
 CELLS_TRIED = 16
 """The cells of a row that it is compared with: more find more of the true neighbours."""
 
@@ -37,9 +40,6 @@ _DRAWN_EACH = 20
 _ROW_BLOCK = 32_768
 _BLOCK_CELLS = 8_000_000
 _UNIT = np.float32(2**-24)
-_KEPT_EVERY = 2_000_000
-"""After so many searches of a row in a cell, what was found so far is kept."""
-
 _FEW = 64
 """Candidates of a row that are worth listing; of more, the best are chosen first."""
 
@@ -74,15 +74,18 @@ def neighbour_lists(
     exact_items: int = EXACT_ITEMS,
     cells_tried: int = CELLS_TRIED,
     progress: Progress | None = None,
+    kept_every: int = KEPT_EVERY,
 ) -> Lists:
     """Return each row's nearest other rows, approximately where they are more than `exact_items`.
 
-    Where there are not enough others the lists are shorter. Approximate ones keep their `progress`.
+    Where there are not enough others the lists are shorter. Approximate ones keep their `progress`
+    after so many searches of a row in a cell.
     """
     places = np.arange(len(rows))
     if len(rows) <= exact_items:
         return _as_cosines(_among(rows, places, rows, places, min(count, len(rows) - 1)), rows)
-    return _as_cosines(_by_cells(rows, places, rows, count, cells_tried, progress), rows)
+    kept = (progress, kept_every)
+    return _as_cosines(_by_cells(rows, places, rows, count, cells_tried, *kept), rows)
 
 
 def approximate_neighbours(queries: Grid, rows: Grid, count: int, *, cells_tried: int) -> Lists:
@@ -126,6 +129,7 @@ def _by_cells(
     count: int,
     cells_tried: int,
     progress: Progress | None = None,
+    kept_every: int = KEPT_EVERY,
 ) -> Lists:
     """Return each query's nearest among the rows of the cells that are nearest to it, its `own`
     row left out.
@@ -135,7 +139,7 @@ def _by_cells(
     cells = Cells(rows, cells_tried)
     tried = cells.tried(queries)
     homes = tried[:, :1] if queries is rows else _nearest_centres(rows, cells.centres, 1)
-    return _in_cells(queries, own, tried, rows, homes, count, progress)
+    return _in_cells(queries, own, tried, rows, homes, count, progress, kept_every)
 
 
 def _in_cells(
@@ -146,6 +150,7 @@ def _in_cells(
     homes: Places,
     count: int,
     progress: Progress | None = None,
+    kept_every: int = KEPT_EVERY,
 ) -> Lists:
     """Return each query's nearest among the rows whose home is one of the cells it has `tried`."""
     members = _grouped(homes)
@@ -158,7 +163,7 @@ def _in_cells(
             continue
         _improve(ranked, asking, queries, own, rows, inside)
         unkept += len(asking)
-        if progress and unkept >= _KEPT_EVERY:
+        if progress and unkept >= kept_every:
             progress.keep(searched, ranked)
             unkept = 0
     near, values = _listed(ranked)

@@ -107,6 +107,6 @@ def disk_trouble(folder: Path, *, least_bytes: int = LEAST_FREE_BYTES) -> str:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return str(error.strerror).lower()
-    if not os.access(folder, os.W_OK):
+    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         return "read-only"
     return f"{free // 2**20} MB free" if free < least_bytes else ""

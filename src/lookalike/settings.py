@@ -33,6 +33,21 @@ def _folder(text: str) -> Path | None:
     return Path(text).absolute() if text else None
 
 
+def _keeps(text: str) -> Path | str | None:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return _folder(text)
+    scheme, rest = scheme.lower(), rest.rstrip("/")
+    if scheme in _NOT_KEPT:
+        raise ValueError("must be a directory, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+    if re.search(r"[@?#%\s:]", rest) or not rest.partition("/")[0]:
+        raise ValueError(
+            "must be scheme, bucket and prefix, as s3://BUCKET/PREFIX; keys and the rest are told "
+            "by the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
+        )
+    return f"{scheme}://{rest}"
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_host(part) for part in _listed(text))
 
@@ -61,6 +76,7 @@ def _listed(text: str) -> list[str]:
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 _LONGEST_S = 3600
+_NOT_KEPT = frozenset({"blob", "data", "file", "http", "https", "postgres", "postgresql"})
 _SCHEMES = frozenset({"data", "gs", "http", "https", "s3"})
 
 
@@ -105,6 +121,13 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _origin(text: str) -> str:
+    origin = text.rstrip("/")
+    if origin and not re.fullmatch(r"https?://[^/*?#@\s]+", origin):
+        raise ValueError("must be scheme and host, such as https://labels.example.org")
+    return origin
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One row of the table: its variable is `LOOKALIKE_` + name in capitals.
@@ -136,9 +159,10 @@ SETTINGS = (
     Setting(
         "blobs",
         "",
-        _folder,
-        "for a store in a database: the directory of uploads and copies, the same for all servers "
-        "and workers",
+        _keeps,
+        "where uploads and copies are kept, the same for all servers and workers: a directory, or "
+        "object storage as s3://BUCKET/PREFIX (default: in the store, where that is a directory)",
+        secret=True,
     ),
     Setting(
         "cache",
@@ -174,6 +198,14 @@ SETTINGS = (
     ),
     Setting("host", "127.0.0.1", str, "the address the server listens on; others need a key"),
     Setting("port", "8710", _port, "the port the server listens on; 0: any that is free"),
+    Setting(
+        "public_url",
+        "",
+        _origin,
+        "how others reach the server where a proxy before it speaks TLS, as "
+        "https://labels.example.org: addresses that it gives begin with it (default: as it is "
+        "called)",
+    ),
     Setting(
         "drain_s",
         "0",
@@ -218,7 +250,7 @@ class Settings:
     """The values in force, as attributes named like the rows of the table."""
 
     store: str
-    blobs: Path | None
+    blobs: Path | str | None
     cache: Path | None
     actor: str
     namespace: str
@@ -230,6 +262,7 @@ class Settings:
     fetch_schemes: frozenset[str]
     host: str
     port: int
+    public_url: str
     drain_s: int
     grace_s: int
     api_key: str

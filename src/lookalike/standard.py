@@ -21,8 +21,8 @@ MIN_LABELS = 2
 MIN_REFERENCES = 2
 """A label's reference is judged by the others."""
 
-MAX_ITEMS = 2_000_000
-"""Beyond, the landscape takes an hour and many GiB, and has been measured no further.
+MAX_ITEMS = 1_500_000
+"""Beyond, the landscape takes half an hour and many GiB; it has been measured at a million.
 
 It holds 3 bytes × dimensions and about 1 KiB an item.
 """

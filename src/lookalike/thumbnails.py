@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lookalike.blobs import write_once
 from lookalike.pictures import thumbnail
+from lookalike.storage import write_once
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -305,20 +305,23 @@ def remove(session: Session, kind: str, names: Sequence[str], cascade: bool, yes
 @with_session
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
-def copy_(session: Session, source: str, target: str) -> None:
+@click.option(
+    "--blobs", default="", metavar="PLACE", help="Where the copy keeps uploads, as LOOKALIKE_BLOBS."
+)
+def copy_(session: Session, source: str, target: str, blobs: str) -> None:
     """Copy a whole store to a new place, and compare the two: a directory or a database.
 
-    Everything comes across: objects, documents, vectors, labels with their history, keys. A
-    database keeps uploads in LOOKALIKE_BLOBS.
+    Everything comes across: objects, documents, vectors, labels with their history, keys, uploads.
+    A database keeps uploads in LOOKALIKE_BLOBS.
 
     \b
     lookalike copy ./lookalike postgresql://ann@db.example.org/labels
-    lookalike copy postgresql://ann@db.example.org/labels ./copy
+    lookalike copy postgresql://ann@db.example.org/labels ./copy --blobs ./copy/blobs
     """
     from lookalike.copying import copy_store
 
     with progress_bar("copying") as progress:
-        copied = copy_store(source, target, progress=progress)
+        copied = copy_store(source, target, blobs=blobs, progress=progress)
     session.print(copied, show_copied)
 
 

@@ -14,7 +14,7 @@ from lookalike.cli.session import Session, with_session
 @click.option("--url", help="The server [this machine, LOOKALIKE_PORT].")
 @click.option(
     "--file",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="The health file of a worker, instead of a server.",
 )
 @click.option("--live", is_flag=True, help="Only whether it lives, not whether it can work.")

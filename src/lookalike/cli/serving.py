@@ -46,7 +46,7 @@ def serve(
 @click.option("--once", is_flag=True, help="End when nothing waits any more.")
 @click.option(
     "--health-file",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Write to it every few seconds how it is, for `lookalike health --file`.",
 )
 def worker(session: Session, once: bool, health_file: Path | None) -> None:

@@ -144,9 +144,8 @@ def make_app(
     app.state.readiness = _readiness(workshop, worker, is_leaving)
     app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)
-    for router in _ROUTERS:
+    for router in (*_ROUTERS, make_router()):
         app.include_router(router)
-    app.include_router(make_router())
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
     page = PageFirst(app, read_page())

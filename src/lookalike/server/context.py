@@ -109,7 +109,7 @@ async def asked(request: Request) -> Asked:
         workshop=context.workshop.speaking(actor),
         namespace=request.state.namespace,
         allowed_namespace=None if caller is None else caller.namespace,
-        base_url=f"{url.scheme}://{url.netloc}",
+        base_url=context.settings.public_url or f"{url.scheme}://{url.netloc}",
         may_speak_for_others=caller is not None and caller.scope.covers(Scope.ADMIN),
     )
 

@@ -289,6 +289,7 @@ class PostgresTxn(PostgresSnapshot):
         self._delete_embeddings(space, document_pks)
         slots = np.arange(slot, slot + len(document_pks))
         copy_vectors_in(self.connection, space.pk, slots, vectors)
+        self._last_own[space.pk] = (slot, np.array(vectors, np.float16))
         pairs = zip(slots.tolist(), document_pks.tolist(), strict=True)
         columns = [{"space_pk": space.pk, "slot": at, "document_pk": pk} for at, pk in pairs]
         self.insert(schema.embedding, columns)

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 _LOG = logging.getLogger("lookalike.store")
-_CHECK_S = 30.0
+_CHECK_S, _CLOSE_S = 30.0, 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
@@ -60,7 +60,7 @@ class Listener:
         if end is not None:
             os.close(end)
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(_CLOSE_S)
 
     # --- inside ---------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 // Documents by what chooses them, as the API lists them.
 
-import { api, here, store } from "./session.js";
+import { api, here, ruleHere, store } from "./session.js";
 
-const PARTS = ["object_id", "file_name", "sha256", "metadata", "attributes", "document_blobs", "thumbnail_url"];
+const PARTS = ["object_id", "part", "file_name", "sha256", "metadata", "attributes", "document_blobs", "thumbnail_url"];
 const OF_LABELS = ["label", "origin", "actor", "answer", "is_reference", "suggestion", "revision"];
 const MOST_PARTS = 100;
 
@@ -24,26 +24,13 @@ export async function byIds(ids, home = here("")) {
   return ids.map((id) => found.get(id)).filter((one) => one !== undefined);
 }
 
-/** @type {Map<string, Promise<string>>} */
-const homes = new Map();
-
 /** Return references by their ids, by id: also those of a curated collection. @param {string[]} ids @returns {Promise<Map<string, any>>} */
 export async function referencesById(ids) {
   const found = await byIds(ids);
   const known = new Set(found.map((one) => one.document_id));
   const others = ids.filter((id) => !known.has(id));
-  if (others.length) found.push(...(await byIds(others, await homeOfReferences())));
+  if (others.length) found.push(...(await byIds(others, `/collections/${encodeURIComponent(ruleHere().reference_collection_id)}`)));
   return new Map(found.map((one) => [one.document_id, one]));
-}
-
-/** Return the path of the collection whose documents vote here. */
-function homeOfReferences() {
-  const { collection, field } = store.state;
-  const of = `${collection}_${field}`;
-  const home = homes.get(of) ?? api.get(`/taxonomies/${encodeURIComponent(of)}/labels`, { field }).then((told) => `/collections/${encodeURIComponent(told.owner_id)}`);
-  homes.set(of, home);
-  home.catch(() => homes.delete(of));
-  return home;
 }
 
 /** Return the documents nearest to one, the nearest first. @param {string} id @param {number} count @returns {Promise<any[]>} */

@@ -69,7 +69,7 @@ class Grid extends LitElement {
     this.ends = [
       keyboard.bind("items", this.#movements()),
       keyboard.bind("decide", this.#decisions()),
-      keyboard.bind("everywhere", { close: () => (this.chosen ? (this.#select(new Selection()), true) : false), fresh: () => this.#begin() }),
+      keyboard.bind("everywhere", { close: () => (this.chosen ? (this.#select(new Selection()), true) : false), fresh: () => (this.#select(new Selection()), this.#begin()) }),
     ];
     this.#sync();
   }
@@ -266,7 +266,7 @@ class Grid extends LitElement {
   #select(selected) {
     this.selected = selected;
     if (!this.chosen) this.left.clear();
-    router.set({ all: selected.isAll ? "1" : "" });
+    router.set({ all: selected.isAll && !selected.parts.length ? "1" : "" });
     this.requestUpdate();
   }
 

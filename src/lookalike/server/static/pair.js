@@ -27,8 +27,9 @@ async function othersOf(doc, beside) {
     return other ? [{ doc: other, label: standing?.label ?? null, said: standing?.label ? `${GIVEN[/** @type {keyof typeof GIVEN} */ (standing.origin)]} ${standing.origin === "auto" ? "" : (standing.actor ?? "")}` : "no label" }] : [];
   }
   const why = await api.get(here(`/documents/${encodeURIComponent(doc.document_id)}/why`), { field });
-  const { label, suggestion, rejected = [] } = doc.labels[field] ?? {};
-  const near = nearestOfEach(why.witnesses.filter((/** @type {any} */ one) => one.match.document_id !== doc.document_id && !rejected.includes(one.match.label)), label ?? suggestion).slice(0, MOST);
+  const { label, origin: giver, suggestion, rejected = [] } = doc.labels[field] ?? {};
+  const proposed = giver && giver !== "auto" ? null : (label ?? suggestion);
+  const near = nearestOfEach(why.witnesses.filter((/** @type {any} */ one) => one.match.document_id !== doc.document_id && !rejected.includes(one.match.label)), proposed).slice(0, MOST);
   const found = await referencesById(near.map((one) => one.match.document_id));
   return near.flatMap(({ match, origin, actor, at }) => {
     const other = found.get(match.document_id);

@@ -11,7 +11,7 @@ import "./pair.js";
 import { meant, Queue } from "./queue.js";
 import { api, here, keyboard, knownLabels, live, router, slots, store } from "./session.js";
 import { Follow, Hear } from "./store.js";
-import { answerOf, commandBar, stripView } from "./strip.js";
+import { answerOf, commandBar, opinionsOf, stripView } from "./strip.js";
 import { tell } from "./toast.js";
 import "./view.js";
 
@@ -32,7 +32,7 @@ class Review extends LitElement {
   constructor() {
     super();
     new Follow(this, store);
-    new Hear(this, router, ["change"], () => this.#sync());
+    new Hear(this, router, ["change"], () => (this.#sync(), this.requestUpdate()));
     new Hear(this, live, ["changed"], (event) => (this.#merge(event.detail.documents), this.#await()));
     new Hear(this, live, ["refetch"], () => this.queue.renew());
     new Hear(this, window, ["lk-undone"], (event) => this.#undone(event.detail.operation));
@@ -265,7 +265,7 @@ class Review extends LitElement {
   }
 
   #close() {
-    if (this.isPair) return this.#leave();
+    if (this.isPair) return store.get("drawer") ? false : this.#leave();
     if (this.isGrid || !this.queue.strip?.out.size) return false;
     this.#leaveOut(new Set());
   }
@@ -456,7 +456,8 @@ class Review extends LitElement {
     const question = answer ? html`Is this <b>${answer}</b>, too?` : this.pair?.other ? "Are these two the same?" : "What is this?";
     return html`<section class="strips pairs" aria-label=${`Question ${queue.at + 1}`}>
       ${this.#before()}
-      <h2>${strip.state === "open" ? question : html`<span class=${strip.state === "said" ? "green" : "dim"}>${strip.said}</span>`}</h2>
+      <header><h2>${strip.state === "open" ? question : html`<span class=${strip.state === "said" ? "green" : "dim"}>${strip.said}</span>`}</h2>
+        <span class="dim">${strip.opinions.length ? html`People disagree: ${opinionsOf(strip)}` : router.route.params.of && queue.strips.length > 1 ? `${queue.at + 1} of ${queue.strips.length}` : ""}</span></header>
       <lk-pair .doc=${doc} .next=${next} .beside=${router.route.params.beside ?? ""} @known=${() => this.requestUpdate()}></lk-pair>
       ${commandBar({ answer, many: false, isPair: true, run: (id) => this.#run(id) })}
       ${this.#slotBar()}

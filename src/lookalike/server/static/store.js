@@ -165,7 +165,11 @@ export class Outbox extends EventTarget {
 
   #keep() {
     const told = this.waiting.map(({ id, path, body, what }) => ({ id, path, body, what }));
-    this.storage?.setItem(KEPT, JSON.stringify(told));
+    try {
+      this.storage?.setItem(KEPT, JSON.stringify(told));
+    } catch {
+      this.storage?.setItem(KEPT, "[]"); // too large for what a browser keeps: it is sent, and not kept over a reload
+    }
     this.dispatchEvent(new Event("change"));
   }
 }

@@ -16,10 +16,15 @@ function questionOf(strip, shows) {
   const many = strip.documents.length > 1;
   const answer = answerOf(strip, shows);
   if (answer) return many ? html`Are all of these <b>${answer}</b>?` : html`Is this <b>${answer}</b>?`;
-  if (strip.opinions.length) return html`People disagree: ${strip.opinions.map((one, place) => html`${place ? ", " : ""}${one.actor} says <b>${one.label ?? one.answer ?? "not this"}</b>`)}. What is it?`;
+  if (strip.opinions.length) return html`People disagree: ${opinionsOf(strip)}. What is it?`;
   if (strip.kind === "conflict") return html`What it looks like contradicts itself. What is this?`;
   if (many) return html`These look alike. What are they?${strip.place ? html` <span class="dim">Near ${strip.place}</span>` : nothing}`;
   return html`What is this?`;
+}
+
+/** Who says what of a strip. @param {Strip} strip */
+export function opinionsOf(strip) {
+  return strip.opinions.map((one, place) => html`${place ? ", " : ""}${one.actor} says <b>${one.label ?? one.answer ?? "not this"}</b>`);
 }
 
 /**

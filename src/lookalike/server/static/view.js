@@ -65,13 +65,20 @@ customElements.define("lk-view", View);
 /** The picture of a document: its part alone, or the whole with a box around the part. @param {any} doc @param {boolean} isWhole */
 export function staged(doc, isWhole) {
   const { box } = doc.attributes ?? {};
-  return html`<div class="stage"><img alt=${doc.file_name || "The item"} decoding="async" draggable="false" @load=${(/** @type {Event} */ event) => box && frame(event, box)} ${ref((element) => load(element, largeOf(doc, isWhole)))} />${box && isWhole ? html`<div class="frame"></div>` : nothing}</div>`;
+  return html`<div class="stage"><img alt=${doc.file_name || "The item"} decoding="async" draggable="false" @load=${(/** @type {Event} */ event) => box && frame(/** @type {HTMLElement} */ (event.target).parentElement, box)} ${ref((element) => load(element, largeOf(doc, isWhole)))} />${box && isWhole ? html`<div class="frame" ${ref((element) => frame(element?.parentElement, box))}></div>` : nothing}</div>`;
 }
 
-/** Put the box of a region or face over its picture. @param {Event} event @param {number[]} box */
-function frame(event, [left, top, width, height]) {
-  const { naturalWidth, naturalHeight, parentElement } = /** @type {HTMLImageElement} */ (event.target);
-  const found = /** @type {HTMLElement | null | undefined} */ (parentElement?.querySelector(".frame"));
+/** Put the box of a region or face over its picture, which may leave room at two sides. @param {Element | null | undefined} stage @param {number[]} box */
+function frame(stage, box) {
+  const image = stage?.querySelector("img");
+  const found = /** @type {HTMLElement | null | undefined} */ (stage?.querySelector(".frame"));
+  if (!found || !image?.complete || !image.naturalWidth) return;
+  const { clientWidth: wide, clientHeight: high, naturalWidth, naturalHeight } = image;
+  const scale = Math.min(wide / naturalWidth, high / naturalHeight);
+  const [left, top, width, height] = box.map((one) => one * scale);
   const share = (/** @type {number} */ part, /** @type {number} */ whole) => `${(100 * part) / whole}%`;
-  if (found) Object.assign(found.style, { left: share(left, naturalWidth), top: share(top, naturalHeight), width: share(width, naturalWidth), height: share(height, naturalHeight) });
+  Object.assign(found.style, {
+    left: share((wide - naturalWidth * scale) / 2 + left, wide), top: share((high - naturalHeight * scale) / 2 + top, high),
+    width: share(width, wide), height: share(height, high),
+  });
 }

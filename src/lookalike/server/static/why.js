@@ -3,7 +3,7 @@
 import { html, LitElement, nothing } from "./vendor/lit.js";
 import * as answers from "./answers.js";
 import { referencesById } from "./documents.js";
-import { percent } from "./figures.js";
+import { inHundred } from "./figures.js";
 import { hint } from "./keys.js";
 import { api, here, keyboard, live, store } from "./session.js";
 import { Follow, Hear } from "./store.js";
@@ -121,8 +121,8 @@ class Why extends LitElement {
     const reached = threshold !== null && threshold <= 1;
     return html`${confidence === null ? nothing : html`<div class="meter" role="img" aria-label=${`${confidence.toFixed(2)} of 1${reached ? `, the limit is ${threshold.toFixed(2)}` : ""}`}>
         ${bar("fill", confidence)}${reached ? bar("limit", threshold) : nothing}</div>`}
-      <dl class="facts"><div><dt>${isLikeness ? "similarity" : "probability"}</dt><dd>${confidence === null ? "–" : isLikeness ? confidence.toFixed(2) : percent(confidence)}</dd></div>
-        <div><dt>limit</dt><dd>${reached ? (isLikeness ? threshold.toFixed(2) : percent(threshold)) : "none yet"}</dd></div>
+      <dl class="facts"><div><dt>${isLikeness ? "similarity" : "probability"}</dt><dd>${confidence === null ? "–" : isLikeness ? confidence.toFixed(2) : inHundred(confidence)}</dd></div>
+        <div><dt>limit</dt><dd>${reached ? (isLikeness ? threshold.toFixed(2) : inHundred(threshold)) : "none yet"}</dd></div>
         ${margin === null || margin === undefined ? nothing : html`<div><dt>margin</dt><dd>${margin.toFixed(2)}</dd></div>`}
         ${second ? html`<div><dt>or else</dt><dd>${second}</dd></div>` : nothing}</dl>`;
   }
@@ -138,7 +138,7 @@ class Why extends LitElement {
     const reference = this.documents.get(witness.match.document_id);
     const when = new Date(witness.at).toLocaleDateString();
     return html`<li><div class="pair"><div class="tile">${face(doc)}</div><div class="tile">${reference ? face(reference) : nothing}</div></div>
-      <div><b>${witness.match.label}</b><br /><span class="dim">${witness.match.similarity.toFixed(2)} alike · ${percent(witness.match.share)} of the votes<br />${GIVEN[/** @type {keyof typeof GIVEN} */ (witness.origin)]} ${witness.actor}, ${when}</span><br />
+      <div><b>${witness.match.label}</b><br /><span class="dim">${witness.match.similarity.toFixed(2)} alike · ${inHundred(witness.match.share)} of the votes<br />${GIVEN[/** @type {keyof typeof GIVEN} */ (witness.origin)]} ${witness.actor}, ${when}</span><br />
       <button class="quiet" @click=${() => this.#demote(witness)} aria-label=${`${witness.file_name} is a wrong reference for ${witness.match.label}`}>Wrong reference</button></div></li>`;
   }
 }

@@ -137,8 +137,8 @@ def test_a_cluster_makes_the_same_documents_vectors_and_thumbnails_as_threads(
         with lookalike.open(tmp_path / engine, actor="ann") as library:
             things = library.labeler("things", extractor="image", confidence_threshold=0.7)
             added = things.add(photos, engine=engine)
-            labels = {one.id: "thing" for one in list(things.documents())[:1]}
-            said = things.label(labels)
+            first = min(things.documents(), key=lambda one: one.file_name)
+            said = things.label({first.id: "thing"})
             made[engine] = (
                 content_of(library),
                 thumbnails_of(library),
@@ -157,7 +157,7 @@ def test_an_object_that_ends_its_process_fails_alone_and_a_gpu_is_asked_for(
 ) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
-    for number in range(12):
+    for number in range(8):
         (texts / f"{number:02}.txt").write_text("a deadly one" if number == 5 else f"no {number}")
 
     with lookalike.open(tmp_path / "store", actor="ann") as library:
@@ -165,7 +165,7 @@ def test_an_object_that_ends_its_process_fails_alone_and_a_gpu_is_asked_for(
         added = things.add(texts, engine="ray")
         given = {json.loads(attributes)["gpu"] for _, _, attributes in content_of(library)}
 
-    assert added.documents == 11
+    assert added.documents == 7
     assert list(added.failed) == ["05.txt"]
     assert "ended before it was done" in added.failed["05.txt"]
     assert given == {"0"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from lookalike import answering, forgetting, importing
 from lookalike.bringing import add_vectors, register
-from lookalike.engines.ray_engine import HERE, engine_at
+from lookalike.engines.ray_engine import engine_at
 from lookalike.errors import BadInput, NotFound
 from lookalike.extracting import extract_free, extract_to_the_end
 from lookalike.fields import taxonomy_to
@@ -44,7 +44,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         metadata: Any = None,
         copy: bool = False,
         progress: Progress = quiet,
-        engine: str = HERE,
+        engine: str = "threads",
         address: str | None = None,
     ) -> Added:
         """Bring items in: extract them and decide them. What is here already stays as it is.
@@ -83,7 +83,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         *,
         tally: Tally | None = None,
         progress: Progress = quiet,
-        engine: str = HERE,
+        engine: str = "threads",
         address: str | None = None,
     ) -> None:
         """Extract what waits in this collection, also what an interrupted run left.
@@ -274,7 +274,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         targets: Mapping[str, float] | None = None,
         hierarchical: bool | None = None,
         version: str | None = None,
-        engine: str = HERE,
+        engine: str = "threads",
         address: str | None = None,
         actor: str = "",
         op_id: str = "",

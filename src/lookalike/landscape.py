@@ -158,8 +158,8 @@ def landscape_of(
     centred = _grid(frame, vectors, count)
     near, cosines = known[:2] if known else find(centred, NEIGHBOURS)
     turn = known.turn if known else _turn(frame, vectors, centred, near)
-    turned = frame.turned(centred, turn)
     graph, degrees = known[3:] if known else build_graph(near, cosines)
+    turned = frame.turned(centred, turn)
     widths = scale_widths(cosines)
     return Landscape(
         pks=pks,

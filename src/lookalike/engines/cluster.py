@@ -22,7 +22,7 @@ from lookalike.errors import BadSetting, Conflict, MissingExtra, Unreachable
 from lookalike.version import __version__
 
 _ANSWER_S = 5.0
-_FREE_S = 60.0
+_FREE_S = 120.0
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})")
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

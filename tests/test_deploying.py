@@ -215,6 +215,7 @@ def test_server_and_two_workers_run_as_nobody_with_nothing_but_the_environment(
             "LOOKALIKE_BLOBS": str(place / "blobs"),
             "LOOKALIKE_HOST": "127.0.0.1",
             "LOOKALIKE_PORT": str(free_port()),
+            "LOOKALIKE_PUBLIC_URL": "https://labels.example.org",
             "LOOKALIKE_API_KEY_FILE": str(place / "key"),
         }
         program = [*confined(place), sys.executable, "-m", "lookalike"]
@@ -237,7 +238,7 @@ def test_server_and_two_workers_run_as_nobody_with_nothing_but_the_environment(
         workers = [begun("worker", "--health-file", file) for file in files]
         when(lambda: is_ready(url) and all(Path(file).exists() for file in files), log)
         probed = [is_well(), *(is_well("--file", file) for file in files)]
-        label_a_text(url, key)
+        put_a_text_in(url, key)
 
         codes = []
         for process in (*workers, server):
@@ -259,8 +260,8 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def label_a_text(url: str, key: str) -> None:
-    """Put two texts in, which a worker extracts, and label one."""
+def put_a_text_in(url: str, key: str) -> None:
+    """Put a text in, which a worker extracts, and ask where to send another."""
     with httpx2.Client(base_url=f"{url}/v1", timeout=90.0) as client:
         assert client.get("/collections").status_code == 401
         client.headers["authorization"] = f"Bearer {key}"
@@ -281,6 +282,9 @@ def label_a_text(url: str, key: str) -> None:
         blob = {"property": "content", "type": "text", "data": "a walk by the sea " * 400}
         put = client.post("/buckets/notes/objects?wait=60", json={"blobs": [blob]})
         assert put.json()["status"] == "COMPLETED", put.text
+        file = {"filename": "a.txt", "content_type": "text/plain"}
+        sent = client.post("/buckets/notes/uploads", json=file)
+        assert sent.json()["presigned_url"].startswith("https://labels.example.org/v1/"), sent.text
 
 
 def free_port() -> int:

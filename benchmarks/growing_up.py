@@ -31,7 +31,7 @@ _LABELS, _RETRACTIONS = 20, 10
 _FIRST_GOAL_S, _LABEL_GOAL_MS, _MEMORY_GOAL_MIB, _DISK_GOAL = 900, 1000, 4096, 2500
 _GOALS_FROM = 1_000_000
 _CHECKED, _RECALL_GOAL = 400, 0.95
-_CLASSES = (10, 100, 1000)
+_CLASSES, _DOCUMENTS_EACH = (10, 100, 1000), 10
 _HIDDEN, _APART, _NOISE = 32, np.float32(1.2), np.float32(0.5)
 
 Said = dict[str, str | None]
@@ -113,8 +113,9 @@ def reopening(folder: Path, count: int) -> list[Figure]:
 
 
 def growth(folder: Path, count: int) -> list[Figure]:
-    """Decide for the first time, and label, with ever more classes."""
-    return [figure for classes in _CLASSES for figure in _grown(folder, count, classes)]
+    """Decide for the first time, and label, with ever more classes that have enough documents."""
+    affordable = [classes for classes in _CLASSES if count >= _DOCUMENTS_EACH * classes]
+    return [figure for classes in affordable for figure in _grown(folder, count, classes)]
 
 
 def _grown(folder: Path, count: int, classes: int) -> Iterator[Figure]:
@@ -127,7 +128,7 @@ def _grown(folder: Path, count: int, classes: int) -> Iterator[Figure]:
         collection.add(vectors=vectors, ids=names(0, count))
         first = cost(lambda: collection.label(_said(kinds, given)))
         label = median([_one(collection, _said(kinds, [place])) for place in more[:_LABELS]])
-    name = f"{count:,} documents, {classes:,} classes of {_EACH} references"
+    name = f"{count:,} documents, {classes:,} classes, {len(given):,} references"
     yield Figure(
         f"{name}: first decision; one label, median of {_LABELS}",
         f"{first.cpu_s:.1f} s; {1000 * label.cpu_s:.0f} ms of processor time",

@@ -166,6 +166,24 @@ def test_two_that_are_selected_are_compared_and_the_page_goes_back_to_where_they
     toast(page, "Taken back")
 
 
+def test_two_without_a_label_that_are_the_same_get_one_together(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?c=shop&view=grid&tab=null")
+    tiles = page.get_by_role("listbox", name="Items").get_by_role("option")
+    for place in (0, 1):
+        tiles.nth(place).click()
+    press(page, "b")
+    expect(page.get_by_role("heading", name="Are these two the same?")).to_be_visible()
+
+    press(page, "Enter", *"Flag", "Enter")
+
+    toast(page, "2 by you")
+    assert list(standings(server).values()).count(("Flag", "human")) == 2
+    press(page, "z")
+    toast(page, "Taken back")
+
+
 def test_a_wrong_reference_goes_and_what_it_labelled_is_compared_anew(
     server: Served, visit: Visiting
 ) -> None:
@@ -198,7 +216,7 @@ def test_a_region_is_shown_alone_or_in_its_picture(server: Served, visit: Visiti
     press(page, "c")
 
     frame, picture = page.locator("lk-pair .frame").first, page.locator("lk-pair img").first
-    expect(frame).to_be_visible()
+    expect(frame).to_have_attribute("style", re.compile("left"))
     box, whole = frame.bounding_box(), picture.bounding_box()
     assert box and whole
     assert box["x"] - whole["x"] == pytest.approx(whole["width"] * BOXES[2][0] / 320, abs=6)

@@ -227,14 +227,36 @@ def test_an_item_is_let_vote_and_a_wrong_reference_is_let_vote_no_more(
     expect(tiles.first).to_be_visible()
     (second,) = names_of(tiles.first)
     press(page, "r")
-    expect(page.get_by_text("on the way")).to_have_count(0)
+    expect(tiles.filter(has_text="↑")).to_have_count(1)
     assert labels(server)[second][1] == "promoted"
     page.goto(f"{server.url}/#/review?view=grid")
-    page.get_by_role("listbox", name="Items").get_by_label(re.compile(name)).click()
+    voting = page.get_by_role("listbox", name="Items").get_by_label(re.compile(name))
+    voting.click()
+    expect(voting).to_contain_text("↑")
     press(page, "Shift+R")
 
-    toast(page, "1 by you")
+    expect(voting).not_to_contain_text("↑")
     assert labels(server)[name][1] != "promoted"
+
+
+def test_what_is_too_much_to_be_told_is_read_again(server: Served, visit: Visiting) -> None:
+    def too_much(route: Route) -> None:
+        told = route.fetch().json()
+        route.fulfill(json={**told, "documents": [], "operations": [], "more": True})
+
+    page = visit(server.url).tab("#/review?view=grid")
+    tiles = page.get_by_role("listbox", name="Items")
+    first, *rest = LEFT["Semaphore"]
+    expect(tiles.get_by_label(first)).to_be_visible()
+    page.route("**/v1/changes*", too_much)
+    with asking(server.url) as client:
+        found = ok(client.get("/v1/collections/shop/documents", params={"limit": 200}))["results"]
+        ids = {one["file_name"]: one["document_id"] for one in found}
+        said = [{"document_id": ids[name], "label": "Flag"} for name in (first, rest[0])]
+        ok(client.post("/v1/collections/shop/labels", json={"updates": said}))
+
+    expect(tiles.get_by_label(f"{first}, ✓ Flag")).to_be_visible()
+    page.unroute("**/v1/changes*")
 
 
 def test_what_another_person_says_meanwhile_stays_and_is_told(

@@ -25,7 +25,7 @@ from lookalike.testing.fakes import write_plugin
 from serving import Served
 from test_postgres_workers import ended, held, put
 
-KILLS = 4
+KILLS = 3
 killing = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "kill_workers.py"))
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -24,13 +25,17 @@ from lookalike.model import Status
 from lookalike.resources import Kind, named
 from lookalike.settings import read_settings
 from lookalike.stores import schema
-from lookalike.tasks import TaskKind, ask_for, end_task, keep_task, take_task
+from lookalike.stores.postgres import PostgresStore
+from lookalike.stores.postgres_engine import address_of
+from lookalike.tasks import TaskKind, ask_for, end_task, keep_task, take_task, task_of, tasks
 from lookalike.watching import Watch
 from lookalike.worker import Worker
 from test_monitoring import receiving
 
 ELSEWHERE = "another~boot~pid:[1]/1/100/01K"
 """A holder of another machine: whether it lives cannot be seen from here."""
+
+UPLOAD = {"bucket_pk": 1, "spec": {}, "status": "OPEN", "created_at": 1.0, "expires_at": 2.0}
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def hold_elsewhere(library: lookalike.Library, for_s: float) -> None:
 
 def ended(is_so: Callable[[], bool]) -> bool:
     """Wait until something is so, but not for ever."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while not is_so() and time.monotonic() < until:
         time.sleep(0.02)
     return is_so()
@@ -190,6 +195,26 @@ class TestLeases:
         assert has_died(mine), "it has ended, whatever it could not give back"
 
 
+class TestOpening:
+    """Processes that start together."""
+
+    def test_several_that_open_an_empty_database_at_once_make_one_store(
+        self, tmp_path: Path
+    ) -> None:
+        with database() as empty, ThreadPoolExecutor(4) as pool:
+            address = address_of(empty)
+            stores = list(pool.map(lambda _: PostgresStore(address, tmp_path), range(4)))
+
+            assert len({store.root for store in stores}) == 1
+            for store in stores:
+                with store.write() as txn:
+                    txn.insert_one(schema.upload, **UPLOAD, id=str(id(store)))
+            with stores[0].read() as snapshot:
+                assert len(snapshot.rows(select(schema.upload))) == 4
+            for store in stores:
+                store.close()
+
+
 class TestTasks:
     """Work that was asked for is done by one worker."""
 
@@ -228,6 +253,31 @@ class TestTasks:
             (row,) = snapshot.rows(select(schema.task.c.expires_at))
             assert 0 < row.expires_at - (snapshot.time_s() or 0) <= LEASE_S
         assert take_task(store, own_name(), now) is None
+
+    def test_what_was_done_before_its_worker_died_is_not_done_again(
+        self, library: lookalike.Library
+    ) -> None:
+        """A worker is killed after a decision is stored and before the task is said to be done."""
+        texts, store = library.collection("texts"), library.workshop.store
+        spec = {"collection": "texts", "collection_pk": texts._row.pk, "actor": "ann"}
+        spec["runs"] = [{"confidence_threshold": 0.5}]
+        with store.write() as txn:
+            ask_for(txn, "default", TaskKind.DECIDE, spec, at=1.0)
+        with store.read() as snapshot:
+            (task,) = tasks(snapshot, "default", limit=2)
+        Worker(library.workshop).work()
+        before = texts.operations()
+        with store.write() as txn:
+            lost = {"status": Status.PROCESSING, "owner": ELSEWHERE, "expires_at": 1.0}
+            txn.execute(update(schema.task).values(**lost, result=None))
+
+        Worker(library.workshop).work()
+
+        with store.read() as snapshot:
+            done = task_of(snapshot, task.id)
+        assert done.status == Status.COMPLETED
+        assert done.result["operations"] == [before[0].id]
+        assert texts.operations() == before
 
 
 class TestAlarms:
@@ -276,7 +326,7 @@ class TestNews:
 
             put(library, "a")
 
-            assert told.wait(30)
+            assert told.wait(90)
             following.stop()
 
     def test_a_connection_that_is_lost_is_made_again(
@@ -294,11 +344,11 @@ class TestNews:
                 end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ %s"
                 connection.execute(end, ("^LISTEN",))
 
-            assert told.wait(30)
+            assert told.wait(90)
             assert ended(lambda: following.is_live)
             told.clear()
             put(library, "a")
-            assert told.wait(30)
+            assert told.wait(90)
 
     def test_new_work_wakes_a_worker_that_would_sleep(
         self, library: lookalike.Library, url: str

@@ -27,7 +27,7 @@ from lookalike.engines import cluster as clusters
 from lookalike.engines.cluster import Cluster
 from lookalike.engines.decision_jobs import lists_on
 from lookalike.engines.node import Extracting, Order, carry, found_in, task_to
-from lookalike.errors import BadSetting, LookalikeError, MissingExtra, Unreachable
+from lookalike.errors import BadSetting, Conflict, LookalikeError, MissingExtra, Unreachable
 from lookalike.fields import space_of
 from lookalike.grid import on_grid
 from lookalike.nearness import neighbour_lists
@@ -61,6 +61,8 @@ class Deadly:
     def extract(self, contents):
         if any(b"deadly" in one.data for one in contents):
             os._exit(1)
+        if any(b"broken" in one.data for one in contents):
+            raise RuntimeError("a broken library")
         return [(self._part(one.data),) for one in contents]
 
     def _part(self, data):
@@ -137,8 +139,8 @@ def test_a_cluster_makes_the_same_documents_vectors_and_thumbnails_as_threads(
         with lookalike.open(tmp_path / engine, actor="ann") as library:
             things = library.labeler("things", extractor="image", confidence_threshold=0.7)
             added = things.add(photos, engine=engine)
-            labels = {one.id: "thing" for one in list(things.documents())[:1]}
-            said = things.label(labels)
+            first = min(things.documents(), key=lambda one: one.file_name)
+            said = things.label({first.id: "thing"})
             made[engine] = (
                 content_of(library),
                 thumbnails_of(library),
@@ -157,7 +159,7 @@ def test_an_object_that_ends_its_process_fails_alone_and_a_gpu_is_asked_for(
 ) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
-    for number in range(12):
+    for number in range(8):
         (texts / f"{number:02}.txt").write_text("a deadly one" if number == 5 else f"no {number}")
 
     with lookalike.open(tmp_path / "store", actor="ann") as library:
@@ -165,7 +167,7 @@ def test_an_object_that_ends_its_process_fails_alone_and_a_gpu_is_asked_for(
         added = things.add(texts, engine="ray")
         given = {json.loads(attributes)["gpu"] for _, _, attributes in content_of(library)}
 
-    assert added.documents == 11
+    assert added.documents == 7
     assert list(added.failed) == ["05.txt"]
     assert "ended before it was done" in added.failed["05.txt"]
     assert given == {"0"}
@@ -224,6 +226,19 @@ def test_what_a_node_cannot_read_is_carried_to_it(tmp_path: Path, plugins: Path)
     assert [len(found_in(row)[0].parts) for row in with_bytes] == [1, 1]
     assert "put the file back" in missing[0]["error"]
     assert not missing[0]["unread"]
+
+
+def test_what_is_wrong_with_a_node_ends_the_run_and_not_the_objects(
+    tmp_path: Path, address: str
+) -> None:
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        things = library.labeler("things", extractor="deadly", confidence_threshold=0.7)
+        with pytest.raises(Conflict, match="RuntimeError: a broken library"):
+            things.add([b"good", b"broken"], engine="ray")
+        with things._workshop.store.read() as snapshot:
+            waiting = snapshot.rows(select(schema.extraction.c.status))
+
+    assert [row.status for row in waiting] == ["PENDING", "PENDING"]
 
 
 # --- decisions ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from lookalike.growing import appended, roomy
 from lookalike.heard import largest, side_by_side
 from lookalike.joining import build_graph
 from lookalike.judging import Judge
-from lookalike.landscape import build_landscape
+from lookalike.landscape import attach, build_landscape
 from lookalike.nearness import Ranked, neighbour_lists
 from lookalike.propagation import Evidence
 from lookalike.recall import remember
@@ -262,3 +262,17 @@ def test_who_asks_does_not_wait_for_a_large_landscape(
         assert len(before) == len(after) == 5
         assert not waited
         assert len(list((tmp_path / "store" / "cache").glob("lists.*"))) == 1
+
+
+def test_leaves_that_are_kept_apart_do_not_overwrite_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(growing, "ROOM_FROM", 10)
+    land = attach(build_landscape(np.arange(300), vectors(300)), np.arange(300, 310), vectors(10))
+    some, others = vectors(5, seed=7), vectors(5, seed=8)
+
+    first = attach(land, np.arange(310, 315), some, apart=True)
+    before = first.centred[310:].copy()
+    attach(land, np.arange(310, 315), others, apart=True)
+
+    assert np.array_equal(first.centred[310:], before)

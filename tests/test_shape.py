@@ -34,12 +34,12 @@ LAYERS = (
     (
         "the verbs",
         "agreeing annotating answering audits backing_up bringing bucket challenging changing "
-        "collection comparing copying costing diagnosing evidence explaining flipping forgetting "
-        "importing inspecting lookup mapping matching migrating monitoring opened promoting "
-        "promotion querying quoting redeciding regions relabelling removing replaying reporting "
-        "retrieving setting_up shaping shown suggesting switching syncing taxonomies telling "
-        "travelling trial_rows trials troubles_of_data troubles_of_references troubles_of_rule "
-        "trusting trying unfinished versions workshop",
+        "collection comparing copying costing diagnosing evidence explaining extracting flipping "
+        "forgetting importing inspecting lookup mapping matching migrating monitoring opened "
+        "promoting promotion querying quoting redeciding regions relabelling removing replaying "
+        "reporting retrieving setting_up shaping shown suggesting switching syncing taxonomies "
+        "telling travelling trial_rows trials troubles_of_data troubles_of_references "
+        "troubles_of_rule trusting trying unfinished versions workshop",
     ),
     (
         "bringing in",

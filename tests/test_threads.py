@@ -20,10 +20,12 @@ from lookalike.decider import Decider
 from lookalike.errors import NotFound, StoreClosed
 from lookalike.labels import Codes
 from lookalike.model import Blob
+from lookalike.objects import held_in
 from lookalike.plugins import extractors
 from lookalike.reading import fields_of
 from lookalike.storage import DirectoryStorage
 from lookalike.stores.base import Snapshot
+from lookalike.testing.fakes import write_plugin
 from lookalike.turns import Made, Turns
 
 KINDS = 12
@@ -270,6 +272,28 @@ def test_an_extractor_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
         assert len(BUILT) == 1
         assert len(collection) == 8
+    extractors.cache_clear()
+
+
+def test_who_adds_what_another_is_at_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plugin(tmp_path / "plugins")
+    monkeypatch.syspath_prepend(tmp_path / "plugins")
+    extractors.cache_clear()
+    text = {"id": "t", "content": "one three"}
+    with lookalike.open(tmp_path / "store", actor="ann") as library, ThreadPoolExecutor(1) as pool:
+        collection = library.labeler("texts", extractor="word_lengths", pause_ms=1500)
+        first = pool.submit(collection.add, [text])
+        is_held = False
+        while not is_held:
+            with library.workshop.store.read() as snapshot:
+                is_held = bool(held_in(snapshot, collection._row.pk))
+
+        second = collection.add([text])
+
+        assert (second.unchanged, collection.document("t").id) == (1, "t")
+        assert first.result().documents == 1
     extractors.cache_clear()
 
 

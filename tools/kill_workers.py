@@ -47,7 +47,7 @@ _WORKERS = 3
 _PAUSE_MS = 30
 _ENOUGH = 800  # so much waits that nobody is idle
 _BATCH = 200
-_START_S = 90.0
+_START_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)

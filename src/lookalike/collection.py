@@ -7,14 +7,13 @@ from typing import Any
 
 from lookalike import answering, forgetting, importing
 from lookalike.bringing import add_vectors, register
-from lookalike.engines.ray_engine import HERE, engine_at
+from lookalike.engines.ray_engine import engine_at
 from lookalike.errors import BadInput, NotFound
+from lookalike.extracting import extract_free, extract_to_the_end
 from lookalike.fields import taxonomy_to
-from lookalike.hands import Engine
 from lookalike.ingest import Progress, Tally, quiet
 from lookalike.labels import check_label
 from lookalike.model import ANY, Added, Changed, EventKind, Origin
-from lookalike.objects import waits_in
 from lookalike.once import AlreadyDone, once
 from lookalike.operations import Said
 from lookalike.promoting import Promoting
@@ -23,7 +22,6 @@ from lookalike.regions import redrawn
 from lookalike.rules import rule_of, with_policy_of
 from lookalike.shaping import Shaping
 from lookalike.sources import items, json_values
-from lookalike.spaces import in_force_now
 from lookalike.stores.base import Snapshot
 from lookalike.syncing import Sync
 from lookalike.telling import Telling
@@ -46,7 +44,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         metadata: Any = None,
         copy: bool = False,
         progress: Progress = quiet,
-        engine: str = HERE,
+        engine: str = "threads",
         address: str | None = None,
     ) -> Added:
         """Bring items in: extract them and decide them. What is here already stays as it is.
@@ -55,8 +53,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         list of these. `vectors` (n, d) brings vectors instead, for a `passthrough` collection.
         `ids` become the documents' ids; `metadata` is one mapping for all, or one each. `copy`
         keeps the bytes in the store instead of a reference. `progress(done, total)` is called as
-        objects are finished. Interrupted, the same call resumes. `engine` says who extracts, as in
-        `extract`.
+        objects are finished. Interrupted, the same call resumes. What other processes are at is
+        waited for: at the end all of it is there. `engine` says who extracts, as in `extract`.
 
         Raises BadInput for a source with nothing in it; one bad object only fails itself.
         """
@@ -68,7 +66,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 raise BadInput("nothing to add: give a source, or vectors=…")
             stream = items(source, ids=ids, metadata=metadata)
             register(self._workshop, self._row, stream, tally, copy=copy)
-            self.extract(tally=tally, progress=progress, engine=engine, address=address)
+            with engine_at(engine, address) as there:
+                extract_to_the_end(self._workshop, self._row, tally, progress, there)
         return Added(
             added=tally.added,
             changed=tally.changed,
@@ -84,7 +83,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         *,
         tally: Tally | None = None,
         progress: Progress = quiet,
-        engine: str = HERE,
+        engine: str = "threads",
         address: str | None = None,
     ) -> None:
         """Extract what waits in this collection, also what an interrupted run left.
@@ -92,18 +91,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         With the `engine` "ray" a Ray cluster extracts: the one at `address`, or that Ray finds.
         """
         with engine_at(engine, address) as there:
-            self._extract(tally or Tally(), progress, there)
-
-    def _extract(self, tally: Tally, progress: Progress, engine: Engine | None) -> None:
-        is_done = False
-        while not is_done:
-            with self._workshop.store.read() as snapshot:
-                if not waits_in(snapshot, self._row.pk):
-                    return
-            target = self._workshop.target(self._row)
-            self._workshop.extraction().run(target, tally, self._workshop.actor, progress, engine)
-            with self._workshop.store.read() as snapshot:
-                is_done = in_force_now(snapshot, target.space)  # or a migration came in between
+            extract_free(self._workshop, self._row, tally or Tally(), progress, there)
 
     # --- say ------------------------------------------------------------------------------------
 
@@ -286,7 +274,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         targets: Mapping[str, float] | None = None,
         hierarchical: bool | None = None,
         version: str | None = None,
-        engine: str = HERE,
+        engine: str = "threads",
         address: str | None = None,
         actor: str = "",
         op_id: str = "",
@@ -306,7 +294,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         then = None if version is None else self._rule_at(field, version)
         with engine_at(engine, address) as there:
             if there is not None:
-                self._extract(Tally(), quiet, there)
+                extract_to_the_end(self._workshop, self._row, Tally(), quiet, there)
             find = None if there is None else there.neighbour_lists
             with self._operate("run", actor, op_id, *asked) as running:
                 chosen = self._field(running.txn, field)

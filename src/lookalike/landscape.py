@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lookalike.directions import Blend, Frame, spans
 from lookalike.grid import Bytes, Grid, grid_length, on_grid, squares
-from lookalike.growing import appended, roomy
+from lookalike.growing import Number, appended, roomy
 from lookalike.joining import build_graph
 from lookalike.nearness import FindLists, neighbour_lists, neighbours
 from lookalike.propagation import (
@@ -158,8 +158,8 @@ def landscape_of(
     centred = _grid(frame, vectors, count)
     near, cosines = known[:2] if known else find(centred, NEIGHBOURS)
     turn = known.turn if known else _turn(frame, vectors, centred, near)
-    turned = frame.turned(centred, turn)
     graph, degrees = known[3:] if known else build_graph(near, cosines)
+    turned = frame.turned(centred, turn)
     widths = scale_widths(cosines)
     return Landscape(
         pks=pks,
@@ -179,32 +179,40 @@ def landscape_of(
     )
 
 
-def attach(landscape: Landscape, pks: Places, vectors: NDArray[np.float16]) -> Landscape:
+def attach(
+    landscape: Landscape, pks: Places, vectors: NDArray[np.float16], *, apart: bool = False
+) -> Landscape:
     """Return the landscape with more leaves: `pks` (m,) above all here, `vectors` (m, d).
 
-    Of several that are made of one landscape only the last is good: see `growing`.
+    Of several that are made of one landscape only the last is good (see `growing`), unless they are
+    kept `apart`: then all is copied.
     """
+    add = _copied if apart else appended
     centred = on_grid(landscape.frame.centred(vectors))
     nodes, count = landscape.centred[: landscape.nodes], landscape.near.shape[1]
     near, cosines = neighbours(centred, nodes, count)
     turned = landscape.frame.turned(centred, landscape.turn)
     widths, degrees = landscape.widths, landscape.degrees
     return Landscape(
-        pks=appended(landscape.pks, pks),
+        pks=add(landscape.pks, pks),
         nodes=landscape.nodes,
         frame=landscape.frame,
-        centred=appended(landscape.centred, centred),
+        centred=add(landscape.centred, centred),
         turn=landscape.turn,
-        turned=appended(landscape.turned, turned),
-        turned_lengths=appended(landscape.turned_lengths, _lengths(turned)),
-        near=appended(landscape.near, near),
-        near_cosines=appended(landscape.near_cosines, cosines),
-        hops=appended(landscape.hops, _hops(near, cosines, widths, degrees)),
-        context=appended(landscape.context, _context(near, cosines, widths)),
+        turned=add(landscape.turned, turned),
+        turned_lengths=add(landscape.turned_lengths, _lengths(turned)),
+        near=add(landscape.near, near),
+        near_cosines=add(landscape.near_cosines, cosines),
+        hops=add(landscape.hops, _hops(near, cosines, widths, degrees)),
+        context=add(landscape.context, _context(near, cosines, widths)),
         graph=landscape.graph,
         widths=widths,
         degrees=degrees,
     )
+
+
+def _copied(array: NDArray[Number], more: NDArray[Number]) -> NDArray[Number]:
+    return np.concatenate([array, more])
 
 
 def _grid(frame: Frame, vectors: Vectors, count: int) -> Grid:

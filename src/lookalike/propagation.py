@@ -91,11 +91,9 @@ def push(graph: Graph, places: Places, mass: Floats, steps: int) -> Evidence:
         columns = graph.columns[edges]
         flow = graph.weights[edges] * np.repeat(DECAY * mass, counts)
         np.add.at(reached, columns, flow.astype(np.float64))
-        hit = np.unique(columns).astype(np.int64)
-        amounts = reached[hit]
-        reached[hit] = 0
-        kept = amounts >= _DROP
-        places, mass = hit[kept], amounts[kept].astype(np.float32)
+        places = np.unique(columns[reached[columns] >= _DROP]).astype(np.int64)
+        mass = reached[places].astype(np.float32)
+        reached[columns] = 0
         total[places] += mass
         touched.append(places)
     places = np.unique(np.concatenate(touched))

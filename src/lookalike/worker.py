@@ -210,7 +210,11 @@ class Worker:
             return {"documents": len(collection)}
         if task.kind is TaskKind.MIGRATE:
             return self._migrate(task)
-        changed = [collection.run(actor=task.spec["actor"], **run) for run in task.spec["runs"]]
+        # Named by the task: what another worker did, who died before it said so, is not done again.
+        changed = [
+            collection.run(actor=task.spec["actor"], op_id=f"op_{task.id}.{number}", **run)
+            for number, run in enumerate(task.spec["runs"])
+        ]
         operations = [one.operation for one in changed]
         return {"operations": operations, "changed": sum(one.by_itself for one in changed)}
 

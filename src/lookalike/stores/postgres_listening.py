@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-import select
+import selectors
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -85,7 +85,7 @@ class Listener:
                     if self.is_live:
                         _LOG.warning("commits are looked for until they are told again: %s", error)
                     self.is_live = False
-                if select.select([ended], [], [], pause)[0]:
+                if _ready([ended], pause):
                     return
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
         finally:
@@ -98,7 +98,7 @@ class Listener:
         self.is_live = True
         self._tell()
         while True:
-            ready, _, _ = select.select([connection.fileno(), ended], [], [], _CHECK_S)
+            ready = _ready([connection.fileno(), ended], _CHECK_S)
             if ended in ready:
                 return
             if not ready:
@@ -112,6 +112,14 @@ class Listener:
         for tell in followers:
             with suppress(RuntimeError):  # the loop of one who has ended without a word
                 tell()
+
+
+def _ready(descriptors: Sequence[int], timeout_s: float) -> set[int]:
+    """Return which of some descriptors can be read, once one can or the time is over."""
+    with selectors.DefaultSelector() as selector:
+        for one in descriptors:
+            selector.register(one, selectors.EVENT_READ)
+        return {key.fd for key, _ in selector.select(timeout_s)}
 
 
 class Follower:

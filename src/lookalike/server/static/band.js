@@ -38,12 +38,12 @@ export class Band {
     addEventListener("pointermove", (moved) => this.#move(moved), { signal });
     addEventListener("pointerup", () => this.#end(true), { signal });
     addEventListener("pointercancel", () => this.#end(false), { signal });
+    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => setTimeout(() => (this.hasEnded = false)), { once: true });
   }
 
   /** What ends a band is no click on the tile below. @param {Event} event */
   click(event) {
     if (this.hasEnded) event.stopPropagation();
-    this.hasEnded = false;
   }
 
   #point() {

@@ -29,6 +29,7 @@ class Grid extends LitElement {
     super();
     new Follow(this, store);
     new Hear(this, live, ["changed"], (event) => this.#merge(event.detail.documents));
+    new Hear(this, live, ["refetch"], () => this.#readAgain());
     new Hear(this, router, ["change"], () => this.#sync());
     this.of = "";
     this.count = 0;
@@ -194,6 +195,15 @@ class Grid extends LitElement {
     for (const [page, list] of this.pages) this.pages.set(page, list.map(renew));
     setTimeout(() => ((this.fresh = new Set()), this.requestUpdate()), 900);
     this.requestUpdate();
+  }
+
+  /** Where too much has changed to be told, read again what is here. */
+  async #readAgain() {
+    const field = store.get("field");
+    for (const list of this.fixed ? [this.fixed] : [...this.pages.values()]) {
+      const now = await byIds(list.map((one) => one.document_id)).catch(() => []);
+      this.#merge(now.map((one) => ({ document_id: one.document_id, field, ...one.labels[field] })));
+    }
   }
 
   /** @returns {import("./keys.js").Handlers} */

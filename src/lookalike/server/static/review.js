@@ -302,8 +302,9 @@ class Review extends LitElement {
 
   #accept() {
     const { answer } = this;
+    const other = this.isPair ? this.pair?.other?.doc : null;
     if (answer) this.#label(answer);
-    else this.#askLabel();
+    else this.#askLabel(other ? [other] : []);
   }
 
   /** @param {number} digit */
@@ -313,23 +314,24 @@ class Review extends LitElement {
     else tell(`Number ${digit} has no label yet: the next label that you type gets it.`);
   }
 
-  #askLabel() {
+  /** @param {any[]} [others] what gets the label as well */
+  #askLabel(others = []) {
     const { strip } = this.queue;
     if (!strip) return;
     const known = knownLabels();
     const names = [...new Set([...near(strip), ...known])];
     choose({
-      title: strip.documents.length > 1 ? "What are they?" : "What is it?",
+      title: strip.documents.length + others.length > 1 ? "What are they?" : "What is it?",
       placeholder: known.length ? "A few letters, or a new name" : "Type a name",
       choices: names.map((name) => ({ name, hint: slots.of(name) ? String(slots.of(name)) : "" })),
-      take: (name) => this.#label(name),
-      create: (name) => this.#label(name),
+      take: (name) => this.#label(name, others),
+      create: (name) => this.#label(name, others),
     });
   }
 
-  /** @param {string} label */
-  #label(label) {
-    this.#say(label, (documents, how) => answers.label(documents, label, { asked: true, ...how }));
+  /** @param {string} label @param {any[]} [others] */
+  #label(label, others = []) {
+    this.#say(label, (documents, how) => answers.label([...documents, ...others], label, { asked: true, ...how }));
   }
 
   #reject() {
@@ -459,7 +461,7 @@ class Review extends LitElement {
       <header><h2>${strip.state === "open" ? question : html`<span class=${strip.state === "said" ? "green" : "dim"}>${strip.said}</span>`}</h2>
         <span class="dim">${strip.opinions.length ? html`People disagree: ${opinionsOf(strip)}` : router.route.params.of && queue.strips.length > 1 ? `${queue.at + 1} of ${queue.strips.length}` : ""}</span></header>
       <lk-pair .doc=${doc} .next=${next} .beside=${router.route.params.beside ?? ""} @known=${() => this.requestUpdate()}></lk-pair>
-      ${commandBar({ answer, many: false, isPair: true, run: (id) => this.#run(id) })}
+      ${commandBar({ answer, many: false, isPair: true, mayBeSame: Boolean(this.pair?.other), run: (id) => this.#run(id) })}
       ${this.#slotBar()}
     </section>`;
   }

@@ -58,13 +58,13 @@ export function stripView(strip, how) {
   </section>`;
 }
 
-/** The commands under the question that is asked. @param {{answer: string | null, run: (id: string) => void, many: boolean, isPair?: boolean}} how */
-export function commandBar({ answer, run, many, isPair = false }) {
+/** The commands under the question that is asked. @param {{answer: string | null, run: (id: string) => void, many: boolean, isPair?: boolean, mayBeSame?: boolean}} how */
+export function commandBar({ answer, run, many, isPair = false, mayBeSame = false }) {
   const button = (/** @type {string} */ id, /** @type {any} */ name, kind = "") => html`<button class=${kind} @click=${() => run(id)}>${name} <kbd>${hint(id)}</kbd></button>`;
-  const another = button("label", answer ? "Another label" : many ? "Name them" : "Name it", answer ? "" : "main");
+  const another = button("label", answer ? "Another label" : many ? "Name them" : "Name it", answer || mayBeSame ? "" : "main");
   const refuse = answer ? button("reject", isPair ? "Not the same" : "Not this") : nothing;
   return html`<div class="row commands">
-    ${answer ? button("accept", html`${isPair ? "The same" : "Yes"}, ${answer}`, "main") : nothing}
+    ${answer ? button("accept", html`${isPair ? "The same" : "Yes"}, ${answer}`, "main") : mayBeSame ? button("accept", "The same", "main") : nothing}
     ${isPair ? [refuse, another] : [another, refuse]}
     ${button("newKind", "New kind")} ${button("cannotTell", "Can't tell")} ${button("skip", "Skip")}
     <span class="spring"></span> ${button("view", "Look", "quiet")} ${button("why", "Why", "quiet")}

@@ -125,7 +125,6 @@ def _figures(
         return [Figure(f"{title}: {name}", told)]
     if not told:
         return [Figure(f"{title}: {name}", f"no first label after {limit}")]
-    name = name.replace(",", f" {told[0]['version']},", 1)
     begun = Cost(told[0]["cpu_s"], told[0]["wall_s"])
     costs = [Cost(one["cpu_s"], one["wall_s"]) for one in told[1:]]
     if not costs:
@@ -135,6 +134,7 @@ def _figures(
     times = {policy: spent.cpu_s / one.cpu_s for policy, one in ours.items()}
     beside = f"{times['threshold']:,.0f}× and {times['precision']:,.0f}× ours"
     said = f"{_spent(spent)} ({beside}); first {_spent(begun)}; {peak:.0f} MiB"
+    said += f"; version {told[0]['version']}"
     met = min(times.values()) >= _GOAL
     judged = peer == _GOAL_PEER and count >= _GOAL_FROM
     return [Figure(f"{title}: {name}", said, *((f"≥ {_GOAL}×", met) if judged else ()))]

@@ -88,7 +88,8 @@ def main() -> None:
     if options.output:
         command = "make bench BENCH=--quick" if options.quick else "make bench"
         before = options.output.read_text("utf-8") if options.output.exists() else ""
-        options.output.write_text(page.page(figures, command, before), "utf-8")
+        text = page.page(figures, command, before, only=options.only or ())
+        options.output.write_text(text, "utf-8")
         if not options.only and not options.quick:
             _measure_review_page(options.output)
     if any(figure.met is False for figure in figures) and options.strict:

@@ -20,6 +20,7 @@ import httpx2
 import pytest
 import yaml
 
+import buckets
 import lookalike
 from databases import database, prepared
 from lookalike.cli.group import cli
@@ -38,6 +39,7 @@ VARIABLES = {one.variable for one in SETTINGS} | {
     f"{s.variable}_FILE" for s in SETTINGS if s.secret
 }
 NOBODY = 10001
+TEXT = "a walk by the sea " * 400
 
 
 def parsed(command: Sequence[str]) -> Mapping[str, Any]:
@@ -192,7 +194,7 @@ def place(tmp_path: Path) -> Path:
 
 def when(is_so: Callable[[], bool], log: Path) -> None:
     """Wait until something is so; fail with what was written to a log."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < deadline, log.read_text("utf-8")
         time.sleep(0.1)
@@ -202,7 +204,7 @@ def test_server_and_two_workers_run_as_nobody_with_nothing_but_the_environment(
     place: Path, tmp_path: Path
 ) -> None:
     """As in the compose file, without its container: read-only, no home, no name, no rights."""
-    key, log = "a-key-that-nobody-guesses", tmp_path / "log"
+    key, log, bucket = "a-key-that-nobody-guesses", tmp_path / "log", buckets.new_bucket()
     (place / "key").write_text(f"{key}\n")
     with database(template=prepared()) as url, ExitStack() as stack:
         environment = {
@@ -212,7 +214,8 @@ def test_server_and_two_workers_run_as_nobody_with_nothing_but_the_environment(
             "TMPDIR": str(place / "tmp"),
             "LOOKALIKE_STORE": url,
             "LOOKALIKE_CACHE": str(place / "cache"),
-            "LOOKALIKE_BLOBS": str(place / "blobs"),
+            "LOOKALIKE_BLOBS": f"s3://{bucket}/kept",
+            **buckets.environment(),
             "LOOKALIKE_HOST": "127.0.0.1",
             "LOOKALIKE_PORT": str(free_port()),
             "LOOKALIKE_PUBLIC_URL": "https://labels.example.org",
@@ -251,6 +254,7 @@ def test_server_and_two_workers_run_as_nobody_with_nothing_but_the_environment(
         assert not any(Path(file).exists() for file in files)
         owners = {path.stat().st_uid for path in place.rglob("*") if path != place / "key"}
         assert owners == {NOBODY}
+        assert list(buckets.contents(bucket).values()) == [TEXT.encode()]
 
 
 def is_ready(url: str) -> bool:
@@ -279,7 +283,7 @@ def put_a_text_in(url: str, key: str) -> None:
         }
         made = client.post("/collections", json=collection)
         assert made.status_code == 200, made.text
-        blob = {"property": "content", "type": "text", "data": "a walk by the sea " * 400}
+        blob = {"property": "content", "type": "text", "data": TEXT}
         put = client.post("/buckets/notes/objects?wait=60", json={"blobs": [blob]})
         assert put.json()["status"] == "COMPLETED", put.text
         file = {"filename": "a.txt", "content_type": "text/plain"}
@@ -352,11 +356,10 @@ def test_a_dump_of_a_database_is_restored_with_its_files(
     monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "derived"))
     monkeypatch.setenv("LOOKALIKE_BLOBS", str(tmp_path / "blobs"))
     dump = tmp_path / "labels.dump"
-    text = "a walk by the sea " * 400
     with database(template=prepared()) as url, database() as other:
         with lookalike.open(url, actor="ann") as library:
             notes = library.labeler("notes", extractor="text", confidence_threshold=0.5)
-            notes.add([{"id": "kept", "text": text}, {"id": "alike", "text": text}], copy=True)
+            notes.add([{"id": "kept", "text": TEXT}, {"id": "alike", "text": TEXT}], copy=True)
             notes.label({"kept": "outdoors"})
             subprocess.run(
                 [tools / "pg_dump", "--format=custom", f"--file={dump}", url], check=True
@@ -372,6 +375,6 @@ def test_a_dump_of_a_database_is_restored_with_its_files(
             notes = library.collection("notes")
             assert list(notes.rows()) == before
             assert notes.run().by_itself == 0
-            assert notes.add([{"id": "new", "text": text}]).documents == 1
+            assert notes.add([{"id": "new", "text": TEXT}]).documents == 1
             assert notes.document("new").label == "outdoors"
             assert library.check() == []

@@ -378,6 +378,7 @@ class TestWork:
             assert texts.forget(texts.ids()).copies == 3
             assert contents(bucket) == {}
 
+    @pytest.mark.parametrize("place", ["database"], indirect=True)
     def test_a_copy_takes_blobs_along_either_way(
         self, place: str, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

@@ -227,13 +227,15 @@ def test_an_item_is_let_vote_and_a_wrong_reference_is_let_vote_no_more(
     expect(tiles.first).to_be_visible()
     (second,) = names_of(tiles.first)
     press(page, "r")
-    expect(page.get_by_text("on the way")).to_have_count(0)
+    expect(tiles.filter(has_text="↑")).to_have_count(1)
     assert labels(server)[second][1] == "promoted"
     page.goto(f"{server.url}/#/review?view=grid")
-    page.get_by_role("listbox", name="Items").get_by_label(re.compile(name)).click()
+    voting = page.get_by_role("listbox", name="Items").get_by_label(re.compile(name))
+    voting.click()
+    expect(voting).to_contain_text("↑")
     press(page, "Shift+R")
 
-    toast(page, "1 by you")
+    expect(voting).not_to_contain_text("↑")
     assert labels(server)[name][1] != "promoted"
 
 

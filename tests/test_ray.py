@@ -27,7 +27,7 @@ from lookalike.engines import cluster as clusters
 from lookalike.engines.cluster import Cluster
 from lookalike.engines.decision_jobs import lists_on
 from lookalike.engines.node import Extracting, Order, carry, found_in, task_to
-from lookalike.errors import BadSetting, LookalikeError, MissingExtra, Unreachable
+from lookalike.errors import BadSetting, Conflict, LookalikeError, MissingExtra, Unreachable
 from lookalike.fields import space_of
 from lookalike.grid import on_grid
 from lookalike.nearness import neighbour_lists
@@ -61,6 +61,8 @@ class Deadly:
     def extract(self, contents):
         if any(b"deadly" in one.data for one in contents):
             os._exit(1)
+        if any(b"broken" in one.data for one in contents):
+            raise RuntimeError("a broken library")
         return [(self._part(one.data),) for one in contents]
 
     def _part(self, data):
@@ -224,6 +226,19 @@ def test_what_a_node_cannot_read_is_carried_to_it(tmp_path: Path, plugins: Path)
     assert [len(found_in(row)[0].parts) for row in with_bytes] == [1, 1]
     assert "put the file back" in missing[0]["error"]
     assert not missing[0]["unread"]
+
+
+def test_what_is_wrong_with_a_node_ends_the_run_and_not_the_objects(
+    tmp_path: Path, address: str
+) -> None:
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        things = library.labeler("things", extractor="deadly", confidence_threshold=0.7)
+        with pytest.raises(Conflict, match="RuntimeError: a broken library"):
+            things.add([b"good", b"broken"], engine="ray")
+        with things._workshop.store.read() as snapshot:
+            waiting = snapshot.rows(select(schema.extraction.c.status))
+
+    assert [row.status for row in waiting] == ["PENDING", "PENDING"]
 
 
 # --- decisions ----------------------------------------------------------------------------------

@@ -294,7 +294,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         then = None if version is None else self._rule_at(field, version)
         with engine_at(engine, address) as there:
             if there is not None:
-                self._extract(Tally(), quiet, there)
+                extract_to_the_end(self._workshop, self._row, Tally(), quiet, there)
             find = None if there is None else there.neighbour_lists
             with self._operate("run", actor, op_id, *asked) as running:
                 chosen = self._field(running.txn, field)

@@ -22,7 +22,7 @@ from lookalike.errors import BadSetting, Conflict, MissingExtra, Unreachable
 from lookalike.version import __version__
 
 _ANSWER_S = 5.0
-_FREE_S = 60.0
+_FREE_S = 120.0
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})")
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -88,7 +88,7 @@ class Cluster:
         return _ray().put(value)
 
     def look(self, extractor: tuple[str, Mapping[str, Any]] | None = None) -> bool:
-        """Find out whether nodes can work for us, and return whether they use a GPU for it.
+        """Find out whether nodes can work for us, and return whether they have a GPU free for it.
 
         Raises Unreachable where they have another version of Lookalike or none, Conflict where
         nothing is free.
@@ -101,7 +101,10 @@ class Cluster:
             )
         if extractor is None or not self.gpus:
             return False
-        return bool(self._ask({"num_cpus": 1, "num_gpus": 1}, extractor)["gpu"])
+        try:
+            return bool(self._ask({"num_cpus": 1, "num_gpus": 1}, extractor)["gpu"])
+        except Conflict:  # others have them all
+            return False
 
     def rows(
         self, rows: Sequence[Mapping[str, Any]], stages: Sequence[Stage], *, blocks: int

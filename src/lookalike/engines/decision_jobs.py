@@ -1,7 +1,7 @@
 """The long comparisons of a full decision on a Ray cluster: who is near whom, block by block.
 
-All else of a decision is done where it is written: it takes a tenth of the time, in steps that need
-each other. Vectors on the grid have exact products, so lists are the same wherever they are found.
+All else of a decision is done where it is written: it grows with the documents, this with their
+power 1.5. Vectors on the grid have exact products, so lists are the same wherever they are found.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 from lookalike.engines.cluster import Cluster, Stage
 from lookalike.engines.node import Extracting, Order, carry, found_in, task_to
-from lookalike.errors import Conflict
+from lookalike.errors import Conflict, StoreUnreachable
 from lookalike.hands import Bench, Results, Task
 from lookalike.waiting import Done, Waiting, tasks_of
 
@@ -110,7 +110,8 @@ class ClusterHands:
             blocks = max(len(rows) // _BLOCK_TASKS, _BLOCKS_EACH * self._actors)
         for row in self._cluster.rows(rows, self._stages(carries, alone), blocks=blocks):
             if row["trouble"] is not None:
-                raise Conflict(f"the cluster cannot extract: {row['trouble']}")
+                kind = StoreUnreachable if row["unread"] else Conflict
+                raise kind(f"a node of the cluster cannot extract: {row['trouble']}")
             content = row["content"]
             one = asked.get(content)
             if one is None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.blobs import Blobs
-from lookalike.errors import BadContent, LookalikeError
+from lookalike.errors import BadContent, LookalikeError, StoreError
 from lookalike.extractors.base import Content, Extractor, Part, uses_gpu
 from lookalike.hands import Task, View
 from lookalike.model import Blob
@@ -85,7 +85,11 @@ def carry(batch: Any, blobs: Blobs) -> Any:
 
 
 class Extracting:
-    """An actor that extracts: the model is loaded once, at the first task."""
+    """An actor that extracts: the model is loaded once, at the first task.
+
+    What is wrong with more than an object is told by `trouble`; `unread` says then that it may be
+    over later, else that another node may read the file.
+    """
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -97,11 +101,15 @@ class Extracting:
             task, there = task_from(row["task"]), json.loads(row.get("index") or "{}")
             reading = _Reading(self._order.blobs, there, row.get("carried") or b"")
             try:
-                extractor = self._built()
-            except (LookalikeError, OSError, ImportError) as error:
-                yield _table([_row(one, trouble=str(error)) for one in task])
-                return
-            yield _table(list(self._rows(task, extractor, reading)))
+                yield _table(list(self._rows(task, self._built(), reading)))
+            except MemoryError:
+                raise  # Ray tries again, and then each object alone
+            except LookalikeError as error:
+                waits = isinstance(error, StoreError)
+                yield _table([_row(one, trouble=str(error), unread=waits) for one in task])
+            except Exception as error:  # Ray would only tell that something was wrong
+                trouble = f"{type(error).__name__}: {error}"
+                yield _table([_row(one, trouble=trouble) for one in task])
 
     def _built(self) -> Extractor:
         if self._extractor is None:

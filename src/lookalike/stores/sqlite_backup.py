@@ -50,7 +50,8 @@ _SPARE_BYTES = 64 * 2**20
 class Backup:
     """What was kept: rows, vectors, and files, of which `shared` are those of an earlier backup.
 
-    `missing` are kept files that the store names and that are not there, or not what they were.
+    `missing` are kept files that the store names and that are not there, or not what they were;
+    `elsewhere` counts those that are not in the directory because a setting keeps them elsewhere.
     """
 
     source: str
@@ -62,6 +63,7 @@ class Backup:
     shared: int
     size_bytes: int
     missing: tuple[str, ...] = field(default=())
+    elsewhere: int = 0
 
 
 def copy_bytes(

@@ -36,8 +36,8 @@ def first_decision(folder: Path, count: int) -> list[Figure]:
         whole = cost(collection.run)
     name = f"{count:,} documents, {REFERENCES} references"
     return [
-        Figure(f"{name}: label the references in one step, in a cold process", _seconds(batch)),
-        Figure(f"{name}: decide everything from scratch (`run`)", _seconds(whole)),
+        Figure(f"{name}: label the references in one step, in a cold process", seconds(batch)),
+        Figure(f"{name}: decide everything from scratch (`run`)", seconds(whole)),
         Figure(f"{name}: peak memory of both", f"{peak_mib():.0f} MiB"),
     ]
 
@@ -51,8 +51,8 @@ def opening(folder: Path, count: int) -> list[Figure]:
         label = cost(lambda: collection.label(_said(count, one)))
     name = f"{count:,} documents, cold process"
     return [
-        Figure(f"{name}: first document read", _seconds(read)),
-        Figure(f"{name}: first label", _seconds(label)),
+        Figure(f"{name}: first document read", seconds(read)),
+        Figure(f"{name}: first label", seconds(label)),
         Figure(f"{name}: peak memory", f"{peak_mib():.0f} MiB"),
     ]
 
@@ -72,9 +72,9 @@ def one_label(folder: Path, count: int) -> list[Figure]:
             products.append(cost(lambda: ready @ ready[0]))
         back = [dict.fromkeys(one) for one in said[1 : _RETRACTIONS + 1]]
         taken = [_label(collection, one) for one in back]
-        before = _rows(store, collection)
+        before = digests(store, collection)
         collection.run()
-        different = int((before != _rows(store, collection)).any(axis=1).sum())
+        different = int((before != digests(store, collection)).any(axis=1).sum())
     return _figures(count, given, taken, least(products), different)
 
 
@@ -87,21 +87,21 @@ def learned(folder: Path, count: int) -> list[Figure]:
         back = [dict.fromkeys(one) for one in said[:_LEARNED]]
         taken = [_label(collection, one) for one in back]
         given = [_label(collection, one) for one in said[:_LEARNED]]
-        before = _rows(folder / f"store-{count}", collection)
+        before = digests(folder / f"store-{count}", collection)
         collection.run()
-        after = _rows(folder / f"store-{count}", collection)
+        after = digests(folder / f"store-{count}", collection)
     label, retraction = median(given), median(taken)
     name = f"{count:,} documents, {REFERENCES} references, policy `precision`"
     different = int((before != after).any(axis=1).sum())
     return [
-        Figure(f"{name}: decide everything for the first time, graph included", _seconds(first)),
+        Figure(f"{name}: decide everything for the first time, graph included", seconds(first)),
         Figure(
             f"{name}: one label with all that it changes, stored, median of {_LEARNED}",
-            _milliseconds(label),
+            milliseconds(label),
             f"≤ {_LEARNED_GOAL_MS} ms",
             label.cpu_s <= _LEARNED_GOAL_MS / 1000,
         ),
-        Figure(f"{name}: one label taken back, median of {_LEARNED}", _milliseconds(retraction)),
+        Figure(f"{name}: one label taken back, median of {_LEARNED}", milliseconds(retraction)),
         Figure(
             f"{name}: rows that differ from a full recompute", str(different), "0", different == 0
         ),
@@ -116,16 +116,14 @@ def _figures(
     ratio = label.cpu_s / product.cpu_s
     name = f"{count:,} documents, {REFERENCES} references"
     return [
-        Figure(f"{name}: NumPy float32 matrix–vector product", _milliseconds(product)),
+        Figure(f"{name}: NumPy float32 matrix–vector product", milliseconds(product)),
         Figure(
             f"{name}: one label over that product, processor time, median of {_LABELS}",
-            f"{ratio:.2f}× ({_milliseconds(label)})",
+            f"{ratio:.2f}× ({milliseconds(label)})",
             *((f"≤ {_GOAL}×", ratio <= _GOAL) if count >= _GOAL_FROM else ()),
         ),
-        Figure(f"{name}: the quickest label", _milliseconds(least(given))),
-        Figure(
-            f"{name}: one label taken back, median of {_RETRACTIONS}", _milliseconds(retraction)
-        ),
+        Figure(f"{name}: the quickest label", milliseconds(least(given))),
+        Figure(f"{name}: one label taken back, median of {_RETRACTIONS}", milliseconds(retraction)),
         Figure(
             f"{name}: rows that differ from a full recompute after all these",
             str(different),
@@ -155,7 +153,7 @@ def _shown(count: int) -> list[str]:
     return labels(count)
 
 
-def _rows(store: Path, collection: Collection) -> NDArray[np.int64]:
+def digests(store: Path, collection: Collection) -> NDArray[np.int64]:
     """Return a digest of the decision, and the list in memory, of each document, by rising pk."""
     with sqlite3.connect(f"file:{store / 'lookalike.db'}?mode=ro", uri=True) as database:
         rows = database.execute(
@@ -175,9 +173,11 @@ def _rows(store: Path, collection: Collection) -> NDArray[np.int64]:
         return np.concatenate([decided, found], axis=1)
 
 
-def _seconds(spent: Cost) -> str:
+def seconds(spent: Cost) -> str:
+    """Write what some work cost in seconds."""
     return f"{spent.cpu_s:.2f} s of processor time, {spent.wall_s:.2f} s of wall time"
 
 
-def _milliseconds(spent: Cost) -> str:
+def milliseconds(spent: Cost) -> str:
+    """Write what some work cost in milliseconds."""
     return f"{1000 * spent.cpu_s:.0f} ms of processor time, {1000 * spent.wall_s:.0f} ms"

@@ -12,6 +12,9 @@ from pathlib import Path
 from lookalike.stores.sqlite_engine import driver
 from measuring import Figure
 
+BEGIN, END = "<!-- the review page: written by its test -->", "<!-- end of the review page -->"
+"""Between these, `tests/test_page_goals.py` writes how fast the review page is."""
+
 _PACKAGES = ("lookalike", "numpy", "onnxruntime", "simsimd", "sqlalchemy", "pillow")
 
 _TEXT = """\
@@ -44,17 +47,36 @@ def line(figure: Figure) -> str:
     return f"{figure.what}: {figure.measured}{goal}"
 
 
-def page(figures: Sequence[Figure], command: str) -> str:
-    """Return the figures as a page in Markdown."""
-    return _TEXT.format(
+def page(
+    figures: Sequence[Figure], command: str, before: str = "", *, only: Sequence[str] = ()
+) -> str:
+    """Return the figures as a page in Markdown, with what a test wrote into the page `before`.
+
+    A run of some parts `only` leaves the rows of what it did not measure as they were.
+    """
+    old = _rows(before) if only else {}
+    where = before.partition("**Machine:** ")[2].partition(".\n")[0] if old else ""
+    own = f"`{' '.join(only)}`: {machine()}"
+    rows = old | {
+        one.what: f"| {one.what} | {one.measured} | {one.goal} | {_verdict(one)} |"
+        for one in figures
+    }
+    text = _TEXT.format(
         command=command,
         day=datetime.now(UTC).date().isoformat(),
-        rows="\n".join(
-            f"| {one.what} | {one.measured} | {one.goal} | {_verdict(one)} |" for one in figures
-        ),
-        machine=machine(),
+        rows="\n".join(rows.values()),
+        machine=f"{where}; {own}" if where and machine() not in where else where or machine(),
         versions=versions(),
     )
+    _, begin, rest = before.partition(BEGIN)
+    kept, end, _ = rest.partition(END)
+    return f"{text}\n{begin}{kept}{end}\n" if end else text
+
+
+def _rows(page: str) -> dict[str, str]:
+    """Return the rows of a page by what they tell."""
+    table = page.partition("|---|---|---|---|\n")[2].partition("\n\n")[0]
+    return {row.split(" | ")[0].removeprefix("| "): row for row in table.splitlines()}
 
 
 def machine() -> str:

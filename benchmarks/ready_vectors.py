@@ -55,12 +55,22 @@ def fill_kinds(folder: Path, count: int) -> list[Figure]:
 
 
 def _filled(
-    store: Path, count: int, made: Callable[[int], Vectors], **policy: float
+    store: Path,
+    count: int,
+    made: Callable[[int], Vectors],
+    *,
+    confidence_threshold: float | None = None,
+    target_precision: float | None = None,
 ) -> list[Figure]:
     shutil.rmtree(store, ignore_errors=True)
     costs = []
     with lookalike.open(store, actor="benchmark") as library:
-        collection = library.labeler("things", extractor="passthrough", **policy)
+        collection = library.labeler(
+            "things",
+            extractor="passthrough",
+            confidence_threshold=confidence_threshold,
+            target_precision=target_precision,
+        )
         for start in range(0, count, BLOCK):
             more = min(BLOCK, count - start)
             costs.append(_add(collection, made(start // BLOCK)[:more], names(start, more)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,14 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import deciding
+import growing_up
 import page
+import peers
 import pictures
 import ready_vectors
 import selecting
 import serving
+import shared
 from measuring import Figure
 
 _QUICK = 20
+_REVIEW_PAGE = Path(__file__).parent.parent / "tests" / "test_page_goals.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Part:
     measure: Callable[[Path, int], list[Figure]]
     sizes: tuple[int, ...]
     after: str = ""
+    in_quick: bool = True
+    """Whether it is quick at a twentieth of the size."""
 
 
 PARTS = {
@@ -47,12 +54,18 @@ PARTS = {
     "opening": Part(deciding.opening, (100_000, 1_000_000), "first_decision"),
     "one_label": Part(deciding.one_label, (100_000, 1_000_000), "first_decision"),
     "learned": Part(deciding.learned, (100_000,), "first_decision"),
+    "whole_rule": Part(growing_up.whole_rule, (1_000_000,), "fill_kinds"),
+    "reopening": Part(growing_up.reopening, (1_000_000,), "whole_rule"),
+    "growth": Part(growing_up.growth, (10_000, 100_000)),
+    "shared_vectors": Part(shared.ready, (100_000,)),
+    "shared_label": Part(shared.one_label, (500_000,)),
     "http_reading": Part(serving.reading, (100_000, 1_000_000), "first_decision"),
     "http_labelling": Part(serving.labelling, (100_000,), "first_decision"),
     "http_uploading": Part(serving.uploading, (100,)),
     "http_importing": Part(serving.importing, (10_000,)),
     "lists": Part(selecting.measure, (1_000_000,)),
     "disk": Part(ready_vectors.disk, (100_000, 1_000_000), "fill"),
+    "peers": Part(peers.measure, (5_000, 20_000, 100_000), in_quick=False),
 }
 """In the order in which they run; those of one size share a store."""
 
@@ -66,16 +79,31 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
         folder = options.folder or Path(temporary)
-        chosen = _with_needs(options.only or list(PARTS))
+        usual = [name for name, part in PARTS.items() if part.in_quick or not options.quick]
+        chosen = _with_needs(options.only or usual)
         figures = []
         for figure in _figures(folder, chosen, _QUICK if options.quick else 1):
             print(page.line(figure), flush=True)
             figures.append(figure)
     if options.output:
         command = "make bench BENCH=--quick" if options.quick else "make bench"
-        options.output.write_text(page.page(figures, command), "utf-8")
+        before = options.output.read_text("utf-8") if options.output.exists() else ""
+        text = page.page(figures, command, before, only=options.only or ())
+        options.output.write_text(text, "utf-8")
+        if not options.only and not options.quick:
+            _measure_review_page(options.output)
     if any(figure.met is False for figure in figures) and options.strict:
         raise SystemExit("a goal is missed")
+
+
+def _measure_review_page(output: Path) -> None:
+    """Let the test of the review page write its table into the page."""
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "--quiet", _REVIEW_PAGE.name],
+        cwd=_REVIEW_PAGE.parent,
+        env={**os.environ, "LOOKALIKE_GOALS_PAGE": str(output.resolve())},
+        check=True,
+    )
 
 
 def _options() -> argparse.Namespace:

@@ -94,6 +94,16 @@ class Served:
         if self._process is not None:
             self._end(signal.SIGTERM)
 
+    def tell(self, how: signal.Signals) -> None:
+        """Send it a signal; what it makes of that is its own affair."""
+        self._running().send_signal(how)
+
+    def ended(self, within_s: float = STOP_S) -> int:
+        """Wait until it has ended by itself, and return its exit code."""
+        code = self._running().wait(within_s)
+        self._process = None
+        return code
+
     def restart(self) -> None:
         """Start it again on the same store and the same port; it is stopped first if it runs."""
         self.stop()

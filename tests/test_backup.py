@@ -26,6 +26,7 @@ from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, NotAStore, StoreCorrupt, StoreTooNew
 from lookalike.model import Blob
 from lookalike.places import Place
+from lookalike.showing_moves import show_backup
 from lookalike.stores import schema
 from lookalike.stores.base import stored_space
 from lookalike.stores.sqlite_backup import Backup
@@ -194,6 +195,21 @@ def test_a_file_that_is_gone_or_not_what_it_was_is_named(store: Path, tmp_path: 
     lost = {path.parent.name + path.name for path in (one, other)}
     assert set(told.missing) == {f"blob:{digest}" for digest in lost}
     assert told.files == 1
+
+
+def test_what_a_setting_keeps_elsewhere_stays_there_and_is_counted(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_BLOBS", str(tmp_path / "shared"))
+    with lookalike.open(store) as library:
+        library.collection("texts").add([{"text": "about jars " * 600}], copy=True)
+
+    told = keep(store, tmp_path / "kept")
+
+    assert (told.files, told.elsewhere, told.missing) == (3, 1, ())
+    assert "files that stay where LOOKALIKE_BLOBS keeps them: 1" in show_backup(told)
+    with lookalike.open(tmp_path / "kept") as library:
+        assert len(contents(library)) == 4, "all are found from the backup as well"
 
 
 def test_a_store_of_an_older_version_is_kept_as_it_is(store: Path, tmp_path: Path) -> None:

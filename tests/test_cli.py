@@ -348,6 +348,7 @@ def test_the_table_has_every_command() -> None:
         "cost",
         "demo",
         "draw",
+        "health",
         "migrate",
         "serve",
         "trial",

@@ -33,6 +33,7 @@ from lookalike.errors import BadContent, BadSetting, FetchRefused
 from lookalike.fetching import FetchRules, GuardedFetcher, Resolve
 from lookalike.model import Blob
 from lookalike.settings import read_settings
+from lookalike.storage import DirectoryStorage
 
 PUBLIC = "93.184.215.14"
 
@@ -954,7 +955,7 @@ def blob_of(uri: str, data: bytes) -> Blob:
 
 
 def test_blobs_with_a_guard_read_what_is_named_through_it(root: Path, site: Site) -> None:
-    guarded = Blobs(root / "blobs", max_bytes=1000, guarded=fetcher().fetch)
+    guarded = Blobs(DirectoryStorage(root / "blobs"), max_bytes=1000, guarded=fetcher().fetch)
 
     assert guarded.fetch(site.url("/cat.png")) == b"a cat"
     for uri in (f"{root}/link.txt", (root / "link.txt").as_uri(), "http://[::1]/", "blob:00"):
@@ -963,7 +964,7 @@ def test_blobs_with_a_guard_read_what_is_named_through_it(root: Path, site: Site
 
 
 def test_blobs_with_a_guard_still_read_what_the_store_knows(root: Path, site: Site) -> None:
-    guarded = Blobs(root / "blobs", max_bytes=100_000, guarded=fetcher().fetch)
+    guarded = Blobs(DirectoryStorage(root / "blobs"), max_bytes=100_000, guarded=fetcher().fetch)
     large = b"x" * 50_000
 
     for uri, data in (
@@ -977,7 +978,7 @@ def test_blobs_with_a_guard_still_read_what_the_store_knows(root: Path, site: Si
 
 def test_a_known_url_that_turned_private_is_content_that_cannot_be_read(tmp_path: Path) -> None:
     guard = fetcher(always("10.0.0.1"))
-    guarded = Blobs(tmp_path, max_bytes=1000, guarded=guard.fetch)
+    guarded = Blobs(DirectoryStorage(tmp_path), max_bytes=1000, guarded=guard.fetch)
 
     with pytest.raises(BadContent, match="private address"):
         guarded.read(blob_of("http://a.example/cat.png", b"a cat"))

@@ -32,7 +32,8 @@ from lookalike.monitoring import MOST_DAYS
 from lookalike.settings import read_settings
 from lookalike.tasks import TaskKind, ask_for, task_of
 from lookalike.watching import MOST_ATTEMPTS, RETRY_S, Watch
-from lookalike.worker import Worker, run_worker
+from lookalike.worker import Worker
+from lookalike.working import run_worker
 from serving import Served
 
 SECRET = "whsec_" + base64.b64encode(b"only-known-to-both").decode()

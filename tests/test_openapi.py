@@ -95,7 +95,7 @@ GET /v1/taxonomies/{taxonomy}, DELETE /v1/taxonomies/{taxonomy}
 GET /v1/taxonomies/{taxonomy}/versions, POST /v1/taxonomies/{taxonomy}/clone
 POST /v1/taxonomies/{taxonomy}/execute
 GET /v1/tasks/{task}, GET /v1/events, GET /v1/changes
-GET /v1/health, GET /v1/health/liveness
+GET /v1/health, GET /v1/health/liveness, GET /v1/health/readiness
 """
 """What the contract has, without audits and trials."""
 

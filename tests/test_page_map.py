@@ -1,30 +1,24 @@
-"""The page Map in a real browser: lasso, groups by the keyboard, news, a million points."""
+"""The page Map in a real browser: lasso, groups by the keyboard, news."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import numpy as np
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 import lookalike
 from browsing import Visit, barriers
 from goods import BALLOON, JIGSAW, SIGNAL, bytes_of, ok, pictures
-from lookalike.maps import Map, MapLabel, packed
 from serving import Served
 
 Visiting = Callable[..., Visit]
 
 KINDS = (BALLOON, JIGSAW, SIGNAL)
-SLACK = 3
-GOALS_MS = {"map-first": 400.0, "map-pan": 16.7, "map-lasso": 150.0}
-"""What the design wants for a million points; tests allow three times as much."""
 
 
 @pytest.fixture(scope="module")
@@ -205,82 +199,3 @@ def test_the_map_keeps_nobody_out(server: Served, visit: Visiting, scheme: str) 
     expect(page.get_by_role("region", name="Selected")).to_be_visible()
 
     assert barriers(page) == []
-
-
-def million(count: int = 1_000_000) -> bytes:
-    """Return the map of a million documents in two hundred groups, a third of them labelled."""
-    chance = np.random.default_rng(0)
-    centres = chance.uniform(4_000, 61_000, (200, 2))
-    own = chance.integers(0, 200, count)
-    places = np.clip(centres[own] + chance.normal(0, 900, (count, 2)), 0, 65_535)
-    label = np.where(chance.random(count) < 0.33, own, 255).astype(np.uint8)
-    return packed(
-        Map(
-            collection="shop",
-            field="label",
-            ids=(),
-            x=places[:, 0].astype(np.uint16),
-            y=places[:, 1].astype(np.uint16),
-            label=label,
-            state=np.where(label == 255, 0, 2).astype(np.uint8),
-            score=chance.integers(0, 255, count).astype(np.uint8),
-            labels=tuple(MapLabel(f"kind {n}", int((label == n).sum())) for n in range(200)),
-            snapshot="million",
-            made_of=count,
-            outgrown=False,
-        )
-    )
-
-
-def test_a_million_points_are_drawn_moved_and_chosen_in_time(
-    server: Served, visit: Visiting
-) -> None:
-    data, asked = million(), list[int]()
-
-    def points(route: Route) -> None:
-        route.fulfill(body=data, content_type="application/octet-stream")
-
-    def documents(route: Route) -> None:
-        asked.append(len(json.loads(route.request.post_data or "{}")["rows"]))
-        route.fulfill(json={"document_ids": [], "results": []})
-
-    visited = visit(server.url)
-    visited.context.route(re.compile("/map[?]"), points)
-    visited.context.route(re.compile("/map/documents"), documents)
-    page = visited.tab("#/map")
-    expect(page.get_by_role("status").filter(has_text="1,000,000 points")).to_be_visible(
-        timeout=30_000
-    )
-    box = page.locator(".stage").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    for step in range(40):
-        page.mouse.move(x + 5 * step, y + 3 * step)
-    page.mouse.up()
-    for turn in range(3):
-        page.keyboard.down("Shift")
-        page.mouse.move(x, y)
-        page.mouse.down()
-        page.mouse.move(x + 90 + turn, y + 10, steps=20)
-        page.mouse.move(x + 60, y + 80, steps=20)
-        page.mouse.up()
-        page.keyboard.up("Shift")
-        expect(page.get_by_role("region", name="Selected")).to_be_visible()
-        page.keyboard.press("Escape")
-
-    measured = {name: times(page, name) for name in (*GOALS_MS, "map-draw")}
-    for name, goal in GOALS_MS.items():
-        middle = float(np.median(measured[name]))
-        assert middle <= SLACK * goal, f"{name} took {middle:.0f} ms; wanted are {goal} ms"
-    assert len([many for many in asked if many > 1000]) == 3
-
-
-def times(page: Page, name: str) -> list[float]:
-    """Return what the page measured under a name, in milliseconds."""
-    found: list[float] = page.evaluate(
-        "name => performance.getEntriesByName(name).map((one) => one.duration)", name
-    )
-    assert found, f"nothing was measured as {name}"
-    return found

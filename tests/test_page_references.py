@@ -183,6 +183,23 @@ def test_a_version_is_kept_and_compared_with_now(server: Served, visit: Visiting
     expect(page.get_by_text("Since then 0 references came and 1 went")).to_be_visible()
     press(page, "z")
     toast(page, "Taken back")
+    page.get_by_role("button", name="Offer it no more").click()
+    toast(page, "first is offered no more")
+    expect(kept).to_have_count(0)
+
+
+def test_a_doubtful_reference_is_shown_beside_what_it_may_be_instead(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/references")
+    expect(page.get_by_role("listbox", name="References that may be wrong")).to_be_visible()
+
+    press(page, "Enter", "b")
+
+    expect(page.get_by_role("figure", name="The item")).to_contain_text(BAD)
+    expect(page.get_by_role("figure", name="What it may be like")).to_contain_text(JIGSAW)
+    press(page, "Escape")
+    expect(page.get_by_role("tree", name="Labels")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -173,6 +173,92 @@ def test_many_are_selected_in_the_grid_and_labelled_at_once(
     assert {found[name] for name in LEFT["Semaphore"]} == {("Flag", "human")}
 
 
+def test_all_is_first_the_strip_and_then_all_that_the_tab_is_about(
+    server: Served, visit: Visiting
+) -> None:
+    automatic = sum(one[1] == "auto" for one in labels(server).values())
+    page = visit(server.url).tab("#/review?tab=kinds")
+    count = len(names_of(asked(page)))
+    press(page, "x", "Control+a")
+    toast(page, f"All {count} of this strip")
+    expect(page.locator(".strip.here .out")).to_have_count(0)
+
+    page.goto(f"{server.url}/#/review?tab=unsure")
+    expect(page.locator(".strip.here h2 b")).to_be_visible()
+    press(page, "Control+a", "Control+a")
+
+    bar = page.locator(".gridbar")
+    expect(bar).to_contain_text(f"All {automatic} selected")
+    press(page, "d")
+    toast(page, f"{automatic} by you")
+    assert all(one[1] != "auto" for one in labels(server).values())
+
+
+def test_a_rubber_band_leaves_out_what_it_touches_in_a_strip(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?tab=kinds")
+    names = names_of(asked(page))
+    first, second = asked(page).nth(0).bounding_box(), asked(page).nth(1).bounding_box()
+    assert first and second
+
+    page.mouse.move(first["x"] + 10, first["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(second["x"] + 10, second["y"] + 20, steps=3)
+    page.mouse.up()
+
+    expect(page.locator(".strip.here .out")).to_have_count(2)
+    expect(page.locator(".strip.here")).to_contain_text(f"{len(names) - 2} of {len(names)}")
+
+
+def test_an_item_is_let_vote_and_a_wrong_reference_is_let_vote_no_more(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?tab=unsure")
+    (name,) = names_of(asked(page))
+    press(page, "Shift+R")
+    toast(page, "None of these votes")
+
+    press(page, "r")
+    toast(page, "1 by you")
+    assert labels(server)[name][1] == "promoted"
+    page.goto(f"{server.url}/#/review?tab=unsure&view=grid")
+    tiles = page.get_by_role("listbox", name="Items").get_by_role("option")
+    expect(tiles.first).to_be_visible()
+    (second,) = names_of(tiles.first)
+    press(page, "r")
+    expect(tiles.filter(has_text="↑")).to_have_count(1)
+    assert labels(server)[second][1] == "promoted"
+    page.goto(f"{server.url}/#/review?view=grid")
+    voting = page.get_by_role("listbox", name="Items").get_by_label(re.compile(name))
+    voting.click()
+    expect(voting).to_contain_text("↑")
+    press(page, "Shift+R")
+
+    expect(voting).not_to_contain_text("↑")
+    assert labels(server)[name][1] != "promoted"
+
+
+def test_what_is_too_much_to_be_told_is_read_again(server: Served, visit: Visiting) -> None:
+    def too_much(route: Route) -> None:
+        told = route.fetch().json()
+        route.fulfill(json={**told, "documents": [], "operations": [], "more": True})
+
+    page = visit(server.url).tab("#/review?view=grid")
+    tiles = page.get_by_role("listbox", name="Items")
+    first, *rest = LEFT["Semaphore"]
+    expect(tiles.get_by_label(first)).to_be_visible()
+    page.route("**/v1/changes*", too_much)
+    with asking(server.url) as client:
+        found = ok(client.get("/v1/collections/shop/documents", params={"limit": 200}))["results"]
+        ids = {one["file_name"]: one["document_id"] for one in found}
+        said = [{"document_id": ids[name], "label": "Flag"} for name in (first, rest[0])]
+        ok(client.post("/v1/collections/shop/labels", json={"updates": said}))
+
+    expect(tiles.get_by_label(f"{first}, ✓ Flag")).to_be_visible()
+    page.unroute("**/v1/changes*")
+
+
 def test_what_another_person_says_meanwhile_stays_and_is_told(
     server: Served, visit: Visiting
 ) -> None:

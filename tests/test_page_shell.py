@@ -73,7 +73,9 @@ def test_what_the_page_begins_with_is_asked_for_first(server: Served) -> None:
     assert hurried == [name for name, _ in found][: len(hurried)]
     assert hurried[0] == "first.js"
     assert {"api.js", "vendor/lit.js", "grid.js", "queue.js"} <= set(hurried)
-    assert {"map.js", "raster.js", "audit.js", "references.js"} <= {one for one, low in found if low}
+    assert {"map.js", "raster.js", "audit.js", "references.js"} <= {
+        one for one, low in found if low
+    }
     assert len(found) == len(dict(found)), "each module is named once"
 
 

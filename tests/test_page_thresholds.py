@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 import lookalike
 from browsing import Visit, barriers
@@ -114,6 +114,24 @@ def test_a_limit_is_dragged_its_flips_seen_tried_adopted_and_undone(
     expect(page.get_by_text("Taken back: adopting the challenger")).to_be_visible()
     expect(page.get_by_text("The limit in force is 0.50")).to_be_visible()
     assert get(client, "analytics/coverage")["limit"] == LIMIT
+
+
+def test_counts_are_near_where_a_label_above_may_be_given_instead(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab()
+
+    def by_probability(route: Route) -> None:
+        route.fulfill(json={**route.fetch().json(), "policy": "precision.v1"})
+
+    page.route("**/analytics/curve*", by_probability)
+    page.goto(f"{server.url}/#/thresholds")
+    expect(slider(page)).to_be_visible()
+    slider(page).press("PageUp")
+
+    expect(page.get_by_label("What it gives")).to_contain_text(
+        re.compile(r"about [\d,]+ labelled by itself, about [\d,]+ fewer than now")
+    )
 
 
 def test_a_limit_is_moved_by_keys_and_a_challenger_dropped(

@@ -189,6 +189,20 @@ class TestVersions:
 
         assert "pip install --upgrade lookalike" in refused(url, StoreTooNew)
 
+    def test_one_that_another_makes_newer_meanwhile_is_not_written_any_more(
+        self, store: PostgresStore, url: str
+    ) -> None:
+        """A newer program has brought it there; what is there can be read on."""
+        set_value(store, "before")
+        run("UPDATE lookalike.meta SET value = '99' WHERE key = 'schema_version'", url=url)
+
+        with pytest.raises(StoreTooNew, match="on every machine"):
+            set_value(store, "after")
+        with pytest.raises(StoreTooNew), store.claim():
+            pass
+        with store.read() as snapshot:
+            assert value_in(snapshot) == "before"
+
     def test_an_older_one_is_brought_to_this_one(self, url: str, tmp_path: Path) -> None:
         run("UPDATE lookalike.meta SET value = '5' WHERE key = 'schema_version'", url=url)
 

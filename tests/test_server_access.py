@@ -89,7 +89,12 @@ ADMIN = {
     *(f"PUT {COLLECTION}/alarms", f"DELETE {COLLECTION}/alarms"),
     *(f"POST {place}/trials/{{trial}}/adopt" for place in TRIED),
 }
-OPEN = {"GET /v1/health", "GET /v1/health/liveness", "GET /v1/health/deep"}
+OPEN = {
+    "GET /v1/health",
+    "GET /v1/health/liveness",
+    "GET /v1/health/readiness",
+    "GET /v1/health/deep",
+}
 
 
 def made_key(store: Path, name: str, scope: str, namespace: str | None = None) -> str:

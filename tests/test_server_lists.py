@@ -282,3 +282,22 @@ def test_the_newest_come_first_and_newer_ones_repeat_none(client: httpx2.Client)
     found = [one["upload_id"] for one in (*first["results"], *second["results"])]
     assert len(found) == len(set(found)) == 7
     assert second["pagination"]["next_cursor"] is None
+
+
+def test_chosen_fields_say_what_whole_documents_say(client: httpx2.Client) -> None:
+    """What a document was compared with is looked for only where it is chosen."""
+    answer = {"document_id": "0001", "label": "odd"}
+    ok(client.post("/v1/collections/busy/labels", json={"updates": [answer]}))
+    whole = ok(client.post(f"{BUSY}/list", json={"limit": 20}))["results"]
+    said = ["part", "labels.kind.label", "labels.kind.origin", "labels.kind.revision"]
+
+    bare = ok(client.post(f"{BUSY}/list", json={"limit": 20, "select": said}))["results"]
+    chosen = {"limit": 20, "select": ["labels.kind.match"]}
+    matched = ok(client.post(f"{BUSY}/list", json=chosen))["results"]
+
+    for one, other, match in zip(whole, bare, matched, strict=True):
+        names = ("label", "origin", "revision")
+        assert other["labels"] == {"kind": {name: one["labels"]["kind"][name] for name in names}}
+        assert (other["document_id"], other["part"]) == (one["document_id"], one["part"])
+        assert match["labels"]["kind"]["match"] == one["labels"]["kind"]["match"]
+    assert any(one["labels"]["kind"]["match"]["neighbors"] for one in matched)

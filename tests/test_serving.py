@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,12 +109,15 @@ def test_a_worker_ends_when_nothing_waits(store: Path) -> None:
         assert httpx2.get(place).json()["status"] == "COMPLETED"
 
 
-def test_a_worker_that_is_terminated_ends_in_order(store: Path) -> None:
+def test_a_worker_that_is_terminated_ends_in_order(store: Path, tmp_path: Path) -> None:
     outside = {name: value for name, value in os.environ.items() if "LOOKALIKE" not in name}
+    begun = tmp_path / "worker.json"
     command = [sys.executable, "-m", "lookalike", "--store", str(store), "worker"]
+    command += ["--health-file", str(begun)]
     with subprocess.Popen(command, env=outside, stderr=subprocess.PIPE, text=True) as worker:
-        with pytest.raises(subprocess.TimeoutExpired):
-            worker.wait(3)
+        deadline = time.monotonic() + 60
+        while not begun.exists() and worker.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
         worker.send_signal(signal.SIGTERM)
         _, told = worker.communicate(timeout=30)
 

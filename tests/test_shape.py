@@ -27,22 +27,24 @@ LAYERS = (
     ("the doors", "__main__ cli demo diagnosis server showing showing_moves tabulating testing"),
     (
         "the library",
-        "estimator library remote remote_collection remote_opened remote_promoting remote_shaping "
-        "remote_shown remote_telling remote_travelling remote_trusting remote_trying sending "
-        "watching worker",
+        "estimator library probing readiness remote remote_collection remote_opened "
+        "remote_promoting remote_shaping remote_shown remote_telling remote_travelling "
+        "remote_trusting remote_trying sending watching worker working",
     ),
     (
         "the verbs",
-        "agreeing annotating answering audits backing_up "
-        "bringing bucket challenging changing collection "
-        "comparing copying costing diagnosing evidence explaining flipping forgetting importing "
-        "inspecting lookup mapping matching migrating monitoring opened promoting promotion "
-        "querying quoting redeciding regions relabelling removing replaying reporting retrieving "
-        "setting_up shaping shown suggesting switching syncing taxonomies telling travelling "
-        "trial_rows trials troubles_of_data troubles_of_references troubles_of_rule trusting "
-        "trying unfinished versions workshop",
+        "agreeing annotating answering audits backing_up bringing bucket challenging changing "
+        "collection comparing copying costing diagnosing evidence explaining extracting flipping "
+        "forgetting importing inspecting lookup mapping matching migrating monitoring opened "
+        "promoting promotion querying quoting redeciding regions relabelling removing replaying "
+        "reporting retrieving setting_up shaping shown suggesting switching syncing taxonomies "
+        "telling travelling trial_rows trials troubles_of_data troubles_of_references "
+        "troubles_of_rule trusting trying unfinished versions workshop",
     ),
-    ("bringing in", "documents erasing extraction ingest preparing renaming sources waiting"),
+    (
+        "bringing in",
+        "documents engines erasing extraction hands ingest preparing renaming sources waiting",
+    ),
     (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
@@ -54,19 +56,19 @@ LAYERS = (
     ("what can be chosen", "builtin hookspecs plugins"),
     (
         "implementations",
-        "access blobs connection extractors fetching formats leases pinned places signing stores "
-        "thumbnails views",
+        "access blobs connection ending extractors fetching formats leases object_storage pinned "
+        "places signing storage stores thumbnails views",
     ),
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses agreement auditing betting boxes calibration claims closest columns "
-        "conditions confidence contest costs counterparts directions duplicates features "
-        "filters findings fitting gate grid growing heard hygiene joining judgements kinds "
-        "label_tree labels landscape layout learning leaving_out ledger lessons levels "
-        "likeness logistic maps matches metrics naming nearness neighbourhood policy "
-        "propagation recall references review rules scoring settings stages standard "
-        "stores.search surroundings tsne turns values verdicts weighing",
+        "addresses agreement auditing betting boxes calibration claims closest columns conditions "
+        "confidence contest costs counterparts directions duplicates features filters findings "
+        "fitting gate grid growing heard hygiene joining judgements kinds label_tree labels "
+        "landscape layout learning leaving_out ledger lessons levels likeness logistic maps "
+        "matches metrics naming nearness neighbourhood policy propagation recall references "
+        "review rules scoring settings stages standard stores.search surroundings tsne turns "
+        "values verdicts weighing",
     ),
     ("the nouns", "errors model samples version"),
 )
@@ -86,6 +88,7 @@ HEAVY = {
     "pyarrow",
     "pypdfium2",
     "rapidocr",
+    "ray",
     "selectolax",
     "sklearn",
     "tokenizers",
@@ -98,6 +101,7 @@ NOT_LOADED = (
     "numpy",
     "onnxruntime",
     "pluggy",
+    "ray",
     "sklearn",
     "sqlalchemy",
     "tokenizers",
@@ -116,11 +120,11 @@ class Waiver:
 
 
 WAIVERS = (
-    Waiver("depth", "lookalike", 38, "one path from command to arrays, each step its own noun"),
+    Waiver("depth", "lookalike", 39, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
     Waiver("module", "lookalike.library", 430, "all that a store holds, on one page"),
     Waiver("module", "lookalike.model", 420, "all nouns that everything else speaks about"),
-    Waiver("module", "lookalike.testing.stores", 850, "one contract, read as a list of rules"),
+    Waiver("module", "lookalike.testing.stores", 880, "one contract, read as a list of rules"),
 )
 
 

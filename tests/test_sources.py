@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import lookalike
+from buckets import client, environs, new_bucket
 from lookalike.collection import Collection
 from lookalike.errors import BadInput
 from lookalike.sources import Item, items
@@ -420,28 +421,14 @@ def test_a_url_that_failed_is_read_by_the_next_add(
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """The name of a bucket in object storage on this machine."""
-    import boto3  # type: ignore[import-untyped]
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="shop")
-        yield "shop"
-    server.stop()
+    with environs():
+        yield new_bucket("shop")
 
 
 def put(bucket: str, **contents: bytes) -> None:
-    import boto3
-
-    client = boto3.client("s3")
+    there = client()
     for key, content in contents.items():
-        client.put_object(Bucket=bucket, Key=key.replace("__", "/").replace("_", "."), Body=content)
+        there.put_object(Bucket=bucket, Key=key.replace("__", "/").replace("_", "."), Body=content)
 
 
 def test_a_folder_of_object_storage_is_listed(bucket: str) -> None:

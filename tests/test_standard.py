@@ -26,7 +26,7 @@ from lookalike.standard import (
         ([1] * 20, 2000, Rule.SUGGEST, ["0 of 2 labels"]),
         ([], 0, Rule.SUGGEST, ["0 of 2 labels"]),
         ([3] * 20, MAX_ITEMS + 1, Rule.NEAREST, [f"{MAX_ITEMS + 1} items with 20 labels are"]),
-        ([3] * 1001, 10_000, Rule.NEAREST, ["10000 items with 1001 labels are too many"]),
+        ([3] * 1001, 10**6, Rule.NEAREST, ["1000000 items with 1001 labels are too many"]),
     ],
 )
 def test_the_landscape_rule_needs_two_labels_and_not_too_much(

@@ -20,9 +20,12 @@ from lookalike.decider import Decider
 from lookalike.errors import NotFound, StoreClosed
 from lookalike.labels import Codes
 from lookalike.model import Blob
+from lookalike.objects import held_in
 from lookalike.plugins import extractors
 from lookalike.reading import fields_of
+from lookalike.storage import DirectoryStorage
 from lookalike.stores.base import Snapshot
+from lookalike.testing.fakes import write_plugin
 from lookalike.turns import Made, Turns
 
 KINDS = 12
@@ -272,6 +275,28 @@ def test_an_extractor_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     extractors.cache_clear()
 
 
+def test_who_adds_what_another_is_at_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plugin(tmp_path / "plugins")
+    monkeypatch.syspath_prepend(tmp_path / "plugins")
+    extractors.cache_clear()
+    text = {"id": "t", "content": "one three"}
+    with lookalike.open(tmp_path / "store", actor="ann") as library, ThreadPoolExecutor(1) as pool:
+        collection = library.labeler("texts", extractor="word_lengths", pause_ms=1500)
+        first = pool.submit(collection.add, [text])
+        is_held = False
+        while not is_held:
+            with library.workshop.store.read() as snapshot:
+                is_held = bool(held_in(snapshot, collection._row.pk))
+
+        second = collection.add([text])
+
+        assert (second.unchanged, collection.document("t").id) == (1, "t")
+        assert first.result().documents == 1
+    extractors.cache_clear()
+
+
 def test_closing_lets_a_write_end_and_refuses_what_comes_later(library: lookalike.Library) -> None:
     collection, kinds = filled(library, "things", confidence_threshold=0.6)
     begun = threading.Barrier(5)
@@ -414,7 +439,11 @@ def test_labels_have_one_code_however_many_threads_meet_them() -> None:
 
 
 def test_the_same_bytes_are_kept_once_by_many_threads(tmp_path: Path) -> None:
-    blobs, ready, data = Blobs(tmp_path, max_bytes=10**7), threading.Barrier(8), bytes(3_000_000)
+    blobs, ready, data = (
+        Blobs(DirectoryStorage(tmp_path), max_bytes=10**7),
+        threading.Barrier(8),
+        bytes(3_000_000),
+    )
 
     def keep(_: int) -> str:
         ready.wait()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 import lookalike
 import lookalike.samples
@@ -33,6 +33,7 @@ SHOTS: dict[str, tuple[str, Sequence[str]]] = {
     "unsure": ("#/review?tab=unsure", ("w",)),
     "history": ("#/review?tab=kinds", ("h",)),
     "grid": ("#/review?view=grid", ()),
+    "pairs": ("#/review?tab=unsure&view=pair", ()),
     "map": ("#/map", ("j", "j", "j", "Enter")),
     "audit": ("#/audit", ()),
     "thresholds": ("#/thresholds?at=0.8", ()),
@@ -69,17 +70,24 @@ def audit(library: lookalike.Library) -> None:
     collection.answer_audit(drawn.id, said | slips)
 
 
+def settle(page: Page) -> None:
+    """Wait until nothing has come for a while."""
+    before = -1
+    while (now := page.evaluate("performance.getEntriesByType('resource').length")) != before:
+        before = now
+        page.wait_for_timeout(SETTLES_MS)
+
+
 def take(browser: Browser, url: str, scheme: Literal["light", "dark"]) -> None:
     """Take every picture in one colour scheme."""
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
     for name, (place, keys) in SHOTS.items():
         page.goto("about:blank")
         page.goto(f"{url}/{place}")
-        page.wait_for_load_state("networkidle" if not place else "load")
-        page.wait_for_timeout(SETTLES_MS)
+        settle(page)
         for key in keys:
             page.keyboard.press(key)
-        page.wait_for_timeout(SETTLES_MS)
+        settle(page)
         picture = Image.open(io.BytesIO(page.screenshot()))
         picture.save(IMAGES / f"{name}-{scheme}.webp", quality=80, method=6)
         print(f"took {name}-{scheme}.webp")

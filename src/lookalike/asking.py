@@ -19,7 +19,7 @@ from lookalike.policy import REASONS
 from lookalike.propagation import Places
 from lookalike.review import Kind, Question, Standing, questions
 from lookalike.scoring import BACKGROUND, Scores
-from lookalike.standard import MAX_ITEMS
+from lookalike.standard import MAX_ITEMS, QUICK_ITEMS
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import Ids
 
@@ -77,7 +77,7 @@ def _ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
     enough = len(sample(snapshot, decider.field.pk)) >= ENOUGH_DRAWN
     share = LATER_SHARE if enough else DRAWN_SHARE
     drawn = waiting[: round(share * count)]
-    if len(state.columns) > MAX_ITEMS:
+    if _takes_long(state):
         return _simply(state, drawn, count)
     judge, scores = decider.surveyed(snapshot)
     land = judge.landscape
@@ -98,10 +98,9 @@ def _ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
 def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]]:
     """Return groups of documents (pks) that look like each other and like nothing named.
 
-    There are none before something is named, and where there are too many documents for a
-    landscape.
+    There are none before something is named, and where a landscape takes long to make.
     """
-    if len(decider.state.columns) > MAX_ITEMS:
+    if _takes_long(decider.state):
         return []
     judge, scores = decider.surveyed(snapshot)
     if scores is None:
@@ -115,6 +114,13 @@ def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]
 def _groups(judge: Judge, scores: Scores | None, standing: Standing) -> list[Group]:
     settled = standing.settled | standing.automatic
     return new_kinds(judge.landscape, scores, judge.known(), settled)
+
+
+def _takes_long(state: FieldState) -> bool:
+    """Return whether nobody should wait for a landscape: it is large, and not made yet."""
+    count, standard = len(state.columns), state.standard
+    made = standard is not None and standard.nodes_upto > 0
+    return count > MAX_ITEMS or (count > QUICK_ITEMS and not made)
 
 
 def _asked(question: Question, pks: Ids, groups: dict[int, Group]) -> Asked:
@@ -161,7 +167,7 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> Standing:
 
 
 def _simply(state: FieldState, drawn: Places, count: int) -> list[Asked]:
-    """Return questions where there are too many documents for a landscape.
+    """Return questions where a landscape takes long to make.
 
     What chance drew, then what has no label, the surest first, then what labelled itself, the least
     sure first.

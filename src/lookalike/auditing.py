@@ -16,7 +16,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.claims import Interval, lower_bound, upper_bound, wilson
+from lookalike.claims import Interval, certifies, lower_bound, upper_bound, wilson
 from lookalike.errors import BadInput
 
 CONFIDENCE = 0.95
@@ -214,9 +214,9 @@ def more_checks(strata: Sequence[Stratum], half_width: float) -> int:
             replace(one, checked=round(count * weight), wrong=round(count * weight * share))
             for one, weight, share in zip(strata, weights.tolist(), shares, strict=True)
         ]
-        many = count > _EXACT_UP_TO and len(planned) == 1
-        only = planned[0]
-        found = wilson(only.wrong, only.checked, CONFIDENCE) if many else interval(planned)
+        if len(planned) == 1:
+            return _is_narrow(planned[0].wrong, planned[0].checked, 2 * half_width)
+        found = interval(planned)
         return found.high - found.low <= 2 * half_width
 
     low, high = checked, max(checked, 1)
@@ -226,6 +226,16 @@ def more_checks(strata: Sequence[Stratum], half_width: float) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
     return max(min(high, size) - checked, 0)
+
+
+def _is_narrow(wrong: int, checked: int, width: float) -> bool:
+    """Return whether the interval that `wrong` of `checked` give is at most so wide."""
+    if checked > _EXACT_UP_TO:
+        found = wilson(wrong, checked, CONFIDENCE)
+        return found.high - found.low <= width
+    tail = (1 + CONFIDENCE) / 2
+    most = lower_bound(wrong, checked, tail) + width
+    return most >= 1 or certifies(checked - wrong, checked, 1 - most, tail)
 
 
 def strata_of(confidence: NDArray[np.float64], count: int) -> NDArray[np.int64]:

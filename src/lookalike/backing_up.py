@@ -5,6 +5,8 @@ To restore one is to back it up to where the store shall be.
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from lookalike.errors import BadInput, NotAStore
@@ -24,7 +26,8 @@ def back_up(
 
     Others go on reading and writing. It is there as a whole and checked or, interrupted, not at
     all. Kept files that the `earlier` backup has are shared with it (hard links), where both are on
-    one file system. Without caches and logs. `progress` gets bytes.
+    one file system. Without caches and logs, and without what the setting `blobs` keeps elsewhere.
+    `progress` gets bytes.
 
     Raises NotAStore where there is none, BadInput for a store in a database and for a target that
     is in the store, Conflict where it holds something, StoreUnwritable where it has no room,
@@ -44,7 +47,10 @@ def back_up(
         raise BadInput(f"{earlier} is no earlier backup: there is no store in it")
     if kept is not None and kept.resolve() == source.resolve():
         raise BadInput(f"{earlier} is the store itself: what shares its files is no backup of them")
-    return copy_bytes(source, goal, earlier=kept, progress=progress)
+    backup = copy_bytes(source, goal, earlier=kept, progress=progress)
+    if place.settings(os.environ).blobs is None:
+        return backup
+    return replace(backup, elsewhere=len(backup.missing), missing=())
 
 
 def _check_apart(source: Path, target: Path) -> None:

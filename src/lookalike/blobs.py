@@ -1,7 +1,7 @@
 """Bytes: referenced where they are, or kept in the store by their digest; always checked.
 
 A blob's `uri` is one of: `file:///…` or any URL that fsspec opens (referenced: the file stays the
-user's), `blob:<sha256>` (kept in `blobs/`, written once), `data:…` (small, kept inline).
+user's), `blob:<sha256>` (kept in the store's storage, written once), `data:…` (small, inline).
 Reading compares the digest, so a changed or missing file is noticed, never silently used.
 """
 
@@ -10,37 +10,35 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from lookalike.errors import BadContent, BadSetting, FetchRefused, MissingExtra, StoreUnwritable
+from lookalike.errors import BadContent, BadSetting, FetchRefused
 from lookalike.model import Blob
+from lookalike.object_storage import remote_bytes
+from lookalike.storage import Storage
 
 _INLINE = "data:;base64,"
 _INLINE_BYTES = 4096
-_NOT_FOUND = 404
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 
 Fetch = Callable[[str], tuple[bytes, str | None]]
 """Returns the bytes at a URL or path, and their media type where it is told."""
 
 
 class Blobs:
-    """The bytes of a store's objects. `root` is the directory that keeps copies and uploads.
+    """The bytes of a store's objects. `storage` keeps copies and uploads.
 
-    Without one, nothing is kept but what is small enough to stand in its uri.
+    Without it, nothing is kept but what is small enough to stand in its uri.
 
     A server gives `guarded`, the fetch of a GuardedFetcher: then whatever somebody names, and
     whatever lies elsewhere, is read through it. Without it every path and URL is read.
     """
 
-    def __init__(self, root: Path | None, *, max_bytes: int, guarded: Fetch | None = None) -> None:
-        self._root = root
+    def __init__(
+        self, storage: Storage | None, *, max_bytes: int, guarded: Fetch | None = None
+    ) -> None:
+        self._storage = storage
         self._max_bytes = max_bytes
         self._guarded = guarded
 
@@ -48,19 +46,19 @@ class Blobs:
         """Keep bytes and return their uri. The same bytes are kept once, durably.
 
         Few bytes stand in the uri itself, and others that should be `inline`. Raises BadSetting
-        where there is no place to keep them.
+        where there is no place to keep them, StoreUnwritable or StoreUnreachable where it fails.
         """
         if inline or len(data) <= _INLINE_BYTES:
             return _INLINE + base64.b64encode(data).decode("ascii")
         digest = hashlib.sha256(data).hexdigest()
-        write_once(self._path(digest), data, durable=True)
+        self._kept().write(digest, data)
         return f"blob:{digest}"
 
     def read(self, blob: Blob) -> bytes:
         """Return the bytes of a blob, checked against its digest.
 
         Raises BadContent when they are missing, too many, not what they were, or now lie where a
-        server must not read.
+        server must not read; StoreUnreachable when nobody can tell now, so that it waits.
         """
         try:
             data = self._stored(blob.uri)
@@ -77,7 +75,7 @@ class Blobs:
 
         Raises BadContent when there is nothing, or more than the setting max_blob_bytes allows;
         FetchRefused when a server must not read it; MissingExtra when its scheme needs a package
-        that is not installed.
+        that is not installed; StoreUnreachable when it is object storage that does not answer.
         """
         return self._stored(uri) if self._guarded is None else self._guarded(uri)[0]
 
@@ -92,7 +90,9 @@ class Blobs:
                 "a vector that came without a file is kept where it came to only; add it again"
             )
         if scheme == "blob":
-            return self._read_file(self._path(rest), uri)
+            data = self._kept().read(rest, self._max_bytes + 1)
+            self.check_size(len(data), repr(uri))
+            return data
         if scheme == "file":
             return self._read_file(Path(local_path(uri)), uri)
         if "://" not in uri:
@@ -103,21 +103,21 @@ class Blobs:
         self.check_size(len(data), repr(uri))
         return data
 
-    def forget(self, blob: Blob) -> bool:
-        """Erase the kept copy of a blob; return whether there was one. The user's files stay."""
-        scheme, _, digest = blob.uri.partition(":")
-        if scheme != "blob" or self._root is None or not self._path(digest).exists():
-            return False
-        self._path(digest).unlink()
-        return True
+    def forget(self, blobs: Iterable[Blob]) -> int:
+        """Erase the kept copies of blobs; return how many there were. The user's files stay.
 
-    def _path(self, digest: str) -> Path:
-        if self._root is None:
+        Raises StoreUnwritable or StoreUnreachable.
+        """
+        kept = {one.uri.removeprefix("blob:") for one in blobs if one.uri.startswith("blob:")}
+        return len(self._kept().erase(sorted(kept))) if kept else 0
+
+    def _kept(self) -> Storage:
+        if self._storage is None:
             raise BadSetting(
                 "a store in a database needs a place for uploads and copies: set LOOKALIKE_BLOBS "
-                "to a directory, the same for all servers and workers"
+                "to a directory or to s3://BUCKET/PREFIX, the same for all servers and workers"
             )
-        return self._root / digest[:2] / digest[2:]
+        return self._storage
 
     def _read_file(self, path: Path, uri: str) -> bytes:
         try:
@@ -142,99 +142,6 @@ def too_large(name: str, max_bytes: int) -> BadContent:
     return BadContent(
         f"{name} has more than {max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES if that is meant"
     )
-
-
-def remote_bytes(url: str, most: int) -> bytes:
-    """Return the first `most` bytes at a URL, whatever fsspec opens, or all if there are fewer.
-
-    Raises BadContent when it cannot be read, MissingExtra without the package for its scheme.
-    """
-    system, path = _file_system(url)
-    with _translated(url), system.open(path, "rb") as file:
-        data: bytes = file.read(most)
-    return data
-
-
-def remote_files(url: str) -> list[tuple[str, str]]:
-    """Return URL and name, relative to `url`, of each file below a folder of object storage.
-
-    Raises BadContent when it cannot be listed, MissingExtra without the package for its scheme.
-    """
-    system, root = _file_system(url)
-    with _translated(url):
-        paths: list[str] = sorted(system.find(root))
-    return [
-        (system.unstrip_protocol(path), path.removeprefix(root).lstrip("/"))
-        for path in paths
-        if not path.endswith("/")  # stands for a folder
-    ]
-
-
-def _file_system(uri: str) -> tuple[Any, str]:
-    """Return the file system of a URL, and the URL's path in it."""
-    import fsspec
-
-    scheme = uri.partition("://")[0]
-    try:
-        system, path = fsspec.url_to_fs(uri, use_listings_cache=False)  # a listing grows old
-    except ImportError as error:
-        if scheme not in _EXTRAS:
-            raise BadContent(f"cannot read {uri!r}: {error}") from error
-        raise MissingExtra.named(f"reading {scheme}:// URLs", _EXTRAS[scheme]) from error
-    except ValueError as error:
-        raise BadContent(
-            f"cannot read {uri!r}: the scheme {scheme!r} is unknown; "
-            "use a path, file://, http(s)://, s3:// or gs://"
-        ) from error
-    return system, str(path)
-
-
-@contextmanager
-def _translated(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # every file system has errors of its own, of no common kind
-        cause = error.__cause__ or error  # fsspec calls whatever HTTP answers "not found"
-        if isinstance(cause, FileNotFoundError) or getattr(cause, "status", 0) == _NOT_FOUND:
-            raise BadContent(
-                f"there is nothing at {uri!r}; check the address (that of a folder ends with '/')"
-            ) from error
-        reason = str(cause) or type(cause).__name__
-        raise BadContent(f"cannot read {uri!r}: {reason}; check address and access") from error
-
-
-def write_once(path: Path, data: bytes, *, durable: bool) -> None:
-    """Write a file whose name says its content, unless it is there: atomically, by renaming.
-
-    Raises StoreUnwritable when the disk is full or read-only.
-    """
-    if path.exists():
-        return
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        draft.replace(path)
-        if durable:
-            _sync_folder(path.parent)
-            _sync_folder(path.parent.parent)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise StoreUnwritable(
-            f"cannot write {path.name}: {error.strerror}; free some space and run it again"
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def inline_bytes(uri: str) -> bytes:

@@ -35,9 +35,10 @@ def lower_bound(right: int, checked: int, confidence: float) -> float:
     0.95
     """
     low, high = 0.0, 1.0
+    ways = _ways(right, checked)
     for _ in range(_HALVINGS if right else 0):
         share = (low + high) / 2
-        rare = _at_least(right, checked, share) <= 1 - confidence
+        rare = _at_least(ways, checked, share) <= 1 - confidence
         low, high = (share, high) if rare else (low, share)
     return low
 
@@ -49,7 +50,7 @@ def upper_bound(hits: int, checked: int, confidence: float) -> float:
 
 def certifies(right: int, checked: int, target: float, confidence: float) -> bool:
     """Return whether `lower_bound` reaches a `target` above 0, without looking for the bound."""
-    return _at_least(right, checked, target) <= 1 - confidence
+    return _at_least(_ways(right, checked), checked, target) <= 1 - confidence
 
 
 def checks_needed(target: float, confidence: float, wrong: int = 0) -> int:
@@ -109,10 +110,17 @@ def risk_of_look(risk: float, look: int) -> float:
     return 6 * risk / (math.pi * look) ** 2
 
 
-def _at_least(right: int, checked: int, share: float) -> float:
-    """Return the chance of `right` or more hits in `checked` trials of chance `share` in (0, 1)."""
+def _ways(right: int, checked: int) -> NDArray[np.float64]:
+    """Return the logarithm of in how many ways 0, 1, … up to all but `right` of `checked` miss."""
     misses = np.arange(1, checked - right + 1)
-    ways = np.concatenate([[0.0], np.cumsum(np.log((checked - misses + 1) / misses))])
-    wrong = np.arange(checked - right + 1)
+    return np.concatenate([[0.0], np.cumsum(np.log((checked - misses + 1) / misses))])
+
+
+def _at_least(ways: NDArray[np.float64], checked: int, share: float) -> float:
+    """Return the chance that no more of `checked` trials of chance `share` in (0, 1) miss.
+
+    `ways` (from 0 misses on) tells in how many ways they do, as `_ways`.
+    """
+    wrong = np.arange(len(ways))
     logs = ways + wrong * math.log1p(-share) + (checked - wrong) * math.log(share)
     return float(np.exp(logs).sum())

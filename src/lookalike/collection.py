@@ -7,12 +7,13 @@ from typing import Any
 
 from lookalike import answering, forgetting, importing
 from lookalike.bringing import add_vectors, register
+from lookalike.engines.ray_engine import engine_at
 from lookalike.errors import BadInput, NotFound
+from lookalike.extracting import extract_free, extract_to_the_end
 from lookalike.fields import taxonomy_to
 from lookalike.ingest import Progress, Tally, quiet
 from lookalike.labels import check_label
 from lookalike.model import ANY, Added, Changed, EventKind, Origin
-from lookalike.objects import waits_in
 from lookalike.once import AlreadyDone, once
 from lookalike.operations import Said
 from lookalike.promoting import Promoting
@@ -21,7 +22,6 @@ from lookalike.regions import redrawn
 from lookalike.rules import rule_of, with_policy_of
 from lookalike.shaping import Shaping
 from lookalike.sources import items, json_values
-from lookalike.spaces import in_force_now
 from lookalike.stores.base import Snapshot
 from lookalike.syncing import Sync
 from lookalike.telling import Telling
@@ -44,6 +44,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         metadata: Any = None,
         copy: bool = False,
         progress: Progress = quiet,
+        engine: str = "threads",
+        address: str | None = None,
     ) -> Added:
         """Bring items in: extract them and decide them. What is here already stays as it is.
 
@@ -51,7 +53,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         list of these. `vectors` (n, d) brings vectors instead, for a `passthrough` collection.
         `ids` become the documents' ids; `metadata` is one mapping for all, or one each. `copy`
         keeps the bytes in the store instead of a reference. `progress(done, total)` is called as
-        objects are finished. Interrupted, the same call resumes.
+        objects are finished. Interrupted, the same call resumes. What other processes are at is
+        waited for: at the end all of it is there. `engine` says who extracts, as in `extract`.
 
         Raises BadInput for a source with nothing in it; one bad object only fails itself.
         """
@@ -63,7 +66,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 raise BadInput("nothing to add: give a source, or vectors=…")
             stream = items(source, ids=ids, metadata=metadata)
             register(self._workshop, self._row, stream, tally, copy=copy)
-            self.extract(tally=tally, progress=progress)
+            with engine_at(engine, address) as there:
+                extract_to_the_end(self._workshop, self._row, tally, progress, there)
         return Added(
             added=tally.added,
             changed=tally.changed,
@@ -74,17 +78,20 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             labelled=dict(sorted(tally.labelled.items())),
         )
 
-    def extract(self, *, tally: Tally | None = None, progress: Progress = quiet) -> None:
-        """Extract what waits in this collection, also what an interrupted run left."""
-        tally, is_done = tally or Tally(), False
-        while not is_done:
-            with self._workshop.store.read() as snapshot:
-                if not waits_in(snapshot, self._row.pk):
-                    return
-            target = self._workshop.target(self._row)
-            self._workshop.extraction().run(target, tally, self._workshop.actor, progress)
-            with self._workshop.store.read() as snapshot:
-                is_done = in_force_now(snapshot, target.space)  # or a migration came in between
+    def extract(
+        self,
+        *,
+        tally: Tally | None = None,
+        progress: Progress = quiet,
+        engine: str = "threads",
+        address: str | None = None,
+    ) -> None:
+        """Extract what waits in this collection, also what an interrupted run left.
+
+        With the `engine` "ray" a Ray cluster extracts: the one at `address`, or that Ray finds.
+        """
+        with engine_at(engine, address) as there:
+            extract_free(self._workshop, self._row, tally or Tally(), progress, there)
 
     # --- say ------------------------------------------------------------------------------------
 
@@ -267,6 +274,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         targets: Mapping[str, float] | None = None,
         hierarchical: bool | None = None,
         version: str | None = None,
+        engine: str = "threads",
+        address: str | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -276,21 +285,26 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
         field is decided by that from now on, or by parents, too, if `hierarchical`, until undone.
         `version` names a point, as in `as_of`, whose policy it shall be, with today's references.
+        With the `engine` "ray" the cluster at `address` extracts what waits, and then compares.
         """
         policy = (confidence_threshold, target_precision, targets, hierarchical)
         if version is not None and policy != (None, None, None, None):
             raise BadInput("a version has its policy: give either a version or a policy")
         asked = (field, *policy, *([] if version is None else [version]))
         then = None if version is None else self._rule_at(field, version)
-        with self._operate("run", actor, op_id, *asked) as running:
-            chosen = self._field(running.txn, field)
-            before = chosen.taxonomy
-            after = rule_of(before, *policy) if then is None else with_policy_of(before, then)
-            if after == before:
-                self._workshop.operations.decide_all(running, chosen.pk)
-            else:
-                changed = (taxonomy_to(before), taxonomy_to(after))
-                self._workshop.operations.configured(running, chosen.pk, *changed)
+        with engine_at(engine, address) as there:
+            if there is not None:
+                extract_to_the_end(self._workshop, self._row, Tally(), quiet, there)
+            find = None if there is None else there.neighbour_lists
+            with self._operate("run", actor, op_id, *asked) as running:
+                chosen = self._field(running.txn, field)
+                before = chosen.taxonomy
+                after = rule_of(before, *policy) if then is None else with_policy_of(before, then)
+                if after == before:
+                    self._workshop.operations.decide_all(running, chosen.pk, find)
+                else:
+                    changed = (taxonomy_to(before), taxonomy_to(after))
+                    self._workshop.operations.configured(running, chosen.pk, *changed, find)
         return running.changed()
 
     @once

@@ -42,15 +42,16 @@ class Copied:
     missing: tuple[str, ...] = field(default=())
 
 
-def copy_store(source: str, target: str, *, progress: Progress = quiet) -> Copied:
+def copy_store(source: str, target: str, *, blobs: str = "", progress: Progress = quiet) -> Copied:
     """Copy the store at one place to another, where none is or an empty one, and compare them.
 
     Who reads or writes meanwhile is not in the way: the copy is of the moment when it began. It is
-    there as a whole, or, interrupted, not at all.
+    there as a whole, or, interrupted, not at all. `blobs` is where the copy keeps uploads and
+    copies (default: as the setting says for it).
 
     Raises NotAStore where there is none to copy, BadInput for one place twice, Conflict where the
-    target holds something, BadSetting where it has no place for kept bytes, StoreCorrupt where the
-    copy differs.
+    target holds something, BadSetting where it has no place for kept bytes, StoreUnreachable where
+    these cannot be read or written, StoreCorrupt where the copy differs.
     """
     origin, goal = Place(source), Place(target)
     if not origin.is_there():
@@ -58,13 +59,15 @@ def copy_store(source: str, target: str, *, progress: Progress = quiet) -> Copie
     if origin.shown() == goal.shown():
         raise BadInput(f"{origin.shown()!r} cannot be copied onto itself; name another place")
     with ExitStack() as stack:
-        there, here = _opened(origin, stack), _opened(goal, stack)
+        elsewhere = {"LOOKALIKE_BLOBS": blobs} if blobs else {}
+        there = _opened(origin, os.environ, stack)
+        here = _opened(goal, {**os.environ, **elsewhere}, stack)
         return _Copying(there, here, progress).run()
 
 
-def _opened(place: Place, stack: ExitStack) -> tuple[Opened, Blobs]:
-    settings = place.settings(os.environ)
-    opened = place.open(settings, os.environ)
+def _opened(place: Place, environment: Mapping[str, str], stack: ExitStack) -> tuple[Opened, Blobs]:
+    settings = place.settings(environment)
+    opened = place.open(settings, environment)
     stack.callback(opened.store.close)
     return opened, Blobs(opened.blobs, max_bytes=settings.max_blob_bytes)
 

@@ -30,6 +30,7 @@ from lookalike.judging import Judge
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL, Matches
 from lookalike.model import EventKind, Origin, Reason
+from lookalike.nearness import FindLists
 from lookalike.policy import (
     DECISION_COLUMNS,
     REASONS,
@@ -68,12 +69,12 @@ class Imagined:
 
 
 class Decider:
-    """Decides the documents of one field; see the module's first lines."""
+    """Decides the documents of one field; see the module's first lines. `find` is for the judge."""
 
-    def __init__(self, stored: StoredField, cache: Path) -> None:
+    def __init__(self, stored: StoredField, cache: Path, find: FindLists | None = None) -> None:
         self.field = stored
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
-        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz")
+        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz", find)
         self._ruling = Ruling(self.state, self._judge)
         self._log = DecisionLog(stored.pk)
 
@@ -295,15 +296,16 @@ class Decider:
         unstored = touched[~columns["stored"][touched]]
         changed = _union(rows[self._differs(rows, decisions)], standing[silent], unstored)
         moves = self._moves(rows, decisions, stood)
-        events = self._events(operation, moves)
         self._log.begin(txn, operation, self.state, before)
         self._take(rows, decisions, DECISION_COLUMNS)
         self._take(standing, nothing, DECISION_COLUMNS[1:])
         self._log.add(txn, operation, self.state, changed, before)
         for start in range(0, len(changed), _BLOCK_ROWS):
             self._write(txn, operation, changed[start : start + _BLOCK_ROWS])
-        for start in range(0, len(events), _BLOCK_ROWS):
-            txn.insert(schema.event, events[start : start + _BLOCK_ROWS])
+        documents = list(moves)
+        for start in range(0, len(documents), _BLOCK_ROWS):
+            some = documents[start : start + _BLOCK_ROWS]
+            txn.insert(schema.event, self._events(operation, moves, some))
         self.state.committed(operation, changed)
         return moves
 
@@ -346,17 +348,19 @@ class Decider:
         names = zip(map(state.codes.name, was), map(state.codes.name, now), strict=True)
         return dict(zip(pks, names, strict=True))
 
-    def _events(self, operation: int, moves: dict[int, Move]) -> list[dict[str, object]]:
+    def _events(
+        self, operation: int, moves: dict[int, Move], documents: Sequence[int]
+    ) -> list[dict[str, object]]:
         return [
             {
                 "operation_pk": operation,
                 "kind": EventKind.DECIDED,
                 "field_pk": self.field.pk,
                 "document_pk": document,
-                "label": now,
+                "label": moves[document][1],
                 "origin": Origin.AUTO,
             }
-            for document, (_, now) in moves.items()
+            for document in documents
         ]
 
     def _take(self, rows: Rows, decisions: Decisions, names: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import select
 from lookalike.decider import Decider
 from lookalike.errors import LookalikeError
 from lookalike.fields import stored_field
+from lookalike.nearness import FindLists
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.turns import Turns
@@ -104,10 +105,15 @@ class Deciders:
         decider.refresh(snapshot)
         return decider
 
-    def begun_anew(self, snapshot: Snapshot, field_pk: int) -> Decider:
-        """Return a new decider of a field, who trusts nothing in memory, as of `snapshot`."""
+    def begun_anew(
+        self, snapshot: Snapshot, field_pk: int, find: FindLists | None = None
+    ) -> Decider:
+        """Return a new decider of a field, who trusts nothing in memory, as of `snapshot`.
+
+        It lets `find` find who is near whom.
+        """
         stored = stored_field(snapshot, field_pk)
-        decider = self._deciders[field_pk] = Decider(stored, self._cache)
+        decider = self._deciders[field_pk] = Decider(stored, self._cache, find)
         decider.state.forget_memory()
         decider.refresh(snapshot)
         return decider
@@ -158,10 +164,10 @@ class Lent:
         self.held[field_pk] = decider = self.deciders.caught_up(txn, field_pk)
         return decider
 
-    def begun_anew(self, txn: Txn, field_pk: int) -> Decider:
-        """Return a new decider of a field, who trusts nothing in memory."""
+    def begun_anew(self, txn: Txn, field_pk: int, find: FindLists | None) -> Decider:
+        """Return a new decider of a field, who trusts nothing in memory, and lets `find` find."""
         self._hold(field_pk)
-        self.held[field_pk] = decider = self.deciders.begun_anew(txn, field_pk)
+        self.held[field_pk] = decider = self.deciders.begun_anew(txn, field_pk, find)
         return decider
 
     def erase(self, field_pks: Iterable[int]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.grid import Bytes, Floats, Grid, in_bytes, matrix_on_grid, on_grid, products
+from lookalike.growing import roomy
 
 WHOLE_ITEMS = 200_000
 """Up to so many items are taken at once, and the metric is learned from all; of more, from about
@@ -123,8 +124,6 @@ class Frame:
         `centred(places)` gives centred vectors, `near` int64 (n, k) are neighbours. T = (L⁻¹)ᵀ R
         for M⁻¹ = L Lᵀ and an orthonormal R that mixes all components.
         """
-        if len(near) <= WHOLE_ITEMS:
-            centred = centred(slice(0, len(near))).__getitem__
         if self.blend is None:
             return _turn(centred, near)
         blocks = self.blend.blocks
@@ -142,7 +141,7 @@ class Frame:
 
         Each product is one of whole numbers, hence exact.
         """
-        turned = np.empty(centred.shape, np.int8)
+        turned = roomy(len(centred), len(turn), np.int8)
         for block, rows in products(centred, turn.T.astype(np.float32)):
             if self.blend is not None:
                 mixed = products(on_grid(self.blend.scaled(rows)), _mixing_on_grid(len(turn)).T)

@@ -18,7 +18,7 @@ LookalikeError
     ├── NotAStore         the place holds something else, or nothing
     ├── StoreTooNew       a newer version of Lookalike made the store
     ├── StoreTooOld       the database server, or an extension of it, is too old to hold one
-    ├── StoreUnreachable  the database does not answer, or lets us not in
+    ├── StoreUnreachable  the database, or object storage, does not answer or lets us not in
     ├── StoreBusy         others hold it, or all connections, for too long: try again
     ├── StoreClosed       it was closed while, or before, something was asked of it
     ├── StoreUnwritable   read-only, full, or on a file system that cannot lock
@@ -155,7 +155,7 @@ class StoreTooOld(StoreError):
 
 
 class StoreUnreachable(StoreError):
-    """The database does not answer, or lets us not in; trying again may help."""
+    """The database, or object storage, does not answer or lets us not in; try again later."""
 
 
 class StoreBusy(StoreError):

@@ -307,7 +307,7 @@ class _ByLandscape:
     def new_rows(self, vectors: Vectors) -> _Said:
         land = self.scores.landscape
         places = np.arange(len(land), len(land) + len(vectors))
-        return self._said(self.scores.over(attach(land, places, vectors)), places)
+        return self._said(self.scores.over(attach(land, places, vectors, apart=True)), places)
 
     def _said(self, scores: Scores, places: Places) -> _Said:
         judgement = judge(self.confidence, scores, places)

@@ -1,36 +1,37 @@
 """The extraction of what waits: claimed with a lease, done in threads, written a batch at a time.
 
-A lease names its process, which renews it while it lives. A process that has died, or whose lease
-ran out, loses its work to the next: only who holds the lease writes.
+A lease names its process, which renews it while it lives, however long one content takes. A process
+that has died, or whose lease ran out, loses its work to the next: only who holds the lease writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from lookalike.blobs import Blobs
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.erasing import erase_documents, vanished
 from lookalike.errors import BadContent
-from lookalike.extractors.base import Content, Part, accepts
+from lookalike.extractors.base import Content
 from lookalike.forgotten import places, unshown
+from lookalike.hands import Bench, Engine, Hands, Results, Task, Threads, View
 from lookalike.ingest import Progress, Tally
-from lookalike.leases import has_died, own_name
+from lookalike.leases import Heartbeat, end, has_died, lease_end, own_name, time_of
 from lookalike.model import Status
 from lookalike.objects import finish, let_wait
 from lookalike.operations import Operations, Running
 from lookalike.renaming import Seen, recognise
 from lookalike.spaces import in_force_now, outdate
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store
+from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import one_of
 from lookalike.thumbnails import Thumbnails
-from lookalike.views import render, view_of
+from lookalike.views import view_of, views_of
 from lookalike.waiting import (
     MISSING,
     NOTHING,
@@ -38,17 +39,16 @@ from lookalike.waiting import (
     Waiting,
     as_said_now,
     extracted_before,
-    not_read,
-    read_content,
+    read_waiting,
     tasks_of,
     waiting_from,
 )
 
-_LEASE_S = 120.0
-_RENEW_S = _LEASE_S / 4
 _CLAIM_OBJECTS = 256
 _WRITE_OBJECTS = 256
 _WRITE_S = 2.0
+
+_Batch = list[tuple[Waiting, Done]]
 
 
 class Extraction:
@@ -72,36 +72,51 @@ class Extraction:
         self._clock = clock
         self._threads = threads
         self._max_pixels = max_pixels
-        self._owner = own_name()
-        self._renewed_at = clock()
+        self._owner = ""
 
-    def run(self, target: Target, tally: Tally, actor: str, progress: Progress) -> None:
-        """Extract until nothing waits. Interrupted, what was not written waits again."""
+    def run(
+        self,
+        target: Target,
+        tally: Tally,
+        actor: str,
+        progress: Progress,
+        engine: Engine | None = None,
+    ) -> None:
+        """Extract until nothing waits, in threads here or on an `engine`. Interrupted, what was not
+        written waits again.
+
+        `progress` is told every two seconds; what it raises ends the work.
+        """
         done, total = 0, self._count(target)
-        pool = ThreadPoolExecutor(self._threads)
+        hands = self._threads_for(target) if engine is None else engine.hands(self._bench(target))
+        self._owner = own_name()
         try:
-            for batch in self._finished(target, pool, partial(self._claim, target)):
-                self._write(target, batch, tally, actor)
-                done += len(batch)
-                progress(done, max(total, done))
+            with Heartbeat(partial(self._renew, target)):
+                for batch in self._finished(target, hands, partial(self._claim, target)):
+                    self._write(target, batch, tally, actor)
+                    done += len(batch)
+                    progress(done, max(total, done))
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            self._release(target)
+            hands.drop()
+            end(self._owner)
+            try:
+                self._release(target)
+            finally:
+                hands.close()
 
-    def found(
-        self, target: Target, claim: Callable[[], list[Waiting]]
-    ) -> Iterator[list[tuple[Waiting, Done]]]:
+    def found(self, target: Target, claim: Callable[[], list[Waiting]]) -> Iterator[_Batch]:
         """Yield what is found in the objects that `claim` gives until it gives none, in batches.
 
+        A batch may be empty: one comes at least every two seconds.
         Nothing is written but what a person will be shown.
         """
-        pool = ThreadPoolExecutor(self._threads)
+        hands = self._threads_for(target)
         try:
-            for batch in self._finished(target, pool, claim):
+            for batch in self._finished(target, hands, claim):
                 yield batch
                 self._forget_thumbnails(batch)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            hands.close()
 
     # --- claim ----------------------------------------------------------------------------------
 
@@ -115,78 +130,71 @@ class Extraction:
 
     def _claim(self, target: Target) -> list[Waiting]:
         table, object_ = schema.extraction, schema.object_
-        with self._store.write() as txn:
+        with self._store.claim() as txn:
             if not in_force_now(txn, target.space):
                 return []
-            free = or_(
-                table.c.status == Status.PENDING,
-                and_(
-                    table.c.status == Status.PROCESSING,
-                    table.c.owner != self._owner,
-                    or_(
-                        table.c.expires_at < self._clock(),
-                        table.c.owner.in_(self._dead_owners(txn, target)),
-                    ),
-                ),
-            )
             chosen = (
-                select(object_)
-                .join(table, table.c.object_pk == object_.c.pk)
-                .where(table.c.collection_pk == target.pk, free)
-                .order_by(object_.c.pk)
+                select(table.c.object_pk)
+                .where(table.c.collection_pk == target.pk, self._is_free(txn, target))
+                .order_by(table.c.object_pk)
                 .limit(_CLAIM_OBJECTS)
             )
-            rows = txn.rows(chosen)
+            held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
             mine = {
+                "collection_pk": target.pk,
                 "status": Status.PROCESSING,
                 "owner": self._owner,
-                "expires_at": self._clock() + _LEASE_S,
+                "expires_at": lease_end(txn, self._clock()),
             }
-            key = {"collection_pk": target.pk}
-            txn.update(table, [{**key, "object_pk": row.pk, **mine} for row in rows])
+            txn.update(table, [{"object_pk": pk, **mine} for pk in held])
+            # Read when nobody can change them unnoticed: who does takes them away again.
+            objects = select(object_).where(one_of(object_.c.pk, held))
+            rows = txn.rows(objects.order_by(object_.c.pk))
         return [waiting_from(row, target) for row in rows]
 
-    def _dead_owners(self, snapshot: Snapshot, target: Target) -> list[str]:
+    def _is_free(self, snapshot: Snapshot, target: Target) -> ColumnElement[bool]:
+        """Return the condition that nobody who lives is at an object."""
         table = schema.extraction
-        query = select(table.c.owner).distinct()
-        rows = snapshot.rows(
-            query.where(table.c.collection_pk == target.pk, table.c.owner.is_not(None))
-        )
-        return [row.owner for row in rows if has_died(row.owner)]
+        taken = table.c.status == Status.PROCESSING
+        here = (table.c.collection_pk == target.pk) & taken & table.c.owner.is_not(None)
+        owners = [row.owner for row in snapshot.rows(select(table.c.owner).distinct().where(here))]
+        dead = [owner for owner in owners if has_died(owner)]
+        ended = table.c.expires_at < time_of(snapshot, self._clock())
+        left = and_(table.c.owner != self._owner, or_(ended, table.c.owner.in_(dead)))
+        return or_(table.c.status == Status.PENDING, and_(taken, left))
 
     def _renew(self, target: Target) -> None:
-        """Keep what this process has claimed, however long one content takes."""
-        now = self._clock()
-        if now - self._renewed_at < _RENEW_S:
-            return
-        table = schema.extraction
-        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        with self._store.write() as txn:
-            txn.execute(update(table).where(mine).values(expires_at=now + _LEASE_S))
-        self._renewed_at = now
+        with self._store.claim() as txn:
+            self._change_held(txn, target, expires_at=lease_end(txn, self._clock()))
 
     def _release(self, target: Target) -> None:
+        with self._store.claim() as txn:
+            waits = {"status": Status.PENDING, "owner": None, "expires_at": None}
+            self._change_held(txn, target, **waits)
+
+    def _change_held(self, txn: Txn, target: Target, **values: Any) -> None:
+        """Change the rows that this process holds, but for those that someone is just changing."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        with self._store.write() as txn:
-            waiting = update(table).where(mine, table.c.status == Status.PROCESSING)
-            txn.execute(waiting.values(status=Status.PENDING, owner=None, expires_at=None))
+        chosen = select(table.c.object_pk).where(mine, table.c.status == Status.PROCESSING)
+        held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
+        key = {"collection_pk": target.pk}
+        txn.update(table, [{**key, "object_pk": pk, **values} for pk in held])
 
     # --- extract --------------------------------------------------------------------------------
 
     def _finished(
-        self, target: Target, pool: ThreadPoolExecutor, claim: Callable[[], list[Waiting]]
-    ) -> Iterator[list[tuple[Waiting, Done]]]:
-        """Yield batches of finished objects, at least every two seconds: a crash costs no more.
+        self, target: Target, hands: Hands, claim: Callable[[], list[Waiting]]
+    ) -> Iterator[_Batch]:
+        """Yield batches of finished objects every two seconds: a crash costs no more.
 
-        Equal contents are extracted once.
+        One that takes longer is waited for with empty batches. Equal contents are extracted once.
         """
         asking: dict[str, list[Waiting]] = {}
-        running: set[Future[list[tuple[str, Done]]]] = set()
-        finished: list[tuple[Waiting, Done]] = []
+        finished: _Batch = []
         exhausted, yielded_at = False, self._clock()
         while True:
-            if not exhausted and len(running) < 2 * self._threads:
+            if not exhausted and hands.has_room:
                 claimed = claim()
                 exhausted = not claimed
                 finished += [
@@ -198,22 +206,20 @@ class Extraction:
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}
                 rest = [one for one in claimed if one.pk in new and one.blob is not None]
-                running |= self._submit(pool, target, rest, asking)
-            if running:
-                ready, running = wait(running, timeout=_RENEW_S, return_when=FIRST_COMPLETED)
-                self._renew(target)
-                for content, done in (pair for future in ready for pair in future.result()):
+                _hand_over(hands, rest, asking)
+            if asking and (exhausted or not hands.has_room):
+                for content, done in hands.results():
                     first, *others = asking.pop(content)
                     finished.append((first, done))
                     if done.error is None:
                         finished += [(one, done) for one in others]
                     else:  # the file of one may be gone, that of another not
-                        running |= self._submit(pool, target, others, asking)
+                        _hand_over(hands, others, asking)
             due = len(finished) >= _WRITE_OBJECTS or self._clock() - yielded_at > _WRITE_S
-            if finished and (due or not running):
+            if due or (finished and not asking):
                 yield finished
                 finished, yielded_at = [], self._clock()
-            if exhausted and not running:
+            if exhausted and not asking:
                 return
 
     def _known(
@@ -222,7 +228,7 @@ class Extraction:
         claimed: Sequence[Waiting],
         asking: dict[str, list[Waiting]],
         finished: Sequence[tuple[Waiting, Done]],
-    ) -> list[tuple[Waiting, Done]]:
+    ) -> _Batch:
         """Return those whose content has been extracted likewise before, or a moment ago."""
         just = {one.content: done for one, done in finished if one.blob and done.error is None}
         asked = [one for one in claimed if one.blob is not None]
@@ -232,26 +238,13 @@ class Extraction:
         results = just | {digest: Done(found, None) for digest, found in parts.items()}
         return [(one, results[one.content]) for one in asked if one.content in results]
 
-    def _submit(
-        self,
-        pool: ThreadPoolExecutor,
-        target: Target,
-        claimed: Sequence[Waiting],
-        asking: dict[str, list[Waiting]],
-    ) -> set[Future[list[tuple[str, Done]]]]:
-        new = []
-        for one in claimed:
-            if one.content not in asking:
-                new.append(one)
-            asking.setdefault(one.content, []).append(one)
-        return {pool.submit(self._extract, target, task) for task in tasks_of(new)}
-
-    def _extract(self, target: Target, task: Sequence[Waiting]) -> list[tuple[str, Done]]:
-        results: list[tuple[str, Done]] = []
+    def _extract(self, target: Target, task: Task) -> Results:
+        results: Results = []
         readable: list[tuple[Waiting, Content]] = []
         for one in task:
             try:
-                readable.append((one, self._read(target, one)))
+                content = read_waiting(one, target.extractor, self._blobs.read, self._max_pixels)
+                readable.append((one, content))
             except BadContent as error:
                 results.append((one.content, Done((), str(error))))
         outcomes = target.extractor.extract([content for _, content in readable])
@@ -263,51 +256,45 @@ class Extraction:
                 continue
             assert one.blob is not None
             shown = [part for part in outcome if not one.has_forgotten(part, gone)]
-            self._keep_views(one.blob.sha256, content, shown)
+            for view, picture in views_of(content, shown):
+                self._thumbnails.keep(one.blob.sha256, picture, view)
             seen = tuple(replace(part, picture=None) for part in outcome)
             results.append((one.content, Done(seen, None, dict(content.refused))))
         return results
 
-    def _read(self, target: Target, one: Waiting) -> Content:
-        assert one.blob is not None
-        if not accepts(target.extractor, one.blob.media_type):
-            raise BadContent(not_read(one.name, one.blob.media_type, target.extractor.accepts))
-        return read_content(
-            one.name,
-            (one.blob, one.beside),
-            self._blobs.read,
-            max_pixels=self._max_pixels,
-            regions=one.regions,
-        )
+    def _bench(self, target: Target) -> Bench:
+        here = partial(self._extract, target)
+        return Bench(target, self._blobs, self._max_pixels, here, self._keep_views)
 
-    def _keep_views(self, sha256: str, content: Content, parts: Sequence[Part]) -> None:
-        """Keep what a person will be shown of a content, now that it is decoded."""
-        is_picture = content.media_type.startswith("image/")
-        for part in parts:
-            view = view_of(part.attributes)
-            if part.picture is not None:
-                self._thumbnails.keep(sha256, part.picture, view)
-            elif view and is_picture:
-                self._thumbnails.keep(sha256, render(content, view), view)
-        if is_picture:  # last: what is there already, such as a scan set upright, stays
-            self._thumbnails.keep(sha256, content.picture())
+    def _threads_for(self, target: Target) -> Threads:
+        return Threads(partial(self._extract, target), self._threads)
+
+    def _keep_views(self, one: Waiting, done: Done, views: Sequence[View]) -> None:
+        """Keep what was made elsewhere of a content, but for the parts that were forgotten."""
+        assert one.blob is not None
+        with self._store.read() as snapshot:
+            gone = places(snapshot, [one.pk])
+        hidden = {place for place, part in enumerate(done.parts) if one.has_forgotten(part, gone)}
+        for view in views:
+            if view.place not in hidden:
+                self._thumbnails.keep_made(one.blob.sha256, view.jpeg, view.view)
 
     # --- write ----------------------------------------------------------------------------------
 
-    def _write(
-        self, target: Target, batch: list[tuple[Waiting, Done]], tally: Tally, actor: str
-    ) -> None:
+    def _write(self, target: Target, batch: _Batch, tally: Tally, actor: str) -> None:
+        if not batch:
+            return
         with self._store.read() as snapshot:
-            held = self._still_held(snapshot, target, batch)
+            held = self._still_held(snapshot, target, batch, self._mine(target, batch))
         if held:
             self._write_held(target, held, tally, actor)
         self._forget_thumbnails(batch)
 
-    def _write_held(
-        self, target: Target, batch: list[tuple[Waiting, Done]], tally: Tally, actor: str
-    ) -> None:
+    def _write_held(self, target: Target, batch: _Batch, tally: Tally, actor: str) -> None:
         with self._operations.operate(target.pk, "add", actor) as running:
-            batch = as_said_now(running.txn, self._still_held(running.txn, target, batch))
+            mine = self._mine(target, batch).with_for_update()  # till all of it is written
+            held = self._still_held(running.txn, target, batch, mine)
+            batch = as_said_now(running.txn, held)
             documents = [
                 NewDocument(
                     one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
@@ -335,9 +322,7 @@ class Extraction:
             for key, reason in done.refused.items():
                 tally.fail(f"{one.name} {key}", reason)
 
-    def _erase_vanished(
-        self, running: Running, target: Target, batch: list[tuple[Waiting, Done]]
-    ) -> None:
+    def _erase_vanished(self, running: Running, target: Target, batch: _Batch) -> None:
         """Erase the documents of parts that are not there any more."""
         parts = {
             one.pk: {part.key for part in done.parts}
@@ -350,18 +335,27 @@ class Extraction:
             erase_documents(self._operations, running, gone)
 
     def _still_held(
-        self, snapshot: Snapshot, target: Target, batch: list[tuple[Waiting, Done]]
-    ) -> list[tuple[Waiting, Done]]:
+        self,
+        snapshot: Snapshot,
+        target: Target,
+        batch: _Batch,
+        mine: Select[tuple[int]],
+    ) -> _Batch:
         """Return what is still this process's: not changed, forgotten or removed meanwhile.
 
         Nothing is, once the collection has changed to another extractor.
         """
         if not in_force_now(snapshot, target.space):
             return []
+        held = {row.object_pk for row in snapshot.rows(mine)}
+        return [(one, done) for one, done in batch if one.pk in held]
+
+    def _mine(self, target: Target, batch: Sequence[tuple[Waiting, Done]]) -> Select[tuple[int]]:
+        """Return the statement that selects, of a batch, the objects that this process holds."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        held = {row.object_pk for row in snapshot.rows(select(table.c.object_pk).where(mine))}
-        return [(one, done) for one, done in batch if one.pk in held]
+        these = one_of(table.c.object_pk, [one.pk for one, _ in batch])
+        return select(table.c.object_pk).where(mine, these)
 
     def _forget_thumbnails(self, batch: Sequence[tuple[Waiting, Done]]) -> None:
         """Erase the thumbnails that were made of what was forgotten meanwhile."""
@@ -385,3 +379,13 @@ class Extraction:
             self._thumbnails.forget(digest)
         for digest, view in hidden:
             self._thumbnails.forget_view(digest, view)
+
+
+def _hand_over(hands: Hands, claimed: Sequence[Waiting], asking: dict[str, list[Waiting]]) -> None:
+    """Let objects be extracted, unless another one with the same content is asked for already."""
+    new = []
+    for one in claimed:
+        if one.content not in asking:
+            new.append(one)
+        asking.setdefault(one.content, []).append(one)
+    hands.take(tasks_of(new))

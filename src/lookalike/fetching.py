@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from lookalike.addresses import Address, Network, lies_in, special_kind
-from lookalike.blobs import inline_bytes, remote_bytes, too_large
+from lookalike.blobs import inline_bytes, too_large
 from lookalike.errors import BadContent, FetchRefused
+from lookalike.object_storage import remote_bytes
 from lookalike.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _SHOWN = 200
 class FetchRules:
     """What may be fetched, and how much: `allow` are host names or networks that are exempt from
     the judgement of addresses; `roots` are folders; times are in seconds, `total_s` all in all.
+    `kept` is the address in object storage below which the server itself keeps bytes.
     """
 
     roots: tuple[Path, ...] = ()
@@ -60,6 +62,7 @@ class FetchRules:
     read_s: float = 15.0
     total_s: float = 120.0
     max_redirects: int = 5
+    kept: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> FetchRules:
@@ -69,6 +72,7 @@ class FetchRules:
             settings.fetch_allow,
             settings.fetch_schemes,
             settings.max_blob_bytes,
+            kept=settings.blobs if isinstance(settings.blobs, str) else "",
         )
 
 
@@ -142,7 +146,9 @@ class GuardedFetcher:
         scheme = found[0].lower() if found else ""
         if scheme in ("", "file"):
             return scheme
-        if scheme == "blob":
+        kept = self._rules.kept
+        is_kept = bool(kept) and f"{scheme}{uri[len(scheme) :]}/".startswith(f"{kept}/")
+        if scheme == "blob" or is_kept:
             raise FetchRefused(f"{_shown(uri)!r} names what the store keeps; give the content")
         if scheme not in self._rules.schemes:
             raise FetchRefused(

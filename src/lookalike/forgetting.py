@@ -175,7 +175,7 @@ def erase_files(workshop: Workshop, txn: Txn, blobs: Sequence[Blob]) -> tuple[in
     Call it before the commit, last of all: were it the other way round, an interruption would
     leave files that nothing names any more.
     """
-    copies = sum(workshop.blobs.forget(one) for one in unheld(txn, blobs))
+    copies = workshop.blobs.forget(unheld(txn, blobs))
     seen = unseen(txn, [one.sha256 for one in blobs])
     return copies, sum(workshop.thumbnails.forget(sha256) for sha256 in seen)
 

@@ -16,6 +16,12 @@ _SPARE = 8
 """An eighth more than is needed."""
 
 
+def roomy(rows: int, columns: int, dtype: type[Number]) -> NDArray[Number]:
+    """Return an array (rows, columns) to be filled, with room to spare, which costs nothing."""
+    spare = rows // _SPARE if rows >= ROOM_FROM else 0
+    return np.empty((rows + spare, columns), dtype)[:rows]
+
+
 def appended(array: NDArray[Number], more: NDArray[Number]) -> NDArray[Number]:
     """Return an array with `more` rows.
 
@@ -25,16 +31,16 @@ def appended(array: NDArray[Number], more: NDArray[Number]) -> NDArray[Number]:
     own, count = len(array), len(array) + len(more)
     if count < ROOM_FROM:
         return np.concatenate([array, more])
-    roomy = array.base
-    if roomy is None or not _has_room(roomy, array, count):
-        roomy = np.empty((count + count // _SPARE, *array.shape[1:]), array.dtype)
-        roomy[:own] = array
-    roomy[own:count] = more
-    return roomy[:count]
+    whole = array.base
+    if whole is None or not _has_room(whole, array, count):
+        whole = np.empty((count + count // _SPARE, *array.shape[1:]), array.dtype)
+        whole[:own] = array
+    whole[own:count] = more
+    return whole[:count]
 
 
-def _has_room(roomy: NDArray[Any], array: NDArray[Any], count: int) -> bool:
+def _has_room(whole: NDArray[Any], array: NDArray[Any], count: int) -> bool:
     """Return whether an array is the first rows of a longer one that we made."""
-    same = (roomy.shape[1:], roomy.dtype) == (array.shape[1:], array.dtype)
-    ours = roomy.flags.owndata and roomy.flags.writeable and roomy.flags.c_contiguous
-    return same and ours and len(roomy) >= count and roomy.ctypes.data == array.ctypes.data
+    same = (whole.shape[1:], whole.dtype) == (array.shape[1:], array.dtype)
+    ours = whole.flags.owndata and whole.flags.writeable and whole.flags.c_contiguous
+    return same and ours and len(whole) >= count and whole.ctypes.data == array.ctypes.data

@@ -67,6 +67,10 @@ class WithMore:
         """Return the slots whose similarity is ≥ the floor of that slot."""
         return self.snapshot.above_floors(space, vector, floors)
 
+    def time_s(self) -> float | None:
+        """Return what the database's own clock shows."""
+        return self.snapshot.time_s()
+
 
 def imagined(
     state: FieldState, snapshot: Snapshot, documents: Ids, unseen: Mapping[int, Unseen]

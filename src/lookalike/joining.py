@@ -16,11 +16,11 @@ _NODES = 65_536
 
 
 class _Edges(NamedTuple):
-    """Edges (m,) of some nodes, rising by node, then by the other end: `rows` int64 tells the node,
+    """Edges (m,) of some nodes, rising by node, then by the other end: `rows` tells the node,
     `columns` the other end. `ranks` is how near it is in the nearer one's list, from 0.
     """
 
-    rows: Places
+    rows: NDArray[np.int32]
     columns: NDArray[np.int32]
     cosines: Floats
     ranks: NDArray[np.int8]
@@ -60,7 +60,7 @@ def build_graph(places: Places, cosines: Floats) -> tuple[Graph, Floats]:
 
 
 _NO_EDGES = _Edges(
-    np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int8)
+    np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int8)
 )
 
 
@@ -84,7 +84,7 @@ def _edges(places: Places, cosines: Floats) -> Iterator[_Edges]:
         once[1:] = pair[1:] != pair[:-1]
         chosen = order[once]
         yield _Edges(
-            rows[chosen],
+            rows[chosen].astype(np.int32),
             columns[chosen].astype(np.int32),
             values[at[chosen]],
             (at[chosen] % k).astype(np.int8),

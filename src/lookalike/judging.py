@@ -11,7 +11,9 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +32,9 @@ from lookalike.landscape import Known, Landscape, attach, landscape_of
 from lookalike.lessons import Sampling, learn_confidence
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
-from lookalike.nearness import Ranked
+from lookalike.nearness import FindLists, Ranked, neighbour_lists
 from lookalike.policy import NO_SOURCE, REASONS, Decisions, deepest
-from lookalike.propagation import Places
+from lookalike.propagation import Graph, Places
 from lookalike.recall import recall, remember
 from lookalike.rejections import Rejections
 from lookalike.review import Reach
@@ -45,7 +47,7 @@ REBUILD_ITEMS = 2000
 REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
 
-_LISTS = b"lists.3"
+_LISTS = b"lists.4"
 """How lists are found; those that were remembered under another name are found again."""
 
 _FAR = 10.0
@@ -62,10 +64,11 @@ Vectors = Callable[[Places], NDArray[np.float16]]
 
 
 class Judge:
-    """Judges the documents of one field. `memory` is the file that keeps neighbour lists."""
+    """Judges the documents of one field. `memory` keeps neighbour lists that `find` found."""
 
-    def __init__(self, memory: Path) -> None:
+    def __init__(self, memory: Path, find: FindLists | None = None) -> None:
         self._memory = memory
+        self._find = find
         self._imagines = False
         self._landscape: Landscape | None = None
         self._slots: Places = np.empty(0, np.int64)
@@ -317,19 +320,37 @@ class Judge:
         kept = recall(self._memory)
         known = None
         if kept is not None and kept[0] == {"items": mark}:
-            known = Known(kept[1]["near"].astype(np.int64), kept[1]["cosines"], kept[1]["turn"])
+            known = _known(kept[1])
+        kept_lists = None if self._imagines else _Lists(self._memory, mark)
         landscape = landscape_of(
             pks,
             lambda places: vectors(pks[places]),
             known,
             blend=blend,
-            progress=None if self._imagines else _Lists(self._memory, mark),
+            find=self._find or partial(neighbour_lists, progress=kept_lists),
         )
         if known is None and not self._imagines:
-            arrays = (landscape.near.astype(np.int32), landscape.near_cosines, landscape.turn)
-            names = ("near", "cosines", "turn")
-            remember(self._memory, {"items": mark}, dict(zip(names, arrays, strict=True)))
+            remember(self._memory, {"items": mark}, _arrays(landscape))
         return landscape
+
+
+def _arrays(land: Landscape) -> dict[str, NDArray[Any]]:
+    """Return what `_known` makes of it again."""
+    return {
+        "near": land.near.astype(np.int32),
+        "cosines": land.near_cosines,
+        "turn": land.turn,
+        "starts": land.graph.starts,
+        "columns": land.graph.columns,
+        "weights": land.graph.weights,
+        "degrees": land.degrees,
+    }
+
+
+def _known(arrays: Mapping[str, NDArray[Any]]) -> Known:
+    near, graph = arrays["near"].astype(np.int64), ("starts", "columns", "weights")
+    joined = Graph(*(arrays[name] for name in graph))
+    return Known(near, arrays["cosines"], arrays["turn"], joined, arrays["degrees"])
 
 
 @dataclass(frozen=True, slots=True)

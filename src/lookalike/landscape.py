@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from lookalike.directions import Blend, Frame, spans
 from lookalike.grid import Bytes, Grid, grid_length, on_grid, squares
-from lookalike.growing import appended
+from lookalike.growing import Number, appended, roomy
 from lookalike.joining import build_graph
-from lookalike.nearness import Progress, neighbour_lists, neighbours
+from lookalike.nearness import FindLists, neighbour_lists, neighbours
 from lookalike.propagation import (
     DECAY,
     NEIGHBOURS,
@@ -113,7 +113,8 @@ class Landscape:
 
 
 class Known(NamedTuple):
-    """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`.
+    """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`,
+    its `graph` and `degrees`.
 
     To find `near` is what takes long. `turn` may differ in its last digits with the number of
     threads: whoever builds the same landscape again takes over the one there was.
@@ -122,6 +123,8 @@ class Known(NamedTuple):
     near: Places
     near_cosines: Floats
     turn: Grid
+    graph: Graph
+    degrees: Floats
 
 
 def build_landscape(
@@ -144,22 +147,19 @@ def landscape_of(
     known: Known | None = None,
     *,
     blend: Blend | None = None,
-    progress: Progress | None = None,
+    find: FindLists = neighbour_lists,
 ) -> Landscape:
     """Return that of vectors that are read some at a time where they are many: `vectors(places)`.
 
-    The `progress` of finding neighbours is kept.
+    `find` finds their neighbours, where they are not known.
     """
     count = len(pks)
     frame = Frame.of((vectors(part) for part in spans(count)), blend)
     centred = _grid(frame, vectors, count)
-    near, cosines = known[:2] if known else neighbour_lists(centred, NEIGHBOURS, progress=progress)
-    if known:
-        turn = known.turn
-    else:
-        turn = frame.turn_for(lambda p: frame.centred(vectors(p)), near[:, :_METRIC_NEIGHBOURS])
+    near, cosines = known[:2] if known else find(centred, NEIGHBOURS)
+    turn = known.turn if known else _turn(frame, vectors, centred, near)
+    graph, degrees = known[3:] if known else build_graph(near, cosines)
     turned = frame.turned(centred, turn)
-    graph, degrees = build_graph(near, cosines)
     widths = scale_widths(cosines)
     return Landscape(
         pks=pks,
@@ -179,45 +179,59 @@ def landscape_of(
     )
 
 
-def attach(landscape: Landscape, pks: Places, vectors: NDArray[np.float16]) -> Landscape:
+def attach(
+    landscape: Landscape, pks: Places, vectors: NDArray[np.float16], *, apart: bool = False
+) -> Landscape:
     """Return the landscape with more leaves: `pks` (m,) above all here, `vectors` (m, d).
 
-    Of several that are made of one landscape only the last is good: see `growing`.
+    Of several that are made of one landscape only the last is good (see `growing`), unless they are
+    kept `apart`: then all is copied.
     """
+    add = _copied if apart else appended
     centred = on_grid(landscape.frame.centred(vectors))
     nodes, count = landscape.centred[: landscape.nodes], landscape.near.shape[1]
     near, cosines = neighbours(centred, nodes, count)
     turned = landscape.frame.turned(centred, landscape.turn)
     widths, degrees = landscape.widths, landscape.degrees
     return Landscape(
-        pks=appended(landscape.pks, pks),
+        pks=add(landscape.pks, pks),
         nodes=landscape.nodes,
         frame=landscape.frame,
-        centred=appended(landscape.centred, centred),
+        centred=add(landscape.centred, centred),
         turn=landscape.turn,
-        turned=appended(landscape.turned, turned),
-        turned_lengths=appended(landscape.turned_lengths, _lengths(turned)),
-        near=appended(landscape.near, near),
-        near_cosines=appended(landscape.near_cosines, cosines),
-        hops=appended(landscape.hops, _hops(near, cosines, widths, degrees)),
-        context=appended(landscape.context, _context(near, cosines, widths)),
+        turned=add(landscape.turned, turned),
+        turned_lengths=add(landscape.turned_lengths, _lengths(turned)),
+        near=add(landscape.near, near),
+        near_cosines=add(landscape.near_cosines, cosines),
+        hops=add(landscape.hops, _hops(near, cosines, widths, degrees)),
+        context=add(landscape.context, _context(near, cosines, widths)),
         graph=landscape.graph,
         widths=widths,
         degrees=degrees,
     )
 
 
+def _copied(array: NDArray[Number], more: NDArray[Number]) -> NDArray[Number]:
+    return np.concatenate([array, more])
+
+
 def _grid(frame: Frame, vectors: Vectors, count: int) -> Grid:
     """Return the centred directions of all items, made some at a time."""
-    parts = spans(count)
-    first = on_grid(frame.centred(vectors(parts[0])))
-    if len(parts) == 1:
-        return first
-    grid = np.empty((count, first.shape[1]), np.int16)
-    grid[parts[0]] = first
-    for part in parts[1:]:
+    grid = roomy(count, len(frame.mean), np.int16)
+    for part in spans(count):
         grid[part] = on_grid(frame.centred(vectors(part)))
     return grid
+
+
+def _turn(frame: Frame, vectors: Vectors, centred: Grid, near: Places) -> Grid:
+    """Return what `turned` is made by; of many items, from directions on the grid."""
+    count, length = len(centred), np.float32(grid_length(centred.shape[1]))
+    if len(spans(count)) == 1:
+        wide = frame.centred(vectors(slice(0, count)))
+        return frame.turn_for(wide.__getitem__, near[:, :_METRIC_NEIGHBOURS])
+    return frame.turn_for(
+        lambda places: centred[places].astype(np.float32) / length, near[:, :_METRIC_NEIGHBOURS]
+    )
 
 
 def _lengths(turned: Bytes) -> NDArray[np.float64]:

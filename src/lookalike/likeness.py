@@ -34,16 +34,15 @@ class Likeness:
     def __init__(self, turned: Bytes) -> None:
         self._turned = turned
         self._sums: dict[str, Sums] = {}
+        self._squares: dict[str, float] = {}
         self._kept: OrderedDict[str, Doubles] = OrderedDict()
         self._digits: _Digits | None = None
 
     def over(self, turned: Bytes) -> Likeness:
-        """Return the likeness of the same references to more items; ours come first."""
+        """Return the likeness of the same references to more items."""
         wider = Likeness(turned)
         wider._sums = {name: total.copy() for name, total in self._sums.items()}
-        more = turned[len(self._turned) :]
-        for name, column in self._kept.items():
-            wider._kept[name] = np.concatenate([column, _scanned(more, self._sums[name])])
+        wider._squares = dict(self._squares)
         return wider
 
     def arrange(self, labels: Sequence[str]) -> None:
@@ -52,6 +51,7 @@ class Likeness:
             return
         nothing = np.zeros(self._turned.shape[1], np.int64)
         self._sums = {name: self._sums.get(name, nothing.copy()) for name in labels}
+        self._squares = {name: self._squares.get(name, 0.0) for name in labels}
         for name in [name for name in self._kept if name not in self._sums]:
             del self._kept[name]
         self._digits = None
@@ -60,6 +60,7 @@ class Likeness:
         """Take over that references of a label came and went."""
         for places, sign in ((came, 1), (went, -1)):
             self._sums[label] += sign * self._turned[places].sum(axis=0, dtype=np.int64)
+        self._squares[label] = float((self._sums[label].astype(np.float64) ** 2).sum())
         self._digits = None
         if len(came) + len(went) > _SCANS_AT_MOST:
             self._kept.pop(label, None)
@@ -68,9 +69,13 @@ class Likeness:
                 for place in places.tolist():
                     column += sign * product(self._turned, self._turned[place])
 
+    def squares(self) -> Doubles:
+        """Return ⟨m, m⟩ of all labels (labels,)."""
+        return np.array([self._squares[name] for name in self._sums])
+
     def square(self, label: str) -> float:
         """Return ⟨m, m⟩ of a label."""
-        return float((self._sums[label].astype(np.float64) ** 2).sum())
+        return self._squares[label]
 
     def column(self, label: str) -> Doubles:
         """Return ⟨u, m⟩ of all items (n,) for one label; it is ours."""
@@ -91,7 +96,8 @@ class Likeness:
     def table(self, places: Places) -> Doubles:
         """Return ⟨u, m⟩ of items for all labels, float64 (m, labels)."""
         if self._digits is None:
-            self._digits = _Digits(list(self._sums.values()), self._turned.shape[1])
+            sums = np.array(list(self._sums.values()), np.int64)
+            self._digits = _Digits(sums.reshape(-1, self._turned.shape[1]))
         table = np.zeros((len(places), len(self._sums)))
         for start in range(0, len(places), _BLOCK):
             rows = self._turned[places[start : start + _BLOCK]].astype(np.float32)
@@ -100,27 +106,24 @@ class Likeness:
 
 
 class _Digits:
-    """The digits of sums as rows of one matrix."""
+    """The digits of sums (labels, d) as columns of one matrix."""
 
-    def __init__(self, sums: Sequence[Sums], dimension: int) -> None:
-        half = largest_digit(dimension)
-        self._parts: list[tuple[int, int]] = []
-        rows = [np.zeros((0, dimension), np.float32)]
-        for column, total in enumerate(sums):
-            for power, digit in _digits(total, half):
-                self._parts.append((column, power))
-                rows.append(digit.astype(np.float32)[None])
-        self._matrix: Floats = np.concatenate(rows).T
+    def __init__(self, sums: Sums) -> None:
+        digits = _digits(sums, largest_digit(sums.shape[1]))
+        self._parts = [(power, np.flatnonzero(digit.any(axis=1))) for power, digit in digits]
+        rows = [digit[who] for (_, digit), (_, who) in zip(digits, self._parts, strict=True)]
+        self._matrix: Floats = np.concatenate([sums[:0], *rows]).astype(np.float32).T
 
     def add(self, rows: Floats, table: Doubles) -> None:
         """Add the products of rows (m, d) with all sums to a table (m, labels)."""
-        found = rows @ self._matrix
-        for (column, power), part in zip(self._parts, found.T, strict=True):
-            table[:, column] += power * part.astype(np.float64)
+        found, start = rows @ self._matrix, 0
+        for power, who in self._parts:
+            table[:, who] += power * found[:, start : start + len(who)].astype(np.float64)
+            start += len(who)
 
 
 def _digits(total: Sums, half: int) -> list[tuple[int, Sums]]:
-    """Return the digits of a sum, none above `half`, each with the power it counts."""
+    """Return the digits of sums, none above `half`, each with the power it counts."""
     base, power, digits = 2 * half + 1, 1, []
     while total.any():
         digit = (total + half) % base - half

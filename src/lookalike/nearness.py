@@ -9,7 +9,7 @@ same vectors give the same lists in every process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -21,10 +21,16 @@ from lookalike.stores.search import NOBODY, merge, top_k
 
 Places = NDArray[np.int64]
 Lists = tuple[Places, Floats]
+FindLists = Callable[[Grid, int], Lists]
+"""What finds what `neighbour_lists` finds: the same to the last bit, wherever it is done."""
+
 Ranked = NDArray[np.uint64]
 
 EXACT_ITEMS = 50_000
 """Up to so many items all pairs are compared; beyond, that costs several times what cells do."""
+
+KEPT_EVERY = 2_000_000
+"""After so many searches of a row in a cell, what was found so far is kept: half a minute."""
 
 CELLS_TRIED = 16
 """The cells of a row that it is compared with: more find more of the true neighbours."""
@@ -34,9 +40,6 @@ _DRAWN_EACH = 20
 _ROW_BLOCK = 32_768
 _BLOCK_CELLS = 8_000_000
 _UNIT = np.float32(2**-24)
-_KEPT_EVERY = 2_000_000
-"""After so many searches of a row in a cell, what was found so far is kept."""
-
 _FEW = 64
 """Candidates of a row that are worth listing; of more, the best are chosen first."""
 
@@ -71,21 +74,52 @@ def neighbour_lists(
     exact_items: int = EXACT_ITEMS,
     cells_tried: int = CELLS_TRIED,
     progress: Progress | None = None,
+    kept_every: int = KEPT_EVERY,
 ) -> Lists:
     """Return each row's nearest other rows, approximately where they are more than `exact_items`.
 
-    Where there are not enough others the lists are shorter. Approximate ones keep their `progress`.
+    Where there are not enough others the lists are shorter. Approximate ones keep their `progress`
+    after so many searches of a row in a cell.
     """
     places = np.arange(len(rows))
     if len(rows) <= exact_items:
         return _as_cosines(_among(rows, places, rows, places, min(count, len(rows) - 1)), rows)
-    return _as_cosines(_by_cells(rows, places, rows, count, cells_tried, progress), rows)
+    kept = (progress, kept_every)
+    return _as_cosines(_by_cells(rows, places, rows, count, cells_tried, *kept), rows)
 
 
 def approximate_neighbours(queries: Grid, rows: Grid, count: int, *, cells_tried: int) -> Lists:
     """Return what `neighbours` does, approximately, for many queries and at least `count` rows."""
     nowhere = np.full(len(queries), NOBODY)
     return _as_cosines(_by_cells(queries, nowhere, rows, count, cells_tried), rows)
+
+
+class Cells:
+    """The cells of many rows, of which some find their neighbours in those nearest to them.
+
+    A row's list does not depend on which others are asked for with it.
+    """
+
+    def __init__(self, rows: Grid, cells_tried: int = CELLS_TRIED) -> None:
+        self.centres = _centres(rows)
+        self.cells_tried = cells_tried
+
+    def tried(self, rows: Grid) -> Places:
+        """Return the cells (n, tried) that rows are compared with, their own first."""
+        return _nearest_centres(rows, self.centres, self.cells_tried)
+
+
+def lists_of(some: Places, rows: Grid, count: int, tried: Places | None = None) -> Lists:
+    """Return what `neighbour_lists` returns of the rows at places `some`.
+
+    `tried` are the cells of all rows; without them all pairs are compared.
+    """
+    if tried is None:
+        places = np.arange(len(rows))
+        found = _among(rows[some], some, rows, places, min(count, len(rows) - 1))
+    else:
+        found = _in_cells(rows[some], some, tried[some], rows, tried[:, :1], count)
+    return _as_cosines(found, rows)
 
 
 def _by_cells(
@@ -95,15 +129,30 @@ def _by_cells(
     count: int,
     cells_tried: int,
     progress: Progress | None = None,
+    kept_every: int = KEPT_EVERY,
 ) -> Lists:
     """Return each query's nearest among the rows of the cells that are nearest to it, its `own`
     row left out.
 
     The nearest cell comes first: few rows of the others are near enough to come into a list then.
     """
-    centres = _centres(rows)
-    tried = _nearest_centres(queries, centres, cells_tried)
-    homes = tried[:, :1] if queries is rows else _nearest_centres(rows, centres, 1)
+    cells = Cells(rows, cells_tried)
+    tried = cells.tried(queries)
+    homes = tried[:, :1] if queries is rows else _nearest_centres(rows, cells.centres, 1)
+    return _in_cells(queries, own, tried, rows, homes, count, progress, kept_every)
+
+
+def _in_cells(
+    queries: Grid,
+    own: Places,
+    tried: Places,
+    rows: Grid,
+    homes: Places,
+    count: int,
+    progress: Progress | None = None,
+    kept_every: int = KEPT_EVERY,
+) -> Lists:
+    """Return each query's nearest among the rows whose home is one of the cells it has `tried`."""
     members = _grouped(homes)
     kept = progress.kept() if progress else None
     done, ranked = kept or (0, np.full((len(queries), count), _NOTHING))
@@ -114,7 +163,7 @@ def _by_cells(
             continue
         _improve(ranked, asking, queries, own, rows, inside)
         unkept += len(asking)
-        if progress and unkept >= _KEPT_EVERY:
+        if progress and unkept >= kept_every:
             progress.keep(searched, ranked)
             unkept = 0
     near, values = _listed(ranked)

@@ -260,6 +260,15 @@ def waits_in(snapshot: Snapshot, collection_pk: int) -> bool:
     return bool(snapshot.rows(select(exists().where(here).label("waits")))[0].waits)
 
 
+def held_in(snapshot: Snapshot, collection_pk: int) -> set[int]:
+    """Return the objects of a collection that somebody is at."""
+    table = schema.extraction
+    query = select(table.c.object_pk).where(table.c.collection_pk == collection_pk)
+    return {
+        row.object_pk for row in snapshot.rows(query.where(table.c.status == Status.PROCESSING))
+    }
+
+
 def waiting_dimension(snapshot: Snapshot, collection: CollectionRow) -> int | None:
     """Return how many numbers the first vector has that waits in a collection, if one does."""
     table, object_ = schema.extraction, schema.object_

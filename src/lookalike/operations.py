@@ -28,6 +28,7 @@ from lookalike.label_events import naming_of, owner_of
 from lookalike.labels import path_of
 from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
 from lookalike.naming import LABEL_EVENTS, Naming
+from lookalike.nearness import FindLists
 from lookalike.once import Request, refuse_repetition
 from lookalike.reshaping import reshape, standard_now
 from lookalike.statements import touched_since, write_statements
@@ -181,19 +182,29 @@ class Operations:
             self.decide_all(running, pk)
         self._draw(running, field_pk)
 
-    def decide_all(self, running: Running, field_pk: int) -> None:
-        """Search and decide all documents of a field from scratch, trusting nothing in memory."""
+    def decide_all(self, running: Running, field_pk: int, find: FindLists | None = None) -> None:
+        """Search and decide all documents of a field from scratch, trusting nothing in memory.
+
+        `find` finds their neighbours, where those are not known.
+        """
         if not has_space(running.txn, field_pk):
             return
-        decider = running.lent.begun_anew(running.txn, field_pk)
+        decider = running.lent.begun_anew(running.txn, field_pk, find)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
 
-    def configured(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
+    def configured(
+        self,
+        running: Running,
+        field_pk: int,
+        before: Any,
+        after: Any,
+        find: FindLists | None = None,
+    ) -> None:
         """Write another taxonomy for a field, as an event that can be undone, and decide all."""
         self._set_taxonomy(running, field_pk, before, after)
         detail = {"before": before, "after": after}
         self._record(running, field_pk, EventKind.CONFIGURED, detail)
-        self.decide_all(running, field_pk)
+        self.decide_all(running, field_pk, find)
 
     def name(
         self, running: Running, said: Mapping[int, Mapping[str, Any]], kind: EventKind

@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import select
+from ulid import ULID
+
 from lookalike.errors import BadSetting, MissingExtra
+from lookalike.object_storage import ObjectStorage, check_package
 from lookalike.settings import Settings, read_settings
+from lookalike.storage import DirectoryStorage, LayeredStorage, Storage
+from lookalike.stores import schema
 from lookalike.stores.base import Store
 
 _SCHEMES = ("postgresql", "postgres")
+_IDENTITY = schema.meta.c.key == "store_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +27,7 @@ class Opened:
 
     store: Store
     root: Path
-    blobs: Path | None
+    blobs: Storage | None
     shown: str
     """Where it is, as anyone may read it."""
 
@@ -66,18 +73,59 @@ class Place:
         return address_of(self.given).shown
 
     def open(self, settings: Settings, environment: Mapping[str, str]) -> Opened:
-        """Open the store, made when it is not there."""
+        """Open the store, made when it is not there.
+
+        Raises MissingExtra where its bytes are kept by a package that is not installed.
+        """
+        if isinstance(settings.blobs, str):
+            check_package(settings.blobs)
         if not self.is_database:
             from lookalike.stores.sqlite import SqliteStore
 
             root = Path(self.given)
-            return Opened(SqliteStore(root), root, root / "blobs", self.given)
+            embedded = SqliteStore(root)
+            own = root / "blobs"
+            return Opened(embedded, root, _beside(own, embedded, settings.blobs), self.given)
         _check_extra()
         from lookalike.stores.postgres import PostgresStore
         from lookalike.stores.postgres_engine import address_of
 
         store = PostgresStore(address_of(self.given), settings.cache or _user_caches(environment))
-        return Opened(store, store.root, settings.blobs, store.place)
+        kept = None if settings.blobs is None else _storage(store, settings.blobs)
+        return Opened(store, store.root, kept, store.place)
+
+
+def _beside(own: Path, store: Store, named: Path | str | None) -> Storage:
+    """Return what keeps the bytes of a store in a directory: `own`, or what the setting names."""
+    inside = DirectoryStorage(own)
+    if named is None or (isinstance(named, Path) and named.resolve() == own.resolve()):
+        return inside
+    return LayeredStorage(_storage(store, named), inside)
+
+
+def _storage(store: Store, named: Path | str) -> Storage:
+    """Return what the setting names, below it a place of this store's own.
+
+    So stores that are set alike share no bytes: to forget in one takes nothing from another.
+    """
+    own = _identity(store)
+    if isinstance(named, Path):
+        return DirectoryStorage(named / own)
+    return ObjectStorage(f"{named}/{own}")
+
+
+def _identity(store: Store) -> str:
+    """Return the name that a store was given once; a copy has another."""
+    query = select(schema.meta.c.value).where(_IDENTITY)
+    with store.read() as snapshot:
+        rows = snapshot.rows(query)
+    if not rows:
+        with store.write() as txn:
+            rows = txn.rows(query)
+            if not rows:
+                txn.insert(schema.meta, [{"key": "store_id", "value": str(ULID()).lower()}])
+                rows = txn.rows(query)
+    return str(rows[0].value)
 
 
 def _check_extra() -> None:

@@ -15,7 +15,7 @@ from lookalike.documents import Target
 from lookalike.extraction import Extraction
 from lookalike.forgotten import places
 from lookalike.ingest import Progress
-from lookalike.leases import own_name
+from lookalike.leases import Heartbeat, end, own_name
 from lookalike.renaming import Seen, documents_of, matched
 from lookalike.spaces import (
     count_left,
@@ -45,7 +45,7 @@ class Preparation:
         self._extraction = extraction
         self._target = target
         self._clock = clock
-        self._owner = own_name()
+        self._owner = ""
         self._after = 0
         self._written = 0
 
@@ -54,27 +54,33 @@ class Preparation:
 
         What had failed is tried again. Raises Conflict while another process is at it.
         """
-        space = self._target.space
+        space, self._owner = self._target.space, own_name()
         with self._store.write() as txn:
             hold(txn, space, self._owner, self._clock())
             forget_failures(txn, space)
             left = count_left(txn, self._target.row, space)
         self._written = 0
         try:
-            while self._once(lambda: progress(self._written, max(left, self._written))):
-                pass
+            with Heartbeat(self._renew):
+                while self._once(lambda: progress(self._written, max(left, self._written))):
+                    pass
         finally:
-            with self._store.write() as txn:
+            end(self._owner)
+            with self._store.claim() as txn:
                 let_go(txn, space, self._owner)
         return self._written
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _renew(self) -> None:
+        with self._store.claim() as txn:
+            hold(txn, self._target.space, self._owner, self._clock())
+
     def _once(self, tell: Callable[[], None]) -> bool:
         """Extract what is left now, from the first object on; return whether anything was."""
         self._after, before = 0, self._written
         for batch in self._extraction.found(self._target, self._claim):
-            self._written += self._write(batch)
+            self._written += self._write(batch) if batch else 0
             tell()
         return self._written > before
 

@@ -28,6 +28,7 @@ STEPS = 6
 DECAY = np.float32(0.9)
 _DROP = np.float32(1e-4)
 _LEAST_DISTANCE = np.float32(1e-3)
+_TINY = np.finfo(np.float64).tiny
 _SPARSE = 16
 """What reaches less than one in so many nodes is not added up over all of them."""
 
@@ -88,9 +89,8 @@ def push(graph: Graph, places: Places, mass: Floats, steps: int) -> Evidence:
     total[places] = mass
     touched = [places]
     for _ in range(steps):
-        places, amounts = arrivals(graph, places, DECAY * mass)
-        kept = amounts >= _DROP
-        places, mass = places[kept], amounts[kept].astype(np.float32)
+        places, amounts = arrivals(graph, places, DECAY * mass, least=_DROP)
+        mass = amounts.astype(np.float32)
         total[places] += mass
         touched.append(places)
     places = distinct(np.concatenate(touched))
@@ -99,21 +99,23 @@ def push(graph: Graph, places: Places, mass: Floats, steps: int) -> Evidence:
 
 
 def arrivals(
-    graph: Graph, places: Places, mass: NDArray[np.floating]
+    graph: Graph, places: Places, mass: NDArray[np.floating], *, least: np.floating = _TINY
 ) -> tuple[Places, NDArray[np.float64]]:
     """Return where `mass` on different `places` is after one step, rising, and how much is there.
 
-    Both ways to add it up do so in the same order.
+    Where there is less than `least` of it is passed over. Both ways to add it up do so in the same
+    order.
     """
     edges, counts = graph.edges(places)
     columns = graph.columns[edges]
     flow = graph.weights[edges] * np.repeat(mass, counts)
     if len(columns) * _SPARSE > len(graph):
         reached = np.asarray(np.bincount(columns, flow, minlength=len(graph)), np.float64)
-        hit = np.flatnonzero(reached)
+        hit = np.flatnonzero(reached >= least)
     else:
-        reached, hit = np.zeros(len(graph)), distinct(columns)
+        reached = np.zeros(len(graph))
         np.add.at(reached, columns, flow.astype(np.float64))
+        hit = distinct(columns[reached[columns] >= least])
     return hit, reached[hit]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lookalike.errors import BadInput
+from lookalike.errors import BadInput, BadSetting
 from lookalike.model import Added, Changed, Origin
 from lookalike.remote_promoting import RemotePromoting
 from lookalike.remote_shaping import RemoteShaping
@@ -18,6 +18,8 @@ from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
     from lookalike.forgetting import Receipt
+
+_HERE = "threads"
 
 
 class RemoteCollection(
@@ -40,6 +42,8 @@ class RemoteCollection(
         metadata: Any = None,
         copy: bool = False,
         progress: Progress = quiet,
+        engine: str = _HERE,
+        address: str | None = None,
     ) -> Added:
         """Bring items in, as `Collection.add` does: the bytes of local files are sent and kept.
 
@@ -49,6 +53,7 @@ class RemoteCollection(
         """
         from lookalike.ingest import Tally
 
+        self._refuse_engine(engine, address)
         tally, sender = Tally(), Sender(self._connection, self.name)
         if vectors is not None:
             sender.add_vectors(vectors, ids, metadata, tally, progress)
@@ -67,8 +72,11 @@ class RemoteCollection(
             labelled=dict(sorted(tally.labelled.items())),
         )
 
-    def extract(self, *, progress: Progress = quiet) -> None:
+    def extract(
+        self, *, progress: Progress = quiet, engine: str = _HERE, address: str | None = None
+    ) -> None:
         """Wait until the server has extracted what waits in this collection."""
+        self._refuse_engine(engine, address)
         Sender(self._connection, self.name).wait(progress)
 
     # --- say ------------------------------------------------------------------------------------
@@ -182,10 +190,13 @@ class RemoteCollection(
         targets: Mapping[str, float] | None = None,
         hierarchical: bool | None = None,
         version: str | None = None,
+        engine: str = _HERE,
+        address: str | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
         """Decide everything again, by another policy if one is given."""
+        self._refuse_engine(engine, address)
         return self._ask(
             "run",
             Changed,
@@ -233,6 +244,13 @@ class RemoteCollection(
         )
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _refuse_engine(self, engine: str, address: str | None) -> None:
+        if engine != _HERE or address is not None:
+            raise BadSetting(
+                f"a client cannot choose the server's engine ({engine!r}): run `lookalike run "
+                f"{self.name} --engine {engine}` on a machine that opens the store itself"
+            )
 
     def _answer(
         self, verb: str, ids: Iterable[str], field: str | None, asked: bool, actor: str, op_id: str

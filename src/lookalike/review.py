@@ -40,6 +40,7 @@ STRIP_REFERENCES = 3
 """A label needs so many references to be proposed for a strip; before, items are asked alone."""
 
 _STEPS = 4
+_NODES = 65_536
 _BESIDE = np.float32(0.1)
 _COVER = np.float32(5)
 _MOST_COVERED = np.float32(0.99)
@@ -107,7 +108,6 @@ class Reach:
 
     def __init__(self, landscape: Landscape) -> None:
         self._graph = _with_leaves(landscape)
-        self._rows = np.repeat(np.arange(len(landscape)), np.diff(self._graph.starts))
 
     def __len__(self) -> int:
         return len(self._graph)
@@ -120,10 +120,19 @@ class Reach:
         """Return Σ_j K_ij need_j of every item (n,), nothing dropped on the way."""
         total, step = need.astype(np.float64), need
         for _ in range(_STEPS):
-            flow = self._graph.weights * step[self._graph.columns]
-            step = (DECAY * np.bincount(self._rows, flow, len(self))).astype(np.float32)
+            step = np.concatenate([step[:0], *self._flows(step)])
             total += step
         return total.astype(np.float32)
+
+    def _flows(self, step: Floats) -> Iterator[Floats]:
+        """Yield what reaches some nodes after the next one, a part of all nodes at a time."""
+        graph = self._graph
+        for start in range(0, len(self), _NODES):
+            ends = graph.starts[start : start + _NODES + 1]
+            rows = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+            edges = slice(int(ends[0]), int(ends[-1]))
+            flow = graph.weights[edges] * step[graph.columns[edges]]
+            yield (DECAY * np.bincount(rows, flow, len(ends) - 1)).astype(np.float32)
 
 
 def uncovered(scores: Scores) -> Floats:

@@ -232,7 +232,11 @@ class Ruling:
     def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
         """Return vectors of documents and of references elsewhere."""
         field = self._state.field
-        own = np.isin(pks, self._state.columns.pks)
+        known = self._state.columns.pks
+        place = np.minimum(np.searchsorted(known, pks), max(len(known) - 1, 0))
+        own = known[place] == pks if len(known) else np.zeros(len(pks), bool)
+        if own.all():
+            return snapshot.vectors(field.space, pks)
         vectors = np.empty((len(pks), field.space.dimension), np.float16)
         vectors[own] = snapshot.vectors(field.space, pks[own])
         vectors[~own] = snapshot.vectors(field.reference_space, pks[~own])

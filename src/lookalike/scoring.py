@@ -174,7 +174,7 @@ class Scores:
         chosen = np.arange(len(self.landscape)) if places is None else places
         if name == "evidence":
             return side_by_side(list(self._evidence.values()), chosen, len(self.landscape))
-        sums = np.sqrt(np.maximum(self._squares, 1))
+        sums = np.sqrt(np.maximum(self._likeness.squares(), 1))
         table = np.empty((len(chosen), len(sums)), np.float32)
         for start in range(0, len(chosen), _BLOCK):
             block = chosen[start : start + _BLOCK]
@@ -216,7 +216,7 @@ class Scores:
 
     def sums(self, places: Places, columns: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
         """Return ⟨u, m⟩ of turned items u, each with one label's column (m,), and ⟨m, m⟩."""
-        return self._likeness.at(places, columns), self._squares[columns]
+        return self._likeness.at(places, columns), self._likeness.squares()[columns]
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is.
@@ -258,11 +258,6 @@ class Scores:
             around = evidence.at(land.near[place, :CONTEXT])
             self._voices[place] = _Voice(evidence, itself, around)
         return self._voices[place]
-
-    @property
-    def _squares(self) -> Doubles:
-        """Return ⟨m, m⟩ of all labels (labels,)."""
-        return np.array([self._likeness.square(name) for name in self._references])
 
     def _arrange(self, labels: list[str]) -> None:
         """Make room for the columns of `labels`; those that were not there are zero."""

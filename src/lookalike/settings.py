@@ -33,6 +33,21 @@ def _folder(text: str) -> Path | None:
     return Path(text).absolute() if text else None
 
 
+def _keeps(text: str) -> Path | str | None:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return _folder(text)
+    scheme, rest = scheme.lower(), rest.rstrip("/")
+    if scheme in _NOT_KEPT:
+        raise ValueError("must be a directory, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+    if re.search(r"[@?#%\s:]", rest) or not rest.partition("/")[0]:
+        raise ValueError(
+            "must be scheme, bucket and prefix, as s3://BUCKET/PREFIX; keys and the rest are told "
+            "by the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
+        )
+    return f"{scheme}://{rest}"
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_host(part) for part in _listed(text))
 
@@ -60,7 +75,16 @@ def _listed(text: str) -> list[str]:
 
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_LONGEST_S = 3600
+_NOT_KEPT = frozenset({"blob", "data", "file", "http", "https", "postgres", "postgresql"})
 _SCHEMES = frozenset({"data", "gs", "http", "https", "s3"})
+
+
+def _seconds(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= _LONGEST_S:
+        raise ValueError(f"must be 0 to {_LONGEST_S}")
+    return number
 
 
 def _port(text: str) -> int:
@@ -97,11 +121,19 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _origin(text: str) -> str:
+    origin = text.rstrip("/")
+    if origin and not re.fullmatch(r"https?://[^/*?#@\s]+", origin):
+        raise ValueError("must be scheme and host, such as https://labels.example.org")
+    return origin
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One row of the table: its variable is `LOOKALIKE_` + name in capitals.
 
-    The value of a `secret` one is never shown.
+    The value of a `secret` one is never shown, and may lie in a file that the variable with `_FILE`
+    at its end names, as containers are given secrets.
     """
 
     name: str
@@ -127,9 +159,10 @@ SETTINGS = (
     Setting(
         "blobs",
         "",
-        _folder,
-        "for a store in a database: the directory of uploads and copies, the same for all servers "
-        "and workers",
+        _keeps,
+        "where uploads and copies are kept, the same for all servers and workers: a directory, or "
+        "object storage as s3://BUCKET/PREFIX (default: in the store, where that is a directory)",
+        secret=True,
     ),
     Setting(
         "cache",
@@ -166,6 +199,27 @@ SETTINGS = (
     Setting("host", "127.0.0.1", str, "the address the server listens on; others need a key"),
     Setting("port", "8710", _port, "the port the server listens on; 0: any that is free"),
     Setting(
+        "public_url",
+        "",
+        _origin,
+        "how others reach the server where a proxy before it speaks TLS, as "
+        "https://labels.example.org: addresses that it gives begin with it (default: as it is "
+        "called)",
+    ),
+    Setting(
+        "drain_s",
+        "0",
+        _seconds,
+        "seconds a server that was told to end goes on answering, while its readiness says so: as "
+        "long as a load balancer takes to notice",
+    ),
+    Setting(
+        "grace_s",
+        "10",
+        _seconds,
+        "seconds that running requests, and then the worker, may take to end",
+    ),
+    Setting(
         "api_key",
         "",
         _long_secret,
@@ -196,7 +250,7 @@ class Settings:
     """The values in force, as attributes named like the rows of the table."""
 
     store: str
-    blobs: Path | None
+    blobs: Path | str | None
     cache: Path | None
     actor: str
     namespace: str
@@ -208,6 +262,9 @@ class Settings:
     fetch_schemes: frozenset[str]
     host: str
     port: int
+    public_url: str
+    drain_s: int
+    grace_s: int
     api_key: str
     webhook_secret: str
     max_json_bytes: int
@@ -223,12 +280,13 @@ class Settings:
 def read_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     """Return the settings from `environment`, then the TOML `file`, then the defaults.
 
-    Raises BadSetting for an unknown name in the file or an impossible value, naming both.
+    Raises BadSetting for an unknown name in the file or an impossible value, naming both, and for a
+    file of a secret that cannot be read.
     """
     stored = _read_file(file) if file is not None and file.exists() else {}
     values = {}
     for setting in SETTINGS:
-        text = environment.get(setting.variable) or stored.get(setting.name, setting.default)
+        text = _given(setting, environment) or stored.get(setting.name, setting.default)
         try:
             values[setting.name] = setting.read(str(text))
         except ValueError as error:
@@ -237,6 +295,24 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
                 f"{setting.variable} is {shown}: {error}; it means: {setting.help}"
             ) from error
     return Settings(values)
+
+
+def _given(setting: Setting, environment: Mapping[str, str]) -> str | None:
+    """Return what the environment gives, in a variable or, of a secret, in a file."""
+    given, named = environment.get(setting.variable), f"{setting.variable}_FILE"
+    file = environment.get(named) if setting.secret else None
+    if not file:
+        return given
+    if given:
+        raise BadSetting(f"{setting.variable} and {named} are both set; take one of them away")
+    try:
+        text = Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise BadSetting(f"{named} is {file!r}, which cannot be read: {reason}") from error
+    if not text:
+        raise BadSetting(f"{named} is {file!r}, which is empty: write the secret into it")
+    return text
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def show_backup(backup: Backup) -> str:
         f"{backup.files} files{shared}, {backup.size_bytes / 1e6:,.1f} MB: {backup.source} → "
         f"{backup.target}, checked"
     ]
+    if backup.elsewhere:
+        lines.append(f"  files that stay where LOOKALIKE_BLOBS keeps them: {backup.elsewhere}")
     lines += [f"  not there to keep: {uri}" for uri in backup.missing[:NAMED]]
     return "\n".join(lines)
 

@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lookalike.blobs import local_path, remote_files
+from lookalike.blobs import local_path
 from lookalike.errors import BadContent, BadInput
+from lookalike.object_storage import remote_files
 
 CONTENT_KEYS = ("image", "text", "file", "path", "file_name", "url", "content")
 """Where a row may have its content, the first that it has."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, Text, and_, cast, delete, exists, func, select, update
 
 from lookalike.errors import Conflict
-from lookalike.leases import has_died
+from lookalike.leases import has_died, lease_end, time_of
 from lookalike.model import Space, Status
 from lookalike.resources import CollectionRow
 from lookalike.stores import schema
@@ -26,8 +26,6 @@ from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions, one_of
 
 _BLOCK = 5000
-_LEASE_S = 900.0
-"""Longer than a few contents take. Of a process of this machine it is known when it has died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +100,10 @@ def make_beside(
     return stored_space(txn.rows(select(table).where(here))[0])
 
 
-def hold(txn: Txn, space: StoredSpace, owner: str, now: float) -> None:
+def hold(txn: Txn, space: StoredSpace, owner: str, here_s: float) -> None:
     """Take the lease of a space beside, or renew it: one process at a time extracts into it.
+
+    `here_s` is the time on this machine.
 
     Raises Conflict where another one does, or where the space is in force or gone by now.
     """
@@ -111,13 +111,13 @@ def hold(txn: Txn, space: StoredSpace, owner: str, now: float) -> None:
     rows = txn.rows(select(table).where(table.c.pk == space.pk, table.c.beside.is_(True)))
     if not rows:
         raise Conflict(f"{space.name} is not beside any more: it is in force, or was removed")
-    other = rows[0].owner
-    if other not in (None, owner) and rows[0].expires_at > now and not has_died(other):
+    other, lasts = rows[0].owner, (rows[0].expires_at or 0.0) > time_of(txn, here_s)
+    if other not in (None, owner) and lasts and not has_died(other):
         raise Conflict(
             f"another process extracts into {space.name} already; wait until it is done, or stop it"
         )
     mine = update(table).where(table.c.pk == space.pk)
-    txn.execute(mine.values(owner=owner, expires_at=now + _LEASE_S))
+    txn.execute(mine.values(owner=owner, expires_at=lease_end(txn, here_s)))
 
 
 def let_go(txn: Txn, space: StoredSpace, owner: str) -> None:

@@ -8,20 +8,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Update, and_, or_, select, update
 from ulid import ULID
 
 from lookalike.errors import NotFound
-from lookalike.leases import has_died
+from lookalike.leases import has_died, lease_end, time_of
 from lookalike.model import Status
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
-
-_LEASE_S = 6 * 3600.0
-"""No task takes so long without a sign of life, by `keep_task`.
-
-A worker that died is known by its process, unless its machine is gone.
-"""
 
 
 class TaskKind(StrEnum):
@@ -91,50 +85,56 @@ def tasks(
 
 
 def take_task(store: Store, owner: str, clock: Callable[[], float]) -> Task | None:
-    """Return the oldest task that nobody is at, which is the owner's from now on."""
+    """Return the oldest task that nobody is at, which is the owner's from now on.
+
+    An owner is at one task at a time: what else seems to be its own was begun and not ended.
+    """
     table = schema.task
     with store.read() as snapshot:
         if not snapshot.rows(select(table.c.pk).where(_unfinished()).limit(1)):
             return None
-    with store.write() as txn:
+    with store.claim() as txn:
         held = select(table.c.owner).where(table.c.status == Status.PROCESSING).distinct()
-        dead = [row.owner for row in txn.rows(held) if has_died(row.owner)]
-        is_free = or_(table.c.owner.in_(dead), table.c.expires_at < clock())
-        abandoned = and_(table.c.status == Status.PROCESSING, is_free)
+        dead = [row.owner for row in txn.rows(held) if row.owner == owner or has_died(row.owner)]
+        ended = table.c.expires_at < time_of(txn, clock())
+        abandoned = and_(table.c.status == Status.PROCESSING, or_(table.c.owner.in_(dead), ended))
         free = or_(table.c.status == Status.PENDING, abandoned)
-        rows = txn.rows(select(table).where(free).order_by(table.c.pk).limit(1))
+        oldest = select(table).where(free).order_by(table.c.pk).limit(1)
+        rows = txn.rows(oldest.with_for_update(skip_locked=True))
         if not rows:
             return None
         mine = update(table).where(table.c.pk == rows[0].pk)
-        expires_at = clock() + _LEASE_S
+        expires_at = lease_end(txn, clock())
         txn.execute(mine.values(status=Status.PROCESSING, owner=owner, expires_at=expires_at))
     return _task(rows[0])
 
 
-def keep_task(store: Store, task: Task, *, at: float) -> None:
-    """Keep a task that takes long."""
-    mine = update(schema.task).where(schema.task.c.pk == task.pk)
-    with store.write() as txn:
-        txn.execute(mine.values(expires_at=at + _LEASE_S))
+def keep_task(store: Store, task: Task, owner: str, clock: Callable[[], float]) -> None:
+    """Renew the lease of a task, unless it is another's by now."""
+    with store.claim() as txn:
+        txn.execute(_held(task, owner).values(expires_at=lease_end(txn, clock())))
 
 
 def end_task(
-    store: Store, task: Task, *, at: float, result: Mapping[str, Any] | None, error: str | None
-) -> None:
-    """Write how a task ended."""
+    store: Store,
+    task: Task,
+    owner: str,
+    *,
+    at: float,
+    result: Mapping[str, Any] | None,
+    error: str | None,
+) -> bool:
+    """Write how a task ended; return whether it was still the owner's to say."""
     status = Status.COMPLETED if error is None else Status.FAILED
     values = {"status": status.value, "error": error, "result": result, "ended_at": at}
     with store.write() as txn:
-        txn.execute(
-            update(schema.task).where(schema.task.c.pk == task.pk).values(owner=None, **values)
-        )
+        return txn.execute(_held(task, owner).values(owner=None, **values)) > 0
 
 
-def return_task(store: Store, task: Task) -> None:
+def return_task(store: Store, task: Task, owner: str) -> None:
     """Let a task wait again, which was begun and not done."""
-    with store.write() as txn:
-        waiting = update(schema.task).where(schema.task.c.pk == task.pk)
-        txn.execute(waiting.values(status=Status.PENDING.value, owner=None))
+    with store.claim() as txn:
+        txn.execute(_held(task, owner).values(status=Status.PENDING.value, owner=None))
 
 
 def forget_task(txn: Txn, task: Task) -> None:
@@ -147,6 +147,12 @@ def cancel_task(txn: Txn, id: str) -> bool:
     table = schema.task
     waiting = (table.c.id == id) & (table.c.status == Status.PENDING)
     return txn.execute(table.delete().where(waiting)) > 0
+
+
+def _held(task: Task, owner: str) -> Update:
+    """Return the statement that changes a task while it is an owner's."""
+    table = schema.task
+    return update(table).where(table.c.pk == task.pk, table.c.owner == owner)
 
 
 def _unfinished() -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lookalike.blobs import write_once
 from lookalike.pictures import thumbnail
+from lookalike.storage import write_once
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +35,10 @@ class Thumbnails:
         path = self.path(sha256, view)
         if not path.exists():
             write_once(path, thumbnail(picture), durable=False)
+
+    def keep_made(self, sha256: str, jpeg: bytes, view: str = "") -> None:
+        """Keep a thumbnail that was made elsewhere, unless there is one."""
+        write_once(self.path(sha256, view), jpeg, durable=False)
 
     def forget(self, sha256: str) -> int:
         """Erase the thumbnails of all views of a content; return how many there were."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from lookalike.errors import Conflict
-from lookalike.leases import has_died
+from lookalike.leases import has_died, time_of
 from lookalike.model import Status
 from lookalike.reading import FieldRow
 from lookalike.resources import collection_row
@@ -14,9 +14,12 @@ from lookalike.stores.base import Snapshot
 from lookalike.tasks import TaskKind
 
 
-def check_quiet(snapshot: Snapshot, field: FieldRow, now: float) -> None:
-    """Raise Conflict where a migration or a re-decision of a field's collections is under way."""
-    table = schema.field
+def check_quiet(snapshot: Snapshot, field: FieldRow, here_s: float) -> None:
+    """Raise Conflict where a migration or a re-decision of a field's collections is under way.
+
+    `here_s` is the time on this machine.
+    """
+    table, now = schema.field, time_of(snapshot, here_s)
     fields = table.c.pk.in_([field.pk, field.reference_field_pk])
     rows = snapshot.rows(select(table.c.collection_pk).where(fields).distinct())
     for collection_pk in sorted(row.collection_pk for row in rows):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput
 from lookalike.extractors import pdf
-from lookalike.extractors.base import Content
+from lookalike.extractors.base import Content, Part
 from lookalike.extractors.video import is_video, picture_at
 
 if TYPE_CHECKING:
@@ -60,6 +60,32 @@ def render(content: Content, view: str) -> Image:
     else:
         picture = content.picture()
     return picture if found["box"] is None else crop(picture, _numbers(found["box"]))
+
+
+def views_of(content: Content, parts: Sequence[Part]) -> Iterator[tuple[str, Image]]:
+    """Yield the views that a person will be shown of a content and its parts, now it is decoded.
+
+    The first of a name counts: a scan set upright comes before the picture as it is.
+    """
+    for part in parts:
+        shown = part_view(content, part)
+        if shown is not None:
+            yield shown
+    if is_picture(content):
+        yield "", content.picture()
+
+
+def part_view(content: Content, part: Part) -> tuple[str, Image] | None:
+    """Return the view of a part that a person will be shown, or None where it has none."""
+    view = view_of(part.attributes)
+    if part.picture is not None:
+        return view, part.picture
+    return (view, render(content, view)) if view and is_picture(content) else None
+
+
+def is_picture(content: Content) -> bool:
+    """Return whether a content is a picture by its media type."""
+    return content.media_type.startswith("image/")
 
 
 def crop(picture: Image, box: tuple[float, float, float, float]) -> Image:

@@ -12,7 +12,8 @@ import numpy as np
 from sqlalchemy import exists, select
 
 from lookalike.documents import Target
-from lookalike.extractors.base import Content, Part, accepts
+from lookalike.errors import BadContent
+from lookalike.extractors.base import Content, Extractor, Part, accepts
 from lookalike.extractors.combined import CombinedExtractor
 from lookalike.forgotten import Forgotten, is_forgotten
 from lookalike.model import Blob
@@ -171,6 +172,17 @@ def chosen_inputs(
     pictures = (blob for blob in given if blob.media_type.startswith("image/"))
     first = next(pictures, given[0])
     return first, {name: blob for name, blob in chosen.items() if blob != first}
+
+
+def read_waiting(
+    one: Waiting, extractor: Extractor, read: Callable[[Blob], bytes], max_pixels: int
+) -> Content:
+    """Return what an object has for an extractor, read. Raises BadContent."""
+    assert one.blob is not None
+    if not accepts(extractor, one.blob.media_type):
+        raise BadContent(not_read(one.name, one.blob.media_type, extractor.accepts))
+    inputs = (one.blob, one.beside)
+    return read_content(one.name, inputs, read, max_pixels=max_pixels, regions=one.regions)
 
 
 def read_content(

@@ -33,6 +33,7 @@ from lookalike.alarms import (
 from lookalike.audits import latest
 from lookalike.errors import BadContent, LookalikeError, StoreClosed, StoreError
 from lookalike.fetching import GuardedFetcher
+from lookalike.leases import LEASE_S, time_of
 from lookalike.metrics import Report
 from lookalike.reading import fields_of
 from lookalike.resources import collection_from
@@ -49,7 +50,6 @@ _LOG = logging.getLogger("lookalike.watch")
 _POLL_S = 1.0
 _SETTLE_S = 60.0
 _INTERVAL_S = 300.0
-_LEASE_S = 60.0
 _STOP_S = 2.0
 _TOLD = ("coverage", "documents", "queue", "checked", "wrong", "estimated_precision")
 
@@ -98,8 +98,7 @@ class Watch:
             rows = snapshot.rows(select(schema.alarm))
             if not rows:
                 return
-            newest = select(func.max(schema.operation.c.pk).label("pk"))
-            revision = int(snapshot.rows(newest)[0].pk or 0)
+            revision = _revision(snapshot)
         settled, self._last_revision = revision == self._last_revision, revision
         for row in rows:
             if self._is_due(row, revision, settled=settled):
@@ -134,8 +133,12 @@ class Watch:
         return age > _INTERVAL_S
 
     def _check(self, field_pk: int) -> None:
-        """Compare a field with its bands, and write down what is to be told of it."""
+        """Compare a field with its bands, and write down what is to be told of it.
+
+        What another watch has found in a later state of the store stands.
+        """
         with self._workshop.store.read() as snapshot:
+            revision = _revision(snapshot)
             found = _field(snapshot, field_pk)
             if found is None:
                 return
@@ -147,12 +150,19 @@ class Watch:
             rows = txn.rows(select(schema.alarm).where(schema.alarm.c.field_pk == field_pk))
             if not rows:
                 return
-            state, at = rows[0].state, self._workshop.clock()
+            state, at = rows[0].state, time_of(txn, self._workshop.clock())
+            if state.get("revision", 0) > revision:
+                return
             alarm = alarm_from(field.name, rows[0].spec, state)
             breaches = breaches_of(report, alarm.coverage, alarm.error_rate, audited)
             if bool(breaches) == alarm.raised and breaches == alarm.breaches:
                 return
-            now = {**state, "raised": bool(breaches), "breaches": list(map(asdict, breaches))}
+            now = {
+                **state,
+                "revision": revision,
+                "raised": bool(breaches),
+                "breaches": list(map(asdict, breaches)),
+            }
             if bool(breaches) != alarm.raised:
                 now["since"] = at
                 if alarm.webhook:
@@ -165,10 +175,10 @@ class Watch:
         claimed = self._claimed(field_pk)
         if claimed is None:
             return
-        webhook, delivery = claimed
+        webhook, delivery, now = claimed
         error: str | None = None
         try:
-            self._post(webhook, delivery)
+            self._post(webhook, delivery, now)
         except LookalikeError as failure:
             error = str(failure).replace(webhook[:200], shown_webhook(webhook))
             _LOG.warning("a webhook was not delivered: %s", error)
@@ -176,47 +186,50 @@ class Watch:
             state = _state(txn, field_pk)
             if state is None or (state.get("delivery") or {}).get("id") != delivery["id"]:
                 return  # another alarm, or another state of it, has taken its place
-            ended = state["delivery"] | self._after(delivery["attempts"], error)
+            now = time_of(txn, self._workshop.clock())
+            ended = state["delivery"] | self._after(delivery["attempts"], error, now)
             txn.update(
                 schema.alarm, [{"field_pk": field_pk, "state": {**state, "delivery": ended}}]
             )
 
-    def _claimed(self, field_pk: int) -> tuple[str, Mapping[str, Any]] | None:
+    def _claimed(self, field_pk: int) -> tuple[str, Mapping[str, Any], float] | None:
+        """Return where to send what is due, and the time; None where another does or nothing is."""
         with self._workshop.store.read() as snapshot:
-            if not _waits(_state(snapshot, field_pk) or {}, self._workshop.clock()):
+            now = time_of(snapshot, self._workshop.clock())
+            if not _waits(_state(snapshot, field_pk) or {}, now):
                 return None
         with self._workshop.store.write() as txn:
             rows = txn.rows(select(schema.alarm).where(schema.alarm.c.field_pk == field_pk))
-            now = self._workshop.clock()
+            now = time_of(txn, self._workshop.clock())
             if not rows or not _waits(rows[0].state, now):
                 return None
             delivery = dict(rows[0].state["delivery"])
-            delivery |= {"attempts": delivery["attempts"] + 1, "next_at": now + _LEASE_S}
+            delivery |= {"attempts": delivery["attempts"] + 1, "next_at": now + LEASE_S}
             state = {**rows[0].state, "delivery": delivery}
             txn.update(schema.alarm, [{"field_pk": field_pk, "state": state}])
-        return rows[0].spec["webhook"], delivery
+        return rows[0].spec["webhook"], delivery, now
 
-    def _post(self, webhook: str, delivery: Mapping[str, Any]) -> None:
+    def _post(self, webhook: str, delivery: Mapping[str, Any], now: float) -> None:
         told = {
             "type": delivery["event"],
             "timestamp": datetime.fromtimestamp(delivery["at"], UTC).isoformat(),
             "data": delivery["told"],
         }
         body = json.dumps(told, ensure_ascii=False).encode()
-        secret, now = self._workshop.settings.webhook_secret, self._workshop.clock()
+        secret = self._workshop.settings.webhook_secret
         headers = webhook_headers(secret, delivery["id"], now, body)
         status = self._fetcher.post(webhook, body, {"Content-Type": "application/json", **headers})
         if not 200 <= status < 300:
             raise BadContent(f"the webhook answers with status {status}; it shall answer 2xx")
 
-    def _after(self, attempts: int, error: str | None) -> dict[str, Any]:
+    def _after(self, attempts: int, error: str | None, now: float) -> dict[str, Any]:
         """Return what an attempt made of a delivery."""
         if error is None:
             return {"status": DELIVERED, "next_at": None, "error": None}
         if attempts >= MOST_ATTEMPTS:
             return {"status": GIVEN_UP, "next_at": None, "error": error}
         pause = self._retry_s * 4 ** (attempts - 1)
-        return {"status": WAITING, "next_at": self._workshop.clock() + pause, "error": error}
+        return {"status": WAITING, "next_at": now + pause, "error": error}
 
 
 def _delivery(event: str, at: float, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,6 +259,12 @@ def _told(resource: Any, report: Report, breaches: list[dict[str, Any]]) -> dict
 def _waits(state: Mapping[str, Any], now: float) -> bool:
     delivery = state.get("delivery")
     return bool(delivery and delivery["status"] == WAITING and delivery["next_at"] <= now)
+
+
+def _revision(snapshot: Snapshot) -> int:
+    """Return the number of the last operation there was."""
+    newest = select(func.max(schema.operation.c.pk).label("pk"))
+    return int(snapshot.rows(newest)[0].pk or 0)
 
 
 def _state(snapshot: Snapshot, field_pk: int) -> dict[str, Any] | None:

@@ -7,19 +7,25 @@ has a watch beside it, which checks alarms.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select, update
 
 from lookalike.collection import Collection
-from lookalike.errors import LookalikeError, NotFound, StoreError
-from lookalike.leases import own_name
+from lookalike.errors import (
+    LookalikeError,
+    NotFound,
+    StoreBusy,
+    StoreError,
+    StoreUnreachable,
+)
+from lookalike.leases import Heartbeat, own_name
 from lookalike.migrating import migrated, prepared
 from lookalike.model import Status
 from lookalike.resources import CollectionRow, Kind, collection_from, collection_row, named
@@ -32,7 +38,6 @@ _LOG = logging.getLogger("lookalike.worker")
 _POLL_S = 1.0
 _WAIT_S = 0.1
 _PATIENCE_S = 10.0
-_KEEP_S = 600.0
 
 
 class _Stopped(Exception):
@@ -64,6 +69,12 @@ class Worker:
         if self._thread is not None:
             self._thread.join()
 
+    @property
+    def has_died(self) -> bool:
+        """Return whether its thread has ended although nobody told it to."""
+        began = self._thread is not None and not self._thread.is_alive()
+        return began and not self._is_stopping.is_set()
+
     def wake(self) -> None:
         """Tell that there is something to do: nobody needs to wait for the next look."""
         with self._news:
@@ -80,24 +91,30 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; whatever goes wrong with one piece of work, the rest goes on."""
-        watch = Watch(self._workshop)
+        watch, following = Watch(self._workshop), self._workshop.store.follow(self.wake)
         watch.start()
         try:
             self._run()
         finally:
+            if following is not None:
+                following.stop()
             watch.stop()
 
     def _run(self) -> None:
+        trouble = ""
         while not self._is_stopping.is_set():
             with self._news:
                 self._is_asked = False
             try:
-                busy = self.work()
+                busy, before, trouble = self.work(), trouble, ""
+                if before:
+                    _LOG.warning("the store can be used again")
             except _Stopped:
                 return
             except StoreError as error:
-                _LOG.warning("%s", error)
-                busy = False
+                if str(error) != trouble:
+                    _LOG.warning("%s", error)
+                busy, trouble = False, str(error)
             with self._news:
                 if not busy and not self._is_asked and not self._is_stopping.is_set():
                     self._news.wait(self._poll_s)
@@ -137,7 +154,9 @@ class Worker:
             Collection(self._workshop, row).extract(progress=progress)
         except (StoreError, NotFound) as error:
             _LOG.warning("%s: %s", row.name, error)
-            self._resting_until[row.pk] = time.monotonic() + _PATIENCE_S
+            passes = isinstance(error, StoreUnreachable | StoreBusy)
+            pause_s = self._poll_s if passes else _PATIENCE_S
+            self._resting_until[row.pk] = time.monotonic() + pause_s
         except LookalikeError as error:
             self._fail(row, str(error))
             done += 1
@@ -159,21 +178,23 @@ class Worker:
         self._tell()
 
     def _do(self, task: Task) -> None:
+        store, clock = self._workshop.store, self._workshop.clock
         result: dict[str, Any] | None = None
         error: str | None = None
         try:
-            result = self._done(task)
+            with Heartbeat(partial(keep_task, store, task, self._owner, clock)):
+                result = self._done(task)
         except (StoreError, _Stopped):
             with suppress(StoreError):
-                return_task(self._workshop.store, task)
+                return_task(store, task, self._owner)
             raise
         except LookalikeError as failure:
             error = str(failure)
         except Exception:
             _LOG.exception("task %s", task.id)
             error = "it could not be done; the server's log says why"
-        at = self._workshop.clock()
-        end_task(self._workshop.store, task, at=at, result=result, error=error)
+        if not end_task(store, task, self._owner, at=clock(), result=result, error=error):
+            _LOG.warning("task %s is another worker's by now", task.id)
 
     def _done(self, task: Task) -> dict[str, Any]:
         with self._workshop.store.read() as snapshot:
@@ -189,20 +210,19 @@ class Worker:
             return {"documents": len(collection)}
         if task.kind is TaskKind.MIGRATE:
             return self._migrate(task)
-        changed = [collection.run(actor=task.spec["actor"], **run) for run in task.spec["runs"]]
+        # Named by the task: what another worker did, who died before it said so, is not done again.
+        changed = [
+            collection.run(actor=task.spec["actor"], op_id=f"op_{task.id}.{number}", **run)
+            for number, run in enumerate(task.spec["runs"])
+        ]
         operations = [one.operation for one in changed]
         return {"operations": operations, "changed": sum(one.by_itself for one in changed)}
 
     def _migrate(self, task: Task) -> dict[str, Any]:
         """Prepare a migration, or carry it out; what waits meanwhile is extracted in between."""
-        kept_at = time.monotonic()
 
         def progress(_done: int, _total: int) -> None:
-            nonlocal kept_at
             self._tell()
-            if time.monotonic() - kept_at > _KEEP_S:
-                keep_task(self._workshop.store, task, at=self._workshop.clock())
-                kept_at = time.monotonic()
             for row in self._waiting():
                 self._extract(row)
 
@@ -219,18 +239,3 @@ class Worker:
             self._news.notify_all()
         if self._is_stopping.is_set():
             raise _Stopped
-
-
-def run_worker(workshop: Workshop, *, once: bool) -> None:
-    """Work until interrupted or terminated, or with `once` until nothing waits."""
-    worker = Worker(workshop)
-    if once:
-        while worker.work():
-            pass
-        Watch(workshop).look()
-        return
-    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    try:
-        worker.run()
-    except KeyboardInterrupt:
-        worker.stop()

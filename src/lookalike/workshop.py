@@ -44,7 +44,7 @@ class Workshop:
         self.settings = settings
         self.actor = actor
         self.clock = clock
-        self._blobs = opened.blobs
+        self._storage = opened.blobs
         self.blobs = Blobs(opened.blobs, max_bytes=settings.max_blob_bytes)
         self.thumbnails = Thumbnails(opened.root / "cache" / "thumbnails")
         self.operations = Operations(opened.store, opened.root / "cache", clock)
@@ -68,7 +68,7 @@ class Workshop:
         """
         other = copy.copy(self)
         size = self.settings.max_blob_bytes
-        other.blobs = Blobs(self._blobs, max_bytes=size, guarded=fetch)
+        other.blobs = Blobs(self._storage, max_bytes=size, guarded=fetch)
         other._check = check
         return other
 

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  bandOf, between, binned, errorRate, exact, halfWidthAfter, inHundred, limitFor, pointAt, points, scaled, ticks,
+  bandOf, binned, errorRate, exact, halfWidthAfter, limitFor, pointAt, points, scaled, ticks,
 } from "../../src/lookalike/server/static/estimates.js";
+import { between, inHundred } from "../../src/lookalike/server/static/figures.js";
 
 const CURVE = Array.from({ length: 101 }, (_, place) => {
   const limit = (100 - place) / 100;

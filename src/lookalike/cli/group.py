@@ -15,6 +15,7 @@ from lookalike.cli import (
     migrating,
     monitoring,
     moving,
+    probing,
     serving,
     shaping,
     travelling,
@@ -59,7 +60,7 @@ def completion(shell: str) -> None:
 
 _PARTS = (
     *(making, moving, keeping, migrating, labelling, shaping, auditing, trying),
-    *(looking, travelling, monitoring, doctor, trusting, serving, keys),
+    *(looking, travelling, monitoring, doctor, trusting, serving, probing, keys),
 )
 for module in _PARTS:
     for command in module.COMMANDS:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lookalike.cli.session import Session, collection_argument, field_option, with_session
+from lookalike.cli.session import (
+    Session,
+    collection_argument,
+    engine_options,
+    field_option,
+    progress_bar,
+    with_session,
+)
 from lookalike.errors import BadInput
 from lookalike.showing import show_changed
 
@@ -155,19 +164,37 @@ def cannot_tell(
 @click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Another for a label.")
 @click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
 @click.option("--version", metavar="POINT", help="From now on: the policy of that point.")
+@engine_options
 @field_option
-def run(session: Session, collection: str, own: Sequence[str], **values: Any) -> None:
+def run(
+    session: Session,
+    collection: str,
+    own: Sequence[str],
+    engine: str,
+    address: str | None,
+    **values: Any,
+) -> None:
     """Decide everything again; change nothing that a person said.
+
+    With `--engine ray` a Ray cluster extracts what waits, and finds who is near whom.
 
     \b
     lookalike run products
     lookalike run products --target-precision 0.97
     lookalike run products --target "Shoes > Running=0.99"
     lookalike run products --version "spring 2026"
+    lookalike run products --engine ray --address 10.0.0.5:6379
     """
-    targets = dict(map(_target, own)) or None
-    with session.library() as library:
-        session.print(library.collection(collection).run(targets=targets, **values), show_changed)
+    from lookalike.engines.ray_engine import HERE, engine_at
+
+    targets, there = dict(map(_target, own)) or None, dict[str, Any](engine=engine, address=address)
+    with session.library() as library, redirect_stdout(sys.stderr), engine_at(**there):
+        target = library.collection(collection)
+        if engine != HERE:
+            with progress_bar("extracting") as progress:
+                target.extract(progress=progress, **there)
+        changed = target.run(targets=targets, **values, **there)
+    session.print(changed, show_changed)
 
 
 def _target(said: str) -> tuple[str, float]:

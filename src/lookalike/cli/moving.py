@@ -6,7 +6,7 @@ import functools
 import io
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from lookalike.cli.session import (
     Session,
     as_of_option,
     collection_argument,
+    engine_options,
     field_option,
     progress_bar,
     with_session,
@@ -37,17 +38,21 @@ _WRITTEN = ("coco", "yolo", "voc")
 @collection_argument
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--copy", is_flag=True, help="Keep the bytes in the store.")
-def add(session: Session, collection: str, sources: Sequence[str], copy: bool) -> None:
+@engine_options
+def add(
+    session: Session, collection: str, sources: Sequence[str], copy: bool, **engine: Any
+) -> None:
     """Bring files, folders or URLs in; run it again to resume.
 
     \b
     lookalike add products photos/
     lookalike add products s3://bucket/photos/ one.jpg
+    lookalike add products s3://bucket/photos/ --engine ray --address 10.0.0.5:6379
     """
-    with session.library() as library:
+    with session.library() as library, redirect_stdout(sys.stderr):
         target = library.collection(collection)
         with progress_bar("extracting") as progress:
-            added = target.add(list(sources), copy=copy, progress=progress)
+            added = target.add(list(sources), copy=copy, progress=progress, **engine)
     session.print(added, show_added)
 
 
@@ -300,20 +305,23 @@ def remove(session: Session, kind: str, names: Sequence[str], cascade: bool, yes
 @with_session
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
-def copy_(session: Session, source: str, target: str) -> None:
+@click.option(
+    "--blobs", default="", metavar="PLACE", help="Where the copy keeps uploads, as LOOKALIKE_BLOBS."
+)
+def copy_(session: Session, source: str, target: str, blobs: str) -> None:
     """Copy a whole store to a new place, and compare the two: a directory or a database.
 
-    Everything comes across: objects, documents, vectors, labels with their history, keys. A
-    database keeps uploads in LOOKALIKE_BLOBS.
+    Everything comes across: objects, documents, vectors, labels with their history, keys, uploads.
+    A database keeps uploads in LOOKALIKE_BLOBS.
 
     \b
     lookalike copy ./lookalike postgresql://ann@db.example.org/labels
-    lookalike copy postgresql://ann@db.example.org/labels ./copy
+    lookalike copy postgresql://ann@db.example.org/labels ./copy --blobs ./copy/blobs
     """
     from lookalike.copying import copy_store
 
     with progress_bar("copying") as progress:
-        copied = copy_store(source, target, progress=progress)
+        copied = copy_store(source, target, blobs=blobs, progress=progress)
     session.print(copied, show_copied)
 
 

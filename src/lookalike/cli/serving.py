@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
+from pathlib import Path
 
 import click
 
@@ -43,17 +44,23 @@ def serve(
 @click.command()
 @with_session
 @click.option("--once", is_flag=True, help="End when nothing waits any more.")
-def worker(session: Session, once: bool) -> None:
+@click.option(
+    "--health-file",
+    type=click.Path(readable=False, path_type=Path),
+    help="Write to it every few seconds how it is, for `lookalike health --file`.",
+)
+def worker(session: Session, once: bool, health_file: Path | None) -> None:
     """Extract and decide what waits, for servers that run with --no-worker.
 
     \b
     lookalike worker
     lookalike worker --once
+    lookalike worker --health-file /tmp/worker.json
     """
-    from lookalike.worker import run_worker
+    from lookalike.working import run_worker
 
     with session.library() as library:
-        run_worker(library.workshop, once=once)
+        run_worker(library.workshop, once=once, health_file=health_file)
 
 
 def _has_browser() -> bool:

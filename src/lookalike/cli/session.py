@@ -25,6 +25,20 @@ as_of_option = click.option(
     "--as-of", metavar="POINT", help="As it was: at a version, operation, event or time."
 )
 collection_argument = click.argument("collection")
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["threads", "ray"]),
+    default="threads",
+    help="Who does the heavy work: threads here [threads], or a Ray cluster.",
+)
+_address = click.option(
+    "--address", metavar="HOST:PORT", help="Of the Ray cluster, or 'auto' or 'local'."
+)
+
+
+def engine_options(command: Command) -> Command:
+    """Give a command `--engine` and `--address`."""
+    return _engine(_address(command))
 
 
 class Session:

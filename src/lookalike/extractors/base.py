@@ -142,6 +142,12 @@ def accepts(extractor: Extractor, media_type: str) -> bool:
     return family in extractor.accepts or media_type in extractor.accepts
 
 
+def uses_gpu(extractor: Extractor) -> bool:
+    """Return whether an extractor would run on a GPU here; one that can says so by `uses_gpu()`."""
+    tells: Callable[[], bool] | None = getattr(extractor, "uses_gpu", None)
+    return tells is not None and tells()
+
+
 def extract_each(
     contents: Sequence[Content], extract_one: Callable[[Content], tuple[Part, ...]]
 ) -> list[tuple[Part, ...] | BadContent]:

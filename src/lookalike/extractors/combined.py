@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, BadSetting
-from lookalike.extractors.base import Content, Extractor, Part, accepts, unit
+from lookalike.extractors.base import Content, Extractor, Part, accepts, unit, uses_gpu
 from lookalike.model import Member, Space
 
 VERSION = "v1"
@@ -71,6 +71,10 @@ class CombinedExtractor:
     def accepts(self) -> frozenset[str]:
         """Whatever any of the members reads."""
         return frozenset().union(*(one.accepts for one in self.members.values()))
+
+    def uses_gpu(self) -> bool:
+        """Return whether any member would run on a GPU here."""
+        return any(map(uses_gpu, self.members.values()))
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each content: the vectors of all that it has."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, BadSetting
-from lookalike.extractors.base import Content, Extractor, Part, extract_each
+from lookalike.extractors.base import Content, Extractor, Part, extract_each, uses_gpu
 from lookalike.extractors.video import Frame, Video, check_extra, is_video
 from lookalike.model import Space
 from lookalike.pictures import kinds_named, shrunk
@@ -136,6 +136,10 @@ class FramesExtractor:
     def accepts(self) -> frozenset[str]:
         """What the picture extractor reads, and videos."""
         return self._inner.accepts | {"video"}
+
+    def uses_gpu(self) -> bool:
+        """Return whether the picture extractor would run on a GPU here."""
+        return uses_gpu(self._inner)
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return the parts of each content, those of a video in the order of its frames."""

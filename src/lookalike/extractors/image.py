@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, NotFound
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
-from lookalike.extractors.onnx_model import ModelFile, OnnxModel
+from lookalike.extractors.onnx_model import ModelFile, OnnxModel, cuda_is_there
 from lookalike.model import Space
 
 VERSION = "v1"
@@ -79,6 +79,10 @@ class ImageExtractor:
         """Model, digest of its weights and version of its preprocessing."""
         name = f"image_extractor.{VERSION}/{self._model.name}@{self._model.file.sha256[:8]}"
         return Space(name, self._model.dimension)
+
+    def uses_gpu(self) -> bool:
+        """Return whether its network would run on a GPU here."""
+        return cuda_is_there()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each picture.

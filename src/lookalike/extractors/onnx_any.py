@@ -24,6 +24,7 @@ from lookalike.extractors.local_model import (
     space_of,
 )
 from lookalike.extractors.onnx_file import OnnxFile, Port, read_onnx
+from lookalike.extractors.onnx_model import cuda_is_there
 from lookalike.extractors.onnx_network import POOLINGS, Network, choose_output, told_pooling
 from lookalike.extractors.pixels import pixels_from
 from lookalike.model import Space
@@ -102,6 +103,10 @@ class _OnnxExtractor(ABC):
             if self._space is None:
                 self._space = self._described()
             return self._space
+
+    def uses_gpu(self) -> bool:
+        """Return whether its network would run on a GPU here."""
+        return cuda_is_there()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each content. Raises BadSetting where the model cannot be run."""

@@ -69,6 +69,13 @@ class OnnxModel:
             return self._session
 
 
+def cuda_is_there() -> bool:
+    """Return whether ONNX Runtime would use a GPU here: its build for CUDA is installed."""
+    import onnxruntime
+
+    return _FAST_PROVIDERS[0][0] in onnxruntime.get_available_providers()
+
+
 def open_session(data: bytes | str, *, threads: int, wide: bool = False) -> InferenceSession:
     """Open a network, given as its bytes or its path; on CUDA if it is there, else on few threads.
 

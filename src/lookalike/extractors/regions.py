@@ -12,7 +12,7 @@ from lookalike.errors import BadContent, BadSetting, NotFound
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
 from lookalike.extractors.detector import Detector
 from lookalike.extractors.image import MODELS, ImageModel
-from lookalike.extractors.onnx_model import OnnxModel
+from lookalike.extractors.onnx_model import OnnxModel, cuda_is_there
 from lookalike.model import Space
 
 if TYPE_CHECKING:
@@ -102,6 +102,10 @@ class RegionExtractor:
         model = f"{self._model.name}-context{round(self._context * 100)}"
         digest = self._model.file.sha256[:8]
         return Space(f"region_extractor.{VERSION}/{model}@{digest}", self._model.dimension)
+
+    def uses_gpu(self) -> bool:
+        """Return whether its network would run on a GPU here."""
+        return cuda_is_there()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each region: none for a picture in which nothing is.

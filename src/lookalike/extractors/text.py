@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lookalike.errors import BadContent, NotFound
 from lookalike.extractors import docx, e5
 from lookalike.extractors.base import Content, Extractor, Part, extract_each
-from lookalike.extractors.onnx_model import ModelFile, OnnxModel
+from lookalike.extractors.onnx_model import ModelFile, OnnxModel, cuda_is_there
 from lookalike.extractors.passages import MAX_PASSAGES, Passage, TextEncoder, pooled
 from lookalike.extractors.plain_text import READING, plain_text
 from lookalike.model import Space
@@ -104,6 +104,10 @@ class TextExtractor:
     def space(self) -> Space:
         """Model, digest of its weights and version of its cutting and pooling."""
         return self._encoder.space
+
+    def uses_gpu(self) -> bool:
+        """Return whether its network would run on a GPU here."""
+        return isinstance(self._encoder, OnnxEncoder) and cuda_is_there()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each text.

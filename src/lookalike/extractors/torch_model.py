@@ -60,6 +60,10 @@ class TorchExtractor(ABC):
                 self._space = space_of(*named, dimension)
             return self._space
 
+    def uses_gpu(self) -> bool:
+        """Return whether the model would run on a GPU here."""
+        return (self._device or _best_device()).startswith("cuda")
+
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each content. Raises BadSetting where the model cannot be run."""
         results: list[tuple[Part, ...] | BadContent] = []

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from lookalike.access import Access
 from lookalike.fetching import FetchRules, GuardedFetcher
+from lookalike.readiness import OK, Readiness
 from lookalike.server import (
     alarms,
     analytics,
@@ -104,12 +105,13 @@ def make_app(
     *,
     host: str,
     works: bool = True,
+    is_leaving: Callable[[], bool] = lambda: False,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> ASGIApp:
     """Return the server as an ASGI application that listens on `host`.
 
-    With `works` off, workers of other processes do what waits. `is_ending` tells when the server
-    waits for those who listen to go.
+    With `works` off, workers of other processes do what waits. `is_leaving` tells when the server
+    shall get no more requests, `is_ending` when it waits for those who listen to go.
     """
     store, settings = workshop.store, workshop.settings
     fetcher = GuardedFetcher(FetchRules.of(settings))
@@ -137,16 +139,25 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    app.state.context = Context(workshop, worker, signer, fetcher, hub, FrozenQueues(), makings)
+    parts = (workshop, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending)
+    app.state.context = Context(*parts)
+    app.state.readiness = _readiness(workshop, worker, is_leaving)
     app.state.scrapes = prometheus.Scrapes(time.monotonic)
     answer_errors(app)
-    for router in _ROUTERS:
+    for router in (*_ROUTERS, make_router()):
         app.include_router(router)
-    app.include_router(make_router())
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
     page = PageFirst(app, read_page())
     return Gate(page, access, settings, Audit(workshop.root), signer=signer, host=host)
+
+
+def _readiness(workshop: Workshop, worker: Worker, is_leaving: Callable[[], bool]) -> Readiness:
+    further = {
+        "worker": lambda: "has died" if worker.has_died else OK,
+        "ending": lambda: "told to end" if is_leaving() else OK,
+    }
+    return Readiness(workshop, further)
 
 
 def _serve_docs(app: FastAPI) -> None:

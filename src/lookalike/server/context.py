@@ -42,6 +42,7 @@ class Context:
     hub: Hub
     queues: FrozenQueues
     makings: Makings
+    is_ending: Callable[[], bool]
 
     @property
     def settings(self) -> Settings:
@@ -81,10 +82,14 @@ class Asked:
         return Bucket(self.workshop, bucket_from(row))
 
     def wait(self, seconds: float | None, is_done: Callable[[], bool]) -> None:
-        """Let the worker begin, and wait for what it does, if the request asks for that."""
-        self.context.worker.wake()
+        """Let the worker begin, and wait for what it does, if the request asks for that.
+
+        A server that ends keeps nobody waiting.
+        """
+        worker, is_ending = self.context.worker, self.context.is_ending
+        worker.wake()
         if seconds:
-            self.context.worker.wait_until(is_done, min(seconds, MAX_WAIT_S))
+            worker.wait_until(lambda: is_ending() or is_done(), min(seconds, MAX_WAIT_S))
 
     def signed(self, path: str, params: Mapping[str, str], lives_s: int = _URL_LIVES_S) -> str:
         """Return an address that needs no key, for a while."""
@@ -104,7 +109,7 @@ async def asked(request: Request) -> Asked:
         workshop=context.workshop.speaking(actor),
         namespace=request.state.namespace,
         allowed_namespace=None if caller is None else caller.namespace,
-        base_url=f"{url.scheme}://{url.netloc}",
+        base_url=context.settings.public_url or f"{url.scheme}://{url.netloc}",
         may_speak_for_others=caller is not None and caller.scope.covers(Scope.ADMIN),
     )
 

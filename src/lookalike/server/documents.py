@@ -293,7 +293,7 @@ def _in_part(
     if fields is None:
         return replies
     wanted = ("document_id", "collection_id", *fields)
-    return [PickedDocument(**picked(one, wanted)) for one in replies]
+    return [PickedDocument(**one) for one in picked(replies, wanted)]
 
 
 def _texts(snapshot: Snapshot, row: CollectionRow) -> list[str]:

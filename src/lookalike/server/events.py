@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, select
 
+from lookalike.errors import StoreBusy, StoreUnreachable
 from lookalike.resources import Kind
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 
-_POLL_S = 0.25
+_POLL_S, _TOLD_POLL_S = 0.25, 5.0
 _PING_S = 15.0
 _BATCH = 500
 
@@ -68,7 +71,9 @@ def newest_revision(snapshot: Snapshot) -> int:
 class Hub:
     """Looks for news once for all who listen, while anybody does.
 
-    Who listens is let go when `is_ending` says that the server waits for them to go.
+    It looks as soon as the store tells of a commit, by whatever process, and from time to time.
+    Who listens is let go when `is_ending` says that the server waits for them to go; while the
+    store cannot be read they wait.
     """
 
     def __init__(self, store: Store, is_ending: Callable[[], bool]) -> None:
@@ -91,14 +96,13 @@ class Hub:
             last = await asyncio.to_thread(self._read_newest) if since is None else since
             yield f": from {last}\n\n"
             while not self._is_closed and not await is_gone():
+                seen = self._newest
                 told = await asyncio.to_thread(self._since, namespace, last)
                 for one in told:
                     yield _event(one)
                 last = told[-1].revision if told else max(last, 0)
-                if not told:
-                    seen = self._newest
-                    if not await self._changes(seen):
-                        yield ": still here\n\n"
+                if not told and not await self._changes(seen):
+                    yield ": still here\n\n"
         finally:
             self._listeners -= 1
 
@@ -111,18 +115,40 @@ class Hub:
             await asyncio.wait([self._watch])
 
     async def _look(self) -> None:
-        while self._listeners and not self._is_closed:
-            if self._is_ending():
-                self._is_closed = True
-                break
-            newest = await asyncio.to_thread(self._read_newest)
-            if newest != self._newest:
-                self._newest = newest
-                async with self._news:
-                    self._news.notify_all()
-            await asyncio.sleep(_POLL_S)
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(told.set)
+
+        following = self._store.follow(tell)
+        try:
+            while self._listeners and not self._is_closed:
+                if self._is_ending():
+                    self._is_closed = True
+                    break
+                told.clear()
+                newest = self._newest
+                with suppress(StoreUnreachable, StoreBusy):
+                    newest = await asyncio.to_thread(self._read_newest)
+                if newest != self._newest:
+                    self._newest = newest
+                    async with self._news:
+                        self._news.notify_all()
+                await self._pause(told, is_told=following is not None and following.is_live)
+        finally:
+            if following is not None:
+                following.stop()
         async with self._news:
             self._news.notify_all()
+
+    async def _pause(self, told: asyncio.Event, *, is_told: bool) -> None:
+        """Wait until the store tells of a commit, or until it is time to look."""
+        until = time.monotonic() + (_TOLD_POLL_S if is_told else _POLL_S)
+        while not told.is_set() and (left := until - time.monotonic()) > 0:
+            if self._is_closed or self._is_ending():
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), min(left, _POLL_S))
 
     async def _changes(self, seen: int) -> bool:
         """Wait for news; return whether there are some."""
@@ -140,8 +166,11 @@ class Hub:
             return newest_revision(snapshot)
 
     def _since(self, namespace: str, revision: int) -> list[Happened]:
-        with self._store.read() as snapshot:
-            return happened_since(snapshot, namespace, revision)
+        try:
+            with self._store.read() as snapshot:
+                return happened_since(snapshot, namespace, revision)
+        except (StoreUnreachable, StoreBusy):
+            return []  # it is told with what comes next
 
 
 def _event(one: Happened) -> str:

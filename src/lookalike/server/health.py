@@ -1,15 +1,30 @@
-"""Whether the server is well. Anybody may ask."""
+"""Whether the server is well: what probes and load balancers are told. Anybody may ask."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import Mapping
+from typing import Annotated, cast
 
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from lookalike.readiness import OK, Readiness, troubles_of
 from lookalike.server.context import Here
 from lookalike.server.events import newest_revision
+from lookalike.server.refusal import error_body
 from lookalike.server.shapes import JsonRoute, Reply
 from lookalike.version import __version__
 
 router = APIRouter(prefix="/v1/health", tags=["health"], route_class=JsonRoute)
+
+_RETRY_S = 5
+
+
+def _readiness(request: Request) -> Readiness:
+    return cast("Readiness", request.app.state.readiness)
+
+
+Probed = Annotated[Readiness, Depends(_readiness)]
 
 
 class Health(Reply):
@@ -17,6 +32,12 @@ class Health(Reply):
 
     status: str = "OK"
     version: str = __version__
+
+
+class Ready(Health):
+    """That the server can do its work now, and what was looked at."""
+
+    checks: dict[str, str]
 
 
 class DeepHealth(Health):
@@ -31,10 +52,21 @@ def health() -> Health:
     return Health()
 
 
-@router.get("/liveness")
-def liveness() -> Health:
-    """Answer while the server lives."""
+@router.get("/liveness", response_model=Health)
+def liveness(request: Request) -> Response | Health:
+    """Answer while the server lives; 503 where only a new start helps."""
+    if request.app.state.context.worker.has_died:
+        return _unwell({"worker": "has died"})
     return Health()
+
+
+@router.get("/readiness", response_model=Ready)
+def readiness(probed: Probed) -> Response | Ready:
+    """Answer whether the server can do its work now; 503 with what is wrong, and while it ends."""
+    checks = probed.checks()
+    if any(found != OK for found in checks.values()):
+        return _unwell(checks)
+    return Ready(checks=dict(checks))
 
 
 @router.get("/deep")
@@ -44,3 +76,9 @@ def deep(here: Here) -> DeepHealth:
         works = newest_revision(snapshot) >= 0
     parts = ("cache", "metadata", "vector_store", "object_storage", "task_queue", "inference")
     return DeepHealth(data=dict.fromkeys(parts, works))
+
+
+def _unwell(checks: Mapping[str, str]) -> Response:
+    details = {"checks": dict(checks), "retryable": True, "retry_after_seconds": _RETRY_S}
+    body = error_body(503, "not_ready", troubles_of(checks), details)
+    return JSONResponse(body, 503, headers={"retry-after": str(_RETRY_S)})

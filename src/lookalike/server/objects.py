@@ -288,7 +288,7 @@ def _in_part(
     if fields is None:
         return replies
     wanted = ("object_id", "bucket_id", *fields)
-    return [PickedObject(**picked(one, wanted)) for one in replies]
+    return [PickedObject(**one) for one in picked(replies, wanted)]
 
 
 def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -56,19 +56,18 @@ class PickedObject(Reply):
     bucket_id: str
 
 
-def picked(reply: Reply, fields: Sequence[str]) -> dict[str, Any]:
-    """Return what a reply says in some fields, by dotted paths; unknown ones are left out.
+def picked(replies: Sequence[Reply], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield what replies say in some fields, by dotted paths; unknown ones are left out.
 
     What is no field of the reply itself is one of its metadata.
     """
-    said = reply.model_dump(mode="json")
-    part: dict[str, Any] = {}
-    for name in fields:
-        parts = check_field(name).split(".")
-        if parts[0] not in said:
-            parts = ["metadata", *parts]
-        _copy(said, part, parts)
-    return part
+    paths = [check_field(name).split(".") for name in fields]
+    for reply in replies:
+        said = reply.model_dump(mode="json")
+        part: dict[str, Any] = {}
+        for path in paths:
+            _copy(said, part, path if path[0] in said else ["metadata", *path])
+        yield part
 
 
 def tells_matches(fields: Sequence[str]) -> bool:

@@ -48,6 +48,7 @@ _OTHERS = (
     (422, "bad_request", "A key, a parameter or a header is not as it is described."),
     (429, "rate_limited", "More requests a second than the setting allows; wait as told."),
     (500, "internal", "A defect of the server; its log has the rest."),
+    (503, "not_ready", "A probe is told that the server cannot do its work now, and why."),
 )
 """What no error of ours stands for."""
 

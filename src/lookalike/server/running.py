@@ -6,16 +6,19 @@ import gc
 import socket
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
 from lookalike.access import Access, check_bind
+from lookalike.ending import Ending, end_after, end_at_once
 from lookalike.errors import BadSetting
 from lookalike.library import Library
 from lookalike.server.app import make_app
 
 _BACKLOG = 2048
-_GRACE_S = 10
+_LAST_S = 2
+"""What ends after the requests and the worker takes no time to speak of."""
 
 
 def run_server(
@@ -35,17 +38,24 @@ def run_server(
     access = Access(workshop.store, workshop.settings, workshop.clock)
     check_bind(host, workshop.settings, has_keys=access.has_keys())
     listener = _listening(host, port)
-    app = make_app(workshop, host=host, works=works, is_ending=lambda: server.should_exit)
+    ending = Ending(at_once=end_at_once)
+    app = make_app(
+        workshop,
+        host=host,
+        works=works,
+        is_leaving=lambda: ending.has_begun,
+        is_ending=lambda: server.should_exit,
+    )
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=workshop.settings.grace_s,
         lifespan="on",
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, ending, drain_s=workshop.settings.drain_s)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listener.getsockname()[1]}"
     say(f"Lookalike serves {library.place} at {address}")
@@ -54,6 +64,29 @@ def run_server(
     _set_what_is_here_aside()
     with listener:
         server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that ends in order, with exit code 0, when it is told to, and at once the next time.
+
+    First it goes on for `drain_s` while its readiness says that it leaves; then it listens no more,
+    lets streams end, and waits for requests and for the worker, for no longer than the setting.
+    """
+
+    def __init__(self, config: uvicorn.Config, ending: Ending, *, drain_s: int) -> None:
+        super().__init__(config)
+        self._ending = ending
+        self._drain_s = drain_s
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._ending.told(sig, frame)
+        grace_s = self.config.timeout_graceful_shutdown or 0
+        end_after(self._drain_s + 2 * grace_s + _LAST_S)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._ending.lasts(self._drain_s):
+            self.should_exit = True
+        return await super().on_tick(counter)
 
 
 def _set_what_is_here_aside() -> None:

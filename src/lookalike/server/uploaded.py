@@ -109,5 +109,4 @@ def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
 def _erase_file(here: Asked, txn: Txn, upload: Upload) -> None:
     """Erase the file that an upload held, unless something else holds it."""
     if upload.blob is not None:
-        for blob in unheld(txn, [Blob(**upload.blob)]):
-            here.workshop.blobs.forget(blob)
+        here.workshop.blobs.forget(unheld(txn, [Blob(**upload.blob)]))

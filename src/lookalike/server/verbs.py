@@ -37,7 +37,7 @@ from lookalike.travelling import Past
 router = APIRouter(prefix="/v1", tags=["verbs"], route_class=JsonRoute)
 
 _REQUEST = "request"
-_LEFT_OUT = frozenset({"progress", "source", "tally"})
+_LEFT_OUT = frozenset({"address", "engine", "progress", "source", "tally"})
 _Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _Few = Annotated[int, Field(ge=0, le=PAGE)]
 

@@ -7,7 +7,7 @@ neither engine nor index shows. `lookalike.testing.stores.StoreContract` is the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -86,6 +86,13 @@ class Snapshot(Protocol):
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
         ...
 
+    def time_s(self) -> float | None:
+        """Return what the database's own clock shows, in UTC seconds; None where it has none.
+
+        It goes on while the snapshot lasts.
+        """
+        ...
+
 
 class Coverable(Snapshot, Protocol):
     """A snapshot that can be made to show other rows than the store has, which stays as it is."""
@@ -149,6 +156,19 @@ class Readable(Protocol):
         ...
 
 
+class Following(Protocol):
+    """That somebody is told of commits."""
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether commits are told as they happen; if not, look from time to time."""
+        ...
+
+    def stop(self) -> None:
+        """Be told no more. Stopping twice is harmless."""
+        ...
+
+
 class Store(Readable, Protocol):
     """Where everything is kept."""
 
@@ -156,6 +176,21 @@ class Store(Readable, Protocol):
         """Begin a transaction; writers of all processes take turns.
 
         Raises StoreUnwritable when the disk is full or the place read-only; nothing is then kept.
+        """
+        ...
+
+    def claim(self) -> AbstractContextManager[Txn]:
+        """Begin a transaction that changes who holds work, and nothing else.
+
+        It waits for no one who writes, where the engine keeps rows apart. So that nobody waits in a
+        circle, rows are chosen `with_for_update(skip_locked=True)` before they are changed.
+        """
+        ...
+
+    def follow(self, tell: Callable[[], None]) -> Following | None:
+        """Let `tell` be called, by another thread, whenever any process may have committed.
+
+        None where nothing tells of commits: look from time to time.
         """
         ...
 

@@ -111,12 +111,19 @@ def version_of(connection: Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def check_current(connection: Connection) -> None:
+    """Raise StoreTooNew where another program has brought the database beyond what we know."""
+    query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
+    check_version(int(connection.execute(query).scalar_one()))
+
+
 def check_version(version: int) -> None:
     """Raise StoreTooNew when a schema version is beyond what this code knows."""
     if version > schema.SCHEMA_VERSION:
         raise StoreTooNew(
             f"the store has schema version {version}, this Lookalike knows up to "
-            f"{schema.SCHEMA_VERSION}: pip install --upgrade lookalike"
+            f"{schema.SCHEMA_VERSION}: pip install --upgrade lookalike, on every machine that uses "
+            "the store, and start it again there"
         )
 
 

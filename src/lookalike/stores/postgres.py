@@ -7,14 +7,14 @@ exact and reads a copy of the vectors on the local disk (`mirror.py`), which fol
 ROOT/vectors/  ROOT/cache/    derived: may be deleted at any time
 ```
 Writers of all processes take turns by an advisory lock; numbers of rows and slots are given in
-turns, too, so they rise with the commits.
+turns, too, so they rise with the commits. Each commit is told to all processes that follow.
 """
 
 from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,18 @@ from lookalike.errors import StoreClosed
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import erase_vectors_but
-from lookalike.stores.migrations import migrate, version_of
+from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.mirror import Mirrors, contradictions
 from lookalike.stores.portable_sql import FUNCTIONS
 from lookalike.stores.postgres_engine import (
     Address,
+    connection_to,
     open_engine,
     prepare,
     settle_collation,
     translated,
 )
+from lookalike.stores.postgres_listening import Follower, Listener
 from lookalike.stores.postgres_rows import (
     copy_vectors_in,
     insert_rows,
@@ -85,6 +87,8 @@ class PostgresStore:
         self._closed = False
         digest = hashlib.sha256(f"lookalike {address.schema}".encode()).digest()
         self._lock_key = int.from_bytes(digest[:8], "big", signed=True)
+        self._channel = f"lookalike_{digest[:8].hex()}"
+        self._listener = Listener(lambda: connection_to(address, autocommit=True), self._channel)
         prepare(address)
         self._engine = open_engine(address)
         self._finalizer = weakref.finalize(self, self._engine.dispose)
@@ -106,6 +110,7 @@ class PostgresStore:
         """Release connections, once a write in progress has ended. Twice is harmless."""
         with self._turns.taken(first=True):
             self._closed = True
+            self._listener.close()
             self._finalizer()
 
     @contextmanager
@@ -137,10 +142,24 @@ class PostgresStore:
             with translated(self.address), self._engine.connect() as connection:
                 with connection.begin():
                     self._take_lock(connection)
+                    check_current(connection)
                     txn = PostgresTxn(connection, self._mirrors)
                     yield txn
                 for space, slots in txn.erased:
                     self._mirrors.of(space).erase(slots)
+
+    @contextmanager
+    def claim(self) -> Iterator[PostgresTxn]:
+        """Begin a transaction that changes who holds work; it takes no turn and tells nobody."""
+        self._check_open()
+        with translated(self.address), self._engine.begin() as connection:
+            check_current(connection)
+            yield PostgresTxn(connection, self._mirrors)
+
+    def follow(self, tell: Callable[[], None]) -> Follower:
+        """Let `tell` be called, by another thread, whenever any process may have committed."""
+        self._check_open()
+        return self._listener.follow(tell)
 
     def tidy(self) -> None:
         """Erase vectors that no document holds any more, in the database and in its copy here.
@@ -211,9 +230,9 @@ class PostgresStore:
             return ".".join(map(str, (connection.execute(named).scalar_one(), *numbers)))
 
     def _take_lock(self, connection: Connection) -> None:
-        """Wait for one's turn to write, which lasts to the end of the transaction."""
-        lock = text("SELECT pg_advisory_xact_lock(:key)")
-        connection.execute(lock, {"key": self._lock_key})
+        """Wait for one's turn to write, which lasts to the commit; that is told to all."""
+        lock = text("SELECT pg_advisory_xact_lock(:key), pg_notify(:channel, '')")
+        connection.execute(lock, {"key": self._lock_key, "channel": self._channel})
 
 
 class PostgresTxn(PostgresSnapshot):
@@ -270,6 +289,7 @@ class PostgresTxn(PostgresSnapshot):
         self._delete_embeddings(space, document_pks)
         slots = np.arange(slot, slot + len(document_pks))
         copy_vectors_in(self.connection, space.pk, slots, vectors)
+        self._last_own[space.pk] = (slot, np.array(vectors, np.float16))
         pairs = zip(slots.tolist(), document_pks.tolist(), strict=True)
         columns = [{"space_pk": space.pk, "slot": at, "document_pk": pk} for at, pk in pairs]
         self.insert(schema.embedding, columns)

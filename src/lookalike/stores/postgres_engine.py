@@ -38,11 +38,12 @@ CONNECTIONS = 24
 """So many snapshots and transactions can be open at once; who comes then waits for one to end."""
 
 _KEPT, _WAIT_S, _CONNECT_S = 8, 30, 10
-_KEEPALIVE_S = 30
+_KEEPALIVE_S, _PROBE_S, _PROBES = 30, 10, 3
 _SERVER_OPTIONS = (
     "-c synchronous_commit=on "
     # A writer whose machine is gone must not keep the others waiting for hours.
-    f"-c tcp_keepalives_idle={_KEEPALIVE_S} -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+    f"-c tcp_keepalives_idle={_KEEPALIVE_S} -c tcp_keepalives_interval={_PROBE_S} "
+    f"-c tcp_keepalives_count={_PROBES}"
 )
 _PREPARING = 0x6C6F6F6B  # the lock of who prepares a database, by a number of our own
 _OLDEST = 140_000
@@ -111,7 +112,7 @@ def prepare(address: Address) -> None:
 
     Raises StoreUnreachable, NotAStore, StoreTooOld or StoreUnwritable, each with its cure.
     """
-    with translated(address), _connect(address) as connection:
+    with translated(address), connection_to(address) as connection:
         _check_version(address, connection)
         connection.execute("SELECT pg_advisory_lock(%s)", (_PREPARING,))  # till it is closed
         _make_extension(address, connection)
@@ -125,7 +126,7 @@ def prepare(address: Address) -> None:
 
 def is_there(address: Address) -> bool:
     """Return whether there is a store in the database. Raises as `prepare` does."""
-    with translated(address), _connect(address) as connection:
+    with translated(address), connection_to(address) as connection:
         found = connection.execute("SELECT to_regclass(%s)", (f"{address.schema}.meta",))
         return found.fetchone() != (None,)
 
@@ -134,7 +135,7 @@ def open_engine(address: Address) -> Engine:
     """Return an engine on the schema of a store, which is there."""
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: _connect(address),
+        creator=lambda: connection_to(address),
         pool_size=_KEPT,
         max_overflow=CONNECTIONS - _KEPT,
         pool_timeout=_WAIT_S,
@@ -158,7 +159,8 @@ def settle_collation(connection: Connection) -> None:
         connection.exec_driver_sql(f'ALTER TABLE "{table}" {changes}')
 
 
-def _connect(address: Address) -> psycopg.Connection[Any]:
+def connection_to(address: Address, *, autocommit: bool = False) -> psycopg.Connection[Any]:
+    """Return a new connection to a database, as a store needs it. Raises psycopg.Error."""
     known = address.parameters
     ours = f'-c search_path="{address.schema}",public {_SERVER_OPTIONS}'
     options = f"{known['options']} {ours}" if known.get("options") else ours
@@ -166,8 +168,11 @@ def _connect(address: Address) -> psycopg.Connection[Any]:
         "connect_timeout": _CONNECT_S,
         "application_name": "lookalike",
         "keepalives_idle": _KEEPALIVE_S,
+        "keepalives_interval": _PROBE_S,
+        "keepalives_count": _PROBES,
     }
-    connection = psycopg.connect(**(defaults | dict(known) | {"options": options}))
+    given = defaults | dict(known) | {"options": options}
+    connection = psycopg.connect(**given, autocommit=autocommit)
     connection.adapters.register_loader("numeric", _NumberLoader)
     set_json_dumps(as_json, connection)
     return connection

@@ -170,8 +170,8 @@ def _cells(table: Table, rows: Rows, names: Sequence[str]) -> list[list[Any]]:
 
 def _encoder(column: Column[Any]) -> Callable[[Any], Any]:
     kind = column.type
-    if isinstance(kind, JSON):
-        return as_json  # null is JSON's, as in the embedded store
+    if isinstance(kind, JSON):  # null is JSON's, as in the embedded store; most are empty
+        return lambda value: "{}" if value == {} else as_json(value)
     plain = _PLAIN.get(next((one for one in _PLAIN if isinstance(kind, one)), object))
     if plain is None:
         return lambda value: value

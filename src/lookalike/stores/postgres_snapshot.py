@@ -33,12 +33,16 @@ class PostgresSnapshot(TableSnapshot):
         super().__init__(connection)
         self._mirrors = mirrors
         self._first_own: dict[int, int] = {}
+        self._last_own: dict[int, tuple[int, NDArray[np.float16]]] = {}
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
         slots = self.slots_of(space, document_pks)
         if not len(slots):
             return np.empty((0, space.dimension), np.float16)
+        first, own = self._last_own.get(space.pk, (_ALL, None))
+        if own is not None and int(slots.min()) >= first:
+            return own[slots - first]  # what was just appended is asked for to be decided
         mirror, fetch = self._mirrors.of(space), self.fetch(space)
         count = int(slots.max()) + 1
         if count > self._shared(space) or (count > len(mirror) and len(slots) <= _FEW_VECTORS):
@@ -85,6 +89,11 @@ class PostgresSnapshot(TableSnapshot):
     def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
         """From now on show only those of a table's own rows for which a condition holds."""
         narrow(self.connection, table, condition)
+
+    def time_s(self) -> float:
+        """Return what the database's own clock shows, in UTC seconds."""
+        now = "SELECT extract(epoch FROM clock_timestamp())::float8"
+        return float(self.connection.exec_driver_sql(now).scalar_one())
 
     def count(self, space: StoredSpace) -> int:
         """Return how many slots of a space have been given."""

@@ -17,7 +17,7 @@ import functools
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, stored_space
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
-from lookalike.stores.migrations import migrate, version_of
+from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.search import Ids
 from lookalike.stores.selection import conditions
 from lookalike.stores.sqlite_check import problems_of
@@ -95,14 +95,16 @@ class SqliteStore:
     @contextmanager
     def write(self) -> Iterator[SqliteTxn]:
         """Begin a transaction; writers of all processes take turns."""
-        with self._locked(), translated(self.path):
-            with self._engine.connect().execution_options(immediate=True) as connection:
-                txn = SqliteTxn(connection, self._file)
-                with connection.begin():
-                    yield txn
-                for erase in txn.after_commit:
-                    erase()
-            self._checkpoint_when_long()
+        with self._transaction() as txn:
+            check_current(txn.connection)
+            yield txn
+
+    def claim(self) -> AbstractContextManager[SqliteTxn]:
+        """Begin a transaction that changes who holds work; it takes its turn like all others."""
+        return self.write()
+
+    def follow(self, tell: Callable[[], None]) -> None:
+        """Return nothing, for nothing tells of commits: look from time to time."""
 
     def tidy(self) -> None:
         """Fold the write-ahead log in and overwrite what no document holds any more.
@@ -159,8 +161,19 @@ class SqliteStore:
         with translated(self.path), self._engine.connect() as connection:
             current = version_of(connection) == schema.SCHEMA_VERSION
         if not current:
-            with self.write() as txn:
+            with self._transaction() as txn:
                 migrate(txn.connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[SqliteTxn]:
+        with self._locked(), translated(self.path):
+            with self._engine.connect().execution_options(immediate=True) as connection:
+                txn = SqliteTxn(connection, self._file)
+                with connection.begin():
+                    yield txn
+                for erase in txn.after_commit:
+                    erase()
+            self._checkpoint_when_long()
 
     def _file(self, space: StoredSpace) -> VectorFile:
         key = (space.pk, space.generation)

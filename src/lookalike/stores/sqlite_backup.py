@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,8 @@ _SPARE_BYTES = 64 * 2**20
 class Backup:
     """What was kept: rows, vectors, and files, of which `shared` are those of an earlier backup.
 
-    `missing` are kept files that the store names and that are not there, or not what they were.
+    `missing` are kept files that the store names and that are not there, or not what they were;
+    `elsewhere` counts those that are not in the directory because a setting keeps them elsewhere.
     """
 
     source: str
@@ -62,6 +63,7 @@ class Backup:
     shared: int
     size_bytes: int
     missing: tuple[str, ...] = field(default=())
+    elsewhere: int = 0
 
 
 def copy_bytes(
@@ -100,7 +102,8 @@ class _Copying:
             with translated(self._source):
                 with self._snapshot() as snapshot:
                     self._check_room(snapshot)
-                    self._copy_vectors(snapshot)
+                    spaces = spaces_of(snapshot)
+                self._copy_vectors(spaces)
                 self._copy_files()
                 with self._still() as snapshot:
                     self._copy_database(snapshot.connection)
@@ -137,7 +140,7 @@ class _Copying:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with self._snapshot() as snapshot:
-                self._copy_vectors(snapshot)
+                self._copy_vectors(spaces_of(snapshot))
                 self._copy_files()
                 fcntl.flock(lock, fcntl.LOCK_UN)
                 yield snapshot
@@ -161,9 +164,9 @@ class _Copying:
                 f"{free / 1e9:.2f} GB free: free some space or choose another disk"
             )
 
-    def _copy_vectors(self, snapshot: SqliteSnapshot) -> None:
-        """Let the copies of all vectors be as long as a snapshot says."""
-        for space, slots in spaces_of(snapshot):
+    def _copy_vectors(self, spaces: Sequence[tuple[StoredSpace, int]]) -> None:
+        """Let the copies of all vectors be as long as the slots that spaces have given."""
+        for space, slots in spaces:
             name = _name(space)
             source, end = self._source / "vectors" / name, 2 * space.dimension * slots
             if not end or not source.exists():

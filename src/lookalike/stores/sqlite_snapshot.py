@@ -29,9 +29,7 @@ class SqliteSnapshot(TableSnapshot):
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
-        slots = self.slots_of(space, document_pks)
-        vectors = self._file(space).rows(int(slots.max()) + 1 if len(slots) else 0)
-        return np.asarray(vectors[slots])
+        return self._file(space).read(self.slots_of(space, document_pks))
 
     def above(
         self, space: StoredSpace, vector: NDArray[np.float16], floor: float
@@ -50,6 +48,9 @@ class SqliteSnapshot(TableSnapshot):
     ) -> tuple[Ids, Floats]:
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
         return self._file(space).above(vector, floors)
+
+    def time_s(self) -> None:
+        """Return nothing: all who use the store go by the clock of one machine."""
 
     def rows_of(self, space: StoredSpace, count: int) -> NDArray[np.float16]:
         """Return the first `count` slots of a space as they lie there, float16 (count, dimension).

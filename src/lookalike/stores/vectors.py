@@ -21,6 +21,7 @@ from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores.search import Floats
 
 _SCAN_ROWS = 65536
+_RUN = 1024
 _NO_SLOTS = np.empty(0, np.int64)
 _NO_FLOATS = np.empty(0, np.float32)
 _ROUND_UP = np.float32(1 + 2e-4)
@@ -54,6 +55,24 @@ class VectorFile:
     def rows(self, count: int) -> NDArray[np.float16]:
         """Return the first `count` rows, float16 (count, dimension), mapped and read-only."""
         return self._map(self._path, np.dtype(np.float16), count, self._dimension)
+
+    def read(self, slots: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Return the rows of `slots`, float16 (n, dimension).
+
+        Many that lie one behind the other are read, not mapped: mapped pages count as ours.
+        """
+        count = int(slots.max()) + 1 if len(slots) else 0
+        if (
+            len(slots) < _RUN
+            or slots[-1] - slots[0] != len(slots) - 1
+            or np.any(np.diff(slots) != 1)
+        ):
+            return np.asarray(self.rows(count)[slots])
+        if _size(self._path) < count * self._dimension * 2:
+            raise self._too_short(self._path, count)
+        offset = int(slots[0]) * self._dimension * 2
+        rows = np.fromfile(self._path, np.float16, len(slots) * self._dimension, offset=offset)
+        return rows.reshape(-1, self._dimension)
 
     def above(
         self, vector: NDArray[np.float16], floors: Floats

@@ -231,6 +231,52 @@ class StoreContract:
             for pks, vectors in written:
                 assert np.array_equal(snapshot.vectors(space, pks), vectors)
 
+    def test_what_one_claims_another_finds_taken(self, store: Store, other: Store) -> None:
+        """A claim is kept like all that is written, and does not disturb who writes next."""
+        table = schema.extraction
+        with store.write() as txn:
+            rows = [{"collection_pk": 1, "object_pk": pk, "status": "PENDING"} for pk in (1, 2)]
+            txn.insert(table, rows)
+        free = select(table.c.object_pk).where(table.c.status == "PENDING")
+        chosen = free.order_by(table.c.object_pk).limit(1).with_for_update(skip_locked=True)
+
+        found = []
+        for one in (store, other, store):
+            with one.claim() as txn:
+                pks = [row.object_pk for row in txn.rows(chosen)]
+                mine = [{"collection_pk": 1, "object_pk": pk, "status": "PROCESSING"} for pk in pks]
+                txn.update(table, mine)
+            found.append(pks)
+
+        assert found == [[1], [2], []]
+
+    def test_all_go_by_one_clock(self, store: Store, other: Store) -> None:
+        """It is that of the database, which goes on inside a transaction, or this machine's."""
+        with store.read() as snapshot:
+            first = snapshot.time_s()
+            with other.write() as txn:
+                second = txn.time_s()
+            third = snapshot.time_s()
+
+        assert (first is None) == (second is None) == (third is None)
+        assert (first or 0) <= (second or 0) <= (third or 0)
+
+    def test_who_follows_is_told_of_commits(self, store: Store, other: Store) -> None:
+        """Where anything tells of them, and until one follows no more."""
+        told = threading.Event()
+        following = store.follow(told.set)
+        if following is None:
+            return
+        assert told.wait(30), "it begins with a look"
+        told.clear()
+
+        set_value(other, "new")
+
+        assert told.wait(30)
+        assert following.is_live
+        following.stop()
+        following.stop()
+
     def test_a_reader_is_not_held_up_by_a_writer(self, store: Store) -> None:
         """While a transaction is open, another thread reads what was before."""
         set_value(store, "before")

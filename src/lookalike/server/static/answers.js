@@ -6,8 +6,9 @@ import { drop, tell } from "./toast.js";
 import { hint } from "./keys.js";
 
 /**
- * A document as the API gives it.
+ * A document as the API gives it; several, or how many what chooses them.
  * @typedef {any} Doc
+ * @typedef {Doc[] | {filters: any}} Meant
  * @typedef {{what: string, back?: () => void, done?: (answer: any) => void}} How
  */
 
@@ -16,33 +17,52 @@ const log = { done: /** @type {string[]} */ ([]), undone: /** @type {{path: stri
 /** @type {Map<string, {path: string, body: any, what: string}>} */
 const said = new Map();
 
-/** Say that documents are `label`; null takes back what was said. @param {Doc[]} documents @param {string | null} label @param {How & {asked?: boolean}} how */
-export function label(documents, label, { asked = false, ...how }) {
+/** Say that documents are `label`; null takes back what was said. @param {Meant} meant @param {string | null} label @param {How & {asked?: boolean}} how */
+export function label(meant, label, { asked = false, ...how }) {
   if (label !== null) slots.use(label);
   const field = store.get("field");
-  const updates = documents.map((one) => ({ document_id: one.document_id, label, base_revision: one.labels?.[field]?.revision }));
+  if (!Array.isArray(meant)) return send("/labels", { filters: meant.filters, label, field }, how);
+  const updates = meant.map((one) => ({ document_id: one.document_id, label, base_revision: one.labels?.[field]?.revision }));
   send("/labels", { updates, field, asked }, how);
 }
 
-/** Say what documents are not: the label that each shows. @param {Doc[]} documents @param {(string | null)[]} labels @param {How} how */
-export function reject(documents, labels, how) {
-  const rejections = documents.map((one, place) => ({ document_id: one.document_id, label: labels[place] }));
-  send("/rejections", { rejections, field: store.get("field") }, how);
+/** Say what documents are not: the labels given, or else the one that each shows. @param {Meant} meant @param {(string | null)[] | null} labels @param {How} how */
+export function reject(meant, labels, how) {
+  const field = store.get("field");
+  if (!Array.isArray(meant)) return send("/rejections", { filters: meant.filters, field }, how);
+  send("/rejections", { rejections: meant.map((one, place) => ({ document_id: one.document_id, label: labels?.[place] ?? null })), field }, how);
 }
 
-/** @param {Doc[]} documents @param {How} how */
-export function newKind(documents, how) {
-  send("/rejections/new-kind", { document_ids: documents.map((one) => one.document_id), field: store.get("field"), asked: true }, how);
+/** @param {Meant} meant @param {How} how */
+export function newKind(meant, how) {
+  send("/rejections/new-kind", { ...chosenBy(meant), asked: true }, how);
 }
 
-/** @param {Doc[]} documents @param {How} how */
-export function cannotTell(documents, how) {
-  send("/rejections/cannot-tell", { document_ids: documents.map((one) => one.document_id), field: store.get("field"), asked: true }, how);
+/** @param {Meant} meant @param {How} how */
+export function cannotTell(meant, how) {
+  send("/rejections/cannot-tell", { ...chosenBy(meant), asked: true }, how);
 }
 
-/** Let documents vote. @param {string[]} ids @param {How} how */
-export function promote(ids, how) {
-  send("/promotions", { document_ids: ids, field: store.get("field") }, how);
+/** Let documents vote. @param {Meant} meant @param {How} how */
+export function promote(meant, how) {
+  send("/promotions", chosenBy(meant), how);
+}
+
+/** Say that references are not what they are called: what depended on them is decided again. @param {Meant} meant @param {Partial<How>} [how] */
+export function demote(meant, how = {}) {
+  const field = store.get("field");
+  const what = "wrong reference";
+  if (!Array.isArray(meant)) return reject({ filters: { AND: [meant.filters, { field: `labels.${field}.is_reference`, operator: "eq", value: true }] } }, null, { what, ...how });
+  const voting = meant.filter((one) => one.labels[field]?.is_reference);
+  if (!voting.length) return tell(`None of these votes, so none is a wrong reference. ${hint("why")} shows what does.`);
+  const [first] = voting;
+  reject(voting, voting.map((one) => one.labels[field].label), { what: voting.length > 1 ? `${voting.length.toLocaleString()} × ${what}` : `${first.file_name || "the reference"} is not ${first.labels[field].label}`, ...how });
+}
+
+/** @param {Meant} meant */
+function chosenBy(meant) {
+  const field = store.get("field");
+  return Array.isArray(meant) ? { document_ids: meant.map((one) => one.document_id), field } : { filters: meant.filters, field };
 }
 
 /** Do something else that can be undone. @param {string} path @param {any} body @param {How} how */

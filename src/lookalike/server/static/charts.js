@@ -1,7 +1,8 @@
 // How sure it is, as a histogram with a limit to be dragged; and what limits give, as a curve with a band.
 
 import { html, LitElement, nothing, ref, svg } from "./vendor/lit.js";
-import { FEW, binned, hundredth, inHundred, pointAt, scaled, ticks } from "./estimates.js";
+import { FEW, binned, pointAt, scaled, ticks } from "./estimates.js";
+import { hundredth, inHundred } from "./figures.js";
 
 const BINS = 50;
 const HEIGHT = 200;

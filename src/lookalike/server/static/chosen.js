@@ -139,8 +139,8 @@ export class Chosen extends LitElement {
   }
 
   #promote() {
-    const ids = this.meant.map((one) => one.document_id);
-    if (ids.length) promote(ids, { what: `${ids.length.toLocaleString()} may vote` });
+    const { meant } = this;
+    if (meant.length) promote(meant, { what: `${meant.length.toLocaleString()} may vote` });
     this.close();
   }
 

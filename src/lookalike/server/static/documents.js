@@ -1,8 +1,8 @@
 // Documents by what chooses them, as the API lists them.
 
-import { api, here, store } from "./session.js";
+import { api, here, ruleHere, store } from "./session.js";
 
-const PARTS = ["object_id", "file_name", "sha256", "metadata", "attributes", "document_blobs", "thumbnail_url"];
+const PARTS = ["object_id", "part", "file_name", "sha256", "metadata", "attributes", "document_blobs", "thumbnail_url"];
 const OF_LABELS = ["label", "origin", "actor", "answer", "is_reference", "suggestion", "revision"];
 const MOST_PARTS = 100;
 
@@ -14,13 +14,23 @@ export function parts() {
   return [...PARTS, ...[...fields].flatMap((one) => OF_LABELS.map((part) => `labels.${one}.${part}`))].slice(0, MOST_PARTS);
 }
 
-/** Return documents by their ids, in that order. @param {string[]} ids @returns {Promise<any[]>} */
-export async function byIds(ids) {
+/** Return documents by their ids, in that order. @param {string[]} ids @param {string} [home] the path of their collection @returns {Promise<any[]>} */
+export async function byIds(ids, home = here("")) {
   if (!ids.length) return [];
   const wanted = [...new Set(ids)];
-  const told = await api.post(here("/documents/list"), { filters: { field: "document_id", operator: "in", value: wanted }, limit: wanted.length, select: parts() });
+  const select = home === here("") ? { select: parts() } : {};
+  const told = await api.post(`${home}/documents/list`, { filters: { field: "document_id", operator: "in", value: wanted }, limit: wanted.length, ...select });
   const found = new Map(told.results.map((/** @type {any} */ one) => [one.document_id, one]));
   return ids.map((id) => found.get(id)).filter((one) => one !== undefined);
+}
+
+/** Return references by their ids, by id: also those of a curated collection. @param {string[]} ids @returns {Promise<Map<string, any>>} */
+export async function referencesById(ids) {
+  const found = await byIds(ids);
+  const known = new Set(found.map((one) => one.document_id));
+  const others = ids.filter((id) => !known.has(id));
+  if (others.length) found.push(...(await byIds(others, `/collections/${encodeURIComponent(ruleHere().reference_collection_id)}`)));
+  return new Map(found.map((one) => [one.document_id, one]));
 }
 
 /** Return the documents nearest to one, the nearest first. @param {string} id @param {number} count @returns {Promise<any[]>} */

@@ -1,28 +1,11 @@
-// Figures as people read them, with what they rest on: shares, exact intervals, what more checks would give.
+// What figures rest on: exact intervals, what more checks would give, what a limit would give.
+
+import { between, inHundred } from "./figures.js";
 
 const TAIL = 0.025;
 const HALVINGS = 50;
 /** Below so many checks a mark is hollow: it may still move far. */
 export const FEW = 30;
-
-/** @typedef {{low: number, high: number}} Interval */
-
-/** Return a share as a percentage, without the sign: 6, 0.4, 99.2. @param {number} share */
-export function hundredth(share) {
-  const value = share * 100;
-  const near = Math.min(value, 100 - value);
-  return near > 0 && near < 1 ? value.toFixed(1).replace(/\.0$/, "") : String(Math.round(value));
-}
-
-/** Return a share as it is written: "6 %". @param {number | null | undefined} share */
-export function inHundred(share) {
-  return share == null ? "unknown" : `${hundredth(share)} %`;
-}
-
-/** Return an interval as it is written: "1–17 %". @param {Interval} interval */
-export function between({ low, high }) {
-  return `${hundredth(low)}–${hundredth(high)} %`;
-}
 
 /** Return what checks tell: "3 of 50 wrong: 6 % (1–17 %)". @param {{checked: number, wrong: number, rate: number | null, low: number | null, high: number | null}} told */
 export function errorRate({ checked, wrong, rate, low, high }) {
@@ -60,7 +43,7 @@ function atMost(k, n, p) {
 
 /**
  * Return the 95 % interval of a share of which k of n were seen: exact (Clopper and Pearson 1934).
- * @param {number} k @param {number} n @returns {Interval}
+ * @param {number} k @param {number} n @returns {import("./figures.js").Interval}
  */
 export function exact(k, n) {
   if (!n) return { low: 0, high: 1 };

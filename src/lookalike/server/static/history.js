@@ -4,7 +4,7 @@ import { html, LitElement, nothing } from "./vendor/lit.js";
 import { takeBack } from "./answers.js";
 import { shown } from "./keys.js";
 import { api, here, live, router, store } from "./session.js";
-import { Follow } from "./store.js";
+import { Follow, Hear } from "./store.js";
 
 const SHOWN = 100;
 const KINDS = {
@@ -16,6 +16,7 @@ class History extends LitElement {
   constructor() {
     super();
     new Follow(this, store);
+    new Hear(this, live, ["changed"], () => this.#read(true));
     /** @type {any[] | null} */
     this.operations = null;
     this.of = "";
@@ -25,17 +26,6 @@ class History extends LitElement {
 
   createRenderRoot() {
     return this;
-  }
-
-  connectedCallback() {
-    super.connectedCallback();
-    this.changed = () => this.#read(true);
-    live.addEventListener("changed", this.changed);
-  }
-
-  disconnectedCallback() {
-    super.disconnectedCallback();
-    live.removeEventListener("changed", /** @type {any} */ (this.changed));
   }
 
   willUpdate() {

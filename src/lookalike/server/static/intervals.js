@@ -1,7 +1,8 @@
 // Rates drawn as a mark with its interval: hollow where few were checked.
 
 import { html, nothing, svg } from "./vendor/lit.js";
-import { between, exact, FEW, halfWidthAfter, inHundred, points, scaled, ticks } from "./estimates.js";
+import { exact, FEW, halfWidthAfter, points, scaled, ticks } from "./estimates.js";
+import { between, inHundred } from "./figures.js";
 
 const WIDTH = 220;
 const EDGE = 8;

@@ -38,8 +38,9 @@ export const KEYS = [
   {"id": "extendRight", "scope": "items", "keys": ["Shift+ArrowRight"], "does": "select to the right"},
   {"id": "extendUp", "scope": "items", "keys": ["Shift+ArrowUp"], "does": "select upwards"},
   {"id": "extendDown", "scope": "items", "keys": ["Shift+ArrowDown"], "does": "select downwards"},
-  {"id": "all", "scope": "items", "keys": ["Ctrl+a"], "does": "select all"},
+  {"id": "all", "scope": "items", "keys": ["Ctrl+a"], "does": "select this strip or screen; again: all there is"},
   {"id": "crop", "scope": "items", "keys": ["c"], "does": "the part, or the whole it is from"},
+  {"id": "pair", "scope": "items", "keys": ["b"], "does": "two side by side, or all again"},
   {"id": "larger", "scope": "items", "keys": ["+", "="], "does": "larger tiles"},
   {"id": "smaller", "scope": "items", "keys": ["-"], "does": "smaller tiles"},
 
@@ -54,7 +55,7 @@ export const KEYS = [
   {"id": "why", "scope": "decide", "keys": ["w"], "does": "why?"},
   {"id": "similar", "scope": "decide", "keys": ["f"], "does": "find similar"},
   {"id": "promote", "scope": "decide", "keys": ["r"], "does": "let it vote"},
-  {"id": "demote", "scope": "decide", "keys": ["Shift+R"], "does": "let it vote no more"},
+  {"id": "demote", "scope": "decide", "keys": ["Shift+R"], "does": "a wrong reference: let it vote no more"},
 
   {"id": "panLeft", "scope": "map", "keys": ["ArrowLeft"], "does": "look further left"},
   {"id": "panRight", "scope": "map", "keys": ["ArrowRight"], "does": "look further right"},

@@ -1,23 +1,16 @@
 // Pictures and texts of documents: where they come from, and what waits until it is needed.
 
+import { Kept } from "./kept.js";
 import { api } from "./session.js";
 
-const KEPT = 500;
+const KEPT_PICTURES = 500;
+const KEPT_TEXTS = 500;
 const TEXT_LETTERS = 4000;
 
-/** @type {Map<string, Promise<any>>} */
-const kept = new Map();
-
-/** @template T @param {string} name @param {() => Promise<T>} make @returns {Promise<T>} */
-function once(name, make) {
-  const known = kept.get(name);
-  if (known) return known;
-  const made = make();
-  kept.set(name, made);
-  made.catch(() => kept.delete(name));
-  if (kept.size > KEPT) kept.delete(/** @type {string} */ (kept.keys().next().value));
-  return made;
-}
+/** Addresses of bytes that only a key opens: they hold memory until they are revoked. @type {Kept<string>} */
+const pictures = new Kept(KEPT_PICTURES, (address) => URL.revokeObjectURL(address));
+/** @type {Kept<string>} */
+const texts = new Kept(KEPT_TEXTS);
 
 /** Let an image show an address of the API; where a key is needed, the bytes are fetched with it. @param {Element | undefined} image @param {string | null | undefined} url */
 export function load(image, url) {
@@ -27,7 +20,7 @@ export function load(image, url) {
     image.src = url;
     return;
   }
-  once(url, () => api.picture(url)).then((address) => {
+  pictures.once(url, () => api.picture(url)).then((address) => {
     if (image.dataset.url === url) image.src = address;
   }, () => {});
 }
@@ -46,6 +39,12 @@ export function blobOf(doc) {
   return blobs.find((/** @type {any} */ one) => one.url.includes(doc.sha256)) ?? blobs[0] ?? null;
 }
 
+/** Return the address of a document's picture, as large as there is one: of its part, or of the whole that it is from. @param {any} doc */
+export function largeOf(doc, isWhole = false) {
+  const blob = blobOf(doc);
+  return blob?.type === "image" && (isWhole || !doc.part) ? blob.url : doc.thumbnail_url;
+}
+
 /** Whether a document is shown by its words. @param {any} doc */
 export function isText(doc) {
   return !doc.thumbnail_url;
@@ -55,7 +54,7 @@ export function isText(doc) {
 export async function textOf(doc) {
   const blob = blobOf(doc);
   if (!blob || blob.type !== "text") return "";
-  return once(`text ${blob.url}`, async () => {
+  return texts.once(blob.url, async () => {
     const response = await fetch(blob.url, { headers: api.headers });
     return response.ok ? (await response.text()).slice(0, TEXT_LETTERS) : "";
   });

@@ -3,17 +3,11 @@
 import { html, LitElement, nothing, ref } from "./vendor/lit.js";
 import { choose } from "./choose.js";
 import { hint } from "./keys.js";
-import { blobOf, isText, load, prefetch, textOf } from "./pictures.js";
+import { isText, largeOf, load, prefetch, textOf } from "./pictures.js";
 import { keyboard, knownLabels, slots, store } from "./session.js";
 import { tell } from "./toast.js";
 
 /** @typedef {{label?: string, verdict?: "right" | "wrong" | "new_kind" | "cannot_tell"}} Said */
-
-/** Return the address of a document's picture, as large as there is one. @param {any} doc */
-export function largeOf(doc) {
-  const blob = blobOf(doc);
-  return !doc.part && blob?.type === "image" ? blob.url : doc.thumbnail_url;
-}
 
 /**
  * Asks about `doc`; what is said comes as an event `said` with a `Said`. `offered` is a label to be

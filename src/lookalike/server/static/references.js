@@ -7,13 +7,14 @@ import { hint } from "./keys.js";
 import { leafOf } from "./looks.js";
 import { doubtful, healthOf, isWithin, problemsOf } from "./problems.js";
 import { api, here, keyboard, live, outbox, router, store } from "./session.js";
-import { keepVersion, Shaping } from "./shaping.js";
-import { Follow } from "./store.js";
+import { keepVersion, retireVersion, Shaping } from "./shaping.js";
+import { Follow, Hear } from "./store.js";
 import { face, markOf, tile, wordsOf } from "./tile.js";
 import "./view.js";
 
 const MOST = 300;
 const SHOWN_CAUSED = 24;
+const MOST_PAIRS = 50;
 const CALM_MS = 250;
 const WORRIES = "";
 const GIVEN = { human: "said by", import: "imported by", promoted: "promoted by", auto: "by itself" };
@@ -22,6 +23,8 @@ class References extends LitElement {
   constructor() {
     super();
     new Follow(this, store);
+    new Hear(this, live, ["changed", "refetch"], () => this.#soon());
+    new Hear(this, router, ["change"], () => this.tree && (router.route.params.label ?? this.shown) !== this.shown && this.#open(router.route.params.label));
     this.of = "";
     this.turn = 0;
     this.trouble = "";
@@ -69,7 +72,7 @@ class References extends LitElement {
     this.ends = [
       keyboard.bind("items", {
         left: move(() => -1), right: move(() => 1), up: move(() => -this.columns), down: move(() => this.columns),
-        first: move(() => -Infinity), last: move(() => Infinity), toggle: () => this.#mark(), view: () => this.#look(),
+        first: move(() => -Infinity), last: move(() => Infinity), toggle: () => this.#mark(), view: () => this.#look(), pair: () => this.#pair(),
       }),
       keyboard.bind("decide", { demote: () => this.#wrong(), reject: () => this.#wrong(), label: () => this.#ask(), why: () => this.#why() }),
       keyboard.bind("wall", {
@@ -80,17 +83,11 @@ class References extends LitElement {
       }),
       keyboard.bind("everywhere", { close: () => this.#leave() }),
     ];
-    this.changed = () => this.#soon();
-    for (const name of ["changed", "refetch"]) live.addEventListener(name, this.changed);
-    this.routed = () => this.tree && (router.route.params.label ?? this.shown) !== this.shown && this.#open(router.route.params.label);
-    router.addEventListener("change", this.routed);
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     for (const end of this.ends ?? []) end();
-    for (const name of ["changed", "refetch"]) live.removeEventListener(name, /** @type {any} */ (this.changed));
-    router.removeEventListener("change", /** @type {any} */ (this.routed));
     clearTimeout(this.timer);
   }
 
@@ -353,8 +350,25 @@ class References extends LitElement {
     /** @type {any} */ (this.querySelector("lk-view")).open(this.doc, (/** @type {number} */ by) => (this.#move(by), this.doc));
   }
 
+  /** Show references beside what they may be confused with: the marked, the one that one is at, or those of the label. */
+  #pair() {
+    const documents = /** @type {any[]} */ (this.documents ?? []);
+    const marked = documents.filter((one) => this.marked.has(one.document_id));
+    const meant = marked.length ? marked : this.pane === "tiles" ? documents.slice(this.at, this.at + 1) : documents.slice(0, MOST_PAIRS);
+    if (!meant.length) return false;
+    const { owner_id: owner, owner_field: field } = this.tree;
+    const ids = meant.map((one) => one.document_id);
+    const [of, beside] = ids.length === 2 ? ids : [ids.join(","), ""];
+    router.go("review", { c: owner.replace(/^col_/, ""), field, view: "pair", of, beside });
+  }
+
   #keep() {
     keepVersion(here("/versions"), () => this.#soon());
+  }
+
+  /** @param {string} name */
+  #retireVersion(name) {
+    retireVersion(`${here("/versions")}/${encodeURIComponent(name)}/retire`, name, () => ((this.compared = null), this.#soon()));
   }
 
   /** @param {string} name */
@@ -453,7 +467,7 @@ class References extends LitElement {
       <p><span class="mark-of">${markOf(standing)}</span> <b>${wordsOf(standing)}</b> <span class="dim">${isOut ? "it votes no more for what it was called" : `${GIVEN[/** @type {keyof typeof GIVEN} */ (standing?.origin)] ?? ""} ${standing?.actor ?? ""}`}</span></p>
       ${isOut ? nothing : worries.map((one) => html`<p class=${one.weight ? "worry" : "dim"}>${one.said}</p>`)}
       <div class="row">${isOut ? nothing : html`<button class=${worries.some((one) => one.weight) ? "main" : ""} @click=${() => this.#wrong()}>Wrong reference <kbd>${hint("demote", "decide")}</kbd></button>`}
-        ${instead && !isOut ? html`<button @click=${() => this.#correct(instead)}>It is ${leafOf(instead)}</button>` : nothing}<button @click=${() => this.#ask()}>It is … <kbd>${hint("label", "decide")}</kbd></button></div>
+        ${instead && !isOut ? html`<button @click=${() => this.#correct(instead)}>It is ${leafOf(instead)}</button>` : nothing}<button @click=${() => this.#ask()}>It is … <kbd>${hint("label", "decide")}</kbd></button><button class="quiet" @click=${() => this.#pair()}>Side by side <kbd>${hint("pair")}</kbd></button></div>
       ${this.#caused(isOut)}
     </aside>`;
   }
@@ -476,7 +490,7 @@ class References extends LitElement {
     const { compared } = this;
     return html`<h3>Versions</h3>
       <ul class="versions">${this.versions.map((one) => html`<li><button class="quiet" aria-expanded=${compared?.name === one.name} @click=${() => this.#compare(one.name)}>${one.name} <span class="dim">${new Date(one.at).toLocaleDateString()}</span></button>
-        ${compared?.name === one.name ? html`<p class="dim">Since then ${compared.came} references came and ${compared.went} went, ${compared.relabelled} have another label; ${compared.decisions} decisions differ, ${compared.arrived} items are new.</p>` : nothing}</li>`)}</ul>
+        ${compared?.name === one.name ? html`<p class="dim">Since then ${compared.came} references came and ${compared.went} went, ${compared.relabelled} have another label; ${compared.decisions} decisions differ, ${compared.arrived} items are new.<br /><button class="quiet" @click=${() => this.#retireVersion(one.name)}>Offer it no more</button></p>` : nothing}</li>`)}</ul>
       <button class="quiet" @click=${() => this.#keep()}>Keep this point <kbd>${hint("keep", "wall")}</kbd></button>`;
   }
 }

@@ -3,24 +3,28 @@
 import { html, LitElement, nothing, repeat } from "./vendor/lit.js";
 import * as answers from "./answers.js";
 import { choose } from "./choose.js";
+import { Band } from "./band.js";
+import { byIds } from "./documents.js";
 import "./grid.js";
 import { hint } from "./keys.js";
+import "./pair.js";
 import { meant, Queue } from "./queue.js";
 import { api, here, keyboard, knownLabels, live, router, slots, store } from "./session.js";
-import { Follow } from "./store.js";
-import { answerOf, commandBar, stripView } from "./strip.js";
+import { Follow, Hear } from "./store.js";
+import { answerOf, commandBar, opinionsOf, stripView } from "./strip.js";
 import { tell } from "./toast.js";
 import "./view.js";
 
 const TABS = [
   { id: "", name: "Next", kind: "", none: "Nothing waits for an answer." },
-  { id: "null", name: "Null", kind: "value", none: "Nothing without a label waits." },
-  { id: "unsure", name: "Unsure", kind: "limit", none: "Nothing near the limit waits." },
-  { id: "conflicts", name: "Conflicts", kind: "conflict", none: "Nobody and nothing contradicts each other." },
+  { id: "null", name: "Null", kind: "value", all: "all without a label", none: "Nothing without a label waits." },
+  { id: "unsure", name: "Unsure", kind: "limit", all: "all that labelled itself", none: "Nothing near the limit waits." },
+  { id: "conflicts", name: "Conflicts", kind: "conflict", all: "all in conflict", none: "Nobody and nothing contradicts each other." },
   { id: "kinds", name: "New kind?", kind: "new_kind", none: "No group looks like something new." },
 ];
 const RENEW_AFTER = 4;
 const SHOWN = 4;
+const PAIRS_AHEAD = 2;
 const WASH_MS = 900;
 const AWAIT_MS = 800;
 
@@ -28,12 +32,28 @@ class Review extends LitElement {
   constructor() {
     super();
     new Follow(this, store);
+    new Hear(this, router, ["change"], () => (this.#sync(), this.requestUpdate()));
+    new Hear(this, live, ["changed"], (event) => (this.#merge(event.detail.documents), this.#await()));
+    new Hear(this, live, ["refetch"], () => this.queue.renew());
+    new Hear(this, window, ["lk-undone"], (event) => this.#undone(event.detail.operation));
     this.of = "";
+    /** The strip that was wholly taken last: taken again, all is. */
+    this.taken = "";
     this.queue = new Queue(async () => ({ results: [] }));
     /** @type {Set<string>} */
     this.changed = new Set();
     this.answered = 0;
     this.isAwaiting = false;
+    /** @type {Set<string>} */
+    let before = new Set();
+    /** @type {Set<string>} */
+    let kept = new Set();
+    this.band = new Band({
+      seen: () => 0,
+      begin: (adds) => ((before = this.queue.strip?.out ?? new Set()), (kept = adds ? before : new Set())),
+      span: (box) => this.#leaveOut(new Set([...kept, ...this.#under(box)])),
+      end: (isKept) => isKept || this.#leaveOut(before),
+    });
   }
 
   createRenderRoot() {
@@ -42,15 +62,12 @@ class Review extends LitElement {
 
   connectedCallback() {
     super.connectedCallback();
+    const [inStrips, inPairs] = [() => !this.isGrid && !this.isPair, () => this.isPair];
     this.ends = [
-      keyboard.bind("items", this.#movements()),
-      keyboard.bind("decide", this.#decisions()),
-      keyboard.bind("everywhere", { fresh: () => this.#begin(), close: () => this.#clear() }),
-      on(router, "change", () => this.#sync()),
-      on(live, "changed", (event) => this.#merge(/** @type {CustomEvent} */ (event).detail.documents)),
-      on(live, "changed", () => this.#await()),
-      on(live, "refetch", () => this.queue.renew()),
-      on(window, "lk-undone", (event) => this.#undone(/** @type {CustomEvent} */ (event).detail.operation)),
+      keyboard.bind("items", this.#movements(), { isOn: inStrips }),
+      keyboard.bind("items", this.#turns(), { isOn: inPairs }),
+      keyboard.bind("decide", this.#decisions(), { isOn: () => !this.isGrid }),
+      keyboard.bind("everywhere", { fresh: () => this.#begin(), close: () => this.#close() }),
       store.subscribe(() => this.#sync()),
     ];
     this.#sync();
@@ -69,17 +86,40 @@ class Review extends LitElement {
     return router.route.params.view === "grid";
   }
 
+  get isPair() {
+    return router.route.params.view === "pair";
+  }
+
+  /** The two that are side by side. */
+  get pair() {
+    return /** @type {any} */ (this.querySelector("lk-pair"));
+  }
+
   get showsMachine() {
-    return this.tab.id === "unsure";
+    return this.tab.id === "unsure" || this.isPair;
+  }
+
+  /** What Enter accepts, or null. */
+  get answer() {
+    const { strip } = this.queue;
+    if (this.isPair) return this.pair?.other?.label ?? null;
+    return strip ? answerOf(strip, this.showsMachine) : null;
   }
 
   get commands() {
-    return TABS.map((one) => ({ name: `Review: ${one.name}`, hint: "", run: () => router.go("review", { tab: one.id }) }));
+    const views = [["", "as strips"], ["grid", "as a grid"], ["pair", "in pairs"]].map(([view, name]) => ({ name: `Review ${name}`, hint: view === "pair" ? hint("pair") : "", run: () => this.#show(view) }));
+    return [...views, ...TABS.map((one) => ({ name: `Review: ${one.name}`, hint: "", run: () => router.go("review", { tab: one.id }) }))];
+  }
+
+  /** Show what is asked in another density. @param {string} view */
+  #show(view) {
+    router.go("review", { tab: router.route.params.tab ?? "", view });
   }
 
   #sync() {
     const { collection, field } = store.state;
-    const of = `${collection}/${field}/${this.tab.id}`;
+    const { of: ids = "" } = router.route.params;
+    const of = `${collection}/${field}/${this.tab.id}${this.isPair ? `/pairs/${ids}` : ""}`;
     if (router.route.page !== "review" || !field) return;
     if (of !== this.of) {
       this.of = of;
@@ -88,13 +128,22 @@ class Review extends LitElement {
   }
 
   #begin() {
-    const { field } = store.state;
-    const kind = this.tab.kind;
-    this.queue = new Queue((asked) => api.get(here("/queue"), { ...asked, field, kind }));
+    this.queue = new Queue((asked) => this.#ask(asked));
     this.queue.addEventListener("change", () => this.requestUpdate());
     this.answered = 0;
     if (!this.isGrid) this.queue.fill();
     this.requestUpdate();
+  }
+
+  /** Read what is asked: in pairs one document after the other. @param {{limit: number}} asked */
+  async #ask(asked) {
+    const { field } = store.state;
+    const { of } = router.route.params;
+    if (this.isPair && of) return { results: (await byIds(of.split(","))).map((doc) => alone(doc)), snapshot: "", next_offset: null };
+    const told = await api.get(here("/queue"), { ...asked, field, kind: this.tab.kind });
+    if (!this.isPair) return told;
+    const mayShow = (/** @type {any} */ question, /** @type {any} */ doc) => this.tab.id === "unsure" || question.documents.length > 1 || question.opinions.length || !doc.labels[field].label;
+    return { ...told, results: told.results.flatMap((/** @type {any} */ one) => one.documents.filter((/** @type {any} */ doc) => mayShow(one, doc)).map((/** @type {any} */ doc) => ({ ...one, documents: [doc] }))) };
   }
 
   /** @param {any[]} documents */
@@ -123,32 +172,35 @@ class Review extends LitElement {
   /** @returns {import("./keys.js").Handlers} */
   #movements() {
     const step = (/** @type {number} */ by) => () => this.#step(by);
-    return this.#inStrips({
+    return {
       left: step(-1), right: step(1), up: () => this.#step(-this.#perRow()), down: () => this.#step(this.#perRow()),
       next: () => this.queue.move(1), previous: () => this.queue.move(-1),
       first: () => this.#to(0), last: () => this.#to(-1),
       toggle: () => this.#toggle(this.queue.strip?.at ?? 0),
       extendRight: () => (this.#toggle(this.queue.strip?.at ?? 0), this.#step(1)),
       extendLeft: () => (this.#toggle(this.queue.strip?.at ?? 0), this.#step(-1)),
-      all: () => this.#clear(), view: () => this.#look(), crop: () => this.#look(), larger: () => resize(16), smaller: () => resize(-16),
-    });
+      all: () => this.#all(), view: () => this.#look(), crop: () => this.#look(), pair: () => this.#show("pair"), larger: () => resize(16), smaller: () => resize(-16),
+    };
+  }
+
+  /** What keys move where two are side by side. @returns {import("./keys.js").Handlers} */
+  #turns() {
+    const move = (/** @type {number} */ by) => () => this.queue.move(by);
+    return {
+      left: () => this.pair?.turn(-1), right: () => this.pair?.turn(1), up: move(-1), down: move(1), previous: move(-1), next: move(1),
+      view: () => this.#look(), crop: () => this.pair?.crop(), pair: () => this.#leave(), larger: () => this.pair?.enlarge(1), smaller: () => this.pair?.enlarge(-1),
+    };
   }
 
   /** @returns {import("./keys.js").Handlers} */
   #decisions() {
-    return this.#inStrips({
+    return {
       accept: () => this.#accept(), label: () => this.#askLabel(),
       slot: (digit) => this.#useSlot(Number(digit)), same: () => (slots.last ? this.#label(slots.last) : tell("There is no label yet to give again.")),
       reject: () => this.#reject(), cannotTell: () => this.#say("can't tell", answers.cannotTell),
       newKind: () => this.#say("a new kind", answers.newKind), skip: () => this.#skip(),
-      why: () => this.#why(), similar: () => this.#similar(),
-    });
-  }
-
-  /** @param {import("./keys.js").Handlers} handlers @returns {import("./keys.js").Handlers} */
-  #inStrips(handlers) {
-    const only = (/** @type {import("./keys.js").Handlers[string]} */ run) => (/** @type {string} */ token, /** @type {Event} */ event) => (this.isGrid ? false : run(token, event));
-    return Object.fromEntries(Object.entries(handlers).map(([id, run]) => [id, only(run)]));
+      why: () => this.#why(), similar: () => this.#similar(), promote: () => this.#promote(), demote: () => this.#demote(),
+    };
   }
 
   /** @param {number} by */
@@ -185,19 +237,57 @@ class Review extends LitElement {
     this.requestUpdate();
   }
 
-  #clear() {
+  /** Leave nothing of the strip out; asked for again, select all that the tab is about, in the grid. */
+  #all() {
+    const { strip, tab } = this;
+    if (!strip) return;
+    if (this.taken === strip.key && tab.all) return router.go("review", { tab: tab.id, view: "grid", all: "1" });
+    this.taken = strip.key;
+    this.#leaveOut(new Set());
+    tell(`All ${strip.documents.length} of this strip${tab.all ? `. ${hint("all")} again selects ${tab.all}` : ""}.`, { id: "all" });
+  }
+
+  /** @param {Set<string>} out the documents that are not meant */
+  #leaveOut(out) {
     const { strip } = this.queue;
-    if (this.isGrid || !strip?.out.size) return false;
-    strip.out.clear();
+    if (!strip || strip.documents.length < 2) return;
+    strip.out = out;
     this.requestUpdate();
-    return true;
+  }
+
+  /** Return the documents of the strip that are under a rectangle. @param {import("./band.js").Box} box */
+  #under({ left, right, top, bottom }) {
+    const list = this.querySelector(".strip.here .tiles");
+    const from = list?.getBoundingClientRect();
+    if (!list || !from) return [];
+    const touched = [...list.querySelectorAll(".tile")].map((one, at) => ({ at, box: one.getBoundingClientRect() })).filter(({ box }) => box.left - from.left <= right && box.right - from.left >= left && box.top - from.top <= bottom && box.bottom - from.top >= top);
+    return touched.flatMap(({ at }) => this.queue.strip?.documents[at].document_id ?? []);
+  }
+
+  #close() {
+    if (this.isPair) return store.get("drawer") ? false : this.#leave();
+    if (this.isGrid || !this.queue.strip?.out.size) return false;
+    this.#leaveOut(new Set());
+  }
+
+  /** Go back to where the two came from. */
+  #leave() {
+    if (router.route.params.of) history.back();
+    else this.#show("");
   }
 
   #look() {
     const { strip } = this.queue;
     if (!strip) return;
+    if (this.isPair) return this.#lookAtBoth(strip.documents[0], this.pair?.other?.doc);
     const beside = (/** @type {number} */ by) => (this.#step(by), strip.documents[strip.at]);
     /** @type {any} */ (this.querySelector("lk-view")).open(strip.documents[strip.at], beside);
+  }
+
+  /** Show one of two large, and the other in its place. @param {any} doc @param {any} other */
+  #lookAtBoth(doc, other) {
+    let shown = doc;
+    /** @type {any} */ (this.querySelector("lk-view")).open(doc, () => (shown = shown === doc && other ? other : doc));
   }
 
   #why() {
@@ -211,10 +301,10 @@ class Review extends LitElement {
   }
 
   #accept() {
-    const { strip } = this.queue;
-    const answer = strip ? answerOf(strip, this.showsMachine) : null;
+    const { answer } = this;
+    const other = this.isPair ? this.pair?.other?.doc : null;
     if (answer) this.#label(answer);
-    else this.#askLabel();
+    else this.#askLabel(other ? [other] : []);
   }
 
   /** @param {number} digit */
@@ -224,31 +314,48 @@ class Review extends LitElement {
     else tell(`Number ${digit} has no label yet: the next label that you type gets it.`);
   }
 
-  #askLabel() {
+  /** @param {any[]} [others] what gets the label as well */
+  #askLabel(others = []) {
     const { strip } = this.queue;
     if (!strip) return;
     const known = knownLabels();
     const names = [...new Set([...near(strip), ...known])];
     choose({
-      title: strip.documents.length > 1 ? "What are they?" : "What is it?",
+      title: strip.documents.length + others.length > 1 ? "What are they?" : "What is it?",
       placeholder: known.length ? "A few letters, or a new name" : "Type a name",
       choices: names.map((name) => ({ name, hint: slots.of(name) ? String(slots.of(name)) : "" })),
-      take: (name) => this.#label(name),
-      create: (name) => this.#label(name),
+      take: (name) => this.#label(name, others),
+      create: (name) => this.#label(name, others),
     });
   }
 
-  /** @param {string} label */
-  #label(label) {
-    this.#say(label, (documents, how) => answers.label(documents, label, { asked: true, ...how }));
+  /** @param {string} label @param {any[]} [others] */
+  #label(label, others = []) {
+    this.#say(label, (documents, how) => answers.label([...documents, ...others], label, { asked: true, ...how }));
   }
 
   #reject() {
     const { strip } = this.queue;
     if (!strip) return;
-    const label = answerOf(strip, this.showsMachine);
+    const label = this.answer;
     if (!label) return tell(`Nothing is proposed here that it could not be. ${hint("newKind")}: a new kind, ${hint("cannotTell")}: can't tell.`);
     this.#say(`not ${label}`, (documents, how) => answers.reject(documents, documents.map(() => label), how));
+  }
+
+  /** Let what labelled itself vote, without naming it. */
+  #promote() {
+    const { strip } = this.queue;
+    if (!strip) return;
+    const some = meant(strip).filter((doc) => standingOf(doc)?.origin === "auto");
+    if (!some.length || (!this.showsMachine && strip.documents.length < 2)) return tell("Nothing here shows a label of its own that could vote.");
+    this.#say("may vote", (_, how) => answers.promote(some, how));
+  }
+
+  /** Take out a reference: the one beside, or the item that one is at. */
+  #demote() {
+    const { strip } = this.queue;
+    const doc = this.isPair ? this.pair?.other?.doc : strip?.documents[strip.at];
+    if (doc) answers.demote([doc], this.isPair ? { done: () => this.pair?.again() } : {});
   }
 
   #skip() {
@@ -288,7 +395,7 @@ class Review extends LitElement {
   }
 
   updated() {
-    if (this.isGrid || document.querySelector("dialog[open]")) return;
+    if (this.isGrid || this.isPair || document.querySelector("dialog[open]")) return;
     const active = document.activeElement;
     if (active && active !== document.body && !this.contains(active) && active.id !== "main") return;
     /** @type {HTMLElement | null} */ (this.querySelector(".strip.here [role=listbox]"))?.focus({ preventScroll: true });
@@ -300,21 +407,18 @@ class Review extends LitElement {
     return html`<h1 class="unseen">Review</h1><div class="tabs">
         ${TABS.map((one) => html`<a href=${router.to("review", { tab: one.id, view: router.route.params.view ?? "" })} aria-current=${one.id === this.tab.id ? "page" : nothing}>${one.name}${one.kind && this.queue.kinds[one.kind] && !this.tab.kind ? html` <span class="dim">${this.queue.kinds[one.kind]}</span>` : nothing}</a>`)}
         <span class="spring"></span>
-        <a href=${router.to("review", { ...router.route.params, view: this.isGrid ? "" : "grid" })}>${this.isGrid ? "As strips" : "As a grid"}</a>
+        ${[["", "As strips"], ["grid", "As a grid"], ["pair", "In pairs"]].map(([view, name]) => (view === (router.route.params.view ?? "") ? nothing : html`<a href=${router.to("review", { tab: router.route.params.tab ?? "", view })}>${name}${view === "pair" ? html` <kbd>${hint("pair")}</kbd>` : nothing}</a>`))}
       </div>
       ${report ? standing(report) : nothing}
-      ${this.isGrid ? html`<lk-grid></lk-grid>` : this.#strips()} <lk-view></lk-view>`;
+      ${this.isGrid ? html`<lk-grid></lk-grid>` : this.isPair ? this.#pairs() : this.#strips()} <lk-view></lk-view>`;
   }
 
   #strips() {
     const { queue } = this;
     const strips = queue.strips.slice(queue.at, queue.at + SHOWN);
     const first = queue.strip;
-    if (queue.trouble && !first) return html`<div class="empty"><h1>The queue did not come</h1><p>${queue.trouble}</p><button @click=${() => queue.fill()}>Ask again</button></div>`;
-    if (!queue.isKnown) return html`<p class="empty dim">Looking for the best question…</p>`;
-    const before = queue.strips[queue.at - 1];
-    return html`<div class="strips">
-      <p class="before">${before ? html`<span class=${before.state === "said" ? "green" : "dim"}>${before.said || "before"}</span>` : nothing}</p>
+    return this.#missing() ?? html`<div class="strips" @pointerdown=${this.#press} @click=${{ capture: true, handleEvent: (/** @type {Event} */ event) => this.band.click(event) }}>
+      ${this.#before()}
       ${repeat(strips, (one) => one.key, (one, place) => html`
         ${stripView(one, {
           field: store.get("field"), isHere: place === 0, shows: this.showsMachine, changed: this.changed, place: queue.at + place,
@@ -324,6 +428,42 @@ class Review extends LitElement {
         ${place === 0 ? this.#slotBar() : nothing}`)}
       ${first ? nothing : this.#end()}
     </div>`;
+  }
+
+  /** What is shown where no question is there to be shown. */
+  #missing() {
+    const { queue } = this;
+    if (queue.trouble && !queue.strip) return html`<div class="empty"><h1>The queue did not come</h1><p>${queue.trouble}</p><button @click=${() => queue.fill()}>Ask again</button></div>`;
+    return queue.isKnown ? null : html`<p class="empty dim">Looking for the best question…</p>`;
+  }
+
+  /** What was answered before. */
+  #before() {
+    const before = this.queue.strips[this.queue.at - 1];
+    return html`<p class="before">${before ? html`<span class=${before.state === "said" ? "green" : "dim"}>${before.said || "before"}</span>` : nothing}</p>`;
+  }
+
+  /** @param {PointerEvent} event */
+  #press(event) {
+    const list = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest(".strip.here .tiles:not(.alone)"));
+    if (list) this.band.press(event, list);
+  }
+
+  #pairs() {
+    const { queue, answer } = this;
+    const { strip } = queue;
+    if (!strip) return this.#missing() ?? html`<div class="strips">${this.#before()}${this.#end()}</div>`;
+    const [doc] = strip.documents;
+    const next = queue.strips.slice(queue.at + 1, queue.at + 1 + PAIRS_AHEAD).map((one) => one.documents[0]);
+    const question = answer ? html`Is this <b>${answer}</b>, too?` : this.pair?.other ? "Are these two the same?" : "What is this?";
+    return html`<section class="strips pairs" aria-label=${`Question ${queue.at + 1}`}>
+      ${this.#before()}
+      <header><h2>${strip.state === "open" ? question : html`<span class=${strip.state === "said" ? "green" : "dim"}>${strip.said}</span>`}</h2>
+        <span class="dim">${strip.opinions.length ? html`People disagree: ${opinionsOf(strip)}` : router.route.params.of && queue.strips.length > 1 ? `${queue.at + 1} of ${queue.strips.length}` : ""}</span></header>
+      <lk-pair .doc=${doc} .next=${next} .beside=${router.route.params.beside ?? ""} @known=${() => this.requestUpdate()}></lk-pair>
+      ${commandBar({ answer, many: false, isPair: true, mayBeSame: Boolean(this.pair?.other), run: (id) => this.#run(id) })}
+      ${this.#slotBar()}
+    </section>`;
   }
 
   #slotBar() {
@@ -336,12 +476,12 @@ class Review extends LitElement {
     if (waiting && !this.queue.strips.length) return html`<div class="empty"><h1>${waiting.toLocaleString()} are being read</h1><p>The first strips come in a moment.</p></div>`;
     const none = this.queue.strips.length ? "That is all for now." : this.tab.none;
     return html`<div class="empty"><h1>${none}</h1><p>${this.queue.next === null ? "New items and changed suggestions come with a new queue." : "More is coming…"}</p>
-      <button class="main" @click=${() => this.#begin()}>Look again <kbd>${hint("fresh")}</kbd></button></div>`;
+      ${router.route.params.of ? html`<button class="main" @click=${() => this.#leave()}>Back <kbd>Esc</kbd></button>` : html`<button class="main" @click=${() => this.#begin()}>Look again <kbd>${hint("fresh")}</kbd></button>`}</div>`;
   }
 
   /** @param {string} id */
   #run(id) {
-    const found = { ...this.#decisions(), ...this.#movements() }[id];
+    const found = { ...this.#decisions(), ...(this.isPair ? this.#turns() : this.#movements()) }[id];
     found?.("", new Event("click"));
   }
 
@@ -382,10 +522,14 @@ function resize(by) {
   root.style.setProperty("--tile", `${Math.max(84, Math.min(260, now + by))}px`);
 }
 
-/** @param {EventTarget} target @param {string} name @param {(event: Event) => void} listener */
-function on(target, name, listener) {
-  target.addEventListener(name, listener);
-  return () => target.removeEventListener(name, listener);
+/** A question about one document, asked by nobody but who looks at it. @param {any} doc */
+function alone(doc) {
+  return { documents: [doc], suggestion: null, worth: 0, kind: "", place: "", opinions: [] };
+}
+
+/** How a document stands in the field that is shown. @param {any} doc */
+function standingOf(doc) {
+  return doc.labels[store.get("field")];
 }
 
 customElements.define("lk-review", Review);

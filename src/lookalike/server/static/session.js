@@ -32,6 +32,13 @@ export function here(path) {
   return `/collections/${encodeURIComponent(store.get("collection"))}${path}`;
 }
 
+/** Return the rule of the field that is shown, as the API gives it. @returns {any} */
+export function ruleHere() {
+  const { collections, collection, field } = store.state;
+  const shown = collections?.find((/** @type {any} */ one) => one.collection_name === collection);
+  return shown?.fields.find((/** @type {any} */ one) => one.field === field);
+}
+
 /** Return the names of the labels that are known, the most used first. @returns {string[]} */
 export function knownLabels() {
   const counts = Object.entries(store.get("report")?.per_label ?? {});

@@ -182,3 +182,14 @@ export function keepVersion(path, done) {
   };
   choose({ title: "Keep this point as", placeholder: "A name, such as before-summer", choices: [], take: () => {}, create });
 }
+
+/** Offer a version no more; it stays, and can be asked for by its name. @param {string} path @param {string} name @param {() => void} done */
+export async function retireVersion(path, name, done) {
+  try {
+    await api.post(path);
+    tell(`${name} is offered no more. Who asks for it by its name still gets what it gave.`, { id: "answer", kind: "good" });
+    done();
+  } catch (error) {
+    tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
+  }
+}

@@ -1,7 +1,7 @@
 // Start: what do I do now? First bring something in; later, how it stands and what helps most.
 
 import { html, LitElement, nothing } from "./vendor/lit.js";
-import { inDays, percent, rate } from "./figures.js";
+import { inDays, inHundred, rate } from "./figures.js";
 import { hint } from "./keys.js";
 import { api, here, keyboard, open, router, store } from "./session.js";
 import { Follow } from "./store.js";
@@ -205,12 +205,12 @@ class Start extends LitElement {
       ${waiting ? html`<p class="note">${waiting.toLocaleString()} are being read; what is ready can be labelled already.</p>` : nothing}
       ${failed ? html`<p class="note">${failed.toLocaleString()} could not be read. <code>lookalike doctor ${store.get("collection")}</code> says why.</p>` : nothing}
       <div class="cards">
-        <section class="card"><h2>Coverage</h2><p class="big">${percent(report.coverage)}</p>
+        <section class="card"><h2>Coverage</h2><p class="big">${inHundred(report.coverage)}</p>
           <div class="bar-of" aria-hidden="true">${[["green", people], ["accent", itself], ["amber", queue]].map(([name, count]) => part(String(name), Number(count) / (documents || 1)))}</div>
           <p class="dim">✓ ${people.toLocaleString()} by people · ⟲ ${itself.toLocaleString()} by itself · ? ${queue.toLocaleString()} to review, of ${documents.toLocaleString()}</p></section>
         ${this.#errors(report)}
         <section class="card"><h2>Queue</h2><p class="big amber">${queue.toLocaleString()}</p><p class="dim">${this.#forecast()}</p></section>
-        <section class="card"><h2>It ${report.state}</h2><p class="dim">${report.limit === null || report.limit > 1 ? "No limit holds the promise yet." : html`Limit ${report.limit.toFixed(2)}${report.target_precision ? html` for ${percent(report.target_precision)} right` : html`: a similarity, not a promise`}.`}</p>
+        <section class="card"><h2>It ${report.state}</h2><p class="dim">${report.limit === null || report.limit > 1 ? "No limit holds the promise yet." : html`Limit ${report.limit.toFixed(2)}${report.target_precision ? html` for ${inHundred(report.target_precision)} right` : html`: a similarity, not a promise`}.`}</p>
           ${report.missing.map((/** @type {string} */ one) => html`<p class="dim">Missing: ${one}.</p>`)}</section>
       </div>`;
   }
@@ -220,7 +220,7 @@ class Start extends LitElement {
     const told = this.more ? rate(this.more.errors) : null;
     const expected = report.estimated_precision;
     return html`<section class="card"><h2>Wrong automatic labels</h2>
-      ${told ? html`<p class="big ${told.isThin ? "thin" : ""}">${told.rate}</p><p class="dim">${told.interval}, ${told.from}</p>` : html`<p class="big thin">${expected === null || expected === undefined ? "not known" : `about ${percent(1 - expected)}`}</p><p class="dim">${expected ? "estimated; 0 checked" : "from 0 checked"}. Answers that chance draws into the queue count it.</p>`}</section>`;
+      ${told ? html`<p class="big ${told.isThin ? "thin" : ""}">${told.rate}</p><p class="dim">${told.interval}, ${told.from}</p>` : html`<p class="big thin">${expected === null || expected === undefined ? "not known" : `about ${inHundred(1 - expected)}`}</p><p class="dim">${expected ? "estimated; 0 checked" : "from 0 checked"}. Answers that chance draws into the queue count it.</p>`}</section>`;
   }
 
   #forecast() {

@@ -52,6 +52,25 @@ export class Follow {
   }
 }
 
+/** Lets a Lit element hear events for as long as it is on the page: `new Hear(this, live, ["changed"], listener)`. */
+export class Hear {
+  /** @param {import("./vendor/lit.js").LitElement} host @param {EventTarget} target @param {string[]} names @param {(event: any) => unknown} listener */
+  constructor(host, target, names, listener) {
+    this.target = target;
+    this.names = names;
+    this.listener = listener;
+    host.addController(this);
+  }
+
+  hostConnected() {
+    for (const name of this.names) this.target.addEventListener(name, this.listener);
+  }
+
+  hostDisconnected() {
+    for (const name of this.names) this.target.removeEventListener(name, this.listener);
+  }
+}
+
 /**
  * One answer of a person: painted at once, sent in its turn, under an id by which it counts once.
  * `back` paints as it was before; `done` hears the server's answer; `again` returns the body to be
@@ -146,7 +165,11 @@ export class Outbox extends EventTarget {
 
   #keep() {
     const told = this.waiting.map(({ id, path, body, what }) => ({ id, path, body, what }));
-    this.storage?.setItem(KEPT, JSON.stringify(told));
+    try {
+      this.storage?.setItem(KEPT, JSON.stringify(told));
+    } catch {
+      this.storage?.setItem(KEPT, "[]"); // too large for what a browser keeps: it is sent, and not kept over a reload
+    }
     this.dispatchEvent(new Event("change"));
   }
 }

@@ -16,10 +16,15 @@ function questionOf(strip, shows) {
   const many = strip.documents.length > 1;
   const answer = answerOf(strip, shows);
   if (answer) return many ? html`Are all of these <b>${answer}</b>?` : html`Is this <b>${answer}</b>?`;
-  if (strip.opinions.length) return html`People disagree: ${strip.opinions.map((one, place) => html`${place ? ", " : ""}${one.actor} says <b>${one.label ?? one.answer ?? "not this"}</b>`)}. What is it?`;
+  if (strip.opinions.length) return html`People disagree: ${opinionsOf(strip)}. What is it?`;
   if (strip.kind === "conflict") return html`What it looks like contradicts itself. What is this?`;
   if (many) return html`These look alike. What are they?${strip.place ? html` <span class="dim">Near ${strip.place}</span>` : nothing}`;
   return html`What is this?`;
+}
+
+/** Who says what of a strip. @param {Strip} strip */
+export function opinionsOf(strip) {
+  return strip.opinions.map((one, place) => html`${place ? ", " : ""}${one.actor} says <b>${one.label ?? one.answer ?? "not this"}</b>`);
 }
 
 /**
@@ -53,13 +58,14 @@ export function stripView(strip, how) {
   </section>`;
 }
 
-/** The commands under the strip that is asked. @param {{answer: string | null, run: (id: string) => void, many: boolean}} how */
-export function commandBar({ answer, run, many }) {
+/** The commands under the question that is asked. @param {{answer: string | null, run: (id: string) => void, many: boolean, isPair?: boolean, mayBeSame?: boolean}} how */
+export function commandBar({ answer, run, many, isPair = false, mayBeSame = false }) {
   const button = (/** @type {string} */ id, /** @type {any} */ name, kind = "") => html`<button class=${kind} @click=${() => run(id)}>${name} <kbd>${hint(id)}</kbd></button>`;
+  const another = button("label", answer ? "Another label" : many ? "Name them" : "Name it", answer || mayBeSame ? "" : "main");
+  const refuse = answer ? button("reject", isPair ? "Not the same" : "Not this") : nothing;
   return html`<div class="row commands">
-    ${answer ? button("accept", html`Yes, ${answer}`, "main") : nothing}
-    ${button("label", answer ? "Another label" : many ? "Name them" : "Name it", answer ? "" : "main")}
-    ${answer ? button("reject", "Not this") : nothing}
+    ${answer ? button("accept", html`${isPair ? "The same" : "Yes"}, ${answer}`, "main") : mayBeSame ? button("accept", "The same", "main") : nothing}
+    ${isPair ? [refuse, another] : [another, refuse]}
     ${button("newKind", "New kind")} ${button("cannotTell", "Can't tell")} ${button("skip", "Skip")}
     <span class="spring"></span> ${button("view", "Look", "quiet")} ${button("why", "Why", "quiet")}
   </div>`;

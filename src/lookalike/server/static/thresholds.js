@@ -3,10 +3,11 @@
 import { html, LitElement, nothing } from "./vendor/lit.js";
 import { newId } from "./api.js";
 import { curveChart } from "./charts.js";
-import { bandOf, between, exact, limitFor, inHundred, pointAt } from "./estimates.js";
+import { bandOf, exact, limitFor, pointAt } from "./estimates.js";
+import { between, inHundred } from "./figures.js";
 import { hint } from "./keys.js";
 import { why } from "./question.js";
-import { api, here, keyboard, router, store } from "./session.js";
+import { api, here, keyboard, router, ruleHere, store } from "./session.js";
 import { Follow } from "./store.js";
 import { tile } from "./tile.js";
 import { tell } from "./toast.js";
@@ -81,6 +82,11 @@ class Thresholds extends LitElement {
 
   get #byProbability() {
     return Boolean(this.told?.policy.startsWith("precision"));
+  }
+
+  /** Whether counts are near: a label above the one asked for may be given instead, which no curve knows. */
+  get #isRough() {
+    return this.#byProbability && ruleHere()?.hierarchical && Object.keys(store.get("report")?.per_label ?? {}).some((name) => name.includes(" > "));
   }
 
   willUpdate() {
@@ -201,7 +207,7 @@ class Thresholds extends LitElement {
     <section class="card two" aria-label="What it gives">
       ${curveChart({ curve, at: this.at, now: limit, band: this.band ?? [], random })}
       <div><h2>At ${this.at.toFixed(2)}</h2>
-        <p class="big">${point.labelled.toLocaleString()} <span class="dim">labelled by itself${this.#change(point)}</span></p>
+        <p class="big">${this.#isRough ? "about " : ""}${point.labelled.toLocaleString()} <span class="dim">labelled by itself${this.#change(point)}</span></p>
         <p class="big">${inHundred(point.coverage)} <span class="dim">have a label</span></p>
         ${point.precision === null ? (this.#byProbability ? nothing : html`<p class="dim">A similarity tells nothing of how many are right: an audit does.</p>`) : html`<p class="big">${inHundred(point.precision)} <span class="dim">may be right: its own estimate</span></p>`}
         ${checked ? html`<p><b>${inHundred(checked.right / checked.checked)} right</b> (${between(checked)}) <span class="dim">from ${checked.checked} checked in the latest audit</span></p>` : nothing}
@@ -216,7 +222,7 @@ class Thresholds extends LitElement {
     const { flips } = this;
     const seen = this.told.limit === null ? 0 : pointAt(this.told.curve, this.now).labelled;
     const by = flips?.at === this.at ? flips.appear - flips.vanish : point.labelled - seen;
-    return by ? `, ${Math.abs(by).toLocaleString()} ${by > 0 ? "more" : "fewer"} than now` : ", as now";
+    return by ? `, ${this.#isRough ? "about " : ""}${Math.abs(by).toLocaleString()} ${by > 0 ? "more" : "fewer"} than now` : ", as now";
   }
 
   #flipping() {

@@ -3,7 +3,7 @@
 import { html, LitElement, nothing } from "./vendor/lit.js";
 import { act } from "./answers.js";
 import { newId } from "./api.js";
-import { between, inHundred } from "./estimates.js";
+import { between, inHundred } from "./figures.js";
 import { hint } from "./keys.js";
 import "./question.js";
 import { bodyOf, progress, worded } from "./question.js";

@@ -2,7 +2,7 @@
 
 import { html, LitElement, nothing, ref } from "./vendor/lit.js";
 import { openModal } from "./dialog.js";
-import { blobOf, isText, load, textOf } from "./pictures.js";
+import { isText, largeOf, load, textOf } from "./pictures.js";
 import { hint } from "./keys.js";
 
 class View extends LitElement {
@@ -42,30 +42,14 @@ class View extends LitElement {
     }
   }
 
-  /** Put the box of a region or face over its picture. @param {Event} event */
-  #frame(event) {
-    const image = /** @type {HTMLImageElement} */ (event.target);
-    const frame = /** @type {HTMLElement | null} */ (this.querySelector(".frame"));
-    const box = this.doc?.attributes?.box;
-    if (!frame || !box) return;
-    const [left, top, width, height] = box;
-    const share = (/** @type {number} */ part, /** @type {number} */ whole) => `${(100 * part) / whole}%`;
-    frame.style.left = share(left, image.naturalWidth);
-    frame.style.top = share(top, image.naturalHeight);
-    frame.style.width = share(width, image.naturalWidth);
-    frame.style.height = share(height, image.naturalHeight);
-  }
-
   render() {
     const { doc } = this;
     const hasBox = Boolean(doc?.attributes?.box);
-    const isPicture = doc && !isText(doc) && blobOf(doc)?.type === "image";
-    const url = isPicture && this.isWhole ? blobOf(doc).url : doc?.thumbnail_url;
     return html`<dialog class="sheet view" aria-label=${doc ? `Big view of ${doc.file_name}` : "Big view"}>
       ${doc ? html`<header><h2>${doc.file_name || doc.document_id}</h2><span class="row">
           ${hasBox ? html`<button class="quiet" @click=${() => ((this.isWhole = !this.isWhole), this.requestUpdate())}>${this.isWhole ? "Only the part" : "The whole"} <kbd>${hint("crop")}</kbd></button>` : nothing}
           <button class="quiet" @click=${() => this.querySelector("dialog")?.close()}>Close <kbd>Esc</kbd></button></span></header>
-        ${isText(doc) ? html`<pre class="words" tabindex="0">${this.words}</pre>` : html`<div class="stage"><img alt=${doc.file_name} @load=${this.#frame} ${ref((element) => load(element, url))} />${hasBox && this.isWhole ? html`<div class="frame"></div>` : nothing}</div>`}
+        ${isText(doc) ? html`<pre class="words" tabindex="0">${this.words}</pre>` : staged(doc, this.isWhole)}
         ${this.#about(doc)}` : nothing}
     </dialog>`;
   }
@@ -77,3 +61,24 @@ class View extends LitElement {
   }
 }
 customElements.define("lk-view", View);
+
+/** The picture of a document: its part alone, or the whole with a box around the part. @param {any} doc @param {boolean} isWhole */
+export function staged(doc, isWhole) {
+  const { box } = doc.attributes ?? {};
+  return html`<div class="stage"><img alt=${doc.file_name || "The item"} decoding="async" draggable="false" @load=${(/** @type {Event} */ event) => box && frame(/** @type {HTMLElement} */ (event.target).parentElement, box)} ${ref((element) => load(element, largeOf(doc, isWhole)))} />${box && isWhole ? html`<div class="frame" ${ref((element) => frame(element?.parentElement, box))}></div>` : nothing}</div>`;
+}
+
+/** Put the box of a region or face over its picture, which may leave room at two sides. @param {Element | null | undefined} stage @param {number[]} box */
+function frame(stage, box) {
+  const image = stage?.querySelector("img");
+  const found = /** @type {HTMLElement | null | undefined} */ (stage?.querySelector(".frame"));
+  if (!found || !image?.complete || !image.naturalWidth) return;
+  const { clientWidth: wide, clientHeight: high, naturalWidth, naturalHeight } = image;
+  const scale = Math.min(wide / naturalWidth, high / naturalHeight);
+  const [left, top, width, height] = box.map((one) => one * scale);
+  const share = (/** @type {number} */ part, /** @type {number} */ whole) => `${(100 * part) / whole}%`;
+  Object.assign(found.style, {
+    left: share((wide - naturalWidth * scale) / 2 + left, wide), top: share((high - naturalHeight * scale) / 2 + top, high),
+    width: share(width, wide), height: share(height, high),
+  });
+}

@@ -2,11 +2,11 @@
 
 import { html, LitElement, nothing } from "./vendor/lit.js";
 import * as answers from "./answers.js";
-import { byIds } from "./documents.js";
-import { percent } from "./figures.js";
+import { referencesById } from "./documents.js";
+import { inHundred } from "./figures.js";
 import { hint } from "./keys.js";
 import { api, here, keyboard, live, store } from "./session.js";
-import { Follow } from "./store.js";
+import { Follow, Hear } from "./store.js";
 import { face, markOf } from "./tile.js";
 
 const SHOWN = 6;
@@ -26,6 +26,7 @@ class Why extends LitElement {
   constructor() {
     super();
     new Follow(this, store);
+    new Hear(this, live, ["changed"], () => this.#read(true));
     /** @type {any} */
     this.why = null;
     /** @type {Map<string, any>} */
@@ -41,14 +42,11 @@ class Why extends LitElement {
 
   connectedCallback() {
     super.connectedCallback();
-    this.changed = () => this.#read(true);
-    live.addEventListener("changed", this.changed);
     this.end = keyboard.bind("decide", { why: () => store.set({ drawer: "" }), demote: () => this.#demote(this.#witnesses()[0]), promote: () => this.#promote() });
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
-    live.removeEventListener("changed", /** @type {any} */ (this.changed));
     this.end?.();
   }
 
@@ -64,9 +62,9 @@ class Why extends LitElement {
     try {
       const why = await api.get(here(`/documents/${encodeURIComponent(subject)}/why`), { field });
       const witnesses = why.witnesses.slice(0, SHOWN);
-      const found = await byIds([subject, ...witnesses.map((/** @type {any} */ one) => one.match.document_id), ...(why.counterfactual ? [why.counterfactual.without] : [])]);
+      const documents = await referencesById([subject, ...witnesses.map((/** @type {any} */ one) => one.match.document_id), ...(why.counterfactual ? [why.counterfactual.without] : [])]);
       if (of !== this.of) return;
-      Object.assign(this, { why, trouble: "", documents: new Map(found.map((one) => [one.document_id, one])) });
+      Object.assign(this, { why, trouble: "", documents });
     } catch (error) {
       Object.assign(this, { why: null, trouble: /** @type {Error} */ (error).message });
     }
@@ -87,7 +85,7 @@ class Why extends LitElement {
 
   #promote() {
     const { subject } = store.state;
-    answers.promote([subject], { what: "let it vote", done: () => this.#read(true) });
+    answers.promote([{ document_id: subject }], { what: "let it vote", done: () => this.#read(true) });
   }
 
   render() {
@@ -123,8 +121,8 @@ class Why extends LitElement {
     const reached = threshold !== null && threshold <= 1;
     return html`${confidence === null ? nothing : html`<div class="meter" role="img" aria-label=${`${confidence.toFixed(2)} of 1${reached ? `, the limit is ${threshold.toFixed(2)}` : ""}`}>
         ${bar("fill", confidence)}${reached ? bar("limit", threshold) : nothing}</div>`}
-      <dl class="facts"><div><dt>${isLikeness ? "similarity" : "probability"}</dt><dd>${confidence === null ? "–" : isLikeness ? confidence.toFixed(2) : percent(confidence)}</dd></div>
-        <div><dt>limit</dt><dd>${reached ? (isLikeness ? threshold.toFixed(2) : percent(threshold)) : "none yet"}</dd></div>
+      <dl class="facts"><div><dt>${isLikeness ? "similarity" : "probability"}</dt><dd>${confidence === null ? "–" : isLikeness ? confidence.toFixed(2) : inHundred(confidence)}</dd></div>
+        <div><dt>limit</dt><dd>${reached ? (isLikeness ? threshold.toFixed(2) : inHundred(threshold)) : "none yet"}</dd></div>
         ${margin === null || margin === undefined ? nothing : html`<div><dt>margin</dt><dd>${margin.toFixed(2)}</dd></div>`}
         ${second ? html`<div><dt>or else</dt><dd>${second}</dd></div>` : nothing}</dl>`;
   }
@@ -140,7 +138,7 @@ class Why extends LitElement {
     const reference = this.documents.get(witness.match.document_id);
     const when = new Date(witness.at).toLocaleDateString();
     return html`<li><div class="pair"><div class="tile">${face(doc)}</div><div class="tile">${reference ? face(reference) : nothing}</div></div>
-      <div><b>${witness.match.label}</b><br /><span class="dim">${witness.match.similarity.toFixed(2)} alike · ${percent(witness.match.share)} of the votes<br />${GIVEN[/** @type {keyof typeof GIVEN} */ (witness.origin)]} ${witness.actor}, ${when}</span><br />
+      <div><b>${witness.match.label}</b><br /><span class="dim">${witness.match.similarity.toFixed(2)} alike · ${inHundred(witness.match.share)} of the votes<br />${GIVEN[/** @type {keyof typeof GIVEN} */ (witness.origin)]} ${witness.actor}, ${when}</span><br />
       <button class="quiet" @click=${() => this.#demote(witness)} aria-label=${`${witness.file_name} is a wrong reference for ${witness.match.label}`}>Wrong reference</button></div></li>`;
   }
 }

@@ -4,7 +4,7 @@
 export const TALLEST_PX = 15_000_000;
 
 /**
- * Return which rows are on screen, and where they are put: below `TALLEST_PX` each at its own place,
+ * Return which rows are on screen, and where they are put; `real` is how far the list is scrolled: below `TALLEST_PX` each at its own place,
  * beyond it in proportion, so that the end of the bar is the end of the list.
  * @param {{count: number, columns: number, row: number, top: number, height: number}} at
  */
@@ -16,7 +16,7 @@ export function windowOf({ count, columns, row, top, height }) {
   const real = whole <= TALLEST_PX ? top : (Math.min(top, room) / room) * Math.max(whole - height, 0);
   const first = Math.max(0, Math.floor(real / row) - 1);
   const last = Math.min(rows, Math.ceil((real + height) / row) + 1);
-  return { sizer, first, last, offset: top - real + first * row };
+  return { sizer, first, last, offset: top - real + first * row, real };
 }
 
 /** Return where to scroll so that a row is at the top. @param {{count: number, columns: number, row: number, height: number}} at @param {number} wanted a row */

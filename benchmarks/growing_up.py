@@ -1,0 +1,202 @@
+"""The whole rule, graph included, as collections and their labels grow.
+
+`whole_rule` takes one large store of overlapping kinds from its first decision to its reopening;
+`growth` makes small ones of many sizes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lookalike
+from deciding import digests, milliseconds, seconds
+from lookalike.collection import Collection
+from lookalike.decider import Decider
+from lookalike.landscape import Landscape
+from lookalike.nearness import neighbours
+from lookalike.propagation import NEIGHBOURS
+from lookalike.reading import fields_of
+from lookalike.stores.base import Snapshot
+from made_vectors import DIMENSION, NAMED, kinds_of, names
+from measuring import Cost, Figure, cost, median, peak_mib, size_bytes
+
+_EACH, _MORE = 10, 2
+_LABELS, _RETRACTIONS = 20, 10
+_FIRST_GOAL_S, _LABEL_GOAL_MS, _MEMORY_GOAL_MIB, _DISK_GOAL = 900, 1000, 4096, 2500
+_GOALS_FROM = 1_000_000
+_CHECKED, _RECALL_GOAL = 400, 0.95
+_CLASSES, _DOCUMENTS_EACH = (10, 100, 1000), 10
+_HIDDEN, _APART, _NOISE = 32, np.float32(1.2), np.float32(0.5)
+
+Said = dict[str, str | None]
+
+
+def whole_rule(folder: Path, count: int) -> list[Figure]:
+    """Decide for the first time, label and take back, and compare with deciding everything."""
+    store, kinds = folder / f"kinds-{count}", kinds_of(count)
+    given, more = _chosen(kinds, NAMED)
+    with lookalike.open(store, actor="benchmark") as library:
+        collection = library.collection("things")
+        first = cost(lambda: collection.label(_said(kinds, given)))
+        labels = [_one(collection, _said(kinds, [place])) for place in more[:_LABELS]]
+        back = [_one(collection, {f"v{place}": None}) for place in more[:_RETRACTIONS]]
+        queue = cost(lambda: collection.queue(limit=20))
+        found = _recall(_landscape(collection))
+        peak = peak_mib()
+        before = digests(store, collection)
+        collection.run()
+        different = int((before != digests(store, collection)).any(axis=1).sum())
+    size = sum(map(size_bytes, (store / "lookalike.db", store / "vectors", store / "cache")))
+    above = size / count - 1.5 * 2 * DIMENSION
+    name, large = f"{count:,} documents, {len(given)} references, whole rule", count >= _GOALS_FROM
+
+    def goal(text: str, met: bool) -> tuple[str, bool] | tuple[()]:
+        return (text, met) if large else ()
+
+    label = median(labels)
+    return [
+        Figure(
+            f"{name}: first decision, graph included",
+            seconds(first),
+            *goal(f"≤ {_FIRST_GOAL_S} s", first.cpu_s <= _FIRST_GOAL_S),
+        ),
+        Figure(
+            f"{name}: one label with all that it changes, stored, median of {_LABELS}",
+            milliseconds(label),
+            *goal(f"≤ {_LABEL_GOAL_MS} ms", label.cpu_s <= _LABEL_GOAL_MS / 1000),
+        ),
+        Figure(
+            f"{name}: one label taken back, median of {_RETRACTIONS}", milliseconds(median(back))
+        ),
+        Figure(f"{name}: the first 20 questions of the queue", seconds(queue)),
+        Figure(
+            f"{name}: rows that differ from a full recompute", str(different), "0", different == 0
+        ),
+        Figure(
+            f"{name}: share of the true neighbours in the graph's lists",
+            f"{found:.3f}",
+            f"≥ {_RECALL_GOAL}",
+            found >= _RECALL_GOAL,
+        ),
+        Figure(
+            f"{name}: peak memory",
+            f"{peak:.0f} MiB",
+            *goal(f"≤ {_MEMORY_GOAL_MIB} MiB", peak <= _MEMORY_GOAL_MIB),
+        ),
+        Figure(
+            f"{name}: disk above 1.5 × the vectors, bytes a document",
+            f"{above:,.0f}",
+            *goal(f"≤ {_DISK_GOAL:,}", above <= _DISK_GOAL),
+        ),
+        Figure(f"{name}: share that labels itself", f"{_automatic(store) / count:.0%}"),
+    ]
+
+
+def reopening(folder: Path, count: int) -> list[Figure]:
+    """Open that store in a cold process and label one document."""
+    kinds = kinds_of(count)
+    place = _chosen(kinds, NAMED)[1][-1]
+    with lookalike.open(folder / f"kinds-{count}", actor="benchmark") as library:
+        collection = library.collection("things")
+        label = _one(collection, _said(kinds, [place]))
+    name = f"{count:,} documents, whole rule, cold process"
+    return [
+        Figure(f"{name}: first label", seconds(label)),
+        Figure(f"{name}: peak memory", f"{peak_mib():.0f} MiB"),
+    ]
+
+
+def growth(folder: Path, count: int) -> list[Figure]:
+    """Decide for the first time, and label, with ever more classes that have enough documents."""
+    affordable = [classes for classes in _CLASSES if count >= _DOCUMENTS_EACH * classes]
+    return [figure for classes in affordable for figure in _grown(folder, count, classes)]
+
+
+def _grown(folder: Path, count: int, classes: int) -> Iterator[Figure]:
+    kinds, vectors = _made(count, classes)
+    given, more = _chosen(kinds, classes)
+    store = folder / "growth"
+    shutil.rmtree(store, ignore_errors=True)
+    with lookalike.open(store, actor="benchmark") as library:
+        collection = library.labeler("things", extractor="passthrough", target_precision=0.95)
+        collection.add(vectors=vectors, ids=names(0, count))
+        first = cost(lambda: collection.label(_said(kinds, given)))
+        label = median([_one(collection, _said(kinds, [place])) for place in more[:_LABELS]])
+    name = f"{count:,} documents, {classes:,} classes, {len(given):,} references"
+    yield Figure(
+        f"{name}: first decision; one label, median of {_LABELS}",
+        f"{first.cpu_s:.1f} s; {1000 * label.cpu_s:.0f} ms of processor time",
+    )
+    yield Figure(f"{name}: peak memory so far", f"{peak_mib():.0f} MiB")
+    shutil.rmtree(store)
+
+
+def _made(count: int, classes: int) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Return the kinds of documents, half as many again as classes, and their vectors."""
+    chance = np.random.default_rng([count, classes])
+    kinds = np.arange(count) % (classes + classes // 2)
+    centres = _APART * chance.standard_normal((classes + classes // 2, _HIDDEN), np.float32)
+    hidden = centres[kinds] + chance.standard_normal((count, _HIDDEN), np.float32)
+    vectors = hidden @ chance.standard_normal((_HIDDEN, DIMENSION), np.float32)
+    vectors += _NOISE * chance.standard_normal(vectors.shape, np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return kinds, vectors.astype(np.float16)
+
+
+def _chosen(kinds: NDArray[np.int64], named: int) -> tuple[list[int], list[int]]:
+    """Return references of each of the first kinds, and more of them for later, kind by kind.
+
+    Where a kind has few documents it has fewer references.
+    """
+    chance, given, more = np.random.default_rng(11), [], []
+    for kind in range(named):
+        own = chance.permutation(np.flatnonzero(kinds == kind))
+        each = min(_EACH, len(own) // 2)
+        given += own[:each].tolist()
+        more += own[each : each + _MORE].tolist()
+    return given, chance.permutation(more).tolist()
+
+
+def _said(kinds: NDArray[np.int64], places: list[int]) -> Said:
+    return {f"v{place}": f"Kind {kinds[place]:04d}" for place in places}
+
+
+def _one(collection: Collection, said: Said) -> Cost:
+    return cost(lambda: collection.label(said))
+
+
+def _landscape(collection: Collection) -> Landscape:
+    """Return the landscape that a collection is decided by."""
+    workshop = collection._workshop
+    with workshop.store.read() as snapshot:
+        (field,) = fields_of(snapshot, collection._row.pk)
+
+    def surveyed(decider: Decider, snapshot: Snapshot) -> Landscape:
+        return decider.surveyed(snapshot)[0].landscape
+
+    with workshop.operations.deciders.consulted(field.pk, surveyed) as (_, found):
+        return found
+
+
+def _automatic(store: Path) -> int:
+    """Return how many documents labelled themselves."""
+    with sqlite3.connect(f"file:{store / 'lookalike.db'}?mode=ro", uri=True) as database:
+        ((count,),) = database.execute("SELECT count(*) FROM standing WHERE origin = 'auto'")
+    return int(count)
+
+
+def _recall(land: Landscape) -> float:
+    """Return how many entries of some lists are those of the exact lists."""
+    checked = np.linspace(0, land.nodes - 1, _CHECKED).astype(np.int64)
+    exact, _ = neighbours(land.centred[checked], land.centred[: land.nodes], NEIGHBOURS + 1)
+    found = [
+        len(np.intersect1d(one, other[other != place][:NEIGHBOURS])) / NEIGHBOURS
+        for place, one, other in zip(checked, land.near[checked], exact, strict=True)
+    ]
+    return float(np.mean(found))

@@ -1,0 +1,1 @@
+"""Engines: where heavy work is done when one machine is not enough."""

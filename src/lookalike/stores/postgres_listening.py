@@ -1,0 +1,139 @@
+"""Hearing of commits: one connection a process listens, whoever committed, and wakes all who ask.
+
+PostgreSQL sends a notice with each commit of a writer. A connection that is lost is made again;
+what was missed meanwhile is made good by telling all of a change, whether there was one or not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+_LOG = logging.getLogger("lookalike.store")
+_CHECK_S, _CLOSE_S = 30.0, 2.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+
+
+class Listener:
+    """Listens on a channel, by connections in autocommit that `connect` makes.
+
+    It begins with the first who follows, in a thread of its own. Safe for several threads.
+    """
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], channel: str) -> None:
+        self._connect = connect
+        self._channel = channel
+        self._guard = threading.Lock()
+        self._followers: dict[int, Callable[[], None]] = {}
+        self._last = 0
+        self._thread: threading.Thread | None = None
+        self._end: int | None = None
+        self.is_live = False
+
+    def follow(self, tell: Callable[[], None]) -> Follower:
+        """Let `tell` be called after each commit, and whenever one may have been missed."""
+        with self._guard:
+            self._last += 1
+            self._followers[self._last] = tell
+            if self._thread is None:
+                self._begin()
+            return Follower(self, self._last)
+
+    def leave(self, number: int) -> None:
+        """Tell a follower no more."""
+        with self._guard:
+            self._followers.pop(number, None)
+
+    def close(self) -> None:
+        """End, with the connection."""
+        with self._guard:
+            thread, end, self._thread, self._end = self._thread, self._end, None, None
+            self._followers.clear()
+        if end is not None:
+            os.close(end)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_CLOSE_S)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        ended, self._end = os.pipe()  # what reads there finds it closed when all shall end
+        run = threading.Thread(
+            target=self._run, args=(ended,), name="lookalike listener", daemon=True
+        )
+        self._thread = run
+        run.start()
+
+    def _run(self, ended: int) -> None:
+        pause = _FIRST_PAUSE_S
+        try:
+            while True:
+                try:
+                    with self._connect() as connection:
+                        pause = _FIRST_PAUSE_S
+                        self._listen(connection, ended)
+                    return
+                except (psycopg.Error, OSError) as error:
+                    if self.is_live:
+                        _LOG.warning("commits are looked for until they are told again: %s", error)
+                    self.is_live = False
+                if _ready([ended], pause):
+                    return
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+        finally:
+            self.is_live = False
+            os.close(ended)
+
+    def _listen(self, connection: psycopg.Connection[Any], ended: int) -> None:
+        """Tell of what comes, until all shall end. Raises psycopg.Error without a connection."""
+        connection.execute(SQL("LISTEN {}").format(Identifier(self._channel)))
+        self.is_live = True
+        self._tell()
+        while True:
+            ready = _ready([connection.fileno(), ended], _CHECK_S)
+            if ended in ready:
+                return
+            if not ready:
+                connection.execute("SELECT 1")  # a connection that is dead says nothing by itself
+            if list(connection.notifies(timeout=0)):
+                self._tell()
+
+    def _tell(self) -> None:
+        with self._guard:
+            followers = list(self._followers.values())
+        for tell in followers:
+            with suppress(RuntimeError):  # the loop of one who has ended without a word
+                tell()
+
+
+def _ready(descriptors: Sequence[int], timeout_s: float) -> set[int]:
+    """Return which of some descriptors can be read, once one can or the time is over."""
+    with selectors.DefaultSelector() as selector:
+        for one in descriptors:
+            selector.register(one, selectors.EVENT_READ)
+        return {key.fd for key, _ in selector.select(timeout_s)}
+
+
+class Follower:
+    """One who is told of commits."""
+
+    def __init__(self, listener: Listener, number: int) -> None:
+        self._listener = listener
+        self._number = number
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether commits are told as they happen; if not, look from time to time."""
+        return self._listener.is_live
+
+    def stop(self) -> None:
+        """Be told no more. Stopping twice is harmless."""
+        self._listener.leave(self._number)

@@ -81,14 +81,14 @@ class Measured:
     def table(self) -> str:
         """Return the figures as a section in Markdown."""
         rows = [self._row(name, self.figures[name]) for name in GOALS if name in self.figures]
-        day = datetime.now(UTC).date().isoformat()
+        day, crowd = datetime.now(UTC).date().isoformat(), float(np.median(self.crowds))
         return "\n".join(
             [
                 "## The review page",
                 "",
                 f"Measured by `tests/test_page_goals.py` on {day}, in Chromium, on the machine of",
                 "the server. Each figure is the median of several, unless it says otherwise.",
-                f"Other work was going on: all took {np.median(self.crowds):.1f} times its processor time.",
+                f"Other work was going on: all took {crowd:.1f} times its processor time.",
                 "",
                 "| measured | figure | goal | hard limit | |",
                 "|---|---|---|---|---|",

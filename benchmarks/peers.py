@@ -145,6 +145,8 @@ def _title(count: int) -> str:
 
 
 def _spent(one: Cost) -> str:
-    if one.wall_s < 1:
-        return f"{1000 * one.cpu_s:.0f} ms of processor time, {1000 * one.wall_s:.0f} ms"
-    return f"{one.cpu_s:.1f} s of processor time, {one.wall_s:.1f} s"
+    return f"{_time(one.cpu_s)} of processor time, {_time(one.wall_s)}"
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -81,15 +81,14 @@ class Measured:
     def table(self) -> str:
         """Return the figures as a section in Markdown."""
         rows = [self._row(name, self.figures[name]) for name in GOALS if name in self.figures]
-        day = datetime.now(UTC).date().isoformat()
+        day, crowd = datetime.now(UTC).date().isoformat(), float(np.median(self.crowds))
         return "\n".join(
             [
                 "## The review page",
                 "",
                 f"Measured by `tests/test_page_goals.py` on {day}, in Chromium, on the machine of",
                 "the server. Each figure is the median of several, unless it says otherwise.",
-                f"Work took {np.median(self.crowds):.1f} times its processor time meanwhile: 1 is",
-                "a quiet machine.",
+                f"Other work was going on: all took {crowd:.1f} times its processor time.",
                 "",
                 "| measured | figure | goal | hard limit | |",
                 "|---|---|---|---|---|",
@@ -111,7 +110,7 @@ class Measured:
         page.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{self.table()}\n{END}{after}", "utf-8")
 
     def _row(self, name: str, figure: float) -> str:
-        goal = GOALS[name]
+        goal, figure = GOALS[name], round(figure, 1)
         judged = "met" if figure <= goal.goal else "missed" if figure <= goal.limit else "beyond"
         what, unit = goal.what.format_map(self.words), goal.unit
         shown = f"{figure:.1f}" if figure < 100 else f"{figure:,.0f}"

@@ -29,7 +29,7 @@ from test_page_grid import listing
 Visiting = Callable[..., Visit]
 
 COUNT = 100_000 if GOALS_PAGE in os.environ else 20_000
-KINDS, DIMENSION, NOISE = 12, 64, 0.3
+KINDS, DIMENSION, NOISE = 12, 192, 0.3
 BLOCKS, BLOCK = 7, 40
 """At the beginning lie blocks of look-alikes that have no label yet, each more than a row."""
 

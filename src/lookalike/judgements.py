@@ -110,10 +110,14 @@ class _Tier:
 
     def judge_all(self) -> None:
         every = np.arange(len(self._said.landscape))
-        blocks = np.split(every, range(_BLOCK, len(every), _BLOCK))
-        parts = [judge(self._confidence, self._said, block) for block in blocks]
-        columns = zip(*(_columns(part) for part in parts), strict=True)
-        self._all = Judgement(*map(np.concatenate, columns))
+        columns: list[NDArray[Any]] = []
+        for block in np.split(every, range(_BLOCK, len(every), _BLOCK)):
+            part = _columns(judge(self._confidence, self._said, block))
+            if not columns:
+                columns = [np.empty((len(every), *one.shape[1:]), one.dtype) for one in part]
+            for column, one in zip(columns, part, strict=True):
+                column[block] = one
+        self._all = Judgement(*columns)
         self._rivals = self._best_others(self._all)
 
     def _touched(self, before: Column, now: Column) -> NDArray[np.bool_]:

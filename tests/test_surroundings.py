@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.leaving_out import Left, as_they_are, leave_one_out
+from lookalike.logistic import fit_logistic
 from lookalike.propagation import Places
 from lookalike.scoring import BACKGROUND, Scores
 from lookalike.surroundings import STEPS, Surroundings, remoteness
@@ -184,3 +185,24 @@ def test_few_items_have_surroundings(count: int) -> None:
     wider = heard(few, {"00": np.array([0])}).wider(np.arange(count))
 
     assert np.isfinite(wider).all()
+
+
+def test_leaves_that_were_only_imagined_leave_nothing_behind(land: Landscape) -> None:
+    around = Surroundings(land, np.zeros(190, np.float32))
+    one, other = (attach(land, np.array([190]), vectors(1, seed), apart=True) for seed in (6, 7))
+    around.over(one).ends(190)
+
+    ends = around.over(other).ends(190)
+
+    fresh = Surroundings(other, np.zeros(191, np.float32)).ends(190)
+    assert np.array_equal(ends.places, fresh.places)
+    assert np.array_equal(ends.amounts, fresh.amounts)
+
+
+def test_a_model_that_was_learned_from_fewer_numbers_reads_those() -> None:
+    """Such as one in a store that an older version wrote."""
+    chance = np.random.default_rng(3)
+    rows = chance.standard_normal((200, 15))
+    older = fit_logistic(rows[:, :13], (rows[:, 0] > 0).astype(float), ridge=0.1)
+
+    assert np.array_equal(older.log_odds(rows), older.log_odds(rows[:, :13]))

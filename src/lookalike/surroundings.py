@@ -26,6 +26,7 @@ STEPS = 3
 _GRID = np.float32(64)
 _LEAST_DISTANCE = np.float32(1e-3)
 _BLOCK = 65_536
+_KEPT_ENDS = 2048
 
 
 class Joined(Protocol):
@@ -69,13 +70,14 @@ class Surroundings:
         blocks = np.split(nodes, range(_BLOCK, len(nodes), _BLOCK))
         for _ in range(STEPS):
             self._means.append(np.concatenate([self._mean(b, self._means[-1]) for b in blocks]))
+        self._ends: dict[int, Evidence] = {}
         leaves = np.arange(landscape.nodes, len(landscape))
         self._means[-1] = np.concatenate([self._means[-1], self._of_leaves(leaves)])
 
     def over(self, landscape: Joined) -> Surroundings:
         """Return those of `landscape`, which is ours and more leaves."""
         wider = Surroundings.__new__(Surroundings)
-        wider._landscape, wider._sums = landscape, self._sums
+        wider._landscape, wider._sums, wider._ends = landscape, self._sums, self._ends
         wider._means = [means.copy() for means in self._means]
         more = wider._of_leaves(np.arange(len(self._landscape), len(landscape)))
         wider._means[-1] = np.concatenate([wider._means[-1], more])
@@ -102,7 +104,20 @@ class Surroundings:
             moved = self._replace(step + 1, rows, self._mean(rows, self._means[step]))
 
     def ends(self, place: int) -> Evidence:
-        """Return where walks from the item at `place` end, and their shares, which sum to 1."""
+        """Return where walks from the item at `place` end, and their shares, which sum to 1.
+
+        Those of a node stay as they are, so they are kept: references are asked again.
+        """
+        if place >= self._landscape.nodes:
+            return self._walked(place)
+        found = self._ends.get(place)
+        if found is None:
+            if len(self._ends) >= _KEPT_ENDS:
+                self._ends.clear()
+            found = self._ends[place] = self._walked(place)
+        return found
+
+    def _walked(self, place: int) -> Evidence:
         land, steps = self._landscape, STEPS
         places, shares = np.array([place]), np.ones(1)
         if place >= land.nodes:

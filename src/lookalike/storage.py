@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lookalike.errors import BadContent, StoreUnreachable, StoreUnwritable
+from lookalike.stores.drafts import sync_folder
 
 _GONE_AWAY = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
 """What a file system answers whose disk or server cannot be reached."""
@@ -136,18 +137,10 @@ def write_once(path: Path, data: bytes, *, durable: bool) -> None:
                 os.fsync(file.fileno())
         draft.replace(path)
         if durable:
-            _sync_folder(path.parent)
-            _sync_folder(path.parent.parent)
+            sync_folder(path.parent)
+            sync_folder(path.parent.parent)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise StoreUnwritable(
             f"cannot write {path.name}: {error.strerror}; free some space and run it again"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

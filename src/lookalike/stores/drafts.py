@@ -39,7 +39,7 @@ def drafted(target: Path, *, last: str) -> Iterator[Path]:
                 os.sync()  # of a million files, each on its own would take an hour
                 (draft / f"{last}.part").rename(draft / last)
                 draft.rename(target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -80,7 +80,8 @@ def _clear(folder: Path) -> None:
             entry.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Let the names of what is in a folder be on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import fsspec
 import pytest
 from ulid import ULID
 
@@ -74,7 +75,10 @@ def environs(endpoint: str = "") -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(endpoint).items():
             patch.setenv(name, value)
+        clients = fsspec.get_filesystem_class("s3")
+        clients.clear_instance_cache()  # one that was made for another address is still there
         yield
+        clients.clear_instance_cache()
 
 
 class Request(BaseHTTPRequestHandler):

@@ -257,7 +257,7 @@ def test_a_refused_secret_is_not_repeated() -> None:
     with pytest.raises(BadSetting) as caught:
         settings(api_key="too-short")
 
-    assert secrets == {"api_key", "store", "webhook_secret"}, "a store may be an address"
+    assert secrets == {"api_key", "blobs", "store", "webhook_secret"}, "places may be addresses"
     assert "too-short" not in str(caught.value)
 
 

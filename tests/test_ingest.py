@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 import lookalike
+from lookalike import extraction, leases
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, BadVector, Conflict
 from lookalike.settings import read_settings
@@ -616,20 +617,29 @@ def test_an_extraction_that_outlasts_its_lease_still_writes_each_document_once(
 
 
 def test_what_one_process_works_at_another_leaves_alone(
-    tmp_path: Path, plugins: Path, folder: Path
+    tmp_path: Path, plugins: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long it takes, as long as it lives."""
-    log, clock = tmp_path / "log.txt", Clock(15)
+    """However long it takes, as long as it lives: here, several times as long as a lease."""
+    monkeypatch.setattr(leases, "LEASE_S", 1.0)
+    monkeypatch.setattr(leases, "_RENEW_S", 0.1)
+    monkeypatch.setattr(extraction, "_WRITE_S", 0.2)
+    log, asked = tmp_path / "log.txt", 0
     for number in range(60):
         (folder / f"{number}.txt").write_text("y" * (number + 1))
     with (
-        lookalike.open(tmp_path / "store", clock=clock) as library,
-        lookalike.open(tmp_path / "store", clock=clock) as other,
+        lookalike.open(tmp_path / "store") as library,
+        lookalike.open(tmp_path / "store") as other,
     ):
-        texts = library.labeler("texts", extractor="word_lengths", pause_ms=5, log=str(log))
+        texts = library.labeler("texts", extractor="word_lengths", pause_ms=100, log=str(log))
 
-        texts.add(folder, progress=lambda _done, _total: other.collection("texts").extract())
+        def take_over(_done: int, _total: int) -> None:
+            nonlocal asked
+            asked += 1
+            other.collection("texts").extract()
 
+        texts.add(folder, progress=take_over)
+
+        assert asked > 2
         assert (len(texts), set(extracted(tmp_path).values())) == (63, {1})
 
 

@@ -219,12 +219,17 @@ def _labels(
 
 
 def _latest_events(snapshot: Snapshot, field_pk: int) -> dict[int, int]:
-    """Return the last operation that said anything of each document, or took it back."""
+    """Return the last operation that said anything of each document, or took it back.
+
+    A decision that is taken back is another decision, which the log has if it was written.
+    """
     event, undos = schema.event, last_undos(snapshot)
-    query = select(event.c.document_pk, event.c.operation_pk).distinct()
+    is_decided = (event.c.kind == EventKind.DECIDED).label("is_decided")
+    query = select(event.c.document_pk, event.c.operation_pk, is_decided).distinct()
     query = query.where(event.c.field_pk == field_pk, event.c.document_pk.is_not(None))
     latest: dict[int, int] = {}
     for row in snapshot.rows(query):
-        operation = undos.get(row.operation_pk, row.operation_pk)
+        own = row.operation_pk
+        operation = own if row.is_decided else undos.get(own, own)
         latest[row.document_pk] = max(operation, latest.get(row.document_pk, 0))
     return latest

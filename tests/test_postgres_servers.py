@@ -21,6 +21,7 @@ import pytest
 
 import lookalike
 from databases import database, prepared, server
+from lookalike.plugins import extractors
 from lookalike.testing.fakes import write_plugin
 from serving import Served
 from test_postgres_workers import ended, held, put
@@ -37,7 +38,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(str(folder / "plugins"))
         patched.setenv("LOOKALIKE_CACHE", str(folder / "derived"))
+        extractors.cache_clear()
         yield folder
+    extractors.cache_clear()
 
 
 def environment(place: Path) -> dict[str, str]:

@@ -75,6 +75,7 @@ def _listed(text: str) -> list[str]:
 
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_ORIGIN = re.compile(r"https?://[^/*?#@\s]+")
 _LONGEST_S = 3600
 _NOT_KEPT = frozenset({"blob", "data", "file", "http", "https", "postgres", "postgresql"})
 _SCHEMES = frozenset({"data", "gs", "http", "https", "s3"})
@@ -116,14 +117,14 @@ def _names(text: str) -> tuple[str, ...]:
 def _origins(text: str) -> tuple[str, ...]:
     origins = _names(text)
     for origin in origins:
-        if not re.fullmatch(r"https?://[^/*?#@\s]+", origin):
+        if not _ORIGIN.fullmatch(origin):
             raise ValueError(f"{origin!r} is no origin such as https://labels.example.org")
     return origins
 
 
 def _origin(text: str) -> str:
     origin = text.rstrip("/")
-    if origin and not re.fullmatch(r"https?://[^/*?#@\s]+", origin):
+    if origin and not _ORIGIN.fullmatch(origin):
         raise ValueError("must be scheme and host, such as https://labels.example.org")
     return origin
 

@@ -88,7 +88,7 @@ class Measured:
                 "",
                 f"Measured by `tests/test_page_goals.py` on {day}, in Chromium, on the machine of",
                 "the server. Each figure is the median of several, unless it says otherwise.",
-                f"Beside other work that was going on, all took {crowd:.1f} times its processor time.",
+                f"With the other work there was, all took {crowd:.1f} times its processor time.",
                 "",
                 "| measured | figure | goal | hard limit | |",
                 "|---|---|---|---|---|",

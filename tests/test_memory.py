@@ -72,6 +72,20 @@ def test_the_next_process_decides_as_one_that_knows_nothing(place: Path) -> None
     assert is_as_from_scratch(place)
 
 
+def test_the_next_process_begins_with_the_memory(place: Path) -> None:
+    """Or it would search everything again: here one list says what no search would find."""
+    kept = recall(memory_of(place))
+    assert kept is not None
+    mark, arrays = kept
+    arrays["similarities"][30, 0] = 0.875
+    remember(memory_of(place), mark, arrays)
+
+    with opened(place) as collection:
+        collection.label({IDS[50]: "Z"})
+
+    assert lists_in(place)["similarities"][30, 0] == 0.875
+
+
 def test_what_was_written_since_the_memory_is_caught_up_with(place: Path) -> None:
     """A memory is left only now and then: here the one from before many changes is put back."""
     old = place.parent / "old.npz"

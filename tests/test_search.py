@@ -131,6 +131,27 @@ def test_nearest_is_a_plain_sort_of_exact_similarities(
     assert found[1].tolist() == expected[1].tolist()
 
 
+@settings(few, max_examples=40)
+@given(kinds, seeds, st.integers(1, 600), st.integers(1, 12), st.booleans())
+def test_nearest_of_many_is_a_plain_sort_too(
+    kind: str, seed: int, dimension: int, k: int, some_hidden: bool
+) -> None:
+    """There a product in single precision tells who may be among the nearest, and no more."""
+    rows = vectors_of(kind, 600, dimension, seed)
+    queries, ids = rows[:80], np.arange(600) * 2
+    hidden = np.random.default_rng(seed).random((80, 600)) < 0.99 if some_hidden else None
+
+    found = nearest(queries, rows, ids, k, query_ids=ids[:80], hidden=hidden)
+
+    exact = similarities(queries, rows)
+    exact[np.arange(80), np.arange(80)] = NO_SIMILARITY
+    if hidden is not None:
+        exact[hidden] = NO_SIMILARITY
+    expected = top_k(exact, ids, k)
+    assert found[0].tolist() == expected[0].tolist()
+    assert found[1].tolist() == expected[1].tolist()
+
+
 @few
 @given(kinds, seeds, st.integers(1, 40), st.integers(1, 20), st.integers(1, 6))
 def test_nobody_is_its_own_neighbour(

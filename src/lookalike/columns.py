@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.rising import distinct
+
 Rows = NDArray[np.int64]
 
 _PKS = "pks"
@@ -38,10 +40,8 @@ class Columns:
 
     def rows_of(self, pks: NDArray[np.int64]) -> Rows:
         """Return the rows of those documents that are here, in the order asked."""
-        if len(self.pks) == 0:
-            return np.empty(0, np.int64)
-        place = np.minimum(np.searchsorted(self.pks, pks), len(self.pks) - 1)
-        return np.asarray(place[self.pks[place] == pks])
+        place, here = self._found(pks)
+        return np.asarray(place[here])
 
     def remove(self, pks: NDArray[np.int64]) -> None:
         """Take the rows of documents away."""
@@ -69,10 +69,18 @@ class Columns:
 
     def place(self, pks: NDArray[np.int64]) -> Rows:
         """Make rows for documents that are not here yet; return the rows of all `pks`."""
-        new = np.unique(pks[~np.isin(pks, self.pks)])
-        if len(new):
-            self._append(new)
+        place, here = self._found(pks)
+        if here.all():
+            return place
+        self._append(distinct(pks[~here]))
         return np.searchsorted(self.pks, pks)
+
+    def _found(self, pks: NDArray[np.int64]) -> tuple[Rows, NDArray[np.bool_]]:
+        """Return where documents are, or would be, and whether they are here."""
+        if self._count == 0:
+            return np.zeros(len(pks), np.int64), np.zeros(len(pks), bool)
+        place = np.minimum(np.searchsorted(self.pks, pks), self._count - 1)
+        return place, self.pks[place] == pks
 
     def _append(self, new: NDArray[np.int64]) -> None:
         start = self._count

@@ -42,10 +42,11 @@ from lookalike.policy import (
     undecided,
     withheld,
 )
+from lookalike.rising import union
 from lookalike.ruling import Ruling
 from lookalike.scoring import Scores
 from lookalike.standard import Rule, Standard, standard_to
-from lookalike.stored_rows import decision_rows
+from lookalike.stored_rows import decision_cells, label_cells
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import Ids, nearest
@@ -53,6 +54,7 @@ from lookalike.stores.search import Ids, nearest
 _BLOCK_ROWS = 20_000
 _PAIRS_OF = 2000
 _NO_IDS: Ids = np.empty(0, np.int64)
+_AUTO = str(Origin.AUTO)
 _REJECTED = REASONS.index(Reason.REJECTED)
 _CONFLICT = REASONS.index(Reason.CONFLICT)
 _NO_REFERENCES = REASONS.index(Reason.NO_REFERENCES)
@@ -294,7 +296,7 @@ class Decider:
         nothing = undecided(len(standing))
         silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
         unstored = touched[~columns["stored"][touched]]
-        changed = _union(rows[self._differs(rows, decisions)], standing[silent], unstored)
+        changed = union(rows[self._differs(rows, decisions)], standing[silent], unstored)
         moves = self._moves(rows, decisions, stood)
         self._log.begin(txn, operation, self.state, before)
         self._take(rows, decisions, DECISION_COLUMNS)
@@ -316,7 +318,7 @@ class Decider:
             return touched
         standard, rows = self._ruling.renew(txn, afresh=afresh)
         self._set_standard(txn, standard)
-        return np.arange(len(self.state.columns)) if rows is None else _union(touched, rows)
+        return np.arange(len(self.state.columns)) if rows is None else union(touched, rows)
 
     def _set_standard(self, txn: Txn, standard: Standard | None) -> None:
         """Write what is decided by, if that is another one; where the limit is given, nothing."""
@@ -370,29 +372,27 @@ class Decider:
     def _write(self, txn: Txn, operation: int, rows: Rows) -> None:
         """Write decisions; a label that stands is not the machine's to write."""
         stands = self.state.columns["stands"][rows]
-        txn.update(schema.standing, self._stored_rows(operation, rows[stands]))
+        txn.update_cells(schema.standing, self._cells(operation, rows[stands]))
         stored = self.state.columns["stored"][rows]
-        txn.update(schema.standing, self._decided_rows(operation, rows[~stands & stored]))
-        txn.insert(schema.standing, self._decided_rows(operation, rows[~stored]))
+        txn.update_cells(schema.standing, self._decided(operation, rows[~stands & stored]))
+        txn.insert_cells(schema.standing, self._decided(operation, rows[~stored]))
         self.state.columns["stored"][rows] = True
 
-    def _decided_rows(self, operation: int, rows: Rows) -> list[dict[str, Any]]:
-        decided = self._stored_rows(operation, rows)
-        codes = self.state.columns["codes"][rows].tolist()
-        for row, code in zip(decided, codes, strict=True):
-            row["label"] = self.state.codes.name(code)
-            row["origin"] = None if code == NO_LABEL else Origin.AUTO
-            row["votes"] = False
-        return decided
+    def _decided(self, operation: int, rows: Rows) -> dict[str, list[Any]]:
+        labels = label_cells(self.state.codes, self.state.columns["codes"][rows])
+        origins = [None if label is None else _AUTO for label in labels]
+        votes = [False] * len(rows)
+        return {
+            **self._cells(operation, rows),
+            "label": labels,
+            "origin": origins,
+            "votes": votes,
+        }
 
-    def _stored_rows(self, operation: int, rows: Rows) -> list[dict[str, Any]]:
+    def _cells(self, operation: int, rows: Rows) -> dict[str, list[Any]]:
         state = self.state
-        return decision_rows(self.field.pk, operation, state.columns, state.codes, rows)
+        return decision_cells(self.field.pk, operation, state.columns, state.codes, rows)
 
 
 def _ids(pks: Iterable[int]) -> Ids:
     return np.array(sorted(set(pks)), np.int64)
-
-
-def _union(*rows: Rows) -> Rows:
-    return np.unique(np.concatenate(rows))

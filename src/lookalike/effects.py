@@ -33,18 +33,29 @@ class Effects:
     @property
     def labelled(self) -> Counter[str]:
         """Count documents that had no label, by the one they have."""
-        return Counter(now for was, now in self._net() if was is None and now is not None)
+        return _counted((now, n) for (was, now), n in self._net() if was is None)
 
     @property
     def relabelled(self) -> Counter[str]:
         """Count documents that had another label, by the one they have."""
-        return Counter(now for was, now in self._net() if was is not None and now is not None)
+        return _counted((now, n) for (was, now), n in self._net() if was is not None)
 
     @property
     def unlabelled(self) -> Counter[str]:
         """Count documents that have no label now, by the one they had."""
-        return Counter(was for was, now in self._net() if was is not None and now is None)
+        return _counted((was, n) for (was, now), n in self._net() if now is None)
 
-    def _net(self) -> Iterator[Move]:
+    def _net(self) -> Iterator[tuple[Move, int]]:
+        """Yield the moves that made a difference, each with how many documents made it."""
         for moves in self.moves.values():
-            yield from (move for move in moves.values() if move[0] != move[1])
+            counts = Counter(moves.values())
+            yield from ((move, count) for move, count in counts.items() if move[0] != move[1])
+
+
+def _counted(labels: Iterable[tuple[str | None, int]]) -> Counter[str]:
+    """Return how often there is each label; there may be none."""
+    total: Counter[str] = Counter()
+    for label, count in labels:
+        if label is not None:
+            total[label] += count
+    return total

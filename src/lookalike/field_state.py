@@ -7,6 +7,7 @@ sooner from the file that `remember` leaves for the next process.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,7 @@ from lookalike.reference_book import (
 )
 from lookalike.references import References
 from lookalike.rejections import Rejections
+from lookalike.rising import union
 from lookalike.standard import Standard, standard_from
 from lookalike.stored_rows import BLANKS, keep_rows, stored_rows
 from lookalike.stores import schema
@@ -124,12 +126,12 @@ class FieldState:
         placed = fresh[:0]
         if len(fresh) < len(self.columns):
             placed = self._place(snapshot, turnout.came)
-        moved = self.search(snapshot, _union(fresh, again, left))
+        moved = self.search(snapshot, union(fresh, again, left))
         touched = len(turnout.came) + len(turnout.went)
-        self._moved_on(touched, _union(placed, moved, self.columns.rows_of(documents)))
+        self._moved_on(touched, union(placed, moved, self.columns.rows_of(documents)))
         if nobody_voted != (len(self.references) == 0):
             return np.arange(len(self.columns))
-        return _union(self.columns.rows_of(documents), relabelled, left, again, placed, moved)
+        return union(self.columns.rows_of(documents), relabelled, left, again, placed, moved)
 
     def arrive(self, snapshot: Snapshot, documents: Ids) -> Rows:
         """Make rows for documents whose vectors were just written; return the rows of all.
@@ -141,8 +143,8 @@ class FieldState:
         query = select(table.c.slot).where(table.c.space_pk == self.field.space.pk)
         query = query.order_by(table.c.document_pk)
         chosen = conditions(table.c.document_pk, documents)
-        slots = [row.slot for condition in chosen for row in snapshot.rows(query.where(condition))]
-        rows = self.settle(snapshot, documents, np.array(slots, np.int64))
+        slots = [snapshot.numbers(query.where(condition))[:, 0] for condition in chosen]
+        rows = self.settle(snapshot, documents, np.concatenate([_NO_IDS, *slots]))
         self._moved_on(0, rows)
         return rows
 
@@ -167,7 +169,7 @@ class FieldState:
             vectors = self.vectors(snapshot, block)
             refused = np.stack([~self.allowed(pk) for pk in self.columns.pks[block].tolist()])
             moved.append(search(block, vectors, references.pks, references.vectors, refused))
-        return _union(*moved)
+        return union(*moved)
 
     def vectors(self, snapshot: Snapshot, rows: Rows) -> NDArray[np.float16]:
         """Return the vectors of rows, float16 (n, d)."""
@@ -235,7 +237,7 @@ class FieldState:
         """Read the rows of documents; return those that are new, or have another vector."""
         stored = stored_rows(self.field)
         fresh = [
-            self._keep(snapshot.rows(stored.where(chosen)))
+            self._keep(snapshot.tuples(stored.where(chosen)))
             for block in _blocks(pks, _LOAD_ROWS)
             for chosen in conditions(schema.standing.c.document_pk, block)
         ]
@@ -296,8 +298,7 @@ class FieldState:
     def _forget_erased(self, snapshot: Snapshot) -> None:
         table = schema.standing
         query = select(table.c.document_pk).where(table.c.field_pk == self.field.pk)
-        there = np.array([row.document_pk for row in snapshot.rows(query)], np.int64)
-        self.forget_documents(np.setdiff1d(self.columns.pks, there))
+        self.forget_documents(np.setdiff1d(self.columns.pks, snapshot.numbers(query)[:, 0]))
 
     # --- memory ---------------------------------------------------------------------------------
 
@@ -338,9 +339,9 @@ class FieldState:
         self._ahead_of_memory += references + _ROWS_LIKE_A_SCAN * share
 
     def _identity(self) -> dict[str, Any]:
-        """Return what a memory must agree with to be ours, as JSON values."""
+        """Return what a memory must agree with to be ours, as it is read back."""
         field = self.field
-        return {
+        identity = {
             "format": _FORMAT,
             "field": field.pk,
             "reference_field": field.reference_field_pk,
@@ -350,6 +351,8 @@ class FieldState:
             "reference_space": asdict(field.reference_space),
             "since": field.since,
         }
+        read_back: dict[str, Any] = json.loads(json.dumps(identity))
+        return read_back
 
     def _recall(self, snapshot: Snapshot) -> None:
         """Begin where another process left off, if its memory is of this store and its past."""
@@ -388,10 +391,6 @@ class FieldState:
         vectors = np.zeros((len(pks), space.dimension), np.float16)
         vectors[same] = snapshot.vectors(space, pks[same])
         return References(pks, codes, vectors)
-
-
-def _union(*rows: Rows) -> Rows:
-    return np.unique(np.concatenate(rows))
 
 
 def _blocks(rows: Rows, size: int) -> Iterator[Rows]:

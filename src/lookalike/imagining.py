@@ -35,6 +35,14 @@ class WithMore:
         """Return all rows of a statement."""
         return self.snapshot.rows(select)
 
+    def tuples(self, select: Select[Any]) -> list[tuple[Any, ...]]:
+        """Return all rows of a statement over text and numbers, as the driver gives them."""
+        return self.snapshot.tuples(select)
+
+    def numbers(self, select: Select[Any]) -> Ids:
+        """Return all rows of a statement over whole numbers, int64 (n, columns)."""
+        return self.snapshot.numbers(select)
+
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
         if space != self.space:

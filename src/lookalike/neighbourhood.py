@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lookalike.columns import Columns, Rows
 from lookalike.matches import NO_SIMILARITY
+from lookalike.rising import distinct, union
 from lookalike.stores.search import NOBODY, Floats, Ids, merge, nearest
 
 Vectors = NDArray[np.float16]
@@ -99,9 +100,9 @@ class Neighbourhood:
         """Return the rows that have any of `references` in their list."""
         flat, k = self.near.ravel(), self.near.shape[1]
         if len(references) > _COMPARE_AT_MOST:
-            return np.unique(np.flatnonzero(np.isin(flat, references)) // k)
+            return distinct(np.flatnonzero(np.isin(flat, references)) // k)
         found = [np.flatnonzero(flat == reference) // k for reference in references.tolist()]
-        return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        return union(np.empty(0, np.int64), *found)
 
     def requery(
         self,
@@ -144,7 +145,7 @@ class Neighbourhood:
             self._add_one(int(pk), *above(vector, self._floors))
             for pk, vector in zip(references.tolist(), vectors, strict=True)
         ]
-        return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
+        return union(np.empty(0, np.int64), *touched)
 
     def _add_one(self, reference: int, slots: Ids, similarity: Floats) -> Rows:
         pks = self._pk_of_slot[slots]

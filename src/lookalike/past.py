@@ -23,7 +23,7 @@ from lookalike.ledger import Statement
 from lookalike.matches import NO_LABEL
 from lookalike.model import EventKind, Origin
 from lookalike.statements import silent_among, statements_of
-from lookalike.stored_rows import decision_rows
+from lookalike.stored_rows import decision_cells
 from lookalike.stores import schema
 from lookalike.stores.base import Coverable, Readable, Snapshot
 from lookalike.undos import last_undos, undos_in_force
@@ -181,9 +181,10 @@ def _standing(
     labels = _labels(snapshot, field_pk, columns, codes, log)
     spoken = _latest_events(snapshot, field_pk)
     silent = silent_among(snapshot, field_pk, [pk for pk, one in statements.items() if one.votes])
-    decided = decision_rows(field_pk, 0, columns, codes, np.arange(len(columns)))
+    decided = decision_cells(field_pk, 0, columns, codes, np.arange(len(columns)))
     rows = []
-    for place, row in enumerate(decided):
+    for place, values in enumerate(zip(*decided.values(), strict=True)):
+        row = dict(zip(decided, values, strict=True))
         pk = int(documents[place])
         said = statements.get(pk, _NOTHING)
         auto = labels[place]

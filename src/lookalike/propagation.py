@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.rising import distinct
+
 SCALES = (5, 10, 20)
 """The numbers of neighbours whose graphs are averaged."""
 
@@ -117,13 +119,6 @@ def arrivals(
         np.add.at(reached, columns, flow.astype(np.float64))
         hit = distinct(columns[reached[columns] >= least])
     return hit, reached[hit]
-
-
-def distinct(places: NDArray[np.integer]) -> Places:
-    """Return the different ones among `places`, rising."""
-    rising = np.sort(places)
-    once = np.append(True, rising[1:] != rising[:-1])[: len(rising)]
-    return np.asarray(rising[once], np.int64)
 
 
 def combine(parts: list[Evidence]) -> Evidence:

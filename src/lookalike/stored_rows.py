@@ -10,9 +10,10 @@ for the caller to set.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Select, func, select
 
 from lookalike.columns import Columns, Rows
@@ -20,12 +21,13 @@ from lookalike.fields import StoredField
 from lookalike.labels import Codes
 from lookalike.matches import NO_LABEL
 from lookalike.model import Answer, Origin
-from lookalike.policy import DECISION_COLUMNS, REASONS
+from lookalike.policy import REASONS
 from lookalike.stores import schema
 from lookalike.stores.search import NOBODY, Ids
 
 _MACHINE = (None, Origin.AUTO)
 _NAN = np.array(np.nan, np.float32)
+_REASON_CELLS = np.array([*map(str, REASONS), None], object)
 _REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
 
 BLANKS = {
@@ -92,25 +94,32 @@ def keep_rows(columns: Columns, codes: Codes, rows: Sequence[Any]) -> tuple[Ids,
     return documents, np.array(slots, np.int64)
 
 
-def decision_rows(
+def decision_cells(
     field_pk: int, operation: int, columns: Columns, codes: Codes, rows: Rows
-) -> list[dict[str, Any]]:
+) -> dict[str, list[Any]]:
     """Return the decisions in rows of columns as an operation writes them, labels aside."""
-    taken = {name: columns[name][rows].tolist() for name in DECISION_COLUMNS}
-    return [
-        {
-            "field_pk": field_pk,
-            "document_pk": pk,
-            "confidence": _stored_number(taken["confidence"][place]),
-            "margin": _stored_number(taken["margin"][place]),
-            "runner_up": codes.name(taken["runner_up"][place]),
-            "reason": None if (reason := taken["reasons"][place]) < 0 else REASONS[reason],
-            "source_pk": None if (source := taken["sources"][place]) == NOBODY else source,
-            "revision": operation,
-        }
-        for place, pk in enumerate(columns.pks[rows].tolist())
-    ]
+    confidence, margin = columns["confidence"][rows], columns["margin"][rows]
+    sources = columns["sources"][rows]
+    return {
+        "field_pk": [field_pk] * len(rows),
+        "document_pk": columns.pks[rows].tolist(),
+        "confidence": _or_null(confidence, np.isnan(confidence)),
+        "margin": _or_null(margin, np.isnan(margin)),
+        "runner_up": label_cells(codes, columns["runner_up"][rows]),
+        "reason": _REASON_CELLS[columns["reasons"][rows]].tolist(),
+        "source_pk": _or_null(sources, sources == NOBODY),
+        "revision": [operation] * len(rows),
+    }
 
 
-def _stored_number(value: float) -> float | None:
-    return None if value != value else value
+def label_cells(codes: Codes, coded: NDArray[np.int32]) -> list[str | None]:
+    """Return the labels of codes (n,) as they are stored."""
+    # What is none stands last, where its code, -1, leads.
+    names = np.array([*map(str, codes.names), None], object)
+    return cast("list[str | None]", names[coded].tolist())
+
+
+def _or_null(values: NDArray[Any], none: NDArray[np.bool_]) -> list[Any]:
+    cells = values.astype(object)
+    cells[none] = None
+    return cast("list[Any]", cells.tolist())

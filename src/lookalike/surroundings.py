@@ -18,7 +18,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.propagation import SCALES, Evidence, Floats, Graph, Places, arrivals, distinct
+from lookalike.propagation import SCALES, Evidence, Floats, Graph, Places, arrivals
+from lookalike.rising import distinct
 
 STEPS = 3
 """More tell a little more, two a little less; each reaches thirty times as many items."""

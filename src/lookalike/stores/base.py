@@ -50,11 +50,31 @@ def stored_space(row: Row[Any]) -> StoredSpace:
     return StoredSpace(row.pk, row.name, row.dimension, row.generation, members)
 
 
+Cells = Mapping[str, Sequence[Any]]
+"""Many rows as columns, by name: values of the first row, of the second, …"""
+
+
+def cells_of(rows: Sequence[Mapping[str, Any]]) -> Cells:
+    """Return rows, all with the same columns, as columns."""
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
 class Snapshot(Protocol):
     """A consistent view: what commits after it began is not seen."""
 
     def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
         """Return all rows of a statement."""
+        ...
+
+    def tuples(self, select: Select[Any]) -> list[tuple[Any, ...]]:
+        """Return all rows of a statement over text and numbers, as the driver gives them.
+
+        For many rows: SQLAlchemy takes longer to make a row than a database to find it.
+        """
+        ...
+
+    def numbers(self, select: Select[Any]) -> Ids:
+        """Return all rows of a statement over whole numbers, int64 (n, columns)."""
         ...
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
@@ -117,6 +137,10 @@ class Txn(Snapshot, Protocol):
         """Insert many rows; an existing primary key is an error."""
         ...
 
+    def insert_cells(self, table: Table, cells: Cells) -> None:
+        """Insert as `insert` does what is at hand in columns."""
+        ...
+
     def insert_one(self, table: Table, **values: Any) -> int:
         """Insert one row and return its pk."""
         ...
@@ -131,6 +155,10 @@ class Txn(Snapshot, Protocol):
 
     def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Change rows that exist: each mapping holds the primary key and the new values."""
+        ...
+
+    def update_cells(self, table: Table, cells: Cells) -> None:
+        """Change as `update` does what is at hand in columns, those of the primary key included."""
         ...
 
     def append_vectors(

@@ -37,7 +37,7 @@ from ulid import ULID
 
 from lookalike.errors import StoreClosed
 from lookalike.stores import schema
-from lookalike.stores.base import StoredSpace, stored_space
+from lookalike.stores.base import Cells, StoredSpace, cells_of, stored_space
 from lookalike.stores.directory import erase_vectors_but
 from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.mirror import Mirrors, contradictions
@@ -248,8 +248,11 @@ class PostgresTxn(PostgresSnapshot):
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows; an existing primary key is an error."""
-        if rows:
-            insert_rows(self.connection, table, rows)
+        self.insert_cells(table, cells_of(rows))
+
+    def insert_cells(self, table: Table, cells: Cells) -> None:
+        """Insert as `insert` does what is at hand in columns."""
+        insert_rows(self.connection, table, cells)
 
     def insert_one(self, table: Table, **values: Any) -> int:
         """Insert one row and return its pk."""
@@ -264,19 +267,22 @@ class PostgresTxn(PostgresSnapshot):
         given = text("SELECT nextval(:name) FROM generate_series(1, :count)")
         named = {"name": sequence_of(table), "count": len(rows)}
         pks = sorted(self.connection.execute(given, named).scalars().all())
-        numbered = zip(pks, rows, strict=True)
-        insert_rows(self.connection, table, [{column.name: pk, **row} for pk, row in numbered])
+        insert_rows(self.connection, table, {column.name: pks, **cells_of(rows)})
         return pks
 
     def upsert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, replacing those with the same primary key."""
         if rows:
-            upsert_rows(self.connection, table, rows)
+            upsert_rows(self.connection, table, cells_of(rows))
 
     def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Change rows that exist: each mapping holds the primary key and the new values."""
-        if rows:
-            update_rows(self.connection, table, rows)
+        self.update_cells(table, cells_of(rows))
+
+    def update_cells(self, table: Table, cells: Cells) -> None:
+        """Change as `update` does what is at hand in columns, those of the primary key included."""
+        if any(cells.values()):
+            update_rows(self.connection, table, cells)
 
     def append_vectors(
         self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
@@ -290,9 +296,9 @@ class PostgresTxn(PostgresSnapshot):
         slots = np.arange(slot, slot + len(document_pks))
         copy_vectors_in(self.connection, space.pk, slots, vectors)
         self._last_own[space.pk] = (slot, np.array(vectors, np.float16))
-        pairs = zip(slots.tolist(), document_pks.tolist(), strict=True)
-        columns = [{"space_pk": space.pk, "slot": at, "document_pk": pk} for at, pk in pairs]
-        self.insert(schema.embedding, columns)
+        spaces = [space.pk] * len(slots)
+        held = {"space_pk": spaces, "slot": slots.tolist(), "document_pk": document_pks.tolist()}
+        self.insert_cells(schema.embedding, held)
         moved = update(schema.space).where(schema.space.c.pk == space.pk)
         self.execute(moved.values(next_slot=slot + len(document_pks)))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, select
 
+from lookalike.stores.base import cells_of
 from lookalike.stores.postgres_rows import insert_rows
 
 
@@ -19,8 +20,7 @@ def cover(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     """Let statements see these rows, all with the same columns, in place of the table's own."""
     own = f'"{_prepare_nothing(connection)}"."{table.name}"'
     connection.exec_driver_sql(f'CREATE TEMPORARY TABLE "{table.name}" (LIKE {own})')
-    if rows:
-        insert_rows(connection, table, rows)
+    insert_rows(connection, table, cells_of(rows))
 
 
 def narrow(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Integer, Table, Text
 from sqlalchemy.exc import DBAPIError
 
+from lookalike.stores.base import Cells
 from lookalike.stores.postgres_engine import as_json, no_text
 from lookalike.stores.search import Ids
 
@@ -23,26 +24,26 @@ _FEW = 8
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 
-Rows = Sequence[Mapping[str, Any]]
 
-
-def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
+def insert_rows(connection: Connection, table: Table, cells: Cells) -> None:
     """Insert rows; what has no value in any of them is left to be null."""
-    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    cells = _cells(table, rows, names)
+    known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
+    if not known:
+        return
+    names, columns = list(known), _encoded(table, known)
     with _cursor(connection) as cursor:
-        if len(rows) <= _FEW:
-            cursor.execute(f"INSERT INTO {_named(table, names)} {_unnested(table, names)}", cells)
+        if len(columns[0]) <= _FEW:
+            cursor.execute(f"INSERT INTO {_named(table, names)} {_unnested(table, names)}", columns)
             return
         with cursor.copy(f"COPY {_named(table, names)} FROM STDIN") as copy:
-            for row in zip(*cells, strict=True):
+            for row in zip(*columns, strict=True):
                 copy.write_row(row)
 
 
-def upsert_rows(connection: Connection, table: Table, rows: Rows) -> None:
+def upsert_rows(connection: Connection, table: Table, cells: Cells) -> None:
     """Insert rows, replacing those with the same primary key; of two with one, the last counts."""
     keys = [column.name for column in table.primary_key]
-    names = list(rows[0])
+    names = list(cells)
     others = [f'"{name}" = excluded."{name}"' for name in names if name not in keys]
     then = f"UPDATE SET {', '.join(others)}" if others else "NOTHING"
     listed = ", ".join(f'"{key}"' for key in keys)
@@ -50,14 +51,14 @@ def upsert_rows(connection: Connection, table: Table, rows: Rows) -> None:
         cursor.execute(
             f"INSERT INTO {_named(table, names)} {_unnested(table, names)} "
             f"ON CONFLICT ({listed}) DO {then}",
-            _cells(table, _last_of_each(keys, rows), names),
+            _encoded(table, _last_of_each(keys, cells)),
         )
 
 
-def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
+def update_rows(connection: Connection, table: Table, cells: Cells) -> None:
     """Change rows by primary key; of two changes of one row the last counts."""
     keys = [column.name for column in table.primary_key]
-    names = list(rows[0])
+    names = list(cells)
     changes = ", ".join(f'"{name}" = new."{name}"' for name in names if name not in keys)
     same = " AND ".join(f'old."{key}" = new."{key}"' for key in keys)
     listed = ", ".join(f'"{name}"' for name in names)
@@ -65,7 +66,7 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
         cursor.execute(
             f'UPDATE "{table.name}" AS old SET {changes} '
             f"FROM ({_unnested(table, names)}) AS new ({listed}) WHERE {same}",
-            _cells(table, _last_of_each(keys, rows), names),
+            _encoded(table, _last_of_each(keys, cells)),
         )
 
 
@@ -159,13 +160,13 @@ def _array_type(column: Column[Any]) -> str:
     return {"BOOLEAN": "boolean[]", "BLOB": "bytea[]", "BYTEA": "bytea[]"}[str(column.type)]
 
 
-def _cells(table: Table, rows: Rows, names: Sequence[str]) -> list[list[Any]]:
+def _encoded(table: Table, cells: Cells) -> list[list[Any]]:
     """Return the values of each column as the driver takes them."""
-    cells = []
-    for name in names:
+    encoded = []
+    for name, values in cells.items():
         encode = _encoder(table.c[name])
-        cells.append([encode(row[name]) for row in rows])
-    return cells
+        encoded.append([encode(value) for value in values])
+    return encoded
 
 
 def _encoder(column: Column[Any]) -> Callable[[Any], Any]:
@@ -189,8 +190,13 @@ _PLAIN: Mapping[type, Callable[[Any], Any]] = {Integer: int, Float: float, Text:
 """Numbers of NumPy and texts that are members of an enumeration become Python's own."""
 
 
-def _last_of_each(keys: Sequence[str], rows: Rows) -> Rows:
-    return list({tuple(row[key] for key in keys): row for row in rows}.values())
+def _last_of_each(keys: Sequence[str], cells: Cells) -> Cells:
+    """Return the rows but those of which a later one has the same key."""
+    named = list(zip(*(cells[key] for key in keys), strict=True))
+    last = {key: place for place, key in enumerate(named)}
+    if len(last) == len(named):
+        return cells
+    return {name: [values[place] for place in last.values()] for name, values in cells.items()}
 
 
 def sequence_of(table: Table) -> str:

@@ -24,6 +24,11 @@ NOBODY = -1
 _BLOCK_ROWS = 4096
 _BLOCK_CELLS = 8_000_000
 _GROUPS_EACH = 4
+_NONE = np.float32(0)
+_SCREEN_FROM, _SCREEN_ROWS = 64, 512
+"""A product in single precision first pays for so many queries and rows."""
+_PAIRS = 128
+"""So many vectors in double precision stay in a core's cache."""
 
 
 def similarities(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> Floats:
@@ -40,9 +45,13 @@ def top_k(similarity: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
     """
     n, m = similarity.shape
     if n and m > _GROUPS_EACH * k:
-        columns, values = _leading(similarity, k)
-    else:
-        columns, values = np.broadcast_to(np.arange(m), (n, m)), similarity
+        return _listed(*_leading(similarity, k), ids, k)
+    return _listed(np.broadcast_to(np.arange(m), (n, m)), similarity, ids, k)
+
+
+def _listed(columns: Ids, values: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
+    """Return the ids and similarities (n, k) of the best of `values` (n, m) in rising `columns`."""
+    n = len(values)
     best = np.argsort(-values, axis=1, kind="stable")[:, :k]
     near = np.full((n, k), NOBODY, np.int64)
     near_similarities = np.full((n, k), NO_SIMILARITY, np.float32)
@@ -52,17 +61,18 @@ def top_k(similarity: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
     return near, near_similarities
 
 
-def _leading(similarity: Floats, k: int) -> tuple[Ids, Floats]:
+def _leading(similarity: Floats, k: int, margin: np.float32 = _NONE) -> tuple[Ids, Floats]:
     """Return, for each row, rising columns with their values, among which its k best are.
 
-    The k-th largest of the maxima of some groups of columns bounds the k-th best from below, and
-    not many are above it. Rows that have fewer than others are filled up with −inf.
+    All within `margin` of the k-th best are there, too. The k-th largest of the maxima of some
+    groups of columns bounds the k-th best from below, and not many are above it. Rows that have
+    fewer than others are filled up with −inf.
     """
     n, m = similarity.shape
     groups = _GROUPS_EACH * k
     even = similarity[:, : m - m % groups].reshape(n, m // groups, groups)
     bound = np.partition(even.max(axis=1), groups - k, axis=1)[:, groups - k]
-    found = np.flatnonzero(similarity >= bound[:, None])
+    found = np.flatnonzero(similarity >= (bound - margin)[:, None])
     rows = found // m
     counts = np.bincount(rows, minlength=n)
     places = np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -104,16 +114,71 @@ def nearest(
     if len(rows) == 0 or len(queries) == 0:
         shape = (len(queries), k)
         return np.full(shape, NOBODY, np.int64), np.full(shape, NO_SIMILARITY, np.float32)
-    wide = np.asarray(rows, np.float64)
-    parts = []
-    for block in _blocks(len(queries), len(rows)):
-        similarity = similarities(queries[block], wide)
+
+    def seen(similarity: Floats, block: slice) -> Floats:
         if query_ids is not None:
             _hide_self(similarity, query_ids[block], ids)
         if hidden is not None:
             similarity[hidden[block]] = NO_SIMILARITY
-        parts.append(top_k(similarity, ids, k))
+        return similarity
+
+    screened = len(queries) >= _SCREEN_FROM and len(rows) >= _SCREEN_ROWS
+    wide: NDArray[np.floating] = np.asarray(rows, np.float32 if screened else np.float64)
+    longest = _longest(wide) if screened else 0.0
+    parts = []
+    for block in _blocks(len(queries), len(rows)):
+        if screened:
+            narrow = np.asarray(queries[block], np.float32)
+            margin = 2 * _roundoff(rows.shape[1]) * longest * _longest(narrow)
+            rough = seen(narrow @ wide.T, block)
+            columns, values = _candidates(rough, k, np.float32(margin))
+            if columns.shape[1] <= _GROUPS_EACH * k:
+                exact = _pair_similarities(queries[block], wide, columns)
+                np.copyto(exact, values, where=values <= NO_SIMILARITY)
+                parts.append(_listed(columns, exact, ids, k))
+                continue
+        parts.append(top_k(seen(similarities(queries[block], wide), block), ids, k))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _roundoff(dimension: int) -> float:
+    """Return how far a product in single precision is from the exact one, of vectors of length 1.
+
+    γ = du / (1 − du) with u = 2⁻²⁴ bounds it (Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, §3.1); a little more for rounding the vectors and the result.
+    """
+    return 1.01 * (dimension + 4) * 2.0**-24
+
+
+def _longest(vectors: Floats) -> float:
+    return float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))
+
+
+def _candidates(rough: Floats, k: int, margin: np.float32) -> tuple[Ids, Floats]:
+    """Return, for each row, rising columns with their values: all within `margin` of its k-th best.
+
+    Rows that have fewer than others are filled up with −inf.
+    """
+    columns, values = _leading(rough, k, margin)
+    last = values.shape[1] - k
+    values[values < (np.partition(values, last, axis=1)[:, last] - margin)[:, None]] = -np.inf
+    none = np.isneginf(values)
+    first = np.argsort(none, axis=1, kind="stable")[:, : int((~none).sum(axis=1).max())]
+    return np.take_along_axis(columns, first, axis=1), np.take_along_axis(values, first, axis=1)
+
+
+def _pair_similarities(
+    queries: NDArray[np.floating], rows: NDArray[np.floating], columns: Ids
+) -> Floats:
+    """Return the similarities (n, w) of `queries` (n, d) and each its own `columns` of rows."""
+    found = np.empty(columns.shape, np.float32)
+    for start in range(0, len(queries), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        wide = np.asarray(queries[part], np.float64)
+        for place in range(columns.shape[1]):
+            others = np.asarray(rows[columns[part, place]], np.float64)
+            found[part, place] = np.einsum("nd,nd->n", wide, others)
+    return found
 
 
 def _blocks(queries: int, rows: int) -> Iterator[slice]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, FromClause, and_, bindparam
 
+from lookalike.rising import distinct
 from lookalike.stores.search import Ids
 
 _IN_LIST = 5000
@@ -20,12 +21,12 @@ def conditions(
 
     What was written together has pks without gaps: that is one range, which costs nothing to bind.
     """
-    distinct = np.unique(np.asarray(pks, np.int64))
-    if len(distinct) > 1 and distinct[-1] - distinct[0] == len(distinct) - 1:
-        yield column.between(int(distinct[0]), int(distinct[-1]))
+    chosen = distinct(np.asarray(pks, np.int64))
+    if len(chosen) > 1 and chosen[-1] - chosen[0] == len(chosen) - 1:
+        yield column.between(int(chosen[0]), int(chosen[-1]))
         return
-    for start in range(0, len(distinct), _IN_LIST):
-        yield column.in_(distinct[start : start + _IN_LIST].tolist())
+    for start in range(0, len(chosen), _IN_LIST):
+        yield column.in_(chosen[start : start + _IN_LIST].tolist())
 
 
 def one_of(column: ColumnElement[int], pks: Iterable[int]) -> ColumnElement[bool]:

@@ -37,7 +37,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
-from lookalike.stores.base import StoredSpace, stored_space
+from lookalike.stores.base import Cells, StoredSpace, cells_of, stored_space
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.search import Ids
@@ -225,8 +225,14 @@ class SqliteTxn(SqliteSnapshot):
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows; an existing primary key is an error."""
-        if rows:
-            self._insert(table, {name: [row[name] for row in rows] for name in rows[0]})
+        self.insert_cells(table, cells_of(rows))
+
+    def insert_cells(self, table: Table, cells: Cells) -> None:
+        """Insert as `insert` does what is at hand in columns; what is null in all rows is left."""
+        known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
+        if known:
+            statement = table.insert().inline().values({name: bindparam(name) for name in known})
+            execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
 
     def insert_one(self, table: Table, **values: Any) -> int:
         """Insert one row and return its pk."""
@@ -239,8 +245,7 @@ class SqliteTxn(SqliteSnapshot):
         last = self.connection.exec_driver_sql(sequence, (table.name,)).scalar() or 0
         pks = list(range(int(last) + 1, int(last) + 1 + len(rows)))
         if rows:
-            cells = {name: [row[name] for row in rows] for name in rows[0]}
-            self._insert(table, {"pk": pks, **cells})
+            self.insert_cells(table, {"pk": pks, **cells_of(rows)})
         return pks
 
     def upsert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -258,14 +263,19 @@ class SqliteTxn(SqliteSnapshot):
 
     def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Change rows that exist: each mapping holds the primary key and the new values."""
-        if not rows:
+        self.update_cells(table, cells_of(rows))
+
+    def update_cells(self, table: Table, cells: Cells) -> None:
+        """Change as `update` does what is at hand in columns, those of the primary key included."""
+        if not any(cells.values()):
             return
         keys = [column.name for column in table.primary_key]
         statement = update(table).where(*(table.c[key] == bindparam(f"_{key}") for key in keys))
-        statement = statement.values({n: bindparam(n) for n in rows[0] if n not in keys})
-        cells = {(f"_{n}" if n in keys else n): [row[n] for row in rows] for n in rows[0]}
-        columns = {(f"_{name}" if name in keys else name): table.c[name] for name in rows[0]}
-        execute_each(self.connection, statement, columns, cells)
+        statement = statement.values({n: bindparam(n) for n in cells if n not in keys})
+        named = {(f"_{name}" if name in keys else name): name for name in cells}
+        columns = {bound: table.c[name] for bound, name in named.items()}
+        given = {bound: cells[name] for bound, name in named.items()}
+        execute_each(self.connection, statement, columns, given)
 
     def append_vectors(
         self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
@@ -275,15 +285,11 @@ class SqliteTxn(SqliteSnapshot):
         slot = int(self.connection.execute(counter).scalar_one())
         self._file(space).append(slot, vectors)
         self._delete_embeddings(space, document_pks)
-        self.insert(
-            schema.embedding,
-            [
-                {"space_pk": space.pk, "slot": slot + place, "document_pk": pk}
-                for place, pk in enumerate(document_pks.tolist())
-            ],
-        )
+        after = slot + len(document_pks)
+        held = {"slot": list(range(slot, after)), "document_pk": document_pks.tolist()}
+        self.insert_cells(schema.embedding, {"space_pk": [space.pk] * (after - slot), **held})
         moved = update(schema.space).where(schema.space.c.pk == space.pk)
-        self.execute(moved.values(next_slot=slot + len(document_pks)))
+        self.execute(moved.values(next_slot=after))
 
     def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
         """Take vectors away and overwrite their bytes (after the commit)."""
@@ -306,12 +312,6 @@ class SqliteTxn(SqliteSnapshot):
         table = schema.embedding
         for chosen in conditions(table.c.document_pk, document_pks):
             self.execute(delete(table).where(table.c.space_pk == space.pk, chosen))
-
-    def _insert(self, table: Table, cells: Mapping[str, Sequence[Any]]) -> None:
-        """Insert columns of cells; what has no value in any row is left to be null."""
-        known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
-        statement = table.insert().inline().values({name: bindparam(name) for name in known})
-        execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
 
 
 def _release(engine: Engine, lock_file: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, MetaData, Table, bindparam, select
 from sqlalchemy.schema import CreateTable
 
+from lookalike.stores.base import cells_of
 from lookalike.stores.sqlite_engine import execute_each
 
 
@@ -22,8 +23,8 @@ def cover(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     if not rows:
         return
     statement = other.insert().inline().values({name: bindparam(name) for name in rows[0]})
-    cells = {name: [row[name] for row in rows] for name in rows[0]}
-    execute_each(connection, statement, {name: other.c[name] for name in rows[0]}, cells)
+    cells = cells_of(rows)
+    execute_each(connection, statement, {name: other.c[name] for name in cells}, cells)
 
 
 def narrow(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Connection,
     Dialect,
@@ -95,25 +96,37 @@ def execute_each(
     assert isinstance(compiled, SQLCompiler) and compiled.positiontup is not None
     encoded = []
     for name in compiled.positiontup:
+        values = cells[name]
         encode = _encoder(columns[name], dialect)
-        encoded.append(cells[name] if encode is None else [encode(one) for one in cells[name]])
+        if not isinstance(columns[name].type, JSON) and set(map(type, values)) <= _PLAIN:
+            encode = None
+        encoded.append(values if encode is None else [encode(one) for one in values])
     connection.exec_driver_sql(str(compiled), list(zip(*encoded, strict=True)))
 
 
-def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """Return what makes a column's values the driver's, or None where they are already.
+_PLAIN = {int, float, str, bytearray, type(None)}
+"""What the driver takes as it is.
 
-    The driver takes int, float, str and bytearray as they are; for anything else, such as bytes or
-    a subclass of str, it first looks for an adapter, and that takes longer than writing the row.
-    """
+For anything else, such as bytes or a subclass of str, it first looks for an adapter, and that takes
+longer than writing the row.
+"""
+
+
+def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return what makes a column's values the driver's, or None where they are already."""
     if isinstance(column.type, LargeBinary):
         return bytearray
     if isinstance(column.type, Text):
         return _plain_text
+    if isinstance(column.type, Boolean):
+        return _TRUTH.get
     encode: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
     if encode is not None and isinstance(column.type, JSON):
         return lambda value: "{}" if value == {} else encode(value)  # the most frequent one
     return encode
+
+
+_TRUTH = {None: None, False: 0, True: 1}
 
 
 def _plain_text(value: str | None) -> str | None:

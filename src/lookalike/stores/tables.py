@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,24 @@ class TableSnapshot(ABC):
         """Return all rows of a statement."""
         return self.connection.execute(select).all()
 
+    def tuples(self, select: Select[Any]) -> list[tuple[Any, ...]]:
+        """Return all rows of a statement over text and numbers, as the driver gives them.
+
+        For many rows: SQLAlchemy takes longer to make a row than a database to find it.
+        """
+        result = self.connection.execute(select)
+        assert result.cursor is not None, "not a statement that gives rows"
+        try:
+            return list(result.cursor.fetchall())
+        finally:
+            result.close()
+
+    def numbers(self, select: Select[Any]) -> Ids:
+        """Return all rows of a statement over whole numbers, int64 (n, columns)."""
+        width, rows = len(select.selected_columns), self.tuples(select)
+        flat = np.fromiter(chain.from_iterable(rows), np.int64, count=width * len(rows))
+        return flat.reshape(-1, width)
+
     @abstractmethod
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
@@ -41,7 +60,7 @@ class TableSnapshot(ABC):
         """Return the slots in use and their documents' pks, by rising slot."""
         table = schema.embedding
         query = select(table.c.slot, table.c.document_pk).where(table.c.space_pk == space.pk)
-        pairs = _pairs(self.rows(query.order_by(table.c.slot)))
+        pairs = self.numbers(query.order_by(table.c.slot))
         return pairs[:, 0], pairs[:, 1]
 
     def known_slots(self, space: StoredSpace, document_pks: Ids) -> Ids:
@@ -62,8 +81,5 @@ class TableSnapshot(ABC):
         query = select(table.c.document_pk, table.c.slot).order_by(table.c.document_pk)
         query = query.where(table.c.space_pk == space.pk)
         chosen = conditions(table.c.document_pk, document_pks)
-        return _pairs([row for condition in chosen for row in self.rows(query.where(condition))])
-
-
-def _pairs(rows: Sequence[Row[Any]]) -> Ids:
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
+        held = [self.numbers(query.where(condition)) for condition in chosen]
+        return np.concatenate([np.empty((0, 2), np.int64), *held])

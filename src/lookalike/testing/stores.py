@@ -31,7 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from lookalike.errors import NotFound
 from lookalike.matches import NO_SIMILARITY
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, StoredSpace, Txn
+from lookalike.stores.base import Cells, Snapshot, Store, StoredSpace, Txn, cells_of
 from lookalike.stores.search import NOBODY, Floats, Ids
 
 DIMENSION = 16
@@ -421,6 +421,24 @@ class StoreContract:
 
             assert labels_in(txn) == {(1, 1): "one", (1, 2): "old", (1, 3): None}
             assert {row.confidence for row in txn.rows(select(schema.standing))} == {0.125}
+
+    def test_columns_are_written_as_rows_are(self, store: Store) -> None:
+        """And read as the driver gives them: numbers as an array, nothing of nothing."""
+        table = schema.standing
+        with store.write() as txn:
+            txn.insert_cells(table, cells_of([standing(1, pk, label="old") for pk in (1, 2, 3)]))
+            changed: Cells = {"field_pk": [1, 1], "document_pk": [3, 1], "label": ["new", None]}
+            txn.update_cells(table, changed)
+            for write in (txn.insert_cells, txn.update_cells):
+                write(table, {})
+                write(table, {name: [] for name in changed})
+
+            assert labels_in(txn) == {(1, 1): None, (1, 2): "old", (1, 3): "new"}
+            named = select(table.c.document_pk, table.c.label).order_by(table.c.document_pk)
+            assert txn.tuples(named) == [(1, None), (2, "old"), (3, "new")]
+            pks = select(table.c.document_pk, table.c.field_pk).order_by(table.c.document_pk)
+            assert txn.numbers(pks).tolist() == [[1, 1], [2, 1], [3, 1]]
+            assert txn.numbers(pks.where(table.c.label == "other")).shape == (0, 2)
 
     def test_execute_tells_how_many_rows_it_touched(self, store: Store) -> None:
         """Updates and deletions alike, and 0 for none."""

@@ -6,7 +6,7 @@ the store, on a state that has caught up with it. Read, decide, act.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -303,7 +303,7 @@ class Decider:
         self._take(standing, nothing, DECISION_COLUMNS[1:])
         self._log.add(txn, operation, self.state, changed, before)
         for start in range(0, len(changed), _BLOCK_ROWS):
-            self._write(txn, operation, changed[start : start + _BLOCK_ROWS])
+            self._write(txn, operation, changed[start : start + _BLOCK_ROWS], moves)
         documents = list(moves)
         for start in range(0, len(documents), _BLOCK_ROWS):
             some = documents[start : start + _BLOCK_ROWS]
@@ -369,12 +369,12 @@ class Decider:
         for name in names:
             self.state.columns[name][rows] = getattr(decisions, name)
 
-    def _write(self, txn: Txn, operation: int, rows: Rows) -> None:
-        """Write decisions; a label that stands is not the machine's to write."""
-        stands = self.state.columns["stands"][rows]
-        txn.update_cells(schema.standing, self._cells(operation, rows[stands]))
+    def _write(self, txn: Txn, operation: int, rows: Rows, moves: Mapping[int, Move]) -> None:
+        """Write decisions; where the label stays, it is left: that spares its indexes the work."""
         stored = self.state.columns["stored"][rows]
-        txn.update_cells(schema.standing, self._decided(operation, rows[~stands & stored]))
+        moved = np.array([pk in moves for pk in self.state.columns.pks[rows].tolist()], bool)
+        txn.update_cells(schema.standing, self._cells(operation, rows[stored & ~moved]))
+        txn.update_cells(schema.standing, self._decided(operation, rows[stored & moved]))
         txn.insert_cells(schema.standing, self._decided(operation, rows[~stored]))
         self.state.columns["stored"][rows] = True
 

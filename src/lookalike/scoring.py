@@ -35,6 +35,8 @@ FLOOR = np.float32(1e-5)
 
 _NOTHING = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
 _BLOCK = 65_536
+_STEPS_OF_W = 16
+"""W tells e-folds of evidence: a finer one changes at many more items and tells nothing more."""
 
 Column = tuple[Floats, Floats]
 
@@ -236,7 +238,8 @@ class Scores:
     def walks(self) -> Surroundings:
         """Return what tells W, and how far walks go: kept up with the references."""
         if self._surroundings is None:
-            self._surroundings = Surroundings(self.landscape, np.log(self._named + FLOOR))
+            values = np.log(self._named + FLOOR)
+            self._surroundings = Surroundings(self.landscape, values, steps=_STEPS_OF_W)
         return self._surroundings
 
     def rivals(self, groups: NDArray[np.int64]) -> Rivals:

@@ -9,7 +9,7 @@ certificate of random answers covers. Otherwise it says what is missing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -151,7 +151,9 @@ def out_of_reach(target: float, answers: int, labels: int, drawn_missing: int) -
 
 def standard_to(standard: Standard) -> dict[str, Any]:
     """Return a standard as JSON values; `standard_from` reads them back exactly."""
-    return asdict(standard)
+    # What was learned is of JSON values already, and there is much of it: no copy of that.
+    parts = {part.name: getattr(standard, part.name) for part in fields(standard)}
+    return parts | {"nearest": standard.nearest and asdict(standard.nearest)}
 
 
 def renamed(stored: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[str, Any] | None:

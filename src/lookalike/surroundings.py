@@ -6,9 +6,9 @@ the largest evidence of any label it tells whether references are spread all aro
 of a known label, or whether there are none, however much the item itself looks like one. (Smoothing
 over a graph, after Zhou et al. 2004.)
 
-Values are kept on a grid. So a change dies out where it is small, only what it reaches is made
-again, and the result is that of making all. Leaves are no part of anybody's surroundings; their
-walk takes its first step to their nearest nodes.
+Values and weights are kept as whole numbers of small steps. So a change dies out where it is small,
+sums of what changed are exact in any order, and the result is that of making all. Leaves are no
+part of anybody's surroundings; their walk takes its first step to their nearest nodes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,17 @@ from lookalike.rising import distinct
 STEPS = 3
 """More tell a little more, two a little less; each reaches thirty times as many items."""
 
-_GRID = np.float32(64)
+_STEPS_TO_ONE = 64
+_GRID = np.float32(_STEPS_TO_ONE)
+_WEIGHT = np.float32(2**16)
+_SPARSE = 16
+"""What reaches less than one in so many nodes is not added up over all of them."""
 _LEAST_DISTANCE = np.float32(1e-3)
 _BLOCK = 65_536
 _KEPT_ENDS = 2048
+
+
+Totals = NDArray[np.float64]
 
 
 class Joined(Protocol):
@@ -59,18 +66,22 @@ class Joined(Protocol):
 class Surroundings:
     """The means of one value around all n items of a landscape, kept up as the value changes.
 
-    `_means` are those after 0, 1, … steps, float32 (nodes,), of the last (n,). `_sums` (nodes,) are
-    the sums of each node's weights.
+    They are told in `steps` to one, at most 64.
+
+    `_means` are those after 0, 1, … steps, in steps of the grid, float32 (nodes,), of the last
+    (n,). `_totals` are what they are made of after 1, 2, … steps, float64 (nodes,): the sums of
+    weights times means one step before; `_sums` (nodes,) those of weights. All are whole numbers.
     """
 
-    def __init__(self, landscape: Joined, values: Floats) -> None:
-        self._landscape = landscape
-        self._sums = _sums_of_weights(landscape)
+    def __init__(self, landscape: Joined, values: Floats, *, steps: int = _STEPS_TO_ONE) -> None:
+        self._landscape, self._told = landscape, np.float32(_GRID / steps)
+        self._sums = self._totalled(np.ones(landscape.nodes, np.float32))
         self._means = [_on_grid(values[: landscape.nodes])]
-        nodes = np.arange(landscape.nodes)
-        blocks = np.split(nodes, range(_BLOCK, len(nodes), _BLOCK))
+        self._totals: list[Totals] = []
         for _ in range(STEPS):
-            self._means.append(np.concatenate([self._mean(b, self._means[-1]) for b in blocks]))
+            self._totals.append(self._totalled(self._means[-1]))
+            self._means.append(self._mean(self._totals[-1], slice(None)))
+        self._means[-1] = self._as_told(self._means[-1])
         self._ends: dict[int, Evidence] = {}
         leaves = np.arange(landscape.nodes, len(landscape))
         self._means[-1] = np.concatenate([self._means[-1], self._of_leaves(leaves)])
@@ -78,8 +89,10 @@ class Surroundings:
     def over(self, landscape: Joined) -> Surroundings:
         """Return those of `landscape`, which is ours and more leaves."""
         wider = Surroundings.__new__(Surroundings)
-        wider._landscape, wider._sums, wider._ends = landscape, self._sums, self._ends
+        wider._landscape, wider._told = landscape, self._told
+        wider._sums, wider._ends = self._sums, self._ends
         wider._means = [means.copy() for means in self._means]
+        wider._totals = [totals.copy() for totals in self._totals]
         more = wider._of_leaves(np.arange(len(self._landscape), len(landscape)))
         wider._means[-1] = np.concatenate([wider._means[-1], more])
         return wider
@@ -87,22 +100,24 @@ class Surroundings:
     @property
     def means(self) -> Floats:
         """Return the mean around each item (n,)."""
-        return self._means[-1].copy()
+        return np.asarray(self._means[-1] / _GRID)
 
     def at(self, places: Places) -> Floats:
         """Return the means around items (m,)."""
-        return np.asarray(self._means[-1][places])
+        return np.asarray(self._means[-1][places] / _GRID)
 
     def follow(self, places: Places, values: Floats) -> None:
         """Take over other `values` (m,) of the items at `places` (m,)."""
-        land = self._landscape
-        moved, values = places[places < land.nodes], values[places < land.nodes]
-        moved = self._replace(0, moved, _on_grid(values))
+        inside = places < self._landscape.nodes
+        moved, by = self._replace(0, places[inside], _on_grid(values[inside]))
         for step in range(STEPS):
             if step == STEPS - 1:
                 self._follow_to_leaves(moved)
-            rows = distinct(land.graph.joined(moved))
-            moved = self._replace(step + 1, rows, self._mean(rows, self._means[step]))
+            rows = self._pass_on(step, moved, by)
+            means = self._mean(self._totals[step], rows)
+            if step == STEPS - 1:
+                means = self._as_told(means)
+            moved, by = self._replace(step + 1, rows, means)
 
     def ends(self, place: int) -> Evidence:
         """Return where walks from the item at `place` end, and their shares, which sum to 1.
@@ -126,14 +141,29 @@ class Surroundings:
             hops = land.hops[place].astype(np.float64)
             places, shares = land.near[place], hops / max(hops.sum(), np.finfo(float).tiny)
         for _ in range(steps):
-            places, shares = arrivals(land.graph, places, shares / self._sums[places])
+            sums = np.maximum(self._sums[places], 1)
+            places, shares = arrivals(land.graph, places, shares / sums)
+        shares /= max(shares.sum(), np.finfo(float).tiny)
         return Evidence(places, shares.astype(np.float32))
 
-    def _replace(self, step: int, places: Places, means: Floats) -> Places:
-        """Put in what is the mean now; return the places where it was another."""
-        differs = self._means[step][places] != means
+    def _replace(self, step: int, places: Places, means: Floats) -> tuple[Places, Floats]:
+        """Put in what is the mean now; return the places where it was another, and by how much."""
+        by = means - self._means[step][places]
         self._means[step][places] = means
-        return np.asarray(places[differs])
+        return places[by != 0], by[by != 0]
+
+    def _pass_on(self, step: int, places: Places, by: Floats) -> Places:
+        """Add to the totals that follow `step` what changed `by` at nodes; return whose did."""
+        graph, totals = self._landscape.graph, self._totals[step]
+        edges, counts = graph.edges(places)
+        columns = graph.columns[edges]
+        flow = _whole(graph.weights[edges]) * np.repeat(by, counts).astype(np.float64)
+        if len(columns) * _SPARSE > len(totals):
+            more = np.bincount(columns, flow, minlength=len(totals))
+            totals += more
+            return np.flatnonzero(more)
+        np.add.at(totals, columns, flow)
+        return distinct(columns)
 
     def _follow_to_leaves(self, moved: Places) -> None:
         land = self._landscape
@@ -144,19 +174,33 @@ class Surroundings:
         leaves = land.nodes + np.flatnonzero(among[land.near[land.nodes :]].any(axis=1))
         self._means[-1][leaves] = self._of_leaves(leaves)
 
-    def _mean(self, rows: Places, values: Floats) -> Floats:
-        """Return the means of `values` (nodes,) one step from nodes `rows` (m,)."""
-        edges, counts = self._landscape.graph.edges(rows)
-        flow = self._landscape.graph.weights[edges] * values[self._landscape.graph.columns[edges]]
-        sums = np.bincount(np.repeat(np.arange(len(rows)), counts), flow, minlength=len(rows))
-        return _on_grid(sums / self._sums[rows])
+    def _totalled(self, values: Floats) -> Totals:
+        """Return the sums of weights times `values` (nodes,), whole numbers, over who is joined."""
+        graph, nodes = self._landscape.graph, self._landscape.nodes
+        totals = np.empty(nodes, np.float64)
+        for start in range(0, nodes, _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, nodes))
+            edges, counts = graph.edges(rows)
+            flow = _whole(graph.weights[edges]) * values[graph.columns[edges]].astype(np.float64)
+            totals[rows] = np.bincount(np.repeat(rows - start, counts), flow, minlength=len(rows))
+        return totals
+
+    def _mean(self, totals: Totals, rows: Places | slice) -> Floats:
+        """Return the means at nodes `rows` (m,) that are made of `totals` (nodes,)."""
+        means = np.rint(totals[rows] / np.maximum(self._sums[rows], 1))
+        return np.asarray(means, np.float32)
 
     def _of_leaves(self, leaves: Places) -> Floats:
         """Return the means around leaves (m,)."""
         land = self._landscape
         hops, near = land.hops[leaves].astype(np.float64), land.near[leaves]
         sums = np.maximum(hops.sum(axis=1), np.finfo(float).tiny)
-        return _on_grid((hops * self._means[STEPS - 1][near]).sum(axis=1) / sums)
+        means = (hops * self._means[STEPS - 1][near]).sum(axis=1) / sums
+        return self._as_told(np.asarray(means, np.float32))
+
+    def _as_told(self, means: Floats) -> Floats:
+        """Return means in the steps in which they are told."""
+        return np.asarray(np.rint(means / self._told) * self._told)
 
 
 def remoteness(landscape: Joined) -> Floats:
@@ -173,11 +217,9 @@ def remoteness(landscape: Joined) -> Floats:
 
 
 def _on_grid(values: NDArray[np.floating]) -> Floats:
-    return np.asarray(np.round(values * _GRID) / _GRID, np.float32)
+    """Return values as numbers of steps."""
+    return np.asarray(np.rint(values * _GRID), np.float32)
 
 
-def _sums_of_weights(landscape: Joined) -> NDArray[np.float64]:
-    counts = np.diff(landscape.graph.starts)
-    rows = np.repeat(np.arange(landscape.nodes), counts)
-    sums = np.bincount(rows, landscape.graph.weights, minlength=landscape.nodes)
-    return np.maximum(sums, np.finfo(float).tiny)
+def _whole(weights: Floats) -> Totals:
+    return np.asarray(np.rint(weights * _WEIGHT), np.float64)

@@ -7,8 +7,26 @@ from collections import Counter
 import pytest
 
 LONGEST = (
-    "test_crash",
     "test_docs",
+    "test_crash",
+    "test_openapi",
+    "test_ray",
+    "test_object_storage",
+    "test_selecting",
+    "test_properties",
+    "test_page_goals",
+    "test_annotating",
+    "test_calibration",
+    "test_migrating",
+    "test_remote",
+    "test_durability",
+    "test_cli",
+    "test_postgres_servers",
+    "test_postgres_workers",
+    "test_combined",
+    "test_page_first_run",
+    "test_demo",
+    "test_trials",
 )
 """The files that take longest, which begin. The order of the others hardly matters."""
 

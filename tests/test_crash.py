@@ -1,15 +1,13 @@
 """Eight clients upload and label while the server is killed again and again.
 
 A client sends everything under an idempotency key, again and again until there is an answer. So at
-the end all that it sent is acknowledged, and must be there: once. LOOKALIKE_CRASH_KILLS says how
-often it is killed, to hunt for what happens seldom.
+the end all that it sent is acknowledged, and must be there: once.
 """
 
 from __future__ import annotations
 
 import base64
 import itertools
-import os
 import random
 import threading
 import time
@@ -25,11 +23,12 @@ from sqlalchemy import func, select
 
 import lookalike
 from folded import assert_folded
+from hunting import times
 from lookalike.stores import schema
 from serving import Served
 
 CLIENTS = 8
-KILLS = int(os.environ.get("LOOKALIKE_CRASH_KILLS", "7"))
+KILLS = times(7)
 KILLS_EVERY_S = (1.5, 5.0)
 DIMENSION = 16
 KINDS = "ABCD"

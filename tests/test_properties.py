@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 import lookalike
+from hunting import HUNTING, times
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, Conflict
 from lookalike.ledger import Line, Statement, decided_label, fold
@@ -492,14 +493,14 @@ class Processes(Machine):
 def _settings(examples: int) -> settings:
     """The same examples each time, as found: a red build is never chance, and comes soon.
 
-    To hunt, raise `max_examples` and take `derandomize` and `phases` away.
+    Who hunts tries others, and is told the shortest that fails.
     """
     return settings(
-        max_examples=examples,
+        max_examples=times(examples),
         stateful_step_count=12,
         deadline=None,
-        derandomize=True,
-        phases=[Phase.generate],
+        derandomize=not HUNTING,
+        phases=list(Phase) if HUNTING else [Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
 

@@ -36,8 +36,9 @@ $(VENV)/test.stamp: $(VENV)/run.stamp constraints/test.txt
 demo: $(VENV)/run.stamp ## Set up, then label real pictures from a few examples
 	$(BIN)/lookalike --store demo-store demo
 
-test: lint ## Set up, then check style and types and run every test, two files at a time
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 40
+test: lint ## Set up, then check style and types and run every test, three files at a time
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile \
+		--no-loadscope-reorder --durations 40
 
 test-hub: ## Test the extras on torch, in an environment of their own (about 6 GB)
 	$(PYTHON) -m venv $(HUB_VENV)

@@ -11,11 +11,18 @@ import pytest
 import lookalike
 from lookalike.plugins import extractors
 from lookalike.testing.fakes import write_plugin
+from ordering import longest_first
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from browsing import Visit
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let workers side by side begin with the longest files: none is alone with one at the end."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
 
 
 @pytest.fixture

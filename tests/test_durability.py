@@ -27,6 +27,7 @@ from sqlalchemy import select
 
 import lookalike
 from folded import assert_folded
+from hunting import times
 from lookalike.collection import Collection
 from lookalike.fields import space_of
 from lookalike.model import Origin
@@ -37,7 +38,7 @@ from lookalike.stores.sqlite import SqliteStore
 DIMENSION = 24
 KINDS = "ABCD"
 PICTURES = 24
-KILLS = 50
+KILLS = times(20)
 
 Said = tuple[str | None, frozenset[str]]
 """What a person has said of a document: its label, and what it is not."""
@@ -364,7 +365,7 @@ def assert_vectors(snapshot: Snapshot) -> None:
 
 
 def test_nothing_acknowledged_is_lost_by_kill_9(place: Path, processes: Any) -> None:
-    """Killed 50 times in one store, each time all that was acknowledged is there, and no half."""
+    """Killed again and again: each time all that was acknowledged is there, and no half."""
     seed = random.SystemRandom().getrandbits(32)
     chance = random.Random(seed)
     witness = Witness({}, {})

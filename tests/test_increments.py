@@ -1,5 +1,8 @@
 """What is kept up to date equals what is made from scratch, to the last digit."""
 
+import os
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -85,6 +88,33 @@ def test_a_pass_over_bytes_and_a_product_with_a_digit_are_exact() -> None:
 
     assert np.array_equal(product(rows, rows[0]), rows.astype(np.int64) @ rows[0].astype(np.int64))
     assert np.array_equal(table[:, 0], rows.astype(np.int64) @ digit)
+
+
+PRODUCTS = """
+import hashlib, numpy as np
+from lookalike.grid import on_grid, products
+from lookalike.nearness import neighbour_lists
+rows = on_grid(np.random.default_rng(0).standard_normal((5000, 300)).astype(np.float32))
+found = [table for _, table in products(rows, rows[:700].astype(np.float32))]
+found += neighbour_lists(rows[:2000], 20)
+print(hashlib.sha256(b"".join(one.tobytes() for one in found)).hexdigest())
+"""
+
+
+def test_products_and_lists_are_the_same_on_any_number_of_threads() -> None:
+    """`make test` gives BLAS one thread; users have as many as processors."""
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", PRODUCTS],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "5")
+    }
+
+    assert len(printed) == 1
 
 
 @pytest.mark.parametrize("references", [1, 20, 3000])

@@ -19,9 +19,10 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
 from furnished import DIMENSION, KINDS, Furnished, furnished, picture, said
+from hunting import HUNTING, times
 from lookalike.server.problems import ANSWERS, RESPONSES
 
-EXAMPLES = 8
+EXAMPLES = times(5)
 """Requests to each operation that are as described, and as many that are not."""
 
 _ERRORS = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -193,7 +194,7 @@ def _ask(
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
-        derandomize=True,
+        derandomize=not HUNTING,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 import lookalike
+from hunting import HUNTING, times
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, Conflict
 from lookalike.ledger import Line, Statement, decided_label, fold
@@ -121,6 +122,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.path = Path(tempfile.mkdtemp())
         self.model = Model()
+        self.seen: State = {}
+        """All documents as they were after the step before."""
         self.count = 0
         self.turn = 0
         self.libraries = [self._open() for _ in range(self.processes)]
@@ -154,7 +157,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=names, chosen=st.lists(pool, min_size=1, max_size=6))
     def add(self, name: str, chosen: list[int]) -> None:
-        before = self._state()
+        before = self.seen
 
         added = self._add(name, chosen)
 
@@ -163,7 +166,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, which=some, chosen=pool)
     def add_again_with_other_content(self, name: str, which: int, chosen: int) -> None:
         id = self._some(name, which)
-        before = self._state()
+        before = self.seen
 
         added = self._collection(name).add(vectors=POOL[[chosen]], ids=[id])
 
@@ -175,7 +178,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, said=st.lists(st.tuples(some, st.none() | labels), min_size=1, max_size=5))
     def label(self, name: str, said: list[tuple[int, str | None]]) -> None:
         wanted = {self._some(name, which): label for which, label in said}
-        before = self._state()
+        before = self.seen
 
         changed = self._label(name, wanted)
 
@@ -184,7 +187,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, which=some, label=labels)
     def reject(self, name: str, which: int, label: str) -> None:
         id = self._some(name, which)
-        before = self._state()
+        before = self.seen
 
         changed = self._collection(name).reject({id: label})
 
@@ -195,7 +198,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, which=some)
     def reject_what_is_shown(self, name: str, which: int) -> None:
         id = self._some(name, which)
-        before = self._state()
+        before = self.seen
         shown = before[name, id].standing
         refused = shown.label or shown.suggestion or shown.decision.runner_up
         if refused is None:
@@ -212,7 +215,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, which=some, kind=st.sampled_from([EventKind.NEW_KIND, EventKind.CANNOT_TELL]))
     def answer_without_a_label(self, name: str, which: int, kind: EventKind) -> None:
         id = self._some(name, which)
-        before, collection = self._state(), self._collection(name)
+        before, collection = self.seen, self._collection(name)
 
         say = collection.new_kind if kind is EventKind.NEW_KIND else collection.cannot_tell
         changed = say([id])
@@ -233,7 +236,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         wanted = {self._some(name, which): label for which, label in said}
         kind = EventKind.LABELLED if trusted else EventKind.SUGGESTED
-        before = self._state()
+        before = self.seen
 
         changed = self._collection(name).import_labels(
             [{"id": id, "label": label} for id, label in wanted.items()],
@@ -259,7 +262,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=names, label=labels)
     def promote(self, name: str, label: str) -> None:
-        before = self._state()
+        before = self.seen
         home = REFERENCE[name]
 
         changed = self._collection(name).promote(label=label, gated=False)
@@ -288,7 +291,7 @@ class Machine(RuleBasedStateMachine):
         if len(self.model.vectors[name]) < 4:
             return
         id = self._some(name, which)
-        before = self._state()
+        before = self.seen
 
         receipt = self._collection(name).forget([id])
 
@@ -301,7 +304,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["unified", "curated", "stock"]), limit=st.floats(0.3, 0.999))
     def run_with_another_limit(self, name: str, limit: float) -> None:
-        before = self._state()
+        before = self.seen
 
         changed = self._collection(name).run(confidence_threshold=limit)
 
@@ -310,7 +313,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(aim=st.sampled_from([0.5, 0.8, 0.99]))
     def run_with_another_target(self, aim: float) -> None:
-        before = self._state()
+        before = self.seen
 
         changed = self._collection("learned").run(target_precision=aim)
 
@@ -363,7 +366,7 @@ class Machine(RuleBasedStateMachine):
         return changed
 
     def _undo(self, operation: str) -> None:
-        before = self._state()
+        before = self.seen
         home = self._home_of(operation)
         if not self.model.in_force(operation):
             with pytest.raises(Conflict, match="undone already"):
@@ -393,7 +396,7 @@ class Machine(RuleBasedStateMachine):
         assert told == _effects(before, after)
 
     def _running_again_changes_nothing(self, name: str) -> None:
-        before, limit = self._state(), self._collection(name).report().limit
+        before, limit = self.seen, self._collection(name).report().limit
 
         changed = self._collection(name).run()
 
@@ -407,6 +410,7 @@ class Machine(RuleBasedStateMachine):
         for name in NAMES:
             self._check_collection(name, state)
             self._ledger_folds_to_the_table(name)
+        self.seen = state
         return state
 
     def _check_collection(self, name: str, state: State) -> None:
@@ -492,14 +496,14 @@ class Processes(Machine):
 def _settings(examples: int) -> settings:
     """The same examples each time, as found: a red build is never chance, and comes soon.
 
-    To hunt, raise `max_examples` and take `derandomize` and `phases` away.
+    Who hunts tries others, and is told the shortest that fails.
     """
     return settings(
-        max_examples=examples,
+        max_examples=times(examples),
         stateful_step_count=12,
         deadline=None,
-        derandomize=True,
-        phases=[Phase.generate],
+        derandomize=not HUNTING,
+        phases=list(Phase) if HUNTING else [Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
 

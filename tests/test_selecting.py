@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
 import lookalike
+from hunting import times
 from lookalike import paging
 from lookalike.aggregating import Metric, aggregate, distribution
 from lookalike.collection import Collection
@@ -240,7 +241,7 @@ def value_in(
     return get
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=times(250), deadline=None)
 @given(rows=documents, tree=trees, sort=st.tuples(names, st.booleans()), limit=st.integers(1, 5))
 def test_sql_and_python_choose_the_same_documents(
     store: SqliteStore,

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import OUT_OF_REACH, judge
+from lookalike.confidence import judge
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.lessons import Sampling, learn_confidence
+from lookalike.limits import OUT_OF_REACH
 from lookalike.propagation import Places
 from lookalike.review import Reach, Standing, questions
 from lookalike.scoring import Scores

@@ -21,11 +21,12 @@ from sklearn.semi_supervised import LabelSpreading
 
 from lookalike import features as features_of
 from lookalike.calibration import features, probability
-from lookalike.confidence import OUT_OF_REACH, Terms, judge, learn
+from lookalike.confidence import Terms, judge, learn
 from lookalike.grid import grid_length
 from lookalike.landscape import Landscape
 from lookalike.learning import learn_nearest
 from lookalike.leaving_out import Left, leave_one_out
+from lookalike.limits import OUT_OF_REACH
 from lookalike.matches import votes
 from lookalike.propagation import Floats, Places
 from lookalike.references import References

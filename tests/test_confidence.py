@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.claims import certified_limit
-from lookalike.confidence import ALONE, OUT_OF_REACH, Confidence, Judgement, judge
+from lookalike.confidence import ALONE, Confidence, Judgement, judge
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.lessons import Sampling, learn_confidence, standard_of, with_background
+from lookalike.limits import OUT_OF_REACH
 from lookalike.propagation import Places
 from lookalike.scoring import BACKGROUND, Scores
 from lookalike.standard import Ground, Rule

@@ -117,19 +117,25 @@ def test_a_limit_is_dragged_its_flips_seen_tried_adopted_and_undone(
 
 
 def test_counts_are_near_where_a_label_above_may_be_given_instead(
-    server: Served, visit: Visiting
+    server: Served, client: httpx2.Client, visit: Visiting
 ) -> None:
+    """But where the limit is as it is, what there is was counted, labels above included."""
     page = visit(server.url).tab()
+    given = get(client, "analytics/coverage")["labelled"]["auto"]
 
     def by_probability(route: Route) -> None:
-        route.fulfill(json={**route.fetch().json(), "policy": "precision.v1"})
+        told = route.fetch().json()
+        points = [{**one, "labelled": max(one["labelled"] - 1, 0)} for one in told["points"]]
+        route.fulfill(json={**told, "policy": "precision.v1", "points": points})
 
     page.route("**/analytics/curve*", by_probability)
     page.goto(f"{server.url}/#/thresholds")
     expect(slider(page)).to_be_visible()
+    gives = page.get_by_label("What it gives")
+    expect(gives).to_contain_text(f"{given} labelled by itself, as now")
     slider(page).press("PageUp")
 
-    expect(page.get_by_label("What it gives")).to_contain_text(
+    expect(gives).to_contain_text(
         re.compile(r"about [\d,]+ labelled by itself, about [\d,]+ fewer than now")
     )
 

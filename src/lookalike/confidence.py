@@ -27,24 +27,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from dataclasses import field as dataclass_field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.claims import EVEN, certified_limit, checks_needed
-from lookalike.features import Barred, Columns, Quiet, Sight, leave_out
+from lookalike.features import Barred, Columns, Quiet, Seen, Sight, leave_out
 from lookalike.fitting import known_or_new, right_or_wrong
 from lookalike.leaving_out import Left
 from lookalike.levels import Parents, levels_of, quiet_among
+from lookalike.limits import OUT_OF_REACH, Limit, Taken, limit_for
 from lookalike.logistic import Logistic, Vector, logistic_from, logistic_to, new_share, sigmoid
 from lookalike.propagation import Floats, Places
 from lookalike.scoring import BACKGROUND, Said, Scores
-
-OUT_OF_REACH = 2.0
-"""The limit where nothing can be accepted at the target."""
 
 ALONE = 100
 """From so many random answers on they alone calibrate; before, what people chose does, too. Beside
@@ -58,12 +55,6 @@ FEW_LABELS = 10
 
 SUSPECT_LEAD = math.log(0.95 / 0.05)
 """A reference looks wrong where another label is at least this far ahead: odds of 19 to 1."""
-
-CERTAINTY = 0.90
-"""How sure a certificate is."""
-
-_PROVABLE = 0.999
-"""No number of answers proves that all are right; so much takes 2,300."""
 
 _P_DIGITS = 6
 _LIMIT_ITEMS = 5_000
@@ -230,10 +221,10 @@ def learn(
     labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
     share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels)
     p, r = _probability(known.model, right.model, seen.features, share), len(out.own)
-    trials = _Trials(out.winners, _combined(known.unseen[:r], right.unseen[:r], share), out.right)
+    trials = Taken(out.winners, _combined(known.unseen[:r], right.unseen[:r], share), out.right)
     promising = terms.fair_missing == 0 and (len(drawn) >= COUNTED or labels >= FEW_LABELS)
     some = slice(None if promising else 0)
-    offered = _Trials(seen.winners[some], p[some], np.empty(0, bool))
+    offered = Taken(seen.winners[some], p[some], np.empty(0, bool))
     limit, limits = _limits(scores.labels, offered, trials.of(terms.drawn), terms, rank)
     confidence = Confidence(
         labels=tuple(scores.labels),
@@ -283,42 +274,36 @@ def judge(
     `barred` (m, labels) tells which labels an item may not get; where that is all of them, the
     winner is -1.
     """
-    seen = confidence.sight.seen(scores, places, barred)
-    rows = seen.features
+    judged = _judged(confidence, confidence.sight.seen(scores, places, barred))
+    if barred is None:
+        return judged
     heard = np.setdiff1d(np.arange(len(confidence.labels)), confidence.sight.quiet)
-    open_ = np.ones(len(places), bool) if barred is None else ~barred[:, heard].all(axis=1)
-    share = confidence.new_share
+    shut = barred[:, heard].all(axis=1)
+    winners = np.where(shut, -1, judged.winners)
+    return replace(judged, winners=winners, probability=np.where(shut, 0, judged.probability))
+
+
+def judge_around(
+    confidence: Confidence, scores: Said, places: Places, before: Judgement
+) -> Judgement:
+    """Return the judgement of items of which all but the surroundings is as `before`."""
+    own = Seen(before.winners, before.runners_up, before.sources, before.features)
+    return _judged(confidence, confidence.sight.seen_around(scores, places, own))
+
+
+def _judged(confidence: Confidence, seen: Seen) -> Judgement:
+    rows, share = seen.features, confidence.new_share
     p = _probability(confidence.known, confidence.right, rows, share)
     return Judgement(
-        winners=np.where(open_, seen.winners, -1),
+        winners=seen.winners,
         runners_up=seen.runners_up,
         sources=seen.sources,
         features=rows,
-        probability=np.where(open_, p, 0),
+        probability=p,
         limits=np.array(confidence.limits)[seen.winners],
         known=sigmoid(confidence.known.log_odds(rows) + _odds_of_known(share)),
         margin=rows[:, 0].astype(np.float32),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Trials:
-    """Answers (m,): what each would be taken for, how surely, and, where known, whether rightly."""
-
-    winners: Columns
-    p: Vector
-    right: NDArray[np.bool_]
-
-    def of(self, rows: NDArray[np.bool_]) -> _Trials:
-        """Return some of them."""
-        return _Trials(self.winners[rows], self.p[rows], self.right[rows])
-
-
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    lowest: float
-    certified: bool
-    drawn_missing: int
 
 
 def _quiet_to(confidence: Confidence) -> dict[str, Any]:
@@ -343,44 +328,18 @@ def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> 
 
 
 def _limits(
-    labels: Sequence[str], offered: _Trials, trials: _Trials, terms: Terms, rank: Rank
-) -> tuple[_Limit, Vector]:
+    labels: Sequence[str], offered: Taken, trials: Taken, terms: Terms, rank: Rank
+) -> tuple[Limit, Vector]:
     """Return the limit for the default target, and that of each of the labels (labels,)."""
     wanted = np.array([terms.targets.get(label, terms.target) for label in labels])
     if rank.given is not None:
         wanted[~rank.given] = np.nan
     known = {
-        one: _limit(one, offered.p[(wanted == one)[offered.winners]], trials, wanted == one)
+        one: limit_for(one, offered.p[(wanted == one)[offered.winners]], trials, wanted == one)
         for one in {terms.target, *wanted[~np.isnan(wanted)].tolist()}
     }
     lowest = [known[one].lowest if one in known else OUT_OF_REACH for one in wanted.tolist()]
     return known[terms.target], np.array(lowest)
-
-
-def _limit(target: float, p: Vector, trials: _Trials, labels: NDArray[np.bool_]) -> _Limit:
-    """Return the lower limit of two: estimated from the `p` of what waits, and certified by trials
-    of some `labels` (labels,).
-    """
-    trials = trials.of(labels[trials.winners])
-    falling = np.sort(p)[::-1]
-    good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
-    estimated = float(falling[good[-1]]) if len(good) else OUT_OF_REACH
-    provable = min(target, _PROVABLE)
-    proven = certified_limit(trials.p, trials.right, provable, CERTAINTY)
-    certified = OUT_OF_REACH if proven is None else proven
-    return _Limit(
-        lowest=max(min(estimated, certified), min(EVEN, target)),
-        certified=certified < estimated,
-        drawn_missing=_drawn_missing(provable, trials),
-    )
-
-
-def _drawn_missing(target: float, trials: _Trials) -> int:
-    """Return about how many more random answers would certify a limit, all going well."""
-    wrong = ~trials.right[np.argsort(-trials.p, kind="stable")]
-    leading = int(wrong.argmax()) if wrong.any() else len(wrong)
-    missing = max(checks_needed(target, CERTAINTY) - leading, 0)
-    return math.ceil(missing * (len(wrong) + 1) / (leading + 1))
 
 
 def _probability(known: Logistic, right: Logistic, rows: Vector, share: float) -> Vector:

@@ -175,15 +175,16 @@ def _checked(row: Any, naming: Naming) -> CheckedLabel:
 def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:
     """Return all drawn documents, the first drawn first, and whether a person answered each."""
     table, standing = schema.draw, schema.standing
-    same = (standing.c.field_pk == table.c.field_pk) & (
-        standing.c.document_pk == table.c.document_pk
-    )
-    query = (
-        select(table.c.document_pk, standing.c.answer, standing.c.origin)
-        .join(standing, same)
-        .where(table.c.field_pk == field_pk)
-        .order_by(table.c.operation_pk, table.c.document_pk)
-    )
-    rows = snapshot.rows(query)
-    answered = [row.answer is not None or row.origin == Origin.HUMAN for row in rows]
-    return np.array([row.document_pk for row in rows], np.int64), np.array(answered, bool)
+    drawn = select(table.c.document_pk).where(table.c.field_pk == field_pk)
+    drawn = drawn.order_by(table.c.operation_pk, table.c.document_pk)
+    pks = snapshot.numbers(drawn)[:, 0]
+    # Not joined: SQLite might go through all documents for the few that are drawn.
+    query = select(standing.c.document_pk, standing.c.answer, standing.c.origin)
+    query = query.where(standing.c.field_pk == field_pk)
+    answered = {
+        row.document_pk: row.answer is not None or row.origin == Origin.HUMAN
+        for chosen in conditions(standing.c.document_pk, pks)
+        for row in snapshot.rows(query.where(chosen))
+    }
+    there = [pk for pk in pks.tolist() if pk in answered]
+    return np.array(there, np.int64), np.array([answered[pk] for pk in there], bool)

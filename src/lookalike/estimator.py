@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lookalike.calibration import Calibration, features, probability
-from lookalike.confidence import OUT_OF_REACH, Confidence, judge
+from lookalike.confidence import Confidence, judge
 from lookalike.errors import BadInput, BadVector, MissingExtra
 from lookalike.landscape import attach, build_landscape
 from lookalike.learning import learn_nearest
 from lookalike.lessons import learn_confidence, standard_of
+from lookalike.limits import OUT_OF_REACH
 from lookalike.matches import NO_LABEL, Matches, shares, votes
 from lookalike.model import Taxonomy
 from lookalike.policy import SUGGESTION_TEMPERATURE

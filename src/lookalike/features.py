@@ -13,7 +13,7 @@ negative margin of S. So are labels above others where those below are decided: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ Quiet = tuple[int, ...]
 
 _TYPICAL_WEIGHT = 3.0
 _NOBODY: Places = np.empty(0, np.int64)
+_OWN = 7
 _TYPED = (5, 6, 4, 7)
 """The features L, C, Z and surroundings of the winner, in the order of `Sight.typical`."""
 
@@ -68,13 +69,21 @@ class Sight:
         winners = _best(self.mix, logs, direct, self.quiet)
         nearest, sources = scores.nearest(places, winners)
         own, runners_up = _own_features(self.mix, logs, direct, nearest, winners)
+        return Seen(winners, runners_up, sources, self._beside(scores, places, winners, own))
+
+    def seen_around(self, scores: Said, places: Places, before: Seen) -> Seen:
+        """Return what is shown of items of which all but the surroundings is as `before`."""
+        own = before.features[:, :_OWN]
+        return replace(before, features=self._beside(scores, places, before.winners, own))
+
+    def _beside(self, scores: Said, places: Places, winners: Columns, own: Vector) -> Vector:
+        """Return all features (m, 15) of items of which the seven of themselves are there."""
         context = scores.landscape.context[places]
         said, most = scores.around(places, winners)
         parts = (said, most - said)
         surroundings = np.stack([(context * part).sum(axis=1) for part in parts], axis=1)
         rows = np.concatenate([own, surroundings], axis=1)
-        rows = _completed(rows, self.typical[:, winners], scores.wider(places))
-        return Seen(winners, runners_up, sources, rows)
+        return _completed(rows, self.typical[:, winners], scores.wider(places))
 
 
 @dataclass(frozen=True, slots=True)

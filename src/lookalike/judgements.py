@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, Judgement, judge, said_at
+from lookalike.confidence import Confidence, Judgement, judge, judge_around, said_at
 from lookalike.levels import Parents
 from lookalike.propagation import Floats, Places
+from lookalike.rising import union
 from lookalike.scoring import Column, Scores
 
 _SLACK = np.float32(1e-3)
@@ -67,7 +68,7 @@ class Judgements:
         moved = [
             tier.follow(touched, known) for tier, known in zip(self._tiers, before, strict=True)
         ]
-        return np.unique(np.concatenate(moved))
+        return union(*moved)
 
     def _beside(self, places: Places) -> NDArray[np.bool_]:
         """Return which items (n,) have any of `places` around them."""
@@ -100,13 +101,17 @@ class _Tier:
         return {name: self._said.column(name) for name in names}
 
     def follow(self, touched: NDArray[np.bool_], before: Mapping[str, Column]) -> Places:
-        """Judge again what was touched, and what columns bear on that were `before`."""
-        touched = touched.copy()
+        """Judge again whose surroundings were `touched`, and on whom columns bear that were
+        `before`; return who.
+        """
+        own = np.zeros(len(touched), bool)
         for name, old in before.items():
-            touched |= self._touched(old, self._said.column(name))
-        places = np.flatnonzero(touched)
-        self._judge(places)
-        return places
+            own |= self._touched(old, self._said.column(name))
+        places, around = np.flatnonzero(own), np.flatnonzero(touched & ~own)
+        self._put(places, judge(self._confidence, self._said, places))
+        again = judge_around(self._confidence, self._said, around, self.at(around))
+        self._put(around, again)
+        return union(places, around)
 
     def judge_all(self) -> None:
         every = np.arange(len(self._said.landscape))
@@ -130,11 +135,10 @@ class _Tier:
         touched |= (before[0] != now[0]) & (np.maximum(before[0], now[0]) >= logs)
         return np.asarray(touched)
 
-    def _judge(self, places: Places) -> None:
-        again = judge(self._confidence, self._said, places)
-        for column, new in zip(_columns(self._all), _columns(again), strict=True):
+    def _put(self, places: Places, judged: Judgement) -> None:
+        for column, new in zip(_columns(self._all), _columns(judged), strict=True):
             column[places] = new
-        self._rivals[:, places] = self._best_others(again)
+        self._rivals[:, places] = self._best_others(judged)
 
     def _best_others(self, judgement: Judgement) -> Floats:
         """Return S, L and C (3, m) of the best label but the winner, a little less.

@@ -11,7 +11,6 @@ from lookalike.confidence import (
     ALONE,
     COUNTED,
     FEW_LABELS,
-    OUT_OF_REACH,
     Confidence,
     Lesson,
     Rank,
@@ -22,6 +21,7 @@ from lookalike.confidence import (
 )
 from lookalike.leaving_out import Left, as_they_are, leave_one_out
 from lookalike.levels import Parents, levels_of, quiet_among, raised
+from lookalike.limits import OUT_OF_REACH
 from lookalike.propagation import Places
 from lookalike.scoring import BACKGROUND, Said, Scores
 from lookalike.standard import (

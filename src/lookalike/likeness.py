@@ -19,7 +19,7 @@ from lookalike.grid import Bytes, Floats, largest_digit, product
 _SCANS_AT_MOST = 8
 """So many references are added to a kept column by one pass each; more by another reading of it."""
 
-_KEPT_BYTES = 256 * 2**20
+_KEPT_BYTES = 128 * 2**20
 _BLOCK = 4096
 _BYTE = 127
 

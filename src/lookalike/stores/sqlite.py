@@ -54,7 +54,9 @@ from lookalike.stores.sqlite_snapshot import SqliteSnapshot
 from lookalike.stores.vectors import VectorFile
 from lookalike.turns import Turns
 
-_CHECKPOINT_BYTES = 16 * 2**20
+_LOG_BYTES, _LOG_SHARE = 16 * 2**20, 0.25
+"""How long the log may be, and beside the database: pages that change again are folded in once."""
+
 _TIDY_WAIT_MS = 1000
 
 
@@ -193,10 +195,11 @@ class SqliteStore:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     def _checkpoint_when_long(self) -> None:
-        log = self.path / "lookalike.db-wal"
+        database, log = self.path / "lookalike.db", self.path / "lookalike.db-wal"
         # What was committed is safe in the log; where it cannot be folded in yet, a later one is.
         with suppress(FileNotFoundError, StoreUnwritable), translated(self.path):
-            if self._fold_is_due or log.stat().st_size > _CHECKPOINT_BYTES:
+            most = max(_LOG_BYTES, _LOG_SHARE * database.stat().st_size)
+            if self._fold_is_due or log.stat().st_size > most:
                 self._checkpoint(wait_ms=0)
 
     def _checkpoint(self, *, wait_ms: int) -> None:

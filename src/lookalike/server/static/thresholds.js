@@ -207,7 +207,7 @@ class Thresholds extends LitElement {
     <section class="card two" aria-label="What it gives">
       ${curveChart({ curve, at: this.at, now: limit, band: this.band ?? [], random })}
       <div><h2>At ${this.at.toFixed(2)}</h2>
-        <p class="big">${this.#isRough ? "about " : ""}${point.labelled.toLocaleString()} <span class="dim">labelled by itself${this.#change(point)}</span></p>
+        <p class="big">${this.#count(point)} <span class="dim">labelled by itself${this.#change(point)}</span></p>
         <p class="big">${inHundred(point.coverage)} <span class="dim">have a label</span></p>
         ${point.precision === null ? (this.#byProbability ? nothing : html`<p class="dim">A similarity tells nothing of how many are right: an audit does.</p>`) : html`<p class="big">${inHundred(point.precision)} <span class="dim">may be right: its own estimate</span></p>`}
         ${checked ? html`<p><b>${inHundred(checked.right / checked.checked)} right</b> (${between(checked)}) <span class="dim">from ${checked.checked} checked in the latest audit</span></p>` : nothing}
@@ -215,6 +215,12 @@ class Thresholds extends LitElement {
         ${this.band?.length && !checked ? html`<p class="dim">The band ends where nothing was checked: what would be new here has no figure yet.</p>` : nothing}
         ${this.band?.length ? nothing : html`<p class="dim">No band yet: nothing was checked in an even sample. <a href=${router.to("audit")}>Audit</a> some.</p>`}</div>
     </section>`;
+  }
+
+  /** Where the limit is as it is, what there is was counted. @param {import("./estimates.js").Point} point */
+  #count({ labelled }) {
+    const counted = this.at === this.now ? store.get("report")?.labelled.auto : undefined;
+    return counted === undefined ? `${this.#isRough ? "about " : ""}${labelled.toLocaleString()}` : counted.toLocaleString();
   }
 
   /** @param {import("./estimates.js").Point} point */

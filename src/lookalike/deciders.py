@@ -24,7 +24,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.turns import Turns
 
-_SCANS_WHILE_OPEN = 32
+_SCANS_WHILE_OPEN = 64
 """So far may the next process lag behind, counted as in `FieldState.is_ahead`."""
 _SCANS_AT_END = 4
 

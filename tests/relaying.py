@@ -9,6 +9,8 @@ from typing import Self
 
 import httpx2
 
+import patient
+
 _PASSED = ("authorization", "content-type", "idempotency-key", "x-namespace")
 
 
@@ -57,7 +59,7 @@ class Relay:
         data = request.rfile.read(int(request.headers["content-length"]))
         headers = {name: request.headers[name] for name in _PASSED if name in request.headers}
         try:
-            answer = httpx2.post(self.target + request.path, content=data, headers=headers)
+            answer = patient.post(self.target + request.path, content=data, headers=headers)
         except httpx2.TransportError:
             request.close_connection = True
             return

@@ -39,7 +39,8 @@ _SETTINGS = 4
 class Stage:
     """One step of a job: `work` is a class, of which each actor makes one with `arguments`.
 
-    `remote` is what Ray is told of its actors or, where `work` is a function, of its tasks.
+    An actor has up to `ahead` blocks at once; where `work` is a function, so many processes run it.
+    `remote` is what Ray is told of the actors or of the tasks.
     """
 
     work: Any
@@ -243,12 +244,12 @@ def _quiet_context() -> Iterator[None]:
 
 
 def _with_stage(data: Any, stage: Stage) -> Any:
-    from ray.data import ActorPoolStrategy
+    from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
     as_told = {"batch_size": 1, "batch_format": "pyarrow", **(stage.remote or {})}
     step = partial(data.map_batches, stage.work, **as_told)
     if stage.actors is None:
-        return step(fn_args=stage.arguments)
+        return step(fn_args=stage.arguments, compute=TaskPoolStrategy(size=stage.ahead))
     least, most = stage.actors
     pool = ActorPoolStrategy(
         min_size=least, max_size=most, max_tasks_in_flight_per_actor=stage.ahead

@@ -99,6 +99,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             log_to_driver=False,
             logging_level="ERROR",
             object_store_memory=100 * 2**20,
+            _system_config={"num_workers_soft_limit": 6},  # so many wait for the next job
         )
         yield ray.get_runtime_context().gcs_address
         ray.shutdown()

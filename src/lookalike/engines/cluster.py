@@ -6,6 +6,7 @@ already keeps that connection.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -115,6 +116,14 @@ class Cluster:
         They come in any order, as they are done; no more is done ahead than fits into Ray's memory.
         A block whose process dies is left out. Closing the iterator ends the job.
         """
+        try:
+            yield from self._rows(rows, stages, blocks)
+        finally:
+            gc.collect()  # cycles keep the actor whose process died, which keeps its GPU
+
+    def _rows(
+        self, rows: Sequence[Mapping[str, Any]], stages: Sequence[Stage], blocks: int
+    ) -> Iterator[dict[str, Any]]:
         import ray.data
 
         with _quiet_context():

@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-import mixpeek
 import pytest
 
 import patient
-from published import Published, inline, picture, refused, thing
+from published import Published, inline, mixpeek, picture, refused, thing
 from serving import Served
 
 LARGE = "1989-chevrolet-celebrit-01"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import mixpeek
 import pytest
 
 import patient
-from published import Published, picture, refused
+from published import Published, mixpeek, picture, refused
 from serving import Served
 
 LARGE = "1989-chevrolet-celebrit-01"

@@ -6,13 +6,23 @@ import base64
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
-
-import mixpeek
-from mixpeek.exceptions import ApiException
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lookalike import samples
+
+if TYPE_CHECKING:
+    import mixpeek as mixpeek
+else:
+
+    class _Later:
+        """The package, imported when it is asked for: that takes 7 s, and every worker collects."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(import_module("mixpeek"), name)
+
+    mixpeek = _Later()
 
 PICTURES = Path(samples.__file__).parent / "pictures"
 WAIT_S = 60.0
@@ -177,7 +187,7 @@ def refused(call: Callable[[], object]) -> tuple[int, str]:
     """Return status and message of the answer to a request that is refused."""
     try:
         call()
-    except ApiException as error:
+    except mixpeek.ApiException as error:
         message = json.loads(str(error.body))["error"]["message"] if error.body else ""
         return int(error.status), str(message)
     except mixpeek._client.client.MixpeekAPIError as error:

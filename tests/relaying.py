@@ -9,6 +9,8 @@ from typing import Self
 
 import httpx2
 
+import patient
+
 _PASSED = ("authorization", "content-type", "idempotency-key", "x-namespace")
 
 
@@ -32,7 +34,9 @@ class Relay:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -57,7 +61,7 @@ class Relay:
         data = request.rfile.read(int(request.headers["content-length"]))
         headers = {name: request.headers[name] for name in _PASSED if name in request.headers}
         try:
-            answer = httpx2.post(self.target + request.path, content=data, headers=headers)
+            answer = patient.post(self.target + request.path, content=data, headers=headers)
         except httpx2.TransportError:
             request.close_connection = True
             return

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
 import lookalike
+import patient
 from goods import ok, refused
 from lookalike.auditing import Audit, Verdict
 from lookalike.claims import lower_bound
@@ -476,25 +476,25 @@ def test_the_routes_draw_hide_answer_tell_and_close(server: Served) -> None:
         fill(remote, "routes")
     place = f"{server.url}/v1/collections/routes/audits"
 
-    drawn = ok(httpx2.post(place, json={"size": 3}))
+    drawn = ok(patient.post(place, json={"size": 3}))
     mine = f"{place}/{drawn['audit_id']}"
-    shown = ok(httpx2.get(mine, params={"limit": 3}))
+    shown = ok(patient.get(mine, params={"limit": 3}))
 
     assert (drawn["waiting"], drawn["at_least"], drawn["estimate"]["rate"]) == (3, None, None)
     assert "label" not in json.dumps(shown["next"])
     first, second, third = (one["document_id"] for one in shown["next"])
     assert drawn["next"][0]["document_id"] == first
-    said = ok(httpx2.post(f"{mine}/answers", json={"labels": {first: "Other"}, "right": [second]}))
+    said = ok(patient.post(f"{mine}/answers", json={"labels": {first: "Other"}, "right": [second]}))
     assert said["estimate"]["wrong"] == 1
     assert said["next"][0]["document_id"] == third
     assert said["answered"][0]["truth"] in ("Other", None)
     assert [one["half_width"] for one in said["more_checks"]] == [0.1, 0.05, 0.02]
-    again = httpx2.post(f"{mine}/answers", json={"right": [first]})
+    again = patient.post(f"{mine}/answers", json={"right": [first]})
     assert refused(again, 409)["code"] == "conflict"
-    assert refused(httpx2.get(f"{place}/none"), 404)["code"] == "not_found"
-    assert refused(httpx2.post(place, json={"size": 0}), 422)
-    closed = ok(httpx2.post(f"{mine}/close", json={"keep": True}))
+    assert refused(patient.get(f"{place}/none"), 404)["code"] == "not_found"
+    assert refused(patient.post(place, json={"size": 0}), 422)
+    closed = ok(patient.post(f"{mine}/close", json={"keep": True}))
     assert closed["changed"]["by_person"] == 2
-    (listed,) = ok(httpx2.get(place))["results"]
+    (listed,) = ok(patient.get(place))["results"]
     assert (listed["audit_id"], listed["unanswered"]) == (drawn["audit_id"], 1)
     assert listed["closed_at"]

@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+import patient
 from furnished import DIMENSION, KINDS, Furnished, furnished, picture, said
 from lookalike.labels import LONGEST_LABEL
 from lookalike.server.problems import ANSWERS
@@ -38,7 +39,7 @@ def goes_on(held: Furnished) -> Iterator[None]:
     """Whatever was asked, the server answers afterwards, and nothing failed inside."""
     already = len(held.server.log)
     yield
-    assert httpx2.get(f"{held.server.url}/v1/health", timeout=10.0).json()["status"] == "OK"
+    assert patient.get(f"{held.server.url}/v1/health").json()["status"] == "OK"
     assert "Traceback" not in held.server.log[already:]
 
 

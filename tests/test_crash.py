@@ -22,9 +22,11 @@ import pytest
 from sqlalchemy import func, select
 
 import lookalike
+import patient
 from folded import assert_folded
 from hunting import times
 from lookalike.stores import schema
+from patient import WAIT_S
 from serving import Served
 
 CLIENTS = 8
@@ -51,7 +53,7 @@ class Client:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.number)
         self._keys = itertools.count()
-        self._http = httpx2.Client(base_url=self.url, timeout=30.0)
+        self._http = httpx2.Client(base_url=self.url, timeout=WAIT_S)
 
     def work(self) -> None:
         """Do one thing after another until it is over; note what should not have been."""
@@ -163,7 +165,7 @@ def _vector(kind: str, chance: random.Random) -> dict[str, Any]:
 
 def _set_up(url: str) -> None:
     def make(path: str, body: Mapping[str, Any]) -> None:
-        answer = httpx2.post(url + path, json=dict(body))
+        answer = patient.post(url + path, json=dict(body))
         assert answer.status_code == 200, answer.text
 
     for name, extractor, params in (
@@ -211,7 +213,7 @@ def _kill_again_and_again(server: Served) -> None:
 def _wait_until_all_is_done(url: str) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        found = httpx2.get(f"{url}/v1/collections/pictures", timeout=30).json()
+        found = patient.get(f"{url}/v1/collections/pictures").json()
         if found["waiting_count"] == 0:
             return
         time.sleep(0.2)
@@ -224,7 +226,7 @@ def _all(url: str, path: str) -> list[dict[str, Any]]:
     cursor = None
     while True:
         body = {"limit": 500} | ({} if cursor is None else {"cursor": cursor})
-        page = httpx2.post(f"{url}{path}/list", json=body, timeout=60).json()
+        page = patient.post(f"{url}{path}/list", json=body).json()
         rows += page["results"]
         cursor = page["pagination"]["next_cursor"]
         if cursor is None:

@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import select
 
 import lookalike
+import patient
 from lookalike.bucket import Bucket, NewBlob, NewObject, bucket_from
 from lookalike.ending import Ending
 from lookalike.model import Status
@@ -48,7 +49,7 @@ def served(store: Path, plugins: Path, **settings: str) -> Served:
 def put(url: str, bucket: str, *, wait: int = 0) -> httpx2.Response:
     blob = {"property": "content", "type": "text", "data": "one three"}
     place = f"{url}/v1/buckets/{bucket}/objects?wait={wait}"
-    return httpx2.post(place, json={"blobs": [blob]}, timeout=60.0)
+    return patient.post(place, json={"blobs": [blob]})
 
 
 @contextmanager
@@ -142,7 +143,7 @@ def test_a_second_signal_ends_a_server_at_once(store: Path, plugins: Path) -> No
 
 def test_streams_end_cleanly_and_go_on_at_another_server(store: Path, plugins: Path) -> None:
     with served(store, plugins) as first, served(store, plugins) as second:
-        with httpx2.stream("GET", f"{first.url}/v1/events", timeout=30.0) as stream:
+        with patient.stream("GET", f"{first.url}/v1/events") as stream:
             lines = stream.iter_lines()
             assert next(lines).startswith(": from ")
             label(store, "a")
@@ -152,7 +153,7 @@ def test_streams_end_cleanly_and_go_on_at_another_server(store: Path, plugins: P
         assert first.ended() == IN_ORDER
         label(store, "b")
         again = {"last-event-id": str(told[-1])}
-        with httpx2.stream("GET", f"{second.url}/v1/events", headers=again, timeout=30.0) as stream:
+        with patient.stream("GET", f"{second.url}/v1/events", headers=again) as stream:
             told += islice(numbers(stream.iter_lines()), 4 - len(told))
 
     assert told == [1, 2, 3, 4], "each operation once: two times one is added and labelled"

@@ -30,6 +30,7 @@ from lookalike.server.refusal import Refusal
 from lookalike.settings import read_settings
 from lookalike.signing import Signer
 from lookalike.stores.sqlite import SqliteStore
+from patient import WAIT_S
 
 NOW = 1_700_000_000.0
 LIMIT = 10_000
@@ -205,7 +206,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
                 timer=clock,
             )
             address = stack.enter_context(serving(gate))
-            client = stack.enter_context(httpx2.Client(base_url=address, timeout=30))
+            client = stack.enter_context(httpx2.Client(base_url=address, timeout=WAIT_S))
             return House(access, client, store.path / "logs" / "audit.jsonl", clock, seen)
 
         yield start

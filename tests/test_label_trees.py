@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import lookalike
+import patient
 from folded import assert_folded
 from goods import ok, refused
 from lookalike import Collection
@@ -778,8 +779,8 @@ def test_the_routes_show_describe_and_shape_and_undo(server: Served) -> None:
     place = f"{server.url}/v1/taxonomies/routes_label/labels"
 
     said = {"label": "Shoes", "description": "On feet.", "examples": ["a0"], "aliases": ["Shoe"]}
-    ok(httpx2.patch(place, json=said))
-    shown = ok(httpx2.get(place))
+    ok(patient.patch(place, json=said))
+    shown = ok(patient.get(place))
     shoes = next(one for one in shown["labels"] if one["label"] == "Shoes")
     assert (shown["collection_id"], shown["owner_id"], shown["field"]) == (
         *("col_routes", "col_routes"),
@@ -791,24 +792,24 @@ def test_the_routes_show_describe_and_shape_and_undo(server: Served) -> None:
     }
     assert (shoes["all"]["human"], shoes["all"]["automatic"], shoes["retired"]) == (6, 14, False)
     rename = {"label": "Shoes", "to": "Footwear"}
-    seen = ok(httpx2.post(f"{place}/rename", json={**rename, "preview": True}))
+    seen = ok(patient.post(f"{place}/rename", json={**rename, "preview": True}))
     assert (seen["operation_id"], seen["changed"]["relabelled"]["Footwear > Running"]) == ("", 7)
-    done = ok(httpx2.post(f"{place}/rename", json=rename, headers={"Idempotency-Key": "r1"}))
-    assert ok(httpx2.post(f"{place}/rename", json={**rename, "op_id": "r1"})) == done
+    done = ok(patient.post(f"{place}/rename", json=rename, headers={"Idempotency-Key": "r1"}))
+    assert ok(patient.post(f"{place}/rename", json={**rename, "op_id": "r1"})) == done
     document = f"{server.url}/v1/collections/routes/documents/c9"
-    landed = ok(httpx2.patch(document, json={"metadata": {"label": "Shoes > Running"}}))
+    landed = ok(patient.patch(document, json={"metadata": {"label": "Shoes > Running"}}))
     assert landed["metadata"]["label"] == "Footwear > Running"
     assert landed["changed"]["renamed"] == {"Shoes > Running": "Footwear > Running"}
-    merged = ok(httpx2.post(f"{place}/merge", json={"labels": ["Hats"], "into": "Bags"}))
+    merged = ok(patient.post(f"{place}/merge", json={"labels": ["Hats"], "into": "Bags"}))
     assert merged["ripple"] >= 6
     split = {"label": "Footwear > Hiking", "parts": {"A": ["b0", "b1"], "B": ["b2"]}}
-    assert ok(httpx2.post(f"{place}/split", json=split))["changed"]["given"] == {"A": 2, "B": 1}
-    retired = ok(httpx2.post(f"{place}/retire", json={"label": "Footwear"}))
-    again = httpx2.patch(document, json={"metadata": {"label": "Footwear > Running"}})
+    assert ok(patient.post(f"{place}/split", json=split))["changed"]["given"] == {"A": 2, "B": 1}
+    retired = ok(patient.post(f"{place}/retire", json={"label": "Footwear"}))
+    again = patient.patch(document, json={"metadata": {"label": "Footwear > Running"}})
     assert "is retired" in refused(again, 422)["message"]
     undo = f"{server.url}/v1/operations/{retired['operation_id']}/undo"
-    ok(httpx2.post(undo))
-    assert not any(one["retired"] for one in ok(httpx2.get(place))["labels"])
+    ok(patient.post(undo))
+    assert not any(one["retired"] for one in ok(patient.get(place))["labels"])
 
 
 def test_the_routes_refuse_what_cannot_be(server: Served) -> None:
@@ -816,7 +817,7 @@ def test_the_routes_refuse_what_cannot_be(server: Served) -> None:
     place = f"{server.url}/v1/taxonomies/tax_refusing_label/labels"
 
     def post(verb: str, **body: Any) -> httpx2.Response:
-        return httpx2.post(f"{place}/{verb}", json=body)
+        return patient.post(f"{place}/{verb}", json=body)
 
     assert refused(post("rename", label="Shos", to="X"), 404)["code"] == "not_found"
     assert refused(post("rename", label="Bags", to="Hats"), 409)["code"] == "conflict"
@@ -826,7 +827,7 @@ def test_the_routes_refuse_what_cannot_be(server: Served) -> None:
         "2 documents" in refused(post("split", label="Bags", parts={"A": ["c0"]}), 422)["message"]
     )
     assert "known" in refused(post("retire", label="Bags", why="x"), 422)["message"]
-    nowhere = httpx2.get(f"{server.url}/v1/taxonomies/nowhere/labels")
+    nowhere = patient.get(f"{server.url}/v1/taxonomies/nowhere/labels")
     assert refused(nowhere, 404)["code"] == "not_found"
 
 
@@ -840,19 +841,19 @@ def test_a_named_taxonomy_has_the_labels_of_its_curated_collection(server: Serve
         },
     }
     made = {"taxonomy_name": "goods", "config": config}
-    ok(httpx2.post(f"{server.url}/v1/taxonomies", json=made))
+    ok(patient.post(f"{server.url}/v1/taxonomies", json=made))
     place = f"{server.url}/v1/taxonomies/goods/labels"
-    assert "attached to no collection" in refused(httpx2.get(place), 409)["message"]
+    assert "attached to no collection" in refused(patient.get(place), 409)["message"]
     with lookalike.connect(server.url) as remote:
         remote.create_collection("stock", bucket="curated", extractor="passthrough")
     applied = {"taxonomy_applications": [{"taxonomy_id": "goods", "confidence_threshold": LIMIT}]}
-    ok(httpx2.patch(f"{server.url}/v1/collections/stock", json=applied))
+    ok(patient.patch(f"{server.url}/v1/collections/stock", json=applied))
 
-    ok(httpx2.post(f"{place}/rename", json={"label": "Shoes", "to": "Footwear"}))
+    ok(patient.post(f"{place}/rename", json={"label": "Shoes", "to": "Footwear"}))
 
-    shown = ok(httpx2.get(place, params={"field": "label"}))
+    shown = ok(patient.get(place, params={"field": "label"}))
     assert (shown["collection_id"], shown["owner_id"]) == ("col_stock", "col_curated")
-    there = ok(httpx2.get(f"{server.url}/v1/collections/curated/documents/a9"))
+    there = ok(patient.get(f"{server.url}/v1/collections/curated/documents/a9"))
     assert there["metadata"]["label"] == "Footwear > Running"
-    unknown = httpx2.get(place, params={"field": "colour"})
+    unknown = patient.get(place, params={"field": "colour"})
     assert refused(unknown, 404)["code"] == "not_found"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import mixpeek
 import pytest
 
-from published import SCHEMA, Published, inline, refused, until
+from published import SCHEMA, Published, inline, mixpeek, refused, until
 from serving import Served
 
 KEY = "a-key-of-some-length-for-tests"

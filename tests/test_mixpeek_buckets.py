@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
-import mixpeek
 import pytest
 
-from published import Published, inline, picture, refused, thing
+import patient
+from published import Published, inline, mixpeek, picture, refused, thing
 from serving import Served
 
 LARGE = "1989-chevrolet-celebrit-01"
@@ -137,7 +136,7 @@ def test_an_object_reads_back_with_its_blobs(client: Published) -> None:
     assert blob.details.mime_type == "image/png"
     assert blob.details.size_bytes == len(picture(LARGE))
     assert blob.details.hash == hashlib.sha256(picture(LARGE)).hexdigest()
-    assert httpx2.get(blob.presigned_url).content == picture(LARGE)
+    assert patient.get(blob.presigned_url).content == picture(LARGE)
 
 
 def test_the_short_client_takes_the_property_from_the_schema(client: Published) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import mixpeek
 import pytest
 
-from published import Published, refused, thing
+from published import Published, mixpeek, refused, thing
 from serving import Served
 
 

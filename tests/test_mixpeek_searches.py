@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import mixpeek
 import pytest
 
-from published import PICTURES, Published, inline, refused
+from published import PICTURES, Published, inline, mixpeek, refused
 from serving import Served
 
 

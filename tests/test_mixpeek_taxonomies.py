@@ -6,10 +6,9 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-import mixpeek
 import pytest
 
-from published import Published, inline, picture, refused, thing
+from published import Published, inline, mixpeek, picture, refused, thing
 from serving import Served
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
-import mixpeek
 import pytest
 
-from published import Published, picture, refused
+import patient
+from published import Published, mixpeek, picture, refused
 from serving import Served
 
 LARGE = "1989-chevrolet-celebrit-01"
@@ -31,7 +30,7 @@ def send(client: Published, bucket: str, data: bytes, **more: Any) -> Any:
     """Send a file to a signed address, without a key."""
     body = {"filename": "car.png", "content_type": "image/png", "blob_property": "photo", **more}
     made = client.uploads.create_upload_buckets(bucket, mixpeek.CreateUploadRequest.from_dict(body))
-    assert httpx2.put(made.presigned_url, content=data).status_code == 200
+    assert patient.put(made.presigned_url, content=data).status_code == 200
     return made
 
 
@@ -51,7 +50,7 @@ def test_a_large_file_that_was_sent_becomes_an_object(client: Published) -> None
     assert len(data) > 4096, "so large that it lies in a file of its own"
     assert done.status.value == "COMPLETED"
     assert found.additional_properties["metadata"]["title"] == "car"
-    assert httpx2.get(found.blobs[0].presigned_url).content == data
+    assert patient.get(found.blobs[0].presigned_url).content == data
     assert client.tasks.get_task(done.task_id).status.value == "COMPLETED"
 
 
@@ -73,7 +72,7 @@ def test_a_batch_of_files_is_confirmed_at_once(client: Published) -> None:
         "many", mixpeek.BatchUploadRequest.from_dict(body)
     )
     for upload, name in zip(made.uploads, ("apple", LARGE), strict=True):
-        httpx2.put(upload.presigned_url, content=picture(name))
+        patient.put(upload.presigned_url, content=picture(name))
 
     done = client.uploads.confirm_uploads_batch_buckets(
         "many",
@@ -131,7 +130,7 @@ def test_a_deleted_upload_leaves_the_object_that_it_became(
 
     assert data in copies(server)
     found = client.objects.get_object_buckets("kept", done.object_id, return_presigned_urls=True)
-    assert httpx2.get(found.blobs[0].presigned_url).content == data
+    assert patient.get(found.blobs[0].presigned_url).content == data
 
 
 def test_a_file_that_is_sent_again_replaces_the_first_one(
@@ -141,7 +140,7 @@ def test_a_file_that_is_sent_again_replaces_the_first_one(
     first, second = picture("hat-02"), picture("hat-01")
     made = send(client, "twice", first)
 
-    assert httpx2.put(made.presigned_url, content=second).status_code == 200
+    assert patient.put(made.presigned_url, content=second).status_code == 200
 
     assert first not in copies(server)
     assert second in copies(server)

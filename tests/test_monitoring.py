@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 import lookalike
+import patient
 from goods import ok, refused
 from lookalike.alarms import CLEARED, DELIVERED, GIVEN_UP, RAISED, WAITING
 from lookalike.cli.group import cli
@@ -591,7 +592,7 @@ class TestServer:
         environment = {"LOOKALIKE_WEBHOOK_SECRET": SECRET}
         with Served(tmp_path / "store", environment=environment) as served:
             body = {"coverage": [0.5, None], "webhook": "http://169.254.169.254/latest"}
-            answer = httpx2.put(f"{served.url}/v1/collections/things/alarms", json=body)
+            answer = patient.put(f"{served.url}/v1/collections/things/alarms", json=body)
 
         told = refused(answer, 422)
         assert told["code"] == "fetch_refused"

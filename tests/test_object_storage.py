@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import fsspec
-import httpx2
 import pytest
 
 import lookalike
+import patient
 from buckets import (
     SECRET,
     Fault,
@@ -350,16 +350,16 @@ class TestWork:
             assert list(contents(bucket).values()) == [data]
             (document,) = pictures.documents()
             assert document.blobs[0].sha256 == hashlib.sha256(data).hexdigest()
-            assert httpx2.get(document.blobs[0].uri).content == data
+            assert patient.get(document.blobs[0].uri).content == data
             path, _, query = document.blobs[0].uri.partition("?")
-            shown = httpx2.get(f"{path}/thumbnail?{query}")
+            shown = patient.get(f"{path}/thumbnail?{query}")
             assert shown.headers["content-type"] == "image/jpeg"
 
             receipt = pictures.forget([document.id])
 
             assert (receipt.objects, receipt.copies) == (1, 1)
             assert contents(bucket) == {}
-            assert httpx2.get(document.blobs[0].uri).status_code == 404
+            assert patient.get(document.blobs[0].uri).status_code == 404
 
     def test_an_outage_while_forgetting_is_told_and_tried_again(
         self, tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch

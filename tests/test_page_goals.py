@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 import lookalike
+import patient
 from browsing import Visit
 from goals import CLOCK, GOALS_PAGE, Measured
 from goods import BALLOON, JIGSAW, SIGNAL, bytes_of, pictures
@@ -278,9 +278,9 @@ def test_the_first_visit_is_quick(
         return {"first paint": found[0], "usable grid": found[1]}
 
     measured.take(measure)
-    html = httpx2.get(server.url).text
+    html = patient.get(server.url).text
     modules = set(re.findall(r'="(/static/[^"]+\.js)"', html))
-    sizes = [int(httpx2.get(server.url + one).headers["content-length"]) for one in modules]
+    sizes = [int(patient.get(server.url + one).headers["content-length"]) for one in modules]
     measured.take(lambda: {"script": sum(sizes) / 1000})
 
 

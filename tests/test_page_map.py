@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
 import lookalike
+import patient
 from browsing import Visit, barriers
 from goods import BALLOON, JIGSAW, SIGNAL, bytes_of, ok, pictures
 from serving import Served
@@ -69,7 +69,7 @@ def lasso_all(page: Page) -> None:
 
 def by_people(server: Served) -> int:
     """Return how many labels people gave."""
-    reply = ok(httpx2.get(f"{server.url}/v1/collections/shop/analytics/coverage"))
+    reply = ok(patient.get(f"{server.url}/v1/collections/shop/analytics/coverage"))
     return int(reply["labelled"]["human"])
 
 

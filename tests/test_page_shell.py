@@ -10,7 +10,9 @@ import httpx2
 import pytest
 from playwright.sync_api import expect
 
+import patient
 from browsing import Visit, barriers
+from patient import WAIT_S
 from serving import Served
 
 Visiting = Callable[..., Visit]
@@ -26,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def test_the_page_may_run_its_own_modules_and_nothing_else(server: Served) -> None:
-    page = httpx2.get(server.url)
+    page = patient.get(server.url)
 
     policy = page.headers["content-security-policy"]
     assert "script-src 'self';" in policy and "require-trusted-types-for 'script'" in policy
@@ -38,8 +40,8 @@ def test_the_page_may_run_its_own_modules_and_nothing_else(server: Served) -> No
 
 
 def test_every_file_that_the_page_names_is_there_and_stays(server: Served) -> None:
-    page = httpx2.get(server.url).text
-    with httpx2.Client(base_url=server.url) as asked:
+    page = patient.get(server.url).text
+    with httpx2.Client(base_url=server.url, timeout=WAIT_S) as asked:
         files = {name: asked.get(name) for name in re.findall(r'="(/static/[^"]+)"', page)}
 
     assert len(files) > 15
@@ -66,7 +68,7 @@ def test_the_frame_is_painted_before_any_module_has_come(server: Served, visit: 
 
 
 def test_what_the_page_begins_with_is_asked_for_first(server: Served) -> None:
-    page = httpx2.get(server.url).text
+    page = patient.get(server.url).text
     found = re.findall(r'modulepreload" href="/static/\w+/([^"]+)"( fetchpriority="low")?', page)
 
     hurried = [name for name, low in found if not low]
@@ -80,10 +82,10 @@ def test_what_the_page_begins_with_is_asked_for_first(server: Served) -> None:
 
 
 def test_a_file_comes_unpacked_to_who_cannot_unpack_it(server: Served) -> None:
-    (name,) = re.findall(r'src="([^"]+/app.js)"', httpx2.get(server.url).text)
+    (name,) = re.findall(r'src="([^"]+/app.js)"', patient.get(server.url).text)
 
-    packed = httpx2.get(server.url + name)
-    plain = httpx2.get(server.url + name, headers={"accept-encoding": "identity"})
+    packed = patient.get(server.url + name)
+    plain = patient.get(server.url + name, headers={"accept-encoding": "identity"})
 
     assert packed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
@@ -91,8 +93,8 @@ def test_a_file_comes_unpacked_to_who_cannot_unpack_it(server: Served) -> None:
 
 
 def test_a_file_of_another_version_is_not_there(server: Served) -> None:
-    gone = httpx2.get(f"{server.url}/static/0000000000000000/app.js")
-    outside = httpx2.get(f"{server.url}/static/0000000000000000/..%2f..%2fpage.py")
+    gone = patient.get(f"{server.url}/static/0000000000000000/app.js")
+    outside = patient.get(f"{server.url}/static/0000000000000000/..%2f..%2fpage.py")
 
     assert (gone.status_code, outside.status_code) == (404, 404)
     assert "load it again" in gone.text

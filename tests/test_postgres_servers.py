@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx2
 import numpy as np
 import psycopg
 import pytest
 
 import lookalike
+import patient
 from databases import database, prepared, server
 from lookalike.plugins import extractors
 from lookalike.testing.fakes import write_plugin
@@ -81,7 +81,7 @@ def cut_off(url: str) -> Iterator[None]:
 @contextmanager
 def listening(served: Served) -> Iterator[Callable[[], dict[str, object]]]:
     """Give what waits for the next event of a server."""
-    with httpx2.stream("GET", f"{served.url}/v1/events", timeout=60) as stream:
+    with patient.stream("GET", f"{served.url}/v1/events") as stream:
         lines = stream.iter_lines()
         assert next(lines).startswith(": from ")
         data = (json.loads(line[6:]) for line in lines if line.startswith("data: "))
@@ -143,8 +143,8 @@ class TestServers:
         first, second = servers
         with listening(second) as event, listening(first) as other:
             with cut_off(shared):
-                answers = [httpx2.get(f"{one.url}/v1/changes") for one in servers]
-                health = httpx2.get(f"{first.url}/v1/health")
+                answers = [patient.get(f"{one.url}/v1/changes") for one in servers]
+                health = patient.get(f"{first.url}/v1/health")
             with lookalike.open(shared, actor="ann") as library:
                 told = library.collection("goods").label({"c": "jug"})
                 put(library, "t1")
@@ -156,7 +156,7 @@ class TestServers:
         assert answers[0].json()["error"]["details"]["retryable"] is True
         assert answers[0].headers["retry-after"]
         assert health.status_code == 200
-        assert all(httpx2.get(f"{one.url}/v1/changes").status_code == 200 for one in servers)
+        assert all(patient.get(f"{one.url}/v1/changes").status_code == 200 for one in servers)
         assert "postgresql://" in first.log
 
 

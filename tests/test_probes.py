@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
 import psycopg
 import pytest
 from click.testing import CliRunner
 
 import lookalike
+import patient
 from databases import database, prepared, server
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, BadSetting, Unreachable
@@ -35,7 +35,7 @@ def store(tmp_path: Path, plugins: Path) -> Path:
 
 def asked(url: str, probe: str) -> tuple[int, dict[str, Any]]:
     """Return what a probe is answered, and that it tells nothing of where things are."""
-    answer = httpx2.get(f"{url}/v1/health/{probe}", timeout=30.0)
+    answer = patient.get(f"{url}/v1/health/{probe}")
     assert "/" not in answer.text and "postgres" not in answer.text
     said = answer.json()
     return answer.status_code, said.get("checks") or said.get("error") or said

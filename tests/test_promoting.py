@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from click.testing import CliRunner
 
 import lookalike
+import patient
 from goods import ok
 from lookalike.cli.group import cli
 from serving import Served
@@ -128,11 +128,11 @@ def test_the_server_previews_and_promotes_into_the_curated_collection(tmp_path: 
         body = {"filters": {"field": "label_source", "operator": "eq", "value": "auto"}}
         some = {"document_ids": stock.ids(origin="auto")[:5]}
 
-        seen = ok(httpx2.post(place, json={**some, "preview": True}))
+        seen = ok(patient.post(place, json={**some, "preview": True}))
         assert len(curated) == 300
-        assert ok(httpx2.post(place, json={**body, "limit_per_label": 1, "preview": True}))
+        assert ok(patient.post(place, json={**body, "limit_per_label": 1, "preview": True}))
         far = stock.promote(some["document_ids"], preview=True)
-        done = ok(httpx2.post(place, json=some))
+        done = ok(patient.post(place, json=some))
 
         assert (seen["operation_id"], seen["changed"]["by_person"]) == ("", 5)
         assert far.promoted == seen["changed"]["promoted"] == done["changed"]["promoted"]

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import httpx2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 import lookalike
+import patient
 from lookalike import Collection
 from lookalike.cli.group import cli
 from lookalike.extractors import documents
@@ -98,9 +98,9 @@ def test_a_server_and_a_connection_tell_the_same_passages(store: Path) -> None:
 
     with Served(store) as server:
         address = f"{server.url}/v1/collections/papers/documents/{question}/why"
-        over_http = httpx2.get(address, timeout=60).json()
-        shown = httpx2.get(address.removesuffix("/why")).json()["thumbnail_url"]
-        thumbnail = httpx2.get(server.url + shown)
+        over_http = patient.get(address).json()
+        shown = patient.get(address.removesuffix("/why")).json()["thumbnail_url"]
+        thumbnail = patient.get(server.url + shown)
         with lookalike.connect(server.url) as remote:
             there = remote.collection("papers").why(question)
 

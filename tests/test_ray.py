@@ -99,6 +99,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             log_to_driver=False,
             logging_level="ERROR",
             object_store_memory=100 * 2**20,
+            _system_config={"num_workers_soft_limit": 6},  # so many wait for the next job
         )
         yield ray.get_runtime_context().gcs_address
         ray.shutdown()
@@ -155,7 +156,7 @@ def test_a_cluster_makes_the_same_documents_vectors_and_thumbnails_as_threads(
 
 
 def test_an_object_that_ends_its_process_fails_alone_and_a_gpu_is_asked_for(
-    tmp_path: Path, address: str
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
@@ -166,6 +167,9 @@ def test_an_object_that_ends_its_process_fails_alone_and_a_gpu_is_asked_for(
         things = library.labeler("things", extractor="deadly", confidence_threshold=0.7)
         added = things.add(texts, engine="ray")
         given = {json.loads(attributes)["gpu"] for _, _, attributes in content_of(library)}
+    monkeypatch.setattr(clusters, "_FREE_S", 20.0)
+    with Cluster(address) as cluster:
+        cluster._ask({"num_cpus": 1, "num_gpus": 1}, None)  # what died has given it back
 
     assert added.documents == 7
     assert list(added.failed) == ["05.txt"]

@@ -13,13 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 from fastapi.routing import APIRoute
 from PIL import Image
 
 import lookalike
+import patient
 from lookalike import Collection, Library, RemoteCollection, RemoteLibrary, errors
 from lookalike.access import Scope
 from lookalike.errors import (
@@ -553,7 +553,7 @@ def test_a_server_tells_addresses_of_contents_and_not_its_paths(both: Both, serv
 
     uris = [blob.uri for one in shown for blob in one.blobs]
     uris += [blob.uri for blob in both.remote.collection("pictures").why("p0").document.blobs]
-    why = httpx2.get(f"{server.url}/v1/collections/pictures/documents/p0/why").json()
+    why = patient.get(f"{server.url}/v1/collections/pictures/documents/p0/why").json()
     uris += [blob["uri"] for blob in why["document"]["blobs"]]
 
     assert len(uris) >= 4
@@ -690,7 +690,7 @@ def test_a_url_is_read_by_the_server_under_its_guard(both: Both, server: Served)
     told = []
 
     for uri in ("file:///etc/hostname", f"blob:{kept}", "/etc/hostname"):
-        answer = httpx2.post(add, json={"items": [{"key": "k", "name": "n", "uri": uri}]})
+        answer = patient.post(add, json={"items": [{"key": "k", "name": "n", "uri": uri}]})
         told.append((answer.status_code, answer.json()["error"]["code"]))
 
     assert told == [(422, "fetch_refused")] * 3
@@ -728,9 +728,9 @@ def test_a_file_that_was_uploaded_becomes_an_object(both: Both, server: Served) 
     begin = {"filename": "big.png", "blob_property": "content"}
     uploads = f"{server.url}/v1/buckets/pictures/uploads"
 
-    begun = httpx2.post(uploads, json=begin).json()
-    sent = httpx2.put(begun["presigned_url"], content=data)
-    confirmed = httpx2.post(f"{uploads}/{begun['upload_id']}/confirm")
+    begun = patient.post(uploads, json=begin).json()
+    sent = patient.put(begun["presigned_url"], content=data)
+    confirmed = patient.post(f"{uploads}/{begun['upload_id']}/confirm")
 
     assert len(data) > 4096, "few bytes are kept in another way"
     assert (sent.status_code, confirmed.status_code) == (200, 200), confirmed.text

@@ -12,7 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+import patient
 from goods import BALLOON, IMAGE, THRESHOLD, Shop, asking, bytes_of, ok, pictures, refused
+from patient import WAIT_S
 from serving import Served
 
 BALLOONS = pictures(BALLOON)
@@ -129,7 +131,7 @@ def client(server: Served, keys: dict[str, str], name: str) -> httpx2.Client:
 class TestScopes:
     def test_every_route_is_in_the_table(self, server: Served) -> None:
         key = {"authorization": "Bearer the-key-of-the-setting"}
-        paths = ok(httpx2.get(f"{server.url}/openapi.json", headers=key))["paths"]
+        paths = ok(patient.get(f"{server.url}/openapi.json", headers=key))["paths"]
 
         routes = {
             f"{method.upper()} {path}"
@@ -156,10 +158,10 @@ class TestScopes:
 
     def test_without_a_key_or_with_a_wrong_one_only_health_answers(self, server: Served) -> None:
         wrong = {"authorization": "Bearer lk_000000000000_" + "x" * 43}
-        with httpx2.Client(base_url=server.url) as nobody:
+        with httpx2.Client(base_url=server.url, timeout=WAIT_S) as nobody:
             without = {self._status(nobody, route) for route in READ | LABEL | ADMIN}
             opened = {self._status(nobody, route) for route in OPEN}
-        with httpx2.Client(base_url=server.url, headers=wrong) as stranger:
+        with httpx2.Client(base_url=server.url, headers=wrong, timeout=WAIT_S) as stranger:
             with_a_wrong_one = {self._status(stranger, route) for route in READ | LABEL | ADMIN}
 
         assert without == with_a_wrong_one == {401}
@@ -272,9 +274,9 @@ class TestNamespaces:
             (document, *_) = Shop(north, "shop").documents("goods", return_presigned_urls="true")
         signed = document["document_blobs"][0]["presigned_url"]
 
-        moved = httpx2.get(signed.replace("namespace=north", "namespace=south"))
+        moved = patient.get(signed.replace("namespace=north", "namespace=south"))
 
-        assert httpx2.get(signed).content == bytes_of(BALLOONS[0])
+        assert patient.get(signed).content == bytes_of(BALLOONS[0])
         assert "namespace=north" in signed
         assert refused(moved, 403)["code"] == "forbidden"
 
@@ -324,7 +326,7 @@ class TestBrowsers:
                 "/v1/buckets", headers={"Access-Control-Request-Method": "POST"}
             )
             write = page.post("/v1/buckets", json={"bucket_name": "theirs"})
-            renamed = httpx2.get(f"{server.url}/v1/buckets", headers={"Host": "evil.example"})
+            renamed = patient.get(f"{server.url}/v1/buckets", headers={"Host": "evil.example"})
 
         for answer in (read, preflight, write):
             assert "access-control-allow-origin" not in answer.headers

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx2
 import pytest
 
+import patient
 from goods import BALLOON, JIGSAW, THRESHOLD, Shop, asking, bytes_of, ok, pictures, refused
 from serving import Served
 
@@ -174,9 +175,9 @@ def test_a_signed_address_gives_the_picture_without_a_key_and_to_nobody_else(sho
     blob = document["document_blobs"][0]
     signed = blob["presigned_url"]
 
-    whole = httpx2.get(signed, timeout=30)
-    thumbnail = httpx2.get(document["thumbnail_url"], timeout=30)
-    plain = httpx2.get(f"{shop.client.base_url}{blob['url']}", timeout=30)
+    whole = patient.get(signed)
+    thumbnail = patient.get(document["thumbnail_url"])
+    plain = patient.get(f"{shop.client.base_url}{blob['url']}")
 
     assert whole.content == bytes_of(document["document_id"])
     assert whole.headers["content-type"] == "image/png"
@@ -196,7 +197,7 @@ def test_a_signed_address_that_was_changed_is_refused(shop: Shop, changed: str) 
     assert changed in query
     query[changed] = str(int(query[changed]) + 60) if changed == "expires" else query[changed] + "0"
 
-    answer = httpx2.get(address._replace(query=urlencode(query)).geturl(), timeout=30)
+    answer = patient.get(address._replace(query=urlencode(query)).geturl())
 
     assert refused(answer, 403)["code"] == "forbidden"
 
@@ -206,7 +207,7 @@ def test_a_signed_address_ends(shop: Shop) -> None:
     upload = ok(shop.client.post(f"{shop.bucket}/uploads", json=body))
     time.sleep(1.3)
 
-    late = httpx2.put(upload["presigned_url"], content=bytes_of(BALLOONS[0]), timeout=30)
+    late = patient.put(upload["presigned_url"], content=bytes_of(BALLOONS[0]))
 
     assert refused(late, 403)["code"] == "forbidden"
     assert "expired" in refused(late, 403)["message"]
@@ -215,7 +216,7 @@ def test_a_signed_address_ends(shop: Shop) -> None:
 def test_an_address_to_read_does_not_let_write(shop: Shop) -> None:
     (document, *_) = shop.documents("goods", return_presigned_urls="true")
 
-    answer = httpx2.put(document["document_blobs"][0]["presigned_url"], content=b"x", timeout=30)
+    answer = patient.put(document["document_blobs"][0]["presigned_url"], content=b"x")
 
     assert answer.status_code in (401, 403, 405)
 

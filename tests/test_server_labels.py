@@ -14,6 +14,7 @@ import httpx2
 import numpy as np
 import pytest
 
+import patient
 from goods import BALLOON, JIGSAW, SIGNAL, THRESHOLD, Shop, asking, ok, pictures, refused
 from serving import Served
 
@@ -345,7 +346,7 @@ def test_an_export_has_every_document_with_its_scores(shop: Shop, format: str) -
     shop.say(JIGSAWS[0], note='a "late", field', category=JIGSAW)
 
     done = post(shop, "export", format=format)
-    text = httpx2.get(done["download_url"], timeout=30).text
+    text = patient.get(done["download_url"]).text
 
     assert done["document_count"] == 10
     assert done["file_size_bytes"] == len(text.encode())
@@ -372,10 +373,10 @@ def test_an_export_may_be_a_part_with_vectors(shop: Shop) -> None:
     part = post(shop, "export", format="jsonl", filters=labelled, select_fields=fields)
     vectors = post(shop, "export", format="jsonl", include_vectors=True, sample_size=3)
 
-    rows = [json.loads(line) for line in httpx2.get(part["download_url"]).text.splitlines()]
+    rows = [json.loads(line) for line in patient.get(part["download_url"]).text.splitlines()]
     assert [one.keys() == set(fields) for one in rows] == [True] * 4
     assert {one["category"] for one in rows} == {BALLOON}
-    some = [json.loads(line) for line in httpx2.get(vectors["download_url"]).text.splitlines()]
+    some = [json.loads(line) for line in patient.get(vectors["download_url"]).text.splitlines()]
     lengths = [np.linalg.norm(one["vector"]) for one in some]
     assert lengths == pytest.approx([1.0] * 3, abs=1e-2)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+import patient
 from goods import (
     BALLOON,
     IMAGE,
@@ -75,7 +76,7 @@ class TestTwoBuckets:
         for one in documents:
             blob = one["document_blobs"][0]
             assert client.get(blob["url"]).content == bytes_of(one["document_id"])
-            assert httpx2.get(blob["presigned_url"]).content == bytes_of(one["document_id"])
+            assert patient.get(blob["presigned_url"]).content == bytes_of(one["document_id"])
             assert client.get(one["thumbnail_url"]).status_code == 200
         for one in (document for strip in strips for document in strip["documents"]):
             assert client.get(one["thumbnail_url"]).status_code == 200

@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 import lookalike
+import patient
 from goods import (
     BALLOON,
     JIGSAW,
@@ -134,7 +135,7 @@ def test_who_confirms_an_upload_may_wait_for_it_too(shop: Shop) -> None:
     made = ok(shop.client.post(f"{shop.bucket}/uploads/batch", json={"uploads": uploads}))
     ids = [one["upload_id"] for one in made["uploads"]]
     for name, one in zip(BALLOONS, made["uploads"], strict=False):
-        assert httpx2.put(one["presigned_url"], content=bytes_of(name)).status_code == 200
+        assert patient.put(one["presigned_url"], content=bytes_of(name)).status_code == 200
 
     alone = ok(shop.client.post(f"{shop.bucket}/uploads/{ids[0]}/confirm", params={"wait": 60}))
     documents = len(shop.documents(shop.name))

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import pytest
 
 import lookalike
+import patient
 from serving import Served
 
 VECTORS = np.random.default_rng(5).normal(size=(20, 8))
@@ -52,7 +52,7 @@ def taken() -> Iterator[int]:
 
 def test_a_server_says_where_it_is_and_ends_in_order(store: Path) -> None:
     with Served(store) as server:
-        documents = httpx2.get(f"{server.url}/v1/collections/things/documents?limit=5").json()
+        documents = patient.get(f"{server.url}/v1/collections/things/documents?limit=5").json()
         server.stop()
 
         assert documents["total_count"] == len(VECTORS)
@@ -62,8 +62,8 @@ def test_a_server_says_where_it_is_and_ends_in_order(store: Path) -> None:
 
 def test_the_reference_page_shows_every_route_and_runs_no_script(store: Path) -> None:
     with Served(store) as server:
-        page = httpx2.get(f"{server.url}/docs")
-        paths = httpx2.get(f"{server.url}/openapi.json").json()["paths"]
+        page = patient.get(f"{server.url}/docs")
+        paths = patient.get(f"{server.url}/openapi.json").json()["paths"]
 
     assert [path for path in paths if f"<code>{path}</code>" not in page.text] == []
     assert "<script" not in page.text and "`" not in page.text
@@ -72,7 +72,7 @@ def test_the_reference_page_shows_every_route_and_runs_no_script(store: Path) ->
 
 def test_a_server_makes_the_store_that_is_not_there(tmp_path: Path) -> None:
     with Served(tmp_path / "new") as server:
-        listed = httpx2.get(f"{server.url}/v1/collections").json()
+        listed = patient.get(f"{server.url}/v1/collections").json()
 
     assert listed["results"] == []
 
@@ -95,18 +95,18 @@ def test_a_port_that_is_taken_is_named(store: Path, taken: int) -> None:
 
 def test_a_worker_ends_when_nothing_waits(store: Path) -> None:
     with Served(store, arguments=("--no-worker",)) as server:
-        sent = httpx2.post(
+        sent = patient.post(
             f"{server.url}/v1/buckets/notes/objects",
             json={"blobs": [{"property": "content", "type": "text", "data": "a walk by the sea"}]},
         )
         assert sent.status_code == 200, sent.text
         place = f"{server.url}/v1/buckets/notes/objects/{sent.json()['object_id']}"
-        before = httpx2.get(place).json()["status"]
+        before = patient.get(place).json()["status"]
 
         done = finish(store, "worker", "--once")
 
         assert (before, done.returncode, done.stderr) == ("PENDING", 0, "")
-        assert httpx2.get(place).json()["status"] == "COMPLETED"
+        assert patient.get(place).json()["status"] == "COMPLETED"
 
 
 def test_a_worker_that_is_terminated_ends_in_order(store: Path, tmp_path: Path) -> None:

@@ -296,6 +296,20 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_no_test_leaves_it_to_httpx2_how_long_a_server_may_take() -> None:
+    verbs = ("Client", "delete", "get", "patch", "post", "put", "request", "stream")
+    asking = {f"httpx2.{verb}" for verb in verbs}
+    without = [
+        f"{file.name}:{node.lineno}"
+        for file in sorted(Path(__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in asking
+        if "timeout" not in {word.arg for word in node.keywords}
+    ]
+
+    assert without == [], "ask with `patient`, or say for how long"
+
+
 def test_all_is_sorted_and_is_what_the_package_offers() -> None:
     tree = read_tree(SOURCE).parsed[PACKAGE]
     typed = [

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, update
 
 import lookalike
+import patient
 from folded import assert_folded
 from goods import ok, refused
 from lookalike.betting import Stakes, bounds, favours, mcnemar, more_needed
@@ -648,30 +648,30 @@ def test_the_routes_try_hide_answer_tell_and_adopt(server: Served, by_taxonomy: 
         if by_taxonomy:
             place = f"{server.url}/v1/taxonomies/{attached(server.url, remote, name)}/trials"
 
-    begun = ok(httpx2.post(place, json={"confidence_threshold": STRICT, "wrong_costs": 2}))
+    begun = ok(patient.post(place, json={"confidence_threshold": STRICT, "wrong_costs": 2}))
     mine = f"{place}/{begun['trial_id']}"
-    shown = ok(httpx2.get(mine, params={"limit": 2}))
+    shown = ok(patient.get(mine, params={"limit": 2}))
 
     assert (begun["waiting"], begun["state"]) == (50, "open")
     assert "label" not in json.dumps(shown["next"]) and "Kind" not in json.dumps(shown["next"])
     first, second = (one["document_id"] for one in shown["next"])
-    said = ok(httpx2.post(f"{mine}/answers", json={"labels": {first: truth(first)}}))
+    said = ok(patient.post(f"{mine}/answers", json={"labels": {first: truth(first)}}))
     assert said["next"][0]["document_id"] == second
     assert said["answered"][0]["truth"] == truth(first)
     assert said["comparison"]["answers"] == 1 and said["verdict"].startswith("cannot tell yet")
-    again = httpx2.post(f"{mine}/answers", json={"labels": {first: "x"}})
+    again = patient.post(f"{mine}/answers", json={"labels": {first: "x"}})
     assert refused(again, 409)["code"] == "conflict"
-    drawn = ok(httpx2.post(f"{mine}/draw", json={"limit": 60}))
+    drawn = ok(patient.post(f"{mine}/draw", json={"limit": 60}))
     assert drawn["waiting"] == len(drawn["next"]) == 60
-    assert refused(httpx2.get(f"{place}/none"), 404)["code"] == "not_found"
-    assert refused(httpx2.post(place, json={"target_precision": 0.9}), 409)
-    assert refused(httpx2.post(place, json={"wrong_costs": 0, "top_k": 5}), 422)
-    adopted = ok(httpx2.post(f"{mine}/adopt", json={"keep": False}))
+    assert refused(patient.get(f"{place}/none"), 404)["code"] == "not_found"
+    assert refused(patient.post(place, json={"target_precision": 0.9}), 409)
+    assert refused(patient.post(place, json={"wrong_costs": 0, "top_k": 5}), 422)
+    adopted = ok(patient.post(f"{mine}/adopt", json={"keep": False}))
     assert adopted["changed"]["by_person"] == 0
-    (listed,) = ok(httpx2.get(place))["results"]
+    (listed,) = ok(patient.get(place))["results"]
     assert (listed["trial_id"], listed["state"]) == (begun["trial_id"], "adopted")
-    other = ok(httpx2.post(place, json={"confidence_threshold": 0.2}))
-    ok(httpx2.post(f"{place}/{other['trial_id']}/drop", json={}))
+    other = ok(patient.post(place, json={"confidence_threshold": 0.2}))
+    ok(patient.post(f"{place}/{other['trial_id']}/drop", json={}))
 
 
 def attached(url: str, remote: Any, curated: str) -> str:
@@ -685,9 +685,9 @@ def attached(url: str, remote: Any, curated: str) -> str:
     source = {"collection_id": curated, "enrichment_fields": [field]}
     config = {"source_collection": source, "confidence_threshold": 0.1}
     body = {"taxonomy_name": f"{curated}_kinds", "config": config}
-    made = ok(httpx2.post(f"{url}/v1/taxonomies", json=body))
+    made = ok(patient.post(f"{url}/v1/taxonomies", json=body))
     applied = {"taxonomy_id": made["taxonomy_id"]}
-    ok(httpx2.post(f"{url}/v1/collections/{name}/apply-taxonomy", json=applied))
+    ok(patient.post(f"{url}/v1/collections/{name}/apply-taxonomy", json=applied))
     return str(made["taxonomy_name"])
 
 
@@ -696,11 +696,11 @@ def test_the_route_tells_what_would_flip(server: Served) -> None:
         fill(remote, "flipped")
     place = f"{server.url}/v1/collections/flipped/analytics/flips"
 
-    told = ok(httpx2.get(place, params={"at": STRICT, "limit": 5}))
+    told = ok(patient.get(place, params={"at": STRICT, "limit": 5}))
 
     assert told["vanish"] > 5 == len(told["documents"])
     assert told["appear"] == 0 and sum(told["vanishing"].values()) == told["vanish"]
     one = told["documents"][0]
     assert one["before"].startswith("Kind") and one["after"] is None
     assert {"document_id", "object_id", "thumbnail_url", "confidence"} <= one.keys()
-    assert refused(httpx2.get(place), 422)
+    assert refused(patient.get(place), 422)

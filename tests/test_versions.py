@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
 import lookalike
+import patient
 from goods import ok, refused
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, NotFound
@@ -545,36 +545,36 @@ def test_the_routes_keep_list_compare_retire_and_show_what_was(server: Served) -
     place = f"{server.url}/v1/collections/routes"
     then = {"as_of": "first"}
 
-    kept = ok(httpx2.post(f"{place}/versions", json={"name": "first", "note": "so far"}))
-    before = ok(httpx2.get(f"{place}/documents", params={"limit": 50}))
-    one = ok(httpx2.get(f"{place}/documents/v0"))
-    report = ok(httpx2.get(f"{place}/analytics/coverage"))
+    kept = ok(patient.post(f"{place}/versions", json={"name": "first", "note": "so far"}))
+    before = ok(patient.get(f"{place}/documents", params={"limit": 50}))
+    one = ok(patient.get(f"{place}/documents/v0"))
+    report = ok(patient.get(f"{place}/analytics/coverage"))
     with lookalike.connect(server.url) as remote:
         things = remote.collection("routes")
         things.label({"v0": "Other", "v1": None})
         add(things, COUNT, COUNT + 4)
 
     assert (kept["name"], kept["actor"]) == ("first", "ann")
-    assert ok(httpx2.get(f"{place}/documents", params={"limit": 50, **then})) == before
-    assert ok(httpx2.get(f"{place}/documents/v0", params=then)) == one
-    assert ok(httpx2.get(f"{place}/documents/v0")) != one
-    assert ok(httpx2.get(f"{place}/analytics/coverage", params=then)) == report
+    assert ok(patient.get(f"{place}/documents", params={"limit": 50, **then})) == before
+    assert ok(patient.get(f"{place}/documents/v0", params=then)) == one
+    assert ok(patient.get(f"{place}/documents/v0")) != one
+    assert ok(patient.get(f"{place}/analytics/coverage", params=then)) == report
     body = {"filters": {"field": "label", "operator": "eq", "value": truth(0)}}
-    found = ok(httpx2.post(f"{place}/documents/list", json=body, params=then))["results"]
+    found = ok(patient.post(f"{place}/documents/list", json=body, params=then))["results"]
     assert "v0" in {each["document_id"] for each in found}
-    written = ok(httpx2.post(f"{place}/export", json={"format": "jsonl"}, params=then))
+    written = ok(patient.post(f"{place}/export", json={"format": "jsonl"}, params=then))
     assert written["document_count"] == COUNT
-    told = ok(httpx2.get(f"{place}/versions/compare", params={"before": "first"}))
+    told = ok(patient.get(f"{place}/versions/compare", params={"before": "first"}))
     assert (told["labels_added"], told["arrived"]) == (["Other"], 4)
-    decided = ok(httpx2.get(f"{place}/versions/decide", params=then))
+    decided = ok(patient.get(f"{place}/versions/decide", params=then))
     assert f"v{COUNT}" in decided["decisions"]
-    (listed,) = ok(httpx2.get(f"{place}/versions"))["results"]
+    (listed,) = ok(patient.get(f"{place}/versions"))["results"]
     assert listed == kept
-    assert ok(httpx2.post(f"{place}/versions/first/retire"))["retired_at"]
-    assert ok(httpx2.get(f"{place}/versions"))["results"] == []
-    assert ok(httpx2.get(f"{place}/documents/v0", params=then)) == one
-    missing = httpx2.get(f"{place}/documents", params={"as_of": "second"})
+    assert ok(patient.post(f"{place}/versions/first/retire"))["retired_at"]
+    assert ok(patient.get(f"{place}/versions"))["results"] == []
+    assert ok(patient.get(f"{place}/documents/v0", params=then)) == one
+    missing = patient.get(f"{place}/documents", params={"as_of": "second"})
     assert refused(missing, 404)["code"] == "not_found"
-    assert refused(httpx2.get(f"{place}/documents/v{COUNT}", params=then), 404)
-    assert refused(httpx2.post(f"{place}/versions", json={"name": "first"}), 409)
-    assert refused(httpx2.post(f"{place}/versions", json={"name": "2026-01-01"}), 422)
+    assert refused(patient.get(f"{place}/documents/v{COUNT}", params=then), 404)
+    assert refused(patient.post(f"{place}/versions", json={"name": "first"}), 409)
+    assert refused(patient.post(f"{place}/versions", json={"name": "2026-01-01"}), 422)

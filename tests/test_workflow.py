@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+import patient
 from goods import (
     BALLOON,
     JIGSAW,
@@ -130,7 +131,7 @@ class TestUnified:
         }
         upload = ok(shop.client.post(f"{shop.bucket}/uploads", json=body))
 
-        sent = httpx2.put(upload["presigned_url"], content=bytes_of(name), timeout=30)
+        sent = patient.put(upload["presigned_url"], content=bytes_of(name))
         confirmed = ok(shop.client.post(f"{shop.bucket}/uploads/{upload['upload_id']}/confirm"))
         done = ok(
             shop.client.patch(

@@ -6,6 +6,7 @@ already keeps that connection.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -39,7 +40,8 @@ _SETTINGS = 4
 class Stage:
     """One step of a job: `work` is a class, of which each actor makes one with `arguments`.
 
-    `remote` is what Ray is told of its actors or, where `work` is a function, of its tasks.
+    An actor has up to `ahead` blocks at once; where `work` is a function, so many processes run it.
+    `remote` is what Ray is told of the actors or of the tasks.
     """
 
     work: Any
@@ -114,6 +116,14 @@ class Cluster:
         They come in any order, as they are done; no more is done ahead than fits into Ray's memory.
         A block whose process dies is left out. Closing the iterator ends the job.
         """
+        try:
+            yield from self._rows(rows, stages, blocks)
+        finally:
+            gc.collect()  # cycles keep the actor whose process died, which keeps its GPU
+
+    def _rows(
+        self, rows: Sequence[Mapping[str, Any]], stages: Sequence[Stage], blocks: int
+    ) -> Iterator[dict[str, Any]]:
         import ray.data
 
         with _quiet_context():
@@ -243,12 +253,12 @@ def _quiet_context() -> Iterator[None]:
 
 
 def _with_stage(data: Any, stage: Stage) -> Any:
-    from ray.data import ActorPoolStrategy
+    from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
     as_told = {"batch_size": 1, "batch_format": "pyarrow", **(stage.remote or {})}
     step = partial(data.map_batches, stage.work, **as_told)
     if stage.actors is None:
-        return step(fn_args=stage.arguments)
+        return step(fn_args=stage.arguments, compute=TaskPoolStrategy(size=stage.ahead))
     least, most = stage.actors
     pool = ActorPoolStrategy(
         min_size=least, max_size=most, max_tasks_in_flight_per_actor=stage.ahead

@@ -23,6 +23,8 @@ _MOST_OBJECTS = 50_000
 _BLOCK_TASKS = 8
 _BLOCKS_EACH = 4
 _TRIES_ALONE = 2
+_MOST_CARRY = 4
+"""So many processes carry files from this machine: Ray would start one for each block of a job."""
 
 _Asked = dict[str, Waiting]
 
@@ -138,4 +140,5 @@ class ClusterHands:
         actors = Stage(Extracting, (self._order,), (1, self._actors), ahead, remote)
         if not carries:
             return [actors]
-        return [Stage(carry, (self._bench.blobs,), remote=self._cluster.here), actors]
+        here = min(_MOST_CARRY, self._cluster.cpus)
+        return [Stage(carry, (self._bench.blobs,), None, here, self._cluster.here), actors]

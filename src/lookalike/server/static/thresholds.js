@@ -73,7 +73,7 @@ class Thresholds extends LitElement {
 
   /** The limit in force; 1 where nothing is labelled by itself. */
   get now() {
-    return this.told?.limit ?? 1;
+    return rounded(this.told?.limit ?? 1);
   }
 
   get #canMove() {
@@ -117,7 +117,7 @@ class Thresholds extends LitElement {
 
   /** Let the limit stand at a value; what flips is asked for when it rests. @param {number} value @param {number | null} [target] */
   #move(value, target = null) {
-    this.at = Math.round(Math.min(Math.max(value, 0), 1) * 1e4) / 1e4;
+    this.at = rounded(value);
     this.target = target;
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.#ask(), PAUSE_MS);
@@ -275,6 +275,11 @@ export function ruleWords(rule) {
   if (rule.confidence_threshold !== null) return `limit ${rule.confidence_threshold.toFixed(2)}`;
   if (rule.target_precision !== null) return `${inHundred(rule.target_precision)} right`;
   return Object.entries(rule).filter(([, value]) => value !== null).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ");
+}
+
+/** Return a limit from 0 to 1 in the digits in which limits are shown and moved. @param {number} value */
+function rounded(value) {
+  return Math.round(Math.min(Math.max(value, 0), 1) * 1e4) / 1e4;
 }
 
 function legend() {

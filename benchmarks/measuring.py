@@ -69,7 +69,8 @@ def peak_mib() -> float:
 class OwnMemory:
     """Watches, while it is entered, the memory of this process without pages of mapped files.
 
-    Those the system takes back when it needs them. It looks twenty times a second (on Linux).
+    Those the system takes back when it needs them. It looks twenty times a second; where the system
+    does not tell (on Linux it does), all that is resident counts.
     """
 
     def __init__(self) -> None:
@@ -84,6 +85,7 @@ class OwnMemory:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._watcher.join()
+        self.peak_mib = self.peak_mib or peak_mib()
 
     def _watch(self) -> None:
         status = Path("/proc/self/status")

@@ -105,19 +105,32 @@ def arrivals(
 ) -> tuple[Places, NDArray[np.float64]]:
     """Return where `mass` on different `places` is after one step, rising, and how much is there.
 
-    Where there is less than `least` of it is passed over. Both ways to add it up do so in the same
-    order.
+    Where there is less than `least` of it is passed over.
     """
     edges, counts = graph.edges(places)
-    columns = graph.columns[edges]
     flow = graph.weights[edges] * np.repeat(mass, counts)
-    if len(columns) * _SPARSE > len(graph):
-        reached = np.asarray(np.bincount(columns, flow, minlength=len(graph)), np.float64)
-        hit = np.flatnonzero(reached >= least)
+    return added_up(graph.columns[edges], flow, len(graph), least=least)
+
+
+def added_up(
+    columns: NDArray[np.integer],
+    flow: NDArray[np.floating],
+    nodes: int,
+    *,
+    least: np.floating = _TINY,
+) -> tuple[Places, NDArray[np.float64]]:
+    """Return at which of all `nodes`, rising, `flow` into `columns` adds up to `least` or more,
+    either way, and to what.
+
+    Both ways to add up do so in the same order.
+    """
+    if len(columns) * _SPARSE > nodes:
+        reached = np.asarray(np.bincount(columns, flow, minlength=nodes), np.float64)
+        hit = np.flatnonzero(np.abs(reached) >= least)
     else:
-        reached = np.zeros(len(graph))
+        reached = np.zeros(nodes)
         np.add.at(reached, columns, flow.astype(np.float64))
-        hit = distinct(columns[reached[columns] >= least])
+        hit = distinct(columns[np.abs(reached[columns]) >= least])
     return hit, reached[hit]
 
 

@@ -18,8 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.propagation import SCALES, Evidence, Floats, Graph, Places, arrivals
-from lookalike.rising import distinct
+from lookalike.propagation import SCALES, Evidence, Floats, Graph, Places, added_up, arrivals
 
 STEPS = 3
 """More tell a little more, two a little less; each reaches thirty times as many items."""
@@ -27,8 +26,6 @@ STEPS = 3
 _STEPS_TO_ONE = 64
 _GRID = np.float32(_STEPS_TO_ONE)
 _WEIGHT = np.float32(2**16)
-_SPARSE = 16
-"""What reaches less than one in so many nodes is not added up over all of them."""
 _LEAST_DISTANCE = np.float32(1e-3)
 _BLOCK = 65_536
 _KEPT_ENDS = 2048
@@ -156,14 +153,10 @@ class Surroundings:
         """Add to the totals that follow `step` what changed `by` at nodes; return whose did."""
         graph, totals = self._landscape.graph, self._totals[step]
         edges, counts = graph.edges(places)
-        columns = graph.columns[edges]
         flow = _whole(graph.weights[edges]) * np.repeat(by, counts).astype(np.float64)
-        if len(columns) * _SPARSE > len(totals):
-            more = np.bincount(columns, flow, minlength=len(totals))
-            totals += more
-            return np.flatnonzero(more)
-        np.add.at(totals, columns, flow)
-        return distinct(columns)
+        rows, more = added_up(graph.columns[edges], flow, len(totals))
+        totals[rows] += more
+        return rows
 
     def _follow_to_leaves(self, moved: Places) -> None:
         land = self._landscape

@@ -119,7 +119,7 @@ def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | No
     if isinstance(column.type, Text):
         return _plain_text
     if isinstance(column.type, Boolean):
-        return _TRUTH.get
+        return _TRUTH.__getitem__
     encode: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
     if encode is not None and isinstance(column.type, JSON):
         return lambda value: "{}" if value == {} else encode(value)  # the most frequent one

@@ -85,8 +85,8 @@ def draw(txn: Txn, field_pk: int, operation: int, documents: Ids, count: int) ->
     Chance depends on field, operation and earlier draws, so the same history draws the same.
     """
     table = schema.draw
-    before = txn.rows(select(table.c.document_pk).where(table.c.field_pk == field_pk))
-    known = np.array([row.document_pk for row in before], np.int64)
+    before = select(table.c.document_pk).where(table.c.field_pk == field_pk)
+    known = txn.numbers(before)[:, 0]
     left = np.setdiff1d(documents, known)
     chance = np.random.default_rng([field_pk, operation, len(known)])
     chosen = np.sort(chance.choice(left, min(count, len(left)), replace=False))

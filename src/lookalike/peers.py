@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-import numpy as np
 from sqlalchemy import Select, select
 
 from lookalike.label_events import naming_of
@@ -33,8 +32,7 @@ def contested_documents(snapshot: Snapshot, field_pk: int) -> Ids:
     """Return the documents of which people contradict each other, the longest known first."""
     table = schema.standing.c
     query = select(table.document_pk).where(table.field_pk == field_pk, table.contested)
-    rows = snapshot.rows(query.order_by(table.revision, table.document_pk))
-    return np.array([row.document_pk for row in rows], np.int64)
+    return snapshot.numbers(query.order_by(table.revision, table.document_pk))[:, 0]
 
 
 def spoken_of(

@@ -299,8 +299,7 @@ class SqliteTxn(SqliteSnapshot):
         table = schema.embedding
         here = table.c.space_pk == space.pk
         for chosen in conditions(table.c.document_pk, document_pks):
-            rows = self.rows(select(table.c.slot).where(here, chosen))
-            slots = np.array([row.slot for row in rows], np.int64)
+            slots = self.numbers(select(table.c.slot).where(here, chosen))[:, 0]
             self.after_commit.append(functools.partial(self._file(space).erase, slots))
         self._delete_embeddings(space, document_pks)
 

@@ -146,6 +146,27 @@ def test_help_is_fast_and_loads_no_model_or_database_code(origin: Shell) -> None
     assert not {"numpy", "sqlalchemy", "onnxruntime", "PIL", "fsspec"} & set(modules)
 
 
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "16"), ({"OPENBLAS_THREAD_TIMEOUT": "20"}, "20")]
+)
+def test_idle_threads_of_linear_algebra_rest_soon_unless_told_otherwise(
+    given: dict[str, str], found: str
+) -> None:
+    code = "import os, lookalike; print(os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    inherited = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
+
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=inherited | given,
+    ).stdout
+
+    assert printed.strip() == found
+
+
 @pytest.mark.parametrize("name", sorted(cli.commands))
 def test_the_help_of_each_command_has_an_example(origin: Shell, name: str) -> None:
     text = origin.run(name, "--help")

@@ -4,6 +4,7 @@ What is public is in `__all__`, and is loaded when first asked for: importing th
 web, model or database code.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ __all__ = [
     "hookimpl",
     "open",
 ]
+
+# NumPy's OpenBLAS reads this when it is loaded: for 2¹⁶ ticks, not 2²⁶, a thread of it that has
+# nothing to do waits awake. Between the products of one label that took a third of the processor.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 _HOMES = {
     "Collection": "lookalike.collection",

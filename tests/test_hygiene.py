@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookalike.confidence import Confidence, Terms, learn
-from lookalike.duplicates import conflicting, duplicate_bound, duplicates
+from lookalike.duplicates import conflicting, duplicate_bound, duplicates, with_copies
 from lookalike.gate import Candidates, Hold, gate
 from lookalike.hygiene import (
     Trials,
@@ -343,6 +343,9 @@ def test_a_document_whose_near_duplicates_disagree_is_in_conflict() -> None:
 
     assert conflicting(matches, 0.95).tolist() == [True, False, False, False]
     assert conflicting(matches, 0.1).tolist() == [True, True, True, False]
+    assert with_copies(matches.similarities, 0.95).tolist() == [0, 2]
+    assert with_copies(matches.similarities, 0.1).tolist() == [0, 1, 2]
+    assert with_copies(matches.similarities[:, :1], 0.95).tolist() == [0, 1, 2, 3]
 
 
 # --- the gate -------------------------------------------------------------------------------------

@@ -426,7 +426,7 @@ def test_a_commit_that_fits_is_kept_where_folding_the_log_does_not(disk: Path) -
         assert value_in(snapshot) == "x" * 18 * MEGABYTE
     filler.unlink()
     set_value(store, "y")
-    assert (disk / "store" / "lookalike.db-wal").stat().st_size < MEGABYTE
+    assert (disk / "store" / "lookalike.db").stat().st_size > 18 * MEGABYTE
     assert store.check() == []
     store.close()
 
@@ -618,4 +618,35 @@ def test_a_long_reader_does_not_hold_up_writers(place: Path) -> None:
     assert took_s < 15
     set_value(store, "y")
     assert log.stat().st_size < MEGABYTE
+    store.close()
+
+
+def test_a_log_of_the_usual_length_is_folded_in_and_written_over(place: Path) -> None:
+    store = SqliteStore(place)
+    log, database = place / "lookalike.db-wal", place / "lookalike.db"
+
+    sizes = []
+    for letter in "abcdef":
+        set_value(store, letter * 9 * MEGABYTE)
+        sizes.append(log.stat().st_size // MEGABYTE)
+
+    assert sizes[0] in (9, 10) and set(sizes[1:]) == {sizes[1]} <= {18, 19, 20}, sizes
+    assert database.stat().st_size > 9 * MEGABYTE
+    with store.read() as snapshot:
+        assert value_in(snapshot) == "f" * 9 * MEGABYTE
+    store.close()
+    reopened = SqliteStore(place)
+    assert reopened.check() == []
+    with reopened.read() as snapshot:
+        assert value_in(snapshot) == "f" * 9 * MEGABYTE
+    reopened.close()
+
+
+def test_a_log_much_longer_than_usual_does_not_stay(place: Path) -> None:
+    store = SqliteStore(place)
+
+    set_value(store, "a" * 36 * MEGABYTE)
+
+    assert (place / "lookalike.db-wal").stat().st_size == 0
+    assert (place / "lookalike.db").stat().st_size > 36 * MEGABYTE
     store.close()

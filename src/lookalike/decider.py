@@ -20,7 +20,7 @@ from sqlalchemy import update
 from lookalike.columns import Rows
 from lookalike.companions import Unseen
 from lookalike.decision_log import DecisionLog
-from lookalike.duplicates import IDENTICAL, conflicting, duplicate_bound
+from lookalike.duplicates import IDENTICAL, conflicting, duplicate_bound, with_copies
 from lookalike.effects import Move
 from lookalike.field_state import FieldState
 from lookalike.fields import StoredField
@@ -127,7 +127,8 @@ class Decider:
         choosy = np.isin(rows, self.state.rows_with_rejections())
         decisions = self._judged(rows) if self._by_landscape() else self._by_lists(rows)
         if self.field.taxonomy.confidence_threshold is None:
-            torn = np.flatnonzero(conflicting(self.state.matches(rows), IDENTICAL))
+            some = with_copies(self.state.neighbourhood.similarities[rows], IDENTICAL)
+            torn = some[conflicting(self.state.matches(rows[some]), IDENTICAL)]
             decisions = withheld(decisions, torn, Reason.CONFLICT)
         poor = np.flatnonzero(self.state.columns["poor"][rows])
         decisions = withheld(decisions, poor, Reason.LOW_QUALITY)

@@ -85,6 +85,14 @@ def conflicting(matches: Matches, bound: float) -> NDArray[np.bool_]:
     return np.asarray(highest > lowest)
 
 
+def with_copies(similarities: NDArray[np.float32], bound: float) -> NDArray[np.int64]:
+    """Return the places of lists, falling (n, k), with two near-duplicates or more: few to look at.
+
+    Without two there is nothing to contradict.
+    """
+    return np.flatnonzero(similarities[:, :2].min(axis=1) >= np.float32(bound))
+
+
 def near_duplicates(matches: Matches, bound: float) -> NDArray[np.bool_]:
     """Return which matches (n, k) are near-duplicates of the document whose list they are in."""
     alike = matches.similarities >= np.float32(bound)

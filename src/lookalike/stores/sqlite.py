@@ -57,6 +57,12 @@ from lookalike.turns import Turns
 _LOG_BYTES, _LOG_SHARE = 16 * 2**20, 0.25
 """How long the log may be, and beside the database: pages that change again are folded in once."""
 
+_LOG_KEPT = 2
+"""What is so many times as long does not stay."""
+
+_NOOP_SINCE = (3, 51, 0)
+"""From this SQLite on it tells how much of a log is in use."""
+
 _TIDY_WAIT_MS = 1000
 
 
@@ -198,17 +204,38 @@ class SqliteStore:
         database, log = self.path / "lookalike.db", self.path / "lookalike.db-wal"
         # What was committed is safe in the log; where it cannot be folded in yet, a later one is.
         with suppress(FileNotFoundError, StoreUnwritable), translated(self.path):
-            most = max(_LOG_BYTES, _LOG_SHARE * database.stat().st_size)
-            if self._fold_is_due or log.stat().st_size > most:
+            size = log.stat().st_size
+            most = max(_LOG_BYTES, int(_LOG_SHARE * database.stat().st_size))
+            if self._fold_is_due or size > _LOG_KEPT * most:
                 self._checkpoint(wait_ms=0)
+            elif size > most:
+                self._fold_beyond(most)
 
-    def _checkpoint(self, *, wait_ms: int) -> None:
+    def _fold_beyond(self, most: int) -> None:
+        """Fold the log in where more than `most` bytes of its file are in use.
+
+        The file stays: to write over it takes little more than half of what a new one takes.
+        """
+        if driver().sqlite_version_info < _NOOP_SINCE:
+            self._checkpoint(wait_ms=0)
+            return
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            ((page_bytes,),) = cursor.execute("PRAGMA page_size").fetchall()
+            ((_, written, folded),) = cursor.execute("PRAGMA wal_checkpoint(NOOP)").fetchall()
+        finally:
+            connection.close()
+        if written > folded and written * page_bytes > most:
+            self._checkpoint(wait_ms=0, mode="RESTART")
+
+    def _checkpoint(self, *, wait_ms: int, mode: str = "TRUNCATE") -> None:
         """Fold the log in; what readers hold longer than `wait_ms` is left for the next writer."""
         connection = self._engine.raw_connection()
         cursor = connection.cursor()
         try:
             cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
-            ((busy, *_),) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            ((busy, *_),) = cursor.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
             self._fold_is_due = bool(busy)
         finally:
             cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")

@@ -6,12 +6,11 @@ the store, on a state that has caught up with it. Read, decide, act.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +45,7 @@ from lookalike.rising import union
 from lookalike.ruling import Ruling
 from lookalike.scoring import Scores
 from lookalike.standard import Rule, Standard, standard_to
-from lookalike.stored_rows import decision_cells, label_cells
+from lookalike.stored_rows import write_decisions
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.search import Ids, nearest
@@ -54,7 +53,6 @@ from lookalike.stores.search import Ids, nearest
 _BLOCK_ROWS = 20_000
 _PAIRS_OF = 2000
 _NO_IDS: Ids = np.empty(0, np.int64)
-_AUTO = str(Origin.AUTO)
 _REJECTED = REASONS.index(Reason.REJECTED)
 _CONFLICT = REASONS.index(Reason.CONFLICT)
 _NO_REFERENCES = REASONS.index(Reason.NO_REFERENCES)
@@ -300,11 +298,16 @@ class Decider:
         changed = union(rows[self._differs(rows, decisions)], standing[silent], unstored)
         moves = self._moves(rows, decisions, stood)
         self._log.begin(txn, operation, self.state, before)
+        sure = columns["confidence"][changed]
         self._take(rows, decisions, DECISION_COLUMNS)
         self._take(standing, nothing, DECISION_COLUMNS[1:])
         self._log.add(txn, operation, self.state, changed, before)
+        surer = columns["confidence"][changed] != sure
+        moved = np.isin(columns.pks[changed], np.fromiter(moves, np.int64, len(moves)))
         for start in range(0, len(changed), _BLOCK_ROWS):
-            self._write(txn, operation, changed[start : start + _BLOCK_ROWS], moves)
+            part = slice(start, start + _BLOCK_ROWS)
+            which = (changed[part], moved[part], surer[part])
+            write_decisions(txn, self.field.pk, operation, columns, self.state.codes, *which)
         documents = list(moves)
         for start in range(0, len(documents), _BLOCK_ROWS):
             some = documents[start : start + _BLOCK_ROWS]
@@ -369,30 +372,6 @@ class Decider:
     def _take(self, rows: Rows, decisions: Decisions, names: Sequence[str]) -> None:
         for name in names:
             self.state.columns[name][rows] = getattr(decisions, name)
-
-    def _write(self, txn: Txn, operation: int, rows: Rows, moves: Mapping[int, Move]) -> None:
-        """Write decisions; where the label stays, it is left: that spares its indexes the work."""
-        stored = self.state.columns["stored"][rows]
-        moved = np.array([pk in moves for pk in self.state.columns.pks[rows].tolist()], bool)
-        txn.update_cells(schema.standing, self._cells(operation, rows[stored & ~moved]))
-        txn.update_cells(schema.standing, self._decided(operation, rows[stored & moved]))
-        txn.insert_cells(schema.standing, self._decided(operation, rows[~stored]))
-        self.state.columns["stored"][rows] = True
-
-    def _decided(self, operation: int, rows: Rows) -> dict[str, list[Any]]:
-        labels = label_cells(self.state.codes, self.state.columns["codes"][rows])
-        origins = [None if label is None else _AUTO for label in labels]
-        votes = [False] * len(rows)
-        return {
-            **self._cells(operation, rows),
-            "label": labels,
-            "origin": origins,
-            "votes": votes,
-        }
-
-    def _cells(self, operation: int, rows: Rows) -> dict[str, list[Any]]:
-        state = self.state
-        return decision_cells(self.field.pk, operation, state.columns, state.codes, rows)
 
 
 def _ids(pks: Iterable[int]) -> Ids:

@@ -23,8 +23,10 @@ from lookalike.matches import NO_LABEL
 from lookalike.model import Answer, Origin
 from lookalike.policy import REASONS
 from lookalike.stores import schema
+from lookalike.stores.base import Txn
 from lookalike.stores.search import NOBODY, Ids
 
+_AUTO = str(Origin.AUTO)
 _MACHINE = (None, Origin.AUTO)
 _NAN = np.array(np.nan, np.float32)
 _REASON_CELLS = np.array([*map(str, REASONS), None], object)
@@ -105,14 +107,49 @@ def decision_cells(
         "document_pk": columns.pks[rows].tolist(),
         "confidence": _or_null(confidence, np.isnan(confidence)),
         "margin": _or_null(margin, np.isnan(margin)),
-        "runner_up": label_cells(codes, columns["runner_up"][rows]),
+        "runner_up": _label_cells(codes, columns["runner_up"][rows]),
         "reason": _REASON_CELLS[columns["reasons"][rows]].tolist(),
         "source_pk": _or_null(sources, sources == NOBODY),
         "revision": [operation] * len(rows),
     }
 
 
-def label_cells(codes: Codes, coded: NDArray[np.int32]) -> list[str | None]:
+def write_decisions(
+    txn: Txn,
+    field_pk: int,
+    operation: int,
+    columns: Columns,
+    codes: Codes,
+    rows: Rows,
+    moved: NDArray[np.bool_],
+    surer: NDArray[np.bool_],
+) -> None:
+    """Write the decisions in rows of columns, all of which differ from what is stored.
+
+    `moved` (n,) tells whose label differs, `surer` whose confidence: what stays is not written,
+    which spares its indexes the work.
+    """
+    table, stored = schema.standing, columns["stored"][rows]
+    columns["stored"][rows] = True
+
+    def cells(chosen: NDArray[np.bool_]) -> dict[str, list[Any]]:
+        return decision_cells(field_pk, operation, columns, codes, rows[chosen])
+
+    def labelled(chosen: NDArray[np.bool_]) -> dict[str, list[Any]]:
+        labels = _label_cells(codes, columns["codes"][rows[chosen]])
+        origins = [None if label is None else _AUTO for label in labels]
+        votes = [False] * len(labels)
+        return {**cells(chosen), "label": labels, "origin": origins, "votes": votes}
+
+    alike = cells(stored & ~moved & ~surer)
+    del alike["confidence"]
+    txn.update_cells(table, alike)
+    txn.update_cells(table, cells(stored & ~moved & surer))
+    txn.update_cells(table, labelled(stored & moved))
+    txn.insert_cells(table, labelled(~stored))
+
+
+def _label_cells(codes: Codes, coded: NDArray[np.int32]) -> list[str | None]:
     """Return the labels of codes (n,) as they are stored."""
     # What is none stands last, where its code, -1, leads.
     names = np.array([*map(str, codes.names), None], object)

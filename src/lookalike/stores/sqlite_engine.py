@@ -38,6 +38,10 @@ CONNECTIONS = 80
 
 _KEPT, _WAIT_S = 16, 30
 
+_READER_CACHE_KIB, _WRITER_CACHE_KIB = 64 * 1024, 192 * 1024
+"""One alone writes: changed pages that do not fit are written to the log before the end, and again.
+"""
+
 
 def open_engine(file: Path) -> Engine:
     """Return an engine whose writers begin with `execution_options(immediate=True)`."""
@@ -47,6 +51,7 @@ def open_engine(file: Path) -> Engine:
         pool_size=_KEPT,
         max_overflow=CONNECTIONS - _KEPT,
         pool_timeout=_WAIT_S,
+        pool_use_lifo=True,  # whose pages are at hand goes first
     )
 
     @sqlalchemy_event.listens_for(engine, "connect")
@@ -59,7 +64,6 @@ def open_engine(file: Path) -> Engine:
             "wal_autocheckpoint=0",
             "secure_delete=ON",  # what is forgotten is overwritten, not only unlinked
             "temp_store=MEMORY",
-            "cache_size=-65536",
             "mmap_size=268435456",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -67,6 +71,8 @@ def open_engine(file: Path) -> Engine:
     @sqlalchemy_event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         immediate = connection.get_execution_options().get("immediate", False)
+        cache_kib = _WRITER_CACHE_KIB if immediate else _READER_CACHE_KIB
+        connection.exec_driver_sql(f"PRAGMA cache_size=-{cache_kib}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine

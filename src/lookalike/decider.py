@@ -6,7 +6,7 @@ the store, on a state that has caught up with it. Read, decide, act.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -311,7 +311,7 @@ class Decider:
         documents = list(moves)
         for start in range(0, len(documents), _BLOCK_ROWS):
             some = documents[start : start + _BLOCK_ROWS]
-            txn.insert(schema.event, self._events(operation, moves, some))
+            txn.insert_cells(schema.event, self._events(operation, moves, some))
         self.state.committed(operation, changed)
         return moves
 
@@ -355,19 +355,17 @@ class Decider:
         return dict(zip(pks, names, strict=True))
 
     def _events(
-        self, operation: int, moves: dict[int, Move], documents: Sequence[int]
-    ) -> list[dict[str, object]]:
-        return [
-            {
-                "operation_pk": operation,
-                "kind": EventKind.DECIDED,
-                "field_pk": self.field.pk,
-                "document_pk": document,
-                "label": moves[document][1],
-                "origin": Origin.AUTO,
-            }
-            for document in documents
-        ]
+        self, operation: int, moves: Mapping[int, Move], documents: Sequence[int]
+    ) -> dict[str, list[object]]:
+        count = len(documents)
+        return {
+            "operation_pk": [operation] * count,
+            "kind": [str(EventKind.DECIDED)] * count,
+            "field_pk": [self.field.pk] * count,
+            "document_pk": list(documents),
+            "label": [moves[document][1] for document in documents],
+            "origin": [str(Origin.AUTO)] * count,
+        }
 
     def _take(self, rows: Rows, decisions: Decisions, names: Sequence[str]) -> None:
         for name in names:

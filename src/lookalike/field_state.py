@@ -35,7 +35,7 @@ from lookalike.reference_book import (
 )
 from lookalike.references import References
 from lookalike.rejections import Rejections
-from lookalike.rising import union
+from lookalike.rising import union, without
 from lookalike.standard import Standard, standard_from
 from lookalike.stored_rows import BLANKS, keep_rows, stored_rows
 from lookalike.stores import schema
@@ -159,11 +159,12 @@ class FieldState:
 
     def search(self, snapshot: Snapshot, rows: Rows) -> Rows:
         """Find the nearest references of rows from scratch; return those whose list changed."""
-        choosy = np.intersect1d(rows, self.rows_with_rejections())
-        references, search = self.references, self.neighbourhood.requery
-        moved = [rows[:0]]
-        for block in _blocks(np.setdiff1d(rows, choosy), _SEARCH_ROWS):
-            vectors = self.vectors(snapshot, block)
+        choosy = self.rows_with_rejections()
+        choosy = choosy[np.isin(choosy, rows)]
+        references, search, moved = self.references, self.neighbourhood.requery, [rows[:0]]
+        for block in _blocks(without(rows, choosy), _SEARCH_ROWS):
+            unseen = np.empty((len(block), 0), np.float16)  # by nobody
+            vectors = self.vectors(snapshot, block) if len(references) else unseen
             moved.append(search(block, vectors, references.pks, references.vectors))
         for block in _blocks(choosy, _CHOOSY_ROWS):
             vectors = self.vectors(snapshot, block)

@@ -19,3 +19,8 @@ def distinct(numbers: NDArray[np.integer]) -> NDArray[np.int64]:
 def union(*parts: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the different ones among the numbers of all parts, at least one of them, rising."""
     return distinct(np.concatenate(parts))
+
+
+def without(numbers: NDArray[np.int64], others: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return those of `numbers` (n,) that are not among some, mostly few, others."""
+    return numbers[~np.isin(numbers, others)] if len(others) else numbers

@@ -27,8 +27,8 @@ _GROUPS_EACH = 4
 _NONE = np.float32(0)
 _SCREEN_FROM, _SCREEN_ROWS = 64, 512
 """A product in single precision first pays for so many queries and rows."""
-_PAIRS = 128
-"""So many vectors in double precision stay in a core's cache."""
+_PAIRS = 384
+"""So many pairs of vectors in double precision stay in a core's cache."""
 
 
 def similarities(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> Floats:
@@ -122,22 +122,22 @@ def nearest(
             similarity[hidden[block]] = NO_SIMILARITY
         return similarity
 
-    screened = len(queries) >= _SCREEN_FROM and len(rows) >= _SCREEN_ROWS
-    wide: NDArray[np.floating] = np.asarray(rows, np.float32 if screened else np.float64)
-    longest = _longest(wide) if screened else 0.0
+    exactly, roughly = np.asarray(rows, np.float64), None
+    if len(queries) >= _SCREEN_FROM and len(rows) >= _SCREEN_ROWS:
+        roughly = np.asarray(rows, np.float32)
+        error = 2 * _roundoff(rows.shape[1]) * _longest(roughly)
     parts = []
     for block in _blocks(len(queries), len(rows)):
-        if screened:
+        if roughly is not None:
             narrow = np.asarray(queries[block], np.float32)
-            margin = 2 * _roundoff(rows.shape[1]) * longest * _longest(narrow)
-            rough = seen(narrow @ wide.T, block)
-            columns, values = _candidates(rough, k, np.float32(margin))
+            product = seen(narrow @ roughly.T, block)
+            columns, values = _candidates(product, k, np.float32(error * _longest(narrow)))
             if columns.shape[1] <= _GROUPS_EACH * k:
-                exact = _pair_similarities(queries[block], wide, columns)
+                exact = _pair_similarities(queries[block], exactly, columns)
                 np.copyto(exact, values, where=values <= NO_SIMILARITY)
                 parts.append(_listed(columns, exact, ids, k))
                 continue
-        parts.append(top_k(seen(similarities(queries[block], wide), block), ids, k))
+        parts.append(top_k(seen(similarities(queries[block], exactly), block), ids, k))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
@@ -168,16 +168,15 @@ def _candidates(rough: Floats, k: int, margin: np.float32) -> tuple[Ids, Floats]
 
 
 def _pair_similarities(
-    queries: NDArray[np.floating], rows: NDArray[np.floating], columns: Ids
+    queries: NDArray[np.floating], rows: NDArray[np.float64], columns: Ids
 ) -> Floats:
     """Return the similarities (n, w) of `queries` (n, d) and each its own `columns` of rows."""
     found = np.empty(columns.shape, np.float32)
-    for start in range(0, len(queries), _PAIRS):
-        part = slice(start, start + _PAIRS)
+    step = max(1, _PAIRS // columns.shape[1])
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
         wide = np.asarray(queries[part], np.float64)
-        for place in range(columns.shape[1]):
-            others = np.asarray(rows[columns[part, place]], np.float64)
-            found[part, place] = np.einsum("nd,nd->n", wide, others)
+        found[part] = np.matmul(rows[columns[part]], wide[:, :, None])[:, :, 0]
     return found
 
 

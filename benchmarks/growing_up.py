@@ -1,7 +1,7 @@
 """The whole rule, graph included, as collections and their labels grow.
 
 `whole_rule` takes one large store of overlapping kinds from its first decision to its reopening;
-`growth` makes small ones of many sizes.
+`upkeep` looks at it, forgets some of it and compacts it; `growth` makes small ones of many sizes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import lookalike
 from deciding import digests, milliseconds, seconds
 from lookalike.collection import Collection
+from lookalike.compacting import compact
 from lookalike.decider import Decider
 from lookalike.landscape import Landscape
 from lookalike.nearness import neighbours
@@ -27,6 +28,7 @@ from made_vectors import DIMENSION, NAMED, kinds_of, names
 from measuring import Cost, Figure, OwnMemory, cost, median, peak_mib, size_bytes
 
 _EACH, _MORE = 10, 2
+_FORGOTTEN = 100
 _LABELS, _RETRACTIONS = 20, 10
 _FIRST_GOAL_S, _LABEL_GOAL_MS, _MEMORY_GOAL_MIB, _DISK_GOAL = 900, 1000, 4096, 2500
 _GOALS_FROM = 1_000_000
@@ -110,6 +112,44 @@ def reopening(folder: Path, count: int) -> list[Figure]:
     return [
         Figure(f"{name}: first label", seconds(label)),
         Figure(f"{name}: peak memory", f"{peak_mib():.0f} MiB"),
+    ]
+
+
+def upkeep(folder: Path, count: int) -> list[Figure]:
+    """Take that store through what comes up later: look at it, forget some of it, compact it."""
+    kinds, store = kinds_of(count), folder / f"kinds-{count}"
+    doomed = np.random.default_rng(12).choice(count, count // _FORGOTTEN, replace=False)
+    said = _said(kinds, _chosen(kinds, NAMED)[1][-2:-1])
+    with OwnMemory() as own, lookalike.open(store, actor="benchmark") as library:
+        collection = library.collection("things")
+        _one(collection, said)
+        told = cost(collection.report)
+        rows = cost(lambda: sum(1 for _ in collection.rows()))
+        laid = cost(collection.map)
+        again = cost(collection.map)
+        gone = cost(lambda: collection.forget([f"v{place}" for place in sorted(doomed)]))
+        before = digests(store, collection)
+        packed = cost(lambda: compact(library.workshop))
+        different = int((before != digests(store, collection)).any(axis=1).sum())
+        sound = len(library.check())
+    name = f"{count:,} documents, whole rule"
+    return [
+        Figure(f"{name}: the report", seconds(told)),
+        Figure(f"{name}: all rows of an export", seconds(rows)),
+        Figure(f"{name}: the map, laid out for the first time", seconds(laid)),
+        Figure(f"{name}: the map again", seconds(again)),
+        Figure(
+            f"{name}: forget {len(doomed):,} documents, with a new graph and all decided again",
+            seconds(gone),
+        ),
+        Figure(f"{name}: compaction", seconds(packed)),
+        Figure(
+            f"{name}: rows that differ after it, contradictions in the store",
+            f"{different}, {sound}",
+            "0, 0",
+            different == sound == 0,
+        ),
+        Figure(f"{name}: peak memory of all this", f"{own.peak_mib:.0f} MiB"),
     ]
 
 

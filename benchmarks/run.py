@@ -56,6 +56,7 @@ PARTS = {
     "learned": Part(deciding.learned, (100_000,), "first_decision"),
     "whole_rule": Part(growing_up.whole_rule, (1_000_000,), "fill_kinds"),
     "reopening": Part(growing_up.reopening, (1_000_000,), "whole_rule"),
+    "upkeep": Part(growing_up.upkeep, (1_000_000,), "reopening"),
     "growth": Part(growing_up.growth, (10_000, 100_000)),
     "shared_vectors": Part(shared.ready, (100_000,)),
     "shared_label": Part(shared.one_label, (500_000,)),

@@ -364,6 +364,7 @@ def test_the_table_has_every_command() -> None:
     elsewhere = [
         "agreement",
         "backup",
+        "compact",
         "completion",
         "copy",
         "cost",

@@ -19,6 +19,7 @@ from sqlalchemy import create_engine, inspect, select, update
 
 import lookalike
 from lookalike.collection import Collection
+from lookalike.compacting import compact
 from lookalike.errors import (
     LookalikeError,
     NotAStore,
@@ -429,6 +430,32 @@ def test_a_commit_that_fits_is_kept_where_folding_the_log_does_not(disk: Path) -
     assert (disk / "store" / "lookalike.db").stat().st_size > 18 * MEGABYTE
     assert store.check() == []
     store.close()
+
+
+def test_a_compaction_without_room_leaves_all_as_it_is(disk: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(20_000, 64))
+    ids = [f"d{number}" for number in range(len(vectors))]
+    with lookalike.open(disk / "store", actor="ann") as library:
+        collection = things(library)
+        collection.add(vectors=vectors, ids=ids)
+        collection.label({ids[0]: "a", ids[1]: "b"})
+        collection.forget(ids[10:8000])
+        before = [(one.id, one.label, one.confidence) for one in collection.documents()]
+
+        for leaving in (MEGABYTE // 2, 2 * MEGABYTE, 5 * MEGABYTE):
+            filler = fill(disk, leaving=leaving)
+            with pytest.raises(StoreUnwritable, match="free some space"):
+                compact(library.workshop)
+            filler.unlink()
+            now = [(one.id, one.label, one.confidence) for one in collection.documents()]
+            assert now == before
+            assert library.check() == []
+
+        done = compact(library.workshop)
+        assert done.bytes_after < done.bytes_before
+        assert [(one.id, one.label, one.confidence) for one in collection.documents()] == before
+        assert collection.run().by_itself == 0
+        assert library.check() == []
 
 
 LIMITED = """

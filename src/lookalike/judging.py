@@ -7,13 +7,11 @@ remembered in a file.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +26,14 @@ from lookalike.confidence import (
 from lookalike.directions import Blend, unit_blocks
 from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
-from lookalike.landscape import Known, Landscape, attach, landscape_of
+from lookalike.kept_lists import KeptLists
+from lookalike.landscape import Landscape, attach, landscape_of
 from lookalike.lessons import Sampling, learn_confidence
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
-from lookalike.nearness import FindLists, Ranked, neighbour_lists
+from lookalike.nearness import FindLists, neighbour_lists
 from lookalike.policy import NO_SOURCE, REASONS, Decisions, deepest
-from lookalike.propagation import Graph, Places
-from lookalike.recall import recall, remember
+from lookalike.propagation import Places
 from lookalike.rejections import Rejections
 from lookalike.review import Reach
 from lookalike.scoring import BACKGROUND, Scores
@@ -46,9 +44,6 @@ REBUILD_ITEMS = 2000
 
 REBUILD_GROWTH = 1.2
 """Beyond, when so many times its nodes have come."""
-
-_LISTS = b"lists.4"
-"""How lists are found; those that were remembered under another name are found again."""
 
 _FAR = 10.0
 """A margin, which is log-odds, is told up to here.
@@ -315,59 +310,18 @@ class Judge:
     def _surveyed(
         self, pks: Places, slots: Places, vectors: Vectors, blend: Blend | None
     ) -> Landscape:
-        weighed = b"" if blend is None else repr(blend).encode()
-        mark = hashlib.sha256(_LISTS + weighed + pks.tobytes() + slots.tobytes()).hexdigest()
-        kept = recall(self._memory)
-        known = None
-        if kept is not None and kept[0] == {"items": mark}:
-            known = _known(kept[1])
-        kept_lists = None if self._imagines else _Lists(self._memory, mark)
+        lists = KeptLists(self._memory, pks, slots, blend)
+        known = lists.known()
         landscape = landscape_of(
             pks,
             lambda places: vectors(pks[places]),
             known,
             blend=blend,
-            find=self._find or partial(neighbour_lists, progress=kept_lists),
+            find=self._find or partial(neighbour_lists, progress=None if self._imagines else lists),
         )
         if known is None and not self._imagines:
-            remember(self._memory, {"items": mark}, _arrays(landscape))
+            lists.keep_all(landscape)
         return landscape
-
-
-def _arrays(land: Landscape) -> dict[str, NDArray[Any]]:
-    """Return what `_known` makes of it again."""
-    return {
-        "near": land.near.astype(np.int32),
-        "cosines": land.near_cosines,
-        "turn": land.turn,
-        "starts": land.graph.starts,
-        "columns": land.graph.columns,
-        "weights": land.graph.weights,
-        "degrees": land.degrees,
-    }
-
-
-def _known(arrays: Mapping[str, NDArray[Any]]) -> Known:
-    near, graph = arrays["near"].astype(np.int64), ("starts", "columns", "weights")
-    joined = Graph(*(arrays[name] for name in graph))
-    return Known(near, arrays["cosines"], arrays["turn"], joined, arrays["degrees"])
-
-
-@dataclass(frozen=True, slots=True)
-class _Lists:
-    """Keeps in a file how far the neighbours of items have been found: see `nearness.Progress`."""
-
-    memory: Path
-    mark: str
-
-    def kept(self) -> tuple[int, Ranked] | None:
-        found = recall(self.memory)
-        if found is None or found[0].get("partly") != self.mark:
-            return None
-        return found[0]["done"], found[1]["ranked"]
-
-    def keep(self, done: int, found: Ranked) -> None:
-        remember(self.memory, {"partly": self.mark, "done": done}, {"ranked": found})
 
 
 def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:

@@ -6,6 +6,7 @@ placed at once when someone asks; a layout that is outgrown goes on answering un
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from lookalike.directions import Blend, Frame, blend
 from lookalike.layout import Axes, Layout, Tell, lay_out
 from lookalike.recall import recall, remember
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, StoredSpace, stored_space
+from lookalike.stores.base import Packed, Snapshot, Store, StoredSpace, stored_space
 from lookalike.stores.search import Ids
 from lookalike.turns import Turns
 
@@ -151,6 +152,18 @@ class Layouts:
         axes = Axes(Frame(arrays.pop("mean"), _blend(space)), arrays.pop("basis"))
         self._written[space.pk] = len(arrays["pks"])
         return Layout(axes=axes, made_of=made_of, **arrays)
+
+
+def follow_packed(file: Path, packed: Packed) -> None:
+    """Let the layout of a space in a file be of where its vectors are now."""
+    kept, space = recall(file), packed.space
+    if kept is None:
+        return
+    mark, arrays = kept
+    slots = packed.moved(arrays["slots"])
+    before = _mark(replace(space, generation=space.generation - 1))
+    if slots is not None and before.items() <= mark.items():
+        remember(file, mark | _mark(space), arrays | {"slots": slots})
 
 
 def seen_of(snapshot: Snapshot, space: StoredSpace) -> Seen:

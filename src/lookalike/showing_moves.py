@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lookalike.model import Changed
 
 if TYPE_CHECKING:
+    from lookalike.compacting import Compacted
     from lookalike.comparing import FieldComparison
     from lookalike.copying import Copied
     from lookalike.forgetting import Receipt
@@ -107,3 +108,9 @@ def show_dropped(dropped: DroppedSpaces) -> str:
 
 def _share(share: float | None) -> str:
     return "unknown" if share is None else f"{share:.1%}"
+
+
+def show_compacted(done: Compacted) -> str:
+    """Return what was given back."""
+    before, after = done.bytes_before / 1e6, done.bytes_after / 1e6
+    return f"{before:,.1f} MB → {after:,.1f} MB: {before - after:,.1f} MB given back"

@@ -1,4 +1,4 @@
-"""The command that keeps a store somewhere else."""
+"""The commands that keep a store somewhere else, and small."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lookalike.cli.session import Session, progress_bar, with_session
-from lookalike.showing_moves import show_backup
+from lookalike.showing_moves import show_backup, show_compacted
 
 
 @click.command()
@@ -38,4 +38,22 @@ def backup(session: Session, target: Path, earlier: Path | None) -> None:
     session.print(kept, show_backup)
 
 
-COMMANDS = (backup,)
+@click.command()
+@with_session
+def compact(session: Session) -> None:
+    """Give back the room on the disk that removed documents left.
+
+    It takes vectors and database apart from what nobody has any more and writes them anew: have
+    room for both twice. Others go on reading; who writes waits for the end.
+
+    \b
+    lookalike compact
+    """
+    from lookalike.compacting import compact as compact_store
+
+    with session.library() as library, progress_bar("packing") as progress:
+        done = compact_store(library.workshop, progress=progress)
+    session.print(done, show_compacted)
+
+
+COMMANDS = (backup, compact)

@@ -32,6 +32,35 @@ class StoredSpace:
     members: tuple[Member, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """That the vectors of a space, as it is now, lie close together: the i-th was in `slots[i]`."""
+
+    space: StoredSpace
+    slots: Ids
+
+    def moved(self, slots: Ids) -> Ids | None:
+        """Return where vectors that were in `slots` (n,) are now; what is below 0 stays.
+
+        None where one of them is not here.
+        """
+        place = np.searchsorted(self.slots, slots)
+        here = self.slots[np.minimum(place, len(self.slots) - 1)] == slots if len(self) else False
+        return np.where(slots < 0, slots, place) if np.all(here | (slots < 0)) else None
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What a store took on the disk before and takes after, and which spaces were packed."""
+
+    packed: tuple[Packed, ...]
+    bytes_before: int
+    bytes_after: int
+
+
 def members_from(stored: Sequence[tuple[str, int]] | None) -> tuple[Member, ...]:
     """Return the members that the table `space` holds of one."""
     return tuple(Member(name, dimension) for name, dimension in stored or ())
@@ -224,6 +253,14 @@ class Store(Readable, Protocol):
 
     def tidy(self) -> None:
         """Fold the write-ahead log in, so that nothing that was erased lingers there."""
+        ...
+
+    def compact(self, tell: Callable[[int, int], None]) -> Compaction:
+        """Give back the room that nothing uses; who wants to write waits, who reads goes on.
+
+        `tell` hears how much of how much is done. Interrupted, or where the disk is full
+        (StoreUnwritable), all is as it was or as it shall be.
+        """
         ...
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ from ulid import ULID
 
 from lookalike.errors import StoreClosed
 from lookalike.stores import schema
-from lookalike.stores.base import Cells, StoredSpace, cells_of, stored_space
+from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, stored_space
 from lookalike.stores.directory import erase_vectors_but
 from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.mirror import Mirrors, contradictions
@@ -174,10 +174,32 @@ class PostgresStore:
             erase_vectors_but(self.root, {f"{one.pk}.{one.generation}" for one in spaces})
             for space in spaces:
                 self._mirrors.of(space).erase_but(snapshot.slots(space)[0], snapshot.count(space))
+        self._vacuum("ANALYZE, SKIP_LOCKED")
+
+    def compact(self, tell: Callable[[int, int], None]) -> Compaction:
+        """Let the database write its tables anew, but those that someone uses at this moment.
+
+        Slots stay: a table has no room for those that are free.
+        """
+        self.tidy()
+        before = self._bytes()
+        with self._turns.taken():
+            self._vacuum("FULL, ANALYZE, SKIP_LOCKED", tell)
+        return Compaction((), before, self._bytes())
+
+    def _vacuum(self, how: str, tell: Callable[[int, int], None] = lambda *_: None) -> None:
+        names = ("vector", *schema.metadata.tables)
         with translated(self.address), self._engine.connect() as connection:
             free = connection.execution_options(isolation_level="AUTOCOMMIT")
-            for name in ("vector", *schema.metadata.tables):
-                free.exec_driver_sql(f'VACUUM (ANALYZE, SKIP_LOCKED) "{name}"')
+            for done, name in enumerate(names, 1):
+                free.exec_driver_sql(f'VACUUM ({how}) "{name}"')
+                tell(done, len(names))
+
+    def _bytes(self) -> int:
+        names = ", ".join(f"'\"{name}\"'" for name in ("vector", *schema.metadata.tables))
+        query = f"SELECT sum(pg_total_relation_size(one::regclass)) FROM unnest(ARRAY[{names}]) one"
+        with self.read() as snapshot:
+            return int(snapshot.connection.exec_driver_sql(query).scalar_one())
 
     def last_numbers(self) -> dict[str, int]:
         """Return the last pk that each numbered table gave, 0 where it gave none."""

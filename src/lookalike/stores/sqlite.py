@@ -37,7 +37,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
-from lookalike.stores.base import Cells, StoredSpace, cells_of, stored_space
+from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, stored_space
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.search import Ids
@@ -50,6 +50,7 @@ from lookalike.stores.sqlite_engine import (
     open_engine,
     translated,
 )
+from lookalike.stores.sqlite_packing import bytes_of, pack
 from lookalike.stores.sqlite_snapshot import SqliteSnapshot
 from lookalike.stores.vectors import VectorFile
 from lookalike.turns import Turns
@@ -122,16 +123,47 @@ class SqliteStore:
         """
         with self._locked(), translated(self.path):
             self._checkpoint(wait_ms=_TIDY_WAIT_MS)
+            self._drop_files()
             with self.read() as snapshot:
-                spaces = snapshot.rows(select(schema.space))
-                known = {(row.pk, row.generation) for row in spaces}
-                self._files = {key: file for key, file in self._files.items() if key in known}
-                erase_vectors_but(self.path, {f"{pk}.{number}" for pk, number in known})
-                for row in spaces:
+                for row in snapshot.rows(select(schema.space)):
                     used, _ = snapshot.slots(stored_space(row))
                     unused = np.setdiff1d(np.arange(row.next_slot), used, assume_unique=True)
                     file = self._file(stored_space(row))
                     file.erase(file.remains(unused))
+
+    def compact(self, tell: Callable[[int, int], None]) -> Compaction:
+        """Let vectors lie close together in new files, and the database without free pages.
+
+        The old files go when the last one has gone who may still read there.
+        """
+        with self._locked(), translated(self.path):
+            before = bytes_of(self.path)
+            with self._begun() as txn:
+                packed = pack(txn, self._file, tell)
+            self._vacuum()
+            self._checkpoint(wait_ms=_TIDY_WAIT_MS)
+            self._drop_files()
+            return Compaction(packed, before, bytes_of(self.path))
+
+    def _vacuum(self) -> None:
+        connection = self._engine.raw_connection()
+        try:
+            connection.cursor().execute("VACUUM")
+        finally:
+            connection.close()
+
+    def _drop_files(self) -> None:
+        """Remove the files of spaces that are no more, and of what was packed.
+
+        Who began before that may still read there: it stays until the log could be folded in.
+        """
+        with self.read() as snapshot:
+            spaces = [stored_space(row) for row in snapshot.rows(select(schema.space))]
+        known = {(space.pk, space.generation) for space in spaces}
+        if self._fold_is_due:
+            known |= {(one.pk, before) for one in spaces for before in range(one.generation)}
+        self._files = {key: file for key, file in self._files.items() if key in known}
+        erase_vectors_but(self.path, {f"{pk}.{number}" for pk, number in known})
 
     def last_numbers(self) -> dict[str, int]:
         """Return the last pk that each numbered table gave, 0 where it gave none."""
@@ -175,13 +207,19 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[SqliteTxn]:
         with self._locked(), translated(self.path):
-            with self._engine.connect().execution_options(immediate=True) as connection:
-                txn = SqliteTxn(connection, self._file)
-                with connection.begin():
-                    yield txn
-                for erase in txn.after_commit:
-                    erase()
+            with self._begun() as txn:
+                yield txn
             self._checkpoint_when_long()
+
+    @contextmanager
+    def _begun(self) -> Iterator[SqliteTxn]:
+        """Begin a transaction, to who has the lock."""
+        with self._engine.connect().execution_options(immediate=True) as connection:
+            txn = SqliteTxn(connection, self._file)
+            with connection.begin():
+                yield txn
+            for erase in txn.after_commit:
+                erase()
 
     def _file(self, space: StoredSpace) -> VectorFile:
         key = (space.pk, space.generation)

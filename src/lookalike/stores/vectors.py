@@ -103,6 +103,12 @@ class VectorFile:
             similarities.append(similarity[kept])
         return np.concatenate(found), np.concatenate(similarities)
 
+    def remove(self) -> None:
+        """Remove the file and the sidecar; who has mapped them keeps them."""
+        for path in (self._path, self._codes_path, self._bounds_path):
+            path.unlink(missing_ok=True)
+            self._maps.pop(path, None)
+
     def erase(self, slots: NDArray[np.int64]) -> None:
         """Overwrite the rows of `slots` with zeros, here and in the sidecar."""
         nothing = np.zeros((1, self._dimension), np.float16)

@@ -31,7 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from lookalike.errors import NotFound
 from lookalike.matches import NO_SIMILARITY
 from lookalike.stores import schema
-from lookalike.stores.base import Cells, Snapshot, Store, StoredSpace, Txn, cells_of
+from lookalike.stores.base import Cells, Snapshot, Store, StoredSpace, Txn, cells_of, stored_space
 from lookalike.stores.search import NOBODY, Floats, Ids
 
 DIMENSION = 16
@@ -673,6 +673,70 @@ class StoreContract:
         assert new[2].tobytes() in kept
         assert b"a secret name" not in kept
 
+    # --- compaction -----------------------------------------------------------------------------
+
+    def test_what_is_left_after_compaction_is_what_was_there(self, store: Store) -> None:
+        """Vectors, searches and new vectors are as before; only room is given back."""
+        vectors = unit(3000, seed=1)
+        space, pks, _ = filled(store, vectors)
+        with store.write() as txn:
+            txn.erase_vectors(space, pks[100:2900])
+        told: list[tuple[int, int]] = []
+
+        done = store.compact(lambda *so_far: told.append(so_far))
+
+        kept = np.concatenate([pks[:100], pks[2900:]])
+        rows = np.concatenate([vectors[:100], vectors[2900:]])
+        assert done.bytes_after < done.bytes_before
+        assert told and told[-1][0] == told[-1][1]
+        assert store.check() == []
+        with store.write() as txn:
+            now = space_now(txn, space)
+            assert np.array_equal(txn.vectors(now, kept), rows)
+            assert txn.above(now, rows[150], 0.999)[0].tolist() == [kept[150]]
+            txn.append_vectors(now, pks[500:502], vectors[500:502])
+        with store.read() as snapshot:
+            now = space_now(snapshot, space)
+            assert snapshot.above(now, vectors[501], 0.999)[0].tolist() == [pks[501]]
+            assert np.array_equal(snapshot.vectors(now, kept), rows)
+        assert store.check() == []
+
+    def test_packed_vectors_are_found_where_they_were_said_to_be(self, store: Store) -> None:
+        """`moved` tells the new slot of each old one, and that some are gone."""
+        space, pks, _ = filled(store, unit(10))
+        with store.write() as txn:
+            before = slots_by_pk(txn, space)
+            txn.erase_vectors(space, pks[[0, 4]])
+        left = np.delete(pks, [0, 4])
+
+        for packed in store.compact(lambda *_: None).packed:
+            old = np.array([before[pk] for pk in left.tolist()])
+            moved = packed.moved(old)
+            assert moved is not None
+            with store.read() as snapshot:
+                assert packed.space == space_now(snapshot, space)
+                now = slots_by_pk(snapshot, packed.space)
+            assert moved.tolist() == [now[pk] for pk in left.tolist()]
+            some = packed.moved(np.array([-1, old[3]]))
+            assert some is not None and some.tolist() == [-1, moved[3]]
+            assert packed.moved(np.array([before[int(pks[4])]])) is None
+
+    def test_a_reader_goes_on_through_a_compaction(self, store: Store) -> None:
+        """Who began before sees what there was, vectors included; a second one is harmless."""
+        vectors = unit(40, seed=2)
+        space, pks, _ = filled(store, vectors)
+        with store.write() as txn:
+            txn.erase_vectors(space, pks[:10])
+
+        with store.read() as snapshot:
+            assert len(snapshot.slots(space)[0]) == 30
+            store.compact(lambda *_: None)
+            store.compact(lambda *_: None)
+            assert np.array_equal(snapshot.vectors(space, pks[10:]), vectors[10:])
+
+        assert store.compact(lambda *_: None).packed == ()
+        assert store.check() == []
+
     # --- soundness ------------------------------------------------------------------------------
 
     def test_a_sound_store_has_nothing_to_report(self, store: Store) -> None:
@@ -815,6 +879,18 @@ def make_space(txn: Txn, name: str = "test", *, dimension: int = DIMENSION) -> S
     values = {"collection_pk": 1, "name": name, "dimension": dimension, "generation": 0}
     pk = txn.insert_one(schema.space, **values, next_slot=0)
     return StoredSpace(pk, name, dimension, 0)
+
+
+def space_now(snapshot: Snapshot, space: StoredSpace) -> StoredSpace:
+    """Return a space as a snapshot sees it."""
+    (row,) = snapshot.rows(select(schema.space).where(schema.space.c.pk == space.pk))
+    return stored_space(row)
+
+
+def slots_by_pk(snapshot: Snapshot, space: StoredSpace) -> dict[int, int]:
+    """Return the slot of each document of a space."""
+    slots, pks = snapshot.slots(space)
+    return dict(zip(pks.tolist(), slots.tolist(), strict=True))
 
 
 def add_documents(txn: Txn, space: StoredSpace, vectors: Vectors) -> Ids:

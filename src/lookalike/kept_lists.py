@@ -1,0 +1,100 @@
+"""Neighbour lists of the items of a space, which take longest to find, kept in a file.
+
+Derived state: it may be deleted at any time. It is of its items while each has its vector in the
+same slot; packing moves vectors, and what was kept follows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.directions import Blend
+from lookalike.landscape import Known, Landscape
+from lookalike.nearness import Ranked
+from lookalike.propagation import Graph, Places
+from lookalike.recall import recall, remember
+from lookalike.stores.base import Packed
+
+_FOUND_BY = "lists.5"
+"""How lists are found; those that were kept under another name are found again."""
+
+_GRAPH = ("starts", "columns", "weights")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLists:
+    """What was found out about items: `pks` (n,) rising, with the `slots` of their vectors.
+
+    `blend` is that of the members of a combined space. As a `nearness.Progress` it keeps how far
+    the neighbours have been found.
+    """
+
+    file: Path
+    pks: Places
+    slots: Places
+    blend: Blend | None
+
+    def known(self) -> Known | None:
+        """Return what was kept of these items, if anything was."""
+        found = recall(self.file)
+        if found is None or found[0].get("items") != self._mark:
+            return None
+        arrays = found[1]
+        graph = Graph(*(arrays[name] for name in _GRAPH))
+        near = arrays["near"].astype(np.int64)
+        return Known(near, arrays["cosines"], arrays["turn"], graph, arrays["degrees"])
+
+    def keep_all(self, land: Landscape) -> None:
+        """Keep what their landscape has."""
+        arrays = {
+            "pks": self.pks,
+            "slots": self.slots,
+            "near": land.near.astype(np.int32),
+            "cosines": land.near_cosines,
+            "turn": land.turn,
+            "degrees": land.degrees,
+            **{name: getattr(land.graph, name) for name in _GRAPH},
+        }
+        remember(self.file, {"items": self._mark, "weighed": _weighed(self.blend)}, arrays)
+
+    def kept(self) -> tuple[int, Ranked] | None:
+        """Return how many items have their neighbours, and which, if that was kept."""
+        found = recall(self.file)
+        if found is None or found[0].get("partly") != self._mark:
+            return None
+        return found[0]["done"], found[1]["ranked"]
+
+    def keep(self, done: int, found: Ranked) -> None:
+        """Keep the neighbours of the first items."""
+        remember(self.file, {"partly": self._mark, "done": done}, {"ranked": found})
+
+    @property
+    def _mark(self) -> str:
+        return _mark_of(self.pks, self.slots, _weighed(self.blend))
+
+
+def follow_packed(file: Path, packed: Packed) -> None:
+    """Let what was kept of items of a space be of where their vectors are now."""
+    found = recall(file)
+    if found is None or "items" not in found[0]:
+        return
+    mark, arrays = found
+    slots = packed.moved(arrays["slots"])
+    if slots is not None:
+        items = _mark_of(arrays["pks"], slots, mark["weighed"])
+        remember(file, mark | {"items": items}, arrays | {"slots": slots})
+
+
+def _weighed(blend: Blend | None) -> str:
+    return "" if blend is None else repr(blend)
+
+
+def _mark_of(pks: Places, slots: Places, weighed: str) -> str:
+    mark = hashlib.sha256(f"{_FOUND_BY}{weighed}".encode())
+    mark.update(np.ascontiguousarray(pks, "<i8").data)
+    mark.update(np.ascontiguousarray(slots, "<i8").data)
+    return mark.hexdigest()

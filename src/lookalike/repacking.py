@@ -1,0 +1,42 @@
+"""What is left for the next process, carried over to where vectors are once they are packed.
+
+All of it is derived, and would be made anew: neighbour lists of a million items take minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lookalike.kept_lists import follow_packed as lists_follow
+from lookalike.laying import follow_packed as map_follows
+from lookalike.recall import recall, remember
+from lookalike.stores.base import Packed
+
+
+def follow_packed(cache: Path, packed: Sequence[Packed]) -> None:
+    """Let the files in `cache` be of where the vectors of packed spaces are now."""
+    for one in packed:
+        for file in sorted(cache.glob(f"lists.{one.space.pk}.*.npz")):
+            lists_follow(file, one)
+        for file in sorted(cache.glob("field.*.npz")):
+            _field_follows(file, one)
+        map_follows(cache / f"map-{one.space.pk}.npz", one)
+
+
+def _field_follows(file: Path, packed: Packed) -> None:
+    kept, space = recall(file), packed.space
+    if kept is None:
+        return
+    mark, arrays = kept
+    for name in ("space", "reference_space"):
+        was = mark.get(name, {})
+        if (was.get("pk"), was.get("generation")) != (space.pk, space.generation - 1):
+            continue
+        if name == "space":
+            slots = packed.moved(arrays["slots"])
+            if slots is None:
+                return
+            arrays["slots"] = slots
+        was["generation"] = space.generation
+    remember(file, mark, arrays)

@@ -1,0 +1,70 @@
+"""Packing the vectors of an embedded store: what erased ones left free is given back.
+
+The vectors in use are written to a file of the space's next generation, in the order of their
+slots; the transaction that says where they are now makes it the one in force. What a process that
+was killed before has left belongs to no generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import delete, select, update
+
+from lookalike.stores import schema
+from lookalike.stores.base import Packed, StoredSpace, Txn, stored_space
+from lookalike.stores.vectors import VectorFile
+
+_BLOCK_ROWS = 50_000
+
+
+def pack(
+    txn: Txn, file_of: Callable[[StoredSpace], VectorFile], tell: Callable[[int, int], None]
+) -> tuple[Packed, ...]:
+    """Pack all spaces with free slots; return what was moved where."""
+    spaces = [(stored_space(row), row.next_slot) for row in txn.rows(select(schema.space))]
+    used = {space: txn.slots(space) for space, _ in spaces}
+    loose = [space for space, next_slot in spaces if len(used[space][0]) < next_slot]
+    done, total = 0, sum(len(used[space][0]) for space in loose)
+    packed: list[Packed] = []
+    try:
+        for space in loose:
+            slots, pks = used[space]
+            now = Packed(replace(space, generation=space.generation + 1), slots)
+            packed.append(now)
+            file, before = file_of(now.space), file_of(space)
+            file.remove()
+            for start in range(0, len(slots), _BLOCK_ROWS):
+                part = slots[start : start + _BLOCK_ROWS]
+                file.append(start, before.read(part))
+                done += len(part)
+                tell(done, total)
+            _move(txn, now, pks.tolist())
+    except BaseException:
+        for one in packed:
+            file_of(one.space).remove()
+        raise
+    return tuple(packed)
+
+
+def bytes_of(path: Path) -> int:
+    """Return what database, vectors and sidecars of a store take on the disk."""
+    files = [*path.glob("lookalike.db*"), *path.glob("vectors/*"), *path.glob("cache/*")]
+    size = 0
+    for file in files:
+        with suppress(FileNotFoundError):
+            size += file.stat().st_blocks * 512 if file.is_file() else 0
+    return size
+
+
+def _move(txn: Txn, packed: Packed, pks: list[int]) -> None:
+    """Write down that the vectors of documents are in the slots from 0 on."""
+    space, count, embedding = packed.space, len(pks), schema.embedding
+    txn.execute(delete(embedding).where(embedding.c.space_pk == space.pk))
+    cells = {"space_pk": [space.pk] * count, "slot": list(range(count)), "document_pk": pks}
+    txn.insert_cells(embedding, cells)
+    row = update(schema.space).where(schema.space.c.pk == space.pk)
+    txn.execute(row.values(generation=space.generation, next_slot=count))

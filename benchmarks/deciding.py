@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import select
 
 import lookalike
 from lookalike.collection import Collection
 from lookalike.decider import Decider
 from lookalike.reading import fields_of
+from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from made_vectors import first, labels
 from measuring import Cost, Figure, cost, least, median, peak_mib
@@ -72,9 +73,9 @@ def one_label(folder: Path, count: int) -> list[Figure]:
             products.append(cost(lambda: ready @ ready[0]))
         back = [dict.fromkeys(one) for one in said[1 : _RETRACTIONS + 1]]
         taken = [_label(collection, one) for one in back]
-        before = digests(store, collection)
+        before = digests(collection)
         collection.run()
-        different = int((before != digests(store, collection)).any(axis=1).sum())
+        different = int((before != digests(collection)).any(axis=1).sum())
     return _figures(count, given, taken, least(products), different)
 
 
@@ -87,9 +88,9 @@ def learned(folder: Path, count: int) -> list[Figure]:
         back = [dict.fromkeys(one) for one in said[:_LEARNED]]
         taken = [_label(collection, one) for one in back]
         given = [_label(collection, one) for one in said[:_LEARNED]]
-        before = digests(folder / f"store-{count}", collection)
+        before = digests(collection)
         collection.run()
-        after = digests(folder / f"store-{count}", collection)
+        after = digests(collection)
     label, retraction = median(given), median(taken)
     name = f"{count:,} documents, {REFERENCES} references, policy `precision`"
     different = int((before != after).any(axis=1).sum())
@@ -153,17 +154,15 @@ def _shown(count: int) -> list[str]:
     return labels(count)
 
 
-def digests(store: Path, collection: Collection) -> NDArray[np.int64]:
+def digests(collection: Collection) -> NDArray[np.int64]:
     """Return a digest of the decision, and the list in memory, of each document, by rising pk."""
-    with sqlite3.connect(f"file:{store / 'lookalike.db'}?mode=ro", uri=True) as database:
-        rows = database.execute(
-            "SELECT document_pk, label, origin, votes, suggestion, confidence, margin, runner_up, "
-            "reason, source_pk FROM standing ORDER BY document_pk"
-        )
-        decided = np.array([(row[0], hash(row)) for row in rows], np.int64)
-    workshop = collection._workshop
+    workshop, table = collection._workshop, schema.standing.c
+    columns = (table.document_pk, table.label, table.origin, table.votes, table.suggestion)
+    more = (table.confidence, table.margin, table.runner_up, table.reason, table.source_pk)
     with workshop.store.read() as snapshot:
+        rows = snapshot.tuples(select(*columns, *more).order_by(table.document_pk))
         (field,) = fields_of(snapshot, collection._row.pk)
+    decided = np.array([(row[0], hash(row)) for row in rows], np.int64)
 
     def lists(decider: Decider, _: Snapshot) -> NDArray[np.int32]:
         kept = decider.state.neighbourhood

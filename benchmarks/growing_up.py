@@ -51,9 +51,9 @@ def whole_rule(folder: Path, count: int) -> list[Figure]:
         queue = cost(lambda: collection.queue(limit=20))
         found = _recall(_landscape(collection))
         peak = peak_mib()
-        before = digests(store, collection)
+        before = digests(collection)
         collection.run()
-        different = int((before != digests(store, collection)).any(axis=1).sum())
+        different = int((before != digests(collection)).any(axis=1).sum())
     size = sum(map(size_bytes, (store / "lookalike.db", store / "vectors", store / "cache")))
     above = size / count - 1.5 * 2 * DIMENSION
     name, large = f"{count:,} documents, {len(given)} references, whole rule", count >= _GOALS_FROM
@@ -128,9 +128,9 @@ def upkeep(folder: Path, count: int) -> list[Figure]:
         laid = cost(collection.map)
         again = cost(collection.map)
         gone = cost(lambda: collection.forget([f"v{place}" for place in sorted(doomed)]))
-        before = digests(store, collection)
+        before = digests(collection)
         packed = cost(lambda: compact(library.workshop))
-        different = int((before != digests(store, collection)).any(axis=1).sum())
+        different = int((before != digests(collection)).any(axis=1).sum())
         sound = len(library.check())
     name = f"{count:,} documents, whole rule"
     return [

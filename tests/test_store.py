@@ -630,6 +630,29 @@ def test_what_is_erased_under_a_reader_goes_when_the_reader_has_gone(place: Path
     store.close()
 
 
+def test_what_was_packed_under_a_reader_goes_when_the_reader_has_gone(place: Path) -> None:
+    """With what was erased since, of which the old file still holds the vectors."""
+    store = SqliteStore(place)
+    vectors = unit(40, seed=2)
+    space, pks, _ = filled(store, vectors)
+    with store.write() as txn:
+        txn.erase_vectors(space, pks[:10])
+    with store.read() as reader:
+        assert len(reader.slots(space)[0]) == 30
+        store.compact(lambda *_: None)
+        with store.write() as txn:
+            txn.erase_vectors(space, pks[10:12])
+        assert len(list((place / "vectors").iterdir())) == 2
+
+    set_value(store, "anything")
+
+    (file,) = (place / "vectors").iterdir()
+    assert vectors[10].tobytes() not in file.read_bytes()
+    assert vectors[12].tobytes() in file.read_bytes()
+    assert store.check() == []
+    store.close()
+
+
 def test_a_long_reader_does_not_hold_up_writers(place: Path) -> None:
     """The log is folded in when the reader has left, not while writers wait for it."""
     store = SqliteStore(place)

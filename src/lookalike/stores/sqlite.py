@@ -244,7 +244,10 @@ class SqliteStore:
         with suppress(FileNotFoundError, StoreUnwritable), translated(self.path):
             size = log.stat().st_size
             most = max(_LOG_BYTES, int(_LOG_SHARE * database.stat().st_size))
-            if self._fold_is_due or size > _LOG_KEPT * most:
+            if self._fold_is_due:
+                self._checkpoint(wait_ms=0)
+                self._drop_files()
+            elif size > _LOG_KEPT * most:
                 self._checkpoint(wait_ms=0)
             elif size > most:
                 self._fold_beyond(most)
@@ -351,7 +354,7 @@ class SqliteTxn(SqliteSnapshot):
         """Give documents a vector; one that has one already gets a new one."""
         counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
         slot = int(self.connection.execute(counter).scalar_one())
-        self._file(space).append(slot, vectors)
+        self.file_of(space).append(slot, vectors)
         self._delete_embeddings(space, document_pks)
         after = slot + len(document_pks)
         held = {"slot": list(range(slot, after)), "document_pk": document_pks.tolist()}
@@ -365,7 +368,7 @@ class SqliteTxn(SqliteSnapshot):
         here = table.c.space_pk == space.pk
         for chosen in conditions(table.c.document_pk, document_pks):
             slots = self.numbers(select(table.c.slot).where(here, chosen))[:, 0]
-            self.after_commit.append(functools.partial(self._file(space).erase, slots))
+            self.after_commit.append(functools.partial(self.file_of(space).erase, slots))
         self._delete_embeddings(space, document_pks)
 
     def number_from(self, table: Table, last: int) -> None:

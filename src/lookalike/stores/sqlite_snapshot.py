@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,11 @@ class SqliteSnapshot(TableSnapshot):
     def __init__(self, connection: Connection, file: Callable[[StoredSpace], VectorFile]) -> None:
         super().__init__(connection)
         self._file = file
+        self._in_force: dict[int, VectorFile] = {}
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
-        return self._file(space).read(self.slots_of(space, document_pks))
+        return self.file_of(space).read(self.slots_of(space, document_pks))
 
     def above(
         self, space: StoredSpace, vector: NDArray[np.float16], floor: float
@@ -47,7 +49,7 @@ class SqliteSnapshot(TableSnapshot):
         self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
     ) -> tuple[Ids, Floats]:
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
-        return self._file(space).above(vector, floors)
+        return self.file_of(space).above(vector, floors)
 
     def time_s(self) -> None:
         """Return nothing: all who use the store go by the clock of one machine."""
@@ -57,7 +59,19 @@ class SqliteSnapshot(TableSnapshot):
 
         Raises StoreCorrupt where there are fewer.
         """
-        return self._file(space).rows(count)
+        return self.file_of(space).rows(count)
+
+    def file_of(self, space: StoredSpace) -> VectorFile:
+        """Return the file that a space's slots are of, which packing may have changed since.
+
+        Whoever knows the space from before need not know.
+        """
+        if space.pk not in self._in_force:
+            query = "SELECT generation FROM main.space WHERE pk = ?"
+            now = self.connection.exec_driver_sql(query, (space.pk,)).scalar()
+            generation = space.generation if now is None else int(now)
+            self._in_force[space.pk] = self._file(replace(space, generation=generation))
+        return self._in_force[space.pk]
 
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""

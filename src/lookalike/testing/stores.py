@@ -701,6 +701,27 @@ class StoreContract:
             assert np.array_equal(snapshot.vectors(now, kept), rows)
         assert store.check() == []
 
+    def test_who_knows_a_space_from_before_a_compaction_need_not_know(self, store: Store) -> None:
+        """What is read, written and erased by it is that of now, whatever is left of the old."""
+        vectors, more = unit(60, seed=1), unit(5, seed=4)
+        space, pks, _ = filled(store, vectors)
+        with store.write() as txn:
+            txn.erase_vectors(space, pks[:20])
+        with store.read() as reader:  # for whom the old file stays
+            assert len(reader.slots(space)[0]) == 40
+            store.compact(lambda *_: None)
+
+            with store.write() as txn:
+                txn.append_vectors(space, pks[:5], more)
+                txn.erase_vectors(space, pks[30:32])
+            with store.read() as snapshot:
+                assert np.array_equal(snapshot.vectors(space, pks[:5]), more)
+                assert np.array_equal(snapshot.vectors(space, pks[32:]), vectors[32:])
+                assert snapshot.above(space, more[3], 0.999)[0].tolist() == [pks[3]]
+                assert len(snapshot.above(space, vectors[30], 0.999)[0]) == 0
+            assert np.array_equal(reader.vectors(space, pks[20:]), vectors[20:])
+        assert store.check() == []
+
     def test_packed_vectors_are_found_where_they_were_said_to_be(self, store: Store) -> None:
         """`moved` tells the new slot of each old one, and that some are gone."""
         space, pks, _ = filled(store, unit(10))

@@ -67,7 +67,13 @@ def new_kinds(
     found = [part for part in np.split(lost[order], ends) if len(part) >= MIN_ITEMS]
     found.sort(key=lambda part: (-len(part), int(part[0])))
     peak_of = dict(zip(lost.tolist(), peaks.tolist(), strict=True))
-    return [_group(landscape, scores, part, peak_of[int(part[0])]) for part in found[:MAX_GROUPS]]
+    found = found[:MAX_GROUPS]
+    ranked = [_ranked(landscape, part, peak_of[int(part[0])]) for part in found]
+    leaning = _leaning(scores, [members for members, _ in ranked])
+    return [
+        Group(members, cohesion, place, round(share, 3))
+        for (members, cohesion), (place, share) in zip(ranked, leaning, strict=True)
+    ]
 
 
 def common_place(labels: Sequence[str], weights: Sequence[float]) -> tuple[str, float]:
@@ -113,18 +119,22 @@ def _peaks(landscape: Landscape, lost: Places) -> Places:
     return lost[parent]
 
 
-def _group(landscape: Landscape, scores: Scores | None, members: Places, peak: int) -> Group:
+def _ranked(landscape: Landscape, members: Places, peak: int) -> tuple[Places, float]:
+    """Return the first members, the representative first, and how close the others are to it."""
     cosines = landscape.cosines(members, np.array([peak]))[:, 0]
     order = np.lexsort((members, -cosines, members != peak))[:MAX_ITEMS]
-    chosen, cosines = members[order], cosines[order]
-    place, share = _leaning(scores, chosen) if scores else ("", 0.0)
-    return Group(chosen, round(float(cosines[1:].mean()), 3), place, round(share, 3))
+    return members[order], round(float(cosines[order][1:].mean()), 3)
 
 
-def _leaning(scores: Scores, members: Places) -> tuple[str, float]:
-    """Return the place that members lean to: each has one vote, split by evidence."""
-    if not scores.labels:
-        return "", 0.0
-    evidence = scores.table("evidence", members).astype(np.float64)
+def _leaning(scores: Scores | None, groups: Sequence[Places]) -> list[tuple[str, float]]:
+    """Return the place that the members of each group lean to: each has one vote, split by
+    evidence.
+    """
+    if scores is None or not scores.labels or not groups:
+        return [("", 0.0)] * len(groups)
+    evidence = scores.table("evidence", np.concatenate(groups)).astype(np.float64)
     votes = evidence / np.maximum(evidence.sum(axis=1, keepdims=True), _TINY)
-    return common_place(scores.labels, votes.sum(axis=0).tolist())
+    ends = np.cumsum([len(members) for members in groups])[:-1]
+    return [
+        common_place(scores.labels, part.sum(axis=0).tolist()) for part in np.split(votes, ends)
+    ]

@@ -129,10 +129,13 @@ class Reach:
         graph = self._graph
         for start in range(0, len(self), _NODES):
             ends = graph.starts[start : start + _NODES + 1]
-            rows = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
-            edges = slice(int(ends[0]), int(ends[-1]))
-            flow = graph.weights[edges] * step[graph.columns[edges]]
-            yield (DECAY * np.bincount(rows, flow, len(ends) - 1)).astype(np.float32)
+            edges, joined = slice(int(ends[0]), int(ends[-1])), np.flatnonzero(np.diff(ends))
+            flow = np.take(step, graph.columns[edges])
+            flow *= graph.weights[edges]
+            reached = np.zeros(len(ends) - 1, np.float32)
+            if len(joined):  # of who is not, `reduceat` would take another one's
+                reached[joined] = np.add.reduceat(flow, ends[joined] - ends[0])
+            yield DECAY * reached
 
 
 def uncovered(scores: Scores) -> Floats:

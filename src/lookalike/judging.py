@@ -110,9 +110,10 @@ class Judge:
         known = 0 if land is None else len(land)
         same = land is not None and (land.nodes, land.frame.blend) == (nodes, blend)
         if not same or not self._holds(pks, slots, known):
+            # The old one goes first: two at once take too much memory.
+            land = self._landscape = self._scores = self._judgements = self._reach = None
             self._landscape = land = self._surveyed(pks[:nodes], slots[:nodes], vectors, blend)
             known = nodes
-            self._scores = self._judgements = self._reach = None
         if known < len(pks) and land is not None:
             self._landscape = attach(land, pks[known:], vectors(pks[known:]))
             self._scores = self._scores and self._scores.over(self._landscape)

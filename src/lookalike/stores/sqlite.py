@@ -138,11 +138,12 @@ class SqliteStore:
         """
         with self._locked(), translated(self.path):
             before = bytes_of(self.path)
+            self._vacuum()
             with self._begun() as txn:
                 packed = pack(txn, self._file, tell)
-            self._vacuum()
-            self._checkpoint(wait_ms=_TIDY_WAIT_MS)
-            self._drop_files()
+            with suppress(StoreUnwritable), translated(self.path):  # what is packed is, anyhow
+                self._checkpoint(wait_ms=_TIDY_WAIT_MS)
+                self._drop_files()
             return Compaction(packed, before, bytes_of(self.path))
 
     def _vacuum(self) -> None:

@@ -31,8 +31,8 @@ What one label costs under `threshold` is one scan of all documents and the rows
 changes. Lists of nearest references are kept in memory alone, and what is less than half as similar
 as the threshold is in no list: with a lower threshold, more rows change with each label.
 
-Peak memory counts pages of mapped vector files, which the system takes back when it needs them. Parts run
-with `OPENBLAS_THREAD_TIMEOUT=16`, as the command does (see [Settings](settings.md)).
+Peak memory counts pages of mapped vector files, which the system takes back when it needs them.
+Parts run with `OPENBLAS_THREAD_TIMEOUT=16`, as the command does (see [Settings](settings.md)).
 
 **Machine:** {machine}.
 **Versions:** {versions}.

@@ -43,8 +43,8 @@ def backup(session: Session, target: Path, earlier: Path | None) -> None:
 def compact(session: Session) -> None:
     """Give back the room on the disk that removed documents left.
 
-    It takes vectors and database apart from what nobody has any more and writes them anew: have
-    room for both twice. Others go on reading; who writes waits for the end.
+    Vectors and database are written anew, without what is left of them: have room for both twice.
+    Others go on reading meanwhile; who writes waits for the end.
 
     \b
     lookalike compact

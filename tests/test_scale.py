@@ -129,7 +129,7 @@ def _interrupt(
         raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr("lookalike.judging.remember", remember_then_stop)
+        patch.setattr("lookalike.kept_lists.remember", remember_then_stop)
         judge = Judge(memory)
         judge.survey(every, every if slots is None else slots, lambda pks: made[pks], 0)
 

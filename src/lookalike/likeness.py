@@ -133,8 +133,11 @@ def _digits(total: Sums, half: int) -> list[tuple[int, Sums]]:
 
 
 def _scanned(turned: Bytes, total: Sums) -> Doubles:
-    """Return ⟨u, m⟩ of all items with one sum: a pass over the bytes for each digit."""
+    """Return ⟨u, m⟩ of all items with one sum: one pass over the bytes, for all its digits."""
     column = np.zeros(len(turned))
-    for power, digit in _digits(total, _BYTE):
-        column += power * product(turned, digit.astype(np.int8))
+    digits = [(power, digit.astype(np.int8)) for power, digit in _digits(total, _BYTE)]
+    for start in range(0, len(turned), _BLOCK):
+        rows, part = turned[start : start + _BLOCK], column[start : start + _BLOCK]
+        for power, digit in digits:
+            part += power * product(rows, digit)
     return column

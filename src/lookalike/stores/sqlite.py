@@ -55,7 +55,7 @@ from lookalike.stores.sqlite_snapshot import SqliteSnapshot
 from lookalike.stores.vectors import VectorFile
 from lookalike.turns import Turns
 
-_LOG_BYTES, _LOG_SHARE = 16 * 2**20, 0.25
+_LOG_BYTES, _LOG_SHARE = 16 * 2**20, 0.34
 """How long the log may be, and beside the database: pages that change again are folded in once."""
 
 _LOG_KEPT = 2

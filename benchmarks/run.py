@@ -31,8 +31,6 @@ import shared
 from measuring import Figure
 
 _QUICK = 20
-_AS_THE_COMMAND = {"OPENBLAS_THREAD_TIMEOUT": "16"}
-"""`import lookalike` sets it, too late where a benchmark imports NumPy first."""
 _REVIEW_PAGE = Path(__file__).parent.parent / "tests" / "test_page_goals.py"
 
 
@@ -138,7 +136,6 @@ def _figures(folder: Path, names: list[str], divisor: int) -> Iterator[Figure]:
                 check=True,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**_AS_THE_COMMAND, **os.environ},
             )
             for values in json.loads(finished.stdout):
                 yield Figure(**values)

@@ -40,6 +40,7 @@ from lookalike.testing.stores import (
     set_value,
     unit,
     value_in,
+    with_a_gap,
 )
 from lookalike.testing.stores import above as brute_above
 
@@ -637,9 +638,7 @@ def test_what_was_packed_under_a_reader_goes_when_the_reader_has_gone(place: Pat
     """With what was erased since, of which the old file still holds the vectors."""
     store = SqliteStore(place)
     vectors = unit(40, seed=2)
-    space, pks, _ = filled(store, vectors)
-    with store.write() as txn:
-        txn.erase_vectors(space, pks[:10])
+    space, pks = with_a_gap(store, vectors, slice(10))
     with store.read() as reader:
         assert len(reader.slots(space)[0]) == 30
         store.compact(lambda *_: None)

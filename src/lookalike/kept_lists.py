@@ -7,7 +7,6 @@ same slot; packing moves vectors, and what was kept follows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ _FOUND_BY = "lists.5"
 _GRAPH = ("starts", "columns", "weights")
 
 
-@dataclass(frozen=True, slots=True)
 class KeptLists:
     """What was found out about items: `pks` (n,) rising, with the `slots` of their vectors.
 
@@ -33,14 +31,14 @@ class KeptLists:
     the neighbours have been found.
     """
 
-    file: Path
-    pks: Places
-    slots: Places
-    blend: Blend | None
+    def __init__(self, file: Path, pks: Places, slots: Places, blend: Blend | None) -> None:
+        self._file, self._pks, self._slots = file, pks, slots
+        self._weighed = "" if blend is None else repr(blend)
+        self._mark = _mark_of(pks, slots, self._weighed)
 
     def known(self) -> Known | None:
         """Return what was kept of these items, if anything was."""
-        found = recall(self.file)
+        found = recall(self._file)
         if found is None or found[0].get("items") != self._mark:
             return None
         arrays = found[1]
@@ -51,30 +49,26 @@ class KeptLists:
     def keep_all(self, land: Landscape) -> None:
         """Keep what their landscape has."""
         arrays = {
-            "pks": self.pks,
-            "slots": self.slots,
+            "pks": self._pks,
+            "slots": self._slots,
             "near": land.near.astype(np.int32),
             "cosines": land.near_cosines,
             "turn": land.turn,
             "degrees": land.degrees,
             **{name: getattr(land.graph, name) for name in _GRAPH},
         }
-        remember(self.file, {"items": self._mark, "weighed": _weighed(self.blend)}, arrays)
+        remember(self._file, {"items": self._mark, "weighed": self._weighed}, arrays)
 
     def kept(self) -> tuple[int, Ranked] | None:
         """Return how many items have their neighbours, and which, if that was kept."""
-        found = recall(self.file)
+        found = recall(self._file)
         if found is None or found[0].get("partly") != self._mark:
             return None
         return found[0]["done"], found[1]["ranked"]
 
     def keep(self, done: int, found: Ranked) -> None:
         """Keep the neighbours of the first items."""
-        remember(self.file, {"partly": self._mark, "done": done}, {"ranked": found})
-
-    @property
-    def _mark(self) -> str:
-        return _mark_of(self.pks, self.slots, _weighed(self.blend))
+        remember(self._file, {"partly": self._mark, "done": done}, {"ranked": found})
 
 
 def follow_packed(file: Path, packed: Packed) -> None:
@@ -87,10 +81,6 @@ def follow_packed(file: Path, packed: Packed) -> None:
     if slots is not None:
         items = _mark_of(arrays["pks"], slots, mark["weighed"])
         remember(file, mark | {"items": items}, arrays | {"slots": slots})
-
-
-def _weighed(blend: Blend | None) -> str:
-    return "" if blend is None else repr(blend)
 
 
 def _mark_of(pks: Places, slots: Places, weighed: str) -> str:

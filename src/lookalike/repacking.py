@@ -17,26 +17,28 @@ from lookalike.stores.base import Packed
 def follow_packed(cache: Path, packed: Sequence[Packed]) -> None:
     """Let the files in `cache` be of where the vectors of packed spaces are now."""
     for one in packed:
-        for file in sorted(cache.glob(f"lists.{one.space.pk}.*.npz")):
+        for file in cache.glob(f"lists.{one.space.pk}.*.npz"):
             lists_follow(file, one)
-        for file in sorted(cache.glob("field.*.npz")):
-            _field_follows(file, one)
         map_follows(cache / f"map-{one.space.pk}.npz", one)
+    for file in cache.glob("field.*.npz") if packed else ():
+        _field_follows(file, packed)
 
 
-def _field_follows(file: Path, packed: Packed) -> None:
-    kept, space = recall(file), packed.space
+def _field_follows(file: Path, packed: Sequence[Packed]) -> None:
+    kept = recall(file)
     if kept is None:
         return
-    mark, arrays = kept
-    for name in ("space", "reference_space"):
-        was = mark.get(name, {})
-        if (was.get("pk"), was.get("generation")) != (space.pk, space.generation - 1):
-            continue
-        if name == "space":
-            slots = packed.moved(arrays["slots"])
-            if slots is None:
-                return
-            arrays["slots"] = slots
-        was["generation"] = space.generation
-    remember(file, mark, arrays)
+    (mark, arrays), moved = kept, False
+    for one in packed:
+        for name in ("space", "reference_space"):
+            was = mark.get(name, {})
+            if (was.get("pk"), was.get("generation")) != (one.space.pk, one.space.generation - 1):
+                continue
+            if name == "space":
+                slots = one.moved(arrays["slots"])
+                if slots is None:
+                    return
+                arrays["slots"] = slots
+            was["generation"], moved = one.space.generation, True
+    if moved:
+        remember(file, mark, arrays)

@@ -45,11 +45,8 @@ class Packed:
         None where one of them is not here.
         """
         place = np.searchsorted(self.slots, slots)
-        here = self.slots[np.minimum(place, len(self.slots) - 1)] == slots if len(self) else False
+        here = np.append(self.slots, -1)[place] == slots
         return np.where(slots < 0, slots, place) if np.all(here | (slots < 0)) else None
-
-    def __len__(self) -> int:
-        return len(self.slots)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ from lookalike.turns import Turns
 
 _IDENTITY = "store_id"
 _NUMBERS = "SELECT oid, 'meta'::regclass::oid FROM pg_database WHERE datname = current_database()"
+_TABLES = ("vector", *schema.metadata.tables)
 _VECTOR = table("vector", column("space_pk"), column("slot"))
 _VECTOR_TABLE = (
     "CREATE TABLE IF NOT EXISTS vector (space_pk bigint, slot bigint, vector halfvec NOT NULL, "
@@ -166,6 +167,10 @@ class PostgresStore:
 
         PostgreSQL overwrites the bytes of erased rows when it needs the room; VACUUM FULL at once.
         """
+        self._erase_unheld()
+        self._vacuum("ANALYZE, SKIP_LOCKED")
+
+    def _erase_unheld(self) -> None:
         with self.write() as txn:
             gone = "NOT EXISTS (SELECT 1 FROM embedding e WHERE e.space_pk = v.space_pk "
             txn.connection.exec_driver_sql(f"DELETE FROM vector v WHERE {gone}AND e.slot = v.slot)")
@@ -174,29 +179,27 @@ class PostgresStore:
             erase_vectors_but(self.root, {f"{one.pk}.{one.generation}" for one in spaces})
             for space in spaces:
                 self._mirrors.of(space).erase_but(snapshot.slots(space)[0], snapshot.count(space))
-        self._vacuum("ANALYZE, SKIP_LOCKED")
 
     def compact(self, tell: Callable[[int, int], None]) -> Compaction:
         """Let the database write its tables anew, but those that someone uses at this moment.
 
         Slots stay: a table has no room for those that are free.
         """
-        self.tidy()
         before = self._bytes()
+        self._erase_unheld()
         with self._turns.taken():
             self._vacuum("FULL, ANALYZE, SKIP_LOCKED", tell)
         return Compaction((), before, self._bytes())
 
     def _vacuum(self, how: str, tell: Callable[[int, int], None] = lambda *_: None) -> None:
-        names = ("vector", *schema.metadata.tables)
         with translated(self.address), self._engine.connect() as connection:
             free = connection.execution_options(isolation_level="AUTOCOMMIT")
-            for done, name in enumerate(names, 1):
+            for done, name in enumerate(_TABLES, 1):
                 free.exec_driver_sql(f'VACUUM ({how}) "{name}"')
-                tell(done, len(names))
+                tell(done, len(_TABLES))
 
     def _bytes(self) -> int:
-        names = ", ".join(f"'\"{name}\"'" for name in ("vector", *schema.metadata.tables))
+        names = ", ".join(f"'\"{name}\"'" for name in _TABLES)
         query = f"SELECT sum(pg_total_relation_size(one::regclass)) FROM unnest(ARRAY[{names}]) one"
         with self.read() as snapshot:
             return int(snapshot.connection.exec_driver_sql(query).scalar_one())

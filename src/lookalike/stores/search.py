@@ -122,22 +122,21 @@ def nearest(
             similarity[hidden[block]] = NO_SIMILARITY
         return similarity
 
-    exactly, roughly = np.asarray(rows, np.float64), None
-    if len(queries) >= _SCREEN_FROM and len(rows) >= _SCREEN_ROWS:
-        roughly = np.asarray(rows, np.float32)
-        error = 2 * _roundoff(rows.shape[1]) * _longest(roughly)
+    screened = len(queries) >= _SCREEN_FROM and len(rows) >= _SCREEN_ROWS
+    wide: NDArray[np.floating] = np.asarray(rows, np.float32 if screened else np.float64)
+    error = 2 * _roundoff(rows.shape[1]) * _longest(wide) if screened else 0.0
     parts = []
     for block in _blocks(len(queries), len(rows)):
-        if roughly is not None:
+        if screened:
             narrow = np.asarray(queries[block], np.float32)
-            product = seen(narrow @ roughly.T, block)
+            product = seen(narrow @ wide.T, block)
             columns, values = _candidates(product, k, np.float32(error * _longest(narrow)))
             if columns.shape[1] <= _GROUPS_EACH * k:
-                exact = _pair_similarities(queries[block], exactly, columns)
+                exact = _pair_similarities(queries[block], wide, columns)
                 np.copyto(exact, values, where=values <= NO_SIMILARITY)
                 parts.append(_listed(columns, exact, ids, k))
                 continue
-        parts.append(top_k(seen(similarities(queries[block], exactly), block), ids, k))
+        parts.append(top_k(seen(similarities(queries[block], wide), block), ids, k))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
@@ -168,7 +167,7 @@ def _candidates(rough: Floats, k: int, margin: np.float32) -> tuple[Ids, Floats]
 
 
 def _pair_similarities(
-    queries: NDArray[np.floating], rows: NDArray[np.float64], columns: Ids
+    queries: NDArray[np.floating], rows: NDArray[np.floating], columns: Ids
 ) -> Floats:
     """Return the similarities (n, w) of `queries` (n, d) and each its own `columns` of rows."""
     found = np.empty(columns.shape, np.float32)
@@ -176,7 +175,8 @@ def _pair_similarities(
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
         wide = np.asarray(queries[part], np.float64)
-        found[part] = np.matmul(rows[columns[part]], wide[:, :, None])[:, :, 0]
+        others = np.asarray(rows[columns[part]], np.float64)
+        found[part] = np.matmul(others, wide[:, :, None])[:, :, 0]
     return found
 
 

@@ -678,9 +678,7 @@ class StoreContract:
     def test_what_is_left_after_compaction_is_what_was_there(self, store: Store) -> None:
         """Vectors, searches and new vectors are as before; only room is given back."""
         vectors = unit(3000, seed=1)
-        space, pks, _ = filled(store, vectors)
-        with store.write() as txn:
-            txn.erase_vectors(space, pks[100:2900])
+        space, pks = with_a_gap(store, vectors, slice(100, 2900))
         told: list[tuple[int, int]] = []
 
         done = store.compact(lambda *so_far: told.append(so_far))
@@ -704,9 +702,7 @@ class StoreContract:
     def test_who_knows_a_space_from_before_a_compaction_need_not_know(self, store: Store) -> None:
         """What is read, written and erased by it is that of now, whatever is left of the old."""
         vectors, more = unit(60, seed=1), unit(5, seed=4)
-        space, pks, _ = filled(store, vectors)
-        with store.write() as txn:
-            txn.erase_vectors(space, pks[:20])
+        space, pks = with_a_gap(store, vectors, slice(20))
         with store.read() as reader:  # for whom the old file stays
             assert len(reader.slots(space)[0]) == 40
             store.compact(lambda *_: None)
@@ -745,9 +741,7 @@ class StoreContract:
     def test_a_reader_goes_on_through_a_compaction(self, store: Store) -> None:
         """Who began before sees what there was, vectors included; a second one is harmless."""
         vectors = unit(40, seed=2)
-        space, pks, _ = filled(store, vectors)
-        with store.write() as txn:
-            txn.erase_vectors(space, pks[:10])
+        space, pks = with_a_gap(store, vectors, slice(10))
 
         with store.read() as snapshot:
             assert len(snapshot.slots(space)[0]) == 30
@@ -893,6 +887,14 @@ def filled(store: Store, vectors: Vectors) -> tuple[StoredSpace, Ids, Vectors]:
         space = make_space(txn)
         pks = add_documents(txn, space, vectors)
     return space, pks, vectors.copy()
+
+
+def with_a_gap(store: Store, vectors: Vectors, gone: slice) -> tuple[StoredSpace, Ids]:
+    """Fill a store with one space, and erase the vectors of some of its documents."""
+    space, pks, _ = filled(store, vectors)
+    with store.write() as txn:
+        txn.erase_vectors(space, pks[gone])
+    return space, pks
 
 
 def make_space(txn: Txn, name: str = "test", *, dimension: int = DIMENSION) -> StoredSpace:

@@ -21,7 +21,7 @@ from lookalike.nearness import neighbour_lists, neighbours
 from lookalike.propagation import Places
 from lookalike.recall import recall, remember
 from lookalike.rejections import Rejections
-from lookalike.scoring import Scores
+from lookalike.scoring import BACKGROUND, Scores
 
 ITEMS, KINDS, KNOWN, DIMENSION = 700, 12, 8, 24
 
@@ -227,6 +227,34 @@ def test_judgements_after_any_history_are_those_from_scratch(land: Landscape) ->
     assert min(again) < len(grown) / 2
 
 
+def test_judgements_follow_what_people_called_none_of_these(land: Landscape) -> None:
+    """The background rivals the labels and never wins, by itself or when it changes."""
+    scores, chance = Scores(land), np.random.default_rng(8)
+    nothing = np.concatenate([np.arange(kind, ITEMS, KINDS)[:4] for kind in range(KNOWN, KINDS)])
+    references = first_references() | {BACKGROUND: np.sort(nothing)}
+    scores.set_references(references)
+    every = np.arange(ITEMS)
+    confidence = learn_confidence(scores, every, 0.9)
+    kept = Judgements(confidence, scores)
+    ahead = 0
+
+    for turn in range(30):
+        named = {name: places for name, places in references.items() if name != BACKGROUND}
+        named = walk(named, chance, 1 + turn % 2)
+        taken = np.concatenate(list(named.values()))
+        free = np.setdiff1d(every, taken)
+        nothing = np.union1d(np.setdiff1d(nothing, taken)[turn % 2 :], chance.choice(free, 1))
+        references = named | {BACKGROUND: nothing}
+        kept.follow(references)
+        fresh = Scores(land)
+        fresh.set_references(references)
+        judgement = kept.at(every)
+        assert_same(judgement, judge(confidence, fresh, every))
+        ahead += int((judgement.margin < 0).sum())
+
+    assert ahead > 0
+
+
 def test_only_items_that_were_judged_again_have_another_judgement(land: Landscape) -> None:
     scores, chance = Scores(land), np.random.default_rng(5)
     references = first_references()
@@ -302,6 +330,19 @@ def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path)
         same = np.array_equal(getattr(one, part.name), getattr(other, part.name))
         assert same, part.name
     assert (one.confidence > 0).any()
+
+
+def test_confidence_is_told_to_hundredths_where_no_label_is_given(tmp_path: Path) -> None:
+    judge = a_judge(tmp_path, first_references())
+
+    decisions = judge.decide(np.arange(ITEMS), int)
+
+    told = decisions.confidence.astype(np.float64)
+    for low, high, steps in ((0, 0.495, 100), (0.5, 1.1, 1000)):
+        some = told[(told >= low) & (told < high)]
+        assert len(np.unique(some)) > 10
+        assert np.allclose(some * steps, np.round(some * steps), atol=1e-3)
+    assert (decisions.codes[told < 0.5] == -1).all()
 
 
 def test_a_label_that_was_not_learned_cannot_be_followed(tmp_path: Path) -> None:

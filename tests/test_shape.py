@@ -66,9 +66,10 @@ LAYERS = (
         "addresses agreement auditing betting boxes calibration claims closest columns conditions "
         "confidence contest costs counterparts directions duplicates features filters findings "
         "fitting gate grid growing heard hygiene joining judgements kinds label_tree labels "
-        "landscape layout learning leaving_out ledger lessons levels likeness limits logistic maps "
-        "matches metrics naming nearness neighbourhood policy propagation recall references "
-        "review rising rules scoring settings stages standard stores.search surroundings tsne "
+        "landscape layout leads learning leaving_out ledger lessons levels likeness limits "
+        "logistic maps matches metrics naming nearness neighbourhood policy propagation recall "
+        "references review rising rules scoring settings stages standard stores.search "
+        "surroundings tsne "
         "turns values verdicts weighing",
     ),
     ("the nouns", "errors model samples version"),

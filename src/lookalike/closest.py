@@ -12,6 +12,9 @@ from lookalike.propagation import Floats, Places
 _BLOCK_CELLS = 8_000_000
 _NOBODY = -1
 
+_ONE_BY_ONE = 16
+"""When more references of one column come, all of it are looked at again together."""
+
 
 class Closest:
     """The nearest reference of the column that each of n items was asked about last.
@@ -44,7 +47,11 @@ class Closest:
 
     def changed(self, column: int, came: Places, went: Places) -> None:
         """Take over that references of a column came and went."""
+        if len(came) > _ONE_BY_ONE:
+            self.forget(column)
         items = np.flatnonzero(self._asked == column)
+        if len(items) == 0:
+            return
         self._asked[items[np.isin(self._sources[items], went)]] = _NOBODY
         for place in came.tolist():
             cosines = self._cosines(items, np.array([place]))[:, 0]

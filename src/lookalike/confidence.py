@@ -34,8 +34,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.features import Barred, Columns, Quiet, Seen, Sight, leave_out
+from lookalike.features import Barred, Quiet, Seen, Sight, leave_out
 from lookalike.fitting import known_or_new, right_or_wrong
+from lookalike.leads import Columns
 from lookalike.leaving_out import Left
 from lookalike.levels import Parents, levels_of, quiet_among
 from lookalike.limits import OUT_OF_REACH, Limit, Taken, limit_for
@@ -133,15 +134,14 @@ class Judgement:
     """What the scores say of items, all (m,).
 
     `winners` and `runners_up` are columns (−1: none), `sources` the places of the winner's nearest
-    references, `features` (m, 15) what the models see, `probability` that the winner is right,
-    `limits` from which probability on it is given, `known` the probability that the item is of a
-    known label at all, `margin` the winner's lead in S over the runner-up.
+    references, `probability` that the winner is right, `limits` from which probability on it is
+    given, `known` the probability that the item is of a known label at all, `margin` the winner's
+    lead in S over the runner-up.
     """
 
     winners: Columns
     runners_up: Columns
     sources: Places
-    features: Vector
     probability: Vector
     limits: Vector
     known: Vector
@@ -224,7 +224,7 @@ def learn(
     trials = Taken(out.winners, _combined(known.unseen[:r], right.unseen[:r], share), out.right)
     promising = terms.fair_missing == 0 and (len(drawn) >= COUNTED or labels >= FEW_LABELS)
     some = slice(None if promising else 0)
-    offered = Taken(seen.winners[some], p[some], np.empty(0, bool))
+    offered = Taken(seen.leads.winners[some], p[some], np.empty(0, bool))
     limit, limits = _limits(scores.labels, offered, trials.of(terms.drawn), terms, rank)
     confidence = Confidence(
         labels=tuple(scores.labels),
@@ -274,33 +274,25 @@ def judge(
     `barred` (m, labels) tells which labels an item may not get; where that is all of them, the
     winner is -1.
     """
-    judged = _judged(confidence, confidence.sight.seen(scores, places, barred))
+    found = judged(confidence, confidence.sight.seen(scores, places, barred))
     if barred is None:
-        return judged
+        return found
     heard = np.setdiff1d(np.arange(len(confidence.labels)), confidence.sight.quiet)
     shut = barred[:, heard].all(axis=1)
-    winners = np.where(shut, -1, judged.winners)
-    return replace(judged, winners=winners, probability=np.where(shut, 0, judged.probability))
+    winners = np.where(shut, -1, found.winners)
+    return replace(found, winners=winners, probability=np.where(shut, 0, found.probability))
 
 
-def judge_around(
-    confidence: Confidence, scores: Said, places: Places, before: Judgement
-) -> Judgement:
-    """Return the judgement of items of which all but the surroundings is as `before`."""
-    own = Seen(before.winners, before.runners_up, before.sources, before.features)
-    return _judged(confidence, confidence.sight.seen_around(scores, places, own))
-
-
-def _judged(confidence: Confidence, seen: Seen) -> Judgement:
-    rows, share = seen.features, confidence.new_share
+def judged(confidence: Confidence, seen: Seen) -> Judgement:
+    """Return the judgement of items of which that is seen."""
+    rows, share, leads = seen.features, confidence.new_share, seen.leads
     p = _probability(confidence.known, confidence.right, rows, share)
     return Judgement(
-        winners=seen.winners,
-        runners_up=seen.runners_up,
+        winners=leads.winners,
+        runners_up=leads.runners_up,
         sources=seen.sources,
-        features=rows,
         probability=p,
-        limits=np.array(confidence.limits)[seen.winners],
+        limits=np.array(confidence.limits)[leads.winners],
         known=sigmoid(confidence.known.log_odds(rows) + _odds_of_known(share)),
         margin=rows[:, 0].astype(np.float32),
     )

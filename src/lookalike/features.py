@@ -13,35 +13,33 @@ negative margin of S. So are labels above others where those below are decided: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.leads import Columns, Leads, Mix, best
 from lookalike.leaving_out import ABSENT, Left
 from lookalike.logistic import Vector, fit_mixture
 from lookalike.propagation import Floats, Places
 from lookalike.scoring import FLOOR, Said
 
-Columns = NDArray[np.int64]
 Barred = NDArray[np.bool_]
 Quiet = tuple[int, ...]
 
 _TYPICAL_WEIGHT = 3.0
 _NOBODY: Places = np.empty(0, np.int64)
-_OWN = 7
 _TYPED = (5, 6, 4, 7)
 """The features L, C, Z and surroundings of the winner, in the order of `Sight.typical`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What scores show of items, all (m,): the columns of `winners` and `runners_up` (−1: none),
-    the places of the winner's nearest references (`sources`), and the `features` (m, 15).
+    """What scores show of m items: their `leads`, the places of the winner's nearest references
+    (`sources`, (m,)), and the `features` (m, 15).
     """
 
-    winners: Columns
-    runners_up: Columns
+    leads: Leads
     sources: Places
     features: Vector
 
@@ -53,7 +51,7 @@ class Sight:
     never win.
     """
 
-    mix: tuple[float, float]
+    mix: Mix
     typical: Floats
     quiet: Quiet
 
@@ -62,28 +60,27 @@ class Sight:
 
         `barred` (m, labels) tells which labels an item may not get.
         """
+        return self.seen_by(scores, places, self.leads(scores, places, barred))
+
+    def leads(self, scores: Said, places: Places, barred: Barred | None = None) -> Leads:
+        """Return who leads for items, by the scores of all labels."""
         logs = np.log(scores.table("evidence", places) + FLOOR)
         direct = scores.table("direct", places)
         if barred is not None:
             logs[barred], direct[barred] = ABSENT, ABSENT
-        winners = _best(self.mix, logs, direct, self.quiet)
-        nearest, sources = scores.nearest(places, winners)
-        own, runners_up = _own_features(self.mix, logs, direct, nearest, winners)
-        return Seen(winners, runners_up, sources, self._beside(scores, places, winners, own))
+        winners = best(self.mix, logs, direct, self.quiet)
+        return Leads.among(self.mix, logs, direct, winners)
 
-    def seen_around(self, scores: Said, places: Places, before: Seen) -> Seen:
-        """Return what is shown of items of which all but the surroundings is as `before`."""
-        own = before.features[:, :_OWN]
-        return replace(before, features=self._beside(scores, places, before.winners, own))
-
-    def _beside(self, scores: Said, places: Places, winners: Columns, own: Vector) -> Vector:
-        """Return all features (m, 15) of items of which the seven of themselves are there."""
+    def seen_by(self, scores: Said, places: Places, leads: Leads) -> Seen:
+        """Return what the scores show of items whose `leads` are known."""
+        nearest, sources = scores.nearest(places, leads.winners)
         context = scores.landscape.context[places]
-        said, most = scores.around(places, winners)
+        said, most = scores.around(places, leads.winners)
         parts = (said, most - said)
         surroundings = np.stack([(context * part).sum(axis=1) for part in parts], axis=1)
-        rows = np.concatenate([own, surroundings], axis=1)
-        return _completed(rows, self.typical[:, winners], scores.wider(places))
+        rows = np.concatenate([leads.features(nearest), surroundings], axis=1)
+        features = _completed(rows, self.typical[:, leads.winners], scores.wider(places))
+        return Seen(leads, sources, features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +181,9 @@ class _Rows:
         wider = np.stack([left.wide[:, 0], left.remote], axis=1)
         return cls(left.logs, left.direct, left.nearest, left.around, wider)
 
-    def winners(self, mix: tuple[float, float], quiet: Quiet) -> Columns:
+    def winners(self, mix: Mix, quiet: Quiet) -> Columns:
         """Return the label with the largest S in each row; never a quiet one."""
-        return _best(mix, self.logs, self.direct, quiet)
+        return best(mix, self.logs, self.direct, quiet)
 
     def of_label(self, label: Columns, context: Floats) -> Floats:
         """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
@@ -194,17 +191,17 @@ class _Rows:
         own = [part[rows, label] for part in (self.logs, self.direct, self.nearest)]
         return np.stack([*own, _surroundings(self.around, context, label)[:, 0]])
 
-    def features(self, mix: tuple[float, float], winner: Columns, context: Floats) -> Vector:
+    def features(self, mix: Mix, winner: Columns, context: Floats) -> Vector:
         """Return the first nine features (m, 9) of rows with their winner."""
         nearest = self.nearest[np.arange(len(winner)), winner]
-        own, _ = _own_features(mix, self.logs, self.direct, nearest, winner)
+        own = Leads.among(mix, self.logs, self.direct, winner).features(nearest)
         return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
 
 
 def _kin(
     kin: Left,
     of: Places,
-    mix: tuple[float, float],
+    mix: Mix,
     typical: Floats,
     context: Floats,
     quiet: Quiet,
@@ -214,35 +211,6 @@ def _kin(
     seen = rows.features(mix, winners, context[of])
     seen = _completed(seen, typical[:, winners], rows.wider)
     return Kin(of, seen, winners, kin.own[: len(of)])
-
-
-def _best(mix: tuple[float, float], logs: Floats, direct: Floats, quiet: Quiet) -> Columns:
-    total = mix[0] * logs + mix[1] * direct
-    total[:, list(quiet)] = -np.inf
-    return np.asarray(total.argmax(axis=1))
-
-
-def _own_features(
-    mix: tuple[float, float], logs: Floats, direct: Floats, nearest: Floats, winner: Columns
-) -> tuple[Vector, Columns]:
-    """Return seven features (m, 7) of rows with their winner, and the runner-up's column or −1."""
-    rows = np.arange(len(winner))
-    total = mix[0] * logs + mix[1] * direct
-    runner, margins = np.full(len(winner), -1), np.zeros((3, len(winner)))
-    if logs.shape[1] > 1:
-        runner = _others(total, winner).argmax(axis=1)
-        for place, part in enumerate((total, logs, direct)):
-            margins[place] = part[rows, winner] - _others(part, winner).max(axis=1)
-    own = [nearest, logs[rows, winner], direct[rows, winner]]
-    root = np.sqrt(np.maximum(margins[0], 0))
-    return np.stack([*margins, root, *own], axis=1).astype(np.float64), runner
-
-
-def _others(part: Floats, winner: Columns) -> Floats:
-    """Return the scores (m, labels) without those of the `winner`: −inf."""
-    rest = part.copy()
-    rest[np.arange(len(winner)), winner] = -np.inf
-    return rest
 
 
 def _surroundings(around: Floats, context: Floats, winner: Columns) -> Vector:

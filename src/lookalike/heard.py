@@ -6,13 +6,14 @@ grows with the references alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.propagation import Evidence, Floats, Places
+from lookalike.rising import union
 
 
 def side_by_side(columns: Sequence[Evidence], places: Places, items: int) -> Floats:
@@ -32,6 +33,52 @@ def side_by_side(columns: Sequence[Evidence], places: Places, items: int) -> Flo
             here = rows > 0
             table[rows[here] - 1, column] = said.amounts[part][here]
     return table[back.reshape(places.shape)]
+
+
+class Peaks:
+    """The largest that any of some columns says of each item, kept up as single columns change.
+
+    `_rest` (items,) is what no column exceeds but that which says most: where that one changes and
+    stays above it, no other need be looked at.
+    """
+
+    def __init__(self, columns: Iterable[Evidence], items: int) -> None:
+        self._most: Floats = np.zeros(items, np.float32)
+        self._rest: Floats = np.zeros(items, np.float32)
+        for said in columns:
+            self._hear(said)
+
+    @property
+    def most(self) -> Floats:
+        """Return the largest, float32 (items,); it is ours."""
+        return self._most
+
+    def over(self, columns: Iterable[Evidence], items: int) -> Peaks:
+        """Return those of `items`, ours and more, of which `columns` say what is not known here."""
+        wider, known = Peaks([], items), len(self._most)
+        wider._most[:known], wider._rest[:known] = self._most, self._rest
+        for said in columns:
+            late = slice(int(np.searchsorted(said.places, known)), None)
+            wider._hear(Evidence(said.places[late], said.amounts[late]))
+        return wider
+
+    def follow(self, before: Evidence, now: Evidence, columns: Sequence[Evidence]) -> None:
+        """Take over that one of `columns` was `before` and is `now`."""
+        places = union(before.places, now.places)
+        said, most, rest = now.at(places), self._most[places], self._rest[places]
+        leads = before.at(places) == most
+        self._rest[places] = np.where(leads, rest, np.maximum(rest, np.minimum(said, most)))
+        self._most[places] = np.where(leads, said, np.maximum(most, said))
+        lost = places[leads & (said < rest)]
+        if len(lost):
+            table = side_by_side(columns, lost, len(self._most))
+            table.partition(-2, axis=1)
+            self._rest[lost], self._most[lost] = table[:, -2:].T
+
+    def _hear(self, said: Evidence) -> None:
+        most, rest = self._most[said.places], self._rest[said.places]
+        self._rest[said.places] = np.maximum(rest, np.minimum(said.amounts, most))
+        self._most[said.places] = np.maximum(most, said.amounts)
 
 
 def largest(columns: Sequence[Evidence], factors: Sequence[float], items: int) -> Floats:

@@ -3,31 +3,27 @@
 A label that changes says something else near its references (L) and a little everywhere (C). An
 item is judged again only where that can matter: where the label wins, where it reaches the best
 of the other labels in S, L or C, or does so in L around the item, as near as neighbours or as far
-as a walk goes. Items are judged one by one, so the result equals judging all of them. A parent's
-column changes with those below it, so the same holds of every level.
+as a walk goes. Mostly it is judged by that label alone (`leads`), else by all of them. Items are
+judged one by one, so the result equals judging all of them. A parent's column changes with those
+below it, so the same holds of every level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, Judgement, judge, judge_around, said_at
+from lookalike.confidence import Confidence, Judgement, judged, said_at
+from lookalike.features import Seen
+from lookalike.leads import Leads, scored
 from lookalike.levels import Parents
 from lookalike.propagation import Floats, Places
 from lookalike.rising import union
-from lookalike.scoring import Column, Scores
-
-_SLACK = np.float32(1e-3)
-"""More than rounding can hide of a difference; an item that is judged for nothing does no harm."""
-
-_LEADS = slice(0, 3)
-_LOGS, _DIRECT = 5, 6
-"""Columns of `Judgement.features`: the winner's leads in S, L and C, its L and its C."""
+from lookalike.scoring import Scores
 
 _FEW_LABELS = 8
 """When more labels change, all items are judged again."""
@@ -61,7 +57,7 @@ class Judgements:
             for tier in self._tiers:
                 tier.judge_all()
             return np.arange(len(scores.landscape))
-        before = [tier.columns(names) for tier in self._tiers]
+        before = [tier.columns(tier.changed_by(names)) for tier in self._tiers]
         scores.set_references(references)
         touched = self._beside(np.flatnonzero(peaks != scores.peaks))
         touched |= wide != scores.walks.means
@@ -85,7 +81,7 @@ class Judgements:
 
 
 class _Tier:
-    """The judgement of all items by the labels of one level."""
+    """The judgement of all items by the labels of one level, and who leads for them."""
 
     def __init__(self, confidence: Confidence, said: Scores | Parents) -> None:
         self._confidence = confidence
@@ -95,62 +91,47 @@ class _Tier:
     def at(self, places: Places) -> Judgement:
         return Judgement(*(column[places] for column in _columns(self._all)))
 
-    def columns(self, labels: list[str]) -> dict[str, Column]:
-        """Return the columns that a change of labels with references bears on."""
-        names = labels if isinstance(self._said, Scores) else self._said.above(labels)
-        return {name: self._said.column(name) for name in names}
+    def changed_by(self, labels: list[str]) -> list[str]:
+        """Return the labels whose columns change with those of labels that have references."""
+        return labels if isinstance(self._said, Scores) else self._said.above(labels)
 
-    def follow(self, touched: NDArray[np.bool_], before: Mapping[str, Column]) -> Places:
+    def columns(self, labels: Iterable[str]) -> dict[str, Floats]:
+        """Return S, L and C of all items (3, n) for each label."""
+        mix = self._confidence.sight.mix
+        return {name: scored(mix, *self._said.column(name)) for name in labels}
+
+    def follow(self, touched: NDArray[np.bool_], before: Mapping[str, Floats]) -> Places:
         """Judge again whose surroundings were `touched`, and on whom columns bear that were
         `before`; return who.
         """
-        own = np.zeros(len(touched), bool)
-        for name, old in before.items():
-            own |= self._touched(old, self._said.column(name))
-        places, around = np.flatnonzero(own), np.flatnonzero(touched & ~own)
-        self._put(places, judge(self._confidence, self._said, places))
-        again = judge_around(self._confidence, self._said, around, self.at(around))
-        self._put(around, again)
-        return union(places, around)
+        sight, now = self._confidence.sight, self.columns(before)
+        touched = touched.copy()
+        for name, column in now.items():
+            touched |= self._leads.borne_on(before[name], column)
+        places = np.flatnonzero(touched)
+        leads, is_open = self._leads.at(places), np.zeros(len(places), bool)
+        for name, column in now.items():
+            own = self._confidence.labels.index(name)
+            was, is_now = before[name][:, places], column[:, places]
+            is_open |= leads.take(own, was, is_now, wins=own not in sight.quiet)
+        leads.put(np.flatnonzero(is_open), sight.leads(self._said, places[is_open]))
+        self._put(places, sight.seen_by(self._said, places, leads))
+        return places
 
     def judge_all(self) -> None:
-        every = np.arange(len(self._said.landscape))
-        columns: list[NDArray[Any]] = []
+        sight, every = self._confidence.sight, np.arange(len(self._said.landscape))
+        kinds = _columns(judged(self._confidence, sight.seen(self._said, every[:0])))
+        self._all = known = Judgement(*(np.empty(len(every), one.dtype) for one in kinds))
+        parts = np.empty((3, 3, len(every)), np.float32)
+        self._leads = Leads(known.winners, known.runners_up, *parts)
         for block in np.split(every, range(_BLOCK, len(every), _BLOCK)):
-            part = _columns(judge(self._confidence, self._said, block))
-            if not columns:
-                columns = [np.empty((len(every), *one.shape[1:]), one.dtype) for one in part]
-            for column, one in zip(columns, part, strict=True):
-                column[block] = one
-        self._all = Judgement(*columns)
-        self._rivals = self._best_others(self._all)
+            self._put(block, sight.seen(self._said, block))
 
-    def _touched(self, before: Column, now: Column) -> NDArray[np.bool_]:
-        """Return on which items (n,) a change of one label's own L and C may bear."""
-        a, b = (np.float32(factor) for factor in self._confidence.sight.mix)
-        totals, logs, direct = self._rivals
-        # Where the label wins it reaches the others in S, too.
-        touched = np.maximum(a * before[0] + b * before[1], a * now[0] + b * now[1]) >= totals
-        touched |= np.maximum(before[1], now[1]) >= direct
-        touched |= (before[0] != now[0]) & (np.maximum(before[0], now[0]) >= logs)
-        return np.asarray(touched)
-
-    def _put(self, places: Places, judged: Judgement) -> None:
-        for column, new in zip(_columns(self._all), _columns(judged), strict=True):
-            column[places] = new
-        self._rivals[:, places] = self._best_others(judged)
-
-    def _best_others(self, judgement: Judgement) -> Floats:
-        """Return S, L and C (3, m) of the best label but the winner, a little less.
-
-        Where a quiet label is ahead of the winner, S is the winner's: whoever overtakes it wins.
-        """
-        a, b = self._confidence.sight.mix
-        logs, direct = judgement.features[:, _LOGS], judgement.features[:, _DIRECT]
-        own = np.stack([a * logs + b * direct, logs, direct])
-        leads = judgement.features[:, _LEADS].T.copy()
-        leads[0] = np.maximum(leads[0], 0)
-        return np.asarray(own - leads - _SLACK, np.float32)
+    def _put(self, places: Places, seen: Seen) -> None:
+        self._leads.put(places, seen.leads)
+        new = judged(self._confidence, seen)
+        for column, values in zip(_columns(self._all), _columns(new), strict=True):
+            column[places] = values
 
 
 def _columns(judgement: Judgement) -> list[NDArray[Any]]:

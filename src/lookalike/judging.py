@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.claims import EVEN
 from lookalike.confidence import (
     Confidence,
     Judgement,
@@ -338,6 +339,16 @@ def _codes(labels: Sequence[str], code_of: Callable[[str], int]) -> NDArray[np.i
     return np.array([*known, NO_LABEL], np.int32)
 
 
+def _told(probability: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return probabilities to thousandths, and to hundredths where no label is ever given.
+
+    Down there a thousandth tells nothing, and what changes by one would be written anew with every
+    label: measured, a tenth of the rows of a million.
+    """
+    finer = np.round(probability, 3)
+    return np.where(finer < EVEN, np.round(probability, 2), finer).astype(np.float32)
+
+
 def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) -> Decisions:
     winner, runner = codes[judgement.winners], codes[judgement.runners_up]
     accepted = judgement.accepted
@@ -345,7 +356,7 @@ def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) 
     reasons = np.where(known, _TOO_CLOSE, _BELOW)
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
-        confidence=np.round(judgement.probability, 3).astype(np.float32),
+        confidence=_told(judgement.probability),
         margin=np.round(np.clip(judgement.margin, -_FAR, _FAR), 2).astype(np.float32),
         runner_up=np.where(accepted, runner, winner).astype(np.int32),
         reasons=np.where(accepted, -1, reasons).astype(np.int8),

@@ -13,7 +13,7 @@ is. Both are of no label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.closest import Closest
-from lookalike.heard import Rivals, largest, side_by_side, two_largest
+from lookalike.heard import Peaks, Rivals, largest, side_by_side, two_largest
 from lookalike.landscape import CONTEXT, Landscape
 from lookalike.likeness import Doubles, Likeness
 from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
@@ -88,8 +88,8 @@ class Scores:
     """The columns of all labels that have references, over one landscape; labels are sorted.
 
     `_evidence` is e by label, sparse; `_likeness` are inner products of turned items with the sums
-    m_c of turned references, whole numbers. `_peaks` (n,) is the largest e of any label, `_named`
-    (n,) that of any but the background.
+    m_c of turned references, whole numbers. `_peaks` are the largest e of any label, `_named` those
+    of any but the background.
     """
 
     def __init__(self, landscape: Landscape) -> None:
@@ -98,8 +98,7 @@ class Scores:
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
         self._likeness = Likeness(landscape.turned)
-        self._peaks: Floats = np.zeros(len(landscape), np.float32)
-        self._named: Floats = np.zeros(len(landscape), np.float32)
+        self._peaks = self._named = Peaks([], len(landscape))
         self._surroundings: Surroundings | None = None
         self._remoteness: Floats | None = None
         self._closest = Closest(len(landscape), landscape.cosines)
@@ -130,18 +129,20 @@ class Scores:
     def set_references(self, references: Mapping[str, Places]) -> None:
         """Take over each label's references (places, rising), at least one."""
         changed, before = self.changed_by(references), self._references
-        named = self._named.copy()
+        named = self._named.most.copy()
         self._arrange(sorted(references))
         self._references = {name: references[name] for name in sorted(references)}
         nobody = np.empty(0, np.int64)
         for name in changed:
             if name in references:
                 now, then = references[name], before.get(name, nobody)
-                self._likeness.move(name, np.setdiff1d(now, then), np.setdiff1d(then, now))
+                came, went = np.setdiff1d(now, then), np.setdiff1d(then, now)
+                self._likeness.move(name, came, went)
+                self._closest.changed(self.labels.index(name), came, went)
                 self._hear(name, now)
         if self._surroundings is not None:
-            moved = np.flatnonzero(named != self._named)
-            self._surroundings.follow(moved, np.log(self._named[moved] + FLOOR))
+            moved = np.flatnonzero(named != self._named.most)
+            self._surroundings.follow(moved, np.log(self._named.most[moved] + FLOOR))
 
     def over(self, landscape: Landscape) -> Scores:
         """Return the scores of the same references over `landscape`, which is ours and more leaves.
@@ -151,20 +152,21 @@ class Scores:
         wider, known = Scores(landscape), len(self.landscape)
         wider._voices, wider._references = dict(self._voices), dict(self._references)
         wider._likeness = self._likeness.over(landscape.turned)
-        wider._peaks[:known], wider._named[:known] = self._peaks, self._named
-        for name, said in self._evidence.items():
-            wider._evidence[name] = more = landscape.with_leaves(said, known)
-            late = slice(len(said.places), None)
-            for most in wider._tops(name):
-                np.maximum.at(most, more.places[late], more.amounts[late])
+        wider._evidence = {
+            name: landscape.with_leaves(said, known) for name, said in self._evidence.items()
+        }
+        wider._peaks = self._peaks.over(wider._evidence.values(), len(landscape))
+        wider._named = wider._peaks
+        if BACKGROUND in wider._evidence:
+            wider._named = self._named.over(wider._heard(), len(landscape))
         if self._surroundings is not None:
             wider._surroundings = self._surroundings.over(landscape)
         return wider
 
     def column(self, label: str) -> Column:
         """Return L and C of all items (n,) for one label."""
-        direct = self._likeness.column(label) / self.landscape.turned_lengths
-        direct /= np.sqrt(max(self._likeness.square(label), 1))
+        length = np.sqrt(max(self._likeness.square(label), 1))
+        direct = self._likeness.column(label) / (self.landscape.turned_lengths * length)
         logs = np.full(len(self.landscape), np.log(FLOOR), np.float32)
         said = self._evidence[label]
         logs[said.places] = np.log(said.amounts + FLOOR)
@@ -191,11 +193,11 @@ class Scores:
     @property
     def peaks(self) -> Floats:
         """Return the largest evidence of any label, float32 (n,)."""
-        return self._peaks.copy()
+        return self._peaks.most.copy()
 
     def peaks_at(self, places: Places) -> Floats:
         """Return the largest evidence of any label at `places`, in their shape."""
-        return np.asarray(self._peaks[places])
+        return np.asarray(self._peaks.most[places])
 
     def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return L of the items around each, of one label's column (m,), and the largest L there.
@@ -215,7 +217,7 @@ class Scores:
             whole[one.places] = one.amounts
             own[rows] = whole[asked]
             whole[one.places] = 0
-        return np.log(own + FLOOR), np.log(self._peaks[around] + FLOOR)
+        return np.log(own + FLOOR), np.log(self._peaks.most[around] + FLOOR)
 
     def strongest(self, places: Places, columns: NDArray[np.int64]) -> Floats:
         """Return the largest evidence of any of some labels at `places`, in their shape."""
@@ -250,7 +252,7 @@ class Scores:
     def walks(self) -> Surroundings:
         """Return what tells W, and how far walks go: kept up with the references."""
         if self._surroundings is None:
-            values = np.log(self._named + FLOOR)
+            values = np.log(self._named.most + FLOOR)
             self._surroundings = Surroundings(self.landscape, values, steps=_STEPS_OF_W)
         return self._surroundings
 
@@ -258,9 +260,8 @@ class Scores:
         """Return the two largest e of any labels but the background, one from each of `groups`
         (labels,).
         """
-        said = list(self._evidence.values())
-        heard = slice(int(self.labels[:1] == [BACKGROUND]), None)
-        return two_largest(said[heard], groups[heard], len(self.landscape))
+        heard = self._heard()
+        return two_largest(heard, groups[len(groups) - len(heard) :], len(self.landscape))
 
     def voice(self, place: int) -> _Voice:
         """Return what the reference at `place` says; computed once."""
@@ -280,27 +281,19 @@ class Scores:
             return
         self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
         self._likeness.arrange(labels)
-        for most in (self._peaks, self._named):
-            most[:] = 0
-        for name, said in self._evidence.items():
-            for most in self._tops(name):
-                most[said.places] = np.maximum(most[said.places], said.amounts)
+        self._peaks = self._named = Peaks(self._evidence.values(), len(self.landscape))
+        if BACKGROUND in labels:
+            self._named = Peaks(self._heard(), len(self.landscape))
         self._closest.forget()
 
-    def _tops(self, label: str) -> Sequence[Floats]:
-        """Return the arrays of what is largest in which a label counts."""
-        return (self._peaks,) if label == BACKGROUND else (self._peaks, self._named)
+    def _heard(self) -> list[Evidence]:
+        """Return e of all labels but the background."""
+        return [said for name, said in self._evidence.items() if name != BACKGROUND]
 
     def _hear(self, label: str, places: Places) -> None:
-        land = self.landscape
         before = self._evidence[label]
         parts = [self.voice(place).evidence for place in places.tolist()]
-        self._evidence[label] = now = land.with_leaves(combine(parts))
-        lower = now.at(before.places) < before.amounts
-        every = list(self._evidence.values())
-        named = [said for name, said in self._evidence.items() if name != BACKGROUND]
-        for most, counted in zip(self._tops(label), (every, named), strict=False):
-            lost = before.places[lower & (before.amounts == most[before.places])]
-            most[now.places] = np.maximum(most[now.places], now.amounts)
-            most[lost] = side_by_side(counted, lost, len(land)).max(axis=1)
-        self._closest.forget(self.labels.index(label))
+        self._evidence[label] = now = self.landscape.with_leaves(combine(parts))
+        self._peaks.follow(before, now, list(self._evidence.values()))
+        if self._named is not self._peaks and label != BACKGROUND:
+            self._named.follow(before, now, self._heard())

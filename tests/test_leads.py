@@ -1,0 +1,83 @@
+"""Who leads, and what is largest, kept up as one label changes: as if all were looked at anew."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lookalike.heard import Peaks
+from lookalike.leads import Leads, best, scored
+from lookalike.propagation import Evidence
+
+MIX = (1.0, 2.0)
+ITEMS, TURNS = 300, 40
+
+Table = NDArray[np.float32]
+
+
+def tables(chance: np.random.Generator, labels: int) -> tuple[Table, Table]:
+    """L and C of few different values, so that many are equally large."""
+    low, high = chance.integers(-3, 3, (2, ITEMS, labels)).astype(np.float32)
+    return low, high
+
+
+def leads_of(logs: Table, direct: Table, quiet: tuple[int, ...]) -> Leads:
+    return Leads.among(MIX, logs, direct, best(MIX, logs, direct, quiet))
+
+
+@pytest.mark.parametrize(("labels", "quiet"), [(1, ()), (2, ()), (5, ()), (5, (0,)), (6, (0, 2))])
+def test_who_leads_after_one_label_changed_is_who_leads_among_all(
+    labels: int, quiet: tuple[int, ...]
+) -> None:
+    chance = np.random.default_rng(labels)
+    logs, direct = tables(chance, labels)
+    kept, answered = leads_of(logs, direct, quiet), 0
+
+    for _ in range(TURNS):
+        column = int(chance.integers(labels))
+        before = scored(MIX, logs[:, column], direct[:, column])
+        some = chance.random(ITEMS) < 0.5
+        for table, new in zip((logs, direct), tables(chance, 1), strict=True):
+            table[some, column] = new[some, 0]
+        now = scored(MIX, logs[:, column], direct[:, column])
+
+        borne_on = np.flatnonzero(kept.borne_on(before, now))
+        leads = kept.at(borne_on)
+        wins = column not in quiet
+        is_open = leads.take(column, before[:, borne_on], now[:, borne_on], wins=wins)
+        among = leads_of(logs, direct, quiet)
+        leads.put(np.flatnonzero(is_open), among.at(borne_on[is_open]))
+        kept.put(borne_on, leads)
+
+        answered += ITEMS - int(is_open.sum())
+        for part in ("winners", "runners_up", "own", "rivals"):
+            assert np.array_equal(getattr(kept, part), getattr(among, part)), part
+        assert (kept.rest >= among.rest).all()
+    assert answered > TURNS * ITEMS / 3
+
+
+def test_an_item_of_a_single_label_has_no_margin() -> None:
+    logs, direct = tables(np.random.default_rng(0), 1)
+
+    rows = leads_of(logs, direct, ()).features(np.zeros(ITEMS, np.float32))
+
+    assert (rows[:, :4] == 0).all()
+    assert np.array_equal(rows[:, 5:], np.concatenate([logs, direct], axis=1))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 7])
+def test_the_largest_after_one_column_changed_is_the_largest_of_all(columns: int) -> None:
+    chance = np.random.default_rng(columns)
+
+    def evidence() -> Evidence:
+        places = np.flatnonzero(chance.random(ITEMS) < 0.4)
+        return Evidence(places, chance.integers(1, 5, len(places)).astype(np.float32))
+
+    every = [evidence() for _ in range(columns)]
+    kept = Peaks(every, ITEMS)
+
+    for _ in range(TURNS):
+        column = int(chance.integers(columns))
+        before, every[column] = every[column], evidence()
+        kept.follow(before, every[column], every)
+        largest = np.max([said.at(np.arange(ITEMS)) for said in every], axis=0)
+        assert np.array_equal(kept.most, largest)

@@ -31,9 +31,16 @@ __all__ = [
     "open",
 ]
 
-# NumPy's OpenBLAS reads this when it is loaded: for 2¹⁶ ticks, not 2²⁶, a thread of it that has
-# nothing to do waits awake. Between the products of one label that took a third of the processor.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
+# What libraries read when they are loaded, unless someone has said otherwise.
+for _name, _value in {
+    # A thread of OpenBLAS that has nothing to do waits awake for 2¹⁶ ticks, not 2²⁶: between
+    # the products of one label that took a third of the processor.
+    "OPENBLAS_THREAD_TIMEOUT": "16",
+    # Else ONNX Runtime writes a device's id into the home directory and calls its maker.
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 _HOMES = {
     "Collection": "lookalike.collection",

@@ -81,4 +81,5 @@ bench-quality: $(VENV)/test.stamp ## Compare the decision rule with others (need
 
 pin: ## Take the newest versions (needs uv)
 	$(PIN) --upgrade --output-file constraints/run.txt
-	$(PIN) --upgrade --extra test --extra docs --output-file constraints/test.txt
+	$(PIN) --upgrade --extra test --extra docs --constraint constraints/run.txt \
+		--output-file constraints/test.txt

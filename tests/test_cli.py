@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import lookalike
 from lookalike.cli import main
 from lookalike.cli.group import cli
 from lookalike.plugins import extractors
@@ -408,6 +409,23 @@ def test_the_table_has_every_command() -> None:
 
 
 _ANY = [f"{kind}-{number}.txt" for kind in ("short", "long") for number in range(5)]
+
+
+def test_the_list_tells_each_label_field_and_who_has_none(labelled: Shell) -> None:
+    """As a collection that was made over HTTP without a taxonomy."""
+    with lookalike.open(labelled.folder / "lookalike", actor="ann") as library:
+        library.create_bucket("post")
+        library.create_collection("letters", bucket="post", extractor="text")
+        library.add_taxonomy("notes", "tone")
+
+    text = labelled.run("list")
+    states = labelled.json("list")
+
+    assert "letters: 0 documents, no label field yet" in text
+    assert "notes.label: 10 documents, 2 references" in text
+    assert "notes.tone: 10 documents, 0 references" in text
+    named = [(state["collection"], state.get("field")) for state in states]
+    assert named == [("letters", None), ("notes", "label"), ("notes", "tone")]
 
 
 def test_a_key_is_listed_without_its_secret_and_revoked_by_its_id(shell: Shell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -119,10 +120,24 @@ def _depth(one: Depth) -> str:
     )
 
 
-def show_reports(reports: Sequence[Report]) -> str:
-    """Return the state of several collections."""
+@dataclass(frozen=True, slots=True)
+class Fieldless:
+    """A collection that nobody has given a label field yet, and how many documents it has."""
+
+    collection: str
+    documents: int
+
+
+def show_collections(collections: Sequence[Report | Fieldless]) -> str:
+    """Return the state of several collections, field by field."""
     made = "no collection yet; make one with `lookalike create`"
-    return "\n\n".join(map(show_report, reports)) or made
+    return "\n\n".join(map(_collection, collections)) or made
+
+
+def _collection(state: Report | Fieldless) -> str:
+    if isinstance(state, Fieldless):
+        return f"{state.collection}: {state.documents} documents, no label field yet"
+    return show_report(state)
 
 
 def show_queue(questions: Sequence[Question]) -> str:

@@ -11,12 +11,14 @@ from lookalike.cli.session import (
     field_option,
     with_session,
 )
+from lookalike.metrics import Report
 from lookalike.showing import (
+    Fieldless,
+    show_collections,
     show_history,
     show_inspection,
     show_queue,
     show_report,
-    show_reports,
     show_why,
 )
 
@@ -24,15 +26,20 @@ from lookalike.showing import (
 @click.command("list")
 @with_session
 def list_(session: Session) -> None:
-    """List the collections of the store.
+    """List the collections of the store, with the state of each label field.
 
     \b
     lookalike list
     lookalike list --json
     """
+    states: list[Report | Fieldless] = []
     with session.library() as library:
-        reports = [library.collection(name).report() for name in library.collections()]
-    session.print(reports, show_reports)
+        for name in library.collections():
+            collection = library.collection(name)
+            fields = collection.fields
+            states += [collection.report(field=field) for field in fields]
+            states += [] if fields else [Fieldless(name, len(collection))]
+    session.print(states, show_collections)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -153,6 +154,18 @@ def test_the_installed_package_has_the_version_and_extras_of_the_project(install
     assert set(found.metadata.get_all("Provides-Extra") or []) == set(
         project["optional-dependencies"]
     )
+
+
+def test_what_runs_is_what_is_tested() -> None:
+    """An image that has checked its digests must not get other versions with its extras."""
+    run, test = (pinned(ROOT / "constraints" / name) for name in ("run.txt", "test.txt"))
+
+    assert len(run) > 10
+    assert run == {name: test[name] for name in run}
+
+
+def pinned(file: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", file.read_text("utf-8"), re.MULTILINE))
 
 
 def test_everything_that_is_needed_to_run_is_small(

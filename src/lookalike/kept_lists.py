@@ -18,7 +18,7 @@ from lookalike.propagation import Graph, Places
 from lookalike.recall import recall, remember
 from lookalike.stores.base import Packed
 
-_FOUND_BY = "lists.5"
+_FOUND_BY = "lists.6"
 """How lists are found; those that were kept under another name are found again."""
 
 _GRAPH = ("starts", "columns", "weights")

@@ -44,7 +44,15 @@ CONTEXT = 10
 
 Vectors = Callable[[Places | slice], NDArray[np.float16]]
 
-_METRIC_NEIGHBOURS = 5
+_METRIC_NEIGHBOURS = (2, 5)
+"""The differences to so few and so many neighbours make the direct metric. The nearest ones differ
+as things of one label do: with two of 5,421 pictures accuracy is .006 higher than with five. Of few
+items they are too few to tell all directions apart: with two of 533, precision falls.
+"""
+
+_DIFFERENCES_EACH = 8
+"""So many differences for each dimension are enough."""
+
 _TINY = np.float32(1e-12)
 
 
@@ -225,13 +233,14 @@ def _grid(frame: Frame, vectors: Vectors, count: int) -> Grid:
 
 def _turn(frame: Frame, vectors: Vectors, centred: Grid, near: Places) -> Grid:
     """Return what `turned` is made by; of many items, from directions on the grid."""
-    count, length = len(centred), np.float32(grid_length(centred.shape[1]))
+    count, dimension = centred.shape
+    least, most = _METRIC_NEIGHBOURS
+    near = near[:, : min(max(-(-_DIFFERENCES_EACH * dimension // max(count, 1)), least), most)]
     if len(spans(count)) == 1:
         wide = frame.centred(vectors(slice(0, count)))
-        return frame.turn_for(wide.__getitem__, near[:, :_METRIC_NEIGHBOURS])
-    return frame.turn_for(
-        lambda places: centred[places].astype(np.float32) / length, near[:, :_METRIC_NEIGHBOURS]
-    )
+        return frame.turn_for(wide.__getitem__, near)
+    length = np.float32(grid_length(dimension))
+    return frame.turn_for(lambda places: centred[places].astype(np.float32) / length, near)
 
 
 def _lengths(turned: Bytes) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lookalike.closest import Closest
 from lookalike.heard import Peaks
 from lookalike.leads import Leads, best, scored
 from lookalike.propagation import Evidence
@@ -81,3 +82,26 @@ def test_the_largest_after_one_column_changed_is_the_largest_of_all(columns: int
         kept.follow(before, every[column], every)
         largest = np.max([said.at(np.arange(ITEMS)) for said in every], axis=0)
         assert np.array_equal(kept.most, largest)
+
+
+@pytest.mark.parametrize("many", [1, 30])
+def test_the_nearest_reference_after_some_came_and_went_is_that_of_all(many: int) -> None:
+    """Whether they come one by one, or so many that all are looked at again."""
+    chance, columns = np.random.default_rng(many), 3
+    cosines = chance.integers(0, 20, (ITEMS, ITEMS)).astype(np.float32)
+    closest = Closest(ITEMS, lambda rows, places: cosines[np.ix_(rows, places)])
+    places = np.arange(ITEMS)
+    asked = chance.integers(0, columns, ITEMS)
+    known = [np.sort(chance.choice(ITEMS, 40, replace=False)) for _ in range(columns)]
+
+    for _ in range(TURNS):
+        column = int(chance.integers(columns))
+        went = chance.choice(known[column], min(many, len(known[column]) - 5), replace=False)
+        came = chance.choice(np.setdiff1d(places, known[column]), many, replace=False)
+        known[column] = np.union1d(np.setdiff1d(known[column], went), came)
+        closest.changed(column, np.sort(came), np.sort(went))
+        nearest, sources = closest.of(places, asked, known.__getitem__)
+        for item, own in enumerate(asked.tolist()):
+            among = cosines[item, known[own]]
+            assert nearest[item] == among.max()
+            assert sources[item] == known[own][among.argmax()]

@@ -177,11 +177,11 @@ def test_ties_go_to_the_lower_place() -> None:
 # --- the direct metric ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("items", "neighbours"), [(700, 2), (60, 4), (30, 5)])
+@pytest.mark.parametrize(("items", "neighbours"), [(700, 3), (60, 4), (30, 5)])
 def test_the_direct_metric_takes_more_neighbours_where_items_are_few(
     items: int, neighbours: int
 ) -> None:
-    """Two of few items do not tell all directions apart."""
+    """Three of few items do not tell all directions apart."""
     made = vectors(items, 0)
     land = build_landscape(np.arange(items), made)
     centred = land.frame.centred(made)

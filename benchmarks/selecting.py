@@ -51,6 +51,8 @@ _LISTS: tuple[tuple[str, object, Sort], ...] = (
         {"kind": None, "taxonomy_match.reason": "rejected"},
         ARRIVAL,
     ),
+    ("rejected, by arrival", {"taxonomy_match.reason": "rejected"}, ARRIVAL),
+    ("below the limit, by arrival", {"taxonomy_match.reason": "below_threshold"}, ARRIVAL),
     ("one label, by arrival", {"kind": "label 7"}, ARRIVAL),
     ("one label, by confidence", {"kind": "label 7"}, sort_from("taxonomy_match.confidence")),
     ("people's labels, by arrival", {"labels.kind.origin": "human"}, ARRIVAL),

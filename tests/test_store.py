@@ -220,6 +220,24 @@ def test_a_store_of_version_1_loses_only_its_lists() -> None:
     engine.dispose()
 
 
+def test_a_store_of_version_6_learns_to_list_by_reason() -> None:
+    """In the order of arrival, without a look at rows of other reasons."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        MIGRATIONS[1](connection)
+        connection.exec_driver_sql("DROP INDEX standing_by_reason")
+        connection.execute(schema.meta.insert().values(key="schema_version", value="6"))
+
+        migrate(connection)
+
+        asked = "field_pk = 1 AND reason = 'rejected' AND label IS NULL AND document_pk > 5"
+        query = f"SELECT document_pk FROM standing WHERE {asked} ORDER BY document_pk"
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+        assert len(plan) == 1
+        assert "COVERING INDEX standing_by_reason" in plan[0]
+    engine.dispose()
+
+
 def test_a_store_of_version_2_learns_the_size_of_its_objects() -> None:
     """What a server lists and counts is there after the migration."""
     engine = create_engine("sqlite://")

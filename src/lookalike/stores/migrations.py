@@ -93,6 +93,12 @@ def _keep_versions_and_trials(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
+def _find_reasons(connection: Connection) -> None:
+    """Lists of one reason are found without looking at all that has no label."""
+    for index in schema.standing.indexes:
+        index.create(connection, checkfirst=True)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _create_schema,
     2: _keep_answers,
@@ -100,6 +106,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     4: _keep_amendments,
     5: _keep_spaces_beside,
     6: _keep_versions_and_trials,
+    7: _find_reasons,
 }
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """The number of the newest migration that this code knows."""
 
 metadata = MetaData()
@@ -185,6 +185,16 @@ standing = _clustered(
     Index("standing_by_origin", "field_pk", "origin", "document_pk"),
     Index("standing_by_confidence", "field_pk", "confidence"),
     Index("standing_by_revision", "field_pk", "revision"),
+    # Only what has no label has a reason; it is there so that who asks for both needs no row.
+    Index(
+        "standing_by_reason",
+        "field_pk",
+        "reason",
+        "document_pk",
+        "label",
+        sqlite_where=text("reason IS NOT NULL"),
+        postgresql_where=text("reason IS NOT NULL"),
+    ),
     Index(
         "standing_contested",
         "field_pk",

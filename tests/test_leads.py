@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from lookalike.closest import Closest
 from lookalike.heard import Peaks
-from lookalike.leads import Leads, best, scored
+from lookalike.leads import Leads, scored
 from lookalike.propagation import Evidence
 
 MIX = (1.0, 2.0)
@@ -21,17 +21,13 @@ def tables(chance: np.random.Generator, labels: int) -> tuple[Table, Table]:
     return low, high
 
 
-def leads_of(logs: Table, direct: Table, quiet: tuple[int, ...]) -> Leads:
-    return Leads.among(MIX, logs, direct, best(MIX, logs, direct, quiet))
-
-
 @pytest.mark.parametrize(("labels", "quiet"), [(1, ()), (2, ()), (5, ()), (5, (0,)), (6, (0, 2))])
 def test_who_leads_after_one_label_changed_is_who_leads_among_all(
     labels: int, quiet: tuple[int, ...]
 ) -> None:
     chance = np.random.default_rng(labels)
     logs, direct = tables(chance, labels)
-    kept, answered = leads_of(logs, direct, quiet), 0
+    kept, answered = Leads.among(MIX, logs, direct, quiet), 0
 
     for _ in range(TURNS):
         column = int(chance.integers(labels))
@@ -45,7 +41,7 @@ def test_who_leads_after_one_label_changed_is_who_leads_among_all(
         leads = kept.at(borne_on)
         wins = column not in quiet
         is_open = leads.take(column, before[:, borne_on], now[:, borne_on], wins=wins)
-        among = leads_of(logs, direct, quiet)
+        among = Leads.among(MIX, logs, direct, quiet)
         leads.put(np.flatnonzero(is_open), among.at(borne_on[is_open]))
         kept.put(borne_on, leads)
 
@@ -59,7 +55,7 @@ def test_who_leads_after_one_label_changed_is_who_leads_among_all(
 def test_an_item_of_a_single_label_has_no_margin() -> None:
     logs, direct = tables(np.random.default_rng(0), 1)
 
-    rows = leads_of(logs, direct, ()).features(np.zeros(ITEMS, np.float32))
+    rows = Leads.among(MIX, logs, direct, ()).features(np.zeros(ITEMS, np.float32))
 
     assert (rows[:, :4] == 0).all()
     assert np.array_equal(rows[:, 5:], np.concatenate([logs, direct], axis=1))

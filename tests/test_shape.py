@@ -69,8 +69,7 @@ LAYERS = (
         "landscape layout leads learning leaving_out ledger lessons levels likeness limits "
         "logistic maps matches metrics naming nearness neighbourhood policy propagation recall "
         "references review rising rules scoring settings stages standard stores.search "
-        "surroundings tsne "
-        "turns values verdicts weighing",
+        "surroundings tsne turns values verdicts weighing",
     ),
     ("the nouns", "errors model samples version"),
 )

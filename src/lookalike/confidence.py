@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.features import Barred, Quiet, Seen, Sight, leave_out
+from lookalike.features import Barred, Seen, Sight, leave_out
 from lookalike.fitting import known_or_new, right_or_wrong
-from lookalike.leads import Columns
+from lookalike.leads import Columns, Quiet
 from lookalike.leaving_out import Left
 from lookalike.levels import Parents, levels_of, quiet_among
 from lookalike.limits import OUT_OF_REACH, Limit, Taken, limit_for

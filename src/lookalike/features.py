@@ -18,14 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.leads import Columns, Leads, Mix, best
+from lookalike.leads import Columns, Leads, Mix, Quiet, scored
 from lookalike.leaving_out import ABSENT, Left
 from lookalike.logistic import Vector, fit_mixture
 from lookalike.propagation import Floats, Places
 from lookalike.scoring import FLOOR, Said
 
 Barred = NDArray[np.bool_]
-Quiet = tuple[int, ...]
 
 _TYPICAL_WEIGHT = 3.0
 _NOBODY: Places = np.empty(0, np.int64)
@@ -68,8 +67,7 @@ class Sight:
         direct = scores.table("direct", places)
         if barred is not None:
             logs[barred], direct[barred] = ABSENT, ABSENT
-        winners = best(self.mix, logs, direct, self.quiet)
-        return Leads.among(self.mix, logs, direct, winners)
+        return Leads.among(self.mix, logs, direct, self.quiet)
 
     def seen_by(self, scores: Said, places: Places, leads: Leads) -> Seen:
         """Return what the scores show of items whose `leads` are known."""
@@ -109,7 +107,7 @@ class LeftOut:
     `seen` (r, 15) with only themselves left out; `winners` (r,) are the columns that they are then
     taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of a quiet one,
     and `unseen` (of these, 15) are they with their whole label left out, as something new would
-    look. `leads` (r,) is how far the best label is ahead of the own one in S, as log-odds. `kin`
+    look. `behind` (r,) is how far the own label is behind the best one in S, as log-odds. `kin`
     are those of a higher level, with the label below it left out.
     """
 
@@ -118,12 +116,12 @@ class LeftOut:
     own: Columns
     known: NDArray[np.bool_]
     unseen: Vector
-    leads: Vector
+    behind: Vector
     kin: Kin
 
     def suspects(self, lead: float) -> int:
         """Return how many of the known are led by another label by `lead` or more."""
-        return int((self.leads[self.known] >= lead).sum())
+        return int((self.behind[self.known] >= lead).sum())
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -147,19 +145,20 @@ def leave_out(
     every = _Rows.of(left)
     mix = fit_mixture(left.logs[known], left.direct[known], own[known])
     typical, beside = _typical(every.of_label(own, context), own, known, len(left.counts))
-    winners = every.winners(mix, quiet)
-    usual = np.where(winners == own, beside, typical[:, winners])
+    leads, rows = every.leads(mix, quiet), np.arange(len(own))
+    usual = np.where(leads.winners == own, beside, typical[:, leads.winners])
     outside = _Rows.of(left.some(np.flatnonzero(known)).without_own())
-    lost = outside.winners(mix, quiet)
-    total = mix[0] * left.logs + mix[1] * left.direct
+    lost = outside.leads(mix, quiet)
+    best = np.maximum(leads.own[0], leads.rivals[0])
+    total = scored(mix, left.logs[rows, own], left.direct[rows, own])[0]
     return Sight(mix, typical, quiet), LeftOut(
-        seen=_completed(every.features(mix, winners, context), usual, every.wider),
-        winners=winners,
+        seen=_completed(every.features(leads, context), usual, every.wider),
+        winners=leads.winners,
         own=own,
         known=known,
-        leads=(total.max(axis=1) - total[np.arange(len(own)), own]).astype(np.float64),
+        behind=(best - total).astype(np.float64),
         unseen=_completed(
-            outside.features(mix, lost, context[known]), typical[:, lost], outside.wider
+            outside.features(lost, context[known]), typical[:, lost.winners], outside.wider
         ),
         kin=_kin(left if kin is None else kin, kin_of, mix, typical, context, quiet),
     )
@@ -181,9 +180,9 @@ class _Rows:
         wider = np.stack([left.wide[:, 0], left.remote], axis=1)
         return cls(left.logs, left.direct, left.nearest, left.around, wider)
 
-    def winners(self, mix: Mix, quiet: Quiet) -> Columns:
-        """Return the label with the largest S in each row; never a quiet one."""
-        return best(mix, self.logs, self.direct, quiet)
+    def leads(self, mix: Mix, quiet: Quiet) -> Leads:
+        """Return who leads in each row."""
+        return Leads.among(mix, self.logs, self.direct, quiet)
 
     def of_label(self, label: Columns, context: Floats) -> Floats:
         """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
@@ -191,10 +190,10 @@ class _Rows:
         own = [part[rows, label] for part in (self.logs, self.direct, self.nearest)]
         return np.stack([*own, _surroundings(self.around, context, label)[:, 0]])
 
-    def features(self, mix: Mix, winner: Columns, context: Floats) -> Vector:
-        """Return the first nine features (m, 9) of rows with their winner."""
-        nearest = self.nearest[np.arange(len(winner)), winner]
-        own = Leads.among(mix, self.logs, self.direct, winner).features(nearest)
+    def features(self, leads: Leads, context: Floats) -> Vector:
+        """Return the first nine features (m, 9) of rows of which is known who leads."""
+        winner = leads.winners
+        own = leads.features(self.nearest[np.arange(len(winner)), winner])
         return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
 
 
@@ -207,10 +206,9 @@ def _kin(
     quiet: Quiet,
 ) -> Kin:
     rows = _Rows.of(kin.some(np.arange(len(of))))
-    winners = rows.winners(mix, quiet)
-    seen = rows.features(mix, winners, context[of])
-    seen = _completed(seen, typical[:, winners], rows.wider)
-    return Kin(of, seen, winners, kin.own[: len(of)])
+    leads = rows.leads(mix, quiet)
+    seen = _completed(rows.features(leads, context[of]), typical[:, leads.winners], rows.wider)
+    return Kin(of, seen, leads.winners, kin.own[: len(of)])
 
 
 def _surroundings(around: Floats, context: Floats, winner: Columns) -> Vector:

@@ -18,6 +18,7 @@ from lookalike.propagation import Floats, Places
 
 Columns = NDArray[np.int64]
 Mix = tuple[float, float]
+Quiet = tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -35,17 +36,21 @@ class Leads:
     rest: Floats
 
     @classmethod
-    def among(cls, mix: Mix, logs: Floats, direct: Floats, winners: Columns) -> Leads:
-        """Return those of items whose labels' L and C (m, labels) are all known."""
-        rows, parts = np.arange(len(winners)), scored(mix, logs, direct)
+    def among(cls, mix: Mix, logs: Floats, direct: Floats, quiet: Quiet) -> Leads:
+        """Return those of items whose labels' L and C (m, labels) are all known; the columns
+        `quiet` never win.
+        """
+        rows, parts = np.arange(len(logs)), scored(mix, logs, direct)
+        total = parts[0].copy()
+        total[:, list(quiet)] = -np.inf
+        winners = total.argmax(axis=1)
         own = np.stack([part[rows, winners] for part in parts])
         for part in parts:
             part[rows, winners] = -np.inf
-        labels = logs.shape[1]
-        runners_up = parts[0].argmax(axis=1) if labels > 1 else np.full(len(winners), -1)
-        parts.partition(labels - 2 if labels > 1 else 0, axis=2)
-        rest = parts[:, :, -2] if labels > 2 else np.full(own.shape, -np.inf, np.float32)
-        return cls(winners, runners_up, own, parts[:, :, -1], rest)
+        alone, second = logs.shape[1] == 1, max(logs.shape[1] - 2, 0)
+        runners_up = np.full(len(winners), -1) if alone else parts[0].argmax(axis=1)
+        parts.partition(second, axis=2)
+        return cls(winners, runners_up, own, parts[:, :, -1], parts[:, :, second])
 
     def at(self, chosen: Places) -> Leads:
         """Return those of some of the items."""
@@ -73,12 +78,12 @@ class Leads:
         """Take over that S, L and C (3, m) of one label were `before` and are `now`; return which
         items are open. `wins` tells whether the label may win.
         """
-        leads, others, rival = self.winners == column, self.winners != column, before == self.rivals
+        leads, rival = self.winners == column, before == self.rivals
         falls = (now[0] < before[0]) & (now[0] <= self.rivals[0])
         lost = (rival & (now < self.rivals) & (now <= self.rest)).any(axis=0)
         is_open = np.where(leads, falls, lost | (wins & (now[0] >= self.own[0])))
         first = (now[0] == self.rivals[0]) & (column < self.runners_up)
-        self.runners_up[others & ((now[0] > self.rivals[0]) | first)] = column
+        self.runners_up[~leads & ((now[0] > self.rivals[0]) | first)] = column
         self.own[:, leads] = now[:, leads]
         third = np.where(rival, self.rest, np.maximum(self.rest, np.minimum(now, self.rivals)))
         self.rest = np.where(leads, self.rest, third)
@@ -91,7 +96,7 @@ class Leads:
         the winner (m, 7).
         """
         alone = np.isneginf(self.rivals)
-        margins = np.where(alone, 0, self.own - np.where(alone, 0, self.rivals)).astype(np.float64)
+        margins = np.where(alone, 0, self.own - self.rivals).astype(np.float64)
         root = np.sqrt(np.maximum(margins[0], 0))
         return np.stack([*margins, root, nearest, self.own[1], self.own[2]], axis=1)
 
@@ -103,10 +108,3 @@ class Leads:
 def scored(mix: Mix, logs: Floats, direct: Floats) -> Floats:
     """Return S = a·L + b·C, L and C side by side (3, …)."""
     return np.stack([mix[0] * logs + mix[1] * direct, logs, direct])
-
-
-def best(mix: Mix, logs: Floats, direct: Floats, quiet: tuple[int, ...]) -> Columns:
-    """Return the column with the largest S in each row (m, labels) but the `quiet` ones."""
-    total = mix[0] * logs + mix[1] * direct
-    total[:, list(quiet)] = -np.inf
-    return np.asarray(total.argmax(axis=1))

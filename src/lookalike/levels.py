@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.closest import Closest
-from lookalike.features import Quiet
 from lookalike.labels import ancestors
 from lookalike.landscape import CONTEXT, Landscape
+from lookalike.leads import Quiet
 from lookalike.leaving_out import Left
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.propagation import Floats, Places

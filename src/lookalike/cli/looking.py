@@ -36,9 +36,8 @@ def list_(session: Session) -> None:
     with session.library() as library:
         for name in library.collections():
             collection = library.collection(name)
-            fields = collection.fields
-            states += [collection.report(field=field) for field in fields]
-            states += [] if fields else [Fieldless(name, len(collection))]
+            reports = [collection.report(field=field) for field in collection.fields]
+            states += reports or [Fieldless(name, len(collection))]
     session.print(states, show_collections)
 
 

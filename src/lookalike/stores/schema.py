@@ -185,7 +185,7 @@ standing = _clustered(
     Index("standing_by_origin", "field_pk", "origin", "document_pk"),
     Index("standing_by_confidence", "field_pk", "confidence"),
     Index("standing_by_revision", "field_pk", "revision"),
-    # Only what has no label has a reason; it is there so that who asks for both needs no row.
+    # Only what has no label has a reason; with the label, who asks for both needs no row.
     Index(
         "standing_by_reason",
         "field_pk",

@@ -56,21 +56,25 @@ class Split:
     pool: Places
 
 
-def read(name: str, root: Path, folder: Path, upto: int | None) -> Data:
-    """Return a data set below `root`, or `upto` random items of it, embedding it if need be."""
+def read(name: str, root: Path, folder: Path, upto: int | None, sample: int = 0) -> Data:
+    """Return a data set below `root`, or `upto` random items of it, embedding it if need be.
+
+    Others than the first `sample` only where all of it is embedded.
+    """
     source = SOURCES[name]
     items = source.read(root / name)
     titles = sorted({label for _, label in items})
     labels = np.array([titles.index(label) for _, label in items], np.int64)
     places = np.arange(len(items))
     if upto is not None and upto < len(items):
-        places = np.sort(np.random.default_rng(0).choice(len(items), upto, replace=False))
+        places = np.sort(np.random.default_rng(sample).choice(len(items), upto, replace=False))
     extractor = source.extractor()
     space = extractor.space.name
     vectors = _recall(folder / f"{name}.npz", space, len(items))
     if vectors is not None:
         vectors = vectors[places]
     else:
+        assert sample == 0, "embed all of it first"
         kept = folder / (f"{name}.npz" if len(places) == len(items) else f"{name}.{upto}.npz")
         vectors = _recall(kept, space, len(places))
         if vectors is None:

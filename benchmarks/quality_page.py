@@ -193,12 +193,12 @@ _EXPLAINED = {
     OURS: ("ours: evidence over the graph and direct likeness, calibrated", "for target 0.95"),
     "**nearest**": ("ours with very many items: nearest references, calibrated", "the same"),
     "landscape without graph L": (
-        "without evidence over the graph, nor surroundings near and far, which are read off it",
+        "without evidence over the graph, nor what is heard around, which is read off it",
         "the same",
     ),
     "landscape without direct C": ("without likeness to the label's mean", "the same"),
     "landscape without nearest Z": ("without the largest cosine to a reference", "the same"),
-    "landscape without surroundings": ("without what the items around say", "the same"),
+    "landscape without surroundings": ("without what lies around an item, W and R", "the same"),
     "landscape without typicality": ("without what is usual for the winning label", "the same"),
 }
 

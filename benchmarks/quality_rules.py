@@ -191,25 +191,15 @@ def nearest_rule(case: Case, target: float) -> Answer:
 class _Muted:
     """Scores in which some kinds of column, or surroundings, say the same of everything."""
 
-    def __init__(self, scores: Scores, *silent: str, surroundings: bool = True) -> None:
+    def __init__(self, scores: Scores, *silent: str) -> None:
         self.labels = scores.labels
         self.landscape = scores.landscape
-        if not surroundings:
-            self.landscape = replace(
-                scores.landscape, context=np.zeros_like(scores.landscape.context)
-            )
         self._scores = scores
         self._silent = silent
 
     def table(self, name: str, places: Places | None = None) -> Floats:
         table = self._scores.table(name, places)
         return np.zeros_like(table) if name in self._silent else table
-
-    def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        own, most = self._scores.around(places, columns)
-        if "evidence" in self._silent:
-            own, most = np.full_like(own, np.log(FLOOR)), np.full_like(most, np.log(FLOOR))
-        return own, most
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         cosines, sources = self._scores.nearest(places, columns)
@@ -228,7 +218,6 @@ def without_graph(case: Case, target: float) -> Answer:
     left = replace(
         case.left,
         logs=np.full_like(case.left.logs, bottom),
-        around=np.full_like(case.left.around, bottom),
         wide=np.zeros_like(case.left.wide),
     )
     return _judged(_Muted(case.scores, "evidence"), left, case.split.pool, target)
@@ -247,13 +236,7 @@ def without_nearest(case: Case, target: float) -> Answer:
 
 
 def without_surroundings(case: Case, target: float) -> Answer:
-    """The landscape rule without what the items around one say."""
-    muted = _Muted(case.scores, surroundings=False)
-    return _judged(muted, case.left, case.split.pool, target)
-
-
-def without_wider_surroundings(case: Case, target: float) -> Answer:
-    """The landscape rule without what lies farther around one than its neighbours."""
+    """The landscape rule without what lies around an item."""
     wide, remote = np.zeros_like(case.left.wide), np.zeros_like(case.left.remote)
     left = replace(case.left, wide=wide, remote=remote)
     return _judged(_Muted(case.scores, "wider"), left, case.split.pool, target)
@@ -294,7 +277,6 @@ PARTS: Mapping[str, Rule] = {
     "landscape without direct C": without_direct,
     "landscape without nearest Z": without_nearest,
     "landscape without surroundings": without_surroundings,
-    "landscape without wider surroundings": without_wider_surroundings,
     "landscape without typicality": without_typicality,
 }
 RULES = {**BASELINES, **OURS, **PARTS}

@@ -16,7 +16,8 @@ from lookalike.errors import BadInput
 from lookalike.lookup import ids_of
 from lookalike.model import Changed, Reason
 from lookalike.reading import fields_of
-from lookalike.standard import Standard
+from lookalike.standard import Standard, standard_to
+from lookalike.stores import schema
 
 TARGET = 0.95
 KINDS = 30
@@ -311,6 +312,33 @@ def test_what_was_learned_lasts_until_a_twentieth_of_the_answers_changed(
     assert (kept.learned, kept.moved) == (first.learned, 5)
     assert (anew.learned_from, anew.moved) == (10 * KNOWN + 15, 0)
     assert anew.learned != first.learned
+
+
+def test_what_another_edition_of_the_rule_learned_is_learned_anew(
+    library: lookalike.Library,
+) -> None:
+    vectors, kinds = world(0.6, seed=30, count=1200)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=10)
+    first, expected = standard_of(collection), shown(collection)
+    with collection._workshop.store.write() as txn:
+        stored = standard_to(first)
+        del stored["edition"]
+        stored["learned"] = {**stored["learned"], "known": {"mean": [], "deviation": []}}
+        txn.execute(schema.field.update().values(standard=stored))
+
+    with lookalike.open(library.path, actor="bob") as process:
+        other = process.collection("learned")
+        assert other.queue(limit=1)
+        assert other.why("v0").document.id == "v0"
+        other.label({"v1199": f"Kind {kinds[1199]}"})
+        anew, now = standard_of(other), shown(other)
+        assert other.run().by_itself == 0
+
+    assert anew.learned is not None
+    assert (anew.edition, anew.moved) == (first.edition, 0)
+    assert anew.learned_from in (10 * KNOWN, 10 * KNOWN + 1)
+    assert shown(collection) == now != expected
 
 
 def test_where_there_is_too_much_for_a_graph_the_nearest_count(

@@ -134,6 +134,8 @@ def test_products_with_sums_of_references_are_exact_by_every_route(references: i
     assert np.array_equal(likeness.column("a"), expected)
     assert np.array_equal(likeness.table(every), np.stack([expected, 0 * expected], axis=1))
     assert np.array_equal(likeness.at(every, 0 * every), expected)
+    likeness.keep_all()
+    assert np.array_equal(likeness.table(every[::-1]), np.stack([expected[::-1], 0 * expected], 1))
     wider = likeness.over(np.concatenate([turned, turned]))
     assert np.array_equal(wider.column("a"), np.concatenate([expected, expected]))
     assert likeness.square("a") == (turned[first].sum(axis=0, dtype=np.int64) ** 2).sum()
@@ -202,7 +204,7 @@ def test_leaves_that_come_one_by_one_are_those_that_come_together(land: Landscap
     for place in range(30):
         one_by_one = attach(one_by_one, pks[place : place + 1], more[place : place + 1])
 
-    for part in ("centred", "turned", "near", "near_cosines", "hops", "context"):
+    for part in ("centred", "turned", "near", "near_cosines", "hops"):
         assert np.array_equal(getattr(one_by_one, part), getattr(together, part)), part
 
 

@@ -100,7 +100,7 @@ def test_an_interrupted_survey_goes_on_from_its_file_or_begins_anew(
     judge = Judge(memory)
     judge.survey(every, every, lambda pks: made[pks], 0)
 
-    for part in ("near", "near_cosines", "hops", "turned", "context"):
+    for part in ("near", "near_cosines", "hops", "turned"):
         assert np.array_equal(getattr(judge.landscape, part), getattr(expected, part)), part
     other = Judge(memory)
     other.survey(every, every, lambda pks: made[pks], 0)

@@ -212,8 +212,7 @@ def learn(
     `rank` all labels are peers but the background.
     """
     rank = rank or Rank(quiet_among(scores.labels, hierarchical=False))
-    context = scores.landscape.context[left.places]
-    sight, out = leave_out(left, context, quiet=rank.quiet, kin=rank.kin, kin_of=rank.kin_of)
+    sight, out = leave_out(left, quiet=rank.quiet, kin=rank.kin, kin_of=rank.kin_of)
     fair = terms.fair if (terms.fair & out.known).any() else np.ones_like(terms.fair)
     scale, drawn = fair.astype(np.float64), out.known[terms.drawn]
     known = known_or_new(out, scale, rank.kin_share)
@@ -286,14 +285,14 @@ def judge(
 def judged(confidence: Confidence, seen: Seen) -> Judgement:
     """Return the judgement of items of which that is seen."""
     rows, share, leads = seen.features, confidence.new_share, seen.leads
-    p = _probability(confidence.known, confidence.right, rows, share)
+    known = confidence.known.log_odds(rows)
     return Judgement(
         winners=leads.winners,
         runners_up=leads.runners_up,
         sources=seen.sources,
-        probability=p,
+        probability=_combined(known, confidence.right.log_odds(rows), share),
         limits=np.array(confidence.limits)[leads.winners],
-        known=sigmoid(confidence.known.log_odds(rows) + _odds_of_known(share)),
+        known=sigmoid(known + _odds_of_known(share)),
         margin=rows[:, 0].astype(np.float32),
     )
 

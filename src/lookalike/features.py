@@ -1,9 +1,8 @@
-"""What the models of `confidence` look at: fifteen numbers of an item and its winning label. Pure.
+"""What the models of `confidence` look at: twelve numbers of an item and its winning label. Pure.
 
-The margins of S, L and C over the next label, and the root of the first; Z, L and C of the winner;
-what the surroundings say of it, and by how much they prefer another; how far four of these are from
-what is usual for that label's own references, left out one at a time; what the wider surroundings
-say of all labels (W), and how remote the item is (R).
+The margins of S, L and C over the next label, and the root of the first; Z, L and C of the winner,
+and how far these are from what is usual for that label's own references, left out one at a time;
+what is heard around the item (W), and how remote it is (R).
 
 What people called "none of these" are the references of the **background**, a label of no name. It
 is **quiet**: it rivals the others and never wins, and an item that looks more like it has a
@@ -28,14 +27,14 @@ Barred = NDArray[np.bool_]
 
 _TYPICAL_WEIGHT = 3.0
 _NOBODY: Places = np.empty(0, np.int64)
-_TYPED = (5, 6, 4, 7)
-"""The features L, C, Z and surroundings of the winner, in the order of `Sight.typical`."""
+_TYPED = (5, 6, 4)
+"""The features L, C and Z of the winner, in the order of `Sight.typical`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What scores show of m items: their `leads`, the places of the winner's nearest references
-    (`sources`, (m,)), and the `features` (m, 15).
+    (`sources`, (m,)), and the `features` (m, 12).
     """
 
     leads: Leads
@@ -45,8 +44,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (4, labels) is
-    what L, C, Z and the surroundings of a label's own references are; `quiet` are the columns that
+    """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (3, labels) is
+    what L, C and Z of a label's own references are; `quiet` are the columns that
     never win.
     """
 
@@ -72,18 +71,13 @@ class Sight:
     def seen_by(self, scores: Said, places: Places, leads: Leads) -> Seen:
         """Return what the scores show of items whose `leads` are known."""
         nearest, sources = scores.nearest(places, leads.winners)
-        context = scores.landscape.context[places]
-        said, most = scores.around(places, leads.winners)
-        parts = (said, most - said)
-        surroundings = np.stack([(context * part).sum(axis=1) for part in parts], axis=1)
-        rows = np.concatenate([leads.features(nearest), surroundings], axis=1)
-        features = _completed(rows, self.typical[:, leads.winners], scores.wider(places))
-        return Seen(leads, sources, features)
+        usual, wider = self.typical[:, leads.winners], scores.wider(places)
+        return Seen(leads, sources, _completed(leads.features(nearest), usual, wider))
 
 
 @dataclass(frozen=True, slots=True)
 class Kin:
-    """What something new looks like of which the label above is known, all (q,) but `seen` (q, 15).
+    """What something new looks like of which the label above is known, all (q,) but `seen` (q, 12).
 
     `of` are the rows of the references whose own label was left out while others of the same parent
     stay; `own` is the parent's column, `winners` what each is taken for then.
@@ -104,9 +98,9 @@ class Kin:
 class LeftOut:
     """What r references look like when they do not vote.
 
-    `seen` (r, 15) with only themselves left out; `winners` (r,) are the columns that they are then
+    `seen` (r, 12) with only themselves left out; `winners` (r,) are the columns that they are then
     taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of a quiet one,
-    and `unseen` (of these, 15) are they with their whole label left out, as something new would
+    and `unseen` (of these, 12) are they with their whole label left out, as something new would
     look. `behind` (r,) is how far the own label is behind the best one in S, as log-odds. `kin`
     are those of a higher level, with the label below it left out.
     """
@@ -131,20 +125,19 @@ class LeftOut:
 
 def leave_out(
     left: Left,
-    context: Floats,
     *,
     quiet: Quiet,
     kin: Left | None = None,
     kin_of: Places = _NOBODY,
 ) -> tuple[Sight, LeftOut]:
-    """Return how to see, and what the references of `left` look like, with their `context`.
+    """Return how to see, and what the references of `left` look like.
 
     `kin` are some of them again, the rows `kin_of`, with their labels one level down left out.
     """
     own, known = left.own, ~np.isin(left.own, quiet)
     every = _Rows.of(left)
     mix = fit_mixture(left.logs[known], left.direct[known], own[known])
-    typical, beside = _typical(every.of_label(own, context), own, known, len(left.counts))
+    typical, beside = _typical(every.of_label(own), own, known, len(left.counts))
     leads, rows = every.leads(mix, quiet), np.arange(len(own))
     usual = np.where(leads.winners == own, beside, typical[:, leads.winners])
     outside = _Rows.of(left.some(np.flatnonzero(known)).without_own())
@@ -152,49 +145,43 @@ def leave_out(
     best = np.maximum(leads.own[0], leads.rivals[0])
     total = scored(mix, left.logs[rows, own], left.direct[rows, own])[0]
     return Sight(mix, typical, quiet), LeftOut(
-        seen=_completed(every.features(leads, context), usual, every.wider),
+        seen=_completed(every.features(leads), usual, every.wider),
         winners=leads.winners,
         own=own,
         known=known,
         behind=(best - total).astype(np.float64),
-        unseen=_completed(
-            outside.features(lost, context[known]), typical[:, lost.winners], outside.wider
-        ),
-        kin=_kin(left if kin is None else kin, kin_of, mix, typical, context, quiet),
+        unseen=_completed(outside.features(lost), typical[:, lost.winners], outside.wider),
+        kin=_kin(left if kin is None else kin, kin_of, mix, typical, quiet),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Scores of rows (m, labels), of the items around each (m, k, labels), and W and R (m, 2)."""
+    """Scores of rows (m, labels), and W and R (m, 2)."""
 
     logs: Floats
     direct: Floats
     nearest: Floats
-    around: Floats
     wider: Floats
 
     @classmethod
     def of(cls, left: Left) -> _Rows:
         """Return those of references left out."""
         wider = np.stack([left.wide[:, 0], left.remote], axis=1)
-        return cls(left.logs, left.direct, left.nearest, left.around, wider)
+        return cls(left.logs, left.direct, left.nearest, wider)
 
     def leads(self, mix: Mix, quiet: Quiet) -> Leads:
         """Return who leads in each row."""
         return Leads.among(mix, self.logs, self.direct, quiet)
 
-    def of_label(self, label: Columns, context: Floats) -> Floats:
-        """Return what L, C, Z and the surroundings (4, m) say of one label a row."""
+    def of_label(self, label: Columns) -> Floats:
+        """Return L, C and Z (3, m) of one label a row."""
         rows = np.arange(len(label))
-        own = [part[rows, label] for part in (self.logs, self.direct, self.nearest)]
-        return np.stack([*own, _surroundings(self.around, context, label)[:, 0]])
+        return np.stack([part[rows, label] for part in (self.logs, self.direct, self.nearest)])
 
-    def features(self, leads: Leads, context: Floats) -> Vector:
-        """Return the first nine features (m, 9) of rows of which is known who leads."""
-        winner = leads.winners
-        own = leads.features(self.nearest[np.arange(len(winner)), winner])
-        return np.concatenate([own, _surroundings(self.around, context, winner)], axis=1)
+    def features(self, leads: Leads) -> Vector:
+        """Return the first seven features (m, 7) of rows of which is known who leads."""
+        return leads.features(self.nearest[np.arange(len(leads.winners)), leads.winners])
 
 
 def _kin(
@@ -202,31 +189,23 @@ def _kin(
     of: Places,
     mix: Mix,
     typical: Floats,
-    context: Floats,
     quiet: Quiet,
 ) -> Kin:
     rows = _Rows.of(kin.some(np.arange(len(of))))
     leads = rows.leads(mix, quiet)
-    seen = _completed(rows.features(leads, context[of]), typical[:, leads.winners], rows.wider)
+    seen = _completed(rows.features(leads), typical[:, leads.winners], rows.wider)
     return Kin(of, seen, leads.winners, kin.own[: len(of)])
 
 
-def _surroundings(around: Floats, context: Floats, winner: Columns) -> Vector:
-    """Return two features (m, 2): what the surroundings say of the winner, and prefer to it."""
-    own = np.take_along_axis(around, winner[:, None, None], axis=2)[:, :, 0]
-    lead = around.max(axis=2) - own
-    return np.stack([(context * own).sum(axis=1), (context * lead).sum(axis=1)], axis=1)
-
-
 def _completed(rows: Vector, usual: Floats, wider: Floats) -> Vector:
-    """Add how far four features are from what is usual (4, m) for the winner, W and R: (m, 15)."""
+    """Add how far three features are from what is usual (3, m) for the winner, W and R: (m, 12)."""
     return np.concatenate([rows, rows[:, _TYPED] - usual.T, wider], axis=1)
 
 
 def _typical(
     values: Floats, own: Columns, known: NDArray[np.bool_], labels: int
 ) -> tuple[Floats, Floats]:
-    """Return the shrunk means of `values` (4, r) by label (4, labels), and for each row (4, r) that
+    """Return the shrunk means of `values` (3, r) by label (3, labels), and for each row (3, r) that
     of the others of its label; what is not `known` shapes its own only.
     """
     counts = np.bincount(own, minlength=labels).astype(np.float64)

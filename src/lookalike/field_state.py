@@ -36,7 +36,7 @@ from lookalike.reference_book import (
 from lookalike.references import References
 from lookalike.rejections import Rejections
 from lookalike.rising import union, without
-from lookalike.standard import Standard, standard_from
+from lookalike.standard import Standard, standard_in_force
 from lookalike.stored_rows import BLANKS, keep_rows, stored_rows
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -97,7 +97,7 @@ class FieldState:
         self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
         query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
-        self.standard = standard_from(snapshot.rows(query)[0].standard)
+        self.standard = standard_in_force(snapshot.rows(query)[0].standard)
 
     def take(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
         """Take over what the rows of documents and of references say now.

@@ -22,17 +22,16 @@ def side_by_side(columns: Sequence[Evidence], places: Places, items: int) -> Flo
     `items` is how many places there are.
     """
     asked, back = np.unique(places, return_inverse=True)
-    table = np.zeros((len(asked), len(columns)), np.float32)
+    table = np.zeros((len(columns), len(asked)), np.float32)
     if len(asked):
-        row = np.zeros(items, np.int32)
-        row[asked] = np.arange(1, len(asked) + 1)
-        bounds = (asked[0], asked[-1] + 1)
-        for column, said in enumerate(columns):
-            part = slice(*np.searchsorted(said.places, bounds).tolist())
-            rows = row[said.places[part]]
-            here = rows > 0
-            table[rows[here] - 1, column] = said.amounts[part][here]
-    return table[back.reshape(places.shape)]
+        row, among = np.empty(items, np.int64), np.zeros(items, bool)
+        row[asked], among[asked] = np.arange(len(asked)), True
+        bounds = np.array([asked[0], asked[-1] + 1])
+        for line, said in zip(table, columns, strict=True):
+            start, stop = said.places.searchsorted(bounds).tolist()
+            here = start + np.flatnonzero(among.take(said.places[start:stop]))
+            line[row.take(said.places.take(here))] = said.amounts.take(here)
+    return table.T[back.reshape(places.shape)]
 
 
 class Peaks:

@@ -2,10 +2,10 @@
 
 A label that changes says something else near its references (L) and a little everywhere (C). An
 item is judged again only where that can matter: where the label wins, where it reaches the best
-of the other labels in S, L or C, or does so in L around the item, as near as neighbours or as far
-as a walk goes. Mostly it is judged by that label alone (`leads`), else by all of them. Items are
-judged one by one, so the result equals judging all of them. A parent's column changes with those
-below it, so the same holds of every level.
+of the other labels in S, L or C, or changes what is heard around the item. Mostly it is judged by
+that label alone (`leads`), else by all of them. Items are judged one by one, so the result equals
+judging all of them. A parent's column changes with those below it, so the same holds of every
+level.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Judgements:
     def __init__(self, confidence: Confidence, scores: Scores) -> None:
         self._labels = list(confidence.labels)
         self._scores = scores
+        scores.keep_columns()
         self._tiers = [_Tier(*level) for level in said_at(confidence, scores)]
 
     def at(self, places: Places) -> Judgement:
@@ -51,33 +52,18 @@ class Judgements:
         """Give the scores new `references` of the same labels; return who was judged again."""
         scores = self._scores
         assert sorted(references) == self._labels, "other labels: learn again"
-        names, peaks, wide = scores.changed_by(references), scores.peaks, scores.walks.means
+        names = scores.changed_by(references)
         if len(names) > _FEW_LABELS:
             scores.set_references(references)
             for tier in self._tiers:
                 tier.judge_all()
             return np.arange(len(scores.landscape))
         before = [tier.columns(tier.changed_by(names)) for tier in self._tiers]
-        scores.set_references(references)
-        touched = self._beside(np.flatnonzero(peaks != scores.peaks))
-        touched |= wide != scores.walks.means
+        around = scores.set_references(references)
         moved = [
-            tier.follow(touched, known) for tier, known in zip(self._tiers, before, strict=True)
+            tier.follow(around, known) for tier, known in zip(self._tiers, before, strict=True)
         ]
         return union(*moved)
-
-    def _beside(self, places: Places) -> NDArray[np.bool_]:
-        """Return which items (n,) have any of `places` around them."""
-        land = self._scores.landscape
-        among = np.zeros(len(land), bool)
-        among[places] = True
-        beside = np.zeros(len(land), bool)
-        # Whoever has an item among its nearest is joined to it in the graph, or is a leaf.
-        beside[land.graph.joined(places[places < land.nodes])] = True
-        beside[land.nodes :] = True
-        some = np.flatnonzero(beside)
-        beside[some] = among[land.near[some, : land.context.shape[1]]].any(axis=1)
-        return beside
 
 
 class _Tier:
@@ -100,12 +86,13 @@ class _Tier:
         mix = self._confidence.sight.mix
         return {name: scored(mix, *self._said.column(name)) for name in labels}
 
-    def follow(self, touched: NDArray[np.bool_], before: Mapping[str, Floats]) -> Places:
-        """Judge again whose surroundings were `touched`, and on whom columns bear that were
-        `before`; return who.
+    def follow(self, around: Places, before: Mapping[str, Floats]) -> Places:
+        """Judge again the items `around` whom something else is heard, and those on whom columns
+        bear that were `before`; return who.
         """
         sight, now = self._confidence.sight, self.columns(before)
-        touched = touched.copy()
+        touched = np.zeros(len(self._said.landscape), bool)
+        touched[around] = True
         for name, column in now.items():
             touched |= self._leads.borne_on(before[name], column)
         places = np.flatnonzero(touched)

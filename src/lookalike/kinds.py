@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.landscape import CONTEXT, Landscape
+from lookalike.landscape import Landscape
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.propagation import Places
 from lookalike.scoring import Scores
@@ -31,6 +31,7 @@ MIN_ITEMS, MAX_ITEMS = 3, 200
 
 MAX_GROUPS = 50
 
+_NEAREST = 10
 _UNKNOWN = 0.5
 _TINY = 1e-12
 
@@ -101,8 +102,8 @@ def _peaks(landscape: Landscape, lost: Places) -> Places:
         return lost
     row_of = np.full(len(landscape), -1)
     row_of[lost] = np.arange(len(lost))
-    near = row_of[landscape.near[lost][:, :CONTEXT]]
-    hops = landscape.hops[lost][:, :CONTEXT]
+    near = row_of[landscape.near[lost, :_NEAREST]]
+    hops = landscape.hops[lost, :_NEAREST]
     within = np.where(near >= 0, hops, 0)
     density = within.sum(axis=1)
     rank = np.empty(len(lost), np.int64)

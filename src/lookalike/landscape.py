@@ -39,9 +39,6 @@ from lookalike.propagation import (
     scale_widths,
 )
 
-CONTEXT = 10
-"""How many neighbours describe the surroundings of an item."""
-
 Vectors = Callable[[Places | slice], NDArray[np.float16]]
 
 _METRIC_NEIGHBOURS = (3, 5)
@@ -77,7 +74,6 @@ class Landscape:
     near: Places
     near_cosines: Floats
     hops: Floats
-    context: Floats
     graph: Graph
     widths: Floats
     degrees: Floats
@@ -181,7 +177,6 @@ def landscape_of(
         near=near,
         near_cosines=cosines,
         hops=_hops(near, cosines, widths, degrees),
-        context=_context(near, cosines, widths),
         graph=graph,
         widths=widths,
         degrees=degrees,
@@ -213,7 +208,6 @@ def attach(
         near=add(landscape.near, near),
         near_cosines=add(landscape.near_cosines, cosines),
         hops=add(landscape.hops, _hops(near, cosines, widths, degrees)),
-        context=add(landscape.context, _context(near, cosines, widths)),
         graph=landscape.graph,
         widths=widths,
         degrees=degrees,
@@ -259,12 +253,6 @@ def _hops(near: Places, cosines: Floats, widths: Floats, degrees: Floats) -> Flo
             hops[part, :k] += weights / np.sqrt(own * degrees[scale][some])
     hops /= np.float32(len(SCALES))
     return hops
-
-
-def _context(near: Places, cosines: Floats, widths: Floats) -> Floats:
-    """Return the weights (m, ≤ CONTEXT) of the surroundings of items; each row sums to 1."""
-    weights = _scale_weights(near[:, :CONTEXT], cosines[:, :CONTEXT], widths[SCALES.index(CONTEXT)])
-    return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), _TINY))
 
 
 def _scale_weights(near: Places, cosines: Floats, widths: Floats) -> Floats:

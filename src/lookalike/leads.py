@@ -71,7 +71,10 @@ class Leads:
         found = np.maximum(before[0], now[0]) >= np.minimum(self.own[0], self.rivals[0])
         found |= np.maximum(before[2], now[2]) >= self.rivals[2]
         found |= (before[1] != now[1]) & (np.maximum(before[1], now[1]) >= self.rivals[1])
-        np.maximum(self.rest, now, out=self.rest, where=~found)
+        places = np.flatnonzero(found)
+        kept = self.rest[:, places]
+        np.maximum(self.rest, now, out=self.rest)
+        self.rest[:, places] = kept
         return np.asarray(found)
 
     def take(self, column: int, before: Floats, now: Floats, *, wins: bool) -> NDArray[np.bool_]:

@@ -12,29 +12,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.landscape import CONTEXT
 from lookalike.propagation import Floats, Places
 from lookalike.scoring import BACKGROUND, FLOOR, Scores
 
 ABSENT = np.float32(-1e9)
 """What a label says that takes no part: less than any other."""
 
-ABSENT_LOG = np.log(FLOOR) - 88
-"""The same of the evidence around an item."""
-
-
-_BY_ROW = ("places", "own", "logs", "direct", "nearest", "around", "wide", "remote")
+_BY_ROW = ("places", "own", "logs", "direct", "nearest", "wide", "remote")
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
     """What would be said of the references themselves if they did not vote: leave-one-out.
 
-    All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `around` (r, ≤ CONTEXT, labels)
-    is the logarithm of the evidence of the items around each. `own` int64 (r,) is each reference's
-    label as a column. `places` (r,) are their places. `wide` (r, 2…) is W: as all else is; with
-    their whole label left out; and with all of their parent left out, for each level that is asked.
-    `remote` (r,) is R.
+    All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `own` int64 (r,) is
+    each reference's label as a column. `places` (r,) are their places. `wide` (r, 2…) is W: as all
+    else is; with their whole label left out; and with all of their parent left out, for each level
+    that is asked. `remote` (r,) is R.
     """
 
     places: Places
@@ -43,7 +37,6 @@ class Left:
     logs: Floats
     direct: Floats
     nearest: Floats
-    around: Floats
     wide: Floats
     remote: Floats
 
@@ -61,14 +54,11 @@ class Left:
     def without_own(self) -> Left:
         """Return what would be said if each one's own label did not exist."""
         rows = np.arange(len(self.own))
-        logs, direct, nearest, around = (
-            part.copy() for part in (self.logs, self.direct, self.nearest, self.around)
-        )
+        logs, direct, nearest = (part.copy() for part in (self.logs, self.direct, self.nearest))
         for part in (logs, direct, nearest):
             part[rows, self.own] = ABSENT
-        np.put_along_axis(around, self.own[:, None, None], ABSENT_LOG, axis=2)
         wide = np.concatenate([self.wide[:, 1:2], self.wide[:, 1:]], axis=1)
-        return replace(self, logs=logs, direct=direct, nearest=nearest, around=around, wide=wide)
+        return replace(self, logs=logs, direct=direct, nearest=nearest, wide=wide)
 
 
 def as_they_are(
@@ -84,7 +74,6 @@ def as_they_are(
     places = np.concatenate([np.empty(0, np.int64), *(part for _, part in known)])
     own = np.repeat([column for column, _ in known], [len(part) for _, part in known])
     members = [scores.references(label) for label in labels]
-    around = scores.landscape.near[places, :CONTEXT]
     return Left(
         places=places,
         own=own.astype(np.int64),
@@ -92,7 +81,6 @@ def as_they_are(
         logs=np.log(scores.table("evidence", places) + FLOOR),
         direct=scores.table("direct", places),
         nearest=_nearest_left(scores, places, members),
-        around=np.log(scores.table("evidence", around) + FLOOR),
         wide=_wide_left(scores, places, own, levels, counts=None),
         remote=scores.wider(places)[:, 1],
     )
@@ -109,26 +97,14 @@ def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ())
     own = np.repeat(np.arange(len(members)), counts)
     chosen = np.isin(every, sample)
     places, own = every[chosen], own[chosen]
-    voices = [scores.voice(place) for place in places.tolist()]
-    around = scores.landscape.near[places, :CONTEXT]
+    given = np.array([scores.voice(place).itself for place in places.tolist()], np.float32)
     return Left(
         places=places,
         own=own,
         counts=counts,
-        logs=_logs_left(
-            scores.table("evidence", places)[:, None],
-            np.array([[voice.itself] for voice in voices], np.float32),
-            own,
-            counts,
-        )[:, 0],
+        logs=_logs_left(scores.table("evidence", places), given, own, counts),
         direct=_direct_left(scores, places, own, counts),
         nearest=_nearest_left(scores, places, members),
-        around=_logs_left(
-            scores.table("evidence", around),
-            np.array([voice.around for voice in voices]),
-            own,
-            counts,
-        ),
         wide=_wide_left(scores, places, own, levels, counts),
         remote=scores.wider(places)[:, 1],
     )
@@ -137,10 +113,10 @@ def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ())
 def _logs_left(
     evidence: Floats, given: Floats, own: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Floats:
-    """Return L (r, k, labels) of `evidence` less what each reference gave (r, k) its own label."""
-    size, rows = counts[own][:, None], np.arange(len(own))
-    rest = (evidence[rows, :, own] * size - given) / np.maximum(size - 1, 1)
-    evidence[rows, :, own] = np.where(size > 1, rest, 0)
+    """Return L (r, labels) of `evidence` less what each reference gave (r,) its own label."""
+    size, rows = counts[own], np.arange(len(own))
+    rest = (evidence[rows, own] * size - given) / np.maximum(size - 1, 1)
+    evidence[rows, own] = np.where(size > 1, rest, 0)
     return np.log(np.maximum(evidence, 0) + FLOOR)
 
 

@@ -4,7 +4,7 @@ Labels are paths, `Shoes > Running`. A **level** is the tree cut at one depth: e
 one column there, its parent's or, where it ends above the cut, its own. What of a level is above
 several labels can be given: `Shoes`, where neither `Running` nor `Boots` is sure enough.
 
-A parent says what the best of its labels says: of L, C, Z and the surroundings it has the largest.
+A parent says what the best of its labels says: of L, C and Z it has the largest.
 So nothing is lost by what a parent holds besides, and a large one has no advantage over a small
 one. All that is learned of labels is then learned of parents by the same rule, with one thing more.
 To be new has two meanings up here. An item may be of no known parent, as a reference whose whole
@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from lookalike.closest import Closest
 from lookalike.labels import ancestors
-from lookalike.landscape import CONTEXT, Landscape
+from lookalike.landscape import Landscape
 from lookalike.leads import Quiet
 from lookalike.leaving_out import Left
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import BACKGROUND, FLOOR, Column, Scores
+from lookalike.rising import without
+from lookalike.scoring import BACKGROUND, Column, Scores
 from lookalike.standard import MIN_LABELS
 
 
@@ -140,21 +141,12 @@ class Parents:
         """Return `evidence` or `direct` (n or m…, labels)."""
         return _largest(self._scores.table(name, places), self._level.below)
 
-    def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Return L around each item of one label's column (m,), and the largest L there."""
-        around = self.landscape.near[places, :CONTEXT]
-        own = np.empty(around.shape, np.float32)
-        for column in np.unique(columns).tolist():
-            rows = columns == column
-            own[rows] = self._scores.strongest(around[rows], self._members[column])
-        return np.log(own + FLOOR), np.log(self._scores.peaks_at(around) + FLOOR)
-
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is."""
         for column, before in enumerate(self._known):
             now = self._references(column)
             if not np.array_equal(now, before):
-                came, went = np.setdiff1d(now, before), np.setdiff1d(before, now)
+                came, went = without(now, before), without(before, now)
                 self._closest.changed(column, came, went)
                 self._known[column] = now
         return self._closest.of(places, columns, self._known.__getitem__)
@@ -185,7 +177,6 @@ def _pooled(left: Left, level: Level) -> Left:
         logs=_largest(left.logs, level.under),
         direct=_largest(left.direct, level.under),
         nearest=_largest(left.nearest, level.under),
-        around=_largest(left.around, level.under),
         wide=np.delete(left.wide, 1, axis=1),
     )
 

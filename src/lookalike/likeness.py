@@ -1,9 +1,10 @@
 """Direct likeness: products of turned items with the sum of each label's references. Pure.
 
-Only the sums are kept, and whole columns of the labels that were asked for last: so memory does not
-grow with items times labels. A sum m is parted into digits, m = Σ_t (2h + 1)^t m_t with no
-component of m_t above h, small enough for each product with m_t to be exact in float32, or for m_t
-to fit bytes. Put together they are exact in float64, the same by either route.
+Only the sums are kept, and whole columns of as many labels as there is room for, those asked for
+last: so memory does not grow with items times labels. A sum m is parted into digits,
+m = Σ_t (2h + 1)^t m_t with no component of m_t above h, small enough for each product with m_t to
+be exact in float32, or for m_t to fit bytes. Put together they are exact in float64, the same by
+any route.
 """
 
 from __future__ import annotations
@@ -87,6 +88,22 @@ class Likeness:
             self._kept.popitem(last=False)
         return column
 
+    def keep_all(self) -> None:
+        """Make the columns of all labels at once, if there is room for them."""
+        missing = [name for name in self._sums if name not in self._kept]
+        cells = len(self._turned) * len(self._sums)
+        if not missing or cells * np.dtype(float).itemsize > _KEPT_BYTES:
+            return
+        digits = _Digits(np.array([self._sums[name] for name in missing]))
+        columns = [np.empty(len(self._turned)) for _ in missing]
+        for start in range(0, len(self._turned), _BLOCK):
+            rows = self._turned[start : start + _BLOCK].astype(np.float32)
+            table = np.zeros((len(rows), len(missing)))
+            digits.add(rows, table)
+            for column, values in zip(columns, table.T, strict=True):
+                column[start : start + _BLOCK] = values
+        self._kept.update(zip(missing, columns, strict=True))
+
     def at(self, places: Places, columns: Places) -> Doubles:
         """Return ⟨u, m⟩ of items, each with one label's column (m,)."""
         sums = np.stack(list(self._sums.values()))[columns]
@@ -95,6 +112,9 @@ class Likeness:
 
     def table(self, places: Places) -> Doubles:
         """Return ⟨u, m⟩ of items for all labels, float64 (m, labels)."""
+        if len(self._kept) == len(self._sums):
+            columns = [self._kept[name].take(places) for name in self._sums]
+            return np.array(columns).reshape(len(columns), len(places)).T
         if self._digits is None:
             sums = np.array(list(self._sums.values()), np.int64)
             self._digits = _Digits(sums.reshape(-1, self._turned.shape[1]))

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from lookalike.closest import Closest
 from lookalike.heard import Peaks, Rivals, largest, side_by_side, two_largest
-from lookalike.landscape import CONTEXT, Landscape
+from lookalike.landscape import Landscape
 from lookalike.likeness import Doubles, Likeness
 from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
+from lookalike.rising import without
 from lookalike.surroundings import Surroundings, remoteness
 
 BACKGROUND = ""
@@ -36,10 +37,7 @@ FLOOR = np.float32(1e-5)
 _NOTHING = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
 _BLOCK = 65_536
 
-_LOOK_UP = 16
-"""To look a place up among others takes so many times as long as to write one down."""
-
-_STEPS_OF_W = 16
+_STEPS_OF_W = 8
 """W tells e-folds of evidence: a finer one changes at many more items and tells nothing more."""
 
 Column = tuple[Floats, Floats]
@@ -47,11 +45,10 @@ Column = tuple[Floats, Floats]
 
 @dataclass(frozen=True, slots=True)
 class _Voice:
-    """What one reference says: of all, of itself, and of its surroundings (≤ CONTEXT,)."""
+    """What one reference says: of all, and of itself."""
 
     evidence: Evidence
     itself: float
-    around: Floats
 
 
 class Said(Protocol):
@@ -74,9 +71,6 @@ class Said(Protocol):
     def table(self, name: str, places: Places | None = None) -> Floats:
         """Return `evidence` or `direct` (n or m…, labels)."""
 
-    def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Return L around each item of one label's column (m,), and the largest L there."""
-
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is."""
 
@@ -88,8 +82,8 @@ class Scores:
     """The columns of all labels that have references, over one landscape; labels are sorted.
 
     `_evidence` is e by label, sparse; `_likeness` are inner products of turned items with the sums
-    m_c of turned references, whole numbers. `_peaks` are the largest e of any label, `_named` those
-    of any but the background.
+    m_c of turned references, whole numbers. `_peaks` are the largest e of any label but the
+    background.
     """
 
     def __init__(self, landscape: Landscape) -> None:
@@ -98,7 +92,7 @@ class Scores:
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
         self._likeness = Likeness(landscape.turned)
-        self._peaks = self._named = Peaks([], len(landscape))
+        self._peaks = Peaks([], len(landscape))
         self._surroundings: Surroundings | None = None
         self._remoteness: Floats | None = None
         self._closest = Closest(len(landscape), landscape.cosines)
@@ -123,26 +117,29 @@ class Scores:
         return [
             name
             for name in sorted({*before, *references})
-            if not np.array_equal(before.get(name, nobody), references.get(name, nobody))
+            if not _same(before.get(name, nobody), references.get(name, nobody))
         ]
 
-    def set_references(self, references: Mapping[str, Places]) -> None:
-        """Take over each label's references (places, rising), at least one."""
+    def set_references(self, references: Mapping[str, Places]) -> Places:
+        """Take over each label's references (places, rising), at least one; return the items of
+        which W may be another now.
+        """
         changed, before = self.changed_by(references), self._references
-        named = self._named.most.copy()
+        peaks = self._peaks.most.copy()
         self._arrange(sorted(references))
         self._references = {name: references[name] for name in sorted(references)}
         nobody = np.empty(0, np.int64)
         for name in changed:
             if name in references:
                 now, then = references[name], before.get(name, nobody)
-                came, went = np.setdiff1d(now, then), np.setdiff1d(then, now)
+                came, went = without(now, then), without(then, now)
                 self._likeness.move(name, came, went)
                 self._closest.changed(self.labels.index(name), came, went)
                 self._hear(name, now)
-        if self._surroundings is not None:
-            moved = np.flatnonzero(named != self._named.most)
-            self._surroundings.follow(moved, np.log(self._named.most[moved] + FLOOR))
+        if self._surroundings is None:
+            return nobody
+        moved = np.flatnonzero(peaks != self._peaks.most)
+        return self._surroundings.follow(moved, np.log(self._peaks.most[moved] + FLOOR))
 
     def over(self, landscape: Landscape) -> Scores:
         """Return the scores of the same references over `landscape`, which is ours and more leaves.
@@ -155,10 +152,7 @@ class Scores:
         wider._evidence = {
             name: landscape.with_leaves(said, known) for name, said in self._evidence.items()
         }
-        wider._peaks = self._peaks.over(wider._evidence.values(), len(landscape))
-        wider._named = wider._peaks
-        if BACKGROUND in wider._evidence:
-            wider._named = self._named.over(wider._heard(), len(landscape))
+        wider._peaks = self._peaks.over(wider._heard(), len(landscape))
         if self._surroundings is not None:
             wider._surroundings = self._surroundings.over(landscape)
         return wider
@@ -171,6 +165,10 @@ class Scores:
         said = self._evidence[label]
         logs[said.places] = np.log(said.amounts + FLOOR)
         return logs, direct.astype(np.float32)
+
+    def keep_columns(self) -> None:
+        """Make C of all labels ready, where there is room: their columns will be asked for."""
+        self._likeness.keep_all()
 
     def said(self, column: int) -> Evidence:
         """Return e of one label."""
@@ -189,41 +187,6 @@ class Scores:
             lengths = self.landscape.turned_lengths[block, None] * sums
             table[start : start + _BLOCK] = self._likeness.table(block) / lengths
         return table
-
-    @property
-    def peaks(self) -> Floats:
-        """Return the largest evidence of any label, float32 (n,)."""
-        return self._peaks.most.copy()
-
-    def peaks_at(self, places: Places) -> Floats:
-        """Return the largest evidence of any label at `places`, in their shape."""
-        return np.asarray(self._peaks.most[places])
-
-    def around(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Return L of the items around each, of one label's column (m,), and the largest L there.
-
-        Both float32 (m, ≤ CONTEXT).
-        """
-        around = self.landscape.near[places, :CONTEXT]
-        own, said = np.zeros(around.shape, np.float32), list(self._evidence.values())
-        order = np.argsort(columns, kind="stable")
-        cuts = np.flatnonzero(np.diff(columns[order])) + 1
-        whole = np.zeros(len(self.landscape), np.float32)
-        for rows in np.split(order, cuts) if len(order) else ():
-            one, asked = said[columns[rows[0]]], around[rows]
-            if _LOOK_UP * asked.size < len(one.places):
-                own[rows] = one.at(asked)
-                continue
-            whole[one.places] = one.amounts
-            own[rows] = whole[asked]
-            whole[one.places] = 0
-        return np.log(own + FLOOR), np.log(self._peaks.most[around] + FLOOR)
-
-    def strongest(self, places: Places, columns: NDArray[np.int64]) -> Floats:
-        """Return the largest evidence of any of some labels at `places`, in their shape."""
-        every = list(self._evidence.values())
-        said = [every[column].at(places) for column in columns.tolist()]
-        return np.asarray(np.maximum.reduce(said))
 
     def reached(self) -> Floats:
         """Return the largest sum of evidence of one label's references at each item (n,)."""
@@ -252,7 +215,7 @@ class Scores:
     def walks(self) -> Surroundings:
         """Return what tells W, and how far walks go: kept up with the references."""
         if self._surroundings is None:
-            values = np.log(self._named.most + FLOOR)
+            values = np.log(self._peaks.most + FLOOR)
             self._surroundings = Surroundings(self.landscape, values, steps=_STEPS_OF_W)
         return self._surroundings
 
@@ -271,8 +234,7 @@ class Scores:
             itself = float(evidence.at(np.array([place]))[0])
             if place >= land.nodes:  # a leaf hears itself through its neighbours too
                 itself += float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())
-            around = evidence.at(land.near[place, :CONTEXT])
-            self._voices[place] = _Voice(evidence, itself, around)
+            self._voices[place] = _Voice(evidence, itself)
         return self._voices[place]
 
     def _arrange(self, labels: list[str]) -> None:
@@ -281,9 +243,7 @@ class Scores:
             return
         self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
         self._likeness.arrange(labels)
-        self._peaks = self._named = Peaks(self._evidence.values(), len(self.landscape))
-        if BACKGROUND in labels:
-            self._named = Peaks(self._heard(), len(self.landscape))
+        self._peaks = Peaks(self._heard(), len(self.landscape))
         self._closest.forget()
 
     def _heard(self) -> list[Evidence]:
@@ -294,6 +254,9 @@ class Scores:
         before = self._evidence[label]
         parts = [self.voice(place).evidence for place in places.tolist()]
         self._evidence[label] = now = self.landscape.with_leaves(combine(parts))
-        self._peaks.follow(before, now, list(self._evidence.values()))
-        if self._named is not self._peaks and label != BACKGROUND:
-            self._named.follow(before, now, self._heard())
+        if label != BACKGROUND:
+            self._peaks.follow(before, now, self._heard())
+
+
+def _same(one: Places, other: Places) -> bool:
+    return one is other or (len(one) == len(other) and bool((one == other).all()))

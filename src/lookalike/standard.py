@@ -33,6 +33,9 @@ QUICK_ITEMS = 200_000
 MAX_SCORES = 1_000_000_000
 """Items times labels, all of which are compared when everything is decided. None are held."""
 
+EDITION = 2
+"""The edition of the rule. What another one learned, by other features, is learned anew."""
+
 MIN_ACCURACY = 0.5
 """Below this leave-one-out accuracy the vectors cannot tell the labels apart."""
 
@@ -67,7 +70,7 @@ class Standard:
     later ones are leaves of it. `learned` is the confidence of the landscape rule as JSON values,
     learned from so many answers (`learned_from`), of which `moved` have changed since, under that
     `version` of the taxonomy. `weights` are those of the members of a combined space, chosen on so
-    many references (`weighed_from`).
+    many references (`weighed_from`). `edition` is that of the rule.
     """
 
     rule: Rule
@@ -85,6 +88,7 @@ class Standard:
     version: int = 0
     weights: tuple[float, ...] = ()
     weighed_from: int = 0
+    edition: int = EDITION
 
     @property
     def ground(self) -> Ground:
@@ -188,6 +192,12 @@ def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
     }
 
 
+def standard_in_force(stored: Mapping[str, Any] | None) -> Standard | None:
+    """Return the standard that is stored, unless another edition of the rule made it."""
+    standard = standard_from(stored)
+    return standard if standard and standard.edition == EDITION else None
+
+
 def standard_from(stored: Mapping[str, Any] | None) -> Standard | None:
     """Return the standard that `standard_to` wrote."""
     if stored is None:
@@ -197,5 +207,6 @@ def standard_from(stored: Mapping[str, Any] | None) -> Standard | None:
         "missing": tuple(stored["missing"]),
         "weights": tuple(stored.get("weights", ())),
         "nearest": calibration_from(stored["nearest"]),
+        "edition": stored.get("edition", 1),
     }
     return Standard(**{**stored, **parts})

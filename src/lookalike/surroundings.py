@@ -24,7 +24,6 @@ STEPS = 3
 """More tell a little more, two a little less; each reaches thirty times as many items."""
 
 _STEPS_TO_ONE = 64
-_GRID = np.float32(_STEPS_TO_ONE)
 _WEIGHT = np.float32(2**16)
 _LEAST_DISTANCE = np.float32(1e-3)
 _BLOCK = 65_536
@@ -63,22 +62,22 @@ class Joined(Protocol):
 class Surroundings:
     """The means of one value around all n items of a landscape, kept up as the value changes.
 
-    They are told in `steps` to one, at most 64.
+    Values and means are kept on a `_grid` of so many `steps` to one.
 
-    `_means` are those after 0, 1, … steps, in steps of the grid, float32 (nodes,), of the last
-    (n,). `_totals` are what they are made of after 1, 2, … steps, float64 (nodes,): the sums of
-    weights times means one step before; `_sums` (nodes,) those of weights. All are whole numbers.
+    `_means` are those where walks of 0, 1, … steps end, in steps of the grid, float32 (nodes,), of
+    the longest (n,). `_totals` are what they are made of after 1, 2, … steps, float64 (nodes,): the
+    sums of weights times means one step before; `_sums` (nodes,) those of weights. All are whole
+    numbers.
     """
 
     def __init__(self, landscape: Joined, values: Floats, *, steps: int = _STEPS_TO_ONE) -> None:
-        self._landscape, self._told = landscape, np.float32(_GRID / steps)
+        self._landscape, self._grid = landscape, np.float32(steps)
         self._sums = self._totalled(np.ones(landscape.nodes, np.float32))
-        self._means = [_on_grid(values[: landscape.nodes])]
+        self._means = [self._on_grid(values[: landscape.nodes])]
         self._totals: list[Totals] = []
         for _ in range(STEPS):
             self._totals.append(self._totalled(self._means[-1]))
             self._means.append(self._mean(self._totals[-1], slice(None)))
-        self._means[-1] = self._as_told(self._means[-1])
         self._ends: dict[int, Evidence] = {}
         leaves = np.arange(landscape.nodes, len(landscape))
         self._means[-1] = np.concatenate([self._means[-1], self._of_leaves(leaves)])
@@ -86,7 +85,7 @@ class Surroundings:
     def over(self, landscape: Joined) -> Surroundings:
         """Return those of `landscape`, which is ours and more leaves."""
         wider = Surroundings.__new__(Surroundings)
-        wider._landscape, wider._told = landscape, self._told
+        wider._landscape, wider._grid = landscape, self._grid
         wider._sums, wider._ends = self._sums, self._ends
         wider._means = [means.copy() for means in self._means]
         wider._totals = [totals.copy() for totals in self._totals]
@@ -97,24 +96,26 @@ class Surroundings:
     @property
     def means(self) -> Floats:
         """Return the mean around each item (n,)."""
-        return np.asarray(self._means[-1] / _GRID)
+        return np.asarray(self._means[-1] / self._grid)
 
     def at(self, places: Places) -> Floats:
         """Return the means around items (m,)."""
-        return np.asarray(self._means[-1][places] / _GRID)
+        return np.asarray(self._means[-1][places] / self._grid)
 
-    def follow(self, places: Places, values: Floats) -> None:
-        """Take over other `values` (m,) of the items at `places` (m,)."""
+    def follow(self, places: Places, values: Floats) -> Places:
+        """Take over other `values` (m,) of the items at `places` (m,); return around whom the mean
+        may be another now.
+        """
         inside = places < self._landscape.nodes
-        moved, by = self._replace(0, places[inside], _on_grid(values[inside]))
+        moved, by = self._replace(0, places[inside], self._on_grid(values[inside]))
+        leaves = moved[:0]
         for step in range(STEPS):
             if step == STEPS - 1:
-                self._follow_to_leaves(moved)
+                leaves = self._follow_to_leaves(moved)
             rows = self._pass_on(step, moved, by)
             means = self._mean(self._totals[step], rows)
-            if step == STEPS - 1:
-                means = self._as_told(means)
             moved, by = self._replace(step + 1, rows, means)
+        return np.concatenate([moved, leaves])
 
     def ends(self, place: int) -> Evidence:
         """Return where walks from the item at `place` end, and their shares, which sum to 1.
@@ -153,19 +154,20 @@ class Surroundings:
         """Add to the totals that follow `step` what changed `by` at nodes; return whose did."""
         graph, totals = self._landscape.graph, self._totals[step]
         edges, counts = graph.edges(places)
-        flow = _whole(graph.weights[edges]) * np.repeat(by, counts).astype(np.float64)
-        rows, more = added_up(graph.columns[edges], flow, len(totals))
+        flow = _whole(graph.weights.take(edges)) * np.repeat(by.astype(np.float64), counts)
+        rows, more = added_up(graph.columns.take(edges), flow, len(totals))
         totals[rows] += more
         return rows
 
-    def _follow_to_leaves(self, moved: Places) -> None:
+    def _follow_to_leaves(self, moved: Places) -> Places:
         land = self._landscape
         if land.nodes == len(land):
-            return
+            return moved[:0]
         among = np.zeros(land.nodes, bool)
         among[moved] = True
         leaves = land.nodes + np.flatnonzero(among[land.near[land.nodes :]].any(axis=1))
         self._means[-1][leaves] = self._of_leaves(leaves)
+        return leaves
 
     def _totalled(self, values: Floats) -> Totals:
         """Return the sums of weights times `values` (nodes,), whole numbers, over who is joined."""
@@ -189,11 +191,11 @@ class Surroundings:
         hops, near = land.hops[leaves].astype(np.float64), land.near[leaves]
         sums = np.maximum(hops.sum(axis=1), np.finfo(float).tiny)
         means = (hops * self._means[STEPS - 1][near]).sum(axis=1) / sums
-        return self._as_told(np.asarray(means, np.float32))
+        return np.asarray(np.rint(means), np.float32)
 
-    def _as_told(self, means: Floats) -> Floats:
-        """Return means in the steps in which they are told."""
-        return np.asarray(np.rint(means / self._told) * self._told)
+    def _on_grid(self, values: Floats) -> Floats:
+        """Return values as numbers of steps."""
+        return np.asarray(np.rint(values * self._grid), np.float32)
 
 
 def remoteness(landscape: Joined) -> Floats:
@@ -207,11 +209,6 @@ def remoteness(landscape: Joined) -> Floats:
         return np.zeros(len(landscape), np.float32)
     widths = np.log(np.maximum(1 - cosines[:, -1], _LEAST_DISTANCE))
     return np.asarray(widths - Surroundings(landscape, widths).means, np.float32)
-
-
-def _on_grid(values: NDArray[np.floating]) -> Floats:
-    """Return values as numbers of steps."""
-    return np.asarray(np.rint(values * _GRID), np.float32)
 
 
 def _whole(weights: Floats) -> Totals:

@@ -64,7 +64,7 @@ class Visit:
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self._complain(message.text)
+            self._complain(f"{message.text} {message.location['url']}".strip())
 
     def _complain(self, text: str) -> None:
         if not self._expected or not re.search(self._expected, text):

@@ -68,8 +68,9 @@ class Evidence:
         """Return the amounts at `places` of any shape, 0 where there are none."""
         if len(self.places) == 0:
             return np.zeros(places.shape, np.float32)
-        found = np.minimum(np.searchsorted(self.places, places), len(self.places) - 1)
-        return np.where(self.places[found] == places, self.amounts[found], np.float32(0))
+        found = self.places.searchsorted(places)
+        there = self.places.take(found, mode="clip") == places
+        return np.where(there, self.amounts.take(found, mode="clip"), np.float32(0))
 
 
 def scale_widths(cosines: Floats) -> Floats:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import lookalike
+from ordering import LONGEST
 
 PACKAGE = "lookalike"
 SOURCE = Path(__file__).parent.parent / "src"
@@ -309,6 +310,10 @@ def test_no_test_leaves_it_to_httpx2_how_long_a_server_may_take() -> None:
     ]
 
     assert without == [], "ask with `patient`, or say for how long"
+
+
+def test_the_files_that_are_handed_out_first_are_there() -> None:
+    assert [name for name in LONGEST if not Path(__file__).with_name(f"{name}.py").exists()] == []
 
 
 def test_all_is_sorted_and_is_what_the_package_offers() -> None:

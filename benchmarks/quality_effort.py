@@ -98,7 +98,7 @@ class Curve:
     points: tuple[Point, ...]
     seen: int | None
     strips: int
-    sample: int = 0
+    sample: int
 
     def actions(self, level: float) -> int | None:
         """Return the actions at the first point where so much is settled, or None."""

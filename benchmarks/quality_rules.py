@@ -205,11 +205,11 @@ class _Muted:
         cosines, sources = self._scores.nearest(places, columns)
         return np.zeros_like(cosines) if "nearest" in self._silent else cosines, sources
 
-    def wider(self, places: Places) -> Floats:
-        wider = self._scores.wider(places)
+    def around(self, places: Places) -> Floats:
+        around = self._scores.around(places)
         if "evidence" in self._silent:
-            wider[:, 0] = 0
-        return np.zeros_like(wider) if "wider" in self._silent else wider
+            around[:, 0] = 0
+        return np.zeros_like(around) if "around" in self._silent else around
 
 
 def without_graph(case: Case, target: float) -> Answer:
@@ -239,7 +239,7 @@ def without_surroundings(case: Case, target: float) -> Answer:
     """The landscape rule without what lies around an item."""
     wide, remote = np.zeros_like(case.left.wide), np.zeros_like(case.left.remote)
     left = replace(case.left, wide=wide, remote=remote)
-    return _judged(_Muted(case.scores, "wider"), left, case.split.pool, target)
+    return _judged(_Muted(case.scores, "around"), left, case.split.pool, target)
 
 
 def without_typicality(case: Case, target: float) -> Answer:

@@ -287,6 +287,13 @@ def one_of_many(
             return collection.promote(label=kind, gated=False)
 
 
+def ten_of_each(library: lookalike.Library) -> tuple[Collection, NDArray[np.int64]]:
+    vectors, kinds = world(0.6, seed=30, count=1200)
+    collection = learned(library, vectors)
+    label_some(collection, kinds, each=10)
+    return collection, kinds
+
+
 def standard_of(collection: Collection) -> Standard:
     with collection._workshop.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
@@ -297,9 +304,7 @@ def standard_of(collection: Collection) -> Standard:
 def test_what_was_learned_lasts_until_a_twentieth_of_the_answers_changed(
     library: lookalike.Library,
 ) -> None:
-    vectors, kinds = world(0.6, seed=30, count=1200)
-    collection = learned(library, vectors)
-    label_some(collection, kinds, each=10)
+    collection, kinds = ten_of_each(library)
     first = standard_of(collection)
     places = [place for place in range(600, 1200) if kinds[place] < KNOWN]
 
@@ -317,9 +322,7 @@ def test_what_was_learned_lasts_until_a_twentieth_of_the_answers_changed(
 def test_what_another_edition_of_the_rule_learned_is_learned_anew(
     library: lookalike.Library,
 ) -> None:
-    vectors, kinds = world(0.6, seed=30, count=1200)
-    collection = learned(library, vectors)
-    label_some(collection, kinds, each=10)
+    collection, kinds = ten_of_each(library)
     first, expected = standard_of(collection), shown(collection)
     with collection._workshop.store.write() as txn:
         stored = standard_to(first)

@@ -96,26 +96,26 @@ def test_what_the_wider_surroundings_say_does_not_depend_on_the_history(land: La
         chance = np.random.default_rng(seed)
         few = {name: chance.choice(places, 3) for name, places in references().items()}
         walked.set_references({name: np.unique(places) for name, places in few.items()})
-        walked.wider(everywhere)
+        walked.around(everywhere)
 
     walked.set_references(references(background=True))
 
     assert np.array_equal(
-        walked.wider(everywhere), heard(land, references(background=True)).wider(everywhere)
+        walked.around(everywhere), heard(land, references(background=True)).around(everywhere)
     )
     grown = attach(land, np.arange(190, 200), vectors(10, 6))
     every = np.arange(200)
     assert np.array_equal(
-        walked.over(grown).wider(every),
-        heard(grown, references(background=True)).wider(every),
+        walked.over(grown).around(every),
+        heard(grown, references(background=True)).around(every),
     )
 
 
 def test_nobody_is_known_around_what_people_called_new(land: Landscape) -> None:
     places = np.arange(190)
 
-    plain = heard(land, references()).wider(places)
-    answered = heard(land, references(background=True)).wider(places)
+    plain = heard(land, references()).around(places)
+    answered = heard(land, references(background=True)).around(places)
 
     assert np.array_equal(plain, answered)
     known = places % 12 < 8
@@ -140,7 +140,7 @@ def test_a_reference_left_out_sees_what_is_there_without_it(land: Landscape, row
     elsewhere = {name: places for name, places in known.items() if int(name) // 4 != parent}
 
     for column, references_left in enumerate((fewer, without, elsewhere)):
-        expected = heard(land, references_left).wider(np.array([place]))[0, 0]
+        expected = heard(land, references_left).around(np.array([place]))[0, 0]
         assert found.wide[row, column] == pytest.approx(expected, abs=0.1)
     assert found.without_own().wide[row].tolist() == found.wide[row, [1, 1, 2]].tolist()
 
@@ -152,7 +152,7 @@ def test_a_leaf_left_out_sees_what_is_there_without_it(land: Landscape) -> None:
 
     row = int(np.flatnonzero(found.places == 185)[0])
     fewer = heard(land, known | {"05": np.array([5, 17])})
-    expected = fewer.wider(np.array([185]))[0, 0]
+    expected = fewer.around(np.array([185]))[0, 0]
     assert found.wide[row, 0] == pytest.approx(expected, abs=0.1)
 
 
@@ -161,7 +161,7 @@ def test_what_does_not_vote_sees_what_is_there(land: Landscape) -> None:
 
     found = as_they_are(scores, {"03": np.array([63, 75])})
 
-    seen = scores.wider(np.array([63, 75]))
+    seen = scores.around(np.array([63, 75]))
     assert found.wide[:, 0] == pytest.approx(seen[:, 0], abs=0.1)
     assert (found.wide[:, 1] < found.wide[:, 0]).all()
     assert np.array_equal(found.remote, seen[:, 1])
@@ -182,7 +182,7 @@ def test_what_lies_apart_from_its_neighbours_is_remote() -> None:
 def test_few_items_have_surroundings(count: int) -> None:
     few = build_landscape(np.arange(count), vectors(count))
 
-    wider = heard(few, {"00": np.array([0])}).wider(np.arange(count))
+    wider = heard(few, {"00": np.array([0])}).around(np.arange(count))
 
     assert np.isfinite(wider).all()
 

@@ -219,7 +219,8 @@ def learn(
     right = right_or_wrong(out, scale, rank.kin_share)
     labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
     share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels)
-    p, r = _probability(known.model, right.model, seen.features, share), len(out.own)
+    of_known, of_right = (one.model.log_odds(seen.features) for one in (known, right))
+    p, r = _combined(of_known, of_right, share), len(out.own)
     trials = Taken(out.winners, _combined(known.unseen[:r], right.unseen[:r], share), out.right)
     promising = terms.fair_missing == 0 and (len(drawn) >= COUNTED or labels >= FEW_LABELS)
     some = slice(None if promising else 0)
@@ -331,10 +332,6 @@ def _limits(
     }
     lowest = [known[one].lowest if one in known else OUT_OF_REACH for one in wanted.tolist()]
     return known[terms.target], np.array(lowest)
-
-
-def _probability(known: Logistic, right: Logistic, rows: Vector, share: float) -> Vector:
-    return _combined(known.log_odds(rows), right.log_odds(rows), share)
 
 
 def _combined(known: Vector, right: Vector, share: float) -> Vector:

@@ -71,8 +71,8 @@ class Sight:
     def seen_by(self, scores: Said, places: Places, leads: Leads) -> Seen:
         """Return what the scores show of items whose `leads` are known."""
         nearest, sources = scores.nearest(places, leads.winners)
-        usual, wider = self.typical[:, leads.winners], scores.wider(places)
-        return Seen(leads, sources, _completed(leads.features(nearest), usual, wider))
+        usual, around = self.typical[:, leads.winners], scores.around(places)
+        return Seen(leads, sources, _completed(leads.features(nearest), usual, around))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +145,12 @@ def leave_out(
     best = np.maximum(leads.own[0], leads.rivals[0])
     total = scored(mix, left.logs[rows, own], left.direct[rows, own])[0]
     return Sight(mix, typical, quiet), LeftOut(
-        seen=_completed(every.features(leads), usual, every.wider),
+        seen=_completed(every.features(leads), usual, every.around),
         winners=leads.winners,
         own=own,
         known=known,
         behind=(best - total).astype(np.float64),
-        unseen=_completed(outside.features(lost), typical[:, lost.winners], outside.wider),
+        unseen=_completed(outside.features(lost), typical[:, lost.winners], outside.around),
         kin=_kin(left if kin is None else kin, kin_of, mix, typical, quiet),
     )
 
@@ -162,13 +162,13 @@ class _Rows:
     logs: Floats
     direct: Floats
     nearest: Floats
-    wider: Floats
+    around: Floats
 
     @classmethod
     def of(cls, left: Left) -> _Rows:
         """Return those of references left out."""
-        wider = np.stack([left.wide[:, 0], left.remote], axis=1)
-        return cls(left.logs, left.direct, left.nearest, wider)
+        around = np.stack([left.wide[:, 0], left.remote], axis=1)
+        return cls(left.logs, left.direct, left.nearest, around)
 
     def leads(self, mix: Mix, quiet: Quiet) -> Leads:
         """Return who leads in each row."""
@@ -193,13 +193,13 @@ def _kin(
 ) -> Kin:
     rows = _Rows.of(kin.some(np.arange(len(of))))
     leads = rows.leads(mix, quiet)
-    seen = _completed(rows.features(leads), typical[:, leads.winners], rows.wider)
+    seen = _completed(rows.features(leads), typical[:, leads.winners], rows.around)
     return Kin(of, seen, leads.winners, kin.own[: len(of)])
 
 
-def _completed(rows: Vector, usual: Floats, wider: Floats) -> Vector:
+def _completed(rows: Vector, usual: Floats, around: Floats) -> Vector:
     """Add how far three features are from what is usual (3, m) for the winner, W and R: (m, 12)."""
-    return np.concatenate([rows, rows[:, _TYPED] - usual.T, wider], axis=1)
+    return np.concatenate([rows, rows[:, _TYPED] - usual.T, around], axis=1)
 
 
 def _typical(

@@ -82,7 +82,7 @@ def as_they_are(
         direct=scores.table("direct", places),
         nearest=_nearest_left(scores, places, members),
         wide=_wide_left(scores, places, own, levels, counts=None),
-        remote=scores.wider(places)[:, 1],
+        remote=scores.around(places)[:, 1],
     )
 
 
@@ -106,7 +106,7 @@ def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ())
         direct=_direct_left(scores, places, own, counts),
         nearest=_nearest_left(scores, places, members),
         wide=_wide_left(scores, places, own, levels, counts),
-        remote=scores.wider(places)[:, 1],
+        remote=scores.around(places)[:, 1],
     )
 
 

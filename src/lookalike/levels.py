@@ -151,9 +151,9 @@ class Parents:
                 self._known[column] = now
         return self._closest.of(places, columns, self._known.__getitem__)
 
-    def wider(self, places: Places) -> Floats:
+    def around(self, places: Places) -> Floats:
         """Return W and R of items (m, 2)."""
-        return self._scores.wider(places)
+        return self._scores.around(places)
 
     def _references(self, column: int) -> Places:
         """Return the rising places of the references of all labels of a column."""

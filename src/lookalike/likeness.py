@@ -97,11 +97,9 @@ class Likeness:
         digits = _Digits(np.array([self._sums[name] for name in missing]))
         columns = [np.empty(len(self._turned)) for _ in missing]
         for start in range(0, len(self._turned), _BLOCK):
-            rows = self._turned[start : start + _BLOCK].astype(np.float32)
-            table = np.zeros((len(rows), len(missing)))
-            digits.add(rows, table)
-            for column, values in zip(columns, table.T, strict=True):
-                column[start : start + _BLOCK] = values
+            block = np.arange(start, min(start + _BLOCK, len(self._turned)))
+            for column, values in zip(columns, digits.table(self._turned, block).T, strict=True):
+                column[block] = values
         self._kept.update(zip(missing, columns, strict=True))
 
     def at(self, places: Places, columns: Places) -> Doubles:
@@ -118,11 +116,7 @@ class Likeness:
         if self._digits is None:
             sums = np.array(list(self._sums.values()), np.int64)
             self._digits = _Digits(sums.reshape(-1, self._turned.shape[1]))
-        table = np.zeros((len(places), len(self._sums)))
-        for start in range(0, len(places), _BLOCK):
-            rows = self._turned[places[start : start + _BLOCK]].astype(np.float32)
-            self._digits.add(rows, table[start : start + _BLOCK])
-        return table
+        return self._digits.table(self._turned, places)
 
 
 class _Digits:
@@ -133,13 +127,19 @@ class _Digits:
         self._parts = [(power, np.flatnonzero(digit.any(axis=1))) for power, digit in digits]
         rows = [digit[who] for (_, digit), (_, who) in zip(digits, self._parts, strict=True)]
         self._matrix: Floats = np.concatenate([sums[:0], *rows]).astype(np.float32).T
+        self._labels = len(sums)
 
-    def add(self, rows: Floats, table: Doubles) -> None:
-        """Add the products of rows (m, d) with all sums to a table (m, labels)."""
-        found, start = rows @ self._matrix, 0
-        for power, who in self._parts:
-            table[:, who] += power * found[:, start : start + len(who)].astype(np.float64)
-            start += len(who)
+    def table(self, turned: Bytes, places: Places) -> Doubles:
+        """Return the products of `turned` (n, d) at `places` (m,) with all sums (m, labels)."""
+        table = np.zeros((len(places), self._labels))
+        for first in range(0, len(places), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            found, start = turned[places[block]].astype(np.float32) @ self._matrix, 0
+            for power, who in self._parts:
+                part = found[:, start : start + len(who)].astype(np.float64)
+                table[block, who] += power * part
+                start += len(who)
+        return table
 
 
 def _digits(total: Sums, half: int) -> list[tuple[int, Sums]]:

@@ -74,7 +74,7 @@ class Said(Protocol):
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is."""
 
-    def wider(self, places: Places) -> Floats:
+    def around(self, places: Places) -> Floats:
         """Return W and R of items (m, 2)."""
 
 
@@ -205,7 +205,7 @@ class Scores:
         every = list(self._references.values())
         return self._closest.of(places, columns, lambda column: every[column])
 
-    def wider(self, places: Places) -> Floats:
+    def around(self, places: Places) -> Floats:
         """Return W and R of items (m, 2)."""
         if self._remoteness is None:
             self._remoteness = remoteness(self.landscape)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.leaving_out import leave_one_out
-from lookalike.propagation import DECAY, SCALES, STEPS
+from lookalike.propagation import DECAY, SCALES, STEPS, Graph, push
 from lookalike.scoring import Scores
 
 Table = NDArray[np.float64]
@@ -70,6 +70,20 @@ def test_pushed_evidence_is_the_sum_of_damped_powers(land: Landscape) -> None:
         column = evidence.at(np.arange(len(land)))
         assert column == pytest.approx(expected[:, place], abs=5e-3)
         assert (np.diff(evidence.places) > 0).all()
+
+
+def test_what_arrives_faint_stays_and_goes_no_farther() -> None:
+    """A chain of nodes 0 – 1 – 2 – 3, of which the middle edges are weak."""
+    columns, weights = np.array([1, 0, 2, 1, 3, 2]), np.array([0.02, 0.02, 0.02, 0.02, 1, 1])
+    chain = Graph(np.array([0, 1, 3, 5, 6]), columns, weights.astype(np.float32))
+
+    faint = push(chain, np.array([0]), np.ones(1, np.float32), 3)
+    stronger = push(chain, np.array([0]), np.full(1, 2, np.float32), 3)
+
+    assert faint.places.tolist() == [0, 1, 2]
+    assert faint.amounts[2] == pytest.approx((0.9 * 0.02) ** 2)
+    assert stronger.places.tolist() == [0, 1, 2, 3]
+    assert stronger.amounts[3] == pytest.approx(2 * 0.9 * (0.9 * 0.02) ** 2)
 
 
 def references(seed: int = 0) -> dict[str, Any]:

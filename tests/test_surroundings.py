@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.leaving_out import Left, as_they_are, leave_one_out
 from lookalike.logistic import fit_logistic
-from lookalike.propagation import Places
+from lookalike.propagation import SPARSE, Places
 from lookalike.scoring import BACKGROUND, Scores
 from lookalike.surroundings import STEPS, Surroundings, remoteness
 
-GRID = 1 / 64
+GRID, STEP_OF_W = 1 / 64, 1 / 4
 
 
 def vectors(count: int, seed: int = 0, spread: float = 0.6) -> NDArray[np.float16]:
@@ -66,7 +66,11 @@ def test_means_are_those_of_where_walks_end(land: Landscape) -> None:
             assert ends.at(np.arange(180)) == pytest.approx(walked[place], abs=1e-6)
 
 
-def test_following_a_value_equals_making_all_again(land: Landscape) -> None:
+@pytest.mark.parametrize("sparse", [0, SPARSE])
+def test_following_a_value_equals_making_all_again(
+    land: Landscape, sparse: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookalike.surroundings.SPARSE", sparse)
     chance = np.random.default_rng(2)
     values = chance.standard_normal(190).astype(np.float32)
     around = Surroundings(land, values)
@@ -141,7 +145,7 @@ def test_a_reference_left_out_sees_what_is_there_without_it(land: Landscape, row
 
     for column, references_left in enumerate((fewer, without, elsewhere)):
         expected = heard(land, references_left).around(np.array([place]))[0, 0]
-        assert found.wide[row, column] == pytest.approx(expected, abs=0.1)
+        assert found.wide[row, column] == pytest.approx(expected, abs=STEP_OF_W)
     assert found.without_own().wide[row].tolist() == found.wide[row, [1, 1, 2]].tolist()
 
 
@@ -153,7 +157,7 @@ def test_a_leaf_left_out_sees_what_is_there_without_it(land: Landscape) -> None:
     row = int(np.flatnonzero(found.places == 185)[0])
     fewer = heard(land, known | {"05": np.array([5, 17])})
     expected = fewer.around(np.array([185]))[0, 0]
-    assert found.wide[row, 0] == pytest.approx(expected, abs=0.1)
+    assert found.wide[row, 0] == pytest.approx(expected, abs=STEP_OF_W)
 
 
 def test_what_does_not_vote_sees_what_is_there(land: Landscape) -> None:
@@ -162,7 +166,7 @@ def test_what_does_not_vote_sees_what_is_there(land: Landscape) -> None:
     found = as_they_are(scores, {"03": np.array([63, 75])})
 
     seen = scores.around(np.array([63, 75]))
-    assert found.wide[:, 0] == pytest.approx(seen[:, 0], abs=0.1)
+    assert found.wide[:, 0] == pytest.approx(seen[:, 0], abs=STEP_OF_W)
     assert (found.wide[:, 1] < found.wide[:, 0]).all()
     assert np.array_equal(found.remote, seen[:, 1])
 

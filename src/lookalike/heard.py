@@ -67,18 +67,21 @@ class Peaks:
             wider._hear(Evidence(said.places[late], said.amounts[late]))
         return wider
 
-    def follow(self, before: Evidence, now: Evidence, columns: Sequence[Evidence]) -> None:
-        """Take over that one of `columns` was `before` and is `now`."""
+    def follow(self, before: Evidence, now: Evidence, columns: Sequence[Evidence]) -> Places:
+        """Take over that one of `columns` was `before` and is `now`; return where the largest may
+        be another.
+        """
         places = union(before.places, now.places)
         said, most, rest = now.at(places), self._most[places], self._rest[places]
         leads = before.at(places) == most
         self._rest[places] = np.where(leads, rest, np.maximum(rest, np.minimum(said, most)))
-        self._most[places] = np.where(leads, said, np.maximum(most, said))
+        self._most[places] = new = np.where(leads, said, np.maximum(most, said))
         lost = places[leads & (said < rest)]
         if len(lost):
             table = side_by_side(columns, lost, len(self._most))
             table.partition(-2, axis=1)
             self._rest[lost], self._most[lost] = table[:, -2:].T
+        return np.asarray(places[new != most])
 
     def _hear(self, said: Evidence) -> None:
         most, rest = self._most[said.places], self._rest[said.places]

@@ -99,7 +99,7 @@ class _Tier:
         leads, is_open = self._leads.at(places), np.zeros(len(places), bool)
         for name, column in now.items():
             own = self._confidence.labels.index(name)
-            was, is_now = before[name][:, places], column[:, places]
+            was, is_now = before[name].take(places, axis=1), column.take(places, axis=1)
             is_open |= leads.take(own, was, is_now, wins=own not in sight.quiet)
         leads.put(np.flatnonzero(is_open), sight.leads(self._said, places[is_open]))
         self._put(places, sight.seen_by(self._said, places, leads))

@@ -54,14 +54,14 @@ class Leads:
 
     def at(self, chosen: Places) -> Leads:
         """Return those of some of the items."""
-        parts = [part[:, chosen] for part in self._parts]
-        return Leads(self.winners[chosen], self.runners_up[chosen], *parts)
+        parts = [part.take(chosen, axis=1) for part in self._parts]
+        return Leads(self.winners.take(chosen), self.runners_up.take(chosen), *parts)
 
     def put(self, places: Places, leads: Leads) -> None:
         """Take over those of some of the items."""
         self.winners[places], self.runners_up[places] = leads.winners, leads.runners_up
         for part, new in zip(self._parts, leads._parts, strict=True):
-            part[:, places] = new
+            _put(part, places, new)
 
     def borne_on(self, before: Floats, now: Floats) -> NDArray[np.bool_]:
         """Return on which items (m,) it may bear that S, L and C (3, m) of a label were `before`
@@ -72,9 +72,9 @@ class Leads:
         found |= np.maximum(before[2], now[2]) >= self.rivals[2]
         found |= (before[1] != now[1]) & (np.maximum(before[1], now[1]) >= self.rivals[1])
         places = np.flatnonzero(found)
-        kept = self.rest[:, places]
+        kept = self.rest.take(places, axis=1)
         np.maximum(self.rest, now, out=self.rest)
-        self.rest[:, places] = kept
+        _put(self.rest, places, kept)
         return np.asarray(found)
 
     def take(self, column: int, before: Floats, now: Floats, *, wins: bool) -> NDArray[np.bool_]:
@@ -87,7 +87,7 @@ class Leads:
         is_open = np.where(leads, falls, lost | (wins & (now[0] >= self.own[0])))
         first = (now[0] == self.rivals[0]) & (column < self.runners_up)
         self.runners_up[~leads & ((now[0] > self.rivals[0]) | first)] = column
-        self.own[:, leads] = now[:, leads]
+        np.copyto(self.own, now, where=leads)
         third = np.where(rival, self.rest, np.maximum(self.rest, np.minimum(now, self.rivals)))
         self.rest = np.where(leads, self.rest, third)
         second = np.where(rival, now, np.maximum(self.rivals, now))
@@ -108,6 +108,15 @@ class Leads:
         return self.own, self.rivals, self.rest
 
 
+def _put(rows: Floats, places: Places, values: Floats) -> None:
+    """Put `values` (r, m) into `rows` (r, n); one row after the other takes half as long as all."""
+    for row, new in zip(rows, values, strict=True):
+        row[places] = new
+
+
 def scored(mix: Mix, logs: Floats, direct: Floats) -> Floats:
     """Return S = a·L + b·C, L and C side by side (3, …)."""
-    return np.stack([mix[0] * logs + mix[1] * direct, logs, direct])
+    parts = np.empty((3, *logs.shape), np.float32)
+    parts[0], parts[1], parts[2] = mix[0] * logs, logs, direct
+    parts[0] += mix[1] * direct
+    return parts

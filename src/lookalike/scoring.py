@@ -25,7 +25,7 @@ from lookalike.heard import Peaks, Rivals, largest, side_by_side, two_largest
 from lookalike.landscape import Landscape
 from lookalike.likeness import Doubles, Likeness
 from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
-from lookalike.rising import without
+from lookalike.rising import union, without
 from lookalike.surroundings import Surroundings, remoteness
 
 BACKGROUND = ""
@@ -37,7 +37,7 @@ FLOOR = np.float32(1e-5)
 _NOTHING = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
 _BLOCK = 65_536
 
-_STEPS_OF_W = 8
+_STEPS_OF_W = 4
 """W tells e-folds of evidence: a finer one changes at many more items and tells nothing more."""
 
 Column = tuple[Floats, Floats]
@@ -125,8 +125,7 @@ class Scores:
         which W may be another now.
         """
         changed, before = self.changed_by(references), self._references
-        peaks = self._peaks.most.copy()
-        self._arrange(sorted(references))
+        moved = [self._arrange(sorted(references))]
         self._references = {name: references[name] for name in sorted(references)}
         nobody = np.empty(0, np.int64)
         for name in changed:
@@ -135,11 +134,11 @@ class Scores:
                 came, went = without(now, then), without(then, now)
                 self._likeness.move(name, came, went)
                 self._closest.changed(self.labels.index(name), came, went)
-                self._hear(name, now)
+                moved.append(self._hear(name, now))
         if self._surroundings is None:
             return nobody
-        moved = np.flatnonzero(peaks != self._peaks.most)
-        return self._surroundings.follow(moved, np.log(self._peaks.most[moved] + FLOOR))
+        peaks = union(*moved)
+        return self._surroundings.follow(peaks, np.log(self._peaks.most[peaks] + FLOOR))
 
     def over(self, landscape: Landscape) -> Scores:
         """Return the scores of the same references over `landscape`, which is ours and more leaves.
@@ -237,25 +236,31 @@ class Scores:
             self._voices[place] = _Voice(evidence, itself)
         return self._voices[place]
 
-    def _arrange(self, labels: list[str]) -> None:
-        """Make room for the columns of `labels`; those that were not there are zero."""
+    def _arrange(self, labels: list[str]) -> Places:
+        """Make room for the columns of `labels`, those that were not there are zero; return the
+        items of which the largest e is another.
+        """
+        before = self._peaks.most
         if labels == self.labels:
-            return
+            return np.empty(0, np.int64)
         self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
         self._likeness.arrange(labels)
         self._peaks = Peaks(self._heard(), len(self.landscape))
         self._closest.forget()
+        return np.flatnonzero(before != self._peaks.most)
 
     def _heard(self) -> list[Evidence]:
         """Return e of all labels but the background."""
         return [said for name, said in self._evidence.items() if name != BACKGROUND]
 
-    def _hear(self, label: str, places: Places) -> None:
+    def _hear(self, label: str, places: Places) -> Places:
+        """Take over a label's references; return where the largest e may be another."""
         before = self._evidence[label]
         parts = [self.voice(place).evidence for place in places.tolist()]
         self._evidence[label] = now = self.landscape.with_leaves(combine(parts))
-        if label != BACKGROUND:
-            self._peaks.follow(before, now, self._heard())
+        if label == BACKGROUND:
+            return np.empty(0, np.int64)
+        return self._peaks.follow(before, now, self._heard())
 
 
 def _same(one: Places, other: Places) -> bool:

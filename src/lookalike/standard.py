@@ -33,7 +33,7 @@ QUICK_ITEMS = 200_000
 MAX_SCORES = 1_000_000_000
 """Items times labels, all of which are compared when everything is decided. None are held."""
 
-EDITION = 2
+EDITION = 3
 """The edition of the rule. What another one learned, by other features, is learned anew."""
 
 MIN_ACCURACY = 0.5

@@ -18,7 +18,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.propagation import SCALES, Evidence, Floats, Graph, Places, added_up, arrivals
+from lookalike.propagation import (
+    SCALES,
+    SPARSE,
+    Evidence,
+    Floats,
+    Graph,
+    Places,
+    added_up,
+    arrivals,
+)
 
 STEPS = 3
 """More tell a little more, two a little less; each reaches thirty times as many items."""
@@ -66,13 +75,13 @@ class Surroundings:
 
     `_means` are those where walks of 0, 1, … steps end, in steps of the grid, float32 (nodes,), of
     the longest (n,). `_totals` are what they are made of after 1, 2, … steps, float64 (nodes,): the
-    sums of weights times means one step before; `_sums` (nodes,) those of weights. All are whole
-    numbers.
+    sums of weights times means one step before; `_sums` (nodes,) those of weights, at least 1. All
+    are whole numbers.
     """
 
     def __init__(self, landscape: Joined, values: Floats, *, steps: int = _STEPS_TO_ONE) -> None:
         self._landscape, self._grid = landscape, np.float32(steps)
-        self._sums = self._totalled(np.ones(landscape.nodes, np.float32))
+        self._sums = np.maximum(self._totalled(np.ones(landscape.nodes, np.float32)), 1)
         self._means = [self._on_grid(values[: landscape.nodes])]
         self._totals: list[Totals] = []
         for _ in range(STEPS):
@@ -139,23 +148,30 @@ class Surroundings:
             hops = land.hops[place].astype(np.float64)
             places, shares = land.near[place], hops / max(hops.sum(), np.finfo(float).tiny)
         for _ in range(steps):
-            sums = np.maximum(self._sums[places], 1)
-            places, shares = arrivals(land.graph, places, shares / sums)
+            places, shares = arrivals(land.graph, places, shares / self._sums[places])
         shares /= max(shares.sum(), np.finfo(float).tiny)
         return Evidence(places, shares.astype(np.float32))
 
-    def _replace(self, step: int, places: Places, means: Floats) -> tuple[Places, Floats]:
+    def _replace(self, step: int, places: Places | slice, means: Floats) -> tuple[Places, Floats]:
         """Put in what is the mean now; return the places where it was another, and by how much."""
         by = means - self._means[step][places]
-        self._means[step][places] = means
-        return places[by != 0], by[by != 0]
+        moved = np.flatnonzero(by != 0)
+        rows = moved if isinstance(places, slice) else places[moved]
+        self._means[step][rows] = means[moved]
+        return rows, by[moved]
 
-    def _pass_on(self, step: int, places: Places, by: Floats) -> Places:
-        """Add to the totals that follow `step` what changed `by` at nodes; return whose did."""
+    def _pass_on(self, step: int, places: Places, by: Floats) -> Places | slice:
+        """Add to the totals that follow `step` what changed `by` at nodes; return whose did: where
+        they may be many, all.
+        """
         graph, totals = self._landscape.graph, self._totals[step]
         edges, counts = graph.edges(places)
         flow = _whole(graph.weights.take(edges)) * np.repeat(by.astype(np.float64), counts)
-        rows, more = added_up(graph.columns.take(edges), flow, len(totals))
+        columns = graph.columns.take(edges)
+        if len(edges) * SPARSE > len(totals):
+            totals += np.bincount(columns, flow, minlength=len(totals))
+            return slice(0, len(totals))
+        rows, more = added_up(columns, flow, len(totals))
         totals[rows] += more
         return rows
 
@@ -182,7 +198,7 @@ class Surroundings:
 
     def _mean(self, totals: Totals, rows: Places | slice) -> Floats:
         """Return the means at nodes `rows` (m,) that are made of `totals` (nodes,)."""
-        means = np.rint(totals[rows] / np.maximum(self._sums[rows], 1))
+        means = np.rint(totals[rows] / self._sums[rows])
         return np.asarray(means, np.float32)
 
     def _of_leaves(self, leaves: Places) -> Floats:

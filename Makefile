@@ -36,14 +36,14 @@ $(VENV)/test.stamp: $(VENV)/run.stamp constraints/test.txt
 demo: $(VENV)/run.stamp ## Set up, then label real pictures from a few examples
 	$(BIN)/lookalike --store demo-store demo
 
-test: style ## Set up, then check style and types and run every test, three files at a time
+test: style ## Set up, then check style and types and run every test, four files at a time
 	$(MAKE) --no-print-directory --keep-going --jobs 2 types pytest
 
 # Hundreds of processes begin in the tests. Where Python may not write bytecode, each would compile
 # the package again, for 0.4 s.
 pytest: $(VENV)/test.stamp
 	$(BIN)/python -m compileall -q src
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile \
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile \
 		--no-loadscope-reorder --durations 40
 
 test-hub: ## Test the extras on torch, in an environment of their own (about 6 GB)

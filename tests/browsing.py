@@ -71,6 +71,13 @@ class Visit:
             self.complaints.append(text)
 
 
+def go(page: Page, key: str) -> None:
+    """Press G and another key once the page is there: until then it may be too slow for two."""
+    expect(page.get_by_role("heading", level=1).first).to_be_visible()
+    page.keyboard.press("g")
+    page.keyboard.press(key)
+
+
 def barriers(page: Page) -> list[str]:
     """Return what axe finds that keeps people out; the context needs `bypass_csp`."""
     try:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import lookalike
-from browsing import Visit, barriers
+from browsing import Visit, barriers, go
 from goods import asking, ok
 from serving import Served
 from test_audits import fill, truth
@@ -76,8 +76,7 @@ def test_an_audit_leads_to_an_error_rate_by_the_keyboard_alone(
 ) -> None:
     page, before = visit(server.url).tab(), humans(client)
 
-    page.keyboard.press("g")
-    page.keyboard.press("a")
+    go(page, "a")
     expect(page.get_by_role("button", name="Draw the sample")).to_be_visible()
     for key in ("Tab", "Enter", "Tab", "ArrowUp", "Tab", "Tab", "Tab", "Enter"):
         page.keyboard.press(key)  # past the header to "Check", 25, and on to the button
@@ -142,8 +141,7 @@ def test_the_latest_answer_can_be_taken_back_until_the_next_one(
     answer(page, "1")
     answer(page, "s")
     answer(page, "1")
-    page.keyboard.press("g")
-    page.keyboard.press("s")
+    go(page, "s")
 
     expect(page).to_have_url(re.compile("#/start"))
     expect(page.get_by_text("on the way")).to_have_count(0)

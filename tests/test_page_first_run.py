@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import lookalike.samples
-from browsing import Visit, barriers
+from browsing import Visit, barriers, go
 from goods import BALLOON, bytes_of, pictures
 from serving import Served
 
@@ -160,8 +160,7 @@ def test_a_folder_a_zip_and_a_table_become_collections(
     page.get_by_label("More for letters").check()
     page.keyboard.press("Enter")
     expect(page.locator(".counters")).to_contain_text("to review4", timeout=30_000)
-    page.keyboard.press("g")
-    page.keyboard.press("r")
+    go(page, "r")
 
     expect(page.locator(".words").first).to_contain_text('Where is my parcel? It is "late"')
     chosen = page.get_by_label("Collection and label field")

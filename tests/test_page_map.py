@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 import lookalike
 import patient
-from browsing import Visit, barriers
+from browsing import Visit, barriers, go
 from goods import BALLOON, JIGSAW, SIGNAL, bytes_of, ok, pictures
 from serving import Served
 
@@ -103,8 +103,7 @@ def test_a_group_is_found_taken_and_named_by_the_keyboard_alone(
 ) -> None:
     page = visit(server.url).tab()
 
-    page.keyboard.press("g")
-    page.keyboard.press("m")
+    go(page, "m")
     expect(page.get_by_role("status").filter(has_text="42 points")).to_be_visible(timeout=90_000)
     page.keyboard.press("j")
     told = page.get_by_role("status").filter(has_text="Group 1 of")

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 import lookalike
 import lookalike.samples
-from browsing import Visit, barriers
+from browsing import Visit, barriers, go
 from goods import BALLOON, JIGSAW, THRESHOLD, asking, ok, pictures
 from serving import Served
 
@@ -63,7 +63,7 @@ def test_a_bad_reference_is_found_through_its_victims_demoted_and_that_is_undone
 ) -> None:
     before = labels(server)
     page = visit(server.url).tab()
-    press(page, "g", "f")
+    go(page, "f")
     doubtful = page.get_by_role("listbox", name="References that may be wrong")
     bad = doubtful.get_by_role("option", name=re.compile(BAD))
     expect(bad).to_contain_text("like Jigsaw?")

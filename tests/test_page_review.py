@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 import lookalike
 import lookalike.samples
-from browsing import Visit, barriers
+from browsing import Visit, barriers, go
 from goods import BALLOON, JIGSAW, SEMAPHORE, THRESHOLD, asking, ok, pictures
 from serving import Served
 
@@ -370,7 +370,7 @@ def test_the_review_keeps_nobody_out(server: Served, visit: Visiting, scheme: st
     page.get_by_role("link", name="As a grid").click()
     expect(page.get_by_role("listbox", name="Items").get_by_role("option").first).to_be_visible()
     found["grid"] = barriers(page)
-    press(page, "g", "s")
+    go(page, "s")
     expect(page.get_by_role("heading", name="Coverage")).to_be_visible()
     found["start"] = barriers(page)
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 import patient
-from browsing import Visit, barriers
+from browsing import Visit, barriers, go
 from patient import WAIT_S
 from serving import Served
 
@@ -103,8 +103,7 @@ def test_a_file_of_another_version_is_not_there(server: Served) -> None:
 def test_keys_lead_to_pages_overlay_and_palette(server: Served, visit: Visiting) -> None:
     page = visit(server.url).tab()
 
-    page.keyboard.press("g")
-    page.keyboard.press("r")
+    go(page, "r")
     expect(page).to_have_url(re.compile("#/review"))
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_contain_text("can't tell")
@@ -123,11 +122,9 @@ def test_single_letters_can_be_switched_off(server: Served, visit: Visiting) -> 
     page.keyboard.press("?")
     page.get_by_label("Single letters are keys").uncheck()
     page.keyboard.press("Escape")
-    page.keyboard.press("g")
-    page.keyboard.press("r")
+    go(page, "r")
     page.reload()
-    page.keyboard.press("g")
-    page.keyboard.press("r")
+    go(page, "r")
     page.keyboard.press("?")
 
     expect(page.get_by_label("Single letters are keys")).not_to_be_checked()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +23,7 @@ from PIL import Image
 
 import lookalike
 import patient
+from certifying import certificate
 from lookalike import Collection, Library, RemoteCollection, RemoteLibrary, errors
 from lookalike.access import Scope
 from lookalike.errors import (
@@ -705,6 +709,31 @@ def test_who_is_no_server_of_ours_is_said_to_be_none() -> None:
         lookalike.connect("shop")
     with pytest.raises(BadSetting, match="namespace"):
         lookalike.connect("http://127.0.0.1:9", namespace="Käse")
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_key_is_sent_only_to_a_server_that_somebody_vouches_for(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vouched = certificate(tmp_path, "localhost")
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(vouched))
+    tls, heard = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
+    tls.load_cert_chain(vouched)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with suppress(ssl.SSLError), tls.wrap_socket(server.accept()[0], True) as client:
+                heard.append(client.recv(1000))
+                client.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Unreachable, match="as no server of ours" if trusted else "certif"):
+            lookalike.connect(f"https://localhost:{server.getsockname()[1]}", "ann's key")
+        thread.join()
+
+    assert any(b"ann's key" in request for request in heard) == trusted
 
 
 # --- large things -------------------------------------------------------------------------------

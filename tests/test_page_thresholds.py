@@ -130,8 +130,9 @@ def test_counts_are_near_where_a_label_above_may_be_given_instead(
         route.fulfill(json={**told, **learned, "points": points})
 
     page.route("**/analytics/curve*", by_probability)
-    page.goto(f"{server.url}/#/thresholds")
-    expect(slider(page)).to_be_visible()
+    with page.expect_request("**/analytics/flips*") as asked:
+        page.goto(f"{server.url}/#/thresholds")
+    assert f"at={LIMIT + 3e-5}" in asked.value.url, "the limit in force is asked about as it is"
     gives = page.get_by_label("What it gives")
     expect(gives).to_contain_text(f"{given} labelled by itself, as now")
     slider(page).press("PageUp")

@@ -588,6 +588,7 @@ def test_a_target_flips_about_what_a_run_with_it_changes(library: lookalike.Libr
     told = things.flips(target_precision=0.9)
     as_it_is = things.flips(target_precision=0.95)
     back = things.flips(at=told.at)
+    in_force = things.flips(at=things.report().limit)
 
     changed = things.run(target_precision=0.9)
 
@@ -595,6 +596,7 @@ def test_a_target_flips_about_what_a_run_with_it_changes(library: lookalike.Libr
     assert told.appear == pytest.approx(sum(changed.labelled.values()), abs=5)
     assert told.at == pytest.approx(things.report().limit, abs=0.01)
     assert as_it_is.appear + as_it_is.vanish <= 5
+    assert (in_force.appear, in_force.vanish, in_force.documents) == (0, 0, ())
     assert back.appear == told.appear
     assert back.target_precision == pytest.approx(0.9, abs=0.001)
 

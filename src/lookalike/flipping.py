@@ -93,9 +93,11 @@ def flips(
     else:
         edge = check_share(0.0 if at is None else at)
         target = None if by_similarity else _target_at(snapshot, field, edge)
-    appearing = _counts(snapshot, schema.standing.c.runner_up, _coming(field, edge))
-    vanishing = _counts(snapshot, schema.standing.c.label, _going(field, edge))
-    page = _page(snapshot, field, edge, sum(appearing.values()), limit, offset)
+    appearing, vanishing, page = {}, {}, []
+    if edge != field.limit:  # at which nothing flips, though recorded decisions have fewer digits
+        appearing = _counts(snapshot, schema.standing.c.runner_up, _coming(field, edge))
+        vanishing = _counts(snapshot, schema.standing.c.label, _going(field, edge))
+        page = _page(snapshot, field, edge, sum(appearing.values()), limit, offset)
     return Flips(
         collection=collection,
         field=field.name,

@@ -48,7 +48,7 @@ class Thresholds extends LitElement {
     const end = keyboard.bind("trust", {
       stricter: by(STEP), looser: by(-STEP), muchStricter: by(LEAP), muchLooser: by(-LEAP), loosest: by(-2), strictest: by(2),
       asItIs: () => this.#canMove && this.#move(this.now),
-      begin: () => this.#canMove && this.#try(),
+      begin: () => this.#canMove && this.at !== this.now && this.#try(),
     });
     addEventListener("lk-undone", fresh);
     this.end = () => (end(), refresh(), removeEventListener("lk-undone", fresh));
@@ -74,6 +74,11 @@ class Thresholds extends LitElement {
   /** The limit in force; 1 where nothing is labelled by itself. */
   get now() {
     return rounded(this.told?.limit ?? 1);
+  }
+
+  /** The limit that is asked about: that in force in all its digits. */
+  get #exact() {
+    return this.at === this.now ? (this.told.limit ?? 1) : this.at;
   }
 
   get #canMove() {
@@ -136,7 +141,7 @@ class Thresholds extends LitElement {
     router.set({ at: this.at === this.now ? "" : String(this.at) });
     this.asked?.abort();
     this.asked = new AbortController();
-    const query = { field: store.get("field"), limit: SHOWN, ...(this.target === null ? { at: this.at } : { target_precision: this.target }) };
+    const query = { field: store.get("field"), limit: SHOWN, ...(this.target === null ? { at: this.#exact } : { target_precision: this.target }) };
     try {
       this.flips = await api.get(here("/analytics/flips"), query, { signal: this.asked.signal });
       if (this.target !== null) this.at = Math.round(Math.min(this.flips.at, 1) * 1e4) / 1e4;
@@ -152,7 +157,7 @@ class Thresholds extends LitElement {
     this.isBusy = true;
     this.requestUpdate();
     try {
-      if (!this.flips || (this.target === null && this.flips.at !== this.at)) await this.#ask();
+      if (!this.flips || (this.target === null && this.flips.at !== this.#exact)) await this.#ask();
       const rule = this.#byProbability ? { target_precision: this.target ?? this.flips.target_precision } : { confidence_threshold: this.at };
       if (rule.target_precision === null) tell(`At ${this.at.toFixed(2)} nothing would be labelled, so there is nothing to try: take a looser limit.`);
       else await api.post(here("/trials"), { ...rule, field: store.get("field"), op_id: newId() });
@@ -227,7 +232,7 @@ class Thresholds extends LitElement {
   #change(point) {
     const { flips } = this;
     const seen = this.told.limit === null ? 0 : pointAt(this.told.curve, this.now).labelled;
-    const by = flips?.at === this.at ? flips.appear - flips.vanish : point.labelled - seen;
+    const by = flips?.at === this.#exact ? flips.appear - flips.vanish : point.labelled - seen;
     return by ? `, ${this.#isRough ? "about " : ""}${Math.abs(by).toLocaleString()} ${by > 0 ? "more" : "fewer"} than now` : ", as now";
   }
 

@@ -240,9 +240,9 @@ class Scores:
         """Make room for the columns of `labels`, those that were not there are zero; return the
         items of which the largest e is another.
         """
-        before = self._peaks.most
         if labels == self.labels:
             return np.empty(0, np.int64)
+        before = self._peaks.most
         self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
         self._likeness.arrange(labels)
         self._peaks = Peaks(self._heard(), len(self.landscape))

@@ -48,7 +48,7 @@ class Thresholds extends LitElement {
     const end = keyboard.bind("trust", {
       stricter: by(STEP), looser: by(-STEP), muchStricter: by(LEAP), muchLooser: by(-LEAP), loosest: by(-2), strictest: by(2),
       asItIs: () => this.#canMove && this.#move(this.now),
-      begin: () => this.#canMove && this.at !== this.now && this.#try(),
+      begin: () => this.#canMove && this.#try(),
     });
     addEventListener("lk-undone", fresh);
     this.end = () => (end(), refresh(), removeEventListener("lk-undone", fresh));
@@ -154,10 +154,14 @@ class Thresholds extends LitElement {
   /** Save the limit as a challenger, in shadow. */
   async #try() {
     if (this.isBusy) return;
+    if (this.at === this.now) {
+      tell("This is the limit in force: move it first.");
+      return;
+    }
     this.isBusy = true;
     this.requestUpdate();
     try {
-      if (!this.flips || (this.target === null && this.flips.at !== this.#exact)) await this.#ask();
+      if (!this.flips || (this.target === null && this.flips.at !== this.at)) await this.#ask();
       const rule = this.#byProbability ? { target_precision: this.target ?? this.flips.target_precision } : { confidence_threshold: this.at };
       if (rule.target_precision === null) tell(`At ${this.at.toFixed(2)} nothing would be labelled, so there is nothing to try: take a looser limit.`);
       else await api.post(here("/trials"), { ...rule, field: store.get("field"), op_id: newId() });

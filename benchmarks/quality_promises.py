@@ -220,7 +220,7 @@ def _need(scores: Scores, answers: _Answers) -> NDArray[np.float64]:
     need = np.ones(len(answers.truth))
     if scores.labels:
         counts = [len(scores.references(label)) for label in scores.labels]
-        table = np.sort(scores.table("evidence") * counts, axis=1)
+        table = np.sort(scores.evidence(np.arange(len(scores.landscape))) * counts, axis=1)
         first = table[:, -1]
         second = table[:, -2] if table.shape[1] > 1 else np.zeros(len(table))
         need = 1 - (1 - second / np.maximum(first, 1e-9)) * first / (first + 0.1)

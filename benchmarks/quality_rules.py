@@ -23,17 +23,21 @@ from lookalike import features as features_of
 from lookalike.calibration import features, probability
 from lookalike.confidence import Terms, judge, learn
 from lookalike.grid import grid_length
+from lookalike.heard import UNHEARD
 from lookalike.landscape import Landscape
 from lookalike.learning import learn_nearest
-from lookalike.leaving_out import Left, leave_one_out
+from lookalike.leaving_out import Left, leave_one_out, nearest_of_each
 from lookalike.limits import OUT_OF_REACH
 from lookalike.matches import votes
 from lookalike.propagation import Floats, Places
 from lookalike.references import References
-from lookalike.scoring import FLOOR, Scores
+from lookalike.scoring import Scores
 from lookalike.standard import MIN_ACCURACY
 from lookalike.stores.search import nearest, similarities
 from quality_data import Split
+
+_SAME = np.float32(-8)
+"""L of every label that is heard, where how much is left out."""
 
 KNOWN_CUT = 0.30
 SHARE_CUT = 0.5
@@ -168,7 +172,9 @@ def _largest(table: NDArray[np.floating]) -> Answer:
 
 
 def landscape_rule(case: Case, target: float) -> Answer:
-    """Return what the landscape rule says, as `judging.Judge` does."""
+    """Return what the landscape rule says, as `judging.Judge` does; where no label is heard, the
+    nearest reference answers if one must, as `LookalikeClassifier.predict` does.
+    """
     return _judged(case.scores, case.left, case.split.pool, target)
 
 
@@ -194,12 +200,15 @@ class _Muted:
     def __init__(self, scores: Scores, *silent: str) -> None:
         self.labels = scores.labels
         self.landscape = scores.landscape
+        self.references = scores.references
         self._scores = scores
         self._silent = silent
 
-    def table(self, name: str, places: Places | None = None) -> Floats:
-        table = self._scores.table(name, places)
-        return np.zeros_like(table) if name in self._silent else table
+    def table(self, places: Places) -> Floats:
+        logs, direct = self._scores.table(places)
+        if "evidence" in self._silent:
+            logs = np.where(logs > UNHEARD[0], _SAME, logs).astype(np.float32)
+        return np.stack([logs, np.zeros_like(direct) if "direct" in self._silent else direct])
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         cosines, sources = self._scores.nearest(places, columns)
@@ -213,13 +222,9 @@ class _Muted:
 
 
 def without_graph(case: Case, target: float) -> Answer:
-    """The landscape rule without L; the surroundings, which are read off L, go with it."""
-    bottom = np.log(FLOOR)
-    left = replace(
-        case.left,
-        logs=np.full_like(case.left.logs, bottom),
-        wide=np.zeros_like(case.left.wide),
-    )
+    """The landscape rule without how large L is; the surroundings, read off L, go with it."""
+    logs = np.where(case.left.logs > UNHEARD[0], _SAME, case.left.logs).astype(np.float32)
+    left = replace(case.left, logs=logs, wide=np.zeros_like(case.left.wide))
     return _judged(_Muted(case.scores, "evidence"), left, case.split.pool, target)
 
 
@@ -258,9 +263,11 @@ def _judged(
     with changed or nullcontext():
         sure = learn(scores, left, pool, Terms.for_all(left, target)).confidence
     judgement = judge(sure, scores, pool)
+    winners, silent = judgement.winners.copy(), judgement.winners < 0
+    winners[silent] = nearest_of_each(scores, pool[silent]).argmax(axis=1)
     enough = sure.leave_one_out_accuracy >= MIN_ACCURACY
     limit = sure.limit if enough else OUT_OF_REACH
-    return Answer(judgement.winners, judgement.probability, limit, probability=True)
+    return Answer(winners, judgement.probability, limit, probability=True)
 
 
 BASELINES: Mapping[str, Rule] = {

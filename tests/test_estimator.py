@@ -223,6 +223,25 @@ def test_probabilities_sum_to_one_and_agree_with_predict(count: int) -> None:
     assert (model.classes_[table.argmax(axis=1)] == model.predict(vectors[:200])).all()
 
 
+def test_where_no_label_is_heard_the_nearest_labelled_row_answers_and_nothing_is_decided() -> None:
+    rows, truth = blobs(1700, width=0.3)
+    labels = few(truth, range(4), 5)
+    model = LookalikeClassifier().fit(rows, labels)
+    silent, voting = np.flatnonzero(model.confidence_ == 0), np.flatnonzero(labels >= 0)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    centred = unit - unit.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    near = voting[(centred[silent] @ centred[voting].T).argmax(axis=1)]
+
+    shares, answers = model.predict_proba(rows[silent]), model.predict(rows[silent])
+
+    assert model.standard_.rule is Rule.LANDSCAPE
+    assert len(silent) > 1000
+    assert np.array_equal(model.classes_[shares.argmax(axis=1)], answers)
+    assert np.mean(answers == truth[near]) > 0.99  # both are as near, to the last digits
+    assert (model.decide(rows[silent]) == -1).all()
+
+
 def test_neighbours_are_the_nearest_labelled_rows_and_none_is_its_own() -> None:
     rows = [[1, 0], [0, 1], [3, 1], [1, 1]]
     model: Any = LookalikeClassifier().fit(rows, ["a", "b", None, "c"])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lookalike.confidence import Confidence, Terms, learn
 from lookalike.duplicates import conflicting, duplicate_bound, duplicates, with_copies
 from lookalike.gate import Candidates, Hold, gate
+from lookalike.heard import UNHEARD
 from lookalike.hygiene import (
     Trials,
     blamed,
@@ -103,6 +104,23 @@ def test_the_trials_of_the_landscape_are_its_leave_one_out_scores() -> None:
 
     assert np.array_equal(trials.said, said)
     assert np.array_equal(trials.own, left.own[order])
+
+
+def test_where_its_wrong_label_is_not_heard_it_is_suspected_the_more_the_less_it_is_like_it() -> (
+    None
+):
+    codes, vectors = clusters(labels=12, each=60, spread=0.2)
+    codes = codes[:200]
+    wrong = np.arange(0, 200, 20)
+    codes[wrong] = (codes[wrong] + 1 + np.arange(len(wrong))) % 12
+
+    trials, scores, _ = by_landscape(codes, vectors)
+
+    left = leave_one_out(scores, wrong)
+    assert (left.logs[np.arange(len(wrong)), left.own] == UNHEARD[0]).all()
+    leads = trials.lead[np.searchsorted(trials.references, left.places)]
+    assert np.array_equal(np.argsort(leads), np.argsort(-left.likeness))
+    assert len(np.unique(leads)) == len(wrong)
 
 
 def test_right_labels_of_separate_kinds_give_no_suspect() -> None:

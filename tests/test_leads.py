@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.closest import Closest
-from lookalike.heard import Peaks
+from lookalike.heard import UNHEARD, Peaks
 from lookalike.leads import Leads, scored
 from lookalike.propagation import Evidence
 
@@ -16,8 +16,10 @@ Table = NDArray[np.float32]
 
 
 def tables(chance: np.random.Generator, labels: int) -> tuple[Table, Table]:
-    """L and C of few different values, so that many are equally large."""
+    """L and C of few different values, so that many are equally large; a third is not heard."""
     low, high = chance.integers(-3, 3, (2, ITEMS, labels)).astype(np.float32)
+    unheard = chance.random((ITEMS, labels)) < 1 / 3
+    low[unheard], high[unheard] = UNHEARD
     return low, high
 
 
@@ -37,27 +39,50 @@ def test_who_leads_after_one_label_changed_is_who_leads_among_all(
             table[some, column] = new[some, 0]
         now = scored(MIX, logs[:, column], direct[:, column])
 
-        borne_on = np.flatnonzero(kept.borne_on(before, now))
-        leads = kept.at(borne_on)
-        wins = column not in quiet
-        is_open = leads.take(column, before[:, borne_on], now[:, borne_on], wins=wins)
+        wins, known = column not in quiet, kept.at(np.arange(ITEMS))
+        changed, is_open = kept.take(column, before, now, wins=wins)
         among = Leads.among(MIX, logs, direct, quiet)
-        leads.put(np.flatnonzero(is_open), among.at(borne_on[is_open]))
-        kept.put(borne_on, leads)
+        kept.put(np.flatnonzero(is_open), among.at(np.flatnonzero(is_open)))
 
         answered += ITEMS - int(is_open.sum())
         for part in ("winners", "runners_up", "own", "rivals"):
             assert np.array_equal(getattr(kept, part), getattr(among, part)), part
+            same = getattr(kept, part)[..., ~changed] == getattr(known, part)[..., ~changed]
+            assert same.all(), part
         assert (kept.rest >= among.rest).all()
     assert answered > TURNS * ITEMS / 3
 
 
-def test_an_item_of_a_single_label_has_no_margin() -> None:
+def test_an_item_of_which_no_label_is_heard_has_no_winner() -> None:
+    unheard = np.full((2, 1, 3), UNHEARD[:, None, None], np.float32)
+    quiet_only = unheard.copy()
+    quiet_only[:, 0, 0] = -2, 0.5
+
+    silent, below = (Leads.among(MIX, one[0], one[1], (0,)) for one in (unheard, quiet_only))
+
+    assert [*silent.winners, *silent.runners_up] == [-1, -1]
+    assert not silent.features(MIX, np.zeros(1, np.float32))[0, :5].any()
+    assert [*below.winners, *below.runners_up] == [-1, 0]
+    assert below.features(MIX, np.zeros(1, np.float32))[0, 0] < 0
+
+
+def test_the_best_that_is_heard_wins_even_where_an_unheard_label_has_more() -> None:
+    logs = np.array([[UNHEARD[0], -11.4, -11.3]], np.float32)
+    direct = np.array([[UNHEARD[1], -0.9, -0.99]], np.float32)
+
+    leads = Leads.among(MIX, logs, direct, ())
+
+    assert [*leads.winners, *leads.runners_up] == [1, 2]
+    assert leads.features(MIX, np.zeros(1, np.float32))[0, 0] < 0
+
+
+def test_an_item_of_a_single_label_is_compared_with_an_unheard_one() -> None:
     logs, direct = tables(np.random.default_rng(0), 1)
 
-    rows = Leads.among(MIX, logs, direct, ()).features(np.zeros(ITEMS, np.float32))
+    rows = Leads.among(MIX, logs, direct, ()).features(MIX, np.zeros(ITEMS, np.float32))
 
-    assert (rows[:, :4] == 0).all()
+    assert np.array_equal(rows[:, 1], np.maximum(logs[:, 0] - UNHEARD[0], 0))
+    assert np.array_equal(rows[:, 2], direct[:, 0] - UNHEARD[1])
     assert np.array_equal(rows[:, 5:], np.concatenate([logs, direct], axis=1))
 
 
@@ -75,7 +100,7 @@ def test_the_largest_after_one_column_changed_is_the_largest_of_all(columns: int
     for _ in range(TURNS):
         column = int(chance.integers(columns))
         before, every[column] = every[column], evidence()
-        kept.follow(before, every[column], every)
+        kept.follow(before, every[column], lambda lost: np.stack([e.at(lost) for e in every], 1))
         largest = np.max([said.at(np.arange(ITEMS)) for said in every], axis=0)
         assert np.array_equal(kept.most, largest)
 

@@ -14,7 +14,7 @@ from lookalike import asking, directions, growing, joining
 from lookalike.errors import StoreCorrupt
 from lookalike.grid import on_grid
 from lookalike.growing import appended, roomy
-from lookalike.heard import largest, side_by_side
+from lookalike.heard import Hearing, largest
 from lookalike.joining import build_graph
 from lookalike.judging import Judge
 from lookalike.landscape import attach, build_landscape
@@ -174,13 +174,18 @@ def test_sparse_columns_show_what_dense_ones_would() -> None:
     chance = np.random.default_rng(0)
     dense = np.where(chance.random((200, 5)) < 0.1, chance.random((200, 5)), 0).astype(np.float32)
     columns = [Evidence(np.flatnonzero(one), one[np.flatnonzero(one)]) for one in dense.T]
-    asked = chance.integers(0, 200, (30, 4))
+    said = [np.stack([one.amounts, -one.amounts]) for one in columns]
+    both, asked = np.stack([dense, -dense]), chance.integers(0, 200, 120)
+    silence, nobody = np.zeros(2, np.float32), Hearing([], 200)
     factors = [3.0, 1.0, 2.0, 5.0, 1.0]
 
-    assert np.array_equal(side_by_side(columns, np.arange(200), 200), dense)
-    assert np.array_equal(side_by_side(columns, asked, 200), dense[asked])
-    assert side_by_side(columns, asked[:0], 200).shape == (0, 4, 5)
-    assert side_by_side([], asked, 200).shape == (30, 4, 0)
+    hearing = Hearing([one.places for one in columns[:4]] + [np.arange(50)], 200)
+    hearing.change(4, columns[4].places)
+
+    assert np.array_equal(hearing.side_by_side(said, np.arange(200), silence), both)
+    assert np.array_equal(hearing.side_by_side(said, asked, silence), both[:, asked])
+    assert hearing.side_by_side(said, asked[:0], silence).shape == (2, 0, 5)
+    assert nobody.side_by_side([], asked, silence).shape == (2, 120, 0)
     most = (dense * np.array(factors, np.float32)).max(axis=1)
     assert np.array_equal(largest(columns, factors, 200), most)
 

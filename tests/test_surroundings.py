@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.leaving_out import Left, as_they_are, leave_one_out
 from lookalike.logistic import fit_logistic
-from lookalike.propagation import SPARSE, Places
+from lookalike.propagation import Places
 from lookalike.scoring import BACKGROUND, Scores
 from lookalike.surroundings import STEPS, Surroundings, remoteness
 
@@ -66,11 +66,11 @@ def test_means_are_those_of_where_walks_end(land: Landscape) -> None:
             assert ends.at(np.arange(180)) == pytest.approx(walked[place], abs=1e-6)
 
 
-@pytest.mark.parametrize("sparse", [0, SPARSE])
+@pytest.mark.parametrize("sparse", [0, 16])
 def test_following_a_value_equals_making_all_again(
     land: Landscape, sparse: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookalike.surroundings.SPARSE", sparse)
+    monkeypatch.setattr("lookalike.propagation._SPARSE", sparse)
     chance = np.random.default_rng(2)
     values = chance.standard_normal(190).astype(np.float32)
     around = Surroundings(land, values)

@@ -23,7 +23,7 @@ from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.leaving_out import leave_one_out
-from lookalike.scoring import FLOOR, Scores
+from lookalike.scoring import Scores
 
 PAGE = Path(__file__).parent.parent / "docs" / "decision.md"
 PICTURE = "home4.png"
@@ -173,13 +173,16 @@ def evidence(story: Story) -> str:
 def scores(story: Story) -> str:
     """Return evidence, direct likeness and S of the labels with the largest S."""
     a, b = story.confidence.sight.mix
-    evidence, direct = (story.scores.table(name, story.here)[0] for name in ("evidence", "direct"))
-    total = a * np.log(evidence + FLOOR) + b * direct
+    (logs, direct), evidence = (
+        story.scores.table(story.here)[:, 0],
+        story.scores.evidence(story.here)[0],
+    )
+    total = a * logs + b * direct
     rows = [
         (
             story.scores.labels[label],
             f"{evidence[label]:.4f}",
-            f"{np.log(evidence[label] + FLOOR):.2f}",
+            f"{logs[label]:.2f}",
             f"{direct[label]:.2f}",
             f"{story.scores.nearest(story.here, np.array([label]))[0][0]:.2f}",
             f"{total[label]:.2f}",
@@ -223,7 +226,9 @@ def otherwise(story: Story) -> str:
 
 
 def _outcome(story: Story, said: Judgement) -> tuple[str, str]:
-    return story.confidence.labels[int(said.winners[0])], f"{said.probability[0]:.3f}"
+    winner = int(said.winners[0])
+    name = story.confidence.labels[winner] if winner >= 0 else "no label is heard"
+    return name, f"{said.probability[0]:.3f}"
 
 
 def _winner(story: Story) -> str:

@@ -34,11 +34,13 @@ class Closest:
         self, places: Places, columns: NDArray[np.int64], references: Callable[[int], Places]
     ) -> tuple[Floats, Places]:
         """Return the cosines of different items, each with the nearest of one column's references,
-        and where that is (m,); `references` gives the rising places of a column's.
+        and where that is (m,); both are 0 for the column −1. `references` gives the rising places
+        of a column's.
         """
-        new = np.flatnonzero(self._asked[places] != columns)
+        some = columns >= 0
+        new = np.flatnonzero(some & (self._asked[places] != columns))
         self._ask(places[new], columns[new], references)
-        return self._nearest[places], self._sources[places]
+        return self._nearest[places] * some, self._sources[places] * some
 
     def forget(self, column: int | None = None) -> None:
         """Find what was asked about a column again when it is asked next, or about any."""
@@ -52,7 +54,8 @@ class Closest:
         items = np.flatnonzero(self._asked == column)
         if len(items) == 0:
             return
-        self._asked[items[np.isin(self._sources[items], went)]] = _NOBODY
+        if len(went):
+            self._asked[items[np.isin(self._sources[items], went)]] = _NOBODY
         for place in came.tolist():
             cosines = self._cosines(items, np.array([place]))[:, 0]
             known = self._nearest[items]

@@ -21,13 +21,15 @@ What keeps the promise where there is little to learn from:
 
 A **certificate** needs no such care: `claims.certified_limit` counts random answers. The lower of
 both limits counts.
+
+Where no label is heard none can be right: p is 0.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from dataclasses import field as dataclass_field
 from typing import Any
 
@@ -220,8 +222,9 @@ def learn(
     labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
     share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels)
     of_known, of_right = (one.model.log_odds(seen.features) for one in (known, right))
-    p, r = _combined(of_known, of_right, share), len(out.own)
-    trials = Taken(out.winners, _combined(known.unseen[:r], right.unseen[:r], share), out.right)
+    p, r = _combined(of_known, of_right, share, seen.leads.winners), len(out.own)
+    in_trial = _combined(known.unseen[:r], right.unseen[:r], share, out.winners)
+    trials = Taken(out.winners, in_trial, out.right)
     promising = terms.fair_missing == 0 and (len(drawn) >= COUNTED or labels >= FEW_LABELS)
     some = slice(None if promising else 0)
     offered = Taken(seen.leads.winners[some], p[some], np.empty(0, bool))
@@ -271,16 +274,9 @@ def judge(
 ) -> Judgement:
     """Return winner, runner-up and probability of items.
 
-    `barred` (m, labels) tells which labels an item may not get; where that is all of them, the
-    winner is -1.
+    `barred` (m, labels) tells which labels an item may not get.
     """
-    found = judged(confidence, confidence.sight.seen(scores, places, barred))
-    if barred is None:
-        return found
-    heard = np.setdiff1d(np.arange(len(confidence.labels)), confidence.sight.quiet)
-    shut = barred[:, heard].all(axis=1)
-    winners = np.where(shut, -1, found.winners)
-    return replace(found, winners=winners, probability=np.where(shut, 0, found.probability))
+    return judged(confidence, confidence.sight.seen(scores, places, barred))
 
 
 def judged(confidence: Confidence, seen: Seen) -> Judgement:
@@ -291,7 +287,7 @@ def judged(confidence: Confidence, seen: Seen) -> Judgement:
         winners=leads.winners,
         runners_up=leads.runners_up,
         sources=seen.sources,
-        probability=_combined(known, confidence.right.log_odds(rows), share),
+        probability=_combined(known, confidence.right.log_odds(rows), share, leads.winners),
         limits=np.array(confidence.limits)[leads.winners],
         known=sigmoid(known + _odds_of_known(share)),
         margin=rows[:, 0].astype(np.float32),
@@ -334,9 +330,10 @@ def _limits(
     return known[terms.target], np.array(lowest)
 
 
-def _combined(known: Vector, right: Vector, share: float) -> Vector:
+def _combined(known: Vector, right: Vector, share: float, winners: Columns) -> Vector:
     """Return p (m,), rounded so that it does not depend on which rows are computed together."""
-    return np.round(sigmoid(known + _odds_of_known(share)) * sigmoid(right), _P_DIGITS)
+    p = np.round(sigmoid(known + _odds_of_known(share)) * sigmoid(right), _P_DIGITS)
+    return p * (winners >= 0)
 
 
 def _odds_of_known(share: float) -> float:

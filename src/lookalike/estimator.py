@@ -15,8 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from lookalike.calibration import Calibration, features, probability
 from lookalike.confidence import Confidence, judge
 from lookalike.errors import BadInput, BadVector, MissingExtra
+from lookalike.heard import UNHEARD
 from lookalike.landscape import attach, build_landscape
+from lookalike.leads import mixed
 from lookalike.learning import learn_nearest
+from lookalike.leaving_out import nearest_of_each
 from lookalike.lessons import learn_confidence, standard_of
 from lookalike.limits import OUT_OF_REACH
 from lookalike.matches import NO_LABEL, Matches, shares, votes
@@ -24,7 +27,7 @@ from lookalike.model import Taxonomy
 from lookalike.policy import SUGGESTION_TEMPERATURE
 from lookalike.propagation import Places
 from lookalike.references import References
-from lookalike.scoring import FLOOR, Scores
+from lookalike.scoring import Scores
 from lookalike.standard import Rule, Standard, rule_for
 from lookalike.stores.search import nearest
 
@@ -311,13 +314,19 @@ class _ByLandscape:
         return self._said(self.scores.over(attach(land, places, vectors, apart=True)), places)
 
     def _said(self, scores: Scores, places: Places) -> _Said:
+        """Return what is said of rows: where no label is heard, the nearest labelled row leads."""
         judgement = judge(self.confidence, scores, places)
-        a, b = self.confidence.sight.mix
-        logs = np.log(scores.table("evidence", places) + FLOOR)
-        total = (a * logs + b * scores.table("direct", places)).astype(np.float64)
-        odds = np.exp(total - total.max(axis=1, keepdims=True))
-        winners = judgement.winners.astype(np.int32)
-        return _Said(winners, judgement.probability, odds / odds.sum(axis=1, keepdims=True))
+        logs, direct = scores.table(places)
+        heard = logs > UNHEARD[0]
+        total = mixed(self.confidence.sight.mix, logs, direct).astype(np.float64)
+        silent = judgement.winners < 0
+        total[silent] = nearest_of_each(scores, places[silent])
+        winners = np.where(silent, total.argmax(axis=1), judgement.winners)
+        best = np.take_along_axis(total, winners[:, None], axis=1)
+        total = np.where(heard | silent[:, None], total, np.minimum(total, best - 1))
+        odds = np.exp(total - best)
+        share = odds / odds.sum(axis=1, keepdims=True)
+        return _Said(winners.astype(np.int32), judgement.probability, share)
 
 
 # --- what is given ------------------------------------------------------------------------------

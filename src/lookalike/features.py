@@ -1,8 +1,9 @@
 """What the models of `confidence` look at: twelve numbers of an item and its winning label. Pure.
 
-The margins of S, L and C over the next label, and the root of the first; Z, L and C of the winner,
-and how far these are from what is usual for that label's own references, left out one at a time;
-what is heard around the item (W), and how remote it is (R).
+The margins of S, L and C over the next label or an unheard one, and the root of the first; Z, L and
+C of the winner, and how far these are from what is usual for that label's own references, left out
+one at a time; what is heard around the item (W), and how remote it is (R). Where no label is heard
+there is no winner: it has what an unheard label has, and a Z of 0.
 
 What people called "none of these" are the references of the **background**, a label of no name. It
 is **quiet**: it rivals the others and never wins, and an item that looks more like it has a
@@ -17,11 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.leads import Columns, Leads, Mix, Quiet, scored
-from lookalike.leaving_out import ABSENT, Left
+from lookalike.heard import UNHEARD
+from lookalike.leads import Columns, Leads, Mix, Quiet
+from lookalike.leaving_out import Left
 from lookalike.logistic import Vector, fit_mixture
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import FLOOR, Said
+from lookalike.scoring import Said
 
 Barred = NDArray[np.bool_]
 
@@ -44,9 +46,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (3, labels) is
-    what L, C and Z of a label's own references are; `quiet` are the columns that
-    never win.
+    """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (3, labels + 1) is
+    what L, C and Z of a label's own references are, the last those of any; `quiet` are the columns
+    that never win.
     """
 
     mix: Mix
@@ -62,17 +64,17 @@ class Sight:
 
     def leads(self, scores: Said, places: Places, barred: Barred | None = None) -> Leads:
         """Return who leads for items, by the scores of all labels."""
-        logs = np.log(scores.table("evidence", places) + FLOOR)
-        direct = scores.table("direct", places)
+        logs, direct = scores.table(places)
         if barred is not None:
-            logs[barred], direct[barred] = ABSENT, ABSENT
+            logs[barred], direct[barred] = UNHEARD
         return Leads.among(self.mix, logs, direct, self.quiet)
 
     def seen_by(self, scores: Said, places: Places, leads: Leads) -> Seen:
         """Return what the scores show of items whose `leads` are known."""
         nearest, sources = scores.nearest(places, leads.winners)
         usual, around = self.typical[:, leads.winners], scores.around(places)
-        return Seen(leads, sources, _completed(leads.features(nearest), usual, around))
+        rows = leads.features(self.mix, nearest)
+        return Seen(leads, sources, _completed(rows, usual, around))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +144,15 @@ def leave_out(
     usual = np.where(leads.winners == own, beside, typical[:, leads.winners])
     outside = _Rows.of(left.some(np.flatnonzero(known)).without_own())
     lost = outside.leads(mix, quiet)
-    best = np.maximum(leads.own[0], leads.rivals[0])
-    total = scored(mix, left.logs[rows, own], left.direct[rows, own])[0]
+    total = left.totals(mix)
+    behind = total.max(axis=1) - total[rows, own]
     return Sight(mix, typical, quiet), LeftOut(
-        seen=_completed(every.features(leads), usual, every.around),
+        seen=_completed(every.features(mix, leads), usual, every.around),
         winners=leads.winners,
         own=own,
         known=known,
-        behind=(best - total).astype(np.float64),
-        unseen=_completed(outside.features(lost), typical[:, lost.winners], outside.around),
+        behind=behind.astype(np.float64),
+        unseen=_completed(outside.features(mix, lost), typical[:, lost.winners], outside.around),
         kin=_kin(left if kin is None else kin, kin_of, mix, typical, quiet),
     )
 
@@ -179,9 +181,10 @@ class _Rows:
         rows = np.arange(len(label))
         return np.stack([part[rows, label] for part in (self.logs, self.direct, self.nearest)])
 
-    def features(self, leads: Leads) -> Vector:
+    def features(self, mix: Mix, leads: Leads) -> Vector:
         """Return the first seven features (m, 7) of rows of which is known who leads."""
-        return leads.features(self.nearest[np.arange(len(leads.winners)), leads.winners])
+        nearest = self.nearest[np.arange(len(leads.winners)), leads.winners]
+        return leads.features(mix, np.where(leads.winners >= 0, nearest, np.float32(0)))
 
 
 def _kin(
@@ -193,20 +196,20 @@ def _kin(
 ) -> Kin:
     rows = _Rows.of(kin.some(np.arange(len(of))))
     leads = rows.leads(mix, quiet)
-    seen = _completed(rows.features(leads), typical[:, leads.winners], rows.around)
+    seen = _completed(rows.features(mix, leads), typical[:, leads.winners], rows.around)
     return Kin(of, seen, leads.winners, kin.own[: len(of)])
 
 
 def _completed(rows: Vector, usual: Floats, around: Floats) -> Vector:
     """Add how far three features are from what is usual (3, m) for the winner, W and R: (m, 12)."""
-    return np.concatenate([rows, rows[:, _TYPED] - usual.T, around], axis=1)
+    return np.concatenate([rows.T, rows.T[list(_TYPED)] - usual, around.T]).T
 
 
 def _typical(
     values: Floats, own: Columns, known: NDArray[np.bool_], labels: int
 ) -> tuple[Floats, Floats]:
-    """Return the shrunk means of `values` (3, r) by label (3, labels), and for each row (3, r) that
-    of the others of its label; what is not `known` shapes its own only.
+    """Return the shrunk means of `values` (3, r) by label and over all (3, labels + 1), and for
+    each row (3, r) that of the others of its label; what is not `known` shapes its own only.
     """
     counts = np.bincount(own, minlength=labels).astype(np.float64)
     overall = values[:, known].mean(axis=1, keepdims=True)
@@ -214,4 +217,4 @@ def _typical(
     prior = _TYPICAL_WEIGHT * overall
     typical = (sums + prior) / (counts + _TYPICAL_WEIGHT)
     beside = (sums[:, own] - values + prior) / (counts[own] - 1 + _TYPICAL_WEIGHT)
-    return typical.astype(np.float32), beside.astype(np.float32)
+    return np.append(typical, overall, axis=1).astype(np.float32), beside.astype(np.float32)

@@ -6,7 +6,7 @@ grows with the references alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,29 +15,88 @@ from numpy.typing import NDArray
 from lookalike.propagation import Evidence, Floats, Places
 from lookalike.rising import union
 
-_LOOK_UP = 64
-"""To look a place up takes as long as to pass over so many."""
+FLOOR = np.float32(1e-5)
+"""Added to evidence before its logarithm."""
+
+UNHEARD: Floats = np.array([np.log(FLOOR), 0.1], np.float32)
+"""L and C of a label at an item that none of its references reaches. Of C it is what the largest of
+many labels that have nothing to do with an item comes to: below it, likeness tells nothing."""
 
 
-def side_by_side(columns: Sequence[Evidence], places: Places, items: int) -> Floats:
-    """Return what columns say at `places` of any shape, side by side: float32 (…, columns).
+_NONE: Floats = np.zeros(1, np.float32)
 
-    `items` is how many places there are.
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one label says: L and C, `said` float32 (2, k), at the rising `places` (k,) that its
+    references reach; UNHEARD elsewhere.
     """
-    asked, back = np.unique(places, return_inverse=True)
-    table = np.zeros((len(columns), len(asked)), np.float32)
-    if len(asked):
-        row, among = np.empty(items, np.int64), np.zeros(items, bool)
-        row[asked], among[asked] = np.arange(len(asked)), True
-        bounds = np.array([asked[0], asked[-1] + 1])
-        for line, said in zip(table, columns, strict=True):
-            start, stop = said.places.searchsorted(bounds).tolist()
-            if _LOOK_UP * len(asked) < stop - start:
-                line[:] = said.at(asked)
-                continue
-            here = start + np.flatnonzero(among.take(said.places[start:stop]))
-            line[row.take(said.places.take(here))] = said.amounts.take(here)
-    return table.T[back.reshape(places.shape)]
+
+    places: Places
+    said: Floats
+
+    def at(self, places: Places) -> Floats:
+        """Return L and C (2, m) at rising `places` (m,), which hold all of its own."""
+        return _spread(self.said, self.places, places, UNHEARD)
+
+
+def _spread(said: Floats, own: Places, places: Places, unheard: Floats) -> Floats:
+    """Return what is `said` (r, k) at `own` places as (r, m) at rising `places`, which hold all of
+    them; at the others it is `unheard` (r,).
+    """
+    spread = np.repeat(unheard[:, None], len(places), axis=1)
+    rows = places.searchsorted(own)
+    for line, values in zip(spread, said, strict=True):
+        line[rows] = values
+    return spread
+
+
+def abreast(columns: Sequence[Column]) -> Column:
+    """Return the largest L and C that any of some columns, at least one, says of each item."""
+    places = union(*(column.places for column in columns))
+    return Column(places, np.maximum.reduce([column.at(places) for column in columns]))
+
+
+class Hearing:
+    """Which of some columns are heard at each item, a bit each; kept up as single columns change.
+
+    Few are heard anywhere: so to ask a few items of all columns is to look up some of each.
+    """
+
+    def __init__(self, columns: Sequence[Places], items: int) -> None:
+        self._columns = list(columns)
+        self._bits = np.zeros((items, -(-len(columns) // 8)), np.uint8)
+        for column, places in enumerate(columns):
+            self._bits[places, column // 8] |= 1 << column % 8
+
+    def change(self, column: int, places: Places) -> None:
+        """Take over that a column is heard at the rising `places` (k,) now, and nowhere else."""
+        byte, bit = column // 8, 1 << column % 8
+        self._bits[self._columns[column], byte] &= 255 - bit
+        self._bits[places, byte] |= bit
+        self._columns[column] = places
+
+    def side_by_side(self, said: Sequence[Floats], places: Places, unheard: Floats) -> Floats:
+        """Return what columns say at `places` (m,), side by side: float32 (r, m, columns).
+
+        Of each column is given what is `said` where it is heard (r, k); elsewhere it says `unheard`
+        (r,).
+        """
+        table = np.empty((len(unheard), len(places), len(said)), np.float32)
+        table[:] = unheard[:, None, None]
+        bits = np.unpackbits(self._bits[places], axis=1, count=len(said), bitorder="little")
+        columns, rows = np.divmod(np.flatnonzero(bits.T), max(len(places), 1))
+        asked, bounds = places.take(rows), columns.searchsorted(range(len(said) + 1)).tolist()
+        found = [
+            values.take(heard.searchsorted(asked[start:stop]), axis=1)
+            for heard, values, start, stop in zip(
+                self._columns, said, bounds, bounds[1:], strict=False
+            )
+            if start < stop
+        ]
+        if found:
+            table[:, rows, columns] = np.concatenate(found, axis=1)
+        return table
 
 
 class Peaks:
@@ -67,18 +126,23 @@ class Peaks:
             wider._hear(Evidence(said.places[late], said.amounts[late]))
         return wider
 
-    def follow(self, before: Evidence, now: Evidence, columns: Sequence[Evidence]) -> Places:
-        """Take over that one of `columns` was `before` and is `now`; return where the largest may
-        be another.
+    def follow(
+        self, before: Evidence, now: Evidence, evidence: Callable[[Places], Floats]
+    ) -> Places:
+        """Take over that one column was `before` and is `now`; return where the largest may be
+        another. `evidence` gives what all say at places, (m, columns).
         """
         places = union(before.places, now.places)
-        said, most, rest = now.at(places), self._most[places], self._rest[places]
-        leads = before.at(places) == most
+        was, said = (
+            _spread(one.amounts[None], one.places, places, _NONE)[0] for one in (before, now)
+        )
+        most, rest = self._most[places], self._rest[places]
+        leads = was == most
         self._rest[places] = np.where(leads, rest, np.maximum(rest, np.minimum(said, most)))
         self._most[places] = new = np.where(leads, said, np.maximum(most, said))
         lost = places[leads & (said < rest)]
         if len(lost):
-            table = side_by_side(columns, lost, len(self._most))
+            table = np.append(evidence(lost), np.zeros((len(lost), 1), np.float32), axis=1)
             table.partition(-2, axis=1)
             self._rest[lost], self._most[lost] = table[:, -2:].T
         return np.asarray(places[new != most])

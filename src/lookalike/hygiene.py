@@ -130,9 +130,8 @@ def landscape_trials(scores: Scores, mix: tuple[float, float]) -> Trials:
     parts = []
     for start in range(0, len(every), _BLOCK):
         left = leave_one_out(scores, every[start : start + _BLOCK])
-        total = mix[0] * left.logs + mix[1] * left.direct
         ids = scores.landscape.pks[left.places]
-        parts.append(_tried(ids, left.own, left.counts[left.own] > 1, total))
+        parts.append(_tried(ids, left.own, left.counts[left.own] > 1, left.totals(mix)))
     return _joined(parts)
 
 

@@ -1,11 +1,10 @@
 """The judgement of every item under one confidence, kept up as the references change. Pure.
 
-A label that changes says something else near its references (L) and a little everywhere (C). An
-item is judged again only where that can matter: where the label wins, where it reaches the best
-of the other labels in S, L or C, or changes what is heard around the item. Mostly it is judged by
-that label alone (`leads`), else by all of them. Items are judged one by one, so the result equals
-judging all of them. A parent's column changes with those below it, so the same holds of every
-level.
+A label that changes says something else where it is heard, or was, and nowhere else. An item is
+judged again only where that can matter: where the label wins, or is, or was, the best of the others
+in S, L or C, or where something else is heard around the item. Mostly it is judged by that label
+alone (`leads`), else by all of them. Items are judged one by one, so the result equals judging all
+of them. A parent's column changes with those below it, so the same holds of every level.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 
 from lookalike.confidence import Confidence, Judgement, judged, said_at
 from lookalike.features import Seen
+from lookalike.heard import Column
 from lookalike.leads import Leads, scored
 from lookalike.levels import Parents
-from lookalike.propagation import Floats, Places
+from lookalike.propagation import Places
 from lookalike.rising import union
 from lookalike.scoring import Scores
 
@@ -37,7 +37,6 @@ class Judgements:
     def __init__(self, confidence: Confidence, scores: Scores) -> None:
         self._labels = list(confidence.labels)
         self._scores = scores
-        scores.keep_columns()
         self._tiers = [_Tier(*level) for level in said_at(confidence, scores)]
 
     def at(self, places: Places) -> Judgement:
@@ -81,29 +80,28 @@ class _Tier:
         """Return the labels whose columns change with those of labels that have references."""
         return labels if isinstance(self._said, Scores) else self._said.above(labels)
 
-    def columns(self, labels: Iterable[str]) -> dict[str, Floats]:
-        """Return S, L and C of all items (3, n) for each label."""
-        mix = self._confidence.sight.mix
-        return {name: scored(mix, *self._said.column(name)) for name in labels}
+    def columns(self, labels: Iterable[str]) -> dict[str, Column]:
+        """Return what each label says, where it is heard."""
+        return {name: self._said.column(name) for name in labels}
 
-    def follow(self, around: Places, before: Mapping[str, Floats]) -> Places:
+    def follow(self, around: Places, before: Mapping[str, Column]) -> Places:
         """Judge again the items `around` whom something else is heard, and those on whom columns
         bear that were `before`; return who.
         """
         sight, now = self._confidence.sight, self.columns(before)
-        touched = np.zeros(len(self._said.landscape), bool)
-        touched[around] = True
-        for name, column in now.items():
-            touched |= self._leads.borne_on(before[name], column)
-        places = np.flatnonzero(touched)
-        leads, is_open = self._leads.at(places), np.zeros(len(places), bool)
+        both = [column.places for columns in (before, now) for column in columns.values()]
+        places = union(around[:0], *both)
+        leads, changed, is_open = self._leads.at(places), *np.zeros((2, len(places)), bool)
         for name, column in now.items():
             own = self._confidence.labels.index(name)
-            was, is_now = before[name].take(places, axis=1), column.take(places, axis=1)
-            is_open |= leads.take(own, was, is_now, wins=own not in sight.quiet)
+            was, is_now = (scored(sight.mix, *one.at(places)) for one in (before[name], column))
+            taken = leads.take(own, was, is_now, wins=own not in sight.quiet)
+            changed, is_open = changed | taken[0], is_open | taken[1]
         leads.put(np.flatnonzero(is_open), sight.leads(self._said, places[is_open]))
-        self._put(places, sight.seen_by(self._said, places, leads))
-        return places
+        self._leads.put(places, leads)
+        again = union(around, places[changed])
+        self._put(again, sight.seen_by(self._said, again, self._leads.at(again)))
+        return again
 
     def judge_all(self) -> None:
         sight, every = self._confidence.sight, np.arange(len(self._said.landscape))
@@ -112,10 +110,11 @@ class _Tier:
         parts = np.empty((3, 3, len(every)), np.float32)
         self._leads = Leads(known.winners, known.runners_up, *parts)
         for block in np.split(every, range(_BLOCK, len(every), _BLOCK)):
-            self._put(block, sight.seen(self._said, block))
+            seen = sight.seen(self._said, block)
+            self._leads.put(block, seen.leads)
+            self._put(block, seen)
 
     def _put(self, places: Places, seen: Seen) -> None:
-        self._leads.put(places, seen.leads)
         new = judged(self._confidence, seen)
         for column, values in zip(_columns(self._all), _columns(new), strict=True):
             column[places] = values

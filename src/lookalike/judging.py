@@ -353,7 +353,7 @@ def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) 
     winner, runner = codes[judgement.winners], codes[judgement.runners_up]
     accepted = judgement.accepted
     known = (judgement.known >= judgement.limits) & (judgement.margin >= 0)
-    reasons = np.where(known, _TOO_CLOSE, _BELOW)
+    reasons = np.where(known & (judgement.winners >= 0), _TOO_CLOSE, _BELOW)
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
         confidence=_told(judgement.probability),

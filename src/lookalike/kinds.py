@@ -133,7 +133,7 @@ def _leaning(scores: Scores | None, groups: Sequence[Places]) -> list[tuple[str,
     """
     if scores is None or not scores.labels or not groups:
         return [("", 0.0)] * len(groups)
-    evidence = scores.table("evidence", np.concatenate(groups)).astype(np.float64)
+    evidence = scores.evidence(np.concatenate(groups)).astype(np.float64)
     votes = evidence / np.maximum(evidence.sum(axis=1, keepdims=True), _TINY)
     ends = np.cumsum([len(members) for members in groups])[:-1]
     return [

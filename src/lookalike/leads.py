@@ -1,10 +1,13 @@
 """Which label leads for an item, and by how much, kept up as single labels' scores change. Pure.
 
-The winner has the largest S of all labels that may win. Its rivals are the largest S, L and C of
-any other label, which may be three labels; the rest is what no further label exceeds. Where one
-label's scores become others, winner and rivals follow from these, whatever the number of labels.
-Only where the winner falls back to a rival, a rival to the rest, or another label overtakes, all
-must be looked at again: such an item is open.
+The winner has the largest S of all labels that are heard and may win. Its rivals are the largest
+S, L and C of any other label, which may be three labels; the rest is what no further label exceeds.
+A label that is not heard has an S of −inf, so it never leads; its L and C are those of **nobody**,
+who is everywhere.
+
+Where one label's scores become others, winner and rivals follow from these, whatever the number of
+labels. Only where the winner falls back to a rival, a rival to the rest, or another label
+overtakes, all must be looked at again: such an item is open.
 """
 
 from __future__ import annotations
@@ -14,19 +17,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.heard import UNHEARD
 from lookalike.propagation import Floats, Places
 
 Columns = NDArray[np.int64]
+Items = NDArray[np.bool_]
 Mix = tuple[float, float]
 Quiet = tuple[int, ...]
+
+NOBODY: Floats = np.array([[-np.inf], UNHEARD[:1], UNHEARD[1:]], np.float32)
+"""S, L and C (3, 1) of a label that is not heard."""
 
 
 @dataclass(slots=True)
 class Leads:
-    """Who leads for m items: the columns of `winners` and `runners_up` in S (−1: none).
+    """Who leads for m items: the columns of `winners` and `runners_up` in S (−1: nobody).
 
     S, L and C, float32 (3, m), are those of the winner (`own`), the largest of any other label
-    (`rivals`; −inf: there is none), and what no third one exceeds (`rest`).
+    (`rivals`), and what no third one exceeds (`rest`).
     """
 
     winners: Columns
@@ -40,17 +48,18 @@ class Leads:
         """Return those of items whose labels' L and C (m, labels) are all known; the columns
         `quiet` never win.
         """
-        rows, parts = np.arange(len(logs)), scored(mix, logs, direct)
+        rows, labels = np.arange(len(logs)), logs.shape[1]
+        parts = np.empty((3, len(logs), labels + 1), np.float32)
+        parts[:, :, 0], parts[:, :, 1:] = NOBODY, scored(mix, logs, direct)
         total = parts[0].copy()
-        total[:, list(quiet)] = -np.inf
+        total[:, [column + 1 for column in quiet]] = -np.inf
         winners = total.argmax(axis=1)
         own = np.stack([part[rows, winners] for part in parts])
         for part in parts:
             part[rows, winners] = -np.inf
-        alone, second = logs.shape[1] == 1, max(logs.shape[1] - 2, 0)
-        runners_up = np.full(len(winners), -1) if alone else parts[0].argmax(axis=1)
-        parts.partition(second, axis=2)
-        return cls(winners, runners_up, own, parts[:, :, -1], parts[:, :, second])
+        runners_up = parts[0].argmax(axis=1)
+        parts.partition(labels - 1, axis=2)
+        return cls(winners - 1, runners_up - 1, own, parts[:, :, -1], parts[:, :, labels - 1])
 
     def at(self, chosen: Places) -> Leads:
         """Return those of some of the items."""
@@ -63,45 +72,36 @@ class Leads:
         for part, new in zip(self._parts, leads._parts, strict=True):
             _put(part, places, new)
 
-    def borne_on(self, before: Floats, now: Floats) -> NDArray[np.bool_]:
-        """Return on which items (m,) it may bear that S, L and C (3, m) of a label were `before`
-        and are `now`; to the others it is one of the rest.
+    def take(self, column: int, before: Floats, now: Floats, *, wins: bool) -> tuple[Items, Items]:
+        """Take over that S, L and C (3, m) of one label were `before` and are `now`; return of
+        which items winner or rivals are others now, and which are open. `wins` tells whether the
+        label may win.
         """
-        # Where a quiet label is ahead of the winner, whoever overtakes the winner wins.
-        found = np.maximum(before[0], now[0]) >= np.minimum(self.own[0], self.rivals[0])
-        found |= np.maximum(before[2], now[2]) >= self.rivals[2]
-        found |= (before[1] != now[1]) & (np.maximum(before[1], now[1]) >= self.rivals[1])
-        places = np.flatnonzero(found)
-        kept = self.rest.take(places, axis=1)
-        np.maximum(self.rest, now, out=self.rest)
-        _put(self.rest, places, kept)
-        return np.asarray(found)
-
-    def take(self, column: int, before: Floats, now: Floats, *, wins: bool) -> NDArray[np.bool_]:
-        """Take over that S, L and C (3, m) of one label were `before` and are `now`; return which
-        items are open. `wins` tells whether the label may win.
-        """
-        leads, rival = self.winners == column, before == self.rivals
+        leads, rival = self.winners == column, (before == self.rivals) & (before > NOBODY)
         falls = (now[0] < before[0]) & (now[0] <= self.rivals[0])
         lost = (rival & (now < self.rivals) & (now <= self.rest)).any(axis=0)
-        is_open = np.where(leads, falls, lost | (wins & (now[0] >= self.own[0])))
+        overtakes = (now[0] >= self.own[0]) & (now[0] > NOBODY[0])
+        is_open = np.where(leads, falls, lost | (wins & overtakes))
         first = (now[0] == self.rivals[0]) & (column < self.runners_up)
-        self.runners_up[~leads & ((now[0] > self.rivals[0]) | first)] = column
+        follows = ~leads & ((now[0] > self.rivals[0]) | first)
+        self.runners_up[follows] = column
         np.copyto(self.own, now, where=leads)
         third = np.where(rival, self.rest, np.maximum(self.rest, np.minimum(now, self.rivals)))
         self.rest = np.where(leads, self.rest, third)
         second = np.where(rival, now, np.maximum(self.rivals, now))
+        changed = leads | follows | is_open | (second != self.rivals).any(axis=0)
         self.rivals = np.where(leads, self.rivals, second)
-        return np.asarray(is_open)
+        return np.asarray(changed), np.asarray(is_open)
 
-    def features(self, nearest: Floats) -> NDArray[np.float64]:
-        """Return the margins of S, L and C, the root of the first, and Z (`nearest`), L and C of
-        the winner (m, 7).
+    def features(self, mix: Mix, nearest: Floats) -> NDArray[np.float64]:
+        """Return the margins of S, L and C over the next label or nobody, the root of the first,
+        and Z (`nearest`), L and C of the winner (m, 7).
         """
-        alone = np.isneginf(self.rivals)
-        margins = np.where(alone, 0, self.own - self.rivals).astype(np.float64)
+        own, silence = self.own.copy(), mixed(mix, *UNHEARD)
+        own[0, self.winners < 0] = silence
+        margins = (own - np.maximum(self.rivals, [[silence], *NOBODY[1:]])).astype(np.float64)
         root = np.sqrt(np.maximum(margins[0], 0))
-        return np.stack([*margins, root, nearest, self.own[1], self.own[2]], axis=1)
+        return np.stack([*margins, root, nearest, self.own[1], self.own[2]]).T
 
     @property
     def _parts(self) -> tuple[Floats, Floats, Floats]:
@@ -115,8 +115,13 @@ def _put(rows: Floats, places: Places, values: Floats) -> None:
 
 
 def scored(mix: Mix, logs: Floats, direct: Floats) -> Floats:
-    """Return S = a·L + b·C, L and C side by side (3, …)."""
+    """Return S, L and C side by side (3, …)."""
     parts = np.empty((3, *logs.shape), np.float32)
-    parts[0], parts[1], parts[2] = mix[0] * logs, logs, direct
-    parts[0] += mix[1] * direct
+    parts[0], parts[1], parts[2] = mixed(mix, logs, direct), logs, direct
+    np.copyto(parts[0], -np.inf, where=logs == UNHEARD[0])
     return parts
+
+
+def mixed(mix: Mix, logs: Floats, direct: Floats) -> Floats:
+    """Return a·L + b·C, which is S where the label is heard."""
+    return np.asarray(mix[0] * logs + mix[1] * direct, np.float32)

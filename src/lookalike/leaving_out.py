@@ -12,23 +12,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.heard import FLOOR, UNHEARD
+from lookalike.leads import Mix, mixed
 from lookalike.propagation import Floats, Places
-from lookalike.scoring import BACKGROUND, FLOOR, Scores
+from lookalike.scoring import BACKGROUND, Scores
 
-ABSENT = np.float32(-1e9)
-"""What a label says that takes no part: less than any other."""
+_LEAST = 1e-5
+"""Evidence below is what rounding leaves where nothing of the rest is heard."""
 
-_BY_ROW = ("places", "own", "logs", "direct", "nearest", "wide", "remote")
+_BY_ROW = ("places", "own", "logs", "direct", "likeness", "nearest", "wide", "remote")
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
     """What would be said of the references themselves if they did not vote: leave-one-out.
 
-    All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `own` int64 (r,) is
-    each reference's label as a column. `places` (r,) are their places. `wide` (r, 2…) is W: as all
-    else is; with their whole label left out; and with all of their parent left out, for each level
-    that is asked. `remote` (r,) is R.
+    All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `own` int64 (r,) is each
+    reference's label as a column, `likeness` (r,) C of that, heard or not. `places` (r,) are their
+    places. `wide` (r, 2…) is W: as all else is; with their whole label left out; and with all of
+    their parent left out, for each level that is asked. `remote` (r,) is R.
     """
 
     places: Places
@@ -36,6 +38,7 @@ class Left:
     counts: NDArray[np.int64]
     logs: Floats
     direct: Floats
+    likeness: Floats
     nearest: Floats
     wide: Floats
     remote: Floats
@@ -51,12 +54,20 @@ class Left:
         """Return some of the rows."""
         return replace(self, **{name: getattr(self, name)[rows] for name in _BY_ROW})
 
+    def totals(self, mix: Mix) -> Floats:
+        """Return a·L + b·C (r, labels): of each one's own label even where it is not heard, since
+        how little a wrong reference is like it tells most.
+        """
+        total, rows = mixed(mix, self.logs, self.direct), np.arange(len(self.own))
+        total[rows, self.own] = mixed(mix, self.logs[rows, self.own], self.likeness)
+        return total
+
     def without_own(self) -> Left:
         """Return what would be said if each one's own label did not exist."""
         rows = np.arange(len(self.own))
         logs, direct, nearest = (part.copy() for part in (self.logs, self.direct, self.nearest))
-        for part in (logs, direct, nearest):
-            part[rows, self.own] = ABSENT
+        for part, said in ((logs, UNHEARD[0]), (direct, UNHEARD[1]), (nearest, -1)):
+            part[rows, self.own] = said
         wide = np.concatenate([self.wide[:, 1:2], self.wide[:, 1:]], axis=1)
         return replace(self, logs=logs, direct=direct, nearest=nearest, wide=wide)
 
@@ -74,13 +85,16 @@ def as_they_are(
     places = np.concatenate([np.empty(0, np.int64), *(part for _, part in known)])
     own = np.repeat([column for column, _ in known], [len(part) for _, part in known])
     members = [scores.references(label) for label in labels]
+    logs, direct = scores.table(places)
+    likeness = [_likeness_left(scores, column, part, voting=False) for column, part in known]
     return Left(
         places=places,
         own=own.astype(np.int64),
         counts=np.array([len(part) for part in members]),
-        logs=np.log(scores.table("evidence", places) + FLOOR),
-        direct=scores.table("direct", places),
-        nearest=_nearest_left(scores, places, members),
+        logs=logs,
+        direct=direct,
+        likeness=np.concatenate([np.empty(0, np.float32), *likeness]),
+        nearest=nearest_of_each(scores, places),
         wide=_wide_left(scores, places, own, levels, counts=None),
         remote=scores.around(places)[:, 1],
     )
@@ -97,48 +111,55 @@ def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ())
     own = np.repeat(np.arange(len(members)), counts)
     chosen = np.isin(every, sample)
     places, own = every[chosen], own[chosen]
-    given = np.array([scores.voice(place).itself for place in places.tolist()], np.float32)
+    logs, direct = scores.table(places)
+    likeness = np.empty(len(own), np.float32)
+    for column in range(len(members)):
+        rows = np.flatnonzero(own == column)
+        likeness[rows] = _likeness_left(scores, column, places[rows], voting=True)
+        logs[rows, column] = _logs_left(scores, column, places[rows])
+        heard = logs[rows, column] > UNHEARD[0]
+        direct[rows, column] = np.where(heard, likeness[rows], UNHEARD[1])
     return Left(
         places=places,
         own=own,
         counts=counts,
-        logs=_logs_left(scores.table("evidence", places), given, own, counts),
-        direct=_direct_left(scores, places, own, counts),
-        nearest=_nearest_left(scores, places, members),
+        logs=logs,
+        direct=direct,
+        likeness=likeness,
+        nearest=nearest_of_each(scores, places),
         wide=_wide_left(scores, places, own, levels, counts),
         remote=scores.around(places)[:, 1],
     )
 
 
-def _logs_left(
-    evidence: Floats, given: Floats, own: NDArray[np.int64], counts: NDArray[np.int64]
-) -> Floats:
-    """Return L (r, labels) of `evidence` less what each reference gave (r,) its own label."""
-    size, rows = counts[own], np.arange(len(own))
-    rest = (evidence[rows, own] * size - given) / np.maximum(size - 1, 1)
-    evidence[rows, own] = np.where(size > 1, rest, 0)
-    return np.log(np.maximum(evidence, 0) + FLOOR)
+def _logs_left(scores: Scores, column: int, places: Places) -> Floats:
+    """Return L (r,) of one label for references of it, each without itself."""
+    count = len(scores.references(scores.labels[column]))
+    given = np.array([scores.voice(place).itself for place in places.tolist()], np.float32)
+    rest = scores.said(column).at(places) * np.float32(count) - given
+    logs = np.log(np.maximum(rest, 0) / max(count - 1, 1) + FLOOR)
+    return np.asarray(np.where((rest > _LEAST) & (count > 1), logs, UNHEARD[0]), np.float32)
 
 
-def _direct_left(
-    scores: Scores, places: Places, own: NDArray[np.int64], counts: NDArray[np.int64]
-) -> Floats:
-    """Return C (r, labels), of each reference's own label without itself; −1 where it is alone.
+def _likeness_left(scores: Scores, column: int, places: Places, *, voting: bool) -> Floats:
+    """Return C (r,) of one label, heard or not; for references of it (`voting`) each without
+    itself, −1 where it is alone.
 
-    ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
+    That is ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
     """
-    direct, alone = scores.table("direct", places), counts[own] == 1
-    rows = np.arange(len(own))
-    product, square = scores.sums(places, own)
+    product, square = scores.sums(places, column)
     length = scores.landscape.turned_lengths[places]
-    rest = product - length**2
-    lengths = np.sqrt(np.maximum(square - 2 * product + length**2, 1))
-    direct[rows, own] = np.where(alone, -1, rest / (length * lengths))
-    return direct
+    alone = voting and len(scores.references(scores.labels[column])) == 1
+    itself = length * voting
+    rest = np.sqrt(np.maximum(square - 2 * product * voting + itself**2, 1))
+    return np.asarray(np.where(alone, -1, (product - itself**2) / (length * rest)), np.float32)
 
 
-def _nearest_left(scores: Scores, places: Places, members: Sequence[Places]) -> Floats:
-    """Return Z (r, labels), of each reference's own label without itself; −1 where it is alone."""
+def nearest_of_each(scores: Scores, places: Places) -> Floats:
+    """Return Z (m, labels) of items, of a reference's own label without itself; −1 where it is
+    alone.
+    """
+    members = [scores.references(label) for label in scores.labels]
     every = np.concatenate(members)
     cosines = scores.landscape.cosines(places, every)
     cosines[places[:, None] == every] = -1

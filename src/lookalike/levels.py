@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.closest import Closest
+from lookalike.heard import Column, abreast
 from lookalike.labels import ancestors
 from lookalike.landscape import Landscape
 from lookalike.leads import Quiet
@@ -28,7 +29,7 @@ from lookalike.leaving_out import Left
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.propagation import Floats, Places
 from lookalike.rising import without
-from lookalike.scoring import BACKGROUND, Column, Scores
+from lookalike.scoring import BACKGROUND, Scores
 from lookalike.standard import MIN_LABELS
 
 
@@ -129,17 +130,13 @@ class Parents:
         return sorted({self.labels[self._level.below[every.index(label)]] for label in labels})
 
     def column(self, label: str) -> Column:
-        """Return L and C of all items (n,) for one label."""
-        names = self._scores.labels
-        logs, direct = zip(
-            *(self._scores.column(names[one]) for one in self._members[self.labels.index(label)]),
-            strict=True,
-        )
-        return np.maximum.reduce(logs), np.maximum.reduce(direct)
+        """Return L and C of one label, where it is heard."""
+        names, members = self._scores.labels, self._members[self.labels.index(label)]
+        return abreast([self._scores.column(names[one]) for one in members])
 
-    def table(self, name: str, places: Places | None = None) -> Floats:
-        """Return `evidence` or `direct` (n or m…, labels)."""
-        return _largest(self._scores.table(name, places), self._level.below)
+    def table(self, places: Places) -> Floats:
+        """Return L and C of items (2, m, labels)."""
+        return _largest(self._scores.table(places), self._level.below)
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is."""
@@ -170,12 +167,14 @@ def _several(columns: NDArray[np.int64], labels: int, quiet: Quiet) -> NDArray[n
 
 def _pooled(left: Left, level: Level) -> Left:
     sums = np.bincount(level.under, left.counts, minlength=len(level.labels))
+    own, direct = level.under[left.own], _largest(left.direct, level.under)
     return replace(
         left,
-        own=level.under[left.own],
+        own=own,
         counts=sums.astype(np.int64),
         logs=_largest(left.logs, level.under),
-        direct=_largest(left.direct, level.under),
+        direct=direct,
+        likeness=np.maximum(left.likeness, direct[np.arange(len(own)), own]),
         nearest=_largest(left.nearest, level.under),
         wide=np.delete(left.wide, 1, axis=1),
     )

@@ -29,13 +29,15 @@ class Logistic:
     weights: tuple[float, ...]
 
     def log_odds(self, rows: Vector) -> Vector:
-        """Return the log-odds (n,) of feature rows (n, m)."""
+        """Return the log-odds (n,) of feature rows (n, m), of which some may not have been there
+        to learn from.
+        """
         total = np.full(len(rows), self.weights[-1])
-        for column, (mean, deviation, weight) in enumerate(
-            zip(self.mean, self.deviation, self.weights[:-1], strict=True)
+        for column, mean, deviation, weight in zip(
+            rows.T, self.mean, self.deviation, self.weights[:-1], strict=False
         ):
-            z = np.clip((rows[:, column] - mean) / deviation, -_CLIP_SD, _CLIP_SD)
-            total += weight * z
+            z = (column - mean) / deviation
+            total += weight * np.clip(z, -_CLIP_SD, _CLIP_SD, out=z)
         return total
 
     def along(self, slope: float, shift: float) -> Logistic:

@@ -32,7 +32,7 @@ DECAY = np.float32(0.9)
 _DROP = np.float32(1e-4)
 _STAY = np.float32(4e-4)
 _LEAST_DISTANCE = np.float32(1e-3)
-SPARSE = 16
+_SPARSE = 16
 """What reaches less than one in so many nodes is not added up over all of them."""
 
 Floats = NDArray[np.float32]
@@ -121,7 +121,7 @@ def added_up(
 
     Both ways to add up do so in the same order.
     """
-    if len(columns) * SPARSE > nodes:
+    if len(columns) * _SPARSE > nodes:
         reached = np.asarray(np.bincount(columns, flow, minlength=nodes), np.float64)
         hit = np.flatnonzero(reached != 0 if least is None else reached >= least)
     else:

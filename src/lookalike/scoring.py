@@ -5,7 +5,9 @@ added up by the same route each time, products are whole numbers whose sums are 
 does not depend on the history. Places are those of a `Landscape`.
 
 With e_ic the mean evidence of label c's references for item i: L_ic = log(e_ic + 1e-5). With m_c
-the sum of c's references, turned, each of one length: C_ic = the cosine of i and m_c. Z_ic is the
+the sum of c's references, turned, each of one length: C_ic = the cosine of i and m_c. Both are told
+where c is **heard**, e_ic > 0; elsewhere they are `UNHEARD`: a label says nothing of what none of
+its references reaches, so a new reference concerns some thousand items of a million. Z_ic is the
 largest centred cosine of i with one of c's references; it is made for the labels that are asked.
 W_i is the mean of the largest L around i, as far as a walk goes (`surroundings`), R_i how remote i
 is. Both are of no label.
@@ -21,7 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.closest import Closest
-from lookalike.heard import Peaks, Rivals, largest, side_by_side, two_largest
+from lookalike.heard import (
+    FLOOR,
+    UNHEARD,
+    Column,
+    Hearing,
+    Peaks,
+    Rivals,
+    largest,
+    two_largest,
+)
 from lookalike.landscape import Landscape
 from lookalike.likeness import Doubles, Likeness
 from lookalike.propagation import DECAY, Evidence, Floats, Places, combine
@@ -31,16 +42,12 @@ from lookalike.surroundings import Surroundings, remoteness
 BACKGROUND = ""
 """The name under which "none of these" has references; it sorts first."""
 
-FLOOR = np.float32(1e-5)
-"""Added to evidence before its logarithm."""
-
+_NONE: Floats = np.zeros(1, np.float32)
 _NOTHING = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
-_BLOCK = 65_536
+_SILENT = Column(np.empty(0, np.int64), np.empty((2, 0), np.float32))
 
 _STEPS_OF_W = 4
 """W tells e-folds of evidence: a finer one changes at many more items and tells nothing more."""
-
-Column = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +73,10 @@ class Said(Protocol):
         """Return the labels, sorted."""
 
     def column(self, label: str) -> Column:
-        """Return L and C of all items (n,) for one label."""
+        """Return L and C of one label, where it is heard."""
 
-    def table(self, name: str, places: Places | None = None) -> Floats:
-        """Return `evidence` or `direct` (n or m…, labels)."""
+    def table(self, places: Places) -> Floats:
+        """Return L and C of items (2, m, labels)."""
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is."""
@@ -81,9 +88,9 @@ class Said(Protocol):
 class Scores:
     """The columns of all labels that have references, over one landscape; labels are sorted.
 
-    `_evidence` is e by label, sparse; `_likeness` are inner products of turned items with the sums
-    m_c of turned references, whole numbers. `_peaks` are the largest e of any label but the
-    background.
+    `_evidence` is e by label, sparse; `_columns` are L and C where there is any; `_hearing` tells
+    who is heard where; `_likeness` are inner products of turned items with the sums m_c of turned
+    references, whole numbers. `_peaks` are the largest e of any label but the background.
     """
 
     def __init__(self, landscape: Landscape) -> None:
@@ -91,7 +98,9 @@ class Scores:
         self._voices: dict[int, _Voice] = {}
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
+        self._columns: dict[str, Column] = {}
         self._likeness = Likeness(landscape.turned)
+        self._hearing = Hearing([], len(landscape))
         self._peaks = Peaks([], len(landscape))
         self._surroundings: Surroundings | None = None
         self._remoteness: Floats | None = None
@@ -151,40 +160,30 @@ class Scores:
         wider._evidence = {
             name: landscape.with_leaves(said, known) for name, said in self._evidence.items()
         }
+        wider._columns = {name: wider._heard_of(name) for name in wider._evidence}
+        wider._hearing = wider._heard_where()
         wider._peaks = self._peaks.over(wider._heard(), len(landscape))
         if self._surroundings is not None:
             wider._surroundings = self._surroundings.over(landscape)
         return wider
 
     def column(self, label: str) -> Column:
-        """Return L and C of all items (n,) for one label."""
-        length = np.sqrt(max(self._likeness.square(label), 1))
-        direct = self._likeness.column(label) / (self.landscape.turned_lengths * length)
-        logs = np.full(len(self.landscape), np.log(FLOOR), np.float32)
-        said = self._evidence[label]
-        logs[said.places] = np.log(said.amounts + FLOOR)
-        return logs, direct.astype(np.float32)
-
-    def keep_columns(self) -> None:
-        """Make C of all labels ready, where there is room: their columns will be asked for."""
-        self._likeness.keep_all()
+        """Return L and C of one label, where it is heard."""
+        return self._columns[label]
 
     def said(self, column: int) -> Evidence:
         """Return e of one label."""
         return self._evidence[self.labels[column]]
 
-    def table(self, name: str, places: Places | None = None) -> Floats:
-        """Return `evidence` or `direct` of items side by side, float32 (n or m…, labels)."""
-        assert name in ("evidence", "direct"), name
-        chosen = np.arange(len(self.landscape)) if places is None else places
-        if name == "evidence":
-            return side_by_side(list(self._evidence.values()), chosen, len(self.landscape))
-        sums = np.sqrt(np.maximum(self._likeness.squares(), 1))
-        table = np.empty((len(chosen), len(sums)), np.float32)
-        for start in range(0, len(chosen), _BLOCK):
-            block = chosen[start : start + _BLOCK]
-            lengths = self.landscape.turned_lengths[block, None] * sums
-            table[start : start + _BLOCK] = self._likeness.table(block) / lengths
+    def table(self, places: Places) -> Floats:
+        """Return L and C of items side by side, float32 (2, m, labels)."""
+        said = [column.said for column in self._columns.values()]
+        return self._hearing.side_by_side(said, places, UNHEARD)
+
+    def evidence(self, places: Places) -> Floats:
+        """Return e of items side by side, float32 (m, labels)."""
+        said = [evidence.amounts[None] for evidence in self._evidence.values()]
+        table: Floats = self._hearing.side_by_side(said, places, _NONE)[0]
         return table
 
     def reached(self) -> Floats:
@@ -192,14 +191,16 @@ class Scores:
         counts = [len(places) for places in self._references.values()]
         return largest(list(self._evidence.values()), counts, len(self.landscape))
 
-    def sums(self, places: Places, columns: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
-        """Return ⟨u, m⟩ of turned items u, each with one label's column (m,), and ⟨m, m⟩."""
-        return self._likeness.at(places, columns), self._likeness.squares()[columns]
+    def sums(self, places: Places, column: int) -> tuple[Doubles, float]:
+        """Return ⟨u, m⟩ of turned items u (m,) for one label, and ⟨m, m⟩."""
+        label = self.labels[column]
+        return self._likeness.at(label, places), self._likeness.square(label)
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
         """Return Z of different items, each with one label's column (m,), and whose it is.
 
-        Of equally near references it is that of the one at the lowest place.
+        Of equally near references it is that of the one at the lowest place. Where the column is
+        −1, no label, it is 0.
         """
         every = list(self._references.values())
         return self._closest.of(places, columns, lambda column: every[column])
@@ -244,7 +245,9 @@ class Scores:
             return np.empty(0, np.int64)
         before = self._peaks.most
         self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
+        self._columns = {name: self._columns.get(name, _SILENT) for name in labels}
         self._likeness.arrange(labels)
+        self._hearing = self._heard_where()
         self._peaks = Peaks(self._heard(), len(self.landscape))
         self._closest.forget()
         return np.flatnonzero(before != self._peaks.most)
@@ -258,9 +261,25 @@ class Scores:
         before = self._evidence[label]
         parts = [self.voice(place).evidence for place in places.tolist()]
         self._evidence[label] = now = self.landscape.with_leaves(combine(parts))
+        self._columns[label] = self._heard_of(label)
+        self._hearing.change(self.labels.index(label), now.places)
         if label == BACKGROUND:
             return np.empty(0, np.int64)
-        return self._peaks.follow(before, now, self._heard())
+        quiet = len(self._evidence) - len(self._heard())
+        return self._peaks.follow(before, now, lambda lost: self.evidence(lost)[:, quiet:])
+
+    def _heard_where(self) -> Hearing:
+        """Return which labels are heard where."""
+        every = [said.places for said in self._evidence.values()]
+        return Hearing(every, len(self.landscape))
+
+    def _heard_of(self, label: str) -> Column:
+        """Return L and C of one label, where there is evidence of it."""
+        said, lengths = self._evidence[label], self.landscape.turned_lengths
+        length = np.sqrt(max(self._likeness.square(label), 1))
+        direct = self._likeness.at(label, said.places) / (lengths[said.places] * length)
+        both = np.stack([np.log(said.amounts + FLOOR), direct.astype(np.float32)])
+        return Column(said.places, both)
 
 
 def _same(one: Places, other: Places) -> bool:

@@ -33,7 +33,7 @@ QUICK_ITEMS = 200_000
 MAX_SCORES = 1_000_000_000
 """Items times labels, all of which are compared when everything is decided. None are held."""
 
-EDITION = 3
+EDITION = 4
 """The edition of the rule. What another one learned, by other features, is learned anew."""
 
 MIN_ACCURACY = 0.5
@@ -179,7 +179,7 @@ def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
     labels = [names.get(label, label) for label in learned["labels"]]
     order = sorted(range(len(labels)), key=labels.__getitem__)
     sight = dict(learned["sight"])
-    sight["typical"] = [[row[place] for place in order] for row in sight["typical"]]
+    sight["typical"] = [[*(row[place] for place in order), row[-1]] for row in sight["typical"]]
     if "quiet" in sight:
         sight["quiet"] = sorted(order.index(column) for column in sight["quiet"])
     above = {"above": _renamed(learned["above"], names)} if "above" in learned else {}

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from lookalike.propagation import (
     SCALES,
-    SPARSE,
     Evidence,
     Floats,
     Graph,
@@ -152,26 +151,20 @@ class Surroundings:
         shares /= max(shares.sum(), np.finfo(float).tiny)
         return Evidence(places, shares.astype(np.float32))
 
-    def _replace(self, step: int, places: Places | slice, means: Floats) -> tuple[Places, Floats]:
+    def _replace(self, step: int, places: Places, means: Floats) -> tuple[Places, Floats]:
         """Put in what is the mean now; return the places where it was another, and by how much."""
         by = means - self._means[step][places]
         moved = np.flatnonzero(by != 0)
-        rows = moved if isinstance(places, slice) else places[moved]
+        rows = places[moved]
         self._means[step][rows] = means[moved]
         return rows, by[moved]
 
-    def _pass_on(self, step: int, places: Places, by: Floats) -> Places | slice:
-        """Add to the totals that follow `step` what changed `by` at nodes; return whose did: where
-        they may be many, all.
-        """
+    def _pass_on(self, step: int, places: Places, by: Floats) -> Places:
+        """Add to the totals that follow `step` what changed `by` at nodes; return whose did."""
         graph, totals = self._landscape.graph, self._totals[step]
         edges, counts = graph.edges(places)
         flow = _whole(graph.weights.take(edges)) * np.repeat(by.astype(np.float64), counts)
-        columns = graph.columns.take(edges)
-        if len(edges) * SPARSE > len(totals):
-            totals += np.bincount(columns, flow, minlength=len(totals))
-            return slice(0, len(totals))
-        rows, more = added_up(columns, flow, len(totals))
+        rows, more = added_up(graph.columns.take(edges), flow, len(totals))
         totals[rows] += more
         return rows
 

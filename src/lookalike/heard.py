@@ -44,6 +44,8 @@ def _spread(said: Floats, own: Places, places: Places, unheard: Floats) -> Float
     """Return what is `said` (r, k) at `own` places as (r, m) at rising `places`, which hold all of
     them; at the others it is `unheard` (r,).
     """
+    if len(own) == len(places):
+        return said
     spread = np.repeat(unheard[:, None], len(places), axis=1)
     rows = places.searchsorted(own)
     for line, values in zip(spread, said, strict=True):

@@ -91,7 +91,9 @@ class Landscape:
     def cosines(self, places: Places, others: Places) -> Floats:
         """Return the centred cosines (m, k) of the items at `places` (m,) and `others` (k,)."""
         scale = np.float32(grid_length(self.centred.shape[1]) ** -2)
-        rows, columns = (self.centred[part].astype(np.float32) for part in (places, others))
+        rows, columns = (
+            self.centred.take(part, axis=0).astype(np.float32) for part in (places, others)
+        )
         return (rows @ columns.T) * scale
 
     def evidence(self, place: int) -> Evidence:

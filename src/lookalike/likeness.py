@@ -58,7 +58,8 @@ class Likeness:
         found = np.zeros(len(places))
         digits = list(_digits(self._sums[label]))
         for start in range(0, len(places), _BLOCK):
-            rows, part = self._turned[places[start : start + _BLOCK]], found[start : start + _BLOCK]
+            rows = self._turned.take(places[start : start + _BLOCK], axis=0)
+            part = found[start : start + _BLOCK]
             for power, digit in digits:
                 part += power * product(rows, digit)
         return found

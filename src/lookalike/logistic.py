@@ -32,12 +32,14 @@ class Logistic:
         """Return the log-odds (n,) of feature rows (n, m), of which some may not have been there
         to learn from.
         """
+        mean, deviation, weights = (
+            np.array(part)[:, None] for part in (self.mean, self.deviation, self.weights)
+        )
+        z = (rows.T[: len(mean)] - mean) / deviation
+        z = weights[:-1] * np.clip(z, -_CLIP_SD, _CLIP_SD, out=z)
         total = np.full(len(rows), self.weights[-1])
-        for column, mean, deviation, weight in zip(
-            rows.T, self.mean, self.deviation, self.weights[:-1], strict=False
-        ):
-            z = (column - mean) / deviation
-            total += weight * np.clip(z, -_CLIP_SD, _CLIP_SD, out=z)
+        for part in z:  # one after the other: so a row's sum does not depend on how many there are
+            total += part
         return total
 
     def along(self, slope: float, shift: float) -> Logistic:

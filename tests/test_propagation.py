@@ -75,7 +75,7 @@ def test_pushed_evidence_is_the_sum_of_damped_powers(land: Landscape) -> None:
 def test_what_arrives_faint_stays_and_goes_no_farther() -> None:
     """A chain of nodes 0 – 1 – 2 – 3, of which the middle edges are weak."""
     columns, weights = np.array([1, 0, 2, 1, 3, 2]), np.array([0.02, 0.02, 0.02, 0.02, 1, 1])
-    chain = Graph(np.array([0, 1, 3, 5, 6]), columns, weights.astype(np.float32))
+    chain = Graph.of(np.array([0, 1, 3, 5, 6]), columns, weights.astype(np.float32))
 
     faint = push(chain, np.array([0]), np.ones(1, np.float32), 3)
     stronger = push(chain, np.array([0]), np.full(1, 2, np.float32), 3)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.propagation import SCALES, Floats, Graph, Places, scale_widths
+from lookalike.propagation import SCALES, Floats, Graph, Places, ends_of, scale_widths
 
 _NODES = 65_536
 
@@ -45,18 +45,12 @@ def build_graph(places: Places, cosines: Floats) -> tuple[Graph, Floats]:
             _add_degrees(degrees[scale], part, *part.weights(scale, widths))
     degrees = np.maximum(degrees, 1e-12)
     roots = degrees**-0.5
-    starts, columns, weights = np.zeros(count + 1, np.int64), [], []
+    starts, ends = np.zeros(count + 1, np.int64), [ends_of(_NO_EDGES.columns, _NO_EDGES.cosines)]
     for place in range(len(found)):
         part, found[place] = found[place], _NO_EDGES
         starts[1:] += np.bincount(part.rows, minlength=count)
-        columns.append(part.columns)
-        weights.append(_shares(part, widths, roots))
-    graph = Graph(
-        np.cumsum(starts),
-        np.concatenate([_NO_EDGES.columns, *columns]),
-        np.concatenate([_NO_EDGES.cosines, *weights]),
-    )
-    return graph, degrees.astype(np.float32)
+        ends.append(ends_of(part.columns, _shares(part, widths, roots)))
+    return Graph(np.cumsum(starts), np.concatenate(ends)), degrees.astype(np.float32)
 
 
 _NO_EDGES = _Edges(

@@ -42,7 +42,7 @@ class KeptLists:
         if found is None or found[0].get("items") != self._mark:
             return None
         arrays = found[1]
-        graph = Graph(*(arrays[name] for name in _GRAPH))
+        graph = Graph.of(*(arrays[name] for name in _GRAPH))
         near = arrays["near"].astype(np.int64)
         return Known(near, arrays["cosines"], arrays["turn"], graph, arrays["degrees"])
 

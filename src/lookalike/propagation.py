@@ -39,16 +39,42 @@ Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
 
 
+END = np.dtype([("column", np.int32), ("weight", np.float32)])
+"""The other end of an edge, and how strong the edge is: side by side, since they are asked together
+all over a graph that no cache holds."""
+
+Ends = NDArray[np.void]
+
+
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """S in compressed rows: row i has columns `columns[starts[i]:starts[i + 1]]` with `weights`."""
+    """S in compressed rows: row i has the `ends[starts[i]:starts[i + 1]]`, of type END."""
 
     starts: Places
-    columns: NDArray[np.int32] | Places
-    weights: Floats
+    ends: Ends
+
+    @classmethod
+    def of(cls, starts: Places, columns: NDArray[np.integer], weights: Floats) -> Graph:
+        """Return the graph of ends given as columns and weights (edges,)."""
+        return cls(starts, ends_of(columns, weights))
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    @property
+    def columns(self) -> NDArray[np.int32]:
+        """Return the other ends of all edges (edges,); they are ours."""
+        return np.asarray(self.ends["column"])
+
+    @property
+    def weights(self) -> Floats:
+        """Return the weights of all edges (edges,); they are ours."""
+        return np.asarray(self.ends["weight"])
+
+    def at(self, edges: Places) -> tuple[NDArray[np.int32], Floats]:
+        """Return columns and weights of some edges."""
+        ends = self.ends.view(np.int64).take(edges).view(END)
+        return ends["column"], ends["weight"]
 
     def edges(self, rows: Places) -> tuple[Places, Places]:
         """Return the places in `columns` of the edges of different `rows`, and their counts."""
@@ -73,6 +99,13 @@ class Evidence:
         found = self.places.searchsorted(places)
         there = self.places.take(found, mode="clip") == places
         return np.where(there, self.amounts.take(found, mode="clip"), np.float32(0))
+
+
+def ends_of(columns: NDArray[np.integer], weights: Floats) -> Ends:
+    """Return ends of type END (edges,)."""
+    ends = np.empty(len(columns), END)
+    ends["column"], ends["weight"] = columns, weights
+    return ends
 
 
 def scale_widths(cosines: Floats) -> Floats:
@@ -105,8 +138,8 @@ def arrivals(
     Where there is less than `least` of it is passed over.
     """
     edges, counts = graph.edges(places)
-    flow = graph.weights.take(edges) * np.repeat(mass, counts)
-    return added_up(graph.columns.take(edges), flow, len(graph), least=least)
+    columns, weights = graph.at(edges)
+    return added_up(columns, weights * np.repeat(mass, counts), len(graph), least=least)
 
 
 def added_up(

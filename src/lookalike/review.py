@@ -286,4 +286,4 @@ def _with_leaves(landscape: Landscape) -> Graph:
     columns = np.concatenate([graph.columns, own, near])[order]
     weights = np.concatenate([graph.weights, hops, hops])[order]
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
-    return Graph(starts.astype(np.int64), columns, weights.astype(np.float32))
+    return Graph.of(starts.astype(np.int64), columns, weights.astype(np.float32))

@@ -163,8 +163,9 @@ class Surroundings:
         """Add to the totals that follow `step` what changed `by` at nodes; return whose did."""
         graph, totals = self._landscape.graph, self._totals[step]
         edges, counts = graph.edges(places)
-        flow = _whole(graph.weights.take(edges)) * np.repeat(by.astype(np.float64), counts)
-        rows, more = added_up(graph.columns.take(edges), flow, len(totals))
+        columns, weights = graph.at(edges)
+        flow = _whole(weights) * np.repeat(by.astype(np.float64), counts)
+        rows, more = added_up(columns, flow, len(totals))
         totals[rows] += more
         return rows
 
@@ -185,7 +186,8 @@ class Surroundings:
         for start in range(0, nodes, _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, nodes))
             edges, counts = graph.edges(rows)
-            flow = _whole(graph.weights[edges]) * values[graph.columns[edges]].astype(np.float64)
+            columns, weights = graph.at(edges)
+            flow = _whole(weights) * values[columns].astype(np.float64)
             totals[rows] = np.bincount(np.repeat(rows - start, counts), flow, minlength=len(rows))
         return totals
 

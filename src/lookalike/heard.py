@@ -1,7 +1,7 @@
-"""What each label's references say of items, kept where it is not zero. Pure.
+"""What each label's references say of items, kept where it is heard. Pure.
 
 A reference reaches some hundred items, whatever their number: so columns are sparse, and memory
-grows with the references alone.
+grows with the references alone, but for the bits that tell who is heard where.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ FLOOR = np.float32(1e-5)
 UNHEARD: Floats = np.array([np.log(FLOOR), 0.1], np.float32)
 """L and C of a label at an item that none of its references reaches. Of C it is what the largest of
 many labels that have nothing to do with an item comes to: below it, likeness tells nothing."""
-
 
 _NONE: Floats = np.zeros(1, np.float32)
 

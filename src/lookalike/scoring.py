@@ -160,7 +160,9 @@ class Scores:
         wider._evidence = {
             name: landscape.with_leaves(said, known) for name, said in self._evidence.items()
         }
-        wider._columns = {name: wider._heard_of(name) for name in wider._evidence}
+        wider._columns = {
+            name: wider._heard_of(name, after=column) for name, column in self._columns.items()
+        }
         wider._hearing = wider._heard_where()
         wider._peaks = self._peaks.over(wider._heard(), len(landscape))
         if self._surroundings is not None:
@@ -261,7 +263,7 @@ class Scores:
         before = self._evidence[label]
         parts = [self.voice(place).evidence for place in places.tolist()]
         self._evidence[label] = now = self.landscape.with_leaves(combine(parts))
-        self._columns[label] = self._heard_of(label)
+        self._columns[label] = self._heard_of(label, after=_SILENT)
         self._hearing.change(self.labels.index(label), now.places)
         if label == BACKGROUND:
             return np.empty(0, np.int64)
@@ -273,13 +275,14 @@ class Scores:
         every = [said.places for said in self._evidence.values()]
         return Hearing(every, len(self.landscape))
 
-    def _heard_of(self, label: str) -> Column:
-        """Return L and C of one label, where there is evidence of it."""
-        said, lengths = self._evidence[label], self.landscape.turned_lengths
+    def _heard_of(self, label: str, *, after: Column) -> Column:
+        """Return L and C of one label, where there is evidence of it; the first are known."""
+        said, known = self._evidence[label], len(after.places)
+        places, logs = said.places[known:], np.log(said.amounts[known:] + FLOOR)
         length = np.sqrt(max(self._likeness.square(label), 1))
-        direct = self._likeness.at(label, said.places) / (lengths[said.places] * length)
-        both = np.stack([np.log(said.amounts + FLOOR), direct.astype(np.float32)])
-        return Column(said.places, both)
+        direct = self._likeness.at(label, places) / (self.landscape.turned_lengths[places] * length)
+        more = np.stack([logs, direct.astype(np.float32)])
+        return Column(said.places, np.concatenate([after.said, more], axis=1))
 
 
 def _same(one: Places, other: Places) -> bool:

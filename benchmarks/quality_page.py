@@ -144,7 +144,9 @@ A share of thirty runs has a standard error of about 0.05.
 
 ## How to read it
 
-- **Accuracy**: of items of known classes, when all must be answered.
+- **Accuracy**: of items of known classes, when all must be answered. The landscape rule says
+  nothing of an item that no reference reaches; there the nearest reference answers, as
+  `LookalikeClassifier.predict` does.
 - **Novelty AUROC**: how often an item of a known class scores above one of an unknown class.
 - **Coverage** and **precision**: which share of all items the rule labels from its own limit on,
   and which share of that is right. A rule that labels nothing has no precision.

@@ -111,7 +111,9 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._learn(rows, labels, scores)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803 scikit-learn's name
-        """Return the best label of each row, sure or not."""
+        """Return the best label of each row, sure or not; the nearest labelled row's where no label
+        reaches it.
+        """
         said = self._judged(X)
         return np.asarray(self.classes_[said.winners])
 

@@ -1,3 +1,4 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -227,9 +227,7 @@ class Country:
         total = csr_matrix(size, dtype=np.float32)
         for name, weight in zip(self._goods.members, weights, strict=True):
             graph = self._alone(name).graph
-            part = csr_matrix(
-                (graph.weights.copy(), graph.columns.copy(), graph.starts), shape=size
-            )
+            part = csr_matrix((graph.weights, graph.columns, graph.starts), shape=size)
             total = (total + np.float32(weight) * part).tocsr()
         total.sort_indices()
         summed = Graph.of(total.indptr.astype(np.int64), total.indices.astype(np.int64), total.data)

@@ -200,7 +200,7 @@ def _ask(answers: _Answers, landscape: Landscape, count: int, chance: np.random.
     """Ask `count` questions in rounds: most by what an answer settles, the rest at random."""
     scores, graph = Scores(landscape), landscape.graph
     size = (len(graph), len(graph))
-    spread = csr_matrix((graph.weights.copy(), graph.columns.copy(), graph.starts), shape=size)
+    spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=size)
     for start in range(0, count, _ROUND):
         size = min(_ROUND, count - start)
         random = round(_SLICE * size)

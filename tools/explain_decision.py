@@ -173,10 +173,8 @@ def evidence(story: Story) -> str:
 def scores(story: Story) -> str:
     """Return evidence, direct likeness and S of the labels with the largest S."""
     a, b = story.confidence.sight.mix
-    (logs, direct), evidence = (
-        story.scores.table(story.here)[:, 0],
-        story.scores.evidence(story.here)[0],
-    )
+    logs, direct = story.scores.table(story.here)[:, 0]
+    evidence = story.scores.evidence(story.here)[0]
     total = a * logs + b * direct
     rows = [
         (

@@ -274,7 +274,8 @@ def judge(
 ) -> Judgement:
     """Return winner, runner-up and probability of items.
 
-    `barred` (m, labels) tells which labels an item may not get.
+    `barred` (m, labels) tells which labels an item may not get; where no other is heard, the winner
+    is −1.
     """
     return judged(confidence, confidence.sight.seen(scores, places, barred))
 

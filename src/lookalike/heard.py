@@ -22,7 +22,8 @@ UNHEARD: Floats = np.array([np.log(FLOOR), 0.1], np.float32)
 """L and C of a label at an item that none of its references reaches. Of C it is what the largest of
 many labels that have nothing to do with an item comes to: below it, likeness tells nothing."""
 
-_NONE: Floats = np.zeros(1, np.float32)
+NO_EVIDENCE: Floats = np.zeros(1, np.float32)
+"""The same of evidence alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Peaks:
         """
         places = union(before.places, now.places)
         was, said = (
-            _spread(one.amounts[None], one.places, places, _NONE)[0] for one in (before, now)
+            _spread(one.amounts[None], one.places, places, NO_EVIDENCE)[0] for one in (before, now)
         )
         most, rest = self._most[places], self._rest[places]
         leads = was == most

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.propagation import SCALES, Floats, Graph, Places, ends_of, scale_widths
+from lookalike.propagation import END, SCALES, Floats, Graph, Places, ends_of, scale_widths
 
 _NODES = 65_536
 
@@ -45,7 +45,7 @@ def build_graph(places: Places, cosines: Floats) -> tuple[Graph, Floats]:
             _add_degrees(degrees[scale], part, *part.weights(scale, widths))
     degrees = np.maximum(degrees, 1e-12)
     roots = degrees**-0.5
-    starts, ends = np.zeros(count + 1, np.int64), [ends_of(_NO_EDGES.columns, _NO_EDGES.cosines)]
+    starts, ends = np.zeros(count + 1, np.int64), [np.empty(0, END)]
     for place in range(len(found)):
         part, found[place] = found[place], _NO_EDGES
         starts[1:] += np.bincount(part.rows, minlength=count)

@@ -97,9 +97,10 @@ class Leads:
         """Return the margins of S, L and C over the next label or nobody, the root of the first,
         and Z (`nearest`), L and C of the winner (m, 7).
         """
-        own, silence = self.own.copy(), mixed(mix, *UNHEARD)
-        own[0, self.winners < 0] = silence
-        margins = (own - np.maximum(self.rivals, [[silence], *NOBODY[1:]])).astype(np.float64)
+        silence = mixed(mix, *UNHEARD)
+        own = np.where(self.winners < 0, silence, self.own[0])
+        lead = own - np.maximum(self.rivals[0], silence)
+        margins = np.stack([lead, *(self.own[1:] - self.rivals[1:])]).astype(np.float64)
         root = np.sqrt(np.maximum(margins[0], 0))
         return np.stack([*margins, root, nearest, self.own[1], self.own[2]]).T
 

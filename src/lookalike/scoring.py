@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from lookalike.closest import Closest
 from lookalike.heard import (
     FLOOR,
+    NO_EVIDENCE,
     UNHEARD,
     Column,
     Hearing,
@@ -42,7 +43,6 @@ from lookalike.surroundings import Surroundings, remoteness
 BACKGROUND = ""
 """The name under which "none of these" has references; it sorts first."""
 
-_NONE: Floats = np.zeros(1, np.float32)
 _NOTHING = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
 _SILENT = Column(np.empty(0, np.int64), np.empty((2, 0), np.float32))
 
@@ -185,7 +185,7 @@ class Scores:
     def evidence(self, places: Places) -> Floats:
         """Return e of items side by side, float32 (m, labels)."""
         said = [evidence.amounts[None] for evidence in self._evidence.values()]
-        table: Floats = self._hearing.side_by_side(said, places, _NONE)[0]
+        table: Floats = self._hearing.side_by_side(said, places, NO_EVIDENCE)[0]
         return table
 
     def reached(self) -> Floats:
@@ -267,7 +267,7 @@ class Scores:
         self._hearing.change(self.labels.index(label), now.places)
         if label == BACKGROUND:
             return np.empty(0, np.int64)
-        quiet = len(self._evidence) - len(self._heard())
+        quiet = int(BACKGROUND in self._evidence)  # it sorts first
         return self._peaks.follow(before, now, lambda lost: self.evidence(lost)[:, quiet:])
 
     def _heard_where(self) -> Hearing:

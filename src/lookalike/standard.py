@@ -31,7 +31,9 @@ QUICK_ITEMS = 200_000
 """Of more, who only asks does not wait for a landscape: the first decision makes it."""
 
 MAX_SCORES = 1_000_000_000
-"""Items times labels, all of which are compared when everything is decided. None are held."""
+"""Items times labels, all of which are compared when everything is decided; of each a bit is held:
+is the label heard there?
+"""
 
 EDITION = 4
 """The edition of the rule. What another one learned, by other features, is learned anew."""

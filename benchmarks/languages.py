@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lookalike.errors import BadContent
 from lookalike.extractors.text import text_encoder
 
-_MODELS = ("minilm-l6-v2", "multilingual-e5-small")
+_MODELS = ("minilm-l6-v2", "bge-small-en-v1.5", "multilingual-e5-small")
 _EACH = 5
 _TOPICS = ("bank", "weather", "cooking", "football")
 

@@ -25,7 +25,8 @@ from sklearn.linear_model import LogisticRegression
 
 import lookalike
 from lookalike.extractors.onnx_model import OnnxModel
-from lookalike.extractors.text import CHUNK_TOKENS, MODELS
+from lookalike.extractors.text import CHUNK_TOKENS
+from lookalike.extractors.text_models import DEFAULTS, MODELS
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.settings import read_settings
 from quality_data import Data, Split, read, split
@@ -101,7 +102,7 @@ def _bare(texts: list[str]) -> float:
     """Return the processor time of tokenizer and network for texts, in seconds, once loaded."""
     from tokenizers import Tokenizer
 
-    model = MODELS["minilm-l6-v2"]
+    model = MODELS[DEFAULTS[-1]]
     tokenizer = Tokenizer.from_str(model.tokenizer.read().decode())
     network = OnnxModel(model.file)
     ids = np.array([[model.start_id, model.end_id]], np.int64)

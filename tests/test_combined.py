@@ -139,7 +139,7 @@ def test_the_space_names_all_members_and_has_their_blocks() -> None:
 
     space = image_and_text.space
 
-    assert "/efficientnet-lite2+minilm-l6-v2@" in space.name
+    assert "/efficientnet-lite2+bge-small-en-v1.5@" in space.name
     assert [(one.name, one.dimension) for one in space.members] == [("image", 1280), ("text", 384)]
     assert space.dimension == 1664
     renamed = combined({"words": passthrough(LOOK), "look": passthrough(LOOK)})
@@ -509,7 +509,7 @@ def test_items_are_alike_only_if_all_inputs_are(folder: Path) -> None:
 
         assert by_member["b"] == by_member["e"] == pytest.approx({"image": 1, "text": 1}, abs=1e-3)
         assert by_member["c"]["image"] == pytest.approx(1, abs=1e-3)
-        assert by_member["c"]["text"] < 0.5
+        assert by_member["c"]["text"] < 0.7
         assert by_member["d"].keys() == {"image"}
         with pytest.raises(Conflict, match="inputs"):
             library.labeler("products", inputs={"text": "title"})
@@ -532,7 +532,7 @@ def test_a_text_that_is_amended_is_read_again(folder: Path) -> None:
         after = products.why("b").witnesses[0].by_member
         assert after["image"] == before["image"]
         assert before["text"] == pytest.approx(1, abs=1e-3)
-        assert after["text"] < 0.5
+        assert after["text"] < 0.7
 
 
 def test_what_is_asked_about_is_read_as_what_is_kept(folder: Path) -> None:

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parent.parent
 MAX_INSTALLED_BYTES = 450_000_000
 
 MODELS = (
+    "bge-small-en-v1.5.onnx",
+    "bge-small-en-v1.5.tokenizer.json",
     "efficientnet-lite2.onnx",
     "minilm-l6-v2.onnx",
     "minilm-l6-v2.tokenizer.json",
@@ -27,6 +29,7 @@ MODELS = (
 LICENCES = (
     "LICENSE",
     "THIRD_PARTY.md",
+    "src/lookalike/models/LICENSE-bge-small-en-v1.5.txt",
     "src/lookalike/models/LICENSE-efficientnet-lite2.txt",
     "src/lookalike/models/LICENSE-minilm-l6-v2.txt",
     "src/lookalike/models/LICENSE-nanodet-g.txt",

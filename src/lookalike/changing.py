@@ -13,7 +13,7 @@ from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Extractor
 from lookalike.fields import space_in_force
 from lookalike.pictures import kinds_named
-from lookalike.plugins import extractor_name
+from lookalike.plugins import extractor_name, options_to_store
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow, Kind, collection_from, collection_row, named
 from lookalike.spaces import make_beside, spaces_beside
@@ -101,6 +101,7 @@ def _change(
     known = [one for one in spaces_beside(txn, row.pk) if one.extractor == extractor]
     if options is None:
         options = known[-1].options if known else {}
+    options = options_to_store(extractor, options)
     built = build(extractor, options)
     _check_reads(build(row.extractor, row.options), row, extractor, built.accepts)
     before = space_in_force(txn, row.pk)
@@ -109,10 +110,10 @@ def _change(
             f"the collection {row.name!r} is in {before.name} already: there is nothing to "
             "extract anew; other options that leave the space as it is need another collection"
         )
-    maker = {"extractor": extractor, "options": dict(options)}
+    maker = {"extractor": extractor, "options": options}
     after = make_beside(txn, row.pk, built.space, maker)
     fields = {field.name: field.pk for field in fields_of(txn, row.pk)}
-    new = replace(row, extractor=extractor, options=dict(options))
+    new = replace(row, extractor=extractor, options=options)
     return Change(row, Target(new, fields, built, after), before)
 
 

@@ -23,7 +23,7 @@ from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, pre
 from lookalike.model import Changed, Taxonomy
 from lookalike.once import AlreadyDone, Request, once
 from lookalike.places import Place
-from lookalike.plugins import as_one, extractor_name
+from lookalike.plugins import are_options_of, as_one, extractor_name
 from lookalike.reading import fields_of
 from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
 from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named, names
@@ -368,7 +368,7 @@ class Library:
         """Make a collection over the bucket of its name, which is made too if need be."""
         if find(txn, self._namespace, Kind.BUCKET, plan.name) is None:
             self._make_bucket(txn, plan.name, {})
-        row = make_collection(self._workshop, txn, self._namespace, plan)
+        row = make_collection(self._workshop, txn, self._namespace, plan, [taxonomy.reference])
         make_field(txn, self._namespace, row, taxonomy)
         return row
 
@@ -409,7 +409,7 @@ def _check_same(
     known = collection_from(row)
     name, wanted = as_one(known.extractor if extractor is None else extractor, options)
     name = extractor_name(name)
-    if known.extractor != name or (wanted and known.options != wanted):
+    if known.extractor != name or not are_options_of(name, wanted, known.options):
         raise Conflict(
             f"the collection {known.name!r} is there with extractor {known.extractor!r} "
             f"{dict(known.options)}, not {name!r} {wanted}; choose another name, or migrate it"

@@ -12,6 +12,7 @@ from lookalike import builtin, hookspecs
 from lookalike.errors import BadSetting, Conflict, NotFound
 from lookalike.extractors.base import Extractor
 from lookalike.extractors.frames import OPTION, with_frames
+from lookalike.extractors.text_models import DEFAULTS
 
 ALIASES = {
     "face": "face_identity_extractor",
@@ -28,6 +29,8 @@ ALIASES = {
 
 COMBINED = "combined_extractor"
 """The extractor that joins others; only it is made of what is registered here."""
+
+_WITH_TEXT_MODEL = frozenset({"text_extractor", "document_extractor"})
 
 
 @cache
@@ -77,6 +80,37 @@ def as_one(
     return COMBINED, {"members": members}
 
 
+def options_stored(extractor: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored options with their text model, which those of the first versions leave out.
+
+    >>> options_stored("text_extractor", {})
+    {'model': 'minilm-l6-v2'}
+    """
+    return _with_text_model(extractor, options, DEFAULTS[0])
+
+
+def options_to_store(
+    extractor: str, options: Mapping[str, Any], known: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return options with their text model, so that they stay what they are in later versions.
+
+    Where none is named it is today's; or that of the `known` options, where these were a default
+    of some version and differ in nothing else.
+
+    >>> options_to_store("text_extractor", {"threads": 2})
+    {'model': 'bge-small-en-v1.5', 'threads': 2}
+    >>> options_to_store("text_extractor", {}, {"model": "minilm-l6-v2"})
+    {'model': 'minilm-l6-v2'}
+    """
+    named = [_with_text_model(extractor, options, model) for model in DEFAULTS]
+    return next((one for one in named if one == known), named[-1])
+
+
+def are_options_of(extractor: str, asked: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Return whether a collection with `known` options is what is asked for: by none, any is."""
+    return not asked or options_to_store(extractor, asked, known) == known
+
+
 def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
     """Return an extractor built with `options`. Raises NotFound, BadSetting or MissingExtra.
 
@@ -89,6 +123,25 @@ def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
     except TypeError as error:
         raise BadSetting(f"the extractor {name!r} does not take {own}: {error}") from error
     return with_frames(extractor, options.get(OPTION))
+
+
+def _with_text_model(extractor: str, options: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return options that name the model of all that reads texts: `model`, unless they do."""
+    full = ALIASES.get(extractor, extractor)
+    if full in _WITH_TEXT_MODEL:
+        return {"model": model, **options}
+    members = options.get("members")
+    if full != COMBINED or isinstance(members, str) or not isinstance(members, Sequence):
+        return dict(options)
+    return {**options, "members": [_member_with_text_model(one, model) for one in members]}
+
+
+def _member_with_text_model(member: Any, model: str) -> Any:
+    options = {"extractor": member} if isinstance(member, str) else member
+    if not isinstance(options, Mapping):
+        return member  # refused where the extractor is built
+    named = _with_text_model(str(options.get("extractor", "")), options, model)
+    return member if named == {"extractor": member} else named
 
 
 def _combined(members: Sequence[str | Mapping[str, Any]]) -> Extractor:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.plugins import options_stored
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 
@@ -106,7 +107,7 @@ def collection_from(row: Any) -> CollectionRow:
         name=row.name,
         bucket_pks=tuple(spec.get("bucket_pks") or (spec["bucket_pk"],)),
         extractor=spec["extractor"],
-        options=spec["options"],
+        options=options_stored(spec["extractor"], spec["options"]),
         source_pk=spec.get("source_pk"),
         inputs=spec.get("inputs") or {},
         passthrough=spec.get("passthrough"),

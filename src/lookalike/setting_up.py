@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from lookalike.fields import taxonomy_to
 from lookalike.model import Taxonomy
 from lookalike.objects import labels_as_they_stand, let_all_wait
 from lookalike.operations import Running
-from lookalike.plugins import extractor_name
+from lookalike.plugins import extractor_name, options_to_store
 from lookalike.reading import FieldRow, fields_of
 from lookalike.resources import (
     CollectionRow,
@@ -50,21 +50,27 @@ class Plan:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def make_collection(workshop: Workshop, txn: Txn, namespace: str, plan: Plan) -> CollectionRow:
+def make_collection(
+    workshop: Workshop, txn: Txn, namespace: str, plan: Plan, references: Sequence[str] = ()
+) -> CollectionRow:
     """Make a collection, in which all that is there already waits for extraction.
+
+    A model that its options leave to the default is written down: that of a collection among
+    `references`, whose labels it will be decided by, else today's.
 
     Raises NotFound for an unknown bucket, collection or extractor, Conflict when the name is taken.
     """
     full = extractor_name(plan.extractor)
+    options = _options_of(txn, namespace, full, plan.options, references)
     if full != "passthrough" or "dimension" in plan.options:
-        workshop.new_extractor(full, plan.options)
+        workshop.new_extractor(full, options)
     source_pk, bucket_pks = _drawn_on(txn, namespace, plan)
     row = CollectionRow(
         0,
         plan.name,
         bucket_pks,
         full,
-        dict(plan.options),
+        options,
         source_pk=source_pk,
         inputs=plan.inputs,
         passthrough=plan.passthrough,
@@ -131,6 +137,20 @@ def add_field(
         (one.pk, stand[one.object_pk], one.said_by or ()) for one in rows if one.object_pk in stand
     )
     take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), said)
+
+
+def _options_of(
+    snapshot: Snapshot,
+    namespace: str,
+    extractor: str,
+    options: Mapping[str, Any],
+    references: Sequence[str],
+) -> dict[str, Any]:
+    for name in references:
+        stored = find(snapshot, namespace, Kind.COLLECTION, name)
+        if stored is not None:
+            return options_to_store(extractor, options, collection_from(stored).options)
+    return options_to_store(extractor, options)
 
 
 def _take_out(txn: Txn, name: str, rows: Any) -> None:

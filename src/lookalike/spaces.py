@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Select, Text, and_, cast, delete, exists, 
 from lookalike.errors import Conflict
 from lookalike.leases import has_died, lease_end, time_of
 from lookalike.model import Space, Status
+from lookalike.plugins import options_stored
 from lookalike.resources import CollectionRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, Txn, space_columns, stored_space
@@ -64,9 +65,10 @@ def spaces_beside(snapshot: Snapshot, collection_pk: int) -> list[Beside]:
     """Return the spaces of a collection that are not in force, the oldest first."""
     table = schema.space
     query = select(table).where(table.c.collection_pk == collection_pk, table.c.beside.is_(True))
+    found = [(row, row.maker["extractor"]) for row in snapshot.rows(query.order_by(table.c.pk))]
     return [
-        Beside(stored_space(row), row.maker["extractor"], row.maker["options"])
-        for row in snapshot.rows(query.order_by(table.c.pk))
+        Beside(stored_space(row), extractor, options_stored(extractor, row.maker["options"]))
+        for row, extractor in found
     ]
 
 

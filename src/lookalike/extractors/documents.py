@@ -15,6 +15,7 @@ from lookalike.extractors.pages import OCR, Page, PageReader, origin
 from lookalike.extractors.passages import MAX_PASSAGES, Passage, TextEncoder, pooled
 from lookalike.extractors.plain_text import plain_text
 from lookalike.extractors.text import MAX_CHARACTERS, text_encoder, text_part
+from lookalike.extractors.text_models import DEFAULTS
 from lookalike.model import Space
 
 UNITS = ("document", "page")
@@ -38,7 +39,7 @@ _PAGE_BREAK = "\n\n"
 
 
 def document_extractor(
-    model: str = "minilm-l6-v2",
+    model: str = DEFAULTS[-1],
     *,
     per: str = "document",
     max_pages: int = MAX_PAGES,

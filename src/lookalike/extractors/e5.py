@@ -7,6 +7,7 @@ map of the file; calls share them and may run side by side.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.errors import BadContent, LookalikeError, MissingExtra
-from lookalike.extractors.passages import MAX_PASSAGES, Passage, cut_evenly
+from lookalike.extractors.passages import MAX_PASSAGES, NamedText, Passage, cut_evenly
 from lookalike.model import Space
 
 NAME = "multilingual-e5-small"
@@ -71,6 +72,16 @@ class E5Encoder:
             )
             for start, piece in pieces
         ]
+
+    def passages_of(self, texts: Sequence[NamedText]) -> list[list[Passage] | BadContent]:
+        """Return what `passages` returns or raises for each text."""
+        found: list[list[Passage] | BadContent] = []
+        for one in texts:
+            try:
+                found.append(self.passages(one.text, name=one.name))
+            except BadContent as error:
+                found.append(error)
+        return found
 
     def _loaded(self) -> Any:
         with self._lock:

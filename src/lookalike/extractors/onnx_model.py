@@ -49,11 +49,15 @@ class ModelFile:
 
 
 class OnnxModel:
-    """A network that is loaded when it is first run; may be run from several threads at once."""
+    """A network that is loaded when it is first run; may be run from several threads at once.
 
-    def __init__(self, file: ModelFile, *, threads: int = 1) -> None:
+    Without `gpu` it runs on the processor even where CUDA is.
+    """
+
+    def __init__(self, file: ModelFile, *, threads: int = 1, gpu: bool = True) -> None:
         self._file = file
         self._threads = threads
+        self._gpu = gpu
         self._session: InferenceSession | None = None
         self._lock = Lock()
 
@@ -65,7 +69,8 @@ class OnnxModel:
     def _loaded(self) -> InferenceSession:
         with self._lock:
             if self._session is None:
-                self._session = open_session(self._file.read(), threads=self._threads)
+                data = self._file.read()
+                self._session = open_session(data, threads=self._threads, gpu=self._gpu)
             return self._session
 
 
@@ -76,10 +81,13 @@ def cuda_is_there() -> bool:
     return _FAST_PROVIDERS[0][0] in onnxruntime.get_available_providers()
 
 
-def open_session(data: bytes | str, *, threads: int, wide: bool = False) -> InferenceSession:
+def open_session(
+    data: bytes | str, *, threads: int, wide: bool = False, gpu: bool = True
+) -> InferenceSession:
     """Open a network, given as its bytes or its path; on CUDA if it is there, else on few threads.
 
     With `wide`, CoreML and DirectML are used as well where they are: their arithmetic is coarser.
+    Without `gpu`, none of them is.
     """
     import onnxruntime
 
@@ -89,7 +97,7 @@ def open_session(data: bytes | str, *, threads: int, wide: bool = False) -> Infe
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3  # errors only: what a program cannot act on stays quiet
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    there = onnxruntime.get_available_providers()
+    there = onnxruntime.get_available_providers() if gpu else []
     fast = _FAST_PROVIDERS if wide else _FAST_PROVIDERS[:1]
     providers: list[Any] = [(name, settings) for name, settings in fast if name in there]
     providers.append("CPUExecutionProvider")

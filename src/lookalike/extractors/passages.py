@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, unit
 from lookalike.model import Space
 
@@ -32,6 +33,13 @@ class Passage:
     page: int | None = None
 
 
+class NamedText(NamedTuple):
+    """A text and the name of what it was read from."""
+
+    text: str
+    name: str
+
+
 class TextEncoder(Protocol):
     """A text model with its way of cutting: the same text gives the same passages."""
 
@@ -44,6 +52,9 @@ class TextEncoder(Protocol):
 
         Raises BadContent, naming `name`, when there is no word in it that the model knows.
         """
+
+    def passages_of(self, texts: Sequence[NamedText]) -> list[list[Passage] | BadContent]:
+        """Return what `passages` returns or raises for each text; many cost less together."""
 
 
 @runtime_checkable

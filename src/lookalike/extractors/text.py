@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, NotFound
 from lookalike.extractors import docx, e5
-from lookalike.extractors.base import Content, Extractor, Part, extract_each
-from lookalike.extractors.onnx_model import ModelFile, OnnxModel, cuda_is_there
-from lookalike.extractors.passages import MAX_PASSAGES, Passage, TextEncoder, pooled
+from lookalike.extractors.base import Content, Extractor, Part
+from lookalike.extractors.onnx_model import OnnxModel, cuda_is_there
+from lookalike.extractors.passages import (
+    MAX_PASSAGES,
+    NamedText,
+    Passage,
+    TextEncoder,
+    pooled,
+)
 from lookalike.extractors.plain_text import READING, plain_text
+from lookalike.extractors.text_models import DEFAULTS, MODELS, TextModel
 from lookalike.model import Space
 
 if TYPE_CHECKING:
@@ -31,51 +38,17 @@ MAX_CHARACTERS = MAX_PASSAGES * CHUNK_TOKENS * 20
 """Characters that are looked at: 20 a token, far above any language's mean."""
 
 _UNKNOWN_SHARE = 0.5
+_BATCH_TOKENS = 256  # longer batches are no faster, and no longer fit the processor's cache
 
 
-@dataclass(frozen=True, slots=True)
-class TextModel:
-    """A network for token ids (n, length) → (n, dimension) of unit length, and its tokenizer."""
-
-    name: str
-    file: ModelFile
-    tokenizer: ModelFile
-    start_id: int
-    end_id: int
-    unknown_id: int
-    dimension: int
-
-
-MODELS = {
-    model.name: model
-    for model in (
-        TextModel(
-            name="minilm-l6-v2",
-            file=ModelFile(
-                "minilm-l6-v2.onnx",
-                "f3c0bdbc44881bdd7d647111b480e8f0f02f05cd5cb341a5ed8adf65ecd7efca",
-            ),
-            tokenizer=ModelFile(
-                "minilm-l6-v2.tokenizer.json",
-                "5fd1c882abbd30517dced455a2c9768945ec726b96727927e4959348d9de550b",
-            ),
-            start_id=101,
-            end_id=102,
-            unknown_id=100,
-            dimension=384,
-        ),
-    )
-}
-"""The models that the package carries."""
-
-
-def text_extractor(model: str = "minilm-l6-v2", *, threads: int = 1) -> Extractor:
+def text_extractor(model: str = DEFAULTS[-1], *, threads: int = 1) -> Extractor:
     """Return the extractor for whole texts: plain, HTML, Markdown and DOCX.
 
-    `minilm-l6-v2` knows English above all; `multilingual-e5-small`, of the extra `multilingual`,
-    knows about a hundred languages and takes ten times as long. `threads` is how many threads one
-    text may use; with several calls side by side, 1 is best. Raises NotFound for an unknown model,
-    MissingExtra for one that is not installed.
+    `bge-small-en-v1.5` knows English above all, and so does `minilm-l6-v2`, the default of the
+    versions before; `multilingual-e5-small`, of the extra `multilingual`, knows about a hundred
+    languages and takes ten times as long. `threads` is how many threads one text may use; with
+    several calls side by side, 1 is best. Raises NotFound for an unknown model, MissingExtra for
+    one that is not installed.
 
     >>> text_extractor().space.dimension
     384
@@ -107,7 +80,7 @@ class TextExtractor:
 
     def uses_gpu(self) -> bool:
         """Return whether its network would run on a GPU here."""
-        return isinstance(self._encoder, OnnxEncoder) and cuda_is_there()
+        return isinstance(self._encoder, OnnxEncoder) and self._encoder.uses_gpu()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each text.
@@ -115,15 +88,28 @@ class TextExtractor:
         Its attribute `chunks` says in how many passages it was read, `reading` in which way it was
         turned into plain text, where it was not.
         """
-        return extract_each(contents, self._extract_one)
+        texts: list[NamedText] = []
+        found: list[tuple[Part, ...] | BadContent | None] = []
+        for content in contents:
+            try:
+                texts.append(NamedText(plain_text(content, MAX_CHARACTERS), content.name))
+                found.append(None)
+            except BadContent as error:
+                found.append(error)
+        read = iter(self._encoder.passages_of(texts))
+        return [
+            outcome if outcome is not None else _parts(next(read), content.media_type)
+            for content, outcome in zip(contents, found, strict=True)
+        ]
 
     def passages(self, content: Content, part: str = "") -> list[Passage]:
         """Return the passages of a text; it has one part, "". Raises BadContent."""
         text = plain_text(content, MAX_CHARACTERS)
         return [] if part else self._encoder.passages(text, name=content.name)
 
-    def _extract_one(self, content: Content) -> tuple[Part, ...]:
-        return (text_part(self.passages(content), content.media_type),)
+
+def _parts(read: list[Passage] | BadContent, media_type: str) -> tuple[Part, ...] | BadContent:
+    return read if isinstance(read, BadContent) else (text_part(read, media_type),)
 
 
 def text_part(passages: Sequence[Passage], media_type: str) -> Part:
@@ -135,11 +121,14 @@ def text_part(passages: Sequence[Passage], media_type: str) -> Part:
 
 
 class OnnxEncoder:
-    """Cuts texts into chunks of tokens that the network can read, all of nearly one length."""
+    """Cuts texts into chunks of tokens that the network can read, all of nearly one length.
+
+    Chunks of equal length are read together, so nothing is ever padded.
+    """
 
     def __init__(self, model: TextModel, *, threads: int) -> None:
         self._model = model
-        self._network = OnnxModel(model.file, threads=threads)
+        self._network = OnnxModel(model.file, threads=threads, gpu=model.gpu)
         self._tokenizer: Tokenizer | None = None
         self._lock = Lock()
 
@@ -149,38 +138,70 @@ class OnnxEncoder:
         name = f"text_extractor.{VERSION}/{self._model.name}@{self._model.file.sha256[:8]}"
         return Space(name, self._model.dimension)
 
+    def uses_gpu(self) -> bool:
+        """Return whether the network would run on a GPU here."""
+        return self._model.gpu and cuda_is_there()
+
     def passages(self, text: str, *, name: str) -> list[Passage]:
         """Return the chunks of a text, weighed by their tokens.
 
         Raises BadContent when it has no word, or hardly one that the model knows.
         """
-        read = self._loaded_tokenizer().encode(text, add_special_tokens=False)
-        self._check_words(read.ids, len(text), name)
-        places = read.offsets
-        found, first = [], 0
-        for chunk in cut(np.array(read.ids, np.int64)):
-            start, end = places[first][0], places[first + len(chunk) - 1][1]
-            found.append(Passage(text[start:end], self._embed(chunk), len(chunk), start))
-            first += len(chunk)
+        (found,) = self.passages_of([NamedText(text, name)])
+        if isinstance(found, BadContent):
+            raise found
         return found
 
-    def _check_words(self, ids: Sequence[int], length: int, name: str) -> None:
+    def passages_of(self, texts: Sequence[NamedText]) -> list[list[Passage] | BadContent]:
+        """Return what `passages` returns or raises for each text."""
+        cuts = [self._cut(one) for one in texts]
+        chunks = [one.tokens for some in cuts if isinstance(some, list) for one in some]
+        vectors = iter(self._embed(chunks))
+        return [
+            some
+            if isinstance(some, BadContent)
+            else [Passage(one.text, next(vectors), len(one.tokens), one.start) for one in some]
+            for some in cuts
+        ]
+
+    def _cut(self, one: NamedText) -> list[_Chunk] | BadContent:
+        read = self._loaded_tokenizer().encode(one.text, add_special_tokens=False)
+        trouble = self._trouble(read.ids, one)
+        if trouble is not None:
+            return trouble
+        places = read.offsets
+        found, first = [], 0
+        for tokens in cut(np.array(read.ids, np.int64)):
+            start, end = places[first][0], places[first + len(tokens) - 1][1]
+            found.append(_Chunk(one.text[start:end], start, tokens))
+            first += len(tokens)
+        return found
+
+    def _trouble(self, ids: Sequence[int], one: NamedText) -> BadContent | None:
         if not ids:
-            raise BadContent(
-                f"cannot read {name!r} as text: no words in its {length:,} characters; remove it"
+            return BadContent(
+                f"cannot read {one.name!r} as text: no words in its {len(one.text):,} characters; "
+                "remove it"
             )
         unknown = ids.count(self._model.unknown_id)
         if unknown > _UNKNOWN_SHARE * len(ids):
-            raise BadContent(
-                f"cannot read {name!r} as text: {unknown:,} of its {len(ids):,} words are in a "
+            return BadContent(
+                f"cannot read {one.name!r} as text: {unknown:,} of its {len(ids):,} words are in a "
                 f"script that {self._model.name} does not know; use model={e5.NAME!r}, or remove it"
             )
+        return None
 
-    def _embed(self, chunk: NDArray[np.int64]) -> NDArray[np.float32]:
-        ids = np.concatenate([[self._model.start_id], chunk, [self._model.end_id]])[None]
-        vector: NDArray[np.float32]
-        (vector,) = self._network.run(input_ids=ids, attention_mask=np.ones_like(ids))
-        return vector
+    def _embed(self, chunks: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        """Return the vector of each chunk; those of one length go through the network together."""
+        found: dict[int, NDArray[np.float32]] = {}
+        for together in _of_equal_length(chunks):
+            tokens = np.stack([chunks[place] for place in together])
+            start = np.full((len(tokens), 1), self._model.start_id)
+            end = np.full((len(tokens), 1), self._model.end_id)
+            ids = np.concatenate([start, tokens, end], axis=1)
+            vectors = self._network.run(input_ids=ids, attention_mask=np.ones_like(ids))
+            found |= zip(together, vectors, strict=True)
+        return [found[place] for place in range(len(chunks))]
 
     def _loaded_tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
@@ -189,6 +210,25 @@ class OnnxEncoder:
             if self._tokenizer is None:
                 self._tokenizer = Tokenizer.from_str(self._model.tokenizer.read().decode())
             return self._tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A piece of a text, the place of its first character, and its tokens."""
+
+    text: str
+    start: int
+    tokens: NDArray[np.int64]
+
+
+def _of_equal_length(chunks: Sequence[NDArray[np.int64]]) -> Iterator[list[int]]:
+    """Yield the places of chunks of one length, up to `_BATCH_TOKENS` of them or a single one."""
+    by_length: dict[int, list[int]] = {}
+    for place, chunk in enumerate(chunks):
+        by_length.setdefault(len(chunk), []).append(place)
+    for length, places in by_length.items():
+        size = max(1, _BATCH_TOKENS // (length + 2))
+        yield from (places[first : first + size] for first in range(0, len(places), size))
 
 
 def cut(tokens: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -67,7 +67,8 @@ def create_collection(
     _check_new(here, plan, rules)
     let_vote(here.workshop, here.namespace, rules, body.collection_name)
     with here.workshop.store.write() as txn:
-        row = make_collection(here.workshop, txn, here.namespace, _passing(plan, rules))
+        plan, references = _passing(plan, rules), [rule.reference for rule in rules]
+        row = make_collection(here.workshop, txn, here.namespace, plan, references)
         for rule in rules:
             make_field(txn, here.namespace, row, rule)
         if inline is not None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from lookalike.errors import BadInput, Stale
 from lookalike.label_events import check_in_use
 from lookalike.labels import check_label
-from lookalike.lookup import stances
+from lookalike.lookup import stances, suspects_of
 from lookalike.model import Document, EventKind, Origin
 from lookalike.operations import Said
 from lookalike.stores import schema
@@ -28,15 +28,16 @@ def labelled(
 ) -> list[Said]:
     """Return the lines of giving labels by document id; what the actor said already is left out.
 
-    None takes back what the person said. Raises BadInput for a label that is retired.
+    None takes back what the person said. Of a label that looks wrong it is news that somebody gives
+    it again. Raises BadInput for a label that is retired.
     """
     check_in_use(snapshot, field_pk, labels.values())
-    now = stances(snapshot, field_pk, pks.values())
+    now, suspects = stances(snapshot, field_pk, pks.values()), suspects_of(snapshot, field_pk)
     said = []
     for id, label in labels.items():
         if label is None:
             said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
-        elif now[pks[id]].is_news(label, actor):
+        elif now[pks[id]].is_news(label, actor) or (pks[id], label) in suspects:
             said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
     return said
 

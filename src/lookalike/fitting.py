@@ -99,8 +99,14 @@ def _counts(out: LeftOut, seen: Vector, kin: Vector, scale: Vector) -> Vector:
 
 
 def _parts(out: LeftOut) -> Places:
-    """Return a part (r,) for each reference: those of a label together, the background's apart."""
-    return np.where(out.known, out.own, np.arange(len(out.own))) % _PARTS
+    """Return a part (r,) for each reference: those of a label together, the background's apart.
+
+    Of fewer labels than parts no model could do without one: there each reference is apart.
+    """
+    rows = np.arange(len(out.own))
+    if len(np.unique(out.own[out.known])) < _PARTS:
+        return rows % _PARTS
+    return np.where(out.known, out.own, rows) % _PARTS
 
 
 def _fit(

@@ -31,6 +31,7 @@ from lookalike.naming import LABEL_EVENTS, Naming
 from lookalike.nearness import FindLists
 from lookalike.once import Request, refuse_repetition
 from lookalike.reshaping import reshape, standard_now
+from lookalike.sheets import draw_sheet
 from lookalike.statements import touched_since, write_statements
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
@@ -257,7 +258,7 @@ class Operations:
         return Running(pk, id, collection_pk, actor, now, txn, lent)
 
     def _draw(self, running: Running, field_pk: int) -> None:
-        """Let chance choose what to ask next: so many that some always wait.
+        """Let chance choose what to ask next: so many that some always wait, and a sheet.
 
         A rule that is a number learns nothing, so it needs no chance.
         """
@@ -270,6 +271,7 @@ class Operations:
             count = DRAWN_AHEAD - len(waiting)
             if not len(draw(running.txn, field_pk, running.pk, documents, count)):
                 break
+        draw_sheet(running.txn, running.pk, state)
 
     def _fold(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
         stand = write_statements(running.txn, running.pk, field_pk, documents)

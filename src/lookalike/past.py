@@ -88,18 +88,20 @@ class PastStore:
         """Show only what was done up to the position, and what of it was undone by then."""
         event, operation, position = schema.event, schema.operation, self.position
         snapshot.show_only(event, event.c.operation_pk <= position)
-        snapshot.show_only(schema.draw, schema.draw.c.operation_pk <= position)
+        for drawn in (schema.draw, schema.sheet):
+            snapshot.show_only(drawn, drawn.c.operation_pk <= position)
         done = snapshot.rows(select(operation).where(operation.c.pk <= position))
         undone = undos_in_force(snapshot)
         shown = [dict(row._mapping) | {"undone_by": undone.get(row.pk)} for row in done]
         snapshot.show_rows(operation, shown)
         audit, trial = schema.audit, schema.trial
-        drawn = snapshot.rows(select(audit).where(audit.c.operation_pk <= position))
+        audits = snapshot.rows(select(audit).where(audit.c.operation_pk <= position))
         by_then = {
-            row.pk for row in drawn if row.closed_at is not None and row.closed_at <= self.at
+            row.pk for row in audits if row.closed_at is not None and row.closed_at <= self.at
         }
         shown = [
-            dict(row._mapping) | ({} if row.pk in by_then else {"closed_at": None}) for row in drawn
+            dict(row._mapping) | ({} if row.pk in by_then else {"closed_at": None})
+            for row in audits
         ]
         snapshot.show_rows(audit, shown)
         begun = snapshot.rows(select(trial).where(trial.c.operation_pk <= position))

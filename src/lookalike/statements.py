@@ -148,4 +148,5 @@ def _row(field_pk: int, pk: int, statement: Statement, auto: str | None) -> dict
         "actor": statement.actor,
         "suggestion": statement.suggestion,
         "contested": statement.contested,
+        "confirmed": statement.confirmed,
     }

@@ -180,6 +180,7 @@ class Ruling:
             before.learned is not None
             and before.nodes_upto == upto
             and sorted(references) == list(before.learned["labels"])
+            and len(self._state.suspects()) == len(before.suspects)
             and self._few_moved(before)
         )
 

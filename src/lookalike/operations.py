@@ -140,6 +140,7 @@ class Operations:
             self._append(running, field_pk, _as_named(running, field_pk, said))
             self._fold(running, field_pk, documents)
             self._draw(running, field_pk)
+        self._draw_sheet(running, field_pk)
 
     def fold_again(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
         """Fold what stands of documents that may vote from now on, or not, and what follows."""
@@ -182,6 +183,7 @@ class Operations:
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
             self.decide_all(running, pk)
         self._draw(running, field_pk)
+        self._draw_sheet(running, field_pk)
 
     def decide_all(self, running: Running, field_pk: int, find: FindLists | None = None) -> None:
         """Search and decide all documents of a field from scratch, trusting nothing in memory.
@@ -192,6 +194,7 @@ class Operations:
             return
         decider = running.lent.begun_anew(running.txn, field_pk, find)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
+        self._draw_sheet(running, field_pk)
 
     def configured(
         self,
@@ -258,7 +261,7 @@ class Operations:
         return Running(pk, id, collection_pk, actor, now, txn, lent)
 
     def _draw(self, running: Running, field_pk: int) -> None:
-        """Let chance choose what to ask next: so many that some always wait, and a sheet.
+        """Let chance choose what to ask next: so many that some always wait.
 
         A rule that is a number learns nothing, so it needs no chance.
         """
@@ -271,7 +274,12 @@ class Operations:
             count = DRAWN_AHEAD - len(waiting)
             if not len(draw(running.txn, field_pk, running.pk, documents, count)):
                 break
-        draw_sheet(running.txn, running.pk, state)
+
+    def _draw_sheet(self, running: Running, field_pk: int) -> None:
+        """Draw the next sheet of a field from its decisions, when these are made."""
+        decider = running.lent.held[field_pk]
+        if decider.field.taxonomy.confidence_threshold is None:
+            draw_sheet(running.txn, running.pk, decider.state)
 
     def _fold(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
         stand = write_statements(running.txn, running.pk, field_pk, documents)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from playwright.sync_api import expect
 from sqlalchemy import select, update
 
 import lookalike
 import patient
+from browsing import Visit
 from folded import assert_folded
 from goods import ok, refused
 from lookalike import Collection
@@ -711,6 +713,54 @@ def test_a_named_taxonomy_and_a_clone_carry_the_set(server: Served) -> None:
             "label": (True, ["Invoice"]),
             "kind": (True, ["A", "B"]),
         }
+
+
+def test_a_version_of_a_taxonomy_that_is_applied_declares_and_closes(
+    server: Served,
+) -> None:
+    made_there(server, "applied", {"labels": ["Invoice"]})
+    named = {"taxonomy_name": "sorts", "config": {"field_to_enrich": "kind", "labels": ["A"]}}
+    ok(patient.post(f"{server.url}/v1/taxonomies", json=named))
+    place = f"{server.url}/v1/collections/applied"
+    ok(patient.patch(place, json={"taxonomy_applications": [{"taxonomy_id": "sorts"}]}))
+    config = {"field_to_enrich": "kind", "labels": {"B": "The second."}, "closed_set": True}
+
+    def follow(config: dict[str, Any]) -> tuple[str, str]:
+        ok(patient.post(f"{server.url}/v1/taxonomies/sorts/versions", json={"config": config}))
+        task = ok(patient.post(f"{place}/apply-taxonomy", json={"taxonomy_id": "sorts"}))
+        return ended(server, task["task_id"])
+
+    status, error = follow(config)
+    assert (status, "'A' (0 documents)" in error) == ("FAILED", True)
+    status, error = follow(config | {"labels": {"A": None, "B": "The second."}})
+    assert status == "COMPLETED", error
+    fields = {one["field"]: one for one in ok(patient.get(place))["fields"]}
+    assert (fields["kind"]["closed_set"], fields["kind"]["labels"]) == (True, ["A", "B"])
+    assert not fields["label"]["closed_set"]
+
+
+def ended(server: Served, task: str) -> tuple[str, str]:
+    while True:
+        told = ok(patient.get(f"{server.url}/v1/tasks/{task}"))
+        if told["status"] not in ("PENDING", "PROCESSING"):
+            return told["status"], str(told.get("error"))
+
+
+def test_declared_labels_have_numbers_on_the_page_before_the_first_answer(
+    server: Served, visit: Callable[..., Visit]
+) -> None:
+    with lookalike.connect(server.url) as remote:
+        filled(remote, "onpage", labels=LABELS, closed_set=True)
+    page = visit(server.url).tab("#/review?c=onpage")
+    numbered = page.get_by_role("group", name="Labels by number").get_by_role("button")
+
+    expect(numbered).to_have_text(["1 Contract", "2 Invoice"])
+    page.keyboard.press("2")
+    expect(page.get_by_role("status")).to_contain_text("by you")
+
+    with lookalike.connect(server.url) as remote:
+        made = remote.collection("onpage")
+        assert {one.label for one in made.documents(origin="human")} == {"Invoice"}
 
 
 def test_the_command_line_closes_opens_and_adds(

@@ -33,7 +33,9 @@ _labels = click.option(
     help="Labels to begin with; quote one with a comma.",
 )
 _closed_set = click.option(
-    "--closed-set/--open-set", default=None, help="These are all the labels; or there may be others."
+    "--closed-set/--open-set",
+    default=None,
+    help="These are all the labels; or there may be others.",
 )
 _engine = click.option(
     "--engine",

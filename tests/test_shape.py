@@ -35,7 +35,7 @@ LAYERS = (
     (
         "the verbs",
         "agreeing annotating answering audits backing_up bringing bucket challenging changing "
-        "collection compacting comparing copying costing diagnosing evidence explaining "
+        "collection compacting comparing copying costing declaring diagnosing evidence explaining "
         "extracting flipping forgetting importing inspecting lookup mapping matching migrating "
         "monitoring opened promoting promotion querying quoting redeciding regions relabelling "
         "removing replaying reporting retrieving setting_up shaping shown suggesting switching "
@@ -53,7 +53,7 @@ LAYERS = (
         "forgotten imagining judging kept_lists label_events laying object_values objects once "
         "operations paging past peers positions reading reference_book rejections repacking "
         "reshaping resources ruling selecting sheets spaces statements stored_rows stored_values "
-        "tasks undoing undos",
+        "tasks undoing undos vocabulary",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (

@@ -121,6 +121,7 @@ class Ruling:
             targets=taxonomy.targets,
             sampling=self._sampling(snapshot),
             hierarchical=taxonomy.hierarchical,
+            closed=taxonomy.closed_set and not len(self._new_kinds()),
         )
         standard = replace(
             standard_of(confidence, upto, len(suspects)),

@@ -302,6 +302,57 @@ def test_a_server_that_fails_is_said_and_nothing_else_is_lost(
     assert labels(server)[first][1] == "human"
 
 
+def test_a_label_box_that_is_opened_at_once_again_has_its_keys(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?tab=unsure")
+    (first,) = names_of(asked(page))
+    press(page, "l", *"Flag")
+    at_once = """() => {
+        for (const key of ["Enter", "l"]) {
+            const press = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
+            document.activeElement.dispatchEvent(press);
+        }
+    }"""
+
+    page.evaluate(at_once)
+    (second,) = names_of(asked(page))
+    expect(page.get_by_role("combobox")).to_be_focused()
+    toast(page, "1 by you")
+    press(page, *"Lamp", "Enter")
+
+    expect(page.get_by_role("combobox")).to_have_count(0)
+    expect(page.get_by_text("on the way")).to_have_count(0)
+    toast(page, "1 by you")
+    found = labels(server)
+    assert (found[first], found[second]) == (("Flag", "human"), ("Lamp", "human"))
+
+
+def test_a_new_name_is_not_taken_for_a_label_that_has_its_letters(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?tab=unsure")
+    (first,) = names_of(asked(page))
+    rows = page.get_by_role("dialog", name="What is it?").get_by_role("option")
+    press(page, "l", *"all")
+    expect(rows).to_have_text([re.compile("New label: all Enter"), re.compile("Balloon")])
+    expect(rows.first).to_have_attribute("aria-selected", "true")
+    press(page, "ArrowDown")
+    expect(rows.last).to_have_attribute("aria-selected", "true")
+    expect(rows.last).to_contain_text("Enter")
+    press(page, "ArrowUp", "Enter")
+    (second,) = names_of(asked(page))
+    press(page, "l", *"ball")
+    expect(rows).to_have_text(
+        [re.compile("Balloon.*Enter"), re.compile(r"New label: ball.*Shift\+Enter")]
+    )
+    press(page, "Enter")
+
+    expect(page.get_by_text("on the way")).to_have_count(0)
+    found = labels(server)
+    assert (found[first], found[second]) == (("all", "human"), ("Balloon", "human"))
+
+
 def test_answers_wait_for_a_lost_connection_and_survive_a_reload(
     server: Served, visit: Visiting
 ) -> None:

@@ -156,12 +156,18 @@ test("a server that fails is asked three times, then the answer is painted back"
   assert.deepEqual([sent.length, isBack], [3, true]);
 });
 
-test("a stale answer is sent again where it still means the same", async () => {
-  const { box, sent } = outbox([new Failure(409, "stale", "")]);
-  box.add({ id: "1", path: "/a", body: { n: 1 }, what: "", again: async () => ({ n: 2 }) });
+test("of an answer that others gave in part, the rest is sent, and what is refused goes back", async () => {
+  const stale = () => new Failure(409, "stale", "too late");
+  const { box, sent } = outbox([stale(), {}, stale()]);
+  const heard = /** @type {string[]} */ ([]);
+  const rest = (/** @type {any} */ _failure, /** @type {any} */ body) => (body.n > 1 ? { n: body.n - 1 } : null);
+  const back = (/** @type {Failure} */ failure) => heard.push(failure.code);
+  box.add({ id: "1", path: "/a", body: { n: 2 }, what: "", rest, back });
+  box.add({ id: "2", path: "/a", body: { n: 1 }, what: "", rest, back });
   await box.settled();
 
-  assert.deepEqual(sent, [["/a", "1", 1], ["/a", "1", 2]]);
+  assert.deepEqual(sent, [["/a", "1", 2], ["/a", "1", 1], ["/a", "2", 1]]);
+  assert.deepEqual(heard, ["stale"]);
 });
 
 test("answers that wait survive a reload", () => {

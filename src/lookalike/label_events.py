@@ -93,6 +93,12 @@ def name_today(snapshot: Snapshot, field_pk: int, label: str) -> str:
     return label if today == path else today
 
 
+def label_meant(snapshot: Snapshot, field_pk: int, label: str) -> str:
+    """Return the label that would be kept where this one was said in a field today."""
+    naming = naming_of(snapshot, owner_of(snapshot, field_pk))
+    return naming.one_meant(path_of(label, _separator(snapshot, field_pk)))
+
+
 def why_not(snapshot: Snapshot, naming: Naming, label: str) -> str | None:
     """Return why a label cannot be given any more; None where it can."""
     meant = naming.meant(label)

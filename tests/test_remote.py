@@ -572,7 +572,9 @@ FAULTS: dict[str, Step] = {
     "an unknown document": lambda library: things(library).document("v999"),
     "an unknown id to label": lambda library: things(library).label({"v999": "x"}),
     "a label that is none": lambda library: things(library).label({"v1": " "}),
-    "a stale revision": lambda library: things(library).label({"v1": "x"}, revisions={"v1": 0}),
+    "a stale revision": lambda library: things(library).label(
+        {"v1": "x"}, revisions={"v1": 0}, actor="eve"
+    ),
     "a revision of another document": lambda library: things(library).label(
         {"v1": "x"}, revisions={"v2": 7}
     ),
@@ -977,5 +979,17 @@ def test_connecting_and_asking_loads_nothing_heavy(server: Served) -> None:
 def test_what_cannot_be_sent_says_so(both: Both) -> None:
     with pytest.raises(BadInput, match="JSON"):
         things(both.remote).label({"v1": object()})  # type: ignore[dict-item]
-    with pytest.raises(Stale):
-        things(both.remote).label({"v1": "x"}, revisions={"v1": 0})
+
+
+def test_a_stale_answer_tells_what_stands(both: Both) -> None:
+    answers = []
+    for library in (both.local, both.remote):
+        with pytest.raises(Stale) as error:
+            things(library).label({"v1": "x"}, revisions={"v1": 0}, actor="eve")
+        answers.append(error.value.now["answers"])
+        assert error.value.now["revisions"] == {
+            "v1": things(library).document("v1").standing.revision
+        }
+
+    assert answers[0] == answers[1]
+    assert answers[0]["v1"]["kind"] == "labelled"

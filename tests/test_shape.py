@@ -50,10 +50,10 @@ LAYERS = (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
         "deciders decision_log document_values drawing effects field_state fields flows "
-        "forgotten imagining judging kept_lists label_events laying object_values objects once "
-        "operations paging past peers positions reading reference_book rejections repacking "
-        "reshaping resources ruling selecting spaces statements stored_rows stored_values tasks "
-        "undoing undos",
+        "forgotten imagining judging kept_lists label_events last_words laying object_values "
+        "objects once operations paging past peers positions reading reference_book rejections "
+        "repacking reshaping resources ruling selecting spaces statements stored_rows "
+        "stored_values tasks undoing undos",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (

@@ -110,7 +110,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
 
         All decisions that this changes are made in the same transaction; the answer tells them.
         An operation that was given an `op_id` is done once, however often it is asked for. Raises
-        Stale for a document that changed since the revision that `revisions` gives, by id.
+        Stale where another person said something else of a document since the revision that
+        `revisions` gives, by id; what the machine decided since then does not matter.
         `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
         such labels vote, but nothing is learned from them of how sure to be. Another name of a
         label means that label, as `renamed` tells. Raises BadInput for one that is retired.
@@ -121,7 +122,9 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         with self._operate("label", actor, op_id, field, checked) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
-            answering.check_fresh(running.txn, [chosen.pk], pks, revisions or {})
+            answering.check_fresh(
+                running.txn, pks, revisions or {}, {chosen.pk: checked}, running.actor
+            )
             said = answering.labelled(
                 running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
             )
@@ -142,13 +145,16 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
 
         A label stays with the document; what else is said of a whole item is said of its object.
         None takes back what was said, and refuses what the machine says. Raises Stale for a
-        document that changed since the revision that `revisions` gives, by id.
+        document that changed since the revision that `revisions` gives, by id; for a label only
+        where another person said something else since then.
         """
         checked = {id: json_values(one) for id, one in changes.items()}
         with self._operate("label", actor, op_id, checked) as running:
             pks = self._pks(running.txn, list(checked))
-            fields = [one.pk for one in fields_of(running.txn, self._row.pk)]
-            answering.check_fresh(running.txn, fields, pks, revisions or {})
+            fields = {one.name: one.pk for one in fields_of(running.txn, self._row.pk)}
+            answering.check_amendable(
+                running.txn, fields, pks, checked, revisions or {}, running.actor
+            )
             sync = Sync(self._workshop.operations, running)
             sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
             sync.say()

@@ -90,6 +90,12 @@ def name_today(snapshot: Snapshot, field_pk: int, label: str) -> str:
     return label if today == path else today
 
 
+def label_meant(snapshot: Snapshot, field_pk: int, label: str) -> str:
+    """Return the label that would be kept where this one was said in a field today."""
+    naming = naming_of(snapshot, owner_of(snapshot, field_pk))
+    return naming.one_meant(path_of(label, _separator(snapshot, field_pk)))
+
+
 def check_in_use(snapshot: Snapshot, field_pk: int, labels: Iterable[str | None]) -> None:
     """Raise BadInput for a label that nobody can give in a field any more, and say why."""
     naming = naming_of(snapshot, owner_of(snapshot, field_pk))

@@ -26,7 +26,7 @@ from lookalike.statements import silent_among, statements_of
 from lookalike.stored_rows import decision_cells
 from lookalike.stores import schema
 from lookalike.stores.base import Coverable, Readable, Snapshot
-from lookalike.undos import last_undos, undos_in_force
+from lookalike.undos import in_force_by, last_by, undos
 
 _CHUNK = 5000
 _NOTHING = Statement()
@@ -91,7 +91,7 @@ class PastStore:
         for drawn in (schema.draw, schema.sheet):
             snapshot.show_only(drawn, drawn.c.operation_pk <= position)
         done = snapshot.rows(select(operation).where(operation.c.pk <= position))
-        undone = undos_in_force(snapshot)
+        undone = in_force_by(undos(snapshot))
         shown = [dict(row._mapping) | {"undone_by": undone.get(row.pk)} for row in done]
         snapshot.show_rows(operation, shown)
         audit, trial = schema.audit, schema.trial
@@ -226,13 +226,13 @@ def _latest_events(snapshot: Snapshot, field_pk: int) -> dict[int, int]:
 
     A decision that is taken back is another decision, which the log has if it was written.
     """
-    event, undos = schema.event, last_undos(snapshot)
+    event, moved_by = schema.event, last_by(undos(snapshot))
     is_decided = (event.c.kind == EventKind.DECIDED).label("is_decided")
     query = select(event.c.document_pk, event.c.operation_pk, is_decided).distinct()
     query = query.where(event.c.field_pk == field_pk, event.c.document_pk.is_not(None))
     latest: dict[int, int] = {}
     for row in snapshot.rows(query):
         own = row.operation_pk
-        operation = own if row.is_decided else undos.get(own, own)
+        operation = own if row.is_decided else moved_by.get(own, own)
         latest[row.document_pk] = max(operation, latest.get(row.document_pk, 0))
     return latest

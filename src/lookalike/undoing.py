@@ -15,7 +15,7 @@ from lookalike.reference_book import newest_revision
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions
-from lookalike.undos import undos_in_force
+from lookalike.undos import in_force_by, undos
 
 
 def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
@@ -55,7 +55,7 @@ def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
 
 def settle_undone(txn: Txn) -> list[int]:
     """Mark which operations are undone; return those that came to be, or are in force again."""
-    operation, undone_by = schema.operation, undos_in_force(txn)
+    operation, undone_by = schema.operation, in_force_by(undos(txn))
     stored: dict[int, int | None] = {}
     for chosen in conditions(operation.c.pk, list(undone_by)):
         rows = txn.rows(select(operation.c.pk, operation.c.undone_by).where(chosen))

@@ -40,7 +40,11 @@ class LabelUpdate(Body):
 
     document_id: str
     label: str | None
-    base_revision: int | None = Field(default=None, description="the revision that was seen")
+    base_revision: int | None = Field(
+        default=None,
+        description="the revision that was seen; refused where another person said something else "
+        "since then",
+    )
 
 
 class Labels(Body):

@@ -9,7 +9,7 @@ import { hint } from "./keys.js";
  * A document as the API gives it; several, or how many what chooses them.
  * @typedef {any} Doc
  * @typedef {Doc[] | {filters: any}} Meant
- * @typedef {{what: string, back?: () => void, done?: (answer: any) => void}} How
+ * @typedef {{what: string, back?: (failure: import("./api.js").Failure) => void, show?: () => void, done?: (answer: any) => void}} How
  */
 
 /** What was done in this tab, the latest last; `undone` what was taken back, to be done again. */
@@ -113,11 +113,11 @@ export function redo() {
 }
 
 /** @param {string | null} path @param {any} body @param {How} how @param {string} [whole] */
-function send(path, body, { what, back, done }, whole = here(path ?? "")) {
+function send(path, body, { what, back, show, done }, whole = here(path ?? "")) {
   const id = newId();
   outbox.add({
-    id, path: whole, body, what, back,
-    again: (failure) => freshened(body, failure),
+    id, path: whole, body, what, back, show,
+    rest: restOf,
     done: (told) => {
       said.set(told.operation_id, { path: whole, body, what });
       log.done.push(told.operation_id);
@@ -146,22 +146,24 @@ function rippled(ripple) {
 }
 
 /**
- * Return a body that means documents as they are now, unless a person has answered one of them.
- * What the machine decided meanwhile is no reason to ask again.
- * @param {any} body @param {import("./api.js").Failure} failure
+ * Return what is left of a body without the documents that other people have answered meanwhile, which is told; null
+ * where nothing is left.
+ * @param {import("./api.js").Failure} failure @param {any} body
  */
-async function freshened(body, failure) {
-  const moved = failure.details?.revisions;
-  if (failure.code !== "stale" || !moved || !body.updates) return null;
-  const field = body.field;
-  for (const id of Object.keys(moved)) {
-    const now = (await api.get(here(`/documents/${encodeURIComponent(id)}`))).labels[field];
-    if (now.origin === "human" || now.answer) {
-      const who = now.actor ?? "somebody else";
-      failure.message = `${who} answered it meanwhile: ${now.label ?? now.answer ?? "no label"}. It stays so; open it again if that is wrong.`;
-      return null;
-    }
-  }
-  const updates = body.updates.map((/** @type {any} */ one) => ({ ...one, base_revision: moved[one.document_id] ?? one.base_revision }));
+function restOf(failure, body) {
+  const answers = failure.code === "stale" ? failure.details?.answers : null;
+  if (!answers || !body.updates) return null;
+  const [first] = Object.values(answers);
+  const who = `${first.actor} answered ${body.updates.length > 1 ? `${Object.keys(answers).length.toLocaleString()} of them` : "it"} meanwhile: ${saidIn(first)}.`;
+  const updates = body.updates.filter((/** @type {any} */ one) => !answers[one.document_id]);
+  failure.message = `${who} It stays so; open it again if that is wrong.`;
+  if (!updates.length) return null;
+  tell(`${who} That stays so; your answer holds for the other ${updates.length.toLocaleString()}.`, { id: "meanwhile", stays: true });
   return { ...body, updates };
+}
+
+/** What a person said, in words. @param {{kind: string, label: string | null}} answer */
+function saidIn({ kind, label }) {
+  const words = { labelled: label, rejected: `not ${label}`, new_kind: "a new category", cannot_tell: "can't tell", retracted: "no label" };
+  return words[/** @type {keyof typeof words} */ (kind)];
 }

@@ -93,7 +93,7 @@ export const KEYS = [
   {"id": "alias", "scope": "wall", "keys": ["o"], "does": "give it another name as well"},
   {"id": "keep", "scope": "wall", "keys": ["v"], "does": "keep this point as a version"},
 
-  {"id": "accept", "scope": "field", "keys": ["Enter"], "does": "take the best match", "inField": true},
+  {"id": "accept", "scope": "field", "keys": ["Enter"], "does": "take the marked row", "inField": true},
   {"id": "create", "scope": "field", "keys": ["Shift+Enter"], "does": "make it a new label", "inField": true},
   {"id": "down", "scope": "field", "keys": ["ArrowDown"], "does": "the next one", "inField": true},
   {"id": "up", "scope": "field", "keys": ["ArrowUp"], "does": "the one before", "inField": true}

@@ -22,7 +22,6 @@ const TABS = [
   { id: "conflicts", name: "Conflicts", kind: "conflict", all: "all in conflict", none: "Nobody and nothing contradicts each other." },
   { id: "kinds", name: "New kind?", kind: "new_kind", none: "No group looks like something new." },
 ];
-const RENEW_AFTER = 4;
 const SHOWN = 4;
 const PAIRS_AHEAD = 2;
 const WASH_MS = 900;
@@ -42,7 +41,6 @@ class Review extends LitElement {
     this.queue = new Queue(async () => ({ results: [] }));
     /** @type {Set<string>} */
     this.changed = new Set();
-    this.answered = 0;
     this.isAwaiting = false;
     /** @type {Set<string>} */
     let before = new Set();
@@ -128,9 +126,8 @@ class Review extends LitElement {
   }
 
   #begin() {
-    this.queue = new Queue((asked) => this.#ask(asked));
+    this.queue = new Queue((asked) => this.#ask(asked), { isFixed: this.isPair && Boolean(router.route.params.of) });
     this.queue.addEventListener("change", () => this.requestUpdate());
-    this.answered = 0;
     if (!this.isGrid) this.queue.fill();
     this.requestUpdate();
   }
@@ -360,14 +357,12 @@ class Review extends LitElement {
 
   #skip() {
     const { strip } = this.queue;
-    if (!strip) return;
-    Object.assign(strip, { state: "skipped", said: "Skipped" });
-    this.queue.advance();
+    if (strip) this.queue.skip(strip);
   }
 
   /**
-   * Answer the strip that is asked, and go on.
-   * @param {string} what @param {(documents: any[], how: {what: string, back: () => void, done: (told: any) => void}) => void} send
+   * Answer the group that is asked, and go on. What the server refuses is told, and one stays where one is.
+   * @param {string} what @param {(documents: any[], how: import("./answers.js").How) => void} send
    */
   #say(what, send) {
     const { strip, queue } = this;
@@ -375,23 +370,31 @@ class Review extends LitElement {
     const documents = meant(strip);
     if (!documents.length) return tell("Every item is X-ed out: nothing is left to be answered.");
     const count = documents.length > 1 ? `${documents.length} × ` : "";
-    Object.assign(strip, { state: "said", said: `✓ ${count}${what}` });
-    queue.advance();
+    queue.say(strip, `✓ ${count}${what}`);
     send(documents, {
       what: `${count}${what}`,
-      back: () => queue.reopen(strip),
-      done: (told) => ((strip.operation = told.operation_id), this.#learned()),
+      back: (failure) => this.#refused(queue, strip, failure),
+      show: () => this.#return(queue, strip),
+      done: (told) => queue.settle(strip, told.operation_id),
     });
+  }
+
+  /** @param {Queue} queue @param {import("./queue.js").Strip} strip @param {import("./api.js").Failure} failure */
+  #refused(queue, strip, { code, details }) {
+    const answers = /** @type {[string, any][]} */ (Object.entries(details.answers ?? {}));
+    const now = answers.map(([id, { kind, label }]) => /** @type {[string, any]} */ ([id, { label: kind === "labelled" ? label : null, origin: kind === "labelled" ? "human" : null, revision: details.revisions[id] }]));
+    queue.merge(new Map(now), store.get("field"));
+    queue.refuse(strip, code === "stale" ? "Answered by somebody else" : "");
+  }
+
+  /** Go to a group whose answer was refused, if it is still there. @param {Queue} queue @param {import("./queue.js").Strip} strip */
+  #return(queue, strip) {
+    if (queue === this.queue && this.isConnected) queue.reopen(strip);
+    else router.go("review");
   }
 
   get strip() {
     return this.queue.strip;
-  }
-
-  /** Ask anew now and then, so that what was taught shows in what is asked. */
-  #learned() {
-    this.answered += 1;
-    if (this.answered % RENEW_AFTER === 0 || this.queue.isOver) this.queue.renew();
   }
 
   updated() {
@@ -471,12 +474,15 @@ class Review extends LitElement {
     return html`<div class="slots row" role="group" aria-label="Labels by number">${used.map((digit) => html`<button class="slot" @click=${() => this.#useSlot(digit)}><kbd>${digit}</kbd> ${slots.at(digit)}</button>`)}</div>`;
   }
 
+  /** What is shown where nothing is left to be asked. */
   #end() {
+    const { queue } = this;
     const waiting = store.get("report")?.waiting;
-    if (waiting && !this.queue.strips.length) return html`<div class="empty"><h1>${waiting.toLocaleString()} are being read</h1><p>The first strips come in a moment.</p></div>`;
-    const none = this.queue.strips.length ? "That is all for now." : this.tab.none;
-    return html`<div class="empty"><h1>${none}</h1><p>${this.queue.next === null ? "New items and changed suggestions come with a new queue." : "More is coming…"}</p>
-      ${router.route.params.of ? html`<button class="main" @click=${() => this.#leave()}>Back <kbd>Esc</kbd></button>` : html`<button class="main" @click=${() => this.#begin()}>Look again <kbd>${hint("fresh")}</kbd></button>`}</div>`;
+    if (waiting && !queue.strips.length) return html`<div class="empty"><h1>${waiting.toLocaleString()} are being read</h1><p>The first groups come in a moment.</p></div>`;
+    if (!queue.isOver && !queue.isFixed) return html`<p class="empty dim">Looking for the next questions…</p>`;
+    const none = queue.skipped ? "Only what you skipped is left." : queue.strips.length ? "That is all for now." : this.tab.none;
+    return html`<div class="empty"><h1>${none}</h1><p>${waiting ? `${waiting.toLocaleString()} are being read. ` : ""}New items and changed suggestions appear here automatically.</p>
+      ${router.route.params.of ? html`<button class="main" @click=${() => this.#leave()}>Back <kbd>Esc</kbd></button>` : html`<button class="main" @click=${() => this.#begin()}>${queue.skipped ? "Ask about it again" : "Look again"} <kbd>${hint("fresh")}</kbd></button>`}</div>`;
   }
 
   /** @param {string} id */

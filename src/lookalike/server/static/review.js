@@ -260,7 +260,7 @@ class Review extends LitElement {
     const { strip } = this.queue;
     if (!strip) return;
     strip.at = place < 0 ? strip.documents.length - 1 : place;
-    if (this.isOnSheet) this.updateComplete.then(() => this.querySelector(".sheet .tile.here")?.scrollIntoView({ block: "nearest" }));
+    if (this.isOnSheet) this.updateComplete.then(() => this.querySelector(".checks .tile.here")?.scrollIntoView({ block: "nearest" }));
     if (store.get("drawer") === "why") this.#why();
     this.requestUpdate();
   }

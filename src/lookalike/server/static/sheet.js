@@ -26,7 +26,7 @@ export function sheetView(sheet, how) {
   const groups = groupsOf(sheet);
   const words = sheet.documents.every(isText);
   const things = words ? "texts" : "items";
-  return html`<section class="strip sheet here ${sheet.state}" aria-label=${`Question ${how.place + 1}`}>
+  return html`<section class="strip checks here ${sheet.state}" aria-label=${`Question ${how.place + 1}`}>
     <header><h2>${isDone ? html`<span class=${sheet.state === "said" ? "green" : "dim"}>${sheet.said}</span>` : titleOf(sheet)}</h2>
       <span class="dim">${sheet.documents.length} ${things} · ${groups.length} ${groups.length > 1 ? "labels" : "label"}</span></header>
     ${isDone ? nothing : html`<p class="promise">${promise(sheet)}</p>`}
@@ -45,9 +45,9 @@ function cell(sheet, group, at, how) {
   const place = group.start + at;
   const doc = sheet.documents[place];
   const mark = sheet.marks.get(doc.document_id);
-  const told = mark ? ("label" in mark ? `✓ ${mark.label}` : VERDICTS[mark.verdict]) : "";
+  const told = mark ? ("label" in mark ? `✓ ${mark.label.split(" > ").at(-1)}` : VERDICTS[mark.verdict]) : "";
   const isOut = Boolean(mark && !("label" in mark));
-  return html`<div class="cell ${at ? "" : "first"}" role="presentation">
+  return html`<div class="cell ${at ? "" : "first"} ${at === group.count - 1 ? "end" : ""}" role="presentation">
     <p class="of" role="presentation" aria-hidden="true" title=${group.label ?? nothing}>${at ? nothing : heading(group)}</p>
     ${tile(doc, {
       id: `tile-${doc.document_id}`, field: how.field, isOut, isSelected: !isOut, isHere: place === sheet.at, isNew: how.changed.has(doc.document_id),
@@ -71,7 +71,7 @@ function promise(sheet) {
   if (sheet.kind === "suspect") return "Until you answer they are not used as references.";
   const [count, more] = [sheet.documents.length, moreOf(sheet)];
   const these = count > 1 ? `these ${count}` : "this one";
-  return more >= 1 ? html`Confirm ${these} and <b>about ${more.toLocaleString()} more</b> get their label.` : `Confirm ${these}.`;
+  return more >= 1 ? html`Confirm ${these} and <b>about ${more.toLocaleString()} more</b> get their label. <span class="dim">First drop what is wrong, or name it.</span>` : `Confirm ${these}. First drop what is wrong, or name it.`;
 }
 
 /** @param {Strip} sheet @param {(id: string) => void} run */

@@ -1,0 +1,136 @@
+"""Check sheets at the review page: met, marked, confirmed, taken back."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+import lookalike
+import lookalike.samples
+from browsing import Visit, barriers
+from goods import BALLOON, JIGSAW, SEMAPHORE, SIGNAL, asking, ok, pictures
+from serving import Served
+
+Visiting = Callable[..., Visit]
+
+SAMPLES = Path(lookalike.samples.__file__).parent
+LABELS = (BALLOON, JIGSAW, SEMAPHORE, SIGNAL, "Symbol > Smiley")
+MOST_QUESTIONS = 15
+
+
+def truth() -> dict[str, str]:
+    with (SAMPLES / "truth.csv").open(encoding="utf-8") as table:
+        return {row["file_name"]: row["label"] for row in csv.DictReader(table)}
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the pictures of five labels, of which nobody has said anything."""
+    store: Path = tmp_path_factory.mktemp("check") / "store"
+    with lookalike.open(store, actor="ann") as library:
+        shop = library.labeler("shop", extractor="image")
+        shop.add([SAMPLES / "pictures" / name for label in LABELS for name in pictures(label)])
+    return store
+
+
+@pytest.fixture(scope="module")
+def checked(unlabelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store where groups were named until a check is the next question."""
+    store: Path = tmp_path_factory.mktemp("checked") / "store"
+    shutil.copytree(unlabelled, store)
+    known = truth()
+    with lookalike.open(store, actor="ann") as library:
+        shop = library.collection("shop")
+        for _ in range(MOST_QUESTIONS):
+            (question,) = shop.queue(limit=1)
+            if question.kind == "check":
+                break
+            names = {one.id: known[one.file_name] for one in question.documents}
+            label, _ = Counter(names.values()).most_common(1)[0]
+            shop.label({id: label for id, one in names.items() if one == label}, asked=True)
+    return store
+
+
+@pytest.fixture
+def served(checked: Path, tmp_path: Path) -> Iterator[Served]:
+    shutil.copytree(checked, tmp_path / "store")
+    with Served(tmp_path / "store") as server:
+        yield server
+
+
+def standings(server: Served) -> dict[str, dict[str, object]]:
+    """Return how each document stands, by its file name."""
+    with asking(server.url) as client:
+        found = ok(client.get("/v1/collections/shop/documents", params={"limit": 1000}))["results"]
+    return {one["file_name"]: one["labels"]["label"] for one in found}
+
+
+def labels(server: Served) -> dict[str, tuple[object, object]]:
+    return {name: (one["label"], one["origin"]) for name, one in standings(server).items()}
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def tiles(page: Page) -> Locator:
+    return page.locator(".strip.here [role=option]")
+
+
+def names_on(page: Page) -> list[str]:
+    script = "all => all.map((one) => one.getAttribute('aria-label').split(',')[0])"
+    found: list[str] = tiles(page).evaluate_all(script)
+    return found
+
+
+def sheet(page: Page) -> Locator:
+    found = page.get_by_role("listbox", name="Are these labels right?")
+    expect(found).to_be_visible()
+    return found
+
+
+def toast(page: Page, text: str) -> None:
+    expect(page.get_by_role("status")).to_contain_text(text)
+
+
+def test_groups_are_named_and_a_check_makes_labels_automatic(
+    unlabelled: Path, tmp_path: Path, visit: Visiting
+) -> None:
+    shutil.copytree(unlabelled, tmp_path / "store")
+    known = truth()
+    with Served(tmp_path / "store") as server:
+        page = visit(server.url).tab("#/review")
+        expect(tiles(page).first).to_be_visible()
+        questions = 0
+        while not page.locator(".checks").count() and questions < MOST_QUESTIONS:
+            label = Counter(known[name] for name in names_on(page)).most_common(1)[0][0]
+            odd = [at for at, name in enumerate(names_on(page)) if known[name] != label]
+            for at in odd:
+                press(page, "Home", *["ArrowRight"] * at, "x")
+            press(page, "l", *label.split(" > ")[-1], "Enter")
+            questions += 1
+            toast(page, "by you")
+            page.wait_for_load_state("networkidle")
+        names = names_on(sheet(page).page)
+        press(page, "ArrowRight", "x", "ArrowRight", "l", *"Odd", "Enter")
+        expect(page.get_by_text("22 confirmed, 1 corrected, 1 dropped.")).to_be_visible()
+        before = labels(server)
+        press(page, "Enter")
+        toast(page, "24 by you, ")
+        after, dropped = labels(server), standings(server)[names[1]]
+        press(page, "z")
+        toast(page, "Taken back")
+
+        assert after[names[0]][1] == "human"
+        assert (after[names[1]][1], after[names[2]]) != ("human", ("Odd", "human"))
+        assert dropped["rejected"]
+        assert sum(origin == "auto" for _, origin in after.values()) > 0
+        assert labels(server) == before
+        expect(page.get_by_text("22 confirmed, 1 corrected, 1 dropped.")).to_be_visible()

@@ -17,11 +17,12 @@ const RENEW_AFTER = 4;
 
 /** The questions of one tab, from frozen snapshots of the queue. Tells `change`. */
 export class Queue extends EventTarget {
-  /** @param {(asked: {snapshot?: string, offset?: number, limit: number}) => Promise<any>} ask @param {{isFixed?: boolean}} [how] `isFixed`: what is asked is a list, which is never asked anew */
-  constructor(ask, { isFixed = false } = {}) {
+  /** @param {(asked: {snapshot?: string, offset?: number, limit: number}) => Promise<any>} ask @param {{isFixed?: boolean, early?: number}} [how] `isFixed`: what is asked is a list, which is never asked anew; of the first answers, `early`, each teaches much: it is asked anew after each */
+  constructor(ask, { isFixed = false, early = 0 } = {}) {
     super();
     this.ask = ask;
     this.isFixed = isFixed;
+    this.early = early;
     /** @type {Strip[]} */
     this.strips = [];
     this.at = 0;
@@ -160,7 +161,7 @@ export class Queue extends EventTarget {
     strip.operation = operation;
     this.answered += 1;
     this.isStale = true;
-    if (this.answered % RENEW_AFTER === 0) this.isWanted = !this.isFixed;
+    if (this.answered <= this.early || this.answered % RENEW_AFTER === 0) this.isWanted = !this.isFixed;
     this.fill();
   }
 

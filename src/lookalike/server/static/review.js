@@ -25,6 +25,7 @@ const TABS = [
   { id: "kinds", name: "New kind?", kind: "new_kind", none: "No group looks like something new." },
 ];
 const SHOWN = 4;
+const EARLY = 12;
 const PAIRS_AHEAD = 2;
 const WASH_MS = 900;
 const AWAIT_MS = 800;
@@ -135,7 +136,7 @@ class Review extends LitElement {
   }
 
   #begin() {
-    this.queue = new Queue((asked) => this.#ask(asked), { isFixed: this.isPair && Boolean(router.route.params.of) });
+    this.queue = new Queue((asked) => this.#ask(asked), { isFixed: this.isPair && Boolean(router.route.params.of), early: EARLY });
     this.queue.addEventListener("change", () => this.requestUpdate());
     if (!this.isGrid) this.queue.fill();
     this.requestUpdate();

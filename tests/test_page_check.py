@@ -23,6 +23,7 @@ SAMPLES = Path(lookalike.samples.__file__).parent
 LABELS = (BALLOON, JIGSAW, SEMAPHORE, SIGNAL, "Symbol > Smiley")
 MOST_QUESTIONS = 15
 SETTLES_MS = 300
+TOUCH_PX = 44
 
 
 def truth() -> dict[str, str]:
@@ -146,3 +147,80 @@ def test_groups_are_named_and_a_check_makes_labels_automatic(
         assert sum(origin == "auto" for _, origin in after.values()) > 0
         assert labels(server) == before
         expect(page.get_by_text(told)).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_sheet_keeps_nobody_out_and_nothing_of_it_is_cut_off(
+    served: Served, visit: Visiting, scheme: str
+) -> None:
+    page = visit(served.url, color_scheme=scheme, bypass_csp=True).tab("#/review")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    sheet(page)
+    press(page, "x", "ArrowRight", "l", *"Odd", "Enter")
+
+    assert barriers(page) == []
+    assert page.evaluate(
+        "document.querySelector('main').scrollHeight <= document.querySelector('main').clientHeight"
+    )
+
+
+def test_a_sheet_is_answered_on_a_phone(served: Served, visit: Visiting) -> None:
+    page = visit(served.url, has_touch=True, is_mobile=True).tab("#/review")
+    page.set_viewport_size({"width": 390, "height": 844})
+    names = names_on(sheet(page).page)
+    tiles(page).nth(1).tap()
+    tiles(page).last.tap()
+    tiles(page).last.tap()
+    confirm = page.get_by_role("button", name=f"Confirm the other {len(names) - 1}")
+    expect(confirm).to_be_in_viewport()
+    sizes = page.locator(".checks button").evaluate_all("all => all.map((one) => one.offsetHeight)")
+    confirm.tap()
+    toast(page, f"{len(names)} by you")
+
+    found = labels(served)
+    assert min(sizes) >= TOUCH_PX
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert [found[name][1] == "human" for name in names] == [at != 1 for at in range(len(names))]
+
+
+def test_a_sheet_on_which_all_is_wrong_or_that_is_skipped_goes_on(
+    served: Served, visit: Visiting
+) -> None:
+    page = visit(served.url).tab("#/review")
+    names = names_on(sheet(page).page)
+    for _ in names:
+        press(page, "x", "ArrowRight")
+    expect(page.get_by_role("button", name="None is right")).to_be_visible()
+    press(page, "Control+a", "n", "ArrowRight", "u", "s")
+    expect(page.locator(".before")).to_have_text("Skipped")
+    expect(page.locator(".checks")).to_have_count(0)
+
+    assert all(origin != "human" for _, origin in (labels(served)[name] for name in names))
+
+
+def test_labels_that_look_wrong_are_kept_or_corrected(
+    unlabelled: Path, tmp_path: Path, visit: Visiting
+) -> None:
+    shutil.copytree(unlabelled, tmp_path / "store")
+    known, wrong = truth(), {}
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        shop = library.collection("shop")
+        given = {one.id: known[one.file_name] for one in shop.documents()}
+        for id in [id for id, label in given.items() if label == JIGSAW][:2]:
+            wrong[id] = given[id] = BALLOON
+        shop.label(given)
+        assert {one.kind for one in shop.queue(limit=20)} == {"suspect"}
+    with Served(tmp_path / "store") as server:
+        page = visit(server.url).tab("#/review")
+        heading = page.get_by_role("heading", name="These labels look wrong. Keep or correct them")
+        expect(heading).to_be_visible()
+        names = names_on(page)
+        press(page, "l", *"Jigsaw", "Enter", "Enter")
+        toast(page, f"{len(names)} by you")
+        found = labels(server)
+
+        assert found[names[0]] == (JIGSAW, "human")
+        assert all(found[name] == (BALLOON, "human") for name in names[1:])
+        with asking(server.url) as client:
+            asked = ok(client.get("/v1/collections/shop/queue"))
+        assert "suspect" not in asked["kinds"]

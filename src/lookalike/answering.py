@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.errors import BadInput, Stale
-from lookalike.label_events import check_in_use, label_meant
+from lookalike.label_events import label_meant
 from lookalike.labels import check_label, label_in
 from lookalike.last_words import LastWord, last_words
 from lookalike.lookup import stances, suspects_of
@@ -17,6 +17,7 @@ from lookalike.operations import Said
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
+from lookalike.vocabulary import check_in_use
 
 
 def labelled(
@@ -31,7 +32,7 @@ def labelled(
     """Return the lines of giving labels by document id; what the actor said already is left out.
 
     None takes back what the person said. Of a label that looks wrong it is news that somebody gives
-    it again. Raises BadInput for a label that is retired.
+    it again. Raises BadInput for a label that is retired, or not in a closed set.
     """
     check_in_use(snapshot, field_pk, labels.values())
     now, suspects = stances(snapshot, field_pk, pks.values()), suspects_of(snapshot, field_pk)

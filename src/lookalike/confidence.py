@@ -41,6 +41,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.claims import EVEN
 from lookalike.features import Barred, Seen, Sight, leave_out
 from lookalike.fitting import known_or_new, right_or_wrong
 from lookalike.leads import Columns, Quiet
@@ -208,9 +209,9 @@ class Terms:
     `target` is the precision, `targets` are those of labels that have their own. All references
     shape the models, and those that are `fair`, random draws or as good as, calibrate them. `drawn`
     come from a uniform draw over all items, `checked` from one over what would be labelled, and
-    `doubt` is how likely each answer is wrong. What a check only `refuted` is no reference. Where a
-    queue picked most references they are not `representative`: then nothing holds but what was
-    sampled. In a `closed` set nothing is new.
+    `doubt` is how likely each answer is wrong. What looks wrong has a `weight` below 1. What a
+    check only `refuted` is no reference. Where a queue picked most references they are not
+    `representative`: then nothing holds but what was sampled. In a `closed` set nothing is new.
     """
 
     target: float
@@ -219,6 +220,7 @@ class Terms:
     drawn: NDArray[np.bool_]
     checked: NDArray[np.bool_]
     doubt: Vector
+    weight: Vector
     refuted: Refuted = NOTHING_REFUTED
     representative: bool = True
     closed: bool = False
@@ -227,7 +229,8 @@ class Terms:
     def for_all(cls, left: Left, target: float, *, closed: bool = False) -> Terms:
         """Return the terms where all references are fair, and none was drawn or checked."""
         fair = np.ones(len(left.own), bool)
-        return cls(target, {}, fair, ~fair, ~fair, np.zeros(len(fair)), closed=closed)
+        one = np.ones(len(fair))
+        return cls(target, {}, fair, ~fair, ~fair, doubt=0 * one, weight=one, closed=closed)
 
     @property
     def sampled(self) -> NDArray[np.bool_]:
@@ -261,9 +264,9 @@ def learn(
     rank = rank or Rank(quiet_among(scores.labels, hierarchical=False))
     sight, out = leave_out(left, quiet=rank.quiet, kin=rank.kin, kin_of=rank.kin_of)
     fair = terms.fair if (terms.fair & out.known).any() else np.ones_like(terms.fair)
-    scale, drawn = fair.astype(np.float64), out.known[terms.drawn]
-    known = known_or_new(out, scale, rank.kin_share)
-    right = right_or_wrong(out, scale, rank.kin_share)
+    scale, drawn = fair * terms.weight, out.known[terms.drawn]
+    known = known_or_new(out, terms.weight, scale, rank.kin_share)
+    right = right_or_wrong(out, terms.weight, scale, rank.kin_share)
     labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
     share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels, terms, left.counts)
     of_known, of_right = (one.model.log_odds(seen.features) for one in (known, right))
@@ -273,7 +276,7 @@ def learn(
     line = _line(in_trial, out.right, terms, wrong)
     p, in_trial = recalibrated(line, p), recalibrated(line, in_trial)
     trials = Taken(out.winners, in_trial, out.right)
-    promising = _may_promise(terms, labels)
+    promising = _may_promise(in_trial, terms, labels)
     some = slice(None if promising else 0)
     offered = Taken(seen.leads.winners[some], p[some], np.empty(0, bool))
     limit, limits = _limits(scores.labels, offered, trials.of(terms.drawn), terms, rank)
@@ -288,7 +291,7 @@ def learn(
         limit=limit.lowest,
         certified=limit.certified,
         leave_one_out_accuracy=float(np.average(out.right, weights=scale * out.known)),
-        answers=int(terms.fair.sum()),
+        answers=int((terms.fair if terms.representative else terms.sampled).sum()),
         drawn=len(drawn),
         sampled=int(terms.sampled.sum()),
         fair_missing=terms.fair_missing,
@@ -369,20 +372,26 @@ def _refuted(
 
 
 def _line(p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector) -> Line:
-    """Return what corrects p by random samples, and by the p (k,) of what they `refuted`."""
+    """Return what corrects p by random samples, and by the p (k,) of what they `refuted`.
+
+    Where references are representative p is cautious already: a few samples change nothing.
+    """
     some, wrong = terms.sampled, np.zeros(len(refuted), bool)
+    if terms.representative and some.sum() + len(refuted) < enough_samples(terms.target):
+        return UNCHANGED
     return fit_recalibration(
         np.append(p[some], refuted),
         np.append(right[some], wrong),
         np.append(terms.doubt[some], np.zeros(len(refuted))),
+        pretended=0.0 if terms.representative else 1.0,
     )
 
 
-def _may_promise(terms: Terms, labels: int) -> bool:
-    """Return whether the mean of p may be believed: it was sampled, or the references are fair and
-    tell how much is new.
+def _may_promise(p: Vector, terms: Terms, labels: int) -> bool:
+    """Return whether the mean of p may be believed: enough was sampled of what is more likely right
+    than wrong, by the p (r,) of references, or these are fair and tell how much is new.
     """
-    if terms.sampled.sum() >= enough_samples(terms.target):
+    if terms.sampled[p >= EVEN].sum() >= enough_samples(terms.target):
         return True
     counted = terms.closed or terms.drawn.sum() >= COUNTED or labels >= FEW_LABELS
     return terms.representative and counted

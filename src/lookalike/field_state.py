@@ -119,7 +119,8 @@ class FieldState:
         nobody_voted = len(self.references) == 0
         confirmed, self.confirmed = self.confirmed, _confirmed(snapshot, self.field)
         self.changes = len(np.setxor1d(new, self._new_kinds(documents)))
-        self.changes += len(np.setxor1d(confirmed, self.confirmed))
+        if not np.array_equal(confirmed, self.confirmed):
+            self.changes += len(self.references)  # what looked wrong counts now: learn again
         self.changes += turnout.changed_from(self.references)
         # Where others' labels vote, what people say here calibrates alone.
         self.changes += 0 if self.field.unified else len(documents)

@@ -164,20 +164,20 @@ class Judge:
         land = self.landscape
         sampling = _placed(sampling or Sampling(), land)
         scores = self._hear(references)
-        voting, suspects = without_suspects(scores, sampling.confirmed)
-        if len(suspects.places):
+        voting, doubted = without_suspects(scores, sampling.confirmed)
+        if doubted.references:
             scores.set_references(voting)
         confidence = learn_confidence(
             scores,
             land.places_of(waiting),
             target,
             targets=targets,
-            sampling=replace(sampling, error_rate=suspects.error_rate),
+            sampling=replace(sampling, doubted=doubted),
             hierarchical=hierarchical,
             closed=closed,
         )
         self._confidence, self._judgements = confidence, None
-        return Learned(confidence, land.pks[suspects.places])
+        return Learned(confidence, land.pks[doubted.places])
 
     def adopt(self, confidence: Confidence, references: Mapping[str, Places]) -> None:
         """Judge by what was learned before, on the references of now."""

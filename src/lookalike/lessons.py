@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from lookalike.confidence import (
 from lookalike.leaving_out import Left, as_they_are, leave_one_out
 from lookalike.levels import Parents, levels_of, quiet_among, raised
 from lookalike.limits import OUT_OF_REACH
+from lookalike.logistic import Vector
 from lookalike.propagation import Places
 from lookalike.recalibration import enough_samples
 from lookalike.rising import without
@@ -38,9 +40,29 @@ from lookalike.standard import (
     uncounted,
     unmeasured,
 )
-from lookalike.suspects import Suspects, find_suspects
+from lookalike.suspects import find_suspects
 
 _CALIBRATE_WITH = 2000
+
+
+class Doubted(NamedTuple):
+    """References that look wrong and do not vote, by the label that each was given.
+
+    `right` is the probability that the label is right nevertheless, by place. `error_rate` is the
+    share of all labels that are wrong.
+    """
+
+    references: Mapping[str, Places]
+    right: Mapping[int, float]
+    error_rate: float
+
+    @property
+    def places(self) -> Places:
+        """Return the places of all of them, rising."""
+        return np.sort(np.concatenate([np.empty(0, np.int64), *self.references.values()]))
+
+
+NOTHING_DOUBTED = Doubted({}, {}, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +74,8 @@ class Sampling:
     given: chosen by a person, and taken for random draws. `new` are no references: the answer was
     "none of these", whether asked or drawn. `apart` are drawn or checked ones that do not vote, by
     the label they were given: others' labels vote there. Of `refuted` ones, checked too, a person
-    said only which label is wrong, by that label. What is `confirmed` somebody looked at
-    again. `error_rate` is the share of all other answers that are wrong.
+    said only which label is wrong, by that label. What is `confirmed` somebody looked at again;
+    what is `doubted` looks wrong and does not vote.
     """
 
     asked: Places = field(default_factory=lambda: np.empty(0, np.int64))
@@ -63,7 +85,7 @@ class Sampling:
     checked: Places = field(default_factory=lambda: np.empty(0, np.int64))
     refuted: Mapping[str, Places] = field(default_factory=dict)
     confirmed: Places = field(default_factory=lambda: np.empty(0, np.int64))
-    error_rate: float = 0.0
+    doubted: Doubted = NOTHING_DOUBTED
 
 
 def with_background(references: Mapping[str, Places], new: Places) -> dict[str, Places]:
@@ -93,14 +115,17 @@ def learn_confidence(
     levels = [level.below for level in levels_of(scores.labels)] if hierarchical else []
     left = leave_one_out(scores, _sample(calibrates, every), levels)
     left = left.joined(as_they_are(scores, sampling.apart, levels))
+    left = left.joined(as_they_are(scores, sampling.doubted.references, levels))
     calibrates = np.union1d(calibrates, left.places[~np.isin(left.places, every)])
+    confirmed = np.isin(left.places, sampling.confirmed)
     terms = Terms(
         target,
         targets or {},
         fair=np.isin(left.places, calibrates),
-        drawn=np.isin(left.places, sampling.drawn),
-        checked=np.isin(left.places, sampling.checked),
-        doubt=np.where(np.isin(left.places, sampling.confirmed), 0.0, sampling.error_rate),
+        drawn=np.isin(left.places, np.setdiff1d(sampling.drawn, sampling.doubted.places)),
+        checked=np.isin(left.places, np.setdiff1d(sampling.checked, sampling.doubted.places)),
+        doubt=np.where(confirmed, 0.0, sampling.doubted.error_rate),
+        weight=_weights(left.places, sampling.doubted),
         refuted=_refuted(scores, sampling.refuted),
         representative=representative,
         closed=closed,
@@ -125,9 +150,13 @@ def _calibrating(every: Places, sampling: Sampling) -> tuple[Places, bool]:
     return (fair, True) if representative else (every, False)
 
 
+def _weights(places: Places, doubted: Doubted) -> Vector:
+    return np.array([doubted.right.get(place, 1.0) for place in places.tolist()])
+
+
 def without_suspects(
     scores: Scores, confirmed: Places, sample: int = _CALIBRATE_WITH
-) -> tuple[dict[str, Places], Suspects]:
+) -> tuple[dict[str, Places], Doubted]:
     """Return the references of each label that vote, and those that look wrong and do not.
 
     Of many references so many are tried. Where most of a label look wrong, its references stay: it
@@ -138,13 +167,14 @@ def without_suspects(
     left = leave_one_out(scores, _thinned(every, sample))
     settled = np.isin(left.places, confirmed) | (left.own == _column(scores, BACKGROUND))
     found = find_suspects(left, settled)
-    voting = {name: without(places, found.places) for name, places in references.items()}
-    kept = {
-        name: places if 2 * len(voting[name]) < len(places) else voting[name]
-        for name, places in references.items()
-    }
-    left_out = np.setdiff1d(found.places, np.concatenate(list(kept.values())))
-    return kept, Suspects(left_out, found.error_rate)
+    voting, doubted = dict(references), dict[str, Places]()
+    for name, places in references.items():
+        looks_right = without(places, found.places)
+        if len(places) > len(looks_right) >= len(places) / 2:
+            voting[name] = looks_right
+            doubted[name] = without(places, looks_right)
+    right = dict(zip(found.places.tolist(), found.right.tolist(), strict=True))
+    return voting, Doubted(doubted, right, found.error_rate)
 
 
 def _refuted(scores: Scores, refuted: Mapping[str, Places]) -> Refuted:

@@ -18,6 +18,7 @@ from sqlalchemy import and_, false, or_, select
 
 from lookalike.columns import Columns
 from lookalike.decision_log import Logged, logged
+from lookalike.fields import taxonomy_after
 from lookalike.labels import Codes
 from lookalike.ledger import Statement
 from lookalike.matches import NO_LABEL
@@ -64,7 +65,7 @@ class PastStore:
             [
                 dict(row._mapping)
                 | {
-                    "taxonomy": _taxonomy(snapshot, row.pk) or taxonomies[row.pk],
+                    "taxonomy": _taxonomy(snapshot, row.pk, taxonomies[row.pk]),
                     "standard": logs[row.pk].standard,
                 }
                 for row in rows
@@ -140,19 +141,17 @@ def _first_taxonomy(snapshot: Snapshot, field: Any) -> Any:
     return rows[0].detail["before"] if rows else field.taxonomy
 
 
-def _taxonomy(snapshot: Snapshot, field_pk: int) -> Any:
-    """Return the last taxonomy that somebody gave a field, if that was not undone."""
+def _taxonomy(snapshot: Snapshot, field_pk: int, first: Any) -> Any:
+    """Return the taxonomy of a field after all that was not undone; `first` is before any of it."""
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.detail)
         .join(operation, operation.c.pk == event.c.operation_pk)
         .where(event.c.field_pk == field_pk, event.c.kind == EventKind.CONFIGURED)
         .where(operation.c.undone_by.is_(None))
-        .order_by(event.c.seq.desc())
-        .limit(1)
+        .order_by(event.c.seq)
     )
-    rows = snapshot.rows(query)
-    return rows[0].detail["after"] if rows else None
+    return taxonomy_after(first, [row.detail for row in snapshot.rows(query)])
 
 
 def _statements(snapshot: Snapshot, field_pk: int, pks: Sequence[int]) -> dict[int, Statement]:

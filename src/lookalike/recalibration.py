@@ -33,10 +33,13 @@ _LEAST = 1e-6
 _ROUNDS = 6
 
 
-def fit_recalibration(p: Vector, right: NDArray[np.bool_], doubt: Vector) -> Line:
+def fit_recalibration(
+    p: Vector, right: NDArray[np.bool_], doubt: Vector, *, pretended: float = 1.0
+) -> Line:
     """Return the line for probabilities `p` (n,) of a sample whose labels were `right` (n,).
 
     `doubt` (n,) is the probability that an answer is wrong. What has no probability is left out.
+    So many answers as `pretended` looked right and were wrong.
     """
     rows = np.flatnonzero(p > 0)
     if len(rows) == 0:
@@ -47,11 +50,11 @@ def fit_recalibration(p: Vector, right: NDArray[np.bool_], doubt: Vector) -> Lin
         likely = sigmoid(line[0] * odds + line[1])
         slips = doubt * likely / (doubt * likely + 1 - likely + _LEAST)
         hits = np.where(wrong, slips, 1.0)
-        pretended = hits / max(float(hits.sum()), 1.0)
+        more = pretended * hits / max(float(hits.sum()), 1.0)
         line = fit_line(
             np.append(odds, odds),
             np.append(hits, np.zeros(len(rows))),
-            np.append(np.ones(len(rows)), pretended),
+            np.append(np.ones(len(rows)), more),
         )
     return line
 

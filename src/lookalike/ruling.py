@@ -121,6 +121,7 @@ class Ruling:
             targets=taxonomy.targets,
             sampling=self._sampling(snapshot),
             hierarchical=taxonomy.hierarchical,
+            closed=taxonomy.closed_set and not len(self._new_kinds()),
         )
         standard = replace(
             standard_of(confidence, upto, len(suspects)),
@@ -180,6 +181,7 @@ class Ruling:
             before.learned is not None
             and before.nodes_upto == upto
             and sorted(references) == list(before.learned["labels"])
+            and len(self._state.suspects()) == len(before.suspects)
             and self._few_moved(before)
         )
 

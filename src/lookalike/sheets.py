@@ -62,9 +62,15 @@ class Checked:
 
 
 def open_sheet(snapshot: Snapshot, field_pk: int) -> Sheet | None:
-    """Return the sheet that waits for an answer, if any does."""
-    table = schema.sheet
+    """Return the sheet that waits for an answer, if any does.
+
+    It is the latest, but for what an operation drew that is undone: then the one before is open
+    again.
+    """
+    table, operation = schema.sheet, schema.operation
     query = select(table.c.operation_pk).where(table.c.field_pk == field_pk)
+    query = query.join(operation, operation.c.pk == table.c.operation_pk)
+    query = query.where(operation.c.undone_by.is_(None))
     latest = snapshot.rows(query.order_by(table.c.operation_pk.desc()).limit(1))
     if not latest:
         return None

@@ -33,14 +33,19 @@ LEAST_REFERENCES = 3
 _PRIOR_REFERENCES = 100
 _ROUNDS = 15
 _FARTHEST = 30.0
-_EVEN = 0.5
+_SURE = 0.8
+"""So likely wrong a label is to look wrong."""
+
 _NOBODY: Places = np.empty(0, np.int64)
 
 
 class Suspects(NamedTuple):
-    """The rising places of references that look wrong, and the share of labels that are wrong."""
+    """The places (k,), rising, of references that look wrong, the probability (k,) that each is
+    right nevertheless, and the share of all labels that are wrong.
+    """
 
     places: Places
+    right: NDArray[np.float64]
     error_rate: float
 
 
@@ -48,11 +53,14 @@ def find_suspects(left: Left, confirmed: NDArray[np.bool_]) -> Suspects:
     """Return which references of `left` look wrong; those a person `confirmed` (r,) never do."""
     tried = left.counts[left.own] >= LEAST_REFERENCES
     if len(np.unique(left.own[tried])) < 2:
-        return Suspects(_NOBODY, ERROR_RATE)
+        return Suspects(_NOBODY, np.empty(0), ERROR_RATE)
     mix = fit_mixture(left.logs[tried], left.direct[tried], left.own[tried])
     open_ = tried & ~confirmed
     wrong, rate = _wrong(_lead(left, mix)[open_])
-    return Suspects(np.sort(left.places[open_][wrong > _EVEN]), rate)
+    found = np.flatnonzero(wrong > _SURE)
+    places = left.places[open_][found]
+    order = np.argsort(places)
+    return Suspects(places[order], 1 - wrong[found][order], rate)
 
 
 def _lead(left: Left, mix: Mix) -> NDArray[np.float64]:

@@ -224,3 +224,20 @@ def test_labels_that_look_wrong_are_kept_or_corrected(
         with asking(server.url) as client:
             asked = ok(client.get("/v1/collections/shop/queue"))
         assert "suspect" not in asked["kinds"]
+
+
+def test_the_page_asks_once_whether_these_are_all_labels(served: Served, visit: Visiting) -> None:
+    page = visit(served.url, bypass_csp=True).tab("#/review")
+    sheet(page)
+    press(page, "Enter")
+    question = page.get_by_role("group", name="Are these all the labels?")
+    expect(question).to_contain_text("Balloon, Jigsaw, Semaphore, Signal, Smiley")
+    assert barriers(page) == []
+    toast(page, "by you")
+    press(page, "y")
+    toast(page, "These are all the labels now.")
+
+    expect(question).to_have_count(0)
+    with asking(served.url) as client:
+        (field,) = ok(client.get("/v1/collections/shop"))["fields"]
+    assert field["closed_set"]

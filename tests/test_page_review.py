@@ -324,7 +324,8 @@ def test_where_another_person_answered_some_of_a_group_the_answer_holds_for_the_
 
     toast(
         page,
-        f"bob answered 1 of them meanwhile: Lamp. That stays so; your answer holds for the other {len(others)}",
+        "bob answered 1 of them meanwhile: Lamp. That stays so; your answer holds for the other "
+        f"{len(others)}",
     )
     toast(page, f"{len(others)} by you")
     found_now = labels(server)

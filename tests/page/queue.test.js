@@ -48,7 +48,7 @@ test("what is on screen stays when the queue is asked anew, and nothing is asked
 });
 
 test("after each of the first answers the rest is asked anew", async () => {
-  const { queue, asked } = served(["a b c d e f g h i j"], ["d e"], ["e f"]);
+  const { queue, asked, ids } = served(["a b c d e f g h i j"], ["x d"], ["y d"]);
   queue.early = 2;
   await queue.fill();
   for (let turn = 0; turn < 3; turn += 1) {
@@ -56,7 +56,7 @@ test("after each of the first answers the rest is asked anew", async () => {
     await come();
   }
 
-  assert.deepEqual(asked, ["anew 0", "anew 0", "anew 0"]);
+  assert.deepEqual([asked, ids()], [["anew 0", "anew 0", "anew 0"], "a b c x y d"]);
 });
 
 test("a sheet is shown by its labels, without what is asked here already", async () => {

@@ -1,6 +1,6 @@
 // What a person says: painted at once, sent in turn, and told with what followed by itself.
 
-import { api, here, live, outbox, router, slots, store } from "./session.js";
+import { api, here, knownLabels, live, outbox, router, ruleHere, slots, store } from "./session.js";
 import { newId } from "./api.js";
 import { drop, tell } from "./toast.js";
 import { hint } from "./keys.js";
@@ -29,7 +29,14 @@ export function label(meant, label, { asked = false, ...how }) {
   const field = store.get("field");
   if (!Array.isArray(meant)) return send("/labels", { filters: meant.filters, label, field }, how);
   const updates = meant.map((one) => ({ document_id: one.document_id, label, base_revision: one.labels?.[field]?.revision }));
-  send("/labels", { updates, field, asked }, how);
+  send("/labels", { updates, field, asked, ...adding([label]) }, how);
+}
+
+/** A label that was made on purpose is added to a closed set. @param {(string | null)[]} labels */
+function adding(labels) {
+  const { closed_set: isClosed = false, labels: declared = [] } = ruleHere() ?? {};
+  const known = new Set([...declared, ...knownLabels()]);
+  return isClosed && labels.some((one) => one !== null && !known.has(one)) ? { new_labels: true } : {};
 }
 
 /** Say what documents are not: the labels given, or else the one that each shows. @param {Meant} meant @param {(string | null)[] | null} labels @param {How} how */
@@ -47,7 +54,7 @@ export function sheet({ labels, rejected, newKind: fresh, cannotTell: unclear },
   if (rejected.length) add("/rejections", { rejections: rejected.map(({ doc, label }) => ({ document_id: doc.document_id, label })) });
   if (fresh.length) add("/rejections/new-kind", { ...chosenBy(fresh), asked: true });
   if (unclear.length) add("/rejections/cannot-tell", { ...chosenBy(unclear), asked: true });
-  if (labels.length) add("/labels", { updates: labels.map(({ doc, label }) => ({ document_id: doc.document_id, label, base_revision: doc.labels[field]?.revision })), asked: true });
+  if (labels.length) add("/labels", { updates: labels.map(({ doc, label }) => ({ document_id: doc.document_id, label, base_revision: doc.labels[field]?.revision })), asked: true, ...adding(labels.map((one) => one.label)) });
   sendAll(parts, how);
 }
 

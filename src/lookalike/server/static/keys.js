@@ -52,6 +52,8 @@ export const KEYS = [
   {"id": "cannotTell", "scope": "decide", "keys": ["u"], "does": "can't tell"},
   {"id": "skip", "scope": "decide", "keys": ["s"], "does": "skip"},
   {"id": "newKind", "scope": "decide", "keys": ["n"], "does": "a new kind"},
+  {"id": "allLabels", "scope": "decide", "keys": ["y"], "does": "these are all the labels, where that is asked"},
+  {"id": "otherLabels", "scope": "decide", "keys": ["o"], "does": "there may be other labels, where that is asked"},
   {"id": "why", "scope": "decide", "keys": ["w"], "does": "why?"},
   {"id": "similar", "scope": "decide", "keys": ["f"], "does": "find similar"},
   {"id": "promote", "scope": "decide", "keys": ["r"], "does": "let it vote"},

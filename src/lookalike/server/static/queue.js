@@ -104,7 +104,8 @@ export class Queue extends EventTarget {
     if (!snapshot) Object.assign(this, { isWanted: false, isStale: false });
     try {
       const told = await this.ask({ snapshot: snapshot || undefined, offset, limit: AT_ONCE });
-      if (!snapshot) this.strips = this.strips.filter((one, place) => place <= this.at + STAYS || one.state !== "open");
+      const stays = this.answered && this.answered <= this.early ? 1 : STAYS;
+      if (!snapshot) this.strips = this.strips.filter((one, place) => place <= this.at + stays || one.state !== "open");
       Object.assign(this, { settled, snapshot: told.snapshot, next: told.next_offset ?? null, kinds: told.kinds ?? {}, isKnown: true });
       this.#add(told.results);
     } catch (error) {

@@ -3,6 +3,7 @@
 import { html, LitElement, nothing, repeat } from "./vendor/lit.js";
 import * as answers from "./answers.js";
 import { choose } from "./choose.js";
+import { Closing } from "./closing.js";
 import { Band } from "./band.js";
 import { byIds } from "./documents.js";
 import "./grid.js";
@@ -11,7 +12,7 @@ import "./pair.js";
 import { meant, Queue } from "./queue.js";
 import { sheetView } from "./sheet.js";
 import { answersOf, isSheet, put, toldOf } from "./sheets.js";
-import { api, here, keyboard, knownLabels, live, router, slots, store } from "./session.js";
+import { api, here, keyboard, knownLabels, live, router, ruleHere, slots, store } from "./session.js";
 import { Follow, Hear } from "./store.js";
 import { answerOf, commandBar, opinionsOf, stripView } from "./strip.js";
 import { tell } from "./toast.js";
@@ -29,6 +30,8 @@ const EARLY = 12;
 const PAIRS_AHEAD = 2;
 const WASH_MS = 900;
 const AWAIT_MS = 800;
+
+const closing = new Closing(localStorage);
 
 class Review extends LitElement {
   constructor() {
@@ -70,6 +73,7 @@ class Review extends LitElement {
       keyboard.bind("decide", this.#decisions(), { isOn: () => !this.isGrid }),
       keyboard.bind("items", this.#acrossSheet(), { isOn: onSheet }),
       keyboard.bind("decide", this.#onSheet(), { isOn: onSheet }),
+      keyboard.bind("decide", { allLabels: () => this.#answerClosing(true), otherLabels: () => this.#answerClosing(false) }, { isOn: () => this.mayBeAll }),
       keyboard.bind("everywhere", { fresh: () => this.#begin(), close: () => this.#close() }),
       store.subscribe(() => this.#sync()),
     ];
@@ -91,6 +95,11 @@ class Review extends LitElement {
 
   get isPair() {
     return router.route.params.view === "pair";
+  }
+
+  /** Whether to ask if there are no other labels. */
+  get mayBeAll() {
+    return !this.isGrid && closing.isDue(fieldHere(), { known: knownLabels(), isClosed: ruleHere()?.closed_set });
   }
 
   /** Whether what is asked is a sheet. */
@@ -243,6 +252,7 @@ class Review extends LitElement {
     if (!strip || strip.state !== "open") return;
     const said = answersOf(strip);
     if (!Object.values(said).some((one) => one.length)) return tell(`Nothing is left to be confirmed. ${hint("skip")} skips the sheet.`);
+    closing.note(fieldHere(), said.labels.map((one) => one.label), { known: knownLabels(), isSheet: true });
     const what = toldOf(strip);
     queue.say(strip, `✓ ${what}`);
     answers.sheet(said, this.#how(queue, strip, what));
@@ -381,6 +391,7 @@ class Review extends LitElement {
   /** @param {string} label @param {any[]} [others] */
   #label(label, others = []) {
     if (this.isOnSheet) return slots.use(label), this.#mark({ label });
+    closing.note(fieldHere(), [label], { known: knownLabels() });
     this.#say(label, (documents, how) => answers.label([...documents, ...others], label, { asked: true, ...how }));
   }
 
@@ -471,7 +482,30 @@ class Review extends LitElement {
         ${[["", "As strips"], ["grid", "As a grid"], ["pair", "In pairs"]].map(([view, name]) => (view === (router.route.params.view ?? "") ? nothing : html`<a href=${router.to("review", { tab: router.route.params.tab ?? "", view })}>${name}${view === "pair" ? html` <kbd>${hint("pair")}</kbd>` : nothing}</a>`))}
       </div>
       ${report && !this.isOnSheet ? standing(report) : nothing}
+      ${this.mayBeAll ? this.#closing() : nothing}
       ${this.isGrid ? html`<lk-grid></lk-grid>` : this.isPair ? this.#pairs() : this.#strips()} <lk-view></lk-view>`;
+  }
+
+  /** Whether these are all the labels. */
+  #closing() {
+    const names = knownLabels().map((one) => one.split(" > ").at(-1)).sort();
+    return html`<div class="note row ask" role="group" aria-label="Are these all the labels?"><b>Are these all the labels?</b> <span>${names.join(", ")}</span><span class="spring"></span>
+      <button @click=${() => this.#answerClosing(true)}>Yes <kbd>${hint("allLabels")}</kbd></button><button @click=${() => this.#answerClosing(false)}>There may be others <kbd>${hint("otherLabels")}</kbd></button></div>`;
+  }
+
+  /** @param {boolean} isAll whether the labels that there are are all */
+  async #answerClosing(isAll) {
+    const { field, collections, collection } = store.state;
+    closing.end(fieldHere());
+    this.requestUpdate();
+    if (!isAll) return;
+    try {
+      const told = await api.send("PATCH", here(""), { taxonomy: { field_to_enrich: field, closed_set: true } });
+      store.set({ collections: collections.map((/** @type {any} */ one) => (one.collection_name === collection ? told : one)) });
+      tell(`These are all the labels now. The history (${hint("history")}) can take that back.`, { kind: "good" });
+    } catch (error) {
+      tell(`The set of labels stays open: ${/** @type {Error} */ (error).message}`, { kind: "bad", stays: true });
+    }
   }
 
   #strips() {
@@ -598,6 +632,11 @@ function resize(by) {
 /** A question about one document, asked by nobody but who looks at it. @param {any} doc */
 function alone(doc) {
   return { documents: [doc], suggestion: null, worth: 0, kind: "", place: "", opinions: [] };
+}
+
+/** The field that is shown, among all. */
+function fieldHere() {
+  return `${api.namespace}/${store.get("collection")}/${store.get("field")}`;
 }
 
 /** How a document stands in the field that is shown. @param {any} doc */

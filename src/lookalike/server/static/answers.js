@@ -1,4 +1,4 @@
-// What a person says: painted at once, sent in turn, and told with what followed by itself.
+// What a person says: painted at once, sent in turn, and told with the automatic labels that followed.
 
 import { api, here, live, outbox, router, slots, store } from "./session.js";
 import { newId } from "./api.js";
@@ -54,7 +54,7 @@ export function demote(meant, how = {}) {
   const what = "wrong reference";
   if (!Array.isArray(meant)) return reject({ filters: { AND: [meant.filters, { field: `labels.${field}.is_reference`, operator: "eq", value: true }] } }, null, { what, ...how });
   const voting = meant.filter((one) => one.labels[field]?.is_reference);
-  if (!voting.length) return tell(`None of these votes, so none is a wrong reference. ${hint("why")} shows what does.`);
+  if (!voting.length) return tell(`None of these is a reference. ${hint("why")} shows the references that an item is like.`);
   const [first] = voting;
   reject(voting, voting.map((one) => one.labels[field].label), { what: voting.length > 1 ? `${voting.length.toLocaleString()} × ${what}` : `${first.file_name || "the reference"} is not ${first.labels[field].label}`, ...how });
 }
@@ -136,7 +136,7 @@ function announce(told) {
   const actions = told.ripple
     ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { view: "grid", tab: "changed", rev: String(told.revision) })) }]
     : [];
-  const itself = told.ripple ? `, ${told.ripple.toLocaleString()} by itself` : "";
+  const itself = told.ripple ? `, ${told.ripple.toLocaleString()} automatic` : "";
   tell(`${mine.toLocaleString()} by you${itself} · ${hint("undo")} to undo`, { id: "answer", kind: "good", actions });
 }
 

@@ -114,18 +114,19 @@ export function redo() {
 
 /** @param {string | null} path @param {any} body @param {How} how @param {string} [whole] */
 function send(path, body, { what, back, show, done }, whole = here(path ?? "")) {
-  const id = newId();
-  outbox.add({
-    id, path: whole, body, what, back, show,
+  /** @type {import("./store.js").Answer} */
+  const answer = {
+    id: newId(), path: whole, body, what, back, show,
     rest: restOf,
     done: (told) => {
-      said.set(told.operation_id, { path: whole, body, what });
+      said.set(told.operation_id, { path: whole, body: answer.body, what });
       log.done.push(told.operation_id);
       announce(told);
       done?.(told);
       live.catchUp();
     },
-  });
+  };
+  outbox.add(answer);
 }
 
 /** @param {any} told */

@@ -8,15 +8,16 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.errors import BadInput, Stale
-from lookalike.label_events import check_in_use, label_meant
+from lookalike.label_events import label_meant
 from lookalike.labels import check_label, label_in
 from lookalike.last_words import LastWord, last_words
-from lookalike.lookup import stances
+from lookalike.lookup import stances, suspects_of
 from lookalike.model import Document, EventKind, Origin
 from lookalike.operations import Said
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
+from lookalike.vocabulary import check_in_use
 
 
 def labelled(
@@ -30,15 +31,16 @@ def labelled(
 ) -> list[Said]:
     """Return the lines of giving labels by document id; what the actor said already is left out.
 
-    None takes back what the person said. Raises BadInput for a label that is retired.
+    None takes back what the person said. Of a label that looks wrong it is news that somebody gives
+    it again. Raises BadInput for a label that is retired, or not in a closed set.
     """
     check_in_use(snapshot, field_pk, labels.values())
-    now = stances(snapshot, field_pk, pks.values())
+    now, suspects = stances(snapshot, field_pk, pks.values()), suspects_of(snapshot, field_pk)
     said = []
     for id, label in labels.items():
         if label is None:
             said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
-        elif now[pks[id]].is_news(label, actor):
+        elif now[pks[id]].is_news(label, actor) or (pks[id], label) in suspects:
             said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
     return said
 

@@ -9,8 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.errors import BadInput
-from lookalike.label_events import naming_of, owner_of, why_not
-from lookalike.labels import check_label, path_of
+from lookalike.labels import check_label
 from lookalike.lookup import stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Said
@@ -18,6 +17,7 @@ from lookalike.reading import FieldRow
 from lookalike.sources import is_missing
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.vocabulary import Vocabulary
 
 NAME_COLUMNS = ("id", "sha256", "file_name")
 """How a row may name its document, tried in this order."""
@@ -76,7 +76,7 @@ def read_labels(
     table = schema.document
     query = select(table.c.pk, table.c.id, table.c.sha256, table.c.file_name)
     index = _Index(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
-    naming, separator = naming_of(snapshot, owner_of(snapshot, field.pk)), field.taxonomy.separator
+    vocabulary = Vocabulary(snapshot, field.pk)
     said: dict[int, Said] = {}
     names: dict[int, str] = {}
     refused: dict[str, str] = {}
@@ -87,8 +87,7 @@ def read_labels(
             for pk, one in _read(index, row, label_column, origin, trusted):
                 if pk in said and said[pk].label != one.label:
                     raise LookupError(f"was {said[pk].label!r} in an earlier row; the first stays")
-                reason = why_not(snapshot, naming, path_of(str(one.label), separator))
-                if reason is not None:
+                if (reason := vocabulary.why_not(str(one.label))) is not None:
                     raise LookupError(reason)
                 said[pk], names[pk] = one, name
         except (LookupError, BadInput) as error:
@@ -99,7 +98,7 @@ def read_labels(
             f"none of {count} rows gives a label; the first: {example[0]} {example[1]} "
             f"(a row needs {label_column!r} and one of {', '.join(NAME_COLUMNS)})"
         )
-    labels = {pk: naming.one_meant(path_of(str(one.label), separator)) for pk, one in said.items()}
+    labels = {pk: vocabulary.meant(str(one.label)) for pk, one in said.items()}
     return _news(snapshot, field, said, labels, names, refused, actor), refused
 
 

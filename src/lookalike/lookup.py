@@ -10,6 +10,7 @@ from sqlalchemy import select
 from lookalike.errors import NotFound
 from lookalike.model import Origin
 from lookalike.resources import CollectionRow
+from lookalike.standard import standard_in_force
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
@@ -59,6 +60,14 @@ class Stance(NamedTuple):
         """
         said = (self.label, self.origin, self.actor)
         return said != (label, Origin.HUMAN, actor) or self.contested
+
+
+def suspects_of(snapshot: Snapshot, field_pk: int) -> set[tuple[int, str]]:
+    """Return the references of a field that look wrong somewhere: document pk and label."""
+    table = schema.field
+    query = select(table.c.standard).where(table.c.reference_field_pk == field_pk)
+    standards = [standard_in_force(row.standard) for row in snapshot.rows(query)]
+    return {one for standard in standards if standard for one in standard.suspects}
 
 
 def stances(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> dict[int, Stance]:

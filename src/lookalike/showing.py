@@ -69,6 +69,8 @@ def changed_lines(changed: Changed) -> list[str]:
         ("promoted", changed.promoted),
         ("given", changed.given),
     )
+    if changed.reopened:
+        lines.append("  the set of labels is open again: a new kind was said in it")
     lines += [f"  {name!r} is now {label!r}" for name, label in changed.renamed.items()]
     for word, counts in parts:
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
@@ -101,9 +103,11 @@ def show_report(report: Report) -> str:
     lines += [_depth(one) for one in report.depths]
     if report.waiting or report.failed:
         lines.append(f"{report.waiting} objects wait for extraction, {report.failed} failed")
+    if report.closed_set:
+        lines.append("a closed set: these are all the labels")
     for label, counts in report.per_label.items():
         detail = ", ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
-        lines.append(f"  {sum(counts.values()):6}  {label}  ({detail})")
+        lines.append(f"  {sum(counts.values()):6}  {label}" + (f"  ({detail})" if detail else ""))
     lines += [f"  {count:6}  no label: {reason}" for reason, count in report.nulls.items()]
     if any(report.histogram):
         lines += ["confidence", *_histogram(report)]

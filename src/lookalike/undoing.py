@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.errors import Conflict, NotFound
+from lookalike.fields import taxonomy_after
 from lookalike.label_events import family_of, naming_of, owner_of
 from lookalike.model import EventKind
 from lookalike.naming import Naming
@@ -77,8 +78,8 @@ def taxonomies(snapshot: Snapshot, configured: Any) -> tuple[Any, Any]:
         .order_by(event.c.seq)
     )
     rows = snapshot.rows(query)
-    standing = [row.detail["after"] for row in rows if row.undone_by is None]
-    after = standing[-1] if standing else rows[0].detail["before"]
+    standing = [row.detail for row in rows if row.undone_by is None]
+    after = taxonomy_after(rows[0].detail["before"], standing)
     return snapshot.rows(chosen)[0].taxonomy, after
 
 

@@ -47,6 +47,30 @@ test("what is on screen stays when the queue is asked anew, and nothing is asked
   assert.equal(ids(), "a b c x y");
 });
 
+test("after each of the first answers the rest is asked anew", async () => {
+  const { queue, asked } = served(["a b c d e f g h i j"], ["d e"], ["e f"]);
+  queue.early = 2;
+  await queue.fill();
+  for (let turn = 0; turn < 3; turn += 1) {
+    answer(queue)();
+    await come();
+  }
+
+  assert.deepEqual(asked, ["anew 0", "anew 0", "anew 0"]);
+});
+
+test("a sheet is shown by its labels, without what is asked here already", async () => {
+  const { queue } = served(["b"]);
+  const documents = [..."abc"].map((document_id) => ({ document_id, labels: {} }));
+  await queue.fill();
+  queue.ask = async () => ({ results: [{ documents, suggestions: ["Hat", "Cat", "Bus"], kind: "check" }], snapshot: "s", next_offset: null });
+  await queue.renew();
+  const sheet = queue.strips[1];
+
+  assert.deepEqual(sheet.documents.map((one) => one.document_id), ["c", "a"]);
+  assert.deepEqual([sheet.suggestions, sheet.marks.size], [["Bus", "Hat"], 0]);
+});
+
 test("who answers goes to the next open question, and undoing goes back", async () => {
   const { queue } = served(["a b c"]);
   await queue.fill();

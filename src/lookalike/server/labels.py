@@ -55,6 +55,7 @@ class Labels(Body):
     label: str | None = None
     field: str | None = None
     asked: bool = Field(default=False, description="whether the queue had asked")
+    new_labels: bool = Field(default=False, description="whether a closed set gets new labels")
     op_id: str = ""
 
 
@@ -157,7 +158,14 @@ def label(
     }
 
     def say(said: Mapping[str, str | None]) -> Changed:
-        return verbs.label(said, field=body.field, asked=body.asked, op_id=op_id, revisions=seen)
+        return verbs.label(
+            said,
+            field=body.field,
+            asked=body.asked,
+            new_labels=body.new_labels,
+            op_id=op_id,
+            revisions=seen,
+        )
 
     if updates is not None:
         return operation_reply(say({one.document_id: one.label for one in updates}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from lookalike.server.context import Asked, Here
 from lookalike.server.documents import selecting_in, shown
 from lookalike.server.frozen import Frozen
 from lookalike.server.shapes import JsonRoute, Reply
-from lookalike.server.wire import DocumentReply
+from lookalike.server.wire import DocumentReply, LabelReply
 from lookalike.telling import queue_by_ids
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["labels"], route_class=JsonRoute)
@@ -28,10 +28,14 @@ _MINE = (None, Origin.AUTO.value)
 
 
 class QuestionReply(Reply):
-    """What the queue asks: about a strip of look-alikes, or about one document."""
+    """What the queue asks: about a strip of look-alikes, about one document, or a sheet of them.
+
+    `suggestions` has a label, or null, for each of `documents`.
+    """
 
     documents: list[DocumentReply]
     suggestion: str | None
+    suggestions: list[str | None]
     worth: float
     kind: str
     place: str
@@ -103,12 +107,14 @@ def _open(
         documents = _found(here, collection, wanted)
         for ids, question in some:
             there = [documents[id] for id in ids if id in documents]
-            left = _left(here, collection, frozen.field, question, there)
+            told = dict(zip(ids, question.suggestions, strict=False))
+            left = _left(here, collection, frozen.field, question, there, told)
             if left:
                 found.append(
                     QuestionReply(
                         documents=left,
                         suggestion=question.suggestion,
+                        suggestions=[told.get(one.document_id) for one in left],
                         worth=question.worth,
                         kind=question.kind,
                         place=question.place,
@@ -135,11 +141,16 @@ def _left(
     field: str | None,
     question: Question,
     documents: Sequence[DocumentReply],
+    suggestions: Mapping[str, str | None],
 ) -> list[DocumentReply]:
     """Return those of a question's documents that nobody has answered since it was asked.
 
-    What a second opinion is asked of does not show the first.
+    Labels that look wrong are left while they stand. What a second opinion is asked of does not
+    show the first.
     """
+    if question.kind == Kind.SUSPECT:
+        suspects = [(one, suggestions[one.document_id]) for one in documents]
+        return [one for one, label in suspects if _standing(one, field).label == label]
     if question.kind != Kind.SECOND_OPINION and not question.opinions:
         return [one for one in documents if _is_open(one, field)]
     verbs, left = here.collection(collection), []
@@ -165,5 +176,9 @@ def _hidden(document: DocumentReply, field: str) -> DocumentReply:
 
 
 def _is_open(document: DocumentReply, field: str | None) -> bool:
-    standing = document.labels[field] if field else next(iter(document.labels.values()))
+    standing = _standing(document, field)
     return standing.origin in _MINE and standing.answer is None
+
+
+def _standing(document: DocumentReply, field: str | None) -> LabelReply:
+    return document.labels[field] if field else next(iter(document.labels.values()))

@@ -12,9 +12,15 @@ import { hint } from "./keys.js";
  * @typedef {{what: string, back?: (failure: import("./api.js").Failure) => void, show?: () => void, done?: (answer: any) => void}} How
  */
 
+/**
+ * What was sent as one answer: `before` are the operations of all its parts but the last, which stands for them.
+ * @typedef {{path: string, body: any}} Part
+ * @typedef {{parts: Part[], what: string, before: string[]}} Done
+ */
+
 /** What was done in this tab, the latest last; `undone` what was taken back, to be done again. */
-const log = { done: /** @type {string[]} */ ([]), undone: /** @type {{path: string, body: any, what: string}[]} */ ([]) };
-/** @type {Map<string, {path: string, body: any, what: string}>} */
+const log = { done: /** @type {string[]} */ ([]), undone: /** @type {Done[]} */ ([]) };
+/** @type {Map<string, Done>} */
 const said = new Map();
 
 /** Say that documents are `label`; null takes back what was said. @param {Meant} meant @param {string | null} label @param {How & {asked?: boolean}} how */
@@ -31,6 +37,18 @@ export function reject(meant, labels, how) {
   const field = store.get("field");
   if (!Array.isArray(meant)) return send("/rejections", { filters: meant.filters, field }, how);
   send("/rejections", { rejections: meant.map((one, place) => ({ document_id: one.document_id, label: labels?.[place] ?? null })), field }, how);
+}
+
+/** Answer a sheet: all of its items that were named in one request, after what others are not. It is undone as one. @param {ReturnType<typeof import("./sheets.js").answersOf>} answer @param {How} how */
+export function sheet({ labels, rejected, newKind: fresh, cannotTell: unclear }, how) {
+  const field = store.get("field");
+  const parts = /** @type {Part[]} */ ([]);
+  const add = (/** @type {string} */ path, /** @type {any} */ body) => parts.push({ path: here(path), body: { ...body, field } });
+  if (rejected.length) add("/rejections", { rejections: rejected.map(({ doc, label }) => ({ document_id: doc.document_id, label })) });
+  if (fresh.length) add("/rejections/new-kind", { ...chosenBy(fresh), asked: true });
+  if (unclear.length) add("/rejections/cannot-tell", { ...chosenBy(unclear), asked: true });
+  if (labels.length) add("/labels", { updates: labels.map(({ doc, label }) => ({ document_id: doc.document_id, label, base_revision: doc.labels[field]?.revision })), asked: true });
+  sendAll(parts, how);
 }
 
 /** @param {Meant} meant @param {How} how */
@@ -92,12 +110,15 @@ export async function undo() {
 
 /** Take back an operation by its id. @param {string} operation @param {string} what */
 export async function takeBack(operation, what) {
+  const known = said.get(operation);
   try {
     const told = await api.post(`/operations/${operation}/undo`);
+    let { ripple } = told;
+    for (const one of [...(known?.before ?? [])].reverse()) ripple += (await api.post(`/operations/${one}/undo`)).ripple;
     log.done = log.done.filter((one) => one !== operation);
     window.dispatchEvent(new CustomEvent("lk-undone", { detail: { operation, told } }));
-    const redo = said.has(operation) ? ` · ${hint("redo")} to do it again` : "";
-    tell(`Taken back: ${what}${rippled(told.ripple)}${redo}`, { id: "answer" });
+    const redo = known ? ` · ${hint("redo")} to do it again` : "";
+    tell(`Taken back: ${what}${rippled(ripple)}${redo}`, { id: "answer" });
     live.catchUp();
   } catch (error) {
     tell(`It could not be taken back: ${/** @type {Error} */ (error).message}`, { kind: "bad", stays: true });
@@ -108,36 +129,57 @@ export async function takeBack(operation, what) {
 export function redo() {
   const last = log.undone.pop();
   if (!last) return tell("There is nothing to do again.");
-  const body = { ...last.body, updates: last.body.updates?.map((/** @type {any} */ one) => ({ ...one, base_revision: undefined })) };
-  send(null, body, { what: last.what }, last.path);
+  const again = (/** @type {any} */ body) => ({ ...body, updates: body.updates?.map((/** @type {any} */ one) => ({ ...one, base_revision: undefined })) });
+  sendAll(last.parts.map(({ path, body }) => ({ path, body: again(body) })), { what: last.what });
 }
 
 /** @param {string | null} path @param {any} body @param {How} how @param {string} [whole] */
-function send(path, body, { what, back, show, done }, whole = here(path ?? "")) {
-  /** @type {import("./store.js").Answer} */
-  const answer = {
-    id: newId(), path: whole, body, what, back, show,
-    rest: restOf,
-    done: (told) => {
-      said.set(told.operation_id, { path: whole, body: answer.body, what });
-      log.done.push(told.operation_id);
-      announce(told);
-      done?.(told);
-      live.catchUp();
-    },
-  };
-  outbox.add(answer);
+function send(path, body, how, whole = here(path ?? "")) {
+  sendAll([{ path: whole, body }], how);
 }
 
-/** @param {any} told */
-function announce(told) {
-  const { by_person: mine } = told.changed;
-  const refused = Object.values(told.changed.refused ?? {});
+/** Send what is undone as one. Where its last part is refused, those before it can be undone. @param {Part[]} parts @param {How} how */
+function sendAll(parts, { what, back, show, done }) {
+  const told = /** @type {any[]} */ ([]);
+  const note = () => {
+    const ids = told.map((one) => one.operation_id);
+    const last = /** @type {string} */ (ids.pop());
+    said.set(last, { parts, what, before: ids });
+    log.done.push(last);
+  };
+  parts.forEach((part, place) => {
+    const isLast = place === parts.length - 1;
+    /** @type {import("./store.js").Answer} */
+    const sent = {
+      ...part, id: newId(), what, show,
+      rest: restOf,
+      back: isLast ? (failure) => (told.length && note(), back?.(failure)) : undefined,
+      done: (answer) => {
+        told.push(answer);
+        part.body = sent.body; // without what others had answered
+        if (isLast) {
+          note();
+          announce(told);
+          done?.(answer);
+        }
+        live.catchUp();
+      },
+    };
+    outbox.add(sent);
+  });
+}
+
+/** @param {any[]} answers of the server to the parts of one answer */
+function announce(answers) {
+  const sum = (/** @type {(one: any) => number} */ of) => answers.reduce((total, one) => total + of(one), 0);
+  const mine = sum((one) => one.changed.by_person);
+  const ripple = sum((one) => one.ripple);
+  const refused = answers.flatMap((one) => Object.values(one.changed.refused ?? {}));
   if (refused.length && !mine) return tell(`Not done: ${refused[0]}`, { kind: "bad" });
-  const actions = told.ripple
-    ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { view: "grid", tab: "changed", rev: String(told.revision) })) }]
+  const actions = ripple
+    ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { view: "grid", tab: "changed", rev: String(answers[answers.length - 1].revision) })) }]
     : [];
-  const itself = told.ripple ? `, ${told.ripple.toLocaleString()} automatic` : "";
+  const itself = ripple ? `, ${ripple.toLocaleString()} automatic` : "";
   tell(`${mine.toLocaleString()} by you${itself} · ${hint("undo")} to undo`, { id: "answer", kind: "good", actions });
 }
 

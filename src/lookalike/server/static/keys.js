@@ -33,7 +33,7 @@ export const KEYS = [
   {"id": "first", "scope": "items", "keys": ["Home"], "does": "the first one"},
   {"id": "last", "scope": "items", "keys": ["End"], "does": "the last one"},
   {"id": "view", "scope": "items", "keys": [" "], "does": "big view"},
-  {"id": "toggle", "scope": "items", "keys": ["x"], "does": "X out, or select, an item"},
+  {"id": "toggle", "scope": "items", "keys": ["x"], "does": "X out, or select, an item; on a sheet: not this"},
   {"id": "extendLeft", "scope": "items", "keys": ["Shift+ArrowLeft"], "does": "select to the left"},
   {"id": "extendRight", "scope": "items", "keys": ["Shift+ArrowRight"], "does": "select to the right"},
   {"id": "extendUp", "scope": "items", "keys": ["Shift+ArrowUp"], "does": "select upwards"},
@@ -44,7 +44,7 @@ export const KEYS = [
   {"id": "larger", "scope": "items", "keys": ["+", "="], "does": "larger tiles"},
   {"id": "smaller", "scope": "items", "keys": ["-"], "does": "smaller tiles"},
 
-  {"id": "accept", "scope": "decide", "keys": ["Enter", "a"], "does": "accept"},
+  {"id": "accept", "scope": "decide", "keys": ["Enter", "a"], "does": "accept; on a sheet: all that is left"},
   {"id": "slot", "scope": "decide", "keys": ["1", "2", "3", "4", "5", "6", "7", "8", "9"], "does": "the label of that number"},
   {"id": "same", "scope": "decide", "keys": ["0"], "does": "the same label again"},
   {"id": "label", "scope": "decide", "keys": ["l", "/"], "does": "type a label"},

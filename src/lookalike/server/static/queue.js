@@ -1,25 +1,28 @@
 // What is asked, strip by strip. What is on screen stays as it is; what comes after is asked anew
 // when answers have taught something, or when the questions run out.
 
+import { arranged, isSheet } from "./sheets.js";
+
 const AT_ONCE = 12;
 const AHEAD = 6;
 const STAYS = 2;
 const RENEW_AFTER = 4;
 
 /**
- * One question: `out` are the documents that were X-ed out, `state` "open", "said", "skipped" or
+ * One question: `out` are the documents that were X-ed out, on a sheet `marks` tell what each is instead, `state` "open", "said", "skipped" or
  * "gone" (somebody else answered), `said` what was answered, `operation` under which it is undone, "" until the server has it.
- * @typedef {{key: string, documents: any[], suggestion: string | null, worth: number, kind: string, place: string, opinions: any[],
- *   out: Set<string>, at: number, state: string, said: string, operation: string}} Strip
+ * @typedef {{key: string, documents: any[], suggestion: string | null, suggestions: (string | null)[], worth: number, kind: string, place: string, opinions: any[],
+ *   out: Set<string>, marks: Map<string, import("./sheets.js").Mark>, at: number, state: string, said: string, operation: string}} Strip
  */
 
 /** The questions of one tab, from frozen snapshots of the queue. Tells `change`. */
 export class Queue extends EventTarget {
-  /** @param {(asked: {snapshot?: string, offset?: number, limit: number}) => Promise<any>} ask @param {{isFixed?: boolean}} [how] `isFixed`: what is asked is a list, which is never asked anew */
-  constructor(ask, { isFixed = false } = {}) {
+  /** @param {(asked: {snapshot?: string, offset?: number, limit: number}) => Promise<any>} ask @param {{isFixed?: boolean, early?: number}} [how] `isFixed`: what is asked is a list, which is never asked anew; of the first answers, `early`, each teaches much: it is asked anew after each */
+  constructor(ask, { isFixed = false, early = 0 } = {}) {
     super();
     this.ask = ask;
     this.isFixed = isFixed;
+    this.early = early;
     /** @type {Strip[]} */
     this.strips = [];
     this.at = 0;
@@ -120,15 +123,17 @@ export class Queue extends EventTarget {
       for (const doc of one.state === "said" ? meant(one) : one.documents) known.add(doc.document_id);
     }
     for (const question of questions) {
-      const documents = question.documents.filter((/** @type {any} */ one) => !known.has(one.document_id));
-      if (documents.length) this.strips = [...this.strips, this.#stripOf({ ...question, documents })];
+      const isOpen = (/** @type {any} */ _, /** @type {number} */ place) => !known.has(question.documents[place].document_id);
+      const [documents, suggestions] = [question.documents.filter(isOpen), question.suggestions?.filter(isOpen) ?? []];
+      if (documents.length) this.strips = [...this.strips, this.#stripOf({ ...question, documents, suggestions })];
     }
   }
 
-  /** @param {any} question @returns {Strip} */
-  #stripOf(question) {
+  /** @param {any} asked @returns {Strip} */
+  #stripOf(asked) {
     this.made += 1;
-    return { ...question, key: `${question.documents[0].document_id}/${this.made}`, out: new Set(), at: 0, state: "open", said: "", operation: "" };
+    const question = isSheet(asked) ? arranged(asked) : asked;
+    return { ...question, key: `${question.documents[0].document_id}/${this.made}`, out: new Set(), marks: new Map(), at: 0, state: "open", said: "", operation: "" };
   }
 
   /** Go to another strip. @param {number} by */
@@ -156,7 +161,7 @@ export class Queue extends EventTarget {
     strip.operation = operation;
     this.answered += 1;
     this.isStale = true;
-    if (this.answered % RENEW_AFTER === 0) this.isWanted = !this.isFixed;
+    if (this.answered <= this.early || this.answered % RENEW_AFTER === 0) this.isWanted = !this.isFixed;
     this.fill();
   }
 

@@ -9,6 +9,8 @@ import "./grid.js";
 import { hint } from "./keys.js";
 import "./pair.js";
 import { meant, Queue } from "./queue.js";
+import { sheetView } from "./sheet.js";
+import { answersOf, isSheet, put, toldOf } from "./sheets.js";
 import { api, here, keyboard, knownLabels, live, router, slots, store } from "./session.js";
 import { Follow, Hear } from "./store.js";
 import { answerOf, commandBar, opinionsOf, stripView } from "./strip.js";
@@ -23,6 +25,7 @@ const TABS = [
   { id: "kinds", name: "New category?", kind: "new_kind", none: "No group looks like a new category." },
 ];
 const SHOWN = 4;
+const EARLY = 12;
 const PAIRS_AHEAD = 2;
 const WASH_MS = 900;
 const AWAIT_MS = 800;
@@ -60,11 +63,13 @@ class Review extends LitElement {
 
   connectedCallback() {
     super.connectedCallback();
-    const [inStrips, inPairs] = [() => !this.isGrid && !this.isPair, () => this.isPair];
+    const [inStrips, inPairs, onSheet] = [() => !this.isGrid && !this.isPair, () => this.isPair, () => this.isOnSheet];
     this.ends = [
       keyboard.bind("items", this.#movements(), { isOn: inStrips }),
       keyboard.bind("items", this.#turns(), { isOn: inPairs }),
       keyboard.bind("decide", this.#decisions(), { isOn: () => !this.isGrid }),
+      keyboard.bind("items", this.#acrossSheet(), { isOn: onSheet }),
+      keyboard.bind("decide", this.#onSheet(), { isOn: onSheet }),
       keyboard.bind("everywhere", { fresh: () => this.#begin(), close: () => this.#close() }),
       store.subscribe(() => this.#sync()),
     ];
@@ -86,6 +91,11 @@ class Review extends LitElement {
 
   get isPair() {
     return router.route.params.view === "pair";
+  }
+
+  /** Whether what is asked is a sheet. */
+  get isOnSheet() {
+    return !this.isGrid && !this.isPair && isSheet(this.queue.strip);
   }
 
   /** The two that are side by side. */
@@ -126,7 +136,7 @@ class Review extends LitElement {
   }
 
   #begin() {
-    this.queue = new Queue((asked) => this.#ask(asked), { isFixed: this.isPair && Boolean(router.route.params.of) });
+    this.queue = new Queue((asked) => this.#ask(asked), { isFixed: this.isPair && Boolean(router.route.params.of), early: EARLY });
     this.queue.addEventListener("change", () => this.requestUpdate());
     if (!this.isGrid) this.queue.fill();
     this.requestUpdate();
@@ -200,6 +210,44 @@ class Review extends LitElement {
     };
   }
 
+  /** How one moves on a sheet, which does not go round. @returns {import("./keys.js").Handlers} */
+  #acrossSheet() {
+    const by = (/** @type {number} */ rows) => () => {
+      const { at = 0, documents = [] } = this.queue.strip ?? {};
+      const to = at + rows * this.#perRow();
+      if (documents[to]) this.#to(to);
+    };
+    return { up: by(-1), down: by(1) };
+  }
+
+  /** What is said on a sheet: of the item that one is at, but for Enter. @returns {import("./keys.js").Handlers} */
+  #onSheet() {
+    const mark = (/** @type {import("./sheets.js").Mark} */ one) => () => this.#mark(one);
+    return {
+      accept: () => this.#confirm(), reject: mark({ verdict: "out" }), newKind: mark({ verdict: "new_kind" }), cannotTell: mark({ verdict: "cannot_tell" }),
+      promote: () => tell(`${hint("accept", "decide")} confirms all that is left.`),
+    };
+  }
+
+  /** Note on the sheet what the item is that one is at; null: what it is called. @param {import("./sheets.js").Mark | null} mark */
+  #mark(mark) {
+    const { strip } = this.queue;
+    if (!strip || strip.state !== "open") return;
+    put(strip, strip.at, mark);
+    this.requestUpdate();
+  }
+
+  /** Answer the sheet: all that nobody marked is what it is called. */
+  #confirm() {
+    const { strip, queue } = this;
+    if (!strip || strip.state !== "open") return;
+    const said = answersOf(strip);
+    if (!Object.values(said).some((one) => one.length)) return tell(`Nothing is left to be confirmed. ${hint("skip")} skips the sheet.`);
+    const what = toldOf(strip);
+    queue.say(strip, `✓ ${what}`);
+    answers.sheet(said, this.#how(queue, strip, what));
+  }
+
   /** @param {number} by */
   #step(by) {
     const { strip } = this.queue;
@@ -213,6 +261,7 @@ class Review extends LitElement {
     const { strip } = this.queue;
     if (!strip) return;
     strip.at = place < 0 ? strip.documents.length - 1 : place;
+    if (this.isOnSheet) this.updateComplete.then(() => this.querySelector(".checks .tile.here")?.scrollIntoView({ block: "nearest" }));
     if (store.get("drawer") === "why") this.#why();
     this.requestUpdate();
   }
@@ -227,9 +276,10 @@ class Review extends LitElement {
   /** @param {number} place */
   #toggle(place) {
     const { strip } = this.queue;
-    if (!strip || strip.documents.length < 2) return;
+    if (!strip || (strip.documents.length < 2 && !this.isOnSheet)) return;
     const id = strip.documents[place].document_id;
     strip.at = place;
+    if (this.isOnSheet) return this.#mark(strip.marks.has(id) ? null : { verdict: "out" });
     if (!strip.out.delete(id)) strip.out.add(id);
     this.requestUpdate();
   }
@@ -238,6 +288,7 @@ class Review extends LitElement {
   #all() {
     const { strip, tab } = this;
     if (!strip) return;
+    if (this.isOnSheet) return strip.marks.clear(), this.requestUpdate();
     if (this.taken === strip.key && tab.all) return router.go("review", { tab: tab.id, view: "grid", all: "1" });
     this.taken = strip.key;
     this.#leaveOut(new Set());
@@ -316,9 +367,10 @@ class Review extends LitElement {
     const { strip } = this.queue;
     if (!strip) return;
     const known = knownLabels();
-    const names = [...new Set([...near(strip), ...known])];
+    const isOnSheet = this.isOnSheet;
+    const names = [...new Set([...near(isOnSheet ? [strip.documents[strip.at]] : strip.documents), ...known])];
     choose({
-      title: strip.documents.length + others.length > 1 ? "What are they?" : "What is it?",
+      title: !isOnSheet && strip.documents.length + others.length > 1 ? "What are they?" : "What is it?",
       placeholder: known.length ? "A few letters, or a new name" : "Type a name",
       choices: names.map((name) => ({ name, hint: slots.of(name) ? String(slots.of(name)) : "" })),
       take: (name) => this.#label(name, others),
@@ -328,6 +380,7 @@ class Review extends LitElement {
 
   /** @param {string} label @param {any[]} [others] */
   #label(label, others = []) {
+    if (this.isOnSheet) return slots.use(label), this.#mark({ label });
     this.#say(label, (documents, how) => answers.label([...documents, ...others], label, { asked: true, ...how }));
   }
 
@@ -371,12 +424,17 @@ class Review extends LitElement {
     if (!documents.length) return tell("Every item is X-ed out: nothing is left to be answered.");
     const count = documents.length > 1 ? `${documents.length} × ` : "";
     queue.say(strip, `✓ ${count}${what}`);
-    send(documents, {
-      what: `${count}${what}`,
+    send(documents, this.#how(queue, strip, `${count}${what}`));
+  }
+
+  /** What follows an answer. @param {Queue} queue @param {import("./queue.js").Strip} strip @param {string} what @returns {import("./answers.js").How} */
+  #how(queue, strip, what) {
+    return {
+      what,
       back: (failure) => this.#refused(queue, strip, failure),
       show: () => this.#return(queue, strip),
       done: (told) => queue.settle(strip, told.operation_id),
-    });
+    };
   }
 
   /** @param {Queue} queue @param {import("./queue.js").Strip} strip @param {import("./api.js").Failure} failure */
@@ -412,7 +470,7 @@ class Review extends LitElement {
         <span class="spring"></span>
         ${[["", "In groups"], ["grid", "As a grid"], ["pair", "In pairs"]].map(([view, name]) => (view === (router.route.params.view ?? "") ? nothing : html`<a href=${router.to("review", { tab: router.route.params.tab ?? "", view })}>${name}${view === "pair" ? html` <kbd>${hint("pair")}</kbd>` : nothing}</a>`))}
       </div>
-      ${report ? standing(report) : nothing}
+      ${report && !this.isOnSheet ? standing(report) : nothing}
       ${this.isGrid ? html`<lk-grid></lk-grid>` : this.isPair ? this.#pairs() : this.#strips()} <lk-view></lk-view>`;
   }
 
@@ -420,6 +478,7 @@ class Review extends LitElement {
     const { queue } = this;
     const strips = queue.strips.slice(queue.at, queue.at + SHOWN);
     const first = queue.strip;
+    if (first && isSheet(first)) return html`<div class="strips wide">${this.#before()}${this.#sheet(first)}</div>`;
     return this.#missing() ?? html`<div class="strips" @pointerdown=${this.#press} @click=${{ capture: true, handleEvent: (/** @type {Event} */ event) => this.band.click(event) }}>
       ${this.#before()}
       ${repeat(strips, (one) => one.key, (one, place) => html`
@@ -431,6 +490,14 @@ class Review extends LitElement {
         ${place === 0 ? this.#slotBar() : nothing}`)}
       ${first ? nothing : this.#end()}
     </div>`;
+  }
+
+  /** @param {import("./queue.js").Strip} strip */
+  #sheet(strip) {
+    return html`${sheetView(strip, {
+      field: store.get("field"), changed: this.changed, place: this.queue.at, run: (id) => this.#run(id),
+      onPick: (at) => this.#toggle(at), onOpen: (at) => (this.#to(at), this.#look()),
+    })}${strip.state === "open" ? this.#slotBar() : nothing}`;
   }
 
   /** What is shown where no question is there to be shown. */
@@ -487,7 +554,7 @@ class Review extends LitElement {
 
   /** @param {string} id */
   #run(id) {
-    const found = { ...this.#decisions(), ...(this.isPair ? this.#turns() : this.#movements()) }[id];
+    const found = { ...this.#decisions(), ...(this.isPair ? this.#turns() : this.#movements()), ...(this.isOnSheet ? this.#onSheet() : {}) }[id];
     found?.("", new Event("click"));
   }
 
@@ -515,9 +582,9 @@ function standing(report) {
   return html`<p class="note"><b>Preview.</b> It only suggests so far. To label automatically it needs: ${report.missing.join("; ")}.</p>`;
 }
 
-/** The labels of what a strip looks like, by their name so as to say nothing of which is likely. @param {import("./queue.js").Strip} strip */
-function near(strip) {
-  const names = strip.documents.flatMap((doc) => (doc.taxonomy_match?.neighbors ?? []).map((/** @type {any} */ one) => one.label));
+/** The labels of what documents look like, by their name so as to say nothing of which is likely. @param {any[]} documents */
+function near(documents) {
+  const names = documents.flatMap((doc) => (doc.taxonomy_match?.neighbors ?? []).map((/** @type {any} */ one) => one.label));
   return [...new Set(names)].sort();
 }
 

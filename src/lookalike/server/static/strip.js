@@ -3,6 +3,8 @@
 import { html, nothing } from "./vendor/lit.js";
 import { hint } from "./keys.js";
 import { meant } from "./queue.js";
+import { titleOf } from "./sheet.js";
+import { isSheet } from "./sheets.js";
 import { tile } from "./tile.js";
 
 /**
@@ -15,6 +17,7 @@ import { tile } from "./tile.js";
 function questionOf(strip, shows) {
   const many = strip.documents.length > 1;
   const answer = answerOf(strip, shows);
+  if (isSheet(strip)) return titleOf(strip);
   if (answer) return many ? html`Are all of these <b>${answer}</b>?` : html`Is this <b>${answer}</b>?`;
   if (strip.opinions.length) return html`People disagree: ${opinionsOf(strip)}. What is it?`;
   if (strip.kind === "conflict") return html`Its nearest references disagree. What is this?`;

@@ -14,11 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 
 import lookalike
+import patient
 from lookalike import Collection
 from lookalike.errors import BadInput
 from lookalike.model import Origin, Question
@@ -290,6 +290,19 @@ def test_a_row_without_label_and_without_what_was_shown_is_not_taken(things: Col
     assert list(said.refused.values()) == ["has no 'label'"]
 
 
+def test_a_label_that_a_closed_set_does_not_have_is_not_taken(things: Collection) -> None:
+    things.run(closed_set=True)
+    rows = as_rows(sheet_of(things))
+    rows[0]["label"] = "Knid 1"
+
+    said = give_back(things, rows)
+
+    assert said.by_person == len(rows) - 1
+    (reason,) = said.refused.values()
+    assert "Knid 1" in reason
+    assert list(shown(sheet_of(things))) == [rows[0]["id"]]
+
+
 def test_only_a_person_gives_a_sheet_back(things: Collection) -> None:
     with pytest.raises(BadInput, match="only a person"):
         things.import_labels(as_rows(sheet_of(things)), asked=True)
@@ -321,14 +334,14 @@ def served(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def ask(server: Served, path: str, **query: Any) -> Any:
-    answer = httpx2.get(f"{server.url}/v1/collections/things/{path}", params=query, timeout=60.0)
+    answer = patient.get(f"{server.url}/v1/collections/things/{path}", params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def say(server: Served, path: str, **body: Any) -> Any:
     address = f"{server.url}/v1/collections/things/{path}"
-    answer = httpx2.post(address, json=body, timeout=60.0)
+    answer = patient.post(address, json=body)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -360,7 +373,7 @@ def test_a_frozen_sheet_leaves_out_what_was_answered_meanwhile(served: Served) -
     assert [one["document_id"] for one in left["documents"]] == rest
     assert left["suggestions"] == whole["suggestions"][2:]
     for one in undo:
-        assert httpx2.post(f"{served.url}/v1/operations/{one}/undo").status_code == 200
+        assert patient.post(f"{served.url}/v1/operations/{one}/undo").status_code == 200
     back = ask(served, "check")["question"]
     assert [one["document_id"] for one in back["documents"]] == [labelled, refused, *rest]
 

@@ -40,7 +40,7 @@ def show_check_table(question: Question, where: str, table: str) -> str:
 
 def show_no_check(report: Report, where: str) -> str:
     """Return why no sheet waits, and what to do."""
-    if report.policy == "threshold":
+    if report.target_precision is None:
         return (
             f"no check: {report.collection}.{report.field} labels by a similarity threshold, which "
             f"learns nothing from checks; see `lookalike queue {where}`, or change the policy with "

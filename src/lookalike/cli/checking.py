@@ -34,14 +34,14 @@ def check(
 ) -> None:
     """Show a check sheet: a random sample of what may be labelled automatically.
 
-    Confirm it, or write it as a table, where you correct wrong labels or empty them. Then the rest
-    labels itself as far as the sheet shows that its labels are right.
+    Confirm it, or write it as a table, correct the wrong labels in that or empty them, and give it
+    back with `lookalike label products --from sheet.csv --asked`. Then the rest labels itself, as
+    far as the sheet shows that its labels are right.
 
     \b
     lookalike check products
     lookalike check products --confirm
     lookalike check products --to sheet.csv
-    lookalike label products --from sheet.csv --asked
     """
     from lookalike.formats.tables import write_rows
 

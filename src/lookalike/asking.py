@@ -96,7 +96,7 @@ def _ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
         count,
         groups=[_alike(land, purity, group.places) for group in groups],
         drawn=land.places_of(drawn).tolist(),
-        sheets=[*_check(snapshot, state, land), *_suspects(state, land)],
+        sheets=[*_check(snapshot, state, land), *_suspects(snapshot, state, land)],
     )
     by_seed = {int(group.places[0]): group for group in groups}
     return [_asked(question, land.pks, by_seed) for question in found]
@@ -166,11 +166,15 @@ def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
     return _Check(columns.pks[rows], labels, worth, gain)
 
 
-def _suspects(state: FieldState, land: Landscape) -> list[Question]:
-    """Return the question about labels that look wrong, if there are any: they are shown again."""
+def _suspects(snapshot: Snapshot, state: FieldState, land: Landscape) -> list[Question]:
+    """Return the question about labels that look wrong, if there are any: they are shown again.
+
+    What people contradict each other on is asked about anyway.
+    """
     if not state.field.unified:
         return []
-    pks = state.suspects()[: size_of(state.field.space.name)]
+    contested = contested_documents(snapshot, state.field.pk)
+    pks = np.setdiff1d(state.suspects(), contested)[: size_of(state.field.space.name)]
     if not len(pks):
         return []
     codes = state.references.codes[np.searchsorted(state.references.pks, pks)]

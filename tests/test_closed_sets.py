@@ -220,6 +220,8 @@ def test_a_set_is_not_closed_while_documents_carry_other_labels(library: lookali
     assert "'Bill' (0 documents), 'Receipt' (" in str(caught.value)
     assert "'Ticket' (" in str(caught.value)
     assert "name them too" in str(caught.value)
+    with pytest.raises(BadInput, match="'Contract' \\("):
+        made.run(closed_set=True, labels=[])
     assert (shown(made), made.operations(), is_closed(made)) == (before, history, False)
     made.run(closed_set=True, labels=[*LABELS, "Receipt", "Ticket", "Bill"])
     assert is_closed(made)

@@ -92,7 +92,7 @@ def test_from_an_empty_store_to_labels_by_itself_in_forty_keys(
         person.answer()
         page.wait_for_timeout(300)
 
-    expect(page.get_by_text("by itself · Z to undo")).to_be_visible()
+    expect(page.get_by_text("automatic · Z to undo")).to_be_visible()
     assert int(by_itself.text_content() or 0) > 0
     assert person.keys <= MOST_KEYS
 

@@ -147,7 +147,7 @@ def test_why_shows_who_caused_a_label_and_a_wrong_reference_goes(
     names_of(asked(page))
     press(page, "w")
     why = page.get_by_role("complementary", name="Why")
-    expect(why).to_contain_text("said by ann")
+    expect(why).to_contain_text("labelled by ann")
     expect(why).to_contain_text("Without ")
     wrong = why.get_by_role("button", name="is a wrong reference").first
     name = (wrong.get_attribute("aria-label") or "").split(" is a wrong")[0]
@@ -180,7 +180,7 @@ def test_all_is_first_the_strip_and_then_all_that_the_tab_is_about(
     page = visit(server.url).tab("#/review?tab=kinds")
     count = len(names_of(asked(page)))
     press(page, "x", "Control+a")
-    toast(page, f"All {count} of this strip")
+    toast(page, f"All {count} of this group")
     expect(page.locator(".strip.here .out")).to_have_count(0)
 
     page.goto(f"{server.url}/#/review?tab=unsure")
@@ -217,7 +217,7 @@ def test_an_item_is_let_vote_and_a_wrong_reference_is_let_vote_no_more(
     page = visit(server.url).tab("#/review?tab=unsure")
     (name,) = names_of(asked(page))
     press(page, "Shift+R")
-    toast(page, "None of these votes")
+    toast(page, "None of these is a reference")
 
     press(page, "r")
     toast(page, "1 by you")
@@ -322,11 +322,8 @@ def test_where_another_person_answered_some_of_a_group_the_answer_holds_for_the_
 
     press(page, "l", *"Flag", "Enter")
 
-    toast(
-        page,
-        "bob answered 1 of them meanwhile: Lamp. That stays so; your answer holds for the other "
-        f"{len(others)}",
-    )
+    toast(page, "bob answered 1 of them meanwhile: Lamp. That stays so")
+    toast(page, f"your answer holds for the other {len(others)}")
     toast(page, f"{len(others)} by you")
     found_now = labels(server)
     assert found_now[first] == ("Lamp", "human")

@@ -25,7 +25,11 @@ MAX_FUNCTION_LINES = 50
 LAYERS = (
     # Highest first. A module imports from its own layer and from those below it, never from above.
     # A package stands for its modules, unless one of them is named itself.
-    ("the doors", "__main__ cli demo diagnosis server showing showing_moves tabulating testing"),
+    (
+        "the doors",
+        "__main__ cli demo diagnosis server showing showing_checks showing_moves tabulating "
+        "testing",
+    ),
     (
         "the library",
         "estimator library probing readiness remote remote_collection remote_opened "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,24 +115,55 @@ def _given(state: FieldState, pks: Ids) -> NDArray[np.int64]:
     return given
 
 
+def ask_check(decider: Decider, snapshot: Snapshot) -> Asked | None:
+    """Return the check that waits, as `ask` does, or None: it needs no landscape."""
+    found = _open_check(snapshot, decider.state)
+    if found is None:
+        return None
+    return Asked(
+        tuple(found.pks.tolist()),
+        None,
+        "",
+        round(found.worth, 3),
+        Kind.CHECK,
+        suggestions=found.labels,
+    )
+
+
+class _Check(NamedTuple):
+    """A check that waits: documents (pks), grouped by their `labels`; the rest as in `Question`."""
+
+    pks: Ids
+    labels: tuple[str | None, ...]
+    worth: float
+    gain: float
+
+
 def _check(snapshot: Snapshot, state: FieldState, land: Landscape) -> list[Question]:
     """Return the check that waits, if there is any."""
+    found = _open_check(snapshot, state)
+    if found is None:
+        return []
+    places = tuple(land.places_of(found.pks).tolist())
+    return [Question(places, None, found.worth, Kind.CHECK, found.gain, found.labels)]
+
+
+def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
     sheet = open_sheet(snapshot, state.field.pk)
     if sheet is None or state.standard is None or state.standard.learned is None:
-        return []
+        return None
     columns, name = state.columns, state.codes.name
     rows = columns.rows_of(sheet.left)
     rows = rows[state.waiting[rows]]
     codes = columns["codes"][rows]
     shown = np.where(codes == NO_LABEL, columns["runner_up"][rows], codes)
     rows = rows[(order := np.lexsort((columns.pks[rows], shown)))]
-    labels = tuple(name(code) for code in shown[order].tolist())
     if not len(rows):
-        return []
+        return None
+    labels = tuple(name(code) for code in shown[order].tolist())
     plan = plan_sheet(state)
     worth, gain = (float(len(rows)), BASE) if plan is None else (plan.worth, plan.gain)
-    places = tuple(land.places_of(columns.pks[rows]).tolist())
-    return [Question(places, None, worth, Kind.CHECK, gain, labels)]
+    return _Check(columns.pks[rows], labels, worth, gain)
 
 
 def _suspects(state: FieldState, land: Landscape) -> list[Question]:

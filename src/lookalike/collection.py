@@ -114,7 +114,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         Stale where another person said something else of a document since the revision that
         `revisions` gives, by id; what the machine decided since then does not matter.
         `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
-        such labels vote, but nothing is learned from them of how sure to be. Another name of a
+        such labels vote, but only a whole check tells from them how sure to be. Another name of a
         label means that label, as `renamed` tells. Raises BadInput for one that is retired, and for
         one that is not in a closed set, unless `new_labels` adds it.
         """
@@ -246,6 +246,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         label_column: str = "label",
         origin: Origin = Origin.IMPORT,
         trusted: bool = True,
+        asked: bool = False,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -254,10 +255,16 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         With `origin` human they count as said by the person. Trusted labels vote; they never
         overwrite a person's. With `trusted` off, and for rows whose `label_source` is `auto`, they
         are suggestions only. `refused` in the answer says which rows were not taken, and why.
+
+        `asked` tells that the rows are a check sheet given back by a person: see `label`. Then a
+        row without a label says that the label in its column `shown` is wrong, and a row is not
+        taken whose document was answered otherwise, or has another content, since it was shown.
         """
+        if asked and origin is not Origin.HUMAN:
+            raise BadInput("only a person answers what was asked: say origin='human', too")
         given = list(rows)
-        asked = (field, label_column, origin, trusted, given)
-        with self._operate("import", actor, op_id, *asked) as running:
+        request = (field, label_column, origin, trusted, given, *([asked] if asked else []))
+        with self._operate("import", actor, op_id, *request) as running:
             chosen = self._field(running.txn, field)
             said, refused = importing.read_labels(
                 running.txn,
@@ -267,6 +274,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 label_column=label_column,
                 origin=origin,
                 trusted=trusted,
+                asked=asked,
                 actor=running.actor,
             )
             running.by_person = len(said)

@@ -87,7 +87,7 @@ def news(
     given = _by_name(snapshot, naming, said.labels or {}, field.taxonomy.separator)
     if closing:
         known = labels_in_use(snapshot, field.pk, naming)
-        _check_closable(snapshot, field, known, given if said.labels else None)
+        _check_closable(snapshot, field, known, None if said.labels is None else given)
         given = dict.fromkeys(known) | given
     return {
         label: text for label, text in sorted(given.items()) if _is_news(naming.notes, label, text)

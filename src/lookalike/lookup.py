@@ -70,6 +70,25 @@ def suspects_of(snapshot: Snapshot, field_pk: int) -> set[tuple[int, str]]:
     return {one for standard in standards if standard for one in standard.suspects}
 
 
+def said_once(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tuple[int, str]]:
+    """Return what has a label that nobody has confirmed: document pk and label."""
+    table = schema.standing
+    query = select(table.c.document_pk, table.c.label)
+    query = query.where(table.c.label.is_not(None), table.c.confirmed.is_not(True))
+    rows = snapshot.rows(
+        query.where(table.c.field_pk == field_pk, one_of(table.c.document_pk, pks))
+    )
+    return {(row.document_pk, row.label) for row in rows}
+
+
+def rejections(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tuple[int, str]]:
+    """Return which labels documents were said not to have: document pk and label."""
+    table = schema.rejection
+    query = select(table.c.document_pk, table.c.label).where(table.c.field_pk == field_pk)
+    rows = snapshot.rows(query.where(one_of(table.c.document_pk, pks)))
+    return {(row.document_pk, row.label) for row in rows}
+
+
 def stances(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> dict[int, Stance]:
     """Return what stands for documents in a field, by pk."""
     table = schema.standing

@@ -170,6 +170,7 @@ class RemoteCollection(
         label_column: str = "label",
         origin: Origin = Origin.IMPORT,
         trusted: bool = True,
+        asked: bool = False,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -182,6 +183,7 @@ class RemoteCollection(
             label_column=label_column,
             origin=origin,
             trusted=trusted,
+            asked=asked,
             actor=actor,
             op_id=op_id,
         )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from lookalike.quoting import Quote
 
 _BAR = 40
+_SHEETS = {
+    "check": "are these right?",
+    "suspect": "are these labels wrong? They do not vote until somebody looks at them.",
+}
 NAMED = 10
 _QUOTE_CHARACTERS = 200
 
@@ -150,6 +154,8 @@ def show_queue(questions: Sequence[Question]) -> str:
 
 
 def _question(question: Question) -> str:
+    if question.kind in _SHEETS:
+        return _sheet(question)
     said = f"is it {question.suggestion}?" if question.suggestion else "what is it?"
     if len(question.documents) > 1:
         said = f"are all {question.suggestion}?" if question.suggestion else "what are they?"
@@ -159,6 +165,18 @@ def _question(question: Question) -> str:
         said += f" {one.actor}: {one.label or '–'} ({one.kind})."
     head = f"{said} ({question.kind}, settles about {question.worth:.0f})"
     return "\n".join([head, *(f"  {show_document(one)}" for one in question.documents)])
+
+
+def _sheet(question: Question) -> str:
+    said = f"{_SHEETS[question.kind]} ({question.kind}, settles about {question.worth:.0f})"
+    asked = zip(question.documents, question.suggestions, strict=True)
+    return "\n".join([said, *(f"  {show_suggested(one, label)}" for one, label in asked)])
+
+
+def show_suggested(document: Document, label: str | None) -> str:
+    """Return a document as one line, with the label that is suggested for it."""
+    score = "" if document.confidence is None else f"{document.confidence:.3f}"
+    return f"{document.id}  {score:>6}  {label or '–'}  {_called(document)}"
 
 
 def show_document(document: Document) -> str:

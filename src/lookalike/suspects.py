@@ -33,7 +33,7 @@ LEAST_REFERENCES = 3
 _PRIOR_REFERENCES = 100
 _ROUNDS = 15
 _FARTHEST = 30.0
-_SURE = 0.9
+_SURE = 0.85
 """So likely wrong a label is to look wrong."""
 
 _NOBODY: Places = np.empty(0, np.int64)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lookalike.cli.checking import give_back
 from lookalike.cli.session import (
     Session,
     collection_argument,
@@ -21,11 +22,11 @@ from lookalike.cli.session import (
     with_session,
 )
 from lookalike.errors import BadInput
+from lookalike.model import Origin
 from lookalike.showing import show_changed
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection
-    from lookalike.model import Changed
 
 _NOT_UNDOABLE = (
     "add",
@@ -71,6 +72,7 @@ def label(
     \b
     lookalike label products doc_a doc_b "Shoes > Running"
     lookalike label products --from labels.csv
+    lookalike label products --from sheet.csv --asked
     lookalike label products doc_a --none
     lookalike label products doc_b "Receipt" --new-labels
     """
@@ -81,19 +83,21 @@ def label(
         )
     with session.library() as library:
         target = library.collection(collection)
-        if table is not None:
-            changed = _label_from(target, table, field)
-        else:
+        if table is None:
             said = _said(ids_and_label, retract)
             changed = target.label(said, field=field, asked=asked, new_labels=new_labels)
-        session.print(changed, show_changed)
+            session.print(changed, show_changed)
+        elif asked:
+            give_back(session, target, _rows_of(table), field)
+        else:
+            changed = target.import_labels(_rows_of(table), field=field, origin=Origin.HUMAN)
+            session.print(changed, show_changed)
 
 
-def _label_from(target: Collection, table: Path, field: str | None) -> Changed:
+def _rows_of(table: Path) -> list[Mapping[str, Any]]:
     from lookalike.formats.tables import read_rows
-    from lookalike.model import Origin
 
-    return target.import_labels(list(read_rows(table)), field=field, origin=Origin.HUMAN)
+    return list(read_rows(table))
 
 
 def _said(ids_and_label: Sequence[str], retract: bool) -> dict[str, str | None]:

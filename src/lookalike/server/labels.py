@@ -110,6 +110,7 @@ class LabelImport(Body):
     label_column: str = "label"
     origin: Origin = Field(default=Origin.IMPORT, strict=False)
     trusted: bool = True
+    asked: bool = Field(default=False, description="whether it is a check sheet given back")
 
 
 class OperationsReply(Reply):
@@ -187,6 +188,7 @@ def import_labels(
         label_column=body.label_column,
         origin=body.origin,
         trusted=body.trusted,
+        asked=body.asked,
         op_id=idempotency_key,
     )
     return operation_reply(changed)

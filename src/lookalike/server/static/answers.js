@@ -1,4 +1,4 @@
-// What a person says: painted at once, sent in turn, and told with what followed by itself.
+// What a person says: painted at once, sent in turn, and told with the automatic labels that followed.
 
 import { api, here, knownLabels, live, outbox, router, ruleHere, slots, store } from "./session.js";
 import { newId } from "./api.js";
@@ -79,7 +79,7 @@ export function demote(meant, how = {}) {
   const what = "wrong reference";
   if (!Array.isArray(meant)) return reject({ filters: { AND: [meant.filters, { field: `labels.${field}.is_reference`, operator: "eq", value: true }] } }, null, { what, ...how });
   const voting = meant.filter((one) => one.labels[field]?.is_reference);
-  if (!voting.length) return tell(`None of these votes, so none is a wrong reference. ${hint("why")} shows what does.`);
+  if (!voting.length) return tell(`None of these is a reference. ${hint("why")} shows the references that an item is like.`);
   const [first] = voting;
   reject(voting, voting.map((one) => one.labels[field].label), { what: voting.length > 1 ? `${voting.length.toLocaleString()} × ${what}` : `${first.file_name || "the reference"} is not ${first.labels[field].label}`, ...how });
 }
@@ -156,12 +156,14 @@ function sendAll(parts, { what, back, show, done }) {
   };
   parts.forEach((part, place) => {
     const isLast = place === parts.length - 1;
-    outbox.add({
+    /** @type {import("./store.js").Answer} */
+    const sent = {
       ...part, id: newId(), what, show,
       rest: restOf,
       back: isLast ? (failure) => (told.length && note(), back?.(failure)) : undefined,
       done: (answer) => {
         told.push(answer);
+        part.body = sent.body; // without what others had answered
         if (isLast) {
           note();
           announce(told);
@@ -169,7 +171,8 @@ function sendAll(parts, { what, back, show, done }) {
         }
         live.catchUp();
       },
-    });
+    };
+    outbox.add(sent);
   });
 }
 
@@ -183,7 +186,7 @@ function announce(answers) {
   const actions = ripple
     ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { view: "grid", tab: "changed", rev: String(answers[answers.length - 1].revision) })) }]
     : [];
-  const itself = ripple ? `, ${ripple.toLocaleString()} by itself` : "";
+  const itself = ripple ? `, ${ripple.toLocaleString()} automatic` : "";
   tell(`${mine.toLocaleString()} by you${itself} · ${hint("undo")} to undo`, { id: "answer", kind: "good", actions });
 }
 

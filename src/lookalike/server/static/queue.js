@@ -168,7 +168,7 @@ export class Queue extends EventTarget {
 
   /** Note that an answer was refused: where one is stays, and the strip is open again, or has its answer by somebody else. @param {Strip} strip @param {string} [said] */
   refuse(strip, said = "") {
-    Object.assign(strip, { state: said ? "gone" : "open", said, operation: "" });
+    Object.assign(strip, { state: said ? "gone" : "open", said: said || "Not recorded", operation: "" });
     this.#tell();
     this.fill();
   }

@@ -20,10 +20,10 @@ import "./view.js";
 
 const TABS = [
   { id: "", name: "Next", kind: "", none: "Nothing waits for an answer." },
-  { id: "null", name: "Null", kind: "value", all: "all without a label", none: "Nothing without a label waits." },
-  { id: "unsure", name: "Unsure", kind: "limit", all: "all that labelled itself", none: "Nothing near the limit waits." },
-  { id: "conflicts", name: "Conflicts", kind: "conflict", all: "all in conflict", none: "Nobody and nothing contradicts each other." },
-  { id: "kinds", name: "New kind?", kind: "new_kind", none: "No group looks like something new." },
+  { id: "null", name: "Unlabelled", kind: "value", all: "all that are unlabelled", none: "No unlabelled item waits." },
+  { id: "unsure", name: "Unsure", kind: "limit", all: "all automatic labels", none: "No automatic label near the threshold waits." },
+  { id: "conflicts", name: "Conflicts", kind: "conflict", all: "all in conflict", none: "No references disagree, and no people." },
+  { id: "kinds", name: "New category?", kind: "new_kind", none: "No group looks like a new category." },
 ];
 const SHOWN = 4;
 const EARLY = 12;
@@ -124,7 +124,7 @@ class Review extends LitElement {
   }
 
   get commands() {
-    const views = [["", "as strips"], ["grid", "as a grid"], ["pair", "in pairs"]].map(([view, name]) => ({ name: `Review ${name}`, hint: view === "pair" ? hint("pair") : "", run: () => this.#show(view) }));
+    const views = [["", "in groups"], ["grid", "as a grid"], ["pair", "in pairs"]].map(([view, name]) => ({ name: `Review ${name}`, hint: view === "pair" ? hint("pair") : "", run: () => this.#show(view) }));
     return [...views, ...TABS.map((one) => ({ name: `Review: ${one.name}`, hint: "", run: () => router.go("review", { tab: one.id }) }))];
   }
 
@@ -214,7 +214,7 @@ class Review extends LitElement {
       accept: () => this.#accept(), label: () => this.#askLabel(),
       slot: (digit) => this.#useSlot(Number(digit)), same: () => (slots.last ? this.#label(slots.last) : tell("There is no label yet to give again.")),
       reject: () => this.#reject(), cannotTell: () => this.#say("can't tell", answers.cannotTell),
-      newKind: () => this.#say("a new kind", answers.newKind), skip: () => this.#skip(),
+      newKind: () => this.#say("a new category", answers.newKind), skip: () => this.#skip(),
       why: () => this.#why(), similar: () => this.#similar(), promote: () => this.#promote(), demote: () => this.#demote(),
     };
   }
@@ -302,7 +302,7 @@ class Review extends LitElement {
     if (this.taken === strip.key && tab.all) return router.go("review", { tab: tab.id, view: "grid", all: "1" });
     this.taken = strip.key;
     this.#leaveOut(new Set());
-    tell(`All ${strip.documents.length} of this strip${tab.all ? `. ${hint("all")} again selects ${tab.all}` : ""}.`, { id: "all" });
+    tell(`All ${strip.documents.length} of this group${tab.all ? `. ${hint("all")} again selects ${tab.all}` : ""}.`, { id: "all" });
   }
 
   /** @param {Set<string>} out the documents that are not meant */
@@ -399,17 +399,17 @@ class Review extends LitElement {
     const { strip } = this.queue;
     if (!strip) return;
     const label = this.answer;
-    if (!label) return tell(`Nothing is proposed here that it could not be. ${hint("newKind")}: a new kind, ${hint("cannotTell")}: can't tell.`);
+    if (!label) return tell(`No label is suggested here that you could reject. ${hint("newKind")}: new category, ${hint("cannotTell")}: can't tell.`);
     this.#say(`not ${label}`, (documents, how) => answers.reject(documents, documents.map(() => label), how));
   }
 
-  /** Let what labelled itself vote, without naming it. */
+  /** Use automatic labels as references, without naming them. */
   #promote() {
     const { strip } = this.queue;
     if (!strip) return;
     const some = meant(strip).filter((doc) => standingOf(doc)?.origin === "auto");
-    if (!some.length || (!this.showsMachine && strip.documents.length < 2)) return tell("Nothing here shows a label of its own that could vote.");
-    this.#say("may vote", (_, how) => answers.promote(some, how));
+    if (!some.length || (!this.showsMachine && strip.documents.length < 2)) return tell("Nothing here has an automatic label that could become a reference.");
+    this.#say("used as a reference", (_, how) => answers.promote(some, how));
   }
 
   /** Take out a reference: the one beside, or the item that one is at. */
@@ -479,7 +479,7 @@ class Review extends LitElement {
     return html`<h1 class="unseen">Review</h1><div class="tabs">
         ${TABS.map((one) => html`<a href=${router.to("review", { tab: one.id, view: router.route.params.view ?? "" })} aria-current=${one.id === this.tab.id ? "page" : nothing}>${one.name}${one.kind && this.queue.kinds[one.kind] && !this.tab.kind ? html` <span class="dim">${this.queue.kinds[one.kind]}</span>` : nothing}</a>`)}
         <span class="spring"></span>
-        ${[["", "As strips"], ["grid", "As a grid"], ["pair", "In pairs"]].map(([view, name]) => (view === (router.route.params.view ?? "") ? nothing : html`<a href=${router.to("review", { tab: router.route.params.tab ?? "", view })}>${name}${view === "pair" ? html` <kbd>${hint("pair")}</kbd>` : nothing}</a>`))}
+        ${[["", "In groups"], ["grid", "As a grid"], ["pair", "In pairs"]].map(([view, name]) => (view === (router.route.params.view ?? "") ? nothing : html`<a href=${router.to("review", { tab: router.route.params.tab ?? "", view })}>${name}${view === "pair" ? html` <kbd>${hint("pair")}</kbd>` : nothing}</a>`))}
       </div>
       ${report && !this.isOnSheet ? standing(report) : nothing}
       ${this.mayBeAll ? this.#closing() : nothing}
@@ -537,7 +537,7 @@ class Review extends LitElement {
   /** What is shown where no question is there to be shown. */
   #missing() {
     const { queue } = this;
-    if (queue.trouble && !queue.strip) return html`<div class="empty"><h1>The queue did not come</h1><p>${queue.trouble}</p><button @click=${() => queue.fill()}>Ask again</button></div>`;
+    if (queue.trouble && !queue.strip) return html`<div class="empty"><h1>The questions could not be loaded</h1><p>${queue.trouble}</p><button @click=${() => queue.fill()}>Try again</button></div>`;
     return queue.isKnown ? null : html`<p class="empty dim">Looking for the best question…</p>`;
   }
 
@@ -610,10 +610,10 @@ class Review extends LitElement {
   }
 }
 
-/** What is in force: whether it labels by itself, and what is missing. @param {any} report */
+/** Whether it labels automatically, and what is missing. @param {any} report */
 function standing(report) {
   if (!report.missing?.length || report.state !== "suggests only") return nothing;
-  return html`<p class="note"><b>Preview.</b> It only suggests so far. To label by itself it needs: ${report.missing.join("; ")}.</p>`;
+  return html`<p class="note"><b>Preview.</b> It only suggests so far. To label automatically it needs: ${report.missing.join("; ")}.</p>`;
 }
 
 /** The labels of what documents look like, by their name so as to say nothing of which is likely. @param {any[]} documents */

@@ -16,7 +16,7 @@ export function markOf(standing) {
 /** What stands in a field, in words. @param {any} standing */
 export function wordsOf(standing) {
   if (!standing) return "";
-  if (standing.answer === "new_kind") return "new kind";
+  if (standing.answer === "new_kind") return "new category";
   if (standing.answer === "cannot_tell") return "can't tell";
   return standing.label ?? "no label";
 }

@@ -124,8 +124,9 @@ export class Queue extends EventTarget {
       for (const doc of one.state === "said" ? meant(one) : one.documents) known.add(doc.document_id);
     }
     for (const question of questions) {
-      const isOpen = (/** @type {any} */ _, /** @type {number} */ place) => !known.has(question.documents[place].document_id);
-      const [documents, suggestions] = [question.documents.filter(isOpen), question.suggestions?.filter(isOpen) ?? []];
+      const { documents: all, suggestions: labels = [] } = question;
+      const open = [...all.keys()].filter((place) => !known.has(all[place].document_id));
+      const [documents, suggestions] = [open.map((place) => all[place]), open.map((place) => labels[place] ?? null)];
       if (documents.length) this.strips = [...this.strips, this.#stripOf({ ...question, documents, suggestions })];
     }
   }

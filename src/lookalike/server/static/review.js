@@ -159,7 +159,7 @@ class Review extends LitElement {
     const told = await api.get(here("/queue"), { ...asked, field, kind: this.tab.kind });
     if (!this.isPair) return told;
     const mayShow = (/** @type {any} */ question, /** @type {any} */ doc) => this.tab.id === "unsure" || question.documents.length > 1 || question.opinions.length || !doc.labels[field].label;
-    return { ...told, results: told.results.flatMap((/** @type {any} */ one) => one.documents.filter((/** @type {any} */ doc) => mayShow(one, doc)).map((/** @type {any} */ doc) => ({ ...one, documents: [doc] }))) };
+    return { ...told, results: told.results.flatMap((/** @type {any} */ one) => one.documents.flatMap((/** @type {any} */ doc, /** @type {number} */ place) => (mayShow(one, doc) ? [{ ...one, documents: [doc], suggestions: [one.suggestions?.[place] ?? null] }] : []))) };
   }
 
   /** @param {any[]} documents */

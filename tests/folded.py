@@ -34,6 +34,7 @@ def assert_folded(snapshot: Snapshot) -> None:
                 answer=None if row.answer is None else Answer(row.answer),
                 asked=bool(row.asked),
                 contested=bool(row.contested),
+                confirmed=bool(row.confirmed),
                 retired=statement.retired,
             )
     assert rejected == {}

@@ -254,6 +254,11 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
         lambda value: value["unlabelled"] == {"Words > Short": 4},
         r"unlabelled +4  Words > Short",
     ),
+    "check": (
+        lambda _: ("check", "notes"),
+        lambda value: value is None,
+        r"^no check: notes\.label labels by a similarity threshold.*--target-precision 0\.95`\n$",
+    ),
     "reject": (
         lambda ids: ("reject", "notes", ids["short-1.txt"]),
         lambda value: (value["by_person"], value["unlabelled"]) == (1, {"Words > Short": 1}),

@@ -226,9 +226,20 @@ def test_to_say_and_take_back_leaves_the_other_voices_as_they_were(
 
 @given(histories)
 def test_saying_the_same_again_changes_nothing(history: list[Line]) -> None:
+    """But that a label said twice is confirmed."""
     doubled = [line for line in history for _ in range(2)]
 
-    assert fold(doubled) == fold(history)
+    assert dataclasses.replace(fold(doubled), confirmed=fold(history).confirmed) == fold(history)
+
+
+def test_a_label_that_a_person_gives_again_is_confirmed() -> None:
+    said = says(HUMAN, "A")
+
+    assert not fold([said]).confirmed
+    assert fold([said, said]).confirmed
+    assert not fold([said, said, says(HUMAN, "B")]).confirmed
+    assert not fold([said, said, takes_back(HUMAN)]).confirmed
+    assert not fold([says(Origin.IMPORT, "A"), said]).confirmed
 
 
 @given(histories, st.lists(labels | st.none(), max_size=4))
@@ -259,6 +270,16 @@ def test_an_answer_lasts_until_the_person_says_otherwise() -> None:
 def test_whether_the_queue_had_asked_is_that_of_the_persons_last_word() -> None:
     asked = Line(EventKind.LABELLED, "A", HUMAN, "ann", True)
 
-    assert fold([says(HUMAN, "A"), asked]).asked
-    assert not fold([asked, says(HUMAN, "A")]).asked
+    assert fold([says(HUMAN, "B"), asked]).asked
+    assert not fold([asked, says(HUMAN, "B")]).asked
+
+
+def test_who_repeats_a_label_leaves_how_it_came_about() -> None:
+    asked = Line(EventKind.LABELLED, "A", HUMAN, "ann", True)
+
+    assert not fold([says(HUMAN, "A"), asked]).asked
+    assert fold([asked, says(HUMAN, "A")]).asked
+
+
+def test_whether_the_queue_had_asked_holds_for_a_new_kind_too() -> None:
     assert fold([new_kind(asked=True)]).asked

@@ -80,7 +80,7 @@ POST /v1/collections/{collection}/documents/distinct
 GET /v1/collections/{collection}/documents/{document}/why
 POST /v1/collections/{collection}/labels, POST /v1/collections/{collection}/rejections
 POST /v1/collections/{collection}/promotions
-GET /v1/collections/{collection}/queue
+GET /v1/collections/{collection}/queue, GET /v1/collections/{collection}/check
 GET /v1/collections/{collection}/analytics/field-distribution
 GET /v1/collections/{collection}/analytics/coverage
 GET /v1/collections/{collection}/analytics/confidence

@@ -148,7 +148,7 @@ def test_a_face_is_shown_as_a_crop_and_in_its_photo_and_named_by_keys(
     page.keyboard.press("l")
     page.keyboard.type("Eileen")
     page.keyboard.press("Shift+Enter")
-    expect(page.get_by_text(re.compile("1 by you, 1 by itself"))).to_be_visible()
+    expect(page.get_by_text(re.compile("1 by you, 1 automatic"))).to_be_visible()
     after = documents(server, "people")
     said = {place: (one["label"], one["origin"]) for place, one in after.items()}
     assert said["again.jpg", "face-1"] == ("Eileen", "human")

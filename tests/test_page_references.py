@@ -73,7 +73,7 @@ def test_a_bad_reference_is_found_through_its_victims_demoted_and_that_is_undone
     expect(victims).to_have_text(["⟲ Balloon", "⟲ Balloon"])
 
     press(page, "Shift+R")
-    toast(page, "1 by you, 3 by itself")
+    toast(page, "1 by you, 3 automatic")
     expect(victims).to_have_text(["⟲ Jigsaw", "⟲ Jigsaw"])
     expect(bad).to_have_attribute("aria-label", re.compile("left out"))
     after = labels(server)

@@ -147,7 +147,7 @@ def test_why_shows_who_caused_a_label_and_a_wrong_reference_goes(
     names_of(asked(page))
     press(page, "w")
     why = page.get_by_role("complementary", name="Why")
-    expect(why).to_contain_text("said by ann")
+    expect(why).to_contain_text("labelled by ann")
     expect(why).to_contain_text("Without ")
     wrong = why.get_by_role("button", name="is a wrong reference").first
     name = (wrong.get_attribute("aria-label") or "").split(" is a wrong")[0]
@@ -180,7 +180,7 @@ def test_all_is_first_the_strip_and_then_all_that_the_tab_is_about(
     page = visit(server.url).tab("#/review?tab=kinds")
     count = len(names_of(asked(page)))
     press(page, "x", "Control+a")
-    toast(page, f"All {count} of this strip")
+    toast(page, f"All {count} of this group")
     expect(page.locator(".strip.here .out")).to_have_count(0)
 
     page.goto(f"{server.url}/#/review?tab=unsure")
@@ -217,7 +217,7 @@ def test_an_item_is_let_vote_and_a_wrong_reference_is_let_vote_no_more(
     page = visit(server.url).tab("#/review?tab=unsure")
     (name,) = names_of(asked(page))
     press(page, "Shift+R")
-    toast(page, "None of these votes")
+    toast(page, "None of these is a reference")
 
     press(page, "r")
     toast(page, "1 by you")
@@ -259,6 +259,33 @@ def test_what_is_too_much_to_be_told_is_read_again(server: Served, visit: Visiti
     page.unroute("**/v1/changes*")
 
 
+def by_bob(said: dict[str, str]) -> dict[str, object]:
+    """What Bob says of documents, by id, as the body of a verb."""
+    return {"labels": said, "actor": "bob"}
+
+
+def test_what_the_machine_decides_meanwhile_refuses_no_answer(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url, expected="ERR_FAILED").tab("#/review?tab=unsure")
+    (name,) = names_of(asked(page))
+    page.route("**/v1/changes*", lambda route: route.abort())  # its moves are not known here
+    with asking(server.url) as client:
+        found = ok(client.get("/v1/collections/shop/documents", params={"limit": 200}))["results"]
+        mine = [one for one in found if one["labels"]["label"]["origin"] == "human"]
+        said = {one["document_id"]: "Lamp" for one in mine}
+        ok(client.post("/v1/collections/shop/verbs/label", json=by_bob(said)))
+        now = ok(client.get("/v1/collections/shop/documents", params={"limit": 200}))["results"]
+
+    with page.expect_response("**/v1/collections/shop/labels") as answered:
+        press(page, "l", *"Torch", "Enter")
+
+    revisions = {one["file_name"]: one["revision"] for one in found}
+    assert {one["file_name"]: one["revision"] for one in now}[name] > revisions[name]
+    assert answered.value.status == 200, "sent once, and taken"
+    toast(page, "1 by you")
+
+
 def test_what_another_person_says_meanwhile_stays_and_is_told(
     server: Served, visit: Visiting
 ) -> None:
@@ -268,14 +295,39 @@ def test_what_another_person_says_meanwhile_stays_and_is_told(
     with asking(server.url) as client:
         found = ok(client.get("/v1/collections/shop/documents", params={"limit": 200}))["results"]
         (id,) = [one["document_id"] for one in found if one["file_name"] == name]
-        update = {"document_id": id, "label": "Lamp"}
-        ok(client.post("/v1/collections/shop/labels", json={"updates": [update]}))
+        ok(client.post("/v1/collections/shop/verbs/label", json=by_bob({id: "Lamp"})))
 
     press(page, "Enter")
 
-    toast(page, "answered it meanwhile: Lamp")
-    assert names_of(asked(page)) == [name]
+    toast(page, "bob answered it meanwhile: Lamp")
+    assert names_of(asked(page)) != [name], "where one is, one stays"
     assert labels(server)[name] == ("Lamp", "human")
+    page.get_by_role("button", name="Show it").click()
+    assert names_of(asked(page)) == [name]
+    press(page, "l", *"Torch", "Enter")
+    toast(page, "1 by you")
+    assert labels(server)[name] == ("Torch", "human")
+
+
+def test_where_another_person_answered_some_of_a_group_the_answer_holds_for_the_others(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url, expected="409|ERR_FAILED").tab("#/review?tab=kinds")
+    first, *others = names_of(asked(page))
+    page.route("**/v1/changes*", lambda route: route.abort())
+    with asking(server.url) as client:
+        found = ok(client.get("/v1/collections/shop/documents", params={"limit": 200}))["results"]
+        ids = {one["file_name"]: one["document_id"] for one in found}
+        ok(client.post("/v1/collections/shop/verbs/label", json=by_bob({ids[first]: "Lamp"})))
+
+    press(page, "l", *"Flag", "Enter")
+
+    toast(page, "bob answered 1 of them meanwhile: Lamp. That stays so")
+    toast(page, f"your answer holds for the other {len(others)}")
+    toast(page, f"{len(others)} by you")
+    found_now = labels(server)
+    assert found_now[first] == ("Lamp", "human")
+    assert {found_now[name] for name in others} == {("Flag", "human")}
 
 
 def test_a_server_that_fails_is_said_and_nothing_else_is_lost(
@@ -293,13 +345,95 @@ def test_a_server_that_fails_is_said_and_nothing_else_is_lost(
 
     page.route("**/v1/collections/shop/labels", answer)
     press(page, "Enter")
+    (second,) = names_of(asked(page))
     toast(page, "was not recorded")
-    assert names_of(asked(page)) == [first]
+    assert names_of(asked(page)) == [second], "an answer on its way moves nobody"
     fails = False
+    page.get_by_role("button", name="Show it").click()
+    assert names_of(asked(page)) == [first]
     press(page, "Enter")
 
     toast(page, "1 by you")
     assert labels(server)[first][1] == "human"
+
+
+def test_a_label_box_that_is_opened_at_once_again_has_its_keys(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?tab=unsure")
+    (first,) = names_of(asked(page))
+    press(page, "l", *"Flag")
+    at_once = """() => {
+        for (const key of ["Enter", "l"]) {
+            const press = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
+            document.activeElement.dispatchEvent(press);
+        }
+    }"""
+
+    page.evaluate(at_once)
+    (second,) = names_of(asked(page))
+    expect(page.get_by_role("combobox")).to_be_focused()
+    toast(page, "1 by you")
+    press(page, *"Lamp", "Enter")
+
+    expect(page.get_by_role("combobox")).to_have_count(0)
+    expect(page.get_by_text("on the way")).to_have_count(0)
+    toast(page, "1 by you")
+    found = labels(server)
+    assert (found[first], found[second]) == (("Flag", "human"), ("Lamp", "human"))
+
+
+def test_a_new_name_is_not_taken_for_a_label_that_has_its_letters(
+    server: Served, visit: Visiting
+) -> None:
+    page = visit(server.url).tab("#/review?tab=unsure")
+    (first,) = names_of(asked(page))
+    rows = page.get_by_role("dialog", name="What is it?").get_by_role("option")
+    press(page, "l", *"all")
+    expect(rows).to_have_text([re.compile("New label: all Enter"), re.compile("Balloon")])
+    expect(rows.first).to_have_attribute("aria-selected", "true")
+    press(page, "ArrowDown")
+    expect(rows.last).to_have_attribute("aria-selected", "true")
+    expect(rows.last).to_contain_text("Enter")
+    press(page, "ArrowUp", "Enter")
+    (second,) = names_of(asked(page))
+    press(page, "l", *"ball")
+    expect(rows).to_have_text(
+        [re.compile("Balloon.*Enter"), re.compile(r"New label: ball.*Shift\+Enter")]
+    )
+    press(page, "Enter")
+
+    expect(page.get_by_text("on the way")).to_have_count(0)
+    found = labels(server)
+    assert (found[first], found[second]) == (("all", "human"), ("Balloon", "human"))
+
+
+def test_who_is_quicker_than_the_queue_waits_and_is_not_told_that_it_is_over(
+    server: Served, visit: Visiting
+) -> None:
+    """Two questions come, and the rest of that queue is empty: the page asks for a new one."""
+    page = visit(server.url).tab()
+    late: list[Route] = []
+
+    def few(route: Route) -> None:
+        if "snapshot=" in route.request.url:
+            late.append(route)
+        elif late:
+            route.continue_()
+        else:
+            told = route.fetch().json()
+            route.fulfill(json={**told, "results": told["results"][:2], "next_offset": 2})
+
+    page.route("**/v1/collections/shop/queue*", few)
+    page.goto(f"{server.url}/#/review?tab=unsure")
+    names_of(asked(page))
+    press(page, "Enter", "Enter")
+    expect(page.get_by_text("Looking for the next questions…")).to_be_visible()
+    expect(page.get_by_text("That is all")).to_have_count(0)
+    expect(page.get_by_text("on the way")).to_have_count(0)
+    late[0].fulfill(json={**late[0].fetch().json(), "results": [], "next_offset": None})
+
+    names_of(asked(page))
 
 
 def test_answers_wait_for_a_lost_connection_and_survive_a_reload(

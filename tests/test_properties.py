@@ -25,7 +25,7 @@ from hunting import HUNTING, times
 from lookalike.collection import Collection
 from lookalike.errors import BadInput, Conflict
 from lookalike.ledger import Line, Statement, decided_label, fold
-from lookalike.model import Changed, Document, EventKind, Origin, Reason
+from lookalike.model import Answer, Changed, Document, EventKind, Origin, Reason
 from lookalike.reading import fields_of
 from lookalike.statements import statements_of
 from lookalike.stores import schema
@@ -151,6 +151,7 @@ class Machine(RuleBasedStateMachine):
         for name in ("unified", "learned", "curated"):
             ids = list(self.model.vectors[name])
             self._label(name, dict(zip(ids, said, strict=False)))
+            library.collection(name).run(labels=LABELS)
         self._check_all()
 
     # --- what people do -------------------------------------------------------------------------
@@ -320,6 +321,20 @@ class Machine(RuleBasedStateMachine):
         self.model.said[changed.operation] = Said()
         self._effects_are_the_difference(changed, before)
 
+    @rule(name=names, closes=st.booleans())
+    def close_or_open_the_set_of_labels(self, name: str, closes: bool) -> None:
+        before = self.seen
+        if closes and self._has_new_kinds(name):
+            with pytest.raises(BadInput, match="a new kind"):
+                self._collection(name).run(closed_set=True)
+            return
+
+        changed = self._collection(name).run(closed_set=closes)
+
+        self.model.said[changed.operation] = Said()
+        self._effects_are_the_difference(changed, before)
+        assert self._collection(name).label_tree().closed_set == closes
+
     @rule(name=names)
     def run_again(self, name: str) -> None:
         self._running_again_changes_nothing(name)
@@ -413,7 +428,12 @@ class Machine(RuleBasedStateMachine):
         self.seen = state
         return state
 
+    def _has_new_kinds(self, name: str) -> bool:
+        said = self.model.statements(name).values()
+        return any(one.label is None and one.answer is Answer.NEW_KIND for one in said)
+
     def _check_collection(self, name: str, state: State) -> None:
+        assert not (self._collection(name).label_tree().closed_set and self._has_new_kinds(name))
         for id, said in self.model.statements(name).items():
             now = state[name, id].standing
             assert now.rejected == tuple(sorted(said.rejected))

@@ -37,6 +37,7 @@ from lookalike.errors import (
     Unauthorized,
     Unreachable,
 )
+from lookalike.model import Origin
 from lookalike.server import arrivals, migrations, verbs
 from lookalike.server.rights import needed
 from relaying import Relay
@@ -207,6 +208,27 @@ def regions_drawn_moved_and_taken_away(library: AnyLibrary) -> Any:
 @step
 def the_queue(library: AnyLibrary) -> Any:
     return things(library).queue(limit=7)
+
+
+@step
+def a_check_sheet_and_its_answer(library: AnyLibrary) -> Any:
+    checked = library.labeler("checked", extractor="passthrough")
+    chance = np.random.default_rng(2)
+    centres = chance.normal(size=(4, 32))
+    rows = centres[np.arange(300) % 4] + 0.3 * chance.normal(size=(300, 32))
+    checked.add(vectors=rows, ids=[f"c{n}" for n in range(300)])
+    none = checked.check()
+    checked.label({f"c{n}": f"Kind {n % 4}" for n in range(32)}, asked=True)
+    sheet = checked.check(field="label")
+    assert none is None
+    assert sheet is not None
+    shown = zip(sheet.documents, sheet.suggestions, strict=True)
+    said: list[dict[str, Any]] = [
+        {"id": one.id, "label": label, "shown": label} for one, label in shown
+    ]
+    said[3]["label"] = None
+    changed = checked.import_labels(said, origin=Origin.HUMAN, asked=True)
+    return sheet, changed, checked.check(), checked.undo(changed.operation), checked.check()
 
 
 @step
@@ -572,7 +594,9 @@ FAULTS: dict[str, Step] = {
     "an unknown document": lambda library: things(library).document("v999"),
     "an unknown id to label": lambda library: things(library).label({"v999": "x"}),
     "a label that is none": lambda library: things(library).label({"v1": " "}),
-    "a stale revision": lambda library: things(library).label({"v1": "x"}, revisions={"v1": 0}),
+    "a stale revision": lambda library: things(library).label(
+        {"v1": "x"}, revisions={"v1": 0}, actor="eve"
+    ),
     "a revision of another document": lambda library: things(library).label(
         {"v1": "x"}, revisions={"v2": 7}
     ),
@@ -648,8 +672,9 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
 
 
 READS = (
-    "agreement arrived as_of audits buckets collections compare_versions cost curve curve_as_of "
-    "decide_as_of diagnose document document_as_of documents documents_as_of engine_version "
+    "agreement arrived as_of audits buckets check_sheet collections compare_versions cost curve "
+    "curve_as_of decide_as_of diagnose document document_as_of documents documents_as_of "
+    "engine_version "
     "extractor extractor_as_of fields fields_as_of flips history ids ids_as_of inspect label_tree "
     "migration monitor name operations opinions queue report report_as_of size size_as_of spaces "
     "suggest trial trials versions waiting why"
@@ -977,5 +1002,17 @@ def test_connecting_and_asking_loads_nothing_heavy(server: Served) -> None:
 def test_what_cannot_be_sent_says_so(both: Both) -> None:
     with pytest.raises(BadInput, match="JSON"):
         things(both.remote).label({"v1": object()})  # type: ignore[dict-item]
-    with pytest.raises(Stale):
-        things(both.remote).label({"v1": "x"}, revisions={"v1": 0})
+
+
+def test_a_stale_answer_tells_what_stands(both: Both) -> None:
+    answers = []
+    for library in (both.local, both.remote):
+        with pytest.raises(Stale) as error:
+            things(library).label({"v1": "x"}, revisions={"v1": 0}, actor="eve")
+        answers.append(error.value.now["answers"])
+        assert error.value.now["revisions"] == {
+            "v1": things(library).document("v1").standing.revision
+        }
+
+    assert answers[0] == answers[1]
+    assert answers[0]["v1"]["kind"] == "labelled"

@@ -13,6 +13,7 @@ from lookalike.landscape import Landscape, attach, build_landscape
 from lookalike.review import (
     STRIP,
     STRIP_REFERENCES,
+    Group,
     Kind,
     Question,
     Reach,
@@ -141,7 +142,7 @@ def test_what_a_person_settled_or_skipped_is_never_asked(
 
 
 def test_no_item_is_in_two_questions(reach: Reach, scores: Scores, standing: Standing) -> None:
-    group = np.array([130, 131, 132])
+    group = Group(np.array([130, 131, 132]), np.array([1.0, 1.0]))
 
     found = questions(reach, standing, scores, 1000, groups=[group], drawn=[7, 70, 133])
 
@@ -224,7 +225,10 @@ def test_a_group_is_one_question_without_what_is_settled_since(
         replace(standing, settled=settled),
         scores,
         1000,
-        groups=[np.array([130, 131, 132]), np.array([0, 1])],
+        groups=[
+            Group(np.array([130, 131, 132]), np.array([1.0, 1.0])),
+            Group(np.array([0, 1]), np.array([1.0])),
+        ],
     )
 
     assert [one.places for one in found if one.kind is Kind.NEW_KIND] == [(130, 132)]

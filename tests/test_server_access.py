@@ -31,6 +31,7 @@ READ = {
     *(f"GET {DOCUMENT}/count", f"POST {DOCUMENT}/count", f"POST {DOCUMENT}/distinct"),
     *(f"POST {DOCUMENT}/aggregate", f"GET {DOCUMENT}/{{document}}/why"),
     *(f"GET {DOCUMENT}/{{document}}/history", f"GET {COLLECTION}/queue"),
+    f"GET {COLLECTION}/check",
     *(f"GET {COLLECTION}/analytics/field-distribution", f"GET {COLLECTION}/analytics/coverage"),
     *(f"GET {COLLECTION}/analytics/confidence", f"GET {COLLECTION}/analytics/curve"),
     *(f"GET {COLLECTION}/analytics/error-rate", f"GET {COLLECTION}/analytics/diagnosis"),

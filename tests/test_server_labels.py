@@ -164,25 +164,22 @@ def test_all_that_filters_choose_is_refused_put_aside_or_called_new(shop: Shop) 
     assert refused(neither, 422)["code"] == "bad_input"
 
 
-def test_the_queue_asks_in_strips_and_an_answer_settles_them(shop: Shop) -> None:
+def test_an_answer_to_the_queue_settles_what_it_asked_about(shop: Shop) -> None:
     shop.put(*BALLOONS[4:], *JIGSAWS[4:], *SIGNALS[2:])
-    questions = get(shop, "queue", limit=3)["results"]
-    strip = [one["document_id"] for one in questions[0]["documents"]]
+    first = get(shop, "queue", limit=3)["results"][0]
+    asked = [one["document_id"] for one in first["documents"]]
 
     post(
         shop,
         "labels",
         asked=True,
-        updates=[{"document_id": one, "label": "Named"} for one in strip],
+        updates=[{"document_id": one, "label": "Named"} for one in asked],
     )
     after = get(shop, "queue", limit=20)["results"]
 
-    assert questions[0]["worth"] >= questions[-1]["worth"]
-    kinds = [sum(id in kind for id in strip) for kind in (BALLOONS, JIGSAWS, SIGNALS)]
-    assert max(kinds) > 0.8 * len(strip) > 1, "a strip is of look-alikes"
-    asked = {doc["document_id"] for one in after for doc in one["documents"]}
-    assert asked.isdisjoint(strip)
-    assert get(shop, "analytics/coverage")["references"] == len(strip)
+    again = {doc["document_id"] for one in after for doc in one["documents"]}
+    assert again.isdisjoint(asked)
+    assert get(shop, "analytics/coverage")["references"] == len(asked) > 0
 
 
 def test_the_queue_asks_one_kind_of_question_and_counts_them_all(shop: Shop) -> None:

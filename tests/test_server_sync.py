@@ -196,33 +196,48 @@ def test_an_object_is_uploaded_once_under_one_key(shop: Shop) -> None:
     assert ok(shop.client.get(shop.bucket))["object_count"] == 1
 
 
-def test_a_change_of_a_document_that_moved_meanwhile_is_refused_with_its_revision(
+def test_a_label_is_refused_with_its_revision_where_another_person_said_something_else(
     shop: Shop,
 ) -> None:
     shop.put(*BALLOONS[:2])
     path = f"/v1/collections/{shop.name}/documents/{BALLOONS[1]}"
     seen = shop.client.get(path).headers["etag"]
     shop.say(BALLOONS[0], category=BALLOON)
-    now = shop.document(shop.name, BALLOONS[1])["revision"]
+    late = {"If-Match": seen}
+    moved = shop.client.get(path).headers["etag"]
 
-    by_etag = shop.client.patch(path, json={"category": "X"}, headers={"If-Match": seen})
-    by_revision = shop.client.post(
-        f"/v1/collections/{shop.name}/labels",
-        json={
-            "updates": [
-                {"document_id": BALLOONS[0], "label": "Y"},
-                {"document_id": BALLOONS[1], "label": "X", "base_revision": now - 1},
-            ]
-        },
-    )
+    of_machine = shop.client.patch(path, json={"category": "X"}, headers=late)
+    said = {"labels": {BALLOONS[1]: "Y"}, "actor": "bob"}
+    ok(shop.client.post(f"/v1/collections/{shop.name}/verbs/label", json=said))
+    now = shop.document(shop.name, BALLOONS[1])["revision"]
+    by_etag = shop.client.patch(path, json={"category": "X"}, headers=late)
+    update = {"document_id": BALLOONS[1], "label": "X", "base_revision": int(seen.strip('"'))}
+    updates = [{"document_id": BALLOONS[0], "label": "Z"}, update]
+    by_revision = shop.client.post(f"/v1/collections/{shop.name}/labels", json={"updates": updates})
     fresh = shop.client.patch(path, json={"category": "X"}, headers={"If-Match": f'"{now}"'})
 
+    assert moved != seen
+    assert ok(of_machine)["metadata"]["category"] == "X"
     for answer in (by_etag, by_revision):
         error = refused(answer, 409)
         assert error["code"] == "stale"
         assert error["details"]["revisions"] == {BALLOONS[1]: now}
+        answered = {"actor": "bob", "kind": "labelled", "label": "Y"}
+        assert error["details"]["answers"] == {BALLOONS[1]: answered}
     assert ok(fresh)["metadata"]["category"] == "X"
     assert shop.document(shop.name, BALLOONS[0])["metadata"]["category"] == BALLOON
+
+
+def test_metadata_are_refused_where_anything_moved_meanwhile(shop: Shop) -> None:
+    shop.put(*BALLOONS[:2])
+    path = f"/v1/collections/{shop.name}/documents/{BALLOONS[1]}"
+    seen = shop.client.get(path).headers["etag"]
+    shop.say(BALLOONS[0], category=BALLOON)
+    now = shop.document(shop.name, BALLOONS[1])["revision"]
+
+    for change in ({"shade": "red"}, {"category": None}):
+        error = refused(shop.client.patch(path, json=change, headers={"If-Match": seen}), 409)
+        assert (error["code"], error["details"]) == ("stale", {"revisions": {BALLOONS[1]: now}})
 
 
 def test_a_change_of_an_object_that_moved_meanwhile_is_refused_with_its_etag(shop: Shop) -> None:

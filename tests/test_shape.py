@@ -19,13 +19,17 @@ PACKAGE = "lookalike"
 SOURCE = Path(__file__).parent.parent / "src"
 
 MAX_DEPTH = 8
-MAX_MODULE_LINES = 400
+MAX_MODULE_LINES = 600
 MAX_FUNCTION_LINES = 50
 
 LAYERS = (
     # Highest first. A module imports from its own layer and from those below it, never from above.
     # A package stands for its modules, unless one of them is named itself.
-    ("the doors", "__main__ cli demo diagnosis server showing showing_moves tabulating testing"),
+    (
+        "the doors",
+        "__main__ cli demo diagnosis server showing showing_checks showing_moves tabulating "
+        "testing",
+    ),
     (
         "the library",
         "estimator library probing readiness remote remote_collection remote_opened "
@@ -35,7 +39,7 @@ LAYERS = (
     (
         "the verbs",
         "agreeing annotating answering audits backing_up bringing bucket challenging changing "
-        "collection compacting comparing copying costing diagnosing evidence explaining "
+        "collection compacting comparing copying costing declaring diagnosing evidence explaining "
         "extracting flipping forgetting importing inspecting lookup mapping matching migrating "
         "monitoring opened promoting promotion querying quoting redeciding regions relabelling "
         "removing replaying reporting retrieving setting_up shaping shown suggesting switching "
@@ -50,10 +54,10 @@ LAYERS = (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
         "deciders decision_log document_values drawing effects field_state fields flows "
-        "forgotten imagining judging kept_lists label_events laying object_values objects once "
-        "operations paging past peers positions reading reference_book rejections repacking "
-        "reshaping resources ruling selecting spaces statements stored_rows stored_values tasks "
-        "undoing undos",
+        "forgotten imagining judging kept_lists label_events last_words laying object_values "
+        "objects once operations paging past peers positions reading reference_book rejections "
+        "repacking reshaping resources ruling selecting sheets spaces statements stored_rows "
+        "stored_values tasks undoing undos vocabulary",
     ),
     ("what can be chosen", "builtin hookspecs plugins"),
     (
@@ -64,13 +68,13 @@ LAYERS = (
     ("interfaces", "extractors.base pictures stores.base stores.schema stores.selection"),
     (
         "the pure core",
-        "addresses agreement auditing betting boxes calibration claims closest columns conditions "
-        "confidence contest costs counterparts directions duplicates features filters findings "
-        "fitting gate grid growing heard hygiene joining judgements kinds label_tree labels "
-        "landscape layout leads learning leaving_out ledger lessons levels likeness limits "
-        "logistic maps matches metrics naming nearness neighbourhood policy propagation recall "
-        "references review rising rules scoring settings stages standard stores.search "
-        "surroundings tsne turns values verdicts weighing",
+        "addresses agreement auditing betting boxes calibration checks claims closest columns "
+        "conditions confidence contest costs counterparts directions duplicates features filters "
+        "findings fitting gate grid growing heard hygiene joining judgements kinds label_tree "
+        "labels landscape layout leads learning leaving_out ledger lessons levels likeness limits "
+        "logistic maps matches metrics naming nearness neighbourhood policy propagation purity "
+        "recalibration recall references review rising rules scoring settings stages standard "
+        "stores.search surroundings suspects tsne turns values verdicts weighing",
     ),
     ("the nouns", "errors model samples version"),
 )
@@ -124,8 +128,6 @@ class Waiver:
 WAIVERS = (
     Waiver("depth", "lookalike", 39, "one path from command to arrays, each step its own noun"),
     Waiver("heavy", "lookalike.estimator → sklearn", 1, "its base classes are scikit-learn's own"),
-    Waiver("module", "lookalike.library", 430, "all that a store holds, on one page"),
-    Waiver("module", "lookalike.model", 420, "all nouns that everything else speaks about"),
     Waiver("module", "lookalike.testing.stores", 990, "one contract, read as a list of rules"),
 )
 

@@ -48,6 +48,7 @@ def by_ids(
                 one.kind.value,
                 one.place,
                 tuple(map(_opinion, spoken.get(one.pks[0], ()))),
+                one.suggestions or (one.suggestion,) * len(one.pks),
             ),
         )
         for one in asked

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lookalike.checks import BASE
 from lookalike.decider import Decider
-from lookalike.drawing import pending, sample
+from lookalike.drawing import due
 from lookalike.field_state import FieldState
 from lookalike.judging import Judge
 from lookalike.kinds import Group, new_kinds
 from lookalike.labels import ancestors
+from lookalike.landscape import Landscape
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.peers import answered_by_others, contested_documents
 from lookalike.policy import REASONS
 from lookalike.propagation import Places
+from lookalike.purity import Purity, learn_purity
+from lookalike.review import Group as Together
 from lookalike.review import Kind, Question, Standing, questions
 from lookalike.scoring import BACKGROUND, Scores
+from lookalike.sheets import open_sheet, plan_sheet, size_of
 from lookalike.standard import MAX_ITEMS, QUICK_ITEMS
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import Ids
 
-DRAWN_SHARE, LATER_SHARE = 0.3, 0.15
-"""This share of what is asked was drawn by chance; the smaller one after ENOUGH_DRAWN answers."""
-
-ENOUGH_DRAWN = 150
-
 CONTESTED_SHARE = 0.3
 """So much of what is asked, at most, people contradict each other on; it comes first."""
+
+_WRONG = 0.5
+"""About so many of the labels that look wrong are wrong: so many actions a look saves for each."""
 
 _CONFLICT = REASONS.index(Reason.CONFLICT)
 
@@ -39,7 +44,7 @@ class Asked:
     """What to ask about documents (pks, the seed first); see `review.Question`.
 
     `place` is where in the label tree a new kind may belong, "" for anywhere. People contradict
-    each other on what is `contested`.
+    each other on what is `contested`. `suggestions` has a label, or None, for each document.
     """
 
     pks: tuple[int, ...]
@@ -48,6 +53,7 @@ class Asked:
     worth: float
     kind: Kind
     contested: bool = False
+    suggestions: tuple[str | None, ...] = ()
 
 
 def ask(
@@ -73,26 +79,109 @@ def ask(
 
 def _ask(decider: Decider, snapshot: Snapshot, count: int) -> list[Asked]:
     """Return up to `count` questions about what nobody has answered, best first."""
-    state, waiting = decider.state, pending(snapshot, decider.field.pk)
-    enough = len(sample(snapshot, decider.field.pk)) >= ENOUGH_DRAWN
-    share = LATER_SHARE if enough else DRAWN_SHARE
-    drawn = waiting[: round(share * count)]
+    state = decider.state
+    answers = int((state.columns["asked"] & state.columns["stands"]).sum())
+    drawn = due(snapshot, decider.field.pk, answers)
     if _takes_long(state):
         return _simply(state, drawn, count)
     judge, scores = decider.surveyed(snapshot)
     land = judge.landscape
     standing = _standing(state, land.pks, () if scores is None else tuple(scores.labels))
     groups = _groups(judge, scores, standing)
+    purity = learn_purity(land, _given(state, land.pks))
     found = questions(
         judge.reach,
         standing,
         scores,
         count,
-        groups=[group.places for group in groups],
+        groups=[_alike(land, purity, group.places) for group in groups],
         drawn=land.places_of(drawn).tolist(),
+        sheets=[*_check(snapshot, state, land), *_suspects(snapshot, state, land)],
     )
     by_seed = {int(group.places[0]): group for group in groups}
     return [_asked(question, land.pks, by_seed) for question in found]
+
+
+def _alike(land: Landscape, purity: Purity, places: Places) -> Together:
+    return Together(places, purity.of(land.cosines(places[1:], places[:1])[:, 0]))
+
+
+def _given(state: FieldState, pks: Ids) -> NDArray[np.int64]:
+    """Return the label, as a code, that somebody gave each item of a landscape; −1 for none."""
+    columns, own = state.columns, np.isin(pks, state.columns.pks)
+    rows = columns.rows_of(pks[own])
+    given = np.full(len(pks), NO_LABEL, np.int64)
+    given[own] = np.where(columns["stands"][rows], columns["codes"][rows], NO_LABEL)
+    return given
+
+
+def ask_check(decider: Decider, snapshot: Snapshot) -> Asked | None:
+    """Return the check that waits, as `ask` does, or None: it needs no landscape."""
+    found = _open_check(snapshot, decider.state)
+    if found is None:
+        return None
+    return Asked(
+        tuple(found.pks.tolist()),
+        None,
+        "",
+        round(found.worth, 3),
+        Kind.CHECK,
+        suggestions=found.labels,
+    )
+
+
+class _Check(NamedTuple):
+    """A check that waits: documents (pks), grouped by their `labels`; the rest as in `Question`."""
+
+    pks: Ids
+    labels: tuple[str | None, ...]
+    worth: float
+    gain: float
+
+
+def _check(snapshot: Snapshot, state: FieldState, land: Landscape) -> list[Question]:
+    """Return the check that waits, if there is any."""
+    found = _open_check(snapshot, state)
+    if found is None:
+        return []
+    places = tuple(land.places_of(found.pks).tolist())
+    return [Question(places, None, found.worth, Kind.CHECK, found.gain, found.labels)]
+
+
+def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
+    sheet = open_sheet(snapshot, state.field.pk)
+    if sheet is None or state.standard is None or state.standard.learned is None:
+        return None
+    columns, name = state.columns, state.codes.name
+    rows = columns.rows_of(sheet.left)
+    rows = rows[state.waiting[rows]]
+    codes = columns["codes"][rows]
+    shown = np.where(codes == NO_LABEL, columns["runner_up"][rows], codes)
+    rows = rows[(order := np.lexsort((columns.pks[rows], shown)))]
+    if not len(rows):
+        return None
+    labels = tuple(name(code) for code in shown[order].tolist())
+    plan = plan_sheet(state)
+    worth, gain = (float(len(rows)), BASE) if plan is None else (plan.worth, plan.gain)
+    return _Check(columns.pks[rows], labels, worth, gain)
+
+
+def _suspects(snapshot: Snapshot, state: FieldState, land: Landscape) -> list[Question]:
+    """Return the question about labels that look wrong, if there are any: they are shown again.
+
+    What people contradict each other on is asked about anyway.
+    """
+    if not state.field.unified:
+        return []
+    contested = contested_documents(snapshot, state.field.pk)
+    pks = np.setdiff1d(state.suspects(), contested)[: size_of(state.field.space.name)]
+    if not len(pks):
+        return []
+    codes = state.references.codes[np.searchsorted(state.references.pks, pks)]
+    labels = tuple(state.codes.name(code) for code in codes.tolist())
+    places = tuple(land.places_of(pks).tolist())
+    gain = _WRONG * len(pks)
+    return [Question(places, None, gain, Kind.SUSPECT, gain, labels)]
 
 
 def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]]:
@@ -131,6 +220,7 @@ def _asked(question: Question, pks: Ids, groups: dict[int, Group]) -> Asked:
         "" if group is None else group.place,
         round(question.worth, 3),
         question.kind,
+        suggestions=question.suggestions or (None,) * len(question.places),
     )
 
 

@@ -36,6 +36,7 @@ from lookalike.reading import FieldRow, document_query
 from lookalike.resources import CollectionRow
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.vocabulary import check_not_outside
 
 MAX_SIZE = 10_000
 """So many labels are in a sample at most."""
@@ -130,10 +131,11 @@ def answer(
     """Record answers, all or none.
 
     Raises Conflict for an audit that is closed and for what was answered, NotFound for an audit
-    that is none and for a document that is not in it.
+    that is none and for a document that is not in it, BadInput for a label outside a closed set.
     """
     txn, table = running.txn, schema.audit_item
     row, pks = _open_one(txn, collection, audit), pks_of(running.txn, collection, list(said))
+    check_not_outside(txn, row.field_pk, [one.truth for one in said.values()])
     items = {one.document_pk: one for one in drawn_items(txn, [row.pk]) if one.label is not None}
     separator = _separator(txn, row.field_pk)
     naming = naming_of(txn, owner_of(txn, row.field_pk))

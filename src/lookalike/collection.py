@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lookalike import answering, forgetting, importing
+from lookalike import answering, declaring, forgetting, importing
 from lookalike.bringing import add_vectors, register
+from lookalike.declaring import Labels, LabelSet
 from lookalike.engines.ray_engine import engine_at
 from lookalike.errors import BadInput, NotFound
 from lookalike.extracting import extract_free, extract_to_the_end
-from lookalike.fields import taxonomy_to
 from lookalike.ingest import Progress, Tally, quiet
 from lookalike.labels import check_label
 from lookalike.model import ANY, Added, Changed, EventKind, Origin
@@ -102,6 +102,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         *,
         field: str | None = None,
         asked: bool = False,
+        new_labels: bool = False,
         actor: str = "",
         op_id: str = "",
         revisions: Mapping[str, int] | None = None,
@@ -110,18 +111,25 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
 
         All decisions that this changes are made in the same transaction; the answer tells them.
         An operation that was given an `op_id` is done once, however often it is asked for. Raises
-        Stale for a document that changed since the revision that `revisions` gives, by id.
+        Stale where another person said something else of a document since the revision that
+        `revisions` gives, by id; what the machine decided since then does not matter.
         `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
-        such labels vote, but nothing is learned from them of how sure to be. Another name of a
-        label means that label, as `renamed` tells. Raises BadInput for one that is retired.
+        such labels vote, but only a whole check tells from them how sure to be. Another name of a
+        label means that label, as `renamed` tells. Raises BadInput for one that is retired, and for
+        one that is not in a closed set, unless `new_labels` adds it.
         """
         checked = {
             id: None if label is None else check_label(label) for id, label in labels.items()
         }
-        with self._operate("label", actor, op_id, field, checked) as running:
+        asks = (checked, *([True] if new_labels else []))
+        with self._operate("label", actor, op_id, field, *asks) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
-            answering.check_fresh(running.txn, [chosen.pk], pks, revisions or {})
+            answering.check_fresh(
+                running.txn, pks, revisions or {}, {chosen.pk: checked}, running.actor
+            )
+            if new_labels:
+                declaring.add_new(self._workshop.operations, running, chosen, checked.values())
             said = answering.labelled(
                 running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
             )
@@ -142,13 +150,16 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
 
         A label stays with the document; what else is said of a whole item is said of its object.
         None takes back what was said, and refuses what the machine says. Raises Stale for a
-        document that changed since the revision that `revisions` gives, by id.
+        document that changed since the revision that `revisions` gives, by id; for a label only
+        where another person said something else since then.
         """
         checked = {id: json_values(one) for id, one in changes.items()}
         with self._operate("label", actor, op_id, checked) as running:
             pks = self._pks(running.txn, list(checked))
-            fields = [one.pk for one in fields_of(running.txn, self._row.pk)]
-            answering.check_fresh(running.txn, fields, pks, revisions or {})
+            fields = {one.name: one.pk for one in fields_of(running.txn, self._row.pk)}
+            answering.check_amendable(
+                running.txn, fields, pks, checked, revisions or {}, running.actor
+            )
             sync = Sync(self._workshop.operations, running)
             sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
             sync.say()
@@ -210,6 +221,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         """Say that documents belong to none of the labels there are.
 
         They are not decided any more, until they are labelled, and teach what new things look like.
+        A closed set is open from then on, as `reopened` tells.
         """
         return self._answer(EventKind.NEW_KIND, list(ids), field, asked, actor, op_id)
 
@@ -234,6 +246,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         label_column: str = "label",
         origin: Origin = Origin.IMPORT,
         trusted: bool = True,
+        asked: bool = False,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -242,10 +255,16 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         With `origin` human they count as said by the person. Trusted labels vote; they never
         overwrite a person's. With `trusted` off, and for rows whose `label_source` is `auto`, they
         are suggestions only. `refused` in the answer says which rows were not taken, and why.
+
+        `asked` tells that the rows are a check sheet given back by a person: see `label`. Then a
+        row without a label says that the label in its column `shown` is wrong, and a row is not
+        taken whose document was answered otherwise, or has another content, since it was shown.
         """
+        if asked and origin is not Origin.HUMAN:
+            raise BadInput("only a person answers what was asked: say origin='human', too")
         given = list(rows)
-        asked = (field, label_column, origin, trusted, given)
-        with self._operate("import", actor, op_id, *asked) as running:
+        request = (field, label_column, origin, trusted, given, *([asked] if asked else []))
+        with self._operate("import", actor, op_id, *request) as running:
             chosen = self._field(running.txn, field)
             said, refused = importing.read_labels(
                 running.txn,
@@ -255,6 +274,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 label_column=label_column,
                 origin=origin,
                 trusted=trusted,
+                asked=asked,
                 actor=running.actor,
             )
             running.by_person = len(said)
@@ -273,6 +293,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
         hierarchical: bool | None = None,
+        closed_set: bool | None = None,
+        labels: Labels | None = None,
         version: str | None = None,
         engine: str = "threads",
         address: str | None = None,
@@ -284,27 +306,27 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
         `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
         field is decided by that from now on, or by parents, too, if `hierarchical`, until undone.
+        `labels` (names, or each with its description) are there from now on; with `closed_set` the
+        labels are all there can be. Raises BadInput where others, or new kinds, are there.
         `version` names a point, as in `as_of`, whose policy it shall be, with today's references.
         With the `engine` "ray" the cluster at `address` extracts what waits, and then compares.
         """
         policy = (confidence_threshold, target_precision, targets, hierarchical)
-        if version is not None and policy != (None, None, None, None):
+        said = LabelSet.of(labels, closed_set)
+        if version is not None and (policy != (None, None, None, None) or said.is_said):
             raise BadInput("a version has its policy: give either a version or a policy")
-        asked = (field, *policy, *([] if version is None else [version]))
+        asked = [field, *policy, *filter(None, [version, said.run_values()])]
         then = None if version is None else self._rule_at(field, version)
         with engine_at(engine, address) as there:
             if there is not None:
                 extract_to_the_end(self._workshop, self._row, Tally(), quiet, there)
             find = None if there is None else there.neighbour_lists
             with self._operate("run", actor, op_id, *asked) as running:
-                chosen = self._field(running.txn, field)
-                before = chosen.taxonomy
-                after = rule_of(before, *policy) if then is None else with_policy_of(before, then)
-                if after == before:
-                    self._workshop.operations.decide_all(running, chosen.pk, find)
-                else:
-                    changed = (taxonomy_to(before), taxonomy_to(after))
-                    self._workshop.operations.configured(running, chosen.pk, *changed, find)
+                chosen, operations = self._field(running.txn, field), self._workshop.operations
+                now = chosen.taxonomy
+                own = rule_of(now, *policy, said.closed)
+                after = own if then is None else with_policy_of(now, then)
+                declaring.follow(operations, running, chosen, after, said, find)
         return running.changed()
 
     @once

@@ -19,6 +19,11 @@ What keeps the promise where there is little to learn from:
 - Until random answers count it, the share of new items is no less than one label as large as the
   others; with fewer than ten labels no estimate of it will do.
 
+- What people said of random samples corrects p once more (`recalibration`): it sees what no model
+  of the references can.
+
+In a **closed set** nothing is new: only *right or wrong?* counts.
+
 A **certificate** needs no such care: `claims.certified_limit` counts random answers. The lower of
 both limits counts.
 
@@ -29,13 +34,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from dataclasses import field as dataclass_field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.claims import EVEN
 from lookalike.features import Barred, Seen, Sight, leave_out
 from lookalike.fitting import known_or_new, right_or_wrong
 from lookalike.leads import Columns, Quiet
@@ -44,20 +50,23 @@ from lookalike.levels import Parents, levels_of, quiet_among
 from lookalike.limits import OUT_OF_REACH, Limit, Taken, limit_for
 from lookalike.logistic import Logistic, Vector, logistic_from, logistic_to, new_share, sigmoid
 from lookalike.propagation import Floats, Places
+from lookalike.recalibration import (
+    UNCHANGED,
+    Line,
+    enough_samples,
+    fit_recalibration,
+    recalibrated,
+)
 from lookalike.scoring import BACKGROUND, Said, Scores
 
 ALONE = 100
-"""From so many random answers on they alone calibrate; before, what people chose does, too. Beside
-what a queue picked, no fewer will do."""
+"""From so many random answers on they alone calibrate; before, what people chose does, too."""
 
 COUNTED = 30
 """From so many random answers on they tell the share of new items."""
 
 FEW_LABELS = 10
 """With fewer labels nothing but counting tells the share of new items."""
-
-SUSPECT_LEAD = math.log(0.95 / 0.05)
-"""A reference looks wrong where another label is at least this far ahead: odds of 19 to 1."""
 
 _P_DIGITS = 6
 _LIMIT_ITEMS = 5_000
@@ -69,9 +78,10 @@ class Confidence:
 
     `limits` are the lowest p at which each label is given, `limit` that of the labels with the
     default `target`; `certified` tells that it is a certificate's. `answers` calibrated it,
-    `drawn` of them drawn at random, `suspects` look wrong; `fair_missing` more are needed beside
-    what a queue picked, and about `drawn_missing` more drawn ones would certify a limit. `above` is
-    that of their parents, for what none of these labels is given (`levels`).
+    `drawn` of them drawn at random, `sampled` of them drawn or checked; `fair_missing` more sampled
+    ones are needed beside what a queue picked, and about `drawn_missing` more drawn ones would
+    certify a limit. `line` corrects p by what was sampled. `above` is that of their parents, for
+    what none of these labels is given (`levels`).
     """
 
     labels: tuple[str, ...]
@@ -86,9 +96,10 @@ class Confidence:
     leave_one_out_accuracy: float
     answers: int
     drawn: int
-    suspects: int
+    sampled: int
     fair_missing: int
     drawn_missing: int
+    line: Line = UNCHANGED
     above: Confidence | None = None
 
     @property
@@ -105,6 +116,7 @@ def confidence_to(confidence: Confidence) -> dict[str, Any]:
     return values | {
         "labels": list(confidence.labels),
         "limits": list(confidence.limits),
+        "line": list(confidence.line),
         "sight": {
             "mix": list(sight.mix),
             "typical": sight.typical.tolist(),
@@ -123,6 +135,7 @@ def confidence_from(stored: Mapping[str, Any]) -> Confidence:
     parts = {
         "labels": tuple(stored["labels"]),
         "limits": tuple(stored["limits"]),
+        "line": tuple(stored["line"]),
         "sight": Sight((first, second), typical, _quiet_from(sight)),
         "known": logistic_from(stored["known"]),
         "right": logistic_from(stored["right"]),
@@ -179,30 +192,65 @@ class Lesson:
     labelled: NDArray[np.bool_]
 
 
+class Refuted(NamedTuple):
+    """Items (k,) that do not vote, and the column (k,) of a label that each has not."""
+
+    places: Places
+    columns: Columns
+
+
+NOTHING_REFUTED = Refuted(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is asked, and whose answers tell.
+    """What is asked, and whose answers tell; all arrays (r,).
 
     `target` is the precision, `targets` are those of labels that have their own. All references
-    shape the models. Those that are `fair` (r,), random draws or as good as, calibrate; `drawn`
-    (r,) come from a uniform draw over all items. Where nothing is fair, only a certificate counts.
+    shape the models, and those that are `fair`, random draws or as good as, calibrate them. `drawn`
+    come from a uniform draw over all items, `checked` from one over what would be labelled, and
+    `doubt` is how likely each answer is wrong. What looks wrong has a `weight` below 1. What a
+    check only `refuted` is no reference. Where a queue picked most references they are not
+    `representative`: then nothing holds but what was sampled. In a `closed` set nothing is new.
     """
 
     target: float
     targets: Mapping[str, float]
     fair: NDArray[np.bool_]
     drawn: NDArray[np.bool_]
+    checked: NDArray[np.bool_]
+    doubt: Vector
+    weight: Vector
+    refuted: Refuted = NOTHING_REFUTED
+    representative: bool = True
+    closed: bool = False
 
     @classmethod
-    def for_all(cls, left: Left, target: float) -> Terms:
-        """Return the terms where all references are fair, and none was drawn."""
+    def for_all(cls, left: Left, target: float, *, closed: bool = False) -> Terms:
+        """Return the terms where all references are fair, and none was drawn or checked."""
         fair = np.ones(len(left.own), bool)
-        return cls(target, {}, fair, ~fair)
+        one = np.ones(len(fair))
+        return cls(target, {}, fair, ~fair, ~fair, doubt=0 * one, weight=one, closed=closed)
+
+    @property
+    def sampled(self) -> NDArray[np.bool_]:
+        """Return which references are random samples (r,)."""
+        return self.drawn | self.checked
 
     @property
     def fair_missing(self) -> int:
-        """Return how many fair ones are missing beside those that are not."""
-        return 0 if self.fair.all() else max(ALONE - int(self.fair.sum()), 0)
+        """Return how many sampled answers are missing beside those that are not."""
+        missing = enough_samples(self.target) - int(self.sampled.sum())
+        return 0 if self.representative else max(missing, 0)
+
+    def left_open(self, labelled: NDArray[np.bool_]) -> Terms:
+        """Return the terms where what would be `labelled` (r,) tells nothing of the rest."""
+        return replace(
+            self,
+            drawn=self.drawn & ~labelled,
+            checked=self.checked & ~labelled,
+            refuted=NOTHING_REFUTED,
+        )
 
 
 def learn(
@@ -216,16 +264,19 @@ def learn(
     rank = rank or Rank(quiet_among(scores.labels, hierarchical=False))
     sight, out = leave_out(left, quiet=rank.quiet, kin=rank.kin, kin_of=rank.kin_of)
     fair = terms.fair if (terms.fair & out.known).any() else np.ones_like(terms.fair)
-    scale, drawn = fair.astype(np.float64), out.known[terms.drawn]
-    known = known_or_new(out, scale, rank.kin_share)
-    right = right_or_wrong(out, scale, rank.kin_share)
+    scale, drawn = fair * terms.weight, out.known[terms.drawn]
+    known = known_or_new(out, terms.weight, scale, rank.kin_share)
+    right = right_or_wrong(out, terms.weight, scale, rank.kin_share)
     labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
-    share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels)
+    share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels, terms, left.counts)
     of_known, of_right = (one.model.log_odds(seen.features) for one in (known, right))
     p, r = _combined(of_known, of_right, share, seen.leads.winners), len(out.own)
     in_trial = _combined(known.unseen[:r], right.unseen[:r], share, out.winners)
+    wrong = _refuted(scores, sight, terms, (known.model, right.model), share)
+    line = _line(in_trial, out.right, terms, wrong)
+    p, in_trial = recalibrated(line, p), recalibrated(line, in_trial)
     trials = Taken(out.winners, in_trial, out.right)
-    promising = terms.fair_missing == 0 and (len(drawn) >= COUNTED or labels >= FEW_LABELS)
+    promising = _may_promise(in_trial, terms, labels)
     some = slice(None if promising else 0)
     offered = Taken(seen.leads.winners[some], p[some], np.empty(0, bool))
     limit, limits = _limits(scores.labels, offered, trials.of(terms.drawn), terms, rank)
@@ -240,11 +291,12 @@ def learn(
         limit=limit.lowest,
         certified=limit.certified,
         leave_one_out_accuracy=float(np.average(out.right, weights=scale * out.known)),
-        answers=int(terms.fair.sum()),
+        answers=int((terms.fair if terms.representative else terms.sampled).sum()),
         drawn=len(drawn),
-        suspects=out.suspects(SUSPECT_LEAD),
+        sampled=int(terms.sampled.sum()),
         fair_missing=terms.fair_missing,
         drawn_missing=limit.drawn_missing,
+        line=line,
     )
     return Lesson(confidence, (trials.p >= limits[trials.winners]) & (out.seen[:, 0] >= 0))
 
@@ -283,12 +335,13 @@ def judge(
 def judged(confidence: Confidence, seen: Seen) -> Judgement:
     """Return the judgement of items of which that is seen."""
     rows, share, leads = seen.features, confidence.new_share, seen.leads
-    known = confidence.known.log_odds(rows)
+    known, right = confidence.known.log_odds(rows), confidence.right.log_odds(rows)
+    p = _combined(known, right, share, leads.winners)
     return Judgement(
         winners=leads.winners,
         runners_up=leads.runners_up,
         sources=seen.sources,
-        probability=_combined(known, confidence.right.log_odds(rows), share, leads.winners),
+        probability=recalibrated(confidence.line, p),
         limits=np.array(confidence.limits)[leads.winners],
         known=sigmoid(known + _odds_of_known(share)),
         margin=rows[:, 0].astype(np.float32),
@@ -306,14 +359,71 @@ def _quiet_from(sight: Mapping[str, Any]) -> Quiet:
     return tuple(sight.get("quiet", [0] if sight["background"] else []))
 
 
-def _share_of_new(odds: Vector, drawn_known: NDArray[np.bool_], labels: int) -> float:
-    """Return π: counted, where enough were drawn; else by EM over log-odds that what waits is
-    known, and no less than one label as large as the others.
+def _refuted(
+    scores: Said, sight: Sight, terms: Terms, models: tuple[Logistic, Logistic], share: float
+) -> Vector:
+    """Return how sure the rule is of refuted labels (k,), where it would still give them."""
+    places, columns = terms.refuted
+    seen = sight.seen(scores, places)
+    known, right = (model.log_odds(seen.features) for model in models)
+    same = seen.leads.winners == columns
+    p: Vector = _combined(known, right, share, seen.leads.winners)[same]
+    return p
+
+
+def _line(p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector) -> Line:
+    """Return what corrects p by random samples, and by the p (k,) of what they `refuted`.
+
+    Where references are representative p is cautious already: a few samples change nothing.
     """
+    some, wrong = terms.sampled, np.zeros(len(refuted), bool)
+    if terms.representative and some.sum() + len(refuted) < enough_samples(terms.target):
+        return UNCHANGED
+    return fit_recalibration(
+        np.append(p[some], refuted),
+        np.append(right[some], wrong),
+        np.append(terms.doubt[some], np.zeros(len(refuted))),
+        pretended=0.0 if terms.representative else 1.0,
+    )
+
+
+def _may_promise(p: Vector, terms: Terms, labels: int) -> bool:
+    """Return whether the mean of p may be believed: enough was sampled of what is more likely right
+    than wrong, by the p (r,) of references, or these are fair and tell how much is new.
+    """
+    if terms.sampled[p >= EVEN].sum() >= enough_samples(terms.target):
+        return True
+    counted = terms.closed or terms.drawn.sum() >= COUNTED or labels >= FEW_LABELS
+    return terms.representative and counted
+
+
+def _share_of_new(
+    odds: Vector, drawn_known: NDArray[np.bool_], labels: int, terms: Terms, counts: Columns
+) -> float:
+    """Return π, 0 in a closed set: counted, where enough were drawn; else by EM over log-odds that
+    what waits is known, and no less than one label as large as the others.
+
+    Beside what a queue picked EM is too timid: the queue goes where nothing is known, so π is no
+    more than how often its latest answer was a new label (`_discovery_rate`).
+    """
+    if terms.closed:
+        return 0.0
     drawn = len(drawn_known)
     if drawn >= COUNTED:
         return float((drawn - drawn_known.sum() + 1) / (drawn + 2))
-    return max(new_share(sigmoid(odds)), 1 / (labels + 1))
+    share = new_share(sigmoid(odds))
+    if not terms.representative:
+        share = min(share, _discovery_rate(counts))
+    return max(share, 1 / (labels + 1))
+
+
+def _discovery_rate(counts: Columns) -> float:
+    """Return about how likely the next answer is a label that nobody gave yet (Good 1953).
+
+    That is the share of labels seen once among all answers. Look-alikes that were named together
+    are no independent answers, so n of a label `counts` (labels,) as √n.
+    """
+    return float(((counts == 1).sum() + 1) / (np.sqrt(counts).sum() + 2))
 
 
 def _limits(
@@ -338,4 +448,4 @@ def _combined(known: Vector, right: Vector, share: float, winners: Columns) -> V
 
 
 def _odds_of_known(share: float) -> float:
-    return math.log((1 - share) / share)
+    return math.log((1 - share) / share) if share else math.inf

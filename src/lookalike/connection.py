@@ -205,7 +205,8 @@ def _error(answer: httpx2.Response) -> LookalikeError:
             f"{answer.request.url.host} answers {answer.status_code} as no server of ours does: "
             f"{shown}; check the address"
         )
-    return _kinds().get(code, LookalikeError)(message)
+    kind, details = _kinds().get(code, LookalikeError), told.get("details")
+    return kind(message, details) if issubclass(kind, errors.Stale) else kind(message)
 
 
 @cache

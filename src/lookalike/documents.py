@@ -24,7 +24,8 @@ from lookalike.resources import CollectionRow, dig
 from lookalike.spaces import in_force_now, outdate
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace, Txn
-from lookalike.stores.selection import conditions
+from lookalike.stores.selection import conditions, one_of
+from lookalike.vocabulary import Vocabulary
 
 _IN_LIST = 5000
 
@@ -190,15 +191,25 @@ def take_labels(
     home: Home,
     documents: Iterable[tuple[int, Mapping[str, Any], Collection[str]]],
 ) -> None:
-    """Take over the labels that objects give to their documents (pk, metadata, said_by)."""
+    """Take over the labels that objects give to their documents (pk, metadata, said_by).
+
+    What is not in a closed set is only suggested, and `refused` tells why.
+    """
     said: dict[int, list[Said]] = {}
+    vocabularies = {pk: Vocabulary(running.txn, pk) for pk in home.fields.values()}
+    outside: dict[int, str] = {}
     for pk, metadata, said_by in documents if home.fields else ():
         for field_pk, (label, origin) in home.given_labels(metadata, said_by).items():
             line = Said(pk, EventKind.LABELLED, label, origin)
+            if (reason := vocabularies[field_pk].why_outside(label)) is not None:
+                line, outside[pk] = Said(pk, EventKind.SUGGESTED, label, Origin.IMPORT), reason
             said.setdefault(field_pk, []).append(line)
     for field_pk, lines in said.items():
         operations.say(running, field_pk, lines)
-        running.by_person += len(lines)
+        running.by_person += sum(line.kind is EventKind.LABELLED for line in lines)
+    table = schema.document
+    query = select(table.c.pk, table.c.id).where(one_of(table.c.pk, outside))
+    running.refused |= {row.id: outside[row.pk] for row in running.txn.rows(query)}
 
 
 def document_id(collection: str, object_id: str, part: str) -> str:

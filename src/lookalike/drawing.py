@@ -27,6 +27,9 @@ from lookalike.stores.selection import conditions, one_of
 
 _VERDICTS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
 
+DUE = 50
+"""One in so many answers is about a random draw: it finds categories that nobody thought of."""
+
 DRAWN_AHEAD = 10
 """So many drawn documents wait to be asked about at any time."""
 
@@ -110,6 +113,16 @@ def pending(snapshot: Snapshot, field_pk: int) -> Ids:
     """Return the drawn documents that no person has answered yet, the first drawn first."""
     pks, answered = _draws(snapshot, field_pk)
     return pks[~answered]
+
+
+def due(snapshot: Snapshot, field_pk: int, answers: int) -> Ids:
+    """Return the drawn documents that are to be asked about now, the first drawn first.
+
+    One in DUE of the `answers` that the queue got shall be about a drawn one, however it came
+    about.
+    """
+    pks, answered = _draws(snapshot, field_pk)
+    return pks[~answered][: max(answers // DUE - int(answered.sum()), 0)]
 
 
 def sample(snapshot: Snapshot, field_pk: int) -> Ids:

@@ -90,7 +90,7 @@ def _silence(
             company = state.companions.of(doomed).tolist()
             stack.enter_context(operations.changing(running, field_pk, company))
             state.forget_documents(doomed)
-        for erased in (table, schema.rejection, schema.draw):
+        for erased in (table, schema.rejection, schema.draw, schema.sheet):
             here = erased.c.field_pk.in_(fields)
             txn.execute(delete(erased).where(here, one_of(erased.c.document_pk, pks)))
     for pk in sorted({*gone, *(pk for field_pk in gone for pk in dependents(txn, field_pk))}):

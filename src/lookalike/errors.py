@@ -96,8 +96,11 @@ class Conflict(LookalikeError):
 class Stale(Conflict):
     """The change was meant for a state that is no more: someone or something changed it since.
 
-    `now` tells the state that there is, so that one need not ask for it: `revisions` by document
-    id, or an `etag`.
+    A label is refused so only where another person said something else of the document since; what
+    the machine decided does not matter. `now` tells the state that there is, so that one need not
+    ask for it: `revisions` by document id, or an `etag`, and with a label the `answers` by document
+    id, each with its `actor`, `kind` (`labelled`, `rejected`, `new_kind`, `cannot_tell`,
+    `retracted`) and `label`.
     """
 
     code = "stale"

@@ -59,7 +59,7 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Semi-supervised: `fit` takes all vectors, those without a label too, and learns from both. What
     it can promise depends on how many labels and rows there are: `standard_` says which rule
     decides and what is missing for more. `predict` always answers, as scikit-learn expects;
-    `transduction_` and `decide` abstain.
+    `transduction_` and `decide` abstain. With `closed_set` no row is of a label that `y` has not.
 
     After `fit`: `classes_`; `transduction_` (n,), the label of each row of `X`, None or −1 where
     it abstains; `confidence_` (n,), the probability that the best label is right: 1 where you gave
@@ -71,8 +71,9 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     (['a'], ['a', 'b', None])
     """
 
-    def __init__(self, target_precision: float = 0.95) -> None:
+    def __init__(self, target_precision: float = 0.95, *, closed_set: bool = False) -> None:
         self.target_precision = target_precision
+        self.closed_set = closed_set
 
     def fit(self, X: ArrayLike, y: Labels) -> Self:  # noqa: N803 scikit-learn's name
         """Learn from vectors `X` (n, d) with labels `y` (n,): None is unlabelled, or −1 in numbers.
@@ -170,7 +171,8 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = classes
         self._rows, self._labels = rows, labels
         self._voters = References(ids, codes[ids], rows[ids])
-        self._rule, self.standard_ = _rule(rows, self._voters, self.target_precision, scores)
+        aim = (self.target_precision, bool(self.closed_set))
+        self._rule, self.standard_ = _rule(rows, self._voters, *aim, scores)
         self._scores = self._rule.scores
         limit = self.standard_.limit
         self.limit_ = OUT_OF_REACH if limit is None else limit
@@ -232,7 +234,7 @@ class _Rule(Protocol):
 
 
 def _rule(
-    rows: Vectors, voters: References, target: float, scores: Scores | None
+    rows: Vectors, voters: References, target: float, closed: bool, scores: Scores | None
 ) -> tuple[_Rule, Standard]:
     """Return the rule in force and its standard; `scores` are earlier ones of the same rows."""
     rule, missing = rule_for(np.bincount(voters.codes).tolist(), len(rows))
@@ -241,7 +243,7 @@ def _rule(
         missing = (*missing, _MISSING_ROWS)
     if rule is Rule.LANDSCAPE:
         scores = scores or Scores(build_landscape(np.arange(len(rows)), rows))
-        by_landscape = _ByLandscape.learned(scores, voters, waiting, target)
+        by_landscape = _ByLandscape.learned(scores, voters, waiting, target, closed)
         standard = standard_of(by_landscape.confidence, len(rows))
         standard = replace(standard, missing=(*missing, *standard.missing))
         if standard.rule is Rule.LANDSCAPE:
@@ -297,7 +299,7 @@ class _ByLandscape:
 
     @classmethod
     def learned(
-        cls, scores: Scores, voters: References, waiting: Places, target: float
+        cls, scores: Scores, voters: References, waiting: Places, target: float, closed: bool
     ) -> _ByLandscape:
         # Columns are in the order of names: these sort as the codes do.
         references = {
@@ -305,7 +307,7 @@ class _ByLandscape:
             for code in np.unique(voters.codes).tolist()
         }
         scores.set_references(references)
-        return cls(scores, learn_confidence(scores, waiting, target))
+        return cls(scores, learn_confidence(scores, waiting, target, closed=closed))
 
     def known_rows(self, places: Places) -> _Said:
         return self._said(self.scores, places)

@@ -103,8 +103,7 @@ class LeftOut:
     `seen` (r, 12) with only themselves left out; `winners` (r,) are the columns that they are then
     taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of a quiet one,
     and `unseen` (of these, 12) are they with their whole label left out, as something new would
-    look. `behind` (r,) is how far the own label is behind the best one in S, as log-odds. `kin`
-    are those of a higher level, with the label below it left out.
+    look. `kin` are those of a higher level, with the label below it left out.
     """
 
     seen: Vector
@@ -112,12 +111,7 @@ class LeftOut:
     own: Columns
     known: NDArray[np.bool_]
     unseen: Vector
-    behind: Vector
     kin: Kin
-
-    def suspects(self, lead: float) -> int:
-        """Return how many of the known are led by another label by `lead` or more."""
-        return int((self.behind[self.known] >= lead).sum())
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -140,18 +134,15 @@ def leave_out(
     every = _Rows.of(left)
     mix = fit_mixture(left.logs[known], left.direct[known], own[known])
     typical, beside = _typical(every.of_label(own), own, known, len(left.counts))
-    leads, rows = every.leads(mix, quiet), np.arange(len(own))
+    leads = every.leads(mix, quiet)
     usual = np.where(leads.winners == own, beside, typical[:, leads.winners])
     outside = _Rows.of(left.some(np.flatnonzero(known)).without_own())
     lost = outside.leads(mix, quiet)
-    total = left.totals(mix)
-    behind = total.max(axis=1) - total[rows, own]
     return Sight(mix, typical, quiet), LeftOut(
         seen=_completed(every.features(mix, leads), usual, every.around),
         winners=leads.winners,
         own=own,
         known=known,
-        behind=behind.astype(np.float64),
         unseen=_completed(outside.features(mix, lost), typical[:, lost.winners], outside.around),
         kin=_kin(left if kin is None else kin, kin_of, mix, typical, quiet),
     )

@@ -47,7 +47,7 @@ _LOAD_ROWS = 20_000
 _SEARCH_ROWS = 20_000
 _CHOOSY_ROWS = 1000
 _NO_IDS: Ids = np.empty(0, np.int64)
-_FORMAT = 4
+_FORMAT = 5
 _ROWS_LIKE_A_SCAN = 16
 """Reading so small a part of the rows again takes about as long as placing one reference."""
 
@@ -57,8 +57,9 @@ class FieldState:
 
     Columns are those of the neighbourhood and of the stored rows, and `poor` bool: it was seen too
     badly to be decided.
-    `changes` counts the answers that the last `take` changed. `memory` is the file that keeps the
-    columns for the next process.
+    `changes` counts the answers that the last `take` changed, `confirmed` (pks, rising) are the
+    references whose label a person gave again. `memory` is the file that keeps the columns for the
+    next process.
     """
 
     def __init__(self, stored: StoredField, memory: Path) -> None:
@@ -73,6 +74,7 @@ class FieldState:
         self.standard: Standard | None = None
         self.seen = -1
         self.changes = 0
+        self.confirmed = _NO_IDS
         self._epoch = -1
         self._memory = memory
         self._ahead_of_memory = 0.0
@@ -92,7 +94,7 @@ class FieldState:
             references = written_since(snapshot, field.reference_field_pk, self.seen)
         documents = written_since(snapshot, field.pk, self.seen)
         newest = max(newest_revision(snapshot, pk) for pk in (field.pk, field.reference_field_pk))
-        if len(documents) or len(references):
+        if len(documents) or len(references) or self.seen < 0:
             self.take(snapshot, documents, references)
         self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
@@ -115,7 +117,10 @@ class FieldState:
             references,
         )
         nobody_voted = len(self.references) == 0
+        confirmed, self.confirmed = self.confirmed, _confirmed(snapshot, self.field)
         self.changes = len(np.setxor1d(new, self._new_kinds(documents)))
+        if not np.array_equal(confirmed, self.confirmed):
+            self.changes += len(self.references)  # what looked wrong counts now: learn again
         self.changes += turnout.changed_from(self.references)
         # Where others' labels vote, what people say here calibrates alone.
         self.changes += 0 if self.field.unified else len(documents)
@@ -203,6 +208,24 @@ class FieldState:
     def waiting(self) -> NDArray[np.bool_]:
         """Return which rows are the machine's to decide (n,)."""
         return np.asarray(~self.columns["stands"] & ~self.columns["poor"])
+
+    def suspects(self) -> Ids:
+        """Return the references (pks, rising) that look wrong and that nobody has confirmed."""
+        said = () if self.standard is None else self.standard.suspects
+        there = [pk for pk, label in said if self._is_still(pk, label)]
+        return np.array(sorted(there), np.int64)
+
+    def voting(self) -> References:
+        """Return the references without those that look wrong."""
+        return self.references.without(self.suspects())
+
+    def _is_still(self, pk: int, label: str) -> bool:
+        """Return whether a reference has a label, which was said once only."""
+        place = int(np.searchsorted(self.references.pks, pk))
+        if place == len(self.references) or self.references.pks[place] != pk:
+            return False
+        same = self.codes.name(int(self.references.codes[place])) == label
+        return same and pk not in self.confirmed
 
     def matches(self, rows: Rows) -> Matches:
         """Return the lists of rows as matches with label codes."""
@@ -392,6 +415,14 @@ class FieldState:
         vectors = np.zeros((len(pks), space.dimension), np.float16)
         vectors[same] = snapshot.vectors(space, pks[same])
         return References(pks, codes, vectors)
+
+
+def _confirmed(snapshot: Snapshot, field: StoredField) -> Ids:
+    """Return the documents (pks, rising) whose label a person gave again."""
+    table = schema.standing
+    query = select(table.c.document_pk).where(table.c.field_pk == field.reference_field_pk)
+    query = query.where(table.c.confirmed.is_(True)).order_by(table.c.document_pk)
+    return snapshot.numbers(query)[:, 0]
 
 
 def _blocks(rows: Rows, size: int) -> Iterator[Rows]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
@@ -50,6 +50,31 @@ def taxonomy_to(taxonomy: Taxonomy) -> dict[str, Any]:
 def taxonomy_from(stored: Mapping[str, Any]) -> Taxonomy:
     """Return the taxonomy that `taxonomy_to` wrote."""
     return Taxonomy(**{**stored, "enrich": tuple(stored["enrich"])})
+
+
+def taxonomy_after(
+    first: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return a taxonomy after changes, each `before` and `after`, that are in force (JSON values).
+
+    The last change of the rule is the rule. Whether the set is closed is apart from that: to reopen
+    a set says nothing of the rule, and undoing a rule neither opens nor closes a set.
+    """
+    rule, closed, version = first, first.get("closed_set", False), first["version"]
+    for change in changes:
+        before, after = change["before"], change["after"]
+        version = after["version"]
+        if before.get("closed_set", False) != after.get("closed_set", False):
+            closed = after["closed_set"]
+        if _rule_alone(before) != _rule_alone(after):
+            rule = after
+    return {**rule, "closed_set": closed, "version": version}
+
+
+def _rule_alone(taxonomy: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in taxonomy.items() if name not in ("closed_set", "version")
+    }
 
 
 def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:

@@ -34,33 +34,33 @@ class Fit:
     unseen: Vector
 
 
-def known_or_new(out: LeftOut, scale: Vector, kin_share: float = 0.0) -> Fit:
+def known_or_new(out: LeftOut, weight: Vector, scale: Vector, kin_share: float = 0.0) -> Fit:
     """Fit on what is known against what is of the background, and what had its label left out.
 
-    References weigh `scale` (r,). What looked known and was not weighs as one label of those left
-    out, and as one answer of the background.
+    References weigh `weight` (r,), and `scale` (r,) where the model is put right. What looked known
+    and was not weighs as one label of those left out, and as one answer of the background.
     """
     known = out.known.astype(np.float64)
     labels = max(len(np.unique(out.own[out.known & (scale > 0)])), 1)
     made, real = _negative_weights(out, scale)
     seen, kin = _shared(out, scale, kin_share)
     pretended = np.append(seen * known, kin)
-    every, every_kin = _shared(out, np.ones(len(known)), kin_share)
+    every, every_kin = _shared(out, weight, kin_share)
     return _fit(
         rows=np.concatenate([out.seen, out.kin.seen, out.unseen]),
         hits=np.concatenate([known, np.ones(len(kin)), np.zeros(len(out.unseen))]),
-        counts=_counts(out, every, every_kin, np.ones(len(known))),
+        counts=_counts(out, every, every_kin, weight),
         parts=np.concatenate([_parts(out), out.kin.own % _PARTS, out.own[out.known] % _PARTS]),
         scale=_counts(out, seen, kin, scale),
         pretended=pretended * (made / labels + real / max(float(scale @ known), 1)),
     )
 
 
-def right_or_wrong(out: LeftOut, scale: Vector, kin_share: float = 0.0) -> Fit:
+def right_or_wrong(out: LeftOut, weight: Vector, scale: Vector, kin_share: float = 0.0) -> Fit:
     """Fit on what is known; one answer more looked right and was wrong."""
     known = out.known.astype(np.float64)
     seen, kin = _shared(out, scale, kin_share)
-    every, every_kin = _shared(out, np.ones(len(known)), kin_share)
+    every, every_kin = _shared(out, weight, kin_share)
     weights = np.append(seen * known, kin)
     return _fit(
         rows=np.concatenate([out.seen, out.kin.seen]),
@@ -99,8 +99,14 @@ def _counts(out: LeftOut, seen: Vector, kin: Vector, scale: Vector) -> Vector:
 
 
 def _parts(out: LeftOut) -> Places:
-    """Return a part (r,) for each reference: those of a label together, the background's apart."""
-    return np.where(out.known, out.own, np.arange(len(out.own))) % _PARTS
+    """Return a part (r,) for each reference: those of a label together, the background's apart.
+
+    Of fewer labels than parts no model could do without one: there each reference is apart.
+    """
+    rows = np.arange(len(out.own))
+    if len(np.unique(out.own[out.known])) < _PARTS:
+        return rows % _PARTS
+    return np.where(out.known, out.own, rows) % _PARTS
 
 
 def _fit(

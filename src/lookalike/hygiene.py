@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.claims import wilson
-from lookalike.confidence import SUSPECT_LEAD
 from lookalike.leaving_out import leave_one_out
 from lookalike.logistic import fit_mixture
 from lookalike.propagation import Floats
@@ -33,6 +32,9 @@ CONFUSED = 0.2
 
 UNBALANCED = 4.0
 """A label is out of balance with so many times more or fewer references than the median label."""
+
+SUSPECT_LEAD = math.log(0.95 / 0.05)
+"""A reference looks wrong where another label is at least this far ahead: odds of 19 to 1."""
 
 NO_TRIAL = -np.inf
 """The lead where nothing could be tried."""

@@ -9,18 +9,21 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.errors import BadInput
-from lookalike.label_events import naming_of, owner_of, why_not
-from lookalike.labels import check_label, path_of
-from lookalike.lookup import stances
+from lookalike.labels import check_label
+from lookalike.lookup import rejections, stances
 from lookalike.model import EventKind, Origin
 from lookalike.operations import Said
 from lookalike.reading import FieldRow
 from lookalike.sources import is_missing
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+from lookalike.vocabulary import Vocabulary
 
 NAME_COLUMNS = ("id", "sha256", "file_name")
 """How a row may name its document, tried in this order."""
+
+SHOWN = "shown"
+"""The column of a check sheet that tells which label a person was shown."""
 
 
 class _Index:
@@ -28,6 +31,7 @@ class _Index:
 
     def __init__(self, rows: Sequence[Any]) -> None:
         self._ids = {row.id: row.pk for row in rows}
+        self._digest_of = {row.pk: row.sha256.hex() for row in rows}
         self._digests: dict[str, list[int]] = {}
         self._files: dict[str, list[tuple[PurePosixPath, int]]] = {}
         for row in rows:
@@ -55,6 +59,10 @@ class _Index:
             raise LookupError(f"fits {len(fitting)} documents; name them by id")
         return fitting
 
+    def has_changed(self, pk: int, row: Mapping[str, Any]) -> bool:
+        """Return whether a row names another content than the document has by now."""
+        return _given(row, "sha256") and self._digest_of[pk] != str(row["sha256"]).lower()
+
 
 def read_labels(
     snapshot: Snapshot,
@@ -65,57 +73,99 @@ def read_labels(
     label_column: str,
     origin: Origin,
     trusted: bool,
+    asked: bool,
     actor: str,
 ) -> tuple[list[Said], dict[str, str]]:
     """Return what rows say of documents, and why the others are not taken, by name.
 
-    Who says it, as a person, is the `actor`.
+    Who says it, as a person, is the `actor`. What was `asked` may have a label SHOWN: without a
+    label of its own the row says that this one is wrong, and it is not taken of a document that
+    changed or got another answer meanwhile.
 
     Raises BadInput where no row has the columns that are needed, or none fits a document.
     """
     table = schema.document
     query = select(table.c.pk, table.c.id, table.c.sha256, table.c.file_name)
     index = _Index(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
-    naming, separator = naming_of(snapshot, owner_of(snapshot, field.pk)), field.taxonomy.separator
+    vocabulary = Vocabulary(snapshot, field.pk)
     said: dict[int, Said] = {}
     names: dict[int, str] = {}
     refused: dict[str, str] = {}
+    of_sheet: set[int] = set()
     count = 0
     for count, row in enumerate(rows, 1):
         name = _name(row, count)
         try:
-            for pk, one in _read(index, row, label_column, origin, trusted):
-                if pk in said and said[pk].label != one.label:
+            for pk, one in _read(index, row, label_column, origin, trusted, asked):
+                if pk in said and (said[pk].kind, said[pk].label) != (one.kind, one.label):
                     raise LookupError(f"was {said[pk].label!r} in an earlier row; the first stays")
-                reason = why_not(snapshot, naming, path_of(str(one.label), separator))
-                if reason is not None:
+                if (reason := vocabulary.why_not(str(one.label))) is not None:
                     raise LookupError(reason)
                 said[pk], names[pk] = one, name
+                if asked and _given(row, SHOWN):
+                    of_sheet.add(pk)
         except (LookupError, BadInput) as error:
             refused[name] = str(error.args[0])
     if not said:
-        example = next(iter(refused.items()), ("", "there are no rows"))
-        raise BadInput(
-            f"none of {count} rows gives a label; the first: {example[0]} {example[1]} "
-            f"(a row needs {label_column!r} and one of {', '.join(NAME_COLUMNS)})"
-        )
-    labels = {pk: naming.one_meant(path_of(str(one.label), separator)) for pk, one in said.items()}
+        raise BadInput(_nothing_taken(count, refused, label_column))
+    labels = {pk: vocabulary.meant(str(one.label)) for pk, one in said.items()}
+    for pk, reason in _answered(snapshot, field, {pk: said[pk] for pk in of_sheet}, labels).items():
+        del said[pk]
+        if reason:
+            refused[names[pk]] = reason
     return _news(snapshot, field, said, labels, names, refused, actor), refused
 
 
+def _nothing_taken(count: int, refused: Mapping[str, str], label_column: str) -> str:
+    name, reason = next(iter(refused.items()), ("", "there are no rows"))
+    return (
+        f"none of {count} rows gives a label; the first: {name} {reason} "
+        f"(a row needs {label_column!r} and one of {', '.join(NAME_COLUMNS)})"
+    )
+
+
 def _read(
-    index: _Index, row: Mapping[str, Any], label_column: str, origin: Origin, trusted: bool
+    index: _Index,
+    row: Mapping[str, Any],
+    label_column: str,
+    origin: Origin,
+    trusted: bool,
+    asked: bool,
 ) -> list[tuple[int, Said]]:
-    label = row.get(label_column)
+    label, refuses = row.get(label_column), False
     if is_missing(label) or label == "":
-        raise LookupError(f"has no {label_column!r}")
+        refuses = asked and _given(row, SHOWN)
+        if not refuses:
+            raise LookupError(f"has no {label_column!r}")
+        label = row[SHOWN]
     pks = index.find(row)
     if not pks:
         raise LookupError("is no document of this collection")
+    if asked and any(index.has_changed(pk, row) for pk in pks):
+        raise LookupError("has another content by now; look at it again")
     votes = trusted and row.get("label_source") != Origin.AUTO
     kind = EventKind.LABELLED if votes else EventKind.SUGGESTED
+    kind = EventKind.REJECTED if refuses else kind
     checked = check_label(str(label))
-    return [(pk, Said(pk, kind, checked, origin)) for pk in pks]
+    return [(pk, Said(pk, kind, checked, origin, asked and not refuses)) for pk in pks]
+
+
+def _answered(
+    snapshot: Snapshot, field: FieldRow, said: Mapping[int, Said], labels: Mapping[int, str]
+) -> dict[int, str]:
+    """Return which rows of a check sheet came too late, and why: "" where it was said before."""
+    now, before = stances(snapshot, field.pk, said), rejections(snapshot, field.pk, said)
+    late = {}
+    for pk, one in said.items():
+        stance, label = now[pk], labels[pk]
+        refuses = one.kind is EventKind.REJECTED
+        is_answered = stance.origin in (Origin.HUMAN, Origin.IMPORT)
+        if is_answered and (refuses or stance.label != label):
+            word = "it is of a new kind" if stance.label is None else repr(stance.label)
+            late[pk] = f"{stance.actor} said {word} meanwhile; that stays"
+        elif refuses and (pk, label) in before:
+            late[pk] = ""
+    return late
 
 
 def _news(
@@ -132,7 +182,9 @@ def _news(
     news = []
     for pk, one in said.items():
         stance, label = now[pk], labels[pk]
-        if one.kind is EventKind.SUGGESTED:
+        if one.kind is EventKind.REJECTED:
+            news.append(one)
+        elif one.kind is EventKind.SUGGESTED:
             if stance.suggestion != label:
                 news.append(one)
         elif stance.origin == Origin.HUMAN and one.origin is not Origin.HUMAN:

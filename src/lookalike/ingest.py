@@ -36,9 +36,9 @@ from lookalike.objects import (
     let_wait,
     regions_changed,
 )
-from lookalike.operations import Operations, Running, check_there
+from lookalike.operations import Operations, Running
 from lookalike.pictures import sniff
-from lookalike.resources import collections_over
+from lookalike.resources import check_there, collections_over
 from lookalike.sources import Item, json_values
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn

@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
 from lookalike.kept_lists import KeptLists
 from lookalike.landscape import Landscape, attach, landscape_of
-from lookalike.lessons import Sampling, learn_confidence
+from lookalike.lessons import Sampling, learn_confidence, without_suspects
 from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.nearness import FindLists, neighbour_lists
@@ -57,6 +58,13 @@ _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 
 Vectors = Callable[[Places], NDArray[np.float16]]
+
+
+class Learned(NamedTuple):
+    """How sure to be, and which references (pks, rising) do not vote: they look wrong."""
+
+    confidence: Confidence
+    suspects: Places
 
 
 class Judge:
@@ -146,27 +154,30 @@ class Judge:
         targets: Mapping[str, float] | None = None,
         sampling: Sampling | None = None,
         hierarchical: bool = False,
-    ) -> Confidence:
+        closed: bool = False,
+    ) -> Learned:
         """Take over the references of each label and learn how sure to be; return what was learned.
 
         Those of the background are among them; if labels are `hierarchical`, that of their parents.
+        In a `closed` set nothing is new. References whose label looks wrong are left out.
         """
-        land, sampling = self.landscape, sampling or Sampling()
+        land = self.landscape
+        sampling = _placed(sampling or Sampling(), land)
+        scores = self._hear(references)
+        voting, doubted = without_suspects(scores, sampling.confirmed)
+        if doubted.references:
+            scores.set_references(voting)
         confidence = learn_confidence(
-            self._hear(references),
+            scores,
             land.places_of(waiting),
             target,
             targets=targets,
-            sampling=Sampling(
-                asked=land.places_of(sampling.asked),
-                drawn=land.places_of(sampling.drawn),
-                new=land.places_of(sampling.new),
-                apart={name: land.places_of(pks) for name, pks in sampling.apart.items()},
-            ),
+            sampling=replace(sampling, doubted=doubted),
             hierarchical=hierarchical,
+            closed=closed,
         )
         self._confidence, self._judgements = confidence, None
-        return confidence
+        return Learned(confidence, land.pks[doubted.places])
 
     def adopt(self, confidence: Confidence, references: Mapping[str, Places]) -> None:
         """Judge by what was learned before, on the references of now."""
@@ -324,6 +335,19 @@ class Judge:
         if known is None and not self._imagines:
             lists.keep_all(landscape)
         return landscape
+
+
+def _placed(sampling: Sampling, land: Landscape) -> Sampling:
+    """Return how answers came about, by the places of their documents."""
+    return Sampling(
+        asked=land.places_of(sampling.asked),
+        drawn=land.places_of(sampling.drawn),
+        new=land.places_of(sampling.new),
+        apart={name: land.places_of(pks) for name, pks in sampling.apart.items()},
+        checked=land.places_of(sampling.checked),
+        refuted={name: land.places_of(pks) for name, pks in sampling.refuted.items()},
+        confirmed=land.places_of(sampling.confirmed),
+    )
 
 
 def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:

@@ -6,11 +6,10 @@ field that refers there, with an event in each: so each folds by itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from sqlalchemy import select, update
 
-from lookalike.errors import BadInput
 from lookalike.labels import path_of
 from lookalike.model import EventKind
 from lookalike.naming import LABEL_EVENTS, LabelEvent, Naming
@@ -71,6 +70,10 @@ def erase_names(txn: Txn, field_pk: int, names: Collection[str]) -> None:
             sources = [one for one in detail["sources"] if one not in names]
             own = None if sources else detail["sources"][0]
             detail["sources"] = sources
+        if "labels" in detail:
+            detail["labels"] = {
+                one: said for one, said in detail["labels"].items() if one not in names
+            }
         if "parts" in detail:
             detail["parts"] = {one: pks for one, pks in detail["parts"].items() if one not in names}
         gone = {"kind": EventKind.FORGOTTEN, "detail": None} if own in names else {}
@@ -90,17 +93,10 @@ def name_today(snapshot: Snapshot, field_pk: int, label: str) -> str:
     return label if today == path else today
 
 
-def check_in_use(snapshot: Snapshot, field_pk: int, labels: Iterable[str | None]) -> None:
-    """Raise BadInput for a label that nobody can give in a field any more, and say why."""
+def label_meant(snapshot: Snapshot, field_pk: int, label: str) -> str:
+    """Return the label that would be kept where this one was said in a field today."""
     naming = naming_of(snapshot, owner_of(snapshot, field_pk))
-    if not naming.retired and not naming.gone:
-        return
-    separator = _separator(snapshot, field_pk)
-    for label in labels:
-        if label is not None:
-            reason = why_not(snapshot, naming, path_of(label, separator))
-            if reason is not None:
-                raise BadInput(reason)
+    return naming.one_meant(path_of(label, _separator(snapshot, field_pk)))
 
 
 def why_not(snapshot: Snapshot, naming: Naming, label: str) -> str | None:

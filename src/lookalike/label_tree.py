@@ -71,6 +71,7 @@ class LabelTree:
     """The labels of a field, each after the one above it, brothers by name.
 
     They belong to the collection and field whose labels vote: `owner` and `owner_field`.
+    `closed_set` says that these are all the labels there can be.
     """
 
     collection: str
@@ -78,6 +79,7 @@ class LabelTree:
     owner: str
     owner_field: str
     nodes: tuple[LabelNode, ...]
+    closed_set: bool = False
 
     def node(self, label: str) -> LabelNode:
         """Return one label. Raises NotFound, listing the known ones."""

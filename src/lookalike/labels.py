@@ -13,7 +13,11 @@ from lookalike.model import LABEL_SEPARATOR
 LONGEST_LABEL = 1000
 """So many characters has a label at most, with all its parts."""
 
+LONGEST_DESCRIPTION = 10_000
+"""So many characters has what the style guide says of a label at most."""
+
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def check_label(label: object) -> str:
@@ -37,6 +41,23 @@ def check_label(label: object) -> str:
     if _NO_TEXT.search("".join(parts)):
         raise BadInput(f"the label {label!r} holds a sign that no text has; leave it out")
     return LABEL_SEPARATOR.join(parts)
+
+
+def check_description(description: object) -> str:
+    """Return what the style guide says of a label, trimmed.
+
+    Raises BadInput for one that is no text, is too long or holds a control sign.
+    """
+    if not isinstance(description, str):
+        raise BadInput(f"a description is a text, not {description!r}")
+    text = description.strip()
+    if len(text) > LONGEST_DESCRIPTION:
+        raise BadInput(
+            f"the description has {len(text):,} characters; give at most {LONGEST_DESCRIPTION:,}"
+        )
+    if (sign := _NO_LINES.search(text)) is not None:
+        raise BadInput(f"the description holds {sign[0]!r}, which no text has; leave it out")
+    return text
 
 
 def label_in(value: object) -> str | None:

@@ -42,7 +42,8 @@ class Statement:
     `label`, `origin` and `actor` are those of the strongest voice that is not the machine, or None.
     `answer` is what a person said instead of a label; `asked` tells that the queue had asked for
     what the person said; `contested` that people contradict each other, and nobody has settled it;
-    `retired` that the label is out of use: it stays, and votes no more.
+    `confirmed` that a person gave the label again; `retired` that the label is out of use: it
+    stays, and votes no more.
     """
 
     label: str | None = None
@@ -53,6 +54,7 @@ class Statement:
     answer: Answer | None = None
     asked: bool = False
     contested: bool = False
+    confirmed: bool = False
     retired: bool = False
 
     @property
@@ -73,10 +75,12 @@ def fold(lines: Iterable[Line]) -> Statement:
     suggestion = None
     person: Line | None = None
     said: dict[str, Line] = {}
+    confirmed = False
     for line in lines:
         if line.origin is Origin.HUMAN and line.kind in PERSONAL:
             _hear(said, line)
         if line.origin is Origin.HUMAN and line.kind in _LAST_WORDS:
+            confirmed = _repeats(person, line)
             person = _last_word(person, line)
         if line.kind in (EventKind.NEW_KIND, EventKind.CANNOT_TELL):
             voices.pop(Origin.HUMAN, None)
@@ -106,7 +110,8 @@ def fold(lines: Iterable[Line]) -> Statement:
         return silent
     origin = max(voices, key=lambda voice: voice.strength)
     label, actor = voices[origin]
-    return replace(silent, label=label, origin=origin, actor=actor)
+    confirmed = confirmed and origin is Origin.HUMAN
+    return replace(silent, label=label, origin=origin, actor=actor, confirmed=confirmed)
 
 
 def opinions(lines: Iterable[Line]) -> dict[str, Line]:
@@ -151,9 +156,11 @@ def _last_word(before: Line | None, line: Line) -> Line | None:
     """Return the word that tells how an answer came about: who repeats another's chose nothing."""
     if line.kind is EventKind.RETRACTED:
         return None
-    if before is None or before.actor == line.actor:
-        return line
-    return before if (before.kind, before.label) == (line.kind, line.label) else line
+    return before if before is not None and _repeats(before, line) else line
+
+
+def _repeats(before: Line | None, line: Line) -> bool:
+    return before is not None and (before.kind, before.label) == (line.kind, line.label)
 
 
 def _speak(line: Line, voices: dict[Origin, tuple[str, str]], rejected: set[str]) -> None:

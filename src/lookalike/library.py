@@ -16,19 +16,26 @@ from sqlalchemy import select
 
 from lookalike.access import Access
 from lookalike.collection import Collection
-from lookalike.errors import Conflict
+from lookalike.declaring import Labels, LabelSet
 from lookalike.forgetting import Receipt, receipt_again
 from lookalike.ingest import Progress, quiet
 from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, prepared
 from lookalike.model import Changed, Taxonomy
 from lookalike.once import AlreadyDone, Request, once
 from lookalike.places import Place
-from lookalike.plugins import are_options_of, as_one, extractor_name
+from lookalike.plugins import as_one
 from lookalike.reading import fields_of
 from lookalike.removing import Removed, forget_objects, remove_bucket, remove_collections
 from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named, names
-from lookalike.rules import Rule, check_rule, rule_of, taxonomy_of
-from lookalike.setting_up import Plan, add_field, make_collection, make_field
+from lookalike.rules import POLICY, Rule, check_rule, rule_of, taxonomy_of
+from lookalike.setting_up import (
+    Plan,
+    add_field,
+    check_same,
+    make_collection,
+    make_fields,
+    making,
+)
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Txn
@@ -147,6 +154,8 @@ class Library:
         exclusive: str | None = None,
         low_quality: bool | None = None,
         hierarchical: bool | None = None,
+        closed_set: bool | None = None,
+        labels: Labels | None = None,
         **options: Any,
     ) -> Collection:
         """Return a collection that labels itself, made in one call: bucket, collection, taxonomy.
@@ -160,22 +169,18 @@ class Library:
         `extractor` is "image", `field` "label" unless told; other options are the extractor's.
         Several (["image", {"extractor": "text", "model": …}]) give one decision, by weights that
         the references teach; `inputs` may say which property each reads ({"text": "description"}).
+        `labels` (names, or each with its description) are there before anyone gives them;
+        `closed_set` says that there are no others.
 
         Called again it returns the same collection; another policy is then a recorded `run`, and a
         field that it does not have is added. Raises Conflict for another extractor or reference.
         """
         chosen = (reference, confidence_threshold, target_precision, top_k, enrich, None, targets)
         rule = Rule(*chosen, ">", exclusive, low_quality, hierarchical)
-        with self._workshop.store.write() as txn:
-            known = find(txn, self._namespace, Kind.COLLECTION, name)
-            if known is None:
-                own = as_one(extractor or "image", options)
-                plan = Plan(name, (name,), None, *own, inputs or {})
-                row = self._make_labelled(txn, plan, taxonomy_of(name, field or "label", rule))
-            else:
-                row = _check_same(known, extractor, options, inputs)
+        taxonomy, said = taxonomy_of(name, field or "label", rule), LabelSet.of(labels, closed_set)
+        row = self._there_or_made(name, extractor, options, inputs, taxonomy, said)
         collection = Collection(self._workshop, row)
-        self._adopt_rule(collection, row, field, rule)
+        self._adopt_rule(collection, row, field, rule, said)
         if source is not None:
             collection.add(source)
         return collection
@@ -235,13 +240,15 @@ class Library:
         exclusive: str | None = None,
         low_quality: bool | None = None,
         hierarchical: bool | None = None,
+        closed_set: bool | None = None,
+        labels: Labels | None = None,
         op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it.
 
         With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
-        `exclusive` and `low_quality` are those of `labeler`, and cannot change later;
-        `hierarchical` can, by `run`.
+        The rest is as in `labeler`; `exclusive` and `low_quality` cannot change later, what `run`
+        takes can.
         What was given an `op_id` is done once, however often it is asked for. Raises NotFound for
         an unknown collection, Conflict when the field is there.
         """
@@ -259,11 +266,12 @@ class Library:
             low_quality=low_quality,
             hierarchical=hierarchical,
         )
-        taxonomy = taxonomy_of(row.name, field, rule)
+        taxonomy, said = taxonomy_of(row.name, field, rule), LabelSet.of(labels, closed_set)
         operations, actor = self._workshop.operations, self._workshop.actor
-        request = Request.of(op_id, row.pk, "create", asdict(taxonomy))
+        asked = (asdict(taxonomy), *([said.run_values()] if said.is_said else []))
+        request = Request.of(op_id, row.pk, "create", *asked)
         with suppress(AlreadyDone), operations.operate(row.pk, "create", actor, request) as running:
-            add_field(self._workshop, running, self._namespace, row, taxonomy)
+            add_field(self._workshop, running, self._namespace, row, taxonomy, said)
 
     def prepare_migration(
         self,
@@ -364,62 +372,61 @@ class Library:
         with self._workshop.store.read() as snapshot:
             return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
 
-    def _make_labelled(self, txn: Txn, plan: Plan, taxonomy: Taxonomy) -> CollectionRow:
-        """Make a collection over the bucket of its name, which is made too if need be."""
-        if find(txn, self._namespace, Kind.BUCKET, plan.name) is None:
-            self._make_bucket(txn, plan.name, {})
-        row = make_collection(self._workshop, txn, self._namespace, plan, [taxonomy.reference])
-        make_field(txn, self._namespace, row, taxonomy)
-        return row
+    def _there_or_made(
+        self,
+        name: str,
+        extractor: str | Sequence[str | Mapping[str, Any]] | None,
+        options: Mapping[str, Any],
+        inputs: Mapping[str, str] | None,
+        taxonomy: Taxonomy,
+        said: LabelSet,
+    ) -> CollectionRow:
+        """Return a collection, made over the bucket of its name if it is not there.
+
+        Raises Conflict for one with another extractor, BadInput for labels that cannot be declared.
+        """
+        with self._workshop.store.read() as snapshot:
+            known = find(snapshot, self._namespace, Kind.COLLECTION, name)
+        if known is not None:
+            return check_same(known, extractor, options, inputs)
+        with making(self._workshop, recorded=said.is_said) as begun:
+            txn, _ = begun
+            known = find(txn, self._namespace, Kind.COLLECTION, name)
+            if known is not None:  # another process was quicker
+                return check_same(known, extractor, options, inputs)
+            if find(txn, self._namespace, Kind.BUCKET, name) is None:
+                self._make_bucket(txn, name, {})
+            plan = Plan(name, (name,), None, *as_one(extractor or "image", options), inputs or {})
+            row = make_collection(self._workshop, txn, self._namespace, plan, [taxonomy.reference])
+            make_fields(self._workshop, begun, self._namespace, row, [(taxonomy, said)])
+            return row
 
     def _adopt_rule(
-        self, collection: Collection, row: CollectionRow, field: str | None, rule: Rule
+        self,
+        collection: Collection,
+        row: CollectionRow,
+        field: str | None,
+        rule: Rule,
+        said: LabelSet,
     ) -> None:
         """Let a field that is there follow another policy, as a run; make it if it is not there.
 
         Raises Conflict for what cannot change.
         """
         if field is not None and field not in collection.fields:
-            self.add_taxonomy(collection.name, field, **asdict(rule))
+            self.add_taxonomy(collection.name, field, **asdict(rule), **said.run_values())
             return
         with self._workshop.store.read() as snapshot:
             fields = fields_of(snapshot, row.pk)
-        now = next((one for one in fields if field in (None, one.name)), None)
-        if now is None:
-            return
-        check_rule(row.name, now.taxonomy, rule)
-        said = (rule.confidence_threshold, rule.target_precision, rule.targets, rule.hierarchical)
-        if rule_of(now.taxonomy, *said) != now.taxonomy:
-            threshold, target, targets, hierarchical = said
-            collection.run(
-                field=now.name,
-                confidence_threshold=threshold,
-                target_precision=target,
-                targets=targets,
-                hierarchical=hierarchical,
-            )
-
-
-def _check_same(
-    row: Any,
-    extractor: str | Sequence[str | Mapping[str, Any]] | None,
-    options: Mapping[str, Any],
-    inputs: Mapping[str, str] | None,
-) -> CollectionRow:
-    known = collection_from(row)
-    name, wanted = as_one(known.extractor if extractor is None else extractor, options)
-    name = extractor_name(name)
-    if known.extractor != name or not are_options_of(name, wanted, known.options):
-        raise Conflict(
-            f"the collection {known.name!r} is there with extractor {known.extractor!r} "
-            f"{dict(known.options)}, not {name!r} {wanted}; choose another name, or migrate it"
-        )
-    if inputs is not None and known.inputs != inputs:
-        raise Conflict(
-            f"the collection {known.name!r} is there with the inputs {dict(known.inputs)}, not "
-            f"{dict(inputs)}; choose another name"
-        )
-    return known
+            now = next((one for one in fields if field in (None, one.name)), None)
+            if now is None:
+                return
+            check_rule(row.name, now.taxonomy, rule)
+            policy = {name: getattr(rule, name) for name in POLICY}
+            same = rule_of(now.taxonomy, **policy) == now.taxonomy
+            if same and not said.differs(snapshot, now):
+                return
+        collection.run(field=now.name, **policy, **said.run_values())
 
 
 def _user() -> str:

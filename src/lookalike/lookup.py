@@ -10,6 +10,7 @@ from sqlalchemy import select
 from lookalike.errors import NotFound
 from lookalike.model import Origin
 from lookalike.resources import CollectionRow
+from lookalike.standard import standard_in_force
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
@@ -59,6 +60,33 @@ class Stance(NamedTuple):
         """
         said = (self.label, self.origin, self.actor)
         return said != (label, Origin.HUMAN, actor) or self.contested
+
+
+def suspects_of(snapshot: Snapshot, field_pk: int) -> set[tuple[int, str]]:
+    """Return the references of a field that look wrong somewhere: document pk and label."""
+    table = schema.field
+    query = select(table.c.standard).where(table.c.reference_field_pk == field_pk)
+    standards = [standard_in_force(row.standard) for row in snapshot.rows(query)]
+    return {one for standard in standards if standard for one in standard.suspects}
+
+
+def said_once(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tuple[int, str]]:
+    """Return what has a label that nobody has confirmed: document pk and label."""
+    table = schema.standing
+    query = select(table.c.document_pk, table.c.label)
+    query = query.where(table.c.label.is_not(None), table.c.confirmed.is_not(True))
+    rows = snapshot.rows(
+        query.where(table.c.field_pk == field_pk, one_of(table.c.document_pk, pks))
+    )
+    return {(row.document_pk, row.label) for row in rows}
+
+
+def rejections(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tuple[int, str]]:
+    """Return which labels documents were said not to have: document pk and label."""
+    table = schema.rejection
+    query = select(table.c.document_pk, table.c.label).where(table.c.field_pk == field_pk)
+    rows = snapshot.rows(query.where(one_of(table.c.document_pk, pks)))
+    return {(row.document_pk, row.label) for row in rows}
 
 
 def stances(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> dict[int, Stance]:

@@ -35,7 +35,9 @@ class Depth:
 class Report:
     """The state of one label field.
 
-    `labelled` counts documents by origin, `per_label` by label and origin, `nulls` by reason.
+    `labelled` counts documents by origin, `per_label` by label and origin, `nulls` by reason. What
+    was declared or described is in `per_label`, too, where no document has it; `closed_set` says
+    that these are all the labels there can be.
     `state` says whether the field labels by itself, and `missing` what is needed for more.
     `histogram` counts documents the machine looked at by confidence, in HISTOGRAM_BINS equal bins
     from 0 to 1. `near_limit` counts those within 0.05 of the limit.
@@ -71,6 +73,7 @@ class Report:
     wrong: int
     at_least: float | None
     depths: tuple[Depth, ...] = ()
+    closed_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class EventKind(StrEnum):
     RENAMED = "renamed"
     RETIRED = "retired"
     DESCRIBED = "described"
+    DECLARED = "declared"
     UNDONE = "undone"
     FORGOTTEN = "forgotten"
 
@@ -282,7 +283,7 @@ class Taxonomy:
     with `separator`. With `exclusive` "image" the machine gives each label once an image; with
     `low_quality` all are decided and vote. If `hierarchical`, `precision` gives a parent where no
     leaf is sure enough. With `references`, the id of an operation, only those vote of which nobody
-    has said anything after it.
+    has said anything after it. `closed_set` says that the labels there are, are all there can be.
     """
 
     field: str
@@ -300,6 +301,7 @@ class Taxonomy:
     low_quality: bool = False
     hierarchical: bool = True
     references: str = ""
+    closed_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,10 +322,13 @@ class Question:
     """What the queue asks a person: about a strip of look-alikes, the seed first, or about one.
 
     With a `suggestion` it is whether all of them have that label; without one it is what they are.
-    Answering settles about `worth` documents. `kind` tells why it is asked: `value`, `limit` (it
-    labelled itself, barely), `conflict` (of references, or of people: then `opinions` tell who said
-    what), `second_opinion` (another person answered it; what, is hidden), or `new_kind`, which may
-    belong at `place` in the tree of labels ("" for anywhere).
+    `suggestions` has a label, or None, for each of the documents. Answering settles about `worth`
+    documents. `kind` tells why it is asked: `check` (a random sample of what may be labelled
+    automatically: confirm it, but for what is wrong), `suspect` (a person's labels that look wrong:
+    give them again, or the right ones), `value`, `limit` (it labelled itself, barely), `conflict`
+    (of references, or of people: then `opinions` tell who said what), `second_opinion` (another
+    person answered it; what, is hidden), or `new_kind`, which may belong at `place` in the tree of
+    labels ("" for anywhere).
     """
 
     documents: tuple[Document, ...]
@@ -332,6 +337,7 @@ class Question:
     kind: str
     place: str = ""
     opinions: tuple[Opinion, ...] = ()
+    suggestions: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +378,8 @@ class Changed:
     (the new one; for `unlabelled` the label that went). `revision` is that of all it wrote.
     `promoted` counts, by label, what votes from now on. `renamed` tells what labels are called now;
     `given` counts, by label, documents to which someone gave one that reads otherwise, or votes no
-    more. A preview has no `operation`.
+    more. `reopened` tells that a new kind was said in a closed set, which is open from then on. A
+    preview has no `operation`.
     """
 
     operation: str
@@ -385,6 +392,7 @@ class Changed:
     promoted: Mapping[str, int] = dataclasses.field(default_factory=dict)
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     given: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    reopened: bool = False
 
     @property
     def by_itself(self) -> int:

@@ -14,7 +14,12 @@ from typing import Any
 
 from lookalike.model import LABEL_SEPARATOR, EventKind
 
-LABEL_EVENTS = (EventKind.RENAMED, EventKind.RETIRED, EventKind.DESCRIBED)
+LABEL_EVENTS = (
+    EventKind.RENAMED,
+    EventKind.RETIRED,
+    EventKind.DESCRIBED,
+    EventKind.DECLARED,
+)
 """What events say of labels, and not of documents."""
 
 
@@ -25,7 +30,8 @@ class LabelEvent:
     RENAMED has `sources` and, where all of them have another name, `to`; `merged` tells that it was
     a label already. A split has `parts` instead: the documents (pks) of each new label; `gone`
     tells that nothing is left at the old name. RETIRED has `label`; so has DESCRIBED, with those of
-    `description`, `examples` (pks) and `aliases` that were said.
+    `description`, `examples` (pks) and `aliases` that were said. DECLARED has `labels` that are
+    there from then on, each with its description, or None where nothing was said.
     """
 
     operation: int
@@ -73,7 +79,8 @@ class Naming:
 
     `aliases` gives the label that another name means, or the parts where it was split; `retired`
     the operation (pk) that retired a label with all below it, `gone` the one that split a label of
-    which nothing is left; `notes` the style guide.
+    which nothing is left; `notes` the style guide: labels in it are there, also where no document
+    has them.
     """
 
     def __init__(self, events: Iterable[LabelEvent] = ()) -> None:
@@ -89,6 +96,8 @@ class Naming:
                 self.retired[event.detail["label"]] = event.operation
             elif event.kind is EventKind.DESCRIBED:
                 self._describe(event.detail)
+            elif event.kind is EventKind.DECLARED:
+                self._declare(event.detail["labels"])
         self._operations = [one.operation for one in self.renames]
 
     def now(self, label: str, operation: int, document: int = 0) -> str:
@@ -160,6 +169,8 @@ class Naming:
         parts = {name: frozenset(pks) for name, pks in detail.get("parts", {}).items()}
         self.renames.append(Rename(event.operation, sources, to, parts))
         if to is None:
+            if sources[0] in self.notes:
+                self._declare(dict.fromkeys(parts))
             if detail.get("gone"):
                 self.aliases[sources[0]] = tuple(parts)
                 self.gone[sources[0]] = event.operation
@@ -195,6 +206,13 @@ class Naming:
                 examples = tuple(dict.fromkeys(known.examples + note.examples))
                 notes[name] = Note(known.description or note.description, examples)
         self.notes = notes
+
+    def _declare(self, labels: Mapping[str, str | None]) -> None:
+        for label, description in labels.items():
+            note = self.notes.get(label, Note())
+            self.notes[label] = (
+                note if description is None else replace(note, description=description)
+            )
 
     def _describe(self, detail: Mapping[str, Any]) -> None:
         label = detail["label"]

@@ -22,7 +22,6 @@ from lookalike.decider import Decider
 from lookalike.deciders import Deciders, Lent
 from lookalike.drawing import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.effects import Effects
-from lookalike.errors import NotFound
 from lookalike.fields import dependents, has_space
 from lookalike.label_events import naming_of, owner_of
 from lookalike.labels import path_of
@@ -31,10 +30,11 @@ from lookalike.naming import LABEL_EVENTS, Naming
 from lookalike.nearness import FindLists
 from lookalike.once import Request, refuse_repetition
 from lookalike.reshaping import reshape, standard_now
-from lookalike.statements import touched_since, write_statements
+from lookalike.resources import check_there
+from lookalike.sheets import draw_sheet
+from lookalike.statements import touch, touched_since, write_statements
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, Txn
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Store, Txn
 from lookalike.undoing import (
     namings_before,
     settle_undone,
@@ -43,6 +43,7 @@ from lookalike.undoing import (
     undoable,
 )
 from lookalike.undos import NO_FIELD
+from lookalike.vocabulary import reopening
 
 NO_COLLECTION = 0
 """What an operation belongs to that changes objects which no collection has."""
@@ -78,6 +79,8 @@ class Running:
     promoted: dict[str, int] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
+    reopened: set[int] = field(default_factory=set)
+    """The fields (pks) whose closed set is open again."""
     told: dict[str, Any] = field(default_factory=dict)
     """What else the history shows of it."""
     effects: Effects = field(default_factory=Effects)
@@ -99,6 +102,7 @@ class Running:
             promoted=dict(self.promoted),
             renamed=dict(self.renamed),
             given=dict(sorted(self.given.items())),
+            reopened=bool(self.reopened),
         )
 
 
@@ -139,6 +143,7 @@ class Operations:
             self._append(running, field_pk, _as_named(running, field_pk, said))
             self._fold(running, field_pk, documents)
             self._draw(running, field_pk)
+        self._draw_sheet(running, field_pk)
 
     def fold_again(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
         """Fold what stands of documents that may vote from now on, or not, and what follows."""
@@ -154,6 +159,9 @@ class Operations:
             affected[field_pk] = running.decider(field_pk)
         yield
         for pk, decider in affected.items():
+            if pk in running.reopened:
+                self.decide_all(running, pk)
+                continue
             own = documents if pk == field_pk else []
             references = documents if decider.field.reference_field_pk == field_pk else []
             moves = decider.statements_changed(running.txn, running.pk, own, references)
@@ -181,6 +189,7 @@ class Operations:
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
             self.decide_all(running, pk)
         self._draw(running, field_pk)
+        self._draw_sheet(running, field_pk)
 
     def decide_all(self, running: Running, field_pk: int, find: FindLists | None = None) -> None:
         """Search and decide all documents of a field from scratch, trusting nothing in memory.
@@ -191,6 +200,7 @@ class Operations:
             return
         decider = running.lent.begun_anew(running.txn, field_pk, find)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
+        self._draw_sheet(running, field_pk)
 
     def configured(
         self,
@@ -271,9 +281,25 @@ class Operations:
             if not len(draw(running.txn, field_pk, running.pk, documents, count)):
                 break
 
+    def _draw_sheet(self, running: Running, field_pk: int) -> None:
+        """Draw the next sheet of a field from its decisions, when these are made."""
+        decider = running.lent.held[field_pk]
+        if decider.field.taxonomy.confidence_threshold is None:
+            draw_sheet(running.txn, running.pk, decider.state)
+
     def _fold(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
         stand = write_statements(running.txn, running.pk, field_pk, documents)
         running.effects.drop(field_pk, stand)
+        self._reopen(running, field_pk, documents)
+
+    def _reopen(
+        self, running: Running, field_pk: int, documents: Sequence[int] | None = None
+    ) -> None:
+        """Reopen a closed set where documents, of some or of all, are of a new kind now."""
+        if (detail := reopening(running.txn, field_pk, documents)) is not None:
+            running.reopened.add(field_pk)
+            self._set_taxonomy(running, field_pk, **detail)
+            self._record(running, field_pk, EventKind.CONFIGURED, detail)
 
     def _append(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
         context = contexts(running.txn, field_pk, {line.document_pk for line in said})
@@ -305,8 +331,10 @@ class Operations:
         query = select(table).where(table.c.operation_pk.in_(operations))
         changed: dict[int, set[int]] = {}
         named: list[Any] = []
+        configured: set[int] = set()
         for row in running.txn.rows(query.where(table.c.kind.not_in(no_statement))):
             if row.kind == EventKind.CONFIGURED:
+                configured.add(row.field_pk)
                 before, after = taxonomies(running.txn, row)
                 self._set_taxonomy(running, row.field_pk, before, after)
                 self.decide_all(running, row.field_pk)
@@ -321,6 +349,10 @@ class Operations:
         if named:
             before = namings_before(running.txn, named, operations)
             self._reshape(running, before, standards_before(running.txn, named))
+        for field_pk in configured - running.reopened:
+            self._reopen(running, field_pk)
+            if field_pk in running.reopened:
+                self.decide_all(running, field_pk)
 
     def _reshape(
         self, running: Running, before: Mapping[int, Naming], standards: Mapping[int, Any]
@@ -335,20 +367,18 @@ class Operations:
         return done.documents
 
     def _set_taxonomy(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
-        """Write a taxonomy; where it changes which references may vote, these do so or not."""
+        """Write a taxonomy; where it changes which references may vote, these do so or not.
+
+        Another one of the same version is none that anything was learned under.
+        """
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
-        running.txn.execute(chosen.values(taxonomy=after))
+        is_unlearned = before != after and before["version"] == after["version"]
+        values = {"taxonomy": after} | ({"standard": None} if is_unlearned else {})
+        running.txn.execute(chosen.values(values))
         bounds = {one["references"] for one in (before, after) if one.get("references")}
         if before.get("references") != after.get("references"):
             late = [touched_since(running.txn, field_pk, bound) for bound in bounds]
             self._fold(running, field_pk, sorted(set().union(*late)))
-
-
-def check_there(snapshot: Snapshot, *pks: int) -> None:
-    """Raise NotFound where a bucket or collection was removed since its pk was read."""
-    table = schema.resource
-    if len(snapshot.rows(select(table.c.pk).where(table.c.pk.in_(pks)))) < len(set(pks)):
-        raise NotFound("the collection or its bucket was removed meanwhile; make it again first")
 
 
 def _as_named(running: Running, field_pk: int, said: Sequence[Said]) -> Sequence[Said]:
@@ -372,11 +402,3 @@ def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
     asked = {"asked": True} if line.asked else {}
     whole = {"of_object": True} if line.of_object else {}
     return (asked | whole | context) or None if line.origin is Origin.HUMAN else None
-
-
-def touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:
-    """Let other processes see that something of documents changed that is not in these rows."""
-    table = schema.standing
-    for chosen in conditions(table.c.document_pk, documents):
-        touched = update(table).where(table.c.field_pk == field_pk, chosen)
-        txn.execute(touched.values(revision=operation))

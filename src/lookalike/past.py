@@ -18,6 +18,7 @@ from sqlalchemy import and_, false, or_, select
 
 from lookalike.columns import Columns
 from lookalike.decision_log import Logged, logged
+from lookalike.fields import taxonomy_after
 from lookalike.labels import Codes
 from lookalike.ledger import Statement
 from lookalike.matches import NO_LABEL
@@ -26,7 +27,7 @@ from lookalike.statements import silent_among, statements_of
 from lookalike.stored_rows import decision_cells
 from lookalike.stores import schema
 from lookalike.stores.base import Coverable, Readable, Snapshot
-from lookalike.undos import last_undos, undos_in_force
+from lookalike.undos import in_force_by, last_by, undos
 
 _CHUNK = 5000
 _NOTHING = Statement()
@@ -64,7 +65,7 @@ class PastStore:
             [
                 dict(row._mapping)
                 | {
-                    "taxonomy": _taxonomy(snapshot, row.pk) or taxonomies[row.pk],
+                    "taxonomy": _taxonomy(snapshot, row.pk, taxonomies[row.pk]),
                     "standard": logs[row.pk].standard,
                 }
                 for row in rows
@@ -88,18 +89,20 @@ class PastStore:
         """Show only what was done up to the position, and what of it was undone by then."""
         event, operation, position = schema.event, schema.operation, self.position
         snapshot.show_only(event, event.c.operation_pk <= position)
-        snapshot.show_only(schema.draw, schema.draw.c.operation_pk <= position)
+        for drawn in (schema.draw, schema.sheet):
+            snapshot.show_only(drawn, drawn.c.operation_pk <= position)
         done = snapshot.rows(select(operation).where(operation.c.pk <= position))
-        undone = undos_in_force(snapshot)
+        undone = in_force_by(undos(snapshot))
         shown = [dict(row._mapping) | {"undone_by": undone.get(row.pk)} for row in done]
         snapshot.show_rows(operation, shown)
         audit, trial = schema.audit, schema.trial
-        drawn = snapshot.rows(select(audit).where(audit.c.operation_pk <= position))
+        audits = snapshot.rows(select(audit).where(audit.c.operation_pk <= position))
         by_then = {
-            row.pk for row in drawn if row.closed_at is not None and row.closed_at <= self.at
+            row.pk for row in audits if row.closed_at is not None and row.closed_at <= self.at
         }
         shown = [
-            dict(row._mapping) | ({} if row.pk in by_then else {"closed_at": None}) for row in drawn
+            dict(row._mapping) | ({} if row.pk in by_then else {"closed_at": None})
+            for row in audits
         ]
         snapshot.show_rows(audit, shown)
         begun = snapshot.rows(select(trial).where(trial.c.operation_pk <= position))
@@ -138,19 +141,17 @@ def _first_taxonomy(snapshot: Snapshot, field: Any) -> Any:
     return rows[0].detail["before"] if rows else field.taxonomy
 
 
-def _taxonomy(snapshot: Snapshot, field_pk: int) -> Any:
-    """Return the last taxonomy that somebody gave a field, if that was not undone."""
+def _taxonomy(snapshot: Snapshot, field_pk: int, first: Any) -> Any:
+    """Return the taxonomy of a field after all that was not undone; `first` is before any of it."""
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.detail)
         .join(operation, operation.c.pk == event.c.operation_pk)
         .where(event.c.field_pk == field_pk, event.c.kind == EventKind.CONFIGURED)
         .where(operation.c.undone_by.is_(None))
-        .order_by(event.c.seq.desc())
-        .limit(1)
+        .order_by(event.c.seq)
     )
-    rows = snapshot.rows(query)
-    return rows[0].detail["after"] if rows else None
+    return taxonomy_after(first, [row.detail for row in snapshot.rows(query)])
 
 
 def _statements(snapshot: Snapshot, field_pk: int, pks: Sequence[int]) -> dict[int, Statement]:
@@ -224,13 +225,13 @@ def _latest_events(snapshot: Snapshot, field_pk: int) -> dict[int, int]:
 
     A decision that is taken back is another decision, which the log has if it was written.
     """
-    event, undos = schema.event, last_undos(snapshot)
+    event, moved_by = schema.event, last_by(undos(snapshot))
     is_decided = (event.c.kind == EventKind.DECIDED).label("is_decided")
     query = select(event.c.document_pk, event.c.operation_pk, is_decided).distinct()
     query = query.where(event.c.field_pk == field_pk, event.c.document_pk.is_not(None))
     latest: dict[int, int] = {}
     for row in snapshot.rows(query):
         own = row.operation_pk
-        operation = own if row.is_decided else undos.get(own, own)
+        operation = own if row.is_decided else moved_by.get(own, own)
         latest[row.document_pk] = max(operation, latest.get(row.document_pk, 0))
     return latest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from lookalike import label_tree
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.label_events import family_of, naming_of, owner_of
 from lookalike.label_tree import LabelCounts, LabelTree
-from lookalike.labels import check_label, label_in, path_of
+from lookalike.labels import check_description, check_label, label_in, path_of
 from lookalike.lookup import ids_of, pks_of
 from lookalike.model import LABEL_SEPARATOR, EventKind, Origin
 from lookalike.naming import Naming, Rename, moved, within
@@ -24,11 +23,8 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
 from lookalike.syncing import Sync
+from lookalike.vocabulary import check_not_outside
 
-LONGEST_DESCRIPTION = 10_000
-"""So many characters has what the style guide says of a label at most."""
-
-_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _VOTES = {Origin.HUMAN: "human", Origin.IMPORT: "imported", Origin.PROMOTED: "promoted"}
 
 
@@ -71,7 +67,8 @@ def tree(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Labe
         snapshot, {pk for note in labels.naming.notes.values() for pk in note.examples}
     )
     nodes = label_tree.nodes_of(counts, labels.naming, examples)
-    return LabelTree(collection.name, field.name, home.name, owner.name, nodes)
+    closed = field.taxonomy.closed_set
+    return LabelTree(collection.name, field.name, home.name, owner.name, nodes, closed)
 
 
 def describe(
@@ -86,14 +83,15 @@ def describe(
 ) -> None:
     """Say what belongs to a label, which documents show it, and what else it is called.
 
-    One that is not there yet is there from now on.
+    One that is not there yet is there from now on, unless the set of labels is closed.
     """
     labels, separator = labels_of(running.txn, field), field.taxonomy.separator
     label = labels.named(label, separator)
+    check_not_outside(running.txn, field.pk, [label])
     label_tree.check_free(label, labels.naming)
     detail: dict[str, Any] = {"label": label}
     if description is not None:
-        detail["description"] = _text(description)
+        detail["description"] = check_description(description)
     if examples is not None:
         home, _ = _home(running.txn, labels.owner)
         detail["examples"] = list(pks_of(running.txn, home, list(examples)).values())
@@ -269,14 +267,3 @@ def _given(snapshot: Snapshot, family: Sequence[int], label: str) -> dict[int, s
         .where(table.c.origin != Origin.AUTO)
     )
     return {row.pk: row.id for row in snapshot.rows(query)}
-
-
-def _text(description: str) -> str:
-    text = description.strip()
-    if len(text) > LONGEST_DESCRIPTION:
-        raise BadInput(
-            f"the description has {len(text):,} characters; give at most {LONGEST_DESCRIPTION:,}"
-        )
-    if (sign := _NO_TEXT.search(text)) is not None:
-        raise BadInput(f"the description holds {sign[0]!r}, which no text has; leave it out")
-    return text

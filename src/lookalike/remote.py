@@ -10,9 +10,11 @@ from lookalike.connection import Connection, place
 from lookalike.errors import LookalikeError
 from lookalike.model import Changed
 from lookalike.remote_collection import RemoteCollection
+from lookalike.remote_opened import label_values
 from lookalike.sending import WAIT_S, Progress, quiet
 
 if TYPE_CHECKING:
+    from lookalike.declaring import Labels
     from lookalike.forgetting import Receipt
     from lookalike.migrating import DroppedSpaces, Migration, Outcome
     from lookalike.removing import Removed
@@ -94,6 +96,8 @@ class RemoteLibrary:
         exclusive: str | None = None,
         low_quality: bool | None = None,
         hierarchical: bool | None = None,
+        closed_set: bool | None = None,
+        labels: Labels | None = None,
         **options: Any,
     ) -> RemoteCollection:
         """Return a collection that labels itself, made in one call, as `Library.labeler` does."""
@@ -113,6 +117,7 @@ class RemoteLibrary:
             exclusive=exclusive,
             low_quality=low_quality,
             hierarchical=hierarchical,
+            **label_values(closed_set, labels),
             options=options,
         )
         collection = RemoteCollection(self._connection, made)
@@ -168,6 +173,8 @@ class RemoteLibrary:
         exclusive: str | None = None,
         low_quality: bool | None = None,
         hierarchical: bool | None = None,
+        closed_set: bool | None = None,
+        labels: Labels | None = None,
         op_id: str = "",
     ) -> None:
         """Give a collection one more label field, with the rule that labels it."""
@@ -187,6 +194,7 @@ class RemoteLibrary:
             exclusive=exclusive,
             low_quality=low_quality,
             hierarchical=hierarchical,
+            **label_values(closed_set, labels),
             op_id=op_id,
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput, BadSetting
 from lookalike.model import Added, Changed, Origin
+from lookalike.remote_opened import label_values
 from lookalike.remote_promoting import RemotePromoting
 from lookalike.remote_shaping import RemoteShaping
 from lookalike.remote_telling import RemoteTelling
@@ -17,6 +18,7 @@ from lookalike.sending import Progress, Sender, quiet
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
+    from lookalike.declaring import Labels
     from lookalike.forgetting import Receipt
 
 _HERE = "threads"
@@ -87,12 +89,17 @@ class RemoteCollection(
         *,
         field: str | None = None,
         asked: bool = False,
+        new_labels: bool = False,
         actor: str = "",
         op_id: str = "",
         revisions: Mapping[str, int] | None = None,
     ) -> Changed:
-        """Label documents, as a person: id → label. None takes back what the person said."""
+        """Label documents, as a person: id → label. None takes back what the person said.
+
+        In a closed set `new_labels` adds labels that are not in it.
+        """
         given = {"labels": labels, "field": field, "asked": asked, "revisions": revisions}
+        given |= {"new_labels": new_labels} if new_labels else {}
         return self._ask("label", Changed, **given, actor=actor, op_id=op_id)
 
     def amend(
@@ -163,6 +170,7 @@ class RemoteCollection(
         label_column: str = "label",
         origin: Origin = Origin.IMPORT,
         trusted: bool = True,
+        asked: bool = False,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
@@ -175,6 +183,7 @@ class RemoteCollection(
             label_column=label_column,
             origin=origin,
             trusted=trusted,
+            asked=asked,
             actor=actor,
             op_id=op_id,
         )
@@ -189,13 +198,15 @@ class RemoteCollection(
         target_precision: float | None = None,
         targets: Mapping[str, float] | None = None,
         hierarchical: bool | None = None,
+        closed_set: bool | None = None,
+        labels: Labels | None = None,
         version: str | None = None,
         engine: str = _HERE,
         address: str | None = None,
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Decide everything again, by another policy if one is given."""
+        """Decide everything again, by another policy if one is given, with labels declared."""
         self._refuse_engine(engine, address)
         return self._ask(
             "run",
@@ -206,6 +217,7 @@ class RemoteCollection(
             targets=targets,
             hierarchical=hierarchical,
             version=version,
+            **label_values(closed_set, labels),
             actor=actor,
             op_id=op_id,
         )

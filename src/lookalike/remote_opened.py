@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lookalike.connection import Connection, place
 
+if TYPE_CHECKING:
+    from lookalike.declaring import Labels
+
 _T = TypeVar("_T")
+
+
+def label_values(closed_set: bool | None, labels: Labels | None) -> dict[str, Any]:
+    """Return what is said of the labels of a field as JSON values; without what is not said."""
+    said: dict[str, Any] = {} if closed_set is None else {"closed_set": closed_set}
+    if labels is None:
+        return said
+    plain = labels if isinstance(labels, str | Mapping) else list(labels)
+    return said | {"labels": plain}
 
 
 class RemoteOpened:

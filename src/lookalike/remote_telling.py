@@ -66,6 +66,10 @@ class RemoteTelling(RemoteShown):
         given = {"limit": limit, "field": field, "second_opinion": second_opinion}
         return self._ask("queue", list[Question], **given, actor=actor)
 
+    def check(self, *, field: str | None = None) -> Question | None:
+        """Return the check sheet that waits for an answer, or None."""
+        return self._ask("check_sheet", Question | None, field=field)  # type: ignore[arg-type] # a union
+
     def why(self, id: str, *, field: str | None = None) -> Why:
         """Return what caused a document's label or null, and what would be without the nearest."""
         from lookalike.explaining import Why

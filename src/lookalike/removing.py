@@ -221,7 +221,7 @@ def _empty(workshop: Workshop, collection_pk: int) -> Removed:
         pks = np.array([row.pk for row in rows], np.int64)
         fields = _fields(txn, [collection_pk])
         labels = sum(_count_labels(txn, fields, one) for one in conditions(_DOCUMENT, pks))
-        for table in (standing, schema.rejection, schema.draw):
+        for table in (standing, schema.rejection, schema.draw, schema.sheet):
             for chosen in conditions(table.c.document_pk, pks):
                 txn.execute(delete(table).where(table.c.field_pk.in_(fields), chosen))
         for table, column in ((schema.event, "document_pk"), (document, "pk")):

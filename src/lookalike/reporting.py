@@ -14,7 +14,7 @@ from lookalike.claims import lower_bound
 from lookalike.drawing import CheckedLabel, checked_labels, sample
 from lookalike.errors import BadInput, MissingExtra
 from lookalike.flipping import led_by_limit
-from lookalike.label_events import naming_of
+from lookalike.label_events import naming_of, owner_of
 from lookalike.labels import ancestors, is_within
 from lookalike.metrics import HISTOGRAM_BINS, Depth, Point, Report, coverage, curve
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
@@ -84,6 +84,10 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
     rows = snapshot.rows(groups.group_by(table.label, table.origin, table.reason))
     total = sum(row.n for row in rows)
     per_label, nulls = _counted(rows)
+    naming = naming_of(snapshot, owner_of(snapshot, field.pk))
+    declared: dict[str, dict[str, int]] = {
+        one: {} for one in naming.notes if naming.retired_in(one) is None
+    }
     labelled = {
         origin.value: sum(counts.get(origin.value, 0) for counts in per_label.values())
         for origin in Origin
@@ -108,7 +112,7 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         waiting=_count_extractions(snapshot, collection, failed=False),
         failed=_count_extractions(snapshot, collection, failed=True),
         labelled=labelled,
-        per_label=dict(sorted(per_label.items())),
+        per_label=dict(sorted((declared | per_label).items())),
         nulls=dict(sorted(nulls.items())),
         histogram=histogram,
         near_limit=near_limit,
@@ -118,6 +122,7 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         wrong=wrong,
         at_least=lower_bound(checked - wrong, checked, _CONFIDENCE) if checked else None,
         depths=_depths(per_label, checks, total),
+        closed_set=taxonomy.closed_set,
     )
 
 

@@ -149,6 +149,13 @@ def resource(snapshot: Snapshot, pk: int) -> Row[Any]:
     return snapshot.rows(select(table).where(table.c.pk == pk))[0]
 
 
+def check_there(snapshot: Snapshot, *pks: int) -> None:
+    """Raise NotFound where a bucket or collection was removed since its pk was read."""
+    table = schema.resource
+    if len(snapshot.rows(select(table.c.pk).where(table.c.pk.in_(pks)))) < len(set(pks)):
+        raise NotFound("the collection or its bucket was removed meanwhile; make it again first")
+
+
 def find(snapshot: Snapshot, namespace: str, kind: Kind, name: str) -> Row[Any] | None:
     """Return a resource by its name or id, or None."""
     table = schema.resource

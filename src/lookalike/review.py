@@ -17,6 +17,11 @@ drops each wrong picture: it is offered where that settles more a key than askin
 and only around a seed worth less than half an item. What teaches comes first, alone, and what is
 only many comes after: strips before that were measured to need more keys until all is settled.
 
+All questions compete in one currency, the **gain**: actions that an answer saves, for each action
+that it takes. An item near a reference costs a part of a check instead of a question of its own, so
+covering it saves 0.6 of an action; naming a look-alike together with the seed saves the rest,
+0.25, and costs one more action where it has another label. `checks` tells the gain of a check.
+
 Places are those of a `Landscape`; the same input gives the same queue.
 """
 
@@ -25,6 +30,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +46,7 @@ STRIP = 16
 STRIP_REFERENCES = 3
 """A label needs so many references to be proposed for a strip; before, items are asked alone."""
 
+_COVERED, _NAMED = 0.6, 0.25
 _STEPS = 4
 _NODES = 65_536
 _BESIDE = np.float32(0.1)
@@ -52,6 +60,8 @@ Mask = NDArray[np.bool_]
 class Kind(StrEnum):
     """Why a question is asked."""
 
+    CHECK = "check"
+    SUSPECT = "suspect"
     VALUE = "value"
     NEW_KIND = "new_kind"
     CONFLICT = "conflict"
@@ -63,13 +73,25 @@ class Kind(StrEnum):
 class Question:
     """What to ask about `places`, the seed first; a `suggestion` holds for all of them.
 
-    Answering settles about `worth` items. Without a suggestion the person names it.
+    Answering settles about `worth` items and saves `gain` actions for each of its own. Without a
+    suggestion the person names it. In a check each item has its own of the `suggestions`.
     """
 
     places: tuple[int, ...]
     suggestion: str | None
     worth: float
     kind: Kind
+    gain: float
+    suggestions: tuple[str | None, ...] = ()
+
+
+class Group(NamedTuple):
+    """Items that may have one label, the representative first; `same` (m − 1,) is the probability
+    that each of the others has its label.
+    """
+
+    places: Places
+    same: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,27 +171,28 @@ def questions(
     scores: Scores | None,
     count: int,
     *,
-    groups: Sequence[Places] = (),
+    groups: Sequence[Group] = (),
     drawn: Sequence[int] = (),
+    sheets: Sequence[Question] = (),
 ) -> list[Question]:
-    """Return up to `count` questions, the seed worth most first; no item is in two.
+    """Return up to `count` questions, the one that saves most first; no item is in two.
 
-    `groups` are items that may be of a kind not named yet, the representative first: each that is
-    open becomes one question. `drawn` are random places to be asked whatever they are worth: they
-    come evenly spread among the rest, alone, like any other.
+    `groups` are items that may be of a kind not named yet: each that is open becomes one question.
+    `drawn` are random places to be asked whatever they are worth: they come evenly spread among the
+    rest, alone, like any other. `sheets` are questions about several items that are made already.
     """
     queue = _Queue(reach, standing, scores)
-    alone = [queue.single(place, queue.worth(place)) for place in drawn if standing.open[place]]
+    for sheet in sheets:
+        queue.take(sheet.places)
+    alone = [queue.single(place, queue.worth(place)) for place in drawn if queue.is_open(place)]
     alone = alone[:count]
     queue.take([question.places[0] for question in alone])
     known = [queue.of_group(group) for group in groups]
-    found = [(question.worth, question) for question in known if question]
-    for seed, worth in queue.picks():
-        if len(found) + len(alone) >= count:
-            break
-        found.append((worth, queue.strip(seed, worth) or queue.single(seed, worth)))
-    found.sort(key=lambda one: -one[0])
-    return _interleaved([question for _, question in found[: count - len(alone)]], alone)
+    found = [*sheets, *(question for question in known if question)]
+    for seed, worth in islice(queue.picks(), count - len(alone)):
+        found.append(queue.strip(seed, worth) or queue.single(seed, worth))
+    found.sort(key=lambda question: -question.gain)
+    return _interleaved(found[: count - len(alone)], alone)
 
 
 class _Queue:
@@ -191,9 +214,13 @@ class _Queue:
         said = around.amounts @ self._lonely[around.places]
         return float(said + self._doubt[place])
 
+    def is_open(self, place: int) -> bool:
+        """Return whether an item may be asked about and is in no question yet."""
+        return bool(self._open[place])
+
     def take(self, places: Sequence[int] | Places) -> None:
         """Let no other question contain `places`."""
-        self._open[places] = False
+        self._open[np.asarray(places, np.int64)] = False
 
     def picks(self) -> Iterator[tuple[int, float]]:
         """Yield open items with their worth, each the best after those before it were answered."""
@@ -214,7 +241,7 @@ class _Queue:
         standing = self._standing
         kind = Kind.LIMIT if standing.automatic[place] else Kind.VALUE
         kind = Kind.CONFLICT if standing.conflicts[place] else kind
-        return Question((place,), None, worth, kind)
+        return Question((place,), None, worth, kind, gain=_COVERED * worth)
 
     def strip(self, seed: int, worth: float) -> Question | None:
         """Return the strip around a seed, which is taken, if it is worth more a key than alone."""
@@ -227,24 +254,34 @@ class _Queue:
         around = self._around(seed)
         same = self._open & ~unsure & (standing.winners == winner)
         chosen = _strongest(around, same[around.places])
-        whole = worth + float(p[chosen].sum())
-        keys = 2 - float(p[seed]) + float((1 - p[chosen]).sum())
+        same = p[chosen]
+        whole = worth + float(same.sum())
+        keys = 2 - float(p[seed]) + float((1 - same).sum())
         if len(chosen) == 0 or whole / keys <= worth:
             return None
         self.take(chosen)
-        places = (seed, *chosen.tolist())
-        return Question(places, standing.labels[winner], whole, Kind.VALUE)
+        places, label = (seed, *chosen.tolist()), standing.labels[winner]
+        gain = (_COVERED * worth + _NAMED * float(same.sum())) / keys
+        return Question(places, label, whole, Kind.VALUE, gain, (label,) * len(places))
 
-    def of_group(self, group: Places) -> Question | None:
-        """Return the question about what is open of a group, which is taken, if anything is."""
-        places = group[self._open[group]][:STRIP]
-        if len(places) == 0:
+    def of_group(self, group: Group) -> Question | None:
+        """Return the question about a group, which is taken, if to name some of it together saves
+        more a key than to ask about its representative alone.
+        """
+        seed = int(group.places[0])
+        if not self._open[seed]:
             return None
-        seed = int(places[0])
         worth = self.worth(seed)
+        order = np.argsort(-group.same, kind="stable")
+        order = order[self._open[group.places[1:][order]]][: STRIP - 1]
+        gains = _gains(worth, group.same[order])
+        count = int(gains.argmax())
+        if count == 0:
+            return None
+        places = (seed, *group.places[1:][order[:count]].tolist())
         self.take(places)
         self._cover(seed)
-        return Question(tuple(places.tolist()), None, worth, Kind.NEW_KIND)
+        return Question(places, None, worth, Kind.NEW_KIND, float(gains[count]))
 
     def _around(self, place: int) -> Evidence:
         if place not in self._known:
@@ -256,6 +293,16 @@ class _Queue:
         left = 1 - np.minimum(_MOST_COVERED, _COVER * around.amounts)
         self._lonely[around.places] *= left
         self._doubt[around.places] *= left
+
+
+def _gains(worth: float, same: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what naming a seed saves for each key, alone or with the first of its look-alikes.
+
+    `same` (m,) is how likely each has its label; the answer (m + 1,) begins with the seed alone.
+    """
+    saved = _COVERED * worth + _NAMED * np.cumsum(same)
+    keys = 1 + np.cumsum(1 - same)
+    return np.append(_COVERED * worth, saved / keys)
 
 
 def _strongest(around: Evidence, allowed: Mask) -> Places:

@@ -9,6 +9,9 @@ from lookalike.errors import BadInput, Conflict
 from lookalike.labels import check_label
 from lookalike.model import Taxonomy
 
+POLICY = ("confidence_threshold", "target_precision", "targets", "hierarchical")
+"""What of a rule a field may follow otherwise later, by a run."""
+
 DEFAULT_PRECISION = 0.95
 """The share of automatic labels that must be right, unless told."""
 
@@ -76,6 +79,7 @@ def rule_of(
     target_precision: float | None,
     targets: Mapping[str, float] | None,
     hierarchical: bool | None = None,
+    closed_set: bool | None = None,
 ) -> Taxonomy:
     """Return the taxonomy of a field that follows another policy from now on; None changes nothing.
 
@@ -94,6 +98,8 @@ def rule_of(
             after = replace(after, confidence_threshold=None, targets=check_targets(targets))
     if hierarchical is not None:
         after = replace(after, hierarchical=hierarchical)
+    if closed_set is not None:
+        after = replace(after, closed_set=closed_set)
     return known if after == known else replace(after, version=known.version + 1)
 
 
@@ -106,6 +112,7 @@ def with_policy_of(known: Taxonomy, other: Taxonomy) -> Taxonomy:
         targets=other.targets,
         top_k=other.top_k,
         hierarchical=other.hierarchical,
+        closed_set=other.closed_set,
     )
     return known if after == known else replace(after, version=known.version + 1)
 

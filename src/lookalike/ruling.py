@@ -23,6 +23,8 @@ from lookalike.judging import Judge
 from lookalike.learning import learn_nearest
 from lookalike.lessons import Sampling, standard_of, with_background
 from lookalike.matches import NO_LABEL
+from lookalike.references import References
+from lookalike.sheets import checked_in
 from lookalike.standard import Rule, Standard, rule_for
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import NOBODY, Ids
@@ -77,13 +79,8 @@ class Ruling:
         return self._judge
 
     def references(self) -> dict[str, Ids]:
-        """Return the references of each label, and of the background, if there are any."""
-        references, name = self._state.references, self._state.codes.name
-        named = {
-            str(name(code)): references.pks[references.codes == code]
-            for code in np.unique(references.codes).tolist()
-        }
-        return with_background(named, self._new_kinds())
+        """Return the references of each label that vote, and those of the background, if any."""
+        return self._named(self._state.voting())
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -116,28 +113,54 @@ class Ruling:
         if weights:
             upto = self._survey(snapshot, afresh, weights)
         taxonomy, columns = state.field.taxonomy, state.columns
-        confidence = self._judge.learn(
+        references = self._named(state.references)
+        confidence, suspects = self._judge.learn(
             references,
             columns.pks[state.waiting],
             taxonomy.target_precision,
             targets=taxonomy.targets,
-            sampling=Sampling(
-                asked=columns.pks[columns["asked"]],
-                drawn=(drawn := sample(snapshot, state.field.pk)),
-                new=self._new_kinds(),
-                apart={} if state.field.unified else self._labelled(drawn),
-            ),
+            sampling=self._sampling(snapshot),
             hierarchical=taxonomy.hierarchical,
+            closed=taxonomy.closed_set and not len(self._new_kinds()),
         )
         standard = replace(
-            standard_of(confidence, upto),
+            standard_of(confidence, upto, len(suspects)),
             learned=confidence_to(confidence),
             learned_from=sum(len(pks) for pks in references.values()),
             version=taxonomy.version,
             weights=weights,
             weighed_from=weighed_from,
+            suspects=self._with_labels(suspects),
         )
         return Renewal(standard, None)
+
+    def _sampling(self, snapshot: Snapshot) -> Sampling:
+        state, columns = self._state, self._state.columns
+        drawn, checked = sample(snapshot, state.field.pk), checked_in(snapshot, state.field.pk)
+        apart = {} if state.field.unified else self._labelled(np.union1d(drawn, checked.sample))
+        return Sampling(
+            asked=columns.pks[columns["asked"]],
+            drawn=drawn,
+            new=self._new_kinds(),
+            apart=apart,
+            checked=checked.sample,
+            refuted=checked.refuted,
+            confirmed=state.confirmed,
+        )
+
+    def _named(self, references: References) -> dict[str, Ids]:
+        """Return references by label, and those of the background, if there are any."""
+        named = {
+            str(self._state.codes.name(code)): references.pks[references.codes == code]
+            for code in np.unique(references.codes).tolist()
+        }
+        return with_background(named, self._new_kinds())
+
+    def _with_labels(self, suspects: Ids) -> tuple[tuple[int, str], ...]:
+        references, name = self._state.references, self._state.codes.name
+        codes = references.codes[np.searchsorted(references.pks, suspects)]
+        pairs = zip(suspects.tolist(), codes.tolist(), strict=True)
+        return tuple((pk, str(name(code))) for pk, code in pairs)
 
     def _weighed(
         self, snapshot: Snapshot, references: Mapping[str, Ids]
@@ -158,6 +181,7 @@ class Ruling:
             before.learned is not None
             and before.nodes_upto == upto
             and sorted(references) == list(before.learned["labels"])
+            and len(self._state.suspects()) == len(before.suspects)
             and self._few_moved(before)
         )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
 
+from lookalike import declaring
+from lookalike.declaring import UNSAID, LabelSet
 from lookalike.documents import Home, take_labels
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import taxonomy_to
 from lookalike.model import Taxonomy
 from lookalike.objects import labels_as_they_stand, let_all_wait
-from lookalike.operations import Running
-from lookalike.plugins import extractor_name, options_to_store
+from lookalike.operations import NO_COLLECTION, Running
+from lookalike.plugins import are_options_of, as_one, extractor_name, options_to_store
 from lookalike.reading import FieldRow, fields_of
 from lookalike.resources import (
     CollectionRow,
@@ -50,6 +53,20 @@ class Plan:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
+@contextmanager
+def making(workshop: Workshop, *, recorded: bool) -> Iterator[tuple[Txn, Running | None]]:
+    """Begin a transaction that makes a collection; if `recorded`, as an operation.
+
+    It has to be one where labels are declared with it: these are events.
+    """
+    if recorded:
+        with workshop.operations.operate(NO_COLLECTION, "create", workshop.actor) as running:
+            yield running.txn, running
+    else:
+        with workshop.store.write() as txn:
+            yield txn, None
+
+
 def make_collection(
     workshop: Workshop, txn: Txn, namespace: str, plan: Plan, references: Sequence[str] = ()
 ) -> CollectionRow:
@@ -82,6 +99,51 @@ def make_collection(
     return row
 
 
+def check_same(
+    row: Any,
+    extractor: str | Sequence[str | Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+    inputs: Mapping[str, str] | None,
+) -> CollectionRow:
+    """Return a collection that is there. Raises Conflict where it was made in another way."""
+    known = collection_from(row)
+    name, wanted = as_one(known.extractor if extractor is None else extractor, options)
+    name = extractor_name(name)
+    if known.extractor != name or not are_options_of(name, wanted, known.options):
+        raise Conflict(
+            f"the collection {known.name!r} is there with extractor {known.extractor!r} "
+            f"{dict(known.options)}, not {name!r} {wanted}; choose another name, or migrate it"
+        )
+    if inputs is not None and known.inputs != inputs:
+        raise Conflict(
+            f"the collection {known.name!r} is there with the inputs {dict(known.inputs)}, not "
+            f"{dict(inputs)}; choose another name"
+        )
+    return known
+
+
+def make_fields(
+    workshop: Workshop,
+    begun: tuple[Txn, Running | None],
+    namespace: str,
+    row: CollectionRow,
+    rules: Iterable[tuple[Taxonomy, LabelSet]],
+) -> None:
+    """Give a collection that was just made its label fields, with what is said of their labels.
+
+    `begun` is what `making` gave. Raises as `make_field`, and BadInput for a set without labels.
+    """
+    txn, running = begun
+    if running is not None:
+        running.collection_pk = row.pk  # it had none before, so the operation belonged to none
+        chosen = schema.operation.update().where(schema.operation.c.pk == running.pk)
+        txn.execute(chosen.values(collection_pk=row.pk))
+    for taxonomy, said in rules:
+        pk = make_field(txn, namespace, row, taxonomy)
+        if running is not None:
+            declaring.begin(workshop.operations, running, _field(txn, row, pk), said)
+
+
 def make_field(txn: Txn, namespace: str, row: CollectionRow, taxonomy: Taxonomy) -> int:
     """Give a collection a label field; return its pk.
 
@@ -108,11 +170,17 @@ def make_field(txn: Txn, namespace: str, row: CollectionRow, taxonomy: Taxonomy)
 
 
 def add_field(
-    workshop: Workshop, running: Running, namespace: str, row: CollectionRow, taxonomy: Taxonomy
+    workshop: Workshop,
+    running: Running,
+    namespace: str,
+    row: CollectionRow,
+    taxonomy: Taxonomy,
+    said: LabelSet = UNSAID,
 ) -> None:
     """Give a collection that may have documents a label field, and decide them.
 
-    Labels that the metadata of objects give in it are imported.
+    Labels that the metadata of objects give in it are imported; then what is `said` of its labels
+    holds. Raises BadInput where a set cannot be closed.
     """
     txn, operations = running.txn, workshop.operations
     document, object_ = schema.document, schema.object_
@@ -129,14 +197,17 @@ def add_field(
     given = {one.object_pk: one.given for one in rows if source in one.given}
     stand = labels_as_they_stand(txn, given)
     field_pk = make_field(txn, namespace, row, taxonomy)
-    if not rows:
-        return
-    _take_out(txn, taxonomy.field, rows)
-    operations.arrive(running, field_pk, [one.pk for one in rows])
-    said = (
-        (one.pk, stand[one.object_pk], one.said_by or ()) for one in rows if one.object_pk in stand
-    )
-    take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), said)
+    if rows:
+        _take_out(txn, taxonomy.field, rows)
+        operations.arrive(running, field_pk, [one.pk for one in rows])
+        here = (one for one in rows if one.object_pk in stand)
+        labels = ((one.pk, stand[one.object_pk], one.said_by or ()) for one in here)
+        take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
+    declaring.begin(operations, running, _field(txn, row, field_pk), said)
+
+
+def _field(snapshot: Snapshot, row: CollectionRow, pk: int) -> FieldRow:
+    return next(one for one in fields_of(snapshot, row.pk) if one.pk == pk)
 
 
 def _options_of(

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from lookalike.quoting import Quote
 
 _BAR = 40
+_SHEETS = {
+    "check": "are these right?",
+    "suspect": "are these labels wrong? They do not vote until somebody looks at them.",
+}
 NAMED = 10
 _QUOTE_CHARACTERS = 200
 
@@ -69,6 +73,8 @@ def changed_lines(changed: Changed) -> list[str]:
         ("promoted", changed.promoted),
         ("given", changed.given),
     )
+    if changed.reopened:
+        lines.append("  the set of labels is open again: a new kind was said in it")
     lines += [f"  {name!r} is now {label!r}" for name, label in changed.renamed.items()]
     for word, counts in parts:
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
@@ -101,9 +107,11 @@ def show_report(report: Report) -> str:
     lines += [_depth(one) for one in report.depths]
     if report.waiting or report.failed:
         lines.append(f"{report.waiting} objects wait for extraction, {report.failed} failed")
+    if report.closed_set:
+        lines.append("a closed set: these are all the labels")
     for label, counts in report.per_label.items():
         detail = ", ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
-        lines.append(f"  {sum(counts.values()):6}  {label}  ({detail})")
+        lines.append(f"  {sum(counts.values()):6}  {label}" + (f"  ({detail})" if detail else ""))
     lines += [f"  {count:6}  no label: {reason}" for reason, count in report.nulls.items()]
     if any(report.histogram):
         lines += ["confidence", *_histogram(report)]
@@ -146,6 +154,8 @@ def show_queue(questions: Sequence[Question]) -> str:
 
 
 def _question(question: Question) -> str:
+    if question.kind in _SHEETS:
+        return _sheet(question)
     said = f"is it {question.suggestion}?" if question.suggestion else "what is it?"
     if len(question.documents) > 1:
         said = f"are all {question.suggestion}?" if question.suggestion else "what are they?"
@@ -155,6 +165,18 @@ def _question(question: Question) -> str:
         said += f" {one.actor}: {one.label or '–'} ({one.kind})."
     head = f"{said} ({question.kind}, settles about {question.worth:.0f})"
     return "\n".join([head, *(f"  {show_document(one)}" for one in question.documents)])
+
+
+def _sheet(question: Question) -> str:
+    said = f"{_SHEETS[question.kind]} ({question.kind}, settles about {question.worth:.0f})"
+    asked = zip(question.documents, question.suggestions, strict=True)
+    return "\n".join([said, *(f"  {show_suggested(one, label)}" for one, label in asked)])
+
+
+def show_suggested(document: Document, label: str | None) -> str:
+    """Return a document as one line, with the label that is suggested for it."""
+    score = "" if document.confidence is None else f"{document.confidence:.3f}"
+    return f"{document.id}  {score:>6}  {label or '–'}  {_called(document)}"
 
 
 def show_document(document: Document) -> str:

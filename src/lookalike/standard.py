@@ -35,7 +35,7 @@ MAX_SCORES = 1_000_000_000
 is the label heard there?
 """
 
-EDITION = 4
+EDITION = 5
 """The edition of the rule. What another one learned, by other features, is learned anew."""
 
 MIN_ACCURACY = 0.5
@@ -72,7 +72,9 @@ class Standard:
     later ones are leaves of it. `learned` is the confidence of the landscape rule as JSON values,
     learned from so many answers (`learned_from`), of which `moved` have changed since, under that
     `version` of the taxonomy. `weights` are those of the members of a combined space, chosen on so
-    many references (`weighed_from`). `edition` is that of the rule.
+    many references (`weighed_from`). `edition` is that of the rule. `suspects` are references, by
+    document pk, whose label looks wrong: while they have it and nobody confirms it they do not
+    vote.
     """
 
     rule: Rule
@@ -91,6 +93,7 @@ class Standard:
     weights: tuple[float, ...] = ()
     weighed_from: int = 0
     edition: int = EDITION
+    suspects: tuple[tuple[int, str], ...] = ()
 
     @property
     def ground(self) -> Ground:
@@ -122,24 +125,26 @@ def too_alike(accuracy: float) -> str:
 
 
 def uncounted(labels: int, more: int) -> str:
-    """Say that too few labels tell how much is new, and how many `more` random answers would."""
+    """Say that too few labels tell how much is new, and that a check of `more` documents would."""
     return (
-        f"{labels} labels do not tell how much is new: {more} more random answers until that is "
-        "counted"
+        f"{labels} labels do not tell how much is new: check {more} documents, or say that these "
+        "are all the labels there are (closed_set)"
     )
 
 
 def unmeasured(more: int) -> str:
     """Say that too few answers are a random sample, beside those that the queue picked."""
-    return (
-        "answers that the queue picked do not tell how sure to be: "
-        f"{more} more random answers until there are enough"
-    )
+    return f"nobody has checked what would be labelled: check {more} more documents"
 
 
 def suspected(references: int) -> str:
-    """Say that wrong references keep anything from being sure, and where they are named."""
-    return f"{references} references look wrong: look at them first, `inspect` names them"
+    """Say that labels look wrong, that they do not vote, and what would mend it."""
+    one = references == 1
+    looks, votes = ("label looks", "does") if one else ("labels look", "do")
+    return (
+        f"{references} {looks} wrong and {votes} not count until you look at "
+        f"{'it' if one else 'them'}: the queue asks about {'it' if one else 'them'}"
+    )
 
 
 def estimated(more: int) -> str:
@@ -170,7 +175,8 @@ def renamed(stored: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[
     if stored is None:
         return None
     limits = {names.get(label, label): limit for label, limit in stored["limits"].items()}
-    after = {**stored, "limits": limits}
+    suspects = [[pk, names.get(label, label)] for pk, label in stored.get("suspects", ())]
+    after = {**stored, "limits": limits, "suspects": suspects}
     if stored["learned"] is None:
         return after
     return after | {"learned": _renamed(stored["learned"], names)}
@@ -208,6 +214,7 @@ def standard_from(stored: Mapping[str, Any] | None) -> Standard | None:
         "rule": Rule(stored["rule"]),
         "missing": tuple(stored["missing"]),
         "weights": tuple(stored.get("weights", ())),
+        "suspects": tuple((pk, label) for pk, label in stored.get("suspects", ())),
         "nearest": calibration_from(stored["nearest"]),
         "edition": stored.get("edition", 1),
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from lookalike.audited import held
 from lookalike.companions import poorly_seen
@@ -18,6 +18,7 @@ from lookalike.model import EventKind, Origin
 from lookalike.naming import Naming
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.selection import conditions
 
 _CHUNK = 5000
 
@@ -84,6 +85,14 @@ def read_now(naming: Naming, event: Any) -> Sequence[str | None]:
     return (naming.now(event.label, event.operation_pk, event.document_pk),)
 
 
+def touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:
+    """Let other processes see that something of documents changed that is not in these rows."""
+    table = schema.standing
+    for chosen in conditions(table.c.document_pk, documents):
+        touched = update(table).where(table.c.field_pk == field_pk, chosen)
+        txn.execute(touched.values(revision=operation))
+
+
 def touched_since(snapshot: Snapshot, field_pk: int, operation: str) -> set[int]:
     """Return the documents of which somebody has said something in a field after an operation."""
     event, done = schema.event, schema.operation
@@ -148,4 +157,5 @@ def _row(field_pk: int, pk: int, statement: Statement, auto: str | None) -> dict
         "actor": statement.actor,
         "suggestion": statement.suggestion,
         "contested": statement.contested,
+        "confirmed": statement.confirmed,
     }

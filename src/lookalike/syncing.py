@@ -14,17 +14,19 @@ from sqlalchemy import select
 
 from lookalike.amendments import record_amendments, standing_after
 from lookalike.documents import Home
-from lookalike.label_events import check_in_use, name_today
+from lookalike.label_events import name_today
 from lookalike.labels import label_in
 from lookalike.lookup import stances
 from lookalike.model import LABEL_SEPARATOR, Blob, EventKind, Origin
 from lookalike.objects import REGIONS, input_of, let_wait, reads_regions
-from lookalike.operations import Operations, Running, Said, touch
+from lookalike.operations import Operations, Running, Said
 from lookalike.reading import fields_of
 from lookalike.resources import CollectionRow, collection_row, collections_over
+from lookalike.statements import touch
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
+from lookalike.vocabulary import check_in_use
 
 _GIVEN = (Origin.HUMAN, Origin.IMPORT)
 _WORDS = (

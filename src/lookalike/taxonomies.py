@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from lookalike.declaring import LabelSet
 from lookalike.errors import BadInput, Conflict
 from lookalike.fields import taxonomy_from, taxonomy_to
 from lookalike.model import Taxonomy
@@ -54,6 +55,17 @@ class Spec:
     exclusive: str | None = None
     low_quality: bool | None = None
     hierarchical: bool | None = None
+    closed_set: bool | None = None
+    labels: Mapping[str, str | None] | None = None
+
+    @property
+    def label_set(self) -> LabelSet:
+        """Return what it says of labels. Raises BadInput for labels of several fields at once."""
+        if self.labels is not None and len(self.fields) > 1:
+            raise BadInput(
+                f"the taxonomy fills {', '.join(self.fields)}: say the labels of one field alone"
+            )
+        return LabelSet.of(self.labels, self.closed_set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +173,19 @@ def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own:
 
 
 def attach(
-    workshop: Workshop, namespace: str, row: CollectionRow, rules: Sequence[Taxonomy]
+    workshop: Workshop,
+    namespace: str,
+    row: CollectionRow,
+    rules: Sequence[Taxonomy],
+    said: LabelSet,
 ) -> str | None:
     """Give a collection the label fields of a taxonomy, and decide its documents; return the
-    operation. Raises Conflict for a field that is there.
+    operation. Raises Conflict for a field that is there, BadInput for a set that cannot be closed.
     """
     let_vote(workshop, namespace, rules, row.name)
     with workshop.operations.operate(row.pk, "create", workshop.actor) as running:
         for rule in rules:
-            add_field(workshop, running, namespace, row, rule)
+            add_field(workshop, running, namespace, row, rule, said)
     return running.id
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from lookalike import agreeing, explaining, mapping, reporting, suggesting
-from lookalike.asking import Asked, ask
+from lookalike.asking import Asked, ask, ask_check
 from lookalike.errors import BadInput
 from lookalike.ingest import Progress, quiet
 from lookalike.maps import Map
@@ -66,14 +66,37 @@ class Telling(Shown):
         """Return what is worth asking a person, best question first; it needs no label to begin.
 
         Some of it was drawn by chance, and looks like any other: what is learned from the answers
-        needs that. Answer with `asked=True`. What people contradict each other on comes first. With
-        a share as `second_opinion`, so much is asked of what others than the `actor` answered, with
-        the label hidden. Raises BadInput for a share beyond 0 to 1.
+        needs that. What people contradict each other on comes first. With a share as
+        `second_opinion`, so much is asked of what others than the `actor` answered, with the label
+        hidden. Raises BadInput for a share beyond 0 to 1.
+
+        Answer with `label({id: label, …}, asked=True)`: the `suggestions` that are right, and the
+        right labels of the others. `reject({id: label})` says only that a suggestion is wrong,
+        `new_kind(ids, asked=True)` that no label fits. So a `check` is confirmed by one call for
+        all its documents, and a label that looks wrong (`suspect`) by giving it again.
         """
         with self._asked(limit, field, second_opinion, actor) as (snapshot, chosen, asked):
             pks = [pk for one in asked for pk in one.pks]
             shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
             return agreeing.put(snapshot, chosen, asked, shown)
+
+    def check(self, *, field: str | None = None) -> Question | None:
+        """Return the check sheet that waits for an answer, or None: the queue has it as `check`.
+
+        It shows documents that were drawn at random from those that may be labelled automatically,
+        grouped by label, and stays the same for everybody until it is answered (see `queue`).
+        There is none under the policy `threshold`, nor before some labels have three references.
+        """
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            if reporting.count_documents(snapshot, self._row.pk) == 0:
+                return None
+        consulted = self._workshop.operations.deciders
+        with consulted.consulted(chosen.pk, ask_check) as (snapshot, asked):
+            if asked is None:
+                return None
+            shown = {one.id: one for one in self._by_pk(snapshot, asked.pks, chosen)}
+            return agreeing.put(snapshot, chosen, [asked], shown)[0]
 
     @contextmanager
     def _asked(

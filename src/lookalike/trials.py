@@ -17,7 +17,7 @@ from lookalike.audited import under_audit
 from lookalike.challenging import Confrontation, rule_with
 from lookalike.contest import Answered, better_of, compare, crossing, replay, side
 from lookalike.errors import Conflict, NotFound
-from lookalike.fields import taxonomy_to
+from lookalike.fields import taxonomy_from, taxonomy_to
 from lookalike.label_events import name_today
 from lookalike.labels import path_of
 from lookalike.lookup import ids_of, pks_of, stances
@@ -31,6 +31,7 @@ from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
 from lookalike.trial_rows import OPEN, TrialRow, items_of, open_row, rows
 from lookalike.verdicts import Challenger, Comparison, Crossing, Outcome, Side, Trial, TrialItem
+from lookalike.vocabulary import check_not_outside
 
 
 def begin(
@@ -100,10 +101,11 @@ def answer(
     """Record answers, all or none.
 
     Raises Conflict for a trial that has ended and for what was answered, NotFound for a trial that
-    is none and for a document that is not drawn.
+    is none and for a document that is not drawn, BadInput for a label outside a closed set.
     """
     txn = running.txn
     row, pks = open_row(txn, collection, trial), pks_of(running.txn, collection, list(said))
+    check_not_outside(txn, row.field_pk, [truth for _, truth in said.values()])
     items = {one.document_pk: one for one in items_of(txn, row.pk)}
     changes = []
     for id, (outcome, truth) in said.items():
@@ -171,7 +173,7 @@ def adopt(operations: Operations, running: Running, row: TrialRow, field: FieldR
 
 def check_unchanged(row: TrialRow, field: FieldRow) -> None:
     """Raise Conflict where the rule in force is not that with which the trial began."""
-    if taxonomy_to(field.taxonomy) != dict(row.champion):
+    if field.taxonomy != taxonomy_from(row.champion):
         raise Conflict(
             f"the rule of {field.name!r} was changed since the trial {row.id} began: drop the "
             "trial, and begin another one against the rule in force"

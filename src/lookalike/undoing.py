@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.errors import Conflict, NotFound
+from lookalike.fields import taxonomy_after
 from lookalike.label_events import family_of, naming_of, owner_of
 from lookalike.model import EventKind
 from lookalike.naming import Naming
@@ -15,7 +16,7 @@ from lookalike.reference_book import newest_revision
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions
-from lookalike.undos import undos_in_force
+from lookalike.undos import in_force_by, undos
 
 
 def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
@@ -55,7 +56,7 @@ def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
 
 def settle_undone(txn: Txn) -> list[int]:
     """Mark which operations are undone; return those that came to be, or are in force again."""
-    operation, undone_by = schema.operation, undos_in_force(txn)
+    operation, undone_by = schema.operation, in_force_by(undos(txn))
     stored: dict[int, int | None] = {}
     for chosen in conditions(operation.c.pk, list(undone_by)):
         rows = txn.rows(select(operation.c.pk, operation.c.undone_by).where(chosen))
@@ -77,8 +78,8 @@ def taxonomies(snapshot: Snapshot, configured: Any) -> tuple[Any, Any]:
         .order_by(event.c.seq)
     )
     rows = snapshot.rows(query)
-    standing = [row.detail["after"] for row in rows if row.undone_by is None]
-    after = standing[-1] if standing else rows[0].detail["before"]
+    standing = [row.detail for row in rows if row.undone_by is None]
+    after = taxonomy_after(rows[0].detail["before"], standing)
     return snapshot.rows(chosen)[0].taxonomy, after
 
 

@@ -18,12 +18,12 @@ from lookalike.extractors.base import Extractor
 from lookalike.fields import space_of
 from lookalike.laying import Layouts
 from lookalike.objects import waiting_dimension
-from lookalike.operations import Operations, check_there
+from lookalike.operations import Operations
 from lookalike.places import Opened
 from lookalike.plugins import build_extractor
 from lookalike.reading import fields_of
 from lookalike.reference_book import ReferenceBook
-from lookalike.resources import CollectionRow, collection_row
+from lookalike.resources import CollectionRow, check_there, collection_row
 from lookalike.settings import Settings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, space_columns

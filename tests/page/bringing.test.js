@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { contentColumn, rowsOf } from "../../src/lookalike/server/static/csv.js";
 import { rate } from "../../src/lookalike/server/static/figures.js";
-import { meant, Queue } from "../../src/lookalike/server/static/queue.js";
 import { nameFrom, planOf, thingsIn } from "../../src/lookalike/server/static/upload.js";
 import { TALLEST_PX, topOf, windowOf } from "../../src/lookalike/server/static/window.js";
 import { filesIn } from "../../src/lookalike/server/static/zip.js";
@@ -34,51 +33,6 @@ test("what there is most of is what a collection is made of", async () => {
   const plan = planOf(await thingsIn(files));
 
   assert.deepEqual([plan.kind, plan.usable.length, plan.left], ["image", 2, 2]);
-});
-
-/** @param {string[][]} groups */
-function questions(groups) {
-  return groups.map((ids) => ({
-    documents: ids.map((document_id) => ({ document_id, labels: { label: { label: null, revision: 1 } } })),
-    suggestion: null, worth: 1, kind: "value", place: "", opinions: [],
-  }));
-}
-
-test("what is on screen stays when the queue is asked anew, and nothing is asked twice", async () => {
-  const answers = [questions([["a"], ["b"], ["c"], ["d"], ["e"]]), questions([["c"], ["x", "b"], ["y"]])];
-  const queue = new Queue(async () => ({ results: answers.shift() ?? [], snapshot: "s", next_offset: null }));
-  await queue.fill();
-  await queue.renew();
-
-  assert.deepEqual(queue.strips.map((one) => one.key), ["a", "b", "c", "y"]);
-});
-
-test("who answers goes to the next open question, and undoing goes back", async () => {
-  const queue = new Queue(async () => ({ results: questions([["a"], ["b"], ["c"]]), snapshot: "s", next_offset: null }));
-  await queue.fill();
-  queue.strips[0].state = queue.strips[1].state = "said";
-  queue.advance();
-  const at = queue.at;
-  queue.reopen(queue.strips[0]);
-
-  assert.deepEqual([at, queue.at, queue.strips[0].state], [2, 0, "open"]);
-});
-
-test("news of a document are merged once, and older ones are not", async () => {
-  const queue = new Queue(async () => ({ results: questions([["a", "b"]]), snapshot: "s", next_offset: null }));
-  await queue.fill();
-  const news = new Map([["a", { label: "Cat", origin: "auto", revision: 2 }], ["b", { label: "Dog", origin: "auto", revision: 1 }]]);
-
-  const changed = queue.merge(news, "label");
-
-  assert.deepEqual([...changed], ["a"]);
-  assert.deepEqual(queue.strips[0].documents.map((one) => one.labels.label.label), ["Cat", null]);
-});
-
-test("what was X-ed out is not meant", () => {
-  const [strip] = questions([["a", "b"]]);
-
-  assert.deepEqual(meant({ ...strip, out: new Set(["a"]) }).map((one) => one.document_id), ["b"]);
 });
 
 test("of a million and of four million items the first, the middle and the last can be seen", () => {

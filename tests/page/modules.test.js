@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Api, Failure, withQuery } from "../../src/lookalike/server/static/api.js";
-import { matching, tidy } from "../../src/lookalike/server/static/labels.js";
+import { matching, offered, tidy } from "../../src/lookalike/server/static/labels.js";
 import { eventOf } from "../../src/lookalike/server/static/live.js";
 import { format, parse } from "../../src/lookalike/server/static/router.js";
 import { Slots } from "../../src/lookalike/server/static/slots.js";
@@ -47,6 +47,27 @@ test("the best match of some letters comes first", () => {
   assert.deepEqual(matching("ca", labels), ["Catalogue", "Animal > Cat", "Vehicle > Car", "Food > Cake"]);
   assert.deepEqual(matching("bdg", labels), ["Building"]);
   assert.deepEqual(matching("", labels), labels);
+});
+
+test("what Enter takes is never a label that only has the letters somewhere", () => {
+  const labels = ["Herb > Spearmint", "Fruit > Apple", "Fruit > Pear", "Fruit > Prickly pear", "Pearl onion", "Plate armour"];
+  const offers = (/** @type {string} */ typed, /** @type {string[]} */ some) => offered(typed, some, { creates: true }).map((one) => (one.isNew ? `new ${one.name}` : one.name));
+
+  assert.deepEqual(offers("Pear", ["Herb > Spearmint", "Plate armour"]), ["new Pear", "Herb > Spearmint", "Plate armour"]);
+  assert.deepEqual(offers("pear", labels), ["Fruit > Pear", "Pearl onion", "Fruit > Prickly pear", "new pear", "Herb > Spearmint", "Plate armour"]);
+  assert.deepEqual(offers("Fruit>Pear", labels), ["Fruit > Pear", "Fruit > Prickly pear"]);
+  assert.deepEqual(offers("fruit > Pea", labels), ["Fruit > Pear", "new fruit > Pea", "Fruit > Prickly pear"]);
+  assert.deepEqual(offers("arm", labels), ["Plate armour", "new arm", "Herb > Spearmint"]);
+  assert.deepEqual(offers("  ", labels), labels);
+  assert.deepEqual(offered("mint", labels).map((one) => one.name), ["Herb > Spearmint"], "nothing is made in the palette");
+});
+
+test("a new label is offered however many labels begin with it", () => {
+  const labels = Array.from({ length: 30 }, (_, one) => `Cat ${one}`);
+
+  const rows = offered("Cat", labels, { creates: true });
+
+  assert.deepEqual([rows.length, rows[0].name, rows.at(-1)], [11, "Cat 0", { name: "Cat", isNew: true }]);
 });
 
 test("a typed label is kept as a path of tidy parts", () => {
@@ -135,12 +156,18 @@ test("a server that fails is asked three times, then the answer is painted back"
   assert.deepEqual([sent.length, isBack], [3, true]);
 });
 
-test("a stale answer is sent again where it still means the same", async () => {
-  const { box, sent } = outbox([new Failure(409, "stale", "")]);
-  box.add({ id: "1", path: "/a", body: { n: 1 }, what: "", again: async () => ({ n: 2 }) });
+test("of an answer that others gave in part, the rest is sent, and what is refused goes back", async () => {
+  const stale = () => new Failure(409, "stale", "too late");
+  const { box, sent } = outbox([stale(), {}, stale()]);
+  const heard = /** @type {string[]} */ ([]);
+  const rest = (/** @type {any} */ _failure, /** @type {any} */ body) => (body.n > 1 ? { n: body.n - 1 } : null);
+  const back = (/** @type {Failure} */ failure) => heard.push(failure.code);
+  box.add({ id: "1", path: "/a", body: { n: 2 }, what: "", rest, back });
+  box.add({ id: "2", path: "/a", body: { n: 1 }, what: "", rest, back });
   await box.settled();
 
-  assert.deepEqual(sent, [["/a", "1", 1], ["/a", "1", 2]]);
+  assert.deepEqual(sent, [["/a", "1", 2], ["/a", "1", 1], ["/a", "2", 1]]);
+  assert.deepEqual(heard, ["stale"]);
 });
 
 test("answers that wait survive a reload", () => {

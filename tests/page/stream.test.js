@@ -53,15 +53,25 @@ test("who leaves waits for nothing", (t) => {
   assert.deepEqual(sent.map((one) => one.ids), [["a"], ["b"]]);
 });
 
-test("what was refused is asked again, first", (t) => {
+test("what was refused is asked again, after the one that is shown", (t) => {
   const { stream, sent, asked } = made(t);
   stream.say(right);
   stream.say(right);
   sent[0].settled(false);
 
-  assert.equal(asked(), "acd");
+  assert.equal(asked(), "cad");
   stream.later();
-  assert.equal(asked(), "cda");
+  assert.equal(asked(), "adc");
+});
+
+test("what was refused is asked at once where nothing else is left", (t) => {
+  const { stream, sent, asked } = made(t);
+  for (let one = 0; one < 4; one += 1) stream.say(right);
+  stream.flush();
+  sent[0].settled(true);
+  sent[1].settled(false);
+
+  assert.equal(asked(), "bcd");
 });
 
 test("what the server says is waiting leaves out what was answered here", (t) => {

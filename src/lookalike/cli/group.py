@@ -6,6 +6,7 @@ import click
 
 from lookalike.cli import (
     auditing,
+    checking,
     doctor,
     keeping,
     keys,
@@ -60,7 +61,7 @@ def completion(shell: str) -> None:
 
 _PARTS = (
     *(making, moving, keeping, migrating, labelling, shaping, auditing, trying),
-    *(looking, travelling, monitoring, doctor, trusting, serving, probing, keys),
+    *(checking, looking, travelling, monitoring, doctor, trusting, serving, probing, keys),
 )
 for module in _PARTS:
     for command in module.COMMANDS:

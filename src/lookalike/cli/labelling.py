@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lookalike.cli.checking import give_back
 from lookalike.cli.session import (
     Session,
     collection_argument,
     engine_options,
     field_option,
+    label_names,
+    label_set_options,
     progress_bar,
     with_session,
 )
 from lookalike.errors import BadInput
+from lookalike.model import Origin
 from lookalike.showing import show_changed
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection
-    from lookalike.model import Changed
 
 _NOT_UNDOABLE = (
     "add",
@@ -52,6 +55,7 @@ _asked_option = click.option(
 @click.option("--from", "table", type=click.Path(path_type=Path), help="CSV, JSONL or Parquet.")
 @click.option("--none", "retract", is_flag=True, help="Take back what you said.")
 @_asked_option
+@click.option("--new-labels", is_flag=True, help="Add a label that is not in the closed set.")
 @field_option
 def label(
     session: Session,
@@ -60,6 +64,7 @@ def label(
     table: Path | None,
     retract: bool,
     asked: bool,
+    new_labels: bool,
     field: str | None,
 ) -> None:
     """Label documents, as a person.
@@ -67,26 +72,32 @@ def label(
     \b
     lookalike label products doc_a doc_b "Shoes > Running"
     lookalike label products --from labels.csv
+    lookalike label products --from sheet.csv --asked
     lookalike label products doc_a --none
+    lookalike label products doc_b "Receipt" --new-labels
     """
-    if (table is not None) == bool(ids_and_label) or (table is not None and retract):
+    only_ids = retract or new_labels
+    if (table is not None) == bool(ids_and_label) or (table is not None and only_ids):
         raise BadInput(
             'say which documents and which label: ID … LABEL, or ID … --none, or --from "table.csv"'
         )
     with session.library() as library:
         target = library.collection(collection)
-        if table is not None:
-            changed = _label_from(target, table, field)
+        if table is None:
+            said = _said(ids_and_label, retract)
+            changed = target.label(said, field=field, asked=asked, new_labels=new_labels)
+            session.print(changed, show_changed)
+        elif asked:
+            give_back(session, target, _rows_of(table), field)
         else:
-            changed = target.label(_said(ids_and_label, retract), field=field, asked=asked)
-        session.print(changed, show_changed)
+            changed = target.import_labels(_rows_of(table), field=field, origin=Origin.HUMAN)
+            session.print(changed, show_changed)
 
 
-def _label_from(target: Collection, table: Path, field: str | None) -> Changed:
+def _rows_of(table: Path) -> list[Mapping[str, Any]]:
     from lookalike.formats.tables import read_rows
-    from lookalike.model import Origin
 
-    return target.import_labels(list(read_rows(table)), field=field, origin=Origin.HUMAN)
+    return list(read_rows(table))
 
 
 def _said(ids_and_label: Sequence[str], retract: bool) -> dict[str, str | None]:
@@ -163,6 +174,7 @@ def cannot_tell(
 @click.option("--target-precision", type=float, help="From now on: this share must be right.")
 @click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Another for a label.")
 @click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
+@label_set_options
 @click.option("--version", metavar="POINT", help="From now on: the policy of that point.")
 @engine_options
 @field_option
@@ -170,6 +182,7 @@ def run(
     session: Session,
     collection: str,
     own: Sequence[str],
+    labels: Sequence[str],
     engine: str,
     address: str | None,
     **values: Any,
@@ -183,6 +196,7 @@ def run(
     lookalike run products --target-precision 0.97
     lookalike run products --target "Shoes > Running=0.99"
     lookalike run products --version "spring 2026"
+    lookalike run papers --labels "Invoice, Contract" --closed-set
     lookalike run products --engine ray --address 10.0.0.5:6379
     """
     from lookalike.engines.ray_engine import HERE, engine_at
@@ -193,7 +207,7 @@ def run(
         if engine != HERE:
             with progress_bar("extracting") as progress:
                 target.extract(progress=progress, **there)
-        changed = target.run(targets=targets, **values, **there)
+        changed = target.run(targets=targets, labels=label_names(labels), **values, **there)
     session.print(changed, show_changed)
 
 

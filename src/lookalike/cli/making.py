@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from lookalike.cli.session import Session, collection_argument, progress_bar, with_session
+from lookalike.cli.session import (
+    Session,
+    collection_argument,
+    label_names,
+    label_set_options,
+    progress_bar,
+    with_session,
+)
 from lookalike.errors import BadInput
 from lookalike.showing import show_demo, show_report
 
@@ -48,6 +55,7 @@ def demo(session: Session, seed: int) -> None:
 @click.option("--exclusive", type=click.Choice(["image"]), help="A label once an image at most.")
 @click.option("--low-quality", is_flag=True, default=None, help="Decide what was seen badly, too.")
 @click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
+@label_set_options
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
 def create(
     session: Session,
@@ -55,6 +63,7 @@ def create(
     extractor: Sequence[str],
     inputs: Sequence[str],
     enrich: Sequence[str],
+    labels: Sequence[str],
     options: Sequence[str],
     **rest: Any,
 ) -> None:
@@ -63,12 +72,13 @@ def create(
     \b
     lookalike create products --extractor image
     lookalike create products --field color
+    lookalike create papers --extractor text --labels "Invoice, Contract" --closed-set
     lookalike create catalogue --extractor image --extractor text --input text=description
     lookalike create stock --reference products --target-precision 0.97
     lookalike create vectors --extractor passthrough --option dimension=512
     lookalike create clips --option frames=true
     """
-    own = extractor_options(options, [*rest, "enrich", "extractor", "inputs", "source"])
+    own = extractor_options(options, [*rest, "enrich", "extractor", "inputs", "labels", "source"])
     read = dict(_pair(pair, "input") for pair in inputs)
     with session.new_library() as library:
         made = library.labeler(
@@ -76,6 +86,7 @@ def create(
             extractor=tuple(extractor) or None,
             inputs=read or None,
             enrich=tuple(enrich),
+            labels=label_names(labels),
             **rest,
             **own,
         )

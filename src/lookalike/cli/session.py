@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,17 @@ as_of_option = click.option(
     "--as-of", metavar="POINT", help="As it was: at a version, operation, event or time."
 )
 collection_argument = click.argument("collection")
+_labels = click.option(
+    "--labels",
+    multiple=True,
+    metavar='"A, B"',
+    help="Labels to begin with; quote one with a comma.",
+)
+_closed_set = click.option(
+    "--closed-set/--open-set",
+    default=None,
+    help="These are all the labels; or there may be others.",
+)
 _engine = click.option(
     "--engine",
     type=click.Choice(["threads", "ray"]),
@@ -34,6 +46,17 @@ _engine = click.option(
 _address = click.option(
     "--address", metavar="HOST:PORT", help="Of the Ray cluster, or 'auto' or 'local'."
 )
+
+
+def label_set_options(command: Command) -> Command:
+    """Give a command `--labels` and `--closed-set`."""
+    return _labels(_closed_set(command))
+
+
+def label_names(given: Sequence[str]) -> list[str] | None:
+    """Return the labels that `--labels` names, each time some, apart by commas; None for none."""
+    rows = csv.reader(given, skipinitialspace=True)
+    return [name.strip() for row in rows for name in row if name.strip()] if given else None
 
 
 def engine_options(command: Command) -> Command:

@@ -181,7 +181,8 @@ def _parts(rows: TextIO) -> dict[str, list[str]]:
 def _show_tree(tree: LabelTree) -> str:
     if not tree.nodes:
         return "no label yet; give one with `lookalike label`"
-    lines = [f"labels of {tree.owner}.{tree.owner_field} (references + automatic):"]
+    closed = ", a closed set" if tree.closed_set else ""
+    lines = [f"labels of {tree.owner}.{tree.owner_field}{closed} (references + automatic):"]
     for one in tree.nodes:
         lines += _node(one)
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lookalike.declaring import LabelSet
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Taxonomy
 from lookalike.reading import FieldRow, fields_of
@@ -18,6 +19,7 @@ from lookalike.tasks import TaskKind, ask_for
 from lookalike.taxonomies import Spec, attach, rules_of, stored, taxonomy_row
 
 _LIMITS = {"confidence_threshold", "target_precision", "targets"}
+_SET = {"closed_set", "labels"}
 
 INLINE = "inline"
 """What a taxonomy says about itself that belongs to one collection, and goes with it."""
@@ -25,7 +27,7 @@ INLINE = "inline"
 
 def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str]:
     """Attach a taxonomy, or let a run follow its newest version; return the task, and its name."""
-    name, rules = _applied(here, row.name, given)
+    name, rules, said = _applied(here, row.name, given)
     with here.workshop.store.read() as snapshot:
         fields = {one.name: one for one in fields_of(snapshot, row.pk)}
     attached = [rule for rule in rules if rule.field in fields]
@@ -39,9 +41,12 @@ def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str
         _check_fixed(row, fields[rule.field].taxonomy, rule)
     new = [rule for rule in rules if rule.field not in fields]
     if new:
-        attach(here.workshop, here.namespace, row, new)
+        attach(here.workshop, here.namespace, row, new, said)
     with here.workshop.store.write() as txn:
-        runs = [_next_run(here, txn, row, given, fields[rule.field], rule) for rule in attached]
+        runs = [
+            _next_run(here, txn, row, given, fields[rule.field], rule) | said.run_values()
+            for rule in attached
+        ]
         task = ask(here, txn, row, TaskKind.DECIDE, {"taxonomy": name, "runs": runs})
     here.context.worker.wake()
     return task, name
@@ -49,32 +54,41 @@ def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str
 
 def rules_in(
     here: Asked, own: str, inline: InlineTaxonomy | None, applications: Sequence[Application] | None
-) -> tuple[tuple[str, Spec] | None, list[Taxonomy]]:
-    """Return the taxonomy to be made of an inline one, and the rules of all label fields."""
-    made, rules = None, []
+) -> tuple[tuple[str, Spec] | None, list[tuple[Taxonomy, LabelSet]]]:
+    """Return the taxonomy to be made of an inline one, and the rules of all label fields, each with
+    what is said of its labels.
+    """
+    made, rules = None, list[tuple[Taxonomy, LabelSet]]()
     given = list(applications or ())
     if inline is not None and inline.taxonomy_id:
-        rest = inline.model_dump(include=_LIMITS)
+        rest = inline.model_dump(include=_LIMITS | _SET)
         given.append(Application.model_validate({**rest, "taxonomy_id": inline.taxonomy_id}))
     elif inline is not None:
         spec = inline.spec()
         with here.workshop.store.read() as snapshot:
             made = (_free_name(here, snapshot, own, spec), spec)
-            rules += rules_of(snapshot, here.namespace, *made, own)
+            found = rules_of(snapshot, here.namespace, *made, own)
+        rules += [(rule, spec.label_set) for rule in found]
     for one in given:
-        rules += _applied(here, own, one)[1]
+        _, found, said = _applied(here, own, one)
+        rules += [(rule, said) for rule in found]
     return made, rules
 
 
-def _applied(here: Asked, own: str, given: Application) -> tuple[str, list[Taxonomy]]:
+def _applied(here: Asked, own: str, given: Application) -> tuple[str, list[Taxonomy], LabelSet]:
     if given.scroll_filters:
         raise BadInput("scroll_filters are not known here: a taxonomy decides all documents")
-    said: dict[str, Any] = given.model_dump(include={*_LIMITS, "top_k"}, exclude_none=True)
+    said: dict[str, Any] = given.model_dump(
+        include={*_LIMITS, "top_k", "closed_set"}, exclude_none=True
+    )
+    if given.labels is not None:
+        said["labels"] = given.named_labels
     with here.workshop.store.read() as snapshot:
         row = taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, given.taxonomy_id))
         spec = replace(row.spec, **said)
         rules = rules_of(snapshot, here.namespace, row.name, spec, own)
-    return row.name, [replace(rule, version=len(row.versions)) for rule in rules]
+    rules = [replace(rule, version=len(row.versions)) for rule in rules]
+    return row.name, rules, spec.label_set
 
 
 def _free_name(here: Asked, snapshot: Snapshot, own: str, spec: Spec) -> str:
@@ -95,7 +109,10 @@ def make_taxonomy(here: Asked, txn: Txn, row: CollectionRow, name: str, spec: Sp
 
 
 def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
-    """Let the label fields of an inline taxonomy follow its rule; attach those that are new."""
+    """Let the label fields of an inline taxonomy follow its rule; attach those that are new.
+
+    What says something of labels alone leaves the policy as it is.
+    """
     spec = inline.spec()
     with here.workshop.store.read() as snapshot:
         known = {one.name: one for one in fields_of(snapshot, row.pk)}
@@ -107,12 +124,15 @@ def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
     for rule in rules:
         if rule.field in known:
             _check_fixed(row, known[rule.field].taxonomy, rule)
-    collection = here.collection(row.name)
+    collection, said = here.collection(row.name), spec.label_set
     for rule in rules:
         if rule.field in known:
-            collection.run(**_run(rule))
+            own = _run(rule)
+            if said.is_said and not inline.model_dump(include=_LIMITS, exclude_none=True):
+                own = {"field": rule.field, "hierarchical": spec.hierarchical}
+            collection.run(**own, **said.run_values())
     if new:
-        attach(here.workshop, here.namespace, row, new)
+        attach(here.workshop, here.namespace, row, new, said)
         with here.workshop.store.write() as txn:
             make_taxonomy(here, txn, row, name, spec)
 

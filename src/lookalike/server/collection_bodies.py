@@ -162,7 +162,10 @@ class ApplicationReply(Reply):
 
 
 class FieldReply(Reply):
-    """A label field and the rule that fills it."""
+    """A label field and the rule that fills it.
+
+    `labels` are those that were declared or described; with `closed_set` all that there can be.
+    """
 
     field: str
     mode: str
@@ -177,6 +180,8 @@ class FieldReply(Reply):
     exclusive: str | None
     low_quality: bool
     hierarchical: bool
+    closed_set: bool
+    labels: list[str]
     version: int
     taxonomy_id: str | None
 

@@ -24,6 +24,7 @@ from lookalike.server.collection_bodies import (
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import in_force
+from lookalike.vocabulary import shown_labels
 
 
 def shown(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
@@ -50,7 +51,7 @@ def shown(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
         document_count=count_documents(snapshot, row.pk),
         waiting_count=waiting,
         failed_count=failed,
-        fields=[_field(one) for one in fields],
+        fields=[_field(snapshot, one) for one in fields],
         taxonomy_applications=[
             ApplicationReply(taxonomy_id=Kind.TAXONOMY.prefix + name) for name in applied
         ],
@@ -108,7 +109,7 @@ def _extractor(row: CollectionRow, space: str | None) -> ExtractorReply:
     )
 
 
-def _field(one: FieldRow) -> FieldReply:
+def _field(snapshot: Snapshot, one: FieldRow) -> FieldReply:
     rule = one.taxonomy
     calibrates = rule.confidence_threshold is None
     return FieldReply(
@@ -125,6 +126,8 @@ def _field(one: FieldRow) -> FieldReply:
         exclusive=rule.exclusive or None,
         low_quality=rule.low_quality,
         hierarchical=rule.hierarchical,
+        closed_set=rule.closed_set,
+        labels=shown_labels(snapshot, one.pk),
         version=rule.version,
         taxonomy_id=Kind.TAXONOMY.prefix + rule.taxonomy if rule.taxonomy else None,
     )

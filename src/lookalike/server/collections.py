@@ -9,12 +9,14 @@ from typing import Any
 from fastapi import APIRouter
 from sqlalchemy import update
 
+from lookalike.declaring import UNSAID, LabelSet, declared_in
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Status, Taxonomy
 from lookalike.objects import let_wait, objects_named
-from lookalike.reading import fields_of
+from lookalike.reading import FieldRow, fields_of
 from lookalike.removing import remove_collections
 from lookalike.resources import (
+    CollectionRow,
     Kind,
     change,
     collection_from,
@@ -43,8 +45,9 @@ from lookalike.server.context import Asked, Here
 from lookalike.server.listing import Search, resources_chosen
 from lookalike.server.shapes import Deleted, IdempotencyKey, JsonRoute, ListBody, Pages
 from lookalike.server.taxonomy_bodies import Application
-from lookalike.setting_up import Plan, make_collection, make_field
+from lookalike.setting_up import Plan, make_collection, make_fields, making
 from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
 from lookalike.tasks import TaskKind
 from lookalike.taxonomies import let_vote
 
@@ -63,16 +66,16 @@ def create_collection(
             known = find(snapshot, here.namespace, Kind.COLLECTION, body.collection_name)
             if known is not None and known.spec.get("about") == plan.about:
                 return shown(snapshot, collection_from(known))
-    inline, rules = rules_in(here, body.collection_name, body.taxonomy, body.taxonomy_applications)
+    inline, given = rules_in(here, body.collection_name, body.taxonomy, body.taxonomy_applications)
+    rules = [rule for rule, _ in given]
     _check_new(here, plan, rules)
     let_vote(here.workshop, here.namespace, rules, body.collection_name)
-    with here.workshop.store.write() as txn:
-        plan, references = _passing(plan, rules), [rule.reference for rule in rules]
-        row = make_collection(here.workshop, txn, here.namespace, plan, references)
-        for rule in rules:
-            make_field(txn, here.namespace, row, rule)
+    with making(here.workshop, recorded=any(said.is_said for _, said in given)) as begun:
+        passed, references = _passing(plan, rules), [rule.reference for rule in rules]
+        row = make_collection(here.workshop, begun[0], here.namespace, passed, references)
+        make_fields(here.workshop, begun, here.namespace, row, given)
         if inline is not None:
-            make_taxonomy(here, txn, row, *inline)
+            make_taxonomy(here, begun[0], row, *inline)
     here.context.worker.wake()
     with here.workshop.store.read() as snapshot:
         return shown(snapshot, row)
@@ -156,29 +159,29 @@ def delete_collection(collection: str, here: Here) -> Deleted:
 @router.post("/{collection}/clone")
 def clone_collection(collection: str, body: CloneCollection, here: Here) -> ClonedCollection:
     """Make a collection like another one: the same source, extractor and rules, no labels."""
-    with here.workshop.store.write() as txn:
-        row = here.row(txn, collection)
-        about = dict(row.about)
-        about |= {"description": body.description} if body.description is not None else {}
-        about |= {"metadata": body.metadata} if body.metadata is not None else {}
-        source = None if row.source_pk is None else resource(txn, row.source_pk).name
-        plan = Plan(
-            body.collection_name,
-            tuple(resource(txn, pk).name for pk in row.bucket_pks),
-            source,
-            row.extractor,
-            row.options,
-            row.inputs,
-            row.passthrough,
-            about,
-        )
-        made = make_collection(here.workshop, txn, here.namespace, plan)
-        for field in fields_of(txn, row.pk):
-            own = field.taxonomy.reference == row.name
-            rule = replace(field.taxonomy, version=1)
-            make_field(
-                txn, here.namespace, made, replace(rule, reference=made.name) if own else rule
-            )
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        rules = [
+            _cloned(snapshot, row, one, body.collection_name) for one in fields_of(snapshot, row.pk)
+        ]
+        source = None if row.source_pk is None else resource(snapshot, row.source_pk).name
+        buckets = tuple(resource(snapshot, pk).name for pk in row.bucket_pks)
+    about = dict(row.about)
+    about |= {"description": body.description} if body.description is not None else {}
+    about |= {"metadata": body.metadata} if body.metadata is not None else {}
+    plan = Plan(
+        body.collection_name,
+        buckets,
+        source,
+        row.extractor,
+        row.options,
+        row.inputs,
+        row.passthrough,
+        about,
+    )
+    with making(here.workshop, recorded=any(said.is_said for _, said in rules)) as begun:
+        made = make_collection(here.workshop, begun[0], here.namespace, plan)
+        make_fields(here.workshop, begun, here.namespace, made, rules)
     here.context.worker.wake()
     with here.workshop.store.read() as snapshot:
         reply = shown(snapshot, made)
@@ -220,6 +223,15 @@ def apply_taxonomy(collection: str, body: ApplyTaxonomy, here: Here) -> Applied:
         collection_id=collection_id(row.name),
         taxonomy_id=Kind.TAXONOMY.prefix + name,
     )
+
+
+def _cloned(
+    snapshot: Snapshot, row: CollectionRow, field: FieldRow, name: str
+) -> tuple[Taxonomy, LabelSet]:
+    """Return the rule of a field of a clone with that name; a closed set keeps its labels."""
+    rule = replace(field.taxonomy, version=1, closed_set=False)
+    said = declared_in(snapshot, field) if field.taxonomy.closed_set else UNSAID
+    return (replace(rule, reference=name) if rule.reference == row.name else rule), said
 
 
 def _plan(body: NewCollection) -> Plan:

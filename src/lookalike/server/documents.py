@@ -313,7 +313,7 @@ def _texts(snapshot: Snapshot, row: CollectionRow) -> list[str]:
 
 def _revision(if_match: str) -> int:
     given = whole_number(if_match.strip().removeprefix("W/").strip('"'))
-    if given is None:
+    if not given:
         raise Stale(f"If-Match is {if_match[:80]!r}: give the ETag that a GET answered")
     return given
 

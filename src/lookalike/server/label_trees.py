@@ -91,12 +91,14 @@ class LabelTreeReply(Reply):
     """The labels of a taxonomy, each after the one above it.
 
     They belong to the collection and field whose labels vote: `owner_id` and `owner_field`.
+    `closed_set` says that these are all the labels there can be.
     """
 
     collection_id: str
     field: str
     owner_id: str
     owner_field: str
+    closed_set: bool
     labels: list[LabelNodeReply]
 
 
@@ -223,6 +225,7 @@ def _shown(tree: LabelTree) -> LabelTreeReply:
         field=tree.field,
         owner_id=Kind.COLLECTION.prefix + tree.owner,
         owner_field=tree.owner_field,
+        closed_set=tree.closed_set,
         labels=[
             LabelNodeReply(
                 node_id=node_id(one.label),

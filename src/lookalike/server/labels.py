@@ -40,7 +40,11 @@ class LabelUpdate(Body):
 
     document_id: str
     label: str | None
-    base_revision: int | None = Field(default=None, description="the revision that was seen")
+    base_revision: int | None = Field(
+        default=None,
+        description="the revision that was seen; refused where another person said something else "
+        "since then",
+    )
 
 
 class Labels(Body):
@@ -51,6 +55,7 @@ class Labels(Body):
     label: str | None = None
     field: str | None = None
     asked: bool = Field(default=False, description="whether the queue had asked")
+    new_labels: bool = Field(default=False, description="whether a closed set gets new labels")
     op_id: str = ""
 
 
@@ -105,6 +110,7 @@ class LabelImport(Body):
     label_column: str = "label"
     origin: Origin = Field(default=Origin.IMPORT, strict=False)
     trusted: bool = True
+    asked: bool = Field(default=False, description="whether it is a check sheet given back")
 
 
 class OperationsReply(Reply):
@@ -153,7 +159,14 @@ def label(
     }
 
     def say(said: Mapping[str, str | None]) -> Changed:
-        return verbs.label(said, field=body.field, asked=body.asked, op_id=op_id, revisions=seen)
+        return verbs.label(
+            said,
+            field=body.field,
+            asked=body.asked,
+            new_labels=body.new_labels,
+            op_id=op_id,
+            revisions=seen,
+        )
 
     if updates is not None:
         return operation_reply(say({one.document_id: one.label for one in updates}))
@@ -175,6 +188,7 @@ def import_labels(
         label_column=body.label_column,
         origin=body.origin,
         trusted=body.trusted,
+        asked=body.asked,
         op_id=idempotency_key,
     )
     return operation_reply(changed)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from lookalike.filters import parse
+from lookalike.lookup import pks_of, said_once
 from lookalike.model import Opinion, Origin, Question
+from lookalike.reading import fields_of
 from lookalike.review import Kind
 from lookalike.server.context import Asked, Here
 from lookalike.server.documents import selecting_in, shown
 from lookalike.server.frozen import Frozen
 from lookalike.server.shapes import JsonRoute, Reply
-from lookalike.server.wire import DocumentReply
+from lookalike.server.wire import DocumentReply, LabelReply
 from lookalike.telling import queue_by_ids
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["labels"], route_class=JsonRoute)
@@ -27,11 +29,21 @@ FROZEN = 200
 _MINE = (None, Origin.AUTO.value)
 
 
-class QuestionReply(Reply):
-    """What the queue asks: about a strip of look-alikes, or about one document."""
+class AskedReply(DocumentReply):
+    """A document that is asked about, with the label that is suggested for it, or null."""
 
-    documents: list[DocumentReply]
     suggestion: str | None
+
+
+class QuestionReply(Reply):
+    """What the queue asks: about a strip of look-alikes, about one document, or a sheet of them.
+
+    `suggestions` has a label, or null, for each of `documents`.
+    """
+
+    documents: list[AskedReply]
+    suggestion: str | None
+    suggestions: list[str | None]
     worth: float
     kind: str
     place: str
@@ -50,6 +62,12 @@ class QueueReply(Reply):
     total: int
     kinds: dict[str, int]
     next_offset: int | None
+
+
+class CheckReply(Reply):
+    """The check sheet that waits for an answer, if any does."""
+
+    question: QuestionReply | None
 
 
 @router.get("/queue")
@@ -87,6 +105,18 @@ def queue(
     )
 
 
+@router.get("/check")
+def check(collection: str, here: Here, field: str | None = None) -> CheckReply:
+    """Return the check sheet that waits; answer with `labels` (`asked` true) and `rejections`."""
+    question = here.collection(collection).check(field=field)
+    if question is None:
+        return CheckReply(question=None)
+    ids = tuple(one.id for one in question.documents)
+    documents = _found(here, collection, ids)
+    left = [documents[id] for id in ids if id in documents]
+    return CheckReply(question=_reply(question, ids, left) if left else None)
+
+
 def _owner(here: Asked, collection: str) -> tuple[str, str]:
     return here.namespace, here.collection(collection).name
 
@@ -103,20 +133,29 @@ def _open(
         documents = _found(here, collection, wanted)
         for ids, question in some:
             there = [documents[id] for id in ids if id in documents]
-            left = _left(here, collection, frozen.field, question, there)
+            told = dict(zip(ids, question.suggestions, strict=True))
+            left = _left(here, collection, frozen.field, question, there, told)
             if left:
-                found.append(
-                    QuestionReply(
-                        documents=left,
-                        suggestion=question.suggestion,
-                        worth=question.worth,
-                        kind=question.kind,
-                        place=question.place,
-                        opinions=list(question.opinions),
-                    )
-                )
+                found.append(_reply(question, ids, left))
         place += len(some)
     return found, place
+
+
+def _reply(question: Question, ids: Sequence[str], left: Sequence[DocumentReply]) -> QuestionReply:
+    """Return a question about those of the documents `ids` that are `left`."""
+    told = dict(zip(ids, question.suggestions, strict=True))
+    return QuestionReply(
+        documents=[
+            AskedReply.model_validate({**dict(one), "suggestion": told[one.document_id]})
+            for one in left
+        ],
+        suggestion=question.suggestion,
+        suggestions=[told[one.document_id] for one in left],
+        worth=question.worth,
+        kind=question.kind,
+        place=question.place,
+        opinions=list(question.opinions),
+    )
 
 
 def _found(here: Asked, collection: str, ids: Sequence[str]) -> dict[str, DocumentReply]:
@@ -135,11 +174,18 @@ def _left(
     field: str | None,
     question: Question,
     documents: Sequence[DocumentReply],
+    told: Mapping[str, str | None],
 ) -> list[DocumentReply]:
     """Return those of a question's documents that nobody has answered since it was asked.
 
-    What a second opinion is asked of does not show the first.
+    What is suggested for each is `told`. A label that looks wrong waits until somebody confirms it
+    or gives another. What a second opinion is asked of does not show the first.
     """
+    if question.kind == Kind.SUSPECT:
+        return _unconfirmed(here, collection, field, documents, told)
+    if question.kind == Kind.CHECK:
+        states = [(one, _standing(one, field)) for one in documents]
+        documents = [one for one, state in states if told[one.document_id] not in state.rejected]
     if question.kind != Kind.SECOND_OPINION and not question.opinions:
         return [one for one in documents if _is_open(one, field)]
     verbs, left = here.collection(collection), []
@@ -164,6 +210,26 @@ def _hidden(document: DocumentReply, field: str) -> DocumentReply:
     return document.model_copy(update=told)
 
 
+def _unconfirmed(
+    here: Asked,
+    collection: str,
+    field: str | None,
+    documents: Sequence[DocumentReply],
+    told: Mapping[str, str | None],
+) -> list[DocumentReply]:
+    """Return the documents that still have the labels that are `told`, said once only."""
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        (chosen,) = [one for one in fields_of(snapshot, row.pk) if field in (None, one.name)][:1]
+        pks = pks_of(snapshot, row, [one.document_id for one in documents])
+        once = said_once(snapshot, chosen.pk, pks.values())
+    return [one for one in documents if (pks[one.document_id], told[one.document_id]) in once]
+
+
 def _is_open(document: DocumentReply, field: str | None) -> bool:
-    standing = document.labels[field] if field else next(iter(document.labels.values()))
+    standing = _standing(document, field)
     return standing.origin in _MINE and standing.answer is None
+
+
+def _standing(document: DocumentReply, field: str | None) -> LabelReply:
+    return document.labels[field] if field else next(iter(document.labels.values()))

@@ -21,8 +21,8 @@ _READ_POSTS = re.compile(
 
 _READ_VERBS = re.compile(
     r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
-    r"|/v1/collections/[^/]+/verbs/(agreement|arrived|as_of|audits|compare_versions|cost|curve"
-    r"|diagnose|document|documents"
+    r"|/v1/collections/[^/]+/verbs/(agreement|arrived|as_of|audits|check_sheet"
+    r"|compare_versions|cost|curve|diagnose|document|documents"
     r"|extractor|fields|flips|history|ids|inspect|label_tree|name"
     r"|monitor|operations|opinions|queue|report|size|suggest|trial|trials|versions|waiting|why)"
     r"|/v1/collections/[^/]+/verbs/\w+_as_of"

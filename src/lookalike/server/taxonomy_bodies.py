@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from lookalike.declaring import LabelSet
 from lookalike.errors import BadInput
 from lookalike.filters import check_field
 from lookalike.server.shapes import Body
@@ -48,13 +49,22 @@ class Rules(Body):
     """When a taxonomy is sure enough.
 
     With `confidence_threshold` the similarity must reach it; without one the limit is computed for
-    `target_precision`, or a label's own in `targets`.
+    `target_precision`, or a label's own in `targets`. `labels`, names or each with its description,
+    are there before anyone gives them; `closed_set` says whether there are others.
     """
 
     confidence_threshold: float | None = Field(None, ge=-1, le=1)
     target_precision: float | None = Field(None, gt=0, le=1)
     targets: dict[str, float] | None = None
     top_k: int | None = Field(None, ge=1, le=1000)
+    closed_set: bool | None = None
+    labels: list[str] | dict[str, str | None] | None = None
+
+    @property
+    def named_labels(self) -> dict[str, str | None] | None:
+        """Return the labels, each with its description or None."""
+        named = LabelSet.of(self.labels, None).labels
+        return None if named is None else dict(named)
 
 
 class TaxonomyConfig(Rules):
@@ -118,6 +128,8 @@ class TaxonomyConfig(Rules):
             exclusive=self.exclusive,
             low_quality=self.low_quality,
             hierarchical=None if self.taxonomy_type is None else self.taxonomy_type != "flat",
+            closed_set=self.closed_set,
+            labels=self.named_labels,
         )
 
 
@@ -156,6 +168,8 @@ class InlineTaxonomy(Rules):
             target_precision=self.target_precision,
             targets=self.targets,
             top_k=self.top_k,
+            closed_set=self.closed_set,
+            labels=self.labels,
         ).spec()
 
 

@@ -23,6 +23,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.taxonomies import Spec, TaxonomyRow, attached_to
 from lookalike.versions import listed
+from lookalike.vocabulary import shown_labels
 
 
 class ConfigReply(Reply):
@@ -42,6 +43,8 @@ class ConfigReply(Reply):
     path_separator: str
     exclusive: str | None
     low_quality: bool
+    closed_set: bool | None
+    labels: dict[str, str | None] | None
 
 
 class NodeReply(Reply):
@@ -147,18 +150,21 @@ def _config(row: TaxonomyRow, spec: Spec, applied: Sequence[str]) -> ConfigReply
         path_separator=spec.separator,
         exclusive=spec.exclusive or None,
         low_quality=bool(spec.low_quality),
+        closed_set=spec.closed_set,
+        labels=None if spec.labels is None else dict(spec.labels),
     )
 
 
 def _nodes(snapshot: Snapshot, field_pks: Sequence[int]) -> list[NodeReply]:
-    """Return the labels that vote, and all that they are under, as nodes of a tree."""
+    """Return the labels that vote or were declared, and all above them, as nodes of a tree."""
     table = schema.standing
     query = select(table.c.label).distinct()
     rows = snapshot.rows(query.where(table.c.field_pk.in_(field_pks), table.c.votes.is_(True)))
+    declared = {label for pk in field_pks for label in shown_labels(snapshot, pk)}
     paths = {
         tuple(parts[: level + 1])
-        for row in rows
-        for parts in [check_label(row.label).split(LABEL_SEPARATOR)]
+        for label in {row.label for row in rows} | declared
+        for parts in [check_label(label).split(LABEL_SEPARATOR)]
         for level in range(len(parts))
     }
     return [

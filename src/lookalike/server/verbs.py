@@ -155,6 +155,7 @@ _OF_COLLECTION = (
     _Verb("documents", Collection.documents, few=True),
     _Verb("document", Collection.document),
     _Verb("queue", Collection.queue, few=True),
+    _Verb("check_sheet", Collection.check),
     _Verb("why", Collection.why),
     _Verb("inspect", Collection.inspect),
     _Verb("diagnose", Collection.diagnose),

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, inspect, select
 from lookalike.errors import StoreTooNew
 from lookalike.stores import schema
 
-_LATER_INDEXES = frozenset({"document_by_arrival", "standing_contested"})
+_LATER_INDEXES = frozenset({"document_by_arrival", "standing_contested", "standing_confirmed"})
 """Indexes on columns that a later migration adds to a table that is there."""
 
 
@@ -99,6 +99,15 @@ def _find_reasons(connection: Connection) -> None:
         index.create(connection, checkfirst=True)
 
 
+def _check_sheets(connection: Connection) -> None:
+    """Documents are checked together; a label that was given twice is confirmed."""
+    if "confirmed" not in {one["name"] for one in inspect(connection).get_columns("standing")}:
+        connection.exec_driver_sql("ALTER TABLE standing ADD COLUMN confirmed BOOLEAN")
+    schema.metadata.create_all(connection)
+    for index in schema.standing.indexes:
+        index.create(connection, checkfirst=True)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _create_schema,
     2: _keep_answers,
@@ -107,6 +116,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     5: _keep_spaces_beside,
     6: _keep_versions_and_trials,
     7: _find_reasons,
+    8: _check_sheets,
 }
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """The number of the newest migration that this code knows."""
 
 metadata = MetaData()
@@ -173,6 +173,7 @@ standing = _clustered(
     Column("answer", Text),  # what a person said that is no label
     Column("asked", Boolean),  # whether the queue had asked for what the person said
     Column("contested", Boolean),  # whether people contradict each other, and it is not settled
+    Column("confirmed", Boolean),  # whether a person said again what somebody had said
     Column("confidence", Float),
     Column("margin", Float),
     Column("runner_up", Text),
@@ -202,6 +203,13 @@ standing = _clustered(
         sqlite_where=text("contested = 1"),
         postgresql_where=text("contested"),
     ),
+    Index(
+        "standing_confirmed",
+        "field_pk",
+        "document_pk",
+        sqlite_where=text("confirmed = 1"),
+        postgresql_where=text("confirmed"),
+    ),
 )
 
 draw = _clustered(
@@ -210,6 +218,17 @@ draw = _clustered(
     Column("document_pk", _pk, primary_key=True),
     Column("probability", Float, nullable=False),  # of being among those drawn so far
     Column("operation_pk", _pk, nullable=False),
+)
+
+sheet = _clustered(
+    "sheet",  # documents drawn at random from what may be labelled, to be checked together
+    Column("field_pk", _pk, primary_key=True),
+    Column("operation_pk", _pk, primary_key=True),  # that drew it
+    Column("document_pk", _pk, primary_key=True),
+    Column("probability", Float, nullable=False),  # of being drawn
+    Column("label", Text),  # that the document would get
+    Column("confidence", Float),
+    Index("sheet_by_document", "document_pk"),
 )
 
 decided = _numbered(

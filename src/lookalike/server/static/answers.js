@@ -1,6 +1,6 @@
-// What a person says: painted at once, sent in turn, and told with what followed by itself.
+// What a person says: painted at once, sent in turn, and told with the automatic labels that followed.
 
-import { api, here, live, outbox, router, slots, store } from "./session.js";
+import { api, here, knownLabels, live, outbox, router, ruleHere, slots, store } from "./session.js";
 import { newId } from "./api.js";
 import { drop, tell } from "./toast.js";
 import { hint } from "./keys.js";
@@ -9,12 +9,18 @@ import { hint } from "./keys.js";
  * A document as the API gives it; several, or how many what chooses them.
  * @typedef {any} Doc
  * @typedef {Doc[] | {filters: any}} Meant
- * @typedef {{what: string, back?: () => void, done?: (answer: any) => void}} How
+ * @typedef {{what: string, back?: (failure: import("./api.js").Failure) => void, show?: () => void, done?: (answer: any) => void}} How
+ */
+
+/**
+ * What was sent as one answer: `before` are the operations of all its parts but the last, which stands for them.
+ * @typedef {{path: string, body: any}} Part
+ * @typedef {{parts: Part[], what: string, before: string[]}} Done
  */
 
 /** What was done in this tab, the latest last; `undone` what was taken back, to be done again. */
-const log = { done: /** @type {string[]} */ ([]), undone: /** @type {{path: string, body: any, what: string}[]} */ ([]) };
-/** @type {Map<string, {path: string, body: any, what: string}>} */
+const log = { done: /** @type {string[]} */ ([]), undone: /** @type {Done[]} */ ([]) };
+/** @type {Map<string, Done>} */
 const said = new Map();
 
 /** Say that documents are `label`; null takes back what was said. @param {Meant} meant @param {string | null} label @param {How & {asked?: boolean}} how */
@@ -23,7 +29,14 @@ export function label(meant, label, { asked = false, ...how }) {
   const field = store.get("field");
   if (!Array.isArray(meant)) return send("/labels", { filters: meant.filters, label, field }, how);
   const updates = meant.map((one) => ({ document_id: one.document_id, label, base_revision: one.labels?.[field]?.revision }));
-  send("/labels", { updates, field, asked }, how);
+  send("/labels", { updates, field, asked, ...adding([label]) }, how);
+}
+
+/** A label that was made on purpose is added to a closed set. @param {(string | null)[]} labels */
+function adding(labels) {
+  const { closed_set: isClosed = false, labels: declared = [] } = ruleHere() ?? {};
+  const known = new Set([...declared, ...knownLabels()]);
+  return isClosed && labels.some((one) => one !== null && !known.has(one)) ? { new_labels: true } : {};
 }
 
 /** Say what documents are not: the labels given, or else the one that each shows. @param {Meant} meant @param {(string | null)[] | null} labels @param {How} how */
@@ -31,6 +44,18 @@ export function reject(meant, labels, how) {
   const field = store.get("field");
   if (!Array.isArray(meant)) return send("/rejections", { filters: meant.filters, field }, how);
   send("/rejections", { rejections: meant.map((one, place) => ({ document_id: one.document_id, label: labels?.[place] ?? null })), field }, how);
+}
+
+/** Answer a sheet: all of its items that were named in one request, after what others are not. It is undone as one. @param {ReturnType<typeof import("./sheets.js").answersOf>} answer @param {How} how */
+export function sheet({ labels, rejected, newKind: fresh, cannotTell: unclear }, how) {
+  const field = store.get("field");
+  const parts = /** @type {Part[]} */ ([]);
+  const add = (/** @type {string} */ path, /** @type {any} */ body) => parts.push({ path: here(path), body: { ...body, field } });
+  if (rejected.length) add("/rejections", { rejections: rejected.map(({ doc, label }) => ({ document_id: doc.document_id, label })) });
+  if (fresh.length) add("/rejections/new-kind", { ...chosenBy(fresh), asked: true });
+  if (unclear.length) add("/rejections/cannot-tell", { ...chosenBy(unclear), asked: true });
+  if (labels.length) add("/labels", { updates: labels.map(({ doc, label }) => ({ document_id: doc.document_id, label, base_revision: doc.labels[field]?.revision })), asked: true, ...adding(labels.map((one) => one.label)) });
+  sendAll(parts, how);
 }
 
 /** @param {Meant} meant @param {How} how */
@@ -54,7 +79,7 @@ export function demote(meant, how = {}) {
   const what = "wrong reference";
   if (!Array.isArray(meant)) return reject({ filters: { AND: [meant.filters, { field: `labels.${field}.is_reference`, operator: "eq", value: true }] } }, null, { what, ...how });
   const voting = meant.filter((one) => one.labels[field]?.is_reference);
-  if (!voting.length) return tell(`None of these votes, so none is a wrong reference. ${hint("why")} shows what does.`);
+  if (!voting.length) return tell(`None of these is a reference. ${hint("why")} shows the references that an item is like.`);
   const [first] = voting;
   reject(voting, voting.map((one) => one.labels[field].label), { what: voting.length > 1 ? `${voting.length.toLocaleString()} × ${what}` : `${first.file_name || "the reference"} is not ${first.labels[field].label}`, ...how });
 }
@@ -92,12 +117,15 @@ export async function undo() {
 
 /** Take back an operation by its id. @param {string} operation @param {string} what */
 export async function takeBack(operation, what) {
+  const known = said.get(operation);
   try {
     const told = await api.post(`/operations/${operation}/undo`);
+    let { ripple } = told;
+    for (const one of [...(known?.before ?? [])].reverse()) ripple += (await api.post(`/operations/${one}/undo`)).ripple;
     log.done = log.done.filter((one) => one !== operation);
     window.dispatchEvent(new CustomEvent("lk-undone", { detail: { operation, told } }));
-    const redo = said.has(operation) ? ` · ${hint("redo")} to do it again` : "";
-    tell(`Taken back: ${what}${rippled(told.ripple)}${redo}`, { id: "answer" });
+    const redo = known ? ` · ${hint("redo")} to do it again` : "";
+    tell(`Taken back: ${what}${rippled(ripple)}${redo}`, { id: "answer" });
     live.catchUp();
   } catch (error) {
     tell(`It could not be taken back: ${/** @type {Error} */ (error).message}`, { kind: "bad", stays: true });
@@ -108,35 +136,57 @@ export async function takeBack(operation, what) {
 export function redo() {
   const last = log.undone.pop();
   if (!last) return tell("There is nothing to do again.");
-  const body = { ...last.body, updates: last.body.updates?.map((/** @type {any} */ one) => ({ ...one, base_revision: undefined })) };
-  send(null, body, { what: last.what }, last.path);
+  const again = (/** @type {any} */ body) => ({ ...body, updates: body.updates?.map((/** @type {any} */ one) => ({ ...one, base_revision: undefined })) });
+  sendAll(last.parts.map(({ path, body }) => ({ path, body: again(body) })), { what: last.what });
 }
 
 /** @param {string | null} path @param {any} body @param {How} how @param {string} [whole] */
-function send(path, body, { what, back, done }, whole = here(path ?? "")) {
-  const id = newId();
-  outbox.add({
-    id, path: whole, body, what, back,
-    again: (failure) => freshened(body, failure),
-    done: (told) => {
-      said.set(told.operation_id, { path: whole, body, what });
-      log.done.push(told.operation_id);
-      announce(told);
-      done?.(told);
-      live.catchUp();
-    },
+function send(path, body, how, whole = here(path ?? "")) {
+  sendAll([{ path: whole, body }], how);
+}
+
+/** Send what is undone as one. Where its last part is refused, those before it can be undone. @param {Part[]} parts @param {How} how */
+function sendAll(parts, { what, back, show, done }) {
+  const told = /** @type {any[]} */ ([]);
+  const note = () => {
+    const ids = told.map((one) => one.operation_id);
+    const last = /** @type {string} */ (ids.pop());
+    said.set(last, { parts, what, before: ids });
+    log.done.push(last);
+  };
+  parts.forEach((part, place) => {
+    const isLast = place === parts.length - 1;
+    /** @type {import("./store.js").Answer} */
+    const sent = {
+      ...part, id: newId(), what, show,
+      rest: restOf,
+      back: isLast ? (failure) => (told.length && note(), back?.(failure)) : undefined,
+      done: (answer) => {
+        told.push(answer);
+        part.body = sent.body; // without what others had answered
+        if (isLast) {
+          note();
+          announce(told);
+          done?.(answer);
+        }
+        live.catchUp();
+      },
+    };
+    outbox.add(sent);
   });
 }
 
-/** @param {any} told */
-function announce(told) {
-  const { by_person: mine } = told.changed;
-  const refused = Object.values(told.changed.refused ?? {});
+/** @param {any[]} answers of the server to the parts of one answer */
+function announce(answers) {
+  const sum = (/** @type {(one: any) => number} */ of) => answers.reduce((total, one) => total + of(one), 0);
+  const mine = sum((one) => one.changed.by_person);
+  const ripple = sum((one) => one.ripple);
+  const refused = answers.flatMap((one) => Object.values(one.changed.refused ?? {}));
   if (refused.length && !mine) return tell(`Not done: ${refused[0]}`, { kind: "bad" });
-  const actions = told.ripple
-    ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { view: "grid", tab: "changed", rev: String(told.revision) })) }]
+  const actions = ripple
+    ? [{ name: "See them", run: () => (drop("answer"), router.go("review", { view: "grid", tab: "changed", rev: String(answers[answers.length - 1].revision) })) }]
     : [];
-  const itself = told.ripple ? `, ${told.ripple.toLocaleString()} by itself` : "";
+  const itself = ripple ? `, ${ripple.toLocaleString()} automatic` : "";
   tell(`${mine.toLocaleString()} by you${itself} · ${hint("undo")} to undo`, { id: "answer", kind: "good", actions });
 }
 
@@ -146,22 +196,24 @@ function rippled(ripple) {
 }
 
 /**
- * Return a body that means documents as they are now, unless a person has answered one of them.
- * What the machine decided meanwhile is no reason to ask again.
- * @param {any} body @param {import("./api.js").Failure} failure
+ * Return what is left of a body without the documents that other people have answered meanwhile, which is told; null
+ * where nothing is left.
+ * @param {import("./api.js").Failure} failure @param {any} body
  */
-async function freshened(body, failure) {
-  const moved = failure.details?.revisions;
-  if (failure.code !== "stale" || !moved || !body.updates) return null;
-  const field = body.field;
-  for (const id of Object.keys(moved)) {
-    const now = (await api.get(here(`/documents/${encodeURIComponent(id)}`))).labels[field];
-    if (now.origin === "human" || now.answer) {
-      const who = now.actor ?? "somebody else";
-      failure.message = `${who} answered it meanwhile: ${now.label ?? now.answer ?? "no label"}. It stays so; open it again if that is wrong.`;
-      return null;
-    }
-  }
-  const updates = body.updates.map((/** @type {any} */ one) => ({ ...one, base_revision: moved[one.document_id] ?? one.base_revision }));
+function restOf(failure, body) {
+  const answers = failure.code === "stale" ? failure.details?.answers : null;
+  if (!answers || !body.updates) return null;
+  const [first] = Object.values(answers);
+  const who = `${first.actor} answered ${body.updates.length > 1 ? `${Object.keys(answers).length.toLocaleString()} of them` : "it"} meanwhile: ${saidIn(first)}.`;
+  const updates = body.updates.filter((/** @type {any} */ one) => !answers[one.document_id]);
+  failure.message = `${who} It stays so; open it again if that is wrong.`;
+  if (!updates.length) return null;
+  tell(`${who} That stays so; your answer holds for the other ${updates.length.toLocaleString()}.`, { id: "meanwhile", stays: true });
   return { ...body, updates };
+}
+
+/** What a person said, in words. @param {{kind: string, label: string | null}} answer */
+function saidIn({ kind, label }) {
+  const words = { labelled: label, rejected: `not ${label}`, new_kind: "a new category", cannot_tell: "can't tell", retracted: "no label" };
+  return words[/** @type {keyof typeof words} */ (kind)];
 }

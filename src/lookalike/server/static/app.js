@@ -16,7 +16,7 @@ import "./toast.js";
 const LINKS = {
   live: ["Live", "What happens elsewhere shows at once"],
   asking: ["Polling", "This tab asks for news every few seconds"],
-  lost: ["No connection", "The server does not answer; it is asked again by itself"],
+  lost: ["No connection", "The server does not answer; the page tries again"],
 };
 
 class App extends LitElement {
@@ -156,7 +156,7 @@ class App extends LitElement {
     const { human, auto, promoted } = report.labelled;
     return html`<dl class="counters" aria-label="How it stands">
       <div title="Labelled by people"><dt>✓ by people</dt><dd>${human.toLocaleString()}</dd></div>
-      <div title="Labelled by itself"><dt>⟲ by itself</dt><dd>${(auto + promoted).toLocaleString()}</dd></div>
+      <div title="Labelled automatically"><dt>⟲ automatic</dt><dd>${(auto + promoted).toLocaleString()}</dd></div>
       <div title="Waiting for somebody"><dt>? to review</dt><dd class="amber">${report.queue.toLocaleString()}</dd></div>
       ${report.waiting ? html`<div title="Being read"><dt>being read</dt><dd>${report.waiting.toLocaleString()}</dd></div>` : nothing}
     </dl>`;

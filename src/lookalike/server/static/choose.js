@@ -1,15 +1,14 @@
 // Choosing by typing: a few letters, then Enter. The palette and the label field are made of it.
 
 import { html, LitElement, nothing } from "./vendor/lit.js";
-import { matching, tidy } from "./labels.js";
 import { openModal } from "./dialog.js";
-
-const MOST = 10;
+import { hint } from "./keys.js";
+import { offered, tidy } from "./labels.js";
 
 /**
- * `take` gets the choice; with `create`, a name that is not there may be made. `typed` is there to begin with.
+ * `take` gets the choice; with `create`, a name that is not there may be made, which is called `making`. `typed` is there to begin with.
  * @typedef {{name: string, hint?: string}} Choice
- * @typedef {{title: string, placeholder: string, choices: Choice[], take: (name: string) => void, create?: (name: string) => void, typed?: string}} Asked
+ * @typedef {{title: string, placeholder: string, choices: Choice[], take: (name: string) => void, create?: (name: string) => void, making?: string, typed?: string}} Asked
  */
 
 class Choose extends LitElement {
@@ -45,33 +44,29 @@ class Choose extends LitElement {
     await this.updateComplete;
   }
 
-  get found() {
-    const { choices } = this.asked;
-    const names = matching(this.typed, choices.map((one) => one.name)).slice(0, MOST);
-    return names.map((name) => /** @type {Choice} */ (choices.find((one) => one.name === name)));
-  }
-
-  get isNew() {
-    const name = tidy(this.typed);
-    return Boolean(this.asked.create && name && !this.asked.choices.some((one) => one.name === name));
+  /** What is offered, in its order. */
+  get rows() {
+    const { choices, create } = this.asked;
+    return offered(this.typed, choices.map((one) => one.name), { creates: Boolean(create) });
   }
 
   /** @param {number} by */
   #move(by) {
-    const count = this.found.length + Number(this.isNew) || 1;
+    const count = this.rows.length || 1;
     this.at = (this.at + by + count) % count;
     this.requestUpdate();
   }
 
+  /** Take the row that is marked. */
   #take(at = this.at) {
-    const found = this.found[at];
-    if (found) this.#end(this.asked.take, found.name);
-    else if (this.isNew) this.#create();
+    const row = this.rows[at];
+    if (row) this.#end(row.isNew ? this.asked.create : this.asked.take, row.name);
   }
 
+  /** Make what is typed, wherever it stands; where it is there already, take it. */
   #create() {
-    if (this.isNew) this.#end(this.asked.create, tidy(this.typed));
-    else if (this.found.length) this.#take(0);
+    const name = tidy(this.typed);
+    this.#take(Math.max(0, this.rows.findIndex((one) => one.isNew || one.name === name)));
   }
 
   /** @param {((name: string) => void) | undefined} take @param {string} name */
@@ -81,19 +76,24 @@ class Choose extends LitElement {
   }
 
   render() {
-    const found = this.found;
-    return html`<dialog class="sheet narrow" aria-label=${this.asked.title}>
-      <input role="combobox" aria-label=${this.asked.title} aria-expanded="true" aria-controls="choices" aria-autocomplete="list"
-        aria-activedescendant=${found.length + Number(this.isNew) ? `choice-${this.at}` : nothing} placeholder=${this.asked.placeholder}
+    const { rows, asked } = this;
+    return html`<dialog class="sheet narrow" aria-label=${asked.title}>
+      <input role="combobox" aria-label=${asked.title} aria-expanded="true" aria-controls="choices" aria-autocomplete="list"
+        aria-activedescendant=${rows.length ? `choice-${this.at}` : nothing} placeholder=${asked.placeholder}
         autocomplete="off" spellcheck="false" @input=${(/** @type {any} */ event) => (Object.assign(this, { typed: event.target.value, at: 0 }), this.requestUpdate())} />
-      <ul class="choices" id="choices" role="listbox" aria-label=${this.asked.title}>
-        ${found.map((one, place) => html`<li id=${`choice-${place}`} role="option" aria-selected=${place === this.at} @click=${() => this.#take(place)}>
-          <span>${one.name}</span>${one.hint ? html`<kbd>${one.hint}</kbd>` : nothing}</li>`)}
-        ${this.isNew ? html`<li id=${`choice-${found.length}`} role="option" aria-selected=${this.at === found.length} @click=${() => this.#create()}>
-          <span>New: ${tidy(this.typed)}</span><kbd>${found.length ? "Shift+Enter" : "Enter"}</kbd></li>` : nothing}
+      <ul class="choices" id="choices" role="listbox" aria-label=${asked.title}>
+        ${rows.map((one, place) => html`<li id=${`choice-${place}`} role="option" aria-selected=${place === this.at} @click=${() => this.#take(place)}>
+          <span>${one.isNew ? html`<span class="dim">${asked.making ?? "New label"}:</span> ${one.name}` : one.name}</span>${this.#keys(one, place)}</li>`)}
       </ul>
-      ${found.length || this.isNew ? nothing : html`<p class="dim">${this.asked.create ? "Type a name." : "Nothing is called that."}</p>`}
+      ${rows.length ? nothing : html`<p class="dim">${asked.create ? "Type a name." : "Nothing is called that."}</p>`}
     </dialog>`;
+  }
+
+  /** Which keys take a row. @param {{name: string, isNew: boolean}} row @param {number} place */
+  #keys({ name, isNew }, place) {
+    const slot = this.asked.choices.find((one) => one.name === name)?.hint;
+    const key = place === this.at ? hint("accept", "field") : isNew ? hint("create", "field") : "";
+    return html`<span class="does">${slot && !isNew ? html`<kbd>${slot}</kbd>` : nothing} ${key ? html`<kbd>${key}</kbd>` : nothing}</span>`;
   }
 }
 customElements.define("lk-choose", Choose);

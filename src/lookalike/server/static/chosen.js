@@ -49,7 +49,7 @@ export class Chosen extends LitElement {
       }),
       keyboard.bind("decide", {
         accept: () => this.#accept(), slot: (token) => this.#slot(Number(token)), same: () => (slots.last ? this.name(slots.last) : tell("No label was given here yet.")),
-        label: () => this.#ask(), reject: () => this.#reject(), newKind: () => this.#say("a new kind", newKind), cannotTell: () => this.#say("can't tell", cannotTell),
+        label: () => this.#ask(), reject: () => this.#reject(), newKind: () => this.#say("a new category", newKind), cannotTell: () => this.#say("can't tell", cannotTell),
         skip: () => this.close(), why: () => this.#why(), promote: () => this.#promote(),
       }),
     ];
@@ -140,7 +140,7 @@ export class Chosen extends LitElement {
 
   #promote() {
     const { meant } = this;
-    if (meant.length) promote(meant, { what: `${meant.length.toLocaleString()} may vote` });
+    if (meant.length) promote(meant, { what: `${meant.length.toLocaleString()} used as references` });
     this.close();
   }
 
@@ -186,7 +186,7 @@ export class Chosen extends LitElement {
         ${this.answer ? html`<button class="main" @click=${() => this.#accept()}>All are ${this.answer} <kbd>${hint("accept", "decide")}</kbd></button>` : nothing}
         <button class=${this.answer ? "" : "main"} @click=${() => this.#ask()}>${this.answer ? "Another label" : "Name them"} <kbd>${hint("label", "decide")}</kbd></button>
         ${this.answer ? html`<button @click=${() => this.#reject()}>None is <kbd>${hint("reject", "decide")}</kbd></button>` : nothing}
-        <button @click=${() => this.#say("a new kind", newKind)}>New kind <kbd>${hint("newKind", "decide")}</kbd></button>
+        <button @click=${() => this.#say("a new category", newKind)}>New category <kbd>${hint("newKind", "decide")}</kbd></button>
         <button @click=${() => this.#say("can't tell", cannotTell)}>Can't tell <kbd>${hint("cannotTell", "decide")}</kbd></button>
         <span class="spring"></span>
         <button class="quiet" @click=${() => this.#look()}>Look <kbd>${hint("view")}</kbd></button>

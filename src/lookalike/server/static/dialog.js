@@ -2,21 +2,25 @@
 
 import { keyboard } from "./session.js";
 
+/** What ends the keys of a box. @type {WeakMap<HTMLDialogElement, () => void>} */
+const ends = new WeakMap();
+
 /**
- * Open a `<dialog>` so that only its own keys work; returns what closes it.
- * @param {HTMLDialogElement} dialog @param {string} scope @param {import("./keys.js").Handlers} [handlers] @param {() => void} [closed]
+ * Open a `<dialog>` so that only its own keys work.
+ * @param {HTMLDialogElement} dialog @param {string} scope @param {import("./keys.js").Handlers} [handlers]
  */
-export function openModal(dialog, scope, handlers = {}, closed = () => {}) {
+export function openModal(dialog, scope, handlers = {}) {
+  ends.get(dialog)?.(); // closed and opened again before it told that it was closed
   dialog.showModal();
   const isOn = () => dialog.open; // it is closed at once, and tells so a moment later
-  const end = [
+  const keys = [
     keyboard.bind(scope, handlers, { modal: true, isOn }),
     keyboard.bind("everywhere", { close: () => dialog.close() }, { isOn }),
     keyboard.bind(scope, handlers, { isOn }),
   ];
   const over = new AbortController();
-  const ended = () => (over.abort(), end.forEach((one) => one()), closed());
-  dialog.addEventListener("close", ended, { once: true });
+  const end = () => (over.abort(), keys.forEach((one) => one()), ends.delete(dialog));
+  ends.set(dialog, end);
+  dialog.addEventListener("close", () => dialog.open || end(), { signal: over.signal });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close(), { signal: over.signal });
-  return () => dialog.close();
 }

@@ -228,7 +228,7 @@ class Grid extends LitElement {
       slot: (digit) => (slots.at(Number(digit)) ? this.#label(/** @type {string} */ (slots.at(Number(digit)))) : tell(`Number ${digit} has no label yet.`)),
       same: () => (slots.last ? this.#label(slots.last) : tell("There is no label yet to give again.")),
       reject: () => this.#say("not this", (some, how) => answers.reject(some, null, how), { label: null, origin: null }),
-      newKind: () => this.#say("a new kind", answers.newKind, { label: null, answer: "new_kind" }),
+      newKind: () => this.#say("a new category", answers.newKind, { label: null, answer: "new_kind" }),
       cannotTell: () => this.#say("can't tell", answers.cannotTell, { label: null, answer: "cannot_tell" }),
       promote: () => this.#promote(), demote: () => this.#demote(),
       why: () => this.#why(), similar: () => this.doc(this.at) && router.go("review", { view: "grid", tab: "similar", like: this.doc(this.at).document_id }),
@@ -377,11 +377,11 @@ class Grid extends LitElement {
     this.requestUpdate();
   }
 
-  /** Let what is meant vote. */
+  /** Use what is meant as references. */
   async #promote() {
     const { meant } = this;
     const some = await this.#resolved(meant);
-    answers.promote(some, { what: `${meant.size(this.count).toLocaleString()} may vote` });
+    answers.promote(some, { what: `${meant.size(this.count).toLocaleString()} used as references` });
   }
 
   /** Say that what is meant is no reference for what it is called. */

@@ -1,4 +1,4 @@
-// History: what happened, with what followed by itself; each step can be taken back.
+// History: what happened, with the automatic labels that followed; each step can be taken back.
 
 import { html, LitElement, nothing } from "./vendor/lit.js";
 import { takeBack } from "./answers.js";
@@ -8,8 +8,8 @@ import { Follow, Hear } from "./store.js";
 
 const SHOWN = 100;
 const KINDS = {
-  add: "brought in", label: "labelled", reject: "said “not this”", new_kind: "called a new kind", cannot_tell: "could not tell",
-  promote: "let vote", import: "imported labels", undo: "took back", run: "changed the rule", amend: "changed metadata", draw: "drew regions", audit: "drew an audit", extract: "read",
+  add: "brought in", label: "labelled", reject: "said “not this”", new_kind: "called a new category", cannot_tell: "could not tell",
+  promote: "used as references", import: "imported labels", undo: "took back", run: "changed the rule", amend: "changed metadata", draw: "drew regions", audit: "drew an audit", extract: "read",
 };
 
 class History extends LitElement {
@@ -69,7 +69,7 @@ class History extends LitElement {
     const changes = Object.entries(one.summary?.labelled ?? {}).sort((a, b) => Number(b[1]) - Number(a[1])).slice(0, 4);
     return html`<li class=${one.undone_by ? "gone" : ""}>
       <p><b>${wordsOf(one)}${times > 1 ? `, in ${times} steps` : ""}</b> <span class="dim">${one.actor} · <time datetime=${one.at} title=${new Date(one.at).toLocaleString()}>${ago(one.at)}</time></span></p>
-      ${ripple ? html`<p class="dim">⟲ ${ripple.toLocaleString()} by itself${changes.length ? html`: ${changes.map(([name, count], place) => `${place ? ", " : ""}${count} ${name}`)}` : nothing}
+      ${ripple ? html`<p class="dim">⟲ ${ripple.toLocaleString()} automatic${changes.length ? html`: ${changes.map(([name, count], place) => `${place ? ", " : ""}${count} ${name}`)}` : nothing}
         <button class="quiet" @click=${() => router.go("review", { view: "grid", tab: "changed", rev: String(one.summary.revision) })}>See them</button></p>` : nothing}
       ${one.undone_by ? html`<p class="dim">taken back</p>` : canGo(one) ? this.#buttons(one) : nothing}
     </li>`;

@@ -11,7 +11,7 @@ import { tell } from "./toast.js";
 
 /**
  * Asks about `doc`; what is said comes as an event `said` with a `Said`. `offered` is a label to be
- * called right or wrong; without it the label is named. `mayBeNew` offers "a new kind", `maySkip` "skip".
+ * called right or wrong; without it the label is named. `mayBeNew` offers "a new category", `maySkip` "skip".
  */
 class Question extends LitElement {
   static properties = { doc: { attribute: false }, next: { attribute: false }, offered: {}, mayBeNew: { type: Boolean }, maySkip: { type: Boolean } };
@@ -94,7 +94,7 @@ class Question extends LitElement {
         <ol class="slots" aria-label="Labels by number">${slots.labels.map((label, place) => (label ? html`<li><button @click=${() => this.#name(label)}><kbd>${place + 1}</kbd> ${label}</button></li>` : nothing))}</ol>
         <div class="row">
           ${button("label", "Type a label", () => this.#type(), offered ? "" : "main")}
-          ${this.mayBeNew ? button("newKind", "New kind", () => this.#say({ verdict: "new_kind" })) : nothing}
+          ${this.mayBeNew ? button("newKind", "New category", () => this.#say({ verdict: "new_kind" })) : nothing}
           ${button("cannotTell", "Can't tell", () => this.#say({ verdict: "cannot_tell" }))}
           ${this.maySkip ? button("skip", "Later", () => this.dispatchEvent(new CustomEvent("skip"))) : nothing}
         </div>
@@ -107,7 +107,7 @@ customElements.define("lk-question", Question);
 
 /** Return what somebody said, in words. @param {Said} said */
 export function worded({ label, verdict }) {
-  return label ?? { right: "right", wrong: "wrong", new_kind: "a new kind", cannot_tell: "can't tell" }[verdict ?? "right"];
+  return label ?? { right: "right", wrong: "wrong", new_kind: "a new category", cannot_tell: "can't tell" }[verdict ?? "right"];
 }
 
 /** Return answers as the API takes them: labels by id, and ids by what else was said. @param {import("./stream.js").Answer[]} answers */

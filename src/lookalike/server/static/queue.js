@@ -1,23 +1,28 @@
 // What is asked, strip by strip. What is on screen stays as it is; what comes after is asked anew
-// when answers have taught something.
+// when answers have taught something, or when the questions run out.
+
+import { arranged, isSheet } from "./sheets.js";
 
 const AT_ONCE = 12;
 const AHEAD = 6;
 const STAYS = 2;
+const RENEW_AFTER = 4;
 
 /**
- * One question: `out` are the documents that were X-ed out, `state` "open", "said" or "skipped",
- * `said` what was answered, `operation` under which it is undone.
- * @typedef {{key: string, documents: any[], suggestion: string | null, worth: number, kind: string, place: string, opinions: any[],
- *   out: Set<string>, at: number, state: string, said: string, operation: string}} Strip
+ * One question: `out` are the documents that were X-ed out, on a sheet `marks` tell what each is instead, `state` "open", "said", "skipped" or
+ * "gone" (somebody else answered), `said` what was answered, `operation` under which it is undone, "" until the server has it.
+ * @typedef {{key: string, documents: any[], suggestion: string | null, suggestions: (string | null)[], worth: number, kind: string, place: string, opinions: any[],
+ *   out: Set<string>, marks: Map<string, import("./sheets.js").Mark>, at: number, state: string, said: string, operation: string}} Strip
  */
 
 /** The questions of one tab, from frozen snapshots of the queue. Tells `change`. */
 export class Queue extends EventTarget {
-  /** @param {(asked: {snapshot?: string, offset?: number, limit: number}) => Promise<any>} ask */
-  constructor(ask) {
+  /** @param {(asked: {snapshot?: string, offset?: number, limit: number}) => Promise<any>} ask @param {{isFixed?: boolean, early?: number}} [how] `isFixed`: what is asked is a list, which is never asked anew; of the first answers, `early`, each teaches much: it is asked anew after each */
+  constructor(ask, { isFixed = false, early = 0 } = {}) {
     super();
     this.ask = ask;
+    this.isFixed = isFixed;
+    this.early = early;
     /** @type {Strip[]} */
     this.strips = [];
     this.at = 0;
@@ -29,6 +34,15 @@ export class Queue extends EventTarget {
     this.isAsking = false;
     this.isKnown = false;
     this.trouble = "";
+    this.answered = 0;
+    /** Whether it shall be asked anew at once, and whether it may once nothing is left. */
+    this.isWanted = false;
+    this.isStale = false;
+    /** Which strips the server had answers to when the snapshot was frozen. @type {Set<Strip>} */
+    this.settled = new Set();
+    /** Documents that were X-ed out: asked about again when nothing else is left. @type {Set<string>} */
+    this.passed = new Set();
+    this.made = 0;
   }
 
   /** @returns {Strip | undefined} */
@@ -36,44 +50,92 @@ export class Queue extends EventTarget {
     return this.strips[this.at];
   }
 
-  /** Whether all that was asked is answered. */
+  /** Whether answers are on their way to the server. */
+  get isSending() {
+    return this.strips.some((one) => one.state === "said" && !one.operation);
+  }
+
+  /** Whether nothing is left to be asked, and nothing on its way that could change that. */
   get isOver() {
-    return this.isKnown && !this.strip && this.next === null;
+    return this.isKnown && !this.strip && this.next === null && !this.isAsking && !this.isSending;
+  }
+
+  /** How many questions were skipped: they are asked again only in a new queue. */
+  get skipped() {
+    return this.strips.filter((one) => one.state === "skipped").length;
   }
 
   /** Ask for what comes next, where it will soon be needed. */
   async fill() {
-    if (this.isAsking || this.strips.length - this.at > AHEAD || (this.next === null && this.isKnown)) return;
-    await this.#take(this.snapshot, this.next ?? 0);
-  }
-
-  /** Ask anew, after answers: what is on screen stays, the rest gives way. */
-  async renew() {
     if (this.isAsking) return;
-    await this.#take("", 0);
+    this.isAsking = true;
+    this.trouble = "";
+    for (let asked = this.#wish(); asked && !this.trouble; asked = this.#wish()) await this.#take(asked);
+    this.isAsking = false;
+    this.#tell();
   }
 
-  /** @param {string} snapshot @param {number} offset */
-  async #take(snapshot, offset) {
-    this.isAsking = true;
+  /** Ask anew: what is on screen stays, the rest gives way. */
+  async renew() {
+    this.isWanted = !this.isFixed;
+    await this.fill();
+  }
+
+  /** Return what to ask for now, if anything; where nothing is left, go back to what is open. @returns {{snapshot: string, offset: number} | null} */
+  #wish() {
+    const anew = { snapshot: "", offset: 0 };
+    if (this.isWanted || !this.isKnown) return anew;
+    if (this.strips.length - this.at > AHEAD) return null;
+    if (this.next !== null) return { snapshot: this.snapshot, offset: this.next };
+    if (this.strip || this.isFixed) return null;
+    const open = this.strips.findIndex((one) => one.state === "open");
+    if (open >= 0) {
+      this.at = open;
+      return null;
+    }
+    if (this.isSending || (!this.isStale && !this.passed.size)) return null;
+    if (!this.isStale) this.passed.clear();
+    return anew;
+  }
+
+  /** @param {{snapshot: string, offset: number}} asked */
+  async #take({ snapshot, offset }) {
+    const settled = snapshot ? this.settled : new Set(this.strips.filter((one) => one.operation));
+    if (!snapshot) Object.assign(this, { isWanted: false, isStale: false });
     try {
       const told = await this.ask({ snapshot: snapshot || undefined, offset, limit: AT_ONCE });
-      if (!snapshot) this.strips = this.strips.slice(0, this.at + 1 + STAYS);
-      this.snapshot = told.snapshot;
-      this.next = told.next_offset;
-      this.kinds = told.kinds ?? {};
-      const shown = new Set(this.strips.flatMap((one) => one.documents.map((doc) => doc.document_id)));
-      const fresh = told.results.filter((/** @type {any} */ one) => !one.documents.some((/** @type {any} */ doc) => shown.has(doc.document_id)));
-      this.strips = [...this.strips, ...fresh.map(stripOf)];
-      this.isKnown = true;
-      this.trouble = "";
+      const stays = this.answered && this.answered <= this.early ? 1 : STAYS;
+      if (!snapshot) this.strips = this.strips.filter((one, place) => place <= this.at + stays || one.state !== "open");
+      Object.assign(this, { settled, snapshot: told.snapshot, next: told.next_offset ?? null, kinds: told.kinds ?? {}, isKnown: true });
+      this.#add(told.results);
     } catch (error) {
-      this.trouble = /** @type {Error} */ (error).message;
-    } finally {
-      this.isAsking = false;
-      this.#tell();
+      const { message, status } = /** @type {import("./api.js").Failure} */ (error);
+      if (status === 404 && snapshot) this.isWanted = true; // the server keeps that snapshot no more
+      else this.trouble = message;
     }
-    if (this.strips.length - this.at <= 1 && this.next !== null && !this.trouble) await this.fill();
+    this.#tell();
+  }
+
+  /** Take in questions, without what is asked here already, was passed over, or has its answer on the way. @param {any[]} questions */
+  #add(questions) {
+    const known = new Set(this.passed);
+    for (const one of this.strips) {
+      if (one.state === "said" && this.settled.has(one)) continue;
+      for (const doc of one.state === "said" ? meant(one) : one.documents) known.add(doc.document_id);
+    }
+    for (const question of questions) {
+      const { documents: all, suggestions: labels = [] } = question;
+      const open = [...all.keys()].filter((place) => !known.has(all[place].document_id));
+      const [documents, suggestions] = [open.map((place) => all[place]), open.map((place) => labels[place] ?? null)];
+      if (documents.length) this.strips = [...this.strips, this.#stripOf({ ...question, documents, suggestions })];
+    }
+  }
+
+  /** @param {any} asked @returns {Strip} */
+  #stripOf(asked) {
+    this.made += 1;
+    const question = isSheet(asked) ? arranged(asked) : asked;
+    return { ...question, key: `${question.documents[0].document_id}/${this.made}`, out: new Set(), marks: new Map(), at: 0, state: "open", said: "", operation: "" };
   }
 
   /** Go to another strip. @param {number} by */
@@ -83,21 +145,50 @@ export class Queue extends EventTarget {
     this.fill();
   }
 
-  /** Go to the next strip that is open. */
-  advance() {
-    const next = this.strips.findIndex((one, place) => place > this.at && one.state === "open");
-    this.at = next < 0 ? this.strips.length : next;
+  /** Close a strip with what was answered, and go on. @param {Strip} strip @param {string} said */
+  say(strip, said) {
+    Object.assign(strip, { state: "said", said });
+    strip.out.forEach((id) => this.passed.add(id));
+    this.#advance();
+  }
+
+  /** Leave a strip, and go on. @param {Strip} strip */
+  skip(strip) {
+    Object.assign(strip, { state: "skipped", said: "Skipped" });
+    this.#advance();
+  }
+
+  /** Note that the server has an answer: now and then it is asked anew, so that what was taught shows. @param {Strip} strip @param {string} operation */
+  settle(strip, operation) {
+    strip.operation = operation;
+    this.answered += 1;
+    this.isStale = true;
+    if (this.answered <= this.early || this.answered % RENEW_AFTER === 0) this.isWanted = !this.isFixed;
+    this.fill();
+  }
+
+  /** Note that an answer was refused: where one is stays, and the strip is open again, or has its answer by somebody else. @param {Strip} strip @param {string} [said] */
+  refuse(strip, said = "") {
+    Object.assign(strip, { state: said ? "gone" : "open", said: said || "Not recorded", operation: "" });
     this.#tell();
     this.fill();
   }
 
   /** Open a strip again, and go there. @param {Strip | undefined} strip */
   reopen(strip) {
-    const place = strip ? this.strips.indexOf(strip) : -1;
-    if (place < 0 || !strip) return;
+    if (!strip || !this.strips.includes(strip)) return;
     Object.assign(strip, { state: "open", said: "", operation: "" });
-    this.at = Math.min(place, this.at);
+    strip.out.forEach((id) => this.passed.delete(id));
+    this.at = Math.min(this.strips.indexOf(strip), this.at);
     this.#tell();
+  }
+
+  /** Go to the next strip that is open. */
+  #advance() {
+    const next = this.strips.findIndex((one, place) => place > this.at && one.state === "open");
+    this.at = next < 0 ? this.strips.length : next;
+    this.#tell();
+    this.fill();
   }
 
   /** Take in how documents stand now, by id. @param {Map<string, any>} changed @param {string} field */
@@ -120,11 +211,6 @@ export class Queue extends EventTarget {
   #tell() {
     this.dispatchEvent(new Event("change"));
   }
-}
-
-/** @param {any} question @returns {Strip} */
-function stripOf(question) {
-  return { ...question, key: question.documents[0].document_id, out: new Set(), at: 0, state: "open", said: "", operation: "" };
 }
 
 /** Return the documents of a strip that an answer is about. @param {Strip} strip */

@@ -3,13 +3,16 @@
 import { html, LitElement, nothing, repeat } from "./vendor/lit.js";
 import * as answers from "./answers.js";
 import { choose } from "./choose.js";
+import { Closing } from "./closing.js";
 import { Band } from "./band.js";
 import { byIds } from "./documents.js";
 import "./grid.js";
 import { hint } from "./keys.js";
 import "./pair.js";
 import { meant, Queue } from "./queue.js";
-import { api, here, keyboard, knownLabels, live, router, slots, store } from "./session.js";
+import { sheetView } from "./sheet.js";
+import { answersOf, isSheet, put, toldOf } from "./sheets.js";
+import { api, here, keyboard, knownLabels, live, router, ruleHere, slots, store } from "./session.js";
 import { Follow, Hear } from "./store.js";
 import { answerOf, commandBar, opinionsOf, stripView } from "./strip.js";
 import { tell } from "./toast.js";
@@ -17,16 +20,18 @@ import "./view.js";
 
 const TABS = [
   { id: "", name: "Next", kind: "", none: "Nothing waits for an answer." },
-  { id: "null", name: "Null", kind: "value", all: "all without a label", none: "Nothing without a label waits." },
-  { id: "unsure", name: "Unsure", kind: "limit", all: "all that labelled itself", none: "Nothing near the limit waits." },
-  { id: "conflicts", name: "Conflicts", kind: "conflict", all: "all in conflict", none: "Nobody and nothing contradicts each other." },
-  { id: "kinds", name: "New kind?", kind: "new_kind", none: "No group looks like something new." },
+  { id: "null", name: "Unlabelled", kind: "value", all: "all that are unlabelled", none: "No unlabelled item waits." },
+  { id: "unsure", name: "Unsure", kind: "limit", all: "all automatic labels", none: "No automatic label near the threshold waits." },
+  { id: "conflicts", name: "Conflicts", kind: "conflict", all: "all in conflict", none: "No references disagree, and no people." },
+  { id: "kinds", name: "New category?", kind: "new_kind", none: "No group looks like a new category." },
 ];
-const RENEW_AFTER = 4;
 const SHOWN = 4;
+const EARLY = 12;
 const PAIRS_AHEAD = 2;
 const WASH_MS = 900;
 const AWAIT_MS = 800;
+
+const closing = new Closing(localStorage);
 
 class Review extends LitElement {
   constructor() {
@@ -42,7 +47,6 @@ class Review extends LitElement {
     this.queue = new Queue(async () => ({ results: [] }));
     /** @type {Set<string>} */
     this.changed = new Set();
-    this.answered = 0;
     this.isAwaiting = false;
     /** @type {Set<string>} */
     let before = new Set();
@@ -62,11 +66,14 @@ class Review extends LitElement {
 
   connectedCallback() {
     super.connectedCallback();
-    const [inStrips, inPairs] = [() => !this.isGrid && !this.isPair, () => this.isPair];
+    const [inStrips, inPairs, onSheet] = [() => !this.isGrid && !this.isPair, () => this.isPair, () => this.isOnSheet];
     this.ends = [
       keyboard.bind("items", this.#movements(), { isOn: inStrips }),
       keyboard.bind("items", this.#turns(), { isOn: inPairs }),
       keyboard.bind("decide", this.#decisions(), { isOn: () => !this.isGrid }),
+      keyboard.bind("items", this.#acrossSheet(), { isOn: onSheet }),
+      keyboard.bind("decide", this.#onSheet(), { isOn: onSheet }),
+      keyboard.bind("decide", { allLabels: () => this.#answerClosing(true), otherLabels: () => this.#answerClosing(false) }, { isOn: () => this.mayBeAll }),
       keyboard.bind("everywhere", { fresh: () => this.#begin(), close: () => this.#close() }),
       store.subscribe(() => this.#sync()),
     ];
@@ -90,6 +97,16 @@ class Review extends LitElement {
     return router.route.params.view === "pair";
   }
 
+  /** Whether to ask if there are no other labels. */
+  get mayBeAll() {
+    return !this.isGrid && closing.isDue(fieldHere(), { known: knownLabels(), isClosed: ruleHere()?.closed_set });
+  }
+
+  /** Whether what is asked is a sheet. */
+  get isOnSheet() {
+    return !this.isGrid && !this.isPair && isSheet(this.queue.strip);
+  }
+
   /** The two that are side by side. */
   get pair() {
     return /** @type {any} */ (this.querySelector("lk-pair"));
@@ -107,7 +124,7 @@ class Review extends LitElement {
   }
 
   get commands() {
-    const views = [["", "as strips"], ["grid", "as a grid"], ["pair", "in pairs"]].map(([view, name]) => ({ name: `Review ${name}`, hint: view === "pair" ? hint("pair") : "", run: () => this.#show(view) }));
+    const views = [["", "in groups"], ["grid", "as a grid"], ["pair", "in pairs"]].map(([view, name]) => ({ name: `Review ${name}`, hint: view === "pair" ? hint("pair") : "", run: () => this.#show(view) }));
     return [...views, ...TABS.map((one) => ({ name: `Review: ${one.name}`, hint: "", run: () => router.go("review", { tab: one.id }) }))];
   }
 
@@ -128,9 +145,8 @@ class Review extends LitElement {
   }
 
   #begin() {
-    this.queue = new Queue((asked) => this.#ask(asked));
+    this.queue = new Queue((asked) => this.#ask(asked), { isFixed: this.isPair && Boolean(router.route.params.of), early: EARLY });
     this.queue.addEventListener("change", () => this.requestUpdate());
-    this.answered = 0;
     if (!this.isGrid) this.queue.fill();
     this.requestUpdate();
   }
@@ -143,7 +159,7 @@ class Review extends LitElement {
     const told = await api.get(here("/queue"), { ...asked, field, kind: this.tab.kind });
     if (!this.isPair) return told;
     const mayShow = (/** @type {any} */ question, /** @type {any} */ doc) => this.tab.id === "unsure" || question.documents.length > 1 || question.opinions.length || !doc.labels[field].label;
-    return { ...told, results: told.results.flatMap((/** @type {any} */ one) => one.documents.filter((/** @type {any} */ doc) => mayShow(one, doc)).map((/** @type {any} */ doc) => ({ ...one, documents: [doc] }))) };
+    return { ...told, results: told.results.flatMap((/** @type {any} */ one) => one.documents.flatMap((/** @type {any} */ doc, /** @type {number} */ place) => (mayShow(one, doc) ? [{ ...one, documents: [doc], suggestions: [one.suggestions?.[place] ?? null] }] : []))) };
   }
 
   /** @param {any[]} documents */
@@ -198,9 +214,48 @@ class Review extends LitElement {
       accept: () => this.#accept(), label: () => this.#askLabel(),
       slot: (digit) => this.#useSlot(Number(digit)), same: () => (slots.last ? this.#label(slots.last) : tell("There is no label yet to give again.")),
       reject: () => this.#reject(), cannotTell: () => this.#say("can't tell", answers.cannotTell),
-      newKind: () => this.#say("a new kind", answers.newKind), skip: () => this.#skip(),
+      newKind: () => this.#say("a new category", answers.newKind), skip: () => this.#skip(),
       why: () => this.#why(), similar: () => this.#similar(), promote: () => this.#promote(), demote: () => this.#demote(),
     };
+  }
+
+  /** How one moves on a sheet, which does not go round. @returns {import("./keys.js").Handlers} */
+  #acrossSheet() {
+    const by = (/** @type {number} */ rows) => () => {
+      const { at = 0, documents = [] } = this.queue.strip ?? {};
+      const to = at + rows * this.#perRow();
+      if (documents[to]) this.#to(to);
+    };
+    return { up: by(-1), down: by(1) };
+  }
+
+  /** What is said on a sheet: of the item that one is at, but for Enter. @returns {import("./keys.js").Handlers} */
+  #onSheet() {
+    const mark = (/** @type {import("./sheets.js").Mark} */ one) => () => this.#mark(one);
+    return {
+      accept: () => this.#confirm(), reject: mark({ verdict: "out" }), newKind: mark({ verdict: "new_kind" }), cannotTell: mark({ verdict: "cannot_tell" }),
+      promote: () => tell(`${hint("accept", "decide")} confirms all that is left.`),
+    };
+  }
+
+  /** Note on the sheet what the item is that one is at; null: what it is called. @param {import("./sheets.js").Mark | null} mark */
+  #mark(mark) {
+    const { strip } = this.queue;
+    if (!strip || strip.state !== "open") return;
+    put(strip, strip.at, mark);
+    this.requestUpdate();
+  }
+
+  /** Answer the sheet: all that nobody marked is what it is called. */
+  #confirm() {
+    const { strip, queue } = this;
+    if (!strip || strip.state !== "open") return;
+    const said = answersOf(strip);
+    if (!Object.values(said).some((one) => one.length)) return tell(`Nothing is left to be confirmed. ${hint("skip")} skips the sheet.`);
+    closing.note(fieldHere(), said.labels.map((one) => one.label), { known: knownLabels(), isSheet: true });
+    const what = toldOf(strip);
+    queue.say(strip, `✓ ${what}`);
+    answers.sheet(said, this.#how(queue, strip, what));
   }
 
   /** @param {number} by */
@@ -216,6 +271,7 @@ class Review extends LitElement {
     const { strip } = this.queue;
     if (!strip) return;
     strip.at = place < 0 ? strip.documents.length - 1 : place;
+    if (this.isOnSheet) this.updateComplete.then(() => this.querySelector(".checks .tile.here")?.scrollIntoView({ block: "nearest" }));
     if (store.get("drawer") === "why") this.#why();
     this.requestUpdate();
   }
@@ -230,9 +286,10 @@ class Review extends LitElement {
   /** @param {number} place */
   #toggle(place) {
     const { strip } = this.queue;
-    if (!strip || strip.documents.length < 2) return;
+    if (!strip || (strip.documents.length < 2 && !this.isOnSheet)) return;
     const id = strip.documents[place].document_id;
     strip.at = place;
+    if (this.isOnSheet) return this.#mark(strip.marks.has(id) ? null : { verdict: "out" });
     if (!strip.out.delete(id)) strip.out.add(id);
     this.requestUpdate();
   }
@@ -241,10 +298,11 @@ class Review extends LitElement {
   #all() {
     const { strip, tab } = this;
     if (!strip) return;
+    if (this.isOnSheet) return strip.marks.clear(), this.requestUpdate();
     if (this.taken === strip.key && tab.all) return router.go("review", { tab: tab.id, view: "grid", all: "1" });
     this.taken = strip.key;
     this.#leaveOut(new Set());
-    tell(`All ${strip.documents.length} of this strip${tab.all ? `. ${hint("all")} again selects ${tab.all}` : ""}.`, { id: "all" });
+    tell(`All ${strip.documents.length} of this group${tab.all ? `. ${hint("all")} again selects ${tab.all}` : ""}.`, { id: "all" });
   }
 
   /** @param {Set<string>} out the documents that are not meant */
@@ -319,9 +377,10 @@ class Review extends LitElement {
     const { strip } = this.queue;
     if (!strip) return;
     const known = knownLabels();
-    const names = [...new Set([...near(strip), ...known])];
+    const isOnSheet = this.isOnSheet;
+    const names = [...new Set([...near(isOnSheet ? [strip.documents[strip.at]] : strip.documents), ...known])];
     choose({
-      title: strip.documents.length + others.length > 1 ? "What are they?" : "What is it?",
+      title: !isOnSheet && strip.documents.length + others.length > 1 ? "What are they?" : "What is it?",
       placeholder: known.length ? "A few letters, or a new name" : "Type a name",
       choices: names.map((name) => ({ name, hint: slots.of(name) ? String(slots.of(name)) : "" })),
       take: (name) => this.#label(name, others),
@@ -331,6 +390,8 @@ class Review extends LitElement {
 
   /** @param {string} label @param {any[]} [others] */
   #label(label, others = []) {
+    if (this.isOnSheet) return slots.use(label), this.#mark({ label });
+    closing.note(fieldHere(), [label], { known: knownLabels() });
     this.#say(label, (documents, how) => answers.label([...documents, ...others], label, { asked: true, ...how }));
   }
 
@@ -338,17 +399,17 @@ class Review extends LitElement {
     const { strip } = this.queue;
     if (!strip) return;
     const label = this.answer;
-    if (!label) return tell(`Nothing is proposed here that it could not be. ${hint("newKind")}: a new kind, ${hint("cannotTell")}: can't tell.`);
+    if (!label) return tell(`No label is suggested here that you could reject. ${hint("newKind")}: new category, ${hint("cannotTell")}: can't tell.`);
     this.#say(`not ${label}`, (documents, how) => answers.reject(documents, documents.map(() => label), how));
   }
 
-  /** Let what labelled itself vote, without naming it. */
+  /** Use automatic labels as references, without naming them. */
   #promote() {
     const { strip } = this.queue;
     if (!strip) return;
     const some = meant(strip).filter((doc) => standingOf(doc)?.origin === "auto");
-    if (!some.length || (!this.showsMachine && strip.documents.length < 2)) return tell("Nothing here shows a label of its own that could vote.");
-    this.#say("may vote", (_, how) => answers.promote(some, how));
+    if (!some.length || (!this.showsMachine && strip.documents.length < 2)) return tell("Nothing here has an automatic label that could become a reference.");
+    this.#say("used as a reference", (_, how) => answers.promote(some, how));
   }
 
   /** Take out a reference: the one beside, or the item that one is at. */
@@ -360,14 +421,12 @@ class Review extends LitElement {
 
   #skip() {
     const { strip } = this.queue;
-    if (!strip) return;
-    Object.assign(strip, { state: "skipped", said: "Skipped" });
-    this.queue.advance();
+    if (strip) this.queue.skip(strip);
   }
 
   /**
-   * Answer the strip that is asked, and go on.
-   * @param {string} what @param {(documents: any[], how: {what: string, back: () => void, done: (told: any) => void}) => void} send
+   * Answer the group that is asked, and go on. What the server refuses is told, and one stays where one is.
+   * @param {string} what @param {(documents: any[], how: import("./answers.js").How) => void} send
    */
   #say(what, send) {
     const { strip, queue } = this;
@@ -375,23 +434,36 @@ class Review extends LitElement {
     const documents = meant(strip);
     if (!documents.length) return tell("Every item is X-ed out: nothing is left to be answered.");
     const count = documents.length > 1 ? `${documents.length} × ` : "";
-    Object.assign(strip, { state: "said", said: `✓ ${count}${what}` });
-    queue.advance();
-    send(documents, {
-      what: `${count}${what}`,
-      back: () => queue.reopen(strip),
-      done: (told) => ((strip.operation = told.operation_id), this.#learned()),
-    });
+    queue.say(strip, `✓ ${count}${what}`);
+    send(documents, this.#how(queue, strip, `${count}${what}`));
+  }
+
+  /** What follows an answer. @param {Queue} queue @param {import("./queue.js").Strip} strip @param {string} what @returns {import("./answers.js").How} */
+  #how(queue, strip, what) {
+    return {
+      what,
+      back: (failure) => this.#refused(queue, strip, failure),
+      show: () => this.#return(queue, strip),
+      done: (told) => queue.settle(strip, told.operation_id),
+    };
+  }
+
+  /** @param {Queue} queue @param {import("./queue.js").Strip} strip @param {import("./api.js").Failure} failure */
+  #refused(queue, strip, { code, details }) {
+    const answers = /** @type {[string, any][]} */ (Object.entries(details.answers ?? {}));
+    const now = answers.map(([id, { kind, label }]) => /** @type {[string, any]} */ ([id, { label: kind === "labelled" ? label : null, origin: kind === "labelled" ? "human" : null, revision: details.revisions[id] }]));
+    queue.merge(new Map(now), store.get("field"));
+    queue.refuse(strip, code === "stale" ? "Answered by somebody else" : "");
+  }
+
+  /** Go to a group whose answer was refused, if it is still there. @param {Queue} queue @param {import("./queue.js").Strip} strip */
+  #return(queue, strip) {
+    if (queue === this.queue && this.isConnected) queue.reopen(strip);
+    else router.go("review");
   }
 
   get strip() {
     return this.queue.strip;
-  }
-
-  /** Ask anew now and then, so that what was taught shows in what is asked. */
-  #learned() {
-    this.answered += 1;
-    if (this.answered % RENEW_AFTER === 0 || this.queue.isOver) this.queue.renew();
   }
 
   updated() {
@@ -407,16 +479,40 @@ class Review extends LitElement {
     return html`<h1 class="unseen">Review</h1><div class="tabs">
         ${TABS.map((one) => html`<a href=${router.to("review", { tab: one.id, view: router.route.params.view ?? "" })} aria-current=${one.id === this.tab.id ? "page" : nothing}>${one.name}${one.kind && this.queue.kinds[one.kind] && !this.tab.kind ? html` <span class="dim">${this.queue.kinds[one.kind]}</span>` : nothing}</a>`)}
         <span class="spring"></span>
-        ${[["", "As strips"], ["grid", "As a grid"], ["pair", "In pairs"]].map(([view, name]) => (view === (router.route.params.view ?? "") ? nothing : html`<a href=${router.to("review", { tab: router.route.params.tab ?? "", view })}>${name}${view === "pair" ? html` <kbd>${hint("pair")}</kbd>` : nothing}</a>`))}
+        ${[["", "In groups"], ["grid", "As a grid"], ["pair", "In pairs"]].map(([view, name]) => (view === (router.route.params.view ?? "") ? nothing : html`<a href=${router.to("review", { tab: router.route.params.tab ?? "", view })}>${name}${view === "pair" ? html` <kbd>${hint("pair")}</kbd>` : nothing}</a>`))}
       </div>
-      ${report ? standing(report) : nothing}
+      ${report && !this.isOnSheet ? standing(report) : nothing}
+      ${this.mayBeAll ? this.#closing() : nothing}
       ${this.isGrid ? html`<lk-grid></lk-grid>` : this.isPair ? this.#pairs() : this.#strips()} <lk-view></lk-view>`;
+  }
+
+  /** Whether these are all the labels. */
+  #closing() {
+    const names = knownLabels().map((one) => one.split(" > ").at(-1)).sort();
+    return html`<div class="note row ask" role="group" aria-label="Are these all the labels?"><b>Are these all the labels?</b> <span>${names.join(", ")}</span><span class="spring"></span>
+      <button @click=${() => this.#answerClosing(true)}>Yes <kbd>${hint("allLabels")}</kbd></button><button @click=${() => this.#answerClosing(false)}>There may be others <kbd>${hint("otherLabels")}</kbd></button></div>`;
+  }
+
+  /** @param {boolean} isAll whether the labels that there are are all */
+  async #answerClosing(isAll) {
+    const { field, collections, collection } = store.state;
+    closing.end(fieldHere());
+    this.requestUpdate();
+    if (!isAll) return;
+    try {
+      const told = await api.send("PATCH", here(""), { taxonomy: { field_to_enrich: field, closed_set: true } });
+      store.set({ collections: collections.map((/** @type {any} */ one) => (one.collection_name === collection ? told : one)) });
+      tell(`These are all the labels now. The history (${hint("history")}) can take that back.`, { kind: "good" });
+    } catch (error) {
+      tell(`The set of labels stays open: ${/** @type {Error} */ (error).message}`, { kind: "bad", stays: true });
+    }
   }
 
   #strips() {
     const { queue } = this;
     const strips = queue.strips.slice(queue.at, queue.at + SHOWN);
     const first = queue.strip;
+    if (first && isSheet(first)) return html`<div class="strips wide">${this.#before()}${this.#sheet(first)}</div>`;
     return this.#missing() ?? html`<div class="strips" @pointerdown=${this.#press} @click=${{ capture: true, handleEvent: (/** @type {Event} */ event) => this.band.click(event) }}>
       ${this.#before()}
       ${repeat(strips, (one) => one.key, (one, place) => html`
@@ -430,10 +526,18 @@ class Review extends LitElement {
     </div>`;
   }
 
+  /** @param {import("./queue.js").Strip} strip */
+  #sheet(strip) {
+    return html`${sheetView(strip, {
+      field: store.get("field"), changed: this.changed, place: this.queue.at, run: (id) => this.#run(id),
+      onPick: (at) => this.#toggle(at), onOpen: (at) => (this.#to(at), this.#look()),
+    })}${strip.state === "open" ? this.#slotBar() : nothing}`;
+  }
+
   /** What is shown where no question is there to be shown. */
   #missing() {
     const { queue } = this;
-    if (queue.trouble && !queue.strip) return html`<div class="empty"><h1>The queue did not come</h1><p>${queue.trouble}</p><button @click=${() => queue.fill()}>Ask again</button></div>`;
+    if (queue.trouble && !queue.strip) return html`<div class="empty"><h1>The questions could not be loaded</h1><p>${queue.trouble}</p><button @click=${() => queue.fill()}>Try again</button></div>`;
     return queue.isKnown ? null : html`<p class="empty dim">Looking for the best question…</p>`;
   }
 
@@ -471,17 +575,20 @@ class Review extends LitElement {
     return html`<div class="slots row" role="group" aria-label="Labels by number">${used.map((digit) => html`<button class="slot" @click=${() => this.#useSlot(digit)}><kbd>${digit}</kbd> ${slots.at(digit)}</button>`)}</div>`;
   }
 
+  /** What is shown where nothing is left to be asked. */
   #end() {
+    const { queue } = this;
     const waiting = store.get("report")?.waiting;
-    if (waiting && !this.queue.strips.length) return html`<div class="empty"><h1>${waiting.toLocaleString()} are being read</h1><p>The first strips come in a moment.</p></div>`;
-    const none = this.queue.strips.length ? "That is all for now." : this.tab.none;
-    return html`<div class="empty"><h1>${none}</h1><p>${this.queue.next === null ? "New items and changed suggestions come with a new queue." : "More is coming…"}</p>
-      ${router.route.params.of ? html`<button class="main" @click=${() => this.#leave()}>Back <kbd>Esc</kbd></button>` : html`<button class="main" @click=${() => this.#begin()}>Look again <kbd>${hint("fresh")}</kbd></button>`}</div>`;
+    if (waiting && !queue.strips.length) return html`<div class="empty"><h1>${waiting.toLocaleString()} are being read</h1><p>The first groups come in a moment.</p></div>`;
+    if (!queue.isOver && !queue.isFixed) return html`<p class="empty dim">Looking for the next questions…</p>`;
+    const none = queue.skipped ? "Only what you skipped is left." : queue.strips.length ? "That is all for now." : this.tab.none;
+    return html`<div class="empty"><h1>${none}</h1><p>${waiting ? `${waiting.toLocaleString()} are being read. ` : ""}New items and changed suggestions appear here automatically.</p>
+      ${router.route.params.of ? html`<button class="main" @click=${() => this.#leave()}>Back <kbd>Esc</kbd></button>` : html`<button class="main" @click=${() => this.#begin()}>${queue.skipped ? "Ask about it again" : "Look again"} <kbd>${hint("fresh")}</kbd></button>`}</div>`;
   }
 
   /** @param {string} id */
   #run(id) {
-    const found = { ...this.#decisions(), ...(this.isPair ? this.#turns() : this.#movements()) }[id];
+    const found = { ...this.#decisions(), ...(this.isPair ? this.#turns() : this.#movements()), ...(this.isOnSheet ? this.#onSheet() : {}) }[id];
     found?.("", new Event("click"));
   }
 
@@ -503,15 +610,15 @@ class Review extends LitElement {
   }
 }
 
-/** What is in force: whether it labels by itself, and what is missing. @param {any} report */
+/** Whether it labels automatically, and what is missing. @param {any} report */
 function standing(report) {
   if (!report.missing?.length || report.state !== "suggests only") return nothing;
-  return html`<p class="note"><b>Preview.</b> It only suggests so far. To label by itself it needs: ${report.missing.join("; ")}.</p>`;
+  return html`<p class="note"><b>Preview.</b> It only suggests so far. To label automatically it needs: ${report.missing.join("; ")}.</p>`;
 }
 
-/** The labels of what a strip looks like, by their name so as to say nothing of which is likely. @param {import("./queue.js").Strip} strip */
-function near(strip) {
-  const names = strip.documents.flatMap((doc) => (doc.taxonomy_match?.neighbors ?? []).map((/** @type {any} */ one) => one.label));
+/** The labels of what documents look like, by their name so as to say nothing of which is likely. @param {any[]} documents */
+function near(documents) {
+  const names = documents.flatMap((doc) => (doc.taxonomy_match?.neighbors ?? []).map((/** @type {any} */ one) => one.label));
   return [...new Set(names)].sort();
 }
 
@@ -525,6 +632,11 @@ function resize(by) {
 /** A question about one document, asked by nobody but who looks at it. @param {any} doc */
 function alone(doc) {
   return { documents: [doc], suggestion: null, worth: 0, kind: "", place: "", opinions: [] };
+}
+
+/** The field that is shown, among all. */
+function fieldHere() {
+  return `${api.namespace}/${store.get("collection")}/${store.get("field")}`;
 }
 
 /** How a document stands in the field that is shown. @param {any} doc */

@@ -6,7 +6,7 @@ import { Live } from "./live.js";
 import { Router } from "./router.js";
 import { Slots } from "./slots.js";
 import { Outbox, Store } from "./store.js";
-import { tell } from "./toast.js";
+import { drop, tell } from "./toast.js";
 
 export { api };
 export const router = new Router(window);
@@ -123,7 +123,8 @@ outbox.addEventListener("refused", (event) => {
   const said = failure.status >= 500
     ? `The server failed (${failure.status}), so “${answer.what}” was not recorded. Nothing else is lost: answer again, and look into its log if it goes on.`
     : `“${answer.what}” was not recorded: ${failure.message}`;
-  tell(said, { kind: "bad", stays: true, id: answer.id });
+  const actions = answer.show ? [{ name: "Show it", run: () => (drop(answer.id), answer.show()) }] : [];
+  tell(said, { kind: "bad", stays: true, id: answer.id, actions });
 });
 window.addEventListener("beforeunload", (event) => {
   if (outbox.waiting.length) event.preventDefault();

@@ -92,7 +92,7 @@ export class Shaping {
   /** @param {string} label */
   rename(label) {
     choose({
-      title: `Rename or move ${label}`, placeholder: "Its new path: Above > Name", typed: label, choices: [],
+      title: `Rename or move ${label}`, placeholder: "Its new path: Above > Name", typed: label, choices: [], making: "Rename to",
       create: (to) => to !== label && this.#ask("rename", { label, to }, { title: `${label} → ${to}`, verb: "Rename", reads: [to], shows: to }), take: () => {},
     });
   }
@@ -143,7 +143,7 @@ export class Shaping {
         tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
       }
     };
-    choose({ title, placeholder, typed, choices: [], take: () => {}, create });
+    choose({ title, placeholder, typed, choices: [], making: "Write down", take: () => {}, create });
   }
 
   /** @param {string} label */
@@ -180,7 +180,7 @@ export function keepVersion(path, done) {
       tell(/** @type {Error} */ (error).message, { kind: "bad", stays: true });
     }
   };
-  choose({ title: "Keep this point as", placeholder: "A name, such as before-summer", choices: [], take: () => {}, create });
+  choose({ title: "Keep this point as", placeholder: "A name, such as before-summer", choices: [], making: "Keep as", take: () => {}, create });
 }
 
 /** Offer a version no more; it stays, and can be asked for by its name. @param {string} path @param {string} name @param {() => void} done */

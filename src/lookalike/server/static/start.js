@@ -207,7 +207,7 @@ class Start extends LitElement {
       <div class="cards">
         <section class="card"><h2>Coverage</h2><p class="big">${inHundred(report.coverage)}</p>
           <div class="bar-of" aria-hidden="true">${[["green", people], ["accent", itself], ["amber", queue]].map(([name, count]) => part(String(name), Number(count) / (documents || 1)))}</div>
-          <p class="dim">✓ ${people.toLocaleString()} by people · ⟲ ${itself.toLocaleString()} by itself · ? ${queue.toLocaleString()} to review, of ${documents.toLocaleString()}</p></section>
+          <p class="dim">✓ ${people.toLocaleString()} by people · ⟲ ${itself.toLocaleString()} automatic · ? ${queue.toLocaleString()} to review, of ${documents.toLocaleString()}</p></section>
         ${this.#errors(report)}
         <section class="card"><h2>Queue</h2><p class="big amber">${queue.toLocaleString()}</p><p class="dim">${this.#forecast()}</p></section>
         <section class="card"><h2>It ${report.state}</h2><p class="dim">${report.limit === null || report.limit > 1 ? "No limit holds the promise yet." : html`Limit ${report.limit.toFixed(2)}${report.target_precision ? html` for ${inHundred(report.target_precision)} right` : html`: a similarity, not a promise`}.`}</p>
@@ -246,10 +246,10 @@ function bucketOf(name) {
 function nextStep(report) {
   const { labelled, documents, queue, state } = report;
   if (!documents) return { title: "Nothing has been read yet", why: "What you bring in shows here in a moment." };
-  if (!labelled.human && !labelled.import) return { title: "Name what looks alike", why: "Strips of look-alikes wait: type a name, X out the odd ones, Enter. Six to eight strips are enough to begin." };
-  if (state === "suggests only") return { title: "A few more answers", why: "It suggests already, and labels nothing by itself until it can keep its promise." };
+  if (!labelled.human && !labelled.import) return { title: "Name what looks alike", why: "Groups of look-alikes wait: type a name, X out the odd ones, Enter. Six to eight strips are enough to begin." };
+  if (state === "suggests only") return { title: "A few more answers", why: "It suggests already, and labels nothing automatically until it can keep its promise." };
   if (queue) return { title: `${queue.toLocaleString()} wait for you`, why: "The first question settles most. What you answer goes on to what looks like it." };
-  return { title: "All is labelled", why: "Bring in more, or check a random sample of what labelled itself." };
+  return { title: "All is labelled", why: "Bring in more, or check a random sample of the automatic labels." };
 }
 
 customElements.define("lk-start", Start);

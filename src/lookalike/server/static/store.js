@@ -73,9 +73,9 @@ export class Hear {
 
 /**
  * One answer of a person: painted at once, sent in its turn, under an id by which it counts once.
- * `back` paints as it was before; `done` hears the server's answer; `again` returns the body to be
- * sent instead where the server's state is another one (409), or null.
- * @typedef {{id: string, path: string, body: any, what: string, back?: () => void, done?: (answer: any) => void, again?: (failure: import("./api.js").Failure) => Promise<any>}} Answer
+ * `back` paints as it was before, where it is refused, and `show` goes there; `done` hears the server's
+ * answer; `rest` returns the body that is left where somebody else has answered a part of it, or null.
+ * @typedef {{id: string, path: string, body: any, what: string, back?: (failure: import("./api.js").Failure) => void, show?: () => void, done?: (answer: any) => void, rest?: (failure: import("./api.js").Failure, body: any) => any}} Answer
  */
 
 const TRIES = 3;
@@ -141,13 +141,13 @@ export class Outbox extends EventTarget {
         const failure = /** @type {import("./api.js").Failure} */ (error);
         const isCut = failure.status === 0;
         this.#cut(isCut);
-        const fresh = failure.status === 409 && tries < TRIES ? await answer.again?.(failure).catch(() => null) : null;
-        if (fresh) {
-          answer.body = fresh;
+        const rest = failure.status === 409 ? answer.rest?.(failure, answer.body) : null;
+        if (rest) {
+          answer.body = rest;
           continue;
         }
         if (!isCut && !(failure.mayPass && tries < TRIES)) {
-          answer.back?.();
+          answer.back?.(failure);
           this.dispatchEvent(new CustomEvent("refused", { detail: { answer, failure } }));
           return;
         }

@@ -73,7 +73,8 @@ export class Stream {
     this.isSending = true;
     this.send(answers, (isRecorded) => {
       this.isSending = false;
-      if (!isRecorded) answers.reverse().forEach((one) => this.#again(one.doc));
+      const place = this.queue.length ? 1 : 0; // what is shown stays
+      if (!isRecorded) answers.reverse().forEach((one) => this.#again(one.doc, place));
       if (this.unsent.length) this.#deliver(this.unsent.splice(0));
     });
   }
@@ -84,14 +85,14 @@ export class Stream {
     clearTimeout(this.held.timer);
     const { doc } = this.held;
     this.held = null;
-    this.#again(doc);
+    this.#again(doc, 0);
     return true;
   }
 
-  /** @param {any} doc */
-  #again(doc) {
+  /** Ask again. @param {any} doc @param {number} place in the queue */
+  #again(doc, place) {
     this.answered.delete(doc.document_id);
-    this.queue.unshift(doc);
+    this.queue.splice(place, 0, doc);
     this.changed();
   }
 }

@@ -3,6 +3,8 @@
 import { html, nothing } from "./vendor/lit.js";
 import { hint } from "./keys.js";
 import { meant } from "./queue.js";
+import { titleOf } from "./sheet.js";
+import { isSheet } from "./sheets.js";
 import { tile } from "./tile.js";
 
 /**
@@ -15,9 +17,10 @@ import { tile } from "./tile.js";
 function questionOf(strip, shows) {
   const many = strip.documents.length > 1;
   const answer = answerOf(strip, shows);
+  if (isSheet(strip)) return titleOf(strip);
   if (answer) return many ? html`Are all of these <b>${answer}</b>?` : html`Is this <b>${answer}</b>?`;
   if (strip.opinions.length) return html`People disagree: ${opinionsOf(strip)}. What is it?`;
-  if (strip.kind === "conflict") return html`What it looks like contradicts itself. What is this?`;
+  if (strip.kind === "conflict") return html`Its nearest references disagree. What is this?`;
   if (many) return html`These look alike. What are they?${strip.place ? html` <span class="dim">Near ${strip.place}</span>` : nothing}`;
   return html`What is this?`;
 }
@@ -66,7 +69,7 @@ export function commandBar({ answer, run, many, isPair = false, mayBeSame = fals
   return html`<div class="row commands">
     ${answer ? button("accept", html`${isPair ? "The same" : "Yes"}, ${answer}`, "main") : mayBeSame ? button("accept", "The same", "main") : nothing}
     ${isPair ? [refuse, another] : [another, refuse]}
-    ${button("newKind", "New kind")} ${button("cannotTell", "Can't tell")} ${button("skip", "Skip")}
+    ${button("newKind", "New category")} ${button("cannotTell", "Can't tell")} ${button("skip", "Skip")}
     <span class="spring"></span> ${button("view", "Look", "quiet")} ${button("why", "Why", "quiet")}
   </div>`;
 }

@@ -16,13 +16,13 @@ export function markOf(standing) {
 /** What stands in a field, in words. @param {any} standing */
 export function wordsOf(standing) {
   if (!standing) return "";
-  if (standing.answer === "new_kind") return "new kind";
+  if (standing.answer === "new_kind") return "new category";
   if (standing.answer === "cannot_tell") return "can't tell";
   return standing.label ?? "no label";
 }
 
 /**
- * @typedef {{id: string, field: string, isOut?: boolean, isHere?: boolean, isSelected?: boolean, isNew?: boolean, hides?: boolean, shows?: string, flag?: string, isBad?: boolean, large?: boolean,
+ * @typedef {{id: string, field: string, isOut?: boolean, isHere?: boolean, isSelected?: boolean, isNew?: boolean, hides?: boolean, shows?: string, flag?: string, isBad?: boolean, large?: boolean, tone?: string,
  *   at?: number, of?: number, onPick?: (event: MouseEvent) => void, onOpen?: () => void}} How
  */
 
@@ -34,7 +34,7 @@ export function tile(doc, how) {
   const classes = ["tile", how.isOut ? "out" : "", how.isHere ? "here" : "", how.isNew ? "wash" : "", how.large ? "large" : "", isText(doc) ? "wordy" : ""].join(" ");
   return html`<div class=${classes} role="option" id=${how.id} aria-label=${names} aria-selected=${how.isSelected ?? !how.isOut}
     aria-posinset=${how.at ?? nothing} aria-setsize=${how.of ?? nothing} @click=${how.onPick ?? nothing} @dblclick=${how.onOpen ?? nothing}>
-    ${face(doc)}${how.flag ? html`<span class="flag ${how.isBad ? "bad" : ""}">${how.flag}</span>` : nothing}${shown ? html`<span class="mark ${standing?.origin ?? ""}">${shown}</span>` : nothing}${how.isOut ? html`<span class="cross" aria-hidden="true">✕</span>` : nothing}
+    ${face(doc)}${how.flag ? html`<span class="flag ${how.isBad ? "bad" : ""}">${how.flag}</span>` : nothing}${shown ? html`<span class="mark ${how.tone ?? standing?.origin ?? ""}">${shown}</span>` : nothing}${how.isOut ? html`<span class="cross" aria-hidden="true">✕</span>` : nothing}
   </div>`;
 }
 

@@ -12,15 +12,15 @@ import { face, markOf } from "./tile.js";
 const SHOWN = 6;
 /** Why there is no label, in words. */
 const REASONS = {
-  no_references: "there is no reference to be like",
-  below_threshold: "what it looks like is not like it enough",
-  too_close: "two labels are about as likely",
-  conflict: "what it looks like contradicts itself",
-  rejected: "somebody said that it is not this",
-  low_quality: "it was seen too badly",
+  no_references: "there are no references yet",
+  below_threshold: "the nearest references are not similar enough",
+  too_close: "two labels are about equally likely",
+  conflict: "its nearest references disagree",
+  rejected: "a person rejected this label",
+  low_quality: "its quality is too low",
   extraction_failed: "it could not be read",
 };
-const GIVEN = { human: "said by", import: "imported by", promoted: "promoted by", auto: "by itself" };
+const GIVEN = { human: "labelled by", import: "imported by", promoted: "promoted by", auto: "automatic" };
 
 class Why extends LitElement {
   constructor() {
@@ -85,7 +85,7 @@ class Why extends LitElement {
 
   #promote() {
     const { subject } = store.state;
-    answers.promote([{ document_id: subject }], { what: "let it vote", done: () => this.#read(true) });
+    answers.promote([{ document_id: subject }], { what: "used as a reference", done: () => this.#read(true) });
   }
 
   render() {
@@ -104,14 +104,14 @@ class Why extends LitElement {
     const { decision } = standing;
     const witnesses = this.#witnesses();
     const certain = standing.origin === "human" || standing.origin === "import";
-    return html`<p class="said"><span class="mark-of">${markOf(standing)}</span> <b>${standing.label ?? "No label"}</b>
-        <span class="dim">${standing.label ? `${GIVEN[/** @type {keyof typeof GIVEN} */ (standing.origin)]} ${standing.origin === "auto" ? "" : standing.actor ?? ""}` : `as ${REASONS[/** @type {keyof typeof REASONS} */ (decision?.reason)] ?? "nobody has said anything"}`}</span></p>
+    return html`<p class="said"><span class="mark-of">${markOf(standing)}</span> <b>${standing.label ?? "No label:"}</b>
+        <span class="dim">${standing.label ? `${GIVEN[/** @type {keyof typeof GIVEN} */ (standing.origin)]} ${standing.origin === "auto" ? "" : standing.actor ?? ""}` : REASONS[/** @type {keyof typeof REASONS} */ (decision?.reason)] ?? "nobody has labelled it"}</span></p>
       ${decision && !certain ? this.#numbers(decision) : nothing}
       ${why.counterfactual ? this.#without(why.counterfactual) : nothing}
       ${why.quotes ? html`<h3>Words that are alike</h3><blockquote>${why.quotes.here.text}</blockquote><p class="dim">in the reference:</p><blockquote>${why.quotes.there.text}</blockquote>` : nothing}
       <h3>${witnesses.length ? "The nearest references" : "No reference is near"}</h3>
       <ol class="witnesses">${witnesses.map((one) => this.#witness(one, doc))}</ol>
-      ${standing.origin === "auto" ? html`<p class="row"><button @click=${() => answers.reject([doc], [standing.label], { what: `not ${standing.label}` })}>It is not ${standing.label}</button><button @click=${() => this.#promote()}>Let it vote <kbd>${hint("promote")}</kbd></button></p>` : nothing}`;
+      ${standing.origin === "auto" ? html`<p class="row"><button @click=${() => answers.reject([doc], [standing.label], { what: `not ${standing.label}` })}>It is not ${standing.label}</button><button @click=${() => this.#promote()}>Use it as a reference <kbd>${hint("promote")}</kbd></button></p>` : nothing}`;
   }
 
   /** @param {any} decision */
@@ -119,10 +119,10 @@ class Why extends LitElement {
     const { confidence, threshold, margin, runner_up: second, policy } = decision;
     const isLikeness = policy.startsWith("threshold");
     const reached = threshold !== null && threshold <= 1;
-    return html`${confidence === null ? nothing : html`<div class="meter" role="img" aria-label=${`${confidence.toFixed(2)} of 1${reached ? `, the limit is ${threshold.toFixed(2)}` : ""}`}>
+    return html`${confidence === null ? nothing : html`<div class="meter" role="img" aria-label=${`${confidence.toFixed(2)} of 1${reached ? `, the threshold is ${threshold.toFixed(2)}` : ""}`}>
         ${bar("fill", confidence)}${reached ? bar("limit", threshold) : nothing}</div>`}
       <dl class="facts"><div><dt>${isLikeness ? "similarity" : "probability"}</dt><dd>${confidence === null ? "–" : isLikeness ? confidence.toFixed(2) : inHundred(confidence)}</dd></div>
-        <div><dt>limit</dt><dd>${reached ? (isLikeness ? threshold.toFixed(2) : inHundred(threshold)) : "none yet"}</dd></div>
+        <div><dt>threshold</dt><dd>${reached ? (isLikeness ? threshold.toFixed(2) : inHundred(threshold)) : "none yet"}</dd></div>
         ${margin === null || margin === undefined ? nothing : html`<div><dt>margin</dt><dd>${margin.toFixed(2)}</dd></div>`}
         ${second ? html`<div><dt>or else</dt><dd>${second}</dd></div>` : nothing}</dl>`;
   }
@@ -138,7 +138,7 @@ class Why extends LitElement {
     const reference = this.documents.get(witness.match.document_id);
     const when = new Date(witness.at).toLocaleDateString();
     return html`<li><div class="pair"><div class="tile">${face(doc)}</div><div class="tile">${reference ? face(reference) : nothing}</div></div>
-      <div><b>${witness.match.label}</b><br /><span class="dim">${witness.match.similarity.toFixed(2)} alike · ${inHundred(witness.match.share)} of the votes<br />${GIVEN[/** @type {keyof typeof GIVEN} */ (witness.origin)]} ${witness.actor}, ${when}</span><br />
+      <div><b>${witness.match.label}</b><br /><span class="dim">${witness.match.similarity.toFixed(2)} alike · ${inHundred(witness.match.share)} of the evidence<br />${GIVEN[/** @type {keyof typeof GIVEN} */ (witness.origin)]} ${witness.actor}, ${when}</span><br />
       <button class="quiet" @click=${() => this.#demote(witness)} aria-label=${`${witness.file_name} is a wrong reference for ${witness.match.label}`}>Wrong reference</button></div></li>`;
   }
 }

@@ -1,0 +1,205 @@
+"""Labels that are declared before anyone gives them, and closed sets: these are all there are.
+
+A declared label is in the label tree from then on, like one that is described. What is declared and
+the flag that closes a set are events of one operation, which is undone as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lookalike.errors import BadInput
+from lookalike.fields import taxonomy_to
+from lookalike.label_events import naming_of, owner_of, why_not
+from lookalike.label_tree import with_above
+from lookalike.labels import check_description, check_label, path_of
+from lookalike.model import EventKind, Taxonomy
+from lookalike.naming import Naming, Note
+from lookalike.nearness import FindLists
+from lookalike.operations import Operations, Running
+from lookalike.reading import FieldRow
+from lookalike.stores.base import Snapshot
+from lookalike.vocabulary import Vocabulary, label_counts, labels_in_use, new_kinds
+
+Labels = Sequence[str] | Mapping[str, str | None]
+"""Labels as they are said: names, or each with what belongs to it (None says nothing)."""
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """What is said of the labels of a field; None is not said.
+
+    `labels` are declared, each with its description or None; `closed` says whether these are all.
+    """
+
+    labels: Mapping[str, str | None] | None = None
+    closed: bool | None = None
+
+    @classmethod
+    def of(cls, labels: Labels | None, closed_set: bool | None) -> LabelSet:
+        """Return what `labels=` and `closed_set=` say. Raises BadInput for what is no label."""
+        if isinstance(labels, str):
+            raise BadInput(f"labels is the text {labels!r}; give a list of labels: [{labels!r}]")
+        if labels is None:
+            return cls(None, closed_set)
+        pairs = labels.items() if isinstance(labels, Mapping) else ((one, None) for one in labels)
+        named = {
+            check_label(label): None if text is None else check_description(text)
+            for label, text in pairs
+        }
+        return cls(named, closed_set)
+
+    @property
+    def is_said(self) -> bool:
+        """Return whether anything is said."""
+        return self.labels is not None or self.closed is not None
+
+    def run_values(self) -> dict[str, Any]:
+        """Return what `Collection.run` is told, as JSON values."""
+        said = {} if self.closed is None else {"closed_set": self.closed}
+        return said if self.labels is None else said | {"labels": dict(self.labels)}
+
+    def differs(self, snapshot: Snapshot, field: FieldRow) -> bool:
+        """Return whether it says anything of a field that is not so already."""
+        closes = self.closed not in (None, field.taxonomy.closed_set)
+        return closes or bool(news(snapshot, field, self, closing=False))
+
+
+UNSAID = LabelSet()
+"""Nothing is said of labels."""
+
+
+def news(
+    snapshot: Snapshot, field: FieldRow, said: LabelSet, *, closing: bool
+) -> dict[str, str | None]:
+    """Return the labels that have to be declared, with their descriptions.
+
+    `closing` says that the set is open and shall be closed: then they are all that it has.
+
+    Raises BadInput for a label that is out of use, and for a set that cannot be closed: there are
+    other labels or new kinds, or there is no label.
+    """
+    naming = naming_of(snapshot, owner_of(snapshot, field.pk))
+    given = _by_name(snapshot, naming, said.labels or {}, field.taxonomy.separator)
+    if closing:
+        known = labels_in_use(snapshot, field.pk, naming)
+        _check_closable(snapshot, field, known, None if said.labels is None else given)
+        given = dict.fromkeys(known) | given
+    return {
+        label: text for label, text in sorted(given.items()) if _is_news(naming.notes, label, text)
+    }
+
+
+def declared_in(snapshot: Snapshot, field: FieldRow) -> LabelSet:
+    """Return the labels of a field with their descriptions, and whether they are all."""
+    naming = naming_of(snapshot, owner_of(snapshot, field.pk))
+    labels = {
+        one: note.description if (note := naming.notes.get(one)) else None
+        for one in sorted(labels_in_use(snapshot, field.pk, naming))
+    }
+    return LabelSet(labels, field.taxonomy.closed_set)
+
+
+def declare(
+    operations: Operations, running: Running, field: FieldRow, said: LabelSet, *, closing: bool
+) -> None:
+    """Declare labels of a field; with `closing` all that there are. Raises BadInput as `news`."""
+    _record(operations, running, field, news(running.txn, field, said, closing=closing))
+
+
+def add_new(
+    operations: Operations, running: Running, field: FieldRow, labels: Iterable[str | None]
+) -> None:
+    """Add labels to the closed set of a field where they are not in it; an open one has no end."""
+    vocabulary = Vocabulary(running.txn, field.pk)
+    named = [one for one in labels if one is not None and vocabulary.why_outside(one) is not None]
+    added = _by_name(running.txn, vocabulary.naming, dict.fromkeys(named), field.taxonomy.separator)
+    _record(operations, running, field, added)
+
+
+def follow(
+    operations: Operations,
+    running: Running,
+    field: FieldRow,
+    after: Taxonomy,
+    said: LabelSet,
+    find: FindLists | None = None,
+) -> None:
+    """Let a field follow a taxonomy, the same one or another, with labels declared; decide all."""
+    before = field.taxonomy
+    closing = after.closed_set and not before.closed_set
+    if after.closed_set != before.closed_set:
+        running.told["closed_set"] = after.closed_set
+    declare(operations, running, field, said, closing=closing)
+    if after == before:
+        operations.decide_all(running, field.pk, find)
+    else:
+        changed = (taxonomy_to(before), taxonomy_to(after))
+        operations.configured(running, field.pk, *changed, find)
+
+
+def begin(operations: Operations, running: Running, field: FieldRow, said: LabelSet) -> None:
+    """Let a field that was just made have its labels, and be closed if that is said."""
+    if said.is_said:
+        after = field.taxonomy
+        if said.closed:
+            after = replace(after, closed_set=True, version=after.version + 1)
+        follow(operations, running, field, after, said)
+
+
+def _record(
+    operations: Operations, running: Running, field: FieldRow, labels: Mapping[str, str | None]
+) -> None:
+    if labels:
+        owner = owner_of(running.txn, field.pk)
+        operations.name(running, {owner: {"labels": dict(labels)}}, EventKind.DECLARED)
+
+
+def _by_name(
+    snapshot: Snapshot, naming: Naming, labels: Mapping[str, str | None], separator: str
+) -> dict[str, str | None]:
+    """Return labels under the names that they have today. Raises BadInput for one out of use."""
+    named: dict[str, str | None] = {}
+    for label, text in labels.items():
+        path = path_of(label, separator)
+        if (reason := why_not(snapshot, naming, path)) is not None:
+            raise BadInput(reason)
+        named[naming.one_meant(path)] = text
+    return named
+
+
+def _is_news(notes: Mapping[str, Note], label: str, text: str | None) -> bool:
+    return label not in notes or text not in (None, notes[label].description)
+
+
+def _check_closable(
+    snapshot: Snapshot, field: FieldRow, known: set[str], given: Mapping[str, str | None] | None
+) -> None:
+    """Raise BadInput where labels, `given` ones or all that are `known`, cannot be all."""
+    if not known and not given:
+        raise BadInput(
+            f"{field.name!r} has no labels yet, so there is no set to close: name them with "
+            "`labels`, or label something first"
+        )
+    if count := new_kinds(snapshot, field.pk):
+        raise BadInput(
+            f"people called {_documents(count)} a new kind, so these are not all the labels: give "
+            "each a label, or take that back, before the set is closed"
+        )
+    others = sorted(known - with_above(given)) if given is not None else []
+    if others:
+        counts = label_counts(snapshot, field.pk)
+        some = ", ".join(f"{one!r} ({_documents(counts.get(one, 0))})" for one in others[:_SHOWN])
+        more = " …" if len(others) > _SHOWN else ""
+        raise BadInput(
+            f"these labels are there and not among those given: {some}{more}; name them too, or "
+            "rename, merge or retire them first"
+        )
+
+
+def _documents(count: int) -> str:
+    return f"{count} document" + ("" if count == 1 else "s")

@@ -54,18 +54,23 @@ Labels = list[str]
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Items to label: unit `vectors` (n, d) and the true label of each; texts are read."""
+    """Items to label: unit `vectors` (n, d) and the true label of each; texts are read.
+
+    With `contents`, texts, the labels are declared, and their names are evidence.
+    """
 
     vectors: NDArray[np.float16]
     labels: Labels
     texts: bool = False
+    contents: Labels | None = None
 
     def some(self, upto: int | None, seed: int) -> Items:
         """Return up to so many random ones, in random order."""
         chosen = np.random.default_rng(seed).permutation(len(self.labels))[:upto]
-        return Items(
-            self.vectors[chosen], [self.labels[place] for place in chosen.tolist()], self.texts
-        )
+        labels = [self.labels[place] for place in chosen.tolist()]
+        known = self.contents
+        contents = None if known is None else [known[place] for place in chosen.tolist()]
+        return Items(self.vectors[chosen], labels, self.texts, contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class Person:
         """Answer one question as the review page lets a person do it."""
         seen = {one.id: self._see(one.id) for one in question.documents}
         self.kinds[question.kind] += 1
-        if question.kind in ("check", "suspect"):
+        if question.kind in ("check", "suspect", "names"):
             pairs = zip(seen.values(), question.suggestions, strict=True)
             self._count(len(seen), sum(label != shown for label, shown in pairs))
             collection.label(seen, asked=True)
@@ -142,8 +147,14 @@ def hour(items: Items, seed: int, errors: float) -> tuple[list[Point], Counter[s
     )
     points: list[Point] = []
     with tempfile.TemporaryDirectory() as folder, lookalike.open(Path(folder) / "store") as library:
-        collection = library.labeler("items", extractor="passthrough", field="label")
-        collection.add(vectors=items.vectors.astype(np.float32), ids=ids)
+        if items.contents is None:
+            collection = library.labeler("items", extractor="passthrough", field="label")
+            collection.add(vectors=items.vectors.astype(np.float32), ids=ids)
+        else:
+            names = sorted(set(items.labels))
+            collection = library.labeler("items", extractor="text", field="label", labels=names)
+            rows = zip(ids, items.contents, strict=True)
+            collection.add([{"id": id, "text": text} for id, text in rows])
         while len(points) < _MOST_QUESTIONS:
             if not (asked := collection.queue(limit=1)):
                 break
@@ -174,6 +185,16 @@ def _grocery(root: Path, folder: Path, label: Callable[[dict[str, str]], str]) -
 def _banking(root: Path, folder: Path) -> Items:
     data = read("banking77", root, folder, None)
     return Items(data.vectors, [f"intent {label:02}" for label in data.labels.tolist()], texts=True)
+
+
+def _named_banking(root: Path, folder: Path) -> Items:
+    rows = []
+    for part in ("train", "test"):
+        path = root / "banking77" / f"{part}.csv"
+        with path.open(encoding="utf-8", newline="") as lines:
+            rows += [(row["text"], row["category"]) for row in csv.DictReader(lines)]
+    texts, names = ([row[side] for row in rows] for side in (0, 1))
+    return Items(read("banking77", root, folder, None).vectors, names, True, texts)
 
 
 def _news(root: Path, _: Path) -> Items:
@@ -272,6 +293,7 @@ SETS = {
         (120, 320),
     ),
     "banking77": Set("Banking77, 77 labels", _banking, 5_000, (100, 500)),
+    "named": Set("Banking77, 77 labels declared", _named_banking, 5_000, (100, 500)),
     "sample": Set("the package's sample, 25 labels", _sample, None, (15, 60)),
 }
 

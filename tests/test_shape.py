@@ -53,8 +53,8 @@ LAYERS = (
     (
         "deciding in the store",
         "aggregating alarms amendments asking audited blaming companions compiling decider "
-        "deciders decision_log document_values drawing effects field_state fields flows "
-        "forgotten imagining judging kept_lists label_events last_words laying object_values "
+        "deciders decision_log document_values drawing effects field_state fields flows forgotten "
+        "imagining judging kept_lists label_events label_vectors last_words laying object_values "
         "objects once operations paging past peers positions reading reference_book rejections "
         "repacking reshaping resources ruling selecting sheets spaces statements stored_rows "
         "stored_values tasks undoing undos vocabulary",
@@ -74,7 +74,8 @@ LAYERS = (
         "labels landscape layout leads learning leaving_out ledger lessons levels likeness limits "
         "logistic maps matches metrics naming nearness neighbourhood policy propagation purity "
         "recalibration recall references review rising rules scoring settings stages standard "
-        "stores.search surroundings suspects tsne turns values verdicts weighing",
+        "stores.search surroundings suspects tsne turns values verdicts weighing "
+        "zero_shot",
     ),
     ("the nouns", "errors model samples version"),
 )

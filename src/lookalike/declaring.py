@@ -104,6 +104,13 @@ def declared_in(snapshot: Snapshot, field: FieldRow) -> LabelSet:
     return LabelSet(labels, field.taxonomy.closed_set)
 
 
+def described_in(snapshot: Snapshot, field: FieldRow) -> dict[str, str | None]:
+    """Return the labels that were declared or described, each with its description."""
+    naming = naming_of(snapshot, owner_of(snapshot, field.pk))
+    notes = {one: note for one, note in naming.notes.items() if naming.retired_in(one) is None}
+    return {one: notes[one].description or None for one in sorted(notes)}
+
+
 def declare(
     operations: Operations, running: Running, field: FieldRow, said: LabelSet, *, closing: bool
 ) -> None:

@@ -322,13 +322,14 @@ class Question:
     """What the queue asks a person: about a strip of look-alikes, the seed first, or about one.
 
     With a `suggestion` it is whether all of them have that label; without one it is what they are.
-    `suggestions` has a label, or None, for each of the documents. Answering settles about `worth`
-    documents. `kind` tells why it is asked: `check` (a random sample of what may be labelled
-    automatically: confirm it, but for what is wrong), `suspect` (a person's labels that look wrong:
-    give them again, or the right ones), `value`, `limit` (it labelled itself, barely), `conflict`
-    (of references, or of people: then `opinions` tell who said what), `second_opinion` (another
-    person answered it; what, is hidden), or `new_kind`, which may belong at `place` in the tree of
-    labels ("" for anywhere).
+    `suggestions` has a label, or None, for each of the documents. Answering settles about
+    `worth` documents. `kind` tells why it is asked: `check` (a random sample of what may be
+    labelled automatically: confirm it, but for what is wrong), `suspect` (a person's labels
+    that look wrong: give them again, or the right ones), `names` (what the names of declared
+    labels suggest, where they can be compared with the documents: they never vote), `value`,
+    `limit` (it labelled itself, barely), `conflict` (of references, or of people: then
+    `opinions` tell who said what), `second_opinion` (another person answered it; what, is
+    hidden), or `new_kind`, which may belong at `place` in the tree of labels ("" for anywhere).
     """
 
     documents: tuple[Document, ...]

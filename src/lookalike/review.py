@@ -47,6 +47,7 @@ STRIP_REFERENCES = 3
 """A label needs so many references to be proposed for a strip; before, items are asked alone."""
 
 _COVERED, _NAMED = 0.6, 0.25
+_FEWEST = 2
 _STEPS = 4
 _NODES = 65_536
 _BESIDE = np.float32(0.1)
@@ -62,6 +63,7 @@ class Kind(StrEnum):
 
     CHECK = "check"
     SUSPECT = "suspect"
+    NAMES = "names"
     VALUE = "value"
     NEW_KIND = "new_kind"
     CONFLICT = "conflict"
@@ -83,6 +85,14 @@ class Question:
     kind: Kind
     gain: float
     suggestions: tuple[str | None, ...] = ()
+
+
+class Guessed(NamedTuple):
+    """Items that the names of `labels` are suggested for; `likely` (m,) is how likely each is."""
+
+    places: Places
+    labels: tuple[str, ...]
+    likely: NDArray[np.float64]
 
 
 class Group(NamedTuple):
@@ -172,12 +182,14 @@ def questions(
     count: int,
     *,
     groups: Sequence[Group] = (),
+    guessed: Guessed | None = None,
     drawn: Sequence[int] = (),
     sheets: Sequence[Question] = (),
 ) -> list[Question]:
     """Return up to `count` questions, the one that saves most first; no item is in two.
 
     `groups` are items that may be of a kind not named yet: each that is open becomes one question.
+    What names suggest, `guessed`, is one question, too.
     `drawn` are random places to be asked whatever they are worth: they come evenly spread among the
     rest, alone, like any other. `sheets` are questions about several items that are made already.
     """
@@ -187,7 +199,8 @@ def questions(
     alone = [queue.single(place, queue.worth(place)) for place in drawn if queue.is_open(place)]
     alone = alone[:count]
     queue.take([question.places[0] for question in alone])
-    known = [queue.of_group(group) for group in groups]
+    known = [queue.of_names(guessed)] if guessed else []
+    known += [queue.of_group(group) for group in groups]
     found = [*sheets, *(question for question in known if question)]
     for seed, worth in islice(queue.picks(), count - len(alone)):
         found.append(queue.strip(seed, worth) or queue.single(seed, worth))
@@ -282,6 +295,25 @@ class _Queue:
         self.take(places)
         self._cover(seed)
         return Question(places, None, worth, Kind.NEW_KIND, float(gains[count]))
+
+    def of_names(self, guessed: Guessed) -> Question | None:
+        """Return the question about what names suggest, by label; its items are taken.
+
+        Each answers for itself, as if it were asked alone, and costs a key only where it is wrong.
+        """
+        open_ = self._open[guessed.places]
+        if open_.sum() < _FEWEST:
+            return None
+        names = zip(guessed.labels, guessed.places.tolist(), open_.tolist(), strict=True)
+        said = sorted((label, place) for label, place, here in names if here)
+        worth = 0.0
+        for _, place in said:
+            worth += self.worth(place)
+            self.take([place])
+            self._cover(place)
+        labels, places = zip(*said, strict=True)
+        gain = _COVERED * worth / (1 + float((1 - guessed.likely[open_]).sum()))
+        return Question(places, None, worth, Kind.NAMES, gain, labels)
 
     def _around(self, place: int) -> Evidence:
         if place not in self._known:

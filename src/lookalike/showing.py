@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BAR = 40
 _SHEETS = {
     "check": "are these right?",
+    "names": "by the names of the labels alone: are these right?",
     "suspect": "are these labels wrong? They do not vote until somebody looks at them.",
 }
 NAMED = 10

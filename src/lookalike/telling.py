@@ -9,6 +9,7 @@ from typing import Any
 
 from lookalike import agreeing, explaining, mapping, reporting, suggesting
 from lookalike.asking import Asked, ask, ask_check
+from lookalike.declaring import described_in
 from lookalike.errors import BadInput
 from lookalike.ingest import Progress, quiet
 from lookalike.maps import Map
@@ -16,6 +17,7 @@ from lookalike.model import Document, Event, Operation, Question, Suggestion
 from lookalike.reading import FieldRow
 from lookalike.shown import Shown
 from lookalike.stores.base import Snapshot
+from lookalike.zero_shot import Names
 
 
 class Telling(Shown):
@@ -112,9 +114,16 @@ class Telling(Shown):
         if is_empty:
             return
         actor, consulted = actor or self._workshop.actor, self._workshop.operations.deciders
-        best = partial(ask, count=limit, actor=actor, second_opinion=second_opinion)
+        names = self._names(chosen)
+        best = partial(ask, count=limit, actor=actor, second_opinion=second_opinion, names=names)
         with consulted.consulted(chosen.pk, best) as (snapshot, asked):
             yield snapshot, self._field(snapshot, chosen.name), asked
+
+    def _names(self, field: FieldRow) -> Names | None:
+        """Return the names of the labels that were declared, in the space of the documents."""
+        with self._workshop.store.read() as snapshot:
+            labels = described_in(snapshot, field)
+            return self._workshop.names(snapshot, self._row, labels) if labels else None
 
     def why(self, id: str, *, field: str | None = None) -> explaining.Why:
         """Return what caused a document's label or null, and what would be without the nearest."""

@@ -17,7 +17,7 @@ function sheet(labels, more = {}) {
 const ids = (documents) => documents.map((one) => one.document_id).join("");
 
 test("only checks and suspects are sheets", () => {
-  assert.deepEqual(["check", "suspect", "value", "new_kind"].map((kind) => isSheet({ kind })), [true, true, false, false]);
+  assert.deepEqual(["check", "suspect", "names", "value", "new_kind"].map((kind) => isSheet({ kind })), [true, true, true, false, false]);
   assert.equal(isSheet(undefined), false);
 });
 

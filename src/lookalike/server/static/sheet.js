@@ -12,7 +12,7 @@ import { tile } from "./tile.js";
  *   onPick: (place: number) => void, onOpen: (place: number) => void}} How
  */
 
-const TITLES = { check: "Are these labels right?", suspect: "These labels look wrong. Keep or correct them" };
+const TITLES = { check: "Are these labels right?", suspect: "These labels look wrong. Keep or correct them", names: "By the names of your labels: are these right?" };
 const VERDICTS = { out: "not this", new_kind: "new category", cannot_tell: "can't tell" };
 
 /** Return the question that a sheet asks. @param {Strip} sheet */
@@ -69,6 +69,7 @@ function promise(sheet) {
   const { out } = countsOf(sheet);
   if (sheet.marks.size) return html`<b>${toldOf(sheet)}.</b>${out ? " What you drop is asked about again." : ""}`;
   if (sheet.kind === "suspect") return "Until you answer they are not used as references.";
+  if (sheet.kind === "names") return "These become references. First drop what is wrong, or name it.";
   const [count, more] = [sheet.documents.length, moreOf(sheet)];
   const these = count > 1 ? `these ${count}` : "this one";
   return more >= 1 ? html`Confirm ${these} and <b>about ${more.toLocaleString()} more</b> get their label. <span class="dim">First drop what is wrong, or name it.</span>` : `Confirm ${these}. First drop what is wrong, or name it.`;

@@ -8,7 +8,7 @@
 
 /** Whether a question is a sheet. @param {{kind: string} | undefined} question */
 export function isSheet(question) {
-  return question?.kind === "check" || question?.kind === "suspect";
+  return ["check", "suspect", "names"].includes(question?.kind ?? "");
 }
 
 /** Return a question with its items by label, the label with most of them first. @template {{documents: any[], suggestions?: (string | null)[]}} Q @param {Q} question @returns {Q} */

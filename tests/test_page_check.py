@@ -17,6 +17,7 @@ import lookalike.samples
 from browsing import Visit, barriers, go
 from goods import BALLOON, JIGSAW, SEMAPHORE, SIGNAL, asking, bytes_of, ok, pictures
 from serving import Served
+from topics import TOPICS, rows
 
 Visiting = Callable[..., Visit]
 
@@ -274,3 +275,30 @@ def test_the_page_asks_once_whether_these_are_all_labels(served: Served, visit: 
     with asking(served.url) as client:
         (field,) = ok(client.get("/v1/collections/shop"))["fields"]
     assert field["closed_set"]
+
+
+@pytest.fixture
+def topical(tmp_path: Path) -> Iterator[Served]:
+    """A server with texts of four declared labels, of which nobody has said anything."""
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        shop = library.labeler("shop", extractor="text", labels=list(TOPICS))
+        shop.add(rows())
+    with Served(tmp_path / "store") as server:
+        yield server
+
+
+def test_what_the_names_of_labels_suggest_is_confirmed_at_once(
+    topical: Served, visit: Visiting
+) -> None:
+    page = visit(topical.url).tab("#/review")
+    shown = page.get_by_role("listbox", name="By the names of your labels: are these right?")
+    expect(shown).to_be_visible()
+    assert set(shown.locator(".of b").all_inner_texts()) == set(TOPICS)
+    assert not barriers(page)
+    press(page, "Enter")
+    toast(page, f"{len(TOPICS)} by you")
+    with asking(topical.url) as client:
+        found = ok(client.get("/v1/collections/shop/documents", params={"limit": 1000}))["results"]
+    said = [one["labels"]["label"] for one in found]
+    assert {one["label"] for one in said if one["origin"] == "human"} == set(TOPICS)
+    assert sum(one["origin"] == "human" for one in said) == len(TOPICS)

@@ -387,9 +387,7 @@ class Machine(RuleBasedStateMachine):
         }
         return self._collection(name).add(vectors=POOL[chosen], ids=ids).labelled
 
-    def _label(
-        self, name: str, wanted: dict[str, str | None], *, asked: bool = False
-    ) -> Changed:
+    def _label(self, name: str, wanted: dict[str, str | None], *, asked: bool = False) -> Changed:
         now = self.model.statements(name)
         changed = self._collection(name).label(wanted, asked=asked)
         lines = []

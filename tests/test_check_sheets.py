@@ -172,7 +172,7 @@ def test_of_two_who_answer_the_same_sheet_the_second_is_told_and_loses_nothing(s
         ann.reject({dropped: shown(sheet)[dropped]})
         before = [operation.id for operation in ben.operations()]
 
-        with pytest.raises(Stale, match="^ann ") as told:
+        with pytest.raises(Stale, match=r"^ann ") as told:
             ben.label(shown(sheet), asked=True, revisions=seen)
 
         answers = told.value.now["answers"]
@@ -403,7 +403,7 @@ def test_a_table_of_labels_that_a_closed_set_does_not_have_is_refused(things: Co
     rows = as_rows(sheet_of(things))
     before = things.operations()
 
-    with pytest.raises(BadInput, match="'Knid 1' is not in the closed set.*did you mean 'Kind 1'"):
+    with pytest.raises(BadInput, match=r"'Knid 1' is not in the closed set.*did you mean 'Kind 1'"):
         give_back(things, [row | {"label": "Knid 1"} for row in rows])
 
     assert things.operations() == before

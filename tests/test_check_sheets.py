@@ -20,7 +20,7 @@ import pytest
 import lookalike
 import patient
 from lookalike import Collection
-from lookalike.errors import BadInput
+from lookalike.errors import BadInput, NotFound, Stale
 from lookalike.model import Origin, Question
 from serving import Served
 
@@ -161,6 +161,90 @@ def test_two_people_answer_one_sheet_half_each(store: Path) -> None:
         assert {ann.document(id).standing.actor for id, _ in halves} == {"ann", "ben"}
 
 
+def test_of_two_who_answer_the_same_sheet_the_second_is_told_and_loses_nothing(store: Path) -> None:
+    with lookalike.open(store, actor="ann") as one, lookalike.open(store, actor="ben") as other:
+        ann, ben = one.collection("things"), other.collection("things")
+        sheet = sheet_of(ben)
+        seen = {document.id: document.standing.revision for document in sheet.documents}
+        corrected, dropped, *rest = shown(sheet)
+        label = other_than(shown(sheet)[corrected])
+        ann.label({id: kind_of(id) for id in rest} | {corrected: label}, asked=True)
+        ann.reject({dropped: shown(sheet)[dropped]})
+        before = [operation.id for operation in ben.operations()]
+
+        with pytest.raises(Stale, match=r"^ann ") as told:
+            ben.label(shown(sheet), asked=True, revisions=seen)
+
+        answers = told.value.now["answers"]
+        assert {id: (one["kind"], one["label"]) for id, one in answers.items()} == {
+            corrected: ("labelled", label),
+            dropped: ("rejected", shown(sheet)[dropped]),
+        }
+        assert [operation.id for operation in ben.operations()] == before
+        fresh = {id: revision for id, revision in seen.items() if id in rest}
+        again = ben.label({id: kind_of(id) for id in rest}, asked=True, revisions=fresh)
+        assert again.by_person == len(rest)
+        assert (ann.document(corrected).label, ann.document(corrected).standing.actor) == (
+            label,
+            "ann",
+        )
+        assert ann.document(dropped).standing.rejected == (shown(sheet)[dropped],)
+        assert {len(ann.opinions(id)) for id in rest} == {2}
+        ben.undo(again.operation)
+        assert {ann.document(id).standing.actor for id in rest} == {"ann"}
+
+
+def test_an_answer_given_twice_says_nothing_new(things: Collection) -> None:
+    sheet = shown(sheet_of(things))
+    first = things.label(sheet, asked=True)
+    after, report = things.check(), things.report()
+
+    second = things.label(sheet, asked=True)
+
+    assert first.by_person == len(sheet)
+    assert (second.by_person, second.by_itself) == (0, 0)
+    assert (things.check(), things.report()) == (after, report)
+
+
+def test_what_is_forgotten_meanwhile_refuses_the_answer_and_is_named(store: Path) -> None:
+    with lookalike.open(store, actor="ann") as one, lookalike.open(store, actor="ben") as other:
+        things = one.collection("things")
+        sheet = shown(sheet_of(things))
+        gone = next(iter(sheet))
+        other.collection("things").forget([gone])
+        before = things.operations()
+
+        with pytest.raises(NotFound, match=gone):
+            things.label(sheet, asked=True)
+
+        assert things.operations() == before
+        del sheet[gone]
+        assert shown(sheet_of(things)) == sheet
+        assert things.label(sheet, asked=True).by_itself > 200
+
+
+def test_an_earlier_answer_is_undone_and_a_later_one_stays(tmp_path: Path) -> None:
+    """The first sheet waits again, and counts no more until it is answered again."""
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        things = library.labeler("things", extractor="passthrough", target_precision=0.99)
+        fill(things)
+        first = shown(sheet_of(things))
+        answered = things.label(first, asked=True)
+        second = shown(sheet_of(things))
+        things.label({id: kind_of(id) for id in second}, asked=True)
+        checked = things.report()
+
+        undone = things.undo(answered.operation)
+
+        assert not set(first) & set(second)
+        assert {things.document(id).origin for id in second} == {Origin.HUMAN}
+        assert {things.document(id).origin for id in first} <= {Origin.AUTO, None}
+        assert things.run().by_itself == 0
+        things.undo(undone.operation)
+        assert {id: things.document(id).label for id in first} == first
+        assert things.report().labelled["human"] == checked.labelled["human"]
+
+
 def test_an_undone_answer_brings_the_sheet_back(things: Collection) -> None:
     before = sheet_of(things)
     changed = things.label(shown(before), asked=True)
@@ -279,6 +363,91 @@ def test_what_happened_meanwhile_is_told_and_the_rest_counts(store: Path) -> Non
             dropped: "ben said 'Kind 9' meanwhile; that stays",
         }
         assert things.document(labelled).label == "Other"
+
+
+def test_what_has_another_content_meanwhile_is_not_taken_and_the_rest_counts(
+    things: Collection,
+) -> None:
+    sheet = sheet_of(things)
+    digests = {one.id: one.sha256 for one in sheet.documents}
+    rows = [row | {"sha256": digests[row["id"]]} for row in as_rows(sheet)]
+    things.add(vectors=vectors()[:1] + 5, ids=[rows[0]["id"]])
+
+    said = give_back(things, rows)
+
+    assert said.by_person == len(rows) - 1
+    assert list(said.refused.values()) == ["has another content by now; look at it again"]
+    assert things.document(rows[0]["id"]).origin is not Origin.HUMAN
+
+
+def test_a_table_of_which_all_is_refused_labels_nothing(things: Collection) -> None:
+    rows = as_rows(sheet_of(things))
+
+    said = give_back(things, [row | {"label": ""} for row in rows])
+
+    assert (said.by_person, said.labelled, said.refused) == (len(rows), {}, {})
+    assert things.report().labelled["auto"] == 0
+    for row in rows:
+        standing = things.document(row["id"]).standing
+        assert (standing.label, standing.rejected) == (None, (row["shown"],))
+    after = things.check()
+    assert after is None or not set(shown(after)) & {row["id"] for row in rows}
+    undone = things.undo(said.operation)
+    assert list(shown(sheet_of(things))) == [row["id"] for row in rows]
+    things.undo(undone.operation)
+    assert things.document(rows[0]["id"]).standing.rejected == (rows[0]["shown"],)
+
+
+def test_a_table_of_labels_that_a_closed_set_does_not_have_is_refused(things: Collection) -> None:
+    things.run(closed_set=True)
+    rows = as_rows(sheet_of(things))
+    before = things.operations()
+
+    with pytest.raises(BadInput, match=r"'Knid 1' is not in the closed set.*did you mean 'Kind 1'"):
+        give_back(things, [row | {"label": "Knid 1"} for row in rows])
+
+    assert things.operations() == before
+    assert len(sheet_of(things).documents) == len(rows)
+
+
+def test_a_new_label_on_a_sheet_is_added_to_a_closed_set_by_saying_so(things: Collection) -> None:
+    things.run(closed_set=True)
+    sheet = shown(sheet_of(things))
+    odd = next(iter(sheet))
+    said = sheet | {odd: "Kind 9"}
+
+    with pytest.raises(BadInput, match="not in the closed set"):
+        things.label(said, asked=True)
+    assert shown(sheet_of(things)) == sheet
+    changed = things.label(said, asked=True, new_labels=True)
+
+    assert changed.by_person == len(sheet)
+    assert things.label_tree().closed_set
+    assert "Kind 9" in {node.label for node in things.label_tree().nodes}
+    things.undo(changed.operation)
+    assert "Kind 9" not in {node.label for node in things.label_tree().nodes}
+    assert shown(sheet_of(things)) == sheet
+
+
+def test_a_new_kind_on_a_sheet_of_a_closed_set_opens_it_and_the_rest_counts(
+    things: Collection,
+) -> None:
+    closed = things.run(closed_set=True)
+    sheet = shown(sheet_of(things))
+    odd = next(iter(sheet))
+
+    opened = things.new_kind([odd])
+    left = shown(sheet_of(things))
+    answered = things.label(left, asked=True)
+
+    assert (opened.reopened, things.label_tree().closed_set) == (True, False)
+    assert set(left) == set(sheet) - {odd}
+    assert answered.by_person == len(left)
+    things.undo(opened.operation)
+    assert things.label_tree().closed_set
+    assert things.document(odd).standing.answer is None
+    things.undo(closed.operation)
+    assert not things.label_tree().closed_set
 
 
 def test_a_row_without_label_and_without_what_was_shown_is_not_taken(things: Collection) -> None:
@@ -463,6 +632,47 @@ def test_labels_that_look_wrong_are_asked_until_somebody_looked(mistaken: Served
     assert suspects(ask(mistaken, "queue")) == []
 
 
+def test_what_was_answered_outlives_a_killed_server_and_is_undone_after_it(
+    mistaken: Served,
+) -> None:
+    """A label that was confirmed, a closed set, a new kind, and a sheet with one that is wrong."""
+    place = f"{mistaken.url}/v1/collections/things"
+
+    def closed() -> bool:
+        return bool(ask(mistaken, "analytics/coverage")["closed_set"])
+
+    def again() -> None:
+        mistaken.kill()
+        mistaken.start()
+
+    confirmed = {"document_id": "v100", "label": other_than(kind_of("v100"))}
+    say(mistaken, "labels", updates=[confirmed], asked=True)
+    assert patient.patch(place, json={"taxonomy": {"closed_set": True}}).status_code == 200
+    again()
+    assert suspects(ask(mistaken, "queue")) == ["v101"]
+    assert closed()
+
+    opened = say(mistaken, "rejections/new-kind", document_ids=["v399"])
+    sheet = ask(mistaken, "check")["question"]["documents"]
+    wrong, *right = ({"document_id": d["document_id"], "label": d["suggestion"]} for d in sheet)
+    say(mistaken, "rejections", rejections=[wrong])
+    answered = say(mistaken, "labels", updates=right, asked=True)
+    again()
+    assert not closed()
+    after = ask(mistaken, "check")["question"]
+    on_it = set() if after is None else {one["document_id"] for one in after["documents"]}
+    assert not on_it & {one["document_id"] for one in sheet}
+
+    for operation in (answered, opened):
+        address = f"{mistaken.url}/v1/operations/{operation['operation_id']}/undo"
+        assert patient.post(address).status_code == 200
+    again()
+    assert closed()
+    assert "v100" not in suspects(ask(mistaken, "queue"))
+    waiting = [one["document_id"] for one in ask(mistaken, "check")["question"]["documents"]]
+    assert sorted(waiting) == sorted(one["document_id"] for one in right)
+
+
 # --- the command line ---------------------------------------------------------------------------
 
 
@@ -557,6 +767,22 @@ def test_lines_missing_and_added_are_told(store: Path) -> None:
     assert "not taken: 1 × is no document of this collection" in done
     assert "22 by you" in done
     assert typed(store, "check", "things").startswith("3 to check")
+
+
+def test_a_table_with_labels_that_a_closed_set_does_not_have_is_told(store: Path) -> None:
+    with lookalike.open(store, actor="ann") as library:
+        library.collection("things").run(closed_set=True)
+    typed(store, "check", "things", "--to", "sheet.csv")
+    rows = read_table(store.parent / "sheet.csv")
+    rows[0]["label"], rows[1]["label"] = "Knid 1", "Other"
+    write_table(store.parent / "sheet.csv", rows)
+
+    done = typed(store, "label", "things", "--from", "sheet.csv", "--asked")
+
+    assert f"{len(rows) - 2} by you" in done
+    assert "'Knid 1' is not in the closed set of labels (did you mean 'Kind 1'" in done
+    assert "'Other' is not in the closed set of labels" in done
+    assert typed(store, "check", "things").startswith("2 to check")
 
 
 def test_without_a_sheet_the_command_says_why(store: Path) -> None:

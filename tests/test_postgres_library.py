@@ -23,6 +23,7 @@ from lookalike.copying import copy_store
 from lookalike.errors import BadInput, Conflict, NotAStore
 from lookalike.stores import schema
 from serving import Served
+from test_check_sheets import fill, kind_of, other_than
 
 KINDS = ("cup", "mug", "jug")
 GOODS = 90
@@ -175,6 +176,84 @@ class TestLoop:
         assert "postgresql://" in served.log
         done = CliRunner().invoke(cli, ["--store", url, "report", "goods"])
         assert done.exit_code == 0, done.output
+
+
+def asked_of(library: lookalike.Library) -> list[Any]:
+    """Answer a sheet, close the set and find a new kind, undo each; return all that was told."""
+    things = library.labeler("things", extractor="passthrough")
+    told: list[Any] = []
+
+    def tell(changed: Any = None) -> None:
+        sheet, report = things.check(), things.report()
+        shown = sheet and sorted(
+            (one.id, label) for one, label in zip(sheet.documents, sheet.suggestions, strict=True)
+        )
+        told.append((shown, sheet and sheet.worth, report))
+        if changed is not None:
+            told.append((changed.by_person, changed.by_itself, changed.reopened))
+
+    fill(things)
+    tell()
+    sheet = things.check()
+    assert sheet is not None
+    ids = [one.id for one in sheet.documents]
+    answer = {id: kind_of(id) for id in ids} | {ids[0]: other_than(kind_of(ids[0]))}
+    answered = things.label(answer, asked=True)
+    tell(answered)
+    closed = things.run(closed_set=True)
+    tell(closed)
+    with pytest.raises(BadInput, match="did you mean 'Kind 1'") as refused:
+        things.label({"v399": "Knid 1"})
+    told.append(str(refused.value))
+    opened = things.new_kind(["v399"])
+    tell(opened)
+    for said in (opened, closed, answered):
+        undone = things.undo(said.operation)
+        tell(undone)
+    tell(things.undo(undone.operation))
+    return told
+
+
+class TestChecks:
+    """A sheet, its answer, a closed set and a new kind are the same as embedded."""
+
+    def test_what_is_asked_answered_and_undone_is_the_same(self, url: str, tmp_path: Path) -> None:
+        with open_at(tmp_path / "embedded") as embedded:
+            expected = asked_of(embedded)
+        with open_at(url) as library:
+            told = asked_of(library)
+
+            assert library.check() == []
+
+        assert told == expected
+        (first, _, _), _, (by_person, by_itself, _), *_ = told
+        assert len(first) == by_person == 24
+        assert by_itself > 200, "the sheet certifies the rest"
+
+    def test_what_one_process_answers_the_other_is_not_asked(self, url: str) -> None:
+        with open_at(url) as library, open_at(url, actor="ben") as other:
+            ann = library.labeler("things", extractor="passthrough")
+            fill(ann)
+            ben, sheet = other.collection("things"), ann.check()
+            assert sheet is not None
+            assert sheet == ben.check()
+            ids = [one.id for one in sheet.documents]
+
+            first = ann.label({id: kind_of(id) for id in ids[:12]}, asked=True)
+            left = ben.check()
+            assert left is not None
+            second = ben.label({one.id: kind_of(one.id) for one in left.documents}, asked=True)
+
+            assert [one.id for one in left.documents] == ids[12:]
+            assert (first.by_itself, second.by_itself > 200) == (0, True)
+            undone = ann.undo(second.operation)
+            waiting = ben.check()
+            assert waiting is not None
+            assert [one.id for one in waiting.documents] == ids[12:]
+            ben.undo(undone.operation)
+            assert ann.run(closed_set=True).operation == ben.operations()[0].id
+            assert ben.new_kind(["v399"]).reopened
+            assert not ann.label_tree().closed_set
 
 
 class TestCopy:

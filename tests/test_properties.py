@@ -162,7 +162,7 @@ class Machine(RuleBasedStateMachine):
 
         added = self._add(name, chosen)
 
-        assert added == _effects(before, self._check_all())[0]
+        assert added == effects(before, self._check_all())[0]
 
     @rule(name=names, which=some, chosen=pool)
     def add_again_with_other_content(self, name: str, which: int, chosen: int) -> None:
@@ -174,7 +174,7 @@ class Machine(RuleBasedStateMachine):
         same = np.array_equal(self.model.vectors[name][id], unit(POOL[chosen]))
         self.model.vectors[name][id] = unit(POOL[chosen])
         assert (added.changed, added.unchanged) in ([(0, 1), (1, 0)] if same else [(1, 0)])
-        assert added.labelled == _effects(before, self._check_all())[0]
+        assert added.labelled == effects(before, self._check_all())[0]
 
     @rule(name=names, said=st.lists(st.tuples(some, st.none() | labels), min_size=1, max_size=5))
     def label(self, name: str, said: list[tuple[int, str | None]]) -> None:
@@ -335,6 +335,25 @@ class Machine(RuleBasedStateMachine):
         self._effects_are_the_difference(changed, before)
         assert self._collection(name).label_tree().closed_set == closes
 
+    @rule(which=some, label=st.none() | labels)
+    def answer_a_check_sheet(self, which: int, label: str | None) -> None:
+        """Confirm the sheet that waits, if any does; with a label, but for one that has that."""
+        collection = self._collection("learned")
+        sheet = collection.check()
+        if sheet is None:
+            return
+        pairs = zip(sheet.documents, sheet.suggestions, strict=True)
+        wanted = {one.id: suggested for one, suggested in pairs}
+        if label is not None:
+            wanted[list(wanted)[which % len(wanted)]] = label
+        before = self.seen
+
+        changed = self._label("learned", wanted, asked=True)
+
+        self._effects_are_the_difference(changed, before)
+        after = collection.check()
+        assert after is None or not {one.id for one in after.documents} & set(wanted)
+
     @rule(name=names)
     def run_again(self, name: str) -> None:
         self._running_again_changes_nothing(name)
@@ -368,14 +387,14 @@ class Machine(RuleBasedStateMachine):
         }
         return self._collection(name).add(vectors=POOL[chosen], ids=ids).labelled
 
-    def _label(self, name: str, wanted: dict[str, str | None]) -> Changed:
+    def _label(self, name: str, wanted: dict[str, str | None], *, asked: bool = False) -> Changed:
         now = self.model.statements(name)
-        changed = self._collection(name).label(wanted)
+        changed = self._collection(name).label(wanted, asked=asked)
         lines = []
         for id, label in wanted.items():
             kind = EventKind.RETRACTED if label is None else EventKind.LABELLED
             if label is None or (now[id].label, now[id].origin) != (label, Origin.HUMAN):
-                lines.append((name, id, Line(kind, label, Origin.HUMAN, "ann")))
+                lines.append((name, id, Line(kind, label, Origin.HUMAN, "ann", asked)))
         self.model.said[changed.operation] = Said(lines)
         assert changed.by_person == len(lines)
         return changed
@@ -408,7 +427,7 @@ class Machine(RuleBasedStateMachine):
     def _effects_are_the_difference(self, changed: Changed, before: State) -> None:
         after = self._check_all()
         told = (changed.labelled, changed.relabelled, changed.unlabelled)
-        assert told == _effects(before, after)
+        assert told == effects(before, after)
 
     def _running_again_changes_nothing(self, name: str) -> None:
         before, limit = self.seen, self._collection(name).report().limit
@@ -490,7 +509,7 @@ class Machine(RuleBasedStateMachine):
             assert row.label == (said.label if said.stands else own)
 
 
-def _effects(before: State, after: State) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+def effects(before: State, after: State) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """What the machine labelled, relabelled and unlabelled between two states, by label."""
     labelled: Counter[str] = Counter()
     relabelled: Counter[str] = Counter()
@@ -513,14 +532,14 @@ class Processes(Machine):
     processes = 2
 
 
-def _settings(examples: int) -> settings:
+def settings_of(examples: int, *, steps: int = 12) -> settings:
     """The same examples each time, as found: a red build is never chance, and comes soon.
 
     Who hunts tries others, and is told the shortest that fails.
     """
     return settings(
         max_examples=times(examples),
-        stateful_step_count=12,
+        stateful_step_count=steps,
         deadline=None,
         derandomize=not HUNTING,
         phases=list(Phase) if HUNTING else [Phase.generate],
@@ -530,8 +549,8 @@ def _settings(examples: int) -> settings:
 
 TestOneProcess: Callable[[], Any] = Machine.TestCase
 TestTwoProcesses: Callable[[], Any] = Processes.TestCase
-Machine.TestCase.settings = _settings(12)
-Processes.TestCase.settings = _settings(12)
+Machine.TestCase.settings = settings_of(10)
+Processes.TestCase.settings = settings_of(10)
 
 
 # --- what the machines found, told plainly ------------------------------------------------------
@@ -571,6 +590,24 @@ def test_a_document_with_new_content_is_found_by_the_other_process(tmp_path: Pat
         there.label({"north": "A"})
 
         assert there.document("past").label == "A"
+
+
+def test_what_another_process_decided_is_decided_again_when_it_is_undone(tmp_path: Path) -> None:
+    """The process that undoes it knows the same references as before it was said."""
+    chance = np.random.default_rng(1)
+    rows = chance.normal(size=(4, 8))[np.arange(64) % 4] + 0.35 * chance.normal(size=(64, 8))
+    with lookalike.open(tmp_path / "s") as one, lookalike.open(tmp_path / "s") as other:
+        here = one.labeler("learned", extractor="passthrough", target_precision=0.9)
+        here.add(vectors=rows, ids=[f"v{place}" for place in range(64)])
+        here.label({f"v{place}": f"Kind {place % 4}" for place in range(42)})
+        before = {one.id: one.confidence for one in here.documents()}
+
+        said = other.collection("learned").label({"v46": "Kind 3"})
+        moved = {one.id: one.confidence for one in here.documents()}
+        here.undo(said.operation)
+
+        assert moved != before
+        assert {one.id: one.confidence for one in here.documents()} == before
 
 
 def test_an_operation_is_undone_while_any_undo_of_it_is_in_force(tmp_path: Path) -> None:

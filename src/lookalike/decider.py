@@ -80,7 +80,8 @@ class Decider:
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Catch up with everything that was committed since the last call."""
-        self.state.refresh(snapshot)
+        if self.state.refresh(snapshot):
+            self._ruling.overtaken()
 
     def statements_changed(
         self, txn: Txn, operation: int, documents: Iterable[int], references: Iterable[int]

@@ -79,8 +79,11 @@ class FieldState:
         self._memory = memory
         self._ahead_of_memory = 0.0
 
-    def refresh(self, snapshot: Snapshot) -> None:
-        """Catch up with everything that was committed since the last call."""
+    def refresh(self, snapshot: Snapshot) -> bool:
+        """Catch up with everything that was committed since the last call.
+
+        Return whether there was anything: another process has been at it.
+        """
         if self._epoch < 0:
             self._recall(snapshot)
         field, epoch = self.field, epoch_of(snapshot, self.field.pk)
@@ -94,12 +97,14 @@ class FieldState:
             references = written_since(snapshot, field.reference_field_pk, self.seen)
         documents = written_since(snapshot, field.pk, self.seen)
         newest = max(newest_revision(snapshot, pk) for pk in (field.pk, field.reference_field_pk))
-        if len(documents) or len(references) or self.seen < 0:
+        is_behind = bool(len(documents) or len(references) or self.seen < 0)
+        if is_behind:
             self.take(snapshot, documents, references)
         self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
         query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
         self.standard = standard_in_force(snapshot.rows(query)[0].standard)
+        return is_behind
 
     def take(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
         """Take over what the rows of documents and of references say now.

@@ -50,14 +50,21 @@ class Ruling:
     def __init__(self, state: FieldState, judge: Judge) -> None:
         self._state = state
         self._judge = judge
+        self._theirs: Mapping[str, Ids] | None = None
+        """The references by which another process decided, unless the judge follows them."""
+
+    def overtaken(self) -> None:
+        """Note by which references all is decided by now: the judge may know earlier ones."""
+        self._theirs = self.references()
 
     def renew(self, snapshot: Snapshot, *, afresh: bool) -> Renewal:
         """Return the standard that the answers allow now; `afresh` with a new graph."""
         state, before = self._state, self._state.standard
+        theirs, self._theirs = self._theirs, None
         counts = np.bincount(state.references.codes).tolist()
         rule, missing = rule_for(counts, len(state.columns))
         if rule is Rule.LANDSCAPE:
-            return self._by_landscape(snapshot, afresh)
+            return self._by_landscape(snapshot, afresh, theirs)
         nothing: Rows = np.empty(0, np.int64)
         if before is not None and before.rule is rule is Rule.NEAREST and self._few_moved(before):
             after = replace(before, missing=missing, moved=before.moved + state.changes)
@@ -100,7 +107,9 @@ class Ruling:
             version=taxonomy.version,
         )
 
-    def _by_landscape(self, snapshot: Snapshot, afresh: bool) -> Renewal:
+    def _by_landscape(
+        self, snapshot: Snapshot, afresh: bool, theirs: Mapping[str, Ids] | None
+    ) -> Renewal:
         state, before = self._state, self._state.standard
         upto, references = self._survey(snapshot, afresh), self.references()
         if before is not None and self._lasts(before, upto, references):
@@ -108,7 +117,7 @@ class Ruling:
             if afresh or not self._judge.judges_by(self._learned()):
                 self._adopt()
                 return Renewal(after, None)
-            return Renewal(after, state.columns.rows_of(self._judge.follow(references)))
+            return Renewal(after, self._followed(references, theirs))
         weights, weighed_from = self._weighed(snapshot, references)
         if weights:
             upto = self._survey(snapshot, afresh, weights)
@@ -133,6 +142,17 @@ class Ruling:
             suspects=self._with_labels(suspects),
         )
         return Renewal(standard, None)
+
+    def _followed(
+        self, references: Mapping[str, Ids], theirs: Mapping[str, Ids] | None
+    ) -> Rows | None:
+        """Let the judge follow the references; return the rows that this bears on, None: all."""
+        if theirs is not None and sorted(theirs) != sorted(references):
+            self._judge.follow(references)
+            return None
+        if theirs is not None:
+            self._judge.follow(theirs)
+        return self._state.columns.rows_of(self._judge.follow(references))
 
     def _sampling(self, snapshot: Snapshot) -> Sampling:
         state, columns = self._state, self._state.columns
@@ -198,7 +218,7 @@ class Ruling:
 
     def _adopt(self) -> None:
         """Let the judge judge by what was learned, on the references of now."""
-        learned = self._learned()
+        learned, self._theirs = self._learned(), None
         if not self._judge.judges_by(learned):
             self._judge.adopt(confidence_from(learned), self.references())
         else:

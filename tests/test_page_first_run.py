@@ -56,12 +56,14 @@ class Person:
         return self._typed(self._truth[file_name]) == label.lower()
 
     def _check(self) -> None:
-        """Drop what is wrong on a check sheet, and confirm the rest."""
+        """Correct what is wrong on a check sheet, and confirm the rest."""
         script = """all => all.map(one => [one.getAttribute("aria-label").split(",")[0],
             one.closest("[role=group]").getAttribute("aria-label").split(",")[0]])"""
         shown = self.page.locator(".strip.here [role=option]").evaluate_all(script)
-        for name, label in shown:
-            self.press(*([] if self.is_right(name, label) else ["x"]), "ArrowRight")
+        for place, (name, label) in enumerate(shown):
+            if not self.is_right(name, label):
+                self.press("Home", *["ArrowRight"] * place)
+                self._name(self._truth[name])
         self.press("Enter")
         self.answers.append(f"check {sum(self.is_right(*one) for one in shown)}/{len(shown)}")
 
@@ -126,7 +128,6 @@ def test_from_an_empty_store_over_a_check_to_labels_by_itself(
         person.answer()
         expect(page.locator(".pill.wait")).to_have_count(0, timeout=READ_MS)
         page.wait_for_timeout(SETTLES_MS)
-        print(person.answers[-1:], len(person.answers), by_itself.text_content(), flush=True)
 
     expect(page.get_by_text("automatic · Z to undo")).to_be_visible()
     with asking(server.url) as client:
@@ -135,10 +136,9 @@ def test_from_an_empty_store_over_a_check_to_labels_by_itself(
     found = {one["file_name"]: one["labels"]["label"] for one in shown["results"]}
     automatic = {name: one["label"] for name, one in found.items() if one["origin"] == "auto"}
     right = [person.is_right(name, label) for name, label in automatic.items()]
-    print(person.answers, sum(right), len(right))
     assert any("check" in one for one in person.answers)
     assert right and sum(right) >= PRECISION * len(right)
-    assert field["policy"]["kind"] == "precision", field
+    assert field["policy"].startswith("precision")
 
 
 @pytest.fixture(scope="module")

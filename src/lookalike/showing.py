@@ -334,6 +334,7 @@ def show_demo(result: DemoResult, store: str) -> str:
             "",
             f"look further:  lookalike --store {store} report demo",
             f"               lookalike --store {store} queue demo",
+            f"label more:    lookalike --store {store} check demo",
         ]
     )
 

@@ -26,6 +26,8 @@ from lookalike.showing import show_demo, show_report
 def demo(session: Session, seed: int) -> None:
     """Try it on the package's own pictures, ten labelled a kind.
 
+    With nothing labelled yet the queue asks first, then a check sheet: see the next steps it shows.
+
     \b
     lookalike demo
     lookalike --store /tmp/demo demo --seed 7

@@ -18,19 +18,12 @@ router = APIRouter(prefix="/v1/samples", tags=["collections"], route_class=JsonR
 
 COLLECTION = "sample"
 
-SIMILARITY = 0.75
-"""The sample decides by a similarity, so that a first look shows labels at once: at this one all of
-the first 35 automatic labels were right, where somebody named eight strips of the queue. A promise
-of precision takes a hundred random answers, more than a first look."""
-
 
 @router.post("")
 def make_sample(here: Here) -> CollectionReply:
     """Make the collection `sample` of 533 pictures that the package ships; labels are up to you."""
     pictures = resources.files("lookalike.samples") / "pictures"
-    collection = here.library.labeler(
-        COLLECTION, extractor="image", confidence_threshold=SIMILARITY
-    )
+    collection = here.library.labeler(COLLECTION, extractor="image")
     with here.workshop.store.read() as snapshot:
         row = here.row(snapshot, collection.name)
     sent = (Item(one.name, one.name, data=one.read_bytes()) for one in pictures.iterdir())

@@ -3,9 +3,9 @@
 All kinds there are, are declared (`closed_set`), so the default rule has only to tell them apart.
 With `--checked` nobody gives examples: the queue asks, and check sheets show how sure to be.
 
-Run it with `python examples/documents.py [--checked] [STORE]`; without a store it uses one that is thrown away.
-The papers are made here, with words and layouts by chance, so that the truth about them is known.
-It needs `pip install 'lookalike[ocr]' reportlab`.
+Run it with `python examples/documents.py [--checked] [STORE]`; without a store it uses one that is
+thrown away. The papers are made here, with words and layouts by chance, so that the truth about
+them is known. It needs `pip install 'lookalike[ocr]' reportlab`.
 """
 
 import io

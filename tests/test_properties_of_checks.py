@@ -133,8 +133,9 @@ class Asked(RuleBasedStateMachine):
             for id, label in items.items()
         ]
         self._said(changed, dict(zip(items, lines, strict=True)), before)
-        after = things.check()
-        assert after is None or not set(_shown(after)) & set(items)
+        after = {} if (sheet := things.check()) is None else _shown(sheet)
+        assert set(after) & set(items) <= {dropped}  # which another label may be suggested for
+        assert after.get(dropped) != items[dropped]
         self._taken_back_and_said_again(changed)
 
     @rule(which=some)

@@ -38,7 +38,7 @@ _WRONG = 0.5
 """About so many of the labels that look wrong are wrong: so many actions a look saves for each."""
 
 _COMPARED = 10_000
-"""So many documents, evenly spread, are compared with names; that takes 20 ms for 77 labels."""
+"""So many documents, evenly spread, are compared with names; that takes 15 ms for 77 labels."""
 
 _CONFLICT = REASONS.index(Reason.CONFLICT)
 

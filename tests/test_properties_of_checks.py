@@ -78,6 +78,7 @@ class Asked(RuleBasedStateMachine):
         self.model.vectors[NAME] = dict(zip(ids, map(unit, rows), strict=True))
         said = {ids[n]: KINDS[(n + (n in wrong)) % len(KINDS)] for n in range(KNOWN)}
         self._say("ann", things, said)
+        things.run(labels=KINDS)
         self._check_all()
 
     # --- what people do -------------------------------------------------------------------------

@@ -819,3 +819,26 @@ def test_the_estimator_takes_a_closed_set() -> None:
     model.fit(rows, given)
 
     assert model.score(rows, [LABELS[n // 20] for n in range(40)]) == 1.0
+
+
+def test_two_answers_in_a_small_closed_set_leave_what_labelled_itself(
+    library: lookalike.Library,
+) -> None:
+    chance = np.random.default_rng(0)
+    kinds = np.arange(120) % 3
+    rows = 3 * chance.standard_normal((3, 24))[kinds] + chance.standard_normal((120, 24))
+    made = library.labeler(
+        "spots", extractor="passthrough", labels=["a", "b", "c"], closed_set=True
+    )
+    made.add(vectors=rows, ids=[f"v{number}" for number in range(120)])
+    made.label({f"v{number}": "abc"[kinds[number]] for number in range(30)})
+    before = made.report().labelled["auto"]
+
+    for question in made.queue(limit=2):
+        made.label(
+            {one.id: "abc"[kinds[int(one.id[1:])]] for one in question.documents}, asked=True
+        )
+
+    assert before >= 80
+    assert made.report().labelled["auto"] >= before / 2
+    assert not any("how much is new" in one for one in made.report().missing)

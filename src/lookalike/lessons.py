@@ -146,7 +146,7 @@ def _calibrating(every: Places, sampling: Sampling) -> tuple[Places, bool]:
     if len(drawn) + sum(map(len, sampling.apart.values())) >= ALONE:
         return drawn, True
     fair = np.setdiff1d(every, np.setdiff1d(sampling.asked, drawn))
-    representative = len(fair) == len(every) or len(fair) >= ALONE
+    representative = 2 * len(fair) > len(every) or len(fair) >= ALONE
     return (fair, True) if representative else (every, False)
 
 
@@ -263,7 +263,7 @@ def _missing(confidence: Confidence) -> tuple[str, ...]:
     labels = len(confidence.labels) - len(confidence.sight.quiet)
     more = max(COUNTED - confidence.drawn, 0)
     if min(confidence.limits) < OUT_OF_REACH:
-        return (estimated(more),) if more else ()
+        return (estimated(more),) if more and confidence.new_share else ()
     if confidence.fair_missing:
         return (unmeasured(confidence.fair_missing),)
     if more and labels < FEW_LABELS and confidence.new_share:

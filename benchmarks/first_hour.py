@@ -35,7 +35,7 @@ from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
 from lookalike.labels import is_within
 from lookalike.model import Origin, Question
-from quality_data import read
+from quality_data import SOURCES, read
 
 _SETTLED = 0.9
 _FIRST = 20
@@ -188,12 +188,8 @@ def _banking(root: Path, folder: Path) -> Items:
 
 
 def _named_banking(root: Path, folder: Path) -> Items:
-    rows = []
-    for part in ("train", "test"):
-        path = root / "banking77" / f"{part}.csv"
-        with path.open(encoding="utf-8", newline="") as lines:
-            rows += [(row["text"], row["category"]) for row in csv.DictReader(lines)]
-    texts, names = ([row[side] for row in rows] for side in (0, 1))
+    rows = SOURCES["banking77"].read(root / "banking77")
+    texts, names = [str(text) for text, _ in rows], [name for _, name in rows]
     return Items(read("banking77", root, folder, None).vectors, names, True, texts)
 
 

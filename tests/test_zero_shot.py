@@ -9,7 +9,7 @@ import pytest
 import lookalike
 from lookalike.collection import Collection
 from lookalike.extractors.text import text_extractor
-from lookalike.label_vectors import MAX_NAMES, read_names
+from lookalike.label_vectors import MAX_NAMES, NameReader
 from lookalike.landscape import build_landscape
 from lookalike.library import Library
 from lookalike.model import Changed, Question
@@ -88,12 +88,56 @@ def test_a_retired_label_is_suggested_no_more(library: Library) -> None:
     assert "money" not in notes.queue(limit=1)[0].suggestions
 
 
+def test_what_was_dropped_is_not_suggested_again_and_tells_that_names_are_wrong(
+    library: Library,
+) -> None:
+    notes = library.labeler("notes", extractor="text", labels=list(TOPICS))
+    notes.add(rows())
+    dropped: set[tuple[str, str | None]] = set()
+    for _ in range(6):
+        sheets = [one for one in notes.queue(limit=20) if one.kind == "names"]
+        if not sheets:
+            break
+        told = zip(sheets[0].documents, sheets[0].suggestions, strict=True)
+        shown = {one.id: label for one, label in told if label}
+        assert not dropped & set(shown.items())
+        dropped |= set(shown.items())
+        notes.reject(shown)
+    else:
+        pytest.fail("names that are always wrong were asked about again and again")
+
+
+def test_what_is_of_a_new_kind_is_not_asked_about_by_name(library: Library) -> None:
+    notes = library.labeler("notes", extractor="text", labels=list(TOPICS))
+    notes.add(rows())
+    shown = [one.id for one in notes.queue(limit=1)[0].documents]
+    notes.new_kind(shown, asked=True)
+    again = [one for one in notes.queue(limit=20) if one.kind == "names"]
+    assert not {one.id for sheet in again for one in sheet.documents} & set(shown)
+
+
+def test_a_parent_is_not_suggested_beside_its_children(library: Library) -> None:
+    names = ["Sport", "Sport > football", "cooking", "weather", "money"]
+    notes = library.labeler("notes", extractor="text", labels=names)
+    notes.add(rows())
+    assert set(notes.queue(limit=1)[0].suggestions) == {*names} - {"Sport"}
+
+
+def test_names_are_compared_with_the_texts_of_a_combined_collection(library: Library) -> None:
+    notes = library.labeler("notes", extractor=["image", "text"], labels=list(TOPICS))
+    notes.add(rows())
+    question = notes.queue(limit=1)[0]
+    assert question.kind == "names"
+    told = zip(question.documents, question.suggestions, strict=True)
+    assert sum(topic_of(one.id) == label for one, label in told) >= 3
+
+
 def test_descriptions_are_read_with_the_names() -> None:
     assert text_of("Cards > card_arrival", None) == "Cards, card arrival"
     assert text_of("A", "what begins") == "A: what begins"
     extractor = text_extractor()
-    plain = read_names(extractor, {"A": None, "B": None})
-    told = read_names(extractor, {"A": "fruit and vegetables", "B": None})
+    plain = NameReader().names(extractor, {"A": None, "B": None})
+    told = NameReader().names(extractor, {"A": "fruit and vegetables", "B": None})
     assert plain is not None and told is not None
     assert plain.labels == ("A", "B")
     assert not np.array_equal(plain.vectors[0], told.vectors[0])
@@ -102,8 +146,11 @@ def test_descriptions_are_read_with_the_names() -> None:
 
 def test_one_name_or_far_too_many_are_not_read() -> None:
     extractor = text_extractor()
-    assert read_names(extractor, {"A": None}) is None
-    assert read_names(extractor, {str(number): None for number in range(MAX_NAMES + 1)}) is None
+    assert NameReader().names(extractor, {"A": None}) is None
+    assert (
+        NameReader().names(extractor, {str(number): None for number in range(MAX_NAMES + 1)})
+        is None
+    )
 
 
 def test_the_nearest_name_is_suggested_with_its_lead() -> None:

@@ -12,6 +12,7 @@ Both take `input_ids` and `attention_mask` int64 (n, length <= 512) and give `ve
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class Rows:
     zero: NDArray[np.uint8]
 
 
-class _Graph:
+class _Graph(ABC):
     """Nodes and constants in the order in which they are added."""
 
     def __init__(self, weights: Weights) -> None:
@@ -133,14 +134,14 @@ class _Graph:
         onnx.checker.check_model(model)
         return model
 
-    def _words(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _words(self) -> str: ...
 
-    def _attention(self, tensor: str, penalty: str, name: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _attention(self, tensor: str, penalty: str, name: str) -> str: ...
 
-    def _feed_forward(self, tensor: str, name: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _feed_forward(self, tensor: str, name: str) -> str: ...
 
     def _mixed(self, scores: str, penalty: str, value: str, name: str) -> str:
         """Return (n, length, width): the values of all heads by the softmax of their scores."""

@@ -129,13 +129,20 @@ def _guessed(
         return None
     given = _given(state, land.pks)
     answered = np.flatnonzero(given != NO_LABEL)[-_COMPARED:]
+    known = guess(land, answered, names)
+    right = np.asarray(codes)[known.nearest] == given[answered]
+    choosy = np.setdiff1d(state.rejected.among(land.pks), answered)
+    dropped = guess(land, choosy, names)
+    barred = state.rejected.barred(land.pks[choosy], names.labels)
+    is_barred = barred[np.arange(len(choosy)), dropped.nearest]
     open_ = np.flatnonzero(standing.open & ~standing.automatic)
+    open_ = np.setdiff1d(open_, choosy[is_barred])
     open_ = open_[:: -(-len(open_) // _COMPARED) or 1]
     if not len(open_):
         return None
-    known, found = guess(land, answered, names), guess(land, open_, names)
-    right = np.asarray(codes)[known.nearest] == given[answered]
-    likely = trust(found.lead, known.lead, right)
+    found = guess(land, open_, names)
+    leads = np.append(known.lead, dropped.lead[is_barred])
+    likely = trust(found.lead, leads, np.append(right, np.zeros(is_barred.sum(), bool)))
     rows = typical(found, likely, had, size_of(state.field.space.name))
     labels = tuple(names.labels[at] for at in found.nearest[rows].tolist())
     return Guessed(open_[rows], labels, likely[rows])

@@ -14,7 +14,7 @@ from lookalike.errors import BadInput
 from lookalike.fields import taxonomy_to
 from lookalike.label_events import naming_of, owner_of, why_not
 from lookalike.label_tree import with_above
-from lookalike.labels import check_description, check_label, path_of
+from lookalike.labels import ancestors, check_description, check_label, path_of
 from lookalike.model import EventKind, Taxonomy
 from lookalike.naming import Naming, Note
 from lookalike.nearness import FindLists
@@ -105,10 +105,11 @@ def declared_in(snapshot: Snapshot, field: FieldRow) -> LabelSet:
 
 
 def described_in(snapshot: Snapshot, field: FieldRow) -> dict[str, str | None]:
-    """Return the labels that were declared or described, each with its description."""
+    """Return the leaves among the labels that were declared or described, with descriptions."""
     naming = naming_of(snapshot, owner_of(snapshot, field.pk))
     notes = {one: note for one, note in naming.notes.items() if naming.retired_in(one) is None}
-    return {one: notes[one].description or None for one in sorted(notes)}
+    parents = {parent for label in notes for parent in ancestors(label)}
+    return {one: notes[one].description or None for one in sorted(notes.keys() - parents)}
 
 
 def declare(

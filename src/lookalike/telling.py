@@ -10,7 +10,7 @@ from typing import Any
 from lookalike import agreeing, explaining, mapping, reporting, suggesting
 from lookalike.asking import Asked, ask, ask_check
 from lookalike.declaring import described_in
-from lookalike.errors import BadInput
+from lookalike.errors import BadInput, LookalikeError
 from lookalike.ingest import Progress, quiet
 from lookalike.maps import Map
 from lookalike.model import Document, Event, Operation, Question, Suggestion
@@ -120,10 +120,19 @@ class Telling(Shown):
             yield snapshot, self._field(snapshot, chosen.name), asked
 
     def _names(self, field: FieldRow) -> Names | None:
-        """Return the names of the labels that were declared, in the space of the documents."""
+        """Return the names of the labels that were declared, in the space of the documents.
+
+        None where the extractor reads no texts, or is not installed: the queue can do without.
+        """
         with self._workshop.store.read() as snapshot:
             labels = described_in(snapshot, field)
-            return self._workshop.names(snapshot, self._row, labels) if labels else None
+            if not labels:
+                return None
+            try:
+                extractor = self._workshop.target_in(snapshot, self._row).extractor
+            except LookalikeError:
+                return None
+        return self._workshop.label_names.names(extractor, labels)
 
     def why(self, id: str, *, field: str | None = None) -> explaining.Why:
         """Return what caused a document's label or null, and what would be without the nearest."""

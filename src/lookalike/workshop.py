@@ -12,11 +12,11 @@ from sqlalchemy import Select, select
 
 from lookalike.blobs import Blobs
 from lookalike.documents import Target
-from lookalike.errors import BadInput, Conflict, LookalikeError
+from lookalike.errors import BadInput, Conflict
 from lookalike.extraction import Extraction
 from lookalike.extractors.base import Extractor
 from lookalike.fields import space_of
-from lookalike.label_vectors import read_names
+from lookalike.label_vectors import NameReader
 from lookalike.laying import Layouts
 from lookalike.objects import waiting_dimension
 from lookalike.operations import Operations
@@ -31,7 +31,6 @@ from lookalike.stores.base import Snapshot, Txn, space_columns
 from lookalike.stores.selection import in_force
 from lookalike.thumbnails import Thumbnails
 from lookalike.turns import Made
-from lookalike.zero_shot import Names
 
 
 class Workshop:
@@ -52,8 +51,8 @@ class Workshop:
         self.operations = Operations(opened.store, opened.root / "cache", clock)
         self.layouts = Layouts(opened.store, opened.root / "cache")
         self.book = ReferenceBook()
+        self.label_names = NameReader()
         self._extractors: Made[tuple[str, str], Extractor] = Made()
-        self._names: Made[tuple[str, tuple[tuple[str, str | None], ...]], Names | None] = Made()
         self._check: Callable[[str], None] | None = None
 
     def speaking(self, actor: str) -> Workshop:
@@ -110,21 +109,6 @@ class Workshop:
             assert self._check is not None
             self._check(value)
         return self.extractor(name, options)
-
-    def names(
-        self, snapshot: Snapshot, row: CollectionRow, labels: Mapping[str, str | None]
-    ) -> Names | None:
-        """Return the names of labels, each with its description, in the space of a collection.
-
-        They are read once. None where its extractor reads no texts (see `read_names`), or is not
-        there: what asks for names can do without.
-        """
-        try:
-            extractor = self.target_in(snapshot, row).extractor
-        except LookalikeError:
-            return None
-        key = (extractor.space.name, tuple(labels.items()))
-        return self._names.get(key, partial(read_names, extractor, labels))
 
     def target(self, row: CollectionRow, dimension: int | None = None) -> Target:
         """Return a collection as something that items go to; its space is made when it is new.

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.grid import grid_length
+from lookalike.directions import Frame
+from lookalike.grid import grid_length, on_grid
 from lookalike.landscape import Landscape
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.propagation import Floats, Places
@@ -29,7 +30,7 @@ _PRIOR_RIGHT, _PRIOR = 3.0, 4.0
 """Before anything is answered three of four suggestions are taken to be right."""
 
 _LIKE = 10
-"""As sure as a suggestion are so many, the nearest in their lead, of those that were answered."""
+"""How far a suggestion is trusted: by so many answered ones, those with the most similar leads."""
 
 
 class Names(NamedTuple):
@@ -61,11 +62,10 @@ def text_of(label: str, description: str | None) -> str:
 
 def guess(landscape: Landscape, places: Places, names: Names) -> Guesses:
     """Return what the names suggest for the items at `places` (m,)."""
-    wide = names.vectors.astype(np.float32)
-    wide -= wide.mean(axis=0)
-    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.float32(1e-6))
-    scale = np.float32(1 / grid_length(landscape.centred.shape[1]))
-    cosines = landscape.centred.take(places, axis=0).astype(np.float32) @ wide.T * scale
+    own = Frame.of([names.vectors], landscape.frame.blend)
+    directions = on_grid(own.centred(names.vectors)).astype(np.float32)
+    scale = np.float32(grid_length(directions.shape[1]) ** -2)
+    cosines = landscape.centred.take(places, axis=0).astype(np.float32) @ directions.T * scale
     rows = np.arange(len(places))
     nearest = cosines.argmax(axis=1)
     first = cosines[rows, nearest]

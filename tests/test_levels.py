@@ -13,11 +13,10 @@ from lookalike import Library
 from lookalike.collection import Collection
 from lookalike.confidence import judge, said_at
 from lookalike.judging import Judge
-from lookalike.labels import Codes, ancestors, is_within
+from lookalike.labels import NO_LABEL, Codes, ancestors, is_within
 from lookalike.landscape import Landscape, build_landscape
 from lookalike.lessons import Sampling, learn_confidence, standard_of
 from lookalike.levels import Parents, levels_of, quiet_among
-from lookalike.matches import NO_LABEL
 from lookalike.model import LABEL_SEPARATOR, Origin
 from lookalike.policy import DECISION_COLUMNS, Decisions
 from lookalike.propagation import Places

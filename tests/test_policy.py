@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, rival_similarity, shares, votes
+from lookalike.labels import NO_LABEL
+from lookalike.matches import NO_SIMILARITY, Matches, rival_similarity, shares, votes
 from lookalike.model import Reason
 from lookalike.policy import REASONS, Decisions, suggest_only, threshold
 

@@ -83,7 +83,7 @@ NOUNS: tuple[type, ...] = (
     auditing.Estimate,
     auditing.Stratum,
     auditing.AuditItem,
-    auditing.Verdict,
+    model.Verdict,
     label_tree.LabelTree,
     label_tree.LabelNode,
     label_tree.LabelCounts,

@@ -17,8 +17,7 @@ from lookalike.formats.cvat import read_cvat
 from lookalike.formats.label_studio import read_label_studio
 from lookalike.formats.voc import read_voc, write_voc
 from lookalike.formats.yolo import read_yolo, write_yolo
-from lookalike.ingest import Progress, quiet
-from lookalike.model import Added, Changed, Document, Origin
+from lookalike.model import Added, Changed, Document, Origin, Progress, quiet
 from lookalike.objects import REGIONS
 from lookalike.pictures import upright_size
 from lookalike.regions import check_reads_regions

@@ -14,9 +14,8 @@ from lookalike.drawing import due
 from lookalike.field_state import FieldState
 from lookalike.judging import Judge
 from lookalike.kinds import Group, new_kinds
-from lookalike.labels import ancestors
+from lookalike.labels import NO_LABEL, ancestors
 from lookalike.landscape import Landscape
-from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.peers import answered_by_others, contested_documents
 from lookalike.policy import REASONS

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import delete, or_, select, update
 
-from lookalike.auditing import Verdict
 from lookalike.label_events import naming_of
+from lookalike.model import Verdict
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import one_of

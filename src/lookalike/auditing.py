@@ -11,13 +11,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.claims import Interval, certifies, lower_bound, upper_bound, wilson
 from lookalike.errors import BadInput
+from lookalike.model import Verdict
 
 CONFIDENCE = 0.95
 """So often an interval holds what it speaks of, and a certificate is right."""
@@ -34,14 +34,6 @@ _EXACT_UP_TO = 10_000
 _HALVINGS = 60
 _TINY = np.finfo(np.float64).tiny
 _MOST_CHECKS = 10**7
-
-
-class Verdict(StrEnum):
-    """What a person says of an automatic label."""
-
-    RIGHT = "right"
-    WRONG = "wrong"
-    CANNOT_TELL = "cannot_tell"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,12 @@ import numpy as np
 from sqlalchemy import select, update
 
 from lookalike.audited import drawn_items, drawn_sizes
-from lookalike.auditing import (
-    Audit,
-    AuditItem,
-    Estimate,
-    Stratum,
-    Verdict,
-    allocation,
-    estimate,
-    strata_of,
-)
+from lookalike.auditing import Audit, AuditItem, Estimate, Stratum, allocation, estimate, strata_of
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.label_events import naming_of, owner_of
 from lookalike.labels import check_label, is_within, path_of
 from lookalike.lookup import ids_of, pks_of, stances
-from lookalike.model import EventKind, Origin
+from lookalike.model import EventKind, Origin, Verdict
 from lookalike.operations import Operations, Running, Said
 from lookalike.reading import FieldRow, document_query
 from lookalike.resources import CollectionRow

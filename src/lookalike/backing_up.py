@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lookalike.errors import BadInput, NotAStore
-from lookalike.ingest import Progress, quiet
+from lookalike.model import Progress, quiet
 from lookalike.places import Place
 from lookalike.stores.sqlite_backup import Backup, copy_bytes
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from lookalike.documents import Target
 from lookalike.errors import BadInput
-from lookalike.ingest import Progress, Registrar, Tally, VectorIngest, quiet, vector_ids
+from lookalike.ingest import Registrar, Tally, VectorIngest, vector_ids
+from lookalike.model import Progress, quiet
 from lookalike.objects import Draft
 from lookalike.resources import CollectionRow
 from lookalike.sources import json_values

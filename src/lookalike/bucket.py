@@ -17,9 +17,9 @@ from ulid import ULID
 from lookalike.errors import BadContent, BadInput, Conflict, Stale
 from lookalike.extractors.vectors import MEDIA_TYPE, problems
 from lookalike.forgetting import with_copies
-from lookalike.ingest import Tally, VectorIngest, quiet
+from lookalike.ingest import Tally, VectorIngest
 from lookalike.labels import label_in
-from lookalike.model import Blob, Changed, Object
+from lookalike.model import Blob, Changed, Object, quiet
 from lookalike.objects import Draft, input_of, insert_objects, object_pks, read_objects
 from lookalike.once import Request, once
 from lookalike.operations import NO_COLLECTION, Running

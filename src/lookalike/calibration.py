@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.claims import EVEN
+from lookalike.labels import NO_LABEL
 from lookalike.logistic import Logistic, Vector, fit_logistic, logistic_from, new_share, sigmoid
-from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, rival_similarity, votes
+from lookalike.matches import NO_SIMILARITY, Matches, rival_similarity, votes
 
 MIN_REFERENCES = 12
 """Fewer references than this calibrate nothing."""

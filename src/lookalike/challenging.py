@@ -22,8 +22,7 @@ from lookalike.comparing import silence_poor
 from lookalike.decider import Decider
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.fields import StoredField, stored_field, taxonomy_to
-from lookalike.labels import Codes
-from lookalike.matches import NO_LABEL
+from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import Taxonomy
 from lookalike.reading import FieldRow
 from lookalike.recall import recall, remember

@@ -11,9 +11,9 @@ from lookalike.declaring import Labels, LabelSet
 from lookalike.engines.ray_engine import engine_at
 from lookalike.errors import BadInput, NotFound
 from lookalike.extracting import extract_free, extract_to_the_end
-from lookalike.ingest import Progress, Tally, quiet
+from lookalike.ingest import Tally
 from lookalike.labels import check_label
-from lookalike.model import ANY, Added, Changed, EventKind, Origin
+from lookalike.model import ANY, Added, Changed, EventKind, Origin, Progress, quiet
 from lookalike.once import AlreadyDone, once
 from lookalike.operations import Said
 from lookalike.promoting import Promoting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lookalike.ingest import Progress, quiet
+from lookalike.model import Progress, quiet
 from lookalike.repacking import follow_packed
 from lookalike.workshop import Workshop
 

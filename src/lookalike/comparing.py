@@ -19,9 +19,8 @@ from lookalike.deciders import Deciders
 from lookalike.field_state import FieldState
 from lookalike.fields import stored_field
 from lookalike.hygiene import Trials
-from lookalike.labels import Codes
+from lookalike.labels import NO_LABEL, Codes
 from lookalike.lookup import ids_of
-from lookalike.matches import NO_LABEL
 from lookalike.metrics import coverage
 from lookalike.reading import FieldRow
 from lookalike.rules import rule_of

@@ -18,8 +18,7 @@ from sqlalchemy import Row, Table, func, select, tuple_
 
 from lookalike.blobs import Blobs
 from lookalike.errors import BadContent, BadInput, Conflict, NotAStore, StoreCorrupt
-from lookalike.ingest import Progress, quiet
-from lookalike.model import Blob
+from lookalike.model import Blob, Progress, quiet
 from lookalike.places import Opened, Place
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, Txn, stored_space

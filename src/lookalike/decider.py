@@ -26,8 +26,8 @@ from lookalike.fields import StoredField
 from lookalike.hygiene import Trials, vector_trials
 from lookalike.imagining import imagined
 from lookalike.judging import Judge
-from lookalike.labels import Codes
-from lookalike.matches import NO_LABEL, Matches
+from lookalike.labels import NO_LABEL, Codes
+from lookalike.matches import Matches
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.nearness import FindLists
 from lookalike.policy import (

@@ -19,8 +19,7 @@ from sqlalchemy import Text, cast, select, update
 
 from lookalike.columns import Columns, Rows
 from lookalike.field_state import FieldState
-from lookalike.labels import Codes
-from lookalike.matches import NO_LABEL
+from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import Reason
 from lookalike.policy import DECISION_COLUMNS, REASONS
 from lookalike.standard import Standard, standard_to

@@ -12,10 +12,9 @@ from importlib import resources
 from pathlib import Path
 
 from lookalike.collection import Collection
-from lookalike.ingest import Progress
 from lookalike.labels import is_within
 from lookalike.library import Library
-from lookalike.model import Origin
+from lookalike.model import Origin, Progress
 
 COLLECTION = "demo"
 """The collection that the demo makes."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.matches import NO_LABEL, Matches
+from lookalike.labels import NO_LABEL
+from lookalike.matches import Matches
 from lookalike.stores.search import similarities
 
 _LEAST_QUANTILE = 0.999

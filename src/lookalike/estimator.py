@@ -16,13 +16,14 @@ from lookalike.calibration import Calibration, features, probability
 from lookalike.confidence import Confidence, judge
 from lookalike.errors import BadInput, BadVector, MissingExtra
 from lookalike.heard import UNHEARD
+from lookalike.labels import NO_LABEL
 from lookalike.landscape import attach, build_landscape
 from lookalike.leads import mixed
 from lookalike.learning import learn_nearest
 from lookalike.leaving_out import nearest_of_each
 from lookalike.lessons import learn_confidence, standard_of
 from lookalike.limits import OUT_OF_REACH
-from lookalike.matches import NO_LABEL, Matches, shares, votes
+from lookalike.matches import Matches, shares, votes
 from lookalike.model import Taxonomy
 from lookalike.policy import SUGGESTION_TEMPERATURE
 from lookalike.propagation import Places

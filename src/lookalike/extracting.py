@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from lookalike.hands import Engine
-from lookalike.ingest import Progress, Tally
+from lookalike.ingest import Tally
+from lookalike.model import Progress
 from lookalike.objects import held_in, waits_in
 from lookalike.resources import CollectionRow
 from lookalike.spaces import in_force_now

@@ -20,9 +20,9 @@ from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
 from lookalike.forgotten import places, unshown
 from lookalike.hands import Bench, Engine, Hands, Results, Task, Threads, View
-from lookalike.ingest import Progress, Tally
+from lookalike.ingest import Tally
 from lookalike.leases import Heartbeat, end, has_died, lease_end, own_name, time_of
-from lookalike.model import Status
+from lookalike.model import Progress, Status
 from lookalike.objects import finish, let_wait
 from lookalike.operations import Operations, Running
 from lookalike.renaming import Seen, recognise

@@ -20,8 +20,8 @@ from sqlalchemy import select
 from lookalike.columns import Columns, Rows
 from lookalike.companions import Companions, poorly_seen
 from lookalike.fields import StoredField
-from lookalike.labels import Codes
-from lookalike.matches import NO_LABEL, Matches
+from lookalike.labels import NO_LABEL, Codes
+from lookalike.matches import Matches
 from lookalike.neighbourhood import Neighbourhood
 from lookalike.policy import least_similarity
 from lookalike.recall import recall, remember

@@ -25,7 +25,7 @@ from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.errors import BadContent, BadInput, Conflict
 from lookalike.extractors.base import Part, accepts
 from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
-from lookalike.model import Blob, Status
+from lookalike.model import Blob, Progress, Status
 from lookalike.objects import (
     REGIONS,
     Draft,
@@ -47,8 +47,6 @@ from lookalike.stores.search import Floats
 _REGISTER_ITEMS = 256
 _VECTOR_ROWS = 4000
 _IN_LIST = 5000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -370,10 +368,6 @@ def _objects_by(
         rows = snapshot.rows(select(table).where(table.c.bucket_pk == bucket_pk, chosen))
         known |= {getattr(row, column): row for row in rows}
     return known
-
-
-def quiet(_done: int, _total: int) -> None:
-    """Show no progress."""
 
 
 def vector_ids(vectors: np.ndarray[Any, Any], ids: Sequence[Any] | None) -> list[str]:

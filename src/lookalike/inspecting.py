@@ -11,9 +11,8 @@ from lookalike import hygiene
 from lookalike.blaming import Blame, blamed
 from lookalike.decider import Decider
 from lookalike.duplicates import Group, duplicates
-from lookalike.labels import Codes
+from lookalike.labels import NO_LABEL, Codes
 from lookalike.lookup import ids_of
-from lookalike.matches import NO_LABEL
 from lookalike.peers import contested_documents
 from lookalike.reading import FieldRow
 from lookalike.references import References

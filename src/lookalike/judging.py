@@ -29,9 +29,9 @@ from lookalike.directions import Blend, unit_blocks
 from lookalike.hygiene import Trials, landscape_trials
 from lookalike.judgements import Judgements
 from lookalike.kept_lists import KeptLists
+from lookalike.labels import NO_LABEL
 from lookalike.landscape import Landscape, attach, landscape_of
 from lookalike.lessons import Sampling, learn_confidence, without_suspects
-from lookalike.matches import NO_LABEL
 from lookalike.model import Reason
 from lookalike.nearness import FindLists, neighbour_lists
 from lookalike.policy import NO_SOURCE, REASONS, Decisions, deepest

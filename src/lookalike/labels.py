@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from threading import Lock
 
 from lookalike.errors import BadInput
-from lookalike.matches import NO_LABEL
 from lookalike.model import LABEL_SEPARATOR
+
+NO_LABEL = -1
+"""The code of no label, and of an empty place in a list."""
 
 LONGEST_LABEL = 1000
 """So many characters has a label at most, with all its parts."""

@@ -18,9 +18,8 @@ from lookalike.access import Access
 from lookalike.collection import Collection
 from lookalike.declaring import Labels, LabelSet
 from lookalike.forgetting import Receipt, receipt_again
-from lookalike.ingest import Progress, quiet
 from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, prepared
-from lookalike.model import Changed, Taxonomy
+from lookalike.model import Changed, Progress, Taxonomy, quiet
 from lookalike.once import AlreadyDone, Request, once
 from lookalike.places import Place
 from lookalike.plugins import as_one

@@ -12,11 +12,11 @@ from sqlalchemy import select
 
 from lookalike.decider import Decider
 from lookalike.fields import space_in_force
-from lookalike.ingest import Progress
+from lookalike.labels import NO_LABEL
 from lookalike.laying import seen_of
 from lookalike.layout import Layout, Tell, shuffled
 from lookalike.maps import Map, State, listed_labels, scores
-from lookalike.matches import NO_LABEL
+from lookalike.model import Progress
 from lookalike.peers import contested_documents
 from lookalike.reading import FieldRow
 from lookalike.reference_book import epoch_of, newest_revision

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-NO_LABEL = -1
-"""The code in an empty place of a list."""
+from lookalike.labels import NO_LABEL
 
 NO_SIMILARITY = np.float32(-2.0)
 """The similarity in an empty place: below every real one."""

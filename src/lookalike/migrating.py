@@ -11,8 +11,8 @@ from typing import Any
 from lookalike.changing import Change, changes_to
 from lookalike.comparing import FieldComparison, compare
 from lookalike.errors import BadInput
-from lookalike.ingest import Progress, Tally
-from lookalike.model import Changed
+from lookalike.ingest import Tally
+from lookalike.model import Changed, Progress
 from lookalike.once import Request, refuse_repetition
 from lookalike.operations import Running
 from lookalike.preparing import Preparation

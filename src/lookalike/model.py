@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +16,13 @@ ANY: Any = object()
 
 LABEL_SEPARATOR = " > "
 """Between the parts of a hierarchical label: `Shoes > Running > Red`."""
+
+Progress = Callable[[int, int], None]
+"""Is told how much of how much is done."""
+
+
+def quiet(_done: int, _total: int) -> None:
+    """Show no progress."""
 
 
 class Origin(StrEnum):
@@ -30,6 +37,14 @@ class Origin(StrEnum):
     def strength(self) -> int:
         """Return 4 for a person down to 1 for the machine."""
         return 4 - list(Origin).index(self)
+
+
+class Verdict(StrEnum):
+    """What a person says of an automatic label."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    CANNOT_TELL = "cannot_tell"
 
 
 class Reason(StrEnum):

@@ -19,9 +19,8 @@ from sqlalchemy import and_, false, or_, select
 from lookalike.columns import Columns
 from lookalike.decision_log import Logged, logged
 from lookalike.fields import taxonomy_after
-from lookalike.labels import Codes
+from lookalike.labels import NO_LABEL, Codes
 from lookalike.ledger import Statement
-from lookalike.matches import NO_LABEL
 from lookalike.model import EventKind, Origin
 from lookalike.statements import silent_among, statements_of
 from lookalike.stored_rows import decision_cells

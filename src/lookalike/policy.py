@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.calibration import Calibration, features, probability
-from lookalike.matches import NO_LABEL, NO_SIMILARITY, Matches, rival_similarity, votes
+from lookalike.labels import NO_LABEL
+from lookalike.matches import NO_SIMILARITY, Matches, rival_similarity, votes
 from lookalike.model import Reason
 
 REASONS = tuple(Reason)

@@ -14,8 +14,8 @@ import numpy as np
 from lookalike.documents import Target
 from lookalike.extraction import Extraction
 from lookalike.forgotten import places
-from lookalike.ingest import Progress
 from lookalike.leases import Heartbeat, end, own_name
+from lookalike.model import Progress
 from lookalike.renaming import Seen, documents_of, matched
 from lookalike.spaces import (
     count_left,

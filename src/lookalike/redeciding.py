@@ -14,8 +14,8 @@ from lookalike.decider import Decider, Imagined
 from lookalike.effects import Effects
 from lookalike.errors import Conflict
 from lookalike.fields import stored_field
+from lookalike.labels import NO_LABEL
 from lookalike.lookup import ids_of, stances
-from lookalike.matches import NO_LABEL
 from lookalike.model import Origin, Reason
 from lookalike.past import PastStore
 from lookalike.policy import REASONS

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from lookalike.connection import Connection, place
 from lookalike.errors import LookalikeError
-from lookalike.model import Changed
+from lookalike.model import Changed, Progress, quiet
 from lookalike.remote_collection import RemoteCollection
 from lookalike.remote_opened import label_values
-from lookalike.sending import WAIT_S, Progress, quiet
+from lookalike.sending import WAIT_S
 
 if TYPE_CHECKING:
     from lookalike.declaring import Labels

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadInput, BadSetting
-from lookalike.model import Added, Changed, Origin
+from lookalike.model import Added, Changed, Origin, Progress, quiet
 from lookalike.remote_opened import label_values
 from lookalike.remote_promoting import RemotePromoting
 from lookalike.remote_shaping import RemoteShaping
@@ -14,7 +14,7 @@ from lookalike.remote_telling import RemoteTelling
 from lookalike.remote_travelling import RemoteTravelling
 from lookalike.remote_trusting import RemoteTrusting
 from lookalike.remote_trying import RemoteTrying
-from lookalike.sending import Progress, Sender, quiet
+from lookalike.sending import Sender
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lookalike.connection import place
-from lookalike.model import Event, Operation, Question, Suggestion
+from lookalike.model import Event, Operation, Progress, Question, Suggestion, quiet
 from lookalike.remote_shown import RemoteShown
-from lookalike.sending import Progress, content, described, encoded, quiet
+from lookalike.sending import content, described, encoded
 from lookalike.sources import items
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from lookalike.audited import drawn_items
-from lookalike.auditing import Verdict
 from lookalike.drawing import sample
-from lookalike.model import Answer, Origin
+from lookalike.model import Answer, Origin, Verdict
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of

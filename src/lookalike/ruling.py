@@ -20,9 +20,9 @@ from lookalike.directions import blend
 from lookalike.drawing import sample
 from lookalike.field_state import FieldState
 from lookalike.judging import Judge
+from lookalike.labels import NO_LABEL
 from lookalike.learning import learn_nearest
 from lookalike.lessons import Sampling, standard_of, with_background
-from lookalike.matches import NO_LABEL
 from lookalike.references import References
 from lookalike.sheets import checked_in
 from lookalike.standard import Rule, Standard, rule_for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from lookalike.connection import Connection, place
 from lookalike.errors import BadContent, BadInput
-from lookalike.model import Added
+from lookalike.model import Added, Progress
 from lookalike.sources import Item, json_values
 
 if TYPE_CHECKING:
@@ -26,12 +26,6 @@ _LARGE_BYTES = 2_000_000
 _FOLLOWED = 1000
 WAIT_S = 2
 """How long a server may let one wait for an answer."""
-
-Progress = Callable[[int, int], None]
-
-
-def quiet(_done: int, _total: int) -> None:
-    """Show no progress."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from lookalike.checks import CHECK_ITEMS, CHECK_TEXTS, Draw, Plan, draw_check, plan_check
 from lookalike.field_state import FieldState
-from lookalike.matches import NO_LABEL
+from lookalike.labels import NO_LABEL
 from lookalike.model import Origin, Reason
 from lookalike.policy import REASONS
 from lookalike.stores import schema

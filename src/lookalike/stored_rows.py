@@ -18,8 +18,7 @@ from sqlalchemy import Select, func, select
 
 from lookalike.columns import Columns, Rows
 from lookalike.fields import StoredField
-from lookalike.labels import Codes
-from lookalike.matches import NO_LABEL
+from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import Answer, Origin
 from lookalike.policy import REASONS
 from lookalike.stores import schema

@@ -11,9 +11,8 @@ from lookalike import agreeing, explaining, mapping, reporting, suggesting
 from lookalike.asking import Asked, ask, ask_check
 from lookalike.declaring import described_in
 from lookalike.errors import BadInput, LookalikeError
-from lookalike.ingest import Progress, quiet
 from lookalike.maps import Map
-from lookalike.model import Document, Event, Operation, Question, Suggestion
+from lookalike.model import Document, Event, Operation, Progress, Question, Suggestion, quiet
 from lookalike.reading import FieldRow
 from lookalike.shown import Shown
 from lookalike.stores.base import Snapshot

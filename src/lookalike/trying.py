@@ -12,9 +12,8 @@ from lookalike import flipping, trials
 from lookalike.challenging import Confrontation, check_references, confront, rule_with, spaces_for
 from lookalike.errors import BadInput, LookalikeError
 from lookalike.flipping import Flips
-from lookalike.ingest import quiet
 from lookalike.migrating import migrated
-from lookalike.model import Changed
+from lookalike.model import Changed, quiet
 from lookalike.once import AlreadyDone, once
 from lookalike.opened import Opened
 from lookalike.operations import Running

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 
 import httpx2
 import pytest
@@ -61,6 +62,7 @@ def test_a_run_from_scratch_changes_nothing_of_it(client: httpx2.Client) -> None
     )["task_id"]
     done = ok(client.get(f"/v1/tasks/{task}"))
     while done["status"] not in ("COMPLETED", "FAILED"):
+        sleep(0.05)
         done = ok(client.get(f"/v1/tasks/{task}"))
 
     assert done["status"] == "COMPLETED"

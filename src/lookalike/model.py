@@ -18,7 +18,7 @@ LABEL_SEPARATOR = " > "
 """Between the parts of a hierarchical label: `Shoes > Running > Red`."""
 
 Progress = Callable[[int, int], None]
-"""Is told how much of how much is done."""
+"""Called with the number of items done and their total."""
 
 
 def quiet(_done: int, _total: int) -> None:

@@ -171,6 +171,7 @@ def test_from_an_empty_page_and_a_dropped_folder_to_automatic_labels(
     told = f"{len(names) - 2} confirmed, 1 corrected, 1 dropped."
     press(page, "ArrowRight", "x", "ArrowRight", "l", *"Odd", "Enter")
     expect(page.get_by_text(told)).to_be_visible()
+    expect(page.locator(".pill.wait")).to_have_count(0, timeout=READ_MS)  # all answers are stored
     before = labels(empty)
     press(page, "Enter")
     toast(page, f"{len(names)} by you")

@@ -383,7 +383,6 @@ def _line(p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector) ->
         np.append(p[some], refuted),
         np.append(right[some], wrong),
         np.append(terms.doubt[some], np.zeros(len(refuted))),
-        pretended=0.0 if terms.representative else 1.0,
     )
 
 

@@ -17,6 +17,7 @@ _MIX_RANGE = 5.0
 _LONGEST_STEP = 5.0
 _LONGEST_ODDS = 30.0
 _LEAST_SHARE = 1e-3
+_SHIFT_ROUNDS, _LONGEST_SHIFT, _SHIFT_PRIOR = 100, 1.0, 0.1
 _SHARE_ROUNDS = 60
 
 
@@ -117,6 +118,22 @@ def fit_line(odds: Vector, hits: Vector, counts: Vector) -> tuple[float, float]:
         if np.abs(step).max() < 1e-8:
             break
     return max(float(line[0]), 0.05), float(line[1])
+
+
+def fit_shift(odds: Vector, hits: Vector, counts: Vector) -> float:
+    """Return the shift alone that makes log-odds (n,) those of `hits` (n,) that count `counts` (n,)
+    times: the mean probability becomes the share of hits. A tenth of a row keeps it finite.
+    """
+    x, shift = np.clip(odds, -_LONGEST_ODDS, _LONGEST_ODDS), 0.0
+    for _ in range(_SHIFT_ROUNDS):
+        p = sigmoid(x + shift)
+        slope = float(counts @ (p - hits)) + _SHIFT_PRIOR * shift
+        curvature = float(counts @ (p * (1 - p))) + _SHIFT_PRIOR
+        step = float(np.clip(slope / curvature, -_LONGEST_SHIFT, _LONGEST_SHIFT))
+        shift -= step
+        if abs(step) < 1e-8:
+            break
+    return shift
 
 
 def _line_loss(rows: Vector, hits: Vector, counts: Vector, line: Vector) -> float:

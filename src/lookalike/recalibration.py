@@ -5,10 +5,13 @@ answers that a queue picked. What people said of a random sample shows it. A lin
 log-odds, fitted to the sample, corrects every probability (Platt 1999); without a sample it changes
 nothing.
 
-Two things keep the correction honest:
+Three things keep the correction honest:
 
 - **Rule of succession.** One more answer counts that looked like the right ones and was wrong, so
   18 right answers of 18 are needed before 95 % can be claimed.
+- **Never steeper.** A few dozen answers may lower all probabilities or draw them together, but not
+  spread them: where a line with a slope above 1 fits best, only its shift is fitted. Otherwise
+  wrong answers among the doubtful would make the sure ones look surer than any answer showed.
 - **People err.** Where an answer contradicts the label and nobody looked at it again, either the
   label or the answer is wrong. With an error rate η and a probability p, the answer is wrong with
   probability η p / (η p + 1 − p), and the label counts as right by that share (EM).
@@ -21,7 +24,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.logistic import Vector, fit_line, sigmoid
+from lookalike.logistic import Vector, fit_line, fit_shift, sigmoid
 
 Line = tuple[float, float]
 """Slope and shift of log-odds."""
@@ -33,13 +36,10 @@ _LEAST = 1e-6
 _ROUNDS = 6
 
 
-def fit_recalibration(
-    p: Vector, right: NDArray[np.bool_], doubt: Vector, *, pretended: float = 1.0
-) -> Line:
+def fit_recalibration(p: Vector, right: NDArray[np.bool_], doubt: Vector) -> Line:
     """Return the line for probabilities `p` (n,) of a sample whose labels were `right` (n,).
 
     `doubt` (n,) is the probability that an answer is wrong. What has no probability is left out.
-    So many answers as `pretended` looked right and were wrong.
     """
     rows = np.flatnonzero(p > 0)
     if len(rows) == 0:
@@ -50,13 +50,18 @@ def fit_recalibration(
         likely = sigmoid(line[0] * odds + line[1])
         slips = doubt * likely / (doubt * likely + 1 - likely + _LEAST)
         hits = np.where(wrong, slips, 1.0)
-        more = pretended * hits / max(float(hits.sum()), 1.0)
-        line = fit_line(
+        more = hits / max(float(hits.sum()), 1.0)
+        line = _fit_line(
             np.append(odds, odds),
             np.append(hits, np.zeros(len(rows))),
             np.append(np.ones(len(rows)), more),
         )
     return line
+
+
+def _fit_line(odds: Vector, hits: Vector, counts: Vector) -> Line:
+    line = fit_line(odds, hits, counts)
+    return line if line[0] <= 1 else (1.0, fit_shift(odds, hits, counts))
 
 
 def recalibrated(line: Line, p: Vector) -> Vector:

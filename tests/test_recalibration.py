@@ -10,10 +10,12 @@ from lookalike.recalibration import UNCHANGED, fit_recalibration, recalibrated
 SURE, DOUBTFUL = np.full(20, 0.98), np.full(20, 0.6)
 
 
-def fitted(p: np.ndarray, wrong: int, *, doubt: float = 0.0) -> tuple[float, float]:
+def fitted(
+    p: np.ndarray, wrong: int, *, doubt: float = 0.0, trust: float = 0.0
+) -> tuple[float, float]:
     """Return the line for a sample of which the last are wrong."""
     right = np.arange(len(p)) < len(p) - wrong
-    return fit_recalibration(p, right, np.full(len(p), doubt))
+    return fit_recalibration(p, right, np.full(len(p), doubt), trust=trust)
 
 
 def test_without_a_sample_nothing_changes() -> None:
@@ -48,3 +50,16 @@ def test_where_people_err_a_wrong_answer_counts_less() -> None:
     strict, lenient = fitted(SURE, 1), fitted(SURE, 1, doubt=0.05)
 
     assert recalibrated(strict, SURE)[0] < recalibrated(lenient, SURE)[0]
+
+
+def test_a_small_sample_changes_what_is_trusted_less() -> None:
+    for wrong in (0, 1, 5):
+        trusted, untrusted = (recalibrated(fitted(SURE, wrong, trust=t), SURE)[0] for t in (30, 0))
+
+        assert abs(trusted - 0.98) < abs(untrusted - 0.98)
+
+
+def test_a_large_sample_is_believed_although_the_probabilities_were_trusted() -> None:
+    p = np.full(1_000, 0.98)
+
+    assert recalibrated(fitted(p, 200, trust=30), p)[0] == pytest.approx(0.8, abs=0.02)

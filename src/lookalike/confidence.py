@@ -68,6 +68,9 @@ COUNTED = 30
 FEW_LABELS = 10
 """With fewer labels nothing but counting tells the share of new items."""
 
+_TRUSTED = 30.0
+"""So many answers p is worth where references are representative and of many labels."""
+
 _P_DIGITS = 6
 _LIMIT_ITEMS = 5_000
 
@@ -273,7 +276,7 @@ def learn(
     p, r = _combined(of_known, of_right, share, seen.leads.winners), len(out.own)
     in_trial = _combined(known.unseen[:r], right.unseen[:r], share, out.winners)
     wrong = _refuted(scores, sight, terms, (known.model, right.model), share)
-    line = _line(in_trial, out.right, terms, wrong)
+    line = _line(in_trial, out.right, terms, wrong, labels)
     p, in_trial = recalibrated(line, p), recalibrated(line, in_trial)
     trials = Taken(out.winners, in_trial, out.right)
     promising = _may_promise(in_trial, terms, labels)
@@ -371,10 +374,11 @@ def _refuted(
     return p
 
 
-def _line(p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector) -> Line:
+def _line(p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector, labels: int) -> Line:
     """Return what corrects p by random samples, and by the p (k,) of what they `refuted`.
 
-    Where references are representative p is cautious already: a few samples change nothing.
+    Where references are representative a few samples change nothing; and where they are of enough
+    `labels`, p itself is worth some answers.
     """
     some, wrong = terms.sampled, np.zeros(len(refuted), bool)
     if terms.representative and some.sum() + len(refuted) < enough_samples(terms.target):
@@ -383,6 +387,7 @@ def _line(p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector) ->
         np.append(p[some], refuted),
         np.append(right[some], wrong),
         np.append(terms.doubt[some], np.zeros(len(refuted))),
+        trust=_TRUSTED if terms.representative and labels >= FEW_LABELS else 0.0,
     )
 
 

@@ -17,7 +17,7 @@ _MIX_RANGE = 5.0
 _LONGEST_STEP = 5.0
 _LONGEST_ODDS = 30.0
 _LEAST_SHARE = 1e-3
-_SHIFT_ROUNDS, _LONGEST_SHIFT, _SHIFT_PRIOR = 100, 1.0, 0.1
+_SHIFT_ROUNDS, _LONGEST_SHIFT = 100, 1.0
 _SHARE_ROUNDS = 60
 
 
@@ -95,40 +95,43 @@ def fit_apart(
     return odds
 
 
-def fit_line(odds: Vector, hits: Vector, counts: Vector) -> tuple[float, float]:
+def fit_line(
+    odds: Vector, hits: Vector, counts: Vector, *, prior: float = 1.0
+) -> tuple[float, float]:
     """Return slope and shift that make log-odds (n,) those of `hits` (n,) (Platt 1999).
 
-    Rows count `counts` (n,) times. One row's weight draws the line to slope 1 and shift 0; the
-    slope does not fall below 0.05, so that the order stays.
+    Rows count `counts` (n,) times. The weight of `prior` rows draws the line to slope 1 and shift
+    0; the slope does not fall below 0.05, so that the order stays.
     """
     x = np.clip(odds, -_LONGEST_ODDS, _LONGEST_ODDS)
     rows = np.stack([x, np.ones(len(x))], axis=1)
     line = neutral = np.array([1.0, 0.0])
-    loss = _line_loss(rows, hits, counts, line)
+    loss = _line_loss(rows, hits, counts, line, prior)
     for _ in range(50):
         p = sigmoid(rows @ line)
-        gradient = rows.T @ (counts * (p - hits)) + (line - neutral)
-        curvature = (rows * (counts * p * (1 - p))[:, None]).T @ rows + np.eye(2)
+        gradient = rows.T @ (counts * (p - hits)) + prior * (line - neutral)
+        curvature = (rows * (counts * p * (1 - p))[:, None]).T @ rows + prior * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
-        after = _line_loss(rows, hits, counts, line - step)
+        after = _line_loss(rows, hits, counts, line - step, prior)
         while after > loss and np.abs(step).max() > 1e-9:
             step /= 2
-            after = _line_loss(rows, hits, counts, line - step)
+            after = _line_loss(rows, hits, counts, line - step, prior)
         line, loss = line - step, min(after, loss)
         if np.abs(step).max() < 1e-8:
             break
     return max(float(line[0]), 0.05), float(line[1])
 
 
-def fit_shift(odds: Vector, hits: Vector, counts: Vector) -> float:
+def fit_shift(odds: Vector, hits: Vector, counts: Vector, *, prior: float) -> float:
     """Return the shift alone that makes log-odds (n,) those of `hits` (n,) that count `counts` (n,)
-    times: the mean probability becomes the share of hits. A tenth of a row keeps it finite.
+    times: the mean probability becomes the share of hits. The weight of `prior` rows
+    draws it to 0.
     """
     x, shift = np.clip(odds, -_LONGEST_ODDS, _LONGEST_ODDS), 0.0
     for _ in range(_SHIFT_ROUNDS):
         p = sigmoid(x + shift)
-        slope = float(counts @ (p - hits)) + _SHIFT_PRIOR * shift
-        curvature = float(counts @ (p * (1 - p))) + _SHIFT_PRIOR
+        slope = float(counts @ (p - hits)) + prior * shift
+        curvature = float(counts @ (p * (1 - p))) + prior
         step = float(np.clip(slope / curvature, -_LONGEST_SHIFT, _LONGEST_SHIFT))
         shift -= step
         if abs(step) < 1e-8:
@@ -136,10 +139,10 @@ def fit_shift(odds: Vector, hits: Vector, counts: Vector) -> float:
     return shift
 
 
-def _line_loss(rows: Vector, hits: Vector, counts: Vector, line: Vector) -> float:
+def _line_loss(rows: Vector, hits: Vector, counts: Vector, line: Vector, prior: float) -> float:
     odds = rows @ line
     losses = np.logaddexp(0, odds) - hits * odds
-    return float(counts @ losses + ((line - (1.0, 0.0)) ** 2).sum() / 2)
+    return float(counts @ losses + prior * ((line - (1.0, 0.0)) ** 2).sum() / 2)
 
 
 def new_share(known: Vector) -> float:

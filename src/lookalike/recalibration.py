@@ -34,12 +34,18 @@ UNCHANGED: Line = (1.0, 0.0)
 _DIGITS = 6
 _LEAST = 1e-6
 _ROUNDS = 6
+_LEAST_TRUST = 0.1
+"""What keeps a shift finite where all answers are right."""
 
 
-def fit_recalibration(p: Vector, right: NDArray[np.bool_], doubt: Vector) -> Line:
+def fit_recalibration(
+    p: Vector, right: NDArray[np.bool_], doubt: Vector, *, trust: float = 0.0
+) -> Line:
     """Return the line for probabilities `p` (n,) of a sample whose labels were `right` (n,).
 
     `doubt` (n,) is the probability that an answer is wrong. What has no probability is left out.
+    The probabilities themselves are worth `trust` answers. Where they are worth none, one more
+    answer is taken for wrong (rule of succession).
     """
     rows = np.flatnonzero(p > 0)
     if len(rows) == 0:
@@ -50,18 +56,20 @@ def fit_recalibration(p: Vector, right: NDArray[np.bool_], doubt: Vector) -> Lin
         likely = sigmoid(line[0] * odds + line[1])
         slips = doubt * likely / (doubt * likely + 1 - likely + _LEAST)
         hits = np.where(wrong, slips, 1.0)
-        more = hits / max(float(hits.sum()), 1.0)
+        more = (trust == 0) * hits / max(float(hits.sum()), 1.0)
         line = _fit_line(
             np.append(odds, odds),
             np.append(hits, np.zeros(len(rows))),
             np.append(np.ones(len(rows)), more),
+            trust,
         )
     return line
 
 
-def _fit_line(odds: Vector, hits: Vector, counts: Vector) -> Line:
-    line = fit_line(odds, hits, counts)
-    return line if line[0] <= 1 else (1.0, fit_shift(odds, hits, counts))
+def _fit_line(odds: Vector, hits: Vector, counts: Vector, trust: float) -> Line:
+    line = fit_line(odds, hits, counts, prior=max(trust, 1.0))
+    shift_prior = max(trust, _LEAST_TRUST)
+    return line if line[0] <= 1 else (1.0, fit_shift(odds, hits, counts, prior=shift_prior))
 
 
 def recalibrated(line: Line, p: Vector) -> Vector:

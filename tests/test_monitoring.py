@@ -35,6 +35,7 @@ from lookalike.tasks import TaskKind, ask_for, task_of
 from lookalike.watching import MOST_ATTEMPTS, RETRY_S, Watch
 from lookalike.worker import Worker
 from lookalike.working import run_worker
+from lookalike.workshop import Workshop
 from serving import Served
 
 SECRET = "whsec_" + base64.b64encode(b"only-known-to-both").decode()
@@ -131,6 +132,10 @@ def add(collection: Collection, name: str, count: int) -> None:
     chance = np.random.default_rng(len(name))
     vectors = np.eye(4)[np.arange(count) % 4] + 0.05 * chance.normal(size=(count, 4))
     collection.add(vectors=vectors, ids=[f"{name}{place}" for place in range(count)])
+
+
+def watch_of(workshop: Workshop) -> Watch:
+    return Watch(workshop.store, workshop.settings, workshop.clock)
 
 
 def settle(watch: Watch) -> None:
@@ -349,7 +354,7 @@ def test_an_audit_that_finds_too_many_wrong_labels_raises_the_alarm(things: Coll
     unsure = things.monitor().breaches
     things.answer_audit(audit.id, wrong=few.waiting)
 
-    settle(Watch(things._workshop))
+    settle(watch_of(things._workshop))
     alarm = things.monitor().alarm
 
     assert (before, unsure) == ((), ())
@@ -362,7 +367,7 @@ def test_an_audit_that_finds_too_many_wrong_labels_raises_the_alarm(things: Coll
 def test_an_alarm_is_raised_told_and_cleared(things: Collection, receiver: Receiver) -> None:
     add(things, "a", 8)
     things.watch(coverage=(0.5, None), webhook=receiver.url)
-    watch = Watch(things._workshop)
+    watch = watch_of(things._workshop)
 
     settle(watch)
     raised = things.monitor().alarm
@@ -387,7 +392,7 @@ def test_what_is_sent_is_signed(things: Collection, receiver: Receiver) -> None:
     add(things, "a", 4)
     things.watch(coverage=(0.5, None), webhook=receiver.url)
 
-    settle(Watch(things._workshop))
+    settle(watch_of(things._workshop))
 
     ((headers, body),) = receiver.got
     message = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
@@ -402,7 +407,7 @@ def test_a_webhook_that_fails_is_tried_again_with_the_same_id(
     add(things, "a", 4)
     receiver.statuses = [500, 302]
     things.watch(coverage=(0.5, None), webhook=receiver.url)
-    watch = Watch(things._workshop)
+    watch = watch_of(things._workshop)
 
     settle(watch)
     failed = things.monitor().alarm
@@ -431,7 +436,7 @@ def test_a_webhook_that_never_answers_is_given_up(things: Collection, clock: Clo
         url = gone.url
     add(things, "a", 4)
     things.watch(coverage=(0.5, None), webhook=url)
-    watch = Watch(things._workshop)
+    watch = watch_of(things._workshop)
 
     settle(watch)
     for _ in range(MOST_ATTEMPTS + 2):
@@ -449,7 +454,10 @@ def test_a_webhook_that_never_answers_is_given_up(things: Collection, clock: Clo
 def test_two_workers_tell_a_webhook_once(things: Collection, receiver: Receiver) -> None:
     add(things, "a", 4)
     things.watch(coverage=(0.5, None), webhook=receiver.url)
-    one, other = Watch(things._workshop), Watch(things._workshop)
+    one, other = (
+        watch_of(things._workshop),
+        watch_of(things._workshop),
+    )
 
     for watch in (one, other, one, other):
         watch.look()
@@ -460,7 +468,7 @@ def test_two_workers_tell_a_webhook_once(things: Collection, receiver: Receiver)
 def test_writes_that_go_on_are_not_checked_each(things: Collection) -> None:
     add(things, "a", 8)
     things.watch(coverage=(0.2, None))
-    watch = Watch(things._workshop)
+    watch = watch_of(things._workshop)
     settle(watch)
 
     things.label({f"a{place}": "Kind" for place in range(8)})
@@ -511,7 +519,7 @@ def test_an_alarm_goes_with_its_collection(tmp_path: Path, clock: Clock) -> None
         library.labeler("gone", extractor="passthrough").watch(coverage=(0.5, None))
         library.remove_collection("gone")
 
-        Watch(library.workshop).look()
+        watch_of(library.workshop).look()
         again = library.labeler("gone", extractor="passthrough")
 
         assert again.monitor().alarm is None

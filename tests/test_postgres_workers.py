@@ -28,9 +28,8 @@ from lookalike.stores import schema
 from lookalike.stores.postgres import PostgresStore
 from lookalike.stores.postgres_engine import address_of
 from lookalike.tasks import TaskKind, ask_for, end_task, keep_task, take_task, task_of, tasks
-from lookalike.watching import Watch
 from lookalike.worker import Worker
-from test_monitoring import receiving
+from test_monitoring import receiving, watch_of
 
 ELSEWHERE = "another~boot~pid:[1]/1/100/01K"
 """A holder of another machine: whether it lives cannot be seen from here."""
@@ -299,14 +298,14 @@ class TestAlarms:
             things.add(vectors=np.eye(4), ids=list("abcd"))
             things.watch(coverage=(0.5, None), webhook=receiver.url)
             receiver.may_answer.clear()
-            first = threading.Thread(target=Watch(one.workshop).look)
+            first = threading.Thread(target=watch_of(one.workshop).look)
             first.start()
             assert ended(lambda: len(receiver.got) == 1)
 
-            Watch(two.workshop).look()  # while the receiver has not answered
+            watch_of(two.workshop).look()  # while the receiver has not answered
             receiver.may_answer.set()
             first.join()
-            Watch(two.workshop).look()
+            watch_of(two.workshop).look()
 
             assert receiver.types == ["alarm.raised"]
             ((headers, _),) = receiver.got

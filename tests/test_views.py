@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lookalike.boxes import view_of
 from lookalike.errors import BadInput
 from lookalike.extractors.base import Content
 from lookalike.thumbnails import Thumbnails
-from lookalike.views import crop, render, view_of
+from lookalike.views import crop, render
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,3 +132,24 @@ def _shown(value: object) -> str:
         value = list(value)
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def view_of(attributes: Mapping[str, Any]) -> str:
+    """Return the view that shows the part of a content which has these attributes.
+
+    >>> view_of({"time_ms": 1200, "box": [10, 20.4, 30, 40]})
+    't1200-b10,20,30,40'
+    """
+    names = []
+    if "page" in attributes:
+        names.append(f"p{attributes['page']}")
+    if "time_ms" in attributes:
+        names.append(f"t{attributes['time_ms']}")
+    if "box" in attributes:
+        names.append("b" + ",".join(str(round(number)) for number in attributes["box"]))
+    return "-".join(names)
+
+
+def can_show(media_type: str) -> bool:
+    """Return whether contents of a media type have views."""
+    return media_type.startswith(("image/", "video/")) or media_type == "application/pdf"

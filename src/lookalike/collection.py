@@ -7,7 +7,6 @@ from typing import Any
 
 from lookalike import answering, declaring, forgetting, importing
 from lookalike.bringing import add_vectors, register
-from lookalike.declaring import Labels, LabelSet
 from lookalike.engines.ray_engine import engine_at
 from lookalike.errors import BadInput, NotFound
 from lookalike.extracting import extract_free, extract_to_the_end
@@ -28,6 +27,7 @@ from lookalike.telling import Telling
 from lookalike.travelling import Travelling
 from lookalike.trusting import Trusting
 from lookalike.trying import Trying
+from lookalike.vocabulary import Labels, LabelSet
 
 
 class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):

@@ -6,71 +6,23 @@ the flag that closes a set are events of one operation, which is undone as a who
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from lookalike.errors import BadInput
 from lookalike.fields import taxonomy_to
 from lookalike.label_events import naming_of, owner_of, why_not
 from lookalike.label_tree import with_above
-from lookalike.labels import ancestors, check_description, check_label, path_of
+from lookalike.labels import ancestors, path_of
 from lookalike.model import EventKind, Taxonomy
 from lookalike.naming import Naming, Note
 from lookalike.nearness import FindLists
 from lookalike.operations import Operations, Running
 from lookalike.reading import FieldRow
 from lookalike.stores.base import Snapshot
-from lookalike.vocabulary import Vocabulary, label_counts, labels_in_use, new_kinds
-
-Labels = Sequence[str] | Mapping[str, str | None]
-"""Labels as they are said: names, or each with what belongs to it (None says nothing)."""
+from lookalike.vocabulary import LabelSet, Vocabulary, label_counts, labels_in_use, new_kinds
 
 _SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSet:
-    """What is said of the labels of a field; None is not said.
-
-    `labels` are declared, each with its description or None; `closed` says whether these are all.
-    """
-
-    labels: Mapping[str, str | None] | None = None
-    closed: bool | None = None
-
-    @classmethod
-    def of(cls, labels: Labels | None, closed_set: bool | None) -> LabelSet:
-        """Return what `labels=` and `closed_set=` say. Raises BadInput for what is no label."""
-        if isinstance(labels, str):
-            raise BadInput(f"labels is the text {labels!r}; give a list of labels: [{labels!r}]")
-        if labels is None:
-            return cls(None, closed_set)
-        pairs = labels.items() if isinstance(labels, Mapping) else ((one, None) for one in labels)
-        named = {
-            check_label(label): None if text is None else check_description(text)
-            for label, text in pairs
-        }
-        return cls(named, closed_set)
-
-    @property
-    def is_said(self) -> bool:
-        """Return whether anything is said."""
-        return self.labels is not None or self.closed is not None
-
-    def run_values(self) -> dict[str, Any]:
-        """Return what `Collection.run` is told, as JSON values."""
-        said = {} if self.closed is None else {"closed_set": self.closed}
-        return said if self.labels is None else said | {"labels": dict(self.labels)}
-
-    def differs(self, snapshot: Snapshot, field: FieldRow) -> bool:
-        """Return whether it says anything of a field that is not so already."""
-        closes = self.closed not in (None, field.taxonomy.closed_set)
-        return closes or bool(news(snapshot, field, self, closing=False))
-
-
-UNSAID = LabelSet()
-"""Nothing is said of labels."""
 
 
 def news(
@@ -92,6 +44,12 @@ def news(
     return {
         label: text for label, text in sorted(given.items()) if _is_news(naming.notes, label, text)
     }
+
+
+def differs(snapshot: Snapshot, field: FieldRow, said: LabelSet) -> bool:
+    """Return whether a label set says anything of a field that is not so already."""
+    closes = said.closed not in (None, field.taxonomy.closed_set)
+    return closes or bool(news(snapshot, field, said, closing=False))
 
 
 def declared_in(snapshot: Snapshot, field: FieldRow) -> LabelSet:

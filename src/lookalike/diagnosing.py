@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lookalike import troubles_of_data, troubles_of_references, troubles_of_rule
+from lookalike.deciders import Deciders
 from lookalike.evidence import Evidence, gather
 from lookalike.fields import has_space
 from lookalike.findings import (
@@ -19,7 +20,7 @@ from lookalike.findings import (
 from lookalike.reading import FieldRow
 from lookalike.reporting import report
 from lookalike.resources import CollectionRow
-from lookalike.workshop import Workshop
+from lookalike.stores.base import Store
 
 Check = Callable[[Evidence], list[Finding]]
 
@@ -45,15 +46,17 @@ CHECKS: tuple[Check, ...] = (
 """What is looked for, in the order in which a person would."""
 
 
-def diagnose(workshop: Workshop, row: CollectionRow, chosen: FieldRow, *, first: bool) -> Checkup:
+def diagnose(
+    store: Store, deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: bool
+) -> Checkup:
     """Return what keeps a label field from labelling more, or more rightly; change nothing."""
-    with workshop.store.read() as snapshot:
+    with store.read() as snapshot:
         there = has_space(snapshot, chosen.pk)
         now = report(snapshot, row, chosen)
     if not there or now.documents == 0:
         found = (_nothing(row.name, now.failed, now.waiting),)
         return Checkup(row.name, chosen.name, 0, 0, 0, ("no_documents",), found)
-    seen = gather(workshop, row, chosen, first=first)
+    seen = gather(deciders, row, chosen, first=first)
     findings = [one for check in CHECKS for one in check(seen)]
     return Checkup(
         collection=row.name,

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from lookalike.asking import unknown_groups
 from lookalike.decider import Decider
+from lookalike.deciders import Deciders
 from lookalike.errors import BadInput
 from lookalike.fields import dependents
 from lookalike.findings import Place
@@ -34,7 +35,6 @@ from lookalike.stores.base import Snapshot
 from lookalike.stores.search import nearest
 from lookalike.stores.selection import one_of
 from lookalike.taxonomies import taxonomy_row
-from lookalike.workshop import Workshop
 
 SHOWN = 5
 """So many ids are told of what is found."""
@@ -178,7 +178,7 @@ class Evidence:
         return min(count / self.nulls, 1.0) if self.nulls else None
 
 
-def gather(workshop: Workshop, row: CollectionRow, chosen: FieldRow, *, first: bool) -> Evidence:
+def gather(deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: bool) -> Evidence:
     """Return the evidence of a label field that has documents; `first` tells that it is the first.
 
     Looking is all it does. Raises Conflict where the collection has no documents.
@@ -188,8 +188,8 @@ def gather(workshop: Workshop, row: CollectionRow, chosen: FieldRow, *, first: b
         groups = unknown_groups(decider, snapshot)
         return groups, decider.state.references, report(snapshot, row, chosen)
 
-    inspection = inspect(workshop, chosen)
-    with workshop.operations.deciders.consulted(chosen.pk, ask) as (snapshot, asked):
+    inspection = inspect(deciders, chosen)
+    with deciders.consulted(chosen.pk, ask) as (snapshot, asked):
         groups, references, now = asked
         answers = _answers(snapshot, chosen)
         return Evidence(

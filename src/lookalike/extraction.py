@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from lookalike.blobs import Blobs
+from lookalike.boxes import view_of
 from lookalike.documents import NewDocument, Target, write_documents
 from lookalike.erasing import erase_documents, vanished
 from lookalike.errors import BadContent
@@ -31,7 +32,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.selection import one_of
 from lookalike.thumbnails import Thumbnails
-from lookalike.views import view_of, views_of
+from lookalike.views import views_of
 from lookalike.waiting import (
     MISSING,
     NOTHING,

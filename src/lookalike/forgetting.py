@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, true, update
 
 from lookalike.audited import erase_label
+from lookalike.boxes import view_of
 from lookalike.counterparts import Part
 from lookalike.decision_log import erase_from_log
 from lookalike.erasing import erase_documents
@@ -23,7 +24,6 @@ from lookalike.spaces import forget_findings, outdate
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import conditions, one_of
-from lookalike.views import view_of
 from lookalike.workshop import Workshop
 
 _KEPT = "blob:"

@@ -11,11 +11,11 @@ from typing import Any
 
 from sqlalchemy import select
 
+from lookalike.boxes import view_of
 from lookalike.counterparts import Part, overlap
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.stores.selection import one_of
-from lookalike.views import view_of
 
 _SAME = 0.4
 """Boxes of one face by two detectors overlap by half and more, those of neighbours hardly at all.

@@ -10,6 +10,7 @@ import numpy as np
 from lookalike import hygiene
 from lookalike.blaming import Blame, blamed
 from lookalike.decider import Decider
+from lookalike.deciders import Deciders
 from lookalike.duplicates import Group, duplicates
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.lookup import ids_of
@@ -18,7 +19,6 @@ from lookalike.reading import FieldRow
 from lookalike.references import References
 from lookalike.stores.base import Snapshot
 from lookalike.stores.search import nearest
-from lookalike.workshop import Workshop
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class _Found:
     blames: Sequence[hygiene.Blame]
 
 
-def inspect(workshop: Workshop, field: FieldRow) -> Inspection:
+def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
     """Return what may be wrong with the references that a field refers to."""
     k = field.taxonomy.top_k
 
@@ -115,7 +115,7 @@ def inspect(workshop: Workshop, field: FieldRow) -> Inspection:
         state, bound = decider.state, decider.duplicate_bound(snapshot)
         return _Asked(state.codes, state.references, bound, decider.trials(snapshot))
 
-    with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, asked):
+    with deciders.consulted(field.pk, ask) as (snapshot, asked):
         trials, references = asked.trials(), asked.references
         found = _Found(
             asked.codes,

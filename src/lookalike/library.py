@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from lookalike.access import Access
 from lookalike.collection import Collection
-from lookalike.declaring import Labels, LabelSet
+from lookalike.declaring import differs
 from lookalike.forgetting import Receipt, receipt_again
 from lookalike.migrating import DroppedSpaces, Migration, dropped, migrated, prepared
 from lookalike.model import Changed, Progress, Taxonomy, quiet
@@ -39,6 +39,7 @@ from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Txn
 from lookalike.stores.selection import in_force
+from lookalike.vocabulary import Labels, LabelSet
 from lookalike.workshop import Workshop
 
 
@@ -423,7 +424,7 @@ class Library:
             check_rule(row.name, now.taxonomy, rule)
             policy = {name: getattr(rule, name) for name in POLICY}
             same = rule_of(now.taxonomy, **policy) == now.taxonomy
-            if same and not said.differs(snapshot, now):
+            if same and not differs(snapshot, now, said):
                 return
         collection.run(field=now.name, **policy, **said.run_values())
 

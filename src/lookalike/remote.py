@@ -14,10 +14,10 @@ from lookalike.remote_opened import label_values
 from lookalike.sending import WAIT_S
 
 if TYPE_CHECKING:
-    from lookalike.declaring import Labels
     from lookalike.forgetting import Receipt
     from lookalike.migrating import DroppedSpaces, Migration, Outcome
     from lookalike.removing import Removed
+    from lookalike.vocabulary import Labels
 
 _T = TypeVar("_T")
 

@@ -18,8 +18,8 @@ from lookalike.sending import Sender
 from lookalike.sources import items, json_values
 
 if TYPE_CHECKING:
-    from lookalike.declaring import Labels
     from lookalike.forgetting import Receipt
+    from lookalike.vocabulary import Labels
 
 _HERE = "threads"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lookalike.connection import Connection, place
 
 if TYPE_CHECKING:
-    from lookalike.declaring import Labels
+    from lookalike.vocabulary import Labels
 
 _T = TypeVar("_T")
 

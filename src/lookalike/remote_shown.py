@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 from lookalike.errors import NotFound
 from lookalike.model import ANY, Document, Origin, Reason
 from lookalike.remote_opened import RemoteOpened
+from lookalike.wire_shapes import PAGE
 
 if TYPE_CHECKING:
     from lookalike.metrics import Point, Report
-
-PAGE = 1000
-"""So many documents, questions or operations are in one answer of a server."""
 
 
 class RemoteShown(RemoteOpened):

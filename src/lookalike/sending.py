@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from lookalike.connection import Connection, place
 from lookalike.errors import BadContent, BadInput
 from lookalike.model import Added, Progress
 from lookalike.sources import Item, json_values
+from lookalike.wire_shapes import Arrived, Registered, Upload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,48 +26,6 @@ _LARGE_BYTES = 2_000_000
 _FOLLOWED = 1000
 WAIT_S = 2
 """How long a server may let one wait for an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """What became of a batch of items: objects, of which those of `object_ids` wait.
-
-    `accepts` is what the collection extracts; files of a folder that are nothing of it are skipped.
-    """
-
-    added: int
-    changed: int
-    unchanged: int
-    skipped: list[str]
-    failed: dict[str, str]
-    object_ids: list[str]
-    accepts: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What could not be taken in, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """How far objects have come in a collection: how many wait, and what became of the others."""
-
-    waiting: int
-    documents: int
-    failed: list[Failure]
-    labelled: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """Where a large file is sent to, by PUT, before `add` names it."""
-
-    upload_id: str
-    presigned_url: str
 
 
 class Sender:

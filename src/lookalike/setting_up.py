@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import select
 
 from lookalike import declaring
-from lookalike.declaring import UNSAID, LabelSet
 from lookalike.documents import Home, take_labels
 from lookalike.errors import BadInput, Conflict, NotFound
-from lookalike.fields import taxonomy_to
+from lookalike.fields import taxonomy_from, taxonomy_to
 from lookalike.model import Taxonomy
 from lookalike.objects import labels_as_they_stand, let_all_wait
 from lookalike.operations import NO_COLLECTION, Running
@@ -29,10 +28,13 @@ from lookalike.resources import (
     named,
     names,
 )
+from lookalike.rules import Rule, taxonomy_of
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
+from lookalike.vocabulary import UNSAID, LabelSet
 from lookalike.workshop import Workshop
 
+_EXACT = 1.0
 _ROWS = 5000
 
 
@@ -204,6 +206,53 @@ def add_field(
         labels = ((one.pk, stand[one.object_pk], one.said_by or ()) for one in here)
         take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
     declaring.begin(operations, running, _field(txn, row, field_pk), said)
+
+
+def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own: str) -> None:
+    """Give curated collections the label fields that rules take labels from, where they have none.
+
+    Labels that their objects' metadata give are imported; nothing else is labelled by that.
+    """
+    for rule in rules:
+        if rule.reference == own:
+            continue
+        with workshop.store.read() as snapshot:
+            curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, rule.reference))
+            known = [one.name for one in fields_of(snapshot, curated.pk)]
+        if rule.reference_field not in known:
+            exact = Rule(
+                confidence_threshold=_EXACT,
+                separator=rule.separator,
+                low_quality=rule.low_quality,
+            )
+            taxonomy = taxonomy_of(curated.name, rule.reference_field, exact)
+            with workshop.operations.operate(curated.pk, "create", workshop.actor) as running:
+                add_field(workshop, running, namespace, curated, taxonomy)
+
+
+def attach(
+    workshop: Workshop,
+    namespace: str,
+    row: CollectionRow,
+    rules: Sequence[Taxonomy],
+    said: LabelSet,
+) -> str | None:
+    """Give a collection the label fields of a taxonomy, and decide its documents; return the
+    operation. Raises Conflict for a field that is there, BadInput for a set that cannot be closed.
+    """
+    let_vote(workshop, namespace, rules, row.name)
+    with workshop.operations.operate(row.pk, "create", workshop.actor) as running:
+        for rule in rules:
+            add_field(workshop, running, namespace, row, rule, said)
+    return running.id
+
+
+def detach(txn: Txn, field_pks: Sequence[int]) -> None:
+    """Let label fields stand for themselves: the taxonomy that made them goes, they stay."""
+    table = schema.field
+    for row in txn.rows(select(table).where(table.c.pk.in_(field_pks))):
+        rule = replace(taxonomy_from(row.taxonomy), taxonomy="")
+        txn.update(table, [{"pk": row.pk, "taxonomy": taxonomy_to(rule)}])
 
 
 def _field(snapshot: Snapshot, row: CollectionRow, pk: int) -> FieldRow:

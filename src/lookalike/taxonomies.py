@@ -10,22 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import select
-
-from lookalike.declaring import LabelSet
 from lookalike.errors import BadInput, Conflict
-from lookalike.fields import taxonomy_from, taxonomy_to
 from lookalike.model import Taxonomy
 from lookalike.reading import FieldRow, fields_of
 from lookalike.resources import CollectionRow, Kind, collection_from, find, listed, named
 from lookalike.rules import Rule, taxonomy_of
-from lookalike.setting_up import add_field
 from lookalike.stages import Searching, requires_labels, stages_of
-from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn
-from lookalike.workshop import Workshop
+from lookalike.stores.base import Snapshot
+from lookalike.vocabulary import LabelSet
 
-_EXACT = 1.0
 _DEFAULT_TOP_K = 10
 _FEWEST = 2
 
@@ -150,45 +143,6 @@ def rules_of(snapshot: Snapshot, namespace: str, name: str, spec: Spec, own: str
     return rules
 
 
-def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own: str) -> None:
-    """Give curated collections the label fields that rules take labels from, where they have none.
-
-    Labels that their objects' metadata give are imported; nothing else is labelled by that.
-    """
-    for rule in rules:
-        if rule.reference == own:
-            continue
-        with workshop.store.read() as snapshot:
-            curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, rule.reference))
-            known = [one.name for one in fields_of(snapshot, curated.pk)]
-        if rule.reference_field not in known:
-            exact = Rule(
-                confidence_threshold=_EXACT,
-                separator=rule.separator,
-                low_quality=rule.low_quality,
-            )
-            taxonomy = taxonomy_of(curated.name, rule.reference_field, exact)
-            with workshop.operations.operate(curated.pk, "create", workshop.actor) as running:
-                add_field(workshop, running, namespace, curated, taxonomy)
-
-
-def attach(
-    workshop: Workshop,
-    namespace: str,
-    row: CollectionRow,
-    rules: Sequence[Taxonomy],
-    said: LabelSet,
-) -> str | None:
-    """Give a collection the label fields of a taxonomy, and decide its documents; return the
-    operation. Raises Conflict for a field that is there, BadInput for a set that cannot be closed.
-    """
-    let_vote(workshop, namespace, rules, row.name)
-    with workshop.operations.operate(row.pk, "create", workshop.actor) as running:
-        for rule in rules:
-            add_field(workshop, running, namespace, row, rule, said)
-    return running.id
-
-
 def attached_to(
     snapshot: Snapshot, namespace: str, taxonomy: str
 ) -> list[tuple[CollectionRow, FieldRow]]:
@@ -200,14 +154,6 @@ def attached_to(
         for one in fields_of(snapshot, row.pk)
         if one.taxonomy.taxonomy == taxonomy
     ]
-
-
-def detach(txn: Txn, field_pks: Sequence[int]) -> None:
-    """Let label fields stand for themselves: the taxonomy that made them goes, they stay."""
-    table = schema.field
-    for row in txn.rows(select(table).where(table.c.pk.in_(field_pks))):
-        rule = replace(taxonomy_from(row.taxonomy), taxonomy="")
-        txn.update(table, [{"pk": row.pk, "taxonomy": taxonomy_to(rule)}])
 
 
 def _fields_of(snapshot: Snapshot, namespace: str, reference: str, own: str) -> dict[str, str]:

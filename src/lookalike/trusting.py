@@ -145,7 +145,7 @@ class Trusting(Opened):
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-        return inspecting.inspect(self._workshop, chosen)
+        return inspecting.inspect(self._workshop.operations.deciders, chosen)
 
     def diagnose(self, *, field: str | None = None) -> Checkup:
         """Return why too much has no label, labels are wrong, or nothing improves; what to do next.
@@ -155,7 +155,9 @@ class Trusting(Opened):
         with self._workshop.store.read() as snapshot:
             fields, chosen = fields_of(snapshot, self._row.pk), self._field(snapshot, field)
         first = chosen.pk == fields[0].pk
-        return diagnosing.diagnose(self._workshop, self._row, chosen, first=first)
+        return diagnosing.diagnose(
+            self._workshop.store, self._workshop.operations.deciders, self._row, chosen, first=first
+        )
 
     def opinions(self, id: str, *, field: str | None = None) -> tuple[Opinion, ...]:
         """Return each person's latest answer about a document, the earliest first."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from lookalike.boxes import view_of
 from lookalike.errors import BadInput
 from lookalike.extractors import pdf
 from lookalike.extractors.base import Content, Part
@@ -22,27 +23,6 @@ if TYPE_CHECKING:
 _VIEW = re.compile(r"(?:p(?P<page>\d+))?-?(?:t(?P<time>\d+))?-?(?:b(?P<box>-?\d+(?:,-?\d+){3}))?")
 _MARGIN = 0.15
 """The share of a box that is shown around it on each side."""
-
-
-def view_of(attributes: Mapping[str, Any]) -> str:
-    """Return the view that shows the part of a content which has these attributes.
-
-    >>> view_of({"time_ms": 1200, "box": [10, 20.4, 30, 40]})
-    't1200-b10,20,30,40'
-    """
-    names = []
-    if "page" in attributes:
-        names.append(f"p{attributes['page']}")
-    if "time_ms" in attributes:
-        names.append(f"t{attributes['time_ms']}")
-    if "box" in attributes:
-        names.append("b" + ",".join(str(round(number)) for number in attributes["box"]))
-    return "-".join(names)
-
-
-def can_show(media_type: str) -> bool:
-    """Return whether contents of a media type have views."""
-    return media_type.startswith(("image/", "video/")) or media_type == pdf.MEDIA_TYPE
 
 
 def render(content: Content, view: str) -> Image:

@@ -8,6 +8,7 @@ are written once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy import func, select
 from lookalike.errors import BadInput
 from lookalike.label_events import naming_of, owner_of, why_not
 from lookalike.label_tree import with_above
-from lookalike.labels import path_of
+from lookalike.labels import check_description, check_label, path_of
 from lookalike.model import Answer
 from lookalike.naming import Naming
 from lookalike.stores import schema
@@ -25,6 +26,49 @@ from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import conditions
 
 _SHOWN = 20
+
+
+Labels = Sequence[str] | Mapping[str, str | None]
+"""Labels as they are said: names, or each with what belongs to it (None says nothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """What is said of the labels of a field; None is not said.
+
+    `labels` are declared, each with its description or None; `closed` says whether these are all.
+    """
+
+    labels: Mapping[str, str | None] | None = None
+    closed: bool | None = None
+
+    @classmethod
+    def of(cls, labels: Labels | None, closed_set: bool | None) -> LabelSet:
+        """Return what `labels=` and `closed_set=` say. Raises BadInput for what is no label."""
+        if isinstance(labels, str):
+            raise BadInput(f"labels is the text {labels!r}; give a list of labels: [{labels!r}]")
+        if labels is None:
+            return cls(None, closed_set)
+        pairs = labels.items() if isinstance(labels, Mapping) else ((one, None) for one in labels)
+        named = {
+            check_label(label): None if text is None else check_description(text)
+            for label, text in pairs
+        }
+        return cls(named, closed_set)
+
+    @property
+    def is_said(self) -> bool:
+        """Return whether anything is said."""
+        return self.labels is not None or self.closed is not None
+
+    def run_values(self) -> dict[str, Any]:
+        """Return what `Collection.run` is told, as JSON values."""
+        said = {} if self.closed is None else {"closed_set": self.closed}
+        return said if self.labels is None else said | {"labels": dict(self.labels)}
+
+
+UNSAID = LabelSet()
+"""Nothing is said of labels."""
 
 
 class Vocabulary:

@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -37,10 +37,10 @@ from lookalike.leases import LEASE_S, time_of
 from lookalike.metrics import Report
 from lookalike.reading import fields_of
 from lookalike.resources import collection_from
+from lookalike.settings import Settings
 from lookalike.signing import webhook_headers
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.workshop import Workshop
+from lookalike.stores.base import Snapshot, Store
 
 MOST_ATTEMPTS = 7
 RETRY_S = 5.0
@@ -70,12 +70,20 @@ class Watch:
     """
 
     def __init__(
-        self, workshop: Workshop, *, poll_s: float = _POLL_S, retry_s: float = RETRY_S
+        self,
+        store: Store,
+        settings: Settings,
+        clock: Callable[[], float],
+        *,
+        poll_s: float = _POLL_S,
+        retry_s: float = RETRY_S,
     ) -> None:
-        self._workshop = workshop
+        self._store = store
+        self._settings = settings
+        self._clock = clock
         self._poll_s = poll_s
         self._retry_s = retry_s
-        self._fetcher = GuardedFetcher(webhook_rules(workshop.settings))
+        self._fetcher = GuardedFetcher(webhook_rules(settings))
         self._checked: dict[int, _Checked] = {}
         self._last_revision = -1
         self._is_stopping = threading.Event()
@@ -94,7 +102,7 @@ class Watch:
 
     def look(self) -> None:
         """Check the alarms whose fields have changed and settled, and send what is due."""
-        with self._workshop.store.read() as snapshot:
+        with self._store.read() as snapshot:
             rows = snapshot.rows(select(schema.alarm))
             if not rows:
                 return
@@ -137,7 +145,7 @@ class Watch:
 
         What another watch has found in a later state of the store stands.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._store.read() as snapshot:
             revision = _revision(snapshot)
             found = _field(snapshot, field_pk)
             if found is None:
@@ -146,11 +154,11 @@ class Watch:
             collection = collection_from(resource)
             report = reporting.report(snapshot, collection, field)
             audited = latest(snapshot, collection, field)
-        with self._workshop.store.write() as txn:
+        with self._store.write() as txn:
             rows = txn.rows(select(schema.alarm).where(schema.alarm.c.field_pk == field_pk))
             if not rows:
                 return
-            state, at = rows[0].state, time_of(txn, self._workshop.clock())
+            state, at = rows[0].state, time_of(txn, self._clock())
             if state.get("revision", 0) > revision:
                 return
             alarm = alarm_from(field.name, rows[0].spec, state)
@@ -182,11 +190,11 @@ class Watch:
         except LookalikeError as failure:
             error = str(failure).replace(webhook[:200], shown_webhook(webhook))
             _LOG.warning("a webhook was not delivered: %s", error)
-        with self._workshop.store.write() as txn:
+        with self._store.write() as txn:
             state = _state(txn, field_pk)
             if state is None or (state.get("delivery") or {}).get("id") != delivery["id"]:
                 return  # another alarm, or another state of it, has taken its place
-            now = time_of(txn, self._workshop.clock())
+            now = time_of(txn, self._clock())
             ended = state["delivery"] | self._after(delivery["attempts"], error, now)
             txn.update(
                 schema.alarm, [{"field_pk": field_pk, "state": {**state, "delivery": ended}}]
@@ -194,13 +202,13 @@ class Watch:
 
     def _claimed(self, field_pk: int) -> tuple[str, Mapping[str, Any], float] | None:
         """Return where to send what is due, and the time; None where another does or nothing is."""
-        with self._workshop.store.read() as snapshot:
-            now = time_of(snapshot, self._workshop.clock())
+        with self._store.read() as snapshot:
+            now = time_of(snapshot, self._clock())
             if not _waits(_state(snapshot, field_pk) or {}, now):
                 return None
-        with self._workshop.store.write() as txn:
+        with self._store.write() as txn:
             rows = txn.rows(select(schema.alarm).where(schema.alarm.c.field_pk == field_pk))
-            now = time_of(txn, self._workshop.clock())
+            now = time_of(txn, self._clock())
             if not rows or not _waits(rows[0].state, now):
                 return None
             delivery = dict(rows[0].state["delivery"])
@@ -216,7 +224,7 @@ class Watch:
             "data": delivery["told"],
         }
         body = json.dumps(told, ensure_ascii=False).encode()
-        secret = self._workshop.settings.webhook_secret
+        secret = self._settings.webhook_secret
         headers = webhook_headers(secret, delivery["id"], now, body)
         status = self._fetcher.post(webhook, body, {"Content-Type": "application/json", **headers})
         if not 200 <= status < 300:

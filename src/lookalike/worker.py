@@ -91,7 +91,9 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; whatever goes wrong with one piece of work, the rest goes on."""
-        watch, following = Watch(self._workshop), self._workshop.store.follow(self.wake)
+        workshop = self._workshop
+        watch = Watch(workshop.store, workshop.settings, workshop.clock)
+        following = workshop.store.follow(self.wake)
         watch.start()
         try:
             self._run()

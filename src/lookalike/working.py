@@ -39,7 +39,7 @@ def run_worker(workshop: Workshop, *, once: bool, health_file: Path | None = Non
     if once:
         while worker.work():
             pass
-        Watch(workshop).look()
+        Watch(workshop.store, workshop.settings, workshop.clock).look()
         return
 
     def told(number: int, frame: object) -> None:

@@ -20,7 +20,6 @@ from lookalike.ingest import Tally
 from lookalike.model import Added, Blob, Origin, Status, Suggestion
 from lookalike.objects import known_object_pks
 from lookalike.resources import CollectionRow, resource
-from lookalike.sending import Arrived, Failure, Registered, Upload
 from lookalike.server.context import Asked, Here
 from lookalike.server.shapes import Body, JsonRoute, Wait
 from lookalike.server.uploaded import complete, new_upload, upload_of
@@ -28,6 +27,7 @@ from lookalike.sources import Item
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.selection import one_of
+from lookalike.wire_shapes import Arrived, Failure, Registered, Upload
 
 router = APIRouter(prefix="/v1/collections/{collection}/verbs", tags=["verbs"])
 router.route_class = JsonRoute

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lookalike.declaring import LabelSet
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Taxonomy
 from lookalike.reading import FieldRow, fields_of
 from lookalike.resources import CollectionRow, Kind, find, make, named
 from lookalike.server.context import Asked
 from lookalike.server.taxonomy_bodies import Application, InlineTaxonomy
+from lookalike.setting_up import attach
 from lookalike.stores.base import Snapshot, Txn
 from lookalike.tasks import TaskKind, ask_for
-from lookalike.taxonomies import Spec, attach, rules_of, stored, taxonomy_row
+from lookalike.taxonomies import Spec, rules_of, stored, taxonomy_row
+from lookalike.vocabulary import LabelSet
 
 _LIMITS = {"confidence_threshold", "target_precision", "targets"}
 _SET = {"closed_set", "labels"}

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query, Response
 from sqlalchemy import bindparam, select
 
+from lookalike.boxes import can_show, view_of
 from lookalike.errors import BadContent, NotFound
 from lookalike.extractors.base import Content
 from lookalike.model import Blob
@@ -15,7 +16,7 @@ from lookalike.resources import Kind, named
 from lookalike.server.context import Asked, Here
 from lookalike.server.shapes import JsonRoute
 from lookalike.stores import schema
-from lookalike.views import can_show, render, view_of
+from lookalike.views import render
 
 router = APIRouter(prefix="/v1/blobs", tags=["blobs"], route_class=JsonRoute)
 

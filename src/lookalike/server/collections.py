@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 from sqlalchemy import update
 
-from lookalike.declaring import UNSAID, LabelSet, declared_in
+from lookalike.declaring import declared_in
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Status, Taxonomy
 from lookalike.objects import let_wait, objects_named
@@ -45,11 +45,11 @@ from lookalike.server.context import Asked, Here
 from lookalike.server.listing import Search, resources_chosen
 from lookalike.server.shapes import Deleted, IdempotencyKey, JsonRoute, ListBody, Pages
 from lookalike.server.taxonomy_bodies import Application
-from lookalike.setting_up import Plan, make_collection, make_fields, making
+from lookalike.setting_up import Plan, let_vote, make_collection, make_fields, making
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.tasks import TaskKind
-from lookalike.taxonomies import let_vote
+from lookalike.vocabulary import UNSAID, LabelSet
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 

@@ -23,8 +23,9 @@ from lookalike.server.shapes import (
 )
 from lookalike.server.taxonomy_bodies import TaxonomyConfig
 from lookalike.server.taxonomy_replies import TaxonomyReply, shown_taxonomy
+from lookalike.setting_up import detach
 from lookalike.stores.base import Snapshot
-from lookalike.taxonomies import TaxonomyRow, attached_to, detach, stored, taxonomy_row
+from lookalike.taxonomies import TaxonomyRow, attached_to, stored, taxonomy_row
 
 router = APIRouter(prefix="/v1/taxonomies", tags=["taxonomies"], route_class=JsonRoute)
 

@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from lookalike.declaring import LabelSet
 from lookalike.errors import BadInput
 from lookalike.filters import check_field
 from lookalike.server.shapes import Body
 from lookalike.taxonomies import Spec
+from lookalike.vocabulary import LabelSet
 
 Share = float | None
 

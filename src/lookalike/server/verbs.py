@@ -25,7 +25,6 @@ from lookalike.model import Document, Question
 from lookalike.opened import Opened
 from lookalike.plugins import as_one
 from lookalike.positions import At
-from lookalike.remote_shown import PAGE
 from lookalike.resources import Kind, find, make
 from lookalike.server.context import Asked, Here
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute
@@ -33,6 +32,7 @@ from lookalike.server.wire import addressed, blobs_at
 from lookalike.setting_up import Plan, make_collection
 from lookalike.stores.base import Txn
 from lookalike.travelling import Past
+from lookalike.wire_shapes import PAGE
 
 router = APIRouter(prefix="/v1", tags=["verbs"], route_class=JsonRoute)
 

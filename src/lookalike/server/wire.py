@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
+from lookalike.boxes import can_show, view_of
 from lookalike.errors import BadInput, Stale
 from lookalike.model import Blob, Changed, Document, Origin, Standing
 from lookalike.paging import ARRIVAL, Sort, sort_from
@@ -18,7 +19,6 @@ from lookalike.resources import Kind, resource
 from lookalike.server.context import Asked
 from lookalike.server.shapes import ListBody, Reply
 from lookalike.server.strict_json import read_json
-from lookalike.views import can_show, view_of
 
 _T = TypeVar("_T")
 _FAMILIES = ("image", "text", "audio", "video")

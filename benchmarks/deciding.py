@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 import lookalike
-from lookalike.collection import Collection
-from lookalike.decider import Decider
-from lookalike.reading import fields_of
+from lookalike.catalog.reader import fields_of
+from lookalike.decisions.decider import Decider
+from lookalike.library.collection.collection import Collection
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from made_vectors import first, labels

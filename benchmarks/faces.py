@@ -24,7 +24,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 import lookalike
 from lookalike.extractors.base import Content
-from lookalike.extractors.faces import face_identity_extractor
+from lookalike.extractors.face.extractor import face_identity_extractor
 from lookalike.settings import read_settings
 from measuring import cost, least
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 def _portraits(folder: Path | None) -> dict[str, list[Image.Image]]:
     if folder is None:
-        shipped = Path(str(resources.files("lookalike.samples"))) / "people"
+        shipped = Path(str(resources.files("lookalike.library.samples"))) / "people"
         return {path.stem: [Image.open(path).convert("RGB")] for path in shipped.glob("*.jpg")}
     return {
         one.name: [Image.open(path).convert("RGB") for path in sorted(one.iterdir())]

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lookalike
-from lookalike.collection import Collection
 from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
 from lookalike.labels import is_within
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin, Question
 from quality_data import SOURCES, read
 
@@ -229,7 +229,7 @@ def _cut(path: Path, box: Sequence[int]) -> bytes:
 
 
 def _sample(_: Path, folder: Path) -> Items:
-    samples = Path(str(resources.files("lookalike.samples")))
+    samples = Path(str(resources.files("lookalike.library.samples")))
     with (samples / "truth.csv").open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     blobs = [(samples / "pictures" / row["file_name"]).read_bytes() for row in rows]

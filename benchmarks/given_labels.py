@@ -22,7 +22,7 @@ import numpy as np
 
 import lookalike
 from first_hour import SETS, Items
-from lookalike.collection import Collection
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin
 
 _SHOTS = 10

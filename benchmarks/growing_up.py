@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 import lookalike
 from deciding import digests, milliseconds, seconds
-from lookalike.collection import Collection
-from lookalike.compacting import compact
-from lookalike.decider import Decider
-from lookalike.landscape import Landscape
-from lookalike.nearness import neighbours
-from lookalike.propagation import NEIGHBOURS
-from lookalike.reading import fields_of
+from lookalike.catalog.reader import fields_of
+from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.neighbours import neighbours
+from lookalike.classifier.graph.propagation import NEIGHBOURS
+from lookalike.decisions.decider import Decider
+from lookalike.library.collection.collection import Collection
+from lookalike.library.compacting import compact
 from lookalike.stores.base import Snapshot
 from made_vectors import DIMENSION, NAMED, kinds_of, names
 from measuring import Cost, Figure, OwnMemory, cost, median, peak_mib, size_bytes

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence
-from lookalike.judgements import Judgements
-from lookalike.landscape import Landscape, build_landscape
-from lookalike.lessons import learn_confidence
-from lookalike.nearness import EXACT_ITEMS, neighbours
-from lookalike.propagation import NEIGHBOURS, Places
-from lookalike.scoring import Scores
+from lookalike.classifier.calibration.confidence import Confidence
+from lookalike.classifier.calibration.incremental import Judgements
+from lookalike.classifier.calibration.training_data import learn_confidence
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.neighbours import EXACT_ITEMS, neighbours
+from lookalike.classifier.graph.propagation import NEIGHBOURS, Places
+from lookalike.classifier.scores.scores import Scores
 from measuring import Cost, Figure, cost, least, median, peak_mib
 
 KINDS, LABELS, REFERENCES = 120, 80, 10

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.layout import Layout, lay_out
-from lookalike.nearness import neighbours
+from lookalike.classifier.graph.neighbours import neighbours
+from lookalike.classifier.graph.projection import Layout, lay_out
 from measuring import peak_mib
 from quality_data import SOURCES, read
 

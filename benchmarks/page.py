@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from lookalike.stores.sqlite_engine import driver
+from lookalike.stores.sqlite.engine import driver
 from measuring import Figure
 
 BEGIN, END = "<!-- the review page: written by its test -->", "<!-- end of the review page -->"

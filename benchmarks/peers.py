@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import lookalike
-from lookalike.collection import Collection
+from lookalike.library.collection.collection import Collection
 from made_vectors import first, labels, names
 from measuring import Cost, Figure, cost, median, peak_mib
 from peer_runs import REPEATS

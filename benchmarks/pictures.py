@@ -9,9 +9,9 @@ from importlib import resources
 from pathlib import Path
 
 import lookalike
+from lookalike.content.pictures import sniff
 from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
-from lookalike.pictures import sniff
 from lookalike.settings import read_settings
 from measuring import Cost, Figure, cost, least, peak_mib
 
@@ -35,7 +35,7 @@ def _pictures(count: int) -> list[Path]:
     if shared:
         root = Path(shared) / "grocery" / "images"
     else:
-        root = Path(str(resources.files("lookalike.samples"))) / "pictures"
+        root = Path(str(resources.files("lookalike.library.samples"))) / "pictures"
     found = sorted(path for path in root.rglob("*") if path.suffix in (".jpg", ".png"))
     return found[:: max(1, len(found) // count)][:count]
 

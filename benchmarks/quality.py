@@ -22,7 +22,7 @@ import quality_hygiene
 import quality_levels
 import quality_page
 import quality_promises
-from lookalike.landscape import build_landscape
+from lookalike.classifier.graph.graph import build_landscape
 from quality_data import SOURCES, Data, read, split
 from quality_measures import measure
 from quality_page import Run, Set, Setting

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.classifier.graph.propagation import Places
+from lookalike.content.pictures import sniff
 from lookalike.extractors.base import Content, Extractor
 from lookalike.extractors.image import image_extractor
 from lookalike.extractors.text import text_extractor
-from lookalike.pictures import sniff
-from lookalike.propagation import Places
 
 _BLOCK = 64
 _THREADS = 2

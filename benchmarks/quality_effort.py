@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import judge
-from lookalike.landscape import Landscape, build_landscape
-from lookalike.lessons import Sampling, learn_confidence
-from lookalike.limits import OUT_OF_REACH
-from lookalike.propagation import Places
-from lookalike.review import Reach, Standing, questions
-from lookalike.scoring import Scores
+from lookalike.classifier.calibration.confidence import judge
+from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.calibration.training_data import Sampling, learn_confidence
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.review.queue import Reach, Standing, questions
+from lookalike.classifier.scores.scores import Scores
 from quality_data import Data, read
 
 ITEMS = {"banking77": 5_000, "grocery": None}

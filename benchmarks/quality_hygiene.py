@@ -21,12 +21,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 import quality_pollution
-from lookalike.confidence import Terms, judge, learn
-from lookalike.duplicates import conflicting, duplicate_bound, duplicates
-from lookalike.hygiene import Trials, landscape_trials, suspects, vector_trials
-from lookalike.landscape import Landscape, build_landscape
-from lookalike.logistic import fit_mixture
-from lookalike.propagation import Places
+from lookalike.classifier.calibration.confidence import Terms, judge, learn
+from lookalike.classifier.calibration.logistic import fit_mixture
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.review.duplicates import conflicting, duplicate_bound, duplicates
+from lookalike.classifier.review.reference_checks import (
+    Trials,
+    landscape_trials,
+    suspects,
+    vector_trials,
+)
 from quality_data import SOURCES, Data, Split, read, split
 from quality_pollution import Codes, Figures, lists, mean, precision, table
 from quality_rules import LOGISTIC_C, NEIGHBOURS, Case

@@ -14,15 +14,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import judge
+from lookalike.classifier.calibration.confidence import judge
+from lookalike.classifier.calibration.decision_rule import Rule
+from lookalike.classifier.calibration.training_data import (
+    Sampling,
+    learn_confidence,
+    standard_of,
+    with_background,
+)
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.scores.hierarchy import Parents, levels_of
+from lookalike.classifier.scores.scores import Said, Scores
 from lookalike.labels import ancestors, is_within
-from lookalike.landscape import Landscape, build_landscape
-from lookalike.lessons import Sampling, learn_confidence, standard_of, with_background
-from lookalike.levels import Parents, levels_of
 from lookalike.model import LABEL_SEPARATOR
-from lookalike.propagation import Places
-from lookalike.scoring import Said, Scores
-from lookalike.standard import Rule
 from quality_data import Data
 
 TARGET = 0.95

@@ -15,12 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from lookalike.confidence import judge
-from lookalike.landscape import Landscape, build_landscape
-from lookalike.lessons import Sampling, learn_confidence, standard_of, with_background
-from lookalike.propagation import Places
-from lookalike.scoring import BACKGROUND, Scores
-from lookalike.standard import Ground
+from lookalike.classifier.calibration.confidence import judge
+from lookalike.classifier.calibration.decision_rule import Ground
+from lookalike.classifier.calibration.training_data import (
+    Sampling,
+    learn_confidence,
+    standard_of,
+    with_background,
+)
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.scores.scores import BACKGROUND, Scores
 from quality_data import Data
 
 TARGET = 0.95

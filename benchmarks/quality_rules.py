@@ -19,21 +19,21 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading
 
-from lookalike import features as features_of
-from lookalike.calibration import features, probability
-from lookalike.confidence import Terms, judge, learn
-from lookalike.grid import grid_length
-from lookalike.heard import UNHEARD
-from lookalike.landscape import Landscape
-from lookalike.learning import learn_nearest
-from lookalike.leaving_out import Left, leave_one_out, nearest_of_each
-from lookalike.limits import OUT_OF_REACH
-from lookalike.matches import votes
-from lookalike.propagation import Floats, Places
-from lookalike.references import References
-from lookalike.scoring import Scores
-from lookalike.standard import MIN_ACCURACY
-from lookalike.stores.search import nearest, similarities
+from lookalike.classifier.calibration import features as features_of
+from lookalike.classifier.calibration.confidence import Terms, judge, learn
+from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY
+from lookalike.classifier.calibration.learning import learn_nearest
+from lookalike.classifier.calibration.nearest_rule import features, probability
+from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.graph.arrays import grid_length
+from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.matches import votes
+from lookalike.classifier.graph.propagation import Floats, Places
+from lookalike.classifier.graph.references import References
+from lookalike.classifier.graph.search import nearest, similarities
+from lookalike.classifier.scores.evidence import UNHEARD
+from lookalike.classifier.scores.leave_one_out import Left, leave_one_out, nearest_of_each
+from lookalike.classifier.scores.scores import Scores
 from quality_data import Split
 
 _SAME = np.float32(-8)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike.collection import Collection
+from lookalike.library.collection.collection import Collection
 from made_vectors import BLOCK, first, kind_vectors, names, vectors
 from measuring import MIB, Cost, Figure, cost, least, peak_mib, size_bytes
 

@@ -25,19 +25,19 @@ import numpy as np
 from PIL import Image
 
 import lookalike
-from lookalike.annotating import (
+from lookalike.content.boxes import same
+from lookalike.extractors.image import MODELS
+from lookalike.extractors.onnx.bundled import OnnxModel
+from lookalike.formats.annotations import Annotations, Picture, Region
+from lookalike.formats.coco import write_coco
+from lookalike.formats.voc import read_voc
+from lookalike.library.annotations import (
     READERS,
     annotated_pictures,
     export_annotations,
     import_annotations,
 )
-from lookalike.boxes import same
-from lookalike.collection import Collection
-from lookalike.extractors.image import MODELS
-from lookalike.extractors.onnx_model import OnnxModel
-from lookalike.formats.annotations import Annotations, Picture, Region
-from lookalike.formats.coco import write_coco
-from lookalike.formats.voc import read_voc
+from lookalike.library.collection.collection import Collection
 
 _TARGET = 0.95
 _SHOTS = (10, 40)

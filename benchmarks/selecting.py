@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lookalike.document_values import DocumentValues
-from lookalike.filters import parse
-from lookalike.paging import ARRIVAL, Sort, sort_from
-from lookalike.reading import fields_of
-from lookalike.selecting import Selecting
+from lookalike.catalog.field_values import DocumentValues
+from lookalike.catalog.filters import parse
+from lookalike.catalog.pages import ARRIVAL, Sort, sort_from
+from lookalike.catalog.reader import fields_of
+from lookalike.catalog.selecting import Selecting
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.sqlite import SqliteStore
+from lookalike.stores.sqlite.store import SqliteStore
 from measuring import Figure
 
 _GOAL_MS = 20.0

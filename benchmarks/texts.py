@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 import lookalike
-from lookalike.extractors.onnx_model import OnnxModel
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.extractors.onnx.bundled import OnnxModel
 from lookalike.extractors.text import CHUNK_TOKENS
 from lookalike.extractors.text_models import DEFAULTS, MODELS
-from lookalike.landscape import Landscape, build_landscape
 from lookalike.settings import read_settings
 from quality_data import Data, Split, read, split
 from quality_rules import Case, landscape_rule

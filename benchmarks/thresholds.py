@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
-from lookalike.extractors.regions import region_extractor
+from lookalike.extractors.region import region_extractor
 from lookalike.formats.voc import read_voc
 from quality_data import Data, read, split
 
@@ -135,7 +135,7 @@ def _line(data: Data, rows: list[Row]) -> str:
 
 def _samples() -> Data:
     """Return the shipped drawings, whose labels are what they show."""
-    folder = Path(str(files("lookalike.samples")))
+    folder = Path(str(files("lookalike.library.samples")))
     with (folder / "truth.csv").open(encoding="utf-8", newline="") as table:
         truth = {row["file_name"]: row["label"] for row in csv.DictReader(table)}
     contents = [

@@ -25,12 +25,12 @@ import numpy as np
 from sqlalchemy import select
 
 import lookalike
-from lookalike.betting import favours
-from lookalike.collection import Collection
-from lookalike.contest import Answered, replay, stakes_of
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin
+from lookalike.quality.stats.confidence_sequences import favours
+from lookalike.quality.stats.contest import Answered, replay, stakes_of
+from lookalike.quality.stats.paired_comparison import CONFIDENCE, Outcome
 from lookalike.stores import schema
-from lookalike.verdicts import CONFIDENCE, Outcome
 from quality_data import Data, read, split
 
 _SHOTS = 10

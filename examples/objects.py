@@ -17,8 +17,8 @@ from pathlib import Path
 from PIL import Image
 
 import lookalike
-from lookalike.annotating import export_annotations, import_annotations
 from lookalike.formats.coco import read_coco
+from lookalike.library.annotations import export_annotations, import_annotations
 
 EXAMPLES_EACH = 10
 COLUMNS, ROWS, CELL = 3, 2, 220
@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
 
 def draw_canvases(folder: Path) -> dict[str, str]:
     """Lay the sample pictures out, write their boxes as COCO; return the kinds by region."""
-    samples = files("lookalike.samples")
+    samples = files("lookalike.library.samples")
     with (samples / "truth.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     random.Random(0).shuffle(rows)

@@ -62,7 +62,7 @@ def main(store: str) -> None:
 
 def make_album(folder: Path) -> dict[str, list[tuple[str, float]]]:
     """Write the photos; return for each who is where in it, from left to right, as shares."""
-    portraits = Path(str(files("lookalike.samples"))) / "people"
+    portraits = Path(str(files("lookalike.library.samples"))) / "people"
     pictures = {name: Image.open(portraits / f"{file}.jpg") for file, name in PEOPLE.items()}
     chance = random.Random(0)
     truth = {}

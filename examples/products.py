@@ -19,7 +19,7 @@ EXAMPLES_EACH = 10
 
 def main(store: str) -> None:
     """Bring the pictures in, label a few, and compare what labelled itself with the truth."""
-    samples = files("lookalike.samples")
+    samples = files("lookalike.library.samples")
     with (samples / "truth.csv").open(encoding="utf-8") as file:
         truth = {row["file_name"]: row["label"] for row in csv.DictReader(file)}
 

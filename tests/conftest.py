@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import lookalike
-from lookalike.plugins import extractors
+from lookalike.extractors.registry import extractors
 from lookalike.testing.fakes import write_plugin
 from ordering import longest_first
 

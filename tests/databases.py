@@ -19,8 +19,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from ulid import ULID
 
-from lookalike.stores.postgres import PostgresStore
-from lookalike.stores.postgres_engine import address_of
+from lookalike.stores.postgres.engine import address_of
+from lookalike.stores.postgres.store import PostgresStore
 
 LOCKED = "lookalike_locked"
 """A user whom the server that is started here asks for a password."""

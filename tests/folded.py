@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from sqlalchemy import select
 
-from lookalike.ledger import Statement
+from lookalike.decisions.ledger.fold import Statement
+from lookalike.decisions.ledger.statements import statements_of
 from lookalike.model import Answer, Origin
-from lookalike.statements import statements_of
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 

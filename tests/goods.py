@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-import lookalike.samples
+import lookalike.library.samples
 
 BALLOON, JIGSAW = "Party > Balloon", "Game > Jigsaw"
 SIGNAL, SEMAPHORE = "Flag > Signal", "Sign > Semaphore"
@@ -27,7 +27,7 @@ IMAGE = {
     "version": "v1",
     "input_mappings": {"image": "image"},
 }
-_SAMPLES = Path(lookalike.samples.__file__).parent
+_SAMPLES = Path(lookalike.library.samples.__file__).parent
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from lookalike.boxes import Box, corners
+from lookalike.content.boxes import Box, corners
 from lookalike.extractors.base import Content
 
 SIZE = (320, 240)

@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 
 from lookalike.extractors.base import Content
 
-PEOPLE = Path(str(files("lookalike.samples"))) / "people"
+PEOPLE = Path(str(files("lookalike.library.samples"))) / "people"
 HOPPER, COLLINS = "grace-hopper", "eileen-collins"
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
-from lookalike.hookspecs import RegisterExtractor, hookimpl
+from lookalike.extractors.hookspecs import RegisterExtractor, hookimpl
 from lookalike.model import Space
 
 ALPHABET = string.ascii_lowercase

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.access import Access, Caller, Scope, check_bind, is_loopback
+from lookalike.catalog.api_keys import Access, Caller, Scope, check_bind, is_loopback
+from lookalike.catalog.signing import Signer, signing_secret
 from lookalike.errors import BadInput, BadSetting, Forbidden, NotFound, Unauthorized
 from lookalike.settings import SETTINGS, Settings, read_settings
-from lookalike.signing import Signer, signing_secret
-from lookalike.stores.sqlite import SqliteStore
+from lookalike.stores.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000.0
 CONFIGURED = "a-key-of-the-setting"

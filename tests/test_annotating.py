@@ -14,7 +14,12 @@ from PIL import Image
 
 import lookalike
 from films import film
-from lookalike.annotating import (
+from lookalike.cli.group import cli
+from lookalike.content.boxes import same
+from lookalike.errors import BadInput
+from lookalike.formats.annotations import Picture, Region
+from lookalike.formats.coco import write_coco
+from lookalike.library.annotations import (
     READERS,
     WRITERS,
     Annotated,
@@ -22,11 +27,6 @@ from lookalike.annotating import (
     export_annotations,
     import_annotations,
 )
-from lookalike.boxes import same
-from lookalike.cli.group import cli
-from lookalike.errors import BadInput
-from lookalike.formats.annotations import Picture, Region
-from lookalike.formats.coco import write_coco
 from lookalike.model import Origin
 from pictured import BOXES, COLOURS, SIZE, shapes, write_pictures
 

@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lookalike.annotating import READERS, WRITERS
-from lookalike.boxes import same
-from lookalike.cli import moving
+from lookalike.cli import transfer as moving
+from lookalike.content.boxes import same
 from lookalike.errors import BadInput
 from lookalike.formats.annotations import Annotations, Picture, Region, inner_path
 from lookalike.formats.coco import read_coco, write_coco
@@ -25,6 +24,7 @@ from lookalike.formats.cvat import read_cvat
 from lookalike.formats.label_studio import read_label_studio
 from lookalike.formats.voc import read_voc
 from lookalike.formats.yolo import read_yolo, write_yolo
+from lookalike.library.annotations import READERS, WRITERS
 
 ONE_BOX = (10.0, 20.0, 30.0, 40.0)
 

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import select
 
 import lookalike
-from lookalike.collection import Collection
-from lookalike.drawing import DRAWN_AHEAD, pending, sample
-from lookalike.lookup import ids_of
+from lookalike.catalog.lookup import ids_of
+from lookalike.catalog.reader import fields_of
+from lookalike.decisions.ledger.samples import DRAWN_AHEAD, pending, sample
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Answer, Document, EventKind, Origin, Reason
-from lookalike.reading import fields_of
 from lookalike.stores import schema
 
 VECTORS = np.random.default_rng(3).normal(size=(90, 8))

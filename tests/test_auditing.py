@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.auditing import (
+from lookalike.classifier.calibration.intervals import lower_bound, upper_bound
+from lookalike.errors import BadInput
+from lookalike.quality.stats.audit_estimate import (
     Stratum,
     allocation,
     estimate,
@@ -16,8 +18,6 @@ from lookalike.auditing import (
     strata_of,
     upper,
 )
-from lookalike.claims import lower_bound, upper_bound
-from lookalike.errors import BadInput
 
 RUNS, CHECKS, LABELS = 100, 50, 3000
 

@@ -13,12 +13,12 @@ from sqlalchemy import select
 import lookalike
 import patient
 from goods import ok, refused
-from lookalike.auditing import Audit
-from lookalike.claims import lower_bound
+from lookalike.classifier.calibration.intervals import lower_bound
 from lookalike.cli.group import cli
-from lookalike.collection import Collection
 from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Verdict
+from lookalike.quality.stats.audit_estimate import Audit
 from lookalike.stores import schema
 from serving import Served
 from test_labelling import blobs

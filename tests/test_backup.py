@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 import lookalike
-from lookalike.backing_up import back_up
 from lookalike.cli.group import cli
+from lookalike.cli.showing_moves import show_backup
 from lookalike.errors import BadInput, Conflict, NotAStore, StoreCorrupt, StoreTooNew
+from lookalike.library.maintenance import back_up
 from lookalike.model import Blob
-from lookalike.places import Place
-from lookalike.showing_moves import show_backup
 from lookalike.stores import schema
 from lookalike.stores.base import stored_space
-from lookalike.stores.sqlite_backup import Backup
-from lookalike.stores.sqlite_engine import driver
+from lookalike.stores.open import Place
+from lookalike.stores.sqlite.backup import Backup
+from lookalike.stores.sqlite.engine import driver
 
 KINDS = ("cup", "mug", "jug")
 TEXTS = [f"about {word} " * 600 for word in ("cups", "mugs", "jugs")]

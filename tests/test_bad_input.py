@@ -19,7 +19,7 @@ import pytest
 import patient
 from furnished import DIMENSION, KINDS, Furnished, furnished, picture, said
 from lookalike.labels import LONGEST_LABEL
-from lookalike.server.problems import ANSWERS
+from lookalike.server.errors import ANSWERS
 
 JSON = {"content-type": "application/json"}
 _LEAKS = ("Traceback", "site-packages", "/home", "/root", "/tmp", "/usr")

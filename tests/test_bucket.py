@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import lookalike
-from lookalike.bucket import Bucket, NewBlob, NewObject, bucket_from
-from lookalike.collection import Collection
-from lookalike.resources import Kind, named
+from lookalike.catalog.resources import Kind, named
+from lookalike.library.bucket import Bucket, NewBlob, NewObject, bucket_from
+from lookalike.library.collection.collection import Collection
 
 
 @pytest.fixture

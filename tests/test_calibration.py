@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike import standard
-from lookalike.collection import Collection
-from lookalike.drawing import pending
+from lookalike.catalog.lookup import ids_of
+from lookalike.catalog.reader import fields_of
+from lookalike.classifier.calibration import decision_rule as standard
+from lookalike.classifier.calibration.decision_rule import Standard, standard_to
+from lookalike.decisions.ledger.samples import pending
 from lookalike.errors import BadInput
-from lookalike.lookup import ids_of
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Changed, Reason
-from lookalike.reading import fields_of
-from lookalike.standard import Standard, standard_to
 from lookalike.stores import schema
 
 TARGET = 0.95

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lookalike.claims import (
+from lookalike.classifier.calibration.intervals import (
     certifies,
     checks_needed,
     lower_bound,

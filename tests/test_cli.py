@@ -18,7 +18,7 @@ import pytest
 import lookalike
 from lookalike.cli import main
 from lookalike.cli.group import cli
-from lookalike.plugins import extractors
+from lookalike.extractors.registry import extractors
 from lookalike.testing.fakes import write_plugin
 
 SHORT = ["a b c d", "b c d a", "i o u e", "x y z w", "p q r ss"]

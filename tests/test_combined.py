@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 import lookalike
 from goods import BALLOON, JIGSAW, Shop, asking, bytes_of, ok, pictures
-from lookalike.collection import Collection
-from lookalike.directions import Blend, blend, unit_blocks
+from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
+from lookalike.classifier.graph.metric import Blend, blend, unit_blocks
+from lookalike.classifier.graph.weighing import weigh
+from lookalike.cli.output import show_why
 from lookalike.errors import BadContent, BadSetting, Conflict
 from lookalike.extractors.base import Content, Extractor, Part
 from lookalike.extractors.combined import CombinedExtractor, combined
+from lookalike.extractors.registry import build_extractor
 from lookalike.extractors.vectors import MEDIA_TYPE, passthrough
-from lookalike.landscape import Landscape, attach, build_landscape
-from lookalike.plugins import build_extractor
-from lookalike.showing import show_why
+from lookalike.library.collection.collection import Collection
 from lookalike.testing.extractors import ExtractorContract
 from lookalike.testing.fakes import parts_listed, word_lengths
-from lookalike.weighing import weigh
 from serving import Served
 
 LOOK, WORDS = 6, 16

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike.collection import Collection
-from lookalike.compacting import Compacted, compact
-from lookalike.library import Library
-from lookalike.recall import recall, remember
+from lookalike.content.recall import recall, remember
+from lookalike.library.collection.collection import Collection
+from lookalike.library.compacting import Compacted, compact
+from lookalike.library.library import Library
 
 COUNT, KINDS = 2600, 12
 _chance = np.random.default_rng(3)

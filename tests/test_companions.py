@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike.collection import Collection
 from lookalike.errors import BadInput, Conflict
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Reason
 
 ADA, BOB = (1, 0), (0, 1)

@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.claims import certified_limit
-from lookalike.confidence import ALONE, Confidence, Judgement, judge
-from lookalike.landscape import Landscape, build_landscape
-from lookalike.lessons import Sampling, learn_confidence, standard_of, with_background
-from lookalike.limits import OUT_OF_REACH
-from lookalike.propagation import Places
-from lookalike.scoring import BACKGROUND, Scores
-from lookalike.standard import Ground, Rule
+from lookalike.classifier.calibration.confidence import ALONE, Confidence, Judgement, judge
+from lookalike.classifier.calibration.decision_rule import Ground, Rule
+from lookalike.classifier.calibration.intervals import certified_limit
+from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.calibration.training_data import (
+    Sampling,
+    learn_confidence,
+    standard_of,
+    with_background,
+)
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
 
 @dataclass(frozen=True)

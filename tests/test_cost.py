@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 
 import lookalike
-from lookalike.collection import Collection
-from lookalike.costs import ENOUGH_CHECKS, Check, cheapest, cost_points, weighed
+from lookalike.cli.tabulating import show_cost
 from lookalike.errors import BadInput, Conflict
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin, Reason
-from lookalike.tabulating import show_cost
+from lookalike.quality.stats.cost_curve import ENOUGH_CHECKS, Check, cheapest, cost_points, weighed
 
 SHARES = st.lists(st.integers(0, 100).map(lambda one: one / 100), max_size=40)
 

@@ -90,7 +90,7 @@ class Client:
 
     def _put_pictures(self) -> None:
         name = self._chance.choice(PICTURES)
-        data = files("lookalike.samples").joinpath("pictures", name).read_bytes()
+        data = files("lookalike.library.samples").joinpath("pictures", name).read_bytes()
         encoded = {"base64": base64.b64encode(data).decode(), "filename": name}
         body = {"blobs": [{"property": "picture", "type": "image", "data": encoded}]}
         answer = self._send("POST", "/v1/buckets/pictures/objects", body)

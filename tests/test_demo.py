@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import lookalike
-from lookalike.collection import Collection
-from lookalike.demo import COLLECTION, LABELS_EACH
+from lookalike.library.collection.collection import Collection
+from lookalike.library.demo import COLLECTION, LABELS_EACH
 
 
 def demo(store: Path, *arguments: str) -> str:

@@ -16,8 +16,15 @@ import lookalike
 from goods import BALLOON, THRESHOLD, Shop, asking, item, ok, pictures
 from lookalike import Collection, Library
 from lookalike.cli.group import cli
-from lookalike.diagnosing import CHECKS
-from lookalike.findings import Checkup, Finding, Severity, Step, Symptom, most_telling_first
+from lookalike.quality.diagnosis.diagnose import CHECKS
+from lookalike.quality.diagnosis.findings import (
+    Checkup,
+    Finding,
+    Severity,
+    Step,
+    Symptom,
+    most_telling_first,
+)
 from lookalike.testing.fakes import DIMENSION
 from serving import Served
 

@@ -30,17 +30,17 @@ from click.testing import CliRunner
 import lookalike
 from lookalike import errors
 from lookalike.cli.group import cli
-from lookalike.demo import run_demo
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
-from lookalike.plugins import extractors
-from lookalike.reporting import EXPORT_COLUMNS
+from lookalike.extractors.registry import extractors
+from lookalike.library.demo import run_demo
+from lookalike.quality.reports import EXPORT_COLUMNS
 from lookalike.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-SAMPLES = Path(str(files("lookalike.samples")))
+SAMPLES = Path(str(files("lookalike.library.samples")))
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
 
 PICTURES = ("apple.png", "apple-bw.png", "aiga-bus.png", "aiga-bus1.png", "arrow02-1.png")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.boxes import can_show
+from lookalike.content.boxes import can_show
 from lookalike.errors import BadContent, BadSetting
-from lookalike.extractors import ocr
 from lookalike.extractors.base import Content, Extractor, Part
-from lookalike.extractors.documents import DocumentExtractor, document_extractor
+from lookalike.extractors.document import ocr
+from lookalike.extractors.document.extractor import DocumentExtractor, document_extractor
+from lookalike.extractors.previews import render
 from lookalike.extractors.text import text_extractor
 from lookalike.testing.extractors import ExtractorContract
-from lookalike.views import render
 from papers import (
     INVOICE,
     LETTER,

@@ -28,12 +28,12 @@ from sqlalchemy import select
 import lookalike
 from folded import assert_folded
 from hunting import times
-from lookalike.collection import Collection
-from lookalike.fields import space_of
+from lookalike.catalog.fields import space_of
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
-from lookalike.stores.sqlite import SqliteStore
+from lookalike.stores.sqlite.store import SqliteStore
 
 DIMENSION = 24
 KINDS = "ABCD"

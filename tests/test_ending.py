@@ -20,10 +20,10 @@ from sqlalchemy import select
 
 import lookalike
 import patient
-from lookalike.bucket import Bucket, NewBlob, NewObject, bucket_from
-from lookalike.ending import Ending
+from lookalike.catalog.resources import Kind, named
+from lookalike.library.bucket import Bucket, NewBlob, NewObject, bucket_from
+from lookalike.library.ending import Ending
 from lookalike.model import Status
-from lookalike.resources import Kind, named
 from lookalike.stores import schema
 from serving import Served
 

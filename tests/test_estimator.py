@@ -22,8 +22,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lookalike
 from lookalike import LookalikeClassifier
+from lookalike.classifier.calibration.decision_rule import Ground, Rule
 from lookalike.errors import BadInput, BadVector
-from lookalike.standard import Ground, Rule
 
 EXPECTED_FAILURES = {
     "check_classifiers_classes": "it takes -1 for a label; here, as in SelfTrainingClassifier, it "

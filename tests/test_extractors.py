@@ -18,7 +18,7 @@ from lookalike.errors import BadContent, BadSetting, LookalikeError, NotFound
 from lookalike.extractors import image, text_models
 from lookalike.extractors.base import Content, Extractor, Part
 from lookalike.extractors.image import image_extractor
-from lookalike.extractors.onnx_model import ModelFile
+from lookalike.extractors.onnx.bundled import ModelFile
 from lookalike.extractors.text import cut, text_extractor
 from lookalike.extractors.vectors import MEDIA_TYPE, passthrough
 from lookalike.testing.extractors import ExtractorContract
@@ -150,8 +150,8 @@ class TestPassthroughContract(ExtractorContract):
 )
 def test_each_model_in_the_package_is_the_one_that_its_space_names(file: ModelFile) -> None:
     """The bytes have the digest in the table, and the README beside them says the same."""
-    data = files("lookalike").joinpath("models", file.name).read_bytes()
-    readme = files("lookalike").joinpath("models", "README.md").read_text("utf-8")
+    data = files("lookalike.extractors.onnx").joinpath("weights", file.name).read_bytes()
+    readme = files("lookalike.extractors.onnx").joinpath("weights", "README.md").read_text("utf-8")
 
     assert hashlib.sha256(data).hexdigest() == file.sha256
     assert file.sha256 in readme

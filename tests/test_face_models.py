@@ -13,8 +13,8 @@ from PIL import Image
 
 from lookalike.errors import BadContent, BadSetting, MissingExtra
 from lookalike.extractors.base import Content, Extractor, Part
-from lookalike.extractors.face_geometry import aligned
-from lookalike.extractors.faces import face_identity_extractor
+from lookalike.extractors.face.extractor import face_identity_extractor
+from lookalike.extractors.face.geometry import aligned
 from lookalike.testing.extractors import ExtractorContract
 from portraits import content
 from small_models import FIVE, save_embedder, save_scrfd, save_yunet

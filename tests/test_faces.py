@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from lookalike import plugins
 from lookalike.errors import BadContent, BadSetting, MissingExtra
+from lookalike.extractors import registry as plugins
 from lookalike.extractors.base import Content, Extractor, Part
-from lookalike.extractors.face_geometry import Face, similarity, without_doubles
-from lookalike.extractors.faces import FaceExtractor, face_identity_extractor
+from lookalike.extractors.face.extractor import FaceExtractor, face_identity_extractor
+from lookalike.extractors.face.geometry import Face, similarity, without_doubles
 from lookalike.testing.extractors import ExtractorContract
 from portraits import COLLINS, HOPPER, content, encoded, portrait, together
 

@@ -12,12 +12,12 @@ from sklearn.metrics import cohen_kappa_score
 
 import lookalike
 from folded import assert_folded
-from lookalike.agreement import agreement
-from lookalike.collection import Collection
+from lookalike.cli.tabulating import show_agreement
+from lookalike.decisions.ledger.fold import Line, fold, opinions
 from lookalike.errors import BadInput, Conflict
-from lookalike.ledger import Line, fold, opinions
+from lookalike.library.collection.collection import Collection
 from lookalike.model import EventKind, Origin, Question
-from lookalike.tabulating import show_agreement
+from lookalike.quality.stats.agreement import agreement
 
 LABELLED, REJECTED = EventKind.LABELLED, EventKind.REJECTED
 NEW_KIND, CANNOT_TELL, RETRACTED = EventKind.NEW_KIND, EventKind.CANNOT_TELL, EventKind.RETRACTED

@@ -23,13 +23,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certifying import certificate
-from lookalike.addresses import special_kind
-from lookalike.blobs import Blobs
+from lookalike.content.addresses import special_kind
+from lookalike.content.blobs import Blobs
+from lookalike.content.fetch import FetchRules, GuardedFetcher, Resolve
+from lookalike.content.storage import DirectoryStorage
 from lookalike.errors import BadContent, BadSetting, FetchRefused
-from lookalike.fetching import FetchRules, GuardedFetcher, Resolve
 from lookalike.model import Blob
 from lookalike.settings import read_settings
-from lookalike.storage import DirectoryStorage
 
 PUBLIC = "93.184.215.14"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lookalike.conditions import EVERYTHING, Every, Not, Some, fields_in, holds, reach
+from lookalike.catalog.conditions import EVERYTHING, Every, Not, Some, fields_in, holds, reach
+from lookalike.catalog.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, parse
 from lookalike.errors import BadInput
-from lookalike.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, parse
 
 
 def matches(raw: object, **document: Any) -> bool:

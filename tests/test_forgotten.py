@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import select
 
 import lookalike
-from lookalike.counterparts import Part
+from lookalike.catalog.forgotten import is_same
+from lookalike.catalog.objects import let_wait
+from lookalike.content.counterparts import Part
 from lookalike.errors import BadContent, BadInput, NotFound
 from lookalike.extractors.base import Content
 from lookalike.extractors.base import Part as Found
-from lookalike.forgotten import is_same
+from lookalike.extractors.registry import extractors
 from lookalike.model import EventKind, Space
-from lookalike.objects import let_wait
-from lookalike.plugins import extractors
 from lookalike.stores import schema
 from lookalike.testing.fakes import parts_listed
 from portraits import COLLINS, HOPPER, encoded, portrait, taken_again, together

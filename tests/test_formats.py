@@ -16,7 +16,7 @@ import lookalike
 from lookalike.errors import BadInput
 from lookalike.formats.folders import read_folders
 from lookalike.formats.tables import read_rows, write_csv, write_rows
-from lookalike.reporting import EXPORT_COLUMNS
+from lookalike.quality.reports import EXPORT_COLUMNS
 
 ODD = [
     "comma, semicolon; tab\t",

@@ -20,11 +20,11 @@ from films import RATE, film, film_at, film_content, plain, sound_only
 from goods import BALLOON, JIGSAW
 from lookalike.errors import BadContent, BadSetting, MissingExtra
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
-from lookalike.extractors.video import Video, picture_at
+from lookalike.extractors.previews import crop, render
+from lookalike.extractors.registry import build_extractor
+from lookalike.extractors.video_decoder import Video, picture_at
 from lookalike.model import Space
-from lookalike.plugins import build_extractor
 from lookalike.testing.extractors import ExtractorContract
-from lookalike.views import crop, render
 from serving import Served
 
 COLOURS = ("red", "lime", "blue", "white", "navy", "yellow", "magenta", "cyan")
@@ -65,7 +65,7 @@ def framed(option: Any = True) -> Extractor:
 
 
 def halves(option: Any = True) -> Extractor:
-    from lookalike.extractors.frames import with_frames
+    from lookalike.extractors.video import with_frames
 
     return with_frames(Halves(), option)
 
@@ -154,7 +154,7 @@ def test_of_too_many_frames_some_are_left_from_the_whole_video(most: int, expect
 
 
 def test_only_a_few_full_pictures_are_held_at_once() -> None:
-    from lookalike.extractors.frames import FramesExtractor, Sampling
+    from lookalike.extractors.video import FramesExtractor, Sampling
 
     inner = Halves()
     shots = [(plain(colour, (400, 300)), 0.2) for colour in COLOURS]

@@ -22,14 +22,14 @@ import uvicorn
 from fastapi import Body, FastAPI, Request, Response
 from starlette.types import ASGIApp, Message
 
-from lookalike.access import Access
-from lookalike.server.audit import Audit
-from lookalike.server.gate import DEFAULT_RATE_PER_S, Gate
-from lookalike.server.limits import RateLimit
-from lookalike.server.refusal import Refusal
+from lookalike.catalog.api_keys import Access
+from lookalike.catalog.signing import Signer
+from lookalike.server.security.audit import Audit
+from lookalike.server.security.gate import DEFAULT_RATE_PER_S, Gate
+from lookalike.server.security.refusal import Refusal
+from lookalike.server.security.rules import RateLimit
 from lookalike.settings import read_settings
-from lookalike.signing import Signer
-from lookalike.stores.sqlite import SqliteStore
+from lookalike.stores.sqlite.store import SqliteStore
 from patient import WAIT_S
 
 NOW = 1_700_000_000.0

@@ -11,11 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, Terms, learn
-from lookalike.duplicates import conflicting, duplicate_bound, duplicates, with_copies
-from lookalike.gate import Candidates, Hold, gate
-from lookalike.heard import UNHEARD
-from lookalike.hygiene import (
+from lookalike.classifier.calibration.confidence import Confidence, Terms, learn
+from lookalike.classifier.graph.graph import build_landscape
+from lookalike.classifier.graph.matches import NO_SIMILARITY, Matches, with_codes
+from lookalike.classifier.graph.search import NOBODY, nearest
+from lookalike.classifier.review.duplicates import (
+    conflicting,
+    duplicate_bound,
+    duplicates,
+    with_copies,
+)
+from lookalike.classifier.review.reference_checks import (
     Trials,
     blamed,
     confused_pairs,
@@ -26,11 +32,10 @@ from lookalike.hygiene import (
     unbalanced,
     vector_trials,
 )
-from lookalike.landscape import build_landscape
-from lookalike.leaving_out import leave_one_out
-from lookalike.matches import NO_SIMILARITY, Matches, with_codes
-from lookalike.scoring import Scores
-from lookalike.stores.search import NOBODY, nearest
+from lookalike.classifier.scores.evidence import UNHEARD
+from lookalike.classifier.scores.leave_one_out import leave_one_out
+from lookalike.classifier.scores.scores import Scores
+from lookalike.library.collection.gate import Candidates, Hold, gate
 
 Codes = NDArray[np.int64]
 Vectors = NDArray[np.float16]

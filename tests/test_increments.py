@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.confidence import Judgement, judge
-from lookalike.grid import in_bytes, largest_digit, on_grid, product, products
-from lookalike.judgements import Judgements
-from lookalike.judging import Judge
-from lookalike.landscape import Landscape, attach, build_landscape
-from lookalike.lessons import learn_confidence
-from lookalike.likeness import Likeness
-from lookalike.nearness import neighbour_lists, neighbours
-from lookalike.propagation import Places
-from lookalike.recall import recall, remember
-from lookalike.rejections import Rejections
-from lookalike.scoring import BACKGROUND, Scores
+from lookalike.classifier.calibration.confidence import Judgement, judge
+from lookalike.classifier.calibration.incremental import Judgements
+from lookalike.classifier.calibration.training_data import learn_confidence
+from lookalike.classifier.graph.arrays import in_bytes, largest_digit, on_grid, product, products
+from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
+from lookalike.classifier.graph.neighbours import neighbour_lists, neighbours
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.scores.likeness import Likeness
+from lookalike.classifier.scores.scores import BACKGROUND, Scores
+from lookalike.content.recall import recall, remember
+from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.rejections import Rejections
 
 ITEMS, KINDS, KNOWN, DIMENSION = 700, 12, 8, 24
 

@@ -19,9 +19,10 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike import extraction, leases
-from lookalike.collection import Collection
+from lookalike.catalog import leases
 from lookalike.errors import BadInput, BadVector, Conflict
+from lookalike.ingest import extraction
+from lookalike.library.collection.collection import Collection
 from lookalike.settings import read_settings
 
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike.collection import Collection
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin, Reason
 
 KINDS = ("Bags", "Boots", "Hats", "Scarves")

@@ -21,11 +21,11 @@ import patient
 from folded import assert_folded
 from goods import ok, refused
 from lookalike import Collection
-from lookalike.bucket import Bucket, bucket_from
+from lookalike.catalog.resources import Kind, named
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, LookalikeError, NotFound
+from lookalike.library.bucket import Bucket, bucket_from
 from lookalike.model import Changed, Origin
-from lookalike.resources import Kind, named
 from lookalike.stores import schema
 from serving import Served
 from test_levels import filled as parents_filled

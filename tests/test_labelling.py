@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike.collection import Collection
 from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin, Reason
 
 

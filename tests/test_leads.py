@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.closest import Closest
-from lookalike.heard import UNHEARD, Peaks
-from lookalike.leads import Leads, scored
-from lookalike.propagation import Evidence
+from lookalike.classifier.graph.propagation import Evidence
+from lookalike.classifier.scores.closest import Closest
+from lookalike.classifier.scores.evidence import UNHEARD, Peaks
+from lookalike.classifier.scores.leads import Leads, scored
 
 MIX = (1.0, 2.0)
 ITEMS, TURNS = 300, 40

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from lookalike.ledger import Line, Statement, decided_label, fold
+from lookalike.decisions.ledger.fold import Line, Statement, decided_label, fold
 from lookalike.model import Answer, EventKind, Origin
 
 HUMAN, IMPORT, PROMOTED, AUTO = Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED, Origin.AUTO

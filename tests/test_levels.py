@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 import lookalike
 from lookalike import Library
-from lookalike.collection import Collection
-from lookalike.confidence import judge, said_at
-from lookalike.judging import Judge
+from lookalike.classifier.calibration.confidence import judge, said_at
+from lookalike.classifier.calibration.training_data import Sampling, learn_confidence, standard_of
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.policies import DECISION_COLUMNS, Decisions
+from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among
+from lookalike.classifier.scores.scores import Scores
+from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.rejections import Rejections
 from lookalike.labels import NO_LABEL, Codes, ancestors, is_within
-from lookalike.landscape import Landscape, build_landscape
-from lookalike.lessons import Sampling, learn_confidence, standard_of
-from lookalike.levels import Parents, levels_of, quiet_among
+from lookalike.library.collection.collection import Collection
 from lookalike.model import LABEL_SEPARATOR, Origin
-from lookalike.policy import DECISION_COLUMNS, Decisions
-from lookalike.propagation import Places
-from lookalike.rejections import Rejections
-from lookalike.scoring import Scores
 
 PARENTS, EACH, MEMBERS, DIMENSION = 12, 3, 14, 32
 SHOTS = 6

@@ -18,12 +18,13 @@ from sklearn.datasets import load_digits
 
 import lookalike
 from goods import ok, refused
-from lookalike import Collection, layout
+from lookalike import Collection
+from lookalike.catalog.maps import Map, MapLabel, State, listed_labels, packed, scores, unpacked
+from lookalike.classifier.graph import projection as layout
+from lookalike.classifier.graph.neighbours import approximate_neighbours, neighbours
+from lookalike.classifier.graph.projection import Layout, lay_out, shuffled
+from lookalike.classifier.graph.tsne import Phase, affinities, moved
 from lookalike.errors import LookalikeError, NotFound
-from lookalike.layout import Layout, lay_out, shuffled
-from lookalike.maps import Map, MapLabel, State, listed_labels, packed, scores, unpacked
-from lookalike.nearness import approximate_neighbours, neighbours
-from lookalike.tsne import Phase, affinities, moved
 from serving import Served
 
 Array = NDArray[Any]

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike.collection import Collection
-from lookalike.recall import recall, remember
+from lookalike.content.recall import recall, remember
+from lookalike.library.collection.collection import Collection
 
 VECTORS = np.random.default_rng(5).normal(size=(60, 6))
 IDS = [f"d{place:02}" for place in range(len(VECTORS))]

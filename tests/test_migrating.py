@@ -21,13 +21,13 @@ from sqlalchemy import func, select
 
 import lookalike
 from folded import assert_folded
-from lookalike.collection import Collection
-from lookalike.counterparts import OVERLAP, Part, counterparts, overlap
+from lookalike.catalog.resources import collection_row
+from lookalike.content.counterparts import OVERLAP, Part, counterparts, overlap
 from lookalike.errors import BadInput, Conflict, NotFound
-from lookalike.ingest import Tally
+from lookalike.extractors.registry import extractors
+from lookalike.ingest.items import Tally
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Document, Origin, Reason
-from lookalike.plugins import extractors
-from lookalike.resources import collection_row
 from lookalike.stores import schema
 from lookalike.stores.base import stored_space
 from serving import Served
@@ -318,8 +318,8 @@ def test_what_changed_and_cannot_be_read_any_more_is_not_what_it_was(
 
 
 def _vectors(library: lookalike.Library, collection: Collection, ids: list[str]) -> Any:
-    from lookalike.fields import space_of
-    from lookalike.lookup import pks_of
+    from lookalike.catalog.fields import space_of
+    from lookalike.catalog.lookup import pks_of
 
     with library.workshop.store.read() as snapshot:
         table = schema.resource

@@ -23,19 +23,19 @@ from click.testing import CliRunner
 import lookalike
 import patient
 from goods import ok, refused
-from lookalike.alarms import CLEARED, DELIVERED, GIVEN_UP, RAISED, WAITING
+from lookalike.catalog.tasks import TaskKind, ask_for, task_of
 from lookalike.cli.group import cli
-from lookalike.collection import Collection
 from lookalike.errors import BadInput, BadSetting, FetchRefused
-from lookalike.flows import DAY_S
+from lookalike.library.collection.collection import Collection
+from lookalike.library.runtime import Workshop
+from lookalike.library.worker import Worker
+from lookalike.library.working import run_worker
 from lookalike.model import Status
-from lookalike.monitoring import MOST_DAYS
+from lookalike.quality.alert_delivery import MOST_ATTEMPTS, RETRY_S, Watch
+from lookalike.quality.alerts import CLEARED, DELIVERED, GIVEN_UP, RAISED, WAITING
+from lookalike.quality.flows import DAY_S
+from lookalike.quality.monitoring import MOST_DAYS
 from lookalike.settings import read_settings
-from lookalike.tasks import TaskKind, ask_for, task_of
-from lookalike.watching import MOST_ATTEMPTS, RETRY_S, Watch
-from lookalike.worker import Worker
-from lookalike.working import run_worker
-from lookalike.workshop import Workshop
 from serving import Served
 
 SECRET = "whsec_" + base64.b64encode(b"only-known-to-both").decode()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from lookalike.errors import MissingExtra, NotFound
-from lookalike.extractors import e5
+from lookalike.extractors import text_multilingual as e5
 from lookalike.extractors.base import Content, Extractor
-from lookalike.extractors.documents import document_extractor
-from lookalike.extractors.passages import cut_evenly
+from lookalike.extractors.document.extractor import document_extractor
 from lookalike.extractors.text import text_encoder, text_extractor
+from lookalike.extractors.text_passages import cut_evenly
 from lookalike.testing.extractors import ExtractorContract
 from papers import INVOICE, pdf_content, pdf_of
 

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike import label_tree
+from lookalike import labels as label_tree
 from lookalike.errors import BadInput, Conflict, LookalikeError, NotFound
-from lookalike.label_tree import LabelCounts, nodes_of
+from lookalike.labels import LabelCounts, LabelEvent, Naming, nodes_of
 from lookalike.model import EventKind
-from lookalike.naming import LabelEvent, Naming
 
 KNOWN = {"Shoes", "Shoes > Running", "Shoes > Hiking", "Bags"}
 

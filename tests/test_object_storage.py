@@ -30,8 +30,10 @@ from buckets import (
     silence,
 )
 from databases import database, prepared
-from lookalike.blobs import Blobs
-from lookalike.copying import copy_store
+from lookalike.content.blobs import Blobs
+from lookalike.content.fetch import FetchRules, GuardedFetcher
+from lookalike.content.object_storage import ObjectStorage
+from lookalike.content.storage import DirectoryStorage, LayeredStorage, Storage, name_of
 from lookalike.errors import (
     BadContent,
     BadSetting,
@@ -40,12 +42,10 @@ from lookalike.errors import (
     StoreUnreachable,
     StoreUnwritable,
 )
-from lookalike.fetching import FetchRules, GuardedFetcher
+from lookalike.library.worker import Worker
 from lookalike.model import Blob
-from lookalike.object_storage import ObjectStorage
 from lookalike.settings import read_settings
-from lookalike.storage import DirectoryStorage, LayeredStorage, Storage, name_of
-from lookalike.worker import Worker
+from lookalike.stores.copy import copy_store
 from published import PICTURES
 from serving import Served
 

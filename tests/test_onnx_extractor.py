@@ -16,7 +16,7 @@ import lookalike
 from films import film, film_content, plain
 from lookalike.errors import BadContent, BadSetting
 from lookalike.extractors.base import Content, Extractor, Part, unit
-from lookalike.plugins import build_extractor
+from lookalike.extractors.registry import build_extractor
 from lookalike.testing.extractors import ExtractorContract
 from networks import (
     DIMENSION,

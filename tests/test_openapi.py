@@ -20,7 +20,7 @@ from schemathesis.checks import CHECKS
 
 from furnished import DIMENSION, KINDS, Furnished, furnished, picture, said
 from hunting import HUNTING, times
-from lookalike.server.problems import ANSWERS, RESPONSES
+from lookalike.server.errors import ANSWERS, RESPONSES
 
 EXAMPLES = times(5)
 """Requests to each operation that are as described, and as many that are not."""

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike.collection import Collection
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Reason
 
 LIMIT = 0.5

@@ -29,11 +29,11 @@ MODELS = (
 LICENCES = (
     "LICENSE",
     "THIRD_PARTY.md",
-    "src/lookalike/models/LICENSE-bge-small-en-v1.5.txt",
-    "src/lookalike/models/LICENSE-efficientnet-lite2.txt",
-    "src/lookalike/models/LICENSE-minilm-l6-v2.txt",
-    "src/lookalike/models/LICENSE-nanodet-g.txt",
-    "src/lookalike/samples/LICENSE",
+    "src/lookalike/extractors/onnx/weights/LICENSE-bge-small-en-v1.5.txt",
+    "src/lookalike/extractors/onnx/weights/LICENSE-efficientnet-lite2.txt",
+    "src/lookalike/extractors/onnx/weights/LICENSE-minilm-l6-v2.txt",
+    "src/lookalike/extractors/onnx/weights/LICENSE-nanodet-g.txt",
+    "src/lookalike/library/samples/LICENSE",
     "src/lookalike/server/static/vendor/LICENSE-lit",
 )
 
@@ -82,12 +82,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_carries_models_samples_and_type_marker(names: set[str]) -> None:
-    pictures = list((ROOT / "src/lookalike/samples/pictures").iterdir())
+    pictures = list((ROOT / "src/lookalike/library/samples/pictures").iterdir())
     wanted = {
         "lookalike/py.typed",
-        "lookalike/samples/truth.csv",
-        *(f"lookalike/models/{name}" for name in MODELS),
-        *(f"lookalike/samples/pictures/{picture.name}" for picture in pictures),
+        "lookalike/library/samples/truth.csv",
+        *(f"lookalike/extractors/onnx/weights/{name}" for name in MODELS),
+        *(f"lookalike/library/samples/pictures/{picture.name}" for picture in pictures),
     }
 
     assert len(pictures) > 500
@@ -131,7 +131,7 @@ def test_the_installed_package_works_without_the_sources(installed: Path) -> Non
         "with lookalike.open('shop', actor='ann') as library:\n"
         "    things = library.labeler('things', extractor='image', confidence_threshold=0.9)\n"
         "    from importlib.resources import files\n"
-        "    pictures = files('lookalike.samples').joinpath('pictures')\n"
+        "    pictures = files('lookalike.library.samples').joinpath('pictures')\n"
         "    print(things.add(pictures.joinpath('apple.png')).documents)\n"
     )
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 import lookalike
-import lookalike.samples
+import lookalike.library.samples
 from browsing import Visit, barriers, go
 from goods import BALLOON, JIGSAW, SEMAPHORE, SIGNAL, asking, bytes_of, ok, pictures
 from serving import Served
@@ -21,7 +21,7 @@ from topics import TOPICS, rows
 
 Visiting = Callable[..., Visit]
 
-SAMPLES = Path(lookalike.samples.__file__).parent
+SAMPLES = Path(lookalike.library.samples.__file__).parent
 LABELS = (BALLOON, JIGSAW, SEMAPHORE, SIGNAL, "Symbol > Smiley")
 MOST_QUESTIONS = 15
 SETTLES_MS = 300

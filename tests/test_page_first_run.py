@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-import lookalike.samples
+import lookalike.library.samples
 from browsing import Visit, barriers, go
 from goods import BALLOON, asking, bytes_of, ok, pictures
 from serving import Served
@@ -34,7 +34,7 @@ class Person:
         self.page = page
         self.answers: list[str] = []
         self.known: list[str] = []
-        table = Path(lookalike.samples.__file__).parent / "truth.csv"
+        table = Path(lookalike.library.samples.__file__).parent / "truth.csv"
         with table.open(encoding="utf-8") as rows:
             self._truth = {row["file_name"]: row["label"] for row in csv.DictReader(rows)}
 

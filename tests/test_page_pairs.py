@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import lookalike
-import lookalike.samples
+import lookalike.library.samples
 from browsing import Visit, barriers
 from goods import BALLOON, JIGSAW, SEMAPHORE, THRESHOLD, asking, ok, pictures
 from pictured import BOXES, png, shapes
@@ -18,7 +18,7 @@ from serving import Served
 
 Visiting = Callable[..., Visit]
 
-PICTURES = Path(lookalike.samples.__file__).parent / "pictures"
+PICTURES = Path(lookalike.library.samples.__file__).parent / "pictures"
 BALLOONS = [name for name in pictures(BALLOON) if name.startswith("balloon-")][:7]
 JIGSAWS, SEMAPHORES = pictures(JIGSAW)[:6], pictures(SEMAPHORE)[:3]
 NAMED = {"Balloon": BALLOONS[:2], "Jigsaw": JIGSAWS[:2]}

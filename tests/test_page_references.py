@@ -10,14 +10,14 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 import lookalike
-import lookalike.samples
+import lookalike.library.samples
 from browsing import Visit, barriers, go
 from goods import BALLOON, JIGSAW, THRESHOLD, asking, ok, pictures
 from serving import Served
 
 Visiting = Callable[..., Visit]
 
-PICTURES = Path(lookalike.samples.__file__).parent / "pictures"
+PICTURES = Path(lookalike.library.samples.__file__).parent / "pictures"
 BALLOONS, JIGSAWS = pictures(BALLOON)[:14], pictures(JIGSAW)[:12]
 BAD = JIGSAWS[4]
 """A jigsaw that somebody called a balloon."""

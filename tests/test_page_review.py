@@ -11,14 +11,14 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 import lookalike
-import lookalike.samples
+import lookalike.library.samples
 from browsing import Visit, barriers, go
 from goods import BALLOON, JIGSAW, SEMAPHORE, THRESHOLD, asking, ok, pictures
 from serving import Served
 
 Visiting = Callable[..., Visit]
 
-PICTURES = Path(lookalike.samples.__file__).parent / "pictures"
+PICTURES = Path(lookalike.library.samples.__file__).parent / "pictures"
 ALIKE = [name for name in pictures(BALLOON) if name.startswith("balloon-")]
 NAMED = {"Balloon": ALIKE[:3], "Jigsaw": pictures(JIGSAW)[:3]}
 LEFT = {"Semaphore": pictures(SEMAPHORE)[:8]}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lookalike
-from lookalike.showing import show_document
+from lookalike.cli.output import show_document
 from lookalike.stores import schema
 
 FACES = json.dumps(

@@ -13,8 +13,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from lookalike.content.pictures import decode, sniff, thumbnail
 from lookalike.errors import BadContent
-from lookalike.pictures import decode, sniff, thumbnail
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

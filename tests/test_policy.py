@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lookalike.classifier.graph.matches import (
+    NO_SIMILARITY,
+    Matches,
+    rival_similarity,
+    shares,
+    votes,
+)
+from lookalike.classifier.policies import REASONS, Decisions, suggest_only, threshold
 from lookalike.labels import NO_LABEL
-from lookalike.matches import NO_SIMILARITY, Matches, rival_similarity, shares, votes
 from lookalike.model import Reason
-from lookalike.policy import REASONS, Decisions, suggest_only, threshold
 
 A, B, C = 0, 1, 2
 LIMIT = 0.3

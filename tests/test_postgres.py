@@ -12,8 +12,8 @@ import pytest
 from databases import database, prepared
 from lookalike.stores import schema
 from lookalike.stores.base import Store
-from lookalike.stores.postgres import PostgresStore
-from lookalike.stores.postgres_engine import address_of
+from lookalike.stores.postgres.engine import address_of
+from lookalike.stores.postgres.store import PostgresStore
 from lookalike.testing.stores import StoreContract
 
 

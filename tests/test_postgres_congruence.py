@@ -16,9 +16,9 @@ from sqlalchemy import delete, func, select
 from databases import database, prepared
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, StoredSpace
-from lookalike.stores.postgres import PostgresStore
-from lookalike.stores.postgres_engine import address_of
-from lookalike.stores.sqlite import SqliteStore
+from lookalike.stores.postgres.engine import address_of
+from lookalike.stores.postgres.store import PostgresStore
+from lookalike.stores.sqlite.store import SqliteStore
 from lookalike.testing.stores import KINDS, make_space, standing
 
 Pair = tuple[Store, Store]

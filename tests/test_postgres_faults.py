@@ -29,10 +29,10 @@ from lookalike.errors import (
     StoreUnreachable,
     StoreUnwritable,
 )
-from lookalike.places import Place
 from lookalike.stores import schema
-from lookalike.stores.postgres import PostgresStore
-from lookalike.stores.postgres_engine import address_of
+from lookalike.stores.open import Place
+from lookalike.stores.postgres.engine import address_of
+from lookalike.stores.postgres.store import PostgresStore
 from lookalike.testing.stores import filled, set_value, unit, value_in
 
 PASSWORD = "tell-nobody"

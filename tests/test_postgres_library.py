@@ -19,9 +19,9 @@ from sqlalchemy import select
 import lookalike
 from databases import database, prepared
 from lookalike.cli.group import cli
-from lookalike.copying import copy_store
 from lookalike.errors import BadInput, Conflict, NotAStore
 from lookalike.stores import schema
+from lookalike.stores.copy import copy_store
 from serving import Served
 from test_check_sheets import fill, kind_of, other_than
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databases import database, prepared
-from lookalike.stores.portable_sql import key_of, value_of
-from lookalike.stores.postgres import PostgresStore
-from lookalike.stores.postgres_engine import address_of
+from lookalike.stores.json_sql import key_of, value_of
+from lookalike.stores.postgres.engine import address_of
+from lookalike.stores.postgres.store import PostgresStore
 from test_selecting import (
     documents,
     names,

@@ -21,7 +21,7 @@ import pytest
 import lookalike
 import patient
 from databases import database, prepared, server
-from lookalike.plugins import extractors
+from lookalike.extractors.registry import extractors
 from lookalike.testing.fakes import write_plugin
 from serving import Served
 from test_postgres_workers import ended, held, put

@@ -17,18 +17,26 @@ from sqlalchemy import select, update
 
 import lookalike
 from databases import database, prepared
-from lookalike import leases
-from lookalike.bucket import Bucket, NewBlob, NewObject, bucket_from
+from lookalike.catalog import leases
+from lookalike.catalog.leases import LEASE_S, Heartbeat, has_died, own_name
+from lookalike.catalog.resources import Kind, named
+from lookalike.catalog.tasks import (
+    TaskKind,
+    ask_for,
+    end_task,
+    keep_task,
+    take_task,
+    task_of,
+    tasks,
+)
 from lookalike.errors import StoreTooNew
-from lookalike.leases import LEASE_S, Heartbeat, has_died, own_name
+from lookalike.library.bucket import Bucket, NewBlob, NewObject, bucket_from
+from lookalike.library.worker import Worker
 from lookalike.model import Status
-from lookalike.resources import Kind, named
 from lookalike.settings import read_settings
 from lookalike.stores import schema
-from lookalike.stores.postgres import PostgresStore
-from lookalike.stores.postgres_engine import address_of
-from lookalike.tasks import TaskKind, ask_for, end_task, keep_task, take_task, task_of, tasks
-from lookalike.worker import Worker
+from lookalike.stores.postgres.engine import address_of
+from lookalike.stores.postgres.store import PostgresStore
 from test_monitoring import receiving, watch_of
 
 ELSEWHERE = "another~boot~pid:[1]/1/100/01K"

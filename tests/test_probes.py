@@ -17,11 +17,11 @@ import lookalike
 import patient
 from databases import database, prepared, server
 from lookalike.cli.group import cli
+from lookalike.cli.probe_server import check_server
 from lookalike.errors import BadInput, BadSetting, Unreachable
-from lookalike.probing import check_server
-from lookalike.readiness import OK, Readiness, disk_trouble, troubles_of
-from lookalike.stores.sqlite_engine import driver
-from lookalike.working import HealthFile, check_file
+from lookalike.library.health import OK, Readiness, disk_trouble, troubles_of
+from lookalike.library.working import HealthFile, check_file
+from lookalike.stores.sqlite.engine import driver
 from serving import Served
 
 
@@ -79,7 +79,7 @@ def test_a_store_of_a_newer_version_is_no_more_for_this_process(
 def test_a_collection_whose_extractor_is_not_installed_is_told(
     store: Path, plugins: Path, checked: Callable[[], dict[str, str]]
 ) -> None:
-    from lookalike.plugins import extractors
+    from lookalike.extractors.registry import extractors
 
     (plugins / "lookalike_fakes-1.dist-info" / "entry_points.txt").write_text("")
     extractors.cache_clear()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.landscape import Landscape, attach, build_landscape
-from lookalike.leaving_out import leave_one_out
-from lookalike.propagation import DECAY, SCALES, STEPS, Graph, push
-from lookalike.scoring import Scores
+from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
+from lookalike.classifier.graph.propagation import DECAY, SCALES, STEPS, Graph, push
+from lookalike.classifier.scores.leave_one_out import leave_one_out
+from lookalike.classifier.scores.scores import Scores
 
 Table = NDArray[np.float64]
 

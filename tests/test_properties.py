@@ -22,12 +22,12 @@ from sqlalchemy import select
 
 import lookalike
 from hunting import HUNTING, times
-from lookalike.collection import Collection
+from lookalike.catalog.reader import fields_of
+from lookalike.decisions.ledger.fold import Line, Statement, decided_label, fold
+from lookalike.decisions.ledger.statements import statements_of
 from lookalike.errors import BadInput, Conflict
-from lookalike.ledger import Line, Statement, decided_label, fold
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Answer, Changed, Document, EventKind, Origin, Reason
-from lookalike.reading import fields_of
-from lookalike.statements import statements_of
 from lookalike.stores import schema
 
 LABELS = ("A", "B", "B > C", "D")

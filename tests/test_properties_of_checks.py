@@ -19,12 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 import lookalike
 from folded import assert_folded
-from lookalike.collection import Collection
+from lookalike.catalog.lookup import ids_of, suspects_of
+from lookalike.catalog.reader import fields_of
+from lookalike.decisions.ledger.fold import Line
 from lookalike.errors import BadInput, Conflict
-from lookalike.ledger import Line
-from lookalike.lookup import ids_of, suspects_of
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Answer, Changed, Document, EventKind, Origin, Question
-from lookalike.reading import fields_of
 from test_properties import Model, Said, effects, settings_of, unit
 
 NAME = "learned"

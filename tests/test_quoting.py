@@ -17,8 +17,8 @@ import lookalike
 import patient
 from lookalike import Collection
 from lookalike.cli.group import cli
-from lookalike.extractors import documents
-from lookalike.extractors.documents import DocumentExtractor, document_extractor
+from lookalike.extractors.document import extractor as documents
+from lookalike.extractors.document.extractor import DocumentExtractor, document_extractor
 from papers import INVOICE, LETTER, POEM, pdf_content, pdf_of, scan_of
 from serving import Served
 

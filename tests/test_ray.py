@@ -21,20 +21,20 @@ import pytest
 from sqlalchemy import select
 
 import lookalike
-from lookalike.collection import Collection
-from lookalike.connection import Connection
-from lookalike.engines import cluster as clusters
-from lookalike.engines.cluster import Cluster
-from lookalike.engines.decision_jobs import lists_on
-from lookalike.engines.node import Extracting, Order, carry, found_in, task_to
+from lookalike.catalog.fields import space_of
+from lookalike.classifier.graph.arrays import on_grid
+from lookalike.classifier.graph.neighbours import neighbour_lists
 from lookalike.errors import BadSetting, Conflict, LookalikeError, MissingExtra, Unreachable
-from lookalike.fields import space_of
-from lookalike.grid import on_grid
-from lookalike.nearness import neighbour_lists
-from lookalike.plugins import build_extractor, extractors
-from lookalike.remote_collection import RemoteCollection
+from lookalike.extractors.registry import build_extractor, extractors
+from lookalike.ingest.executors import waiting_from
+from lookalike.ingest.ray import cluster as clusters
+from lookalike.ingest.ray.cluster import Cluster
+from lookalike.ingest.ray.decision_jobs import lists_on
+from lookalike.ingest.ray.node import Extracting, Order, carry, found_in, task_to
+from lookalike.library.collection.collection import Collection
+from lookalike.library.remote.connection import Connection
+from lookalike.library.remote.remote_collection import RemoteCollection
 from lookalike.stores import schema
-from lookalike.waiting import waiting_from
 
 if find_spec("ray") is None:
     pytest.skip("there is no wheel of Ray for this platform", allow_module_level=True)
@@ -42,7 +42,7 @@ if find_spec("ray") is None:
 # Ray warns of what it will change in itself.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
-PICTURES = Path(str(files("lookalike.samples"))) / "pictures"
+PICTURES = Path(str(files("lookalike.library.samples"))) / "pictures"
 
 DEADLY = '''
 """An extractor that ends its process at one content, and says which GPU it was given."""

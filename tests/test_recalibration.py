@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lookalike.recalibration import UNCHANGED, fit_recalibration, recalibrated
+from lookalike.classifier.calibration.recalibration import (
+    UNCHANGED,
+    fit_recalibration,
+    recalibrated,
+)
 
 SURE, DOUBTFUL = np.full(20, 0.98), np.full(20, 0.6)
 

@@ -14,16 +14,16 @@ from PIL import Image
 from sqlalchemy import select
 
 import lookalike
-from lookalike.boxes import read_box, same, turned
-from lookalike.bucket import Bucket, BucketRow, bucket_from
+from lookalike.catalog.fields import space_of
+from lookalike.catalog.resources import resource
+from lookalike.content.boxes import read_box, same, turned
 from lookalike.errors import BadContent, BadInput, BadSetting, NotFound
 from lookalike.extractors.base import Content, Extractor, Part
 from lookalike.extractors.detector import FILE
 from lookalike.extractors.image import image_extractor
-from lookalike.extractors.regions import region_extractor
-from lookalike.fields import space_of
+from lookalike.extractors.region import region_extractor
+from lookalike.library.bucket import Bucket, BucketRow, bucket_from
 from lookalike.model import EventKind, Origin, Status
-from lookalike.resources import resource
 from lookalike.stores import schema
 from lookalike.testing.extractors import ExtractorContract
 from pictured import BOXES, SIZE, content, png, shapes
@@ -61,7 +61,7 @@ def parts_of(extractor: Extractor, one: Content) -> dict[str, Part]:
 
 
 def sample(name: str) -> Image.Image:
-    path = files("lookalike.samples") / "pictures" / name
+    path = files("lookalike.library.samples") / "pictures" / name
     return Image.open(str(path)).convert("RGB")
 
 
@@ -183,7 +183,7 @@ def test_an_impossible_option_is_named(options: dict[str, object]) -> None:
 
 
 def test_the_detector_in_the_package_is_the_one_that_is_documented() -> None:
-    readme = files("lookalike").joinpath("models", "README.md").read_text("utf-8")
+    readme = files("lookalike.extractors.onnx").joinpath("weights", "README.md").read_text("utf-8")
 
     assert FILE.sha256 in readme
     assert len(FILE.read()) < 8_000_000

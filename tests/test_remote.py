@@ -25,7 +25,7 @@ import lookalike
 import patient
 from certifying import certificate
 from lookalike import Collection, Library, RemoteCollection, RemoteLibrary, errors
-from lookalike.access import Scope
+from lookalike.catalog.api_keys import Scope
 from lookalike.errors import (
     BadInput,
     BadSetting,
@@ -38,13 +38,14 @@ from lookalike.errors import (
     Unreachable,
 )
 from lookalike.model import Origin
-from lookalike.server import arrivals, migrations, verbs
-from lookalike.server.rights import needed
+from lookalike.server.routes import client_ingest as arrivals
+from lookalike.server.routes import migrations, verbs
+from lookalike.server.security.rights import needed
 from relaying import Relay
 from serving import Served
 from test_shape import NOT_LOADED
 
-PICTURES = Path(str(files("lookalike.samples"))) / "pictures"
+PICTURES = Path(str(files("lookalike.library.samples"))) / "pictures"
 FRUIT = ("apple.png", "apple-bw.png", "aiga-bus.png", "aiga-bus1.png", "arrow02-1.png")
 
 AnyLibrary = Library | RemoteLibrary

@@ -13,9 +13,9 @@ from PIL import Image
 from sqlalchemy import func, select
 
 import lookalike
-from lookalike import removing
-from lookalike.collection import Collection
 from lookalike.errors import Conflict, LookalikeError, NotFound
+from lookalike.library import remove as removing
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin
 from lookalike.stores import schema
 

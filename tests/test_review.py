@@ -8,21 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.kinds import MAX_ITEMS, MIN_ITEMS, common_place, new_kinds
-from lookalike.landscape import Landscape, attach, build_landscape
-from lookalike.review import (
+from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
+from lookalike.classifier.review.new_categories import MAX_ITEMS, MIN_ITEMS, common_place, new_kinds
+from lookalike.classifier.review.queue import (
     STRIP,
     STRIP_REFERENCES,
-    Group,
     Kind,
     Question,
     Reach,
+    SameLabelGroup,
     Standing,
     questions,
     uncovered,
     unlabelled,
 )
-from lookalike.scoring import Scores
+from lookalike.classifier.scores.scores import Scores
 
 SIZES = (60, 40, 25, 15)
 """The clusters of the landscape, the largest and densest first."""
@@ -142,7 +142,7 @@ def test_what_a_person_settled_or_skipped_is_never_asked(
 
 
 def test_no_item_is_in_two_questions(reach: Reach, scores: Scores, standing: Standing) -> None:
-    group = Group(np.array([130, 131, 132]), np.array([1.0, 1.0]))
+    group = SameLabelGroup(np.array([130, 131, 132]), np.array([1.0, 1.0]))
 
     found = questions(reach, standing, scores, 1000, groups=[group], drawn=[7, 70, 133])
 
@@ -226,8 +226,8 @@ def test_a_group_is_one_question_without_what_is_settled_since(
         scores,
         1000,
         groups=[
-            Group(np.array([130, 131, 132]), np.array([1.0, 1.0])),
-            Group(np.array([0, 1]), np.array([1.0])),
+            SameLabelGroup(np.array([130, 131, 132]), np.array([1.0, 1.0])),
+            SameLabelGroup(np.array([0, 1]), np.array([1.0])),
         ],
     )
 

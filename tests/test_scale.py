@@ -10,17 +10,19 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike import asking, directions, growing, joining
+from lookalike.classifier.graph import growing, joining
+from lookalike.classifier.graph import metric as directions
+from lookalike.classifier.graph.arrays import on_grid
+from lookalike.classifier.graph.graph import attach, build_landscape
+from lookalike.classifier.graph.growing import appended, roomy
+from lookalike.classifier.graph.joining import build_graph
+from lookalike.classifier.graph.neighbours import Ranked, neighbour_lists
+from lookalike.classifier.graph.propagation import Evidence
+from lookalike.classifier.scores.evidence import Hearing, largest
+from lookalike.content.recall import remember
+from lookalike.decisions import queue as asking
+from lookalike.decisions.field.classifier import Judge
 from lookalike.errors import StoreCorrupt
-from lookalike.grid import on_grid
-from lookalike.growing import appended, roomy
-from lookalike.heard import Hearing, largest
-from lookalike.joining import build_graph
-from lookalike.judging import Judge
-from lookalike.landscape import attach, build_landscape
-from lookalike.nearness import Ranked, neighbour_lists
-from lookalike.propagation import Evidence
-from lookalike.recall import remember
 from lookalike.stores.vectors import VectorFile
 
 ITEMS, KINDS, DIMENSION = 900, 12, 24

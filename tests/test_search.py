@@ -14,11 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.columns import Columns
+from lookalike.classifier.graph.matches import NO_SIMILARITY
+from lookalike.classifier.graph.search import (
+    NOBODY,
+    Floats,
+    Ids,
+    merge,
+    nearest,
+    similarities,
+    top_k,
+)
+from lookalike.decisions.field.columns import Columns
 from lookalike.errors import StoreCorrupt
-from lookalike.matches import NO_SIMILARITY
 from lookalike.stores import vectors as vectors_module
-from lookalike.stores.search import NOBODY, Floats, Ids, merge, nearest, similarities, top_k
 from lookalike.stores.vectors import VectorFile, int8_dots, quantise
 from lookalike.testing.stores import nearest as brute_nearest
 from lookalike.testing.stores import similarities as exact_similarities

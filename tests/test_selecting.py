@@ -17,10 +17,9 @@ from sqlalchemy import delete, update
 
 import lookalike
 from hunting import times
-from lookalike import paging
-from lookalike.aggregating import Metric, aggregate, distribution
-from lookalike.collection import Collection
-from lookalike.conditions import (
+from lookalike.catalog import pages as paging
+from lookalike.catalog.aggregation import Metric, aggregate, distribution
+from lookalike.catalog.conditions import (
     EVERYTHING,
     Condition,
     Every,
@@ -31,19 +30,20 @@ from lookalike.conditions import (
     holds,
     reach,
 )
-from lookalike.document_values import DocumentValues
+from lookalike.catalog.field_values import DocumentValues
+from lookalike.catalog.filters import parse
+from lookalike.catalog.lookup import ids_of
+from lookalike.catalog.object_values import ObjectValues
+from lookalike.catalog.pages import ARRIVAL, Sort, sort_from
+from lookalike.catalog.reader import fields_of
+from lookalike.catalog.selecting import Selecting
 from lookalike.errors import BadInput
-from lookalike.filters import parse
-from lookalike.library import Library
-from lookalike.lookup import ids_of
+from lookalike.library.collection.collection import Collection
+from lookalike.library.library import Library
 from lookalike.model import Origin, Reason, Status
-from lookalike.object_values import ObjectValues
-from lookalike.paging import ARRIVAL, Sort, sort_from
-from lookalike.reading import fields_of
-from lookalike.selecting import Selecting
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.sqlite import SqliteStore
+from lookalike.stores.sqlite.store import SqliteStore
 
 FIELDS = ("kind", "colour")
 Rows = Mapping[int, Mapping[str, Any]]

@@ -32,7 +32,7 @@ from goods import (
     pictures,
     refused,
 )
-from lookalike.tasks import TaskKind, ask_for, take_task
+from lookalike.catalog.tasks import TaskKind, ask_for, take_task
 from serving import Served
 
 BALLOONS, JIGSAWS, SIGNALS = pictures(BALLOON), pictures(JIGSAW), pictures(SIGNAL)

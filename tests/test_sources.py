@@ -19,9 +19,9 @@ from PIL import Image
 
 import lookalike
 from buckets import client, environs, new_bucket
-from lookalike.collection import Collection
+from lookalike.content.sources import Item, items
 from lookalike.errors import BadInput
-from lookalike.sources import Item, items
+from lookalike.library.collection.collection import Collection
 
 
 @pytest.fixture

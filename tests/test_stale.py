@@ -10,8 +10,8 @@ import pytest
 
 import lookalike
 from databases import database, prepared
-from lookalike.collection import Collection
 from lookalike.errors import BadInput, Stale
+from lookalike.library.collection.collection import Collection
 
 
 @pytest.fixture(params=["embedded", "postgres"])

@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-from lookalike.calibration import Calibration
-from lookalike.logistic import Logistic
-from lookalike.standard import (
+from lookalike.classifier.calibration.decision_rule import (
     MAX_ITEMS,
     Ground,
     Rule,
@@ -15,6 +13,8 @@ from lookalike.standard import (
     standard_from,
     standard_to,
 )
+from lookalike.classifier.calibration.logistic import Logistic
+from lookalike.classifier.calibration.nearest_rule import Calibration
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,6 @@ import pytest
 from sqlalchemy import create_engine, inspect, select, update
 
 import lookalike
-from lookalike.collection import Collection
-from lookalike.compacting import compact
 from lookalike.errors import (
     LookalikeError,
     NotAStore,
@@ -27,11 +25,13 @@ from lookalike.errors import (
     StoreTooNew,
     StoreUnwritable,
 )
+from lookalike.library.collection.collection import Collection
+from lookalike.library.compacting import compact
 from lookalike.stores import schema
 from lookalike.stores.base import Store, StoredSpace, stored_space
 from lookalike.stores.directory import prepare
 from lookalike.stores.migrations import MIGRATIONS, migrate, version_of
-from lookalike.stores.sqlite import SqliteStore
+from lookalike.stores.sqlite.store import SqliteStore
 from lookalike.testing.stores import (
     StoreContract,
     add_documents,

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike.collection import Collection
 from lookalike.errors import BadContent, BadInput, BadVector, Conflict, NotFound
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Decision, Origin, Reason
 
 KINDS = 12

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.landscape import Landscape, attach, build_landscape
-from lookalike.leaving_out import Left, as_they_are, leave_one_out
-from lookalike.logistic import fit_logistic
-from lookalike.propagation import Places
-from lookalike.scoring import BACKGROUND, Scores
-from lookalike.surroundings import STEPS, Surroundings, remoteness
+from lookalike.classifier.calibration.logistic import fit_logistic
+from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.graph.surroundings import STEPS, Surroundings, remoteness
+from lookalike.classifier.scores.leave_one_out import Left, as_they_are, leave_one_out
+from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
 GRID, STEP_OF_W = 1 / 64, 1 / 4
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from lookalike.content.pictures import sniff
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Extractor
-from lookalike.extractors.docx import MEDIA_TYPE as DOCX
-from lookalike.extractors.plain_text import plain_text
+from lookalike.extractors.document.docx import MEDIA_TYPE as DOCX
+from lookalike.extractors.document.plain_text import plain_text
 from lookalike.extractors.text import text_extractor
-from lookalike.pictures import sniff
 from lookalike.testing.extractors import ExtractorContract
 from papers import WORD, docx_content, docx_of, paragraphs
 

@@ -13,8 +13,8 @@ from sqlalchemy import select, update
 
 import lookalike
 from lookalike.errors import Conflict
+from lookalike.extractors.registry import build_extractor, options_stored, options_to_store
 from lookalike.extractors.text_models import DEFAULTS
-from lookalike.plugins import build_extractor, options_stored, options_to_store
 from lookalike.stores import schema
 from patient import WAIT_S
 from serving import Served

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 import lookalike
 from folded import assert_folded
-from lookalike.blobs import Blobs
-from lookalike.collection import Collection
-from lookalike.decider import Decider
+from lookalike.catalog.objects import held_in
+from lookalike.catalog.reader import fields_of
+from lookalike.content.blobs import Blobs
+from lookalike.content.storage import DirectoryStorage
+from lookalike.decisions.decider import Decider
 from lookalike.errors import NotFound, StoreClosed
+from lookalike.extractors.registry import extractors
 from lookalike.labels import Codes
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Blob
-from lookalike.objects import held_in
-from lookalike.plugins import extractors
-from lookalike.reading import fields_of
-from lookalike.storage import DirectoryStorage
 from lookalike.stores.base import Snapshot
+from lookalike.stores.locks import Made, Turns
 from lookalike.testing.fakes import write_plugin
-from lookalike.turns import Made, Turns
 
 KINDS = 12
 ROUNDS = 6

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lookalike.errors import BadSetting, MissingExtra
-from lookalike.plugins import build_extractor
+from lookalike.extractors.registry import build_extractor
 
 MODULES = {
     "open_clip_extractor": ("open_clip", "open-clip"),

@@ -15,16 +15,22 @@ import lookalike
 import patient
 from folded import assert_folded
 from goods import ok, refused
-from lookalike.betting import Stakes, bounds, favours, mcnemar, more_needed
+from lookalike.catalog.leases import own_name
+from lookalike.catalog.tasks import TaskKind, ask_for
 from lookalike.cli.group import cli
-from lookalike.collection import Collection
-from lookalike.contest import Answered, replay, stakes_of
 from lookalike.errors import BadInput, Conflict, NotFound
-from lookalike.leases import own_name
+from lookalike.library.collection.collection import Collection
 from lookalike.model import Answer, Origin
+from lookalike.quality.stats.confidence_sequences import (
+    Stakes,
+    bounds,
+    favours,
+    mcnemar,
+    more_needed,
+)
+from lookalike.quality.stats.contest import Answered, replay, stakes_of
+from lookalike.quality.stats.paired_comparison import Crossing, Outcome, Trial
 from lookalike.stores import schema
-from lookalike.tasks import TaskKind, ask_for
-from lookalike.verdicts import Crossing, Outcome, Trial
 from serving import Served
 from test_labelling import blobs
 from test_migrating import filled as texts_filled

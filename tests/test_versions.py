@@ -16,10 +16,10 @@ import patient
 from goods import ok, refused
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.library.collection.history import Past
+from lookalike.library.remote.remote_travelling import RemotePast
 from lookalike.model import Changed, Document
-from lookalike.remote_travelling import RemotePast
 from lookalike.stores import schema
-from lookalike.travelling import Past
 from serving import Served
 from test_labelling import blobs
 from test_remote import shape

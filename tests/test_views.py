@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lookalike.boxes import view_of
+from lookalike.content.boxes import view_of
+from lookalike.content.thumbnails import Thumbnails
 from lookalike.errors import BadInput
 from lookalike.extractors.base import Content
-from lookalike.thumbnails import Thumbnails
-from lookalike.views import crop, render
+from lookalike.extractors.previews import crop, render
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 

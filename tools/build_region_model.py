@@ -36,7 +36,7 @@ MEMBERS = {
     "nanodet.json": "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d",
     "nanodet.bin": "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
 }
-OUTPUT = Path(__file__).parents[1] / "src/lookalike/models/nanodet-g.onnx"
+OUTPUT = Path(__file__).parents[1] / "src/lookalike/extractors/onnx/weights/nanodet-g.onnx"
 
 HEADS = ("PartitionedCall/Add_29", "PartitionedCall/Add_33", "PartitionedCall/Add_37")
 """Of stride 8, 16 and 32: before they are split, squashed and turned."""

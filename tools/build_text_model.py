@@ -35,7 +35,7 @@ from onnx import numpy_helper
 
 from bert_graph import Int8, Integer, Plain, Rows, Weights
 
-OUTPUT = Path(__file__).parents[1] / "src/lookalike/models"
+OUTPUT = Path(__file__).parents[1] / "src/lookalike/extractors/onnx/weights"
 
 BGE, MINILM = "bge-small-en-v1.5", "minilm-l6-v2"
 BGE_LAYERS, MINILM_LAYERS = 12, 6

@@ -2,7 +2,7 @@
 
 Reads the installed package (`apt-get install openclipart-png`), finds the kind of thing in each
 picture from the words in its file name, and writes `pictures/`, `truth.csv`, `README.md` and
-`LICENSE` into `src/lookalike/samples/`. Run twice, it writes the same bytes twice.
+`LICENSE` into `src/lookalike/library/samples/`. Run twice, it writes the same bytes twice.
 
     python tools/choose_samples.py
 """

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.confidence import Confidence, Judgement, Terms, judge, learn
+from lookalike.classifier.calibration.confidence import Confidence, Judgement, Terms, judge, learn
+from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.scores.leave_one_out import leave_one_out
+from lookalike.classifier.scores.scores import Scores
 from lookalike.extractors.base import Content
 from lookalike.extractors.image import image_extractor
-from lookalike.landscape import Landscape, build_landscape
-from lookalike.leaving_out import leave_one_out
-from lookalike.scoring import Scores
 
 PAGE = Path(__file__).parent.parent / "docs" / "decision.md"
 PICTURE = "home4.png"
@@ -112,7 +112,7 @@ class Story:
 
 def read_story() -> Story:
     """Return the story of the samples, with ten examples of each known kind, as in the demo."""
-    samples = Path(str(resources.files("lookalike.samples")))
+    samples = Path(str(resources.files("lookalike.library.samples")))
     with (samples / "truth.csv").open(encoding="utf-8", newline="") as file:
         truth = {row["file_name"]: row for row in csv.DictReader(file)}
     names, kinds, chooser = sorted(truth), dict[str, list[int]](), random.Random(0)

@@ -34,12 +34,12 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 import lookalike
-from lookalike.bucket import Bucket, NewBlob, NewObject, bucket_from
+from lookalike.catalog.fields import space_of
+from lookalike.catalog.leases import LEASE_S
+from lookalike.catalog.resources import Kind, named
 from lookalike.extractors.base import unit
-from lookalike.fields import space_of
-from lookalike.leases import LEASE_S
+from lookalike.library.bucket import Bucket, NewBlob, NewObject, bucket_from
 from lookalike.model import Origin, Status
-from lookalike.resources import Kind, named
 from lookalike.stores import schema
 from lookalike.testing.fakes import DIMENSION, write_plugin
 

@@ -20,32 +20,27 @@ from typing import Any
 import click
 
 import lookalike
-from lookalike import (
-    alarms,
-    auditing,
-    blaming,
-    comparing,
-    errors,
-    explaining,
-    flipping,
-    flows,
-    forgetting,
-    hookspecs,
-    label_tree,
-    maps,
-    metrics,
-    migrating,
-    model,
-    monitoring,
-    quoting,
-    removing,
-    verdicts,
-)
+from lookalike import errors, model
+from lookalike import labels as label_tree
+from lookalike.catalog import maps
 from lookalike.cli.group import cli
+from lookalike.content.pictures import kinds_named
+from lookalike.extractors import hookspecs
 from lookalike.extractors.base import Extractor
-from lookalike.pictures import kinds_named
-from lookalike.plugins import ALIASES, COMBINED, extractors
-from lookalike.server.problems import ANSWERS
+from lookalike.extractors.registry import ALIASES, COMBINED, extractors
+from lookalike.library import forget as forgetting
+from lookalike.library import migration as migrating
+from lookalike.library import remove as removing
+from lookalike.library.collection import explanations as explaining
+from lookalike.library.collection import quoting
+from lookalike.quality import alerts as alarms
+from lookalike.quality import blaming, flows, monitoring
+from lookalike.quality import space_comparison as comparing
+from lookalike.quality import thresholds as flipping
+from lookalike.quality.stats import audit_estimate as auditing
+from lookalike.quality.stats import metrics
+from lookalike.quality.stats import paired_comparison as verdicts
+from lookalike.server.errors import ANSWERS
 from lookalike.settings import SETTINGS
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -21,10 +21,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import lookalike
-import lookalike.samples
-from lookalike.demo import COLLECTION, run_demo
+import lookalike.library.samples
+from lookalike.library.demo import COLLECTION, run_demo
 
-SAMPLES = Path(lookalike.samples.__file__).parent
+SAMPLES = Path(lookalike.library.samples.__file__).parent
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 SHOTS: dict[str, tuple[str, Sequence[str]]] = {

@@ -5,18 +5,25 @@ web, model or database code.
 """
 
 import os
+import sys
+import warnings
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lookalike.collection import Collection
+    from lookalike.classifier.estimator import LookalikeClassifier
     from lookalike.errors import LookalikeError
-    from lookalike.estimator import LookalikeClassifier
-    from lookalike.hookspecs import hookimpl
-    from lookalike.library import Library, open
-    from lookalike.remote import RemoteLibrary, connect
-    from lookalike.remote_collection import RemoteCollection
-    from lookalike.version import __version__
+    from lookalike.extractors.hookspecs import hookimpl
+    from lookalike.library.collection.collection import Collection
+    from lookalike.library.library import Library, open
+    from lookalike.library.remote.client import RemoteLibrary, connect
+    from lookalike.library.remote.remote_collection import RemoteCollection
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Collection",
@@ -43,17 +50,43 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 _HOMES = {
-    "Collection": "lookalike.collection",
-    "Library": "lookalike.library",
-    "LookalikeClassifier": "lookalike.estimator",
+    "Collection": "lookalike.library.collection.collection",
+    "Library": "lookalike.library.library",
+    "LookalikeClassifier": "lookalike.classifier.estimator",
     "LookalikeError": "lookalike.errors",
-    "RemoteCollection": "lookalike.remote_collection",
-    "RemoteLibrary": "lookalike.remote",
-    "__version__": "lookalike.version",
-    "connect": "lookalike.remote",
-    "hookimpl": "lookalike.hookspecs",
-    "open": "lookalike.library",
+    "RemoteCollection": "lookalike.library.remote.remote_collection",
+    "RemoteLibrary": "lookalike.library.remote.client",
+    "connect": "lookalike.library.remote.client",
+    "hookimpl": "lookalike.extractors.hookspecs",
+    "open": "lookalike.library.library",
 }
+
+_MOVED = {
+    "lookalike.annotating": "lookalike.library.annotations",
+    "lookalike.compacting": "lookalike.library.compacting",
+    "lookalike.samples": "lookalike.library.samples",
+}
+"""Documented modules under their names of the first edition."""
+
+
+class _MovedModules:
+    """Import a module that has moved under its old name, with a warning that tells the new one."""
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return spec_from_loader(name, self) if name in _MOVED else None  # type: ignore[arg-type]
+
+    def create_module(self, _spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        old, new = module.__name__, _MOVED[module.__name__]
+        warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=2)
+        sys.modules[old] = import_module(new)
+
+
+sys.meta_path.append(_MovedModules())
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ from PIL import Image
 import lookalike
 from lookalike.errors import BadContent, BadSetting
 from lookalike.extractors.base import Content, Extractor, Part
-from lookalike.plugins import build_extractor
+from lookalike.extractors.registry import build_extractor
 from lookalike.testing.extractors import ExtractorContract
 
 if find_spec("torch") is None:

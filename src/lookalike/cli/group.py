@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import click
 
-from lookalike.cli import (
-    auditing,
-    checking,
-    doctor,
-    keeping,
-    keys,
-    labelling,
-    looking,
-    making,
-    migrating,
-    monitoring,
-    moving,
-    probing,
-    serving,
-    shaping,
-    travelling,
-    trusting,
-    trying,
-)
+from lookalike import __version__
+from lookalike.cli import check as checking
+from lookalike.cli import collections as looking
+from lookalike.cli import keeping, keys, making, migrating, monitoring, probing, trusting
+from lookalike.cli import label as labelling
+from lookalike.cli import label_tree as shaping
+from lookalike.cli import quality as auditing
+from lookalike.cli import serve as serving
+from lookalike.cli import store as doctor
+from lookalike.cli import transfer as moving
+from lookalike.cli import trials as trying
+from lookalike.cli import versions as travelling
 from lookalike.cli.session import Session, store_option
-from lookalike.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

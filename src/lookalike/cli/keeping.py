@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lookalike.cli.session import Session, progress_bar, with_session
-from lookalike.showing_moves import show_backup, show_compacted
+from lookalike.cli.showing_moves import show_backup, show_compacted
 
 
 @click.command()
@@ -30,8 +30,8 @@ def backup(session: Session, target: Path, earlier: Path | None) -> None:
     lookalike backup backups/tuesday --earlier backups/monday
     lookalike --store backups/tuesday backup restored
     """
-    from lookalike.backing_up import back_up
-    from lookalike.library import place_of
+    from lookalike.library.library import place_of
+    from lookalike.library.maintenance import back_up
 
     with progress_bar("keeping") as progress:
         kept = back_up(place_of(session.store), target, earlier=earlier, progress=progress)
@@ -49,7 +49,7 @@ def compact(session: Session) -> None:
     \b
     lookalike compact
     """
-    from lookalike.compacting import compact as compact_store
+    from lookalike.library.compacting import compact as compact_store
 
     with session.library() as library, progress_bar("packing") as progress:
         done = compact_store(library.workshop, progress=progress)

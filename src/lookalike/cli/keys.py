@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from lookalike.cli.output import show_key, show_keys
 from lookalike.cli.session import Session, with_session
-from lookalike.showing import show_key, show_keys
 
 
 @click.group()

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lookalike.cli.output import show_demo, show_report
 from lookalike.cli.session import (
     Session,
     collection_argument,
@@ -17,7 +18,6 @@ from lookalike.cli.session import (
     with_session,
 )
 from lookalike.errors import BadInput
-from lookalike.showing import show_demo, show_report
 
 
 @click.command()
@@ -32,7 +32,7 @@ def demo(session: Session, seed: int) -> None:
     lookalike demo
     lookalike --store /tmp/demo demo --seed 7
     """
-    from lookalike.demo import run_demo
+    from lookalike.library.demo import run_demo
 
     with session.new_library() as library, progress_bar("extracting") as progress:
         result = run_demo(library, seed=seed, progress=progress)

@@ -10,11 +10,11 @@ import click
 
 from lookalike.cli.making import extractor_options
 from lookalike.cli.session import Session, progress_bar, with_session
+from lookalike.cli.showing_moves import show_dropped, show_migrated, show_migration
 from lookalike.errors import BadInput
-from lookalike.showing_moves import show_dropped, show_migrated, show_migration
 
 if TYPE_CHECKING:
-    from lookalike.library import Library
+    from lookalike.library.library import Library
 
 
 @click.command()
@@ -54,7 +54,7 @@ def migrate(
     if dry_run and drop_old:
         raise BadInput("--dry-run changes nothing, and --drop-old erases: say one of them")
     with session.library() as library:
-        from lookalike.plugins import as_one
+        from lookalike.extractors.registry import as_one
 
         if extractor:
             name, own = as_one(extractor, extractor_options(options))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lookalike.cli.output import show_report
 from lookalike.cli.session import Session, collection_argument, field_option, with_session
 from lookalike.errors import BadInput
-from lookalike.showing import show_report
 
 if TYPE_CHECKING:
-    from lookalike.alarms import Alarm, Band, Breach
-    from lookalike.monitoring import Forecast, LabelPrecision, Monitoring
+    from lookalike.quality.alerts import Alarm, Band, Breach
+    from lookalike.quality.monitoring import Forecast, LabelPrecision, Monitoring
 
 _SHOWN_DAYS = 14
 

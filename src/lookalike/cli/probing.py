@@ -26,12 +26,12 @@ def health(session: Session, url: str | None, file: Path | None, live: bool) -> 
     lookalike health --live
     lookalike health --file /tmp/worker.json
     """
-    from lookalike.probing import check_server, own_address
+    from lookalike.cli.probe_server import check_server, own_address
 
     if file is not None:
         import time
 
-        from lookalike.working import check_file
+        from lookalike.library.working import check_file
 
         found = check_file(file, only_alive=live, now=time.time())
     else:

@@ -15,7 +15,7 @@ import click
 from lookalike.errors import NotAStore
 
 if TYPE_CHECKING:
-    from lookalike.library import Library
+    from lookalike.library.library import Library
 
 Command = Callable[..., None]
 
@@ -74,7 +74,7 @@ class Session:
     @contextmanager
     def library(self) -> Iterator[Library]:
         """Open the store, which must be there: a mistyped place is not made."""
-        from lookalike.library import place_of
+        from lookalike.library.library import place_of
 
         place = place_of(self.store)
         if not place.is_there():
@@ -88,7 +88,7 @@ class Session:
     @contextmanager
     def new_library(self) -> Iterator[Library]:
         """Open the store, made when it is not there."""
-        from lookalike.library import open
+        from lookalike.library.library import open
 
         with open(self.store) as library:
             yield library

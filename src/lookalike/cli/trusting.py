@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lookalike.cli.session import Session, collection_argument, field_option, with_session
-from lookalike.tabulating import show_agreement, show_cost
+from lookalike.cli.tabulating import show_agreement, show_cost
 
 
 @click.command()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.content.pictures import decode
 from lookalike.errors import BadContent
 from lookalike.model import Space
-from lookalike.pictures import decode
 
 if TYPE_CHECKING:
     from PIL.Image import Image

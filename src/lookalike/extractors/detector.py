@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.boxes import Box, from_corners, overlaps
-from lookalike.extractors.onnx_model import ModelFile, OnnxModel
+from lookalike.content.boxes import Box, from_corners, overlaps
+from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

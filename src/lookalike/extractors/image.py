@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, NotFound
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
-from lookalike.extractors.onnx_model import ModelFile, OnnxModel, cuda_is_there
+from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, cuda_is_there
 from lookalike.model import Space
 
 VERSION = "v1"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import BadSetting
-from lookalike.extractors.local_model import a_choice, a_count
+from lookalike.extractors.hub.local_files import a_choice, a_count
 
 if TYPE_CHECKING:
     from PIL.Image import Image

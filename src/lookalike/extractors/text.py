@@ -11,18 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, NotFound
-from lookalike.extractors import docx, e5
+from lookalike.extractors import text_multilingual as e5
 from lookalike.extractors.base import Content, Extractor, Part
-from lookalike.extractors.onnx_model import OnnxModel, cuda_is_there
-from lookalike.extractors.passages import (
-    MAX_PASSAGES,
-    NamedText,
-    Passage,
-    TextEncoder,
-    pooled,
-)
-from lookalike.extractors.plain_text import READING, plain_text
+from lookalike.extractors.document import docx
+from lookalike.extractors.document.plain_text import READING, plain_text
+from lookalike.extractors.onnx.bundled import OnnxModel, cuda_is_there
 from lookalike.extractors.text_models import DEFAULTS, MODELS, TextModel
+from lookalike.extractors.text_passages import MAX_PASSAGES, NamedText, Passage, TextEncoder, pooled
 from lookalike.model import Space
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lookalike.extractors.onnx_model import ModelFile
+from lookalike.extractors.onnx.bundled import ModelFile
 
 DEFAULTS = ("minilm-l6-v2", "bge-small-en-v1.5")
 """The default models of all versions, the oldest first; the last is that of new collections.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lookalike.boxes import Box, read_box
+from lookalike.content.boxes import Box, read_box
 from lookalike.errors import BadContent, BadInput
 
 UNLABELLED = "unlabelled"

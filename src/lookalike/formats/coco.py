@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lookalike.boxes import around
+from lookalike.content.boxes import around
 from lookalike.errors import BadInput
 from lookalike.formats.annotations import (
     UNLABELLED,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from lookalike.boxes import around, from_corners, turned
+from lookalike.content.boxes import around, from_corners, turned
 from lookalike.errors import BadContent, BadInput
 from lookalike.formats.annotations import (
     AUTO,

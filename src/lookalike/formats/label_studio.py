@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from lookalike.boxes import Box, around, from_corners, turned
+from lookalike.content.boxes import Box, around, from_corners, turned
 from lookalike.errors import BadContent, BadInput
 from lookalike.formats.annotations import (
     AUTO,

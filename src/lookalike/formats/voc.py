@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from lookalike.boxes import corners
+from lookalike.content.boxes import corners
 from lookalike.errors import BadInput
 from lookalike.formats.annotations import (
     UNLABELLED,

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lookalike.boxes import Box, around, read_box, same
+from lookalike.content.boxes import Box, around, read_box, same
+from lookalike.content.pictures import upright_size
 from lookalike.errors import BadContent, BadInput
 from lookalike.formats.annotations import (
     UNLABELLED,
@@ -29,7 +30,6 @@ from lookalike.formats.annotations import (
     said_label,
     write_text,
 )
-from lookalike.pictures import upright_size
 
 SIDECAR = "lookalike.jsonl"
 _SPLITS = ("train", "val", "test")

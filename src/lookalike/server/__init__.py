@@ -1,1 +1,4 @@
-"""The server: the resources of a store over HTTP, with a gate in front."""
+"""The HTTP server: the REST interface, the review page, security.
+
+Begin at `app.py`. `routes` has one module a resource, `security` what stands before them.
+"""

@@ -10,13 +10,23 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
-from lookalike.access import Access
-from lookalike.fetching import FetchRules, GuardedFetcher
-from lookalike.readiness import OK, Readiness
-from lookalike.server import (
+from lookalike import __version__
+from lookalike.catalog.api_keys import Access
+from lookalike.catalog.signing import Signer, signing_secret
+from lookalike.content.fetch import FetchRules, GuardedFetcher
+from lookalike.library.health import OK, Readiness
+from lookalike.library.runtime import Workshop
+from lookalike.library.worker import Worker
+from lookalike.server.api_docs import PAGE_HEADERS, reference_page
+from lookalike.server.context import Context
+from lookalike.server.errors import RESPONSES, answer_errors
+from lookalike.server.events import Hub
+from lookalike.server.frozen import FrozenQueues
+from lookalike.server.making import Makings
+from lookalike.server.page import PageFirst, make_router, read_page
+from lookalike.server.routes import (
     alarms,
     analytics,
-    arrivals,
     audits,
     blobs,
     buckets,
@@ -27,15 +37,10 @@ from lookalike.server import (
     executing,
     exports,
     health,
-    label_trees,
     labels,
-    many,
-    maps,
     migrations,
-    news,
     objects,
     prometheus,
-    queues,
     retrievers,
     samples,
     tasks,
@@ -45,19 +50,14 @@ from lookalike.server import (
     verbs,
     versions,
 )
-from lookalike.server.audit import Audit
-from lookalike.server.context import Context
-from lookalike.server.events import Hub
-from lookalike.server.frozen import FrozenQueues
-from lookalike.server.gate import Gate
-from lookalike.server.making import Makings
-from lookalike.server.page import PageFirst, make_router, read_page
-from lookalike.server.problems import RESPONSES, answer_errors
-from lookalike.server.reference import PAGE_HEADERS, reference_page
-from lookalike.signing import Signer, signing_secret
-from lookalike.version import __version__
-from lookalike.worker import Worker
-from lookalike.workshop import Workshop
+from lookalike.server.routes import client_ingest as arrivals
+from lookalike.server.routes import document_batches as many
+from lookalike.server.routes import events as news
+from lookalike.server.routes import label_tree as label_trees
+from lookalike.server.routes import map as maps
+from lookalike.server.routes import queue as queues
+from lookalike.server.security.audit import Audit
+from lookalike.server.security.gate import Gate
 
 _ROUTERS: tuple[APIRouter, ...] = (
     blobs.router,

@@ -9,21 +9,21 @@ from urllib.parse import quote
 
 from fastapi import Depends, Query, Request
 
-from lookalike.access import Scope
-from lookalike.bucket import Bucket, bucket_from
-from lookalike.collection import Collection
-from lookalike.fetching import GuardedFetcher
-from lookalike.library import Library
-from lookalike.resources import CollectionRow, Kind, collection_from, find, make, named
+from lookalike.catalog.api_keys import Scope
+from lookalike.catalog.resources import CollectionRow, Kind, collection_from, find, make, named
+from lookalike.catalog.signing import Signer
+from lookalike.content.fetch import GuardedFetcher
+from lookalike.library.bucket import Bucket, bucket_from
+from lookalike.library.collection.collection import Collection
+from lookalike.library.collection.history import point, travelled
+from lookalike.library.library import Library
+from lookalike.library.runtime import Workshop
+from lookalike.library.worker import Worker
 from lookalike.server.events import Hub
 from lookalike.server.frozen import FrozenQueues
 from lookalike.server.making import Makings
 from lookalike.settings import Settings
-from lookalike.signing import Signer
 from lookalike.stores.base import Snapshot, Txn
-from lookalike.travelling import point, travelled
-from lookalike.worker import Worker
-from lookalike.workshop import Workshop
 
 MAX_WAIT_S = 60.0
 """So long may a request wait for the work that it causes."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from lookalike.catalog.resources import Kind
 from lookalike.errors import StoreBusy, StoreUnreachable
-from lookalike.resources import Kind
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
-from lookalike.conditions import (
+from lookalike.catalog.conditions import (
     EVERYTHING,
     Condition,
     Every,
@@ -24,13 +24,13 @@ from lookalike.conditions import (
     reach,
     some,
 )
+from lookalike.catalog.filter_sql import seconds_of
+from lookalike.catalog.filters import is_field, parse
+from lookalike.catalog.pages import ARRIVAL
+from lookalike.catalog.resources import Kind
 from lookalike.errors import BadInput
-from lookalike.filters import is_field, parse
-from lookalike.paging import ARRIVAL
-from lookalike.resources import Kind
+from lookalike.server.replies import sort_in
 from lookalike.server.shapes import MAX_SEARCH_CHARACTERS, ListBody
-from lookalike.server.wire import sort_in
-from lookalike.stored_values import seconds_of
 
 _Row = TypeVar("_Row")
 _PRESENCE = (Operator.EXISTS, Operator.IS_NULL)

@@ -7,10 +7,10 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from lookalike.catalog.embedding_map import Layouts
+from lookalike.classifier.graph.search import Ids
 from lookalike.errors import LookalikeError
-from lookalike.laying import Layouts
 from lookalike.stores.base import StoredSpace
-from lookalike.stores.search import Ids
 
 _KEPT = 8
 _STOP_S = 30.0

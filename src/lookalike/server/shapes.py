@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
+from lookalike.catalog.selecting import MAX_COUNT
 from lookalike.errors import BadInput
-from lookalike.selecting import MAX_COUNT
 from lookalike.server.strict_json import read_json
 
 DEFAULT_PAGE = 100

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Row, Select, Table
 from sqlalchemy.sql.dml import UpdateBase
 
+from lookalike.classifier.graph.search import Floats, Ids
 from lookalike.model import Member, Space
-from lookalike.stores.search import Floats, Ids
 
 
 @dataclass(frozen=True, slots=True)

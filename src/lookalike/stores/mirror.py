@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.classifier.graph.search import Floats, Ids, similarities
 from lookalike.stores.base import StoredSpace
-from lookalike.stores.search import Floats, Ids, similarities
 from lookalike.stores.vectors import VectorFile
 
 Vectors = NDArray[np.float16]

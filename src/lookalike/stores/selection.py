@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, FromClause, and_, bindparam
 
-from lookalike.rising import distinct
-from lookalike.stores.search import Ids
+from lookalike.classifier.graph.rising import distinct
+from lookalike.classifier.graph.search import Ids
 
 _IN_LIST = 5000
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.classifier.graph.search import Floats
 from lookalike.errors import StoreCorrupt, StoreUnwritable
-from lookalike.stores.search import Floats
 
 _SCAN_ROWS = 65536
 _RUN = 1024

@@ -1,1 +1,1 @@
-"""Contract suites that every implementation of an interface passes; they need pytest."""
+"""Contracts as test suites, for stores and extractors of your own. Begin at `stores.py`."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
-from lookalike.hookspecs import RegisterExtractor, hookimpl
+from lookalike.extractors.hookspecs import RegisterExtractor, hookimpl
 from lookalike.model import Space
 
 DIMENSION = 16

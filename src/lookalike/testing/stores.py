@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from lookalike.classifier.graph.matches import NO_SIMILARITY
+from lookalike.classifier.graph.search import NOBODY, Floats, Ids
 from lookalike.errors import NotFound
-from lookalike.matches import NO_SIMILARITY
 from lookalike.stores import schema
 from lookalike.stores.base import Cells, Snapshot, Store, StoredSpace, Txn, cells_of, stored_space
-from lookalike.stores.search import NOBODY, Floats, Ids
 
 DIMENSION = 16
 Vectors = NDArray[np.float16]

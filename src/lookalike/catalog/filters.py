@@ -1,0 +1,272 @@
+"""The filter language: two dialects, one syntax tree. Pure.
+
+```
+{"must": [...], "should": [...], "must_not": [...]}  of  {"key": …, "match": {operator, value}}
+{"AND": [...], "OR": [...], "NOT": [...]}            of  {"field": …, "operator": …, "value": …}
+```
+
+Both nest and mix. A condition may stand alone; a list means that all of it holds; nothing, `{}` and
+an empty list let everything through. Groups beside one another must all hold: all of `must` and
+`AND`, one of `should`, one of `OR`, none of `must_not` and `NOT`. `{"brand": "Acme"}` is short for
+`eq`, and so is `"match": "Acme"`; `"match": {"any": [...]}` is `in`, `{"except": [...]}` is `nin`.
+
+A group or a condition may say `case_sensitive`. `conditions.py` says what a filter means.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lookalike.catalog.conditions import (
+    EVERYTHING,
+    ORDERS,
+    Condition,
+    Filter,
+    Not,
+    Operator,
+    Scalar,
+    every,
+    kind_of,
+    some,
+)
+from lookalike.errors import BadInput
+
+MAX_DEPTH = 20
+"""How many groups may lie inside one another."""
+
+MAX_CONDITIONS = 1_000
+"""How many conditions and groups a filter may have."""
+
+MAX_VALUES = 10_000
+"""How many values all lists of a filter may hold together."""
+
+MAX_FIELD_CHARACTERS = 300
+"""How long the name of a field may be."""
+
+
+def parse(raw: object) -> Filter:
+    """Return the tree of a filter in either dialect, or of a mixture of both.
+
+    Raises BadInput that names what cannot be used, and what can.
+
+    >>> parse({"must": [{"key": "size", "match": {"operator": "gt", "value": 3}}]})
+    Condition(field='size', operator=<Operator.GT: 'gt'>, value=3, fold=False)
+    """
+    return _Parser().tree(raw)
+
+
+def check_field(name: object) -> str:
+    """Return the name of a field. Raises BadInput for one that can name none."""
+    if not isinstance(name, str) or not name:
+        raise BadInput(f"a field is named by a text, not {_shown(name)}")
+    if len(name) > MAX_FIELD_CHARACTERS:
+        raise BadInput(f"a field's name has at most {MAX_FIELD_CHARACTERS} characters")
+    if not all(name.split(".")):
+        raise BadInput(f"the field {name!r} has an empty part: write it like 'size.width'")
+    if any(sign in name for sign in '"\\') or not _is_sound(name):
+        raise BadInput(f"the field {name!r} has a quotation mark, backslash or sign of no text")
+    return name
+
+
+def is_field(name: str) -> bool:
+    """Return whether a name can be that of a field in a filter."""
+    try:
+        check_field(name)
+    except BadInput:
+        return False
+    return True
+
+
+_LISTS = frozenset({Operator.IN, Operator.NIN})
+_TEXTS = frozenset({Operator.STARTS_WITH, Operator.ENDS_WITH})
+_PRESENCE = frozenset({Operator.EXISTS, Operator.IS_NULL})
+
+
+_ALL = ("must", "AND")
+_ANY = ("should", "OR")
+_NONE = ("must_not", "NOT")
+_GROUPS = (*_ALL, *_ANY, *_NONE)
+_CASE = "case_sensitive"
+_NAMES = ("field", "key")
+_CONDITION = (*_NAMES, "match", "operator", "value")
+_MATCH = {"value": Operator.EQ, "any": Operator.IN, "except": Operator.NIN}
+_ABSENT: Any = object()
+
+
+@dataclass(slots=True)
+class _Parser:
+    """Reads one filter, and counts what it has read."""
+
+    parts: int = field(default=0)
+    values: int = field(default=0)
+
+    def tree(self, raw: object, depth: int = 0, *, fold: bool = False) -> Filter:
+        if raw is None:
+            return EVERYTHING
+        self._count()
+        if isinstance(raw, list | tuple):
+            return every(self._inside(raw, depth, fold=fold))
+        if not isinstance(raw, Mapping):
+            raise BadInput(f"a filter is an object or a list, not {_shown(raw)}")
+        fold = _folding(raw, fold=fold)
+        said = {key: value for key, value in raw.items() if key != _CASE}
+        if all(key in _GROUPS for key in said):
+            return self._group(said, depth, fold=fold)
+        if any(name in said for name in _CONDITION):
+            return self._condition(said, fold=fold)
+        return self._short(said)
+
+    def _group(self, raw: Mapping[str, Any], depth: int, *, fold: bool) -> Filter:
+        parts: list[Filter] = []
+        for name in _GROUPS:
+            given = raw.get(name)
+            if given is None:
+                continue
+            listed = given if isinstance(given, list | tuple) else [given]
+            inside = self._inside(listed, depth, fold=fold)
+            if not inside:
+                continue
+            if name in _ALL:
+                parts += inside
+            elif name in _ANY:
+                parts.append(some(inside))
+            else:
+                parts.append(Not(some(inside)))
+        return every(parts)
+
+    def _inside(self, listed: Sequence[object], depth: int, *, fold: bool) -> list[Filter]:
+        if depth >= MAX_DEPTH:
+            raise BadInput(f"the filter is nested deeper than {MAX_DEPTH} levels: make it flatter")
+        return [self.tree(one, depth + 1, fold=fold) for one in listed]
+
+    def _condition(self, raw: Mapping[str, Any], *, fold: bool) -> Filter:
+        _check_keys(raw, _CONDITION, "a condition")
+        given = [raw[name] for name in _NAMES if name in raw]
+        if len(given) != 1:
+            raise BadInput("a condition names its field once: as 'field' or as 'key'")
+        name = check_field(given[0])
+        if "match" in raw:
+            if "operator" in raw or "value" in raw:
+                raise BadInput(f"the condition on {name!r} has 'match' and 'operator': give one")
+            operator, value = _matched(name, raw["match"])
+        else:
+            operator, value = _operator(name, raw.get("operator")), raw.get("value", _ABSENT)
+        return Condition(name, operator, self._value(name, operator, value), fold)
+
+    def _short(self, raw: Mapping[str, Any]) -> Filter:
+        """Read `{"brand": "Acme"}`; a list or an object there is a misspelt group or operator."""
+        for key, value in raw.items():
+            if key in _GROUPS or not (value is None or kind_of(value)):
+                unknown = next(one for one in raw if one not in _GROUPS)
+                known = (*_GROUPS, _CASE, *_CONDITION)
+                raise BadInput(f"a filter knows no {unknown!r} (known: {', '.join(known)})")
+        parts = [
+            Condition(check_field(key), Operator.EQ, self._value(key, Operator.EQ, value))
+            for key, value in raw.items()
+        ]
+        return every(parts)
+
+    def _value(self, name: str, operator: Operator, value: Any) -> Any:
+        where = f"{operator.value} on {name!r}"
+        if operator in _PRESENCE:
+            if value is _ABSENT or value is None:
+                return True
+            if not isinstance(value, bool):
+                raise BadInput(f"{where} takes true or false, not {_shown(value)}")
+            return value
+        if value is _ABSENT:
+            raise BadInput(f"{where} has no value: give one; null is one")
+        if operator in _LISTS:
+            return self._listed(where, value)
+        scalar = _scalar(where, value)
+        if operator in ORDERS and kind_of(scalar) not in ("number", "text"):
+            raise BadInput(f"{where} takes a number or a text, not {_shown(value)}")
+        if operator in _TEXTS and kind_of(scalar) != "text":
+            raise BadInput(f"{where} takes a text, not {_shown(value)}")
+        if operator is Operator.CONTAINS and scalar is None:
+            raise BadInput(f"{where} takes a text, a number, true or false, not null")
+        return scalar
+
+    def _listed(self, where: str, value: Any) -> tuple[Scalar, ...]:
+        if not isinstance(value, list | tuple):
+            raise BadInput(f"{where} takes a list, not {_shown(value)}")
+        self.values += len(value)
+        if self.values > MAX_VALUES:
+            raise BadInput(f"the lists of the filter hold more than {MAX_VALUES:,} values")
+        return tuple(_scalar(where, one) for one in value)
+
+    def _count(self) -> None:
+        self.parts += 1
+        if self.parts > MAX_CONDITIONS:
+            raise BadInput(f"the filter has more than {MAX_CONDITIONS:,} conditions and groups")
+
+
+def _folding(raw: Mapping[str, Any], *, fold: bool) -> bool:
+    """Return whether case is of no matter from here on: it is said here, or further out."""
+    given = raw.get(_CASE)
+    if not isinstance(given, bool | None):
+        raise BadInput(f"{_CASE} is true or false, not {_shown(given)}")
+    return fold if given is None else not given
+
+
+def _matched(name: str, match: object) -> tuple[Operator, Any]:
+    if not isinstance(match, Mapping):
+        return Operator.EQ, match
+    known = ("operator", *_MATCH)
+    _check_keys(match, known, f"the match of {name!r}")
+    short = [key for key in match if key in _MATCH]
+    if len(short) > 1 or ("operator" in match and any(key != "value" for key in short)):
+        raise BadInput(f"the match of {name!r} says more than one thing: {', '.join(match)}")
+    if "operator" in match:
+        return _operator(name, match["operator"]), match.get("value", _ABSENT)
+    if not short:
+        raise BadInput(f"the match of {name!r} is empty (known: {', '.join(known)})")
+    return _MATCH[short[0]], match[short[0]]
+
+
+def _operator(name: str, given: object) -> Operator:
+    if given is None:
+        return Operator.EQ
+    if not isinstance(given, str) or given not in list(Operator):
+        known = ", ".join(Operator)
+        raise BadInput(f"no operator is named {_shown(given)}, on {name!r} (known: {known})")
+    return Operator(given)
+
+
+def _check_keys(raw: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    listed = tuple(known)
+    for key in raw:
+        if key not in listed:
+            raise BadInput(f"{what} knows no {_shown(key)} (known: {', '.join(listed)})")
+
+
+def _scalar(where: str, value: object) -> Scalar:
+    if isinstance(value, str):
+        if not _is_sound(value):
+            raise BadInput(f"{where}: {_shown(value)} holds a sign that no text has")
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+        value = float(value) if abs(value) < sys.float_info.max else math.inf
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(f"{where} takes a finite number")
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise BadInput(f"{where} takes a text, a number, true, false or null, not {_shown(value)}")
+
+
+def _is_sound(text: str) -> bool:
+    """Return whether a text can be stored: no zero, and no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

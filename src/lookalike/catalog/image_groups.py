@@ -1,0 +1,124 @@
+"""Which documents are of one image, and which were seen too badly to be decided.
+
+An image is an object, or one moment of it where it is a video. In a field that is exclusive by
+image, no two documents of one image are given the same label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Select, select
+
+from lookalike.classifier.graph.search import Ids
+from lookalike.classifier.policies import Decisions
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import conditions
+
+_FEW = 20_000
+"""Up to so many documents are asked for one by one, more by all that the collection has."""
+
+Image = tuple[int | str, int | None]
+"""An object, and the moment of it in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What a document would be that is not there: of which source, when, and how well seen."""
+
+    source: str = ""
+    time_ms: int | None = None
+    low_quality: bool = False
+
+
+class Companions:
+    """The documents of each image, as far as they were read."""
+
+    def __init__(self) -> None:
+        self._image: dict[int, Image] = {}
+        self._members: dict[Image, list[int]] = {}
+
+    def read(self, snapshot: Snapshot, collection_pk: int, pks: Ids) -> None:
+        """Take over where documents are."""
+        table = schema.document
+        moment = table.c.attributes["time_ms"].as_integer().label("moment")
+        query = select(table.c.pk, table.c.object_pk, moment)
+        for one in _asked(query, collection_pk, pks):
+            for row in snapshot.rows(one):
+                self._add(row.pk, (row.object_pk, row.moment))
+
+    def imagine(self, unseen: Mapping[int, Unseen]) -> Companions:
+        """Return these companions with documents that are not there."""
+        other = Companions()
+        other._image = copy(self._image)
+        other._members = {image: list(members) for image, members in self._members.items()}
+        for pk, one in unseen.items():
+            other._add(pk, (one.source, one.time_ms))
+        return other
+
+    def forget(self, pks: Iterable[int]) -> None:
+        """Take documents away."""
+        for pk in pks:
+            image = self._image.pop(pk, None)
+            if image is not None:
+                self._members[image].remove(pk)
+
+    def of(self, pks: Ids) -> Ids:
+        """Return all documents of the images that some are of, rising, these among them."""
+        images = {self._image[pk] for pk in pks.tolist() if pk in self._image}
+        found = [pk for image in images for pk in self._members[image]]
+        return np.union1d(pks, np.array(found, np.int64))
+
+    def together(self, pks: Ids) -> list[list[int]]:
+        """Return those of `pks` that are of one image, for each image that has several."""
+        groups: dict[Image, list[int]] = {}
+        for pk in pks.tolist():
+            if pk in self._image:
+                groups.setdefault(self._image[pk], []).append(pk)
+        return [group for group in groups.values() if len(group) > 1]
+
+    def outdone(self, pks: Ids, free: NDArray[np.bool_], decisions: Decisions) -> NDArray[np.int64]:
+        """Return the places, rising, of documents (n,) whose label a companion has more surely.
+
+        Only those that are `free` (n,) compete; of equally sure ones the first has the label.
+        """
+        places = {pk: place for place, pk in enumerate(pks.tolist())}
+        confidence, codes = decisions.confidence.tolist(), decisions.codes.tolist()
+        lost: list[int] = []
+        for group in self.together(pks[free]):
+            seen: set[int] = set()
+            for pk in sorted(group, key=lambda pk: (-confidence[places[pk]], pk)):
+                code = codes[places[pk]]
+                lost += [places[pk]] if code in seen else []
+                seen.add(code)
+        return np.array(sorted(lost), np.int64)
+
+    def _add(self, pk: int, image: Image) -> None:
+        self.forget([pk])
+        self._image[pk] = image
+        self._members.setdefault(image, []).append(pk)
+
+
+def poorly_seen(snapshot: Snapshot, collection_pk: int, pks: Ids) -> Ids:
+    """Return those of the documents whose quality is low, as their extractor says; rising."""
+    table = schema.document
+    low = table.c.attributes["low_quality"].as_boolean()
+    query = select(table.c.pk).where(table.c.part != "", low)
+    rows = [row.pk for one in _asked(query, collection_pk, pks) for row in snapshot.rows(one)]
+    return np.intersect1d(np.array(rows, np.int64), pks) if rows else np.empty(0, np.int64)
+
+
+def _asked(query: Select[Any], collection_pk: int, pks: Ids) -> Iterator[Select[Any]]:
+    table = schema.document
+    query = query.where(table.c.collection_pk == collection_pk)
+    if len(pks) > _FEW:
+        yield query
+        return
+    for chosen in conditions(table.c.pk, pks):
+        yield query.where(chosen)

@@ -1,0 +1,341 @@
+"""Objects as rows: written once, waiting in every collection that draws on their bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import and_, delete, exists, insert, literal, select, update
+from ulid import ULID
+
+from lookalike.catalog.resources import (
+    CollectionRow,
+    collection_row,
+    collections_from,
+    collections_over,
+    dig,
+)
+from lookalike.errors import NotFound
+from lookalike.extractors.registry import COMBINED
+from lookalike.extractors.vectors import MEDIA_TYPE
+from lookalike.model import Blob, Object, Origin, Status
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.selection import conditions, one_of
+
+REGIONS = "regions"
+"""Where an object's metadata hold the regions that it was given: mappings with `id` and `box`."""
+
+TEXT_KEYS = ("text", "description", "title", "caption")
+"""Where the metadata of an object may have the text that a combined extractor reads beside others,
+the first that it has."""
+
+_LOOK_AHEAD = 100
+_IN_LIST = 5000
+_BLOB = tuple(one.name for one in fields(Blob))
+_SAID = (Origin.HUMAN, Origin.IMPORT)
+_WAITING_RANK = (Status.PENDING, Status.PROCESSING, Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An object to be. `key` identifies it in its bucket; an `error` says why it will fail."""
+
+    key: str
+    name: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    blobs: tuple[Blob, ...] = ()
+    id: str | None = None
+    error: str | None = None
+
+
+def insert_objects(txn: Txn, bucket_pk: int, drafts: Sequence[Draft], *, at: float) -> list[int]:
+    """Insert objects, which wait for extraction wherever there is something for it; return pks."""
+    pks = txn.insert_returning(
+        schema.object_,
+        [
+            {
+                "bucket_pk": bucket_pk,
+                "id": draft.id or f"obj_{ULID()}",
+                "key": draft.key,
+                "name": draft.name,
+                "metadata": dict(draft.metadata),
+                "created_at": at,
+                **contents(draft.blobs),
+            }
+            for draft in drafts
+        ],
+    )
+    for collection in collections_over(txn, bucket_pk):
+        waiting = {
+            pk: draft.error
+            for pk, draft in zip(pks, drafts, strict=True)
+            if _has(draft, collection)
+        }
+        let_wait(txn, collection.pk, waiting)
+    return pks
+
+
+def contents(blobs: Sequence[Blob]) -> dict[str, Any]:
+    """Return the columns of an object that hold what it is made of."""
+    return {
+        "blobs": [{name: getattr(blob, name) for name in _BLOB} for blob in blobs],
+        "size_bytes": sum(blob.size_bytes for blob in blobs),
+    }
+
+
+def let_wait(txn: Txn, collection_pk: int, errors: Mapping[int, str | None]) -> None:
+    """Let objects wait in a collection, whatever was there; one with an error has failed."""
+    row = {"collection_pk": collection_pk, "owner": None, "expires_at": None}
+    txn.upsert(
+        schema.extraction,
+        [
+            {
+                **row,
+                "object_pk": pk,
+                "status": Status.PENDING if error is None else Status.FAILED,
+                "error": error,
+            }
+            for pk, error in errors.items()
+        ],
+    )
+
+
+def let_all_wait(txn: Txn, collection: CollectionRow) -> int:
+    """Let everything that is there already wait in a new collection; return how much that is."""
+    object_, waiting = schema.object_, schema.extraction
+    if collection.source_pk is None:
+        query = select(object_.c.pk).where(object_.c.bucket_pk.in_(collection.bucket_pks))
+    else:
+        document = schema.document
+        query = (
+            select(document.c.object_pk)
+            .where(document.c.collection_pk == collection.source_pk)
+            .distinct()
+        )
+    rows = query.add_columns(literal(collection.pk), literal(Status.PENDING.value))
+    return txn.execute(insert(waiting).from_select(["object_pk", "collection_pk", "status"], rows))
+
+
+def content_changed(txn: Txn, bucket_pk: int, pk: int, blobs: Sequence[Blob]) -> None:
+    """Write other contents for an object, and let it wait again wherever it is extracted."""
+    change_contents(txn, pk, blobs)
+    for collection in collections_over(txn, bucket_pk):
+        let_wait(txn, collection.pk, {pk: None})
+
+
+def reads_regions(extractor: str) -> bool:
+    """Return whether an extractor, by its full name, reads the regions that objects are given."""
+    return extractor == "region_extractor"
+
+
+def regions_changed(txn: Txn, bucket_pk: int, row: Any, regions: Any) -> None:
+    """Write other regions of an object, and let it wait again wherever they are extracted."""
+    metadata = {**row.metadata, REGIONS: regions}
+    txn.update(schema.object_, [{"pk": row.pk, "metadata": metadata}])
+    for collection in collections_over(txn, bucket_pk, derived=True):
+        if reads_regions(collection.extractor):
+            let_wait(txn, collection.pk, {row.pk: None})
+
+
+def change_contents(txn: Txn, pk: int, blobs: Sequence[Blob]) -> None:
+    """Write other contents for an object."""
+    chosen = update(schema.object_).where(schema.object_.c.pk == pk)
+    txn.execute(chosen.values(contents(blobs)))
+
+
+def finish(txn: Txn, collection_pk: int, pks: Sequence[int]) -> None:
+    """Let objects wait no more in a collection; those that draw on it may begin with them."""
+    waiting = schema.extraction
+    for chosen in conditions(waiting.c.object_pk, pks):
+        txn.execute(delete(waiting).where(waiting.c.collection_pk == collection_pk, chosen))
+    for derived in collections_from(txn, collection_pk):
+        let_wait(txn, derived.pk, dict.fromkeys(pks))
+
+
+def input_of(
+    collection: CollectionRow, blobs: Iterable[Blob], metadata: Mapping[str, Any]
+) -> list[Blob] | None:
+    """Return the blobs that a collection may extract from, the likeliest first.
+
+    A property that is mapped may be a text among the metadata. None when the object has nothing of
+    what is mapped. A combined extractor may extract from all the others, too, and from a text under
+    one of TEXT_KEYS.
+    """
+    given = list(blobs)
+    if not collection.inputs and collection.extractor != COMBINED:
+        return given
+    by_property = {blob.property: blob for blob in given}
+    paths = list(collection.inputs.values())
+    found = [one for path in paths if (one := by_property.get(path) or _text_at(metadata, path))]
+    if collection.extractor == COMBINED:
+        found += [blob for blob in given if blob.property not in paths]
+        texts = (_text_at(metadata, key) for key in TEXT_KEYS if key not in paths)
+        found += [text for text in texts if text is not None][:1]
+    return found or None
+
+
+def _text_at(metadata: Mapping[str, Any], path: str) -> Blob | None:
+    text = dig(metadata, path)
+    return Blob.of_text(path, text) if isinstance(text, str) and text.strip() else None
+
+
+def known_object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[str, int]:
+    """Return pks by object id, of those that are there."""
+    table = schema.object_
+    found: dict[str, int] = {}
+    for start in range(0, len(ids), _IN_LIST):
+        chosen = table.c.id.in_(ids[start : start + _IN_LIST])
+        query = select(table.c.id, table.c.pk).where(table.c.bucket_pk == bucket_pk, chosen)
+        found |= {row.id: row.pk for row in snapshot.rows(query)}
+    return found
+
+
+def object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[str, int]:
+    """Return pks by object id, in the order asked. Raises NotFound naming the unknown ones."""
+    found = known_object_pks(snapshot, bucket_pk, ids)
+    unknown = [id for id in ids if id not in found]
+    if unknown:
+        names = ", ".join(repr(id) for id in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+        raise NotFound(f"the bucket has no object {names}; list its objects to see their ids")
+    return {id: found[id] for id in ids}
+
+
+def objects_named(snapshot: Snapshot, bucket_pks: Collection[int], ids: Sequence[str]) -> list[int]:
+    """Return the pks of the objects of these ids, in any of the buckets. Raises NotFound."""
+    table, found, known = schema.object_, list[int](), set[str]()
+    for start in range(0, len(ids), 5000):
+        chosen = table.c.id.in_(ids[start : start + 5000])
+        query = select(table.c.pk, table.c.id).where(table.c.bucket_pk.in_(bucket_pks), chosen)
+        for row in snapshot.rows(query):
+            found.append(row.pk)
+            known.add(row.id)
+    unknown = [id for id in ids if id not in known]
+    if unknown:
+        names = ", ".join(map(repr, unknown[:5])) + (" …" if len(unknown) > 5 else "")
+        raise NotFound(f"there is no object {names} here; list the bucket's objects for their ids")
+    return found
+
+
+def read_objects(snapshot: Snapshot, bucket: str, pks: Sequence[int]) -> list[Object]:
+    """Return objects as they stand, in the order of `pks`: labels that were said stand in them."""
+    table = schema.object_
+    rows = {row.pk: row for row in snapshot.rows(select(table).where(one_of(table.c.pk, pks)))}
+    statuses = _statuses(snapshot, pks)
+    labels = _labels(snapshot, pks)
+    return [
+        Object(
+            id=row.id,
+            bucket=bucket,
+            key=row.key,
+            name=row.name,
+            metadata=_overlaid(row.metadata, labels.get(pk, {})),
+            blobs=tuple(Blob(**blob) for blob in row.blobs),
+            status=statuses.get(pk, (Status.COMPLETED, None))[0],
+            error=statuses.get(pk, (Status.COMPLETED, None))[1],
+            created_at=datetime.fromtimestamp(row.created_at, UTC),
+        )
+        for pk in pks
+        if (row := rows.get(pk)) is not None
+    ]
+
+
+def labels_as_they_stand(
+    snapshot: Snapshot, metadata: Mapping[int, Mapping[str, Any]]
+) -> dict[int, Mapping[str, Any]]:
+    """Return the metadata of objects, by pk; a label in it that was taken back is None."""
+    labels = _labels(snapshot, [pk for pk, one in metadata.items() if one])
+    return {
+        pk: {**one, **{name: said for name, said in labels.get(pk, {}).items() if name in one}}
+        for pk, one in metadata.items()
+    }
+
+
+def waits_in(snapshot: Snapshot, collection_pk: int) -> bool:
+    """Return whether anything waits in a collection, or is being extracted."""
+    table = schema.extraction
+    here = (table.c.collection_pk == collection_pk) & (table.c.status != Status.FAILED)
+    return bool(snapshot.rows(select(exists().where(here).label("waits")))[0].waits)
+
+
+def held_in(snapshot: Snapshot, collection_pk: int) -> set[int]:
+    """Return the objects of a collection that somebody is at."""
+    table = schema.extraction
+    query = select(table.c.object_pk).where(table.c.collection_pk == collection_pk)
+    return {
+        row.object_pk for row in snapshot.rows(query.where(table.c.status == Status.PROCESSING))
+    }
+
+
+def waiting_dimension(snapshot: Snapshot, collection: CollectionRow) -> int | None:
+    """Return how many numbers the first vector has that waits in a collection, if one does."""
+    table, object_ = schema.extraction, schema.object_
+    query = (
+        select(object_.c.blobs, object_.c.metadata)
+        .join(table, table.c.object_pk == object_.c.pk)
+        .where(table.c.collection_pk == collection.pk)
+        .order_by(object_.c.pk)
+        .limit(_LOOK_AHEAD)
+    )
+    for row in snapshot.rows(query):
+        blobs = [Blob(**blob) for blob in row.blobs]
+        for blob in input_of(collection, blobs, row.metadata) or ():
+            if blob.media_type == MEDIA_TYPE:
+                return blob.size_bytes // 4
+    return None
+
+
+def any_waiting(snapshot: Snapshot, pks: Sequence[int]) -> bool:
+    """Return whether an object has not been finished somewhere, nor failed."""
+    table = schema.extraction
+    waits = exists().where(one_of(table.c.object_pk, pks), table.c.status != Status.FAILED)
+    return bool(snapshot.rows(select(waits.label("waits")))[0].waits)
+
+
+def _has(draft: Draft, collection: CollectionRow) -> bool:
+    return draft.error is not None or (
+        input_of(collection, draft.blobs, draft.metadata) is not None
+    )
+
+
+def _statuses(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, tuple[Status, str | None]]:
+    """Return the status of objects that are not complete everywhere: the least far one."""
+    table = schema.extraction
+    found: dict[int, tuple[Status, str | None]] = {}
+    query = select(table.c.object_pk, table.c.status, table.c.error)
+    for row in snapshot.rows(query.where(one_of(table.c.object_pk, pks))):
+        one = (Status(row.status), row.error)
+        known = found.get(row.object_pk)
+        if known is None or _WAITING_RANK.index(one[0]) < _WAITING_RANK.index(known[0]):
+            found[row.object_pk] = one
+    return found
+
+
+def _labels(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, dict[str, str | None]]:
+    """Return what was said of the whole items that objects are, by what they call the field."""
+    document, standing, field_ = schema.document, schema.standing, schema.field
+    same = standing.c.document_pk == document.c.pk
+    query = (
+        select(document.c.object_pk, document.c.collection_pk, field_.c.name)
+        .add_columns(standing.c.label, standing.c.origin)
+        .join(field_, field_.c.collection_pk == document.c.collection_pk)
+        .join(standing, and_(standing.c.field_pk == field_.c.pk, same))
+        .where(one_of(document.c.object_pk, pks), document.c.part == "")
+        .order_by(document.c.pk.desc())
+    )
+    rows = snapshot.rows(query)
+    homes = {pk: collection_row(snapshot, pk) for pk in {row.collection_pk for row in rows}}
+    found: dict[int, dict[str, str | None]] = {}
+    for row in rows:
+        said = row.label if row.origin in _SAID else None
+        source = homes[row.collection_pk].source_of(row.name)
+        labels = found.setdefault(row.object_pk, {})
+        labels[source] = said if said is not None else labels.get(source)
+    return found
+
+
+def _overlaid(metadata: Mapping[str, Any], labels: Mapping[str, str | None]) -> dict[str, Any]:
+    said = {name: label for name, label in labels.items() if label is not None or name in metadata}
+    return {**metadata, **said}

@@ -1,0 +1,174 @@
+"""The references of label fields as the store has them: read once, then kept up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import and_, func, select
+
+from lookalike.classifier.graph.references import References
+from lookalike.classifier.graph.search import Ids
+from lookalike.labels import Codes
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, StoredSpace
+from lookalike.stores.locks import Turns
+from lookalike.stores.selection import conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Turnout:
+    """Who votes now, and which of those that were asked about came, stayed and went.
+
+    One whose vector is another one now has gone and come.
+    """
+
+    references: References
+    came: Ids
+    stayed: Ids
+    went: Ids
+
+    def changed_from(self, before: References) -> int:
+        """Return how many references came, went or have another label than `before`."""
+        was = before.codes[np.searchsorted(before.pks, self.stayed)]
+        now = self.references.codes[np.searchsorted(self.references.pks, self.stayed)]
+        return len(np.union1d(self.came, self.went)) + int((was != now).sum())
+
+
+def read_references(
+    snapshot: Snapshot,
+    field_pk: int,
+    space: StoredSpace,
+    codes: Codes,
+    known: References,
+    changed: Ids,
+) -> Turnout:
+    """Return who votes after the rows of `changed` documents were written.
+
+    Who has no vector in the space has nothing to say there.
+    """
+    table = schema.standing
+    embedding = schema.embedding
+    placed = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == table.c.document_pk)
+    query = select(table.c.document_pk, table.c.label).join(embedding, placed)
+    query = query.where(table.c.field_pk == field_pk, table.c.votes).order_by(table.c.document_pk)
+    chosen = conditions(table.c.document_pk, changed)
+    rows = [row for condition in chosen for row in snapshot.rows(query.where(condition))]
+    pks = np.array([row.document_pk for row in rows], np.int64)
+    labels = np.array([codes.code(row.label) for row in rows], np.int32)
+    now = References(pks, labels, snapshot.vectors(space, pks))
+    before = changed[np.isin(changed, known.pks)]
+    both = np.intersect1d(pks, before)
+    same = (now.vectors_of(both) == known.vectors_of(both)).all(axis=1)
+    stayed = both[same]
+    return Turnout(
+        references=known.without(before).joined(now) if len(before) or len(pks) else known,
+        came=np.setdiff1d(pks, stayed),
+        stayed=stayed,
+        went=np.setdiff1d(before, stayed),
+    )
+
+
+def voters(snapshot: Snapshot, field_pk: int) -> Ids:
+    """Return the documents whose label votes, rising."""
+    table = schema.standing
+    query = select(table.c.document_pk).where(table.c.field_pk == field_pk, table.c.votes)
+    return np.sort(snapshot.numbers(query)[:, 0])
+
+
+def written_since(snapshot: Snapshot, field_pk: int, revision: int) -> Ids:
+    """Return the documents whose row in a field was written after an operation, rising."""
+    table = schema.standing
+    query = select(table.c.document_pk)
+    written = query.where(table.c.field_pk == field_pk, table.c.revision > revision)
+    return np.sort(snapshot.numbers(written)[:, 0])
+
+
+def newest_revision(snapshot: Snapshot, field_pk: int) -> int:
+    """Return the operation that last wrote a row of a field; -1 when there is none."""
+    table = schema.standing
+    query = select(func.max(table.c.revision).label("newest"))
+    row = snapshot.rows(query.where(table.c.field_pk == field_pk))[0]
+    return -1 if row.newest is None else int(row.newest)
+
+
+def operation_id(snapshot: Snapshot, pk: int) -> str | None:
+    """Return the id of an operation: the same number may be another one in another store."""
+    table = schema.operation
+    rows = snapshot.rows(select(table.c.id).where(table.c.pk == pk))
+    return rows[0].id if rows else None
+
+
+def epoch_of(snapshot: Snapshot, field_pk: int) -> int:
+    """Return how often rows of a field were erased."""
+    table = schema.field
+    return int(snapshot.rows(select(table.c.epoch).where(table.c.pk == field_pk))[0].epoch)
+
+
+def _state_of(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
+    """Return the epoch and the newest revision of a field, in one step."""
+    field, standing = schema.field, schema.standing
+    newest = select(func.max(standing.c.revision)).where(standing.c.field_pk == field_pk)
+    query = select(field.c.epoch, newest.scalar_subquery().label("newest"))
+    (row,) = snapshot.rows(query.where(field.c.pk == field_pk))
+    return int(row.epoch), -1 if row.newest is None else int(row.newest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    space: StoredSpace
+    epoch: int
+    seen: int
+    references: References
+    codes: Codes
+
+
+class ReferenceBook:
+    """The references of fields for those who only read, kept up from snapshot to snapshot.
+
+    Safe for several threads; who reads of one field waits for no other. Ask once a snapshot: one
+    that is older than what is known here is read from the beginning.
+    """
+
+    def __init__(self) -> None:
+        self._pages: dict[int, _Page] = {}
+        self._turns: dict[int, Turns] = {}
+
+    def of(self, snapshot: Snapshot, field_pk: int, space: StoredSpace) -> tuple[References, Codes]:
+        """Return who votes in a field as the snapshot has it, and their labels' codes."""
+        epoch, newest = _state_of(snapshot, field_pk)
+        page = self._pages.get(field_pk)
+        if page is None or (page.space, page.epoch, page.seen) != (space, epoch, newest):
+            with self._turns.setdefault(field_pk, Turns()).taken():
+                page = self._turned(snapshot, field_pk, space, epoch, newest)
+        return page.references, page.codes
+
+    def drop(self, fields: Iterable[int]) -> None:
+        """Forget fields that are no more."""
+        for pk in fields:
+            with self._turns.setdefault(pk, Turns()).taken():
+                self._pages.pop(pk, None)
+
+    def _turned(
+        self, snapshot: Snapshot, field_pk: int, space: StoredSpace, epoch: int, newest: int
+    ) -> _Page:
+        page = self._pages.get(field_pk)
+        newer = page is not None and (page.epoch > epoch or page.seen > newest)
+        if page is None or newer or page.epoch < epoch or page.space != space:
+            page = _Page(space, epoch, -1, References.none(space.dimension), Codes())
+        if page.seen < newest:
+            page = self._caught_up(snapshot, field_pk, space, page, newest)
+        if not newer:
+            self._pages[field_pk] = page
+        return page
+
+    def _caught_up(
+        self, snapshot: Snapshot, field_pk: int, space: StoredSpace, page: _Page, newest: int
+    ) -> _Page:
+        first = page.seen < 0
+        changed = (
+            voters(snapshot, field_pk) if first else written_since(snapshot, field_pk, page.seen)
+        )
+        turnout = read_references(snapshot, field_pk, space, page.codes, page.references, changed)
+        return _Page(space, page.epoch, newest, turnout.references, page.codes)

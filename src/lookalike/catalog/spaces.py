@@ -1,0 +1,361 @@
+"""The spaces of a collection: the one in force, and those that are kept beside it.
+
+Documents are decided in the space in force. Beside it may be one that is being filled before the
+collection changes to it, and those that it changed from. What is known of an object there is its
+*finding*: the key and attributes of each part, with the document that the part is; so a space that
+is beside can come into force without anything being extracted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, delete, exists, func, select, update
+
+from lookalike.catalog.leases import has_died, lease_end, time_of
+from lookalike.catalog.resources import CollectionRow
+from lookalike.classifier.graph.search import Ids
+from lookalike.errors import Conflict
+from lookalike.extractors.registry import options_stored
+from lookalike.model import Space, Status
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, StoredSpace, Txn, space_columns, stored_space
+from lookalike.stores.selection import conditions, one_of
+
+_BLOCK = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A space that is not in force, and what is extracted with: the extractor and its options."""
+
+    space: StoredSpace
+    extractor: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPart:
+    """A part that was found for a space beside, and the document that it is, if there is one."""
+
+    document_pk: int | None
+    key: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found in an object: parts, or why there are none; `sha256` is that of the content.
+
+    `vectors` float16 (n, d) are those of the parts that are no document yet, in their order.
+    """
+
+    object_pk: int
+    parts: tuple[FoundPart, ...]
+    vectors: NDArray[np.float16]
+    sha256: str = ""
+    error: str | None = None
+
+
+def spaces_beside(snapshot: Snapshot, collection_pk: int) -> list[Beside]:
+    """Return the spaces of a collection that are not in force, the oldest first."""
+    table = schema.space
+    query = select(table).where(table.c.collection_pk == collection_pk, table.c.beside.is_(True))
+    found = [(row, row.maker["extractor"]) for row in snapshot.rows(query.order_by(table.c.pk))]
+    return [
+        Beside(stored_space(row), extractor, options_stored(extractor, row.maker["options"]))
+        for row, extractor in found
+    ]
+
+
+def in_force_now(snapshot: Snapshot, space: StoredSpace) -> bool:
+    """Return whether a space is still the one that the documents of its collection are in."""
+    table = schema.space
+    query = select(table.c.pk).where(table.c.pk == space.pk, table.c.beside.is_not(True))
+    return bool(snapshot.rows(query))
+
+
+def was_beside(snapshot: Snapshot, space: StoredSpace) -> bool:
+    """Return whether a space came into force after another one."""
+    table = schema.space
+    query = select(table.c.pk).where(table.c.pk == space.pk, table.c.since.is_not(None))
+    return bool(snapshot.rows(query))
+
+
+# --- making and holding ---------------------------------------------------------------------------
+
+
+def make_beside(
+    txn: Txn, collection_pk: int, space: Space, maker: Mapping[str, Any]
+) -> StoredSpace:
+    """Return the space of that name beside the one in force, made when it is new."""
+    table = schema.space
+    here = (table.c.collection_pk == collection_pk) & (table.c.name == space.name)
+    if not txn.rows(select(table.c.pk).where(here)):
+        values = {"collection_pk": collection_pk, **space_columns(space)}
+        txn.insert_one(table, **values, beside=True, maker=dict(maker))
+    txn.execute(update(table).where(here, table.c.beside.is_(True)).values(maker=dict(maker)))
+    return stored_space(txn.rows(select(table).where(here))[0])
+
+
+def hold(txn: Txn, space: StoredSpace, owner: str, here_s: float) -> None:
+    """Take the lease of a space beside, or renew it: one process at a time extracts into it.
+
+    `here_s` is the time on this machine.
+
+    Raises Conflict where another one does, or where the space is in force or gone by now.
+    """
+    table = schema.space
+    rows = txn.rows(select(table).where(table.c.pk == space.pk, table.c.beside.is_(True)))
+    if not rows:
+        raise Conflict(f"{space.name} is not beside any more: it is in force, or was removed")
+    other, lasts = rows[0].owner, (rows[0].expires_at or 0.0) > time_of(txn, here_s)
+    if other not in (None, owner) and lasts and not has_died(other):
+        raise Conflict(
+            f"another process extracts into {space.name} already; wait until it is done, or stop it"
+        )
+    mine = update(table).where(table.c.pk == space.pk)
+    txn.execute(mine.values(owner=owner, expires_at=lease_end(txn, here_s)))
+
+
+def let_go(txn: Txn, space: StoredSpace, owner: str) -> None:
+    """Give the lease of a space back."""
+    table = schema.space
+    mine = (table.c.pk == space.pk) & (table.c.owner == owner)
+    txn.execute(update(table).where(mine).values(owner=None, expires_at=None))
+
+
+# --- findings -------------------------------------------------------------------------------------
+
+
+def objects_left(collection: CollectionRow, space: StoredSpace) -> Select[Any]:
+    """Return the statement that selects the `object` rows of which nothing is known in a space.
+
+    What waits in the collection is not among them: it is extracted for the space in force first.
+    """
+    finding = schema.finding
+    known = (finding.c.space_pk == space.pk) & (finding.c.object_pk == schema.object_.c.pk)
+    return _objects_of(collection).where(~_there_is(known))
+
+
+def count_left(snapshot: Snapshot, collection: CollectionRow, space: StoredSpace) -> int:
+    """Return of how many objects nothing is known in a space."""
+    query = objects_left(collection, space).with_only_columns(func.count().label("n"))
+    return int(snapshot.rows(query)[0].n)
+
+
+def write_findings(txn: Txn, space: StoredSpace, findings: Sequence[Finding]) -> None:
+    """Write what was found in objects for a space beside."""
+    rows = [
+        {
+            "space_pk": space.pk,
+            "object_pk": one.object_pk,
+            "error": one.error,
+            "sha256": bytes.fromhex(one.sha256) or None,
+            "parts": [[part.document_pk, part.key, dict(part.attributes)] for part in one.parts],
+            "vectors": one.vectors.tobytes() or None,
+        }
+        for one in findings
+    ]
+    txn.upsert(schema.finding, rows)
+
+
+def findings_of(
+    snapshot: Snapshot, space: StoredSpace, *, after: int = 0, limit: int
+) -> list[Finding]:
+    """Return findings of a space by rising object, those `after` an object's pk."""
+    table = schema.finding
+    query = select(table).where(table.c.space_pk == space.pk, table.c.object_pk > after)
+    return [
+        Finding(
+            row.object_pk,
+            tuple(FoundPart(*part) for part in row.parts),
+            np.frombuffer(row.vectors or b"", np.float16).reshape(-1, space.dimension),
+            (row.sha256 or b"").hex(),
+            row.error,
+        )
+        for row in snapshot.rows(query.order_by(table.c.object_pk).limit(limit))
+    ]
+
+
+def failures(snapshot: Snapshot, space: StoredSpace) -> list[tuple[str, str]]:
+    """Return which objects could not be extracted for a space, by their names, and why."""
+    finding, object_ = schema.finding, schema.object_
+    query = (
+        select(object_.c.name, finding.c.error)
+        .join(finding, finding.c.object_pk == object_.c.pk)
+        .where(finding.c.space_pk == space.pk, finding.c.error.is_not(None))
+        .order_by(object_.c.pk)
+    )
+    return [(row.name, row.error) for row in snapshot.rows(query)]
+
+
+def lost_and_new(snapshot: Snapshot, collection_pk: int, space: StoredSpace) -> tuple[int, int]:
+    """Return how many documents have no vector in a space beside, and how many parts are none."""
+    document, embedding, finding = schema.document, schema.embedding, schema.finding
+    here = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == document.c.pk)
+    lost = select(func.count().label("n")).select_from(document)
+    lost = lost.where(document.c.collection_pk == collection_pk, ~exists().where(here))
+    size = select(func.sum(func.length(finding.c.vectors)).label("n"))
+    size = size.where(finding.c.space_pk == space.pk)
+    new_bytes = snapshot.rows(size)[0].n or 0
+    return int(snapshot.rows(lost)[0].n), int(new_bytes) // (2 * space.dimension)
+
+
+def poorly_found(snapshot: Snapshot, space: StoredSpace) -> Ids:
+    """Return the documents that what extracts for a space beside sees badly, rising."""
+    table = schema.finding
+    some = cast(table.c.parts, Text).contains('"low_quality": true')
+    rows = snapshot.rows(select(table.c.parts).where(table.c.space_pk == space.pk, some))
+    pks = {
+        pk
+        for row in rows
+        for pk, _, attributes in row.parts
+        if pk is not None and attributes.get("low_quality")
+    }
+    return np.array(sorted(pks), np.int64)
+
+
+def forget_failures(txn: Txn, space: StoredSpace) -> None:
+    """Let what could not be extracted for a space be tried again."""
+    table = schema.finding
+    txn.execute(delete(table).where(table.c.space_pk == space.pk, table.c.error.is_not(None)))
+
+
+def put_aside(txn: Txn, collection: CollectionRow, space: StoredSpace) -> None:
+    """Write the findings of the space in force, which shall be beside: what its documents are.
+
+    What waits has none, and what failed: it is extracted when the space comes into force again.
+    """
+    document, embedding, failed = schema.document, schema.embedding, schema.extraction
+    object_, after = schema.object_, 0
+    here = and_(failed.c.collection_pk == collection.pk, failed.c.object_pk == object_.c.pk)
+    objects = _objects_of(collection).where(~_there_is(here)).order_by(object_.c.pk)
+    placed = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == document.c.pk)
+    parts = select(document).join(embedding, placed).order_by(document.c.pk)
+    while rows := txn.rows(objects.where(object_.c.pk > after).limit(_BLOCK)):
+        after = rows[-1].pk
+        found: dict[int, list[FoundPart]] = {row.pk: [] for row in rows}
+        contents: dict[int, str] = {}
+        for chosen in conditions(document.c.object_pk, list(found)):
+            for row in txn.rows(parts.where(document.c.collection_pk == collection.pk, chosen)):
+                part = FoundPart(row.pk, row.part, row.attributes)
+                found[row.object_pk].append(part)
+                contents[row.object_pk] = row.sha256.hex()
+        nothing = np.empty((0, space.dimension), np.float16)
+        write_findings(
+            txn,
+            space,
+            [Finding(pk, tuple(some), nothing, contents.get(pk, "")) for pk, some in found.items()],
+        )
+
+
+# --- erasing --------------------------------------------------------------------------------------
+
+
+def erase_everywhere(txn: Txn, collection_pk: int, pks: Ids) -> int:
+    """Erase the vectors of documents in all spaces of their collection; return how many."""
+    table, count = schema.space, 0
+    for row in txn.rows(select(table).where(table.c.collection_pk == collection_pk)):
+        space = stored_space(row)
+        there = _count_vectors(txn, space, pks)
+        if there:
+            txn.erase_vectors(space, pks)
+        count += there
+    return count
+
+
+def forget_findings(txn: Txn, objects: Iterable[int]) -> None:
+    """Erase what was found in objects for spaces that are beside."""
+    table = schema.finding
+    txn.execute(delete(table).where(one_of(table.c.object_pk, objects)))
+
+
+def forget_parts(txn: Txn, objects: Iterable[int], documents: Iterable[int]) -> None:
+    """Take documents out of what was found in objects, wherever they are known as parts."""
+    table, gone = schema.finding, set(documents)
+    rows = txn.rows(select(table).where(one_of(table.c.object_pk, objects)))
+    txn.update(
+        table,
+        [
+            {
+                "space_pk": row.space_pk,
+                "object_pk": row.object_pk,
+                "parts": [part for part in row.parts if part[0] not in gone],
+            }
+            for row in rows
+            if any(part[0] in gone for part in row.parts)
+        ],
+    )
+
+
+def outdate(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:
+    """Erase what spaces beside know of objects of a collection that are extracted again."""
+    beside = spaces_beside(txn, collection_pk)
+    if not beside:
+        return
+    finding, document = schema.finding, schema.document
+    query = select(document.c.pk).where(document.c.collection_pk == collection_pk)
+    chosen = conditions(document.c.object_pk, objects)
+    pks = np.array([row.pk for one in chosen for row in txn.rows(query.where(one))], np.int64)
+    for one in beside:
+        txn.erase_vectors(one.space, pks)
+        for these in conditions(finding.c.object_pk, objects):
+            txn.execute(delete(finding).where(finding.c.space_pk == one.space.pk, these))
+
+
+def drop(txn: Txn, spaces: Sequence[StoredSpace]) -> int:
+    """Remove spaces with all that is known there; return how many vectors that were.
+
+    Their files go with the next `tidy` of the store.
+    """
+    pks = [one.pk for one in spaces]
+    embedding, count = schema.embedding, 0
+    for table, column in ((schema.finding, "space_pk"), (embedding, "space_pk")):
+        gone = txn.execute(delete(table).where(table.c[column].in_(pks)))
+        count = gone if table is embedding else count
+    txn.execute(delete(schema.space).where(schema.space.c.pk.in_(pks)))
+    return count
+
+
+def drop_all(txn: Txn, collection_pk: int) -> None:
+    """Remove all spaces of a collection that is no more."""
+    table = schema.space
+    rows = txn.rows(select(table).where(table.c.collection_pk == collection_pk))
+    drop(txn, [stored_space(row) for row in rows])
+
+
+# --- inside ---------------------------------------------------------------------------------------
+
+
+def _objects_of(collection: CollectionRow) -> Select[Any]:
+    """Return the statement that selects the objects that a collection has done with or failed."""
+    object_, waiting, document = schema.object_, schema.extraction, schema.document
+    waits = and_(
+        waiting.c.collection_pk == collection.pk,
+        waiting.c.object_pk == object_.c.pk,
+        waiting.c.status != Status.FAILED,
+    )
+    query = select(object_).where(~_there_is(waits))
+    if collection.source_pk is None:
+        return query.where(object_.c.bucket_pk.in_(collection.bucket_pks))
+    source = (document.c.collection_pk == collection.source_pk) & (
+        document.c.object_pk == object_.c.pk
+    )
+    return query.where(_there_is(source))
+
+
+def _there_is(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that, for an object, another table has a row."""
+    return exists().where(condition).correlate(schema.object_)
+
+
+def _count_vectors(snapshot: Snapshot, space: StoredSpace, pks: Ids) -> int:
+    table = schema.embedding
+    query = select(func.count().label("n")).where(table.c.space_pk == space.pk)
+    chosen = conditions(table.c.document_pk, pks)
+    return sum(int(snapshot.rows(query.where(one))[0].n) for one in chosen)

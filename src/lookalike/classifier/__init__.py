@@ -1,0 +1,6 @@
+"""The classifier, without a store: labels from few references, with calibrated confidence. NumPy.
+
+Layers, each importing only from those before it: `graph` (neighbours), `scores` (evidence per
+label), `calibration` (probability and threshold), `review` (what to ask), `policies`, `estimator`
+(the interface of scikit-learn). Begin at `estimator.py`.
+"""

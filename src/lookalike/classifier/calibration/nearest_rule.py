@@ -1,0 +1,142 @@
+"""From similarities to the probability of being right, learned from the references themselves.
+
+Leave-one-out lists show how right and wrong answers look; leave-one-class-out lists show how
+something that belongs to no known label looks. Two logistic models, one for each question, are
+combined with the share of new items, which is estimated on the documents to be labelled (EM), and
+the limit is the lowest probability at which those above it are right often enough on average. As in
+`confidence`, one label more and one answer more looked right and were not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.classifier.calibration.intervals import EVEN
+from lookalike.classifier.calibration.logistic import (
+    Logistic,
+    Vector,
+    fit_logistic,
+    logistic_from,
+    new_share,
+    sigmoid,
+)
+from lookalike.classifier.graph.matches import NO_SIMILARITY, Matches, rival_similarity, votes
+from lookalike.labels import NO_LABEL
+
+MIN_REFERENCES = 12
+"""Fewer references than this calibrate nothing."""
+
+MIN_PER_LABEL = 3
+"""A label with fewer references than this is not counted as known well enough."""
+
+_NEVER = 2.0
+_P_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Everything that the `precision` policy decides with; small, stored with the field."""
+
+    temperature: float
+    known: Logistic
+    right: Logistic
+    new_share: float
+    limit: float
+    target: float
+
+
+def features(matches: Matches, winner: NDArray[np.int32], share: NDArray[np.float32]) -> Vector:
+    """Return what the models look at, float64 (n, 3).
+
+    The best similarity of the winner, its lead over the best other label, and its share of the
+    evidence.
+    """
+    own = matches.codes == winner[:, None]
+    best = np.where(own, matches.similarities, NO_SIMILARITY).max(axis=1)
+    rival, _ = rival_similarity(matches, winner)
+    lead = np.where(rival > NO_SIMILARITY, best - rival, 0)
+    return np.stack([best, lead, share], axis=1).astype(np.float64)
+
+
+def probability(calibration: Calibration, rows: Vector) -> Vector:
+    """Return the estimated probability (n,) that the winner is right, for feature rows (n, 3).
+
+    Rounded, so that it does not depend on which other rows are computed with it.
+    """
+    share = np.clip(calibration.new_share, 1e-3, 1 - 1e-3)
+    known = calibration.known.log_odds(rows) + np.log((1 - share) / share)
+    p = sigmoid(known) * sigmoid(calibration.right.log_odds(rows))
+    return np.round(p, _P_DIGITS)
+
+
+def calibrate(
+    own: NDArray[np.int32],
+    leave_one_out: Matches,
+    leave_class_out: Matches,
+    pool: Matches,
+    target: float,
+) -> Calibration | None:
+    """Return the calibration for `target` precision, or None where the references cannot tell.
+
+    `own` (r,) are the references' labels; the first two lists belong to those references, `pool`
+    to the documents that wait for a label. None when there are fewer than MIN_REFERENCES, fewer
+    than two labels with MIN_PER_LABEL, or leave-one-out is right less than half of the time.
+    """
+    counts = np.bincount(own) if len(own) else np.zeros(1, np.int64)
+    if len(own) < MIN_REFERENCES or (counts >= MIN_PER_LABEL).sum() < 2:
+        return None
+    temperature = _temperature(leave_one_out)
+    winner, share = votes(leave_one_out, temperature)
+    right = winner == own
+    if right.mean() < 0.5:
+        return None
+    inside = features(leave_one_out, winner, share)
+    outside = features(leave_class_out, *votes(leave_class_out, temperature))
+    labels = int((counts > 0).sum())
+    known = _fit(np.concatenate([inside, outside]), np.repeat([1.0, 0.0], len(own)), 1 / labels)
+    model = _fit(inside, right.astype(np.float64), 1 / len(own))
+    waiting = features(pool, *votes(pool, temperature))
+    share_of_new = max(new_share(sigmoid(known.log_odds(waiting))), 1 / (labels + 1))
+    draft = Calibration(temperature, known, model, share_of_new, _NEVER, target)
+    limit = _limit(probability(draft, waiting), target)
+    return Calibration(temperature, known, model, share_of_new, limit, target)
+
+
+def _temperature(matches: Matches) -> float:
+    real = matches.codes != NO_LABEL
+    spread = (matches.similarities[:, :1] - matches.similarities)[real]
+    return max(float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.1, 1e-3)
+
+
+def _fit(rows: Vector, hits: Vector, pretended: float) -> Logistic:
+    """Fit with a ridge of one pseudo-observation; hits are softened (Platt 1999), and what is a hit
+    counts once more, by `pretended`, as none.
+    """
+    ups = hits > 0
+    total = ups.sum()
+    softened = np.where(ups, (total + 1) / (total + 2), 1 / (len(hits) - total + 2))
+    return fit_logistic(
+        np.concatenate([rows, rows[ups]]),
+        np.append(softened, np.zeros(total)),
+        ridge=1 / len(rows),
+        counts=np.append(np.ones(len(rows)), np.full(total, pretended)),
+    )
+
+
+def _limit(p: Vector, target: float) -> float:
+    falling = np.sort(p)[::-1]
+    mean = np.cumsum(falling) / np.arange(1, len(falling) + 1)
+    good = np.flatnonzero(mean >= target)
+    return max(float(falling[good[-1]]), min(EVEN, target)) if len(good) else _NEVER
+
+
+def calibration_from(stored: dict[str, Any] | None) -> Calibration | None:
+    """Return the calibration whose fields were stored as JSON values."""
+    if stored is None:
+        return None
+    known, right = (logistic_from(stored[name]) for name in ("known", "right"))
+    return Calibration(**(stored | {"known": known, "right": right}))

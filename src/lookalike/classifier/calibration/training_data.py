@@ -1,0 +1,272 @@
+"""What the answers of a field teach: which of them calibrate, and what is missing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from lookalike.classifier.calibration.confidence import (
+    ALONE,
+    COUNTED,
+    FEW_LABELS,
+    Confidence,
+    Lesson,
+    Rank,
+    Refuted,
+    Terms,
+    judge,
+    learn,
+    thinned,
+)
+from lookalike.classifier.calibration.decision_rule import (
+    MIN_ACCURACY,
+    Rule,
+    Standard,
+    estimated,
+    out_of_reach,
+    suspected,
+    too_alike,
+    uncounted,
+    unmeasured,
+)
+from lookalike.classifier.calibration.logistic import Vector
+from lookalike.classifier.calibration.recalibration import enough_samples
+from lookalike.classifier.calibration.suspects import find_suspects
+from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.graph.rising import without
+from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among, raised
+from lookalike.classifier.scores.leave_one_out import Left, as_they_are, leave_one_out
+from lookalike.classifier.scores.scores import BACKGROUND, Said, Scores
+
+_CALIBRATE_WITH = 2000
+
+
+class Doubted(NamedTuple):
+    """References that look wrong and do not vote, by the label that each was given.
+
+    `right` is the probability that the label is right nevertheless, by place. `error_rate` is the
+    share of all labels that are wrong.
+    """
+
+    references: Mapping[str, Places]
+    right: Mapping[int, float]
+    error_rate: float
+
+    @property
+    def places(self) -> Places:
+        """Return the places of all of them, rising."""
+        return np.sort(np.concatenate([np.empty(0, np.int64), *self.references.values()]))
+
+
+NOTHING_DOUBTED = Doubted({}, {}, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers came about, by the pks of their documents.
+
+    `asked` were picked by the queue: they vote and do not calibrate. `drawn` come from a uniform
+    draw over all documents, `checked` from one over what would be labelled. Other references are
+    given: chosen by a person, and taken for random draws. `new` are no references: the answer was
+    "none of these", whether asked or drawn. `apart` are drawn or checked ones that do not vote, by
+    the label they were given: others' labels vote there. Of `refuted` ones, checked too, a person
+    said only which label is wrong, by that label. What is `confirmed` somebody looked at again;
+    what is `doubted` looks wrong and does not vote.
+    """
+
+    asked: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    drawn: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    new: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    apart: Mapping[str, Places] = field(default_factory=dict)
+    checked: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    refuted: Mapping[str, Places] = field(default_factory=dict)
+    confirmed: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    doubted: Doubted = NOTHING_DOUBTED
+
+
+def with_background(references: Mapping[str, Places], new: Places) -> dict[str, Places]:
+    """Return references by label with those of the background, if there are any."""
+    return {**references, **({BACKGROUND: new} if len(new) else {})}
+
+
+def learn_confidence(
+    scores: Scores,
+    waiting: Places,
+    target: float,
+    *,
+    targets: Mapping[str, float] | None = None,
+    sampling: Sampling | None = None,
+    hierarchical: bool = False,
+    closed: bool = False,
+) -> Confidence:
+    """Return how sure to be of what `scores` say of the items `waiting`; all pks are places here.
+
+    Random draws alone calibrate where there are enough of them; before, what was given does, too.
+    If labels are `hierarchical`, it is learned of their parents as well. In a `closed` set every
+    item has one of the labels.
+    """
+    sampling = sampling or Sampling()
+    every = np.sort(np.concatenate([scores.references(name) for name in scores.labels]))
+    calibrates, representative = _calibrating(every, sampling)
+    levels = [level.below for level in levels_of(scores.labels)] if hierarchical else []
+    left = leave_one_out(scores, _sample(calibrates, every), levels)
+    left = left.joined(as_they_are(scores, sampling.apart, levels))
+    left = left.joined(as_they_are(scores, sampling.doubted.references, levels))
+    calibrates = np.union1d(calibrates, left.places[~np.isin(left.places, every)])
+    confirmed = np.isin(left.places, sampling.confirmed)
+    terms = Terms(
+        target,
+        targets or {},
+        fair=np.isin(left.places, calibrates),
+        drawn=np.isin(left.places, np.setdiff1d(sampling.drawn, sampling.doubted.places)),
+        checked=np.isin(left.places, np.setdiff1d(sampling.checked, sampling.doubted.places)),
+        doubt=np.where(confirmed, 0.0, sampling.doubted.error_rate),
+        weight=_weights(left.places, sampling.doubted),
+        refuted=_refuted(scores, sampling.refuted),
+        representative=representative,
+        closed=closed,
+    )
+    rank = Rank(quiet_among(scores.labels, hierarchical=hierarchical))
+    lesson = learn(scores, left, waiting, terms, rank)
+    if not hierarchical:
+        return lesson.confidence
+    return _with_parents(scores, left, waiting, terms, lesson)
+
+
+def _calibrating(every: Places, sampling: Sampling) -> tuple[Places, bool]:
+    """Return which of `every` reference calibrate, and whether they stand for all that waits.
+
+    Where a queue picked most of them, all calibrate, and they do not.
+    """
+    drawn = np.intersect1d(every, sampling.drawn)
+    if len(drawn) + sum(map(len, sampling.apart.values())) >= ALONE:
+        return drawn, True
+    fair = np.setdiff1d(every, np.setdiff1d(sampling.asked, drawn))
+    representative = 2 * len(fair) > len(every) or len(fair) >= ALONE
+    return (fair, True) if representative else (every, False)
+
+
+def _weights(places: Places, doubted: Doubted) -> Vector:
+    return np.array([doubted.right.get(place, 1.0) for place in places.tolist()])
+
+
+def without_suspects(
+    scores: Scores, confirmed: Places, sample: int = _CALIBRATE_WITH
+) -> tuple[dict[str, Places], Doubted]:
+    """Return the references of each label that vote, and those that look wrong and do not.
+
+    Of many references so many are tried. Where most of a label look wrong, its references stay: it
+    is the label that is hard to tell.
+    """
+    references = {name: scores.references(name) for name in scores.labels}
+    every = np.sort(np.concatenate(list(references.values())))
+    left = leave_one_out(scores, _thinned(every, sample))
+    settled = np.isin(left.places, confirmed) | (left.own == _column(scores, BACKGROUND))
+    found = find_suspects(left, settled)
+    voting, doubted = dict(references), dict[str, Places]()
+    for name, places in references.items():
+        looks_right = without(places, found.places)
+        if len(places) > len(looks_right) >= len(places) / 2:
+            voting[name] = looks_right
+            doubted[name] = without(places, looks_right)
+    right = dict(zip(found.places.tolist(), found.right.tolist(), strict=True))
+    return voting, Doubted(doubted, right, found.error_rate)
+
+
+def _refuted(scores: Scores, refuted: Mapping[str, Places]) -> Refuted:
+    """Return of which items which label is wrong, by its column."""
+    known = {label: places for label, places in refuted.items() if label in scores.labels}
+    nobody = np.empty(0, np.int64)
+    columns = [np.full(len(places), _column(scores, label)) for label, places in known.items()]
+    return Refuted(np.concatenate([nobody, *known.values()]), np.concatenate([nobody, *columns]))
+
+
+def _column(scores: Scores, label: str) -> int:
+    return scores.labels.index(label) if label in scores.labels else -1
+
+
+def _with_parents(
+    scores: Scores, left: Left, waiting: Places, terms: Terms, lesson: Lesson
+) -> Confidence:
+    """Return what was learned with what each level above learns.
+
+    A level gives its labels to what those below it leave open. So its limit is found on such items,
+    and of the random answers those count that would be left open, too.
+    """
+    learned, waiting = [lesson.confidence], thinned(waiting)
+    said: Said = scores
+    for level in levels_of(scores.labels):
+        below = learned[-1]
+        waiting = waiting[~judge(below, said, waiting).accepted]
+        terms = terms.left_open(lesson.labelled)
+        left, kin, of = raised(left, level)
+        said = Parents(scores, level)
+        rank = Rank(level.quiet, level.given, kin, of, below.new_share)
+        lesson = learn(said, left, waiting, terms, rank)
+        learned.append(lesson.confidence)
+    return _linked(learned)
+
+
+def _linked(levels: Sequence[Confidence]) -> Confidence:
+    first, *others = levels
+    return replace(first, above=_linked(others)) if others else first
+
+
+def standard_of(confidence: Confidence, nodes_upto: int, suspects: int = 0) -> Standard:
+    """Return the standard by which a field decides with this confidence.
+
+    So many of its references are `suspects`.
+    """
+    accuracy = confidence.leave_one_out_accuracy
+    if accuracy < MIN_ACCURACY:
+        missing = (too_alike(accuracy),)
+        return Standard(Rule.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
+    own = {
+        label: limit
+        for label, limit in zip(confidence.labels, confidence.limits, strict=True)
+        if label != BACKGROUND and limit != confidence.limit
+    }
+    for level in confidence.all_levels[1:]:
+        own |= {
+            label: limit
+            for label, limit in zip(level.labels, level.limits, strict=True)
+            if limit < OUT_OF_REACH
+        }
+    return Standard(
+        Rule.LANDSCAPE,
+        (*((suspected(suspects),) if suspects else ()), *_missing(confidence)),
+        limit=confidence.limit,
+        new_share=confidence.new_share,
+        accuracy=accuracy,
+        nodes_upto=nodes_upto,
+        limits=own,
+        certified=confidence.certified,
+    )
+
+
+def _sample(chosen: Places, every: Places) -> Places:
+    """Return up to _CALIBRATE_WITH of the `chosen` references, filled up with others."""
+    first = _thinned(chosen, _CALIBRATE_WITH)
+    rest = np.setdiff1d(every, chosen)
+    return np.union1d(first, _thinned(rest, _CALIBRATE_WITH - len(first)))
+
+
+def _thinned(places: Places, upto: int) -> Places:
+    return places[:: -(-len(places) // upto)] if 0 < upto < len(places) else places[: max(upto, 0)]
+
+
+def _missing(confidence: Confidence) -> tuple[str, ...]:
+    labels = len(confidence.labels) - len(confidence.sight.quiet)
+    more = max(COUNTED - confidence.drawn, 0)
+    if min(confidence.limits) < OUT_OF_REACH:
+        return (estimated(more),) if more and confidence.new_share else ()
+    if confidence.fair_missing:
+        return (unmeasured(confidence.fair_missing),)
+    if more and labels < FEW_LABELS and confidence.new_share:
+        return (uncounted(labels, enough_samples(confidence.target)),)
+    target, answers = confidence.target, confidence.answers
+    return (out_of_reach(target, answers, labels, confidence.drawn_missing),)

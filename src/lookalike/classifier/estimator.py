@@ -1,0 +1,401 @@
+"""The decisions of a collection as an estimator in scikit-learn's conventions: vectors, no store.
+
+What decides is what decides in a collection, by the same functions; only the rows lie in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lookalike.classifier.calibration.confidence import Confidence, judge
+from lookalike.classifier.calibration.decision_rule import Rule, Standard, rule_for
+from lookalike.classifier.calibration.learning import learn_nearest
+from lookalike.classifier.calibration.nearest_rule import Calibration, features, probability
+from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.calibration.training_data import learn_confidence, standard_of
+from lookalike.classifier.graph.graph import attach, build_landscape
+from lookalike.classifier.graph.matches import Matches, shares, votes
+from lookalike.classifier.graph.propagation import Places
+from lookalike.classifier.graph.references import References
+from lookalike.classifier.graph.search import nearest
+from lookalike.classifier.policies import SUGGESTION_TEMPERATURE
+from lookalike.classifier.scores.evidence import UNHEARD
+from lookalike.classifier.scores.leads import mixed
+from lookalike.classifier.scores.leave_one_out import nearest_of_each
+from lookalike.classifier.scores.scores import Scores
+from lookalike.errors import BadInput, BadVector, MissingExtra
+from lookalike.labels import NO_LABEL
+from lookalike.model import Taxonomy
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import assert_all_finite
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import (
+        check_consistent_length,
+        check_is_fitted,
+        column_or_1d,
+        validate_data,
+    )
+except ImportError as error:
+    raise MissingExtra.named("LookalikeClassifier", "sklearn") from error
+
+Vectors = NDArray[np.float16]
+Codes = NDArray[np.int32]
+Probabilities = NDArray[np.float64]
+Labels = ArrayLike | Sequence[object]
+
+_TOP_K = Taxonomy(field="", reference="", reference_field="").top_k
+_MISSING_ROWS = "rows without a label: the limit is learned from them"
+
+
+class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # it has no types
+    """Labels as many vectors as it can at `target_precision`, and leaves the rest.
+
+    Semi-supervised: `fit` takes all vectors, those without a label too, and learns from both. What
+    it can promise depends on how many labels and rows there are: `standard_` says which rule
+    decides and what is missing for more. `predict` always answers, as scikit-learn expects;
+    `transduction_` and `decide` abstain. With `closed_set` no row is of a label that `y` has not.
+
+    After `fit`: `classes_`; `transduction_` (n,), the label of each row of `X`, None or −1 where
+    it abstains; `confidence_` (n,), the probability that the best label is right: 1 where you gave
+    it, NaN where nothing could be learned about it; `limit_`, the lowest confidence at which a row
+    is labelled, above 1 if none can be; `standard_`; `n_features_in_`.
+
+    >>> model = LookalikeClassifier().fit([[1, 0], [0, 1], [3, 1]], ["a", "b", None])
+    >>> model.predict([[5, 1]]).tolist(), model.transduction_.tolist()
+    (['a'], ['a', 'b', None])
+    """
+
+    def __init__(self, target_precision: float = 0.95, *, closed_set: bool = False) -> None:
+        self.target_precision = target_precision
+        self.closed_set = closed_set
+
+    def fit(self, X: ArrayLike, y: Labels) -> Self:  # noqa: N803 scikit-learn's name
+        """Learn from vectors `X` (n, d) with labels `y` (n,): None is unlabelled, or −1 in numbers.
+
+        Vectors are brought to unit length. Raises a BadInput that is a ValueError, too.
+        """
+        rows = _unit(validate_data(self, X, dtype=np.float64))
+        return self._learn(rows, _labels(y, len(rows)), None)
+
+    def partial_fit(
+        self,
+        X: ArrayLike | None = None,  # noqa: N803 scikit-learn's name
+        y: Labels | None = None,
+        classes: ArrayLike | None = None,
+    ) -> Self:
+        """Learn new labels `y` (n,) of the known rows, or of new rows `X`; the same as one `fit`.
+
+        A known row that `y` leaves unlabelled keeps its label; so `partial_fit(y=answers)` adds
+        answers. `classes`, if given, are the only labels that may come.
+        """
+        if not hasattr(self, "_rows"):
+            rows = _unit(validate_data(self, X, dtype=np.float64))
+            given = labels = _labels(y, len(rows))
+            scores = None
+        elif X is None:
+            rows, scores = self._rows, self._scores
+            given = _labels(y, len(rows), like=self._labels)
+            labels = np.where(_unlabelled(given), self._labels, given)
+        else:
+            new = self._new_rows(X)
+            rows, scores = np.concatenate([self._rows, new]), None
+            given = _labels(y, len(new), like=self._labels)
+            labels = np.concatenate([self._labels, given])
+        if classes is not None:
+            _refuse_others(given, np.asarray(classes))
+        return self._learn(rows, labels, scores)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803 scikit-learn's name
+        """Return the best label of each row, sure or not; the nearest labelled row's where no label
+        reaches it.
+        """
+        said = self._judged(X)
+        return np.asarray(self.classes_[said.winners])
+
+    def decide(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803 scikit-learn's name
+        """Return the label of each row, None (−1 in numbers) where it is not sure enough.
+
+        A method of its own and not an option of `predict`: what calls `predict`, such as
+        `cross_val_score`, shall never meet a label that is none.
+        """
+        said = self._judged(X)
+        return self._named(np.where(said.probability >= self.limit_, said.winners, NO_LABEL))
+
+    def predict_proba(self, X: ArrayLike) -> Probabilities:  # noqa: N803 scikit-learn's name
+        """Return the probability (n, classes) of each of `classes_`, **given that it is one**.
+
+        Rows sum to 1, so a row that is something new gets a label's probability all the same, often
+        a high one. Whether it is of a known class at all is in `decide` and `confidence_`.
+        """
+        return self._judged(X).shares
+
+    def kneighbors(
+        self,
+        X: ArrayLike | None = None,  # noqa: N803 scikit-learn's name
+        n_neighbors: int = 5,
+        return_distance: bool = True,
+    ) -> Places | tuple[Probabilities, Places]:
+        """Return the nearest labelled rows: distances 1 − cosine (n, k), and places in the data.
+
+        Without `X` those of the rows it was fitted with, of which none is its own neighbour. These
+        are what a decision can be explained with.
+        """
+        check_is_fitted(self)
+        voters, own = self._voters, None
+        if X is None:
+            queries, own = self._rows, np.arange(len(self._rows))
+        else:
+            queries = self._new_rows(X)
+        most = len(voters.pks) - (own is not None)
+        if not 1 <= n_neighbors <= most:
+            raise _BadArgument(f"{n_neighbors} neighbours: ask for 1 to {most}, the labelled rows")
+        near, similarities = nearest(
+            queries, voters.vectors, voters.pks, n_neighbors, query_ids=own
+        )
+        return (1 - similarities.astype(np.float64), near) if return_distance else near
+
+    def _learn(self, rows: Vectors, labels: NDArray[Any], scores: Scores | None) -> Self:
+        if not 0 < self.target_precision < 1:
+            raise _BadArgument(f"target_precision={self.target_precision!r}: give one in (0, 1)")
+        known = ~_unlabelled(labels)
+        classes, found = _classes(labels[known])
+        codes = np.full(len(rows), NO_LABEL, np.int32)
+        codes[known] = found
+        ids = np.flatnonzero(known)
+        self.classes_ = classes
+        self._rows, self._labels = rows, labels
+        self._voters = References(ids, codes[ids], rows[ids])
+        aim = (self.target_precision, bool(self.closed_set))
+        self._rule, self.standard_ = _rule(rows, self._voters, *aim, scores)
+        self._scores = self._rule.scores
+        limit = self.standard_.limit
+        self.limit_ = OUT_OF_REACH if limit is None else limit
+        waiting = np.flatnonzero(~known)
+        said = self._rule.known_rows(waiting)
+        self.confidence_ = np.ones(len(rows))
+        self.confidence_[waiting] = said.probability
+        codes[waiting] = np.where(said.probability >= self.limit_, said.winners, NO_LABEL)
+        self.transduction_ = self._named(codes)
+        return self
+
+    def _judged(self, X: ArrayLike) -> _Said:  # noqa: N803 scikit-learn's name
+        check_is_fitted(self)
+        return self._rule.new_rows(self._new_rows(X))
+
+    def _new_rows(self, X: ArrayLike) -> Vectors:  # noqa: N803 scikit-learn's name
+        return _unit(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _named(self, codes: NDArray[np.integer]) -> NDArray[Any]:
+        blank = _blank(self._labels)
+        kind = object if blank is None else np.result_type(self.classes_.dtype, np.int8)
+        names = np.full(len(codes), blank, kind)
+        names[codes != NO_LABEL] = self.classes_[codes[codes != NO_LABEL]]
+        return names
+
+
+class _BadArgument(BadInput, ValueError):
+    """An argument cannot be used; a ValueError, too, since scikit-learn's callers expect one."""
+
+
+class _BadRow(BadVector, ValueError):
+    """A row is no vector that has a direction; a ValueError, too, for the same reason."""
+
+
+# --- rules --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Of n rows: `winners` int32 (n,), `probability` (n,) of being right, `shares` (n, classes)."""
+
+    winners: Codes
+    probability: Probabilities
+    shares: Probabilities
+
+
+class _Rule(Protocol):
+    """What judges the rows it was made with, by their places, and new ones.
+
+    `scores` are what it may go on with when labels of the same rows change.
+    """
+
+    @property
+    def scores(self) -> Scores | None: ...
+
+    def known_rows(self, places: Places) -> _Said: ...
+
+    def new_rows(self, vectors: Vectors) -> _Said: ...
+
+
+def _rule(
+    rows: Vectors, voters: References, target: float, closed: bool, scores: Scores | None
+) -> tuple[_Rule, Standard]:
+    """Return the rule in force and its standard; `scores` are earlier ones of the same rows."""
+    rule, missing = rule_for(np.bincount(voters.codes).tolist(), len(rows))
+    waiting = np.setdiff1d(np.arange(len(rows)), voters.pks)
+    if len(waiting) == 0:
+        missing = (*missing, _MISSING_ROWS)
+    if rule is Rule.LANDSCAPE:
+        scores = scores or Scores(build_landscape(np.arange(len(rows)), rows))
+        by_landscape = _ByLandscape.learned(scores, voters, waiting, target, closed)
+        standard = standard_of(by_landscape.confidence, len(rows))
+        standard = replace(standard, missing=(*missing, *standard.missing))
+        if standard.rule is Rule.LANDSCAPE:
+            return by_landscape, standard
+        return _ByLists(rows, voters, None, scores), standard
+    lists = _ByLists(rows, voters, None, scores)
+    calibration = learn_nearest(voters, lists.matches(rows[waiting]), _TOP_K, target)
+    if calibration is None:
+        more = "references that tell the labels apart"
+        return lists, Standard(Rule.SUGGEST, (*missing, more))
+    standard = Standard(rule, missing, limit=calibration.limit, nearest=calibration)
+    return replace(lists, calibration=calibration), standard
+
+
+@dataclass(frozen=True, slots=True)
+class _ByLists:
+    """The nearest references decide; without a calibration they only suggest."""
+
+    rows: Vectors
+    voters: References
+    calibration: Calibration | None
+    scores: Scores | None
+
+    def known_rows(self, places: Places) -> _Said:
+        return self.new_rows(self.rows[places])
+
+    def new_rows(self, vectors: Vectors) -> _Said:
+        known, matches = self.calibration, self.matches(vectors)
+        temperature = SUGGESTION_TEMPERATURE if known is None else known.temperature
+        winners, share = votes(matches, temperature)
+        unsure = np.full(len(vectors), np.nan)
+        p = unsure if known is None else probability(known, features(matches, winners, share))
+        return _Said(winners, p, self._shares(matches, temperature))
+
+    def matches(self, vectors: Vectors) -> Matches:
+        near = nearest(vectors, self.voters.vectors, self.voters.pks, _TOP_K)
+        return self.voters.matches(*near)
+
+    def _shares(self, matches: Matches, temperature: float) -> Probabilities:
+        evidence = shares(matches.similarities, temperature).astype(np.float64)
+        total = np.zeros((len(evidence), int(self.voters.codes.max()) + 1))
+        rows, places = np.nonzero(matches.codes != NO_LABEL)
+        np.add.at(total, (rows, matches.codes[rows, places]), evidence[rows, places])
+        return np.asarray(total / total.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _ByLandscape:
+    """Evidence over the graph of all rows decides; new rows are leaves of it."""
+
+    scores: Scores
+    confidence: Confidence
+
+    @classmethod
+    def learned(
+        cls, scores: Scores, voters: References, waiting: Places, target: float, closed: bool
+    ) -> _ByLandscape:
+        # Columns are in the order of names: these sort as the codes do.
+        references = {
+            f"{code:09d}": voters.pks[voters.codes == code]
+            for code in np.unique(voters.codes).tolist()
+        }
+        scores.set_references(references)
+        return cls(scores, learn_confidence(scores, waiting, target, closed=closed))
+
+    def known_rows(self, places: Places) -> _Said:
+        return self._said(self.scores, places)
+
+    def new_rows(self, vectors: Vectors) -> _Said:
+        land = self.scores.landscape
+        places = np.arange(len(land), len(land) + len(vectors))
+        return self._said(self.scores.over(attach(land, places, vectors, apart=True)), places)
+
+    def _said(self, scores: Scores, places: Places) -> _Said:
+        """Return what is said of rows: where no label is heard, the nearest labelled row leads."""
+        judgement = judge(self.confidence, scores, places)
+        logs, direct = scores.table(places)
+        heard = logs > UNHEARD[0]
+        total = mixed(self.confidence.sight.mix, logs, direct).astype(np.float64)
+        silent = judgement.winners < 0
+        total[silent] = nearest_of_each(scores, places[silent])
+        winners = np.where(silent, total.argmax(axis=1), judgement.winners)
+        best = np.take_along_axis(total, winners[:, None], axis=1)
+        total = np.where(heard | silent[:, None], total, np.minimum(total, best - 1))
+        odds = np.exp(total - best)
+        share = odds / odds.sum(axis=1, keepdims=True)
+        return _Said(winners.astype(np.int32), judgement.probability, share)
+
+
+# --- what is given ------------------------------------------------------------------------------
+
+
+def _unit(rows: NDArray[np.float64]) -> Vectors:
+    """Return rows at unit length, as a store keeps them."""
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    zero = np.flatnonzero(largest == 0)
+    if len(zero):
+        raise _BadRow(f"row {zero[0]} of X is all zeros and has no direction: leave it out")
+    wide = rows / largest  # its square neither 0 nor inf
+    unit = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(unit.astype(np.float32).astype(np.float16))
+
+
+def _labels(y: Labels | None, rows: int, *, like: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Return labels (n,) as they were given: numbers, or objects with None for the unlabelled."""
+    if y is None:
+        raise _BadArgument(
+            "LookalikeClassifier requires y to be passed, but the target y is None; "
+            "give None (-1 in numbers) for each row without a label"
+        )
+    given: NDArray[Any] = column_or_1d(y, warn=True)
+    if given.dtype.kind in "iuf":
+        assert_all_finite(given, input_name="y")
+        check_classification_targets(given)
+    else:
+        given = given.astype(object)
+        given[[not _is_itself(label) for label in given.tolist()]] = None
+    check_consistent_length(given, np.empty(rows))
+    if like is not None and _blank(given) != _blank(like):
+        raise _BadArgument("labels were numbers and now are not, or the other way round")
+    return given
+
+
+def _is_itself(label: object) -> bool:
+    """Return False for NaN and pandas' NA: they, too, say that there is no label."""
+    same = label == label
+    return isinstance(same, bool | np.bool_) and bool(same)
+
+
+def _blank(labels: NDArray[Any]) -> int | None:
+    return None if labels.dtype.kind == "O" else -1
+
+
+def _unlabelled(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray(labels == _blank(labels), np.bool_)
+
+
+def _classes(labels: NDArray[Any]) -> tuple[NDArray[Any], Codes]:
+    """Return the different labels, sorted, and the code of each label given."""
+    if len(labels) == 0:
+        raise _BadArgument("y names no class: give at least one label")
+    try:
+        classes, codes = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise _BadArgument("labels of different types cannot be sorted: give one type") from error
+    narrow = np.array(classes.tolist()) if _blank(labels) is None else classes
+    return narrow, codes.astype(np.int32)
+
+
+def _refuse_others(labels: NDArray[Any], classes: NDArray[Any]) -> None:
+    known = set(classes.tolist())
+    for label in labels[~_unlabelled(labels)].tolist():
+        if label not in known:
+            raise _BadArgument(f"{label!r} is not among the classes that were given")

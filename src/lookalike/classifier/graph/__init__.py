@@ -1,0 +1,4 @@
+"""Neighbour graph of all items: search, metric, propagation of evidence, projection.
+
+Begin at `graph.py`.
+"""

@@ -1,0 +1,271 @@
+"""Where the items of a space lie on its map, look-alikes together, labels aside. Pure.
+
+Up to `LAID_ITEMS` items are laid out by t-SNE on their neighbour lists (see `tsne`): a few of them
+first, then all from where these came to lie. They are the **anchors**: what is more than that, or
+comes later, is placed among its nearest anchors at once, until the layout is made again.
+
+Neighbours are found in the first 128 principal components of the centred vectors, which tell as
+much of look-alikes as all of them do. The same vectors give the same layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.classifier.graph.arrays import Grid, on_grid
+from lookalike.classifier.graph.metric import Blend, Frame
+from lookalike.classifier.graph.neighbours import (
+    Lists,
+    approximate_neighbours,
+    neighbour_lists,
+    neighbours,
+)
+from lookalike.classifier.graph.tsne import Phase, affinities, moved, perplexity_rows, started
+
+Floats = NDArray[np.float32]
+Places = NDArray[np.int64]
+Vectors = Callable[[Places], NDArray[np.float16]]
+Tell = Callable[[float], None]
+
+LAID_ITEMS = 100_000
+"""Up to so many items are laid out by themselves; more are placed among them."""
+
+GROWTH = 1.2
+"""When there are so many times the items that it was made of, a layout should be made again."""
+
+SIDE = 65_535
+"""The largest coordinate on the map."""
+
+_NEIGHBOURS = 12
+_PLACED_BY = 6
+_DIMENSION = 128
+_AXES_FROM = 20_000
+_COARSE_ITEMS, _COARSE_ABOVE = 8_000, 20_000
+_EXACT_ITEMS, _CELLS_TRIED = 8_000, 8
+_EXACT_PAIRS = 400_000_000
+_VECTOR_BLOCK = 16_384
+_PLACED_BLOCK = 500_000
+_FEWEST = 4
+_MARGIN = 0.02
+_JITTER = 1 / 400
+_GOLDEN = 0x9E3779B97F4A7C15
+
+_PHASES = (Phase(80, 12, 0.5, 192), Phase(200, 2, 0.8, 192))
+"""Measured on photos and texts: more steps, neighbours or nodes keep labels no better together."""
+
+_FINE = Phase(50, 2, 0.8, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """How vectors are made small: the `frame` that centres them, and a `basis` float32 (d, k)."""
+
+    frame: Frame
+    basis: Floats
+
+    @staticmethod
+    def of(vectors: NDArray[np.float16], blend: Blend | None) -> Axes:
+        """Return the principal axes of vectors (n, d), the first one first."""
+        frame = Frame.of([vectors], blend)
+        wide = frame.centred(vectors)
+        _, axes = np.linalg.eigh((wide.T @ wide).astype(np.float64))
+        axes = axes[:, ::-1][:, :_DIMENSION]
+        largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+        return Axes(frame, (axes * np.sign(largest)).astype(np.float32))
+
+    def reduced(self, pks: Places, vectors: Vectors) -> Grid:
+        """Return the directions of items, on the grid, int16 (n, k)."""
+        small = np.empty((len(pks), self.basis.shape[1]), np.int16)
+        for start in range(0, len(pks), _VECTOR_BLOCK):
+            block = slice(start, start + _VECTOR_BLOCK)
+            small[block] = on_grid(self.frame.centred(vectors(pks[block])) @ self.basis)
+        return small
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Items of one space by rising pk, each with the slot of its vector and its place on the map.
+
+    `places` are float32 (n, 2), in a square of side 1. `anchors` (m,) are the pks of the items that
+    were laid out, `reduced` int16 (m, k) their directions. `made_of` is how many items there were.
+    """
+
+    pks: Places
+    slots: Places
+    places: Floats
+    axes: Axes
+    anchors: Places
+    reduced: Grid
+    made_of: int
+
+    def __len__(self) -> int:
+        return len(self.pks)
+
+    @property
+    def is_outgrown(self) -> bool:
+        """Return whether so many items came or went that it should be made again."""
+        return not self.made_of / GROWTH <= len(self) <= self.made_of * GROWTH
+
+    def square(self) -> NDArray[np.uint16]:
+        """Return the places as whole numbers from 0 to SIDE, uint16 (n, 2)."""
+        return np.rint(self.places * SIDE).astype(np.uint16)
+
+    def without(self, pks: Places) -> Layout:
+        """Return the layout without some items."""
+        kept, left = ~np.isin(self.pks, pks), ~np.isin(self.anchors, pks)
+        return replace(
+            self,
+            pks=self.pks[kept],
+            slots=self.slots[kept],
+            places=self.places[kept],
+            anchors=self.anchors[left],
+            reduced=self.reduced[left],
+        )
+
+    def with_more(self, pks: Places, slots: Places, vectors: Vectors) -> Layout:
+        """Return the layout with more items (m,) placed, `pks` rising and not here.
+
+        Each lies between the anchors that it looks like, mostly at the nearest one. Needs anchors.
+        """
+        starts = range(0, len(pks), _PLACED_BLOCK)
+        placed = [self._placed(pks[start : start + _PLACED_BLOCK], vectors) for start in starts]
+        every = np.concatenate([self.pks, pks])
+        order = np.argsort(every, kind="stable")
+        return replace(
+            self,
+            pks=every[order],
+            slots=np.concatenate([self.slots, slots])[order],
+            places=np.concatenate([self.places, *placed])[order],
+        )
+
+    def _placed(self, pks: Places, vectors: Vectors) -> Floats:
+        small, count = self.axes.reduced(pks, vectors), min(_PLACED_BY, len(self.anchors))
+        near, cosines = _nearest(small, self.reduced, count)
+        shares = perplexity_rows(cosines)
+        of_anchors = self.places[np.searchsorted(self.pks, self.anchors)]
+        places = (of_anchors[near] * shares[:, :, None]).sum(axis=1)
+        places += np.float32(_JITTER) * _scattered(pks)
+        return np.asarray(np.clip(places, 0, 1), np.float32)
+
+
+def lay_out(
+    pks: Places, slots: Places, vectors: Vectors, blend: Blend | None, tell: Tell
+) -> Layout:
+    """Return the layout of at least one item: `pks` (n,) rising, the `slots` of their vectors.
+
+    `tell` hears which share is done, up to 1.
+    """
+    laid = _some(len(pks), LAID_ITEMS)
+    axes = Axes.of(vectors(pks[laid[_some(len(laid), _AXES_FROM)]]), blend)
+    reduced = axes.reduced(pks[laid], vectors)
+    tell(0.05)
+    places = _in_square(_laid(reduced, lambda done: tell(0.05 + 0.75 * done)))
+    layout = Layout(pks[laid], slots[laid], places, axes, pks[laid], reduced, len(pks))
+    rest = np.ones(len(pks), bool)
+    rest[laid] = False
+    if rest.any():
+        layout = layout.with_more(pks[rest], slots[rest], vectors)
+    tell(1.0)
+    return layout
+
+
+def _laid(reduced: Grid, tell: Tell) -> Floats:
+    """Return where items (n, k) lie, float32 (n, 2), in no particular frame."""
+    plane = np.zeros((len(reduced), 2), np.float32)
+    plane[:, : reduced.shape[1]] = reduced[:, :2]
+    if len(reduced) < _FEWEST:
+        return plane
+    if len(reduced) <= _COARSE_ABOVE:
+        return _moved(started(plane), _lists(reduced), _PHASES, tell)
+    some = _some(len(reduced), _COARSE_ITEMS)
+    coarse = _moved(
+        started(plane[some]), _lists(reduced[some]), _PHASES, lambda done: tell(done / 3)
+    )
+    lists = _lists(reduced)
+    first = _spread(lists[0], some, coarse)
+    first += np.float32(0.1) * _scattered(np.arange(len(first)))
+    return _moved(first, lists, (_FINE,), lambda done: tell((2 + done) / 3))
+
+
+def _moved(places: Floats, lists: Lists, phases: tuple[Phase, ...], tell: Tell) -> Floats:
+    near, steps, done = affinities(*lists), sum(phase.steps for phase in phases), 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        tell(done / steps)
+
+    for phase in phases:
+        places = moved(places, near, phase, count)
+    return places
+
+
+def _lists(reduced: Grid) -> Lists:
+    count = min(_NEIGHBOURS, len(reduced) - 1)
+    return neighbour_lists(reduced, count, exact_items=_EXACT_ITEMS, cells_tried=_CELLS_TRIED)
+
+
+def _nearest(queries: Grid, rows: Grid, count: int) -> Lists:
+    if len(queries) * len(rows) <= _EXACT_PAIRS:
+        return neighbours(queries, rows, count)
+    return approximate_neighbours(queries, rows, count, cells_tried=_CELLS_TRIED)
+
+
+def _spread(near: Places, known: Places, places: Floats) -> Floats:
+    """Return places (n, 2) of all: those `known` have theirs, others the mean of their neighbours'.
+
+    It goes on from what it reached; what it never reaches stays in the middle.
+    """
+    every, there = np.zeros((len(near), 2), np.float32), np.zeros(len(near), bool)
+    every[known], there[known] = places, True
+    while not there.all():
+        left = np.flatnonzero(~there)
+        left = left[there[near[left]].any(axis=1)]
+        if len(left) == 0:
+            break
+        shares = there[near[left]].astype(np.float32)
+        sums = (every[near[left]] * shares[:, :, None]).sum(axis=1)
+        every[left] = sums / shares.sum(axis=1, keepdims=True)
+        there[left] = True
+    return every
+
+
+def _in_square(places: Floats) -> Floats:
+    """Return places as parts of a square of side 1, with a margin, the longer side filling it."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    span = max(float((high - low).max()), 1e-12)
+    centred = (places - (low + high) / 2) / np.float32(span)
+    return np.asarray(centred * np.float32(1 - 2 * _MARGIN) + np.float32(0.5), np.float32)
+
+
+def _some(count: int, most: int) -> Places:
+    """Return up to `most` of `count` places, rising, always the same ones."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
+
+
+def shuffled(pks: Places) -> Places:
+    """Return the places of items (n,) in an order that looks like chance, and is always the same.
+
+    Any first part of it is a sample of all; items that come later leave the others' order.
+    """
+    return np.argsort(_mixed(pks, 0), kind="stable")
+
+
+def _scattered(numbers: Places) -> Floats:
+    """Return two numbers from −1 to 1 for each of (n,), (n, 2): the same for the same number."""
+    parts = np.stack([_mixed(numbers, step) >> np.uint64(11) for step in (1, 2)], axis=1)
+    return (parts * (2.0 / 2**53) - 1).astype(np.float32)
+
+
+def _mixed(numbers: Places, step: int) -> NDArray[np.uint64]:
+    """Return numbers without a pattern, as SplitMix64 makes them (Steele, Lea and Flood 2014)."""
+    z = (numbers.astype(np.uint64) * np.uint64(3) + np.uint64(step + 1)) * np.uint64(_GOLDEN)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))

@@ -1,0 +1,193 @@
+"""Exact search over arrays of vectors. Pure: no files, no engine.
+
+A **similarity** is the dot product of two stored unit vectors (float16), summed in double precision
+and rounded to float32. Products of float16 are exact in double precision and a sum of a few
+thousand of them errs by less than 1e-13, so the rounded value is the same whichever route computed
+it, and an incremental update equals a full recompute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.classifier.graph.matches import NO_SIMILARITY
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+NOBODY = -1
+"""The id in an empty place of a neighbour list."""
+
+_BLOCK_ROWS = 4096
+_BLOCK_CELLS = 8_000_000
+_GROUPS_EACH = 4
+_NONE = np.float32(0)
+_SCREEN_FROM, _SCREEN_ROWS = 64, 512
+"""A product in single precision first pays for so many queries and rows."""
+_PAIRS = 384
+"""So many pairs of vectors in double precision stay in a core's cache."""
+
+
+def similarities(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> Floats:
+    """Return the similarities of `queries` (n, d) and `rows` (m, d) as float32 (n, m)."""
+    product = np.asarray(queries, np.float64) @ np.asarray(rows, np.float64).T
+    return product.astype(np.float32)
+
+
+def top_k(similarity: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
+    """Return the ids and similarities (n, k) of the k largest in each row of `similarity` (n, m).
+
+    `ids` (m,) ascend, one a column. Ties go to the lower id, so the answer is unique. Places that
+    cannot be filled hold NOBODY and NO_SIMILARITY.
+    """
+    n, m = similarity.shape
+    if n and m > _GROUPS_EACH * k:
+        return _listed(*_leading(similarity, k), ids, k)
+    return _listed(np.broadcast_to(np.arange(m), (n, m)), similarity, ids, k)
+
+
+def _listed(columns: Ids, values: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
+    """Return the ids and similarities (n, k) of the best of `values` (n, m) in rising `columns`."""
+    n = len(values)
+    best = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    near = np.full((n, k), NOBODY, np.int64)
+    near_similarities = np.full((n, k), NO_SIMILARITY, np.float32)
+    near[:, : best.shape[1]] = ids[np.take_along_axis(columns, best, axis=1)]
+    near_similarities[:, : best.shape[1]] = np.take_along_axis(values, best, axis=1)
+    near[near_similarities <= NO_SIMILARITY] = NOBODY
+    return near, near_similarities
+
+
+def _leading(similarity: Floats, k: int, margin: np.float32 = _NONE) -> tuple[Ids, Floats]:
+    """Return, for each row, rising columns with their values, among which its k best are.
+
+    All within `margin` of the k-th best are there, too. The k-th largest of the maxima of some
+    groups of columns bounds the k-th best from below, and not many are above it. Rows that have
+    fewer than others are filled up with −inf.
+    """
+    n, m = similarity.shape
+    groups = _GROUPS_EACH * k
+    even = similarity[:, : m - m % groups].reshape(n, m // groups, groups)
+    bound = np.partition(even.max(axis=1), groups - k, axis=1)[:, groups - k]
+    found = np.flatnonzero(similarity >= (bound - margin)[:, None])
+    rows = found // m
+    counts = np.bincount(rows, minlength=n)
+    places = np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns = np.zeros((n, int(counts.max())), np.int64)
+    values = np.full(columns.shape, -np.inf, np.float32)
+    columns[rows, places] = found % m
+    values[rows, places] = similarity.ravel()[found]
+    return columns, values
+
+
+def merge(
+    near: Ids, near_similarities: Floats, more: Ids, more_similarities: Floats
+) -> tuple[Ids, Floats]:
+    """Return the k best of two lists a row: (n, k) and (n, m), no id in both.
+
+    The order is that of `top_k`: by falling similarity, then by rising id.
+    """
+    all_ids = np.concatenate([near, more], axis=1)
+    values = np.concatenate([near_similarities, more_similarities], axis=1)
+    ranked_ids = np.where(all_ids == NOBODY, np.iinfo(np.int64).max, all_ids)
+    order = np.lexsort((ranked_ids, -values), axis=1)[:, : near.shape[1]]
+    return np.take_along_axis(all_ids, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def nearest(
+    queries: NDArray[np.floating],
+    rows: NDArray[np.floating],
+    ids: Ids,
+    k: int,
+    *,
+    query_ids: Ids | None = None,
+    hidden: NDArray[np.bool_] | None = None,
+) -> tuple[Ids, Floats]:
+    """Return the k nearest of `rows` (m, d; `ids` ascending) for each of `queries` (n, d).
+
+    With `query_ids` (n,) a row whose id equals the query's is not its own neighbour; with `hidden`
+    (n, m) neither are the rows that are hidden from it.
+    """
+    if len(rows) == 0 or len(queries) == 0:
+        shape = (len(queries), k)
+        return np.full(shape, NOBODY, np.int64), np.full(shape, NO_SIMILARITY, np.float32)
+
+    def seen(similarity: Floats, block: slice) -> Floats:
+        if query_ids is not None:
+            _hide_self(similarity, query_ids[block], ids)
+        if hidden is not None:
+            similarity[hidden[block]] = NO_SIMILARITY
+        return similarity
+
+    screened = len(queries) >= _SCREEN_FROM and len(rows) >= _SCREEN_ROWS
+    wide: NDArray[np.floating] = np.asarray(rows, np.float32 if screened else np.float64)
+    error = 2 * _roundoff(rows.shape[1]) * _longest(wide) if screened else 0.0
+    parts = []
+    for block in _blocks(len(queries), len(rows)):
+        if screened:
+            narrow = np.asarray(queries[block], np.float32)
+            product = seen(narrow @ wide.T, block)
+            columns, values = _candidates(product, k, np.float32(error * _longest(narrow)))
+            if columns.shape[1] <= _GROUPS_EACH * k:
+                exact = _pair_similarities(queries[block], wide, columns)
+                np.copyto(exact, values, where=values <= NO_SIMILARITY)
+                parts.append(_listed(columns, exact, ids, k))
+                continue
+        parts.append(top_k(seen(similarities(queries[block], wide), block), ids, k))
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _roundoff(dimension: int) -> float:
+    """Return how far a product in single precision is from the exact one, of vectors of length 1.
+
+    γ = du / (1 − du) with u = 2⁻²⁴ bounds it (Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, §3.1); a little more for rounding the vectors and the result.
+    """
+    return 1.01 * (dimension + 4) * 2.0**-24
+
+
+def _longest(vectors: Floats) -> float:
+    return float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))
+
+
+def _candidates(rough: Floats, k: int, margin: np.float32) -> tuple[Ids, Floats]:
+    """Return, for each row, rising columns with their values: all within `margin` of its k-th best.
+
+    Rows that have fewer than others are filled up with −inf.
+    """
+    columns, values = _leading(rough, k, margin)
+    last = values.shape[1] - k
+    values[values < (np.partition(values, last, axis=1)[:, last] - margin)[:, None]] = -np.inf
+    none = np.isneginf(values)
+    first = np.argsort(none, axis=1, kind="stable")[:, : int((~none).sum(axis=1).max())]
+    return np.take_along_axis(columns, first, axis=1), np.take_along_axis(values, first, axis=1)
+
+
+def _pair_similarities(
+    queries: NDArray[np.floating], rows: NDArray[np.floating], columns: Ids
+) -> Floats:
+    """Return the similarities (n, w) of `queries` (n, d) and each its own `columns` of rows."""
+    found = np.empty(columns.shape, np.float32)
+    step = max(1, _PAIRS // columns.shape[1])
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        wide = np.asarray(queries[part], np.float64)
+        others = np.asarray(rows[columns[part]], np.float64)
+        found[part] = np.matmul(others, wide[:, :, None])[:, :, 0]
+    return found
+
+
+def _blocks(queries: int, rows: int) -> Iterator[slice]:
+    step = max(1, min(_BLOCK_ROWS, _BLOCK_CELLS // max(rows, 1)))
+    for start in range(0, queries, step):
+        yield slice(start, min(start + step, queries))
+
+
+def _hide_self(similarity: Floats, query_ids: Ids, ids: Ids) -> None:
+    column = np.searchsorted(ids, query_ids)
+    column[column == len(ids)] = 0
+    same = np.flatnonzero(ids[column] == query_ids)
+    similarity[same, column[same]] = NO_SIMILARITY

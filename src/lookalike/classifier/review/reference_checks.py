@@ -1,0 +1,338 @@
+"""What may be wrong with references: labels that look wrong, weak and confused labels. Pure.
+
+A **trial** asks what label a reference would get if it had none: exact leave-one-out. Trials are
+made from the landscape's scores, or, where there are too few items for those, from the references'
+vectors alone; suspects, health and confused pairs are read off either. Both give each label a score
+a·first + b·second with a, b by conditional logit, so a lead in score is a logarithm of odds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.classifier.calibration.intervals import wilson
+from lookalike.classifier.calibration.logistic import fit_mixture
+from lookalike.classifier.graph.propagation import Floats
+from lookalike.classifier.scores.leave_one_out import leave_one_out
+from lookalike.classifier.scores.scores import Scores
+
+Codes = NDArray[np.int64]
+
+THIN = 5
+"""A label with fewer references is thin."""
+
+CONFUSED = 0.2
+"""Two labels are confused where more than this share of their trials ends in the other one."""
+
+UNBALANCED = 4.0
+"""A label is out of balance with so many times more or fewer references than the median label."""
+
+SUSPECT_LEAD = math.log(0.95 / 0.05)
+"""A reference looks wrong where another label is at least this far ahead: odds of 19 to 1."""
+
+NO_TRIAL = -np.inf
+"""The lead where nothing could be tried."""
+
+_SAMPLE = 2000
+_BLOCK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What each reference looks like when it does not vote; all (r,), by rising reference.
+
+    `references` int64 are ids, `own` int64 their labels' codes; `rival` int64 is the best other
+    label and `lead` float32 how far it is ahead of the own one, in log-odds. Where there is no
+    other reference of the own label, or no other label: −1 and NO_TRIAL.
+    """
+
+    references: NDArray[np.int64]
+    own: Codes
+    rival: Codes
+    lead: Floats
+
+    def of(self, rows: NDArray[np.bool_]) -> Trials:
+        """Return some of the trials."""
+        return Trials(self.references[rows], self.own[rows], self.rival[rows], self.lead[rows])
+
+    @property
+    def said(self) -> Codes:
+        """Return the label that each reference would get (r,); −1 where nothing was tried."""
+        return np.where(self.rival < 0, -1, np.where(self.lead > 0, self.rival, self.own))
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A reference whose label looks wrong, and the label that it looks like; `lead` in log-odds."""
+
+    reference: int
+    own: int
+    looks_like: int
+    lead: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How one label does in the trials.
+
+    `recall` is the share of its tried references that would get it back, `precision` the share of
+    all those that would get it that are its own; NaN where there are none. `confused_with` is the
+    label that most of the others would get, −1 where all are right, and `confused` how many.
+    """
+
+    label: int
+    references: int
+    recall: float
+    precision: float
+    confused_with: int
+    confused: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusedPair:
+    """Two labels; `share` of the trials of both ends in the other one."""
+
+    first: int
+    second: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """How often the labels that a reference caused were corrected and confirmed by people.
+
+    `at_least` is the lower end of the 95 % Wilson interval of the share corrected; `instead` the
+    label that was given most often, −1 for none.
+    """
+
+    reference: int
+    corrected: int
+    confirmed: int
+    at_least: float
+    instead: int
+
+
+# --- trials ---------------------------------------------------------------------------------------
+
+
+def landscape_trials(scores: Scores, mix: tuple[float, float]) -> Trials:
+    """Return the trials of all references of `scores`, with S = a·L + b·C.
+
+    `mix` is that of `Confidence`. Ids are the landscape's pks, codes the columns of
+    `scores.labels`.
+    """
+    places = [scores.references(name) for name in scores.labels]
+    every = np.sort(np.concatenate([np.empty(0, np.int64), *places]))
+    parts = []
+    for start in range(0, len(every), _BLOCK):
+        left = leave_one_out(scores, every[start : start + _BLOCK])
+        ids = scores.landscape.pks[left.places]
+        parts.append(_tried(ids, left.own, left.counts[left.own] > 1, left.totals(mix)))
+    return _joined(parts)
+
+
+def vector_trials(
+    ids: NDArray[np.int64], codes: NDArray[np.integer], vectors: NDArray[np.floating]
+) -> Trials:
+    """Return the trials of references by their `ids` and `codes` (r,) and unit `vectors` (r, d).
+
+    The two scores of a label are the largest cosine with one of its other references and the cosine
+    with their mean, of vectors centred on the mean of all.
+    """
+    labels, column = np.unique(codes, return_inverse=True)
+    order = np.argsort(column, kind="stable")
+    own, counts = column[order], np.bincount(column, minlength=len(labels))
+    wide = vectors[order].astype(np.float32)
+    centred = wide - wide.mean(axis=0) if len(wide) else wide
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    alone = counts[own] < 2
+    sample = np.flatnonzero(~alone)
+    if len(sample) == 0 or len(labels) < 2:
+        nobody = np.full(len(ids), -1)
+        return _joined([Trials(ids, codes.astype(np.int64), nobody, _no_lead(len(ids)))])
+    sample = sample[:: -(-len(sample) // _SAMPLE)]
+    mix = fit_mixture(*_likeness(unit, own, counts, sample), own[sample])
+    parts = []
+    for start in range(0, len(own), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(own)))
+        nearest, mean = _likeness(unit, own, counts, rows)
+        total = mix[0] * nearest + mix[1] * mean
+        parts.append(_tried(ids[order[rows]], own[rows], ~alone[rows], total))
+    trials = _joined(parts)
+    rival = np.where(trials.rival < 0, -1, labels[trials.rival])
+    return Trials(trials.references, labels[trials.own].astype(np.int64), rival, trials.lead)
+
+
+def _likeness(
+    unit: Floats, own: Codes, counts: Codes, rows: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
+    """Return the largest cosine and the cosine with the mean (m, labels), each row left out.
+
+    `unit` (r, d) are in the order of their labels `own`; −1 where a label has no other reference.
+    """
+    starts = np.cumsum(counts) - counts
+    places = np.arange(len(rows))
+    cosines = unit[rows] @ unit.T
+    cosines[places, rows] = -1
+    nearest = np.maximum.reduceat(cosines, starts, axis=1)
+    totals = np.add.reduceat(unit, starts, axis=0)
+    lengths = np.maximum(np.linalg.norm(totals, axis=1), 1e-6)
+    mean = unit[rows] @ totals.T / lengths
+    rest = totals[own[rows]] - unit[rows]
+    length = np.maximum(np.linalg.norm(rest, axis=1), 1e-6)
+    left = np.einsum("rd,rd->r", rest, unit[rows]) / length
+    mean[places, own[rows]] = np.where(counts[own[rows]] > 1, left, -1)
+    return nearest, mean
+
+
+def _tried(ids: NDArray[np.int64], own: Codes, tried: NDArray[np.bool_], total: Floats) -> Trials:
+    """Return the trials that scores `total` (r, labels) are, but of those that are not `tried`."""
+    if total.shape[1] < 2:
+        return Trials(ids, own, np.full(len(ids), -1), _no_lead(len(ids)))
+    rows, rest = np.arange(len(own)), total.copy()
+    rest[rows, own] = -np.inf
+    rival = rest.argmax(axis=1)
+    lead = rest[rows, rival] - total[rows, own]
+    lead = np.where(tried, lead, NO_TRIAL).astype(np.float32)
+    return Trials(ids, own, np.where(tried, rival, -1), lead)
+
+
+def _joined(parts: Sequence[Trials]) -> Trials:
+    if not parts:
+        nothing = np.empty(0, np.int64)
+        return Trials(nothing, nothing, nothing, _no_lead(0))
+    ids = np.concatenate([part.references for part in parts])
+    order = np.argsort(ids)
+    own, rival, lead = (
+        np.concatenate([getattr(part, name) for part in parts])[order]
+        for name in ("own", "rival", "lead")
+    )
+    return Trials(ids[order], own, rival, lead)
+
+
+def _no_lead(count: int) -> Floats:
+    return np.full(count, NO_TRIAL, np.float32)
+
+
+# --- what trials tell -----------------------------------------------------------------------------
+
+
+def suspects(trials: Trials, lead: float = SUSPECT_LEAD) -> list[Suspect]:
+    """Return the references whose label another one leads by `lead` or more, the worst first."""
+    rows = np.flatnonzero(trials.lead >= lead)
+    worst = rows[np.argsort(-trials.lead[rows], kind="stable")]
+    columns = (trials.references, trials.own, trials.rival, trials.lead)
+    return [
+        Suspect(reference, own, rival, ahead)
+        for reference, own, rival, ahead in zip(
+            *(column[worst].tolist() for column in columns), strict=True
+        )
+    ]
+
+
+def health(trials: Trials) -> list[Health]:
+    """Return how each label does, by rising code."""
+    ends = _ends(trials)
+    tried, said, right = Counter[int](), Counter[int](), Counter[int]()
+    worst: dict[int, tuple[int, int]] = {}
+    for (own, label), count in ends.items():
+        tried[own] += count
+        said[label] += count
+        if own == label:
+            right[own] = count
+        elif count > worst.get(own, (-1, 0))[1]:
+            worst[own] = (label, count)
+    return [
+        Health(
+            label=label,
+            references=references,
+            recall=_share(right[label], tried[label]),
+            precision=_share(right[label], said[label]),
+            confused_with=worst.get(label, (-1, 0))[0],
+            confused=worst.get(label, (-1, 0))[1],
+        )
+        for label, references in sorted(Counter(trials.own.tolist()).items())
+    ]
+
+
+def thin(labels: Sequence[Health]) -> list[int]:
+    """Return the labels with fewer than THIN references."""
+    return [one.label for one in labels if one.references < THIN]
+
+
+def unbalanced(labels: Sequence[Health]) -> list[int]:
+    """Return the labels with UNBALANCED times more or fewer references than the median label."""
+    counts = [one.references for one in labels]
+    usual = float(np.median(counts)) if counts else 0.0
+    return [
+        one.label
+        for one in labels
+        if one.references > UNBALANCED * usual or UNBALANCED * one.references < usual
+    ]
+
+
+def confused_pairs(trials: Trials) -> list[ConfusedPair]:
+    """Return the pairs of labels of which more than CONFUSED is confused, the worst first."""
+    ends = _ends(trials)
+    tried = Counter[int]()
+    for (own, _), count in ends.items():
+        tried[own] += count
+    pairs = {(min(pair), max(pair)) for pair in ends if pair[0] != pair[1]}
+    shares = [
+        ConfusedPair(
+            one, other, (ends[one, other] + ends[other, one]) / (tried[one] + tried[other])
+        )
+        for one, other in sorted(pairs)
+    ]
+    found = [pair for pair in shares if pair.share > CONFUSED]
+    return sorted(found, key=lambda pair: -pair.share)
+
+
+def _ends(trials: Trials) -> Counter[tuple[int, int]]:
+    """Return how many trials of each label ended in each label."""
+    tried = trials.rival >= 0
+    return Counter(zip(trials.own[tried].tolist(), trials.said[tried].tolist(), strict=True))
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
+
+
+# --- what people's corrections tell ---------------------------------------------------------------
+
+
+def blamed(
+    sources: NDArray[np.int64], automatic: NDArray[np.integer], given: NDArray[np.integer]
+) -> list[Blame]:
+    """Return the references that caused corrections, the surest first.
+
+    For each answer of a person (m,): the reference that was the source of the automatic label, −1
+    where there was none, the code of that label, and the code that the person gave, −1 for none.
+    """
+    corrected, confirmed = Counter[int](), Counter[int]()
+    instead: dict[int, Counter[int]] = {}
+    for source, label, answer in zip(
+        sources.tolist(), automatic.tolist(), given.tolist(), strict=True
+    ):
+        if label == answer:
+            confirmed[source] += 1
+        elif source >= 0:
+            corrected[source] += 1
+            instead.setdefault(source, Counter())[answer] += 1
+    found = [
+        Blame(
+            source,
+            wrong,
+            confirmed[source],
+            wilson(wrong, wrong + confirmed[source], 0.95).low,
+            min(instead[source], key=lambda label: (-instead[source][label], label)),
+        )
+        for source, wrong in corrected.items()
+    ]
+    return sorted(found, key=lambda one: (-one.at_least, -one.corrected, one.reference))

@@ -1,0 +1,289 @@
+"""What the references say of every item: evidence, direct likeness and nearness, label by label.
+
+Pure and incremental: a change of a label's references makes only its columns again. Evidence is
+added up by the same route each time, products are whole numbers whose sums are exact, so the result
+does not depend on the history. Places are those of a `Landscape`.
+
+With e_ic the mean evidence of label c's references for item i: L_ic = log(e_ic + 1e-5). With m_c
+the sum of c's references, turned, each of one length: C_ic = the cosine of i and m_c. Both are told
+where c is **heard**, e_ic > 0; elsewhere they are `UNHEARD`: a label says nothing of what none of
+its references reaches, so a new reference concerns some thousand items of a million. Z_ic is the
+largest centred cosine of i with one of c's references; it is made for the labels that are asked.
+W_i is the mean of the largest L around i, as far as a walk goes (`surroundings`), R_i how remote i
+is. Both are of no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.propagation import DECAY, Evidence, Floats, Places, combine
+from lookalike.classifier.graph.rising import union, without
+from lookalike.classifier.graph.surroundings import Surroundings, remoteness
+from lookalike.classifier.scores.closest import Closest
+from lookalike.classifier.scores.evidence import (
+    FLOOR,
+    NO_EVIDENCE,
+    UNHEARD,
+    Column,
+    Hearing,
+    Peaks,
+    Rivals,
+    largest,
+    two_largest,
+)
+from lookalike.classifier.scores.likeness import Doubles, Likeness
+
+BACKGROUND = ""
+"""The name under which "none of these" has references; it sorts first."""
+
+_NOTHING = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
+_SILENT = Column(np.empty(0, np.int64), np.empty((2, 0), np.float32))
+
+_STEPS_OF_W = 4
+"""W tells e-folds of evidence: a finer one changes at many more items and tells nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    """What one reference says: of all, and of itself."""
+
+    evidence: Evidence
+    itself: float
+
+
+class Said(Protocol):
+    """What references say of the items of a landscape, label by label: `Scores`, or their parents.
+
+    The columns are those of `labels`; the methods are told at `Scores`.
+    """
+
+    @property
+    def landscape(self) -> Landscape:
+        """Return the items."""
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the labels, sorted."""
+
+    def column(self, label: str) -> Column:
+        """Return L and C of one label, where it is heard."""
+
+    def table(self, places: Places) -> Floats:
+        """Return L and C of items (2, m, labels)."""
+
+    def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
+        """Return Z of different items, each with one label's column (m,), and whose it is."""
+
+    def around(self, places: Places) -> Floats:
+        """Return W and R of items (m, 2)."""
+
+
+class Scores:
+    """The columns of all labels that have references, over one landscape; labels are sorted.
+
+    `_evidence` is e by label, sparse; `_columns` are L and C where there is any; `_hearing` tells
+    who is heard where; `_likeness` are inner products of turned items with the sums m_c of turned
+    references, whole numbers. `_peaks` are the largest e of any label but the background.
+    """
+
+    def __init__(self, landscape: Landscape) -> None:
+        self._landscape = landscape
+        self._voices: dict[int, _Voice] = {}
+        self._references: dict[str, Places] = {}
+        self._evidence: dict[str, Evidence] = {}
+        self._columns: dict[str, Column] = {}
+        self._likeness = Likeness(landscape.turned)
+        self._hearing = Hearing([], len(landscape))
+        self._peaks = Peaks([], len(landscape))
+        self._surroundings: Surroundings | None = None
+        self._remoteness: Floats | None = None
+        self._closest = Closest(len(landscape), landscape.cosines)
+
+    @property
+    def landscape(self) -> Landscape:
+        """Return the items."""
+        return self._landscape
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the labels that have references, sorted: the order of all columns."""
+        return list(self._references)
+
+    def references(self, label: str) -> Places:
+        """Return the rising places of a label's references."""
+        return self._references[label]
+
+    def changed_by(self, references: Mapping[str, Places]) -> list[str]:
+        """Return the labels, sorted, whose references (places, rising) are not those of now."""
+        before, nobody = self._references, np.empty(0, np.int64)
+        return [
+            name
+            for name in sorted({*before, *references})
+            if not _same(before.get(name, nobody), references.get(name, nobody))
+        ]
+
+    def set_references(self, references: Mapping[str, Places]) -> Places:
+        """Take over each label's references (places, rising), at least one; return the items of
+        which W may be another now.
+        """
+        changed, before = self.changed_by(references), self._references
+        moved = [self._arrange(sorted(references))]
+        self._references = {name: references[name] for name in sorted(references)}
+        nobody = np.empty(0, np.int64)
+        for name in changed:
+            if name in references:
+                now, then = references[name], before.get(name, nobody)
+                came, went = without(now, then), without(then, now)
+                self._likeness.move(name, came, went)
+                self._closest.changed(self.labels.index(name), came, went)
+                moved.append(self._hear(name, now))
+        if self._surroundings is None:
+            return nobody
+        peaks = union(*moved)
+        return self._surroundings.follow(peaks, np.log(self._peaks.most[peaks] + FLOOR))
+
+    def over(self, landscape: Landscape) -> Scores:
+        """Return the scores of the same references over `landscape`, which is ours and more leaves.
+
+        What the references say of the items that are here is the same there.
+        """
+        wider, known = Scores(landscape), len(self.landscape)
+        wider._voices, wider._references = dict(self._voices), dict(self._references)
+        wider._likeness = self._likeness.over(landscape.turned)
+        wider._evidence = {
+            name: landscape.with_leaves(said, known) for name, said in self._evidence.items()
+        }
+        wider._columns = {
+            name: wider._heard_of(name, after=column) for name, column in self._columns.items()
+        }
+        wider._hearing = wider._heard_where()
+        wider._peaks = self._peaks.over(wider._heard(), len(landscape))
+        if self._surroundings is not None:
+            wider._surroundings = self._surroundings.over(landscape)
+        return wider
+
+    def column(self, label: str) -> Column:
+        """Return L and C of one label, where it is heard."""
+        return self._columns[label]
+
+    def said(self, column: int) -> Evidence:
+        """Return e of one label."""
+        return self._evidence[self.labels[column]]
+
+    def table(self, places: Places) -> Floats:
+        """Return L and C of items side by side, float32 (2, m, labels)."""
+        said = [column.said for column in self._columns.values()]
+        return self._hearing.side_by_side(said, places, UNHEARD)
+
+    def evidence(self, places: Places) -> Floats:
+        """Return e of items side by side, float32 (m, labels)."""
+        said = [evidence.amounts[None] for evidence in self._evidence.values()]
+        table: Floats = self._hearing.side_by_side(said, places, NO_EVIDENCE)[0]
+        return table
+
+    def reached(self) -> Floats:
+        """Return the largest sum of evidence of one label's references at each item (n,)."""
+        counts = [len(places) for places in self._references.values()]
+        return largest(list(self._evidence.values()), counts, len(self.landscape))
+
+    def sums(self, places: Places, column: int) -> tuple[Doubles, float]:
+        """Return ⟨u, m⟩ of turned items u (m,) for one label, and ⟨m, m⟩."""
+        label = self.labels[column]
+        return self._likeness.at(label, places), self._likeness.square(label)
+
+    def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
+        """Return Z of different items, each with one label's column (m,), and whose it is.
+
+        Of equally near references it is that of the one at the lowest place. Where the column is
+        −1, no label, it is 0.
+        """
+        every = list(self._references.values())
+        return self._closest.of(places, columns, lambda column: every[column])
+
+    def around(self, places: Places) -> Floats:
+        """Return W and R of items (m, 2)."""
+        if self._remoteness is None:
+            self._remoteness = remoteness(self.landscape)
+        return np.stack([self.walks.at(places), self._remoteness[places]], axis=1)
+
+    @property
+    def walks(self) -> Surroundings:
+        """Return what tells W, and how far walks go: kept up with the references."""
+        if self._surroundings is None:
+            values = np.log(self._peaks.most + FLOOR)
+            self._surroundings = Surroundings(self.landscape, values, steps=_STEPS_OF_W)
+        return self._surroundings
+
+    def rivals(self, groups: NDArray[np.int64]) -> Rivals:
+        """Return the two largest e of any labels but the background, one from each of `groups`
+        (labels,).
+        """
+        heard = self._heard()
+        return two_largest(heard, groups[len(groups) - len(heard) :], len(self.landscape))
+
+    def voice(self, place: int) -> _Voice:
+        """Return what the reference at `place` says; computed once."""
+        if place not in self._voices:
+            land = self.landscape
+            evidence = land.evidence(place)
+            itself = float(evidence.at(np.array([place]))[0])
+            if place >= land.nodes:  # a leaf hears itself through its neighbours too
+                itself += float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())
+            self._voices[place] = _Voice(evidence, itself)
+        return self._voices[place]
+
+    def _arrange(self, labels: list[str]) -> Places:
+        """Make room for the columns of `labels`, those that were not there are zero; return the
+        items of which the largest e is another.
+        """
+        if labels == self.labels:
+            return np.empty(0, np.int64)
+        before = self._peaks.most
+        self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
+        self._columns = {name: self._columns.get(name, _SILENT) for name in labels}
+        self._likeness.arrange(labels)
+        self._hearing = self._heard_where()
+        self._peaks = Peaks(self._heard(), len(self.landscape))
+        self._closest.forget()
+        return np.flatnonzero(before != self._peaks.most)
+
+    def _heard(self) -> list[Evidence]:
+        """Return e of all labels but the background."""
+        return [said for name, said in self._evidence.items() if name != BACKGROUND]
+
+    def _hear(self, label: str, places: Places) -> Places:
+        """Take over a label's references; return where the largest e may be another."""
+        before = self._evidence[label]
+        parts = [self.voice(place).evidence for place in places.tolist()]
+        self._evidence[label] = now = self.landscape.with_leaves(combine(parts))
+        self._columns[label] = self._heard_of(label, after=_SILENT)
+        self._hearing.change(self.labels.index(label), now.places)
+        if label == BACKGROUND:
+            return np.empty(0, np.int64)
+        quiet = int(BACKGROUND in self._evidence)  # it sorts first
+        return self._peaks.follow(before, now, lambda lost: self.evidence(lost)[:, quiet:])
+
+    def _heard_where(self) -> Hearing:
+        """Return which labels are heard where."""
+        every = [said.places for said in self._evidence.values()]
+        return Hearing(every, len(self.landscape))
+
+    def _heard_of(self, label: str, *, after: Column) -> Column:
+        """Return L and C of one label, where there is evidence of it; the first are known."""
+        said, known = self._evidence[label], len(after.places)
+        places, logs = said.places[known:], np.log(said.amounts[known:] + FLOOR)
+        length = np.sqrt(max(self._likeness.square(label), 1))
+        direct = self._likeness.at(label, places) / (self.landscape.turned_lengths[places] * length)
+        more = np.stack([logs, direct.astype(np.float32)])
+        return Column(said.places, np.concatenate([after.said, more], axis=1))
+
+
+def _same(one: Places, other: Places) -> bool:
+    return one is other or (len(one) == len(other) and bool((one == other).all()))

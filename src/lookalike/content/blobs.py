@@ -1,0 +1,164 @@
+"""Bytes: referenced where they are, or kept in the store by their digest; always checked.
+
+A blob's `uri` is one of: `file:///…` or any URL that fsspec opens (referenced: the file stays the
+user's), `blob:<sha256>` (kept in the store's storage, written once), `data:…` (small, inline).
+Reading compares the digest, so a changed or missing file is noticed, never silently used.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from lookalike.content.object_storage import remote_bytes
+from lookalike.content.storage import Storage
+from lookalike.errors import BadContent, BadSetting, FetchRefused
+from lookalike.model import Blob
+
+_INLINE = "data:;base64,"
+_INLINE_BYTES = 4096
+
+Fetch = Callable[[str], tuple[bytes, str | None]]
+"""Returns the bytes at a URL or path, and their media type where it is told."""
+
+
+class Blobs:
+    """The bytes of a store's objects. `storage` keeps copies and uploads.
+
+    Without it, nothing is kept but what is small enough to stand in its uri.
+
+    A server gives `guarded`, the fetch of a GuardedFetcher: then whatever somebody names, and
+    whatever lies elsewhere, is read through it. Without it every path and URL is read.
+    """
+
+    def __init__(
+        self, storage: Storage | None, *, max_bytes: int, guarded: Fetch | None = None
+    ) -> None:
+        self._storage = storage
+        self._max_bytes = max_bytes
+        self._guarded = guarded
+
+    def keep(self, data: bytes, *, inline: bool = False) -> str:
+        """Keep bytes and return their uri. The same bytes are kept once, durably.
+
+        Few bytes stand in the uri itself, and others that should be `inline`. Raises BadSetting
+        where there is no place to keep them, StoreUnwritable or StoreUnreachable where it fails.
+        """
+        if inline or len(data) <= _INLINE_BYTES:
+            return _INLINE + base64.b64encode(data).decode("ascii")
+        digest = hashlib.sha256(data).hexdigest()
+        self._kept().write(digest, data)
+        return f"blob:{digest}"
+
+    def read(self, blob: Blob) -> bytes:
+        """Return the bytes of a blob, checked against its digest.
+
+        Raises BadContent when they are missing, too many, not what they were, or now lie where a
+        server must not read; StoreUnreachable when nobody can tell now, so that it waits.
+        """
+        try:
+            data = self._stored(blob.uri)
+        except FetchRefused as error:
+            raise BadContent(str(error)) from error
+        if hashlib.sha256(data).hexdigest() != blob.sha256:
+            raise BadContent(
+                f"{blob.uri!r} has changed since it was added; add it again to take the new one"
+            )
+        return data
+
+    def fetch(self, uri: str) -> bytes:
+        """Return the bytes that a uri or path names now.
+
+        Raises BadContent when there is nothing, or more than the setting max_blob_bytes allows;
+        FetchRefused when a server must not read it; MissingExtra when its scheme needs a package
+        that is not installed; StoreUnreachable when it is object storage that does not answer.
+        """
+        return self._stored(uri) if self._guarded is None else self._guarded(uri)[0]
+
+    def _stored(self, uri: str) -> bytes:
+        scheme, _, rest = uri.partition(":")
+        if scheme == "data":
+            data = inline_bytes(uri)
+            self.check_size(len(data), "a data: URL")
+            return data
+        if not uri:
+            raise BadContent(
+                "a vector that came without a file is kept where it came to only; add it again"
+            )
+        if scheme == "blob":
+            data = self._kept().read(rest, self._max_bytes + 1)
+            self.check_size(len(data), repr(uri))
+            return data
+        if scheme == "file":
+            return self._read_file(Path(local_path(uri)), uri)
+        if "://" not in uri:
+            return self._read_file(Path(uri), uri)
+        if self._guarded is not None:
+            return self._guarded(uri)[0]
+        data = remote_bytes(uri, self._max_bytes + 1)
+        self.check_size(len(data), repr(uri))
+        return data
+
+    def forget(self, blobs: Iterable[Blob]) -> int:
+        """Erase the kept copies of blobs; return how many there were. The user's files stay.
+
+        Raises StoreUnwritable or StoreUnreachable.
+        """
+        kept = {one.uri.removeprefix("blob:") for one in blobs if one.uri.startswith("blob:")}
+        return len(self._kept().erase(sorted(kept))) if kept else 0
+
+    def _kept(self) -> Storage:
+        if self._storage is None:
+            raise BadSetting(
+                "a store in a database needs a place for uploads and copies: set LOOKALIKE_BLOBS "
+                "to a directory or to s3://BUCKET/PREFIX, the same for all servers and workers"
+            )
+        return self._storage
+
+    def _read_file(self, path: Path, uri: str) -> bytes:
+        try:
+            size = path.stat().st_size
+            self.check_size(size, repr(uri))
+            return path.read_bytes()
+        except IsADirectoryError as error:
+            raise BadContent(f"{uri!r} is a folder, not a file") from error
+        except OSError as error:
+            raise BadContent(
+                f"cannot read {uri!r}: {error.strerror}; put the file back, or forget the object"
+            ) from error
+
+    def check_size(self, size: int, name: str) -> None:
+        """Raise BadContent where content has more bytes than the setting max_blob_bytes allows."""
+        if size > self._max_bytes:
+            raise too_large(name, self._max_bytes)
+
+
+def too_large(name: str, max_bytes: int) -> BadContent:
+    """Return the error for content that has more bytes than the setting max_blob_bytes allows."""
+    return BadContent(
+        f"{name} has more than {max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES if that is meant"
+    )
+
+
+def inline_bytes(uri: str) -> bytes:
+    """Return the bytes of a data: URL (RFC 2397). Raises BadContent where it is none."""
+    header, comma, body = uri.partition(",")
+    if not comma:
+        raise BadContent(f"{uri[:40]!r} is no data: URL; write data:image/png;base64,…")
+    if not header.endswith(";base64"):
+        return unquote_to_bytes(body)
+    try:
+        return base64.b64decode(unquote_to_bytes(body), validate=True)
+    except binascii.Error as error:
+        raise BadContent(f"{header!r} is followed by something that is not base64") from error
+
+
+def local_path(uri: str) -> str:
+    """Return the path that a file:// URL names."""
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(uri).path)

@@ -1,0 +1,236 @@
+"""The store as it was just after an operation: the same tables, folded up to there.
+
+A snapshot is made to show the ledger up to a position, what stood then (by the fold of the ledger),
+what was decided then (by the log of decisions) and what it was decided by. Whoever reads it needs
+not know. What was erased since is not there: a position brings nothing back. Metadata, contents and
+vectors are those of now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import and_, false, or_, select
+
+from lookalike.catalog.fields import taxonomy_after
+from lookalike.decisions.decision_log import Logged, logged
+from lookalike.decisions.field.columns import Columns
+from lookalike.decisions.field.stored_rows import decision_cells
+from lookalike.decisions.ledger.fold import Statement
+from lookalike.decisions.ledger.statements import silent_among, statements_of
+from lookalike.decisions.ledger.undos import in_force_by, last_by, undos
+from lookalike.labels import NO_LABEL, Codes
+from lookalike.model import EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Coverable, Readable, Snapshot
+
+_CHUNK = 5000
+_NOTHING = Statement()
+
+
+@dataclass(frozen=True, slots=True)
+class PastStore:
+    """A store whose snapshots show some fields as they were at `position`, an operation.
+
+    With `all_documents` those that came later are there, too, and nothing is known of them.
+    """
+
+    store: Readable
+    fields: tuple[int, ...]
+    position: int
+    at: float
+    all_documents: bool = False
+
+    @contextmanager
+    def read(self) -> Iterator[Coverable]:
+        """Begin a snapshot."""
+        with self.store.read() as snapshot:
+            self._fold_back(snapshot)
+            yield snapshot
+
+    def _fold_back(self, snapshot: Coverable) -> None:
+        """Let a snapshot show what was, each step by what the ones before it show."""
+        rows = snapshot.rows(select(schema.field).where(schema.field.c.pk.in_(self.fields)))
+        logs = {row.pk: logged(snapshot, row.pk, self.position) for row in rows}
+        taxonomies = {row.pk: _first_taxonomy(snapshot, row) for row in rows}
+        self._show_ledger(snapshot)
+        self._show_documents(snapshot, {row.collection_pk for row in rows})
+        snapshot.show_rows(
+            schema.field,
+            [
+                dict(row._mapping)
+                | {
+                    "taxonomy": _taxonomy(snapshot, row.pk, taxonomies[row.pk]),
+                    "standard": logs[row.pk].standard,
+                }
+                for row in rows
+            ],
+        )
+        standing: list[dict[str, Any]] = []
+        rejections: list[dict[str, Any]] = []
+        for row in rows:
+            pks = _documents(snapshot, row.collection_pk)
+            statements = _statements(snapshot, row.pk, pks)
+            standing += _standing(snapshot, row.pk, pks, statements, logs[row.pk])
+            rejections += [
+                {"field_pk": row.pk, "document_pk": pk, "label": label}
+                for pk, statement in statements.items()
+                for label in sorted(statement.rejected)
+            ]
+        snapshot.show_rows(schema.standing, standing)
+        snapshot.show_rows(schema.rejection, rejections)
+
+    def _show_ledger(self, snapshot: Coverable) -> None:
+        """Show only what was done up to the position, and what of it was undone by then."""
+        event, operation, position = schema.event, schema.operation, self.position
+        snapshot.show_only(event, event.c.operation_pk <= position)
+        for drawn in (schema.draw, schema.sheet):
+            snapshot.show_only(drawn, drawn.c.operation_pk <= position)
+        done = snapshot.rows(select(operation).where(operation.c.pk <= position))
+        undone = in_force_by(undos(snapshot))
+        shown = [dict(row._mapping) | {"undone_by": undone.get(row.pk)} for row in done]
+        snapshot.show_rows(operation, shown)
+        audit, trial = schema.audit, schema.trial
+        audits = snapshot.rows(select(audit).where(audit.c.operation_pk <= position))
+        by_then = {
+            row.pk for row in audits if row.closed_at is not None and row.closed_at <= self.at
+        }
+        shown = [
+            dict(row._mapping) | ({} if row.pk in by_then else {"closed_at": None})
+            for row in audits
+        ]
+        snapshot.show_rows(audit, shown)
+        begun = snapshot.rows(select(trial).where(trial.c.operation_pk <= position))
+        by_then = {row.pk for row in begun if row.ended_by is not None and row.ended_by <= position}
+        shown = [
+            dict(row._mapping) | ({} if row.pk in by_then else {"ended_by": None}) for row in begun
+        ]
+        snapshot.show_rows(trial, shown)
+
+    def _show_documents(self, snapshot: Coverable, collections: set[int]) -> None:
+        """Show the documents that were there; of another space than now they have no vectors."""
+        table, space = schema.document, schema.space
+        here = table.c.collection_pk.in_(collections)
+        by_then = or_(table.c.arrived_in.is_(None), table.c.arrived_in <= self.position)
+        snapshot.show_only(table, here if self.all_documents else and_(here, by_then))
+        snapshot.show_only(schema.extraction, false())
+        later = space.c.collection_pk.in_(collections) & (space.c.since > self.position)
+        spaces = snapshot.rows(select(space.c.pk).where(later, space.c.beside.is_not(True)))
+        if spaces:
+            embedding = schema.embedding
+            snapshot.show_only(embedding, embedding.c.space_pk.not_in([row.pk for row in spaces]))
+
+
+def _documents(snapshot: Snapshot, collection_pk: int) -> list[int]:
+    table = schema.document
+    query = select(table.c.pk).where(table.c.collection_pk == collection_pk)
+    return [row.pk for row in snapshot.rows(query.order_by(table.c.pk))]
+
+
+def _first_taxonomy(snapshot: Snapshot, field: Any) -> Any:
+    """Return what a field was decided by before anybody gave it another taxonomy."""
+    event = schema.event
+    query = select(event.c.detail).where(event.c.field_pk == field.pk)
+    query = query.where(event.c.kind == EventKind.CONFIGURED).order_by(event.c.seq).limit(1)
+    rows = snapshot.rows(query)
+    return rows[0].detail["before"] if rows else field.taxonomy
+
+
+def _taxonomy(snapshot: Snapshot, field_pk: int, first: Any) -> Any:
+    """Return the taxonomy of a field after all that was not undone; `first` is before any of it."""
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.detail)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field_pk, event.c.kind == EventKind.CONFIGURED)
+        .where(operation.c.undone_by.is_(None))
+        .order_by(event.c.seq)
+    )
+    return taxonomy_after(first, [row.detail for row in snapshot.rows(query)])
+
+
+def _statements(snapshot: Snapshot, field_pk: int, pks: Sequence[int]) -> dict[int, Statement]:
+    """Return what was said of those documents of which anything was said."""
+    event = schema.event
+    query = select(event.c.document_pk).distinct().where(event.c.field_pk == field_pk)
+    query = query.where(event.c.kind != EventKind.DECIDED, event.c.document_pk.is_not(None))
+    known = set(pks)
+    said = sorted({row.document_pk for row in snapshot.rows(query)} & known)
+    found: dict[int, Statement] = {}
+    for start in range(0, len(said), _CHUNK):
+        found |= statements_of(snapshot, field_pk, said[start : start + _CHUNK])
+    return found
+
+
+def _standing(
+    snapshot: Snapshot,
+    field_pk: int,
+    pks: Sequence[int],
+    statements: dict[int, Statement],
+    log: Logged,
+) -> list[dict[str, Any]]:
+    """Return the rows of a field's documents (pks rising)."""
+    documents = np.array(pks, np.int64)
+    columns, codes = log.columns, log.codes
+    columns.remove(np.setdiff1d(columns.pks, documents))
+    columns.place(documents)
+    labels = _labels(snapshot, field_pk, columns, codes, log)
+    spoken = _latest_events(snapshot, field_pk)
+    silent = silent_among(snapshot, field_pk, [pk for pk, one in statements.items() if one.votes])
+    decided = decision_cells(field_pk, 0, columns, codes, np.arange(len(columns)))
+    rows = []
+    for place, values in enumerate(zip(*decided.values(), strict=True)):
+        row = dict(zip(decided, values, strict=True))
+        pk = int(documents[place])
+        said = statements.get(pk, _NOTHING)
+        auto = labels[place]
+        revision = max(int(columns["operations"][place]), spoken.get(pk, 0))
+        rows.append(
+            row
+            | {
+                "label": said.label if said.stands else auto,
+                "origin": said.origin if said.stands else (None if auto is None else Origin.AUTO),
+                "votes": said.votes and pk not in silent,
+                "answer": said.answer,
+                "asked": said.asked if said.stands else None,
+                "actor": said.actor,
+                "suggestion": said.suggestion,
+                "contested": said.contested,
+                "revision": revision,
+            }
+        )
+    return rows
+
+
+def _labels(
+    snapshot: Snapshot, field_pk: int, columns: Columns, codes: Codes, log: Logged
+) -> list[str | None]:
+    """Return the machine's label of each document; by the ledger, where the log began later."""
+    if log.is_complete:
+        return [None if c == NO_LABEL else codes.name(c) for c in columns["codes"].tolist()]
+    event = schema.event
+    query = select(event.c.document_pk, event.c.label).where(event.c.field_pk == field_pk)
+    query = query.where(event.c.kind == EventKind.DECIDED).order_by(event.c.seq)
+    last = {row.document_pk: row.label for row in snapshot.rows(query)}
+    return [last.get(pk) for pk in columns.pks.tolist()]
+
+
+def _latest_events(snapshot: Snapshot, field_pk: int) -> dict[int, int]:
+    """Return the last operation that said anything of each document, or took it back.
+
+    A decision that is taken back is another decision, which the log has if it was written.
+    """
+    event, moved_by = schema.event, last_by(undos(snapshot))
+    is_decided = (event.c.kind == EventKind.DECIDED).label("is_decided")
+    query = select(event.c.document_pk, event.c.operation_pk, is_decided).distinct()
+    query = query.where(event.c.field_pk == field_pk, event.c.document_pk.is_not(None))
+    latest: dict[int, int] = {}
+    for row in snapshot.rows(query):
+        own = row.operation_pk
+        operation = own if row.is_decided else moved_by.get(own, own)
+        latest[row.document_pk] = max(operation, latest.get(row.document_pk, 0))
+    return latest

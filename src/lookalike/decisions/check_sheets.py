@@ -1,0 +1,238 @@
+"""Check sheets in the store: drawn ahead, answered together, kept as evidence.
+
+An operation that changes decisions draws the next sheet from what may be labelled by then
+(`checks`), and logs each document with the probability of being drawn. So whoever asks is shown the
+same sheet, in every process, until it is answered. Its answers count as a random sample once the
+whole sheet is answered: what was easy to answer is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from lookalike.classifier.graph.search import Ids
+from lookalike.classifier.policies import REASONS
+from lookalike.classifier.review.check_sheets import (
+    CHECK_ITEMS,
+    CHECK_TEXTS,
+    Draw,
+    Plan,
+    draw_check,
+    plan_check,
+)
+from lookalike.decisions.field.state import FieldState
+from lookalike.labels import NO_LABEL
+from lookalike.model import Origin, Reason
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.selection import conditions
+
+_CONFLICT = REASONS.index(Reason.CONFLICT)
+_OF_TEXTS = ("text", "document", "sentence_transformers")
+"""What extractors are called whose documents a person reads."""
+
+_STILL = 0.75
+"""A sheet that nobody began stays while so much of it would be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet that an `operation` drew: its `documents` (pks, rising), and which are `answered`.
+
+    `refuted` are those of which a person said only that the label shown is wrong.
+    """
+
+    operation: int
+    documents: Ids
+    labels: tuple[str | None, ...]
+    answered: NDArray[np.bool_]
+    refuted: NDArray[np.bool_]
+
+    @property
+    def left(self) -> Ids:
+        """Return the documents that nobody has answered yet (pks, rising)."""
+        return self.documents[~self.answered]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What sheets tell that are answered to the end: the `sample` (pks, rising), and of which
+    documents only a label was refused, by that label.
+    """
+
+    sample: Ids
+    refuted: dict[str, Ids]
+
+
+def open_sheet(snapshot: Snapshot, field_pk: int) -> Sheet | None:
+    """Return the sheet that waits for an answer, if any does.
+
+    It is the latest, but for what an operation drew that is undone: then the one before is open
+    again.
+    """
+    table, operation = schema.sheet, schema.operation
+    query = select(table.c.operation_pk).where(table.c.field_pk == field_pk)
+    query = query.join(operation, operation.c.pk == table.c.operation_pk)
+    query = query.where(operation.c.undone_by.is_(None))
+    latest = snapshot.rows(query.order_by(table.c.operation_pk.desc()).limit(1))
+    if not latest:
+        return None
+    (sheet,) = _sheets(snapshot, field_pk, latest[0].operation_pk)
+    return sheet if len(sheet.left) else None
+
+
+def checked_in(snapshot: Snapshot, field_pk: int) -> Checked:
+    """Return what the sheets of a field tell that are answered to the end."""
+    done = [one for one in _sheets(snapshot, field_pk) if not len(one.left)]
+    refuted: dict[str, list[int]] = {}
+    for sheet in done:
+        for pk, label in zip(sheet.documents.tolist(), sheet.labels, strict=True):
+            if label is not None and sheet.refuted[np.searchsorted(sheet.documents, pk)]:
+                refuted.setdefault(label, []).append(pk)
+    sample = np.unique(np.concatenate([np.empty(0, np.int64), *(one.documents for one in done)]))
+    return Checked(sample, {label: np.array(pks, np.int64) for label, pks in refuted.items()})
+
+
+def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:
+    """Draw the next sheet of a field, unless the one that waits will do.
+
+    What somebody began stays. What nobody began is looked at again when the rule was learned anew.
+    """
+    columns, standard = state.columns, state.standard
+    if standard is None or standard.learned is None:
+        return
+    before = open_sheet(txn, state.field.pk)
+    if before is not None and (before.answered.any() or standard.moved):
+        return
+    plan = plan_sheet(state)
+    if plan is None:
+        return
+    p, candidates, automatic = _parts(state)
+    seed = state.field.pk * 2**32 + int(standard.learned["sampled"])
+    drawn = draw_check(plan, p, candidates, automatic, columns.pks, seed)
+    if before is None or not _will_do(before, columns.pks[drawn.rows]):
+        _write(txn, operation, state, drawn)
+
+
+def plan_sheet(state: FieldState) -> Plan | None:
+    """Return what the next sheet of a field would be drawn from; None where nothing may be."""
+    assert state.standard is not None and state.standard.learned is not None, "learn first"
+    p, candidates, automatic = _parts(state)
+    return plan_check(
+        p,
+        candidates,
+        automatic,
+        target=state.field.taxonomy.target_precision,
+        sampled=int(state.standard.learned["sampled"]),
+        size=size_of(state.field.space.name),
+    )
+
+
+def _parts(
+    state: FieldState,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the probabilities of a field's rows, which have a suggestion only, and which a label
+    of the machine's.
+    """
+    columns = state.columns
+    waiting = state.waiting & ~columns["unclear"]
+    automatic = waiting & (columns["codes"] != NO_LABEL)
+    candidates = waiting & ~automatic & (columns["runner_up"] != NO_LABEL)
+    candidates &= columns["reasons"] != _CONFLICT
+    return np.nan_to_num(columns["confidence"]), candidates, automatic
+
+
+def size_of(space: str) -> int:
+    """Return how many documents a sheet has at most: of texts fewer."""
+    return CHECK_TEXTS if space.startswith(_OF_TEXTS) else CHECK_ITEMS
+
+
+def _will_do(sheet: Sheet, drawn: Ids) -> bool:
+    same = len(np.intersect1d(sheet.documents, drawn))
+    return same >= _STILL * max(len(drawn), len(sheet.documents))
+
+
+def _write(txn: Txn, operation: int, state: FieldState, drawn: Draw) -> None:
+    columns, name = state.columns, state.codes.name
+    codes = columns["codes"][drawn.rows]
+    shown = np.where(codes == NO_LABEL, columns["runner_up"][drawn.rows], codes)
+    txn.insert(
+        schema.sheet,
+        [
+            {
+                "field_pk": state.field.pk,
+                "operation_pk": operation,
+                "document_pk": pk,
+                "probability": probability,
+                "label": name(code),
+                "confidence": confidence,
+            }
+            for pk, probability, code, confidence in zip(
+                columns.pks[drawn.rows].tolist(),
+                drawn.inclusion.tolist(),
+                shown.tolist(),
+                columns["confidence"][drawn.rows].tolist(),
+                strict=True,
+            )
+        ],
+    )
+
+
+def _sheets(snapshot: Snapshot, field_pk: int, operation: int | None = None) -> list[Sheet]:
+    """Return the sheets of a field, the earliest first, or that of one operation."""
+    table = schema.sheet
+    query = select(table.c.operation_pk, table.c.document_pk, table.c.label)
+    query = query.where(table.c.field_pk == field_pk)
+    if operation is not None:
+        query = query.where(table.c.operation_pk == operation)
+    rows = snapshot.rows(query.order_by(table.c.operation_pk, table.c.document_pk))
+    pks = np.unique(np.array([row.document_pk for row in rows], np.int64))
+    answered, refused = _answered(snapshot, field_pk, pks)
+    found: dict[int, list[tuple[int, str | None]]] = {}
+    for row in rows:
+        if row.document_pk in answered:
+            found.setdefault(row.operation_pk, []).append((row.document_pk, row.label))
+    return [_sheet(operation, items, answered, refused) for operation, items in found.items()]
+
+
+def _sheet(
+    operation: int,
+    items: list[tuple[int, str | None]],
+    answered: dict[int, bool],
+    refused: set[tuple[int, str | None]],
+) -> Sheet:
+    said = np.array([answered[pk] for pk, _ in items], bool)
+    refuted = ~said & np.array([item in refused for item in items], bool)
+    return Sheet(
+        operation,
+        np.array([pk for pk, _ in items], np.int64),
+        tuple(label for _, label in items),
+        said | refuted,
+        refuted,
+    )
+
+
+def _answered(
+    snapshot: Snapshot, field_pk: int, pks: Ids
+) -> tuple[dict[int, bool], set[tuple[int, str | None]]]:
+    """Return of which documents that are here a person said what they are, and what of which."""
+    standing, rejection = schema.standing, schema.rejection
+    said = select(standing.c.document_pk, standing.c.answer, standing.c.origin)
+    said = said.where(standing.c.field_pk == field_pk)
+    answered = {
+        row.document_pk: row.answer is not None or row.origin == Origin.HUMAN
+        for chosen in conditions(standing.c.document_pk, pks)
+        for row in snapshot.rows(said.where(chosen))
+    }
+    no = select(rejection.c.document_pk, rejection.c.label)
+    no = no.where(rejection.c.field_pk == field_pk)
+    refused = {
+        (row.document_pk, row.label)
+        for chosen in conditions(rejection.c.document_pk, pks)
+        for row in snapshot.rows(no.where(chosen))
+    }
+    return answered, refused

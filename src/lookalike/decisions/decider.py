@@ -1,0 +1,382 @@
+"""The decisions of one label field: what a change touches is decided again, in its transaction.
+
+One decider at a time writes the decisions of a field: everything here runs inside a transaction of
+the store, on a state that has caught up with it. Read, decide, act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import update
+
+from lookalike.catalog.fields import StoredField
+from lookalike.catalog.image_groups import Unseen
+from lookalike.classifier.calibration.decision_rule import Rule, Standard, standard_to
+from lookalike.classifier.graph.matches import Matches
+from lookalike.classifier.graph.neighbours import FindLists
+from lookalike.classifier.graph.rising import union
+from lookalike.classifier.graph.search import Ids, nearest
+from lookalike.classifier.policies import (
+    DECISION_COLUMNS,
+    REASONS,
+    Decisions,
+    Policy,
+    precision,
+    suggest_only,
+    threshold,
+    undecided,
+    withheld,
+)
+from lookalike.classifier.review.duplicates import (
+    IDENTICAL,
+    conflicting,
+    duplicate_bound,
+    with_copies,
+)
+from lookalike.classifier.review.reference_checks import Trials, vector_trials
+from lookalike.classifier.scores.scores import Scores
+from lookalike.decisions.decision_log import DecisionLog
+from lookalike.decisions.effects import Move
+from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.columns import Rows
+from lookalike.decisions.field.imagining import imagined
+from lookalike.decisions.field.refit import Ruling
+from lookalike.decisions.field.state import FieldState
+from lookalike.decisions.field.stored_rows import write_decisions
+from lookalike.labels import NO_LABEL, Codes
+from lookalike.model import EventKind, Origin, Reason
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+
+_BLOCK_ROWS = 20_000
+_PAIRS_OF = 2000
+_NO_IDS: Ids = np.empty(0, np.int64)
+_REJECTED = REASONS.index(Reason.REJECTED)
+_CONFLICT = REASONS.index(Reason.CONFLICT)
+_NO_REFERENCES = REASONS.index(Reason.NO_REFERENCES)
+_BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Imagined:
+    """Decisions that nobody records, by which standard, with the codes of their labels."""
+
+    decisions: Decisions
+    standard: Standard | None
+    codes: Codes
+
+
+class Decider:
+    """Decides the documents of one field; see the module's first lines. `find` is for the judge."""
+
+    def __init__(self, stored: StoredField, cache: Path, find: FindLists | None = None) -> None:
+        self.field = stored
+        self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
+        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz", find)
+        self._ruling = Ruling(self.state, self._judge)
+        self._log = DecisionLog(stored.pk)
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Catch up with everything that was committed since the last call."""
+        if self.state.refresh(snapshot):
+            self._ruling.overtaken()
+
+    def statements_changed(
+        self, txn: Txn, operation: int, documents: Iterable[int], references: Iterable[int]
+    ) -> dict[int, Move]:
+        """Decide again after the statements of some documents changed.
+
+        `documents` are this field's own (their labels, rejections); `references` are those of the
+        field it refers to, the same ones in unified mode. Their rows are written already.
+        """
+        own = _ids(documents)
+        stood = self.state.standing_among(own)
+        rows = self.state.take(txn, own, _ids(references))
+        return self._decide(txn, operation, rows, stood)
+
+    def documents_arrived(
+        self, txn: Txn, operation: int, documents: Iterable[int]
+    ) -> dict[int, Move]:
+        """Search and decide documents whose vectors were just written, giving them their rows."""
+        return self._decide(txn, operation, self.state.arrive(txn, _ids(documents)))
+
+    def votes(self, documents: Iterable[int]) -> bool:
+        """Return whether any of these documents' own labels votes."""
+        return len(self.state.standing_among(_ids(documents))) > 0
+
+    def decide_all(self, txn: Txn, operation: int, *, afresh: bool = True) -> dict[int, Move]:
+        """Decide everything again, by a rule learned `afresh`, or kept if it still holds."""
+        return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=afresh)
+
+    def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
+        """Return what the policy in force says of rows; nothing is written."""
+        if not self.field.taxonomy.exclusive:
+            return self._suggest(snapshot, rows)
+        state, company = self.state, self.state.with_companions(rows)
+        decisions = self._suggest(snapshot, company)
+        free = ~state.columns["stands"][company] & (decisions.codes != NO_LABEL)
+        lost = state.companions.outdone(state.columns.pks[company], free, decisions)
+        decisions = withheld(decisions, lost, Reason.CONFLICT)
+        return decisions.at(np.searchsorted(company, rows))
+
+    def _suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
+        """Return what the policy says of rows, each by itself."""
+        choosy = np.isin(rows, self.state.rows_with_rejections())
+        decisions = self._judged(rows) if self._by_landscape() else self._by_lists(rows)
+        if self.field.taxonomy.confidence_threshold is None:
+            some = with_copies(self.state.neighbourhood.similarities[rows], IDENTICAL)
+            torn = some[conflicting(self.state.matches(rows[some]), IDENTICAL)]
+            decisions = withheld(decisions, torn, Reason.CONFLICT)
+        poor = np.flatnonzero(self.state.columns["poor"][rows])
+        decisions = withheld(decisions, poor, Reason.LOW_QUALITY)
+        nulls = np.flatnonzero(choosy & (decisions.codes == NO_LABEL))
+        nulls = np.setdiff1d(nulls, poor)
+        if len(nulls) == 0:
+            return decisions
+        if self._by_landscape():
+            pks = self.state.columns.pks[rows[nulls]]
+            among_all = self._judge.decide(pks, self.state.codes.code)
+        else:
+            among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
+        barred = nulls[among_all.codes != NO_LABEL]
+        refused = self.state.rejected.refused(self.state.columns.pks[rows[barred]])
+        decisions.reasons[barred] = np.where(refused, _REJECTED, _CONFLICT)
+        return decisions
+
+    def imagine(
+        self, snapshot: Snapshot, documents: Ids, unseen: Sequence[Unseen] = ()
+    ) -> Imagined:
+        """Return how documents would be decided if they arrived now; nothing is kept.
+
+        Their pks are above all others, and `snapshot` has their vectors. `unseen` tells what each
+        is, if more is known of it than that.
+        """
+        if self._by_landscape():
+            self._ruling.ready(snapshot)  # as a whole it is worth keeping
+        other = copy(self)
+        known = dict(zip(documents.tolist(), unseen, strict=True)) if unseen else {}
+        other.state, rows = imagined(self.state, snapshot, documents, known)
+        other._judge = self._judge.imagining()
+        other._ruling = Ruling(other.state, other._judge)
+        if self.field.taxonomy.confidence_threshold is None:
+            other.state.standard = other._ruling.renew(snapshot, afresh=False).standard
+        return Imagined(other.suggest(snapshot, rows), other.state.standard, other.state.codes)
+
+    def reconsider(self, snapshot: Snapshot, documents: Ids) -> Imagined:
+        """Return what the policy in force says of documents that are here; nothing is kept."""
+        if self._by_landscape():
+            self._ruling.ready(snapshot)
+        decisions = self.suggest(snapshot, self.state.columns.rows_of(documents))
+        return Imagined(decisions, self.state.standard, self.state.codes)
+
+    def decide_anew(self, snapshot: Snapshot) -> Imagined:
+        """Return how all documents are decided by a rule learned from the answers alone.
+
+        Only for a decider that is nobody else's: what it had learned before it forgets.
+        """
+        self.state.standard = None
+        return self.decide_again(snapshot)
+
+    def decide_again(self, snapshot: Snapshot) -> Imagined:
+        """Return how all documents are decided by the standard in force, renewed where it is due.
+
+        Only for a decider that is nobody else's.
+        """
+        if self.field.taxonomy.confidence_threshold is None:
+            self.state.standard = self._ruling.renew(snapshot, afresh=False).standard
+        decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
+        return Imagined(decisions, self.state.standard, self.state.codes)
+
+    def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
+        """Return the label that a document would have if a reference did not vote."""
+        if self._by_landscape():
+            return self._ruling.ready(snapshot).label_without(document, reference)
+        row = self.state.columns.rows_of(_ids([document]))
+        allowed = self.state.allowed(document) & (self.state.references.pks != reference)
+        matches = self._nearest(snapshot, row, allowed)
+        return self.state.codes.name(int(self._policy()(matches).codes[0]))
+
+    def causes(self, snapshot: Snapshot, document: int, count: int) -> list[tuple[int, str, float]]:
+        """Return the references that say most of a document; see `Judge.causes`.
+
+        None where only the nearest references count: the list tells them.
+        """
+        if not self._by_landscape():
+            return []
+        return self._ruling.ready(snapshot).causes(document, count)
+
+    def surveyed(self, snapshot: Snapshot) -> tuple[Judge, Scores | None]:
+        """Return the judge, who knows all documents, and what the references say, if there are any.
+
+        Only for as many documents as a landscape can hold.
+        """
+        judge = self._ruling.surveyed(snapshot)
+        return judge, judge.hear(self._ruling.references())
+
+    def trials(self, snapshot: Snapshot) -> Callable[[], Trials]:
+        """Return what tells what each reference would get if it did not vote, by label code.
+
+        It may be called when the decider is another's again.
+        """
+        if self._by_landscape():
+            trials = self._ruling.ready(snapshot).trials(self.state.codes.code)
+            return lambda: trials
+        voting = self.state.references
+        return partial(vector_trials, voting.pks, voting.codes, voting.vectors)
+
+    def duplicate_bound(self, snapshot: Snapshot) -> float:
+        """Return from which similarity on two documents are near-duplicates here."""
+        rows = np.arange(len(self.state.columns))
+        sample = rows[:: -(-len(rows) // _PAIRS_OF) or 1]
+        return duplicate_bound(self.state.vectors(snapshot, sample), len(self.state.references))
+
+    # --- policy ---------------------------------------------------------------------------------
+
+    def _by_landscape(self) -> bool:
+        standard = self.state.standard
+        return standard is not None and standard.rule is Rule.LANDSCAPE
+
+    def _policy(self) -> Policy:
+        """Return the policy that decides on neighbour lists."""
+        limit, standard = self.field.taxonomy.confidence_threshold, self.state.standard
+        if limit is not None:
+            return threshold(limit)
+        if standard is None or standard.nearest is None:
+            return suggest_only
+        return precision(standard.nearest)
+
+    def _by_lists(self, rows: Rows) -> Decisions:
+        decisions = self._policy()(self.state.matches(rows))
+        alone = np.flatnonzero(decisions.reasons == _NO_REFERENCES)
+        decisions.reasons[alone[self.state.may_match(rows[alone])]] = _BELOW
+        return decisions
+
+    def _judged(self, rows: Rows) -> Decisions:
+        state = self.state
+        return self._judge.decide(state.columns.pks[rows], state.codes.code, state.rejected)
+
+    def _among_all(self, snapshot: Snapshot, rows: Rows) -> Matches:
+        """Return the nearest references of rows, those of a rejected label too."""
+        return self._nearest(snapshot, rows, np.ones(len(self.state.references), bool))
+
+    def _nearest(self, snapshot: Snapshot, rows: Rows, among: NDArray[np.bool_]) -> Matches:
+        state, references = self.state, self.state.references
+        near = nearest(
+            state.vectors(snapshot, rows),
+            references.vectors[among],
+            references.pks[among],
+            self.field.taxonomy.top_k,
+            query_ids=state.columns.pks[rows],
+        )
+        return references.matches(*near)
+
+    # --- decide and act -------------------------------------------------------------------------
+
+    def _decide(
+        self,
+        txn: Txn,
+        operation: int,
+        touched: Rows,
+        stood: Ids = _NO_IDS,
+        *,
+        afresh: bool = False,
+    ) -> dict[int, Move]:
+        """Decide `touched` rows, and those that a renewed rule bears on, and write what differs.
+
+        Documents that `stood` are the machine's again: even a null is recorded as its decision.
+        """
+        columns, before = self.state.columns, self.state.standard
+        rows = self._rows(txn, touched, afresh)
+        rows = self.state.with_companions(rows)
+        stands = columns["stands"][rows]
+        rows, standing = rows[~stands], rows[stands]
+        decisions = self.suggest(txn, rows)
+        nothing = undecided(len(standing))
+        silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
+        unstored = touched[~columns["stored"][touched]]
+        changed = union(rows[self._differs(rows, decisions)], standing[silent], unstored)
+        moves = self._moves(rows, decisions, stood)
+        self._log.begin(txn, operation, self.state, before)
+        sure = columns["confidence"][changed]
+        self._take(rows, decisions, DECISION_COLUMNS)
+        self._take(standing, nothing, DECISION_COLUMNS[1:])
+        self._log.add(txn, operation, self.state, changed, before)
+        surer = columns["confidence"][changed] != sure
+        moved = np.isin(columns.pks[changed], np.fromiter(moves, np.int64, len(moves)))
+        for start in range(0, len(changed), _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
+            which = (changed[part], moved[part], surer[part])
+            write_decisions(txn, self.field.pk, operation, columns, self.state.codes, *which)
+        documents = list(moves)
+        for start in range(0, len(documents), _BLOCK_ROWS):
+            some = documents[start : start + _BLOCK_ROWS]
+            txn.insert_cells(schema.event, self._events(operation, moves, some))
+        self.state.committed(operation, changed)
+        return moves
+
+    def _rows(self, txn: Txn, touched: Rows, afresh: bool) -> Rows:
+        """Return what to decide again, by a rule that is renewed if it learns."""
+        if self.field.taxonomy.confidence_threshold is not None:
+            self._set_standard(txn, None)
+            return touched
+        standard, rows = self._ruling.renew(txn, afresh=afresh)
+        self._set_standard(txn, standard)
+        return np.arange(len(self.state.columns)) if rows is None else union(touched, rows)
+
+    def _set_standard(self, txn: Txn, standard: Standard | None) -> None:
+        """Write what is decided by, if that is another one; where the limit is given, nothing."""
+        if standard == self.state.standard:
+            return
+        self.state.standard = standard
+        stored = None if standard is None else standard_to(standard)
+        chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
+        txn.execute(chosen.values(standard=stored))
+
+    def _differs(
+        self, rows: Rows, decisions: Decisions, names: Sequence[str] = DECISION_COLUMNS
+    ) -> NDArray[np.bool_]:
+        columns = self.state.columns
+        differs = np.zeros(len(rows), bool)
+        for name in names:
+            old, new = columns[name][rows], getattr(decisions, name)
+            same = old == new
+            if old.dtype.kind == "f":
+                same |= np.isnan(old) & np.isnan(new)
+            differs |= ~same
+        return differs
+
+    def _moves(self, rows: Rows, decisions: Decisions, stood: Ids) -> dict[int, Move]:
+        state, old = self.state, self.state.columns["codes"][rows]
+        changes = (state.columns.pks[rows], old, decisions.codes)
+        places = np.flatnonzero((old != decisions.codes) | np.isin(changes[0], stood))
+        pks, was, now = (column[places].tolist() for column in changes)
+        names = zip(map(state.codes.name, was), map(state.codes.name, now), strict=True)
+        return dict(zip(pks, names, strict=True))
+
+    def _events(
+        self, operation: int, moves: Mapping[int, Move], documents: Sequence[int]
+    ) -> dict[str, list[object]]:
+        count = len(documents)
+        return {
+            "operation_pk": [operation] * count,
+            "kind": [str(EventKind.DECIDED)] * count,
+            "field_pk": [self.field.pk] * count,
+            "document_pk": list(documents),
+            "label": [moves[document][1] for document in documents],
+            "origin": [str(Origin.AUTO)] * count,
+        }
+
+    def _take(self, rows: Rows, decisions: Decisions, names: Sequence[str]) -> None:
+        for name in names:
+            self.state.columns[name][rows] = getattr(decisions, name)
+
+
+def _ids(pks: Iterable[int]) -> Ids:
+    return np.array(sorted(set(pks)), np.int64)

@@ -1,0 +1,220 @@
+"""What the machine decided, operation by operation: enough to show it as it was, to the digit.
+
+A line of the log holds the decisions that an operation changed in a field, as packed columns, and
+the standard from then on where it became another one. Lines are only added, but for names of labels
+that are forgotten. A store that is older than its log has the state it had then as the first line.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Text, cast, select, update
+
+from lookalike.classifier.calibration.decision_rule import Standard, standard_to
+from lookalike.classifier.policies import DECISION_COLUMNS, REASONS
+from lookalike.decisions.field.columns import Columns, Rows
+from lookalike.decisions.field.state import FieldState
+from lookalike.decisions.field.stored_rows import BLANKS
+from lookalike.labels import NO_LABEL, Codes
+from lookalike.model import Reason
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+
+_PKS = "pks"
+_BLANKS = {name: BLANKS[name] for name in DECISION_COLUMNS}
+_KINDS = {_PKS: np.dtype("<i8")} | {n: b.dtype.newbyteorder("<") for n, b in _BLANKS.items()}
+_ROW_BYTES = sum(kind.itemsize for kind in _KINDS.values())
+_CODED = ("codes", "runner_up")
+_QUICK = 1
+
+
+class DecisionLog:
+    """The log of one field, for who decides it. What is rolled back, he must not be asked after."""
+
+    def __init__(self, field_pk: int) -> None:
+        self._field_pk = field_pk
+        self._has_begun = False
+
+    def begin(self, txn: Txn, operation: int, state: FieldState, standard: Standard | None) -> None:
+        """Before anything is decided, log what is stored already, unless that was done."""
+        if self._has_begun:
+            return
+        table, stored = schema.decided, np.flatnonzero(state.columns["stored"])
+        query = select(table.c.pk).where(table.c.field_pk == self._field_pk).limit(1)
+        self._has_begun = bool(txn.rows(query))
+        if not self._has_begun and len(stored):
+            self._has_begun = True
+            of_then = (state.columns, stored, state.codes, [standard])
+            log(txn, self._field_pk, operation, *of_then)
+
+    def add(
+        self, txn: Txn, operation: int, state: FieldState, rows: Rows, before: Standard | None
+    ) -> None:
+        """Log the decisions of rows, and by what they were made where that was not so `before`."""
+        after = state.standard
+        standard = [after] if _is_another(before, after) else []
+        log(txn, self._field_pk, operation, state.columns, rows, state.codes, standard)
+
+
+def log(
+    txn: Txn,
+    field_pk: int,
+    operation: int,
+    columns: Columns,
+    rows: Rows,
+    codes: Codes,
+    standard: Sequence[Standard | None] = (),
+) -> None:
+    """Add a line: the decisions in `rows` of `columns`, and the `standard` if it is another one.
+
+    A label that stands without the machine is not its decision.
+    """
+    if len(rows) == 0 and not standard:
+        return
+    taken = {name: columns[name][rows] for name in DECISION_COLUMNS}
+    taken["codes"] = np.where(columns["stands"][rows], NO_LABEL, taken["codes"])
+    used = np.unique(np.concatenate([taken[name] for name in _CODED]))
+    used = used[used != NO_LABEL]
+    for name in _CODED:
+        own = np.searchsorted(used, taken[name]).astype(np.int32)
+        taken[name] = np.where(taken[name] == NO_LABEL, NO_LABEL, own)
+    written = [None if one is None else standard_to(one) for one in standard]
+    txn.insert_one(
+        schema.decided,
+        field_pk=field_pk,
+        operation_pk=operation,
+        standard=written or None,
+        labels=[codes.name(code) for code in used.tolist()],
+        rows=_packed({_PKS: columns.pks[rows], **taken}),
+    )
+
+
+def log_unplaced(
+    txn: Txn, field_pk: int, operation: int, standing: Sequence[int], failed: Sequence[int]
+) -> None:
+    """Add a line: nothing is decided of documents that have no vector, and why if none stands."""
+    columns = Columns(BLANKS)
+    at = columns.place(np.array([*standing, *failed], np.int64))
+    columns["reasons"][at[len(standing) :]] = REASONS.index(Reason.EXTRACTION_FAILED)
+    log(txn, field_pk, operation, columns, np.arange(len(columns)), Codes())
+
+
+def _is_another(before: Standard | None, after: Standard | None) -> bool:
+    """Return whether decisions by one standard may differ from those by the other."""
+    if before is None or after is None:
+        return before is not after
+    return replace(before, moved=0) != replace(after, moved=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The decisions of a field at some time, by rising document, and what it decided by.
+
+    The columns are those of `Decisions` and `pks`; `operations` int64 (n,) tells which operation
+    decided each. `standard` is as it is stored; `is_complete` is off where the log began later.
+    """
+
+    columns: Columns
+    codes: Codes
+    standard: Mapping[str, Any] | None
+    is_complete: bool
+
+
+def logged(snapshot: Snapshot, field_pk: int, position: int) -> Logged:
+    """Return what was decided in a field up to an operation."""
+    columns = Columns({**_BLANKS, "operations": np.array(0, np.int64)})
+    codes, standard, is_complete = Codes(), None, False
+    for line in _lines(snapshot, field_pk, position):
+        is_complete = True
+        standard = line.standard[0] if line.standard else standard
+        if isinstance(line.labels, Mapping):
+            _rename(columns, codes, line.labels, line.operation_pk)
+            continue
+        taken = _unpacked(line.rows)
+        at = columns.place(taken[_PKS])
+        own = np.array([codes.code(name) for name in line.labels] + [NO_LABEL], np.int32)
+        for name in DECISION_COLUMNS:
+            columns[name][at] = own[taken[name]] if name in _CODED else taken[name]
+        columns["operations"][at] = line.operation_pk
+    return Logged(columns, codes, standard, is_complete)
+
+
+def log_names(
+    txn: Txn, field_pk: int, operation: int, names: Mapping[str, str], standard: Any
+) -> None:
+    """Add a line: labels have other `names` from then on, and what is decided by, as stored."""
+    line = {"standard": [standard], "labels": dict(names), "rows": b""}
+    txn.insert_one(schema.decided, field_pk=field_pk, operation_pk=operation, **line)
+
+
+def erase_from_log(txn: Txn, field_pk: int, label: str, before: int | None) -> None:
+    """Erase the name of a label; who had it is then known to have had none.
+
+    With `before`, an operation, only where it was called so until then.
+    """
+    table = schema.decided
+    named = json.dumps(label)[1:-1]
+    for column in (table.c.labels, table.c.standard):
+        found = cast(column, Text).contains(named, autoescape=True)
+        query = select(table.c.pk, column.label("value")).where(table.c.field_pk == field_pk, found)
+        if before is not None:
+            query = query.where(table.c.operation_pk <= before)
+        for row in txn.rows(query):
+            value = _without(label, row.value) if column is table.c.labels else [None]
+            changed = update(table).where(table.c.pk == row.pk)
+            txn.execute(changed.values({column.name: value}))
+
+
+def _without(label: str, labels: Any) -> Any:
+    if isinstance(labels, Mapping):
+        return {old: new for old, new in labels.items() if label not in (old, new)}
+    return [None if one == label else one for one in labels]
+
+
+def _rename(columns: Columns, codes: Codes, names: Mapping[str, str], operation: int) -> None:
+    """Let decisions be of labels under their new names; `operation` touched those."""
+    known = codes.names
+    own = np.array([*(codes.code(names.get(name, name)) for name in known), NO_LABEL], np.int32)
+    moved = np.flatnonzero(own[:-1] != np.arange(len(own) - 1))
+    touched = np.zeros(len(columns), bool)
+    for name in _CODED:
+        touched |= np.isin(columns[name], moved)
+        columns[name][:] = own[columns[name]]
+    columns["operations"][touched] = operation
+
+
+def _lines(snapshot: Snapshot, field_pk: int, position: int) -> Iterator[Any]:
+    table = schema.decided
+    here = (table.c.field_pk == field_pk) & (table.c.operation_pk <= position)
+    pks = [row.pk for row in snapshot.rows(select(table.c.pk).where(here).order_by(table.c.pk))]
+    for pk in pks:  # one by one: together they may be large
+        yield snapshot.rows(select(table).where(table.c.pk == pk))[0]
+
+
+def _packed(columns: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return columns as bytes: like bytes of numbers together, which compresses best."""
+    parts = []
+    for name, kind in _KINDS.items():
+        values = columns[name].astype(kind)
+        values = np.diff(values, prepend=values.dtype.type(0)) if name == _PKS else values
+        parts.append(values.view(np.uint8).reshape(len(values), kind.itemsize).T.tobytes())
+    return zlib.compress(b"".join(parts), _QUICK)
+
+
+def _unpacked(packed: bytes) -> dict[str, NDArray[Any]]:
+    data = zlib.decompress(packed)
+    count, start, columns = len(data) // _ROW_BYTES, 0, {}
+    for name, kind in _KINDS.items():
+        size = count * kind.itemsize
+        block = np.frombuffer(data, np.uint8, size, start).reshape(kind.itemsize, count)
+        columns[name] = np.ascontiguousarray(block.T).view(kind).reshape(count)
+        start += size
+    columns[_PKS] = np.cumsum(columns[_PKS])
+    return columns

@@ -1,0 +1,287 @@
+"""By what a field decides under `precision`: learned when it is due, kept in between.
+
+What is learned is stored with the field. It stays in force while no more than a twentieth of the
+answers that it was learned from have changed, and the labels, the graph and the taxonomy are the
+same: so an answer moves only what it bears on, and deciding everything again gives the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.classifier.calibration.confidence import confidence_from, confidence_to
+from lookalike.classifier.calibration.decision_rule import Rule, Standard, rule_for
+from lookalike.classifier.calibration.learning import learn_nearest
+from lookalike.classifier.calibration.training_data import Sampling, standard_of, with_background
+from lookalike.classifier.graph.metric import blend
+from lookalike.classifier.graph.references import References
+from lookalike.classifier.graph.search import NOBODY, Ids
+from lookalike.decisions.check_sheets import checked_in
+from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.columns import Rows
+from lookalike.decisions.field.state import FieldState
+from lookalike.decisions.ledger.samples import sample
+from lookalike.labels import NO_LABEL
+from lookalike.stores.base import Snapshot
+
+_KEPT_WHILE = 20
+"""One in so many answers may change before it is learned again."""
+
+_WEIGHED_AGAIN = 1.5
+"""When there are so many times the references, or so many times fewer, members are weighed again:
+it makes the whole landscape again."""
+
+
+class Renewal(NamedTuple):
+    """The standard from now on, and the rows to decide again beside those touched; None: all."""
+
+    standard: Standard
+    rows: Rows | None
+
+
+class Ruling:
+    """Keeps the standard of a field and its judge in step with the answers."""
+
+    def __init__(self, state: FieldState, judge: Judge) -> None:
+        self._state = state
+        self._judge = judge
+        self._theirs: Mapping[str, Ids] | None = None
+        """The references by which another process decided, unless the judge follows them."""
+
+    def overtaken(self) -> None:
+        """Note by which references all is decided by now: the judge may know earlier ones."""
+        self._theirs = self.references()
+
+    def renew(self, snapshot: Snapshot, *, afresh: bool) -> Renewal:
+        """Return the standard that the answers allow now; `afresh` with a new graph."""
+        state, before = self._state, self._state.standard
+        theirs, self._theirs = self._theirs, None
+        counts = np.bincount(state.references.codes).tolist()
+        rule, missing = rule_for(counts, len(state.columns))
+        if rule is Rule.LANDSCAPE:
+            return self._by_landscape(snapshot, afresh, theirs)
+        nothing: Rows = np.empty(0, np.int64)
+        if before is not None and before.rule is rule is Rule.NEAREST and self._few_moved(before):
+            after = replace(before, missing=missing, moved=before.moved + state.changes)
+            return Renewal(after, None if afresh else nothing)
+        standard = self._by_lists(rule, missing)
+        return Renewal(standard, nothing if standard == before else None)
+
+    def ready(self, snapshot: Snapshot) -> Judge:
+        """Return the judge, who knows all documents and judges by the standard in force."""
+        self._survey(snapshot)
+        self._adopt()
+        return self._judge
+
+    def surveyed(self, snapshot: Snapshot) -> Judge:
+        """Return the judge, who knows all documents, and judges them if there is a standard."""
+        self._survey(snapshot)
+        if self._state.standard is not None and self._state.standard.learned is not None:
+            self._adopt()
+        return self._judge
+
+    def references(self) -> dict[str, Ids]:
+        """Return the references of each label that vote, and those of the background, if any."""
+        return self._named(self._state.voting())
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _by_lists(self, rule: Rule, missing: tuple[str, ...]) -> Standard:
+        state, taxonomy = self._state, self._state.field.taxonomy
+        pool = state.matches(np.flatnonzero(state.waiting))
+        target = taxonomy.target_precision
+        calibration = learn_nearest(state.references, pool, taxonomy.top_k, target)
+        if calibration is None:
+            return Standard(Rule.SUGGEST, (*missing, "references that tell the labels apart"))
+        return Standard(
+            rule,
+            missing,
+            limit=calibration.limit,
+            nearest=calibration,
+            learned_from=len(state.references),
+            version=taxonomy.version,
+        )
+
+    def _by_landscape(
+        self, snapshot: Snapshot, afresh: bool, theirs: Mapping[str, Ids] | None
+    ) -> Renewal:
+        state, before = self._state, self._state.standard
+        upto, references = self._survey(snapshot, afresh), self.references()
+        if before is not None and self._lasts(before, upto, references):
+            after = replace(before, moved=before.moved + state.changes)
+            if afresh or not self._judge.judges_by(self._learned()):
+                self._adopt()
+                return Renewal(after, None)
+            return Renewal(after, self._followed(references, theirs))
+        weights, weighed_from = self._weighed(snapshot, references)
+        if weights:
+            upto = self._survey(snapshot, afresh, weights)
+        taxonomy, columns = state.field.taxonomy, state.columns
+        references = self._named(state.references)
+        confidence, suspects = self._judge.learn(
+            references,
+            columns.pks[state.waiting],
+            taxonomy.target_precision,
+            targets=taxonomy.targets,
+            sampling=self._sampling(snapshot),
+            hierarchical=taxonomy.hierarchical,
+            closed=taxonomy.closed_set and not len(self._new_kinds()),
+        )
+        standard = replace(
+            standard_of(confidence, upto, len(suspects)),
+            learned=confidence_to(confidence),
+            learned_from=sum(len(pks) for pks in references.values()),
+            version=taxonomy.version,
+            weights=weights,
+            weighed_from=weighed_from,
+            suspects=self._with_labels(suspects),
+        )
+        return Renewal(standard, None)
+
+    def _followed(
+        self, references: Mapping[str, Ids], theirs: Mapping[str, Ids] | None
+    ) -> Rows | None:
+        """Let the judge follow the references; return the rows that this bears on, None: all."""
+        if theirs is not None and sorted(theirs) != sorted(references):
+            self._judge.follow(references)
+            return None
+        if theirs is not None:
+            self._judge.follow(theirs)
+        return self._state.columns.rows_of(self._judge.follow(references))
+
+    def _sampling(self, snapshot: Snapshot) -> Sampling:
+        state, columns = self._state, self._state.columns
+        drawn, checked = sample(snapshot, state.field.pk), checked_in(snapshot, state.field.pk)
+        apart = {} if state.field.unified else self._labelled(np.union1d(drawn, checked.sample))
+        return Sampling(
+            asked=columns.pks[columns["asked"]],
+            drawn=drawn,
+            new=self._new_kinds(),
+            apart=apart,
+            checked=checked.sample,
+            refuted=checked.refuted,
+            confirmed=state.confirmed,
+        )
+
+    def _named(self, references: References) -> dict[str, Ids]:
+        """Return references by label, and those of the background, if there are any."""
+        named = {
+            str(self._state.codes.name(code)): references.pks[references.codes == code]
+            for code in np.unique(references.codes).tolist()
+        }
+        return with_background(named, self._new_kinds())
+
+    def _with_labels(self, suspects: Ids) -> tuple[tuple[int, str], ...]:
+        references, name = self._state.references, self._state.codes.name
+        codes = references.codes[np.searchsorted(references.pks, suspects)]
+        pairs = zip(suspects.tolist(), codes.tolist(), strict=True)
+        return tuple((pk, str(name(code))) for pk, code in pairs)
+
+    def _weighed(
+        self, snapshot: Snapshot, references: Mapping[str, Ids]
+    ) -> tuple[tuple[float, ...], int]:
+        """Return the weights of the members of a combined space, and from how many references."""
+        if not self._lengths:
+            return (), 0
+        standard, count = self._state.standard, sum(map(len, references.values()))
+        if standard is not None and standard.weights:
+            known = standard.weighed_from
+            if known < _WEIGHED_AGAIN * count and count < _WEIGHED_AGAIN * known:
+                return standard.weights, known
+        return self._judge.weigh(references, lambda pks: self._any_vectors(snapshot, pks)), count
+
+    def _lasts(self, before: Standard, upto: int, references: Mapping[str, Ids]) -> bool:
+        """Return whether what was learned before is still good enough."""
+        return (
+            before.learned is not None
+            and before.nodes_upto == upto
+            and sorted(references) == list(before.learned["labels"])
+            and len(self._state.suspects()) == len(before.suspects)
+            and self._few_moved(before)
+        )
+
+    def _few_moved(self, before: Standard) -> bool:
+        """Return whether so few answers have changed since that it need not be learned again."""
+        moved = before.moved + self._state.changes
+        same = before.version == self._state.field.taxonomy.version
+        return same and moved <= before.learned_from // _KEPT_WHILE
+
+    def _learned(self) -> Mapping[str, object]:
+        standard = self._state.standard
+        assert standard is not None and standard.learned is not None, "nothing was learned"
+        return standard.learned
+
+    def _adopt(self) -> None:
+        """Let the judge judge by what was learned, on the references of now."""
+        learned, self._theirs = self._learned(), None
+        if not self._judge.judges_by(learned):
+            self._judge.adopt(confidence_from(learned), self.references())
+        else:
+            self._judge.follow(self.references())
+
+    def _labelled(self, documents: Ids) -> dict[str, Ids]:
+        """Return those of the documents that a person labelled, by label, rising."""
+        state = self._state
+        rows = np.sort(state.columns.rows_of(documents))
+        codes, pks = state.columns["codes"][rows], state.columns.pks[rows]
+        named = state.columns["stands"][rows] & (codes != NO_LABEL)
+        return {
+            str(state.codes.name(code)): pks[named & (codes == code)]
+            for code in np.unique(codes[named]).tolist()
+        }
+
+    def _new_kinds(self) -> Ids:
+        """Return the documents that a person called a new kind."""
+        columns = self._state.columns
+        return np.asarray(columns.pks[columns["stands"] & (columns["codes"] == NO_LABEL)])
+
+    @property
+    def _lengths(self) -> tuple[int, ...]:
+        """Return the dimensions of the members of a combined space; none of another."""
+        return tuple(member.dimension for member in self._state.field.space.members)
+
+    def _survey(
+        self, snapshot: Snapshot, afresh: bool = False, weights: tuple[float, ...] = ()
+    ) -> int:
+        """Let the judge know all documents and references; return the last one of its graph.
+
+        With other `weights` than those in force it is a new one.
+        """
+        state, columns = self._state, self._state.columns
+        slots, pks = columns["slots"], columns.pks
+        if not state.field.unified:
+            elsewhere = np.setdiff1d(state.references.pks, pks)
+            pks = np.concatenate([pks, elsewhere])
+            slots = np.concatenate([slots, np.full(len(elsewhere), NOBODY)])
+            order = np.argsort(pks)
+            pks, slots = pks[order], slots[order]
+        before, in_force = 0, weights
+        if state.standard is not None:
+            before, in_force = state.standard.nodes_upto, state.standard.weights
+        if afresh or weights not in ((), in_force):
+            before = 0
+        return self._judge.survey(
+            pks,
+            slots,
+            lambda p: self._any_vectors(snapshot, p),
+            before,
+            blend(self._lengths, weights or in_force),
+        )
+
+    def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
+        """Return vectors of documents and of references elsewhere."""
+        field = self._state.field
+        known = self._state.columns.pks
+        place = np.minimum(np.searchsorted(known, pks), max(len(known) - 1, 0))
+        own = known[place] == pks if len(known) else np.zeros(len(pks), bool)
+        if own.all():
+            return snapshot.vectors(field.space, pks)
+        vectors = np.empty((len(pks), field.space.dimension), np.float16)
+        vectors[own] = snapshot.vectors(field.space, pks[own])
+        vectors[~own] = snapshot.vectors(field.reference_space, pks[~own])
+        return vectors

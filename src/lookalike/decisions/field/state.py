@@ -1,0 +1,435 @@
+"""What a decider knows of its field: arrays read from the rows, catching up with other processes.
+
+The store holds what was said and decided; the lists of nearest references follow from vectors and
+labels, so they are kept here alone. Derived state: it can be dropped at any time and comes back,
+sooner from the file that `remember` leaves for the next process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from lookalike.catalog.fields import StoredField
+from lookalike.catalog.image_groups import Companions, poorly_seen
+from lookalike.catalog.references import (
+    epoch_of,
+    newest_revision,
+    operation_id,
+    read_references,
+    voters,
+    written_since,
+)
+from lookalike.classifier.calibration.decision_rule import Standard, standard_in_force
+from lookalike.classifier.graph.matches import Matches
+from lookalike.classifier.graph.references import References
+from lookalike.classifier.graph.rising import union, without
+from lookalike.classifier.graph.search import Ids
+from lookalike.classifier.policies import least_similarity
+from lookalike.content.recall import recall, remember
+from lookalike.decisions.field.columns import Columns, Rows
+from lookalike.decisions.field.neighbour_lists import Neighbourhood
+from lookalike.decisions.field.rejections import Rejections
+from lookalike.decisions.field.stored_rows import BLANKS, keep_rows, stored_rows
+from lookalike.labels import NO_LABEL, Codes
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import conditions
+
+_LOAD_ROWS = 20_000
+_SEARCH_ROWS = 20_000
+_CHOOSY_ROWS = 1000
+_NO_IDS: Ids = np.empty(0, np.int64)
+_FORMAT = 5
+_ROWS_LIKE_A_SCAN = 16
+"""Reading so small a part of the rows again takes about as long as placing one reference."""
+
+
+class FieldState:
+    """Documents, lists, decisions, rejections and references of one field, in memory.
+
+    Columns are those of the neighbourhood and of the stored rows, and `poor` bool: it was seen too
+    badly to be decided.
+    `changes` counts the answers that the last `take` changed, `confirmed` (pks, rising) are the
+    references whose label a person gave again. `memory` is the file that keeps the columns for the
+    next process.
+    """
+
+    def __init__(self, stored: StoredField, memory: Path) -> None:
+        self.field = stored
+        self.codes = Codes()
+        self.columns = Columns(Neighbourhood.blanks(stored.taxonomy.top_k) | BLANKS)
+        least = least_similarity(stored.taxonomy.confidence_threshold)
+        self.neighbourhood = Neighbourhood(self.columns, least)
+        self.rejected = Rejections(stored.pk)
+        self.companions = Companions()
+        self.references = References.none(stored.reference_space.dimension)
+        self.standard: Standard | None = None
+        self.seen = -1
+        self.changes = 0
+        self.confirmed = _NO_IDS
+        self._epoch = -1
+        self._memory = memory
+        self._ahead_of_memory = 0.0
+
+    def refresh(self, snapshot: Snapshot) -> bool:
+        """Catch up with everything that was committed since the last call.
+
+        Return whether there was anything: another process has been at it.
+        """
+        if self._epoch < 0:
+            self._recall(snapshot)
+        field, epoch = self.field, epoch_of(snapshot, self.field.pk)
+        erased = self._epoch not in (-1, epoch)
+        if erased:
+            self._forget_erased(snapshot)
+        if self.seen < 0 or erased:
+            voting = voters(snapshot, field.reference_field_pk)
+            references = np.union1d(self.references.pks, voting)
+        else:
+            references = written_since(snapshot, field.reference_field_pk, self.seen)
+        documents = written_since(snapshot, field.pk, self.seen)
+        newest = max(newest_revision(snapshot, pk) for pk in (field.pk, field.reference_field_pk))
+        is_behind = bool(len(documents) or len(references) or self.seen < 0)
+        if is_behind:
+            self.take(snapshot, documents, references)
+        self.changes = 0
+        self._epoch, self.seen = epoch, max(self.seen, newest)
+        query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
+        self.standard = standard_in_force(snapshot.rows(query)[0].standard)
+        return is_behind
+
+    def take(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
+        """Take over what the rows of documents and of references say now.
+
+        Return the rows of which anything may differ: what was said of them, their list, its labels.
+        """
+        choosy, new = self.rejected.pks, self._new_kinds(documents)
+        fresh = self._read_documents(snapshot, documents)
+        turnout = read_references(
+            snapshot,
+            self.field.reference_field_pk,
+            self.field.reference_space,
+            self.codes,
+            self.references,
+            references,
+        )
+        nobody_voted = len(self.references) == 0
+        confirmed, self.confirmed = self.confirmed, _confirmed(snapshot, self.field)
+        self.changes = len(np.setxor1d(new, self._new_kinds(documents)))
+        if not np.array_equal(confirmed, self.confirmed):
+            self.changes += len(self.references)  # what looked wrong counts now: learn again
+        self.changes += turnout.changed_from(self.references)
+        # Where others' labels vote, what people say here calibrates alone.
+        self.changes += 0 if self.field.unified else len(documents)
+        self.references = turnout.references
+        listing = self.neighbourhood.listing
+        left, relabelled = listing(turnout.went), listing(turnout.stayed)
+        again = self.columns.rows_of(np.union1d(choosy, self.rejected.pks))
+        placed = fresh[:0]
+        if len(fresh) < len(self.columns):
+            placed = self._place(snapshot, turnout.came)
+        moved = self.search(snapshot, union(fresh, again, left))
+        touched = len(turnout.came) + len(turnout.went)
+        self._moved_on(touched, union(placed, moved, self.columns.rows_of(documents)))
+        if nobody_voted != (len(self.references) == 0):
+            return np.arange(len(self.columns))
+        return union(self.columns.rows_of(documents), relabelled, left, again, placed, moved)
+
+    def arrive(self, snapshot: Snapshot, documents: Ids) -> Rows:
+        """Make rows for documents whose vectors were just written; return the rows of all.
+
+        Their own rows in the store may not be there yet, or there while they had no vector.
+        """
+        self._read_documents(snapshot, np.setdiff1d(documents, self.columns.pks))
+        table = schema.embedding
+        query = select(table.c.slot).where(table.c.space_pk == self.field.space.pk)
+        query = query.order_by(table.c.document_pk)
+        chosen = conditions(table.c.document_pk, documents)
+        slots = [snapshot.numbers(query.where(condition))[:, 0] for condition in chosen]
+        rows = self.settle(snapshot, documents, np.concatenate([_NO_IDS, *slots]))
+        self._moved_on(0, rows)
+        return rows
+
+    def settle(self, snapshot: Snapshot, documents: Ids, slots: Ids) -> Rows:
+        """Make rows for documents whose vectors are in `slots`; return them."""
+        rows = self.columns.place(documents)
+        self.neighbourhood.place(rows, slots)
+        self._look(snapshot, documents)
+        self._bar_names(documents)
+        self.search(snapshot, rows)
+        return rows
+
+    def search(self, snapshot: Snapshot, rows: Rows) -> Rows:
+        """Find the nearest references of rows from scratch; return those whose list changed."""
+        choosy = self.rows_with_rejections()
+        choosy = choosy[np.isin(choosy, rows)]
+        references, search, moved = self.references, self.neighbourhood.requery, [rows[:0]]
+        for block in _blocks(without(rows, choosy), _SEARCH_ROWS):
+            unseen = np.empty((len(block), 0), np.float16)  # by nobody
+            vectors = self.vectors(snapshot, block) if len(references) else unseen
+            moved.append(search(block, vectors, references.pks, references.vectors))
+        for block in _blocks(choosy, _CHOOSY_ROWS):
+            vectors = self.vectors(snapshot, block)
+            refused = np.stack([~self.allowed(pk) for pk in self.columns.pks[block].tolist()])
+            moved.append(search(block, vectors, references.pks, references.vectors, refused))
+        return union(*moved)
+
+    def vectors(self, snapshot: Snapshot, rows: Rows) -> NDArray[np.float16]:
+        """Return the vectors of rows, float16 (n, d)."""
+        return snapshot.vectors(self.field.space, self.columns.pks[rows])
+
+    def committed(self, operation: int, rows: Rows) -> None:
+        """Note that everything up to `operation`, ours, is here already, and wrote `rows`."""
+        self.seen = max(self.seen, operation)
+        self._moved_on(0, rows)
+
+    def standing_among(self, pks: Ids) -> Ids:
+        """Return those of `pks` that someone other than the machine decided, as known here."""
+        rows = self.columns.rows_of(pks)
+        return np.asarray(self.columns.pks[rows[self.columns["stands"][rows]]])
+
+    def forget_documents(self, pks: Ids) -> None:
+        """Take documents away that are about to be erased."""
+        self.neighbourhood.release(self.columns.rows_of(pks))
+        self.columns.remove(pks)
+        self.rejected.forget(pks)
+        self.companions.forget(pks.tolist())
+
+    def with_companions(self, rows: Rows) -> Rows:
+        """Return rows and, where a label may be given once an image, those of the same images."""
+        if not self.field.taxonomy.exclusive:
+            return rows
+        return self.columns.rows_of(self.companions.of(self.columns.pks[rows]))
+
+    @property
+    def waiting(self) -> NDArray[np.bool_]:
+        """Return which rows are the machine's to decide (n,)."""
+        return np.asarray(~self.columns["stands"] & ~self.columns["poor"])
+
+    def suspects(self) -> Ids:
+        """Return the references (pks, rising) that look wrong and that nobody has confirmed."""
+        said = () if self.standard is None else self.standard.suspects
+        there = [pk for pk, label in said if self._is_still(pk, label)]
+        return np.array(sorted(there), np.int64)
+
+    def voting(self) -> References:
+        """Return the references without those that look wrong."""
+        return self.references.without(self.suspects())
+
+    def _is_still(self, pk: int, label: str) -> bool:
+        """Return whether a reference has a label, which was said once only."""
+        place = int(np.searchsorted(self.references.pks, pk))
+        if place == len(self.references) or self.references.pks[place] != pk:
+            return False
+        same = self.codes.name(int(self.references.codes[place])) == label
+        return same and pk not in self.confirmed
+
+    def matches(self, rows: Rows) -> Matches:
+        """Return the lists of rows as matches with label codes."""
+        lists = self.neighbourhood
+        return self.references.matches(lists.near[rows], lists.similarities[rows])
+
+    def _new_kinds(self, documents: Ids) -> Ids:
+        """Return those of the documents that a person called a new kind, as known here."""
+        rows = self.columns.rows_of(documents)
+        new = self.columns["stands"][rows] & (self.columns["codes"][rows] == NO_LABEL)
+        return np.asarray(self.columns.pks[rows[new]])
+
+    def allowed(self, pk: int) -> NDArray[np.bool_]:
+        """Return which references have a label that the document has not been refused."""
+        return self.rejected.allowed(pk, self.references, self.codes)
+
+    def may_match(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return whether there is any reference, near or far, that may vote for each of rows."""
+        pks, references = self.columns.pks[rows], self.references.pks
+        some = np.full(len(rows), len(references)) > np.isin(pks, references)
+        for place in np.flatnonzero(np.isin(rows, self.rows_with_rejections())).tolist():
+            others = references != pks[place]
+            some[place] = bool((self.allowed(int(pks[place])) & others).any())
+        return some
+
+    def rows_with_rejections(self) -> Rows:
+        """Return the rows whose document has a "not this"."""
+        return self.columns.rows_of(self.rejected.pks)
+
+    # --- rows of the store ----------------------------------------------------------------------
+
+    def _read_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
+        """Read the rows of documents; return those that are new, or have another vector."""
+        stored = stored_rows(self.field)
+        fresh = [
+            self._keep(snapshot.tuples(stored.where(chosen)))
+            for block in _blocks(pks, _LOAD_ROWS)
+            for chosen in conditions(schema.standing.c.document_pk, block)
+        ]
+        self.rejected.read(snapshot, pks)
+        # Rows may have moved since: what was new first is told by its document.
+        new = np.concatenate([_NO_IDS, *fresh])
+        self._look(snapshot, new)
+        self._bar_names(pks)
+        return self.columns.rows_of(new)
+
+    def _look(self, snapshot: Snapshot, pks: Ids) -> None:
+        """Find out how well new documents were seen, and what is on the same image."""
+        taxonomy, home = self.field.taxonomy, self.field.collection_pk
+        if not taxonomy.low_quality:
+            rows = self.columns.rows_of(pks)
+            poor = poorly_seen(snapshot, home, pks)
+            self.columns["poor"][rows] = np.isin(self.columns.pks[rows], poor)
+        if taxonomy.exclusive:
+            self.companions.read(snapshot, home, pks)
+
+    def _bar_names(self, pks: Ids) -> None:
+        """Let nothing have the label that someone gave to its companion."""
+        if not self.field.taxonomy.exclusive:
+            return
+        company = self.companions.of(pks)
+        for pk in company.tolist():
+            self.rejected.take(pk, set())
+        for group in self.companions.together(company):
+            rows = self.columns.rows_of(np.array(group, np.int64))
+            said = self.columns["stands"][rows] & (self.columns["codes"][rows] != NO_LABEL)
+            names = {
+                pk: str(self.codes.name(code))
+                for pk, code in zip(
+                    self.columns.pks[rows[said]].tolist(),
+                    self.columns["codes"][rows[said]].tolist(),
+                    strict=True,
+                )
+            }
+            for pk in group:
+                self.rejected.take(pk, {name for other, name in names.items() if other != pk})
+
+    def _keep(self, rows: Sequence[Any]) -> Ids:
+        """Keep rows as columns; return the documents that are new or have another slot."""
+        documents, slots = keep_rows(self.columns, self.codes, rows)
+        at = self.columns.rows_of(documents)
+        fresh = documents[self.columns["slots"][at] != slots]
+        self.neighbourhood.place(at, slots)
+        return np.asarray(fresh)
+
+    def _place(self, snapshot: Snapshot, references: Ids) -> Rows:
+        return self.neighbourhood.add(
+            references,
+            self.references.vectors_of(references),
+            lambda vector, floors: snapshot.above_floors(self.field.space, vector, floors),
+            lambda rows: self.vectors(snapshot, rows),
+        )
+
+    def _forget_erased(self, snapshot: Snapshot) -> None:
+        table = schema.standing
+        query = select(table.c.document_pk).where(table.c.field_pk == self.field.pk)
+        self.forget_documents(np.setdiff1d(self.columns.pks, snapshot.numbers(query)[:, 0]))
+
+    # --- memory ---------------------------------------------------------------------------------
+
+    def is_ahead(self, beyond: float) -> bool:
+        """Return whether catching up with this would cost the next process more than `beyond`.
+
+        Costs are counted in scans of the space for one reference.
+        """
+        return self._ahead_of_memory > beyond and len(self.references) > 0
+
+    def remember(self, snapshot: Snapshot) -> None:
+        """Leave everything for the next process. What is here is committed."""
+        arrays = {
+            **self.columns.arrays(),
+            "reference_pks": self.references.pks,
+            "reference_codes": self.references.codes,
+            "refused": self.rejected.as_pairs(self.codes),
+        }
+        in_use = [self.columns["codes"], self.columns["runner_up"], self.references.codes]
+        used = set(np.unique(np.concatenate([*in_use, arrays["refused"][:, 1]])).tolist())
+        names = enumerate(self.codes.names)
+        mark = {
+            "labels": [name if code in used else "" for code, name in names],
+            "seen": self.seen,
+            "operation": operation_id(snapshot, self.seen),
+            "epoch": self._epoch,
+        }
+        remember(self._memory, self._identity() | mark, arrays)
+        self._ahead_of_memory = 0.0
+
+    def forget_memory(self) -> None:
+        """Erase what was left for the next process."""
+        self._memory.unlink(missing_ok=True)
+        self._ahead_of_memory = np.inf
+
+    def _moved_on(self, references: int, rows: Rows) -> None:
+        share = len(rows) / max(len(self.columns), 1)
+        self._ahead_of_memory += references + _ROWS_LIKE_A_SCAN * share
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a memory must agree with to be ours, as it is read back."""
+        field = self.field
+        identity = {
+            "format": _FORMAT,
+            "field": field.pk,
+            "reference_field": field.reference_field_pk,
+            "top_k": field.taxonomy.top_k,
+            "confidence_threshold": field.taxonomy.confidence_threshold,
+            "space": asdict(field.space),
+            "reference_space": asdict(field.reference_space),
+            "since": field.since,
+        }
+        read_back: dict[str, Any] = json.loads(json.dumps(identity))
+        return read_back
+
+    def _recall(self, snapshot: Snapshot) -> None:
+        """Begin where another process left off, if its memory is of this store and its past."""
+        kept = recall(self._memory)
+        if kept is None:
+            return
+        mark, arrays = kept
+        expected = self._identity() | {
+            "epoch": epoch_of(snapshot, self.field.pk),
+            "operation": operation_id(snapshot, mark.get("seen", -1)),
+        }
+        if any(mark.get(name) != value for name, value in expected.items()):
+            return
+        self._epoch, self.seen = mark["epoch"], mark["seen"]
+        self.codes = Codes(mark["labels"])
+        self.columns.restore(arrays)
+        self.neighbourhood.restore()
+        self.rejected.from_pairs(arrays["refused"], self.codes)
+        if self.field.taxonomy.exclusive:
+            self.companions.read(snapshot, self.field.collection_pk, self.columns.pks)
+            self._bar_names(self.columns.pks)
+        self.references = self._recalled_references(
+            snapshot, arrays["reference_pks"], arrays["reference_codes"]
+        )
+
+    def _recalled_references(
+        self, snapshot: Snapshot, pks: Ids, codes: NDArray[np.int32]
+    ) -> References:
+        """Return the references of a memory. One written since gets no vector.
+
+        Its vector may be another one than it was: so it counts as gone, and come again.
+        """
+        space = self.field.reference_space
+        since = written_since(snapshot, self.field.reference_field_pk, self.seen)
+        same = ~np.isin(pks, since)
+        vectors = np.zeros((len(pks), space.dimension), np.float16)
+        vectors[same] = snapshot.vectors(space, pks[same])
+        return References(pks, codes, vectors)
+
+
+def _confirmed(snapshot: Snapshot, field: StoredField) -> Ids:
+    """Return the documents (pks, rising) whose label a person gave again."""
+    table = schema.standing
+    query = select(table.c.document_pk).where(table.c.field_pk == field.reference_field_pk)
+    query = query.where(table.c.confirmed.is_(True)).order_by(table.c.document_pk)
+    return snapshot.numbers(query)[:, 0]
+
+
+def _blocks(rows: Rows, size: int) -> Iterator[Rows]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

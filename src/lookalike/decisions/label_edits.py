@@ -1,0 +1,238 @@
+"""What follows when labels change themselves: statements, decisions and what was learned.
+
+Where every label has only another name, nothing is decided: rows are rewritten, and what was
+learned is kept under the new names. Else what follows is decided as after any other statement.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+
+from lookalike.catalog.fields import has_space
+from lookalike.catalog.label_names import naming_of
+from lookalike.classifier.calibration.decision_rule import renamed
+from lookalike.decisions.decider import Decider
+from lookalike.decisions.decision_log import log_names
+from lookalike.decisions.effects import Move
+from lookalike.decisions.ledger.statements import read_now, write_statements
+from lookalike.labels import Naming, ancestors, with_above
+from lookalike.model import EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.selection import conditions
+
+_BLOCK_ROWS = 20_000
+
+
+@dataclass(slots=True)
+class Reshaped:
+    """What followed, by field: documents whose statement reads otherwise, those of them that are
+    not the machine's, and what the machine changed. `given` counts labels that someone gave and
+    that read otherwise, or vote no more or again, by what they are now.
+    """
+
+    documents: dict[int, list[int]] = field(default_factory=dict)
+    stand: dict[int, list[int]] = field(default_factory=dict)
+    moves: dict[int, dict[int, Move]] = field(default_factory=dict)
+    given: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a field says before or after: of some documents (label, and whether it votes), which
+    labels vote at all, and what which document cannot be.
+    """
+
+    given: Mapping[int, tuple[str, bool]]
+    voting: Mapping[str, int]
+    refused: frozenset[tuple[int, str]]
+
+    @property
+    def voices(self) -> dict[int, str]:
+        return {pk: label for pk, (label, votes) in self.given.items() if votes}
+
+
+def reshape(
+    txn: Txn,
+    operation: int,
+    decider_of: Callable[[int], Decider],
+    before: Mapping[int, Naming],
+    standards: Mapping[int, Mapping[str, Any] | None],
+) -> Reshaped:
+    """Let the tables of fields follow what their events now say of labels.
+
+    `before` is the naming of each field as its tables are. `standards` are those in force when the
+    tables were last as they become now: where one is known, it is decided by that.
+    """
+    deciders = {pk: decider_of(pk) for pk in before if has_space(txn, pk)}
+    done, was, now = Reshaped(), dict[int, _Said](), dict[int, _Said]()
+    for pk, naming in before.items():
+        documents = done.documents[pk] = _touched(txn, pk, naming, naming_of(txn, pk))
+        was[pk] = _said(txn, pk, documents)
+        done.stand[pk] = write_statements(txn, operation, pk, documents)
+        now[pk] = _said(txn, pk, documents)
+        changed = [one for one, said in now[pk].given.items() if was[pk].given.get(one) != said]
+        done.given.update(now[pk].given[one][0] for one in changed)
+    for pk, decider in deciders.items():
+        source = decider.field.reference_field_pk
+        names = _names(was[source], now[source])
+        if names is not None and _by_tree(decider):
+            names = _tree_names(was[source].voting, names)
+        if names is not None and _same_refused(was[pk], now[pk], was[source], now[source], names):
+            done.moves[pk] = _rename_rows(txn, operation, pk, names)
+            decider_of(pk)  # takes over the rows as they are
+        elif pk in standards:
+            _set_standard(txn, operation, pk, standards[pk], {})
+            done.moves[pk] = decider_of(pk).decide_all(txn, operation, afresh=False)
+        elif decider.field.taxonomy.targets:
+            done.moves[pk] = decider_of(pk).decide_all(txn, operation)
+        else:
+            own, references = done.documents[pk], done.documents[source]
+            done.moves[pk] = decider.statements_changed(txn, operation, own, references)
+    return done
+
+
+def standard_now(snapshot: Snapshot, field_pk: int) -> Any:
+    """Return by what a field decides now, as JSON values."""
+    table = schema.field
+    return snapshot.rows(select(table.c.standard).where(table.c.pk == field_pk))[0].standard
+
+
+def _touched(snapshot: Snapshot, field_pk: int, before: Naming, after: Naming) -> list[int]:
+    """Return the documents of which a statement reads otherwise, or has a label retired or back."""
+    event = schema.event
+    query = (
+        select(event.c.document_pk, event.c.operation_pk, event.c.kind, event.c.label)
+        .where(event.c.field_pk == field_pk, event.c.document_pk.is_not(None))
+        .where(event.c.label.is_not(None), event.c.kind != EventKind.DECIDED)
+    )
+
+    def reads(naming: Naming, row: Any) -> list[Any]:
+        return [(one, naming.retired_in(one) is None) for one in read_now(naming, row)]
+
+    return sorted(
+        {row.document_pk for row in snapshot.rows(query) if reads(before, row) != reads(after, row)}
+    )
+
+
+def _said(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> _Said:
+    table, rejection = schema.standing, schema.rejection
+    query = select(table.c.document_pk, table.c.label, table.c.votes)
+    query = query.where(table.c.field_pk == field_pk, table.c.label.is_not(None))
+    given = {
+        row.document_pk: (row.label, bool(row.votes))
+        for chosen in conditions(table.c.document_pk, documents)
+        for row in snapshot.rows(query.where(table.c.origin != Origin.AUTO, chosen))
+    }
+    counts = select(table.c.label, func.count().label("n")).group_by(table.c.label)
+    voting = snapshot.rows(counts.where(table.c.field_pk == field_pk, table.c.votes))
+    refused = select(rejection.c.document_pk, rejection.c.label)
+    barred = snapshot.rows(refused.where(rejection.c.field_pk == field_pk))
+    return _Said(
+        given,
+        {row.label: row.n for row in voting},
+        frozenset((row.document_pk, row.label) for row in barred),
+    )
+
+
+def _names(was: _Said, now: _Said) -> dict[str, str] | None:
+    """Return what each label is called now, if that is all: the same documents vote, and together.
+
+    None where labels fell together, came apart, or do not vote any more.
+    """
+    before, after = was.voices, now.voices
+    if before.keys() != after.keys():
+        return None
+    pairs = {(before[pk], after[pk]) for pk in before}
+    names = {label: label for label in was.voting} | dict(pairs)
+    whole = {names[label]: count for label, count in was.voting.items()}
+    if len(whole) < len(names) or len(pairs) > len(dict(pairs)) or whole != now.voting:
+        return None
+    return {old: new for old, new in names.items() if old != new}
+
+
+def _by_tree(decider: Decider) -> bool:
+    """Return whether a field also gives the labels above those that have references."""
+    taxonomy = decider.field.taxonomy
+    return taxonomy.hierarchical and taxonomy.confidence_threshold is None
+
+
+def _tree_names(labels: Iterable[str], names: Mapping[str, str]) -> dict[str, str] | None:
+    """Return `names` with those of all that is above `labels`; None where the tree is another."""
+    tree: dict[str, str] = {}
+    for label in labels:
+        old, new = ([*ancestors(one), one] for one in (label, names.get(label, label)))
+        pairs = list(zip(sorted(old), sorted(new), strict=False))
+        if len(old) != len(new) or any(tree.setdefault(*pair) != pair[1] for pair in pairs):
+            return None
+    if len(set(tree.values())) < len(tree):
+        return None
+    return {old: new for old, new in tree.items() if old != new}
+
+
+def _same_refused(
+    own_was: _Said, own_now: _Said, was: _Said, now: _Said, names: Mapping[str, str]
+) -> bool:
+    """Return whether no document cannot be something else than before, but for the names."""
+    then, today = with_above(was.voting), with_above(now.voting)
+    before = {(pk, names.get(label, label)) for pk, label in own_was.refused if label in then}
+    return before == {(pk, label) for pk, label in own_now.refused if label in today}
+
+
+def _rename_rows(
+    txn: Txn, operation: int, field_pk: int, names: Mapping[str, str]
+) -> dict[int, Move]:
+    """Rewrite what the machine decided under the new names; return its labels before and after."""
+    table = schema.standing
+    by_machine = (table.c.origin == Origin.AUTO) & table.c.label.in_(sorted(names))
+    query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.runner_up)
+    chosen = or_(by_machine, table.c.runner_up.in_(sorted(names)))
+    rows = txn.rows(query.where(table.c.field_pk == field_pk, chosen))
+    moves: dict[int, Move] = {}
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS]
+        renames = {
+            row.document_pk: (row.label, names[row.label])
+            for row in block
+            if row.origin == Origin.AUTO and row.label in names
+        }
+        txn.update(
+            table,
+            [
+                {
+                    "field_pk": field_pk,
+                    "document_pk": row.document_pk,
+                    "label": renames.get(row.document_pk, (None, row.label))[1],
+                    "runner_up": names.get(row.runner_up, row.runner_up),
+                    "revision": operation,
+                }
+                for row in block
+            ],
+        )
+        decided = {"operation_pk": operation, "kind": EventKind.DECIDED, "field_pk": field_pk}
+        events = [
+            {**decided, "document_pk": pk, "label": now, "origin": Origin.AUTO}
+            for pk, (_, now) in renames.items()
+        ]
+        txn.insert(schema.event, events)
+        moves |= renames
+    _set_standard(txn, operation, field_pk, renamed(standard_now(txn, field_pk), names), names)
+    return moves
+
+
+def _set_standard(
+    txn: Txn,
+    operation: int,
+    field_pk: int,
+    standard: Mapping[str, Any] | None,
+    names: Mapping[str, str],
+) -> None:
+    """Write what is decided by, and log it, with the new names of labels."""
+    table = schema.field
+    txn.execute(update(table).where(table.c.pk == field_pk).values(standard=standard))
+    log_names(txn, field_pk, operation, names, standard)

@@ -1,0 +1,47 @@
+"""The vectors of labels' names, where an extractor reads texts into the space of the documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.classifier.scores.zero_shot import Names, text_of
+from lookalike.errors import BadContent
+from lookalike.extractors.base import Content, Extractor
+
+MAX_NAMES = 1_000
+"""With more labels than this their names are no suggestions: to compare with all takes too long."""
+
+_LEAST_NAMES = 2
+
+
+class NameReader:
+    """Reads labels as texts, each name once in each space; may be used by several threads."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str], NDArray[np.float16] | None] = {}
+
+    def names(self, extractor: Extractor, labels: Mapping[str, str | None]) -> Names | None:
+        """Return the names of `labels`, each with its description, in the space of an extractor.
+
+        A name that it cannot read is left out. None where the space holds no texts, or where there
+        are too few names, or too many.
+        """
+        if "text" not in extractor.accepts or not _LEAST_NAMES <= len(labels) <= MAX_NAMES:
+            return None
+        space = extractor.space.name
+        keys = {label: (space, text_of(label, said)) for label, said in labels.items()}
+        new = [key for key in dict.fromkeys(keys.values()) if key not in self._read]
+        outcomes = extractor.extract(
+            [Content(text.encode(), "text/plain", name="label") for _, text in new]
+        )
+        for key, found in zip(new, outcomes, strict=True):
+            parts = () if isinstance(found, BadContent) else found
+            self._read[key] = parts[0].vector.astype(np.float16) if parts else None
+        vectors = {label: self._read[key] for label, key in keys.items()}
+        known = {label: vector for label, vector in vectors.items() if vector is not None}
+        if len(known) < _LEAST_NAMES:
+            return None
+        return Names(tuple(known), np.stack(list(known.values())))

@@ -1,0 +1,202 @@
+"""Chance: which documents are drawn to be asked about, and how each answer came about.
+
+A **draw** is uniform among all documents of a field that were not drawn before, whatever is known
+of them. So what is drawn is a random sample of all, and answers to it, and to nothing else, tell
+how often something is so. The probability of having been drawn so far is logged with each draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from lookalike.catalog.fields import in_force_since
+from lookalike.catalog.label_names import naming_of
+from lookalike.classifier.graph.search import Ids
+from lookalike.labels import Naming, is_within
+from lookalike.model import EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.selection import conditions, one_of
+
+_VERDICTS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
+
+DUE = 50
+"""One in so many answers is about a random draw: it finds categories that nobody thought of."""
+
+DRAWN_AHEAD = 10
+"""So many drawn documents wait to be asked about at any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedLabel:
+    """An automatic label that a person checked in an operation: was it right, how sure was it.
+
+    It is right if it is the `truth` that the person named, or above that in the tree.
+    `inclusion` is the probability with which chance had drawn the document by then.
+    """
+
+    operation: int
+    label: str
+    truth: str | None
+    right: bool
+    confidence: float | None
+    inclusion: float
+
+
+def drawn_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> dict[int, float]:
+    """Return those of the documents that were drawn, with the probability of it."""
+    table = schema.draw
+    query = select(table.c.document_pk, table.c.probability).where(table.c.field_pk == field_pk)
+    return {
+        row.document_pk: row.probability
+        for chosen in conditions(table.c.document_pk, sorted(documents))
+        for row in snapshot.rows(query.where(chosen))
+    }
+
+
+def contexts(
+    snapshot: Snapshot, field_pk: int, documents: Iterable[int]
+) -> dict[int, dict[str, Any]]:
+    """Return, for each document, in what situation a person speaks of it: JSON values.
+
+    `was` is the machine's label just now, `source` the document it was caused by, `confidence` its
+    confidence; `drawn` the probability with which the document was drawn. What does not apply is
+    left out.
+    """
+    pks = sorted(documents)
+    drawn = drawn_among(snapshot, field_pk, pks)
+    found = {pk: {"drawn": drawn[pk]} if pk in drawn else {} for pk in pks}
+    table = schema.standing
+    query = select(table.c.document_pk, table.c.label, table.c.source_pk, table.c.confidence)
+    query = query.where(table.c.field_pk == field_pk, table.c.origin == Origin.AUTO)
+    for row in snapshot.rows(query.where(one_of(table.c.document_pk, pks))):
+        auto = {"was": row.label, "source": row.source_pk, "confidence": row.confidence}
+        found[row.document_pk] |= auto
+    return found
+
+
+def draw(txn: Txn, field_pk: int, operation: int, documents: Ids, count: int) -> Ids:
+    """Draw up to `count` of `documents` that were not drawn before; return them, rising.
+
+    Chance depends on field, operation and earlier draws, so the same history draws the same.
+    """
+    table = schema.draw
+    before = select(table.c.document_pk).where(table.c.field_pk == field_pk)
+    known = txn.numbers(before)[:, 0]
+    left = np.setdiff1d(documents, known)
+    chance = np.random.default_rng([field_pk, operation, len(known)])
+    chosen = np.sort(chance.choice(left, min(count, len(left)), replace=False))
+    probability = (len(known) + len(chosen)) / max(len(documents), 1)
+    txn.insert(
+        table,
+        [
+            {
+                "field_pk": field_pk,
+                "document_pk": pk,
+                "probability": min(probability, 1.0),
+                "operation_pk": operation,
+            }
+            for pk in chosen.tolist()
+        ],
+    )
+    return chosen
+
+
+def pending(snapshot: Snapshot, field_pk: int) -> Ids:
+    """Return the drawn documents that no person has answered yet, the first drawn first."""
+    pks, answered = _draws(snapshot, field_pk)
+    return pks[~answered]
+
+
+def due(snapshot: Snapshot, field_pk: int, answers: int) -> Ids:
+    """Return the drawn documents that are to be asked about now, the first drawn first.
+
+    One in DUE of the `answers` that the queue got shall be about a drawn one, however it came
+    about.
+    """
+    pks, answered = _draws(snapshot, field_pk)
+    return pks[~answered][: max(answers // DUE - int(answered.sum()), 0)]
+
+
+def sample(snapshot: Snapshot, field_pk: int) -> Ids:
+    """Return the drawn documents before the first that still waits, the first drawn first.
+
+    All of them are answered, however that came about: so they are a random sample of all. Of those
+    after it only what was easy to answer may be.
+    """
+    pks, answered = _draws(snapshot, field_pk)
+    return pks if answered.all() else pks[: int((~answered).argmax())]
+
+
+def checks_by_label(snapshot: Snapshot, field_pk: int) -> dict[str, tuple[int, int]]:
+    """Return, by the automatic label, how many random answers checked and how many were wrong."""
+    found: dict[str, tuple[int, int]] = {}
+    for one in checked_labels(snapshot, field_pk):
+        checked, wrong = found.get(one.label, (0, 0))
+        found[one.label] = (checked + 1, wrong + (not one.right))
+    return found
+
+
+def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
+    """Return the automatic labels that random answers checked, the latest first.
+
+    A drawn document that had a label of the machine's when a person first spoke of it is a check,
+    but not if that was before the space in force: of what another extractor made, it says nothing.
+    """
+    event, operation = schema.event, schema.operation
+    drawn = sample(snapshot, field_pk)
+    query = (
+        select(event.c.document_pk, event.c.kind, event.c.label, event.c.detail)
+        .add_columns(operation.c.pk.label("operation"))
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field_pk, event.c.origin == Origin.HUMAN)
+        .where(event.c.kind.in_(_VERDICTS), operation.c.undone_by.is_(None))
+        .where(one_of(event.c.document_pk, drawn.tolist()))
+        .order_by(event.c.seq.desc())
+    )
+    first = {row.document_pk: row for row in snapshot.rows(query)}
+    since, naming = in_force_since(snapshot, field_pk), naming_of(snapshot, field_pk)
+    return [
+        _checked(row, naming)
+        for row in first.values()
+        if row.operation > since and "was" in (row.detail or {})
+    ]
+
+
+def _checked(row: Any, naming: Naming) -> CheckedLabel:
+    was = naming.now(row.detail["was"], row.operation, row.document_pk)
+    truth = None
+    if row.kind == EventKind.LABELLED:
+        truth = naming.now(row.label, row.operation, row.document_pk)
+    return CheckedLabel(
+        operation=row.operation,
+        label=was,
+        truth=truth,
+        right=truth is not None and is_within(truth, was),
+        confidence=row.detail["confidence"],
+        inclusion=row.detail.get("drawn", 1.0),
+    )
+
+
+def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:
+    """Return all drawn documents, the first drawn first, and whether a person answered each."""
+    table, standing = schema.draw, schema.standing
+    drawn = select(table.c.document_pk).where(table.c.field_pk == field_pk)
+    drawn = drawn.order_by(table.c.operation_pk, table.c.document_pk)
+    pks = snapshot.numbers(drawn)[:, 0]
+    # Not joined: SQLite might go through all documents for the few that are drawn.
+    query = select(standing.c.document_pk, standing.c.answer, standing.c.origin)
+    query = query.where(standing.c.field_pk == field_pk)
+    answered = {
+        row.document_pk: row.answer is not None or row.origin == Origin.HUMAN
+        for chosen in conditions(standing.c.document_pk, pks)
+        for row in snapshot.rows(query.where(chosen))
+    }
+    there = [pk for pk in pks.tolist() if pk in answered]
+    return np.array(there, np.int64), np.array([answered[pk] for pk in there], bool)

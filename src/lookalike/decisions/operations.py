@@ -1,0 +1,403 @@
+"""The one write path for labels: an operation appends events, folds them, and decides what follows.
+
+```
+begin ─▶ events ─▶ fold (ledger) ─▶ rows of `standing` ─▶ deciders of every field that refers here
+```
+All of it is one transaction. Nothing else writes a label.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select, update
+from ulid import ULID
+
+from lookalike.catalog.fields import dependents, has_space
+from lookalike.catalog.idempotency import Request, refuse_repetition
+from lookalike.catalog.label_names import naming_of, owner_of
+from lookalike.catalog.resources import check_there
+from lookalike.catalog.vocabulary import reopening
+from lookalike.classifier.graph.neighbours import FindLists
+from lookalike.decisions.check_sheets import draw_sheet
+from lookalike.decisions.decider import Decider
+from lookalike.decisions.deciders import Deciders, Lent
+from lookalike.decisions.effects import Effects
+from lookalike.decisions.label_edits import reshape, standard_now
+from lookalike.decisions.ledger.samples import DRAWN_AHEAD, contexts, draw, pending
+from lookalike.decisions.ledger.statements import touch, touched_since, write_statements
+from lookalike.decisions.ledger.undo import (
+    namings_before,
+    settle_undone,
+    standards_before,
+    taxonomies,
+    undoable,
+)
+from lookalike.decisions.ledger.undos import NO_FIELD
+from lookalike.labels import LABEL_EVENTS, Naming, path_of
+from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Store, Txn
+
+NO_COLLECTION = 0
+"""What an operation belongs to that changes objects which no collection has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something that someone says about a document's label, before it is an event."""
+
+    document_pk: int
+    kind: EventKind
+    label: str | None
+    origin: Origin
+    asked: bool = False
+    of_object: bool = False
+    """Whether it was said of the whole item that the document is a part of."""
+
+
+@dataclass(slots=True)
+class Running:
+    """An operation while its transaction is open."""
+
+    pk: int
+    id: str
+    collection_pk: int
+    actor: str
+    at: float
+    txn: Txn
+    lent: Lent
+    by_person: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    erased: dict[str, int] = field(default_factory=dict)
+    promoted: dict[str, int] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    given: Counter[str] = field(default_factory=Counter)
+    reopened: set[int] = field(default_factory=set)
+    """The fields (pks) whose closed set is open again."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """What else the history shows of it."""
+    effects: Effects = field(default_factory=Effects)
+
+    def decider(self, field_pk: int) -> Decider:
+        """Return the decider of a field, caught up; it is this operation's until it has ended."""
+        return self.lent.decider(self.txn, field_pk)
+
+    def changed(self) -> Changed:
+        """Return what it changed so far."""
+        return Changed(
+            operation=self.id,
+            by_person=self.by_person,
+            labelled=dict(sorted(self.effects.labelled.items())),
+            relabelled=dict(sorted(self.effects.relabelled.items())),
+            unlabelled=dict(sorted(self.effects.unlabelled.items())),
+            refused=dict(self.refused),
+            revision=self.pk,
+            promoted=dict(self.promoted),
+            renamed=dict(self.renamed),
+            given=dict(sorted(self.given.items())),
+            reopened=bool(self.reopened),
+        )
+
+
+class Operations:
+    """Runs operations on a store; derived files go to `cache`. `clock` gives UTC seconds."""
+
+    def __init__(self, store: Store, cache: Path, clock: Callable[[], float]) -> None:
+        self.deciders = Deciders(store, cache)
+        self._store = store
+        self._clock = clock
+
+    @contextmanager
+    def operate(
+        self, collection_pk: int, kind: str, actor: str, request: Request | None = None
+    ) -> Iterator[Running]:
+        """Run one operation: all that happens inside is durable at the end, or none of it.
+
+        Raises AlreadyDone where the `request` was done before.
+        """
+        with self.deciders.lent(collection_pk) as lent, self._store.write() as txn:
+            refuse_repetition(txn, request)
+            running = self._begin(txn, lent, collection_pk, kind, actor, request)
+            yield running
+            summary = asdict(running.changed()) | running.told
+            if request is not None:
+                summary["request"] = request.digest
+            if running.erased:
+                summary["erased"] = running.erased
+            chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
+            txn.execute(chosen.values(summary=summary))
+
+    def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
+        """Append what was said about one field, and decide everything that follows from it."""
+        if not said:
+            return
+        documents = sorted({line.document_pk for line in said})
+        with self.changing(running, field_pk, documents):
+            self._append(running, field_pk, _as_named(running, field_pk, said))
+            self._fold(running, field_pk, documents)
+            self._draw(running, field_pk)
+        self._draw_sheet(running, field_pk)
+
+    def fold_again(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
+        """Fold what stands of documents that may vote from now on, or not, and what follows."""
+        if documents:
+            with self.changing(running, field_pk, documents):
+                self._fold(running, field_pk, documents)
+
+    @contextmanager
+    def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
+        """Change the statements of documents inside; at the end, decide all that refers to them."""
+        affected = {pk: running.decider(pk) for pk in dependents(running.txn, field_pk)}
+        if field_pk not in affected:
+            affected[field_pk] = running.decider(field_pk)
+        yield
+        for pk, decider in affected.items():
+            if pk in running.reopened:
+                self.decide_all(running, pk)
+                continue
+            own = documents if pk == field_pk else []
+            references = documents if decider.field.reference_field_pk == field_pk else []
+            moves = decider.statements_changed(running.txn, running.pk, own, references)
+            running.effects.add(pk, moves)
+
+    def arrive(
+        self,
+        running: Running,
+        field_pk: int,
+        documents: Sequence[int],
+        known: Sequence[int] = (),
+    ) -> None:
+        """Give new documents their rows in a field and decide them.
+
+        Of those that are `known`, here already, the vector is new, and whether they were seen well
+        enough to vote: where one does, all that refers to the field is decided from scratch.
+        """
+        txn = running.txn
+        touch(txn, field_pk, documents, running.pk)
+        if known:
+            write_statements(txn, running.pk, field_pk, known)
+        decider = running.decider(field_pk)
+        moves = decider.documents_arrived(txn, running.pk, documents)
+        running.effects.add(field_pk, moves)
+        for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
+            self.decide_all(running, pk)
+        self._draw(running, field_pk)
+        self._draw_sheet(running, field_pk)
+
+    def decide_all(self, running: Running, field_pk: int, find: FindLists | None = None) -> None:
+        """Search and decide all documents of a field from scratch, trusting nothing in memory.
+
+        `find` finds their neighbours, where those are not known.
+        """
+        if not has_space(running.txn, field_pk):
+            return
+        decider = running.lent.begun_anew(running.txn, field_pk, find)
+        running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
+        self._draw_sheet(running, field_pk)
+
+    def configured(
+        self,
+        running: Running,
+        field_pk: int,
+        before: Any,
+        after: Any,
+        find: FindLists | None = None,
+    ) -> None:
+        """Write another taxonomy for a field, as an event that can be undone, and decide all."""
+        self._set_taxonomy(running, field_pk, before, after)
+        detail = {"before": before, "after": after}
+        self._record(running, field_pk, EventKind.CONFIGURED, detail)
+        self.decide_all(running, field_pk, find)
+
+    def name(
+        self, running: Running, said: Mapping[int, Mapping[str, Any]], kind: EventKind
+    ) -> Mapping[int, Sequence[int]]:
+        """Append what is said of labels themselves, by field, and do what follows from it.
+
+        Return, by field, the documents of which a statement reads otherwise.
+        """
+        before = {pk: naming_of(running.txn, pk) for pk in said}
+        for pk, detail in said.items():
+            kept = {"standard": standard_now(running.txn, pk)}
+            self._record(running, pk, kind, {**detail, **kept})
+        return self._reshape(running, before, {})
+
+    def undo(self, running: Running, operation_id: str) -> list[int]:
+        """Take back an operation, and with it everything that labelled itself because of it.
+
+        Return the operations that are undone now, or in force again.
+
+        Undoing an undo brings the operation back. Raises NotFound, or Conflict when it is undone
+        already or is of a kind that cannot be.
+        """
+        target = undoable(running.txn, running.collection_pk, operation_id)
+        self._record(running, NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
+        moved = settle_undone(running.txn)
+        self._follow(running, moved)
+        return moved
+
+    def _begin(
+        self,
+        txn: Txn,
+        lent: Lent,
+        collection_pk: int,
+        kind: str,
+        actor: str,
+        request: Request | None,
+    ) -> Running:
+        if collection_pk != NO_COLLECTION:
+            check_there(txn, collection_pk)
+        id, now = f"op_{ULID()}" if request is None else request.id, self._clock()
+        pk = txn.insert_one(
+            schema.operation,
+            id=id,
+            collection_pk=collection_pk,
+            kind=kind,
+            actor=actor,
+            at=now,
+            summary={},
+        )
+        return Running(pk, id, collection_pk, actor, now, txn, lent)
+
+    def _draw(self, running: Running, field_pk: int) -> None:
+        """Let chance choose what to ask next: so many that some always wait.
+
+        A rule that is a number learns nothing, so it needs no chance.
+        """
+        decider = running.lent.held[field_pk]
+        if decider.field.taxonomy.confidence_threshold is not None:
+            return
+        state = decider.state
+        documents = state.columns.pks[~state.columns["poor"]]
+        while len(waiting := pending(running.txn, field_pk)) < DRAWN_AHEAD:
+            count = DRAWN_AHEAD - len(waiting)
+            if not len(draw(running.txn, field_pk, running.pk, documents, count)):
+                break
+
+    def _draw_sheet(self, running: Running, field_pk: int) -> None:
+        """Draw the next sheet of a field from its decisions, when these are made."""
+        decider = running.lent.held[field_pk]
+        if decider.field.taxonomy.confidence_threshold is None:
+            draw_sheet(running.txn, running.pk, decider.state)
+
+    def _fold(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
+        stand = write_statements(running.txn, running.pk, field_pk, documents)
+        running.effects.drop(field_pk, stand)
+        self._reopen(running, field_pk, documents)
+
+    def _reopen(
+        self, running: Running, field_pk: int, documents: Sequence[int] | None = None
+    ) -> None:
+        """Reopen a closed set where documents, of some or of all, are of a new kind now."""
+        if (detail := reopening(running.txn, field_pk, documents)) is not None:
+            running.reopened.add(field_pk)
+            self._set_taxonomy(running, field_pk, **detail)
+            self._record(running, field_pk, EventKind.CONFIGURED, detail)
+
+    def _append(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
+        context = contexts(running.txn, field_pk, {line.document_pk for line in said})
+        rows = [
+            {
+                "operation_pk": running.pk,
+                "kind": line.kind,
+                "field_pk": field_pk,
+                "document_pk": line.document_pk,
+                "label": line.label,
+                "origin": line.origin,
+                "detail": _detail(line, context[line.document_pk]),
+            }
+            for line in said
+        ]
+        running.txn.insert(schema.event, rows)
+
+    def _record(
+        self, running: Running, field_pk: int, kind: EventKind, detail: Mapping[str, Any]
+    ) -> None:
+        running.txn.insert_one(
+            schema.event, operation_pk=running.pk, kind=kind, field_pk=field_pk, detail=detail
+        )
+
+    def _follow(self, running: Running, operations: Sequence[int]) -> None:
+        """Do what follows from operations that are undone now, or in force again."""
+        table = schema.event
+        no_statement = [EventKind.DECIDED, EventKind.FORGOTTEN, EventKind.UNDONE]
+        query = select(table).where(table.c.operation_pk.in_(operations))
+        changed: dict[int, set[int]] = {}
+        named: list[Any] = []
+        configured: set[int] = set()
+        for row in running.txn.rows(query.where(table.c.kind.not_in(no_statement))):
+            if row.kind == EventKind.CONFIGURED:
+                configured.add(row.field_pk)
+                before, after = taxonomies(running.txn, row)
+                self._set_taxonomy(running, row.field_pk, before, after)
+                self.decide_all(running, row.field_pk)
+            elif row.kind in LABEL_EVENTS:
+                named.append(row)
+            else:
+                changed.setdefault(row.field_pk, set()).add(row.document_pk)
+        for field_pk, documents in sorted(changed.items()):
+            running.by_person += len(documents)
+            with self.changing(running, field_pk, sorted(documents)):
+                self._fold(running, field_pk, sorted(documents))
+        if named:
+            before = namings_before(running.txn, named, operations)
+            self._reshape(running, before, standards_before(running.txn, named))
+        for field_pk in configured - running.reopened:
+            self._reopen(running, field_pk)
+            if field_pk in running.reopened:
+                self.decide_all(running, field_pk)
+
+    def _reshape(
+        self, running: Running, before: Mapping[int, Naming], standards: Mapping[int, Any]
+    ) -> Mapping[int, Sequence[int]]:
+        done = reshape(running.txn, running.pk, running.decider, before, standards)
+        running.by_person += done.given.total()
+        running.given.update(done.given)
+        for field_pk, stand in done.stand.items():
+            running.effects.drop(field_pk, stand)
+        for field_pk, moves in done.moves.items():
+            running.effects.add(field_pk, moves)
+        return done.documents
+
+    def _set_taxonomy(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
+        """Write a taxonomy; where it changes which references may vote, these do so or not.
+
+        Another one of the same version is none that anything was learned under.
+        """
+        chosen = update(schema.field).where(schema.field.c.pk == field_pk)
+        is_unlearned = before != after and before["version"] == after["version"]
+        values = {"taxonomy": after} | ({"standard": None} if is_unlearned else {})
+        running.txn.execute(chosen.values(values))
+        bounds = {one["references"] for one in (before, after) if one.get("references")}
+        if before.get("references") != after.get("references"):
+            late = [touched_since(running.txn, field_pk, bound) for bound in bounds]
+            self._fold(running, field_pk, sorted(set().union(*late)))
+
+
+def _as_named(running: Running, field_pk: int, said: Sequence[Said]) -> Sequence[Said]:
+    """Return what was said with labels as the paths that they are, under the names of today."""
+    separator = running.lent.held[field_pk].field.taxonomy.separator
+    naming = naming_of(running.txn, owner_of(running.txn, field_pk))
+    if separator == LABEL_SEPARATOR.strip() and not naming.aliases:
+        return said
+    named = []
+    for line in said:
+        path = None if line.label is None else path_of(line.label, separator)
+        label = None if path is None else naming.one_meant(path)
+        if path is not None and label is not None and label != path:
+            running.renamed[path] = label
+        named.append(replace(line, label=label))
+    return named
+
+
+def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
+    """Return in what situation a person said something; nothing for other voices."""
+    asked = {"asked": True} if line.asked else {}
+    whole = {"of_object": True} if line.of_object else {}
+    return (asked | whole | context) or None if line.origin is Origin.HUMAN else None

@@ -1,1 +1,0 @@
-"""Engines: where heavy work is done when one machine is not enough."""

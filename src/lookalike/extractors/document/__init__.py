@@ -1,0 +1,1 @@
+"""PDF, scans, HTML, Markdown and DOCX as texts. Begin at `extractor.py`."""

@@ -1,0 +1,180 @@
+"""The document extractor: PDF, scans and texts, by what they say, whole or page by page."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import accumulate
+
+from lookalike.errors import BadContent, BadSetting, MissingExtra
+from lookalike.extractors.base import Content, Extractor, Part, extract_each
+from lookalike.extractors.document import docx, pdf
+from lookalike.extractors.document.pages import OCR, Page, PageReader, origin
+from lookalike.extractors.document.plain_text import plain_text
+from lookalike.extractors.text import MAX_CHARACTERS, text_encoder, text_part
+from lookalike.extractors.text_models import DEFAULTS
+from lookalike.extractors.text_passages import MAX_PASSAGES, Passage, TextEncoder, pooled
+from lookalike.model import Space
+
+UNITS = ("document", "page")
+"""What one document of the collection can be made of."""
+
+MAX_PAGES = 200
+"""Pages that are read of one PDF unless its collection says otherwise."""
+
+MAX_PAGES_EVER = 10_000
+
+QUOTED_SCANS = 3
+"""Scanned pages that are read again, at seconds each, to say why a document has its label."""
+
+PICTURED_PAGES = 32
+"""Pages whose small pictures are made at once; those of later ones when they are asked for."""
+
+_ENOUGH_CHARACTERS = MAX_PASSAGES * 1000
+"""With so much text no model takes more of a document: further pages are not read."""
+
+_PAGE_BREAK = "\n\n"
+
+
+def document_extractor(
+    model: str = DEFAULTS[-1],
+    *,
+    per: str = "document",
+    max_pages: int = MAX_PAGES,
+    threads: int = 1,
+) -> Extractor:
+    """Return the extractor for PDF, scanned pictures, and all that the text extractor reads.
+
+    `model` is a text model, and the vectors live in its space: a PDF and a text that say the same
+    are the same. `per` is "document", or "page" for one document a page of a PDF. Of a PDF the
+    first `max_pages` are read. Raises NotFound, MissingExtra, and BadSetting for other values.
+
+    >>> document_extractor(per="page").space.dimension
+    384
+    """
+    if per not in UNITS:
+        raise BadSetting(f"per is {per!r}; choose one of {', '.join(UNITS)}")
+    if not 1 <= max_pages <= MAX_PAGES_EVER:
+        raise BadSetting(f"max_pages is {max_pages:,}; choose 1 to {MAX_PAGES_EVER:,}")
+    encoder = text_encoder(model, threads=threads)
+    return DocumentExtractor(encoder, by_page=per == "page", max_pages=max_pages)
+
+
+class DocumentExtractor:
+    """Reads the text layer of each page, or its picture where there is none to speak of."""
+
+    accepts = frozenset({pdf.MEDIA_TYPE, "image", "text", docx.MEDIA_TYPE})
+
+    def __init__(self, encoder: TextEncoder, *, by_page: bool, max_pages: int) -> None:
+        self._encoder = encoder
+        self._by_page = by_page
+        self._max_pages = max_pages
+        self.reader = PageReader()
+
+    @property
+    def space(self) -> Space:
+        """That of the text model: a page is read, then treated as any text."""
+        return self._encoder.space
+
+    def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
+        """Return one part for each content, or one for each page that has words on it.
+
+        Attributes: `chunks`, in how many passages it was read; `source`, "text layer" or "ocr" (of
+        a whole PDF by page); `turned`, by how many degrees counter-clockwise a scan was set
+        upright (likewise). Of a PDF also `pages`, how many it has; `unread`, which of them could
+        not be read; `pages_read` where there were too many; of a page `page`, from 1.
+        """
+        return extract_each(contents, self._extract_one)
+
+    def passages(self, content: Content, part: str = "") -> list[Passage]:
+        """Return the passages of a document, or of one of its pages. Raises BadContent.
+
+        Scans are read again, as nothing is kept of them, but no more than three pages of one PDF.
+        """
+        if _is_text(content):
+            return self._encoder.passages(plain_text(content, MAX_CHARACTERS), name=content.name)
+        with _extras_named(content):
+            if content.media_type != pdf.MEDIA_TYPE:
+                return self._passages([self.reader.scan(content)], content.name)
+            with pdf.opened(content) as opened:
+                page = int(part.rpartition("-")[2]) if part else None
+                pages = list(self._pages(opened, page, scans=QUOTED_SCANS))
+                return self._passages(pages, content.name)
+
+    def _extract_one(self, content: Content) -> tuple[Part, ...]:
+        if _is_text(content):
+            return (text_part(self.passages(content), content.media_type),)
+        with _extras_named(content):
+            if content.media_type != pdf.MEDIA_TYPE:
+                page = self.reader.scan(content)
+                return (self._part("", [page], content.name, page.origin()),)
+            with pdf.opened(content) as opened:
+                if self._by_page:
+                    return self._each_page(opened, content.name)
+                pages = list(self._pages(opened))
+                return (self._part("", pages, content.name, origin(pages, opened.pages)),)
+
+    def _each_page(self, opened: pdf.Pdf, name: str) -> tuple[Part, ...]:
+        parts, refused = [], _blank(name, opened.pages)
+        for page in self._pages(opened):
+            said = {"page": page.number, "pages": opened.pages, **page.origin()}
+            try:
+                parts.append(self._part(f"page-{page.number}", [page], name, said))
+            except BadContent as error:
+                refused = refused if page.error is None and page.is_blank else error
+        if not parts:
+            raise refused
+        return tuple(parts)
+
+    def _pages(
+        self, opened: pdf.Pdf, only: int | None = None, scans: int = MAX_PAGES_EVER
+    ) -> Iterator[Page]:
+        """Yield the pages of a PDF, or a single one, until there is enough for one document.
+
+        After so many `scans` further ones stay unread.
+        """
+        numbers = range(1, min(opened.pages, self._max_pages) + 1)
+        pictured = 0 if only else PICTURED_PAGES if self._by_page else 1
+        read = 0
+        for number in numbers if only is None else [only]:
+            page = self.reader.page(opened, number, pictured=number <= pictured, scans=scans > 0)
+            yield page
+            scans -= page.source == OCR
+            read += len(page.text)
+            if read > _ENOUGH_CHARACTERS and not self._by_page:
+                return
+
+    def _part(self, key: str, pages: Sequence[Page], name: str, said: Mapping[str, object]) -> Part:
+        passages = self._passages(pages, name)
+        attributes = {"chunks": len(passages), **said}
+        return Part(pooled(passages), key, attributes, pages[0].picture)
+
+    def _passages(self, pages: Sequence[Page], name: str) -> list[Passage]:
+        """Return the passages of pages read as one text; each is on the page where it begins."""
+        if all(page.is_blank for page in pages):
+            errors = (page.error for page in pages if page.error is not None)
+            raise next(errors, _blank(name, len(pages)))
+        found = self._encoder.passages(_PAGE_BREAK.join(page.text for page in pages), name=name)
+        ends = list(accumulate(len(page.text) + len(_PAGE_BREAK) for page in pages))
+        homes = [pages[min(bisect_right(ends, one.start), len(pages) - 1)] for one in found]
+        return [replace(one, page=home.number) for one, home in zip(found, homes, strict=True)]
+
+
+def _is_text(content: Content) -> bool:
+    return content.media_type.startswith("text/") or content.media_type == docx.MEDIA_TYPE
+
+
+@contextmanager
+def _extras_named(content: Content) -> Iterator[None]:
+    """Let a missing extra fail the content that needs it, and no other."""
+    try:
+        yield
+    except MissingExtra as error:
+        raise BadContent(f"cannot read {content.name!r}: {error}") from error
+
+
+def _blank(name: str, pages: int) -> BadContent:
+    where = "the page has" if pages == 1 else f"its {pages:,} pages have"
+    return BadContent(f"cannot read {name!r}: {where} nothing to read on; remove it")

@@ -1,0 +1,1 @@
+"""Models of other libraries, loaded from files on this machine. Begin at `torch.py`."""

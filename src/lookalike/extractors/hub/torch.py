@@ -1,0 +1,224 @@
+"""Models that run on torch, through the libraries that know them: what these have in common."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import BadContent, BadSetting, MissingExtra
+from lookalike.extractors.base import Content, Part
+from lookalike.extractors.hub.local_files import directed, space_of
+from lookalike.model import Space
+
+_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
+_TOGETHER = 16
+_LEFT_OUT = ("*.md", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite", "onnx/*")
+"""Files of a hub's directory that are not the model, or the model for other libraries."""
+
+
+class TorchExtractor(ABC):
+    """Loads a model at first use and runs it on a few items at once, one call after the other.
+
+    Torch spreads one call over all cores, or a GPU, so calls side by side would only wait.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        name: str,
+        files: Iterable[Path],
+        settings: Mapping[str, Any],
+        device: str | None,
+    ) -> None:
+        self._version = version
+        self._name = name
+        self._files = tuple(files)
+        self._settings = settings
+        self._device = device
+        self._loaded = False
+        self._space: Space | None = None
+        self._lock = Lock()
+
+    @property
+    def space(self) -> Space:
+        """Named after the model, with a digest of its files and of the options."""
+        with self._lock:
+            if self._space is None:
+                dimension = self._told_dimension()
+                if dimension is None:
+                    self._ready()
+                    dimension = self._own_dimension()
+                named = (self._version, self._name, self._files, self._settings)
+                self._space = space_of(*named, dimension)
+            return self._space
+
+    def uses_gpu(self) -> bool:
+        """Return whether the model would run on a GPU here."""
+        return (self._device or _best_device()).startswith("cuda")
+
+    def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
+        """Return one part for each content. Raises BadSetting where the model cannot be run."""
+        results: list[tuple[Part, ...] | BadContent] = []
+        for start in range(0, len(contents), _TOGETHER):
+            results += self._extract_some(contents[start : start + _TOGETHER])
+        return results
+
+    def _extract_some(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
+        dimension = self.space.dimension
+        with self._lock:
+            self._ready()
+        prepared = [self._prepared(content) for content in contents]
+        good = [one for one in prepared if not isinstance(one, BadContent)]
+        with self._lock:
+            vectors = iter(self._vectors(good) if good else ())
+        results: list[tuple[Part, ...] | BadContent] = []
+        for content, one in zip(contents, prepared, strict=True):
+            if isinstance(one, BadContent):
+                results.append(one)
+                continue
+            vector = next(vectors)
+            if vector.shape != (dimension,):
+                raise BadSetting(
+                    f"the model {self._name!r} gives {vector.size} numbers, and its files say "
+                    f"{dimension}; give dimension={vector.size}"
+                )
+            try:
+                results.append((Part(directed(vector, content)),))
+            except BadContent as error:
+                results.append(error)
+        return results
+
+    def _prepared(self, content: Content) -> Any:
+        try:
+            return self._prepare(content)
+        except BadContent as error:
+            return error
+
+    def _ready(self) -> None:
+        """Load the model unless it is; raises BadSetting where that fails."""
+        if self._loaded:
+            return
+        try:
+            self._load(self._device or _best_device())
+        except _load_errors() as error:
+            raise BadSetting(
+                f"cannot load the model {self._name!r}: {error}; check that its files are whole "
+                "and belong together"
+            ) from error
+        self._loaded = True
+
+    @abstractmethod
+    def _told_dimension(self) -> int | None:
+        """Return how many numbers a vector has, if a file says so."""
+
+    @abstractmethod
+    def _own_dimension(self) -> int:
+        """Return how many numbers the loaded model gives."""
+
+    @abstractmethod
+    def _load(self, device: str) -> None: ...
+
+    @abstractmethod
+    def _prepare(self, content: Content) -> Any:
+        """Return what goes into the model. Raises BadContent."""
+
+    @abstractmethod
+    def _vectors(self, prepared: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
+        """Return a vector (dimension,) for each."""
+
+
+def check_options(model: Any, device: Any, allow_download: Any) -> None:
+    """Raise BadSetting for what cannot be the name of a model, a device, or a yes or no."""
+    if not isinstance(model, str) or not model:
+        raise BadSetting(f"model cannot be {model!r}; give a directory, or the name of a model")
+    if device is not None and not (isinstance(device, str) and _DEVICE.fullmatch(device)):
+        raise BadSetting(f"device cannot be {device!r}; give cpu, cuda, cuda:1 or mps")
+    if not isinstance(allow_download, bool):
+        raise BadSetting(f"allow_download cannot be {allow_download!r}; give true or false")
+
+
+def check_installed(module: str, extra: str) -> None:
+    """Raise MissingExtra unless a library is there; it is not loaded."""
+    if find_spec(module) is None:
+        raise MissingExtra.named(f"{extra.replace('-', '_')}_extractor", extra)
+
+
+def model_directory(model: str, *, allow_download: bool) -> Path:
+    """Return the directory of a model: the one that is named, else that of a hub's cache.
+
+    Nothing is downloaded unless that is allowed. Raises BadSetting where there is none.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path.absolute()
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            model, local_files_only=not allow_download, ignore_patterns=list(_LEFT_OUT)
+        )
+    except (OSError, ValueError) as error:
+        if allow_download:
+            raise BadSetting(f"cannot download the model {model!r}: {error}") from error
+        raise BadSetting(
+            f"the model {model!r} is not on this machine; give the path of its directory, or "
+            "allow_download: true to have it fetched"
+        ) from error
+    return Path(found)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files of a model's directory: weights, and all that tells how they are used."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    kept = [
+        path
+        for path in files
+        if not any(path.relative_to(folder).match(pattern) for pattern in _LEFT_OUT)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not kept:
+        raise BadSetting(f"{str(folder)!r} has no files of a model; check the path")
+    return kept
+
+
+def named_after(folder: Path) -> str:
+    """Return a model's name: that of its directory, or of the repository in a hub's cache."""
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.rpartition("--")[2]
+    return folder.name
+
+
+def weights_of(model: Path | str, checkpoint: Path | None) -> tuple[str, list[Path]]:
+    """Return the name and the files of a model: a directory, or a name with its `checkpoint`."""
+    if isinstance(model, Path):
+        return named_after(model), model_files(model)
+    assert checkpoint is not None, "a model that is only named needs a checkpoint"
+    return model, [checkpoint]
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """Return what the libraries were seen to raise on files that are damaged or do not fit."""
+    from pickle import UnpicklingError
+
+    usual = (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, EOFError)
+    if find_spec("safetensors") is None:
+        return (*usual, UnpicklingError)
+    from safetensors import SafetensorError
+
+    return (*usual, UnpicklingError, SafetensorError)
+
+
+def _best_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,1 @@
+"""ONNX models: those in `weights`, and any other file. Begin at `bundled.py`."""

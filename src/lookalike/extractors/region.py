@@ -1,0 +1,185 @@
+"""The region extractor: one vector for each region of a picture, given or found by a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lookalike.content.boxes import Box, clipped, corners, from_corners, read_box
+from lookalike.errors import BadContent, BadSetting, NotFound
+from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
+from lookalike.extractors.detector import Detector
+from lookalike.extractors.image import MODELS, ImageModel
+from lookalike.extractors.onnx.bundled import OnnxModel, cuda_is_there
+from lookalike.model import Space
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+VERSION = "v1"
+"""Changes with every change of preprocessing: it would be another space."""
+
+CONTEXT = 0.0
+"""The share of a box's sides that is added at each edge: measured, `models/README.md`."""
+
+MIN_SCORE = 0.35
+MAX_REGIONS = 100
+
+_MAX_CONTEXT = 4.0
+_KEPT = ("detected", "score")
+"""What a given region may say of itself besides its box."""
+
+
+def region_extractor(
+    model: str = "efficientnet-lite2",
+    *,
+    context: float = CONTEXT,
+    min_score: float = MIN_SCORE,
+    max_regions: int = MAX_REGIONS,
+    suggest: bool = False,
+    threads: int = 1,
+) -> Extractor:
+    """Return the extractor for regions of pictures.
+
+    Where an object's metadata have `regions` (imported or drawn), these are taken. Else a detector
+    proposes up to `max_regions` of at least `min_score` (0 … 1). `context` is the share of a box's
+    width and height that is added at each edge before it is embedded. With `suggest` the class that
+    the detector saw enters as a suggestion. `threads` is how many threads one picture may use.
+
+    Raises NotFound for an unknown model, BadSetting for a value that is impossible.
+
+    >>> region_extractor(context=0.25).space.name
+    'region_extractor.v1/efficientnet-lite2-context25@58723d90'
+    """
+    if model not in MODELS:
+        raise NotFound.named("image model", model, MODELS)
+    _check("context", context, 0, _MAX_CONTEXT)
+    _check("min_score", min_score, 0, 1)
+    _check("max_regions", max_regions, 1, 1000)
+    if not isinstance(suggest, bool):
+        raise BadSetting(f"suggest={suggest!r} is neither true nor false")
+    if round(context * 100) != context * 100:
+        raise BadSetting(f"context={context!r} is no whole per cent; give 0.25, not 0.253")
+    return RegionExtractor(
+        MODELS[model],
+        context=context,
+        min_score=min_score,
+        max_regions=int(max_regions),
+        threads=threads,
+    )
+
+
+class RegionExtractor:
+    """Cuts each region out with its context and squeezes it to the model's square.
+
+    The picture is decoded once for all its regions. A region that cannot be cut out is refused
+    alone.
+    """
+
+    accepts = frozenset({"image"})
+
+    def __init__(
+        self,
+        model: ImageModel,
+        *,
+        context: float,
+        min_score: float,
+        max_regions: int,
+        threads: int,
+    ) -> None:
+        self._model = model
+        self._context = context
+        self._min_score = min_score
+        self._max_regions = max_regions
+        self._network = OnnxModel(model.file, threads=threads)
+        self._detector = Detector(threads=threads)
+
+    @property
+    def space(self) -> Space:
+        """Model, context, digest of the weights and version of the preprocessing."""
+        model = f"{self._model.name}-context{round(self._context * 100)}"
+        digest = self._model.file.sha256[:8]
+        return Space(f"region_extractor.{VERSION}/{model}@{digest}", self._model.dimension)
+
+    def uses_gpu(self) -> bool:
+        """Return whether its network would run on a GPU here."""
+        return cuda_is_there()
+
+    def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
+        """Return one part for each region: none for a picture in which nothing is.
+
+        The key is the region's id, or `region-0`, `region-1` … for what was proposed, the surest
+        first. Attributes: `box`, `picture_size` ([width, height]), and of what was proposed the
+        class that was `detected` and its `score`. Regions that are no boxes in the picture are in
+        `content.refused`, by key.
+        """
+        return extract_each(contents, self._extract_one)
+
+    def _extract_one(self, content: Content) -> tuple[Part, ...]:
+        picture = content.picture()
+        if content.regions is None:
+            found = self._proposed(picture)
+        else:
+            found = list(_given(content, picture))
+        size = list(picture.size)
+        return tuple(
+            self._part(picture, key, {**attributes, "picture_size": size})
+            for key, attributes in found
+        )
+
+    def _proposed(self, picture: Image) -> list[tuple[str, dict[str, Any]]]:
+        things = self._detector.detect(picture, min_score=self._min_score, limit=self._max_regions)
+        return [
+            (
+                f"region-{number}",
+                {"box": list(one.box), "detected": one.name, "score": one.score},
+            )
+            for number, one in enumerate(things)
+        ]
+
+    def _part(self, picture: Image, key: str, attributes: Mapping[str, Any]) -> Part:
+        from PIL.Image import Resampling
+
+        outer = with_context(tuple(attributes["box"]), self._context, picture.size)
+        size = (self._model.side, self._model.side)
+        square = picture.resize(size, Resampling.BICUBIC, box=outer)
+        vectors = self._network.run(pixels=np.asarray(square, np.float32).transpose(2, 0, 1)[None])
+        return Part(unit(vectors[0]), key, attributes)
+
+
+def with_context(
+    box: Box, context: float, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Return the corners of a box with context around it, inside a picture of a size.
+
+    >>> with_context((10, 10, 20, 40), 0.25, (100, 50))
+    (5.0, 0.0, 35.0, 50.0)
+    """
+    left, top, width, height = box
+    across, down = context * width, context * height
+    outer = from_corners(left - across, top - down, left + width + across, top + height + down)
+    return corners(clipped(outer, *size))
+
+
+def _given(content: Content, picture: Image) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield key and attributes of the regions that can be cut out; refuse the others."""
+    seen: set[str] = set()
+    for number, region in enumerate(content.regions or ()):
+        key = str(region.get("id") or f"region-{number}")
+        try:
+            if key in seen:
+                raise BadContent(f"there are two regions {key!r}; every one needs its own id")
+            seen.add(key)
+            box = clipped(read_box(region.get("box")), *picture.size)
+        except BadContent as error:
+            content.refuse(key, str(error))
+        else:
+            said = {name: region[name] for name in _KEPT if region.get(name) is not None}
+            yield key, {"box": list(box), **said}
+
+
+def _check(name: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise BadSetting(f"{name}={value!r} is impossible; give a number from {low} to {high}")

@@ -1,0 +1,268 @@
+"""Documents, made: rows and vectors of what an extractor found, then their decisions."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from ulid import ULID
+
+from lookalike.catalog.forgotten import is_forgotten, places
+from lookalike.catalog.objects import REGIONS
+from lookalike.catalog.resources import CollectionRow, dig
+from lookalike.catalog.spaces import in_force_now, outdate
+from lookalike.catalog.vocabulary import Vocabulary
+from lookalike.decisions.operations import Operations, Running, Said
+from lookalike.errors import BadInput, Conflict
+from lookalike.extractors.base import Extractor, Part
+from lookalike.labels import label_in
+from lookalike.model import EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import StoredSpace, Txn
+from lookalike.stores.selection import conditions, one_of
+
+_IN_LIST = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A collection that documents are in; `fields` are its label fields, their pks by name."""
+
+    row: CollectionRow
+    fields: Mapping[str, int]
+
+    def kept(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what documents keep of an object's metadata.
+
+        That is all but labels, which are events, and regions, which are documents.
+        """
+        kept = self.row.passed(metadata)
+        left_out = {*self.fields, REGIONS}
+        return {name: value for name, value in kept.items() if name not in left_out}
+
+    def given_labels(
+        self, metadata: Mapping[str, Any], said_by: Collection[str]
+    ) -> dict[int, tuple[str, Origin]]:
+        """Return the labels that an object's metadata gives, by the pk of their field.
+
+        They are a person's where `said_by` has their key, else imported.
+        """
+        given = {}
+        for name, pk in self.fields.items():
+            source = self.row.source_of(name)
+            with suppress(BadInput):  # what is no label stays with the object, as it was given
+                label = label_in(dig(metadata, source))
+                if label is not None:
+                    given[pk] = (label, Origin.HUMAN if source in said_by else Origin.IMPORT)
+        return given
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Home):
+    """A collection that items go to: what extracts them, and the space of their vectors."""
+
+    extractor: Extractor
+    space: StoredSpace
+
+    @property
+    def pk(self) -> int:
+        """Return the collection's pk."""
+        return self.row.pk
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self.row.name
+
+    @property
+    def bucket_pk(self) -> int:
+        """Return the bucket that items are put into."""
+        return self.row.bucket_pk
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document to be written: one part of an object, whose metadata these are.
+
+    `said_by` are the keys of those metadata that a person has changed.
+    """
+
+    object_pk: int
+    object_id: str
+    file_name: str
+    sha256: str
+    metadata: Mapping[str, Any]
+    part: Part
+    said_by: Collection[str] = ()
+
+
+def write_documents(
+    operations: Operations, running: Running, target: Target, new: Sequence[NewDocument]
+) -> int:
+    """Write documents with their vectors and decide them; return how many.
+
+    A label that the object's metadata gives in a label field is imported with a new document. A
+    part that is here already gets the new vector and keeps its labels: ids are derived, so doing
+    this twice gives the same documents. A part that was forgotten makes none.
+    """
+    if not new:
+        return 0
+    txn = running.txn
+    if not in_force_now(txn, target.space):
+        raise Conflict(
+            f"the collection {target.name!r} has changed its extractor meanwhile; nothing was "
+            f"written to {target.space.name}: do the same again"
+        )
+    target = _with_fields_now(txn, target)
+    known = _known(txn, target.pk, [one.object_pk for one in new])
+    again = [(pk, one) for one in new if (pk := known.get((one.object_pk, one.part.key)))]
+    fresh = [one for one in new if (one.object_pk, one.part.key) not in known] if again else new
+    fresh = _without_forgotten(txn, fresh)
+    if not again and not fresh:
+        return 0
+    txn.update(
+        schema.document,
+        [
+            {"pk": pk, "sha256": bytes.fromhex(one.sha256), "attributes": dict(one.part.attributes)}
+            for pk, one in again
+        ],
+    )
+    outdate(txn, target.pk, [one.object_pk for one in new])
+    rows = [_row(target, one) | {"arrived_in": running.pk} for one in fresh]
+    if len(target.row.bucket_pks) > 1 or any(one.part.key for one in fresh):
+        _tell_apart(txn, target, fresh, rows)
+    made = txn.insert_returning(schema.document, rows)
+    pks = np.array([*(pk for pk, _ in again), *made], np.int64)
+    vectors = np.stack([one.part.vector for one in (*(one for _, one in again), *fresh)])
+    order = np.argsort(pks)
+    txn.append_vectors(target.space, pks[order], vectors[order].astype(np.float16))
+    for field_pk in target.fields.values():
+        operations.arrive(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
+    given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
+    take_labels(operations, running, target, given)
+    if target.row.options.get("suggest") is True:
+        _suggest_detected(operations, running, target, dict(zip(made, fresh, strict=True)))
+    return len(pks)
+
+
+def _without_forgotten(txn: Txn, new: Sequence[NewDocument]) -> Sequence[NewDocument]:
+    """Return documents to be without the parts that were forgotten."""
+    objects = {one.object_pk for one in new if one.part.key}
+    gone = places(txn, sorted(objects)) if objects else {}
+    if not gone:
+        return new
+    return [
+        one
+        for one in new
+        if not is_forgotten(gone, one.object_pk, one.sha256, one.part.key, one.part.attributes)
+    ]
+
+
+def _suggest_detected(
+    operations: Operations, running: Running, target: Target, new: Mapping[int, NewDocument]
+) -> None:
+    """Suggest the classes that a detector saw, in the first label field; they do not vote."""
+    lines = []
+    for pk, one in new.items():
+        with suppress(BadInput):  # a class that cannot be a label stays an attribute
+            label = label_in(one.part.attributes.get("detected"))
+            if label is not None:
+                lines.append(Said(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
+    if lines and target.fields:
+        operations.say(running, min(target.fields.values()), lines)
+
+
+def _with_fields_now(txn: Txn, target: Target) -> Target:
+    """Return a collection with the label fields that it has now: one may have come meanwhile."""
+    table = schema.field
+    rows = txn.rows(select(table.c.name, table.c.pk).where(table.c.collection_pk == target.pk))
+    return replace(target, fields={row.name: row.pk for row in rows})
+
+
+def take_labels(
+    operations: Operations,
+    running: Running,
+    home: Home,
+    documents: Iterable[tuple[int, Mapping[str, Any], Collection[str]]],
+) -> None:
+    """Take over the labels that objects give to their documents (pk, metadata, said_by).
+
+    What is not in a closed set is only suggested, and `refused` tells why.
+    """
+    said: dict[int, list[Said]] = {}
+    vocabularies = {pk: Vocabulary(running.txn, pk) for pk in home.fields.values()}
+    outside: dict[int, str] = {}
+    for pk, metadata, said_by in documents if home.fields else ():
+        for field_pk, (label, origin) in home.given_labels(metadata, said_by).items():
+            line = Said(pk, EventKind.LABELLED, label, origin)
+            if (reason := vocabularies[field_pk].why_outside(label)) is not None:
+                line, outside[pk] = Said(pk, EventKind.SUGGESTED, label, Origin.IMPORT), reason
+            said.setdefault(field_pk, []).append(line)
+    for field_pk, lines in said.items():
+        operations.say(running, field_pk, lines)
+        running.by_person += sum(line.kind is EventKind.LABELLED for line in lines)
+    table = schema.document
+    query = select(table.c.pk, table.c.id).where(one_of(table.c.pk, outside))
+    running.refused |= {row.id: outside[row.pk] for row in running.txn.rows(query)}
+
+
+def document_id(collection: str, object_id: str, part: str) -> str:
+    """Return the id of a part of an object in a collection, the same each time.
+
+    An id that the user gave stays the id of a whole item.
+    """
+    if not object_id.startswith("obj_"):
+        return object_id if part == "" else f"{object_id}#{part}"
+    digest = hashlib.sha256("\0".join((collection, object_id, part)).encode()).digest()
+    return "doc_" + base64.b32encode(digest[:15]).decode("ascii").lower()
+
+
+def _tell_apart(
+    txn: Txn, target: Target, new: Sequence[NewDocument], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Give rows an id of their own where another document has it already.
+
+    That is one of another bucket's object, or one that was a part of this name under another
+    extractor.
+    """
+    table = schema.document
+    taken: set[str] = set()
+    others = [document_id(target.name, f"obj_{one.object_pk}", one.part.key) for one in new]
+    ids = [*(row["id"] for row in rows), *others]
+    for start in range(0, len(ids), _IN_LIST):
+        chosen = table.c.id.in_(ids[start : start + _IN_LIST])
+        query = select(table.c.id).where(table.c.collection_pk == target.pk, chosen)
+        taken |= {row.id for row in txn.rows(query)}
+    for other, row in zip(others, rows, strict=True):
+        if row["id"] in taken:
+            row["id"] = other if other not in taken else f"doc_{ULID()}".lower()
+        taken.add(row["id"])
+
+
+def _row(target: Target, one: NewDocument) -> dict[str, Any]:
+    return {
+        "collection_pk": target.pk,
+        "object_pk": one.object_pk,
+        "part": one.part.key,
+        "id": document_id(target.name, one.object_id, one.part.key),
+        "file_name": one.file_name,
+        "sha256": bytes.fromhex(one.sha256),
+        "metadata": target.kept(one.metadata),
+        "attributes": dict(one.part.attributes),
+    }
+
+
+def _known(txn: Txn, collection_pk: int, objects: Sequence[int]) -> dict[tuple[int, str], int]:
+    table = schema.document
+    known: dict[tuple[int, str], int] = {}
+    for chosen in conditions(table.c.object_pk, objects):
+        query = select(table.c.object_pk, table.c.part, table.c.pk)
+        for row in txn.rows(query.where(table.c.collection_pk == collection_pk, chosen)):
+            known[(row.object_pk, row.part)] = row.pk
+    return known

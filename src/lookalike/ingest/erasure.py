@@ -1,0 +1,98 @@
+"""Erasing documents: their vectors, all that was said of them, and what depended on that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+from sqlalchemy import delete, select, update
+
+from lookalike.catalog.fields import dependents
+from lookalike.catalog.spaces import erase_everywhere, forget_parts
+from lookalike.decisions.ledger.audited import erase_items
+from lookalike.decisions.operations import Operations, Running
+from lookalike.model import EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
+
+_SAID = (Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED)
+
+
+def erase_documents(
+    operations: Operations, running: Running, pks: Sequence[int]
+) -> tuple[int, int, int]:
+    """Erase documents, of whatever collections; return how many labels, events and vectors.
+
+    What their labels had caused is decided again. Their events stay, and tell nothing any more.
+    """
+    txn, document, event = running.txn, schema.document, schema.event
+    query = select(document.c.pk, document.c.collection_pk, document.c.object_pk)
+    rows = txn.rows(query.where(one_of(document.c.pk, pks)))
+    forget_parts(txn, {row.object_pk for row in rows}, pks)
+    collections = sorted({row.collection_pk for row in rows})
+    labels = _silence(operations, running, collections, pks)
+    vectors = 0
+    for collection_pk in collections:
+        gone = [row.pk for row in rows if row.collection_pk == collection_pk]
+        vectors += erase_everywhere(txn, collection_pk, np.array(gone, np.int64))
+    events = txn.execute(
+        update(event)
+        .where(one_of(event.c.document_pk, pks))
+        .values(label=None, origin=None, detail=None, kind=EventKind.FORGOTTEN)
+    )
+    erase_items(txn, pks)
+    txn.execute(delete(document).where(one_of(document.c.pk, pks)))
+    return labels, events, vectors
+
+
+def vanished(
+    snapshot: Snapshot,
+    collection_pk: int,
+    parts: Mapping[int, Collection[str]],
+    given: Collection[int],
+) -> list[int]:
+    """Return the documents of objects whose part is not there any more.
+
+    `parts` are those that are there, by the pk of the object. Where a person or an import has
+    `given` the parts of an object, and so has taken one away, its document goes. Where an extractor
+    finds none any more, a document stays of which a person or an import has said something, or
+    that was promoted.
+    """
+    document, event = schema.document, schema.event
+    query = select(document.c.pk, document.c.object_pk, document.c.part)
+    here = document.c.collection_pk == collection_pk
+    rows = snapshot.rows(query.where(here, one_of(document.c.object_pk, parts)))
+    gone = {row.pk: row.object_pk for row in rows if row.part not in parts[row.object_pk]}
+    found = [pk for pk, object_pk in gone.items() if object_pk not in given]
+    said = select(event.c.document_pk).distinct().where(event.c.origin.in_(_SAID))
+    spoken = said.where(event.c.kind != EventKind.SUGGESTED, one_of(event.c.document_pk, found))
+    kept = {row.document_pk for row in snapshot.rows(spoken)} if found else set()
+    return [pk for pk in gone if pk not in kept]
+
+
+def _silence(
+    operations: Operations, running: Running, collections: Sequence[int], pks: Sequence[int]
+) -> int:
+    """Erase the standings of documents and decide what depended on them; return how many labels."""
+    table, field, txn = schema.standing, schema.field, running.txn
+    own = select(field.c.pk).where(field.c.collection_pk.in_(collections))
+    fields = [row.pk for row in txn.rows(own)]
+    query = select(table.c.field_pk, table.c.document_pk, table.c.label)
+    rows = txn.rows(query.where(table.c.field_pk.in_(fields), one_of(table.c.document_pk, pks)))
+    gone: dict[int, list[int]] = {}
+    for row in rows:
+        gone.setdefault(row.field_pk, []).append(row.document_pk)
+    with ExitStack() as stack:
+        for field_pk, documents in sorted(gone.items()):
+            state, doomed = running.decider(field_pk).state, np.array(documents, np.int64)
+            company = state.companions.of(doomed).tolist()
+            stack.enter_context(operations.changing(running, field_pk, company))
+            state.forget_documents(doomed)
+        for erased in (table, schema.rejection, schema.draw, schema.sheet):
+            here = erased.c.field_pk.in_(fields)
+            txn.execute(delete(erased).where(here, one_of(erased.c.document_pk, pks)))
+    for pk in sorted({*gone, *(pk for field_pk in gone for pk in dependents(txn, field_pk))}):
+        txn.execute(update(field).where(field.c.pk == pk).values(epoch=field.c.epoch + 1))
+    return sum(row.label is not None for row in rows)

@@ -1,0 +1,392 @@
+"""The extraction of what waits: claimed with a lease, done in threads, written a batch at a time.
+
+A lease names its process, which renews it while it lives, however long one content takes. A process
+that has died, or whose lease ran out, loses its work to the next: only who holds the lease writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+
+from lookalike.catalog.forgotten import places, unshown
+from lookalike.catalog.leases import Heartbeat, end, has_died, lease_end, own_name, time_of
+from lookalike.catalog.objects import finish, let_wait
+from lookalike.catalog.spaces import in_force_now, outdate
+from lookalike.content.blobs import Blobs
+from lookalike.content.boxes import view_of
+from lookalike.content.thumbnails import Thumbnails
+from lookalike.decisions.operations import Operations, Running
+from lookalike.errors import BadContent
+from lookalike.extractors.base import Content
+from lookalike.extractors.previews import views_of
+from lookalike.ingest.documents import NewDocument, Target, write_documents
+from lookalike.ingest.erasure import erase_documents, vanished
+from lookalike.ingest.executors import (
+    MISSING,
+    NOTHING,
+    Done,
+    Waiting,
+    as_said_now,
+    extracted_before,
+    read_waiting,
+    tasks_of,
+    waiting_from,
+)
+from lookalike.ingest.hands import Bench, Engine, Hands, Results, Task, Threads, View
+from lookalike.ingest.items import Tally
+from lookalike.ingest.part_matching import Seen, recognise
+from lookalike.model import Progress, Status
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Store, Txn
+from lookalike.stores.selection import one_of
+
+_CLAIM_OBJECTS = 256
+_WRITE_OBJECTS = 256
+_WRITE_S = 2.0
+
+_Batch = list[tuple[Waiting, Done]]
+
+
+class Extraction:
+    """Extracts what waits in a collection. `clock` gives UTC seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        operations: Operations,
+        blobs: Blobs,
+        thumbnails: Thumbnails,
+        clock: Callable[[], float],
+        *,
+        threads: int,
+        max_pixels: int,
+    ) -> None:
+        self._store = store
+        self._operations = operations
+        self._blobs = blobs
+        self._thumbnails = thumbnails
+        self._clock = clock
+        self._threads = threads
+        self._max_pixels = max_pixels
+        self._owner = ""
+
+    def run(
+        self,
+        target: Target,
+        tally: Tally,
+        actor: str,
+        progress: Progress,
+        engine: Engine | None = None,
+    ) -> None:
+        """Extract until nothing waits, in threads here or on an `engine`. Interrupted, what was not
+        written waits again.
+
+        `progress` is told every two seconds; what it raises ends the work.
+        """
+        done, total = 0, self._count(target)
+        hands = self._threads_for(target) if engine is None else engine.hands(self._bench(target))
+        self._owner = own_name()
+        try:
+            with Heartbeat(partial(self._renew, target)):
+                for batch in self._finished(target, hands, partial(self._claim, target)):
+                    self._write(target, batch, tally, actor)
+                    done += len(batch)
+                    progress(done, max(total, done))
+        finally:
+            hands.drop()
+            end(self._owner)
+            try:
+                self._release(target)
+            finally:
+                hands.close()
+
+    def found(self, target: Target, claim: Callable[[], list[Waiting]]) -> Iterator[_Batch]:
+        """Yield what is found in the objects that `claim` gives until it gives none, in batches.
+
+        A batch may be empty: one comes at least every two seconds.
+        Nothing is written but what a person will be shown.
+        """
+        hands = self._threads_for(target)
+        try:
+            for batch in self._finished(target, hands, claim):
+                yield batch
+                self._forget_thumbnails(batch)
+        finally:
+            hands.close()
+
+    # --- claim ----------------------------------------------------------------------------------
+
+    def _count(self, target: Target) -> int:
+        table = schema.extraction
+        query = select(func.count().label("n")).where(
+            table.c.collection_pk == target.pk, table.c.status != Status.FAILED
+        )
+        with self._store.read() as snapshot:
+            return int(snapshot.rows(query)[0].n)
+
+    def _claim(self, target: Target) -> list[Waiting]:
+        table, object_ = schema.extraction, schema.object_
+        with self._store.claim() as txn:
+            if not in_force_now(txn, target.space):
+                return []
+            chosen = (
+                select(table.c.object_pk)
+                .where(table.c.collection_pk == target.pk, self._is_free(txn, target))
+                .order_by(table.c.object_pk)
+                .limit(_CLAIM_OBJECTS)
+            )
+            held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
+            mine = {
+                "collection_pk": target.pk,
+                "status": Status.PROCESSING,
+                "owner": self._owner,
+                "expires_at": lease_end(txn, self._clock()),
+            }
+            txn.update(table, [{"object_pk": pk, **mine} for pk in held])
+            # Read when nobody can change them unnoticed: who does takes them away again.
+            objects = select(object_).where(one_of(object_.c.pk, held))
+            rows = txn.rows(objects.order_by(object_.c.pk))
+        return [waiting_from(row, target) for row in rows]
+
+    def _is_free(self, snapshot: Snapshot, target: Target) -> ColumnElement[bool]:
+        """Return the condition that nobody who lives is at an object."""
+        table = schema.extraction
+        taken = table.c.status == Status.PROCESSING
+        here = (table.c.collection_pk == target.pk) & taken & table.c.owner.is_not(None)
+        owners = [row.owner for row in snapshot.rows(select(table.c.owner).distinct().where(here))]
+        dead = [owner for owner in owners if has_died(owner)]
+        ended = table.c.expires_at < time_of(snapshot, self._clock())
+        left = and_(table.c.owner != self._owner, or_(ended, table.c.owner.in_(dead)))
+        return or_(table.c.status == Status.PENDING, and_(taken, left))
+
+    def _renew(self, target: Target) -> None:
+        with self._store.claim() as txn:
+            self._change_held(txn, target, expires_at=lease_end(txn, self._clock()))
+
+    def _release(self, target: Target) -> None:
+        with self._store.claim() as txn:
+            waits = {"status": Status.PENDING, "owner": None, "expires_at": None}
+            self._change_held(txn, target, **waits)
+
+    def _change_held(self, txn: Txn, target: Target, **values: Any) -> None:
+        """Change the rows that this process holds, but for those that someone is just changing."""
+        table = schema.extraction
+        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
+        chosen = select(table.c.object_pk).where(mine, table.c.status == Status.PROCESSING)
+        held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
+        key = {"collection_pk": target.pk}
+        txn.update(table, [{**key, "object_pk": pk, **values} for pk in held])
+
+    # --- extract --------------------------------------------------------------------------------
+
+    def _finished(
+        self, target: Target, hands: Hands, claim: Callable[[], list[Waiting]]
+    ) -> Iterator[_Batch]:
+        """Yield batches of finished objects every two seconds: a crash costs no more.
+
+        One that takes longer is waited for with empty batches. Equal contents are extracted once.
+        """
+        asking: dict[str, list[Waiting]] = {}
+        finished: _Batch = []
+        exhausted, yielded_at = False, self._clock()
+        while True:
+            if not exhausted and hands.has_room:
+                claimed = claim()
+                exhausted = not claimed
+                finished += [
+                    (one, NOTHING if one.nothing else MISSING)
+                    for one in claimed
+                    if one.blob is None
+                ]
+                known = self._known(target, claimed, asking, finished)
+                finished += known
+                new = {one.pk for one in claimed} - {one.pk for one, _ in known}
+                rest = [one for one in claimed if one.pk in new and one.blob is not None]
+                _hand_over(hands, rest, asking)
+            if asking and (exhausted or not hands.has_room):
+                for content, done in hands.results():
+                    first, *others = asking.pop(content)
+                    finished.append((first, done))
+                    if done.error is None:
+                        finished += [(one, done) for one in others]
+                    else:  # the file of one may be gone, that of another not
+                        _hand_over(hands, others, asking)
+            due = len(finished) >= _WRITE_OBJECTS or self._clock() - yielded_at > _WRITE_S
+            if due or (finished and not asking):
+                yield finished
+                finished, yielded_at = [], self._clock()
+            if exhausted and not asking:
+                return
+
+    def _known(
+        self,
+        target: Target,
+        claimed: Sequence[Waiting],
+        asking: dict[str, list[Waiting]],
+        finished: Sequence[tuple[Waiting, Done]],
+    ) -> _Batch:
+        """Return those whose content has been extracted likewise before, or a moment ago."""
+        just = {one.content: done for one, done in finished if one.blob and done.error is None}
+        asked = [one for one in claimed if one.blob is not None]
+        new = {one.content for one in asked if one.alone} - asking.keys() - just.keys()
+        with self._store.read() as snapshot:
+            parts = extracted_before(snapshot, target, sorted(new))
+        results = just | {digest: Done(found, None) for digest, found in parts.items()}
+        return [(one, results[one.content]) for one in asked if one.content in results]
+
+    def _extract(self, target: Target, task: Task) -> Results:
+        results: Results = []
+        readable: list[tuple[Waiting, Content]] = []
+        for one in task:
+            try:
+                content = read_waiting(one, target.extractor, self._blobs.read, self._max_pixels)
+                readable.append((one, content))
+            except BadContent as error:
+                results.append((one.content, Done((), str(error))))
+        outcomes = target.extractor.extract([content for _, content in readable])
+        with self._store.read() as snapshot:
+            gone = places(snapshot, [one.pk for one, _ in readable])
+        for (one, content), outcome in zip(readable, outcomes, strict=True):
+            if isinstance(outcome, BadContent):
+                results.append((one.content, Done((), str(outcome))))
+                continue
+            assert one.blob is not None
+            shown = [part for part in outcome if not one.has_forgotten(part, gone)]
+            for view, picture in views_of(content, shown):
+                self._thumbnails.keep(one.blob.sha256, picture, view)
+            seen = tuple(replace(part, picture=None) for part in outcome)
+            results.append((one.content, Done(seen, None, dict(content.refused))))
+        return results
+
+    def _bench(self, target: Target) -> Bench:
+        here = partial(self._extract, target)
+        return Bench(target, self._blobs, self._max_pixels, here, self._keep_views)
+
+    def _threads_for(self, target: Target) -> Threads:
+        return Threads(partial(self._extract, target), self._threads)
+
+    def _keep_views(self, one: Waiting, done: Done, views: Sequence[View]) -> None:
+        """Keep what was made elsewhere of a content, but for the parts that were forgotten."""
+        assert one.blob is not None
+        with self._store.read() as snapshot:
+            gone = places(snapshot, [one.pk])
+        hidden = {place for place, part in enumerate(done.parts) if one.has_forgotten(part, gone)}
+        for view in views:
+            if view.place not in hidden:
+                self._thumbnails.keep_made(one.blob.sha256, view.jpeg, view.view)
+
+    # --- write ----------------------------------------------------------------------------------
+
+    def _write(self, target: Target, batch: _Batch, tally: Tally, actor: str) -> None:
+        if not batch:
+            return
+        with self._store.read() as snapshot:
+            held = self._still_held(snapshot, target, batch, self._mine(target, batch))
+        if held:
+            self._write_held(target, held, tally, actor)
+        self._forget_thumbnails(batch)
+
+    def _write_held(self, target: Target, batch: _Batch, tally: Tally, actor: str) -> None:
+        with self._operations.operate(target.pk, "add", actor) as running:
+            mine = self._mine(target, batch).with_for_update()  # till all of it is written
+            held = self._still_held(running.txn, target, batch, mine)
+            batch = as_said_now(running.txn, held)
+            documents = [
+                NewDocument(
+                    one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
+                )
+                for one, done in batch
+                if one.blob is not None
+                for part in done.parts
+            ]
+            outdate(running.txn, target.pk, [one.pk for one, _ in batch])
+            found = {
+                one.pk: Seen(one.blob.sha256, done.parts)
+                for one, done in batch
+                if one.blob is not None and done.error is None
+            }
+            recognise(running.txn, target.pk, target.space, found)
+            self._erase_vanished(running, target, batch)
+            made = write_documents(self._operations, running, target, documents)
+            finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
+            failed = {one.pk: done.complaint for one, done in batch if done.complaint is not None}
+            let_wait(running.txn, target.pk, failed)
+        tally.arrived(running, made)
+        for one, done in batch:
+            if done.error is not None:
+                tally.fail(one.name, done.error)
+            for key, reason in done.refused.items():
+                tally.fail(f"{one.name} {key}", reason)
+
+    def _erase_vanished(self, running: Running, target: Target, batch: _Batch) -> None:
+        """Erase the documents of parts that are not there any more."""
+        parts = {
+            one.pk: {part.key for part in done.parts}
+            for one, done in batch
+            if one.blob is not None and done.error is None
+        }
+        given = {one.pk for one, _ in batch if one.regions is not None}
+        gone = vanished(running.txn, target.pk, parts, given)
+        if gone:
+            erase_documents(self._operations, running, gone)
+
+    def _still_held(
+        self,
+        snapshot: Snapshot,
+        target: Target,
+        batch: _Batch,
+        mine: Select[tuple[int]],
+    ) -> _Batch:
+        """Return what is still this process's: not changed, forgotten or removed meanwhile.
+
+        Nothing is, once the collection has changed to another extractor.
+        """
+        if not in_force_now(snapshot, target.space):
+            return []
+        held = {row.object_pk for row in snapshot.rows(mine)}
+        return [(one, done) for one, done in batch if one.pk in held]
+
+    def _mine(self, target: Target, batch: Sequence[tuple[Waiting, Done]]) -> Select[tuple[int]]:
+        """Return the statement that selects, of a batch, the objects that this process holds."""
+        table = schema.extraction
+        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
+        these = one_of(table.c.object_pk, [one.pk for one, _ in batch])
+        return select(table.c.object_pk).where(mine, these)
+
+    def _forget_thumbnails(self, batch: Sequence[tuple[Waiting, Done]]) -> None:
+        """Erase the thumbnails that were made of what was forgotten meanwhile."""
+        object_, document = schema.object_, schema.document
+        waiting = [one for one, _ in batch]
+        with self._store.read() as snapshot:
+            query = select(object_.c.pk).where(one_of(object_.c.pk, [one.pk for one in waiting]))
+            there = {row.pk for row in snapshot.rows(query)}
+            digests = {one.blob.sha256 for one in waiting if one.blob and one.pk not in there}
+            known = document.c.sha256.in_([bytes.fromhex(digest) for digest in digests])
+            rows = snapshot.rows(select(document.c.sha256).distinct().where(known))
+            gone = places(snapshot, sorted(there))
+            views = {
+                (one.blob.sha256, view_of(part.attributes))
+                for one, done in batch
+                for part in done.parts
+                if one.blob and one.has_forgotten(part, gone)
+            }
+            hidden = unshown(snapshot, views)
+        for digest in digests - {row.sha256.hex() for row in rows}:
+            self._thumbnails.forget(digest)
+        for digest, view in hidden:
+            self._thumbnails.forget_view(digest, view)
+
+
+def _hand_over(hands: Hands, claimed: Sequence[Waiting], asking: dict[str, list[Waiting]]) -> None:
+    """Let objects be extracted, unless another one with the same content is asked for already."""
+    new = []
+    for one in claimed:
+        if one.content not in asking:
+            new.append(one)
+        asking.setdefault(one.content, []).append(one)
+    hands.take(tasks_of(new))

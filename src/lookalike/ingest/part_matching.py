@@ -1,0 +1,136 @@
+"""Renaming: documents that one extractor found take the names of the parts that another finds.
+
+A document stays the same thing under whatever name: which part it is, `counterparts` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from lookalike.catalog.fields import placed
+from lookalike.catalog.spaces import Finding, FoundPart, was_beside
+from lookalike.content.counterparts import Part, counterparts
+from lookalike.extractors.base import Part as Extracted
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, StoredSpace, Txn
+from lookalike.stores.selection import conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A document of an object, as the extractor that found it calls it."""
+
+    pk: int
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an extractor saw in the content of that digest: parts, or why there are none."""
+
+    sha256: str
+    parts: Sequence[Extracted]
+    error: str | None = None
+    is_forgotten: Callable[[Extracted], bool] = lambda _part: False
+
+
+def documents_of(
+    snapshot: Snapshot, collection_pk: int, objects: Sequence[int]
+) -> dict[int, list[Known]]:
+    """Return the documents of objects in a collection, by the object's pk."""
+    table = schema.document
+    query = select(table).where(table.c.collection_pk == collection_pk).order_by(table.c.pk)
+    known: dict[int, list[Known]] = {}
+    for chosen in conditions(table.c.object_pk, objects):
+        for row in snapshot.rows(query.where(chosen)):
+            part = Part(row.part, row.attributes)
+            known.setdefault(row.object_pk, []).append(Known(row.pk, part))
+    return known
+
+
+def matched(
+    object_pk: int, seen: Seen, known: Sequence[Known], dimension: int
+) -> tuple[Finding, dict[int, NDArray[np.float16]]]:
+    """Return the finding of an object, and the vectors (d,) of those parts that are documents.
+
+    What was forgotten is not found.
+    """
+    every = [Part(part.key, part.attributes) for part in seen.parts]
+    pairs = counterparts([document.part for document in known], every)
+    kept = [
+        place
+        for place, part in enumerate(seen.parts)
+        if place in pairs or not seen.is_forgotten(part)
+    ]
+    found = [every[place] for place in kept]
+    halves = [seen.parts[place].vector.astype(np.float16) for place in kept]
+    pks = [known[pairs[place]].pk if place in pairs else None for place in kept]
+    parts = (FoundPart(pk, part.key, part.attributes) for pk, part in zip(pks, found, strict=True))
+    new = [half for pk, half in zip(pks, halves, strict=True) if pk is None]
+    vectors = np.stack(new) if new else np.empty((0, dimension), np.float16)
+    finding = Finding(object_pk, tuple(parts), vectors, seen.sha256, seen.error)
+    return finding, {pk: half for pk, half in zip(pks, halves, strict=True) if pk is not None}
+
+
+def rename(txn: Txn, collection_pk: int, findings: Sequence[Finding]) -> list[int]:
+    """Give documents the names and attributes of the parts that they are now.
+
+    One that is no part any more keeps its name, unless another has that now. Return those that were
+    seen too badly to vote and are not any more, or the other way round.
+    """
+    table = schema.document
+    contents = {each.object_pk: each.sha256 for each in findings}
+    parts = {part.document_pk: part for each in findings for part in each.parts}
+    taken = {(each.object_pk, part.key) for each in findings for part in each.parts}
+    query = select(table).where(table.c.collection_pk == collection_pk).order_by(table.c.pk)
+    rows = [
+        row
+        for chosen in conditions(table.c.object_pk, list(contents))
+        for row in txn.rows(query.where(chosen))
+    ]
+    names: dict[int, str] = {}
+    seen_otherwise: list[int] = []
+    changed: list[dict[str, Any]] = []
+    for row in rows:
+        part = parts.get(row.pk)
+        if part is None:
+            free = (row.object_pk, row.part) not in taken
+            names[row.pk] = row.part if free else f"{row.part}~{row.pk}"
+            continue
+        names[row.pk] = part.key
+        sha256 = bytes.fromhex(contents[row.object_pk])
+        if (row.attributes, row.sha256) != (part.attributes, sha256):
+            values = {"attributes": dict(part.attributes), "sha256": sha256}
+            changed.append({"pk": row.pk, **values})
+            if row.attributes.get("low_quality") != part.attributes.get("low_quality"):
+                seen_otherwise.append(row.pk)
+    txn.update(table, changed)
+    moved = {row.pk: names[row.pk] for row in rows if names[row.pk] != row.part}
+    for named in ({pk: f"~{pk}" for pk in moved}, moved):  # two may change their names
+        txn.update(table, [{"pk": pk, "part": name} for pk, name in named.items()])
+    return seen_otherwise
+
+
+def recognise(txn: Txn, collection_pk: int, space: StoredSpace, found: Mapping[int, Seen]) -> None:
+    """Let documents that only another extractor had found be the parts that were found now.
+
+    So a label stays with its thing where a collection has changed its extractor, and an object
+    comes late. `found` is what was seen in each object.
+    """
+    if not was_beside(txn, space):
+        return
+    known = documents_of(txn, collection_pk, list(found))
+    pks = np.array(sorted(each.pk for some in known.values() for each in some), np.int64)
+    strangers = set(pks[~placed(txn, space, pks)].tolist())
+    findings = [
+        matched(object_pk, found[object_pk], some, space.dimension)[0]
+        for object_pk, some in known.items()
+        if all(each.pk in strangers for each in some)
+    ]
+    rename(txn, collection_pk, findings)

@@ -1,0 +1,277 @@
+"""A connection to a Ray cluster, and jobs of Ray Data on it.
+
+Its noise is kept low: no usage statistics, no bars, no log of other processes. Whoever is connected
+already keeps that connection.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import re
+import socket
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+from lookalike import __version__
+from lookalike.errors import BadSetting, Conflict, MissingExtra, Unreachable
+from lookalike.ingest.ray.node import about
+
+_ANSWER_S = 5.0
+_FREE_S = 120.0
+_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})")
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DATA_LOG_LEVEL": "CRITICAL",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of what will change
+}
+_HTTP_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+_SETTINGS = 4
+"""RFC 9113: the preface with which a client begins, and the type of the frame that answers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a job: `work` is a class, of which each actor makes one with `arguments`.
+
+    An actor has up to `ahead` blocks at once; where `work` is a function, so many processes run it.
+    `remote` is what Ray is told of the actors or of the tasks.
+    """
+
+    work: Any
+    arguments: tuple[Any, ...] = ()
+    actors: tuple[int, int] | None = None
+    ahead: int = 2
+    remote: Mapping[str, Any] | None = None
+
+
+class Cluster:
+    """A Ray cluster at `address`: HOST:PORT, "auto" for the one of this machine, "local" for a new
+    one in this process, or None for what `ray.init` finds.
+
+    As a context: connected inside.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address
+        self._is_ours = False
+
+    def __enter__(self) -> Self:
+        ray = _ray()
+        if not ray.is_initialized():
+            _check_address(self._address)
+            _connect(ray, self._address)
+            self._is_ours = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_ours:
+            _ray().shutdown()
+            self._is_ours = False
+
+    @property
+    def cpus(self) -> int:
+        """Return how many processors the nodes have together, at least 1."""
+        return max(1, int(_ray().cluster_resources().get("CPU", 1)))
+
+    @property
+    def gpus(self) -> int:
+        """Return how many GPUs the nodes have together."""
+        return int(_ray().cluster_resources().get("GPU", 0))
+
+    def keep(self, value: Any) -> Any:
+        """Put a value where all nodes can read it, once, and return the reference to it."""
+        return _ray().put(value)
+
+    def look(self, extractor: tuple[str, Mapping[str, Any]] | None = None) -> bool:
+        """Find out whether nodes can work for us, and return whether they have a GPU free for it.
+
+        Raises Unreachable where they have another version of Lookalike or none, Conflict where
+        nothing is free.
+        """
+        found = self._ask({"num_cpus": 1}, None)
+        if found["version"] != __version__:
+            raise Unreachable(
+                f"the nodes of the cluster have Lookalike {found['version']}, this is "
+                f"{__version__}: install the same on all, pip install 'lookalike=={__version__}'"
+            )
+        if extractor is None or not self.gpus:
+            return False
+        try:
+            return bool(self._ask({"num_cpus": 1, "num_gpus": 1}, extractor)["gpu"])
+        except Conflict:  # others have them all
+            return False
+
+    def rows(
+        self, rows: Sequence[Mapping[str, Any]], stages: Sequence[Stage], *, blocks: int
+    ) -> Iterator[dict[str, Any]]:
+        """Run a job of Ray Data over rows, in so many `blocks`, and yield the rows that come out.
+
+        They come in any order, as they are done; no more is done ahead than fits into Ray's memory.
+        A block whose process dies is left out. Closing the iterator ends the job.
+        """
+        try:
+            yield from self._rows(rows, stages, blocks)
+        finally:
+            gc.collect()  # cycles keep the actor whose process died, which keeps its GPU
+
+    def _rows(
+        self, rows: Sequence[Mapping[str, Any]], stages: Sequence[Stage], blocks: int
+    ) -> Iterator[dict[str, Any]]:
+        import ray.data
+
+        with _quiet_context():
+            data = ray.data.from_items(list(rows), override_num_blocks=min(blocks, len(rows)))
+            with warnings.catch_warnings():
+                # Retries of actors are told another way from 2.64 on; the extra is bound to before.
+                warnings.filterwarnings("ignore", message="`ray_remote_args`")
+                for stage in stages:
+                    data = _with_stage(data, stage)
+            batches = data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+            for batch in batches:
+                yield from batch.to_pylist()
+
+    @property
+    def here(self) -> Mapping[str, Any]:
+        """Return what Ray is told of tasks that shall run on this machine."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        node = _ray().get_runtime_context().get_node_id()
+        return {
+            "num_cpus": 0,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+        }
+
+    def _ask(
+        self, needs: Mapping[str, float], extractor: tuple[str, Mapping[str, Any]] | None
+    ) -> Mapping[str, Any]:
+        ray = _ray()
+        asked = ray.remote(about).options(**needs).remote(extractor)
+        ready, _ = ray.wait([asked], timeout=_FREE_S)
+        if not ready:
+            ray.cancel(asked, force=True)
+            raise Conflict(
+                f"the cluster had not {_told(needs)} free for {_FREE_S:.0f} s (it has "
+                f"{_told(ray.cluster_resources())}, free are {_told(ray.available_resources())}): "
+                "wait for other jobs to end, or add nodes"
+            )
+        try:
+            found: Mapping[str, Any] = ray.get(asked)
+        except ray.exceptions.RayError as error:
+            raise Unreachable(
+                f"the nodes of the cluster cannot run Lookalike: {_last_line(error)}; install it "
+                f"on all of them, pip install 'lookalike[ray]=={__version__}'"
+            ) from error
+        return found
+
+
+def _ray() -> Any:
+    """Return the package. Raises MissingExtra."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import pandas as pandas
+        import pyarrow as pyarrow
+        import ray
+    except ImportError as error:
+        raise MissingExtra.named("the engine 'ray'", "ray") from error
+    return ray
+
+
+def _check_address(address: str | None) -> None:
+    """Raise BadSetting for no address, Unreachable where no cluster answers.
+
+    Ray itself would end the whole process there, after a minute or more.
+    """
+    if address is None or address in ("auto", "local"):
+        return
+    if address.startswith("ray://"):
+        raise BadSetting(
+            f"{address!r} is for Ray's client, which Ray Data does not work through; run this on a "
+            "machine of the cluster, or as a job of it, with --address auto"
+        )
+    parts = _ADDRESS.fullmatch(address)
+    if parts is None:
+        raise BadSetting(
+            f"{address!r} is no address of a Ray cluster; give HOST:PORT, as 10.0.0.5:6379, 'auto' "
+            "for the one that this machine belongs to, or 'local' for a new one"
+        )
+    host, port = parts["host"].strip("[]"), int(parts["port"])
+    try:
+        with socket.create_connection((host, port), timeout=_ANSWER_S) as connection:
+            connection.sendall(_HTTP_2)
+            answer = connection.recv(9, socket.MSG_WAITALL)
+    except (OSError, OverflowError) as error:
+        raise Unreachable(
+            f"no Ray cluster answers at {address}: {error}; `ray status` on its head tells the "
+            "address, `ray start --head --port=6379` starts one"
+        ) from error
+    if len(answer) < 9 or answer[3] != _SETTINGS:
+        raise Unreachable(
+            f"what answers at {address} is no Ray cluster; give the port of its head, 6379 unless "
+            "told otherwise, and not that of its dashboard (8265) or client (10001)"
+        )
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="lookalike"
+        )
+    except ConnectionError as error:
+        raise Unreachable(
+            f"no Ray cluster is there at {address or 'RAY_ADDRESS'!r}: {error}; give the address "
+            "of one, `ray start --head` to start it, or 'local' for one in this process"
+        ) from error
+    except RuntimeError as error:
+        raise Unreachable(
+            f"the Ray cluster does not let us in: {error}; use the versions of Ray and Python that "
+            "it has"
+        ) from error
+    except ValueError as error:
+        raise BadSetting(f"Ray cannot use the address {address!r}: {error}") from error
+
+
+@contextmanager
+def _quiet_context() -> Iterator[None]:
+    """Let Ray Data show no bars, and let no block that fails end a job."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    kept = (context.enable_progress_bars, context.max_errored_blocks)
+    context.enable_progress_bars, context.max_errored_blocks = False, -1
+    try:
+        yield
+    finally:
+        context.enable_progress_bars, context.max_errored_blocks = kept
+
+
+def _with_stage(data: Any, stage: Stage) -> Any:
+    from ray.data import ActorPoolStrategy, TaskPoolStrategy
+
+    as_told = {"batch_size": 1, "batch_format": "pyarrow", **(stage.remote or {})}
+    step = partial(data.map_batches, stage.work, **as_told)
+    if stage.actors is None:
+        return step(fn_args=stage.arguments, compute=TaskPoolStrategy(size=stage.ahead))
+    least, most = stage.actors
+    pool = ActorPoolStrategy(
+        min_size=least, max_size=most, max_tasks_in_flight_per_actor=stage.ahead
+    )
+    return step(fn_constructor_args=stage.arguments, compute=pool)
+
+
+def _told(resources: Mapping[str, float]) -> str:
+    names = {"CPU": "CPU", "GPU": "GPU", "num_cpus": "CPU", "num_gpus": "GPU"}
+    told = [f"{resources[key]:g} {name}" for key, name in names.items() if key in resources]
+    return " and ".join(told) or "nothing"
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,99 @@
+"""A collection of an open store: its name, its fields, and the steps that all its verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from lookalike.catalog.idempotency import Request
+from lookalike.catalog.lookup import pks_of
+from lookalike.catalog.reader import FieldRow, Reader, document_query, fields_of, filtered
+from lookalike.catalog.resources import CollectionRow
+from lookalike.decisions.operations import Running
+from lookalike.errors import Conflict, NotFound
+from lookalike.library.runtime import Workshop
+from lookalike.model import Document, Origin, Reason
+from lookalike.quality import reports as reporting
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
+
+
+class Opened:
+    """What each group of verbs stands on."""
+
+    def __init__(self, workshop: Workshop, row: CollectionRow) -> None:
+        self._workshop = workshop
+        self._row = row
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self._row.name
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the names of the label fields, the first one first."""
+        with self._workshop.store.read() as snapshot:
+            return tuple(field.name for field in fields_of(snapshot, self._row.pk))
+
+    @property
+    def extractor(self) -> str:
+        """Return the full name of what makes its documents."""
+        return self._row.extractor
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.name!r}>"
+
+    def __len__(self) -> int:
+        with self._workshop.store.read() as snapshot:
+            return reporting.count_documents(snapshot, self._row.pk)
+
+    def _operate(
+        self, kind: str, actor: str, op_id: str = "", *asked: Any
+    ) -> AbstractContextManager[Running]:
+        actor = actor or self._workshop.actor
+        request = Request.of(op_id, self._row.pk, kind, *asked)
+        return self._workshop.operations.operate(self._row.pk, kind, actor, request)
+
+    def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
+        return self._fields_first(snapshot, name)[0]
+
+    def _fields_first(self, snapshot: Snapshot, name: str | None) -> list[FieldRow]:
+        """Return all fields, the one of that name first; None leaves the order as it is."""
+        fields = fields_of(snapshot, self._row.pk)
+        for field in fields:
+            if name is None or field.name == name:
+                return [field, *(other for other in fields if other is not field)]
+        if name is None:
+            raise Conflict(f"{self.name!r} has no label field yet; give it one with add_taxonomy")
+        raise NotFound.named("label field", name, [field.name for field in fields])
+
+    def _chosen(
+        self,
+        snapshot: Snapshot,
+        field: FieldRow,
+        label: str | None,
+        origin: Origin | str | None,
+        reason: Reason | str | None,
+        ids: Iterable[str] | None,
+    ) -> Select[Any]:
+        query = filtered(document_query(self._row.pk, field.pk), label, origin, reason)
+        if ids is None:
+            return query
+        pks = self._pks(snapshot, list(ids))
+        return query.where(one_of(schema.document.c.pk, pks.values()))
+
+    def _by_pk(
+        self, snapshot: Snapshot, pks: Iterable[int], first: FieldRow | None = None
+    ) -> Iterator[Document]:
+        table = schema.document
+        query = select(table.c.pk).where(one_of(table.c.pk, pks)).order_by(table.c.pk)
+        fields = self._fields_first(snapshot, None if first is None else first.name)
+        return Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
+
+    def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:
+        return pks_of(snapshot, self._row, ids)

@@ -1,0 +1,222 @@
+"""Promotion: the deliberate step that lets what labelled itself vote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, select
+
+from lookalike.catalog.lookup import ids_of, stances
+from lookalike.catalog.reader import FieldRow, document_query
+from lookalike.catalog.resources import CollectionRow, collection_row
+from lookalike.decisions.ledger.audited import found_right, held
+from lookalike.decisions.operations import Running, Said
+from lookalike.errors import Conflict
+from lookalike.extractors.base import Part
+from lookalike.ingest.documents import NewDocument, write_documents
+from lookalike.library.collection.gate import BAR, Candidates, Hold, gate
+from lookalike.library.runtime import Workshop
+from lookalike.model import EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
+
+_HELD = {
+    Hold.CONFLICT: "contradicts a reference that is all but the same",
+    Hold.UNSURE: f"is not sure enough to vote: the gate asks for {BAR}",
+    Hold.DUPLICATE: "adds nothing: a reference is all but the same",
+    Hold.ENOUGH: "its label has as many promoted references as people gave it",
+}
+
+
+def promotable(
+    collection_pk: int, field_pk: int, label: str | None, min_confidence: float | None
+) -> Select[Any]:
+    """Return the statement that selects the documents that labelled themselves, filtered."""
+    standing = schema.standing.c
+    query = document_query(collection_pk, field_pk).where(standing.origin == Origin.AUTO)
+    if label is not None:
+        query = query.where(standing.label == label)
+    if min_confidence is not None:
+        query = query.where(standing.confidence >= min_confidence)
+    return query.order_by(schema.document.c.pk)
+
+
+def not_automatic(snapshot: Snapshot, field_pk: int, pks: Mapping[str, int]) -> dict[str, str]:
+    """Return why documents cannot be promoted, by id: there is no label, or not the machine's."""
+    now = stances(snapshot, field_pk, pks.values())
+    return {
+        id: "has no label" if now[pk].label is None else f"its label is {now[pk].origin}, not auto"
+        for id, pk in pks.items()
+        if now[pk].origin != Origin.AUTO
+    }
+
+
+def promote(
+    workshop: Workshop,
+    running: Running,
+    collection: CollectionRow,
+    field: FieldRow,
+    query: Select[Any],
+    *,
+    gated: bool,
+    audited_only: bool = False,
+) -> None:
+    """Promote the chosen documents: here in unified mode, else as copies in the curated one.
+
+    With a gate, what it holds back is refused, with the reason; with `audited_only` what no audit
+    found right, too.
+    """
+    pks = _not_held(running, field, [row.pk for row in running.txn.rows(query)])
+    if audited_only:
+        pks = _found_right(running, field, pks)
+    if gated and pks:
+        pks = _through_gate(running, field, pks)
+    labels = stances(running.txn, field.pk, pks)
+    chosen = {pk: str(labels[pk].label) for pk in pks}
+    running.promoted = dict(sorted(Counter(chosen.values()).items()))
+    if field.reference_field_pk != field.pk:
+        chosen = _copied(workshop, running, collection, field, chosen)
+    running.by_person = len(chosen)
+    said = [Said(pk, EventKind.PROMOTED, label, Origin.PROMOTED) for pk, label in chosen.items()]
+    workshop.operations.say(running, field.reference_field_pk, said)
+
+
+def _not_held(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+    """Return those of the documents that no open audit or trial holds; refuse the others."""
+    asked = held(running.txn, field.pk, pks)
+    reason = "is under audit or on trial: close the audit, or end the trial, first"
+    running.refused |= dict.fromkeys(ids_of(running.txn, asked).values(), reason)
+    return [pk for pk in pks if pk not in asked]
+
+
+def _found_right(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+    """Return those of the documents whose label an audit found right; refuse the others."""
+    right = found_right(running.txn, field.pk, pks)
+    others = ids_of(running.txn, set(pks) - right)
+    running.refused |= dict.fromkeys(others.values(), "no audit has found its label right")
+    return [pk for pk in pks if pk in right]
+
+
+def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+    """Return those of the documents that the gate lets through; refuse the others."""
+    txn, standing = running.txn, schema.standing
+    decider = running.decider(field.pk)
+    state = decider.state
+    rows = state.columns.rows_of(np.array(sorted(pks), np.int64))
+    bound = decider.duplicate_bound(txn)
+    ids = state.columns.pks[rows]
+    candidates = Candidates(
+        ids=ids,
+        codes=state.columns["codes"][rows],
+        confidence=state.columns["confidence"][rows],
+        margin=np.nan_to_num(state.columns["margin"][rows]),
+        vectors=state.vectors(txn, rows),
+        matches=state.matches(rows),
+    )
+    promoted = select(standing.c.document_pk).where(
+        standing.c.field_pk == field.reference_field_pk, standing.c.origin == Origin.PROMOTED
+    )
+    machines = [row.document_pk for row in txn.rows(promoted)]
+    ours = ~np.isin(state.references.pks, machines)
+    count = len(state.codes.names)
+    peoples = np.bincount(state.references.codes[ours], minlength=count)
+    before = np.bincount(state.references.codes[~ours], minlength=count)
+    holds = dict(zip(ids.tolist(), gate(candidates, peoples, before, bound=bound), strict=True))
+    table = schema.document
+    names = select(table.c.pk, table.c.id).where(one_of(table.c.pk, pks))
+    running.refused |= {
+        row.id: _HELD[hold] for row in txn.rows(names) if (hold := holds[row.pk]) is not None
+    }
+    return [pk for pk in pks if holds[pk] is None]
+
+
+def _copied(
+    workshop: Workshop,
+    running: Running,
+    collection: CollectionRow,
+    field: FieldRow,
+    labels: Mapping[int, str],
+) -> dict[int, str]:
+    """Copy documents into the curated collection; return the label of each copy by its pk."""
+    txn = running.txn
+    table = schema.field
+    home = txn.rows(select(table.c.collection_pk).where(table.c.pk == field.reference_field_pk))
+    curated = collection_row(txn, home[0].collection_pk)
+    target = workshop.target_in(txn, curated)
+    own_space = workshop.target_in(txn, collection).space
+    vectors = txn.vectors(own_space, np.array(list(labels), np.int64)).astype(np.float32)
+    rows = _with_objects(txn, list(labels))
+    new = []
+    for pk, vector in zip(labels, vectors, strict=True):
+        row = rows[pk]
+        object_pk, object_id = _object_in(running, curated.bucket_pk, row)
+        part = Part(vector, row.part, row.attributes)
+        new.append(
+            NewDocument(object_pk, object_id, row.file_name, row.sha256.hex(), row.metadata, part)
+        )
+    write_documents(workshop.operations, running, target, new)
+    document = schema.document
+    copies: dict[int, str] = {}
+    for one, label in zip(new, labels.values(), strict=True):
+        query = select(document.c.pk).where(
+            document.c.collection_pk == curated.pk,
+            document.c.object_pk == one.object_pk,
+            document.c.part == one.part.key,
+        )
+        for row in txn.rows(query):  # none of a part that was forgotten there
+            copies[row.pk] = label
+    return copies
+
+
+def _with_objects(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, Any]:
+    document, object_ = schema.document, schema.object_
+    query = (
+        select(document, object_.c.id.label("object_id"), object_.c.key, object_.c.name)
+        .add_columns(object_.c.blobs, object_.c.metadata.label("object_metadata"))
+        .join(object_, object_.c.pk == document.c.object_pk)
+        .where(document.c.pk.in_(pks))
+    )
+    return {row.pk: row for row in snapshot.rows(query)}
+
+
+def _object_in(running: Running, bucket_pk: int, row: Any) -> tuple[int, str]:
+    """Return the object of another bucket that stands for the document's, made when new.
+
+    What only has the same id there is another thing: then it is told apart by its content.
+    """
+    for id in (row.object_id, f"{row.object_id}~{row.sha256.hex()[:12]}"):
+        found = _object_named(running.txn, bucket_pk, id)
+        if found is None:
+            return _made_in(running, bucket_pk, id, row), id
+        if _contents(found.blobs) == _contents(row.blobs):
+            return found.pk, id
+    raise Conflict(f"the curated bucket has other objects named {row.object_id!r}; rename this one")
+
+
+def _object_named(snapshot: Snapshot, bucket_pk: int, id: str) -> Any:
+    table = schema.object_
+    query = select(table.c.pk, table.c.blobs)
+    rows = snapshot.rows(query.where(table.c.bucket_pk == bucket_pk, table.c.id == id))
+    return rows[0] if rows else None
+
+
+def _contents(blobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted(blob["sha256"] for blob in blobs)
+
+
+def _made_in(running: Running, bucket_pk: int, id: str, row: Any) -> int:
+    values = {
+        "bucket_pk": bucket_pk,
+        "id": id,
+        "key": row.key if id == row.object_id else id,
+        "name": row.name,
+        "metadata": row.object_metadata,
+        "blobs": row.blobs,
+        "size_bytes": sum(blob["size_bytes"] for blob in row.blobs),
+        "created_at": running.at,
+    }
+    return running.txn.insert_returning(schema.object_, [values])[0]

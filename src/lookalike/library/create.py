@@ -1,0 +1,317 @@
+"""Setting up: collections over buckets or other collections, and the label fields they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import select
+
+from lookalike.catalog.fields import taxonomy_from, taxonomy_to
+from lookalike.catalog.objects import labels_as_they_stand, let_all_wait
+from lookalike.catalog.reader import FieldRow, fields_of
+from lookalike.catalog.resources import (
+    CollectionRow,
+    Kind,
+    collection_from,
+    collection_row,
+    find,
+    make,
+    named,
+    names,
+)
+from lookalike.catalog.rules import Rule, taxonomy_of
+from lookalike.catalog.vocabulary import UNSAID, LabelSet
+from lookalike.decisions.operations import NO_COLLECTION, Running
+from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.extractors.registry import are_options_of, as_one, extractor_name, options_to_store
+from lookalike.ingest.documents import Home, take_labels
+from lookalike.library import declared_labels as declaring
+from lookalike.library.runtime import Workshop
+from lookalike.model import Taxonomy
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+
+_EXACT = 1.0
+_ROWS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A collection to be: over `buckets`, or over what the collection `source` has extracted.
+
+    `inputs`, `passthrough` and `about` are those of `CollectionRow`.
+    """
+
+    name: str
+    buckets: tuple[str, ...] = ()
+    source: str | None = None
+    extractor: str = "image"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    passthrough: Mapping[str, str] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def making(workshop: Workshop, *, recorded: bool) -> Iterator[tuple[Txn, Running | None]]:
+    """Begin a transaction that makes a collection; if `recorded`, as an operation.
+
+    It has to be one where labels are declared with it: these are events.
+    """
+    if recorded:
+        with workshop.operations.operate(NO_COLLECTION, "create", workshop.actor) as running:
+            yield running.txn, running
+    else:
+        with workshop.store.write() as txn:
+            yield txn, None
+
+
+def make_collection(
+    workshop: Workshop, txn: Txn, namespace: str, plan: Plan, references: Sequence[str] = ()
+) -> CollectionRow:
+    """Make a collection, in which all that is there already waits for extraction.
+
+    A model that its options leave to the default is written down: that of a collection among
+    `references`, whose labels it will be decided by, else today's.
+
+    Raises NotFound for an unknown bucket, collection or extractor, Conflict when the name is taken.
+    """
+    full = extractor_name(plan.extractor)
+    options = _options_of(txn, namespace, full, plan.options, references)
+    if full != "passthrough" or "dimension" in plan.options:
+        workshop.new_extractor(full, options)
+    source_pk, bucket_pks = _drawn_on(txn, namespace, plan)
+    row = CollectionRow(
+        0,
+        plan.name,
+        bucket_pks,
+        full,
+        options,
+        source_pk=source_pk,
+        inputs=plan.inputs,
+        passthrough=plan.passthrough,
+        about=plan.about,
+    )
+    pk = make(txn, namespace, Kind.COLLECTION, plan.name, row.spec, at=workshop.clock())
+    row = collection_row(txn, pk)
+    let_all_wait(txn, row)
+    return row
+
+
+def check_same(
+    row: Any,
+    extractor: str | Sequence[str | Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+    inputs: Mapping[str, str] | None,
+) -> CollectionRow:
+    """Return a collection that is there. Raises Conflict where it was made in another way."""
+    known = collection_from(row)
+    name, wanted = as_one(known.extractor if extractor is None else extractor, options)
+    name = extractor_name(name)
+    if known.extractor != name or not are_options_of(name, wanted, known.options):
+        raise Conflict(
+            f"the collection {known.name!r} is there with extractor {known.extractor!r} "
+            f"{dict(known.options)}, not {name!r} {wanted}; choose another name, or migrate it"
+        )
+    if inputs is not None and known.inputs != inputs:
+        raise Conflict(
+            f"the collection {known.name!r} is there with the inputs {dict(known.inputs)}, not "
+            f"{dict(inputs)}; choose another name"
+        )
+    return known
+
+
+def make_fields(
+    workshop: Workshop,
+    begun: tuple[Txn, Running | None],
+    namespace: str,
+    row: CollectionRow,
+    rules: Iterable[tuple[Taxonomy, LabelSet]],
+) -> None:
+    """Give a collection that was just made its label fields, with what is said of their labels.
+
+    `begun` is what `making` gave. Raises as `make_field`, and BadInput for a set without labels.
+    """
+    txn, running = begun
+    if running is not None:
+        running.collection_pk = row.pk  # it had none before, so the operation belonged to none
+        chosen = schema.operation.update().where(schema.operation.c.pk == running.pk)
+        txn.execute(chosen.values(collection_pk=row.pk))
+    for taxonomy, said in rules:
+        pk = make_field(txn, namespace, row, taxonomy)
+        if running is not None:
+            declaring.begin(workshop.operations, running, _field(txn, row, pk), said)
+
+
+def make_field(txn: Txn, namespace: str, row: CollectionRow, taxonomy: Taxonomy) -> int:
+    """Give a collection a label field; return its pk.
+
+    Raises Conflict when it has one of that name, or refers to another space; NotFound for an
+    unknown reference.
+    """
+    known = [one.name for one in fields_of(txn, row.pk)]
+    if taxonomy.field in known:
+        raise Conflict(f"the collection {row.name!r} has a label field {taxonomy.field!r} already")
+    pk = txn.insert_one(
+        schema.field,
+        collection_pk=row.pk,
+        name=taxonomy.field,
+        taxonomy=taxonomy_to(taxonomy),
+        reference_field_pk=0,
+        epoch=0,
+    )
+    reference_pk = pk
+    if taxonomy.reference != row.name:
+        reference_pk = _reference_field(txn, namespace, row, taxonomy).pk
+    chosen = schema.field.update().where(schema.field.c.pk == pk)
+    txn.execute(chosen.values(reference_field_pk=reference_pk))
+    return pk
+
+
+def add_field(
+    workshop: Workshop,
+    running: Running,
+    namespace: str,
+    row: CollectionRow,
+    taxonomy: Taxonomy,
+    said: LabelSet = UNSAID,
+) -> None:
+    """Give a collection that may have documents a label field, and decide them.
+
+    Labels that the metadata of objects give in it are imported; then what is `said` of its labels
+    holds. Raises BadInput where a set cannot be closed.
+    """
+    txn, operations = running.txn, workshop.operations
+    document, object_ = schema.document, schema.object_
+    query = (
+        select(document.c.pk, document.c.object_pk, document.c.metadata)
+        .add_columns(object_.c.metadata.label("given"))
+        .add_columns(object_.c.said_by)
+        .join(object_, object_.c.pk == document.c.object_pk)
+        .where(document.c.collection_pk == row.pk)
+        .order_by(document.c.pk)
+    )
+    rows = txn.rows(query)
+    source = row.source_of(taxonomy.field).partition(".")[0]
+    given = {one.object_pk: one.given for one in rows if source in one.given}
+    stand = labels_as_they_stand(txn, given)
+    field_pk = make_field(txn, namespace, row, taxonomy)
+    if rows:
+        _take_out(txn, taxonomy.field, rows)
+        operations.arrive(running, field_pk, [one.pk for one in rows])
+        here = (one for one in rows if one.object_pk in stand)
+        labels = ((one.pk, stand[one.object_pk], one.said_by or ()) for one in here)
+        take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
+    declaring.begin(operations, running, _field(txn, row, field_pk), said)
+
+
+def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own: str) -> None:
+    """Give curated collections the label fields that rules take labels from, where they have none.
+
+    Labels that their objects' metadata give are imported; nothing else is labelled by that.
+    """
+    for rule in rules:
+        if rule.reference == own:
+            continue
+        with workshop.store.read() as snapshot:
+            curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, rule.reference))
+            known = [one.name for one in fields_of(snapshot, curated.pk)]
+        if rule.reference_field not in known:
+            exact = Rule(
+                confidence_threshold=_EXACT,
+                separator=rule.separator,
+                low_quality=rule.low_quality,
+            )
+            taxonomy = taxonomy_of(curated.name, rule.reference_field, exact)
+            with workshop.operations.operate(curated.pk, "create", workshop.actor) as running:
+                add_field(workshop, running, namespace, curated, taxonomy)
+
+
+def attach(
+    workshop: Workshop,
+    namespace: str,
+    row: CollectionRow,
+    rules: Sequence[Taxonomy],
+    said: LabelSet,
+) -> str | None:
+    """Give a collection the label fields of a taxonomy, and decide its documents; return the
+    operation. Raises Conflict for a field that is there, BadInput for a set that cannot be closed.
+    """
+    let_vote(workshop, namespace, rules, row.name)
+    with workshop.operations.operate(row.pk, "create", workshop.actor) as running:
+        for rule in rules:
+            add_field(workshop, running, namespace, row, rule, said)
+    return running.id
+
+
+def detach(txn: Txn, field_pks: Sequence[int]) -> None:
+    """Let label fields stand for themselves: the taxonomy that made them goes, they stay."""
+    table = schema.field
+    for row in txn.rows(select(table).where(table.c.pk.in_(field_pks))):
+        rule = replace(taxonomy_from(row.taxonomy), taxonomy="")
+        txn.update(table, [{"pk": row.pk, "taxonomy": taxonomy_to(rule)}])
+
+
+def _field(snapshot: Snapshot, row: CollectionRow, pk: int) -> FieldRow:
+    return next(one for one in fields_of(snapshot, row.pk) if one.pk == pk)
+
+
+def _options_of(
+    snapshot: Snapshot,
+    namespace: str,
+    extractor: str,
+    options: Mapping[str, Any],
+    references: Sequence[str],
+) -> dict[str, Any]:
+    for name in references:
+        stored = find(snapshot, namespace, Kind.COLLECTION, name)
+        if stored is not None:
+            return options_to_store(extractor, options, collection_from(stored).options)
+    return options_to_store(extractor, options)
+
+
+def _take_out(txn: Txn, name: str, rows: Any) -> None:
+    """Take a key out of the metadata of documents: from now on it is a label field."""
+    changed = [
+        {"pk": row.pk, "metadata": {key: row.metadata[key] for key in row.metadata if key != name}}
+        for row in rows
+        if name in row.metadata
+    ]
+    for start in range(0, len(changed), _ROWS):
+        txn.update(schema.document, changed[start : start + _ROWS])
+
+
+def _drawn_on(snapshot: Snapshot, namespace: str, plan: Plan) -> tuple[int | None, tuple[int, ...]]:
+    """Return the collection and the buckets that a plan draws on."""
+    if plan.source is not None:
+        row = collection_from(named(snapshot, namespace, Kind.COLLECTION, plan.source))
+        return row.pk, row.bucket_pks
+    if not plan.buckets:
+        raise BadInput(f"say which bucket the collection {plan.name!r} draws on")
+    pks = [named(snapshot, namespace, Kind.BUCKET, bucket).pk for bucket in plan.buckets]
+    return None, tuple(dict.fromkeys(pks))
+
+
+def _reference_field(
+    snapshot: Snapshot, namespace: str, row: CollectionRow, taxonomy: Taxonomy
+) -> FieldRow:
+    stored = find(snapshot, namespace, Kind.COLLECTION, taxonomy.reference)
+    if stored is None:
+        known = names(snapshot, namespace, Kind.COLLECTION)
+        raise NotFound.named("reference collection", taxonomy.reference, known)
+    curated = collection_from(stored)
+    if (curated.extractor, curated.options) != (row.extractor, row.options):
+        raise Conflict(
+            f"{row.name!r} extracts with {row.extractor} {dict(row.options)}, its reference "
+            f"{curated.name!r} with {curated.extractor} {dict(curated.options)}; "
+            "vectors of two spaces cannot be compared: use one extractor for both"
+        )
+    fields = fields_of(snapshot, curated.pk)
+    for one in fields:
+        if one.name == taxonomy.reference_field:
+            return one
+    known = [one.name for one in fields]
+    raise NotFound.named(f"label field of {curated.name!r}", taxonomy.reference_field, known)

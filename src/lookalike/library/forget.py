@@ -1,0 +1,309 @@
+"""Forgetting: erasing objects, or parts of them, and all derived from them, with a receipt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, true, update
+
+from lookalike.catalog.forgotten import is_same, remember, unshown
+from lookalike.catalog.idempotency import AlreadyDone
+from lookalike.catalog.label_names import erase_names, naming_of
+from lookalike.catalog.resources import Kind, collections_over
+from lookalike.catalog.spaces import forget_findings, outdate
+from lookalike.content.boxes import view_of
+from lookalike.content.counterparts import Part
+from lookalike.decisions.decision_log import erase_from_log
+from lookalike.decisions.ledger.audited import erase_label
+from lookalike.decisions.operations import Running
+from lookalike.ingest.erasure import erase_documents
+from lookalike.library.runtime import Workshop
+from lookalike.model import Blob, Changed, EventKind
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn
+from lookalike.stores.selection import conditions, one_of
+
+_KEPT = "blob:"
+_BLOB = schema.upload.c.blob
+_NAMED = 32
+"""Up to so many copies are looked for by their names, more by reading all names."""
+
+_PAGE_ROWS = 20_000
+
+_FORGOTTEN = {"label": None, "origin": None, "detail": None, "kind": EventKind.FORGOTTEN}
+"""What is left of an event."""
+
+_COUNTED = ("labelled", "relabelled", "unlabelled", "promoted", "renamed", "given")
+"""What the summary of an operation counts by label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `forget` erased. It names nothing of what is gone but its counts."""
+
+    operation: str
+    objects: int
+    documents: int
+    vectors: int
+    labels: int
+    events: int
+    copies: int
+    thumbnails: int
+    effects: Changed
+
+
+def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
+    """Erase the objects of documents from every collection of their bucket, in a transaction."""
+    table = schema.document
+    query = select(table.c.object_pk).distinct().where(one_of(table.c.pk, pks))
+    erase_objects(workshop, running, [row.object_pk for row in running.txn.rows(query)])
+
+
+def forget_parts(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
+    """Erase documents, in a transaction, and what shows the same part of their objects elsewhere.
+
+    The objects stay, with their other parts, and remember the places, so that no extraction brings
+    the parts back. A document that is a whole item goes with its object.
+    """
+    txn, document = running.txn, schema.document
+    chosen = txn.rows(select(document).where(one_of(document.c.pk, pks)))
+    whole = with_copies(txn, sorted({row.object_pk for row in chosen if row.part == ""}))
+    parts = [row for row in chosen if row.object_pk not in set(whole)]
+    parts += _same_elsewhere(txn, parts)
+    remember(txn, [(row.object_pk, row.sha256, row.part, row.attributes) for row in parts])
+    views = [(row.sha256.hex(), view_of(row.attributes)) for row in parts]
+    kept = sorted({row.object_pk for row in parts})
+    _erase(workshop, running, whole, sorted({row.pk for row in parts}), views, kept)
+
+
+def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> None:
+    """Erase what names a label that no document has any more: of others, and of what was done.
+
+    So is what it was called before.
+    """
+    event, rejection = schema.event, schema.rejection
+    names = naming_of(txn, field_pk).older(label)
+    for name, before in names.items():
+        said = (event.c.field_pk == field_pk) & (event.c.label == name)
+        then = true() if before is None else event.c.operation_pk < before
+        txn.execute(update(event).where(said, then).values(_FORGOTTEN))
+        erase_label(txn, field_pk, name)
+        erase_from_log(txn, field_pk, name, before)
+        _forget_counts(txn, collection_pk, name)
+    erase_names(txn, field_pk, names)
+    refused = (rejection.c.field_pk == field_pk) & (rejection.c.label == label)
+    txn.execute(delete(rejection).where(refused))
+
+
+def _forget_counts(txn: Txn, collection_pk: int, label: str) -> None:
+    operation = schema.operation
+    written = cast(operation.c.summary, Text).contains(json.dumps(label)[1:-1], autoescape=True)
+    query = select(operation.c.pk, operation.c.summary)
+    for row in txn.rows(query.where(operation.c.collection_pk == collection_pk, written)):
+        counts = {
+            name: {
+                key: value
+                for key, value in row.summary.get(name, {}).items()
+                if label not in (key, value)
+            }
+            for name in _COUNTED
+        }
+        chosen = update(operation).where(operation.c.pk == row.pk)
+        txn.execute(chosen.values(summary={**row.summary, **counts}))
+
+
+def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
+    """Erase objects, whatever has become of them, from every collection, in a transaction."""
+    _erase(workshop, running, with_copies(running.txn, pks))
+
+
+def _erase(
+    workshop: Workshop,
+    running: Running,
+    objects: Sequence[int],
+    parts: Sequence[int] = (),
+    views: Sequence[tuple[str, str]] = (),
+    kept: Sequence[int] = (),
+) -> None:
+    """Erase objects with all their documents, and parts of objects that are kept, their views."""
+    txn, document = running.txn, schema.document
+    chosen = or_(one_of(document.c.object_pk, objects), one_of(document.c.pk, parts))
+    doomed = [row.pk for row in txn.rows(select(document.c.pk).where(chosen))]
+    blobs = blobs_of(txn, objects)
+    labels, events, vectors = erase_documents(workshop.operations, running, doomed)
+    for collection_pk in _over(txn, kept):
+        outdate(txn, collection_pk, kept)
+    erase_rows(txn, objects)
+    copies, thumbnails = erase_files(workshop, txn, blobs)
+    hidden = unshown(txn, views)
+    thumbnails += sum(workshop.thumbnails.forget_view(*one) for one in hidden)
+    running.erased = {
+        "objects": len(objects),
+        "documents": len(doomed),
+        "vectors": vectors,
+        "labels": labels,
+        "events": events,
+        "copies": copies,
+        "thumbnails": thumbnails,
+    }
+
+
+def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
+    """Erase objects without documents, what waits for them, and how they were sent."""
+    waiting, upload = schema.extraction, schema.upload
+    resource, object_ = schema.resource, schema.object_
+    collections = select(resource.c.pk).where(resource.c.kind == Kind.COLLECTION)
+    everywhere = waiting.c.collection_pk.in_(collections)
+    txn.execute(delete(waiting).where(everywhere, one_of(waiting.c.object_pk, objects)))
+    forget_findings(txn, objects)
+    sent = select(upload.c.pk).join(
+        object_, (object_.c.bucket_pk == upload.c.bucket_pk) & (object_.c.id == upload.c.object_id)
+    )
+    uploads = [row.pk for row in txn.rows(sent.where(one_of(object_.c.pk, objects)))]
+    txn.execute(delete(upload).where(one_of(upload.c.pk, uploads)))
+    txn.execute(delete(schema.forgotten).where(one_of(schema.forgotten.c.object_pk, objects)))
+    txn.execute(delete(schema.amendment).where(one_of(schema.amendment.c.object_pk, objects)))
+    txn.execute(delete(object_).where(one_of(object_.c.pk, objects)))
+
+
+def erase_files(workshop: Workshop, txn: Txn, blobs: Sequence[Blob]) -> tuple[int, int]:
+    """Erase the files of blobs that nothing holds any more; return how many copies and thumbnails.
+
+    Call it before the commit, last of all: were it the other way round, an interruption would
+    leave files that nothing names any more.
+    """
+    copies = workshop.blobs.forget(unheld(txn, blobs))
+    seen = unseen(txn, [one.sha256 for one in blobs])
+    return copies, sum(workshop.thumbnails.forget(sha256) for sha256 in seen)
+
+
+def receipt_of(workshop: Workshop, running: Running) -> Receipt:
+    """Return the receipt of what was erased and committed; no memory and no log keeps it either."""
+    workshop.operations.deciders.forget_memory()
+    workshop.layouts.forget_erased()
+    workshop.store.tidy()
+    return Receipt(running.id, effects=running.changed(), **running.erased)
+
+
+def receipt_again(done: AlreadyDone) -> Receipt:
+    """Return the receipt of what was erased before under the same name."""
+    return Receipt(done.changed.operation, effects=done.changed, **done.erased)
+
+
+def blobs_of(snapshot: Snapshot, objects: Sequence[int]) -> tuple[Blob, ...]:
+    """Return all blobs of objects."""
+    object_ = schema.object_
+    rows = snapshot.rows(select(object_.c.blobs).where(one_of(object_.c.pk, objects)))
+    return tuple(Blob(**blob) for row in rows for blob in row.blobs)
+
+
+def unheld(snapshot: Snapshot, blobs: Sequence[Blob]) -> tuple[Blob, ...]:
+    """Return the kept copies among `blobs` that no object and no upload holds, each once."""
+    copies = {blob.uri: blob for blob in blobs if blob.uri.startswith(_KEPT)}
+    if not copies:
+        return ()
+    for uri in _held(snapshot, sorted(copies)):
+        copies.pop(uri, None)
+    return tuple(copies.values())
+
+
+def unseen(snapshot: Snapshot, contents: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the contents (digests) that no document has."""
+    table = schema.document
+    left = sorted(set(contents))
+    seen: set[str] = set()
+    for start in range(0, len(left), _PAGE_ROWS):
+        digests = [bytes.fromhex(one) for one in left[start : start + _PAGE_ROWS]]
+        rows = snapshot.rows(select(table.c.sha256).distinct().where(table.c.sha256.in_(digests)))
+        seen |= {row.sha256.hex() for row in rows}
+    return tuple(one for one in left if one not in seen)
+
+
+def with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
+    """Return objects with the copies that promotion made of their documents elsewhere."""
+    chosen = conditions(schema.document.c.object_pk, pks)
+    copies = [row.object_pk for one in chosen for row in _copied(snapshot, one)]
+    return sorted({*pks, *copies})
+
+
+def _copied(snapshot: Snapshot, chosen: ColumnElement[bool]) -> Sequence[Any]:
+    """Return pk and object of the documents that promotion made elsewhere of the chosen ones.
+
+    Whatever else has the same id and content is somebody else's: it was the collection of the
+    document that promoted it.
+    """
+    document, object_, event = schema.document, schema.object_, schema.event
+    operation = schema.operation
+    copied, copy = document.alias(), object_.alias()
+    query = (
+        select(copied.c.pk, copied.c.object_pk)
+        .distinct()
+        .select_from(document)
+        .join(object_, object_.c.pk == document.c.object_pk)
+        .join(copied, and_(copied.c.sha256 == document.c.sha256, copied.c.part == document.c.part))
+        .join(copy, copy.c.pk == copied.c.object_pk)
+        .join(event, event.c.document_pk == copied.c.pk)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(copy.c.id == object_.c.id, copy.c.key == object_.c.key)
+        .where(copied.c.pk != document.c.pk, event.c.kind == EventKind.PROMOTED)
+        .where(operation.c.collection_pk == document.c.collection_pk)
+    )
+    return snapshot.rows(query.where(chosen))
+
+
+def _over(snapshot: Snapshot, objects: Sequence[int]) -> list[int]:
+    """Return the pks of the collections that have a space over the buckets of objects."""
+    object_ = schema.object_
+    query = select(object_.c.bucket_pk).distinct().where(one_of(object_.c.pk, objects))
+    return sorted(
+        {
+            collection.pk
+            for row in snapshot.rows(query)
+            for collection in collections_over(snapshot, row.bucket_pk, derived=True)
+        }
+    )
+
+
+def _same_elsewhere(snapshot: Snapshot, parts: Sequence[Any]) -> list[Any]:
+    """Return the documents that show the same as these: copies, and those of other collections."""
+    document = schema.document
+    known = {row.pk for row in parts}
+    copies = {row.pk for row in _copied(snapshot, one_of(document.c.pk, known))}
+    places: dict[tuple[int, bytes], list[tuple[int, Part]]] = {}
+    for row in parts:
+        place = (row.collection_pk, Part(row.part, row.attributes))
+        places.setdefault((row.object_pk, row.sha256), []).append(place)
+    objects = one_of(document.c.object_pk, {object_pk for object_pk, _ in places})
+    query = select(document).where(or_(objects, one_of(document.c.pk, copies)))
+
+    def is_shown(row: Any) -> bool:
+        place = Part(row.part, row.attributes)
+        here = places.get((row.object_pk, row.sha256), ())
+        return any(
+            collection_pk != row.collection_pk and is_same(place, other)
+            for collection_pk, other in here
+        )
+
+    return [
+        row
+        for row in snapshot.rows(query.where(document.c.part != ""))
+        if row.pk not in known and (row.pk in copies or is_shown(row))
+    ]
+
+
+def _held(snapshot: Snapshot, uris: Sequence[str]) -> Iterator[str]:
+    """Yield the uris that objects and uploads have, these among them."""
+    for table, column in ((schema.object_, schema.object_.c.blobs), (schema.upload, _BLOB)):
+        text, last = cast(column, Text), 0
+        named: ColumnElement[bool] = text.contains(_KEPT)
+        if len(uris) <= _NAMED:
+            named = or_(*(text.contains(uri) for uri in uris))
+        query = select(table.c.pk, column.label("blobs")).where(named).order_by(table.c.pk)
+        while rows := snapshot.rows(query.where(table.c.pk > last).limit(_PAGE_ROWS)):
+            last = rows[-1].pk
+            for row in rows:
+                for blob in row.blobs if isinstance(row.blobs, list) else [row.blobs]:
+                    yield blob["uri"]

@@ -1,0 +1,291 @@
+"""Keeping objects and their documents the same: what is said of one reaches the other at once.
+
+A label in an object's metadata is an event on each of its documents. What was said of one part of
+an item, a face of many, stays with that part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+
+from lookalike.catalog.label_names import name_today
+from lookalike.catalog.lookup import stances
+from lookalike.catalog.objects import REGIONS, input_of, let_wait, reads_regions
+from lookalike.catalog.reader import fields_of
+from lookalike.catalog.resources import CollectionRow, collection_row, collections_over
+from lookalike.catalog.vocabulary import check_in_use
+from lookalike.decisions.ledger.statements import touch
+from lookalike.decisions.operations import Operations, Running, Said
+from lookalike.ingest.documents import Home
+from lookalike.labels import label_in
+from lookalike.library.amendments import record_amendments, standing_after
+from lookalike.model import LABEL_SEPARATOR, Blob, EventKind, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
+
+_GIVEN = (Origin.HUMAN, Origin.IMPORT)
+_WORDS = (
+    EventKind.LABELLED,
+    EventKind.PROMOTED,
+    EventKind.RETRACTED,
+    EventKind.NEW_KIND,
+    EventKind.CANNOT_TELL,
+)
+
+
+@dataclass(slots=True)
+class Sync:
+    """Changes to metadata, gathered, then said all at once. Use it inside one operation."""
+
+    operations: Operations
+    running: Running
+    _said: dict[int, dict[int, str | None]] = field(default_factory=dict)
+    _of_object: set[int] = field(default_factory=set)
+    _homes: dict[int, Home] = field(default_factory=dict)
+
+    def objects(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change metadata of objects, by pk: of their documents as well.
+
+        Raises BadInput for a value that is no label in a label field.
+        """
+        documents = _documents_of(self.running.txn, changes)
+        named = {pk: dict(said) for pk, said in changes.items()}
+        for pk, said in named.items():
+            for one in documents.get(pk, []):
+                self._label(one, said)
+                said |= self._named(one, said)
+        self._check_in_use()
+        self._rewrite_objects(named, self.running.actor)
+
+    def reword(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change metadata of objects, by pk, that say the same in other words, by whom they did."""
+        self._rewrite_objects(changes, None)
+
+    def restore(self, operations: Sequence[int]) -> None:
+        """Give objects the metadata that stand now that some of these operations are undone.
+
+        What they had said of documents, the fold of the ledger knows. What a document took over
+        from its object later, when it was made, is said again.
+        """
+        txn, table = self.running.txn, schema.object_
+        standing = standing_after(txn, operations)
+        documents, said = _documents_of(txn, standing), _said_in(txn, operations)
+        written = []
+        for row in txn.rows(select(table).where(one_of(table.c.pk, standing))):
+            amended = standing[row.pk]
+            kept = {key: value for key, value in row.metadata.items() if key not in amended.gone}
+            after = kept | amended.values
+            touched = amended.values.keys() | amended.gone
+            said_by = {key: who for key, who in (row.said_by or {}).items() if key not in touched}
+            written.append({"pk": row.pk, "metadata": after, "said_by": said_by | amended.actors})
+            for one in documents.get(row.pk, []):
+                self._take_over(one, row.metadata, {key: after.get(key) for key in touched}, said)
+                self._follow(one, row.metadata, after)
+            self._wait_again(row, after)
+        txn.update(table, written)
+
+    def documents(self, row: CollectionRow, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change metadata of documents of a collection, by pk.
+
+        A label stays with the document. What else is said of a whole item is said of its object.
+        """
+        txn, table, home = self.running.txn, schema.document, self._home(row.pk)
+        query = select(table).where(one_of(table.c.pk, changes))
+        of_objects: dict[int, dict[str, Any]] = {}
+        for one in txn.rows(query):
+            rest = {}
+            for name, value in changes[one.pk].items():
+                if name in home.fields:
+                    self._say(home.fields[name], one.pk, label_in(value))
+                else:
+                    rest[name] = value
+            if rest and one.part == "":
+                renamed = {row.source_of(name): value for name, value in rest.items()}
+                of_objects[one.object_pk] = renamed
+            elif rest:
+                self._rewrite(home, one, {**one.metadata, **rest})
+        self._check_in_use()
+        if of_objects:
+            self.objects(of_objects)
+
+    def say(self) -> None:
+        """Append what was said of labels and decide all that follows."""
+        for field_pk, labels in sorted(self._said.items()):
+            lines = _lines(self.running.txn, field_pk, labels, self._of_object)
+            self.running.by_person += len({line.document_pk for line in lines})
+            self.operations.say(self.running, field_pk, lines)
+
+    def _rewrite_objects(self, changes: Mapping[int, Mapping[str, Any]], actor: str | None) -> None:
+        """Change metadata of objects that the `actor` says from now on, or whoever said them."""
+        txn, table = self.running.txn, schema.object_
+        rows = txn.rows(select(table).where(one_of(table.c.pk, changes)))
+        documents = _documents_of(txn, changes)
+        written = []
+        for row in rows:
+            after = {**row.metadata, **changes[row.pk]}
+            said = {} if actor is None else dict.fromkeys(changes[row.pk], actor)
+            said_by = dict(row.said_by or {}) | said
+            written.append({"pk": row.pk, "metadata": after, "said_by": said_by})
+            for one in documents.get(row.pk, []):
+                self._follow(one, row.metadata, after)
+            self._wait_again(row, after)
+        txn.update(table, written)
+        before = {row.pk: row.metadata for row in rows}
+        record_amendments(txn, self.running.pk, before, changes)
+
+    def _label(self, document: Any, changes: Mapping[str, Any]) -> None:
+        """Say the labels of a document that changes of its object are."""
+        home = self._home(document.collection_pk)
+        for name, field_pk in home.fields.items():
+            source = home.row.source_of(name)
+            if source in changes:
+                self._say(field_pk, document.pk, label_in(changes[source]))
+                if document.part != "":
+                    self._of_object.add(document.pk)
+
+    def _named(self, document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the changes that give a label of a document by another name, by its own.
+
+        So the object says what the document does.
+        """
+        home, txn = self._home(document.collection_pk), self.running.txn
+        named: dict[str, Any] = {}
+        for name, field_pk in home.fields.items():
+            value = changes.get(source := home.row.source_of(name))
+            label = label_in(value)
+            today = None if label is None else name_today(txn, field_pk, label)
+            if today is not None and today != label:
+                named[source] = today.split(LABEL_SEPARATOR) if isinstance(value, list) else today
+        return named
+
+    def _take_over(
+        self,
+        document: Any,
+        before: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        said: Collection[tuple[int, int]],
+    ) -> None:
+        """Say the labels of a document that it has, or lacks, because of what its object had."""
+        home = self._home(document.collection_pk)
+        for name, field_pk in home.fields.items():
+            source = home.row.source_of(name)
+            if source not in changes or (field_pk, document.pk) in said:
+                continue
+            stance = stances(self.running.txn, field_pk, [document.pk])[document.pk]
+            given = stance.label if stance.origin in _GIVEN else None
+            had, has = label_in(before.get(source)), label_in(changes[source])
+            if given == had != has:
+                self._label(document, {source: has})
+
+    def _follow(self, document: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Let a document keep of its object's metadata what it is to keep."""
+        home = self._home(document.collection_pk)
+        had, has = home.kept(before), home.kept(after)
+        moved = {name for name in had.keys() | has if had.get(name) != has.get(name)}
+        if moved:
+            rest = {name: value for name, value in document.metadata.items() if name not in moved}
+            changed = {name: has[name] for name in moved if name in has}
+            self._rewrite(home, document, rest | changed)
+
+    def _rewrite(self, home: Home, document: Any, metadata: Mapping[str, Any]) -> None:
+        txn = self.running.txn
+        txn.update(schema.document, [{"pk": document.pk, "metadata": dict(metadata)}])
+        for field_pk in home.fields.values():
+            touch(txn, field_pk, [document.pk], self.running.pk)
+
+    def _wait_again(self, row: Any, after: Mapping[str, Any]) -> None:
+        """Let an object wait where a text or regions among its metadata are what is extracted."""
+        blobs = [Blob(**blob) for blob in row.blobs]
+        redrawn = row.metadata.get(REGIONS) != after.get(REGIONS)
+        for collection in collections_over(self.running.txn, row.bucket_pk, derived=True):
+            now = input_of(collection, blobs, after)
+            moved = now != input_of(collection, blobs, row.metadata)
+            if now is not None and (moved or (redrawn and reads_regions(collection.extractor))):
+                let_wait(self.running.txn, collection.pk, {row.pk: None})
+
+    def _check_in_use(self) -> None:
+        for field_pk, labels in self._said.items():
+            check_in_use(self.running.txn, field_pk, labels.values())
+
+    def _say(self, field_pk: int, document_pk: int, label: str | None) -> None:
+        self._said.setdefault(field_pk, {})[document_pk] = label
+
+    def _home(self, collection_pk: int) -> Home:
+        if collection_pk not in self._homes:
+            self._homes[collection_pk] = _home(self.running.txn, collection_pk)
+        return self._homes[collection_pk]
+
+
+def _said_in(snapshot: Snapshot, operations: Sequence[int]) -> set[tuple[int, int]]:
+    """Return of which documents operations said something, each with the field."""
+    table = schema.event
+    query = select(table.c.field_pk, table.c.document_pk).distinct()
+    rows = snapshot.rows(query.where(one_of(table.c.operation_pk, operations)))
+    return {(row.field_pk, row.document_pk) for row in rows}
+
+
+def _home(snapshot: Snapshot, collection_pk: int) -> Home:
+    row = collection_row(snapshot, collection_pk)
+    return Home(row, {one.name: one.pk for one in fields_of(snapshot, collection_pk)})
+
+
+def _documents_of(snapshot: Snapshot, objects: Iterable[int]) -> dict[int, list[Any]]:
+    table = schema.document
+    query = select(table).where(one_of(table.c.object_pk, objects)).order_by(table.c.pk)
+    found: dict[int, list[Any]] = {}
+    for row in snapshot.rows(query):
+        found.setdefault(row.object_pk, []).append(row)
+    return found
+
+
+def _lines(
+    snapshot: Snapshot, field_pk: int, labels: Mapping[int, str | None], of_object: set[int]
+) -> list[Said]:
+    """Return what has to be said so that documents (pk) have these labels; None is "no label"."""
+    now = stances(snapshot, field_pk, labels)
+    voices, own = _voices(snapshot, field_pk, labels)
+    lines: list[Said] = []
+    for pk, label in labels.items():
+        if pk in of_object and pk in own:
+            continue
+        stance, whole = now[pk], pk in of_object
+        if label is not None:
+            if stance[:2] != (label, Origin.HUMAN):
+                line = Said(pk, EventKind.LABELLED, label, Origin.HUMAN, of_object=whole)
+                lines.append(line)
+        elif stance.origin == Origin.AUTO:
+            refused = Said(pk, EventKind.REJECTED, stance.label, Origin.HUMAN, of_object=whole)
+            lines.append(refused)
+        else:
+            lines += [
+                Said(pk, EventKind.RETRACTED, None, origin, of_object=whole)
+                for origin in sorted(voices.get(pk, ()))
+            ]
+    return lines
+
+
+def _voices(
+    snapshot: Snapshot, field_pk: int, pks: Iterable[int]
+) -> tuple[dict[int, set[Origin]], set[int]]:
+    """Return who ever said something of documents, and of which a person did, of them alone."""
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.document_pk, event.c.kind, event.c.origin, event.c.detail)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field_pk, one_of(event.c.document_pk, pks))
+        .where(operation.c.undone_by.is_(None), event.c.kind.in_(_WORDS))
+        .order_by(event.c.seq)
+    )
+    voices: dict[int, set[Origin]] = {}
+    own: set[int] = set()
+    for row in snapshot.rows(query):
+        voices.setdefault(row.document_pk, set()).add(Origin(row.origin))
+        if row.origin == Origin.HUMAN:
+            alone = row.kind != EventKind.RETRACTED and not (row.detail or {}).get("of_object")
+            (own.add if alone else own.discard)(row.document_pk)
+    return voices, own

@@ -1,0 +1,214 @@
+"""Switching: a collection comes to be in the space beside, all in one transaction.
+
+Documents keep their pks, ids, labels and history. Their parts take the names and attributes that
+the other extractor gives them; those of the space that was in force are put aside, so that it can
+come into force again likewise. What is not known there yet waits for extraction, as anything new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import and_, delete, exists, insert, literal, select, update
+
+from lookalike.catalog.fields import taxonomy_to
+from lookalike.catalog.objects import finish, labels_as_they_stand
+from lookalike.catalog.reader import FieldRow, fields_of
+from lookalike.catalog.resources import change as write_spec
+from lookalike.catalog.rules import rule_of
+from lookalike.catalog.spaces import Finding, findings_of, objects_left, put_aside
+from lookalike.decisions.decision_log import log_unplaced
+from lookalike.decisions.effects import Move
+from lookalike.decisions.ledger.statements import write_statements
+from lookalike.decisions.operations import Operations, Running
+from lookalike.errors import Conflict
+from lookalike.extractors.base import Part
+from lookalike.ingest.documents import NewDocument, write_documents
+from lookalike.ingest.part_matching import rename
+from lookalike.library.changing import Change, as_planned
+from lookalike.model import Answer, EventKind, Origin, Reason, Status
+from lookalike.stores import schema
+from lookalike.stores.base import StoredSpace, Txn
+from lookalike.stores.selection import conditions
+
+_BLOCK = 2000
+_NOTHING_DECIDED: Mapping[str, Any] = {
+    "confidence": None,
+    "margin": None,
+    "runner_up": None,
+    "source_pk": None,
+    "reason": None,
+}
+
+
+def switch(
+    operations: Operations,
+    running: Running,
+    changes: Sequence[Change],
+    confidence_threshold: float | None,
+) -> None:
+    """Change collections to their spaces beside, and decide everything again from the same answers.
+
+    Fields that decide by a similarity do so by `confidence_threshold` from now on, if one is given.
+    Raises Conflict where a collection has been changed since this was planned.
+    """
+    txn = running.txn
+    for one in changes:
+        if not as_planned(txn, one):
+            raise Conflict(f"the collection {one.row.name!r} was changed meanwhile: migrate again")
+    fields = [(one, field) for one in changes for field in fields_of(txn, one.pk)]
+    for one in changes:
+        _exchange(txn, one, running.pk)
+    new = [(one, _adopted(running, one)) for one in changes]
+    for one, documents in new:
+        for start in range(0, len(documents), _BLOCK):
+            some = documents[start : start + _BLOCK]
+            write_documents(operations, running, one.target, some)
+    for one, field in fields:
+        _decide(operations, running, field, confidence_threshold)
+        _silence_unplaced(running, field.pk, one)
+
+
+# --- the collection -------------------------------------------------------------------------------
+
+
+def _exchange(txn: Txn, one: Change, operation: int) -> None:
+    """Put the space in force aside and the other one in its place; nothing learned lasts."""
+    table, field, waiting = schema.space, schema.field, schema.extraction
+    if one.before is not None:
+        put_aside(txn, one.row, one.before)
+        maker = {"extractor": one.row.extractor, "options": dict(one.row.options)}
+        old = update(table).where(table.c.pk == one.before.pk)
+        txn.execute(old.values(beside=True, maker=maker))
+    new = update(table).where(table.c.pk == one.after.pk)
+    alone = {"beside": False, "maker": None, "owner": None, "expires_at": None}
+    txn.execute(new.values(since=operation, **alone))
+    write_spec(txn, one.pk, one.target.row.spec)
+    moved = {"standard": None, "epoch": field.c.epoch + 1}
+    txn.execute(update(field).where(field.c.collection_pk == one.pk).values(moved))
+    here = waiting.c.collection_pk == one.pk
+    waits = {"status": Status.PENDING.value, "owner": None, "expires_at": None, "error": None}
+    txn.execute(update(waiting).where(here, waiting.c.status == Status.PROCESSING).values(waits))
+    left = objects_left(one.row, one.after).with_only_columns(schema.object_.c.pk)
+    failed = here & waiting.c.object_pk.in_(left)
+    txn.execute(update(waiting).where(failed).values(waits))
+    also = exists().where(here, waiting.c.object_pk == schema.object_.c.pk)
+    also = also.correlate(schema.object_)
+    rows = left.where(~also).add_columns(literal(one.pk), literal(Status.PENDING.value))
+    txn.execute(insert(waiting).from_select(["object_pk", "collection_pk", "status"], rows))
+
+
+def _adopted(running: Running, one: Change) -> list[NewDocument]:
+    """Let documents be the parts that were found, and return those that are to be documents."""
+    txn, table, after, new = running.txn, schema.finding, 0, list[NewDocument]()
+    while findings := findings_of(txn, one.after, after=after, limit=_BLOCK):
+        after = findings[-1].object_pk
+        _settle(txn, one, findings)
+        seen_otherwise = rename(txn, one.pk, findings)
+        for field in fields_of(txn, one.pk):
+            write_statements(txn, running.pk, field.pk, seen_otherwise)
+        new += _to_be(txn, findings)
+    txn.execute(delete(table).where(table.c.space_pk == one.after.pk))
+    return new
+
+
+def _settle(txn: Txn, one: Change, findings: Sequence[Finding]) -> None:
+    """Write which objects have failed, and let those that had failed before be done."""
+    waiting = schema.extraction
+    key = {"collection_pk": one.pk, "owner": None, "expires_at": None}
+    good = [finding.object_pk for finding in findings if finding.error is None]
+    here = select(waiting.c.object_pk).where(waiting.c.collection_pk == one.pk)
+    had_failed = [
+        row.object_pk
+        for chosen in conditions(waiting.c.object_pk, good)
+        for row in txn.rows(here.where(waiting.c.status == Status.FAILED, chosen))
+    ]
+    if had_failed:
+        finish(txn, one.pk, had_failed)
+    waits = {row.object_pk for row in txn.rows(here.where(waiting.c.status != Status.FAILED))}
+    txn.upsert(
+        waiting,
+        [
+            {**key, "object_pk": each.object_pk, "status": Status.FAILED, "error": each.error}
+            for each in findings
+            if each.error is not None and each.object_pk not in waits
+        ],
+    )
+
+
+def _to_be(txn: Txn, findings: Sequence[Finding]) -> list[NewDocument]:
+    """Return the parts that are no documents yet."""
+    table = schema.object_
+    some = {each.object_pk: each for each in findings if len(each.vectors)}
+    query = select(table)
+    rows = {
+        row.pk: row
+        for chosen in conditions(table.c.pk, list(some))
+        for row in txn.rows(query.where(chosen))
+    }
+    metadata = labels_as_they_stand(txn, {pk: row.metadata for pk, row in rows.items()})
+    return [
+        NewDocument(pk, row.id, row.name, some[pk].sha256, metadata[pk], part, row.said_by or ())
+        for pk, row in rows.items()
+        for part in _new_parts(some[pk])
+    ]
+
+
+def _new_parts(finding: Finding) -> list[Part]:
+    new = (part for part in finding.parts if part.document_pk is None)
+    vectors = finding.vectors.astype(np.float32)
+    return [
+        Part(vector, part.key, part.attributes) for part, vector in zip(new, vectors, strict=True)
+    ]
+
+
+# --- its fields -----------------------------------------------------------------------------------
+
+
+def _decide(
+    operations: Operations, running: Running, field: FieldRow, confidence_threshold: float | None
+) -> None:
+    """Decide a field from scratch, by another similarity where it decides by one."""
+    before = field.taxonomy
+    if before.confidence_threshold is None or confidence_threshold is None:
+        operations.decide_all(running, field.pk)
+        return
+    after = rule_of(before, confidence_threshold, None, None)
+    if after == before:
+        operations.decide_all(running, field.pk)
+        return
+    changed = (taxonomy_to(before), taxonomy_to(after))
+    operations.configured(running, field.pk, *changed)
+
+
+def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:
+    """Take away what the machine said of documents that have no vector in the space now."""
+    txn, standing = running.txn, schema.standing
+    failed = {"label": None, "origin": None, "reason": Reason.EXTRACTION_FAILED.value}
+    moves: dict[int, Move] = {}
+    changed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for row in _unplaced(txn, field_pk, one.after):
+        stands = row.origin not in (None, Origin.AUTO) or row.answer == Answer.NEW_KIND
+        now = {**_NOTHING_DECIDED} | ({} if stands else failed)
+        if all(getattr(row, name) == value for name, value in now.items()):
+            continue
+        key = {"field_pk": field_pk, "document_pk": row.document_pk, "revision": running.pk}
+        changed[stands].append({**key, **now})
+        if not stands and row.label is not None:
+            moves[row.document_pk] = (row.label, None)
+    for rows in changed.values():
+        txn.update(standing, rows)
+    silenced = {stands: [row["document_pk"] for row in rows] for stands, rows in changed.items()}
+    log_unplaced(txn, field_pk, running.pk, silenced[True], silenced[False])
+    event = {"operation_pk": running.pk, "kind": EventKind.DECIDED, "field_pk": field_pk}
+    said = {"label": None, "origin": Origin.AUTO}
+    txn.insert(schema.event, [{**event, "document_pk": pk, **said} for pk in moves])
+    running.effects.add(field_pk, moves)
+
+
+def _unplaced(txn: Txn, field_pk: int, space: StoredSpace) -> Sequence[Any]:
+    standing, embedding = schema.standing, schema.embedding
+    has = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == standing.c.document_pk)
+    return txn.rows(select(standing).where(standing.c.field_pk == field_pk, ~exists().where(has)))

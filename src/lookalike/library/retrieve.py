@@ -1,0 +1,320 @@
+"""Retrieving: running the stages of a retriever over collections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.catalog.compiling import clause_of
+from lookalike.catalog.conditions import EVERYTHING, Every, Filter, fields_in
+from lookalike.catalog.field_values import DocumentValues
+from lookalike.catalog.fields import placed
+from lookalike.catalog.filters import parse
+from lookalike.catalog.lookup import pks_of
+from lookalike.catalog.reader import fields_of
+from lookalike.catalog.resources import CollectionRow, Kind, find, names
+from lookalike.catalog.retrievers import (
+    MAX_RESULTS,
+    Enriching,
+    Filtering,
+    Query,
+    Searching,
+    Stage,
+    filled,
+)
+from lookalike.catalog.selecting import Selecting
+from lookalike.catalog.taxonomies import taxonomy_row
+from lookalike.classifier.graph.search import NOBODY
+from lookalike.errors import BadInput
+from lookalike.ingest.documents import Target
+from lookalike.library.collection.matching import collections_named, matched_known
+from lookalike.library.querying import mode_of, vectors_of
+from lookalike.library.runtime import Workshop
+from lookalike.stores.base import Snapshot
+
+_RRF = 60
+"""The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+_IN_LIST = 5000
+
+
+@dataclass(slots=True)
+class Found:
+    """A document that was found; `score` is its similarity, or that of several searches together.
+
+    `enriched` is what taxonomies say of it, by their names.
+    """
+
+    collection: CollectionRow
+    pk: int
+    score: float | None = None
+    enriched: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StageCount:
+    """What a stage took in and gave out, and how long that took, in milliseconds."""
+
+    name: str
+    taken: int | None
+    given: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What a run found, the best first."""
+
+    found: list[Found]
+    stages: list[StageCount]
+
+
+def retrieve(
+    workshop: Workshop,
+    snapshot: Snapshot,
+    namespace: str,
+    rows: Sequence[CollectionRow],
+    stages: Sequence[Stage],
+    inputs: Mapping[str, Any],
+    filters: Any = None,
+    *,
+    everywhere: bool = False,
+) -> Retrieval:
+    """Run stages over collections, with `filters` before the first of them.
+
+    With `everywhere` the collections that cannot be asked so are passed over, unless none is left.
+    Raises BadInput for an input that is missing or cannot be used, BadContent for one that cannot
+    be read, Conflict for a collection without documents.
+    """
+    run = _Run(workshop, snapshot, namespace, list(rows), inputs, everywhere)
+    if filters:
+        run.filter(parse(filters))
+    counts = []
+    for stage in stages:
+        before, began = run.count, time.perf_counter()
+        run.do(stage)
+        ms = (time.perf_counter() - began) * 1000
+        counts.append(StageCount(_name(stage), before, run.count or 0, round(ms, 3)))
+    return Retrieval(run.all(), counts)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The state between two stages: filters that wait for the first search, then what it found."""
+
+    workshop: Workshop
+    snapshot: Snapshot
+    namespace: str
+    rows: list[CollectionRow]
+    inputs: Mapping[str, Any]
+    everywhere: bool
+    trees: list[Filter] = field(default_factory=list)
+    found: list[Found] | None = None
+
+    @property
+    def count(self) -> int | None:
+        return None if self.found is None else len(self.found)
+
+    def do(self, stage: Stage) -> None:
+        if isinstance(stage, Filtering):
+            self.filter(stage.tree(self.inputs))
+        elif isinstance(stage, Searching):
+            self._search(stage)
+        else:
+            self._enrich(stage)
+
+    def filter(self, tree: Filter) -> None:
+        if self.found is None:
+            self.trees.append(tree)
+            return
+        kept: set[int] = set()
+        for row in self.rows:
+            mine = [one.pk for one in self.found if one.collection.pk == row.pk]
+            kept |= set(self._chosen(row, tree, mine))
+        self.found = [one for one in self.found if one.pk in kept]
+
+    def all(self) -> list[Found]:
+        """Return what was found; without a search, what the filters choose."""
+        if self.found is None:
+            self.found = [
+                Found(row, pk)
+                for row in self.rows
+                for chunk in self._selecting(row).pks(Every(tuple(self.trees)), limit=MAX_RESULTS)
+                for pk in chunk
+            ][:MAX_RESULTS]
+        return self.found
+
+    # --- search ---------------------------------------------------------------------------------
+
+    def _search(self, stage: Searching) -> None:
+        rows = self.rows
+        if stage.collections:
+            wanted = collections_named(self.snapshot, self.namespace, stage.collections)
+            rows = [row for row in rows if row.pk in {one.pk for one in wanted}]
+        tree = parse(filled(stage.raw_filter, self.inputs))
+        rankings = [(query, self._ranked(rows, query, tree)) for query in stage.queries]
+        if not rankings:
+            self.filter(tree)
+            self.found = self.all()[: stage.top_k]
+        elif len(rankings) == 1:
+            self.found = rankings[0][1][: stage.top_k]
+        else:
+            self.found = _fused(rankings)[: stage.top_k]
+
+    def _ranked(self, rows: Sequence[CollectionRow], query: Query, tree: Filter) -> list[Found]:
+        found: list[Found] = []
+        problems: list[BadInput] = []
+        known = [(row, self.workshop.target_in(self.snapshot, row)) for row in rows]
+        asked = [pair for pair in known if not query.space or _is_of(query.space, pair[1])]
+        if known and not asked:
+            spaces = ", ".join(target.space.name for _, target in known)
+            raise BadInput(f"no collection here has the space {query.space!r} (known: {spaces})")
+        for row, target in asked:
+            try:
+                vectors, own = self._vectors(target, query)
+            except BadInput as error:
+                if not self.everywhere:
+                    raise
+                problems.append(error)
+                continue
+            pks, similarities = self._nearest(target, vectors, query.top_k + len(own), tree)
+            best: dict[int, float] = {}
+            for pk, similarity in zip(pks.ravel().tolist(), similarities.ravel(), strict=True):
+                if pk != NOBODY and pk not in own:
+                    best[pk] = max(best.get(pk, -1.0), float(similarity))
+            found += [
+                Found(row, pk, score)
+                for pk, score in best.items()
+                if query.floor is None or score >= query.floor
+            ]
+        if problems and len(problems) == len(asked):
+            raise problems[0]
+        found.sort(key=lambda one: (-(one.score or 0.0), one.pk))
+        return found[: query.top_k]
+
+    def _nearest(
+        self, target: Target, vectors: NDArray[np.float32], k: int, tree: Filter
+    ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+        whole = Every((*self.trees, tree)) if self.trees else tree
+        if self.found is not None:
+            mine = [one.pk for one in self.found if one.collection.pk == target.pk]
+            among = np.array(sorted(self._chosen(target.row, tree, mine)), np.int64)
+        elif whole in (EVERYTHING, Every(())):
+            among = np.sort(self.snapshot.slots(target.space)[1])
+        else:
+            chunks = list(self._selecting(target.row).pks(whole))
+            among = np.array([pk for chunk in chunks for pk in chunk], np.int64)
+        among = among[placed(self.snapshot, target.space, among)]
+        if len(among) == 0:
+            return np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+        return self.snapshot.nearest(target.space, vectors, min(k, len(among)), among)
+
+    def _vectors(self, target: Target, query: Query) -> tuple[NDArray[np.float32], set[int]]:
+        """Return what to be near to, (n, d), and the documents that it is itself."""
+        value, mode = filled(query.value, self.inputs), query.mode
+        if value is None:
+            value = next(iter(self.inputs.values()), None)
+        if value is None or value == "":
+            raise BadInput("the search has nothing to be near to: give an input")
+        mode = mode or mode_of(value, target)
+        if mode == "document":
+            return self._of_document(value, target)
+        return vectors_of(self.workshop, target, value, mode), set()
+
+    def _of_document(self, value: Any, target: Target) -> tuple[NDArray[np.float32], set[int]]:
+        named = value if isinstance(value, Mapping) else {"document_id": value}
+        id, home = named.get("document_id"), target
+        if not isinstance(id, str):
+            raise BadInput(f"{named!r} names no document; give its document_id")
+        if named.get("collection_id"):
+            asked = [str(named["collection_id"])]
+            row = collections_named(self.snapshot, self.namespace, asked)[0]
+            home = self.workshop.target_in(self.snapshot, row)
+        if home.space.name != target.space.name:
+            raise BadInput(
+                f"the document is in the space {home.space.name}, {target.name!r} in "
+                f"{target.space.name}: vectors of two spaces cannot be compared"
+            )
+        pk = pks_of(self.snapshot, home.row, [id])[id]
+        vector = self.snapshot.vectors(home.space, np.array([pk])).astype(np.float32)
+        return vector, {pk}
+
+    # --- enrich ---------------------------------------------------------------------------------
+
+    def _enrich(self, stage: Enriching) -> None:
+        self.found = self.all()
+        row = find(self.snapshot, self.namespace, Kind.TAXONOMY, stage.taxonomy)
+        if row is None:
+            known = ", ".join(names(self.snapshot, self.namespace, Kind.TAXONOMY)) or "none yet"
+            raise BadInput(f"no taxonomy is named {stage.taxonomy!r} (known: {known})")
+        taxonomy = taxonomy_row(row)
+        for home in {one.collection.pk: one.collection for one in self.found}.values():
+            mine = [one for one in self.found if one.collection.pk == home.pk]
+            said = matched_known(
+                self.workshop,
+                self.snapshot,
+                self.namespace,
+                taxonomy.name,
+                home,
+                [one.pk for one in mine],
+                floor=stage.floor,
+                fields=stage.fields,
+            )
+            for one, what in zip(mine, said, strict=True):
+                one.enriched[taxonomy.name] = what
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _values(self, row: CollectionRow) -> DocumentValues:
+        collection_id = Kind.COLLECTION.prefix + row.name
+        return DocumentValues(row.pk, collection_id, fields_of(self.snapshot, row.pk))
+
+    def _selecting(self, row: CollectionRow) -> Selecting:
+        return Selecting(self.snapshot, self._values(row))
+
+    def _chosen(self, row: CollectionRow, tree: Filter, pks: Sequence[int]) -> list[int]:
+        """Return those of the documents that a filter chooses."""
+        if tree in (EVERYTHING, Every(())) or not pks:
+            return list(pks)
+        values = self._values(row)
+        named = {name: values.value_of(name) for name in sorted(fields_in(tree))}
+        query, pk = values.query(list(named.values()))
+        query = query.where(clause_of(tree, named.__getitem__))
+        chosen = []
+        for start in range(0, len(pks), _IN_LIST):
+            rows = self.snapshot.rows(query.where(pk.in_(pks[start : start + _IN_LIST])))
+            chosen += [one.pk for one in rows]
+        return chosen
+
+
+def _fused(rankings: Sequence[tuple[Query, list[Found]]]) -> list[Found]:
+    """Return several rankings as one, by reciprocal ranks."""
+    scores: dict[int, float] = {}
+    first: dict[int, Found] = {}
+    for query, ranked in rankings:
+        for rank, one in enumerate(ranked, 1):
+            first.setdefault(one.pk, one)
+            scores[one.pk] = scores.get(one.pk, 0.0) + query.weight / (_RRF + rank)
+    for pk, one in first.items():
+        one.score = scores[pk]
+    return sorted(first.values(), key=lambda one: (-scores[one.pk], one.pk))
+
+
+def _is_of(uri: str, target: Target) -> bool:
+    """Return whether a feature's address names a space: <scheme>://<extractor>@<version>/<output>.
+
+    The scheme and the output are not checked: a collection has one space.
+    """
+    name = uri.partition("://")[2].partition("/")[0].partition("@")[0] or uri
+    short = target.row.extractor.removesuffix("_extractor")
+    return name in (target.row.extractor, short, target.space.name, "")
+
+
+def _name(stage: Stage) -> str:
+    names = {Filtering: "attribute_filter", Searching: "feature_search"}
+    return names.get(type(stage), "taxonomy_enrich")

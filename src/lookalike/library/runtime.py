@@ -1,0 +1,179 @@
+"""What the verbs of a collection work with: the open store and the parts around it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from lookalike.catalog.embedding_map import Layouts
+from lookalike.catalog.fields import space_of
+from lookalike.catalog.objects import waiting_dimension
+from lookalike.catalog.reader import fields_of
+from lookalike.catalog.references import ReferenceBook
+from lookalike.catalog.resources import CollectionRow, check_there, collection_row
+from lookalike.content.blobs import Blobs
+from lookalike.content.thumbnails import Thumbnails
+from lookalike.decisions.label_vectors import NameReader
+from lookalike.decisions.operations import Operations
+from lookalike.errors import BadInput, Conflict
+from lookalike.extractors.base import Extractor
+from lookalike.extractors.registry import build_extractor
+from lookalike.ingest.documents import Target
+from lookalike.ingest.extraction import Extraction
+from lookalike.settings import Settings
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Txn, space_columns
+from lookalike.stores.locks import Made
+from lookalike.stores.open import Opened
+from lookalike.stores.selection import in_force
+
+
+class Workshop:
+    """An open store with its blobs, thumbnails, extractors and operations; safe for threads."""
+
+    def __init__(
+        self, opened: Opened, settings: Settings, actor: str, clock: Callable[[], float]
+    ) -> None:
+        self.store = opened.store
+        self.root = opened.root
+        self.place = opened.shown
+        self.settings = settings
+        self.actor = actor
+        self.clock = clock
+        self._storage = opened.blobs
+        self.blobs = Blobs(opened.blobs, max_bytes=settings.max_blob_bytes)
+        self.thumbnails = Thumbnails(opened.root / "cache" / "thumbnails")
+        self.operations = Operations(opened.store, opened.root / "cache", clock)
+        self.layouts = Layouts(opened.store, opened.root / "cache")
+        self.book = ReferenceBook()
+        self.label_names = NameReader()
+        self._extractors: Made[tuple[str, str], Extractor] = Made()
+        self._check: Callable[[str], None] | None = None
+
+    def speaking(self, actor: str) -> Workshop:
+        """Return the same workshop for someone else, whose name is recorded."""
+        other = copy.copy(self)
+        other.actor = actor
+        return other
+
+    def guarded(
+        self, fetch: Callable[[str], tuple[bytes, str | None]], check: Callable[[str], None]
+    ) -> Workshop:
+        """Return the same workshop, reading what others name only through a guard.
+
+        `check` raises FetchRefused for a path that they must not name.
+        """
+        other = copy.copy(self)
+        size = self.settings.max_blob_bytes
+        other.blobs = Blobs(self._storage, max_bytes=size, guarded=fetch)
+        other._check = check
+        return other
+
+    def close(self) -> None:
+        """Release the store, once what others write has ended. Closing twice is harmless.
+
+        Whoever begins anything afterwards gets a StoreClosed.
+        """
+        self.operations.deciders.close()
+        self.store.close()
+
+    def extraction(self) -> Extraction:
+        """Return what extracts, with the settings in force."""
+        return Extraction(
+            self.store,
+            self.operations,
+            self.blobs,
+            self.thumbnails,
+            self.clock,
+            threads=self.settings.threads,
+            max_pixels=self.settings.max_pixels,
+        )
+
+    def extractor(self, name: str, options: Mapping[str, Any]) -> Extractor:
+        """Return an extractor, built once. Raises NotFound, BadSetting or MissingExtra."""
+        key = (name, repr(sorted(options.items())))
+        return self._extractors.get(key, partial(build_extractor, name, options))
+
+    def new_extractor(self, name: str, options: Mapping[str, Any]) -> Extractor:
+        """Return the extractor that someone asks for, as `extractor` does.
+
+        Raises FetchRefused where the options name a file, such as a model, that requests must not
+        name.
+        """
+        for value in _paths_in(options) if self._check is not None else ():
+            assert self._check is not None
+            self._check(value)
+        return self.extractor(name, options)
+
+    def target(self, row: CollectionRow, dimension: int | None = None) -> Target:
+        """Return a collection as something that items go to; its space is made when it is new.
+
+        `dimension` is that of the vectors at hand, for a collection that was not told one.
+        """
+        with self.store.read() as snapshot:
+            known = snapshot.rows(_spaces(row))
+        if not known:
+            with self.store.write() as txn:
+                row = _as_it_is(txn, row)
+                if not txn.rows(_spaces(row)):
+                    self._make_space(txn, row, dimension or waiting_dimension(txn, row))
+        with self.store.read() as snapshot:
+            return self.target_in(snapshot, row)
+
+    def target_in(self, snapshot: Snapshot, row: CollectionRow) -> Target:
+        """Return a collection that has its space as something that documents go to.
+
+        Its extractor is the one in force now: who holds `row` may have read it before a migration.
+        """
+        row, space = _as_it_is(snapshot, row), space_of(snapshot, row.pk)
+        extractor = self._built(row, space.dimension)
+        if extractor.space.name != space.name:
+            raise Conflict(
+                f"the collection {row.name!r} was extracted in {space.name}, and its extractor "
+                f"{row.extractor!r} is now {extractor.space.name}; install the version that made it"
+            )
+        fields = {field.name: field.pk for field in fields_of(snapshot, row.pk)}
+        return Target(row, fields, extractor, space)
+
+    def _built(self, row: CollectionRow, dimension: int | None) -> Extractor:
+        options = dict(row.options)
+        if row.extractor == "passthrough" and "dimension" not in options:
+            if dimension is None:
+                raise BadInput(f"the collection {row.name!r} takes vectors: add(vectors=…)")
+            options["dimension"] = dimension
+        return self.extractor(row.extractor, options)
+
+    def _make_space(self, txn: Txn, row: CollectionRow, dimension: int | None) -> None:
+        space = self._built(row, dimension).space
+        txn.insert_one(schema.space, collection_pk=row.pk, **space_columns(space))
+
+
+_NAMES = frozenset({"extractor", "name"})
+"""Options that are names, whatever there is of that name."""
+
+
+def _paths_in(value: Any) -> Iterator[str]:
+    """Yield what may be paths among the values of options."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _paths_in(inner) if name not in _NAMES else ()
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _paths_in(inner)
+    elif isinstance(value, str) and (value.startswith(("/", "~", ".")) or Path(value).exists()):
+        yield value
+
+
+def _spaces(row: CollectionRow) -> Select[Any]:
+    return select(schema.space.c.pk).where(in_force(schema.space, row.pk))
+
+
+def _as_it_is(snapshot: Snapshot, row: CollectionRow) -> CollectionRow:
+    """Return a collection that was read before as it is now. Raises NotFound once it is removed."""
+    check_there(snapshot, row.pk)
+    return collection_row(snapshot, row.pk)

@@ -1,0 +1,243 @@
+"""The worker: extracts and decides what waits, and does the tasks that were asked for.
+
+One or many, inside a server or as processes of their own: what they are at is held by leases. Each
+has a watch beside it, which checks alarms.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from sqlalchemy import select, update
+
+from lookalike.catalog.leases import Heartbeat, own_name
+from lookalike.catalog.resources import CollectionRow, Kind, collection_from, collection_row, named
+from lookalike.catalog.tasks import Task, TaskKind, end_task, keep_task, return_task, take_task
+from lookalike.errors import (
+    LookalikeError,
+    NotFound,
+    StoreBusy,
+    StoreError,
+    StoreUnreachable,
+)
+from lookalike.library.collection.collection import Collection
+from lookalike.library.migration import migrated, prepared
+from lookalike.library.runtime import Workshop
+from lookalike.model import Status
+from lookalike.quality.alert_delivery import Watch
+from lookalike.stores import schema
+
+_LOG = logging.getLogger("lookalike.worker")
+_POLL_S = 1.0
+_WAIT_S = 0.1
+_PATIENCE_S = 10.0
+
+
+class _Stopped(Exception):
+    """The worker shall end: what it has begun waits again."""
+
+
+class Worker:
+    """Works for all namespaces of a store. Start it as a thread, or `run` it."""
+
+    def __init__(self, workshop: Workshop, *, poll_s: float = _POLL_S) -> None:
+        self._workshop = workshop
+        self._poll_s = poll_s
+        self._owner = own_name()
+        self._news = threading.Condition()
+        self._is_asked = False
+        self._is_stopping = threading.Event()
+        self._resting_until: dict[int, float] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to work in a thread."""
+        self._thread = threading.Thread(target=self.run, name="lookalike worker", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, as soon as what is being written is written."""
+        self._is_stopping.set()
+        self.wake()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def has_died(self) -> bool:
+        """Return whether its thread has ended although nobody told it to."""
+        began = self._thread is not None and not self._thread.is_alive()
+        return began and not self._is_stopping.is_set()
+
+    def wake(self) -> None:
+        """Tell that there is something to do: nobody needs to wait for the next look."""
+        with self._news:
+            self._is_asked = True
+            self._news.notify_all()
+
+    def wait_until(self, is_done: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until something is so, as long as the timeout allows; return whether it is."""
+        end = time.monotonic() + timeout_s
+        while not (done := is_done()) and (left := end - time.monotonic()) > 0:
+            with self._news:
+                self._news.wait(min(left, _WAIT_S))
+        return done
+
+    def run(self) -> None:
+        """Work until `stop`; whatever goes wrong with one piece of work, the rest goes on."""
+        workshop = self._workshop
+        watch = Watch(workshop.store, workshop.settings, workshop.clock)
+        following = workshop.store.follow(self.wake)
+        watch.start()
+        try:
+            self._run()
+        finally:
+            if following is not None:
+                following.stop()
+            watch.stop()
+
+    def _run(self) -> None:
+        trouble = ""
+        while not self._is_stopping.is_set():
+            with self._news:
+                self._is_asked = False
+            try:
+                busy, before, trouble = self.work(), trouble, ""
+                if before:
+                    _LOG.warning("the store can be used again")
+            except _Stopped:
+                return
+            except StoreError as error:
+                if str(error) != trouble:
+                    _LOG.warning("%s", error)
+                busy, trouble = False, str(error)
+            with self._news:
+                if not busy and not self._is_asked and not self._is_stopping.is_set():
+                    self._news.wait(self._poll_s)
+
+    def work(self) -> bool:
+        """Do what waits now; return whether there was something."""
+        busy = False
+        for row in self._waiting():
+            busy = self._extract(row) or busy
+        task = take_task(self._workshop.store, self._owner, self._workshop.clock)
+        if task is not None:
+            self._do(task)
+            self._tell()
+        return busy or task is not None
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _waiting(self) -> list[CollectionRow]:
+        """Return the collections in which objects wait, but for those that just went wrong."""
+        table, resource = schema.extraction, schema.resource
+        waits = select(table.c.collection_pk).where(table.c.status != Status.FAILED)
+        query = select(resource).where(resource.c.pk.in_(waits)).order_by(resource.c.pk)
+        with self._workshop.store.read() as snapshot:
+            rows = [collection_from(row) for row in snapshot.rows(query)]
+        now = time.monotonic()
+        return [row for row in rows if self._resting_until.get(row.pk, 0.0) <= now]
+
+    def _extract(self, row: CollectionRow) -> bool:
+        done = 0
+
+        def progress(count: int, _total: int) -> None:
+            nonlocal done
+            done = count
+            self._tell()
+
+        try:
+            Collection(self._workshop, row).extract(progress=progress)
+        except (StoreError, NotFound) as error:
+            _LOG.warning("%s: %s", row.name, error)
+            passes = isinstance(error, StoreUnreachable | StoreBusy)
+            pause_s = self._poll_s if passes else _PATIENCE_S
+            self._resting_until[row.pk] = time.monotonic() + pause_s
+        except LookalikeError as error:
+            self._fail(row, str(error))
+            done += 1
+        except _Stopped:
+            raise
+        except Exception:
+            _LOG.exception("%s cannot be extracted now", row.name)
+            self._resting_until[row.pk] = time.monotonic() + _PATIENCE_S
+        return done > 0
+
+    def _fail(self, row: CollectionRow, reason: str) -> None:
+        """Let all fail that waits in a collection which cannot extract anything."""
+        _LOG.warning("%s: %s", row.name, reason)
+        table = schema.extraction
+        waiting = (table.c.collection_pk == row.pk) & (table.c.status == Status.PENDING)
+        with self._workshop.store.write() as txn:
+            failed = update(table).where(waiting)
+            txn.execute(failed.values(status=Status.FAILED, error=reason))
+        self._tell()
+
+    def _do(self, task: Task) -> None:
+        store, clock = self._workshop.store, self._workshop.clock
+        result: dict[str, Any] | None = None
+        error: str | None = None
+        try:
+            with Heartbeat(partial(keep_task, store, task, self._owner, clock)):
+                result = self._done(task)
+        except (StoreError, _Stopped):
+            with suppress(StoreError):
+                return_task(store, task, self._owner)
+            raise
+        except LookalikeError as failure:
+            error = str(failure)
+        except Exception:
+            _LOG.exception("task %s", task.id)
+            error = "it could not be done; the server's log says why"
+        if not end_task(store, task, self._owner, at=clock(), result=result, error=error):
+            _LOG.warning("task %s is another worker's by now", task.id)
+
+    def _done(self, task: Task) -> dict[str, Any]:
+        with self._workshop.store.read() as snapshot:
+            pk = task.spec["collection_pk"]
+            name = task.spec["collection"]
+            found = named(snapshot, task.namespace, Kind.COLLECTION, name)
+            if found.pk != pk:
+                raise NotFound(f"the collection {name!r} was removed meanwhile; make it again")
+            row = collection_row(snapshot, pk)
+        collection = Collection(self._workshop, row)
+        if task.kind is TaskKind.EXTRACT:
+            collection.extract(progress=lambda _done, _total: self._tell())
+            return {"documents": len(collection)}
+        if task.kind is TaskKind.MIGRATE:
+            return self._migrate(task)
+        # Named by the task: what another worker did, who died before it said so, is not done again.
+        changed = [
+            collection.run(actor=task.spec["actor"], op_id=f"op_{task.id}.{number}", **run)
+            for number, run in enumerate(task.spec["runs"])
+        ]
+        operations = [one.operation for one in changed]
+        return {"operations": operations, "changed": sum(one.by_itself for one in changed)}
+
+    def _migrate(self, task: Task) -> dict[str, Any]:
+        """Prepare a migration, or carry it out; what waits meanwhile is extracted in between."""
+
+        def progress(_done: int, _total: int) -> None:
+            self._tell()
+            for row in self._waiting():
+                self._extract(row)
+
+        workshop, spec = self._workshop.speaking(task.spec["actor"]), task.spec
+        names = (spec["collections"], spec["extractor"], spec["options"])
+        asked = (workshop, task.namespace, *names, spec["threshold"], progress)
+        if spec["switches"]:
+            return {"changed": asdict(migrated(*asked, op_id=spec["op_id"]))}
+        return {"migration": asdict(prepared(*asked))}
+
+    def _tell(self) -> None:
+        """Let those know who wait for something, and end here when the worker shall."""
+        with self._news:
+            self._news.notify_all()
+        if self._is_stopping.is_set():
+            raise _Stopped

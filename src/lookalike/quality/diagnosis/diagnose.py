@@ -1,0 +1,81 @@
+"""Why a collection labels too little, or wrongly, or gets no better: its checks, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lookalike.catalog.fields import has_space
+from lookalike.catalog.reader import FieldRow
+from lookalike.catalog.resources import CollectionRow
+from lookalike.decisions.deciders import Deciders
+from lookalike.quality.diagnosis import checks as troubles_of_references
+from lookalike.quality.diagnosis import troubles_of_data, troubles_of_rule
+from lookalike.quality.diagnosis.facts import Evidence, gather
+from lookalike.quality.diagnosis.findings import (
+    Checkup,
+    Finding,
+    Place,
+    Severity,
+    Symptom,
+    most_telling_first,
+    shell_line,
+)
+from lookalike.quality.reports import report
+from lookalike.stores.base import Store
+
+Check = Callable[[Evidence], list[Finding]]
+
+CHECKS: tuple[Check, ...] = (
+    troubles_of_references.few_references,
+    troubles_of_references.one_sided_references,
+    troubles_of_rule.limit_too_strict,
+    troubles_of_rule.limit_too_loose,
+    troubles_of_references.new_categories,
+    troubles_of_references.confused_pairs,
+    troubles_of_references.bad_references,
+    troubles_of_data.label_not_passed_through,
+    troubles_of_data.retriever_without_filter,
+    troubles_of_data.out_of_step,
+    troubles_of_references.cannot_tell_apart,
+    troubles_of_data.low_quality,
+    troubles_of_data.failed_extraction,
+    troubles_of_data.waiting_objects,
+    troubles_of_rule.only_asked_answers,
+    troubles_of_rule.nothing_certain,
+    troubles_of_references.idle_answers,
+)
+"""What is looked for, in the order in which a person would."""
+
+
+def diagnose(
+    store: Store, deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: bool
+) -> Checkup:
+    """Return what keeps a label field from labelling more, or more rightly; change nothing."""
+    with store.read() as snapshot:
+        there = has_space(snapshot, chosen.pk)
+        now = report(snapshot, row, chosen)
+    if not there or now.documents == 0:
+        found = (_nothing(row.name, now.failed, now.waiting),)
+        return Checkup(row.name, chosen.name, 0, 0, 0, ("no_documents",), found)
+    seen = gather(deciders, row, chosen, first=first)
+    findings = [one for check in CHECKS for one in check(seen)]
+    return Checkup(
+        collection=row.name,
+        field=chosen.name,
+        documents=seen.report.documents,
+        nulls=seen.nulls,
+        automatic=seen.automatic,
+        checked=tuple(check.__name__ for check in CHECKS),
+        findings=most_telling_first(findings),
+    )
+
+
+def _nothing(collection: str, failed: int, waiting: int) -> Finding:
+    return Finding(
+        "no_documents",
+        Symptom.NULLS,
+        Severity.STOPS,
+        f"there are no documents; {waiting} objects wait to be extracted, {failed} failed",
+        "Only what was extracted can be labelled.",
+        (Place(collection).extract(shell_line("worker", "--once")),),
+    )

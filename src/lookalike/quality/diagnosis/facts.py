@@ -1,0 +1,382 @@
+"""What a diagnosis looks at: a label field with its references, nulls and answers, from the store.
+
+The checks of `troubles` and `troubles_of_data` read this and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+
+from lookalike.catalog.fields import dependents
+from lookalike.catalog.lookup import ids_of
+from lookalike.catalog.reader import FieldRow, fields_of
+from lookalike.catalog.resources import CollectionRow, Kind, dig, find, resource
+from lookalike.catalog.retrievers import demands, stages_of
+from lookalike.catalog.taxonomies import taxonomy_row
+from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY, MIN_REFERENCES, Rule
+from lookalike.classifier.graph.search import nearest
+from lookalike.decisions.decider import Decider
+from lookalike.decisions.deciders import Deciders
+from lookalike.decisions.queue import unknown_groups
+from lookalike.errors import BadInput
+from lookalike.labels import label_in
+from lookalike.model import Origin, Reason, Status
+from lookalike.quality.diagnosis.findings import Place
+from lookalike.quality.reference_health import Inspection, inspect
+from lookalike.quality.reports import report
+from lookalike.quality.stats.metrics import Report
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
+
+SHOWN = 5
+"""So many ids are told of what is found."""
+
+ENOUGH_TRIALS = 20
+"""From so few references on their nearest neighbours tell what a similarity is worth."""
+
+RIGHT = 0.95
+"""The share of right ones that is asked of a similarity."""
+
+FEW_TRIALS = 10
+"""Fewer references tell nothing about labels."""
+
+_SAMPLE = 2000
+_OF_ALL, _OF_NULLS, _FEW = 0.05, 0.2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class NearestAgreement:
+    """How similar each reference's nearest other one is (n,), and whether it has the same label."""
+
+    similarity: NDArray[np.float32]
+    right: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Documents without a label that look like each other; `near` is their median confidence.
+
+    It is None where most of them have none: no reference is anything like them.
+    """
+
+    ids: tuple[str, ...]
+    near: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Objects that could not be extracted: how many by reason, and keys and ids of the first."""
+
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What objects' metadata say beside what is read from them.
+
+    `elsewhere` counts objects by a key that holds what may be labels while the field reads another
+    one; `apart` are ids of documents whose imported label is not that of their object's metadata.
+    """
+
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retriever:
+    """A stored search that a taxonomy names, and whether it asks that a label be there."""
+
+    name: str
+    stages: Sequence[Mapping[str, Any]]
+    demands_label: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that checks read of one label field.
+
+    `media_type` is that of the first document's content, "" of a given vector. `leaning` counts
+    documents without a label by the label that they lean to; `caused` automatic labels by the id of
+    the reference that they were taken from. `groups` look like each other and like nothing named.
+    `near` are similarities (or probabilities) of what is not sure enough, `sure` those of automatic
+    labels. `own` answers were chosen by a person,
+    `asked` by the queue, `drawn` by chance; `idle` ones were given where labels do not vote.
+    `stale` are documents whose object has changed since, or could not be extracted again; `unclear`
+    those seen badly.
+    """
+
+    place: Place
+    extractor: str
+    media_type: str
+    reference: str
+    target: float | None
+    report: Report
+    inspection: Inspection
+    rule: Rule | None
+    trial: NearestAgreement
+    leaning: Mapping[str, int] = field(default_factory=dict)
+    caused: Mapping[str, int] = field(default_factory=dict)
+    groups: Sequence[Unknown] = ()
+    near: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    sure: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    asked: int = 0
+    drawn: int = 0
+    own: int = 0
+    idle: int = 0
+    metadata: Metadata = field(default_factory=Metadata)
+    failures: Failures = field(default_factory=Failures)
+    stale: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+    retriever: Retriever | None = None
+
+    @property
+    def nulls(self) -> int:
+        """Return how many documents have no label and got no answer, and objects no document."""
+        return self.report.queue + self.report.failed
+
+    @property
+    def automatic(self) -> int:
+        """Return how many documents labelled themselves."""
+        return self.report.labelled[Origin.AUTO]
+
+    @property
+    def able(self) -> int:
+        """Return how many labels have references enough to judge one by the others."""
+        return sum(one.references >= MIN_REFERENCES for one in self.inspection.labels)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Return the share of references that get their label back when they do not vote."""
+        tried = sum(one.references for one in self.inspection.labels if one.recall is not None)
+        right = sum(one.references * (one.recall or 0) for one in self.inspection.labels)
+        return right / tried if tried else None
+
+    @property
+    def cannot_tell(self) -> bool:
+        """Return whether most of the references do not get their label back."""
+        tried = sum(one.references for one in self.inspection.labels if one.recall is not None)
+        accuracy = self.accuracy
+        return tried >= FEW_TRIALS and accuracy is not None and accuracy < MIN_ACCURACY
+
+    def matters(self, count: int) -> bool:
+        """Return whether so many documents are enough to be told: of all, or of the nulls."""
+        much = count >= _OF_ALL * self.report.documents
+        return count > 0 and (much or (count >= _FEW and count >= _OF_NULLS * self.nulls))
+
+    def of_nulls(self, count: int) -> float | None:
+        """Return a share of what has no label; None where all have one."""
+        return min(count / self.nulls, 1.0) if self.nulls else None
+
+
+def gather(deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: bool) -> Evidence:
+    """Return the evidence of a label field that has documents; `first` tells that it is the first.
+
+    Looking is all it does. Raises Conflict where the collection has no documents.
+    """
+
+    def ask(decider: Decider, snapshot: Snapshot) -> tuple[list[tuple[int, ...]], Any, Report]:
+        groups = unknown_groups(decider, snapshot)
+        return groups, decider.state.references, report(snapshot, row, chosen)
+
+    inspection = inspect(deciders, chosen)
+    with deciders.consulted(chosen.pk, ask) as (snapshot, asked):
+        groups, references, now = asked
+        answers = _answers(snapshot, chosen)
+        return Evidence(
+            place=Place(row.name, None if first else chosen.name),
+            extractor=row.extractor,
+            media_type=_media_type(snapshot, row),
+            reference=chosen.taxonomy.reference,
+            target=now.target_precision,
+            report=now,
+            inspection=inspection,
+            rule=None if chosen.standard is None else chosen.standard.rule,
+            trial=_trial(references),
+            sure=_confidences(snapshot, chosen, automatic=True),
+            leaning=_leaning(snapshot, chosen),
+            caused=_caused(snapshot, chosen),
+            groups=tuple(_unknown(snapshot, chosen, group) for group in groups),
+            near=_confidences(snapshot, chosen, automatic=False),
+            asked=answers[True],
+            drawn=now.drawn,
+            own=answers[False],
+            idle=_idle(snapshot, chosen),
+            metadata=_metadata(snapshot, row, chosen, now.references),
+            failures=_failures(snapshot, row),
+            stale=_stale(snapshot, row),
+            unclear=_unclear(snapshot, chosen),
+            retriever=_retriever(snapshot, row, chosen),
+        )
+
+
+def _unknown(snapshot: Snapshot, chosen: FieldRow, group: Sequence[int]) -> Unknown:
+    table, names = schema.standing.c, ids_of(snapshot, group)
+    query = select(table.confidence).where(table.field_pk == chosen.pk)
+    rows = snapshot.rows(query.where(one_of(table.document_pk, group)))
+    near = float(np.median([-np.inf if one.confidence is None else one.confidence for one in rows]))
+    return Unknown(tuple(names[pk] for pk in group), near if np.isfinite(near) else None)
+
+
+def _trial(references: Any) -> NearestAgreement:
+    """Return the nearest other reference of each; of many, of a sample."""
+    if len(references) < 2:
+        return NearestAgreement(np.empty(0, np.float32), np.empty(0, bool))
+    rows = np.arange(len(references))[:: -(-len(references) // _SAMPLE)]
+    pks, codes = references.pks[rows], references.codes[rows]
+    vectors = references.vectors
+    near = nearest(vectors[rows], vectors, references.pks, 1, query_ids=pks)
+    matches = references.matches(*near)
+    return NearestAgreement(matches.similarities[:, 0], matches.codes[:, 0] == codes)
+
+
+def _answers(snapshot: Snapshot, chosen: FieldRow) -> Counter[bool]:
+    """Return how many references people chose themselves (False), and how many the queue (True)."""
+    table, draw = schema.standing.c, schema.draw
+    drawn = select(draw.c.document_pk).where(draw.c.field_pk == chosen.reference_field_pk)
+    asked = func.coalesce(table.asked, False).label("asked")
+    query: Any = select(asked, func.count().label("n"))
+    query = query.where(table.field_pk == chosen.reference_field_pk, table.votes)
+    query = query.where(table.document_pk.not_in(drawn)).group_by("asked")
+    return Counter({bool(row.asked): row.n for row in snapshot.rows(query)})
+
+
+def _idle(snapshot: Snapshot, chosen: FieldRow) -> int:
+    if chosen.pk == chosen.reference_field_pk or dependents(snapshot, chosen.pk):
+        return 0
+    table = schema.standing.c
+    given = (table.field_pk == chosen.pk) & (table.origin == Origin.HUMAN)
+    query = select(func.count().label("n")).where(given, table.label.is_not(None))
+    return int(snapshot.rows(query)[0].n)
+
+
+def _leaning(snapshot: Snapshot, chosen: FieldRow) -> dict[str, int]:
+    table = schema.standing.c
+    query = select(table.runner_up, func.count().label("n")).where(table.field_pk == chosen.pk)
+    query = query.where(table.label.is_(None), table.origin.is_(None))
+    rows = snapshot.rows(query.where(table.runner_up.is_not(None)).group_by(table.runner_up))
+    return {row.runner_up: row.n for row in rows}
+
+
+def _caused(snapshot: Snapshot, chosen: FieldRow) -> dict[str, int]:
+    table, document = schema.standing.c, schema.document.c
+    query = (
+        select(document.id, func.count().label("n"))
+        .join(schema.standing, table.source_pk == document.pk)
+        .where(table.field_pk == chosen.pk, table.origin == Origin.AUTO)
+        .group_by(document.id)
+    )
+    return {row.id: row.n for row in snapshot.rows(query)}
+
+
+def _confidences(snapshot: Snapshot, chosen: FieldRow, *, automatic: bool) -> NDArray[np.float64]:
+    table = schema.standing.c
+    query = select(table.confidence).where(table.field_pk == chosen.pk)
+    query = query.where(table.confidence.is_not(None))
+    if automatic:
+        query = query.where(table.origin == Origin.AUTO)
+    else:
+        query = query.where(table.origin.is_(None), table.label.is_(None))
+        query = query.where(table.reason.in_((Reason.BELOW_THRESHOLD, Reason.TOO_CLOSE)))
+    return np.array([row.confidence for row in snapshot.rows(query)], np.float64)
+
+
+def _unclear(snapshot: Snapshot, chosen: FieldRow) -> tuple[str, ...]:
+    table, document = schema.standing.c, schema.document.c
+    query = select(document.id).join(schema.standing, table.document_pk == document.pk)
+    bad = (table.label.is_(None)) & (table.reason == Reason.LOW_QUALITY)
+    query = query.where(table.field_pk == chosen.pk, bad).order_by(document.pk).limit(SHOWN)
+    return tuple(row.id for row in snapshot.rows(query))
+
+
+def _media_type(snapshot: Snapshot, row: CollectionRow) -> str:
+    """Return what the first document was extracted from; "" where that was given as a vector."""
+    document, object_ = schema.document.c, schema.object_.c
+    query = select(object_.blobs).join(schema.document, document.object_pk == object_.pk)
+    query = query.where(document.collection_pk == row.pk).order_by(document.pk).limit(1)
+    blobs = [blob for one in snapshot.rows(query) for blob in one.blobs]
+    return str(blobs[0]["media_type"]) if blobs else ""
+
+
+def _failures(snapshot: Snapshot, row: CollectionRow) -> Failures:
+    table, object_ = schema.extraction.c, schema.object_.c
+    failed = (table.collection_pk == row.pk) & (table.status == Status.FAILED)
+    counts = select(table.error, func.count().label("n")).where(failed).group_by(table.error)
+    first = select(object_.id, object_.key).join(schema.extraction, table.object_pk == object_.pk)
+    shown = snapshot.rows(first.where(failed).order_by(object_.pk).limit(SHOWN))
+    reasons = {str(one.error): one.n for one in snapshot.rows(counts)}
+    return Failures(reasons, tuple(one.key for one in shown), tuple(one.id for one in shown))
+
+
+def _stale(snapshot: Snapshot, row: CollectionRow) -> tuple[str, ...]:
+    table, document = schema.extraction.c, schema.document.c
+    query = select(document.id).join(schema.extraction, table.object_pk == document.object_pk)
+    here = (table.collection_pk == row.pk) & (document.collection_pk == row.pk)
+    return tuple(one.id for one in snapshot.rows(query.where(here).order_by(document.pk)))
+
+
+def _metadata(
+    snapshot: Snapshot, row: CollectionRow, chosen: FieldRow, references: int
+) -> Metadata:
+    """Return what the metadata of up to 2,000 objects say beside what is read from them."""
+    document, object_, standing = schema.document.c, schema.object_.c, schema.standing.c
+    query = (
+        select(document.id, object_.metadata, standing.label, standing.origin)
+        .select_from(schema.document)
+        .join(schema.object_, object_.pk == document.object_pk)
+        .join(schema.standing, standing.document_pk == document.pk)
+        .where(standing.field_pk == chosen.pk, document.part == "")
+        .order_by(document.pk)
+        .limit(_SAMPLE)
+    )
+    rows, source = snapshot.rows(query), row.source_of(chosen.name)
+    apart = [
+        one.id
+        for one in rows
+        if one.origin == Origin.IMPORT and _label(one.metadata, source) not in (None, one.label)
+    ]
+    known = {row.source_of(one.name) for one in fields_of(snapshot, row.pk)}
+    found = {} if references else _elsewhere([one.metadata for one in rows], known)
+    return Metadata(found, tuple(apart))
+
+
+def _elsewhere(metadata: Sequence[Mapping[str, Any]], known: set[str]) -> dict[str, int]:
+    """Return the keys that may hold labels: texts, of which several objects have the same one."""
+    values: dict[str, Counter[str]] = {}
+    for one in metadata:
+        for key, value in one.items():
+            if key not in known and isinstance(value, str) and value:
+                values.setdefault(key, Counter())[value] += 1
+    return {
+        key: counts.total()
+        for key, counts in values.items()
+        if 2 <= len(counts) <= counts.total() / 2
+    }
+
+
+def _label(metadata: Mapping[str, Any], source: str) -> str | None:
+    try:
+        return label_in(dig(metadata, source))
+    except BadInput:  # it is no label, and was never taken for one
+        return None
+
+
+def _retriever(snapshot: Snapshot, collection: CollectionRow, chosen: FieldRow) -> Retriever | None:
+    namespace = resource(snapshot, collection.pk).namespace
+    row = find(snapshot, namespace, Kind.TAXONOMY, chosen.taxonomy.taxonomy or "-")
+    name = None if row is None else taxonomy_row(row).spec.retriever
+    found = None if name is None else find(snapshot, namespace, Kind.RETRIEVER, name)
+    if found is None:
+        return None
+    stages = found.spec["stages"]
+    demanded = demands(stages_of(stages), chosen.taxonomy.reference_field)
+    return Retriever(str(found.name), stages, demanded)

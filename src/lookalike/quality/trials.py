@@ -1,0 +1,365 @@
+"""Trials in the store: another rule for a field, disagreements that chance draws, answers, the end.
+
+A disagreement is kept as it was drawn. Until a trial ends, what a person says in it is no label,
+and nothing that it holds votes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select, update
+
+from lookalike.catalog.fields import taxonomy_from, taxonomy_to
+from lookalike.catalog.label_names import name_today
+from lookalike.catalog.lookup import ids_of, pks_of, stances
+from lookalike.catalog.reader import FieldRow
+from lookalike.catalog.resources import CollectionRow
+from lookalike.catalog.vocabulary import check_not_outside
+from lookalike.decisions.ledger.audited import under_audit
+from lookalike.decisions.operations import Operations, Running, Said
+from lookalike.errors import Conflict, NotFound
+from lookalike.labels import path_of
+from lookalike.model import EventKind, Origin
+from lookalike.quality.challenger import Confrontation, rule_with
+from lookalike.quality.replaying import Known, known_answers, share_drawn, stated
+from lookalike.quality.stats.contest import Answered, better_of, compare, crossing, replay, side
+from lookalike.quality.stats.paired_comparison import (
+    Challenger,
+    Comparison,
+    Crossing,
+    Outcome,
+    Side,
+    Trial,
+    TrialItem,
+)
+from lookalike.quality.trial_rows import OPEN, TrialRow, items_of, open_row, rows
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+from lookalike.stores.selection import one_of
+
+
+def begin(
+    running: Running,
+    collection: CollectionRow,
+    field: FieldRow,
+    rule: Challenger,
+    wrong_costs: float,
+) -> None:
+    """Write a trial of a challenger to the rule in force. Raises Conflict where one is open."""
+    here = [one for one in rows(running.txn, collection, field.pk) if one.state == OPEN]
+    if here:
+        raise Conflict(
+            f"{field.name!r} has a trial already, {here[0].id}: adopt it or drop it first"
+        )
+    running.txn.insert_one(
+        schema.trial,
+        collection_pk=collection.pk,
+        field_pk=field.pk,
+        operation_pk=running.pk,
+        challenger=asdict(rule),
+        champion=taxonomy_to(field.taxonomy),
+        wrong_costs=wrong_costs,
+        state=OPEN,
+    )
+
+
+def draw(running: Running, trial: TrialRow, found: Confrontation, count: int) -> None:
+    """Let chance draw up to `count` more of the documents on which the two rules disagree."""
+    txn = running.txn
+    items, free = items_of(txn, trial.pk), drawable(txn, trial, found)
+    chance = np.random.default_rng([trial.pk, len(items)])
+    chosen = chance.permutation(np.array(free, np.int64))[:count].tolist()
+    places = np.searchsorted(found.pks, chosen)
+    probability = (len(items) + len(chosen)) / max(len(items) + len(free), 1)
+    txn.insert(
+        schema.trial_item,
+        [
+            {
+                "trial_pk": trial.pk,
+                "document_pk": pk,
+                "champion": found.name(int(found.champion[place])),
+                "challenger": found.name(int(found.challenger[place])),
+                "probability": probability,
+            }
+            for pk, place in zip(chosen, places.tolist(), strict=True)
+        ],
+    )
+    running.told["drawn"] = len(chosen)
+
+
+def drawable(snapshot: Snapshot, trial: TrialRow, found: Confrontation) -> list[int]:
+    """Return the documents of which chance may draw one next, rising."""
+    before = {item.document_pk for item in items_of(snapshot, trial.pk)}
+    pool = found.pks[found.champion != found.challenger]
+    pool = pool[~np.isin(pool, found.answered)]
+    held = under_audit(snapshot, trial.field_pk, pool.tolist()) | before
+    return [pk for pk in _machines(snapshot, trial.field_pk, pool.tolist()) if pk not in held]
+
+
+def answer(
+    running: Running,
+    collection: CollectionRow,
+    trial: str,
+    said: Mapping[str, tuple[Outcome, str | None]],
+) -> None:
+    """Record answers, all or none.
+
+    Raises Conflict for a trial that has ended and for what was answered, NotFound for a trial that
+    is none and for a document that is not drawn, BadInput for a label outside a closed set.
+    """
+    txn = running.txn
+    row, pks = open_row(txn, collection, trial), pks_of(running.txn, collection, list(said))
+    check_not_outside(txn, row.field_pk, [truth for _, truth in said.values()])
+    items = {one.document_pk: one for one in items_of(txn, row.pk)}
+    changes = []
+    for id, (outcome, truth) in said.items():
+        item = items.get(pks[id])
+        if item is None:
+            raise NotFound(
+                f"the trial {trial!r} has not drawn {id!r}; answer what is waiting in it"
+            )
+        if item.answer is not None:
+            raise Conflict(
+                f"{id!r} was answered in the trial {trial!r}: {item.truth or item.answer}; an "
+                "answer stays"
+            )
+        named = None
+        if truth is not None:
+            named = name_today(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
+        changes.append({"pk": item.pk, "answer": outcome, "truth": named, "actor": running.actor})
+    txn.update(schema.trial_item, changes)
+    running.told["answered"] = len(changes)
+
+
+def end(
+    operations: Operations,
+    running: Running,
+    row: TrialRow,
+    state: str,
+    result: Trial,
+    *,
+    keep: bool,
+) -> None:
+    """End a trial: what it held may vote again; with `keep` its answers become labels.
+
+    They are labels that somebody asked for, so they vote and calibrate nothing. What a person has
+    said of a document otherwise stands.
+    """
+    txn, table = running.txn, schema.trial
+    kept = {
+        name: asdict(getattr(result, name))
+        for name in ("comparison", "champion", "challenger", "crossing")
+    }
+    values = {"state": state, "ended_by": running.pk}
+    values |= {"result": kept | {"replayed": result.replayed}}
+    txn.execute(update(table).where(table.c.pk == row.pk).values(values))
+    items = items_of(txn, row.pk)
+    now = stances(txn, row.field_pk, [one.document_pk for one in items])
+    free = [one for one in items if now[one.document_pk].origin in (None, Origin.AUTO)]
+    spoken = set(stated(txn, row.field_pk, [one.document_pk for one in items]))
+    said = [
+        Said(one.document_pk, _KINDS[Outcome(one.answer)], one.truth, Origin.HUMAN, asked=True)
+        for one in free
+        if keep and one.answer is not None and one.document_pk not in spoken
+    ]
+    running.by_person = len(said)
+    running.told["trial"] = row.id
+    operations.say(running, row.field_pk, said)
+    by_others = {one.document_pk for one in items} - {one.document_pk for one in free}
+    operations.fold_again(running, row.field_pk, sorted(by_others))
+
+
+def adopt(operations: Operations, running: Running, row: TrialRow, field: FieldRow) -> None:
+    """Let the challenger be the rule of the field, and decide all by it."""
+    after = taxonomy_to(rule_with(field.taxonomy, row.rule))
+    operations.configured(running, field.pk, taxonomy_to(field.taxonomy), after)
+
+
+def check_unchanged(row: TrialRow, field: FieldRow) -> None:
+    """Raise Conflict where the rule in force is not that with which the trial began."""
+    if field.taxonomy != taxonomy_from(row.champion):
+        raise Conflict(
+            f"the rule of {field.name!r} was changed since the trial {row.id} began: drop the "
+            "trial, and begin another one against the rule in force"
+        )
+
+
+def found(
+    snapshot: Snapshot,
+    collection: CollectionRow,
+    row: TrialRow,
+    confronted: Confrontation | None,
+    trouble: str = "",
+) -> Trial:
+    """Return a trial with what it tells; of an open one `confronted` is what both rules say now."""
+    items = items_of(snapshot, row.pk)
+    pks = [one.document_pk for one in items]
+    ids = ids_of(snapshot, pks)
+    elsewhere = stated(snapshot, row.field_pk, pks) if row.state == OPEN else {}
+    known = [_known(one, elsewhere) for one in items]
+    figures = _figures(snapshot, row, items, known, confronted)
+    return replace(
+        figures,
+        collection=collection.name,
+        waiting=tuple(
+            ids[one.document_pk]
+            for one, said in zip(items, known, strict=True)
+            if row.state == OPEN and said is None
+        ),
+        answered=tuple(
+            _shown(one, said, ids, row.wrong_costs)
+            for one, said in zip(items, known, strict=True)
+            if said is not None
+        ),
+        trouble=trouble,
+    )
+
+
+# --- inside ---------------------------------------------------------------------------------------
+
+_KINDS = {
+    Outcome.LABEL: EventKind.LABELLED,
+    Outcome.NEW_KIND: EventKind.NEW_KIND,
+    Outcome.CANNOT_TELL: EventKind.CANNOT_TELL,
+}
+
+
+def _machines(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> list[int]:
+    """Return those of the documents that are still the machine's to decide, rising."""
+    table = schema.standing
+    query = select(table.c.document_pk).where(
+        table.c.field_pk == field_pk,
+        table.c.origin.is_(None) | (table.c.origin == Origin.AUTO),
+        table.c.answer.is_(None),
+        one_of(table.c.document_pk, documents),
+    )
+    return sorted(row.document_pk for row in snapshot.rows(query))
+
+
+def _known(item: Any, elsewhere: Mapping[int, Known]) -> Known | None:
+    """Return what is known of a disagreement: by its answer, or by what was said elsewhere."""
+    if item.answer is not None:
+        return Known(Outcome(item.answer), item.truth)
+    said = elsewhere.get(item.document_pk)
+    return said if said is not None and said.outcome is not None else None
+
+
+def _figures(
+    snapshot: Snapshot,
+    row: TrialRow,
+    items: Sequence[Any],
+    known: Sequence[Known | None],
+    confronted: Confrontation | None,
+) -> Trial:
+    """Return a trial with its figures alone; those of one that has ended are as they were then."""
+    trial = _begun(row)
+    if row.result is not None:
+        return replace(
+            trial,
+            comparison=Comparison(**row.result["comparison"]),
+            champion=Side(**row.result["champion"]),
+            challenger=Side(**row.result["challenger"]),
+            crossing=Crossing(**row.result["crossing"]),
+            replayed=row.result["replayed"],
+        )
+    drawn = _in_order(snapshot, row, items, known)
+    if confronted is None:
+        found = compare(replay(drawn, row.wrong_costs), Crossing(), row.wrong_costs)
+        return replace(trial, comparison=found)
+    crossed = crossing(confronted.champion, confronted.challenger)
+    before = _replayed(snapshot, row, confronted, {one.document_pk for one in items})
+    last = items[-1].probability if items else 0.0
+    again = [replace(one, q=1 - (1 - one.q) * (1 - last)) for one in before]
+    kept = replay([*again, *drawn], row.wrong_costs)
+    sides = [
+        side(labels, before, int((codes >= 0).sum()), crossed.documents)
+        for labels, codes in (
+            ([one.champion for one in before], confronted.champion),
+            ([one.challenger for one in before], confronted.challenger),
+        )
+    ]
+    return replace(
+        trial,
+        comparison=compare(kept, crossed, row.wrong_costs),
+        champion=sides[0],
+        challenger=sides[1],
+        crossing=crossed,
+        replayed=len(before),
+    )
+
+
+def _begun(row: TrialRow) -> Trial:
+    """Return a trial of which nothing is known yet."""
+    return Trial(
+        id=row.id,
+        collection="",
+        field=row.field,
+        at=row.at,
+        actor=row.actor,
+        state=row.state,
+        ended_at=row.ended_at,
+        rule=row.rule,
+        wrong_costs=row.wrong_costs,
+        comparison=compare(replay([], row.wrong_costs), Crossing(), row.wrong_costs),
+        champion=Side(),
+        challenger=Side(),
+        crossing=Crossing(),
+        replayed=0,
+        waiting=(),
+        answered=(),
+    )
+
+
+def _in_order(
+    snapshot: Snapshot, row: TrialRow, items: Sequence[Any], known: Sequence[Known | None]
+) -> list[Answered]:
+    """Return the answers before the first that waits: what comes after may be what was easy."""
+    share = share_drawn(snapshot, row.field_pk)
+    last = items[-1].probability if items else 0.0
+    found = []
+    for item, said in zip(items, known, strict=True):
+        if said is None:
+            break
+        q = 1 - (1 - share) * (1 - last)
+        pair = (item.champion, item.challenger)
+        found.append(Answered(*pair, outcome=said.outcome, truth=said.truth, q=q))
+    return found
+
+
+def _replayed(
+    snapshot: Snapshot, row: TrialRow, found: Confrontation, drawn: set[int]
+) -> list[Answered]:
+    """Return the answers that were there before, with what both rules say of each."""
+    known = known_answers(snapshot, row.field_pk)
+    sides = (found.champion_left.tolist(), found.challenger_left.tolist())
+    return [
+        Answered(
+            champion=found.name(one),
+            challenger=found.name(other),
+            outcome=known[pk].outcome,
+            truth=known[pk].truth,
+            refuted=known[pk].refuted,
+            q=known[pk].q,
+        )
+        for pk, one, other in zip(found.answered.tolist(), *sides, strict=True)
+        if pk in known and pk not in drawn
+    ]
+
+
+def _shown(item: Any, said: Known, ids: Mapping[int, str], wrong_costs: float) -> TrialItem:
+    pair = Answered(item.champion, item.challenger, said.outcome, said.truth)
+    assert said.outcome is not None, "an answer says what"
+    return TrialItem(
+        document=ids[item.document_pk],
+        champion=item.champion,
+        challenger=item.challenger,
+        probability=item.probability,
+        answer=said.outcome,
+        truth=said.truth,
+        actor=item.actor,
+        better=better_of(pair, wrong_costs),
+    )

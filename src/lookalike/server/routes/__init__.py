@@ -1,0 +1,1 @@
+"""The routes, one module a resource; `verbs.py` makes those of the library's own client."""

@@ -1,0 +1,308 @@
+"""Collections as they are written and shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from lookalike.catalog.filters import check_field
+from lookalike.errors import BadInput
+from lookalike.server.routes.taxonomy_bodies import Application, InlineTaxonomy
+from lookalike.server.shapes import Body, Name, Pagination, Reply
+
+_ENGINE = frozenset({"extractor_type", "enable_thumbnails", "use_cdn", "source_type", "split_by"})
+
+
+class Source(Body):
+    """What a collection draws on: buckets, or what another collection has extracted."""
+
+    idle: ClassVar = frozenset({"field_map"})
+    type: Literal["bucket", "collection"] = "bucket"
+    bucket_id: str | None = None
+    bucket_ids: list[str] | None = None
+    collection_id: str | None = None
+    collection_ids: list[str] | None = None
+    source_filters: Any = None
+
+
+class InputKey(Body):
+    """Which property of an object is an input of the extractor."""
+
+    idle: ClassVar = frozenset({"override", "source_type"})
+    input_key: str
+    path: str
+
+
+class PassedField(Body):
+    """A field of an object's metadata that documents keep, and what they call it."""
+
+    idle: ClassVar = frozenset({"required", "default"})
+    source_path: str
+    target_path: str | None = None
+
+
+class FeatureExtractor(Body):
+    """What makes documents of objects."""
+
+    feature_extractor_name: str
+    version: str | None = None
+    input_mappings: dict[str, str] | list[InputKey] | None = None
+    field_passthrough: list[PassedField | str] | None = None
+    include_all_source_fields: bool = False
+    params: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = None
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Return the property of each input."""
+        given = self.input_mappings or {}
+        if isinstance(given, list):
+            given = {one.input_key: one.path for one in given}
+        return {key: path.removeprefix("payload.") for key, path in given.items()}
+
+    @property
+    def passthrough(self) -> dict[str, str] | None:
+        """Return what documents keep: the path in an object's metadata, by the name in theirs."""
+        if self.field_passthrough is None or self.include_all_source_fields:
+            return None
+        passed = [
+            PassedField(source_path=one) if isinstance(one, str) else one
+            for one in self.field_passthrough
+        ]
+        pairs = [(one.target_path or one.source_path, one.source_path) for one in passed]
+        return {_field(target): _field(source) for target, source in pairs}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the options of the extractor; those of other engines are left out."""
+        given = {**(self.parameters or {}), **(self.params or {})}
+        if "extractor_type" in given:
+            return {}
+        return {key: value for key, value in given.items() if key not in _ENGINE}
+
+
+class NewCollection(Body):
+    """A collection to be."""
+
+    idle: ClassVar = frozenset(
+        {
+            *("enabled", "input_schema", "features", "embedding_task", "schedule", "tags"),
+            *("schema_validation", "feature_extractors", "output_schema", "cluster_applications"),
+            *("alert_applications", "retriever_enrichments", "storage_tier"),
+        }
+    )
+    collection_name: Name
+    source: Source
+    feature_extractor: FeatureExtractor
+    taxonomy: InlineTaxonomy | None = None
+    taxonomy_applications: list[Application] | None = None
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class CollectionChange(Body):
+    """What of a collection shall change; a taxonomy is attached, or follows another rule."""
+
+    idle: ClassVar = NewCollection.idle
+    taxonomy: InlineTaxonomy | None = None
+    taxonomy_applications: list[Application] | None = None
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class CloneCollection(Body):
+    """A copy to be: over the same objects, by the same extractor and rules, with no labels."""
+
+    collection_name: Name
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Trigger(Body):
+    """What shall be extracted again: what has failed, or `force`: all that some objects are."""
+
+    idle: ClassVar = frozenset({"include_buckets", "include_collections"})
+    object_ids: list[str] | None = None
+    source_filters: Any = None
+    dedup_strategy: Literal["skip", "replace", "force"] | None = None
+
+
+class SourceReply(Reply):
+    """What a collection draws on."""
+
+    type: str
+    bucket_ids: list[str] | None
+    collection_id: str | None
+
+
+class PassedReply(Reply):
+    """A field of an object's metadata that documents keep, and what they call it."""
+
+    source_path: str
+    target_path: str
+
+
+class ExtractorReply(Reply):
+    """What makes documents of objects."""
+
+    feature_extractor_name: str
+    version: str
+    feature_extractor_id: str
+    input_mappings: dict[str, str]
+    field_passthrough: list[PassedReply]
+
+
+class ApplicationReply(Reply):
+    """A taxonomy that is attached."""
+
+    taxonomy_id: str
+    execution_mode: str = "materialize"
+
+
+class FieldReply(Reply):
+    """A label field and the rule that fills it.
+
+    `labels` are those that were declared or described; with `closed_set` all that there can be.
+    """
+
+    field: str
+    mode: str
+    reference_collection_id: str
+    reference_field: str
+    policy: str
+    confidence_threshold: float | None
+    target_precision: float | None
+    limit: float | None
+    top_k: int
+    enrich: list[str]
+    exclusive: str | None
+    low_quality: bool
+    hierarchical: bool
+    closed_set: bool
+    labels: list[str]
+    version: int
+    taxonomy_id: str | None
+
+
+class CollectionReply(Reply):
+    """A collection."""
+
+    collection_id: str
+    collection_name: str
+    description: str | None
+    metadata: dict[str, Any]
+    source: SourceReply
+    feature_extractor: ExtractorReply
+    space: str | None
+    document_count: int
+    waiting_count: int
+    failed_count: int
+    fields: list[FieldReply]
+    taxonomy_applications: list[ApplicationReply]
+    enabled: bool = True
+    created_at: datetime
+
+
+class Collections(Reply):
+    """Collections, a page of them."""
+
+    results: list[CollectionReply]
+    total_count: int
+    pagination: Pagination
+
+
+class ClonedCollection(Reply):
+    """A collection that was made like another one."""
+
+    collection: CollectionReply
+    source_collection_id: str
+
+
+class FeatureIndex(Reply):
+    """Where vectors are kept, and what they are."""
+
+    name: str
+    description: str
+    dimensions: int
+    type: str = "dense"
+    distance: str = "cosine"
+
+
+class FeatureReply(Reply):
+    """Vectors that can be searched by; requests name them by `feature_uri`."""
+
+    feature_uri: str
+    feature_address: str
+    feature_extractor_name: str
+    version: str
+    primary: bool = True
+    vector_index: FeatureIndex
+
+
+class Features(Reply):
+    """What a collection can be searched by: one kind of vectors, once something is extracted."""
+
+    features: list[FeatureReply]
+
+
+class Triggered(Reply):
+    """The task that extracts."""
+
+    task_id: str
+    collection_id: str
+    total_tiers: int = 1
+    message: str
+
+
+class ApplyTaxonomy(Body):
+    """The taxonomy that shall decide again."""
+
+    idle: ClassVar = frozenset({"batch_size", "parallelism"})
+    taxonomy_id: str
+    scroll_filters: Any = None
+
+
+class Applied(Reply):
+    """The task that decides."""
+
+    task_id: str
+    status: str
+    collection_id: str
+    taxonomy_id: str
+
+
+class ExportBody(Body):
+    """What shall be written out."""
+
+    idle: ClassVar = frozenset({"include_lineage", "include_media", "samples_per_shard"})
+    format: Literal["json", "jsonl", "csv"] = "json"
+    include_vectors: bool = False
+    select_fields: list[str] | None = None
+    filters: Any = None
+    sample_size: int | None = Field(None, ge=1, le=10_000_000)
+
+
+class Exported(Reply):
+    """A file that was written; `download_url` needs no key, for a while."""
+
+    download_url: str
+    s3_path: str
+    format: str
+    document_count: int
+    file_size_bytes: int
+    exported_at: datetime
+
+
+def _field(path: str) -> str:
+    return check_field(path.removeprefix("metadata."))
+
+
+def check_source(source: Source) -> None:
+    """Raise BadInput for a source that is not known here."""
+    if source.source_filters:
+        raise BadInput(
+            "source_filters are not known here: a collection takes all objects of its source; "
+            "put what belongs together into a bucket of its own"
+        )

@@ -1,0 +1,339 @@
+"""Documents over HTTP: lists by filters, single ones, and labels as changes of metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from sqlalchemy import select
+
+from lookalike.catalog.conditions import Filter, every
+from lookalike.catalog.field_values import DocumentValues
+from lookalike.catalog.filters import parse
+from lookalike.catalog.lookup import ids_of, pks_of
+from lookalike.catalog.pages import Sort
+from lookalike.catalog.reader import Reader, fields_of
+from lookalike.catalog.resources import CollectionRow, Kind, resource
+from lookalike.catalog.selecting import Selecting
+from lookalike.errors import BadInput, Stale
+from lookalike.model import Document
+from lookalike.server.context import Asked, Here, Then
+from lookalike.server.listing import Search, searched
+from lookalike.server.replies import (
+    DocumentBlob,
+    DocumentReply,
+    changed_reply,
+    document_reply,
+    filters_in,
+    sort_in,
+)
+from lookalike.server.routes.picking import (
+    DocumentListBody,
+    PickedDocument,
+    groups_of,
+    picked,
+    shown_of_each,
+    tells_matches,
+)
+from lookalike.server.shapes import (
+    Deleted,
+    IdempotencyKey,
+    IfMatch,
+    JsonRoute,
+    OpenBody,
+    Paged,
+    Pages,
+    Pagination,
+    Presigned,
+    Reply,
+    whole_number,
+)
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot
+
+router = APIRouter(
+    prefix="/v1/collections/{collection}/documents", tags=["documents"], route_class=JsonRoute
+)
+
+
+class DocumentGroup(Reply):
+    """Documents with the same value in a field: the first of them, and how many there are."""
+
+    group_key: Any
+    count: int
+    documents: list[DocumentReply] | list[PickedDocument]
+
+
+class Documents(Reply):
+    """A page of documents; the count is null beyond 10,000, unless `include_total` asks for it.
+
+    With `group_by` there are `groups` instead of `results`, the largest first, a page of them.
+    """
+
+    results: list[DocumentReply] | list[PickedDocument]
+    groups: list[DocumentGroup] | None = None
+    group_by_field: str | None = None
+    total_count: int | None
+    total_documents: int | None
+    pagination: Pagination
+
+
+class DocumentChange(OpenBody):
+    """Metadata to be changed; in a label field a person's label, or null to take it back."""
+
+
+class WaitingReply(Reply):
+    """A document that waits for an answer; nothing that is said of it is shown."""
+
+    document_id: str
+    object_id: str
+    part: str
+    file_name: str
+    document_blobs: list[DocumentBlob]
+    thumbnail_url: str | None
+
+
+@router.post("/list")
+def list_documents(
+    collection: str,
+    here: Then,
+    paged: Pages,
+    body: DocumentListBody | None = None,
+    filters: str | None = None,
+    search: Search = None,
+    sort_by: str | None = None,
+    sort: str | None = None,
+    return_presigned_urls: Presigned = False,
+) -> Documents:
+    """List documents: by filters, sorted, in pages that stay in order whatever changes.
+
+    With `as_of` they are shown as they were at a version, an operation, an event or a time.
+    `search` finds a text in ids, file names, labels and the metadata that the schema names.
+    """
+    body = body or DocumentListBody()
+    tree, order = parse(filters_in(filters, body)), sort_in(sort_by or sort, body)
+    page, signed = paged.of(body), return_presigned_urls or body.return_presigned_urls
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        tree = every([tree, searched(_texts(snapshot, row), body, search)])
+        selecting = selecting_in(snapshot, row)
+        total = selecting.count(tree, at_most=page.count_at_most)
+
+        def show(pks: Sequence[int]) -> list[DocumentReply] | list[PickedDocument]:
+            matches = body.select is None or tells_matches(body.select)
+            found = shown(here, snapshot, row, pks, signed=signed, matches=matches)
+            return _in_part(found, body.select)
+
+        if body.grouped_by is not None:
+            return _in_groups(selecting, body.grouped_by, tree, order, page, total, show)
+        size, start = page.size or 1, page.start
+        if page.cursor or not start:
+            found = selecting.page(tree, order, limit=size, cursor=page.cursor)
+        else:
+            found = selecting.page_at(start, tree, order, limit=size)
+        results = show(found.pks)
+    return Documents(
+        results=results,
+        total_count=total,
+        total_documents=total,
+        pagination=page.pagination(found.next_cursor, total),
+    )
+
+
+@router.get("")
+def list_documents_get(
+    collection: str,
+    here: Then,
+    paged: Pages,
+    filters: Annotated[str | None, Query(description="filters as JSON")] = None,
+    search: Search = None,
+    sort_by: Annotated[str | None, Query(description="a field, or -field for the reverse")] = None,
+    sort: str | None = None,
+    return_presigned_urls: Presigned = False,
+) -> Documents:
+    """List documents: by filters, sorted, in pages that stay in order whatever changes."""
+    return list_documents(
+        collection, here, paged, None, filters, search, sort_by, sort, return_presigned_urls
+    )
+
+
+@router.get("/{document}")
+def get_document(
+    collection: str,
+    document: str,
+    here: Then,
+    response: Response,
+    return_presigned_urls: Presigned = False,
+) -> DocumentReply:
+    """Return a document. Its ETag is its revision."""
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        pk = pks_of(snapshot, row, [document])[document]
+        found = shown(here, snapshot, row, [pk], signed=return_presigned_urls)[0]
+    response.headers["etag"] = f'"{found.revision}"'
+    return found
+
+
+@router.patch("/{document}")
+@router.put("/{document}")
+def change_document(
+    collection: str,
+    document: str,
+    body: DocumentChange,
+    here: Here,
+    response: Response,
+    if_match: IfMatch = "",
+    idempotency_key: IdempotencyKey = "",
+) -> DocumentReply:
+    """Change metadata of a document. In a label field it is a person's label, on it alone.
+
+    Every decision that this changes is made in the same transaction; `changed` tells what.
+    """
+    revisions = {} if if_match in ("", "*") else {document: _revision(if_match)}
+    changed = here.collection(collection).amend(
+        {document: body.all_metadata()}, op_id=idempotency_key, revisions=revisions
+    )
+    reply = get_document(collection, document, here, response)
+    reply.changed = changed_reply(changed)
+    return reply
+
+
+@router.delete("/{document}")
+def delete_document(collection: str, document: str, here: Here) -> Deleted:
+    """Erase a document with its object, labels, vectors and copies, for good."""
+    receipt = here.collection(collection).forget([document])
+    return Deleted(message=f"erased {receipt.documents} documents and {receipt.labels} labels")
+
+
+def shown(
+    here: Asked,
+    snapshot: Snapshot,
+    row: CollectionRow,
+    pks: Sequence[int],
+    *,
+    signed: bool = False,
+    matches: bool = True,
+) -> list[DocumentReply]:
+    """Return documents as they are shown, in the order of `pks`; `matches` as in `Reader`."""
+    reader = Reader(snapshot, here.workshop.book, fields_of(snapshot, row.pk), matches)
+    found = list(reader.documents_by_pk(row.name, list(pks)))
+    buckets = buckets_of(snapshot, row, found)
+    return [document_reply(here, buckets[one.id], one, signed=signed) for one in found]
+
+
+def buckets_of(snapshot: Snapshot, row: CollectionRow, found: Sequence[Document]) -> dict[str, str]:
+    """Return the name of the bucket that each document has come from, by its id."""
+    names = {pk: str(resource(snapshot, pk).name) for pk in row.bucket_pks}
+    if len(names) == 1:
+        return dict.fromkeys((one.id for one in found), names[row.bucket_pk])
+    document, object_ = schema.document, schema.object_
+    query = (
+        select(document.c.id, object_.c.bucket_pk)
+        .join(object_, object_.c.pk == document.c.object_pk)
+        .where(document.c.collection_pk == row.pk)
+    )
+    chosen = document.c.id.in_([one.id for one in found])
+    return {one.id: names[one.bucket_pk] for one in snapshot.rows(query.where(chosen))}
+
+
+def values_in(snapshot: Snapshot, row: CollectionRow) -> DocumentValues:
+    """Return what the names of fields mean in a collection."""
+    return DocumentValues(row.pk, Kind.COLLECTION.prefix + row.name, fields_of(snapshot, row.pk))
+
+
+def selecting_in(snapshot: Snapshot, row: CollectionRow) -> Selecting:
+    """Return what selects documents of a collection."""
+    return Selecting(snapshot, values_in(snapshot, row))
+
+
+def ids_fitting(snapshot: Snapshot, row: CollectionRow, filters: Any, at_most: int) -> list[str]:
+    """Return the ids of the documents that filters choose. Raises BadInput for too many."""
+    chunks = selecting_in(snapshot, row).pks(parse(filters), limit=at_most + 1)
+    pks = [pk for chunk in chunks for pk in chunk]
+    if len(pks) > at_most:
+        raise BadInput(f"more than {at_most} documents fit: narrow the filters")
+    return list(ids_of(snapshot, pks).values())
+
+
+def _in_groups(
+    selecting: Selecting,
+    field: str,
+    tree: Filter,
+    order: Sort,
+    page: Paged,
+    total: int | None,
+    show: Callable[[Sequence[int]], list[DocumentReply] | list[PickedDocument]],
+) -> Documents:
+    numbered = list(enumerate(groups_of(selecting, field, tree)))
+    wanted, pagination = page.of_list(numbered, lambda one: one[0])
+    rows = [one for _, one in wanted]
+    most = shown_of_each(len(rows))
+    groups = [
+        DocumentGroup(
+            group_key=value,
+            count=count,
+            documents=show(selecting.page(chosen, order, limit=most).pks),
+        )
+        for value, chosen, count in rows
+    ]
+    return Documents(
+        results=[],
+        groups=groups,
+        group_by_field=field,
+        total_count=total,
+        total_documents=total,
+        pagination=pagination,
+    )
+
+
+def _in_part(
+    replies: list[DocumentReply], fields: Sequence[str] | None
+) -> list[DocumentReply] | list[PickedDocument]:
+    if fields is None:
+        return replies
+    wanted = ("document_id", "collection_id", *fields)
+    return [PickedDocument(**one) for one in picked(replies, wanted)]
+
+
+def _texts(snapshot: Snapshot, row: CollectionRow) -> list[str]:
+    """Return the fields that a text is looked for in."""
+    names = ["document_id", "object_id", "file_name"]
+    names += [one.name for one in fields_of(snapshot, row.pk)]
+    if row.passthrough is not None:
+        names += row.passthrough
+    else:
+        names += [
+            name
+            for pk in row.bucket_pks
+            for name in resource(snapshot, pk).spec.get("properties") or {}
+        ]
+    return list(dict.fromkeys(names))
+
+
+def _revision(if_match: str) -> int:
+    given = whole_number(if_match.strip().removeprefix("W/").strip('"'))
+    if not given:
+        raise Stale(f"If-Match is {if_match[:80]!r}: give the ETag that a GET answered")
+    return given
+
+
+def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
+    """Return documents by their ids in that order, without anything that is said of them."""
+    table = schema.document
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        query = select(table.c.pk, table.c.id).where(table.c.collection_pk == row.pk)
+        pks = {one.id: one.pk for one in snapshot.rows(query.where(table.c.id.in_(ids)))}
+        wanted = [pks[id] for id in ids if id in pks]
+        return [
+            WaitingReply(
+                document_id=one.document_id,
+                object_id=one.object_id,
+                part=one.part,
+                file_name=one.file_name,
+                document_blobs=one.document_blobs,
+                thumbnail_url=one.thumbnail_url,
+            )
+            for one in shown(here, snapshot, row, wanted, matches=False)
+        ]

@@ -1,0 +1,184 @@
+"""Exports over HTTP: a collection as a file, behind an address that needs no key for a while."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import numpy as np
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
+from ulid import ULID
+
+from lookalike.catalog.fields import placed, space_of
+from lookalike.catalog.filters import parse
+from lookalike.errors import NotFound
+from lookalike.server.context import Asked, Here, Then
+from lookalike.server.routes.collection_shapes import ExportBody, Exported
+from lookalike.server.routes.documents import selecting_in, shown
+from lookalike.server.shapes import JsonRoute
+
+router = APIRouter(prefix="/v1", tags=["exports"], route_class=JsonRoute)
+
+_LIVES_S = 86_400
+_ROWS = 500
+_MEDIA_TYPES = {
+    "json": "application/json",
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv; charset=utf-8",
+}
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+            "application/x-ndjson": {},
+            "text/csv": {},
+        },
+        "description": "the file",
+    }
+}
+
+
+class _WholeFile(FileResponse):
+    """A file, all of it: a wish for a part is passed over, and so never refused."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers["accept-ranges"] = "none"
+        headers = [one for one in scope["headers"] if one[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+@router.post("/collections/{collection}/export")
+def export_collection(collection: str, here: Then, body: ExportBody | None = None) -> Exported:
+    """Write documents to a file: labels with origin, confidence, margin and what caused them."""
+    body = body or ExportBody.model_validate({})
+    folder = _folder(here)
+    _sweep(folder, here.workshop.clock())
+    name = f"{ULID()}.{body.format}"
+    draft = folder / f"{name}.draft"
+    with draft.open("w", encoding="utf-8", newline="") as file:
+        count = _written(file, body.format, _rows(here, collection, body))
+    draft.replace(folder / name)
+    path = f"/v1/blobs/exports/{name}"
+    return Exported(
+        download_url=here.signed(path, {}, _LIVES_S),
+        s3_path=f"exports/{name}",
+        format=body.format,
+        document_count=count,
+        file_size_bytes=(folder / name).stat().st_size,
+        exported_at=datetime.fromtimestamp(here.workshop.clock(), UTC),
+    )
+
+
+@router.get("/blobs/exports/{name}", response_class=FileResponse, responses=_FILE)
+def get_export(name: str, here: Here) -> FileResponse:
+    """Return a file that was written; it is kept for a day."""
+    folder = _folder(here)
+    stem, _, kind = name.partition(".")
+    file = folder / f"{stem}.{kind}"
+    if not stem.isalnum() or kind not in _MEDIA_TYPES or not file.is_file():
+        raise NotFound(f"there is no export {name[:80]!r}; export again")
+    return _WholeFile(file, media_type=_MEDIA_TYPES[kind], filename=name)
+
+
+def _rows(here: Asked, collection: str, body: ExportBody) -> Iterator[dict[str, Any]]:
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        chunks = selecting_in(snapshot, row).pks(parse(body.filters))
+        pks = [pk for chunk in chunks for pk in chunk]
+        if body.sample_size is not None and body.sample_size < len(pks):
+            pks = sorted(random.Random(row.pk).sample(pks, body.sample_size))
+        for start in range(0, len(pks), _ROWS):
+            some = pks[start : start + _ROWS]
+            vectors = None
+            if body.include_vectors:
+                space = space_of(snapshot, row.pk)
+                there = np.array(some)[placed(snapshot, space, np.array(some))]
+                found = snapshot.vectors(space, there).astype(np.float32).tolist()
+                vectors = dict(zip(there.tolist(), found, strict=True))
+            for place, reply in enumerate(shown(here, snapshot, row, some)):
+                one = reply.model_dump(mode="json", exclude={"changed", "score", "taxonomies"})
+                if vectors is not None:
+                    one["vector"] = vectors.get(some[place])
+                if body.select_fields:
+                    one = {name: _picked(one, name) for name in body.select_fields}
+                yield one
+
+
+def _picked(row: dict[str, Any], name: str) -> Any:
+    if name in row:
+        return row[name]
+    value: Any = row["metadata"] if name in row["metadata"] else row
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _written(file: IO[str], format: str, rows: Iterator[dict[str, Any]]) -> int:
+    if format == "csv":
+        return _written_as_table(file, rows)
+    count = 0
+    if format == "json":
+        file.write("[")
+    for count, row in enumerate(rows, 1):
+        if format == "json" and count > 1:
+            file.write(",\n")
+        file.write(json.dumps(row, ensure_ascii=False))
+        if format == "jsonl":
+            file.write("\n")
+    if format == "json":
+        file.write("]\n")
+    return count
+
+
+def _written_as_table(file: IO[str], rows: Iterator[dict[str, Any]]) -> int:
+    """Write rows as CSV. They wait in a file, as the last one may have a column of its own."""
+    columns: dict[str, None] = {}
+    count = 0
+    with TemporaryFile("w+", encoding="utf-8") as waiting:
+        for row in rows:
+            count += 1
+            flat = {name: _cell(value) for name, value in _flat(row).items()}
+            columns |= dict.fromkeys(flat)
+            waiting.write(json.dumps(flat) + "\n")
+        waiting.seek(0)
+        writer = csv.DictWriter(file, list(columns))
+        writer.writeheader()
+        writer.writerows(map(json.loads, waiting))
+    return count
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the keys of its metadata and its match beside the others."""
+    metadata = row.pop("metadata", None) or {}
+    match = row.pop("taxonomy_match", None) or {}
+    match.pop("neighbors", None)
+    named = {f"metadata.{name}": value for name, value in metadata.items()}
+    return row | named | {f"taxonomy_match.{name}": value for name, value in match.items()}
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def _folder(here: Asked) -> Path:
+    """Return where the exports of a namespace are: caches, which may go at any time."""
+    named = base64.b32encode(here.namespace.encode()).decode().rstrip("=").lower()
+    folder = here.workshop.root / "cache" / "exports" / named
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _sweep(folder: Path, now: float) -> None:
+    """Remove what is older than its addresses are good for."""
+    for file in folder.iterdir():
+        if now - file.stat().st_mtime > _LIVES_S:
+            file.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""The map over HTTP: all points in one binary answer, and the documents that some of them are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from lookalike.catalog.embedding_map import seen_of
+from lookalike.catalog.fields import space_in_force
+from lookalike.catalog.maps import packed
+from lookalike.catalog.reader import FieldRow, fields_of
+from lookalike.catalog.resources import CollectionRow
+from lookalike.classifier.graph.search import Ids
+from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.library.collection.map import (
+    ids_in_order,
+    layout_of,
+    order_of,
+    points_of,
+    tag_of,
+    with_ids,
+)
+from lookalike.server.context import Asked, Here
+from lookalike.server.replies import DocumentReply
+from lookalike.server.routes.blobs import IfNoneMatch
+from lookalike.server.routes.documents import shown
+from lookalike.server.shapes import Body, JsonRoute, Reply
+from lookalike.stores.base import Snapshot, StoredSpace
+
+router = APIRouter(prefix="/v1/collections/{collection}/map", tags=["maps"], route_class=JsonRoute)
+
+MOST_ROWS = 100_000
+"""So many points may be chosen at once."""
+
+_SHOWN = 200
+_AGAIN_S = "1"
+_POINTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {"application/octet-stream": {}},
+        "description": "little-endian: u32 n, u16 x[n], u16 y[n], u8 label[n], u8 state[n], "
+        "u8 score[n], u32 length, the legend as JSON",
+    },
+    202: {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"status": {"type": "string"}, "done": {"type": "number"}},
+                }
+            }
+        },
+        "description": "it is being made: which share of that is done; ask again",
+    },
+    304: {"description": "it is what one has already"},
+}
+
+
+class PointsChosen(Body):
+    """Some points of a map, by their places in it; `snapshot` is that of its legend."""
+
+    snapshot: Annotated[str, Field(max_length=100)]
+    rows: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MOST_ROWS)]
+    limit: Annotated[int, Field(ge=0, le=_SHOWN)] = _SHOWN
+
+
+class ChosenReply(Reply):
+    """The documents that points are: the ids of all, in the order asked, and the first ones shown.
+
+    What is no more is left out.
+    """
+
+    document_ids: list[str]
+    results: list[DocumentReply]
+
+
+@router.get("", response_class=Response, responses=_POINTS)
+def get_map(
+    collection: str,
+    here: Here,
+    field: str | None = None,
+    ids: Annotated[bool, Query(description="name the documents in the legend")] = False,
+    if_none_match: IfNoneMatch = "",
+) -> Response:
+    """Return every document as a point, look-alikes together, with its label, state and score.
+
+    The first request lays it out (202, and so until it is done). What comes later is placed at
+    once; a map that is `outgrown` is made again meanwhile.
+    """
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        chosen = _field(snapshot, row, field)
+        space, layout = space_in_force(snapshot, row.pk), layout_of(here.workshop, snapshot, row)
+        etag = f'"{tag_of(snapshot, row, chosen, layout)}{"-ids" * ids}"'
+    done = 0.0
+    if space is not None and (layout is None or layout.is_outgrown):
+        done = here.context.makings.begin(space)
+        if layout is None and _has_items(here, space):
+            headers = {"retry-after": _AGAIN_S, "cache-control": "no-store"}
+            return JSONResponse({"status": "making", "done": round(done, 3)}, 202, headers)
+    headers = {"etag": etag, "cache-control": "private, no-cache"}
+    if etag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    points = points_of(here.workshop, row, chosen)
+    here.context.makings.keep(points.map.snapshot, row.pk, points.pks)
+    told = with_ids(here.workshop, points) if ids else points.map
+    return Response(packed(told), media_type="application/octet-stream", headers=headers)
+
+
+@router.post("/documents")
+def map_documents(collection: str, body: PointsChosen, here: Here) -> ChosenReply:
+    """Return the documents that points of a map are, as with a lasso: ids, and the first shown."""
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection)
+        pks = here.context.makings.order(body.snapshot, row.pk)
+        if pks is None:
+            pks = _order_of_now(here, snapshot, row, body.snapshot)
+        rows = np.array(body.rows, np.int64)
+        if len(rows) and rows.max() >= len(pks):
+            raise BadInput(f"the map has {len(pks)} points, and no row {rows.max()}")
+        there = ids_in_order(snapshot, pks[rows])
+        first = list(there)[: body.limit]
+        return ChosenReply(
+            document_ids=list(there.values()), results=shown(here, snapshot, row, first)
+        )
+
+
+def _field(snapshot: Snapshot, row: CollectionRow, name: str | None) -> FieldRow:
+    """Return a label field by name, or the first one. Raises NotFound, or Conflict without any."""
+    fields = fields_of(snapshot, row.pk)
+    if not fields:
+        raise Conflict(f"{row.name!r} has no label field yet; give it one with a taxonomy")
+    for field in fields:
+        if name in (None, field.name):
+            return field
+    raise NotFound.named("label field", str(name), [field.name for field in fields])
+
+
+def _has_items(here: Asked, space: StoredSpace) -> bool:
+    with here.workshop.store.read() as snapshot:
+        return seen_of(snapshot, space).vectors > 0
+
+
+def _order_of_now(here: Asked, snapshot: Snapshot, row: CollectionRow, name: str) -> Ids:
+    """Return the order of a map that another process sent, if it is that of now."""
+    layout = layout_of(here.workshop, snapshot, row)
+    pks, now = (None, "") if layout is None else order_of(layout)
+    if pks is None or now != name:
+        raise NotFound(f"no map is kept as {name!r} any more; get the map again")
+    return pks

@@ -1,0 +1,192 @@
+"""Tasks over HTTP: how far work has come that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from fastapi import APIRouter
+
+from lookalike.catalog.objects import any_waiting, object_pks
+from lookalike.catalog.resources import Kind, named, resource
+from lookalike.catalog.tasks import Task, TaskKind, cancel_task, task_of, tasks
+from lookalike.errors import Conflict, NotFound
+from lookalike.library.bucket import Bucket, bucket_from
+from lookalike.model import Object
+from lookalike.server.context import Asked, Here
+from lookalike.server.listing import chosen
+from lookalike.server.shapes import (
+    Deleted,
+    JsonRoute,
+    ListBody,
+    Pages,
+    Pagination,
+    Reply,
+    whole_number,
+)
+from lookalike.stores.base import Snapshot
+
+router = APIRouter(prefix="/v1/tasks", tags=["tasks"], route_class=JsonRoute)
+
+_OBJECT = "task_{pk}_{id}"
+_TYPES = {
+    TaskKind.EXTRACT: "api_collections_trigger",
+    TaskKind.DECIDE: "api_taxonomies_materialize",
+    TaskKind.MIGRATE: "lookalike_collections_migrate",
+}
+_MOST = 10_000
+_KNOWN = ("task_id", "task_type", "status", "error", "created_at", "ended_at", "additional_data")
+
+
+class TaskList(ListBody):
+    """Which tasks are asked for."""
+
+    idle: ClassVar = ListBody.idle
+    status: str | None = None
+    task_type: str | None = None
+
+
+class TaskReply(Reply):
+    """Work that was asked for."""
+
+    task_id: str
+    task_type: str
+    status: str
+    inputs: list[str]
+    outputs: list[str]
+    error: str | None
+    additional_data: dict[str, Any]
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class Tasks(Reply):
+    """Tasks, the newest first; a page of them."""
+
+    results: list[TaskReply]
+    total_count: int
+    pagination: Pagination
+
+
+@router.get("/{task}")
+def get_task(task: str, here: Here) -> TaskReply:
+    """Return a task: also the one that an upload began, by the id that it answered."""
+    home = _bucket_of(here, task)
+    if home is not None:
+        return object_task(home, task.split("_", 2)[2])
+    with here.workshop.store.read() as snapshot:
+        return _shown(_task(here, snapshot, task))
+
+
+@router.post("/list")
+def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
+    """List tasks that were asked for, by default the newest first; uploads are not among them."""
+    with here.workshop.store.read() as snapshot:
+        namespace = here.allowed_namespace or here.namespace
+        rows = tasks(snapshot, namespace, limit=_MOST)
+    pks = {one.id: one.pk for one in rows}
+    found = [_shown(one) for one in rows]
+    if body is not None:
+        found = [
+            one
+            for one in found
+            if body.status in (None, one.status) and body.task_type in (None, one.task_type)
+        ]
+    found = chosen(found, _KNOWN, _told, body)
+    page, pagination = paged.of(body).of_list(found, lambda one: -pks[one.task_id])
+    return Tasks(results=page, total_count=len(found), pagination=pagination)
+
+
+@router.delete("/{task}")
+def delete_task(task: str, here: Here) -> Deleted:
+    """Take back a task that nobody has begun."""
+    with here.workshop.store.write() as txn:
+        found = _task(here, txn, task)
+        if not cancel_task(txn, found.id):
+            raise Conflict(f"the task {task!r} is {found.status.value}: it cannot be taken back")
+    return Deleted(message=f"took back the task {task}")
+
+
+def object_task(home: Bucket, id: str) -> TaskReply:
+    """Return the extraction of an object as a task."""
+    one: Object = home.object(id)
+    ended = one.status.value in ("COMPLETED", "FAILED")
+    return TaskReply(
+        task_id=_OBJECT.format(pk=home.row.pk, id=id),
+        task_type="api_buckets_objects_create",
+        status=one.status.value,
+        inputs=[id],
+        outputs=[id] if ended else [],
+        error=one.error,
+        additional_data={"object_id": id, "bucket_id": Kind.BUCKET.prefix + home.name},
+        created_at=one.created_at,
+        ended_at=None,
+    )
+
+
+def object_task_id(home: Bucket, id: str) -> str:
+    """Return the id under which the extraction of an object is a task."""
+    return _OBJECT.format(pk=home.row.pk, id=id)
+
+
+def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
+    """Let the worker begin, and wait until objects are extracted or have failed."""
+
+    def is_done() -> bool:
+        with here.workshop.store.read() as snapshot:
+            pks = object_pks(snapshot, home.row.pk, ids)
+            return not any_waiting(snapshot, list(pks.values()))
+
+    here.wait(seconds if ids else None, is_done)
+
+
+def _bucket_of(here: Asked, task: str) -> Bucket | None:
+    """Return the bucket of a task that is the extraction of an object."""
+    parts = task.split("_", 2)
+    pk = whole_number(parts[1]) if len(parts) == 3 else None
+    if pk is None:
+        return None
+    with here.workshop.store.read() as snapshot:
+        try:
+            row = resource(snapshot, pk)
+        except IndexError:
+            return None
+        if row.kind != Kind.BUCKET or not _may_see(here, row.namespace):
+            return None
+        named(snapshot, row.namespace, Kind.BUCKET, row.name)
+    return Bucket(here.workshop, bucket_from(row))
+
+
+def _task(here: Asked, snapshot: Snapshot, id: str) -> Task:
+    found = task_of(snapshot, id)
+    if not _may_see(here, found.namespace):
+        raise NotFound(f"there is no task {id!r}; ask for it again")
+    return found
+
+
+def _may_see(here: Asked, namespace: str) -> bool:
+    """Return whether one may see tasks of a namespace: a key for all of them sees all."""
+    return here.allowed_namespace in (None, namespace)
+
+
+def _told(one: TaskReply) -> dict[str, Any]:
+    said = one.model_dump(include=set(_KNOWN))
+    for name in ("created_at", "ended_at"):
+        said[name] = None if said[name] is None else said[name].timestamp()
+    return said
+
+
+def _shown(task: Task) -> TaskReply:
+    collection = Kind.COLLECTION.prefix + task.spec["collection"]
+    return TaskReply(
+        task_id=task.id,
+        task_type=_TYPES[task.kind],
+        status=task.status.value,
+        inputs=[collection],
+        outputs=[collection] if task.ended_at is not None else [],
+        error=task.error,
+        additional_data=dict(task.result),
+        created_at=task.created_at,
+        ended_at=task.ended_at,
+    )

@@ -1,0 +1,350 @@
+"""Uploads over HTTP: a signed address for a file, the file itself, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
+from sqlalchemy import select
+
+from lookalike.catalog.resources import Kind, resource
+from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.library.bucket import Bucket, NewObject
+from lookalike.server.context import Asked, Here
+from lookalike.server.listing import chosen
+from lookalike.server.routes.tasks import TaskReply, object_task, wait_for
+from lookalike.server.routes.uploaded import (
+    Upload,
+    complete,
+    find_upload,
+    new_upload,
+    receive,
+    remove,
+    upload_of,
+    uploaded,
+)
+from lookalike.server.shapes import Body, JsonRoute, ListBody, Pages, Pagination, Reply, Wait
+from lookalike.stores import schema
+
+router = APIRouter(tags=["uploads"], route_class=JsonRoute)
+
+_BUCKET = "/v1/buckets/{bucket}/uploads"
+_LIVES_S = 3600
+MAX_LIVES_S = 7 * 86_400
+MAX_BATCH = 100
+_IN_SPEC = ("filename", "content_type", "metadata")
+_IN_ROW = ("status", "object_id", "created_at", "expires_at")
+_KNOWN = (*_IN_SPEC, *_IN_ROW, "upload_id", "file_size_bytes")
+
+
+class NewUpload(Body):
+    """A file that will be sent."""
+
+    idle: ClassVar = frozenset({"skip_duplicates", "file_hash", "shared_metadata"})
+    filename: str = Field(min_length=1, max_length=500)
+    content_type: str = "application/octet-stream"
+    presigned_url_expiration: int = Field(default=_LIVES_S, ge=1, le=MAX_LIVES_S)
+    create_object_on_confirm: bool = True
+    blob_property: str | None = None
+    blob_type: str | None = None
+    file_size_bytes: int | None = Field(default=None, ge=0)
+    metadata: dict[str, Any] | None = None
+    object_metadata: dict[str, Any] | None = None
+
+
+class NewUploads(Body):
+    """Files that will be sent."""
+
+    uploads: list[NewUpload] = Field(min_length=1, max_length=MAX_BATCH)
+    shared_metadata: dict[str, Any] | None = None
+    shared_object_metadata: dict[str, Any] | None = None
+
+
+class Confirm(Body):
+    """That a file was sent."""
+
+    idle: ClassVar = frozenset({"auto_submit_batch", "etag"})
+    file_size_bytes: int | None = None
+
+
+class OneConfirm(Confirm):
+    """That one of several files was sent."""
+
+    upload_id: str
+
+
+class Confirms(Body):
+    """That files were sent."""
+
+    confirmations: list[OneConfirm] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class UploadReply(Reply):
+    """A file that will be sent, or was; `presigned_url` takes it by PUT, without a key."""
+
+    upload_id: str
+    bucket_id: str
+    filename: str
+    content_type: str
+    presigned_url: str
+    presigned_url_expiration: int
+    s3_key: str
+    status: str
+    create_object_on_confirm: bool
+    object_id: str | None
+    file_size_bytes: int | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    expires_at: datetime
+
+
+class UploadsMade(Reply):
+    """Files that will be sent."""
+
+    uploads: list[UploadReply]
+    total: int
+
+
+class UploadStats(Reply):
+    """What the uploads of a bucket come to."""
+
+    total_uploads: int
+    total_size_bytes: int
+    uploads_by_status: dict[str, int]
+    avg_file_size_bytes: float
+    unique_buckets: int
+
+
+class Uploads(Reply):
+    """Uploads, a page of them."""
+
+    results: list[UploadReply]
+    total_count: int
+    pagination: Pagination
+    stats: UploadStats
+
+
+class Confirmed(Reply):
+    """What a file became."""
+
+    upload_id: str
+    status: str
+    object_id: str | None
+    task_id: str | None
+    file_size_bytes: int
+    completed_at: datetime
+    message: str
+
+
+class ConfirmedAll(Reply):
+    """What files became."""
+
+    task_id: str
+    status: str
+    confirmations_count: int
+    task: TaskReply
+
+
+class Received(Reply):
+    """That a file was received."""
+
+    upload_id: str
+    status: str
+    file_size_bytes: int
+
+
+@router.post(_BUCKET)
+def create_upload(bucket: str, body: NewUpload, here: Here) -> UploadReply:
+    """Return an address that a file can be sent to by PUT, without a key, for a while."""
+    return _made(here, here.bucket(bucket), body)
+
+
+@router.post(_BUCKET + "/batch")
+def create_uploads(bucket: str, body: NewUploads, here: Here) -> UploadsMade:
+    """Return addresses that files can be sent to."""
+    home = here.bucket(bucket)
+    made = []
+    for one in body.uploads:
+        one.metadata = {**(body.shared_metadata or {}), **(one.metadata or {})}
+        one.object_metadata = {**(body.shared_object_metadata or {}), **(one.object_metadata or {})}
+        made.append(_made(here, home, one))
+    return UploadsMade(uploads=made, total=len(made))
+
+
+@router.post(_BUCKET + "/list")
+def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = None) -> Uploads:
+    """List the uploads of a bucket, by filters or a text in their names; else the newest first."""
+    home = here.bucket(bucket)
+    table = schema.upload
+    query = select(table).where(table.c.bucket_pk == home.row.pk).order_by(table.c.pk.desc())
+    with here.workshop.store.read() as snapshot:
+        rows = [Upload(**row._mapping) for row in snapshot.rows(query)]
+    rows = chosen(rows, _KNOWN, _told, body)
+    page, pagination = paged.of(body).of_list(rows, lambda row: -row.pk)
+    return Uploads(
+        results=[_shown(here, home, one) for one in page],
+        total_count=len(rows),
+        pagination=pagination,
+        stats=_stats(rows),
+    )
+
+
+@router.post(_BUCKET + "/confirm/batch")
+def confirm_uploads(bucket: str, body: Confirms, here: Here, wait: Wait = None) -> ConfirmedAll:
+    """Make objects of files that were sent."""
+    home = here.bucket(bucket)
+    uploads = [upload_of(here, home, one.upload_id) for one in body.confirmations]
+    if not any(one.spec.get("create_object_on_confirm", True) for one in uploads):
+        raise BadInput("none of these uploads becomes an object; confirm each of them alone")
+    done = [
+        _confirmed(here, home, upload, one)
+        for upload, one in zip(uploads, body.confirmations, strict=True)
+    ]
+    made = [one.object_id for one in done if one.object_id is not None]
+    wait_for(here, home, made, wait)
+    task = object_task(home, made[-1])
+    return ConfirmedAll(
+        task_id=task.task_id, status=task.status, confirmations_count=len(done), task=task
+    )
+
+
+@router.post(_BUCKET + "/{upload}/confirm")
+def confirm_upload(
+    bucket: str, upload: str, here: Here, body: Confirm | None = None, wait: Wait = None
+) -> Confirmed:
+    """Make an object of a file that was sent; it is extracted and decided by itself."""
+    home = here.bucket(bucket)
+    done = _confirmed(here, home, upload_of(here, home, upload), body or Confirm())
+    wait_for(here, home, [] if done.object_id is None else [done.object_id], wait)
+    return done
+
+
+@router.get(_BUCKET + "/{upload}")
+def get_upload(bucket: str, upload: str, here: Here) -> UploadReply:
+    """Return an upload."""
+    home = here.bucket(bucket)
+    return _shown(here, home, upload_of(here, home, upload))
+
+
+@router.delete(_BUCKET + "/{upload}", status_code=204)
+def delete_upload(bucket: str, upload: str, here: Here) -> None:
+    """Forget an upload with its file; what became an object stays."""
+    remove(here, upload_of(here, here.bucket(bucket), upload))
+
+
+@router.put(
+    "/v1/uploads/{upload}",
+    openapi_extra={
+        "requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+    },
+)
+async def send_file(upload: str, request: Request, here: Here, response: Response) -> Received:
+    """Send a file to a signed address."""
+    data = await request.body()
+    done = await run_in_threadpool(_received, here, upload, data)
+    response.headers["etag"] = f'"{upload}"'
+    return done
+
+
+def _received(here: Asked, upload: str, data: bytes) -> Received:
+    with here.workshop.store.read() as snapshot:
+        found = find_upload(snapshot, upload)
+        home = None if found is None else resource(snapshot, found.bucket_pk)
+    if found is None or home is None or home.namespace != here.namespace:
+        raise NotFound(f"there is no upload {upload[:80]!r}; begin one")
+    if found.status == "COMPLETED":
+        raise Conflict(f"the upload {upload!r} is an object already; begin another one")
+    wanted = found.spec.get("file_size_bytes")
+    if wanted is not None and wanted != len(data):
+        raise BadInput(f"{len(data):,} bytes came, and {wanted:,} were said; send it again")
+    if not data:
+        raise BadInput("the file is empty; send it again")
+    receive(here, found, data)
+    return Received(upload_id=upload, status="PROCESSING", file_size_bytes=len(data))
+
+
+def _made(here: Asked, home: Bucket, body: NewUpload) -> UploadReply:
+    known = home.row.properties
+    if body.blob_property is not None and known and body.blob_property not in known:
+        raise BadInput(
+            f"the bucket {home.name!r} has no property {body.blob_property!r} "
+            f"(known: {', '.join(sorted(known))})"
+        )
+    spec = body.model_dump(mode="json")
+    return _shown(here, home, new_upload(here, home, spec, body.presigned_url_expiration))
+
+
+def _confirmed(here: Asked, home: Bucket, upload: Upload, body: Confirm) -> Confirmed:
+    if upload.blob is None:
+        raise Conflict(f"nothing was sent to the upload {upload.id!r} yet; send the file first")
+    size = int(upload.blob["size_bytes"])
+    if body.file_size_bytes is not None and body.file_size_bytes != size:
+        raise BadInput(f"{size:,} bytes came, and {body.file_size_bytes:,} were sent; send again")
+    object_id = upload.object_id
+    if object_id is None and upload.spec.get("create_object_on_confirm", True):
+        property = upload.spec.get("blob_property") or _file_property(home, upload)
+        blob = uploaded(here, home, upload.id, property)
+        metadata = upload.spec.get("object_metadata") or {}
+        object_id = home.put([NewObject(metadata, [blob], key=f"upload:{upload.id}")])[0].id
+    complete(here, upload, object_id)
+    task = None if object_id is None else object_task(home, object_id)
+    return Confirmed(
+        upload_id=upload.id,
+        status="COMPLETED",
+        object_id=object_id,
+        task_id=None if task is None else task.task_id,
+        file_size_bytes=size,
+        completed_at=datetime.fromtimestamp(here.workshop.clock(), UTC),
+        message="the file is kept" if object_id is None else f"the file is the object {object_id}",
+    )
+
+
+def _file_property(home: Bucket, upload: Upload) -> str:
+    """Return the property that a file belongs to, where the upload does not say: the first fit."""
+    kind = str(upload.blob["media_type"] if upload.blob else "").partition("/")[0]
+    fitting = [name for name, type in home.row.properties.items() if type == kind]
+    return next(iter(fitting or home.row.properties), kind or "file")
+
+
+def _shown(here: Asked, home: Bucket, upload: Upload) -> UploadReply:
+    left = max(1, int(upload.expires_at - here.workshop.clock()))
+    path = f"/v1/uploads/{upload.id}"
+    return UploadReply(
+        upload_id=upload.id,
+        bucket_id=Kind.BUCKET.prefix + home.name,
+        filename=upload.spec["filename"],
+        content_type=upload.spec["content_type"],
+        presigned_url=here.signed(path, {}, left),
+        presigned_url_expiration=upload.spec["presigned_url_expiration"],
+        s3_key=f"{home.name}/{upload.id}",
+        status=upload.status,
+        create_object_on_confirm=upload.spec["create_object_on_confirm"],
+        object_id=upload.object_id,
+        file_size_bytes=None if upload.blob is None else upload.blob["size_bytes"],
+        metadata=upload.spec.get("metadata") or {},
+        created_at=datetime.fromtimestamp(upload.created_at, UTC),
+        expires_at=datetime.fromtimestamp(upload.expires_at, UTC),
+    )
+
+
+def _told(one: Upload) -> dict[str, Any]:
+    said = {name: getattr(one, name) for name in _IN_ROW}
+    said |= {name: one.spec.get(name) for name in _IN_SPEC}
+    size = None if one.blob is None else one.blob["size_bytes"]
+    return said | {"upload_id": one.id, "file_size_bytes": size}
+
+
+def _stats(rows: Sequence[Upload]) -> UploadStats:
+    sizes = [int(one.blob["size_bytes"]) for one in rows if one.blob is not None]
+    return UploadStats(
+        total_uploads=len(rows),
+        total_size_bytes=sum(sizes),
+        uploads_by_status=dict(Counter(one.status for one in rows)),
+        avg_file_size_bytes=sum(sizes) / len(sizes) if sizes else 0.0,
+        unique_buckets=1 if rows else 0,
+    )

@@ -1,0 +1,376 @@
+"""The library's own verbs over HTTP, for `lookalike.connect`: bodies and answers as they are there.
+
+A route is made from the method that it calls: its body has the method's arguments, its answer is
+what the method returns. What the table does not name stays local.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from fastapi import APIRouter
+from pydantic import Field, create_model
+
+from lookalike.catalog.resources import Kind, find, make
+from lookalike.decisions.positions import At
+from lookalike.errors import BadInput, Forbidden
+from lookalike.extractors.registry import as_one
+from lookalike.library.collection.base import Opened
+from lookalike.library.collection.collection import Collection
+from lookalike.library.collection.explanations import Why
+from lookalike.library.collection.history import Past
+from lookalike.library.create import Plan, make_collection
+from lookalike.library.library import Library
+from lookalike.library.remote.wire import PAGE
+from lookalike.model import Document, Question
+from lookalike.server.context import Asked, Here
+from lookalike.server.replies import addressed, blobs_at
+from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute
+from lookalike.stores.base import Txn
+
+router = APIRouter(prefix="/v1", tags=["verbs"], route_class=JsonRoute)
+
+_REQUEST = "request"
+_LEFT_OUT = frozenset({"address", "engine", "progress", "source", "tally"})
+_Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+_Few = Annotated[int, Field(ge=0, le=PAGE)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Verb:
+    """A method that is a route; `few` says that its answer is a list, and bounds `limit`."""
+
+    name: str
+    call: Callable[..., Any]
+    few: bool = False
+
+    @property
+    def parameters(self) -> list[inspect.Parameter]:
+        """Return what the method takes and a client can say."""
+        _, *listed = inspect.signature(self.call).parameters.values()
+        return [one for one in listed if one.name not in _LEFT_OUT]
+
+    def body(self) -> type[Body]:
+        """Return the shape of the body."""
+        hints = get_type_hints(self.call)
+        fields: dict[str, Any] = {}
+        for one in self.parameters:
+            kind: Any = _on_the_wire(hints[one.name])
+            if one.kind is inspect.Parameter.VAR_KEYWORD:
+                fields[one.name] = (dict[str, Any], Field(default_factory=dict))
+            elif one.kind is inspect.Parameter.VAR_POSITIONAL:
+                fields[one.name] = (list[str], ...)
+            elif self.few and one.name == "limit":
+                fields[one.name] = (_Few, PAGE if one.default is None else one.default)
+            else:
+                fields[one.name] = (kind, _default(one))
+        named = "".join(part.title() for part in self.name.split("_"))
+        said = f"What the verb `{self.name}` takes."
+        return create_model(f"{named}Verb", __base__=Body, __doc__=said, **fields)
+
+    def reply(self) -> Any:
+        """Return the shape of the answer: a collection is told by its name."""
+        hint = get_type_hints(self.call)["return"]
+        return str if hint is Collection else _on_the_wire(hint)
+
+    def answer(self, here: Asked, owner: Any, body: Body, key: str) -> Any:
+        """Call the method with what a body says, and return what it returns."""
+        given = {name: getattr(body, name) for name in body.model_fields_set}
+        if self.few:
+            given["limit"] = getattr(body, "limit")  # noqa: B009 the model is made from the method
+        if key and "op_id" in type(body).model_fields:
+            given["op_id"] = given.get("op_id") or key
+        _check_actor(here, given.get("actor"))
+        placed: list[Any] = []
+        for one in self.parameters:
+            if one.kind is inspect.Parameter.POSITIONAL_ONLY:
+                placed.append(given.pop(one.name))
+            elif one.kind is inspect.Parameter.VAR_POSITIONAL:
+                placed += given.pop(one.name)
+            elif one.kind is inspect.Parameter.VAR_KEYWORD:
+                given |= _options(self, given.pop(one.name, {}))
+        return _shown(self.call(owner, *placed, **given), _blobs_at(here, owner))
+
+
+def _name(collection: Collection) -> str:
+    """Return the collection's name, whether it was asked for by name or id."""
+    return collection.name
+
+
+def _fields(collection: Opened) -> tuple[str, ...]:
+    """Return the names of the label fields, the first one first."""
+    return collection.fields
+
+
+def _extractor(collection: Opened) -> str:
+    """Return the full name of what makes its documents."""
+    return collection.extractor
+
+
+def _size(collection: Opened) -> int:
+    """Return how many documents there are."""
+    return len(collection)
+
+
+def _as_of(collection: Collection, at: At) -> str:
+    """Return the operation after which a collection was as it was at that point."""
+    return collection.as_of(at).operation
+
+
+_OF_COLLECTION = (
+    _Verb("name", _name),
+    _Verb("fields", _fields),
+    _Verb("extractor", _extractor),
+    _Verb("size", _size),
+    _Verb("label", Collection.label),
+    _Verb("amend", Collection.amend),
+    _Verb("draw", Collection.draw),
+    _Verb("reject", Collection.reject),
+    _Verb("new_kind", Collection.new_kind),
+    _Verb("cannot_tell", Collection.cannot_tell),
+    _Verb("import_labels", Collection.import_labels),
+    _Verb("promote", Collection.promote),
+    _Verb("run", Collection.run),
+    _Verb("undo", Collection.undo),
+    _Verb("forget", Collection.forget),
+    _Verb("audit", Collection.audit),
+    _Verb("audits", Collection.audits),
+    _Verb("answer_audit", Collection.answer_audit),
+    _Verb("close_audit", Collection.close_audit),
+    _Verb("try_policy", Collection.try_policy),
+    _Verb("trials", Collection.trials),
+    _Verb("trial", Collection.trial),
+    _Verb("disagreements", Collection.disagreements, few=True),
+    _Verb("answer_trial", Collection.answer_trial),
+    _Verb("adopt_trial", Collection.adopt_trial),
+    _Verb("drop_trial", Collection.drop_trial),
+    _Verb("flips", Collection.flips, few=True),
+    _Verb("ids", Collection.ids),
+    _Verb("documents", Collection.documents, few=True),
+    _Verb("document", Collection.document),
+    _Verb("queue", Collection.queue, few=True),
+    _Verb("check_sheet", Collection.check),
+    _Verb("why", Collection.why),
+    _Verb("inspect", Collection.inspect),
+    _Verb("diagnose", Collection.diagnose),
+    _Verb("opinions", Collection.opinions),
+    _Verb("agreement", Collection.agreement),
+    _Verb("curve", Collection.curve),
+    _Verb("cost", Collection.cost),
+    _Verb("report", Collection.report),
+    _Verb("monitor", Collection.monitor),
+    _Verb("watch", Collection.watch),
+    _Verb("unwatch", Collection.unwatch),
+    _Verb("operations", Collection.operations, few=True),
+    _Verb("history", Collection.history),
+    _Verb("as_of", _as_of),
+    _Verb("keep_version", Collection.keep_version),
+    _Verb("versions", Collection.versions),
+    _Verb("compare_versions", Collection.compare_versions),
+    _Verb("retire_version", Collection.retire_version),
+    _Verb("label_tree", Collection.label_tree),
+    _Verb("describe_label", Collection.describe_label),
+    _Verb("rename_label", Collection.rename_label),
+    _Verb("merge_labels", Collection.merge_labels),
+    _Verb("split_label", Collection.split_label),
+    _Verb("retire_label", Collection.retire_label),
+)
+_OF_PAST = (
+    _Verb("fields_as_of", _fields),
+    _Verb("extractor_as_of", _extractor),
+    _Verb("size_as_of", _size),
+    _Verb("ids_as_of", Past.ids),
+    _Verb("documents_as_of", Past.documents, few=True),
+    _Verb("document_as_of", Past.document),
+    _Verb("curve_as_of", Past.curve),
+    _Verb("report_as_of", Past.report),
+    _Verb("decide_as_of", Past.decide),
+)
+_OF_LIBRARY = (
+    _Verb("collections", Library.collections),
+    _Verb("buckets", Library.buckets),
+    _Verb("spaces", Library.spaces),
+    _Verb("check", Library.check),
+    _Verb("engine_version", Library.engine_version),
+    _Verb("labeler", Library.labeler),
+    _Verb("add_taxonomy", Library.add_taxonomy),
+    _Verb("remove_collection", Library.remove_collection),
+    _Verb("remove_bucket", Library.remove_bucket),
+    _Verb("forget_objects", Library.forget_objects),
+    _Verb("drop_spaces", Library.drop_spaces),
+)
+
+
+def _add_routes() -> None:
+    for verb in _OF_COLLECTION:
+        _add(f"/collections/{{collection}}/verbs/{verb.name}", verb, _of_collection)
+    for verb in _OF_PAST:
+        _add(f"/collections/{{collection}}/verbs/{verb.name}", verb, _of_past)
+    for verb in _OF_LIBRARY:
+        _add(f"/verbs/{verb.name}", verb, _of_library)
+
+
+def _of_collection(verb: _Verb, here: Asked, body: Body, key: str, collection: str) -> Any:
+    return verb.answer(here, here.collection(collection), body, key)
+
+
+def _of_past(verb: _Verb, here: Asked, body: Body, key: str, collection: str, as_of: str) -> Any:
+    return verb.answer(here, here.collection(collection).as_of(as_of), body, key)
+
+
+def _of_library(verb: _Verb, here: Asked, body: Body, key: str) -> Any:
+    return verb.answer(here, here.library, body, key)
+
+
+def _add(path: str, verb: _Verb, ask: Callable[..., Any]) -> None:
+    """Add the route of a verb; its signature is made, as its body is."""
+
+    def answer(here: Asked, body: Body, idempotency_key: str, **place: str) -> Any:
+        return ask(verb, here, body, idempotency_key, **place)
+
+    named = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    parameters = [
+        named("here", annotation=Here),
+        named("body", annotation=verb.body()),
+        named("idempotency_key", annotation=IdempotencyKey, default=""),
+    ]
+    if "{collection}" in path:
+        parameters.append(named("collection", annotation=str))
+    if ask is _of_past:
+        parameters.append(named("as_of", annotation=str))
+    answer.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    router.add_api_route(
+        path,
+        answer,
+        methods=["POST"],
+        name=verb.name,
+        description=inspect.getdoc(verb.call) or f"Return the {verb.name}.",
+        response_model=verb.reply(),
+    )
+
+
+def _on_the_wire(hint: Any) -> Any:
+    """Return a type as JSON has it: lists for all that is iterated, numbers that a store holds."""
+    origin, inner = get_origin(hint), tuple(map(_on_the_wire, get_args(hint)))
+    if hint is int:
+        return _Number
+    if origin in (Iterable, Iterator, Sequence):
+        return list[inner]  # type: ignore[valid-type]
+    if origin in (Union, UnionType):
+        return Union[inner]  # noqa: UP007 made at run time
+    if origin is tuple or (isinstance(hint, type) and issubclass(hint, Enum)):
+        return Annotated[hint, Field(strict=False)]  # in JSON a list, a text
+    if origin is Mapping:
+        return dict[inner]  # type: ignore[misc, valid-type]
+    return hint
+
+
+def _default(one: inspect.Parameter) -> Any:
+    """Return the default of an argument; one that is no JSON stands for not given."""
+    if one.default is inspect.Parameter.empty:
+        return ...
+    plain = one.default is None or isinstance(one.default, str | int | float | tuple)
+    return one.default if plain else Field(default_factory=lambda: one.default)
+
+
+def _options(verb: _Verb, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    taken = {*inspect.signature(verb.call).parameters} & {*options}
+    if taken:
+        raise BadInput(f"{min(taken)!r} is no option of an extractor; give it beside the options")
+    return options
+
+
+def _check_actor(here: Asked, actor: str | None) -> None:
+    """Raise Forbidden for who speaks for others and may not."""
+    if actor and not here.may_speak_for_others:
+        raise Forbidden(
+            f"this key speaks for itself, not as {actor[:100]!r}; leave the actor away, or take a "
+            "key with the scope 'admin'"
+        )
+
+
+def _shown(found: Any, place: str) -> Any:
+    """Return what a verb gave, where blobs are at addresses of the server, not at its paths."""
+    match found:
+        case Collection():
+            return found.name
+        case Document():
+            return addressed(found, place)
+        case Question():
+            return replace(found, documents=tuple(_shown(one, place) for one in found.documents))
+        case Why():
+            return replace(found, document=addressed(found.document, place))
+        case list() | Iterator():
+            return [_shown(one, place) for one in found]
+    return found
+
+
+def _blobs_at(here: Asked, owner: Any) -> str:
+    return blobs_at(here, owner.name) if isinstance(owner, Opened) else ""
+
+
+# --- making -------------------------------------------------------------------------------------
+
+
+class BucketToBe(Body):
+    """A bucket to be; `properties` gives the type of each field of its objects."""
+
+    name: str
+    properties: dict[str, str] = Field(default_factory=dict)
+
+
+class CollectionToBe(Body):
+    """A collection to be, without a label field."""
+
+    name: str
+    bucket: str | list[str] = Field(default_factory=list)
+    source: str | None = None
+    extractor: str | list[str | dict[str, Any]] = "image"
+    inputs: dict[str, str] = Field(default_factory=dict)
+    passthrough: dict[str, str] | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    def plan(self) -> Plan:
+        """Return what is to be made."""
+        buckets = (self.bucket,) if isinstance(self.bucket, str) else tuple(self.bucket)
+        extractor, options = as_one(self.extractor, self.options)
+        drawn = (self.name, buckets, self.source, extractor)
+        return Plan(*drawn, options, self.inputs, self.passthrough)
+
+
+@router.post("/verbs/create_bucket")
+def create_bucket(body: BucketToBe, here: Here, idempotency_key: IdempotencyKey = "") -> str:
+    """Make a bucket, and return its name."""
+    spec = {"properties": body.properties, "about": {_REQUEST: idempotency_key}}
+    with here.workshop.store.write() as txn:
+        if not _was_made(txn, here, Kind.BUCKET, body.name, idempotency_key):
+            make(txn, here.namespace, Kind.BUCKET, body.name, spec, at=here.workshop.clock())
+    return body.name
+
+
+@router.post("/verbs/create_collection")
+def create_collection(
+    body: CollectionToBe, here: Here, idempotency_key: IdempotencyKey = ""
+) -> str:
+    """Make a collection without a label field, and return its name; what is there waits for it."""
+    plan = replace(body.plan(), about={_REQUEST: idempotency_key})
+    with here.workshop.store.write() as txn:
+        if not _was_made(txn, here, Kind.COLLECTION, plan.name, idempotency_key):
+            make_collection(here.workshop, txn, here.namespace, plan)
+    here.context.worker.wake()
+    return plan.name
+
+
+def _was_made(txn: Txn, here: Asked, kind: Kind, name: str, key: str) -> bool:
+    """Tell whether the same request, whose answer was lost, has made a resource before."""
+    row = find(txn, here.namespace, kind, name)
+    return bool(key and row is not None and (row.spec.get("about") or {}).get(_REQUEST) == key)
+
+
+_add_routes()

@@ -1,0 +1,1 @@
+"""What every request passes: keys, scopes, origins, limits, access log. Begin at `gate.py`."""

@@ -1,0 +1,212 @@
+"""Copying a whole store to another place, of the same kind or not, and comparing the two.
+
+What comes across is everything that cannot be computed again: all rows, with their numbers and the
+ledger; all vectors; all kept bytes. Slots of vectors are given anew, without gaps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Row, Table, func, select, tuple_
+
+from lookalike.content.blobs import Blobs
+from lookalike.errors import BadContent, BadInput, Conflict, NotAStore, StoreCorrupt
+from lookalike.model import Blob, Progress, quiet
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, StoredSpace, Txn, stored_space
+from lookalike.stores.open import Opened, Place
+
+_PAGE_ROWS = 5000
+_OWN = ("schema_version", "store_id", "erasures")
+"""What a store says of itself in `meta`, and the copy of itself."""
+_GIVEN_ANEW: dict[str, Any] = {"next_slot": 0, "generation": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What came across: rows by table, vectors, and kept bytes, of which some were `missing`."""
+
+    source: str
+    target: str
+    rows: Mapping[str, int]
+    vectors: int
+    blobs: int
+    missing: tuple[str, ...] = field(default=())
+
+
+def copy_store(source: str, target: str, *, blobs: str = "", progress: Progress = quiet) -> Copied:
+    """Copy the store at one place to another, where none is or an empty one, and compare them.
+
+    Who reads or writes meanwhile is not in the way: the copy is of the moment when it began. It is
+    there as a whole, or, interrupted, not at all. `blobs` is where the copy keeps uploads and
+    copies (default: as the setting says for it).
+
+    Raises NotAStore where there is none to copy, BadInput for one place twice, Conflict where the
+    target holds something, BadSetting where it has no place for kept bytes, StoreUnreachable where
+    these cannot be read or written, StoreCorrupt where the copy differs.
+    """
+    origin, goal = Place(source), Place(target)
+    if not origin.is_there():
+        raise NotAStore(f"there is no store in {origin.shown()!r}; name the one to be copied")
+    if origin.shown() == goal.shown():
+        raise BadInput(f"{origin.shown()!r} cannot be copied onto itself; name another place")
+    with ExitStack() as stack:
+        elsewhere = {"LOOKALIKE_BLOBS": blobs} if blobs else {}
+        there = _opened(origin, os.environ, stack)
+        here = _opened(goal, {**os.environ, **elsewhere}, stack)
+        return _Copying(there, here, progress).run()
+
+
+def _opened(place: Place, environment: Mapping[str, str], stack: ExitStack) -> tuple[Opened, Blobs]:
+    settings = place.settings(environment)
+    opened = place.open(settings, environment)
+    stack.callback(opened.store.close)
+    return opened, Blobs(opened.blobs, max_bytes=settings.max_blob_bytes)
+
+
+class _Copying:
+    """One copy; `source` and `target` are stores with what keeps their bytes."""
+
+    def __init__(
+        self, source: tuple[Opened, Blobs], target: tuple[Opened, Blobs], progress: Progress
+    ) -> None:
+        self._source, self._kept = source
+        self._target, self._keep = target
+        self._progress = progress
+        self._done = self._total = 0
+
+    def run(self) -> Copied:
+        with self._source.store.read() as snapshot:
+            self._total = 2 * sum(_count(snapshot, table) for table in _tables())
+            blobs, missing = self._copy_blobs(snapshot)
+            with self._target.store.write() as txn:
+                _check_empty(txn, self._target)
+                rows = {table.name: self._copy_rows(snapshot, txn, table) for table in _tables()}
+                vectors = sum(
+                    self._copy_vectors(snapshot, txn, stored_space(row))
+                    for row in snapshot.rows(select(schema.space))
+                )
+                for table in schema.numbered():
+                    txn.number_from(table, self._source.store.last_numbers()[table.name])
+            with self._target.store.read() as copy:
+                self._compare(snapshot, copy)
+        problems = self._target.store.check()
+        if problems:
+            raise _differs(self._target, problems[0])
+        self._target.store.tidy()
+        return Copied(self._source.shown, self._target.shown, rows, vectors, blobs, missing)
+
+    def _copy_rows(self, snapshot: Snapshot, txn: Txn, table: Table) -> int:
+        count = 0
+        for page in _pages(snapshot, table):
+            txn.insert(table, [_stored(table, row) for row in page])
+            count += len(page)
+            self._step(len(page))
+        return count
+
+    def _copy_vectors(self, snapshot: Snapshot, txn: Txn, space: StoredSpace) -> int:
+        copy = StoredSpace(space.pk, space.name, space.dimension, 0, space.members)
+        pks = snapshot.slots(space)[1]
+        for start in range(0, len(pks), _PAGE_ROWS):
+            block = pks[start : start + _PAGE_ROWS]
+            txn.append_vectors(copy, block, snapshot.vectors(space, block))
+        return len(pks)
+
+    def _copy_blobs(self, snapshot: Snapshot) -> tuple[int, tuple[str, ...]]:
+        """Copy kept bytes, before the rows that name them; what is not there is told."""
+        count, missing = 0, []
+        for blob in _kept_blobs(snapshot):
+            try:
+                data = self._kept.read(blob)
+            except BadContent:
+                missing.append(blob.uri)
+                continue
+            self._keep.keep(data)
+            count += 1
+        return count, tuple(sorted(missing))
+
+    def _compare(self, snapshot: Snapshot, copy: Snapshot) -> None:
+        """Raise StoreCorrupt where the copy does not say the same."""
+        for table in _tables():
+            for one, other in zip_longest(
+                _pages(snapshot, table), _pages(copy, table), fillvalue=list[Row[Any]]()
+            ):
+                expected = [_stored(table, row) for row in one]
+                if expected != [_stored(table, row) for row in other]:
+                    raise _differs(self._target, f"table {table.name}")
+                self._step(len(one))
+        for row in snapshot.rows(select(schema.space)):
+            space = stored_space(row)
+            pks, others = snapshot.slots(space)[1], copy.slots(space)[1]
+            if not np.array_equal(pks, others):
+                raise _differs(self._target, f"documents of the space {space.name}")
+            for start in range(0, len(pks), _PAGE_ROWS):
+                block = pks[start : start + _PAGE_ROWS]
+                if not np.array_equal(snapshot.vectors(space, block), copy.vectors(space, block)):
+                    raise _differs(self._target, f"vectors of the space {space.name}")
+
+    def _step(self, count: int) -> None:
+        self._done += count
+        self._progress(self._done, self._total)
+
+
+def _tables() -> list[Table]:
+    """Return the tables whose rows are copied; those of `embedding` come with the vectors."""
+    return [table for table in schema.metadata.sorted_tables if table is not schema.embedding]
+
+
+def _count(snapshot: Snapshot, table: Table) -> int:
+    return int(snapshot.rows(select(func.count().label("n")).select_from(table))[0].n)
+
+
+def _check_empty(txn: Txn, target: Opened) -> None:
+    for table in _tables():
+        if any(_pages(txn, table)):
+            raise Conflict(
+                f"{target.shown} holds something already (table {table.name}); copy to a new place"
+            )
+
+
+def _pages(snapshot: Snapshot, table: Table) -> Iterator[Sequence[Row[Any]]]:
+    """Yield the rows of a table by rising key, as many at once as memory does not feel."""
+    keys = list(table.primary_key)
+    query = select(table).order_by(*keys)
+    if table is schema.meta:
+        query = query.where(table.c.key.not_in(_OWN))
+    page = snapshot.rows(query.limit(_PAGE_ROWS))
+    while page:
+        yield page
+        last = tuple_(*(page[-1]._mapping[key] for key in keys))
+        page = snapshot.rows(query.where(tuple_(*keys) > last).limit(_PAGE_ROWS))
+
+
+def _stored(table: Table, row: Row[Any]) -> dict[str, Any]:
+    """Return a row as it is inserted."""
+    values = dict(row._mapping)
+    return values | _GIVEN_ANEW if table is schema.space else values
+
+
+def _kept_blobs(snapshot: Snapshot) -> Iterator[Blob]:
+    """Yield what objects and uploads have in the store, each once."""
+    seen = set()
+    for table, column in ((schema.object_, "blobs"), (schema.upload, "blob")):
+        for page in _pages(snapshot, table):
+            for row in page:
+                stored = row._mapping[column] or []
+                for one in stored if isinstance(stored, list) else [stored]:
+                    if one["uri"].startswith("blob:") and one["uri"] not in seen:
+                        seen.add(one["uri"])
+                        yield Blob(**one)
+
+
+def _differs(target: Opened, what: str) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"the copy in {target.shown} differs from what was copied: {what}; remove it and copy again"
+    )

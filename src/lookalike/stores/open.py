@@ -1,0 +1,144 @@
+"""Where a store is: a directory, or the address of a database; opened by what it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import select
+from ulid import ULID
+
+from lookalike.content.object_storage import ObjectStorage, check_package
+from lookalike.content.storage import DirectoryStorage, LayeredStorage, Storage
+from lookalike.errors import BadSetting, MissingExtra
+from lookalike.settings import Settings, read_settings
+from lookalike.stores import schema
+from lookalike.stores.base import Store
+
+_SCHEMES = ("postgresql", "postgres")
+_IDENTITY = schema.meta.c.key == "store_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open store, the directory of what is derived from it, and where it keeps bytes."""
+
+    store: Store
+    root: Path
+    blobs: Storage | None
+    shown: str
+    """Where it is, as anyone may read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a store is, as it was given."""
+
+    given: str = field(repr=False)
+
+    @property
+    def is_database(self) -> bool:
+        """Return whether it is the address of a database. Raises BadSetting for another address."""
+        scheme, separator, _ = self.given.partition("://")
+        if separator and scheme not in _SCHEMES:
+            raise BadSetting(
+                f"a store cannot be at a {scheme!r} address; name a directory, or a database as "
+                "postgresql://USER@HOST/NAME"
+            )
+        return bool(separator)
+
+    def settings(self, environment: Mapping[str, str]) -> Settings:
+        """Return the settings of the store there: a directory may have a file of them."""
+        file = None if self.is_database else Path(self.given) / "lookalike.toml"
+        return read_settings(environment, file)
+
+    def is_there(self) -> bool:
+        """Return whether there is a store. Raises as `open` does where a database is not ready."""
+        if not self.is_database:
+            return (Path(self.given) / "lookalike.db").exists()
+        _check_extra()
+        from lookalike.stores.postgres import engine as postgres_engine
+
+        return postgres_engine.is_there(postgres_engine.address_of(self.given))
+
+    def shown(self) -> str:
+        """Return the place without a password."""
+        if not self.is_database:
+            return self.given
+        _check_extra()
+        from lookalike.stores.postgres.engine import address_of
+
+        return address_of(self.given).shown
+
+    def open(self, settings: Settings, environment: Mapping[str, str]) -> Opened:
+        """Open the store, made when it is not there.
+
+        Raises MissingExtra where its bytes are kept by a package that is not installed.
+        """
+        if isinstance(settings.blobs, str):
+            check_package(settings.blobs)
+        if not self.is_database:
+            from lookalike.stores.sqlite.store import SqliteStore
+
+            root = Path(self.given)
+            embedded = SqliteStore(root)
+            own = root / "blobs"
+            return Opened(embedded, root, _beside(own, embedded, settings.blobs), self.given)
+        _check_extra()
+        from lookalike.stores.postgres.engine import address_of
+        from lookalike.stores.postgres.store import PostgresStore
+
+        store = PostgresStore(address_of(self.given), settings.cache or _user_caches(environment))
+        kept = None if settings.blobs is None else _storage(store, settings.blobs)
+        return Opened(store, store.root, kept, store.place)
+
+
+def _beside(own: Path, store: Store, named: Path | str | None) -> Storage:
+    """Return what keeps the bytes of a store in a directory: `own`, or what the setting names."""
+    inside = DirectoryStorage(own)
+    if named is None or (isinstance(named, Path) and named.resolve() == own.resolve()):
+        return inside
+    return LayeredStorage(_storage(store, named), inside)
+
+
+def _storage(store: Store, named: Path | str) -> Storage:
+    """Return what the setting names, below it a place of this store's own.
+
+    So stores that are set alike share no bytes: to forget in one takes nothing from another.
+    """
+    own = _identity(store)
+    if isinstance(named, Path):
+        return DirectoryStorage(named / own)
+    return ObjectStorage(f"{named}/{own}")
+
+
+def _identity(store: Store) -> str:
+    """Return the name that a store was given once; a copy has another."""
+    query = select(schema.meta.c.value).where(_IDENTITY)
+    with store.read() as snapshot:
+        rows = snapshot.rows(query)
+    if not rows:
+        with store.write() as txn:
+            rows = txn.rows(query)
+            if not rows:
+                txn.insert(schema.meta, [{"key": "store_id", "value": str(ULID()).lower()}])
+                rows = txn.rows(query)
+    return str(rows[0].value)
+
+
+def _check_extra() -> None:
+    try:
+        import psycopg  # noqa: F401 whether it is there
+    except ImportError as error:
+        raise MissingExtra.named("a store in PostgreSQL", "postgres") from error
+
+
+def _user_caches(environment: Mapping[str, str]) -> Path:
+    """Return where the user's programs keep what can be made again."""
+    named = environment.get("XDG_CACHE_HOME")
+    if named:
+        return Path(named) / "lookalike"
+    usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return Path.home() / usual / "lookalike"

@@ -1,0 +1,346 @@
+"""The shared store: PostgreSQL with pgvector, for several servers and workers.
+
+The tables are those of the embedded store; the table `vector` has what is a file there. Search is
+exact and reads a copy of the vectors on the local disk (`mirror.py`), which follows from the table.
+
+```
+ROOT/vectors/  ROOT/cache/    derived: may be deleted at any time
+```
+Writers of all processes take turns by an advisory lock; numbers of rows and slots are given in
+turns, too, so they rise with the commits. Each commit is told to all processes that follow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    Connection,
+    Table,
+    column,
+    delete,
+    select,
+    table,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.sql.dml import UpdateBase
+from ulid import ULID
+
+from lookalike.classifier.graph.search import Ids
+from lookalike.errors import StoreClosed
+from lookalike.stores import schema
+from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, stored_space
+from lookalike.stores.directory import erase_vectors_but
+from lookalike.stores.json_sql import FUNCTIONS
+from lookalike.stores.locks import Turns
+from lookalike.stores.migrations import check_current, migrate, version_of
+from lookalike.stores.mirror import Mirrors, contradictions
+from lookalike.stores.postgres.engine import (
+    Address,
+    connection_to,
+    open_engine,
+    prepare,
+    settle_collation,
+    translated,
+)
+from lookalike.stores.postgres.listen import Follower, Listener
+from lookalike.stores.postgres.rows import (
+    copy_vectors_in,
+    insert_rows,
+    sequence_of,
+    update_rows,
+    upsert_rows,
+)
+from lookalike.stores.postgres.snapshot import ERASURES, PostgresSnapshot
+from lookalike.stores.selection import conditions
+
+_IDENTITY = "store_id"
+_NUMBERS = "SELECT oid, 'meta'::regclass::oid FROM pg_database WHERE datname = current_database()"
+_TABLES = ("vector", *schema.metadata.tables)
+_VECTOR = table("vector", column("space_pk"), column("slot"))
+_VECTOR_TABLE = (
+    "CREATE TABLE IF NOT EXISTS vector (space_pk bigint, slot bigint, vector halfvec NOT NULL, "
+    "PRIMARY KEY (space_pk, slot))",
+    "ALTER TABLE vector ALTER COLUMN vector SET STORAGE MAIN",
+)
+
+
+class PostgresStore:
+    """A store in the database at `address`, made when there is none.
+
+    What is derived is below `caches`, in the directory `root` that is the store's own. Raises
+    StoreUnreachable, NotAStore, StoreTooOld, StoreTooNew or StoreUnwritable, each with its cure.
+    Safe for several threads, which write in the order of asking; not to be used after a fork.
+    """
+
+    def __init__(self, address: Address, caches: Path) -> None:
+        self.address = address
+        self._turns = Turns()
+        self._closed = False
+        digest = hashlib.sha256(f"lookalike {address.schema}".encode()).digest()
+        self._lock_key = int.from_bytes(digest[:8], "big", signed=True)
+        self._channel = f"lookalike_{digest[:8].hex()}"
+        self._listener = Listener(lambda: connection_to(address, autocommit=True), self._channel)
+        prepare(address)
+        self._engine = open_engine(address)
+        self._finalizer = weakref.finalize(self, self._engine.dispose)
+        try:
+            self.root = caches / self._migrated()
+        except BaseException:
+            self._finalizer()
+            raise
+        for folder in ("vectors", "cache"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        self._mirrors = Mirrors(self.root)
+
+    @property
+    def place(self) -> str:
+        """Return where the store is, without a password."""
+        return self.address.shown
+
+    def close(self) -> None:
+        """Release connections, once a write in progress has ended. Twice is harmless."""
+        with self._turns.taken(first=True):
+            self._closed = True
+            self._listener.close()
+            self._finalizer()
+
+    @contextmanager
+    def read(self) -> Iterator[PostgresSnapshot]:
+        """Begin a snapshot. It lasts, also when the store is closed meanwhile.
+
+        Nothing is written, but where it is read only nothing could be covered either.
+        """
+        self._check_open()
+        with (
+            translated(self.address),
+            self._engine.connect().execution_options(
+                isolation_level="REPEATABLE READ"
+            ) as connection,
+        ):
+            connection.exec_driver_sql("SELECT 1")  # BEGIN alone takes no snapshot
+            driver: Any = connection.connection.driver_connection
+            threshold = driver.prepare_threshold
+            try:
+                yield PostgresSnapshot(connection, self._mirrors)
+            finally:
+                driver.prepare_threshold = threshold
+
+    @contextmanager
+    def write(self) -> Iterator[PostgresTxn]:
+        """Begin a transaction; writers of all processes take turns."""
+        with self._turns.taken():
+            self._check_open()
+            with translated(self.address), self._engine.connect() as connection:
+                with connection.begin():
+                    self._take_lock(connection)
+                    check_current(connection)
+                    txn = PostgresTxn(connection, self._mirrors)
+                    yield txn
+                for space, slots in txn.erased:
+                    self._mirrors.of(space).erase(slots)
+
+    @contextmanager
+    def claim(self) -> Iterator[PostgresTxn]:
+        """Begin a transaction that changes who holds work; it takes no turn and tells nobody."""
+        self._check_open()
+        with translated(self.address), self._engine.begin() as connection:
+            check_current(connection)
+            yield PostgresTxn(connection, self._mirrors)
+
+    def follow(self, tell: Callable[[], None]) -> Follower:
+        """Let `tell` be called, by another thread, whenever any process may have committed."""
+        self._check_open()
+        return self._listener.follow(tell)
+
+    def tidy(self) -> None:
+        """Erase vectors that no document holds any more, in the database and in its copy here.
+
+        PostgreSQL overwrites the bytes of erased rows when it needs the room; VACUUM FULL at once.
+        """
+        self._erase_unheld()
+        self._vacuum("ANALYZE, SKIP_LOCKED")
+
+    def _erase_unheld(self) -> None:
+        with self.write() as txn:
+            gone = "NOT EXISTS (SELECT 1 FROM embedding e WHERE e.space_pk = v.space_pk "
+            txn.connection.exec_driver_sql(f"DELETE FROM vector v WHERE {gone}AND e.slot = v.slot)")
+        with self.read() as snapshot:
+            spaces = [stored_space(row) for row in snapshot.rows(select(schema.space))]
+            erase_vectors_but(self.root, {f"{one.pk}.{one.generation}" for one in spaces})
+            for space in spaces:
+                self._mirrors.of(space).erase_but(snapshot.slots(space)[0], snapshot.count(space))
+
+    def compact(self, tell: Callable[[int, int], None]) -> Compaction:
+        """Let the database write its tables anew, but those that someone uses at this moment.
+
+        Slots stay: a table has no room for those that are free.
+        """
+        before = self._bytes()
+        self._erase_unheld()
+        with self._turns.taken():
+            self._vacuum("FULL, ANALYZE, SKIP_LOCKED", tell)
+        return Compaction((), before, self._bytes())
+
+    def _vacuum(self, how: str, tell: Callable[[int, int], None] = lambda *_: None) -> None:
+        with translated(self.address), self._engine.connect() as connection:
+            free = connection.execution_options(isolation_level="AUTOCOMMIT")
+            for done, name in enumerate(_TABLES, 1):
+                free.exec_driver_sql(f'VACUUM ({how}) "{name}"')
+                tell(done, len(_TABLES))
+
+    def _bytes(self) -> int:
+        names = ", ".join(f"'\"{name}\"'" for name in _TABLES)
+        query = f"SELECT sum(pg_total_relation_size(one::regclass)) FROM unnest(ARRAY[{names}]) one"
+        with self.read() as snapshot:
+            return int(snapshot.connection.exec_driver_sql(query).scalar_one())
+
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last pk that each numbered table gave, 0 where it gave none."""
+        query = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM"
+        with self.read() as snapshot:
+            run = snapshot.connection.exec_driver_sql
+            return {
+                one.name: run(f"{query} {sequence_of(one)}").scalar_one()
+                for one in schema.numbered()
+            }
+
+    def engine_version(self) -> str:
+        """Return the version of PostgreSQL."""
+        with self.read() as snapshot:
+            return str(snapshot.connection.exec_driver_sql("SHOW server_version").scalar_one())
+
+    def check(self) -> list[str]:
+        """Return what contradicts itself in the store; empty when it is sound."""
+        with self.read() as snapshot:
+            known = {row.pk for row in snapshot.rows(select(schema.document.c.pk))}
+            spaces = [stored_space(row) for row in snapshot.rows(select(schema.space))]
+            return [
+                f"space {space.name}: {problem}"
+                for space in spaces
+                for problem in contradictions(
+                    *snapshot.slots(space), snapshot.count(space), known, snapshot.fetch(space)
+                )
+            ]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"{self.place}: the store was closed; open it again to go on")
+
+    def _migrated(self) -> str:
+        """Let the tables be those of this version; return the store's identity.
+
+        No other store has the same, not even one that is restored from a backup of this one.
+        """
+        with translated(self.address), self._engine.begin() as connection:
+            if version_of(connection) != schema.SCHEMA_VERSION:
+                self._take_lock(connection)
+                migrate(connection)
+                for statement in (*_VECTOR_TABLE, *FUNCTIONS):
+                    connection.exec_driver_sql(statement)
+                settle_collation(connection)
+                made = postgres_insert(schema.meta).values(key=_IDENTITY, value=str(ULID()).lower())
+                connection.execute(made.on_conflict_do_nothing())
+            named = select(schema.meta.c.value).where(schema.meta.c.key == _IDENTITY)
+            numbers = connection.exec_driver_sql(_NUMBERS).one()
+            return ".".join(map(str, (connection.execute(named).scalar_one(), *numbers)))
+
+    def _take_lock(self, connection: Connection) -> None:
+        """Wait for one's turn to write, which lasts to the commit; that is told to all."""
+        lock = text("SELECT pg_advisory_xact_lock(:key), pg_notify(:channel, '')")
+        connection.execute(lock, {"key": self._lock_key, "channel": self._channel})
+
+
+class PostgresTxn(PostgresSnapshot):
+    """One atomic unit of writing in the shared store. `erased` slots go from the copies, too."""
+
+    def __init__(self, connection: Connection, mirrors: Mirrors) -> None:
+        super().__init__(connection, mirrors)
+        self.erased: list[tuple[StoredSpace, Ids]] = []
+
+    def execute(self, statement: UpdateBase) -> int:
+        """Run an update or delete; return how many rows it touched."""
+        return self.connection.execute(statement).rowcount
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert many rows; an existing primary key is an error."""
+        self.insert_cells(table, cells_of(rows))
+
+    def insert_cells(self, table: Table, cells: Cells) -> None:
+        """Insert as `insert` does what is at hand in columns."""
+        insert_rows(self.connection, table, cells)
+
+    def insert_one(self, table: Table, **values: Any) -> int:
+        """Insert one row and return its pk."""
+        key = self.connection.execute(table.insert(), values).inserted_primary_key
+        return int(key[0]) if key is not None else 0
+
+    def insert_returning(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Insert many rows of a numbered table; return their pks, rising, in the same order."""
+        if not rows:
+            return []
+        (column,) = table.primary_key
+        given = text("SELECT nextval(:name) FROM generate_series(1, :count)")
+        named = {"name": sequence_of(table), "count": len(rows)}
+        pks = sorted(self.connection.execute(given, named).scalars().all())
+        insert_rows(self.connection, table, {column.name: pks, **cells_of(rows)})
+        return pks
+
+    def upsert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, replacing those with the same primary key."""
+        if rows:
+            upsert_rows(self.connection, table, cells_of(rows))
+
+    def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Change rows that exist: each mapping holds the primary key and the new values."""
+        self.update_cells(table, cells_of(rows))
+
+    def update_cells(self, table: Table, cells: Cells) -> None:
+        """Change as `update` does what is at hand in columns, those of the primary key included."""
+        if any(cells.values()):
+            update_rows(self.connection, table, cells)
+
+    def append_vectors(
+        self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
+    ) -> None:
+        """Give documents a vector; one that has one already gets a new one."""
+        if not len(document_pks):
+            return
+        slot = self.count(space)
+        self._first_own.setdefault(space.pk, slot)
+        self._delete_embeddings(space, document_pks)
+        slots = np.arange(slot, slot + len(document_pks))
+        copy_vectors_in(self.connection, space.pk, slots, vectors)
+        self._last_own[space.pk] = (slot, np.array(vectors, np.float16))
+        spaces = [space.pk] * len(slots)
+        held = {"space_pk": spaces, "slot": slots.tolist(), "document_pk": document_pks.tolist()}
+        self.insert_cells(schema.embedding, held)
+        moved = update(schema.space).where(schema.space.c.pk == space.pk)
+        self.execute(moved.values(next_slot=slot + len(document_pks)))
+
+    def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
+        """Take vectors away, here and, after the commit, from the copies on local disks."""
+        if len(document_pks):
+            self.erased.append((space, np.sort(self.known_slots(space, document_pks))))
+            self._delete_embeddings(space, document_pks)
+            self.upsert(schema.meta, [{"key": ERASURES, "value": str(ULID())}])
+
+    def number_from(self, table: Table, last: int) -> None:
+        """Let a numbered table give no pk up to `last` any more."""
+        raised = text("SELECT setval(:name, greatest(:last, nextval(:name) - 1) + 1, false)")
+        self.connection.execute(raised, {"name": sequence_of(table), "last": last})
+
+    def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
+        slots = np.sort(self.known_slots(space, document_pks))
+        for kept in (_VECTOR, schema.embedding):
+            for chosen in conditions(kept.c.slot, slots):
+                self.execute(delete(kept).where(kept.c.space_pk == space.pk, chosen))

@@ -1,0 +1,345 @@
+"""A copy of an embedded store, byte by byte, while others read and write it.
+
+1. What never changes once it is written is copied: vectors, and kept bytes by their digest.
+2. Writers wait, while a snapshot of the database begins and what came since is copied as well.
+3. The database is copied from the snapshot. What it does not name goes out of the copy: nothing
+   that was forgotten in between stays in there.
+4. The copy is read and checked; then it gets its name.
+
+The store is not migrated, so that one can be kept as it is before an upgrade.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from sqlalchemy import Connection, Table, create_engine, func, inspect, select
+
+from lookalike.content.files import drafted
+from lookalike.errors import NotAStore, StoreCorrupt, StoreUnwritable
+from lookalike.stores import schema
+from lookalike.stores.base import StoredSpace
+from lookalike.stores.directory import open_lock
+from lookalike.stores.migrations import check_version, version_of
+from lookalike.stores.sqlite.check import problems_of, spaces_of
+from lookalike.stores.sqlite.engine import driver, open_engine, translated
+from lookalike.stores.sqlite.snapshot import SqliteSnapshot
+from lookalike.stores.vectors import VectorFile
+
+_DATABASE = "lookalike.db"
+_CHUNK_BYTES = 8 * 2**20
+_PAGES = 4096
+_ROWS = 5000
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_SPARE_BYTES = 64 * 2**20
+"""What is left free at the least: a full disk is no good to whoever else writes there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What was kept: rows, vectors, and files, of which `shared` are those of an earlier backup.
+
+    `missing` are kept files that the store names and that are not there, or not what they were;
+    `elsewhere` counts those that are not in the directory because a setting keeps them elsewhere.
+    """
+
+    source: str
+    target: str
+    documents: int
+    events: int
+    vectors: int
+    files: int
+    shared: int
+    size_bytes: int
+    missing: tuple[str, ...] = field(default=())
+    elsewhere: int = 0
+
+
+def copy_bytes(
+    source: Path, target: Path, *, earlier: Path | None, progress: Callable[[int, int], None]
+) -> Backup:
+    """Copy the store in one directory to another, which is new or empty. All are absolute.
+
+    Files that the `earlier` backup has are not copied but shared with it. `progress` gets bytes.
+    """
+    with drafted(target, last=_DATABASE) as draft:
+        copying = _Copying(source, draft, earlier, progress)
+        return copying.run(target)
+
+
+class _Copying:
+    def __init__(
+        self,
+        source: Path,
+        draft: Path,
+        earlier: Path | None,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._source, self._draft, self._earlier = source, draft, earlier
+        self._progress = progress
+        self._done = self._total = 0
+        self._files: dict[bytes, int] = {}  # sizes, by digest
+        self._shared: set[bytes] = set()
+        self._damaged: set[bytes] = set()
+        self._vectors: dict[str, Any] = {}  # digests of what was read, by file
+        self._engine = open_engine(source / _DATABASE)
+
+    def run(self, target: Path) -> Backup:
+        try:
+            for folder in ("vectors", "blobs"):
+                (self._draft / folder).mkdir()
+            with translated(self._source):
+                with self._snapshot() as snapshot:
+                    self._check_room(snapshot)
+                    spaces = spaces_of(snapshot)
+                self._copy_vectors(spaces)
+                self._copy_files()
+                with self._still() as snapshot:
+                    self._copy_database(snapshot.connection)
+        finally:
+            self._engine.dispose()
+        settings = self._source / "lookalike.toml"
+        if settings.exists():
+            shutil.copy2(settings, self._draft)
+        with translated(target), self._copy() as copy:
+            self._compare_vectors(target)
+            self._take_out_vectors(copy)
+            missing = self._take_out_files(copy)
+            problem = next(problems_of(copy), None)
+            if problem:
+                raise _unsound(target, problem)
+            return self._told(copy, target, missing)
+
+    # --- copying --------------------------------------------------------------------------------
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[SqliteSnapshot]:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM sqlite_schema")  # BEGIN alone waits for one
+            version = version_of(connection)
+            check_version(version)
+            if not version:
+                raise NotAStore(f"{self._source} is being made; try again when it holds something")
+            yield SqliteSnapshot(connection, self._vector_file)
+
+    @contextmanager
+    def _still(self) -> Iterator[SqliteSnapshot]:
+        """Begin a snapshot to which all vectors and files are copied; nobody writes meanwhile."""
+        lock = open_lock(self._source)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with self._snapshot() as snapshot:
+                self._copy_vectors(spaces_of(snapshot))
+                self._copy_files()
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                yield snapshot
+        finally:
+            os.close(lock)
+
+    def _check_room(self, snapshot: SqliteSnapshot) -> None:
+        vectors = sum(2 * space.dimension * slots for space, slots in spaces_of(snapshot))
+        pages = snapshot.connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
+        size = snapshot.connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
+        files = sum(
+            entry.stat().st_size
+            for _, entry in _kept_in(self._source / "blobs")
+            if self._shareable(entry) is None
+        )
+        self._total = vectors + files + int(pages) * int(size)
+        free = shutil.disk_usage(self._draft).free
+        if free < self._total + _SPARE_BYTES:
+            raise StoreUnwritable(
+                f"the backup needs {self._total / 1e9:.2f} GB, and {self._draft.parent} has "
+                f"{free / 1e9:.2f} GB free: free some space or choose another disk"
+            )
+
+    def _copy_vectors(self, spaces: Sequence[tuple[StoredSpace, int]]) -> None:
+        """Let the copies of all vectors be as long as the slots that spaces have given."""
+        for space, slots in spaces:
+            name = _name(space)
+            source, end = self._source / "vectors" / name, 2 * space.dimension * slots
+            if not end or not source.exists():
+                continue
+            digest = self._vectors.setdefault(name, hashlib.sha256())
+            with source.open("rb") as there, (self._draft / "vectors" / name).open("ab") as here:
+                there.seek(here.tell())
+                while left := end - here.tell():
+                    chunk = there.read(min(left, _CHUNK_BYTES))
+                    if not chunk:
+                        break
+                    here.write(chunk)
+                    digest.update(chunk)
+                    self._step(len(chunk))
+
+    def _copy_files(self) -> None:
+        """Copy the kept files that are there now and were not before."""
+        for digest, entry in _kept_in(self._source / "blobs"):
+            if digest in self._files or digest in self._damaged:
+                continue
+            target = self._draft / "blobs" / entry.path[-65:]
+            with suppress(FileNotFoundError):  # forgotten this very moment
+                self._copy_file(digest, entry, target)
+
+    def _copy_file(self, digest: bytes, entry: os.DirEntry[str], target: Path) -> None:
+        size = entry.stat().st_size
+        target.parent.mkdir(exist_ok=True)
+        earlier = self._shareable(entry)
+        if earlier is not None and _linked(earlier, target):
+            self._shared.add(digest)
+            self._files[digest] = size
+            return
+        shutil.copyfile(entry.path, target)
+        self._step(size)
+        with target.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").digest()
+        if found == digest:
+            self._files[digest] = size
+        else:
+            target.unlink()
+            self._damaged.add(digest)
+
+    def _shareable(self, entry: os.DirEntry[str]) -> Path | None:
+        """Return the earlier copy of a file, where there is one."""
+        if self._earlier is None:
+            return None
+        path = self._earlier / "blobs" / entry.path[-65:]
+        with suppress(FileNotFoundError):
+            return path if path.stat().st_size == entry.stat().st_size else None
+        return None
+
+    def _copy_database(self, connection: Connection) -> None:
+        source: Any = connection.connection.driver_connection
+        page = int(connection.exec_driver_sql("PRAGMA page_size").scalar() or 0)
+        before = None
+
+        def told(_status: int, left: int, _all: int) -> None:
+            nonlocal before
+            self._step(0 if before is None else (before - left) * page)
+            before = left
+
+        with closing(driver().connect(str(self._draft / f"{_DATABASE}.part"))) as target:
+            target.execute("PRAGMA synchronous=OFF")  # synchronised with all else, at the end
+            source.backup(target, pages=_PAGES, progress=told, sleep=0)
+
+    # --- what was copied ------------------------------------------------------------------------
+
+    @contextmanager
+    def _copy(self) -> Iterator[SqliteSnapshot]:
+        path = quote(str(self._draft / f"{_DATABASE}.part"))
+        url = f"sqlite:///file:{path}?mode=ro&immutable=1&uri=true"  # no log, no locks: it is ours
+        engine = create_engine(url, module=driver())
+        try:
+            with engine.connect() as connection:
+                yield SqliteSnapshot(connection, self._vector_file)
+        finally:
+            engine.dispose()
+
+    def _vector_file(self, space: StoredSpace) -> VectorFile:
+        return VectorFile(self._draft / "vectors" / _name(space), self._draft, space.dimension)
+
+    def _compare_vectors(self, target: Path) -> None:
+        for name, digest in self._vectors.items():
+            with (self._draft / "vectors" / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").digest()
+            if found != digest.digest():
+                raise _unsound(target, f"{name} is not what was written")
+
+    def _take_out_vectors(self, copy: SqliteSnapshot) -> None:
+        """Overwrite what no document holds; what belongs to no space goes."""
+        spaces = spaces_of(copy)
+        for name in self._vectors.keys() - {_name(space) for space, _ in spaces}:
+            (self._draft / "vectors" / name).unlink()
+        for space, count in spaces:
+            path = self._draft / "vectors" / _name(space)
+            if not path.exists():
+                continue
+            used, _ = copy.slots(space)
+            size = 2 * space.dimension
+            there = np.arange(min(count, path.stat().st_size // size))
+            with path.open("r+b", buffering=0) as file:
+                for slot in np.setdiff1d(there, used, assume_unique=True).tolist():
+                    os.pwrite(file.fileno(), bytes(size), slot * size)
+
+    def _take_out_files(self, copy: SqliteSnapshot) -> tuple[str, ...]:
+        """Erase files that nothing names; return those that are named and not there."""
+        named = set(_named(copy.connection))
+        for digest in self._files.keys() - named:
+            text = digest.hex()
+            (self._draft / "blobs" / text[:2] / text[2:]).unlink()
+            del self._files[digest]
+        return tuple(sorted(f"blob:{one.hex()}" for one in named - self._files.keys()))
+
+    def _told(self, copy: SqliteSnapshot, target: Path, missing: tuple[str, ...]) -> Backup:
+        def count(table: Table) -> int:
+            return int(copy.rows(select(func.count().label("n")).select_from(table))[0].n)
+
+        written = [*(self._draft / "vectors").iterdir(), self._draft / f"{_DATABASE}.part"]
+        return Backup(
+            str(self._source),
+            str(target),
+            documents=count(schema.document),
+            events=count(schema.event),
+            vectors=count(schema.embedding),
+            files=len(self._files),
+            shared=len(self._shared & self._files.keys()),
+            size_bytes=sum(path.stat().st_size for path in written) + sum(self._files.values()),
+            missing=missing,
+        )
+
+    def _step(self, count: int) -> None:
+        self._done += count
+        self._total = max(self._total, self._done)
+        self._progress(self._done, self._total)
+
+
+def _name(space: StoredSpace) -> str:
+    return f"{space.pk}.{space.generation}.f16"
+
+
+def _kept_in(folder: Path) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
+    """Yield digest and place of each kept file; what is being written has no such name yet."""
+    for part in os.scandir(folder) if folder.exists() else ():
+        for entry in os.scandir(part.path) if part.is_dir() else ():
+            name = part.name + entry.name
+            if _DIGEST.fullmatch(name):
+                yield bytes.fromhex(name), entry
+
+
+def _linked(earlier: Path, target: Path) -> bool:
+    """Let a file have a second name; return False where the file system cannot."""
+    try:
+        os.link(earlier, target)
+    except OSError:
+        return False
+    return True
+
+
+def _named(connection: Connection) -> Iterator[bytes]:
+    """Yield the digest of each file that objects and uploads have in the store."""
+    for column in (schema.object_.c.blobs, schema.upload.c.blob):
+        if not inspect(connection).has_table(column.table.name):  # of an older version
+            continue
+        found = connection.execution_options(yield_per=_ROWS).execute(select(column))
+        for stored in found.scalars():
+            for one in stored if isinstance(stored, list) else [stored or {"uri": ""}]:
+                scheme, _, digest = one["uri"].partition(":")
+                if scheme == "blob":
+                    yield bytes.fromhex(digest)
+
+
+def _unsound(target: Path, problem: str) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"{target} was not made, since the copy is not sound: {problem}; `lookalike doctor` tells "
+        "whether the store itself is"
+    )

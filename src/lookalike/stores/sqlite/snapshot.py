@@ -1,0 +1,82 @@
+"""What one transaction sees of the embedded store; a past state covers its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+)
+
+from lookalike.classifier.graph.search import Floats, Ids
+from lookalike.stores.base import StoredSpace
+from lookalike.stores.snapshots import TableSnapshot
+from lookalike.stores.sqlite.covering import cover, narrow
+from lookalike.stores.vectors import VectorFile
+
+
+class SqliteSnapshot(TableSnapshot):
+    """A consistent view of the embedded store."""
+
+    def __init__(self, connection: Connection, file: Callable[[StoredSpace], VectorFile]) -> None:
+        super().__init__(connection)
+        self._file = file
+        self._in_force: dict[int, VectorFile] = {}
+
+    def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
+        """Return the vectors of documents, float16 (n, dimension), in the order asked."""
+        return self.file_of(space).read(self.slots_of(space, document_pks))
+
+    def above(
+        self, space: StoredSpace, vector: NDArray[np.float16], floor: float
+    ) -> tuple[Ids, Floats]:
+        """Return every document of the space with similarity ≥ `floor`, by rising pk."""
+        slots, pks = self.slots(space)
+        floors = np.full(int(slots[-1]) + 1 if len(slots) else 0, np.inf, np.float32)
+        floors[slots] = floor
+        found, similarity = self.above_floors(space, vector, floors)
+        found_pks = pks[np.searchsorted(slots, found)]
+        order = np.argsort(found_pks)
+        return found_pks[order], similarity[order]
+
+    def above_floors(
+        self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
+    ) -> tuple[Ids, Floats]:
+        """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
+        return self.file_of(space).above(vector, floors)
+
+    def time_s(self) -> None:
+        """Return nothing: all who use the store go by the clock of one machine."""
+
+    def rows_of(self, space: StoredSpace, count: int) -> NDArray[np.float16]:
+        """Return the first `count` slots of a space as they lie there, float16 (count, dimension).
+
+        Raises StoreCorrupt where there are fewer.
+        """
+        return self.file_of(space).rows(count)
+
+    def file_of(self, space: StoredSpace) -> VectorFile:
+        """Return the file that a space's slots are of, which packing may have changed since.
+
+        Whoever knows the space from before need not know.
+        """
+        if space.pk not in self._in_force:
+            query = "SELECT generation FROM main.space WHERE pk = ?"
+            now = self.connection.exec_driver_sql(query, (space.pk,)).scalar()
+            generation = space.generation if now is None else int(now)
+            self._in_force[space.pk] = self._file(replace(space, generation=generation))
+        return self._in_force[space.pk]
+
+    def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """From now on show these rows, all with the same columns, in place of the table's own."""
+        cover(self.connection, table, rows)
+
+    def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
+        """From now on show only those of a table's own rows for which a condition holds."""
+        narrow(self.connection, table, condition)

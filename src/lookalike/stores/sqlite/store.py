@@ -1,0 +1,391 @@
+"""The embedded store: one directory, SQLite for what must never be lost, files for vectors.
+
+```
+lookalike.db       records, labels, events (WAL, synchronous=FULL)
+write.lock         writers of all processes take turns here
+vectors/           <space>.<generation>.f16, append only
+blobs/             uploads and copies, by digest
+cache/             derived: may be deleted at any time
+logs/              who asked a server for what
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    delete,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.sql.dml import UpdateBase
+
+from lookalike.classifier.graph.search import Ids
+from lookalike.errors import StoreCorrupt, StoreUnwritable
+from lookalike.stores import schema
+from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, stored_space
+from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
+from lookalike.stores.locks import Turns
+from lookalike.stores.migrations import check_current, migrate, version_of
+from lookalike.stores.selection import conditions
+from lookalike.stores.sqlite.check import problems_of
+from lookalike.stores.sqlite.engine import (
+    BUSY_TIMEOUT_MS,
+    driver,
+    execute_each,
+    open_engine,
+    translated,
+)
+from lookalike.stores.sqlite.maintenance import bytes_of, pack
+from lookalike.stores.sqlite.snapshot import SqliteSnapshot
+from lookalike.stores.vectors import VectorFile
+
+_LOG_BYTES, _LOG_SHARE = 16 * 2**20, 0.34
+"""How long the log may be, and beside the database: pages that change again are folded in once."""
+
+_LOG_KEPT = 2
+"""What is so many times as long does not stay."""
+
+_NOOP_SINCE = (3, 51, 0)
+"""From this SQLite on it tells how much of a log is in use."""
+
+_TIDY_WAIT_MS = 1000
+
+
+class SqliteStore:
+    """A store in the directory `path`, made when it is absent or empty.
+
+    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with its cure. Safe for
+    several threads, which write in the order of asking; not to be used after a fork.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        prepare(path)
+        self._files: dict[tuple[int, int], VectorFile] = {}
+        self._turns = Turns()
+        self._closed = False
+        self._fold_is_due = False
+        self._lock_file = open_lock(path)
+        self._engine = open_engine(path / "lookalike.db")
+        self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
+        self._begin_log()
+        self._migrate()
+
+    def close(self) -> None:
+        """Release files and locks, once a write in progress has ended. Twice is harmless."""
+        with self._turns.taken(first=True):
+            self._closed = True
+            self._finalizer()
+
+    @contextmanager
+    def read(self) -> Iterator[SqliteSnapshot]:
+        """Begin a snapshot. It lasts, also when the store is closed meanwhile."""
+        check_open(self.path, closed=self._closed)
+        with translated(self.path), self._engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM sqlite_schema")  # BEGIN alone waits for one
+            yield SqliteSnapshot(connection, self._file)
+
+    @contextmanager
+    def write(self) -> Iterator[SqliteTxn]:
+        """Begin a transaction; writers of all processes take turns."""
+        with self._transaction() as txn:
+            check_current(txn.connection)
+            yield txn
+
+    def claim(self) -> AbstractContextManager[SqliteTxn]:
+        """Begin a transaction that changes who holds work; it takes its turn like all others."""
+        return self.write()
+
+    def follow(self, tell: Callable[[], None]) -> None:
+        """Return nothing, for nothing tells of commits: look from time to time."""
+
+    def tidy(self) -> None:
+        """Fold the write-ahead log in and overwrite what no document holds any more.
+
+        What a vector was replaced by, or a process that died while it erased, leaves such rows; a
+        space that is no more leaves its files.
+        """
+        with self._locked(), translated(self.path):
+            self._checkpoint(wait_ms=_TIDY_WAIT_MS)
+            self._drop_files()
+            with self.read() as snapshot:
+                for row in snapshot.rows(select(schema.space)):
+                    used, _ = snapshot.slots(stored_space(row))
+                    unused = np.setdiff1d(np.arange(row.next_slot), used, assume_unique=True)
+                    file = self._file(stored_space(row))
+                    file.erase(file.remains(unused))
+
+    def compact(self, tell: Callable[[int, int], None]) -> Compaction:
+        """Let vectors lie close together in new files, and the database without free pages.
+
+        The old files go when the last one has gone who may still read there.
+        """
+        with self._locked(), translated(self.path):
+            before = bytes_of(self.path)
+            self._vacuum()
+            with self._begun() as txn:
+                packed = pack(txn, self._file, tell)
+            with suppress(StoreUnwritable), translated(self.path):  # what is packed is, anyhow
+                self._checkpoint(wait_ms=_TIDY_WAIT_MS)
+                self._drop_files()
+            return Compaction(packed, before, bytes_of(self.path))
+
+    def _vacuum(self) -> None:
+        connection = self._engine.raw_connection()
+        try:
+            connection.cursor().execute("VACUUM")
+        finally:
+            connection.close()
+
+    def _drop_files(self) -> None:
+        """Remove the files of spaces that are no more, and of what was packed.
+
+        Who began before that may still read there: it stays until the log could be folded in.
+        """
+        with self.read() as snapshot:
+            spaces = [stored_space(row) for row in snapshot.rows(select(schema.space))]
+        known = {(space.pk, space.generation) for space in spaces}
+        if self._fold_is_due:
+            known |= {(one.pk, before) for one in spaces for before in range(one.generation)}
+        self._files = {key: file for key, file in self._files.items() if key in known}
+        erase_vectors_but(self.path, {f"{pk}.{number}" for pk, number in known})
+
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last pk that each numbered table gave, 0 where it gave none."""
+        with self.read() as snapshot:
+            given = snapshot.connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+            known = {row.name: int(row.seq) for row in given}
+        return {table.name: known.get(table.name, 0) for table in schema.numbered()}
+
+    def engine_version(self) -> str:
+        """Return the version of SQLite."""
+        return str(driver().sqlite_version)
+
+    def check(self) -> list[str]:
+        """Return what contradicts itself in the store; empty when it is sound."""
+        problems: list[str] = []
+        try:
+            with self.read() as snapshot:
+                problems.extend(problems_of(snapshot))
+        except StoreCorrupt as error:
+            problems.append(str(error))
+        return problems
+
+    def _begin_log(self) -> None:
+        """Let a new database write ahead, one process at a time: SQLite waits for nobody there.
+
+        Its size tells whether it does. To open the file would end the locks that others of this
+        process have on it.
+        """
+        database = self.path / "lookalike.db"
+        if not database.exists() or database.stat().st_size == 0:
+            with self._locked(), translated(self.path):
+                self._engine.connect().close()
+
+    def _migrate(self) -> None:
+        with translated(self.path), self._engine.connect() as connection:
+            current = version_of(connection) == schema.SCHEMA_VERSION
+        if not current:
+            with self._transaction() as txn:
+                migrate(txn.connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[SqliteTxn]:
+        with self._locked(), translated(self.path):
+            with self._begun() as txn:
+                yield txn
+            self._checkpoint_when_long()
+
+    @contextmanager
+    def _begun(self) -> Iterator[SqliteTxn]:
+        """Begin a transaction, to who has the lock."""
+        with self._engine.connect().execution_options(immediate=True) as connection:
+            txn = SqliteTxn(connection, self._file)
+            with connection.begin():
+                yield txn
+            for erase in txn.after_commit:
+                erase()
+
+    def _file(self, space: StoredSpace) -> VectorFile:
+        key = (space.pk, space.generation)
+        if key not in self._files:
+            path = self.path / "vectors" / f"{space.pk}.{space.generation}.f16"
+            self._files.setdefault(key, VectorFile(path, self.path / "cache", space.dimension))
+        return self._files[key]
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._turns.taken():
+            check_open(self.path, closed=self._closed)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def _checkpoint_when_long(self) -> None:
+        database, log = self.path / "lookalike.db", self.path / "lookalike.db-wal"
+        # What was committed is safe in the log; where it cannot be folded in yet, a later one is.
+        with suppress(FileNotFoundError, StoreUnwritable), translated(self.path):
+            size = log.stat().st_size
+            most = max(_LOG_BYTES, int(_LOG_SHARE * database.stat().st_size))
+            if self._fold_is_due:
+                self._checkpoint(wait_ms=0)
+                self._drop_files()
+            elif size > _LOG_KEPT * most:
+                self._checkpoint(wait_ms=0)
+            elif size > most:
+                self._fold_beyond(most)
+
+    def _fold_beyond(self, most: int) -> None:
+        """Fold the log in where more than `most` bytes of its file are in use.
+
+        The file stays: to write over it takes little more than half of what a new one takes.
+        """
+        if driver().sqlite_version_info < _NOOP_SINCE:
+            self._checkpoint(wait_ms=0)
+            return
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            ((page_bytes,),) = cursor.execute("PRAGMA page_size").fetchall()
+            ((_, written, folded),) = cursor.execute("PRAGMA wal_checkpoint(NOOP)").fetchall()
+        finally:
+            connection.close()
+        if written > folded and written * page_bytes > most:
+            self._checkpoint(wait_ms=0, mode="RESTART")
+
+    def _checkpoint(self, *, wait_ms: int, mode: str = "TRUNCATE") -> None:
+        """Fold the log in; what readers hold longer than `wait_ms` is left for the next writer."""
+        connection = self._engine.raw_connection()
+        cursor = connection.cursor()
+        try:
+            cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
+            ((busy, *_),) = cursor.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            self._fold_is_due = bool(busy)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            connection.close()
+
+
+class SqliteTxn(SqliteSnapshot):
+    """One atomic unit of writing in the embedded store."""
+
+    def __init__(self, connection: Connection, file: Callable[[StoredSpace], VectorFile]) -> None:
+        super().__init__(connection, file)
+        self.after_commit: list[Callable[[], None]] = []
+
+    def execute(self, statement: UpdateBase) -> int:
+        """Run an update or delete; return how many rows it touched."""
+        return self.connection.execute(statement).rowcount
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert many rows; an existing primary key is an error."""
+        self.insert_cells(table, cells_of(rows))
+
+    def insert_cells(self, table: Table, cells: Cells) -> None:
+        """Insert as `insert` does what is at hand in columns; what is null in all rows is left."""
+        known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
+        if known:
+            statement = table.insert().inline().values({name: bindparam(name) for name in known})
+            execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
+
+    def insert_one(self, table: Table, **values: Any) -> int:
+        """Insert one row and return its pk."""
+        key = self.connection.execute(table.insert(), values).inserted_primary_key
+        return int(key[0]) if key is not None else 0
+
+    def insert_returning(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Insert many rows of a numbered table; return their pks, rising, in the same order."""
+        sequence = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+        last = self.connection.exec_driver_sql(sequence, (table.name,)).scalar() or 0
+        pks = list(range(int(last) + 1, int(last) + 1 + len(rows)))
+        if rows:
+            self.insert_cells(table, {"pk": pks, **cells_of(rows)})
+        return pks
+
+    def upsert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, replacing those with the same primary key."""
+        if not rows:
+            return
+        statement = sqlite_insert(table)
+        keys = [column.name for column in table.primary_key]
+        others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        if others:
+            statement = statement.on_conflict_do_update(index_elements=keys, set_=others)
+        else:
+            statement = statement.on_conflict_do_nothing(index_elements=keys)
+        self.connection.execute(statement, rows)
+
+    def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Change rows that exist: each mapping holds the primary key and the new values."""
+        self.update_cells(table, cells_of(rows))
+
+    def update_cells(self, table: Table, cells: Cells) -> None:
+        """Change as `update` does what is at hand in columns, those of the primary key included."""
+        if not any(cells.values()):
+            return
+        keys = [column.name for column in table.primary_key]
+        statement = update(table).where(*(table.c[key] == bindparam(f"_{key}") for key in keys))
+        statement = statement.values({n: bindparam(n) for n in cells if n not in keys})
+        named = {(f"_{name}" if name in keys else name): name for name in cells}
+        columns = {bound: table.c[name] for bound, name in named.items()}
+        given = {bound: cells[name] for bound, name in named.items()}
+        execute_each(self.connection, statement, columns, given)
+
+    def append_vectors(
+        self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
+    ) -> None:
+        """Give documents a vector; one that has one already gets a new one."""
+        counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
+        slot = int(self.connection.execute(counter).scalar_one())
+        self.file_of(space).append(slot, vectors)
+        self._delete_embeddings(space, document_pks)
+        after = slot + len(document_pks)
+        held = {"slot": list(range(slot, after)), "document_pk": document_pks.tolist()}
+        self.insert_cells(schema.embedding, {"space_pk": [space.pk] * (after - slot), **held})
+        moved = update(schema.space).where(schema.space.c.pk == space.pk)
+        self.execute(moved.values(next_slot=after))
+
+    def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
+        """Take vectors away and overwrite their bytes (after the commit)."""
+        table = schema.embedding
+        here = table.c.space_pk == space.pk
+        for chosen in conditions(table.c.document_pk, document_pks):
+            slots = self.numbers(select(table.c.slot).where(here, chosen))[:, 0]
+            self.after_commit.append(functools.partial(self.file_of(space).erase, slots))
+        self._delete_embeddings(space, document_pks)
+
+    def number_from(self, table: Table, last: int) -> None:
+        """Let a numbered table give no pk up to `last` any more."""
+        run = self.connection.exec_driver_sql
+        raised = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+        if run(raised, (last, table.name)).rowcount == 0:
+            run("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, last))
+
+    def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
+        table = schema.embedding
+        for chosen in conditions(table.c.document_pk, document_pks):
+            self.execute(delete(table).where(table.c.space_pk == space.pk, chosen))
+
+
+def _release(engine: Engine, lock_file: int) -> None:
+    fcntl.flock(lock_file, fcntl.LOCK_EX)
+    engine.dispose()
+    os.close(lock_file)

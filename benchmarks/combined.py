@@ -23,9 +23,8 @@ from PIL import Image
 from scipy.sparse import csr_matrix
 
 from lookalike.classifier.graph.graph import Landscape, build_landscape
-from lookalike.classifier.graph.metric import blend, unit_blocks
+from lookalike.classifier.graph.metric import blend, unit_blocks, weigh
 from lookalike.classifier.graph.propagation import Graph
-from lookalike.classifier.graph.weighing import weigh
 from quality_data import SOURCES, Data, Split, read, split
 from quality_measures import Measures, mean, measure
 from quality_rules import Case, landscape_rule

@@ -22,7 +22,7 @@ from lookalike.classifier.graph.neighbours import neighbours
 from lookalike.classifier.graph.propagation import NEIGHBOURS
 from lookalike.decisions.decider import Decider
 from lookalike.library.collection.collection import Collection
-from lookalike.library.compacting import compact
+from lookalike.library.maintenance import compact
 from lookalike.stores.base import Snapshot
 from made_vectors import DIMENSION, NAMED, kinds_of, names
 from measuring import Cost, Figure, OwnMemory, cost, median, peak_mib, size_bytes

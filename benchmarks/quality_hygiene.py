@@ -25,9 +25,11 @@ from lookalike.classifier.calibration.confidence import Terms, judge, learn
 from lookalike.classifier.calibration.logistic import fit_mixture
 from lookalike.classifier.graph.graph import Landscape, build_landscape
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.review.duplicates import conflicting, duplicate_bound, duplicates
 from lookalike.classifier.review.reference_checks import (
     Trials,
+    conflicting,
+    duplicate_bound,
+    duplicates,
     landscape_trials,
     suspects,
     vector_trials,

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Terms, judge, learn
 from lookalike.classifier.graph.graph import Landscape
-from lookalike.classifier.graph.matches import Matches, with_codes
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.graph.search import nearest, similarities
-from lookalike.classifier.review.duplicates import duplicate_bound
+from lookalike.classifier.graph.search import Matches, nearest, similarities, with_codes
+from lookalike.classifier.review.reference_checks import duplicate_bound
 from lookalike.classifier.scores.leave_one_out import leave_one_out
 from lookalike.classifier.scores.scores import Scores
-from lookalike.library.collection.gate import Candidates, gate
+from lookalike.library.collection.promotion import Candidates, gate
 from quality_data import Data, Split, split
 from quality_rules import NEIGHBOURS
 

@@ -22,15 +22,12 @@ from sklearn.semi_supervised import LabelSpreading
 from lookalike.classifier.calibration import features as features_of
 from lookalike.classifier.calibration.confidence import Terms, judge, learn
 from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY
-from lookalike.classifier.calibration.learning import learn_nearest
-from lookalike.classifier.calibration.nearest_rule import features, probability
+from lookalike.classifier.calibration.nearest_rule import features, learn_nearest, probability
 from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
 from lookalike.classifier.graph.arrays import grid_length
 from lookalike.classifier.graph.graph import Landscape
-from lookalike.classifier.graph.matches import votes
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.graph.references import References
-from lookalike.classifier.graph.search import nearest, similarities
+from lookalike.classifier.graph.search import References, nearest, similarities, votes
 from lookalike.classifier.scores.evidence import UNHEARD
 from lookalike.classifier.scores.leave_one_out import Left, leave_one_out, nearest_of_each
 from lookalike.classifier.scores.scores import Scores

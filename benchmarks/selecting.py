@@ -12,9 +12,8 @@ from pathlib import Path
 
 from lookalike.catalog.field_values import DocumentValues
 from lookalike.catalog.filters import parse
-from lookalike.catalog.pages import ARRIVAL, Sort, sort_from
+from lookalike.catalog.pages import ARRIVAL, Selecting, Sort, sort_from
 from lookalike.catalog.reader import fields_of
-from lookalike.catalog.selecting import Selecting
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.sqlite.store import SqliteStore

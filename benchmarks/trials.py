@@ -28,8 +28,13 @@ import lookalike
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin
 from lookalike.quality.stats.confidence_sequences import favours
-from lookalike.quality.stats.contest import Answered, replay, stakes_of
-from lookalike.quality.stats.paired_comparison import CONFIDENCE, Outcome
+from lookalike.quality.stats.paired_comparison import (
+    CONFIDENCE,
+    Answered,
+    Outcome,
+    replay,
+    stakes_of,
+)
 from lookalike.stores import schema
 from quality_data import Data, read, split
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from lookalike.extractors.base import Content
-from lookalike.extractors.document.docx import MEDIA_TYPE as DOCX
+from lookalike.extractors.document.plain_text import DOCX_TYPE as DOCX
 
 INVOICE = (
     "Invoice number 2041",

@@ -14,8 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.catalog.api_keys import Access, Caller, Scope, check_bind, is_loopback
-from lookalike.catalog.signing import Signer, signing_secret
+from lookalike.catalog.api_keys import (
+    Access,
+    Caller,
+    Scope,
+    Signer,
+    check_bind,
+    is_loopback,
+    signing_secret,
+)
 from lookalike.errors import BadInput, BadSetting, Forbidden, NotFound, Unauthorized
 from lookalike.settings import SETTINGS, Settings, read_settings
 from lookalike.stores.sqlite.store import SqliteStore

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lookalike.cli import transfer as moving
+from lookalike.cli import transfer
 from lookalike.content.boxes import same
 from lookalike.errors import BadInput
 from lookalike.formats.annotations import Annotations, Picture, Region, inner_path
@@ -572,8 +572,8 @@ def test_a_damaged_file_is_read_as_far_as_it_goes_or_refused(tmp_path: Path, kin
 
 
 def test_the_command_line_knows_what_can_be_read_and_written() -> None:
-    assert set(moving._ANNOTATIONS) == set(READERS)
-    assert set(moving._WRITTEN) == set(WRITERS)
+    assert set(transfer._ANNOTATIONS) == set(READERS)
+    assert set(transfer._WRITTEN) == set(WRITERS)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy import select
 
 import lookalike
-from lookalike.catalog.lookup import ids_of
-from lookalike.catalog.reader import fields_of
+from lookalike.catalog.reader import fields_of, ids_of
 from lookalike.decisions.ledger.samples import DRAWN_AHEAD, pending, sample
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Answer, Document, EventKind, Origin, Reason

@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 import lookalike
 from lookalike.cli.group import cli
-from lookalike.cli.showing_moves import show_backup
+from lookalike.cli.output import show_backup
 from lookalike.errors import BadInput, Conflict, NotAStore, StoreCorrupt, StoreTooNew
 from lookalike.library.maintenance import back_up
 from lookalike.model import Blob

@@ -9,9 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike.catalog.lookup import ids_of
-from lookalike.catalog.reader import fields_of
-from lookalike.classifier.calibration import decision_rule as standard
+from lookalike.catalog.reader import fields_of, ids_of
+from lookalike.classifier.calibration import decision_rule
 from lookalike.classifier.calibration.decision_rule import Standard, standard_to
 from lookalike.decisions.ledger.samples import pending
 from lookalike.errors import BadInput
@@ -370,7 +369,7 @@ def test_where_there_is_too_much_for_a_graph_the_nearest_count(
     library: lookalike.Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many documents as that take minutes: here the bound is lowered instead."""
-    monkeypatch.setattr(standard, "MAX_ITEMS", 500)
+    monkeypatch.setattr(decision_rule, "MAX_ITEMS", 500)
     vectors, kinds = world(0.3, seed=31, count=1200)
     collection = learned(library, vectors)
     label_some(collection, kinds, each=12)
@@ -380,7 +379,7 @@ def test_where_there_is_too_much_for_a_graph_the_nearest_count(
     collection.label({f"v{place}": f"Kind {kinds[place]}" for place in places[:5]})
 
     kept, now = standard_of(collection), shown(collection)
-    assert first.rule is standard.Rule.NEAREST
+    assert first.rule is decision_rule.Rule.NEAREST
     assert (kept.nearest, kept.moved) == (first.nearest, 5)
     assert precision_of(automatic(collection), kinds) >= 0.95
     assert collection.run().by_itself == 0

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 import lookalike
 from goods import BALLOON, JIGSAW, Shop, asking, bytes_of, ok, pictures
 from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
-from lookalike.classifier.graph.metric import Blend, blend, unit_blocks
-from lookalike.classifier.graph.weighing import weigh
+from lookalike.classifier.graph.metric import Blend, blend, unit_blocks, weigh
 from lookalike.cli.output import show_why
 from lookalike.errors import BadContent, BadSetting, Conflict
 from lookalike.extractors.base import Content, Extractor, Part

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike.content.recall import recall, remember
+from lookalike.content.files import recall, remember
 from lookalike.library.collection.collection import Collection
-from lookalike.library.compacting import Compacted, compact
 from lookalike.library.library import Library
+from lookalike.library.maintenance import Compacted, compact
 
 COUNT, KINDS = 2600, 12
 _chance = np.random.default_rng(3)

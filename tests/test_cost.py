@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 import lookalike
-from lookalike.cli.tabulating import show_cost
+from lookalike.cli.output import show_cost
 from lookalike.errors import BadInput, Conflict
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin, Reason

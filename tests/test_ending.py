@@ -22,7 +22,7 @@ import lookalike
 import patient
 from lookalike.catalog.resources import Kind, named
 from lookalike.library.bucket import Bucket, NewBlob, NewObject, bucket_from
-from lookalike.library.ending import Ending
+from lookalike.library.health import Ending
 from lookalike.model import Status
 from lookalike.stores import schema
 from serving import Served

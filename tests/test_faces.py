@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from lookalike.errors import BadContent, BadSetting, MissingExtra
-from lookalike.extractors import registry as plugins
+from lookalike.extractors import registry
 from lookalike.extractors.base import Content, Extractor, Part
 from lookalike.extractors.face.extractor import FaceExtractor, face_identity_extractor
 from lookalike.extractors.face.geometry import Face, similarity, without_doubles
@@ -224,10 +224,10 @@ def test_a_head_turned_away_has_a_yaw(faces: Extractor) -> None:
 
 def test_faces_are_there_by_their_short_name() -> None:
     """`face` and `faces` are the face extractor, with its options."""
-    built = plugins.build_extractor("faces", {"side": 800})
+    built = registry.build_extractor("faces", {"side": 800})
 
     assert isinstance(built, FaceExtractor)
-    assert plugins.extractor_name("face") == "face_identity_extractor"
+    assert registry.extractor_name("face") == "face_identity_extractor"
     assert built.space.name == face_identity_extractor().space.name
 
 

@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 
 import lookalike
 from folded import assert_folded
-from lookalike.cli.tabulating import show_agreement
+from lookalike.cli.output import show_agreement
 from lookalike.decisions.ledger.fold import Line, fold, opinions
 from lookalike.errors import BadInput, Conflict
 from lookalike.library.collection.collection import Collection

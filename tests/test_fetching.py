@@ -23,9 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certifying import certificate
-from lookalike.content.addresses import special_kind
 from lookalike.content.blobs import Blobs
 from lookalike.content.fetch import FetchRules, GuardedFetcher, Resolve
+from lookalike.content.pinned_http import special_kind
 from lookalike.content.storage import DirectoryStorage
 from lookalike.errors import BadContent, BadSetting, FetchRefused
 from lookalike.model import Blob

@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
-from lookalike.catalog.conditions import EVERYTHING, Every, Not, Some, fields_in, holds, reach
-from lookalike.catalog.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, parse
+from lookalike.catalog.filters import (
+    EVERYTHING,
+    MAX_CONDITIONS,
+    MAX_DEPTH,
+    MAX_VALUES,
+    Every,
+    Not,
+    Some,
+    fields_in,
+    holds,
+    parse,
+    reach,
+)
 from lookalike.errors import BadInput
 
 

@@ -12,9 +12,8 @@ import pytest
 from sqlalchemy import select
 
 import lookalike
-from lookalike.catalog.forgotten import is_same
-from lookalike.catalog.objects import let_wait
-from lookalike.content.counterparts import Part
+from lookalike.catalog.objects import is_same, let_wait
+from lookalike.content.boxes import Part
 from lookalike.errors import BadContent, BadInput, NotFound
 from lookalike.extractors.base import Content
 from lookalike.extractors.base import Part as Found

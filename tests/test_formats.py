@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 import lookalike
 from lookalike.errors import BadInput
-from lookalike.formats.folders import read_folders
-from lookalike.formats.tables import read_rows, write_csv, write_rows
+from lookalike.formats.tables import read_folders, read_rows, write_csv, write_rows
 from lookalike.quality.reports import EXPORT_COLUMNS
 
 ODD = [

@@ -22,12 +22,9 @@ import uvicorn
 from fastapi import Body, FastAPI, Request, Response
 from starlette.types import ASGIApp, Message
 
-from lookalike.catalog.api_keys import Access
-from lookalike.catalog.signing import Signer
-from lookalike.server.security.audit import Audit
-from lookalike.server.security.gate import DEFAULT_RATE_PER_S, Gate
-from lookalike.server.security.refusal import Refusal
-from lookalike.server.security.rules import RateLimit
+from lookalike.catalog.api_keys import Access, Signer
+from lookalike.server.security.gate import DEFAULT_RATE_PER_S, Audit, Gate
+from lookalike.server.security.rules import RateLimit, Refusal
 from lookalike.settings import read_settings
 from lookalike.stores.sqlite.store import SqliteStore
 from patient import WAIT_S

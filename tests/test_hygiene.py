@@ -13,29 +13,26 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence, Terms, learn
 from lookalike.classifier.graph.graph import build_landscape
-from lookalike.classifier.graph.matches import NO_SIMILARITY, Matches, with_codes
-from lookalike.classifier.graph.search import NOBODY, nearest
-from lookalike.classifier.review.duplicates import (
-    conflicting,
-    duplicate_bound,
-    duplicates,
-    with_copies,
-)
+from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Matches, nearest, with_codes
 from lookalike.classifier.review.reference_checks import (
     Trials,
     blamed,
+    conflicting,
     confused_pairs,
+    duplicate_bound,
+    duplicates,
     health,
     landscape_trials,
     suspects,
     thin,
     unbalanced,
     vector_trials,
+    with_copies,
 )
 from lookalike.classifier.scores.evidence import UNHEARD
 from lookalike.classifier.scores.leave_one_out import leave_one_out
 from lookalike.classifier.scores.scores import Scores
-from lookalike.library.collection.gate import Candidates, Hold, gate
+from lookalike.library.collection.promotion import Candidates, Hold, gate
 
 Codes = NDArray[np.int64]
 Vectors = NDArray[np.float16]

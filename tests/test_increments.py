@@ -17,9 +17,8 @@ from lookalike.classifier.graph.arrays import in_bytes, largest_digit, on_grid, 
 from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
 from lookalike.classifier.graph.neighbours import neighbour_lists, neighbours
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.scores.likeness import Likeness
-from lookalike.classifier.scores.scores import BACKGROUND, Scores
-from lookalike.content.recall import recall, remember
+from lookalike.classifier.scores.scores import BACKGROUND, Likeness, Scores
+from lookalike.content.files import recall, remember
 from lookalike.decisions.field.classifier import Judge
 from lookalike.decisions.field.rejections import Rejections
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike.catalog import leases
+from lookalike.catalog import tasks
 from lookalike.errors import BadInput, BadVector, Conflict
 from lookalike.ingest import extraction
 from lookalike.library.collection.collection import Collection
@@ -621,8 +621,8 @@ def test_what_one_process_works_at_another_leaves_alone(
     tmp_path: Path, plugins: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it takes, as long as it lives: here, several times as long as a lease."""
-    monkeypatch.setattr(leases, "LEASE_S", 1.0)
-    monkeypatch.setattr(leases, "_RENEW_S", 0.1)
+    monkeypatch.setattr(tasks, "LEASE_S", 1.0)
+    monkeypatch.setattr(tasks, "_RENEW_S", 0.1)
     monkeypatch.setattr(extraction, "_WRITE_S", 0.2)
     log, asked = tmp_path / "log.txt", 0
     for number in range(60):

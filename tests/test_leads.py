@@ -5,9 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.propagation import Evidence
-from lookalike.classifier.scores.closest import Closest
-from lookalike.classifier.scores.evidence import UNHEARD, Peaks
-from lookalike.classifier.scores.leads import Leads, scored
+from lookalike.classifier.scores.evidence import UNHEARD, Leads, Peaks, scored
+from lookalike.classifier.scores.scores import Closest
 
 MIX = (1.0, 2.0)
 ITEMS, TURNS = 300, 40

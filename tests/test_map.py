@@ -19,11 +19,25 @@ from sklearn.datasets import load_digits
 import lookalike
 from goods import ok, refused
 from lookalike import Collection
-from lookalike.catalog.maps import Map, MapLabel, State, listed_labels, packed, scores, unpacked
-from lookalike.classifier.graph import projection as layout
+from lookalike.catalog.embedding_map import (
+    Map,
+    MapLabel,
+    State,
+    listed_labels,
+    packed,
+    scores,
+    unpacked,
+)
+from lookalike.classifier.graph import projection
 from lookalike.classifier.graph.neighbours import approximate_neighbours, neighbours
-from lookalike.classifier.graph.projection import Layout, lay_out, shuffled
-from lookalike.classifier.graph.tsne import Phase, affinities, moved
+from lookalike.classifier.graph.projection import (
+    Layout,
+    Phase,
+    affinities,
+    lay_out,
+    moved,
+    shuffled,
+)
 from lookalike.errors import LookalikeError, NotFound
 from serving import Served
 
@@ -136,7 +150,7 @@ class TestLayout:
             "_EXACT_PAIRS": 100_000,
             "_PLACED_BLOCK": 1000,
         }.items():
-            monkeypatch.setattr(layout, name, limit)
+            monkeypatch.setattr(projection, name, limit)
 
         made = laid(kinds(3500, of=20))
 

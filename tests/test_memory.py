@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike.content.recall import recall, remember
+from lookalike.content.files import recall, remember
 from lookalike.library.collection.collection import Collection
 
 VECTORS = np.random.default_rng(5).normal(size=(60, 6))

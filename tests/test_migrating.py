@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 import lookalike
 from folded import assert_folded
 from lookalike.catalog.resources import collection_row
-from lookalike.content.counterparts import OVERLAP, Part, counterparts, overlap
+from lookalike.content.boxes import OVERLAP, Part, counterparts, overlap
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import extractors
 from lookalike.ingest.items import Tally
@@ -319,7 +319,7 @@ def test_what_changed_and_cannot_be_read_any_more_is_not_what_it_was(
 
 def _vectors(library: lookalike.Library, collection: Collection, ids: list[str]) -> Any:
     from lookalike.catalog.fields import space_of
-    from lookalike.catalog.lookup import pks_of
+    from lookalike.catalog.reader import pks_of
 
     with library.workshop.store.read() as snapshot:
         table = schema.resource

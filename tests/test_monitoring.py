@@ -28,13 +28,11 @@ from lookalike.cli.group import cli
 from lookalike.errors import BadInput, BadSetting, FetchRefused
 from lookalike.library.collection.collection import Collection
 from lookalike.library.runtime import Workshop
-from lookalike.library.worker import Worker
-from lookalike.library.working import run_worker
+from lookalike.library.worker import Worker, run_worker
 from lookalike.model import Status
 from lookalike.quality.alert_delivery import MOST_ATTEMPTS, RETRY_S, Watch
 from lookalike.quality.alerts import CLEARED, DELIVERED, GIVEN_UP, RAISED, WAITING
-from lookalike.quality.flows import DAY_S
-from lookalike.quality.monitoring import MOST_DAYS
+from lookalike.quality.monitoring import DAY_S, MOST_DAYS
 from lookalike.settings import read_settings
 from serving import Served
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lookalike.errors import MissingExtra, NotFound
-from lookalike.extractors import text_multilingual as e5
+from lookalike.extractors import text_multilingual
 from lookalike.extractors.base import Content, Extractor
 from lookalike.extractors.document.extractor import document_extractor
 from lookalike.extractors.text import text_encoder, text_extractor
@@ -25,7 +25,7 @@ def text(words: str, name: str = "x.txt") -> Content:
 
 
 def vector(words: str) -> Any:
-    (passage,) = text_encoder(e5.NAME, threads=1).passages(words, name="x")
+    (passage,) = text_encoder(text_multilingual.NAME, threads=1).passages(words, name="x")
     return passage.vector
 
 
@@ -34,7 +34,7 @@ class TestMultilingualContract(ExtractorContract):
 
     @pytest.fixture
     def make(self) -> Callable[[], Extractor]:
-        return lambda: text_extractor(e5.NAME)
+        return lambda: text_extractor(text_multilingual.NAME)
 
     @pytest.fixture
     def good(self) -> Sequence[Content]:
@@ -68,11 +68,11 @@ def test_one_meaning_in_two_languages_is_nearer_than_two_in_one(lost: str) -> No
 
 
 def test_documents_are_read_with_it_too() -> None:
-    extractor = document_extractor(e5.NAME)
+    extractor = document_extractor(text_multilingual.NAME)
 
     ((part,),) = extractor.extract([pdf_content(pdf_of(INVOICE))])  # type: ignore[misc]
 
-    assert extractor.space == text_extractor(e5.NAME).space
+    assert extractor.space == text_extractor(text_multilingual.NAME).space
     assert np.allclose(part.vector, vector("\n".join(INVOICE)), atol=1e-3)
 
 
@@ -82,10 +82,10 @@ def test_its_vectors_stay_what_they_were() -> None:
 
 
 def test_without_the_extra_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(e5, "find_spec", lambda _name: None)
+    monkeypatch.setattr(text_multilingual, "find_spec", lambda _name: None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'lookalike\[multilingual\]'"):
-        text_extractor(e5.NAME)
+        text_extractor(text_multilingual.NAME)
 
 
 def test_an_unknown_model_lists_this_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike import labels as label_tree
+from lookalike import labels
 from lookalike.errors import BadInput, Conflict, LookalikeError, NotFound
 from lookalike.labels import LabelCounts, LabelEvent, Naming, nodes_of
 from lookalike.model import EventKind
@@ -145,14 +145,14 @@ def test_a_name_of_today_means_what_was_said_before_all_renames(
     pairs: list[tuple[str, str]], label: str
 ) -> None:
     events: list[LabelEvent] = []
-    known = label_tree.with_above([label])
+    known = labels.with_above([label])
     for number, (old, new) in enumerate(pairs, 1):
         try:
-            label_tree.check_rename(old, new, known, Naming(events))
+            labels.check_rename(old, new, known, Naming(events))
         except LookalikeError:
             continue
         events.append(renamed(number, old, to=new))
-        known = label_tree.with_above(Naming(events).now(one, number - 1) for one in known)
+        known = labels.with_above(Naming(events).now(one, number - 1) for one in known)
 
     naming = Naming(events)
     assert naming.meant(naming.now(label, 0)) == (naming.now(label, 0),)
@@ -173,67 +173,67 @@ ALIASED = Naming([described(1, "Bags", aliases=["Sacks"]), retired(2, "Shoes > H
 @pytest.mark.parametrize(
     ("check", "kind", "said"),
     [
-        (lambda: label_tree.check_rename("Shos", "X", KNOWN, ALIASED), NotFound, "mean 'Shoes'"),
-        (lambda: label_tree.check_rename("Bags", "Bags", KNOWN, ALIASED), BadInput, "already"),
+        (lambda: labels.check_rename("Shos", "X", KNOWN, ALIASED), NotFound, "mean 'Shoes'"),
+        (lambda: labels.check_rename("Bags", "Bags", KNOWN, ALIASED), BadInput, "already"),
         (
-            lambda: label_tree.check_rename("Shoes", "Shoes > Old", KNOWN, ALIASED),
+            lambda: labels.check_rename("Shoes", "Shoes > Old", KNOWN, ALIASED),
             BadInput,
             "cannot be moved to 'Shoes > Old', which is below it",
         ),
         (
-            lambda: label_tree.check_rename("Bags", "Shoes", KNOWN, ALIASED),
+            lambda: labels.check_rename("Bags", "Shoes", KNOWN, ALIASED),
             Conflict,
             "merge 'Bags' into it",
         ),
         (
-            lambda: label_tree.check_rename("Shoes", "Sacks", KNOWN, ALIASED),
+            lambda: labels.check_rename("Shoes", "Sacks", KNOWN, ALIASED),
             Conflict,
             "another name for 'Bags'",
         ),
         (
-            lambda: label_tree.check_rename("Bags", "Shoes > Hiking > Bags", KNOWN, ALIASED),
+            lambda: labels.check_rename("Bags", "Shoes > Hiking > Bags", KNOWN, ALIASED),
             Conflict,
             "is retired",
         ),
-        (lambda: label_tree.check_merge([], "Bags", KNOWN, ALIASED), BadInput, "say which"),
+        (lambda: labels.check_merge([], "Bags", KNOWN, ALIASED), BadInput, "say which"),
         (
-            lambda: label_tree.check_merge(["Bags"], "Bags", KNOWN, ALIASED),
+            lambda: labels.check_merge(["Bags"], "Bags", KNOWN, ALIASED),
             BadInput,
             "cannot be merged into itself",
         ),
         (
-            lambda: label_tree.check_merge(["Shoes"], "Shoes > Running", KNOWN, ALIASED),
+            lambda: labels.check_merge(["Shoes"], "Shoes > Running", KNOWN, ALIASED),
             BadInput,
             "below it",
         ),
         (
-            lambda: label_tree.check_merge(["Bags"], "Shoes > Hiking", KNOWN, ALIASED),
+            lambda: labels.check_merge(["Bags"], "Shoes > Hiking", KNOWN, ALIASED),
             Conflict,
             "is retired",
         ),
-        (lambda: label_tree.check_split("Bags", {}, KNOWN, ALIASED), BadInput, "say what"),
+        (lambda: labels.check_split("Bags", {}, KNOWN, ALIASED), BadInput, "say what"),
         (
-            lambda: label_tree.check_split("Bags", {"Bags": ["a"]}, KNOWN, ALIASED),
+            lambda: labels.check_split("Bags", {"Bags": ["a"]}, KNOWN, ALIASED),
             BadInput,
             "a part of itself",
         ),
         (
-            lambda: label_tree.check_split("Bags", {"A": ["a"], "B": ["a"]}, KNOWN, ALIASED),
+            lambda: labels.check_split("Bags", {"A": ["a"], "B": ["a"]}, KNOWN, ALIASED),
             BadInput,
             "'a' is in two parts",
         ),
         (
-            lambda: label_tree.check_left_over("Bags", [f"d{n}" for n in range(7)]),
+            lambda: labels.check_left_over("Bags", [f"d{n}" for n in range(7)]),
             BadInput,
             "7 documents of 'Bags' are in no part: 'd0', 'd1', 'd2', 'd3', 'd4' …",
         ),
         (
-            lambda: label_tree.check_aliases("Bags", ["Shoes"], KNOWN, ALIASED),
+            lambda: labels.check_aliases("Bags", ["Shoes"], KNOWN, ALIASED),
             Conflict,
             "is a label itself",
         ),
         (
-            lambda: label_tree.check_aliases("Shoes", ["Sacks"], KNOWN, ALIASED),
+            lambda: labels.check_aliases("Shoes", ["Sacks"], KNOWN, ALIASED),
             Conflict,
             "another name for 'Bags'",
         ),

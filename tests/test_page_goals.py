@@ -21,7 +21,7 @@ import patient
 from browsing import Visit
 from goals import CLOCK, GOALS_PAGE, Measured
 from goods import BALLOON, JIGSAW, SIGNAL, bytes_of, pictures
-from lookalike.catalog.maps import Map, MapLabel, packed
+from lookalike.catalog.embedding_map import Map, MapLabel, packed
 from lookalike.stores import schema
 from serving import Served
 from test_page_grid import listing

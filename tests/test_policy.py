@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.matches import (
+from lookalike.classifier.graph.search import (
     NO_SIMILARITY,
     Matches,
     rival_similarity,

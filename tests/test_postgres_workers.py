@@ -17,14 +17,17 @@ from sqlalchemy import select, update
 
 import lookalike
 from databases import database, prepared
-from lookalike.catalog import leases
-from lookalike.catalog.leases import LEASE_S, Heartbeat, has_died, own_name
+from lookalike.catalog import tasks as leases
 from lookalike.catalog.resources import Kind, named
 from lookalike.catalog.tasks import (
+    LEASE_S,
+    Heartbeat,
     TaskKind,
     ask_for,
     end_task,
+    has_died,
     keep_task,
+    own_name,
     take_task,
     task_of,
     tasks,

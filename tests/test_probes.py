@@ -17,10 +17,10 @@ import lookalike
 import patient
 from databases import database, prepared, server
 from lookalike.cli.group import cli
-from lookalike.cli.probe_server import check_server
+from lookalike.cli.serve import check_server
 from lookalike.errors import BadInput, BadSetting, Unreachable
 from lookalike.library.health import OK, Readiness, disk_trouble, troubles_of
-from lookalike.library.working import HealthFile, check_file
+from lookalike.library.worker import HealthFile, check_file
 from lookalike.stores.sqlite.engine import driver
 from serving import Served
 

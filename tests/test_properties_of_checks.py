@@ -19,8 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 import lookalike
 from folded import assert_folded
-from lookalike.catalog.lookup import ids_of, suspects_of
-from lookalike.catalog.reader import fields_of
+from lookalike.catalog.reader import fields_of, ids_of, suspects_of
 from lookalike.decisions.ledger.fold import Line
 from lookalike.errors import BadInput, Conflict
 from lookalike.library.collection.collection import Collection

@@ -29,7 +29,7 @@ from lookalike.extractors.registry import build_extractor, extractors
 from lookalike.ingest.executors import waiting_from
 from lookalike.ingest.ray import cluster as clusters
 from lookalike.ingest.ray.cluster import Cluster
-from lookalike.ingest.ray.decision_jobs import lists_on
+from lookalike.ingest.ray.jobs import lists_on
 from lookalike.ingest.ray.node import Extracting, Order, carry, found_in, task_to
 from lookalike.library.collection.collection import Collection
 from lookalike.library.remote.connection import Connection

@@ -19,9 +19,8 @@ from lookalike.catalog.resources import resource
 from lookalike.content.boxes import read_box, same, turned
 from lookalike.errors import BadContent, BadInput, BadSetting, NotFound
 from lookalike.extractors.base import Content, Extractor, Part
-from lookalike.extractors.detector import FILE
 from lookalike.extractors.image import image_extractor
-from lookalike.extractors.region import region_extractor
+from lookalike.extractors.region import FILE, region_extractor
 from lookalike.library.bucket import Bucket, BucketRow, bucket_from
 from lookalike.model import EventKind, Origin, Status
 from lookalike.stores import schema

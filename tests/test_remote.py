@@ -38,9 +38,8 @@ from lookalike.errors import (
     Unreachable,
 )
 from lookalike.model import Origin
-from lookalike.server.routes import client_ingest as arrivals
-from lookalike.server.routes import migrations, verbs
-from lookalike.server.security.rights import needed
+from lookalike.server.routes import client_ingest, tasks, verbs
+from lookalike.server.security.rules import needed
 from relaying import Relay
 from serving import Served
 from test_shape import NOT_LOADED
@@ -696,7 +695,7 @@ ADMINISTERS = (
 def test_each_verb_needs_the_scope_that_its_effect_asks_for() -> None:
     known = {Scope.READ: READS, Scope.LABEL: LABELS, Scope.ADMIN: ADMINISTERS}
     wanted = {verb: scope for scope, names in known.items() for verb in names.split()}
-    routers = (verbs.router, arrivals.router, migrations.router)
+    routers = (verbs.router, client_ingest.router, tasks.router)
     routes = [one for router in routers for one in router.routes]
     paths = [one.path for one in routes if isinstance(one, APIRoute)]
 

@@ -10,17 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike.classifier.graph import growing, joining
-from lookalike.classifier.graph import metric as directions
-from lookalike.classifier.graph.arrays import on_grid
-from lookalike.classifier.graph.graph import attach, build_landscape
-from lookalike.classifier.graph.growing import appended, roomy
-from lookalike.classifier.graph.joining import build_graph
+from lookalike.classifier.graph import arrays as growing
+from lookalike.classifier.graph import graph, metric
+from lookalike.classifier.graph.arrays import appended, on_grid, roomy
+from lookalike.classifier.graph.graph import attach, build_graph, build_landscape
 from lookalike.classifier.graph.neighbours import Ranked, neighbour_lists
 from lookalike.classifier.graph.propagation import Evidence
 from lookalike.classifier.scores.evidence import Hearing, largest
-from lookalike.content.recall import remember
-from lookalike.decisions import queue as asking
+from lookalike.content.files import remember
+from lookalike.decisions import queue
 from lookalike.decisions.field.classifier import Judge
 from lookalike.errors import StoreCorrupt
 from lookalike.stores.vectors import VectorFile
@@ -131,7 +129,7 @@ def _interrupt(
         raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr("lookalike.kept_lists.remember", remember_then_stop)
+        patch.setattr("lookalike.decisions.field.classifier.remember", remember_then_stop)
         judge = Judge(memory)
         judge.survey(every, every if slots is None else slots, lambda pks: made[pks], 0)
 
@@ -143,7 +141,7 @@ def test_a_graph_that_is_joined_in_parts_is_the_same(monkeypatch: pytest.MonkeyP
     lists = neighbour_lists(on_grid(vectors().astype(np.float32)), 20)
     whole, degrees = build_graph(*lists)
 
-    monkeypatch.setattr(joining, "_NODES", 64)
+    monkeypatch.setattr(graph, "_NODES", 64)
     parts, same = build_graph(*lists)
 
     assert np.array_equal(degrees, same)
@@ -158,8 +156,8 @@ def test_a_landscape_that_is_made_in_parts_decides_nearly_the_same(
     every, made = np.arange(ITEMS), vectors()
     judged = []
     for whole in (200_000, 400):
-        monkeypatch.setattr(directions, "WHOLE_ITEMS", whole)
-        monkeypatch.setattr(directions, "_SPAN_ITEMS", 128)
+        monkeypatch.setattr(metric, "WHOLE_ITEMS", whole)
+        monkeypatch.setattr(metric, "_SPAN_ITEMS", 128)
         judge = Judge(tmp_path / f"{whole}.npz")
         judge.survey(every, every, lambda pks: made[pks], 0)
         judge.learn(references(), every, 0.9)
@@ -256,7 +254,7 @@ def test_vectors_are_the_same_read_in_a_run_or_picked(tmp_path: Path) -> None:
 def test_who_asks_does_not_wait_for_a_large_landscape(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "QUICK_ITEMS", 100)
+    monkeypatch.setattr(queue, "QUICK_ITEMS", 100)
     with lookalike.open(tmp_path / "store", actor="pat") as library:
         things = library.labeler("things", extractor="passthrough")
         things.add(vectors=vectors(300), ids=[f"v{number}" for number in range(300)])

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.matches import NO_SIMILARITY
 from lookalike.classifier.graph.search import (
+    NO_SIMILARITY,
     NOBODY,
     Floats,
     Ids,
@@ -26,6 +26,7 @@ from lookalike.classifier.graph.search import (
 )
 from lookalike.decisions.field.columns import Columns
 from lookalike.errors import StoreCorrupt
+from lookalike.stores import vectors
 from lookalike.stores import vectors as vectors_module
 from lookalike.stores.vectors import VectorFile, int8_dots, quantise
 from lookalike.testing.stores import nearest as brute_nearest
@@ -294,7 +295,7 @@ def test_both_ways_to_sum_int8_codes_are_exact(seed: int, dimension: int, extrem
 
 def test_the_native_kernels_are_in_use_here() -> None:
     """Else the tests above compare the fallback with itself."""
-    assert vectors_module._native_dots_work()
+    assert vectors._native_dots_work()
 
 
 @few

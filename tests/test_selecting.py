@@ -17,9 +17,10 @@ from sqlalchemy import delete, update
 
 import lookalike
 from hunting import times
-from lookalike.catalog import pages as paging
+from lookalike.catalog import pages
 from lookalike.catalog.aggregation import Metric, aggregate, distribution
-from lookalike.catalog.conditions import (
+from lookalike.catalog.field_values import DocumentValues, ObjectValues
+from lookalike.catalog.filters import (
     EVERYTHING,
     Condition,
     Every,
@@ -28,15 +29,11 @@ from lookalike.catalog.conditions import (
     Operator,
     Some,
     holds,
+    parse,
     reach,
 )
-from lookalike.catalog.field_values import DocumentValues
-from lookalike.catalog.filters import parse
-from lookalike.catalog.lookup import ids_of
-from lookalike.catalog.object_values import ObjectValues
-from lookalike.catalog.pages import ARRIVAL, Sort, sort_from
-from lookalike.catalog.reader import fields_of
-from lookalike.catalog.selecting import Selecting
+from lookalike.catalog.pages import ARRIVAL, Selecting, Sort, sort_from
+from lookalike.catalog.reader import fields_of, ids_of
 from lookalike.errors import BadInput
 from lookalike.library.collection.collection import Collection
 from lookalike.library.library import Library
@@ -459,7 +456,7 @@ def test_few_rows_of_a_range_are_paged_like_many(
     tree = parse({"field": "taxonomy_match.confidence", "operator": "lt", "value": 0.5})
     found = []
     for few in (2_000, 3):
-        monkeypatch.setattr(paging, "_FEW", few)
+        monkeypatch.setattr(pages, "_FEW", few)
         with store.read() as snapshot:
             select = selecting(snapshot, things[0])
             found.append([all_pages(select, tree, Sort(None, down), 4) for down in (False, True)])

@@ -26,7 +26,7 @@ from lookalike.errors import (
     StoreUnwritable,
 )
 from lookalike.library.collection.collection import Collection
-from lookalike.library.compacting import compact
+from lookalike.library.maintenance import compact
 from lookalike.stores import schema
 from lookalike.stores.base import Store, StoredSpace, stored_space
 from lookalike.stores.directory import prepare

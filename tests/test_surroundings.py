@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.logistic import fit_logistic
 from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
-from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.graph.surroundings import STEPS, Surroundings, remoteness
+from lookalike.classifier.graph.propagation import SMOOTHING_STEPS, Places, Surroundings, remoteness
 from lookalike.classifier.scores.leave_one_out import Left, as_they_are, leave_one_out
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
@@ -54,13 +53,13 @@ def test_means_are_those_of_where_walks_end(land: Landscape) -> None:
 
     around = Surroundings(land, values)
 
-    walked = np.linalg.matrix_power(step, STEPS)
-    assert around.means[:180] == pytest.approx(walked @ values[:180], abs=STEPS * GRID)
+    walked = np.linalg.matrix_power(step, SMOOTHING_STEPS)
+    assert around.means[:180] == pytest.approx(walked @ values[:180], abs=SMOOTHING_STEPS * GRID)
     for place in (0, 17, 179, 185):
         ends = around.ends(place)
         assert ends.amounts.sum() == pytest.approx(1)
         assert around.means[place] == pytest.approx(
-            ends.amounts @ values[ends.places], abs=STEPS * GRID
+            ends.amounts @ values[ends.places], abs=SMOOTHING_STEPS * GRID
         )
         if place < 180:
             assert ends.at(np.arange(180)) == pytest.approx(walked[place], abs=1e-6)
@@ -70,7 +69,7 @@ def test_means_are_those_of_where_walks_end(land: Landscape) -> None:
 def test_following_a_value_equals_making_all_again(
     land: Landscape, sparse: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookalike.propagation._SPARSE", sparse)
+    monkeypatch.setattr("lookalike.classifier.graph.propagation._SPARSE", sparse)
     chance = np.random.default_rng(2)
     values = chance.standard_normal(190).astype(np.float32)
     around = Surroundings(land, values)

@@ -12,7 +12,7 @@ import pytest
 from lookalike.content.pictures import sniff
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Extractor
-from lookalike.extractors.document.docx import MEDIA_TYPE as DOCX
+from lookalike.extractors.document.plain_text import DOCX_TYPE as DOCX
 from lookalike.extractors.document.plain_text import plain_text
 from lookalike.extractors.text import text_extractor
 from lookalike.testing.extractors import ExtractorContract

@@ -15,8 +15,7 @@ import lookalike
 import patient
 from folded import assert_folded
 from goods import ok, refused
-from lookalike.catalog.leases import own_name
-from lookalike.catalog.tasks import TaskKind, ask_for
+from lookalike.catalog.tasks import TaskKind, ask_for, own_name
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.library.collection.collection import Collection
@@ -28,8 +27,14 @@ from lookalike.quality.stats.confidence_sequences import (
     mcnemar,
     more_needed,
 )
-from lookalike.quality.stats.contest import Answered, replay, stakes_of
-from lookalike.quality.stats.paired_comparison import Crossing, Outcome, Trial
+from lookalike.quality.stats.paired_comparison import (
+    Answered,
+    Crossing,
+    Outcome,
+    Trial,
+    replay,
+    stakes_of,
+)
 from lookalike.stores import schema
 from serving import Served
 from test_labelling import blobs

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lookalike.content.blobs import Thumbnails
 from lookalike.content.boxes import view_of
-from lookalike.content.thumbnails import Thumbnails
 from lookalike.errors import BadInput
 from lookalike.extractors.base import Content
 from lookalike.extractors.previews import crop, render

@@ -35,8 +35,8 @@ from sqlalchemy import func, select
 
 import lookalike
 from lookalike.catalog.fields import space_of
-from lookalike.catalog.leases import LEASE_S
 from lookalike.catalog.resources import Kind, named
+from lookalike.catalog.tasks import LEASE_S
 from lookalike.extractors.base import unit
 from lookalike.library.bucket import Bucket, NewBlob, NewObject, bucket_from
 from lookalike.model import Origin, Status

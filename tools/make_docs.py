@@ -20,26 +20,19 @@ from typing import Any
 import click
 
 import lookalike
-from lookalike import errors, model
-from lookalike import labels as label_tree
-from lookalike.catalog import maps
+from lookalike import errors, labels, model
+from lookalike.catalog import embedding_map
 from lookalike.cli.group import cli
 from lookalike.content.pictures import kinds_named
 from lookalike.extractors import hookspecs
 from lookalike.extractors.base import Extractor
 from lookalike.extractors.registry import ALIASES, COMBINED, extractors
-from lookalike.library import forget as forgetting
-from lookalike.library import migration as migrating
-from lookalike.library import remove as removing
-from lookalike.library.collection import explanations as explaining
-from lookalike.library.collection import quoting
-from lookalike.quality import alerts as alarms
-from lookalike.quality import blaming, flows, monitoring
-from lookalike.quality import space_comparison as comparing
-from lookalike.quality import thresholds as flipping
-from lookalike.quality.stats import audit_estimate as auditing
-from lookalike.quality.stats import metrics
-from lookalike.quality.stats import paired_comparison as verdicts
+from lookalike.library import forget, migration, remove
+from lookalike.library.collection import explanations
+from lookalike.quality import alerts, monitoring, space_comparison, thresholds
+from lookalike.quality import monitoring as blaming
+from lookalike.quality import monitoring as flows
+from lookalike.quality.stats import audit_estimate, metrics, paired_comparison
 from lookalike.server.errors import ANSWERS
 from lookalike.settings import SETTINGS
 
@@ -62,42 +55,42 @@ NOUNS: tuple[type, ...] = (
     monitoring.Forecast,
     monitoring.LabelPrecision,
     blaming.Blame,
-    alarms.Alarm,
-    alarms.Breach,
-    alarms.Delivery,
-    explaining.Why,
-    explaining.Witness,
-    explaining.Counterfactual,
-    quoting.Quotes,
-    quoting.Quote,
+    alerts.Alarm,
+    alerts.Breach,
+    alerts.Delivery,
+    explanations.Why,
+    explanations.Witness,
+    explanations.Counterfactual,
+    explanations.Quotes,
+    explanations.Quote,
     model.Operation,
     model.Event,
-    forgetting.Receipt,
-    removing.Removed,
-    auditing.Audit,
-    auditing.Estimate,
-    auditing.Stratum,
-    auditing.AuditItem,
+    forget.Receipt,
+    remove.Removed,
+    audit_estimate.Audit,
+    audit_estimate.Estimate,
+    audit_estimate.Stratum,
+    audit_estimate.AuditItem,
     model.Verdict,
-    label_tree.LabelTree,
-    label_tree.LabelNode,
-    label_tree.LabelCounts,
-    verdicts.Trial,
-    verdicts.Challenger,
-    verdicts.Comparison,
-    verdicts.Side,
-    verdicts.Crossing,
-    verdicts.TrialItem,
-    verdicts.Outcome,
-    flipping.Flips,
-    flipping.Flip,
-    migrating.Migration,
-    comparing.FieldComparison,
-    comparing.LabelChange,
-    migrating.DroppedSpaces,
-    maps.Map,
-    maps.MapLabel,
-    maps.State,
+    labels.LabelTree,
+    labels.LabelNode,
+    labels.LabelCounts,
+    paired_comparison.Trial,
+    paired_comparison.Challenger,
+    paired_comparison.Comparison,
+    paired_comparison.Side,
+    paired_comparison.Crossing,
+    paired_comparison.TrialItem,
+    paired_comparison.Outcome,
+    thresholds.Flips,
+    thresholds.Flip,
+    migration.Migration,
+    space_comparison.FieldComparison,
+    space_comparison.LabelChange,
+    migration.DroppedSpaces,
+    embedding_map.Map,
+    embedding_map.MapLabel,
+    embedding_map.State,
     model.Suggestion,
     model.Origin,
     model.Reason,

@@ -8,10 +8,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Label, distinct, func, literal_column
 
-from lookalike.catalog.conditions import EVERYTHING, Filter
 from lookalike.catalog.filter_sql import StoredValue
-from lookalike.catalog.filters import check_field
-from lookalike.catalog.selecting import Selecting, filtered
+from lookalike.catalog.filters import EVERYTHING, Filter, check_field
+from lookalike.catalog.pages import Selecting, filtered
 from lookalike.errors import BadInput
 
 MAX_GROUPS = 10_000

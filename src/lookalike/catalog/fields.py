@@ -16,8 +16,14 @@ from lookalike.classifier.graph.search import Ids
 from lookalike.errors import Conflict
 from lookalike.model import Taxonomy
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace, members_from, stored_space
-from lookalike.stores.selection import conditions, in_force
+from lookalike.stores.base import (
+    Snapshot,
+    StoredSpace,
+    conditions,
+    in_force,
+    members_from,
+    stored_space,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from sqlalchemy import Select, select
 from lookalike.classifier.graph.search import Ids
 from lookalike.classifier.policies import Decisions
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Snapshot, conditions
 
 _FEW = 20_000
 """Up to so many documents are asked for one by one, more by all that the collection has."""

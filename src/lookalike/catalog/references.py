@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import and_, func, select
 
-from lookalike.classifier.graph.references import References
-from lookalike.classifier.graph.search import Ids
+from lookalike.classifier.graph.search import Ids, References
 from lookalike.labels import Codes
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace
+from lookalike.stores.base import Snapshot, StoredSpace, conditions
 from lookalike.stores.locks import Turns
-from lookalike.stores.selection import conditions
 
 
 @dataclass(frozen=True, slots=True)

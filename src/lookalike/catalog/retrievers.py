@@ -18,8 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lookalike.catalog.conditions import Condition, Every, Filter, Operator
-from lookalike.catalog.filters import parse
+from lookalike.catalog.filters import Condition, Every, Filter, Operator, parse
 from lookalike.errors import BadInput
 
 MAX_RESULTS = 1000

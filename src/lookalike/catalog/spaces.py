@@ -16,15 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, Text, and_, cast, delete, exists, func, select, update
 
-from lookalike.catalog.leases import has_died, lease_end, time_of
 from lookalike.catalog.resources import CollectionRow
+from lookalike.catalog.tasks import has_died, lease_end, time_of
 from lookalike.classifier.graph.search import Ids
 from lookalike.errors import Conflict
 from lookalike.extractors.registry import options_stored
 from lookalike.model import Space, Status
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace, Txn, space_columns, stored_space
-from lookalike.stores.selection import conditions, one_of
+from lookalike.stores.base import (
+    Snapshot,
+    StoredSpace,
+    Txn,
+    conditions,
+    one_of,
+    space_columns,
+    stored_space,
+)
 
 _BLOCK = 5000
 

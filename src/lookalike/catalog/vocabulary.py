@@ -20,8 +20,7 @@ from lookalike.errors import BadInput
 from lookalike.labels import Naming, check_description, check_label, path_of, with_above
 from lookalike.model import Answer
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Snapshot, conditions
 
 _SHOWN = 20
 

@@ -14,18 +14,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence, judge
 from lookalike.classifier.calibration.decision_rule import Rule, Standard, rule_for
-from lookalike.classifier.calibration.learning import learn_nearest
-from lookalike.classifier.calibration.nearest_rule import Calibration, features, probability
+from lookalike.classifier.calibration.nearest_rule import (
+    Calibration,
+    features,
+    learn_nearest,
+    probability,
+)
 from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
 from lookalike.classifier.calibration.training_data import learn_confidence, standard_of
 from lookalike.classifier.graph.graph import attach, build_landscape
-from lookalike.classifier.graph.matches import Matches, shares, votes
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.graph.references import References
-from lookalike.classifier.graph.search import nearest
+from lookalike.classifier.graph.search import Matches, References, nearest, shares, votes
 from lookalike.classifier.policies import SUGGESTION_TEMPERATURE
-from lookalike.classifier.scores.evidence import UNHEARD
-from lookalike.classifier.scores.leads import mixed
+from lookalike.classifier.scores.evidence import UNHEARD, mixed
 from lookalike.classifier.scores.leave_one_out import nearest_of_each
 from lookalike.classifier.scores.scores import Scores
 from lookalike.errors import BadInput, BadVector, MissingExtra

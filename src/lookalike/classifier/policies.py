@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.nearest_rule import Calibration, features, probability
-from lookalike.classifier.graph.matches import NO_SIMILARITY, Matches, rival_similarity, votes
+from lookalike.classifier.graph.search import NO_SIMILARITY, Matches, rival_similarity, votes
 from lookalike.labels import NO_LABEL
 from lookalike.model import Reason
 

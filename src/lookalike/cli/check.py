@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lookalike.cli.output import show_changed, some_of
+from lookalike.cli.output import show_changed, show_check, show_check_table, show_no_check, some_of
 from lookalike.cli.session import Session, collection_argument, field_option, with_session
-from lookalike.cli.showing_checks import show_check, show_check_table, show_no_check
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Origin
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import click
 
 from lookalike import __version__
-from lookalike.cli import check as checking
-from lookalike.cli import collections as looking
-from lookalike.cli import keeping, keys, making, migrating, monitoring, probing, trusting
-from lookalike.cli import label as labelling
-from lookalike.cli import label_tree as shaping
-from lookalike.cli import quality as auditing
-from lookalike.cli import serve as serving
-from lookalike.cli import store as doctor
-from lookalike.cli import transfer as moving
-from lookalike.cli import trials as trying
-from lookalike.cli import versions as travelling
+from lookalike.cli import (
+    check,
+    collections,
+    label,
+    label_tree,
+    quality,
+    serve,
+    store,
+    transfer,
+    trials,
+    versions,
+)
 from lookalike.cli.session import Session, store_option
 
 
@@ -51,10 +52,10 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "lookalike", "_LOOKALIKE_COMPLETE").source())
 
 
-_PARTS = (
-    *(making, moving, keeping, migrating, labelling, shaping, auditing, trying),
-    *(checking, looking, travelling, monitoring, doctor, trusting, serving, probing, keys),
+_MODULES = (
+    *(collections, transfer, store, label, label_tree, check),
+    *(quality, trials, versions, serve),
 )
-for module in _PARTS:
+for module in _MODULES:
     for command in module.COMMANDS:
         cli.add_command(command)

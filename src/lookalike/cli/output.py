@@ -14,11 +14,19 @@ from lookalike.quality.stats.metrics import HISTOGRAM_BINS, Depth, Report
 if TYPE_CHECKING:
     from lookalike.catalog.api_keys import Key
     from lookalike.library.annotations import Annotated
-    from lookalike.library.collection.explanations import Why
-    from lookalike.library.collection.quoting import Quote
+    from lookalike.library.collection.explanations import Quote, Why
     from lookalike.library.demo import DemoResult
-    from lookalike.library.diagnosis import Diagnosis
+    from lookalike.library.forget import Receipt
+    from lookalike.library.health import Diagnosis
+    from lookalike.library.maintenance import Compacted
+    from lookalike.library.migration import DroppedSpaces, Migration
+    from lookalike.library.remove import Removed
     from lookalike.quality.reference_health import Inspection, LabelHealth
+    from lookalike.quality.space_comparison import FieldComparison
+    from lookalike.quality.stats.agreement import Agreement
+    from lookalike.quality.stats.cost_curve import CostCurve, CostPoint
+    from lookalike.stores.copy import Copied
+    from lookalike.stores.sqlite.backup import Backup
 
 _BAR = 40
 _SHEETS = {
@@ -365,3 +373,224 @@ def _histogram(report: Report) -> list[str]:
         bar = "█" * round(_BAR * count / top)
         lines.append(f"  {low:4.2f}  {count:6}  {bar}{'  ← limit' if inside else ''}")
     return lines
+
+
+# --- costs and agreement -------------------------------------------------------------------------
+
+_COST_LINES = 10
+_NAMED = 10
+
+
+def show_cost(curve: CostCurve) -> str:
+    """Return the limit that costs least beside others, a line each, and the next step."""
+    basis = f"estimated by the machine ({curve.answers} random answers met its labels)"
+    if curve.basis == "counted":
+        basis = f"counted by {curve.answers} random answers from {curve.counted_from:.3f} up"
+    tenths = [one for place, one in enumerate(curve.points) if place % _COST_LINES == 0]
+    lines = [
+        f"{curve.collection}.{curve.field}: a wrong label costs {curve.wrong_costs:g} reviews; "
+        f"wrong labels are {basis}",
+        "           limit      cost    wrong  reviews  coverage",
+        _cost_line("cheapest", curve.best),
+        _cost_line("now", curve.now),
+        *(_cost_line("", one) for one in tenths),
+        f"label where a label is right with more than {curve.by_rule:.3f}, if that can be believed",
+    ]
+    if curve.anyway:
+        lines.append(f"{curve.anyway} more need a review at any limit")
+    return "\n".join([*lines, f"next: {curve.next_step}"])
+
+
+def _cost_line(name: str, one: CostPoint) -> str:
+    limit = "–" if one.limit is None else f"{one.limit:.3f}"
+    return (
+        f"{name:8} {limit:>7} {one.cost:9.1f} {one.wrong:8.1f} {one.reviews:8} {one.coverage:9.1%}"
+    )
+
+
+def show_agreement(found: Agreement) -> str:
+    """Return how far people agree, two by two, and what they confuse, a line each."""
+    lines = [
+        f"{found.collection}.{found.field}: {len(found.people)} people share {found.shared} "
+        f"documents, all agree on {found.agreed} ({found.agreed / found.shared:.1%}); "
+        f"Krippendorff's alpha {_coefficient(found.alpha)}"
+    ]
+    if found.blind < found.shared:
+        lines.append(
+            f"only {found.blind} were answered without sight of the first label; corrections make "
+            "agreement look low: see --blind"
+        )
+    lines += [
+        f"  {' and '.join(two.people)}: {two.same} of {two.shared} the same, "
+        f"Cohen's kappa {_coefficient(two.kappa)}"
+        for two in found.pairs
+    ]
+    lines += [
+        f"  confused {one.times} times: {one.labels[0]} and {one.labels[1]}"
+        for one in found.disputed[:_NAMED]
+    ]
+    lines += [
+        f"  {one.agreed:5} of {one.documents:5} agreed: {one.label}"
+        for one in found.labels[:_NAMED]
+    ]
+    return "\n".join(lines)
+
+
+def _coefficient(value: float | None) -> str:
+    return "unknown (one label only)" if value is None else f"{value:.3f}"
+
+
+# --- moves, removals, re-extraction --------------------------------------------------------------
+
+
+def show_receipt(receipt: Receipt) -> str:
+    """Return what was erased."""
+    return (
+        f"erased {receipt.documents} documents, {receipt.labels} labels, "
+        f"{receipt.copies} copies, {receipt.thumbnails} thumbnails ({receipt.operation})"
+    )
+
+
+def show_removed(removed: Removed) -> str:
+    """Return what was removed."""
+    names = ", ".join([*removed.collections, *removed.buckets])
+    return (
+        f"removed {names}: {removed.objects} objects, {removed.documents} documents, "
+        f"{removed.labels} labels, {removed.copies} copies, {removed.thumbnails} thumbnails"
+    )
+
+
+def show_copied(copied: Copied) -> str:
+    """Return what came across."""
+    rows = copied.rows
+    lines = [
+        f"{rows['document']} documents, {rows['event']} events, {copied.vectors} vectors, "
+        f"{copied.blobs} files: {copied.source} → {copied.target}, compared and equal"
+    ]
+    lines += [f"  not there to copy: {uri}" for uri in copied.missing[:NAMED]]
+    return "\n".join(lines)
+
+
+def show_backup(backup: Backup) -> str:
+    """Return what was kept."""
+    shared = f" ({backup.shared} shared with the earlier backup)" if backup.shared else ""
+    lines = [
+        f"{backup.documents} documents, {backup.events} events, {backup.vectors} vectors, "
+        f"{backup.files} files{shared}, {backup.size_bytes / 1e6:,.1f} MB: {backup.source} → "
+        f"{backup.target}, checked"
+    ]
+    if backup.elsewhere:
+        lines.append(f"  files that stay where LOOKALIKE_BLOBS keeps them: {backup.elsewhere}")
+    lines += [f"  not there to keep: {uri}" for uri in backup.missing[:NAMED]]
+    return "\n".join(lines)
+
+
+def show_migration(migration: Migration) -> str:
+    """Return what another extractor would change."""
+    lines = [
+        f"{migration.before or 'nothing yet'} → {migration.after}",
+        f"{migration.extracted} extracted, {len(migration.failed)} failed; "
+        f"{migration.without_counterpart} documents have no counterpart, "
+        f"{migration.new_parts} parts would be new",
+    ]
+    lines += [f"  failed: {name}: {why}" for name, why in list(migration.failed.items())[:NAMED]]
+    for one in migration.fields:
+        lines += _compared(one)
+    return "\n".join([*lines, f"compared in {migration.seconds:.1f} s; nothing has changed yet"])
+
+
+def _compared(one: FieldComparison) -> list[str]:
+    lines = [
+        f"{one.collection}.{one.field}: {one.documents} documents",
+        f"  references   {one.references_before:8} → {one.references_after}",
+        f"  accuracy     {_share(one.accuracy_before):>8} → {_share(one.accuracy_after)}"
+        "  (each reference left out)",
+        f"  coverage     {one.coverage_before:8.1%} → {one.coverage_after:.1%}",
+        f"  {one.same} stay, {one.changed} change, {one.appeared} appear, {one.gone} go",
+    ]
+    lines += [f"    {move.id}: {move.before} → {move.after}" for move in one.examples]
+    if one.lost:
+        lines.append(
+            f"  {len(one.lost)} that people labelled do not vote there: {some_of(one.lost)}"
+        )
+    return [*lines, f"  WARNING: {one.warning}"] if one.warning else lines
+
+
+def show_migrated(changed: Changed, migration: Migration) -> str:
+    """Return what changed with the extractor, and the way back."""
+    kept = migration.before and f"{migration.before} is kept: migrate back to its extractor, "
+    lines = [*changed_lines(changed), f"{kept}or erase it with --drop-old" if kept else ""]
+    return "\n".join(filter(None, lines))
+
+
+def show_dropped(dropped: DroppedSpaces) -> str:
+    """Return which spaces were erased."""
+    lines = [f"{name}: {', '.join(some) or 'none'}" for name, some in dropped.spaces.items()]
+    size = dropped.freed_bytes / 2**20
+    return "\n".join([*lines, f"{dropped.vectors} vectors erased, {size:.1f} MB freed"])
+
+
+def _share(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.1%}"
+
+
+def show_compacted(done: Compacted) -> str:
+    """Return what was given back."""
+    before, after = done.bytes_before / 1e6, done.bytes_after / 1e6
+    return f"{before:,.1f} MB → {after:,.1f} MB: {before - after:,.1f} MB given back"
+
+
+# --- check sheets --------------------------------------------------------------------------------
+
+
+def show_check(question: Question, where: str) -> str:
+    """Return a sheet as a table, grouped by label; `where` names the collection in a command."""
+    groups: dict[str | None, list[Document]] = {}
+    for document, label in zip(question.documents, question.suggestions, strict=True):
+        groups.setdefault(label, []).append(document)
+    count = len(question.documents)
+    lines = [f"{count} to check, drawn at random from what may be labelled automatically", ""]
+    for label, documents in groups.items():
+        lines.append(f"{label or 'no label'}  ({len(documents)})")
+        lines += [*(f"  {show_suggested(one, label)}" for one in documents), ""]
+    return "\n".join(
+        [
+            *lines,
+            f"Confirm these{_gain(question)}:",
+            f"  lookalike check {where} --confirm",
+            "Or write a table, correct the wrong labels or empty them, and give it back:",
+            f"  lookalike check {where} --to sheet.csv",
+            f"  lookalike label {where} --from sheet.csv --asked",
+        ]
+    )
+
+
+def show_check_table(question: Question, where: str, table: str) -> str:
+    """Return how to answer a sheet that was written to a `table`."""
+    return (
+        f"{len(question.documents)} to check in {table}. Correct the wrong labels in it or empty "
+        f"them, and give it back; so you confirm the others{_gain(question)}:\n"
+        f"  lookalike label {where} --from {table} --asked"
+    )
+
+
+def show_no_check(report: Report, where: str) -> str:
+    """Return why no sheet waits, and what to do."""
+    if report.target_precision is None:
+        return (
+            f"no check: {report.collection}.{report.field} labels by a similarity threshold, which "
+            f"learns nothing from checks; see `lookalike queue {where}`, or change the policy with "
+            f"`lookalike run {where} --target-precision 0.95`"
+        )
+    if not report.references:
+        why = "nothing is labelled yet"
+    elif not report.queue and not report.labelled.get("auto"):
+        return f"no check: every document of {report.collection} has an answer"
+    else:
+        why = "no suggestion is more likely right than wrong yet, or the last check settled them"
+    return f"no check: {why}; answer what `lookalike queue {where}` asks, then ask again"
+
+
+def _gain(question: Question) -> str:
+    more = round(question.worth) - len(question.documents)
+    return f" and about {more} more get their label" if more > 0 else ""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import webbrowser
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, build_opener
 
 import click
 
+from lookalike.cli.output import show_key, show_keys
 from lookalike.cli.session import Session, with_session
+from lookalike.errors import BadInput, Unreachable
+from lookalike.settings import read_settings
+from lookalike.stores.open import Place
 
 
 @click.command()
@@ -57,7 +65,7 @@ def worker(session: Session, once: bool, health_file: Path | None) -> None:
     lookalike worker --once
     lookalike worker --health-file /tmp/worker.json
     """
-    from lookalike.library.working import run_worker
+    from lookalike.library.worker import run_worker
 
     with session.library() as library:
         run_worker(library.workshop, once=once, health_file=health_file)
@@ -70,4 +78,141 @@ def _has_browser() -> bool:
     return has_display and sys.stderr.isatty()
 
 
-COMMANDS = (serve, worker)
+# --- keys ----------------------------------------------------------------------------------------
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke the keys that a server asks for.
+
+    \b
+    lookalike keys create --name ann --scope label
+    lookalike keys list
+    """
+
+
+@keys.command()
+@with_session
+@click.option("--name", required=True, help="Whose key it is: recorded with what its holder says.")
+@click.option(
+    "--scope",
+    type=click.Choice(["read", "label", "admin"]),
+    default="label",
+    show_default=True,
+    help="What it may do; each may do what the ones before it may.",
+)
+@click.option("--namespace", metavar="NAME", help="Only for this namespace [for all].")
+def create(session: Session, name: str, scope: str, namespace: str | None) -> None:
+    """Make a key and print it: this once, as only its hash is kept.
+
+    \b
+    lookalike keys create --name ann --scope label --namespace shop
+    """
+    with session.new_library() as library:
+        key = library.access().create(name, scope, namespace)
+    session.print({"key": key}, lambda value: value["key"])
+
+
+@keys.command("list")
+@with_session
+def list_(session: Session) -> None:
+    """List the keys: whose they are and what they may do, not the keys themselves.
+
+    \b
+    lookalike keys list
+    """
+    with session.library() as library:
+        session.print(library.access().listed(), show_keys)
+
+
+@keys.command()
+@with_session
+@click.argument("id")
+def revoke(session: Session, id: str) -> None:
+    """End a key, from the next request on. ID is what `keys list` shows.
+
+    \b
+    lookalike keys revoke 0f3a5c7e9b1d
+    """
+    with session.library() as library:
+        session.print(library.access().revoke(id), show_key)
+
+
+# --- the probe of a container --------------------------------------------------------------------
+
+_TIMEOUT_S = 5.0
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
+
+
+def own_address(store: str | None) -> str:
+    """Return the address at which a server of this machine listens by its settings."""
+    given = read_settings(os.environ).store if store is None else store
+    settings = Place(given).settings(os.environ)
+    host = _EVERYWHERE.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{settings.port}"
+
+
+def check_server(url: str, *, only_alive: bool) -> str:
+    """Return how the server at an address says it is.
+
+    Raises Unreachable where it does not answer, or says that it is not well, BadInput for what is
+    no address.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise BadInput(f"{url!r} is no address of a server; write http://HOST:PORT")
+    address = f"{url.rstrip('/')}/v1/health/{'liveness' if only_alive else 'readiness'}"
+    try:
+        with build_opener(ProxyHandler({})).open(address, timeout=_TIMEOUT_S) as reply:
+            reply.read()
+    except HTTPError as error:
+        raise Unreachable(f"{url} is not well: {_told(error)}") from error
+    except (URLError, HTTPException, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unreachable(f"{url} does not answer: {reason}") from error
+    return "alive" if only_alive else "ready"
+
+
+def _told(error: HTTPError) -> str:
+    try:
+        return str(json.loads(error.read())["error"]["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"it answers {error.code}"
+
+
+# --- the health command --------------------------------------------------------------------------
+
+
+@click.command()
+@with_session
+@click.option("--url", help="The server [this machine, LOOKALIKE_PORT].")
+@click.option(
+    "--file",
+    type=click.Path(readable=False, path_type=Path),
+    help="The health file of a worker, instead of a server.",
+)
+@click.option("--live", is_flag=True, help="Only whether it lives, not whether it can work.")
+def health(session: Session, url: str | None, file: Path | None, live: bool) -> None:
+    """Say whether a server, or a worker, can work now; the exit code is 0 or 1.
+
+    \b
+    lookalike health
+    lookalike health --live
+    lookalike health --file /tmp/worker.json
+    """
+    if file is not None:
+        import time
+
+        from lookalike.library.worker import check_file
+
+        found = check_file(file, only_alive=live, now=time.time())
+    else:
+        found = check_server(url or own_address(session.store), only_alive=live)
+    session.print({"health": found}, lambda value: str(value["health"]))
+
+
+COMMANDS = (
+    serve,
+    worker,
+    keys,
+    health,
+)

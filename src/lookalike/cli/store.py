@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lookalike.cli.output import show_diagnosis
-from lookalike.cli.session import Session, field_option, with_session
+from lookalike.cli.collections import extractor_options
+from lookalike.cli.output import (
+    show_backup,
+    show_compacted,
+    show_diagnosis,
+    show_dropped,
+    show_migrated,
+    show_migration,
+)
+from lookalike.cli.session import Session, field_option, progress_bar, with_session
 from lookalike.errors import BadInput, NotAStore
 
 if TYPE_CHECKING:
+    from lookalike.library.library import Library
     from lookalike.quality.diagnosis.findings import Checkup, Finding, Step
 
 _QUESTIONS = {
@@ -57,7 +68,7 @@ def doctor(session: Session, collection: str | None, field: str | None) -> None:
 
 
 def _check_store(session: Session) -> None:
-    from lookalike.library.diagnosis import diagnose
+    from lookalike.library.health import diagnose
 
     try:
         with session.library() as library:
@@ -108,4 +119,142 @@ def _told(number: int, one: Finding) -> Iterator[str]:
     yield from (f"   → {step.command}" for step in one.steps)
 
 
-COMMANDS = (doctor,)
+# --- backup and compaction -----------------------------------------------------------------------
+
+
+@click.command()
+@with_session
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--earlier",
+    type=click.Path(path_type=Path),
+    metavar="BACKUP",
+    help="An earlier backup on the same disk: files that it has are not copied again.",
+)
+def backup(session: Session, target: Path, earlier: Path | None) -> None:
+    """Keep the store as it is now in TARGET, a new directory; others go on working.
+
+    The backup is a store itself, without caches and logs: to restore it, back it up to where the
+    store shall be. A database has its own backups, such as pg_dump.
+
+    \b
+    lookalike backup backups/monday
+    lookalike backup backups/tuesday --earlier backups/monday
+    lookalike --store backups/tuesday backup restored
+    """
+    from lookalike.library.library import place_of
+    from lookalike.library.maintenance import back_up
+
+    with progress_bar("keeping") as progress:
+        kept = back_up(place_of(session.store), target, earlier=earlier, progress=progress)
+    session.print(kept, show_backup)
+
+
+@click.command()
+@with_session
+def compact(session: Session) -> None:
+    """Give back the room on the disk that removed documents left.
+
+    Vectors and database are written anew, without what is left of them: have room for both twice.
+    Others go on reading meanwhile; who writes waits for the end.
+
+    \b
+    lookalike compact
+    """
+    from lookalike.library.maintenance import compact as compact_store
+
+    with session.library() as library, progress_bar("packing") as progress:
+        done = compact_store(library.workshop, progress=progress)
+    session.print(done, show_compacted)
+
+
+# --- migration -----------------------------------------------------------------------------------
+
+
+@click.command()
+@with_session
+@click.argument("collections", nargs=-1, required=True)
+@click.option(
+    "--extractor", multiple=True, help="image, text, … of another model; several are combined."
+)
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
+@click.option("--confidence-threshold", type=float, help="The similarity to label at, there.")
+@click.option("--dry-run", is_flag=True, help="Only extract and compare.")
+@click.option("--drop-old", is_flag=True, help="Erase the spaces that are not in force.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def migrate(
+    session: Session,
+    collections: Sequence[str],
+    extractor: Sequence[str],
+    options: Sequence[str],
+    confidence_threshold: float | None,
+    dry_run: bool,
+    drop_old: bool,
+    yes: bool,
+) -> None:
+    """Change collections to another extractor, and keep what people said.
+
+    Extracts beside what is in force, compares, asks, and switches in one step; run it again to
+    resume, or with the old extractor to go back.
+
+    \b
+    lookalike migrate products --extractor image --option model=large --dry-run
+    lookalike migrate curated production --extractor image --yes
+    lookalike migrate products --extractor image --extractor text
+    lookalike migrate products --drop-old
+    """
+    if not extractor and not drop_old:
+        raise BadInput("say which extractor: --extractor NAME; or --drop-old")
+    if dry_run and drop_old:
+        raise BadInput("--dry-run changes nothing, and --drop-old erases: say one of them")
+    with session.library() as library:
+        from lookalike.extractors.registry import as_one
+
+        if extractor:
+            name, own = as_one(extractor, extractor_options(options))
+            given = {
+                "extractor": name,
+                "options": own or None,
+                "confidence_threshold": confidence_threshold,
+            }
+            _change(session, library, collections, given, dry_run=dry_run, yes=yes)
+        if drop_old:
+            _confirm(f"Erase what {', '.join(collections)} had of other extractors?", yes)
+            session.print(library.drop_spaces(*collections), show_dropped)
+
+
+def _change(
+    session: Session,
+    library: Library,
+    collections: Sequence[str],
+    given: dict[str, Any],
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    with progress_bar("extracting") as progress:
+        migration = library.prepare_migration(*collections, progress=progress, **given)
+    if dry_run:
+        session.print(migration, show_migration)
+        return
+    click.echo(show_migration(migration), err=session.as_json)
+    _confirm(f"Change {', '.join(collections)} to {migration.after}?", yes)
+    with progress_bar("extracting") as progress:
+        changed = library.migrate(*collections, progress=progress, **given)
+    session.print(changed, lambda value: show_migrated(value, migration))
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"{question} Cannot ask here; say --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+COMMANDS = (
+    doctor,
+    backup,
+    compact,
+    migrate,
+)

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lookalike.cli.output import show_added, show_annotated, show_changed
+from lookalike.cli.output import (
+    show_added,
+    show_annotated,
+    show_changed,
+    show_copied,
+    show_receipt,
+    show_removed,
+)
 from lookalike.cli.session import (
     Session,
     as_of_option,
@@ -22,7 +29,6 @@ from lookalike.cli.session import (
     progress_bar,
     with_session,
 )
-from lookalike.cli.showing_moves import show_copied, show_receipt, show_removed
 from lookalike.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
@@ -105,8 +111,7 @@ def import_(
 
 def _rows(target: Collection, path: Path, labels_from: str | None) -> list[Mapping[str, Any]]:
     """Return the rows of a table, or of class folders, whose files are added first."""
-    from lookalike.formats.folders import read_folders
-    from lookalike.formats.tables import read_rows
+    from lookalike.formats.tables import read_folders, read_rows
 
     if labels_from != "folders" and not (labels_from is None and path.is_dir()):
         return list(read_rows(path, labels_from))

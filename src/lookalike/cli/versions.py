@@ -10,7 +10,7 @@ import click
 from lookalike.cli.session import Session, collection_argument, field_option, with_session
 
 if TYPE_CHECKING:
-    from lookalike.library.collection.redeciding import Redecided
+    from lookalike.library.collection.history import Redecided
     from lookalike.library.versions import Comparison, Version
     from lookalike.model import Changed
 

@@ -25,9 +25,9 @@ from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from lookalike.content.addresses import Address, Network, lies_in, special_kind
 from lookalike.content.blobs import inline_bytes, too_large
 from lookalike.content.object_storage import remote_bytes
+from lookalike.content.pinned_http import Address, Network, lies_in, special_kind
 from lookalike.errors import BadContent, FetchRefused
 from lookalike.settings import Settings
 

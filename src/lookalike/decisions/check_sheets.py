@@ -28,8 +28,7 @@ from lookalike.decisions.field.state import FieldState
 from lookalike.labels import NO_LABEL
 from lookalike.model import Origin, Reason
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Snapshot, Txn, conditions
 
 _CONFLICT = REASONS.index(Reason.CONFLICT)
 _OF_TEXTS = ("text", "document", "sentence_transformers")

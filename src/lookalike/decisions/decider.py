@@ -6,9 +6,10 @@ the store, on a state that has caught up with it. Read, decide, act.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,9 @@ from sqlalchemy import update
 from lookalike.catalog.fields import StoredField
 from lookalike.catalog.image_groups import Unseen
 from lookalike.classifier.calibration.decision_rule import Rule, Standard, standard_to
-from lookalike.classifier.graph.matches import Matches
+from lookalike.classifier.graph.arrays import union
 from lookalike.classifier.graph.neighbours import FindLists
-from lookalike.classifier.graph.rising import union
-from lookalike.classifier.graph.search import Ids, nearest
+from lookalike.classifier.graph.search import Ids, Matches, nearest
 from lookalike.classifier.policies import (
     DECISION_COLUMNS,
     REASONS,
@@ -34,26 +34,83 @@ from lookalike.classifier.policies import (
     undecided,
     withheld,
 )
-from lookalike.classifier.review.duplicates import (
+from lookalike.classifier.review.reference_checks import (
     IDENTICAL,
+    Trials,
     conflicting,
     duplicate_bound,
+    vector_trials,
     with_copies,
 )
-from lookalike.classifier.review.reference_checks import Trials, vector_trials
 from lookalike.classifier.scores.scores import Scores
 from lookalike.decisions.decision_log import DecisionLog
-from lookalike.decisions.effects import Move
 from lookalike.decisions.field.classifier import Judge
-from lookalike.decisions.field.columns import Rows
-from lookalike.decisions.field.imagining import imagined
+from lookalike.decisions.field.columns import Rows, write_decisions
 from lookalike.decisions.field.refit import Ruling
-from lookalike.decisions.field.state import FieldState
-from lookalike.decisions.field.stored_rows import write_decisions
+from lookalike.decisions.field.state import FieldState, imagined
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
+
+# --- consequences: net changes by field and document ---------------------------------------------
+
+Move = tuple[str | None, str | None]
+"""The machine's label of a document before and after."""
+
+
+@dataclass(slots=True)
+class Effects:
+    """What the machine changed: by field and document, however many steps it took.
+
+    The counts are by label: the new one, or for `unlabelled` the one that went.
+    """
+
+    moves: dict[int, dict[int, Move]] = field(default_factory=dict)
+
+    def add(self, field_pk: int, moves: dict[int, Move]) -> None:
+        """Take over what one more step changed in a field."""
+        so_far = self.moves.setdefault(field_pk, {})
+        for document, (was, now) in moves.items():
+            so_far[document] = (so_far.get(document, (was, now))[0], now)
+
+    def drop(self, field_pk: int, documents: Iterable[int]) -> None:
+        """Leave out documents whose label is not the machine's any more."""
+        for document in documents:
+            self.moves.get(field_pk, {}).pop(document, None)
+
+    @property
+    def labelled(self) -> Counter[str]:
+        """Count documents that had no label, by the one they have."""
+        return _counted((now, n) for (was, now), n in self._net() if was is None)
+
+    @property
+    def relabelled(self) -> Counter[str]:
+        """Count documents that had another label, by the one they have."""
+        return _counted((now, n) for (was, now), n in self._net() if was is not None)
+
+    @property
+    def unlabelled(self) -> Counter[str]:
+        """Count documents that have no label now, by the one they had."""
+        return _counted((was, n) for (was, now), n in self._net() if now is None)
+
+    def _net(self) -> Iterator[tuple[Move, int]]:
+        """Yield the moves that made a difference, each with how many documents made it."""
+        for moves in self.moves.values():
+            counts = Counter(moves.values())
+            yield from ((move, count) for move, count in counts.items() if move[0] != move[1])
+
+
+def _counted(labels: Iterable[tuple[str | None, int]]) -> Counter[str]:
+    """Return how often there is each label; there may be none."""
+    total: Counter[str] = Counter()
+    for label, count in labels:
+        if label is not None:
+            total[label] += count
+    return total
+
+
+# -------------------------------------------------------------------------------------------------
 
 _BLOCK_ROWS = 20_000
 _PAIRS_OF = 2000

@@ -19,9 +19,8 @@ from sqlalchemy import Text, cast, select, update
 
 from lookalike.classifier.calibration.decision_rule import Standard, standard_to
 from lookalike.classifier.policies import DECISION_COLUMNS, REASONS
-from lookalike.decisions.field.columns import Columns, Rows
+from lookalike.decisions.field.columns import BLANKS, Columns, Rows
 from lookalike.decisions.field.state import FieldState
-from lookalike.decisions.field.stored_rows import BLANKS
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import Reason
 from lookalike.stores import schema

@@ -16,15 +16,13 @@ from sqlalchemy import func, or_, select, update
 from lookalike.catalog.fields import has_space
 from lookalike.catalog.label_names import naming_of
 from lookalike.classifier.calibration.decision_rule import renamed
-from lookalike.decisions.decider import Decider
+from lookalike.decisions.decider import Decider, Move
 from lookalike.decisions.decision_log import log_names
-from lookalike.decisions.effects import Move
 from lookalike.decisions.ledger.statements import read_now, write_statements
 from lookalike.labels import Naming, ancestors, with_above
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Snapshot, Txn, conditions
 
 _BLOCK_ROWS = 20_000
 

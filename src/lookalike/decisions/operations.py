@@ -25,20 +25,19 @@ from lookalike.catalog.resources import check_there
 from lookalike.catalog.vocabulary import reopening
 from lookalike.classifier.graph.neighbours import FindLists
 from lookalike.decisions.check_sheets import draw_sheet
-from lookalike.decisions.decider import Decider
+from lookalike.decisions.decider import Decider, Effects
 from lookalike.decisions.deciders import Deciders, Lent
-from lookalike.decisions.effects import Effects
 from lookalike.decisions.label_edits import reshape, standard_now
 from lookalike.decisions.ledger.samples import DRAWN_AHEAD, contexts, draw, pending
 from lookalike.decisions.ledger.statements import touch, touched_since, write_statements
 from lookalike.decisions.ledger.undo import (
+    NO_FIELD,
     namings_before,
     settle_undone,
     standards_before,
     taxonomies,
     undoable,
 )
-from lookalike.decisions.ledger.undos import NO_FIELD
 from lookalike.labels import LABEL_EVENTS, Naming, path_of
 from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
 from lookalike.stores import schema

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, NotFound
-from lookalike.extractors import text_multilingual as e5
+from lookalike.extractors import text_multilingual
 from lookalike.extractors.base import Content, Extractor, Part
-from lookalike.extractors.document import docx
-from lookalike.extractors.document.plain_text import READING, plain_text
+from lookalike.extractors.document.plain_text import DOCX_TYPE, READING, plain_text
 from lookalike.extractors.onnx.bundled import OnnxModel, cuda_is_there
 from lookalike.extractors.text_models import DEFAULTS, MODELS, TextModel
 from lookalike.extractors.text_passages import MAX_PASSAGES, NamedText, Passage, TextEncoder, pooled
@@ -53,17 +52,17 @@ def text_extractor(model: str = DEFAULTS[-1], *, threads: int = 1) -> Extractor:
 
 def text_encoder(model: str, *, threads: int) -> TextEncoder:
     """Return the model that texts and documents are read with. Raises NotFound, MissingExtra."""
-    if model == e5.NAME:
-        return e5.E5Encoder()
+    if model == text_multilingual.NAME:
+        return text_multilingual.E5Encoder()
     if model not in MODELS:
-        raise NotFound.named("text model", model, [*MODELS, e5.NAME])
+        raise NotFound.named("text model", model, [*MODELS, text_multilingual.NAME])
     return OnnxEncoder(MODELS[model], threads=threads)
 
 
 class TextExtractor:
     """Reads each text in passages and pools their vectors."""
 
-    accepts = frozenset({"text", docx.MEDIA_TYPE})
+    accepts = frozenset({"text", DOCX_TYPE})
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
@@ -182,7 +181,8 @@ class OnnxEncoder:
         if unknown > _UNKNOWN_SHARE * len(ids):
             return BadContent(
                 f"cannot read {one.name!r} as text: {unknown:,} of its {len(ids):,} words are in a "
-                f"script that {self._model.name} does not know; use model={e5.NAME!r}, or remove it"
+                f"script that {self._model.name} does not know; use "
+                f"model={text_multilingual.NAME!r}, or remove it"
             )
         return None
 

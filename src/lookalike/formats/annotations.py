@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers.expat import ExpatError, ParserCreate
 
 from lookalike.content.boxes import Box, read_box
 from lookalike.errors import BadContent, BadInput
@@ -159,3 +161,34 @@ def inner_path(name: str) -> PurePosixPath:
 
 def _unreadable(path: Path, error: OSError) -> BadInput:
     return BadInput(f"cannot read {str(path)!r}: {error.strerror or error}; check the path")
+
+
+# --- safe XML: no document type, no entities -----------------------------------------------------
+
+
+def read_xml(path: Path) -> Element:
+    """Return the root of an XML file. Raises BadInput with the line for what is none.
+
+    A file with a document type is refused: only there can entities be declared.
+    """
+    builder = TreeBuilder()
+    parser = ParserCreate(namespace_separator=None)
+    parser.buffer_text = True
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+
+    def refuse(*_: object) -> None:
+        raise BadInput(
+            f"{path.name} line {parser.CurrentLineNumber} has a document type (<!DOCTYPE …>), "
+            "which could hide entities; take that line out"
+        )
+
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(path.read_bytes(), True)
+    except ExpatError as error:
+        raise BadInput(f"{path.name} is not XML: {error}") from error
+    except OSError as error:
+        raise BadInput(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    return builder.close()

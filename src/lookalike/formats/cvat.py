@@ -21,8 +21,8 @@ from lookalike.formats.annotations import (
     label_of,
     number,
     pixels,
+    read_xml,
 )
-from lookalike.formats.safe_xml import read_xml
 
 
 def read_cvat(path: Path) -> Annotations:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lookalike.errors import BadInput, MissingExtra
+from lookalike.model import LABEL_SEPARATOR
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 """Formats by file suffix."""
@@ -187,3 +188,28 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+# --- class folders: `shoes/running/7.jpg` --------------------------------------------------------
+
+
+def read_folders(root: Path) -> Iterator[dict[str, Any]]:
+    """Yield file name (relative to `root`) and label of every file in a subfolder.
+
+    Raises BadInput when `root` is no folder, or has no subfolder with files.
+    """
+    if not root.is_dir():
+        raise BadInput(f"there is no folder {str(root)!r}; check the path")
+    empty = True
+    for path in sorted(root.rglob("*")):
+        inner = path.relative_to(root)
+        hidden = any(part.startswith(".") for part in inner.parts)
+        if path.is_file() and not hidden and len(inner.parts) > 1:
+            label = LABEL_SEPARATOR.join(inner.parts[:-1])
+            empty = False
+            yield {"file_name": inner.as_posix(), "label": label}
+    if empty:
+        raise BadInput(
+            f"the folder {str(root)!r} has no class folders: put each file into a folder that is "
+            "named like its label, such as shoes/running/7.jpg"
+        )

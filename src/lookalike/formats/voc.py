@@ -23,10 +23,10 @@ from lookalike.formats.annotations import (
     number,
     pixels,
     places,
+    read_xml,
     said_label,
     write_text,
 )
-from lookalike.formats.safe_xml import read_xml
 
 FOLDER = "Annotations"
 _EDGES = ("xmin", "ymin", "xmax", "ymax")

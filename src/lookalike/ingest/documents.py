@@ -13,8 +13,7 @@ import numpy as np
 from sqlalchemy import select
 from ulid import ULID
 
-from lookalike.catalog.forgotten import is_forgotten, places
-from lookalike.catalog.objects import REGIONS
+from lookalike.catalog.objects import REGIONS, is_forgotten, places
 from lookalike.catalog.resources import CollectionRow, dig
 from lookalike.catalog.spaces import in_force_now, outdate
 from lookalike.catalog.vocabulary import Vocabulary
@@ -24,8 +23,7 @@ from lookalike.extractors.base import Extractor, Part
 from lookalike.labels import label_in
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
-from lookalike.stores.base import StoredSpace, Txn
-from lookalike.stores.selection import conditions, one_of
+from lookalike.stores.base import StoredSpace, Txn, conditions, one_of
 
 _IN_LIST = 5000
 

@@ -10,12 +10,11 @@ from sqlalchemy import delete, select, update
 
 from lookalike.catalog.fields import dependents
 from lookalike.catalog.spaces import erase_everywhere, forget_parts
-from lookalike.decisions.ledger.audited import erase_items
+from lookalike.decisions.ledger.samples import erase_items
 from lookalike.decisions.operations import Operations, Running
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, one_of
 
 _SAID = (Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED)
 

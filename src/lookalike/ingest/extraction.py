@@ -13,13 +13,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from lookalike.catalog.forgotten import places, unshown
-from lookalike.catalog.leases import Heartbeat, end, has_died, lease_end, own_name, time_of
-from lookalike.catalog.objects import finish, let_wait
+from lookalike.catalog.objects import finish, let_wait, places, unshown
 from lookalike.catalog.spaces import in_force_now, outdate
-from lookalike.content.blobs import Blobs
+from lookalike.catalog.tasks import Heartbeat, end, has_died, lease_end, own_name, time_of
+from lookalike.content.blobs import Blobs, Thumbnails
 from lookalike.content.boxes import view_of
-from lookalike.content.thumbnails import Thumbnails
 from lookalike.decisions.operations import Operations, Running
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
@@ -29,7 +27,14 @@ from lookalike.ingest.erasure import erase_documents, vanished
 from lookalike.ingest.executors import (
     MISSING,
     NOTHING,
+    Bench,
     Done,
+    Engine,
+    Hands,
+    Results,
+    Task,
+    Threads,
+    View,
     Waiting,
     as_said_now,
     extracted_before,
@@ -37,13 +42,11 @@ from lookalike.ingest.executors import (
     tasks_of,
     waiting_from,
 )
-from lookalike.ingest.hands import Bench, Engine, Hands, Results, Task, Threads, View
 from lookalike.ingest.items import Tally
 from lookalike.ingest.part_matching import Seen, recognise
 from lookalike.model import Progress, Status
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Store, Txn
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, Store, Txn, one_of
 
 _CLAIM_OBJECTS = 256
 _WRITE_OBJECTS = 256

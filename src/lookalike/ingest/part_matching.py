@@ -15,11 +15,10 @@ from sqlalchemy import select
 
 from lookalike.catalog.fields import placed
 from lookalike.catalog.spaces import Finding, FoundPart, was_beside
-from lookalike.content.counterparts import Part, counterparts
+from lookalike.content.boxes import Part, counterparts
 from lookalike.extractors.base import Part as Extracted
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, StoredSpace, Txn
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Snapshot, StoredSpace, Txn, conditions
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from lookalike.formats.label_studio import read_label_studio
 from lookalike.formats.voc import read_voc, write_voc
 from lookalike.formats.yolo import read_yolo, write_yolo
 from lookalike.library.collection.collection import Collection
-from lookalike.library.regions import check_reads_regions
+from lookalike.library.metadata import check_reads_regions
 from lookalike.model import Added, Changed, Document, Origin, Progress, quiet
 
 READERS: Mapping[str, Callable[[Path, Path | None], Annotations]] = {

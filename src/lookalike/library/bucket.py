@@ -17,8 +17,7 @@ from ulid import ULID
 from lookalike.catalog.idempotency import Request, once
 from lookalike.catalog.objects import Draft, input_of, insert_objects, object_pks, read_objects
 from lookalike.catalog.reader import fields_of
-from lookalike.catalog.resources import CollectionRow, collections_over, dig
-from lookalike.catalog.values import check_values
+from lookalike.catalog.resources import CollectionRow, check_values, collections_over, dig
 from lookalike.content.pictures import check_picture, sniff
 from lookalike.content.sources import json_values
 from lookalike.decisions.operations import NO_COLLECTION, Running

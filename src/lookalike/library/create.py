@@ -22,13 +22,13 @@ from lookalike.catalog.resources import (
     named,
     names,
 )
-from lookalike.catalog.rules import Rule, taxonomy_of
+from lookalike.catalog.taxonomies import Rule, taxonomy_of
 from lookalike.catalog.vocabulary import UNSAID, LabelSet
 from lookalike.decisions.operations import NO_COLLECTION, Running
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import are_options_of, as_one, extractor_name, options_to_store
 from lookalike.ingest.documents import Home, take_labels
-from lookalike.library import declared_labels as declaring
+from lookalike.library import declared_labels
 from lookalike.library.runtime import Workshop
 from lookalike.model import Taxonomy
 from lookalike.stores import schema
@@ -143,7 +143,7 @@ def make_fields(
     for taxonomy, said in rules:
         pk = make_field(txn, namespace, row, taxonomy)
         if running is not None:
-            declaring.begin(workshop.operations, running, _field(txn, row, pk), said)
+            declared_labels.begin(workshop.operations, running, _field(txn, row, pk), said)
 
 
 def make_field(txn: Txn, namespace: str, row: CollectionRow, taxonomy: Taxonomy) -> int:
@@ -205,7 +205,7 @@ def add_field(
         here = (one for one in rows if one.object_pk in stand)
         labels = ((one.pk, stand[one.object_pk], one.said_by or ()) for one in here)
         take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
-    declaring.begin(operations, running, _field(txn, row, field_pk), said)
+    declared_labels.begin(operations, running, _field(txn, row, field_pk), said)
 
 
 def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own: str) -> None:

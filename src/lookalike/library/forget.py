@@ -9,22 +9,20 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, true, update
 
-from lookalike.catalog.forgotten import is_same, remember, unshown
 from lookalike.catalog.idempotency import AlreadyDone
 from lookalike.catalog.label_names import erase_names, naming_of
+from lookalike.catalog.objects import is_same, remember, unshown
 from lookalike.catalog.resources import Kind, collections_over
 from lookalike.catalog.spaces import forget_findings, outdate
-from lookalike.content.boxes import view_of
-from lookalike.content.counterparts import Part
+from lookalike.content.boxes import Part, view_of
 from lookalike.decisions.decision_log import erase_from_log
-from lookalike.decisions.ledger.audited import erase_label
+from lookalike.decisions.ledger.samples import erase_label
 from lookalike.decisions.operations import Running
 from lookalike.ingest.erasure import erase_documents
 from lookalike.library.runtime import Workshop
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.selection import conditions, one_of
+from lookalike.stores.base import Snapshot, Txn, conditions, one_of
 
 _KEPT = "blob:"
 _BLOB = schema.upload.c.blob

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from sqlalchemy import select
 
 from lookalike.catalog.resources import Kind, collection_from
 from lookalike.errors import LookalikeError, StoreError
+from lookalike.extractors.registry import extractors
+from lookalike.library.library import Library
 from lookalike.library.runtime import Workshop
 from lookalike.stores import schema
+from lookalike.stores.sqlite.engine import driver
 
 OK = "ok"
 LEAST_FREE_BYTES = 64 * 2**20
@@ -110,3 +117,94 @@ def disk_trouble(folder: Path, *, least_bytes: int = LEAST_FREE_BYTES) -> str:
     if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         return "read-only"
     return f"{free // 2**20} MB free" if free < least_bytes else ""
+
+
+# --- what is installed, and whether the store is sound -------------------------------------------
+
+_PACKAGES = ("lookalike", "numpy", "onnxruntime", "sqlalchemy", "pysqlite3", "simsimd", "pillow")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What `doctor` found. `problems` is empty when the store is sound."""
+
+    python: str
+    versions: Mapping[str, str]
+    sqlite: str
+    extractors: tuple[str, ...]
+    store: str | None
+    spaces: Mapping[str, str]
+    problems: tuple[str, ...]
+
+
+def diagnose(library: Library | None) -> Diagnosis:
+    """Return what is installed and, where there is a store, whether it is sound."""
+    return Diagnosis(
+        python=platform.python_version(),
+        versions={name: _version(name) for name in _PACKAGES},
+        sqlite=str(driver().sqlite_version),
+        extractors=tuple(sorted(extractors())),
+        store=None if library is None else library.place,
+        spaces={} if library is None else library.spaces(),
+        problems=() if library is None else tuple(library.check()),
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+# --- orderly shutdown ----------------------------------------------------------------------------
+
+# Nothing that was acknowledged is lost either way; in order, nobody is answered with half a reply.
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Ending:
+    """Whether the process shall end, and since when. `told` takes signals."""
+
+    def __init__(
+        self, *, at_once: Callable[[int], None], timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._at_once = at_once
+        self._timer = timer
+        self._since: float | None = None
+
+    def told(self, number: int, _frame: object = None) -> None:
+        """Note that the process shall end; told again, it ends here."""
+        if self._since is None:
+            self._since = self._timer()
+        else:
+            self._at_once(number)
+
+    @property
+    def has_begun(self) -> bool:
+        """Return whether the process shall end."""
+        return self._since is not None
+
+    def lasts(self, seconds: float) -> bool:
+        """Return whether the process was told to end so long ago, or longer."""
+        return self._since is not None and self._timer() - self._since >= seconds
+
+
+def end_at_once(number: int) -> None:
+    """End the process as a signal would, whatever its threads are at."""
+    _leave(128 + number, "ended at once")
+
+
+def end_after(seconds: float) -> None:
+    """End the process after so long, if it has not ended by then; nobody has to wait for that."""
+    timer = threading.Timer(
+        seconds, _leave, (1, f"ended what had not ended by itself after {seconds:g} s")
+    )
+    timer.daemon = True
+    timer.start()
+
+
+def _leave(code: int, message: str) -> None:
+    os.write(2, f"lookalike: {message}; what was acknowledged is kept\n".encode())
+    os._exit(code)

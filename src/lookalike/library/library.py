@@ -26,7 +26,7 @@ from lookalike.catalog.resources import (
     named,
     names,
 )
-from lookalike.catalog.rules import POLICY, Rule, check_rule, rule_of, taxonomy_of
+from lookalike.catalog.taxonomies import POLICY, Rule, check_rule, rule_of, taxonomy_of
 from lookalike.catalog.vocabulary import Labels, LabelSet
 from lookalike.extractors.registry import as_one
 from lookalike.library.collection.collection import Collection
@@ -46,9 +46,8 @@ from lookalike.library.runtime import Workshop
 from lookalike.model import Changed, Progress, Taxonomy, quiet
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
-from lookalike.stores.base import Txn
+from lookalike.stores.base import Txn, in_force
 from lookalike.stores.open import Place
-from lookalike.stores.selection import in_force
 
 
 def open(

@@ -6,11 +6,17 @@ To restore one is to back it up to where the store shall be.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lookalike.catalog.embedding_map import follow_packed as map_follows
+from lookalike.content.files import recall, remember
+from lookalike.decisions.field.classifier import follow_packed as lists_follow
 from lookalike.errors import BadInput, NotAStore
+from lookalike.library.runtime import Workshop
 from lookalike.model import Progress, quiet
+from lookalike.stores.base import Packed
 from lookalike.stores.open import Place
 from lookalike.stores.sqlite.backup import Backup, copy_bytes
 
@@ -59,3 +65,66 @@ def _check_apart(source: Path, target: Path) -> None:
         raise BadInput(f"{target} is in the store itself; name a directory outside of {source}")
     if one.is_relative_to(other):
         raise BadInput(f"the store is in {target}; name a directory that holds nothing")
+
+
+# --- cache carry-over after packing --------------------------------------------------------------
+
+# All of it is derived, and would be made anew: neighbour lists of a million items take minutes.
+
+
+def follow_packed(cache: Path, packed: Sequence[Packed]) -> None:
+    """Let the files in `cache` be of where the vectors of packed spaces are now."""
+    for one in packed:
+        for file in cache.glob(f"lists.{one.space.pk}.*.npz"):
+            lists_follow(file, one)
+        map_follows(cache / f"map-{one.space.pk}.npz", one)
+    for file in cache.glob("field.*.npz") if packed else ():
+        _field_follows(file, packed)
+
+
+def _field_follows(file: Path, packed: Sequence[Packed]) -> None:
+    kept = recall(file)
+    if kept is None:
+        return
+    (mark, arrays), moved = kept, False
+    for one in packed:
+        for name in ("space", "reference_space"):
+            was = mark.get(name, {})
+            if (was.get("pk"), was.get("generation")) != (one.space.pk, one.space.generation - 1):
+                continue
+            if name == "space":
+                slots = one.moved(arrays["slots"])
+                if slots is None:
+                    return
+                arrays["slots"] = slots
+            was["generation"], moved = one.space.generation, True
+    if moved:
+        remember(file, mark, arrays)
+
+
+# --- compaction ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What a store took on the disk before, and takes now; `spaces` counts those packed anew."""
+
+    spaces: int
+    bytes_before: int
+    bytes_after: int
+
+
+def compact(workshop: Workshop, *, progress: Progress = quiet) -> Compacted:
+    """Give back the room that removed documents left in a store.
+
+    Others go on reading, and wait with what they write. While it works the disk holds vectors and
+    database twice, and the memory the database once. Interrupted, all is as it was or as it shall
+    be. What a reader of an older state still needs goes with the next compaction.
+
+    Raises StoreUnwritable where the disk has no room; nothing is lost.
+    """
+    deciders = workshop.operations.deciders
+    deciders.close()
+    done = workshop.store.compact(progress)
+    follow_packed(workshop.root / "cache", done.packed)
+    return Compacted(len(done.packed), done.bytes_before, done.bytes_after)

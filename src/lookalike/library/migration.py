@@ -8,20 +8,145 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from lookalike.catalog.idempotency import Request, refuse_repetition
+from lookalike.catalog.objects import places
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.resources import CollectionRow
-from lookalike.catalog.spaces import count_left, drop, failures, hold, lost_and_new, spaces_beside
+from lookalike.catalog.spaces import (
+    count_left,
+    drop,
+    failures,
+    forget_failures,
+    hold,
+    let_go,
+    lost_and_new,
+    objects_left,
+    spaces_beside,
+    write_findings,
+)
+from lookalike.catalog.tasks import Heartbeat, end, own_name
 from lookalike.decisions.operations import Running
 from lookalike.errors import BadInput
+from lookalike.ingest.documents import Target
+from lookalike.ingest.executors import Done, Waiting, waiting_from
+from lookalike.ingest.extraction import Extraction
 from lookalike.ingest.items import Tally
-from lookalike.library.changing import Change, changes_to
-from lookalike.library.migration_switch import switch
-from lookalike.library.preparing import Preparation
+from lookalike.ingest.part_matching import Seen, documents_of, matched
+from lookalike.library.migration_switch import Change, changes_to, switch
 from lookalike.library.runtime import Workshop
 from lookalike.model import Changed, Progress
 from lookalike.quality.space_comparison import FieldComparison, compare
-from lookalike.stores.base import StoredSpace
+from lookalike.stores import schema
+from lookalike.stores.base import Snapshot, Store, StoredSpace, one_of
+
+# --- prepare: extract into a standby space -------------------------------------------------------
+
+# Nothing that anyone sees changes. What is done has a finding, so a preparation that was
+# interrupted goes on where it stopped; one process at a time holds the lease of the space.
+
+_CLAIM_OBJECTS = 256
+
+_Batch = list[tuple[Waiting, Done]]
+
+
+class Preparation:
+    """Extracts for a space that is beside; `target` has that space and what extracts for it."""
+
+    def __init__(
+        self, store: Store, extraction: Extraction, target: Target, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._extraction = extraction
+        self._target = target
+        self._clock = clock
+        self._owner = ""
+        self._after = 0
+        self._written = 0
+
+    def run(self, progress: Progress) -> int:
+        """Extract until something is known of every object; return how many were extracted.
+
+        What had failed is tried again. Raises Conflict while another process is at it.
+        """
+        space, self._owner = self._target.space, own_name()
+        with self._store.write() as txn:
+            hold(txn, space, self._owner, self._clock())
+            forget_failures(txn, space)
+            left = count_left(txn, self._target.row, space)
+        self._written = 0
+        try:
+            with Heartbeat(self._renew):
+                while self._once(lambda: progress(self._written, max(left, self._written))):
+                    pass
+        finally:
+            end(self._owner)
+            with self._store.claim() as txn:
+                let_go(txn, space, self._owner)
+        return self._written
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        with self._store.claim() as txn:
+            hold(txn, self._target.space, self._owner, self._clock())
+
+    def _once(self, tell: Callable[[], None]) -> bool:
+        """Extract what is left now, from the first object on; return whether anything was."""
+        self._after, before = 0, self._written
+        for batch in self._extraction.found(self._target, self._claim):
+            self._written += self._write(batch) if batch else 0
+            tell()
+        return self._written > before
+
+    def _claim(self) -> list[Waiting]:
+        object_ = schema.object_
+        query = objects_left(self._target.row, self._target.space)
+        query = query.where(object_.c.pk > self._after).order_by(object_.c.pk)
+        with self._store.read() as snapshot:
+            rows = snapshot.rows(query.limit(_CLAIM_OBJECTS))
+        self._after = rows[-1].pk if rows else self._after
+        return [waiting_from(row, self._target) for row in rows]
+
+    def _write(self, batch: _Batch) -> int:
+        space = self._target.space
+        with self._store.write() as txn:
+            hold(txn, space, self._owner, self._clock())
+            batch = self._still_left(txn, batch)
+            objects = [one.pk for one, _ in batch]
+            known, gone = documents_of(txn, self._target.pk, objects), places(txn, objects)
+            findings, vectors = [], dict[int, np.ndarray]()
+            for one, done in batch:
+                sha256 = "" if one.blob is None else one.blob.sha256
+                is_gone = partial(one.has_forgotten, gone=gone)
+                seen = Seen(sha256, done.parts, done.error, is_gone)
+                finding, own = matched(one.pk, seen, known.get(one.pk, ()), space.dimension)
+                findings.append(finding)
+                vectors |= own
+            pks = np.array(sorted(vectors), np.int64)
+            if len(pks):
+                txn.append_vectors(space, pks, np.stack([vectors[pk] for pk in pks.tolist()]))
+            write_findings(txn, space, findings)
+        return len(batch)
+
+    def _still_left(self, snapshot: Snapshot, batch: _Batch) -> _Batch:
+        """Return what has not been forgotten, changed or done meanwhile."""
+        chosen = one_of(schema.object_.c.pk, [one.pk for one, _ in batch])
+        rows = snapshot.rows(objects_left(self._target.row, self._target.space).where(chosen))
+        now = {row.pk: waiting_from(row, self._target) for row in rows}
+        return [
+            (one, done)
+            for one, done in batch
+            if one.pk in now and _content(now[one.pk]) == _content(one)
+        ]
+
+
+def _content(one: Waiting) -> str:
+    return "" if one.blob is None else one.content
+
+
+# -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

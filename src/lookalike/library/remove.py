@@ -23,14 +23,13 @@ from lookalike.catalog.resources import (
     resource,
 )
 from lookalike.catalog.spaces import drop_all, erase_everywhere
-from lookalike.decisions.ledger.audited import drop_audits
+from lookalike.decisions.ledger.samples import drop_audits
 from lookalike.errors import BadInput, Conflict
-from lookalike.library import forget as forgetting
+from lookalike.library import forget
 from lookalike.library.runtime import Workshop
 from lookalike.model import Blob
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.selection import conditions, one_of
+from lookalike.stores.base import Snapshot, Txn, conditions, one_of
 
 _FORGET_OBJECTS = 5000
 _REMOVE_ROWS = 5000
@@ -66,7 +65,7 @@ def forget_objects(
     *,
     actor: str = "",
     op_id: str = "",
-) -> forgetting.Receipt:
+) -> forget.Receipt:
     """Erase objects of a bucket, extracted or not, with their documents in every collection.
 
     What their labels had caused is decided again. More than 5,000 are erased in several operations;
@@ -148,11 +147,11 @@ def remove_bucket(
 
 def _forget(
     workshop: Workshop, home: int, pks: Sequence[int], actor: str, request: Request | None
-) -> forgetting.Receipt:
+) -> forget.Receipt:
     actor = actor or workshop.actor
     with workshop.operations.operate(home, "forget", actor, request) as running:
-        forgetting.erase_objects(workshop, running, pks)
-    return forgetting.receipt_of(workshop, running)
+        forget.erase_objects(workshop, running, pks)
+    return forget.receipt_of(workshop, running)
 
 
 def _first_objects(snapshot: Snapshot, bucket_pk: int) -> list[int]:
@@ -170,14 +169,14 @@ def _empty_bucket(workshop: Workshop, bucket_pk: int) -> Removed:
     upload = schema.upload
     with workshop.store.write() as txn:
         pks = _first_objects(txn, bucket_pk)
-        blobs = list(forgetting.blobs_of(txn, pks))
+        blobs = list(forget.blobs_of(txn, pks))
         if not pks:
             sent = upload.c.bucket_pk == bucket_pk
             kept = txn.rows(select(upload.c.blob).where(sent, upload.c.blob.is_not(None)))
             blobs = [Blob(**row.blob) for row in kept if row.blob]
             txn.execute(delete(upload).where(sent))
-        forgetting.erase_rows(txn, pks)
-        copies, thumbnails = forgetting.erase_files(workshop, txn, blobs)
+        forget.erase_rows(txn, pks)
+        copies, thumbnails = forget.erase_files(workshop, txn, blobs)
     return Removed(objects=len(pks), copies=copies, thumbnails=thumbnails)
 
 
@@ -230,7 +229,7 @@ def _empty(workshop: Workshop, collection_pk: int) -> Removed:
         erase_everywhere(txn, collection_pk, pks)
         moved = update(field).where(field.c.pk.in_(fields))
         txn.execute(moved.values(epoch=field.c.epoch + 1))
-        contents = forgetting.unseen(txn, [row.sha256.hex() for row in rows])
+        contents = forget.unseen(txn, [row.sha256.hex() for row in rows])
     thumbnails = sum(workshop.thumbnails.forget(sha256) for sha256 in contents)
     return Removed(documents=len(rows), labels=labels, thumbnails=thumbnails)
 

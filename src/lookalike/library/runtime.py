@@ -16,8 +16,7 @@ from lookalike.catalog.objects import waiting_dimension
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow, check_there, collection_row
-from lookalike.content.blobs import Blobs
-from lookalike.content.thumbnails import Thumbnails
+from lookalike.content.blobs import Blobs, Thumbnails
 from lookalike.decisions.label_vectors import NameReader
 from lookalike.decisions.operations import Operations
 from lookalike.errors import BadInput, Conflict
@@ -27,10 +26,9 @@ from lookalike.ingest.documents import Target
 from lookalike.ingest.extraction import Extraction
 from lookalike.settings import Settings
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn, space_columns
+from lookalike.stores.base import Snapshot, Txn, in_force, space_columns
 from lookalike.stores.locks import Made
 from lookalike.stores.open import Opened
-from lookalike.stores.selection import in_force
 
 
 class Workshop:

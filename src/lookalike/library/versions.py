@@ -13,11 +13,10 @@ from typing import Any
 from sqlalchemy import select, update
 
 from lookalike.catalog.fields import taxonomy_from
-from lookalike.catalog.lookup import ids_of
-from lookalike.catalog.reader import FieldRow
+from lookalike.catalog.reader import FieldRow, ids_of
 from lookalike.catalog.resources import CollectionRow
+from lookalike.decisions.as_of import check_name
 from lookalike.decisions.operations import Running
-from lookalike.decisions.positions import check_name
 from lookalike.errors import Conflict, NotFound
 from lookalike.model import Origin, Taxonomy
 from lookalike.stores import schema

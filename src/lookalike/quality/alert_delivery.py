@@ -18,13 +18,13 @@ from typing import Any
 from sqlalchemy import func, select
 from ulid import ULID
 
-from lookalike.catalog.leases import LEASE_S, time_of
+from lookalike.catalog.api_keys import webhook_headers
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.resources import collection_from
-from lookalike.catalog.signing import webhook_headers
+from lookalike.catalog.tasks import LEASE_S, time_of
 from lookalike.content.fetch import GuardedFetcher
 from lookalike.errors import BadContent, LookalikeError, StoreClosed, StoreError
-from lookalike.quality import reports as reporting
+from lookalike.quality import reports
 from lookalike.quality.alerts import (
     CLEARED,
     DELIVERED,
@@ -152,7 +152,7 @@ class Watch:
                 return
             resource, field = found
             collection = collection_from(resource)
-            report = reporting.report(snapshot, collection, field)
+            report = reports.report(snapshot, collection, field)
             audited = latest(snapshot, collection, field)
         with self._store.write() as txn:
             rows = txn.rows(select(schema.alarm).where(schema.alarm.c.field_pk == field_pk))

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from lookalike.catalog.lookup import ids_of
-from lookalike.catalog.reader import FieldRow
+from lookalike.catalog.reader import FieldRow, ids_of
 from lookalike.classifier.review.queue import Kind
 from lookalike.decisions.ledger.fold import Line, independent
-from lookalike.decisions.peers import Spoken, said_by_several, spoken_of
-from lookalike.decisions.queue import Asked
+from lookalike.decisions.queue import Asked, Spoken, said_by_several, spoken_of
 from lookalike.errors import Conflict
 from lookalike.model import Document, EventKind, Opinion, Question
 from lookalike.quality.stats.agreement import Agreement, agreement

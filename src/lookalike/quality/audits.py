@@ -16,11 +16,10 @@ import numpy as np
 from sqlalchemy import select, update
 
 from lookalike.catalog.label_names import naming_of, owner_of
-from lookalike.catalog.lookup import ids_of, pks_of, stances
-from lookalike.catalog.reader import FieldRow, document_query
+from lookalike.catalog.reader import FieldRow, document_query, ids_of, pks_of, stances
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.vocabulary import check_not_outside
-from lookalike.decisions.ledger.audited import drawn_items, drawn_sizes
+from lookalike.decisions.ledger.samples import drawn_items, drawn_sizes
 from lookalike.decisions.operations import Operations, Running, Said
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.labels import check_label, is_within, path_of

@@ -2,26 +2,340 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+import numpy as np
+from sqlalchemy import func, or_, select
 
-from lookalike.catalog.lookup import ids_of, stances
-from lookalike.catalog.reader import FieldRow
+from lookalike.catalog.label_names import naming_of
+from lookalike.catalog.reader import FieldRow, ids_of, stances
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.calibration.intervals import lower_bound, upper_bound
+from lookalike.classifier.graph.search import NOBODY
+from lookalike.classifier.review import reference_checks
+from lookalike.decisions.ledger.fold import Line, decided_label, fold
 from lookalike.decisions.ledger.samples import checks_by_label
 from lookalike.errors import BadInput
-from lookalike.labels import Codes
-from lookalike.model import Origin
-from lookalike.quality import reports as reporting
+from lookalike.labels import Codes, is_within
+from lookalike.model import EventKind, Origin, Reason
+from lookalike.quality import reports
 from lookalike.quality.alerts import Alarm, Breach, alarm_of, breaches_of
 from lookalike.quality.audits import latest
-from lookalike.quality.blaming import Blame, blamed
-from lookalike.quality.flows import DAY_S, Day, first_operation, history, queue_before, window_start
 from lookalike.quality.stats.metrics import Report
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
+from lookalike.stores.base import Snapshot, conditions
+
+# --- daily counts, folded from operations and events ---------------------------------------------
+
+DAY_S = 86_400.0
+VERDICTS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
+"""What a person says that tells whether the machine's label was right."""
+
+_ANSWERS = (*VERDICTS, EventKind.CANNOT_TELL)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What happened in a field on one day (UTC).
+
+    `arrived` documents came; those of them that have no label by now are in `without_label`, by the
+    reason. People gave `answers`; `confirmed` and `corrected` of these met an automatic label. The
+    machine gave `labelled` labels and took `taken_back`.
+    """
+
+    day: str
+    arrived: int
+    without_label: Mapping[str, int]
+    answers: int
+    confirmed: int
+    corrected: int
+    labelled: int
+    taken_back: int
+
+
+@dataclass(slots=True)
+class _Tally:
+    arrived: int = 0
+    without_label: dict[str, int] = field(default_factory=dict)
+    answers: int = 0
+    confirmed: int = 0
+    corrected: int = 0
+    labelled: int = 0
+    taken_back: int = 0
+
+
+def window_start(now: float, days: int) -> float:
+    """Return when the first of the last `days` days began, today being the last of them (UTC)."""
+    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (today - timedelta(days=days - 1)).timestamp()
+
+
+def first_operation(snapshot: Snapshot, since: float) -> int | None:
+    """Return the first operation of a store at or after a time, if there is one."""
+    table = schema.operation
+    query = select(func.min(table.c.pk).label("first")).where(table.c.at >= since)
+    first = snapshot.rows(query)[0].first
+    return None if first is None else int(first)
+
+
+def history(
+    snapshot: Snapshot, collection_pk: int, field_pk: int, now: float, days: int
+) -> tuple[Day, ...]:
+    """Return the last `days` days of a field, the oldest first."""
+    start = datetime.fromtimestamp(window_start(now, days), UTC).date()
+    tallies = {start + timedelta(days=place): _Tally() for place in range(days)}
+    first = first_operation(snapshot, window_start(now, days))
+    if first is not None:
+        table = schema.operation
+        query = select(table.c.pk, table.c.at).where(table.c.pk >= first)
+        days_of = {
+            row.pk: datetime.fromtimestamp(row.at, UTC).date() for row in snapshot.rows(query)
+        }
+        last = max(tallies)
+
+        def tally(operation: int) -> _Tally:
+            return tallies[min(max(days_of[operation], start), last)]
+
+        _count_arrivals(snapshot, collection_pk, field_pk, first, tally)
+        _count_decisions(snapshot, field_pk, first, tally)
+        _count_answers(snapshot, field_pk, first, tally)
+    return tuple(_day(day, one) for day, one in sorted(tallies.items()))
+
+
+def queue_before(
+    snapshot: Snapshot, collection_pk: int, field_pk: int, queue: int, first: int | None
+) -> int:
+    """Return how many documents waited before the operation `first`, where `queue` wait now.
+
+    What was touched since is folded as it stood then: an operation that was undone since was in
+    force. What was forgotten since is not known any more, and not counted.
+    """
+    if first is None:
+        return queue
+    newest = _first_document(snapshot, collection_pk, first)
+    arrived = 0 if newest is None else _count_waiting(snapshot, field_pk, newest)
+    touched = _touched(snapshot, field_pk, first, newest)
+    now = sum(
+        len(snapshot.rows(_waiting(field_pk).where(chosen)))
+        for chosen in conditions(schema.standing.c.document_pk, touched)
+    )
+    return queue - arrived - now + _waited(snapshot, field_pk, touched, first)
+
+
+# --- the days -----------------------------------------------------------------------------------
+
+
+def _count_arrivals(
+    snapshot: Snapshot,
+    collection_pk: int,
+    field_pk: int,
+    first: int,
+    tally: Callable[[int], _Tally],
+) -> None:
+    document, standing = schema.document, schema.standing
+    here = (document.c.collection_pk == collection_pk) & (document.c.arrived_in >= first)
+    counts = select(document.c.arrived_in, func.count().label("n")).where(here)
+    for row in snapshot.rows(counts.group_by(document.c.arrived_in)):
+        tally(row.arrived_in).arrived += row.n
+    query = (
+        select(document.c.arrived_in, standing.c.origin, standing.c.reason)
+        .add_columns(func.count().label("n"))
+        .join(standing, standing.c.document_pk == document.c.pk)
+        .where(here, standing.c.field_pk == field_pk, standing.c.label.is_(None))
+        .group_by(document.c.arrived_in, standing.c.origin, standing.c.reason)
+    )
+    for row in snapshot.rows(query):
+        said = row.origin == Origin.HUMAN
+        reason = str(Reason.REJECTED) if said else row.reason or "not_decided"
+        counted = tally(row.arrived_in).without_label
+        counted[reason] = counted.get(reason, 0) + row.n
+
+
+def _count_decisions(
+    snapshot: Snapshot, field_pk: int, first: int, tally: Callable[[int], _Tally]
+) -> None:
+    event = schema.event
+    query = (
+        select(event.c.operation_pk, func.count().label("n"), func.count(event.c.label).label("on"))
+        .where(event.c.operation_pk >= first, event.c.field_pk == field_pk)
+        .where(event.c.kind == EventKind.DECIDED)
+        .group_by(event.c.operation_pk)
+    )
+    for row in snapshot.rows(query):
+        tally(row.operation_pk).labelled += row.on
+        tally(row.operation_pk).taken_back += row.n - row.on
+
+
+def _count_answers(
+    snapshot: Snapshot, field_pk: int, first: int, tally: Callable[[int], _Tally]
+) -> None:
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.operation_pk, event.c.kind, event.c.label, event.c.detail)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.operation_pk >= first, event.c.field_pk == field_pk)
+        .where(event.c.origin == Origin.HUMAN, event.c.kind.in_(_ANSWERS))
+        .where(operation.c.undone_by.is_(None))
+    )
+    for row in snapshot.rows(query):
+        told = tally(row.operation_pk)
+        told.answers += 1
+        was = (row.detail or {}).get("was")
+        if was is None or row.kind not in VERDICTS:
+            continue
+        if row.kind == EventKind.LABELLED and is_within(row.label, was):
+            told.confirmed += 1
+        elif row.kind != EventKind.REJECTED or row.label == was:
+            told.corrected += 1
+
+
+def _day(day: date, told: _Tally) -> Day:
+    return Day(
+        day=day.isoformat(),
+        arrived=told.arrived,
+        without_label=dict(sorted(told.without_label.items())),
+        answers=told.answers,
+        confirmed=told.confirmed,
+        corrected=told.corrected,
+        labelled=told.labelled,
+        taken_back=told.taken_back,
+    )
+
+
+# --- the queue as it was ------------------------------------------------------------------------
+
+
+def _waiting(field_pk: int) -> Any:
+    table = schema.standing
+    query = select(table.c.document_pk).where(table.c.field_pk == field_pk)
+    return query.where(table.c.label.is_(None), table.c.origin.is_(None))
+
+
+def _count_waiting(snapshot: Snapshot, field_pk: int, newest: int) -> int:
+    """Return how many documents wait that have at least the pk `newest`."""
+    table = schema.standing
+    waiting = _waiting(field_pk).where(table.c.document_pk >= newest).subquery()
+    return int(snapshot.rows(select(func.count().label("n")).select_from(waiting))[0].n)
+
+
+def _first_document(snapshot: Snapshot, collection_pk: int, first: int) -> int | None:
+    """Return the first document that arrived since; all that have higher pks did, too."""
+    table = schema.document
+    query = select(func.min(table.c.pk).label("pk")).where(
+        table.c.collection_pk == collection_pk, table.c.arrived_in >= first
+    )
+    found = snapshot.rows(query)[0].pk
+    return None if found is None else int(found)
+
+
+def _touched(snapshot: Snapshot, field_pk: int, first: int, newest: int | None) -> list[int]:
+    """Return the documents that were here before, and of which something was said since."""
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.document_pk)
+        .where(event.c.field_pk == field_pk, event.c.document_pk.is_not(None))
+        .distinct()
+    )
+    if newest is not None:
+        query = query.where(event.c.document_pk < newest)
+    undone = select(operation.c.pk).where(operation.c.undone_by >= first)
+    since = snapshot.rows(query.where(event.c.operation_pk >= first))
+    taken_back = snapshot.rows(query.where(event.c.operation_pk.in_(undone)))
+    return sorted({row.document_pk for row in (*since, *taken_back)})
+
+
+def _waited(snapshot: Snapshot, field_pk: int, documents: Iterable[int], first: int) -> int:
+    """Return how many of the documents waited before the operation `first`."""
+    pks = np.fromiter(documents, np.int64)
+    lines: dict[int, list[Line]] = {int(pk): [] for pk in pks}
+    for row in _lines_before(snapshot, field_pk, pks.tolist(), first):
+        origin = None if row.origin is None else Origin(row.origin)
+        line = Line(EventKind(row.kind), row.label, origin, row.actor)
+        lines[row.document_pk].append(line)
+    return sum(not fold(one).stands and decided_label(one) is None for one in lines.values())
+
+
+def _lines_before(
+    snapshot: Snapshot, field_pk: int, documents: list[int], first: int
+) -> Iterator[Any]:
+    event, operation = schema.event, schema.operation
+    in_force = or_(
+        operation.c.undone_by.is_(None),
+        operation.c.undone_by >= first,
+        event.c.kind == EventKind.DECIDED,
+    )
+    query = (
+        select(event.c.document_pk, event.c.kind, event.c.label, event.c.origin, operation.c.actor)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field_pk, event.c.operation_pk < first, in_force)
+        .order_by(event.c.seq)
+    )
+    for chosen in conditions(event.c.document_pk, documents):
+        yield from snapshot.rows(query.where(chosen))
+
+
+# --- references that caused corrections ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A reference whose labels people corrected: at least `at_least` of them, 19 times of 20."""
+
+    id: str
+    label: str | None
+    corrected: int
+    confirmed: int
+    at_least: float
+    instead: str | None
+
+
+def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[reference_checks.Blame]:
+    """Return what people's answers say of the references that had caused automatic labels.
+
+    References are told by their pks, labels by `codes`, which learn those that they do not know.
+    """
+    event, operation = schema.event, schema.operation
+    query = (
+        select(event.c.kind, event.c.label, event.c.detail)
+        .add_columns(event.c.operation_pk, event.c.document_pk)
+        .join(operation, operation.c.pk == event.c.operation_pk)
+        .where(event.c.field_pk == field.pk, event.c.origin == Origin.HUMAN)
+        .where(event.c.kind.in_(VERDICTS), operation.c.undone_by.is_(None))
+    )
+    rows = [
+        row
+        for row in snapshot.rows(query)
+        if row.detail and "was" in row.detail
+        # Who refuses another label than the machine's says nothing about that.
+        if row.kind != EventKind.REJECTED or row.label == row.detail["was"]
+    ]
+    sources = [row.detail["source"] for row in rows]
+    naming = naming_of(snapshot, field.pk)
+
+    def code(label: str | None, row: Any) -> int:
+        known = label and naming.now(label, row.operation_pk, row.document_pk)
+        return codes.code(known)
+
+    given = [code(_instead(row), row) for row in rows]
+    return reference_checks.blamed(
+        np.array([NOBODY if one is None else one for one in sources], np.int64),
+        np.array([code(row.detail["was"], row) for row in rows], np.int64),
+        np.array(given, np.int64),
+    )
+
+
+def _instead(row: Any) -> str | None:
+    """Return the label that a person gave; the machine's, where that is above it."""
+    if row.kind != EventKind.LABELLED:
+        return None
+    was = str(row.detail["was"])
+    return was if is_within(row.label, was) else str(row.label)
+
+
+# -------------------------------------------------------------------------------------------------
 
 MOST_DAYS = 366
 FORECAST_DAYS = 7
@@ -95,7 +409,7 @@ def monitor(
     """Return how a field does, with its last `days` days. Raises BadInput for too few or many."""
     if isinstance(days, bool) or not 1 <= days <= MOST_DAYS:
         raise BadInput(f"cannot look back {days!r} days; give 1 to {MOST_DAYS}")
-    report = reporting.report(snapshot, collection, field)
+    report = reports.report(snapshot, collection, field)
     told = history(snapshot, collection.pk, field.pk, now, max(days, FORECAST_DAYS))
     alarm = alarm_of(snapshot, field.pk, field.name)
     breaches: tuple[Breach, ...] = ()

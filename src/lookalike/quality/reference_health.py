@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lookalike.catalog.lookup import ids_of
-from lookalike.catalog.reader import FieldRow
-from lookalike.classifier.graph.references import References
-from lookalike.classifier.graph.search import nearest
-from lookalike.classifier.review import reference_checks as hygiene
-from lookalike.classifier.review.duplicates import DuplicateGroup, duplicates
+from lookalike.catalog.reader import FieldRow, ids_of
+from lookalike.classifier.graph.search import References, nearest
+from lookalike.classifier.review import reference_checks
+from lookalike.classifier.review.reference_checks import DuplicateGroup, duplicates
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.deciders import Deciders
-from lookalike.decisions.peers import contested_documents
+from lookalike.decisions.queue import contested_documents
 from lookalike.labels import NO_LABEL, Codes
-from lookalike.quality.blaming import Blame, blamed
+from lookalike.quality.monitoring import Blame, blamed
 from lookalike.stores.base import Snapshot
 
 
@@ -93,7 +91,7 @@ class _Asked:
     codes: Codes
     references: References
     bound: float
-    trials: Callable[[], hygiene.Trials]
+    trials: Callable[[], reference_checks.Trials]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +99,10 @@ class _Found:
     """What may be wrong, by pk and label code; `codes` names these."""
 
     codes: Codes
-    trials: hygiene.Trials
-    suspects: Sequence[hygiene.Suspect]
+    trials: reference_checks.Trials
+    suspects: Sequence[reference_checks.Suspect]
     groups: Sequence[DuplicateGroup]
-    blames: Sequence[hygiene.Blame]
+    blames: Sequence[reference_checks.Blame]
 
 
 def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
@@ -120,7 +118,7 @@ def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
         found = _Found(
             asked.codes,
             trials,
-            hygiene.suspects(trials),
+            reference_checks.suspects(trials),
             _duplicates(references, k, asked.bound),
             blamed(snapshot, field, asked.codes),
         )
@@ -166,14 +164,14 @@ def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
         ),
         confused=tuple(
             Confusion((_name(codes, one.first), _name(codes, one.second)), one.share)
-            for one in hygiene.confused_pairs(trials)
+            for one in reference_checks.confused_pairs(trials)
         ),
-        labels=_healths(hygiene.health(trials), codes),
+        labels=_healths(reference_checks.health(trials), codes),
     )
 
 
-def _healths(labels: Sequence[hygiene.Health], codes: Codes) -> tuple[LabelHealth, ...]:
-    thin, unbalanced = set(hygiene.thin(labels)), set(hygiene.unbalanced(labels))
+def _healths(labels: Sequence[reference_checks.Health], codes: Codes) -> tuple[LabelHealth, ...]:
+    thin, unbalanced = set(reference_checks.thin(labels)), set(reference_checks.unbalanced(labels))
     shown = (
         LabelHealth(
             label=_name(codes, one.label),

@@ -22,9 +22,8 @@ from lookalike.model import Document, Event, EventKind, Operation, Origin, Reaso
 from lookalike.quality.stats.metrics import HISTOGRAM_BINS, Depth, Point, Report, coverage, curve
 from lookalike.quality.thresholds import led_by_limit
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
+from lookalike.stores.base import Snapshot, one_of
 from lookalike.stores.json_sql import truncated
-from lookalike.stores.selection import one_of
 
 EXPORT_COLUMNS = (
     "id",

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from lookalike.catalog.fields import stored_field
-from lookalike.catalog.lookup import ids_of
-from lookalike.catalog.reader import FieldRow
-from lookalike.catalog.rules import rule_of
+from lookalike.catalog.reader import FieldRow, ids_of
 from lookalike.catalog.spaces import poorly_found
+from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
 from lookalike.classifier.review.reference_checks import Trials
 from lookalike.decisions.decider import Decider

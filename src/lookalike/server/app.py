@@ -11,86 +11,71 @@ from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 from lookalike import __version__
-from lookalike.catalog.api_keys import Access
-from lookalike.catalog.signing import Signer, signing_secret
+from lookalike.catalog.api_keys import Access, Signer, signing_secret
 from lookalike.content.fetch import FetchRules, GuardedFetcher
 from lookalike.library.health import OK, Readiness
 from lookalike.library.runtime import Workshop
 from lookalike.library.worker import Worker
 from lookalike.server.api_docs import PAGE_HEADERS, reference_page
-from lookalike.server.context import Context
+from lookalike.server.context import Context, FrozenQueues, Makings
 from lookalike.server.errors import RESPONSES, answer_errors
 from lookalike.server.events import Hub
-from lookalike.server.frozen import FrozenQueues
-from lookalike.server.making import Makings
 from lookalike.server.page import PageFirst, make_router, read_page
 from lookalike.server.routes import (
-    alarms,
     analytics,
     audits,
-    blobs,
     buckets,
+    client_ingest,
     collections,
-    counting,
+    document_batches,
     documents,
-    enriching,
-    executing,
+    embedding_map,
+    events,
     exports,
     health,
+    label_tree,
     labels,
-    migrations,
     objects,
-    prometheus,
+    queue,
     retrievers,
-    samples,
     tasks,
     taxonomies,
     trials,
     uploads,
     verbs,
-    versions,
 )
-from lookalike.server.routes import client_ingest as arrivals
-from lookalike.server.routes import document_batches as many
-from lookalike.server.routes import events as news
-from lookalike.server.routes import label_tree as label_trees
-from lookalike.server.routes import map as maps
-from lookalike.server.routes import queue as queues
-from lookalike.server.security.audit import Audit
-from lookalike.server.security.gate import Gate
+from lookalike.server.security.gate import Audit, Gate
 
 _ROUTERS: tuple[APIRouter, ...] = (
-    blobs.router,
-    news.router,
+    uploads.blobs_router,
+    events.router,
     health.router,
     collections.router,
-    counting.router,
-    many.router,
+    analytics.counting_router,
+    document_batches.router,
     documents.router,
     labels.router,
-    queues.router,
+    queue.router,
     analytics.router,
     audits.router,
     buckets.router,
     objects.router,
     uploads.router,
-    alarms.router,
-    prometheus.router,
-    maps.router,
+    audits.alerts_router,
+    health.metrics_router,
+    embedding_map.router,
     exports.router,
-    executing.router,
     retrievers.router,
-    enriching.router,
     taxonomies.router,
-    label_trees.router,
+    label_tree.router,
     trials.router,
     trials.of_taxonomy,
     tasks.router,
-    migrations.router,
-    samples.router,
-    versions.router,
+    tasks.migrations_router,
+    buckets.samples_router,
+    labels.versions_router,
     verbs.router,
-    arrivals.router,
+    client_ingest.router,
 )
 """Routes are tried in this order, one by one: what a person waits for comes first."""
 
@@ -142,7 +127,7 @@ def make_app(
     parts = (workshop, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending)
     app.state.context = Context(*parts)
     app.state.readiness = _readiness(workshop, worker, is_leaving)
-    app.state.scrapes = prometheus.Scrapes(time.monotonic)
+    app.state.scrapes = health.Scrapes(time.monotonic)
     answer_errors(app)
     for router in (*_ROUTERS, make_router()):
         app.include_router(router)

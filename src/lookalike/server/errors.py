@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from lookalike import errors
-from lookalike.server.security.refusal import error_body
+from lookalike.server.security.rules import error_body
 from lookalike.server.shapes import ErrorReply
 
 _LOG = logging.getLogger("lookalike.server")

@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
-from lookalike.catalog.conditions import (
+from lookalike.catalog.filter_sql import seconds_of
+from lookalike.catalog.filters import (
     EVERYTHING,
     Condition,
     Every,
@@ -20,12 +21,12 @@ from lookalike.catalog.conditions import (
     every,
     fields_in,
     holds,
+    is_field,
     kind_of,
+    parse,
     reach,
     some,
 )
-from lookalike.catalog.filter_sql import seconds_of
-from lookalike.catalog.filters import is_field, parse
 from lookalike.catalog.pages import ARRIVAL
 from lookalike.catalog.resources import Kind
 from lookalike.errors import BadInput

@@ -17,8 +17,7 @@ from lookalike.content.boxes import can_show, view_of
 from lookalike.errors import BadInput, Stale
 from lookalike.model import Blob, Changed, Document, Origin, Standing
 from lookalike.server.context import Asked
-from lookalike.server.shapes import ListBody, Reply
-from lookalike.server.strict_json import read_json
+from lookalike.server.shapes import ListBody, Reply, read_json
 
 _T = TypeVar("_T")
 _FAMILIES = ("image", "text", "audio", "video")

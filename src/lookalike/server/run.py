@@ -12,7 +12,7 @@ import uvicorn
 
 from lookalike.catalog.api_keys import Access, check_bind
 from lookalike.errors import BadSetting
-from lookalike.library.ending import Ending, end_after, end_at_once
+from lookalike.library.health import Ending, end_after, end_at_once
 from lookalike.library.library import Library
 from lookalike.server.app import make_app
 

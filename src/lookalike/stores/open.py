@@ -59,9 +59,9 @@ class Place:
         if not self.is_database:
             return (Path(self.given) / "lookalike.db").exists()
         _check_extra()
-        from lookalike.stores.postgres import engine as postgres_engine
+        from lookalike.stores.postgres import engine
 
-        return postgres_engine.is_there(postgres_engine.address_of(self.given))
+        return engine.is_there(engine.address_of(self.given))
 
     def shown(self) -> str:
         """Return the place without a password."""

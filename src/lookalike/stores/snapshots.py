@@ -15,8 +15,7 @@ from lookalike.classifier.graph import search
 from lookalike.classifier.graph.search import Floats, Ids
 from lookalike.errors import NotFound
 from lookalike.stores import schema
-from lookalike.stores.base import StoredSpace
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import StoredSpace, conditions
 
 
 class TableSnapshot(ABC):

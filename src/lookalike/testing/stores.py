@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from lookalike.classifier.graph.matches import NO_SIMILARITY
-from lookalike.classifier.graph.search import NOBODY, Floats, Ids
+from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Floats, Ids
 from lookalike.errors import NotFound
 from lookalike.stores import schema
 from lookalike.stores.base import Cells, Snapshot, Store, StoredSpace, Txn, cells_of, stored_space

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.logistic import Vector, fit_mixture
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.scores.evidence import UNHEARD
-from lookalike.classifier.scores.leads import Columns, Leads, Mix, Quiet
+from lookalike.classifier.scores.evidence import UNHEARD, Columns, Leads, Mix, Quiet
 from lookalike.classifier.scores.leave_one_out import Left
 from lookalike.classifier.scores.scores import Said
 

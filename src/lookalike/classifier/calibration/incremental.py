@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence, Judgement, judged, said_at
 from lookalike.classifier.calibration.features import Seen
+from lookalike.classifier.graph.arrays import union
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.graph.rising import union
-from lookalike.classifier.scores.evidence import Column
+from lookalike.classifier.scores.evidence import Column, Leads, scored
 from lookalike.classifier.scores.hierarchy import Parents
-from lookalike.classifier.scores.leads import Leads, scored
 from lookalike.classifier.scores.scores import Scores
 
 _FEW_LABELS = 8

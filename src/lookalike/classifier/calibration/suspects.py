@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.logistic import fit_mixture
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.scores.leads import Mix
+from lookalike.classifier.scores.evidence import Mix
 from lookalike.classifier.scores.leave_one_out import Left
 
 ERROR_RATE = 0.01

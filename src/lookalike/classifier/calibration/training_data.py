@@ -36,8 +36,8 @@ from lookalike.classifier.calibration.logistic import Vector
 from lookalike.classifier.calibration.recalibration import enough_samples
 from lookalike.classifier.calibration.suspects import find_suspects
 from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.graph.arrays import without
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.graph.rising import without
 from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among, raised
 from lookalike.classifier.scores.leave_one_out import Left, as_they_are, leave_one_out
 from lookalike.classifier.scores.scores import BACKGROUND, Said, Scores

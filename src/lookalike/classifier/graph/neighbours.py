@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import Floats, Grid, grid_length, on_grid
-from lookalike.classifier.graph.matches import NO_SIMILARITY
-from lookalike.classifier.graph.search import NOBODY, merge, top_k
+from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, merge, top_k
 
 Places = NDArray[np.int64]
 Lists = tuple[Places, Floats]

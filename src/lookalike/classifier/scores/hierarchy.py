@@ -20,14 +20,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.classifier.graph.arrays import without
 from lookalike.classifier.graph.graph import Landscape
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.graph.rising import without
-from lookalike.classifier.scores.closest import Closest
-from lookalike.classifier.scores.evidence import Column, abreast
-from lookalike.classifier.scores.leads import Quiet
+from lookalike.classifier.scores.evidence import Column, Quiet, abreast
 from lookalike.classifier.scores.leave_one_out import Left
-from lookalike.classifier.scores.scores import BACKGROUND, Scores
+from lookalike.classifier.scores.scores import BACKGROUND, Closest, Scores
 from lookalike.labels import ancestors
 from lookalike.model import LABEL_SEPARATOR
 

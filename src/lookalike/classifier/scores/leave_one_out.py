@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.scores.evidence import FLOOR, UNHEARD
-from lookalike.classifier.scores.leads import Mix, mixed
+from lookalike.classifier.scores.evidence import FLOOR, UNHEARD, Mix, mixed
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
 _LEAST = 1e-5

@@ -15,18 +15,24 @@ is. Both are of no label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.classifier.graph.arrays import Bytes, product, union, without
 from lookalike.classifier.graph.graph import Landscape
-from lookalike.classifier.graph.propagation import DECAY, Evidence, Floats, Places, combine
-from lookalike.classifier.graph.rising import union, without
-from lookalike.classifier.graph.surroundings import Surroundings, remoteness
-from lookalike.classifier.scores.closest import Closest
+from lookalike.classifier.graph.propagation import (
+    DECAY,
+    Evidence,
+    Floats,
+    Places,
+    Surroundings,
+    combine,
+    remoteness,
+)
 from lookalike.classifier.scores.evidence import (
     FLOOR,
     NO_EVIDENCE,
@@ -38,7 +44,146 @@ from lookalike.classifier.scores.evidence import (
     largest,
     two_largest,
 )
-from lookalike.classifier.scores.likeness import Doubles, Likeness
+
+# --- nearest reference of a label, computed on demand and cached ---------------------------------
+
+_BLOCK_CELLS = 8_000_000
+_NOBODY = -1
+
+_ONE_BY_ONE = 16
+"""When more references of one column come, all of it are looked at again together."""
+
+
+class Closest:
+    """The nearest reference of the column that each of n items was asked about last.
+
+    `cosines` gives those of items (m,) and references (k,), float32 (m, k).
+    `_nearest` float32 (n,) is its centred cosine, `_sources` its place; of equally near ones it is
+    the one at the lowest place.
+    """
+
+    def __init__(self, items: int, cosines: Callable[[Places, Places], Floats]) -> None:
+        self._cosines = cosines
+        self._asked = np.full(items, _NOBODY)
+        self._nearest: Floats = np.zeros(items, np.float32)
+        self._sources: Places = np.zeros(items, np.int64)
+
+    def of(
+        self, places: Places, columns: NDArray[np.int64], references: Callable[[int], Places]
+    ) -> tuple[Floats, Places]:
+        """Return the cosines of different items, each with the nearest of one column's references,
+        and where that is (m,); both are 0 for the column −1. `references` gives the rising places
+        of a column's.
+        """
+        some = columns >= 0
+        new = np.flatnonzero(some & (self._asked[places] != columns))
+        self._ask(places[new], columns[new], references)
+        return self._nearest[places] * some, self._sources[places] * some
+
+    def forget(self, column: int | None = None) -> None:
+        """Find what was asked about a column again when it is asked next, or about any."""
+        chosen = slice(None) if column is None else self._asked == column
+        self._asked[chosen] = _NOBODY
+
+    def changed(self, column: int, came: Places, went: Places) -> None:
+        """Take over that references of a column came and went."""
+        if len(came) > _ONE_BY_ONE:
+            self.forget(column)
+        items = np.flatnonzero(self._asked == column)
+        if len(items) == 0:
+            return
+        if len(went):
+            self._asked[items[np.isin(self._sources[items], went)]] = _NOBODY
+        for place in came.tolist():
+            cosines = self._cosines(items, np.array([place]))[:, 0]
+            known = self._nearest[items]
+            first = (cosines == known) & (place < self._sources[items])
+            better = items[(cosines > known) | first]
+            self._nearest[better] = cosines[(cosines > known) | first]
+            self._sources[better] = place
+
+    def _ask(
+        self, places: Places, columns: NDArray[np.int64], references: Callable[[int], Places]
+    ) -> None:
+        self._asked[places] = columns
+        order = np.argsort(columns, kind="stable")
+        asked, starts = np.unique(columns[order], return_index=True)
+        for column, rows in zip(asked.tolist(), np.split(order, starts[1:]), strict=False):
+            among = references(column)
+            step = max(1, _BLOCK_CELLS // len(among))
+            for start in range(0, len(rows), step):
+                part = places[rows[start : start + step]]
+                table = self._cosines(part, among)
+                self._nearest[part] = table.max(axis=1)
+                self._sources[part] = among[table.argmax(axis=1)]
+
+
+# --- class similarity ----------------------------------------------------------------------------
+
+# Only the sums are kept. A sum m is parted into digits, m = Σ_t (2h + 1)^t m_t with no component of
+# m_t above h, small enough to fit bytes: so each product with m_t is exact. Put together they are
+# exact in float64, whichever way references came and went.
+
+_BLOCK = 4096
+_BYTE = 127
+
+Doubles = NDArray[np.float64]
+Sums = NDArray[np.int64]
+
+
+class Likeness:
+    """⟨u, m⟩ of turned items u (int8 (n, d)) and the sums m of labels' references."""
+
+    def __init__(self, turned: Bytes) -> None:
+        self._turned = turned
+        self._sums: dict[str, Sums] = {}
+        self._squares: dict[str, float] = {}
+
+    def over(self, turned: Bytes) -> Likeness:
+        """Return the likeness of the same references to more items."""
+        wider = Likeness(turned)
+        wider._sums = {name: total.copy() for name, total in self._sums.items()}
+        wider._squares = dict(self._squares)
+        return wider
+
+    def arrange(self, labels: Sequence[str]) -> None:
+        """Take over which labels there are."""
+        nothing = np.zeros(self._turned.shape[1], np.int64)
+        self._sums = {name: self._sums.get(name, nothing.copy()) for name in labels}
+        self._squares = {name: self._squares.get(name, 0.0) for name in labels}
+
+    def move(self, label: str, came: Places, went: Places) -> None:
+        """Take over that references of a label came and went."""
+        for places, sign in ((came, 1), (went, -1)):
+            self._sums[label] += sign * self._turned[places].sum(axis=0, dtype=np.int64)
+        self._squares[label] = float((self._sums[label].astype(np.float64) ** 2).sum())
+
+    def square(self, label: str) -> float:
+        """Return ⟨m, m⟩ of a label."""
+        return self._squares[label]
+
+    def at(self, label: str, places: Places) -> Doubles:
+        """Return ⟨u, m⟩ of items (k,) for one label."""
+        found = np.zeros(len(places))
+        digits = list(_digits(self._sums[label]))
+        for start in range(0, len(places), _BLOCK):
+            rows = self._turned.take(places[start : start + _BLOCK], axis=0)
+            part = found[start : start + _BLOCK]
+            for power, digit in digits:
+                part += power * product(rows, digit)
+        return found
+
+
+def _digits(total: Sums) -> Iterator[tuple[int, Bytes]]:
+    """Yield the digits of a sum as bytes, each with the power it counts."""
+    power = 1
+    while total.any():
+        digit = (total + _BYTE) % (2 * _BYTE + 1) - _BYTE
+        yield power, digit.astype(np.int8)
+        total, power = (total - digit) // (2 * _BYTE + 1), power * (2 * _BYTE + 1)
+
+
+# -------------------------------------------------------------------------------------------------
 
 BACKGROUND = ""
 """The name under which "none of these" has references; it sorts first."""

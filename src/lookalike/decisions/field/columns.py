@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Select, func, select
 
-from lookalike.classifier.graph.rising import distinct
+from lookalike.catalog.fields import StoredField
+from lookalike.classifier.graph.arrays import distinct
+from lookalike.classifier.graph.search import NOBODY, Ids
+from lookalike.classifier.policies import REASONS
+from lookalike.labels import NO_LABEL, Codes
+from lookalike.model import Answer, Origin
+from lookalike.stores import schema
+from lookalike.stores.base import Txn
 
 Rows = NDArray[np.int64]
 
@@ -101,3 +109,147 @@ class Columns:
             roomy = np.empty((rows + rows // _SPARE, *blank.shape), blank.dtype)
             roomy[: self._count] = self[name]
             self._arrays[name] = roomy
+
+
+# --- decision rows to columns --------------------------------------------------------------------
+
+# `stored` bool (the document has a row in the store), `stands` bool (the machine has nothing to
+# decide: someone else did), `unclear` bool (a person cannot tell), `asked` bool (the queue had
+# asked for what stands), `codes`, `runner_up` int32, `confidence`, `margin` float32, `reasons`
+# int8, `sources` int64: the decision that is stored. `poor` bool (it was seen too badly to be
+# decided) is for the caller to set.
+
+_AUTO = str(Origin.AUTO)
+_MACHINE = (None, Origin.AUTO)
+_NAN = np.array(np.nan, np.float32)
+_REASON_CELLS = np.array([*map(str, REASONS), None], object)
+_REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
+
+BLANKS = {
+    "stored": np.array(False),
+    "stands": np.array(False),
+    "unclear": np.array(False),
+    "asked": np.array(False),
+    "poor": np.array(False),
+    "codes": np.array(NO_LABEL, np.int32),
+    "confidence": _NAN,
+    "margin": _NAN,
+    "runner_up": np.array(NO_LABEL, np.int32),
+    "reasons": np.array(-1, np.int8),
+    "sources": np.array(NOBODY, np.int64),
+}
+"""What the columns hold of a document that has no row."""
+
+
+def stored_rows(field: StoredField) -> Select[Any]:
+    """Return the query of a field's rows, by rising document, as `keep_rows` takes them."""
+    standing, embedding = schema.standing, schema.embedding
+    same = embedding.c.document_pk == standing.c.document_pk
+    return (
+        select(
+            standing.c.document_pk,
+            embedding.c.slot,
+            standing.c.origin,
+            standing.c.answer,
+            standing.c.asked,
+            standing.c.label,
+            standing.c.runner_up,
+            standing.c.confidence,
+            standing.c.margin,
+            standing.c.reason,
+            func.coalesce(standing.c.source_pk, NOBODY),
+        )
+        .select_from(standing.join(embedding, same))
+        .where(standing.c.field_pk == field.pk)
+        .where(embedding.c.space_pk == field.space.pk)
+        .order_by(standing.c.document_pk)
+    )
+
+
+def keep_rows(columns: Columns, codes: Codes, rows: Sequence[Any]) -> tuple[Ids, Ids]:
+    """Take over rows of the store; return their documents, and the slots of their vectors (n,)."""
+    if not rows:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    pks, slots, origins, answers, asked, labels, runners_up, *rest = zip(*rows, strict=True)
+    confidence, margin, reasons, sources = rest
+    documents = np.array(pks, np.int64)
+    at = columns.place(documents)
+    said = [origin not in _MACHINE for origin in origins]
+    new = [answer == Answer.NEW_KIND for answer in answers]
+    columns["stands"][at] = np.logical_or(said, new)
+    columns["unclear"][at] = [answer == Answer.CANNOT_TELL for answer in answers]
+    columns["asked"][at] = [bool(one) for one in asked]
+    columns["codes"][at] = [codes.code(label) for label in labels]
+    columns["runner_up"][at] = [codes.code(label) for label in runners_up]
+    columns["confidence"][at] = np.array(confidence, np.float32)
+    columns["margin"][at] = np.array(margin, np.float32)
+    columns["reasons"][at] = [_REASON_CODES[reason] for reason in reasons]
+    columns["sources"][at] = sources
+    columns["stored"][at] = True
+    return documents, np.array(slots, np.int64)
+
+
+def decision_cells(
+    field_pk: int, operation: int, columns: Columns, codes: Codes, rows: Rows
+) -> dict[str, list[Any]]:
+    """Return the decisions in rows of columns as an operation writes them, labels aside."""
+    confidence, margin = columns["confidence"][rows], columns["margin"][rows]
+    sources = columns["sources"][rows]
+    return {
+        "field_pk": [field_pk] * len(rows),
+        "document_pk": columns.pks[rows].tolist(),
+        "confidence": _or_null(confidence, np.isnan(confidence)),
+        "margin": _or_null(margin, np.isnan(margin)),
+        "runner_up": _label_cells(codes, columns["runner_up"][rows]),
+        "reason": _REASON_CELLS[columns["reasons"][rows]].tolist(),
+        "source_pk": _or_null(sources, sources == NOBODY),
+        "revision": [operation] * len(rows),
+    }
+
+
+def write_decisions(
+    txn: Txn,
+    field_pk: int,
+    operation: int,
+    columns: Columns,
+    codes: Codes,
+    rows: Rows,
+    moved: NDArray[np.bool_],
+    surer: NDArray[np.bool_],
+) -> None:
+    """Write the decisions in rows of columns, all of which differ from what is stored.
+
+    `moved` (n,) tells whose label differs, `surer` whose confidence: what stays is not written,
+    which spares its indexes the work.
+    """
+    table, stored = schema.standing, columns["stored"][rows]
+    columns["stored"][rows] = True
+
+    def cells(chosen: NDArray[np.bool_]) -> dict[str, list[Any]]:
+        return decision_cells(field_pk, operation, columns, codes, rows[chosen])
+
+    def labelled(chosen: NDArray[np.bool_]) -> dict[str, list[Any]]:
+        labels = _label_cells(codes, columns["codes"][rows[chosen]])
+        origins = [None if label is None else _AUTO for label in labels]
+        votes = [False] * len(labels)
+        return {**cells(chosen), "label": labels, "origin": origins, "votes": votes}
+
+    alike = cells(stored & ~moved & ~surer)
+    del alike["confidence"]
+    txn.update_cells(table, alike)
+    txn.update_cells(table, cells(stored & ~moved & surer))
+    txn.update_cells(table, labelled(stored & moved))
+    txn.insert_cells(table, labelled(~stored))
+
+
+def _label_cells(codes: Codes, coded: NDArray[np.int32]) -> list[str | None]:
+    """Return the labels of codes (n,) as they are stored."""
+    # What is none stands last, where its code, -1, leads.
+    names = np.array([*map(str, codes.names), None], object)
+    return cast("list[str | None]", names[coded].tolist())
+
+
+def _or_null(values: NDArray[Any], none: NDArray[np.bool_]) -> list[Any]:
+    cells = values.astype(object)
+    cells[none] = None
+    return cast("list[Any]", cells.tolist())

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.matches import NO_SIMILARITY
-from lookalike.classifier.graph.rising import distinct, union
-from lookalike.classifier.graph.search import NOBODY, Floats, Ids, merge, nearest
+from lookalike.classifier.graph.arrays import distinct, union
+from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Floats, Ids, merge, nearest
 from lookalike.decisions.field.columns import Columns, Rows
 
 Vectors = NDArray[np.float16]

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import confidence_from, confidence_to
 from lookalike.classifier.calibration.decision_rule import Rule, Standard, rule_for
-from lookalike.classifier.calibration.learning import learn_nearest
+from lookalike.classifier.calibration.nearest_rule import learn_nearest
 from lookalike.classifier.calibration.training_data import Sampling, standard_of, with_background
 from lookalike.classifier.graph.metric import blend
-from lookalike.classifier.graph.references import References
-from lookalike.classifier.graph.search import NOBODY, Ids
+from lookalike.classifier.graph.search import NOBODY, Ids, References
 from lookalike.decisions.check_sheets import checked_in
 from lookalike.decisions.field.classifier import Judge
 from lookalike.decisions.field.columns import Rows

@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from lookalike.classifier.graph.references import References
-from lookalike.classifier.graph.search import Ids
+from lookalike.classifier.graph.search import Ids, References
 from lookalike.labels import Codes, ancestors
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Snapshot, conditions
 
 
 class Rejections(Mapping[int, set[str]]):

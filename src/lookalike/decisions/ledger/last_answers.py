@@ -11,11 +11,10 @@ from sqlalchemy import select
 from lookalike.catalog.label_names import naming_of
 from lookalike.decisions.ledger.fold import PERSONAL
 from lookalike.decisions.ledger.statements import read_now
-from lookalike.decisions.ledger.undos import any_undo_since, in_force_by, last_by, undos
+from lookalike.decisions.ledger.undo import any_undo_since, in_force_by, last_by, undos
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, one_of
 
 _GIVEN = (Origin.HUMAN, Origin.IMPORT)
 

@@ -12,13 +12,12 @@ from sqlalchemy import delete, select, update
 from lookalike.catalog.fields import taxonomy_from
 from lookalike.catalog.image_groups import poorly_seen
 from lookalike.catalog.label_names import naming_of
-from lookalike.decisions.ledger.audited import held
 from lookalike.decisions.ledger.fold import Line, Statement, fold
+from lookalike.decisions.ledger.samples import held
 from lookalike.labels import Naming
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Snapshot, Txn, conditions
 
 _CHUNK = 5000
 

@@ -10,9 +10,9 @@ from itertools import accumulate
 
 from lookalike.errors import BadContent, BadSetting, MissingExtra
 from lookalike.extractors.base import Content, Extractor, Part, extract_each
-from lookalike.extractors.document import docx, pdf
-from lookalike.extractors.document.pages import OCR, Page, PageReader, origin
-from lookalike.extractors.document.plain_text import plain_text
+from lookalike.extractors.document import pdf
+from lookalike.extractors.document.pdf import OCR, Page, PageReader, origin
+from lookalike.extractors.document.plain_text import DOCX_TYPE, plain_text
 from lookalike.extractors.text import MAX_CHARACTERS, text_encoder, text_part
 from lookalike.extractors.text_models import DEFAULTS
 from lookalike.extractors.text_passages import MAX_PASSAGES, Passage, TextEncoder, pooled
@@ -65,7 +65,7 @@ def document_extractor(
 class DocumentExtractor:
     """Reads the text layer of each page, or its picture where there is none to speak of."""
 
-    accepts = frozenset({pdf.MEDIA_TYPE, "image", "text", docx.MEDIA_TYPE})
+    accepts = frozenset({pdf.MEDIA_TYPE, "image", "text", DOCX_TYPE})
 
     def __init__(self, encoder: TextEncoder, *, by_page: bool, max_pages: int) -> None:
         self._encoder = encoder
@@ -163,7 +163,7 @@ class DocumentExtractor:
 
 
 def _is_text(content: Content) -> bool:
-    return content.media_type.startswith("text/") or content.media_type == docx.MEDIA_TYPE
+    return content.media_type.startswith("text/") or content.media_type == DOCX_TYPE
 
 
 @contextmanager

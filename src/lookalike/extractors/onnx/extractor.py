@@ -22,11 +22,11 @@ from lookalike.extractors.hub.local_files import (
     read_config,
     space_of,
 )
-from lookalike.extractors.onnx import file as onnx_file
+from lookalike.extractors.image import pixels_from
+from lookalike.extractors.onnx import file
 from lookalike.extractors.onnx.bundled import cuda_is_there
 from lookalike.extractors.onnx.file import OnnxFile, Port, read_onnx
 from lookalike.extractors.onnx.network import POOLINGS, Network, choose_output, told_pooling
-from lookalike.extractors.pixels import pixels_from
 from lookalike.model import Space
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class OnnxImages(_OnnxExtractor):
         self._port = _picture_port(network.model)
         self._wide_last = self._port.shape is not None and self._port.shape[3] == 3
         config = read_config(folders, "preprocessor_config.json")
-        if self._port.element == onnx_file.UINT8:
+        if self._port.element == file.UINT8:
             config |= {"do_rescale": False, "do_normalize": False}
         self._pixels = pixels_from(config, options, _fixed_size(self._port))
         super().__init__(network, asdict(self._pixels))
@@ -156,7 +156,7 @@ class OnnxImages(_OnnxExtractor):
         return self._inputs(np.zeros((3, self._pixels.height, self._pixels.width), np.float32))
 
     def _inputs(self, pixels: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
-        kinds = {onnx_file.FLOAT16: np.float16, onnx_file.UINT8: np.uint8}
+        kinds = {file.FLOAT16: np.float16, file.UINT8: np.uint8}
         values = pixels.transpose(1, 2, 0) if self._wide_last else pixels
         kind = kinds.get(self._port.element, np.float32)
         if kind is np.uint8:
@@ -246,7 +246,7 @@ class OnnxTexts(_OnnxExtractor):
             padded[name][0, : len(row)] = row
         inputs = {
             port.name: padded[port.name].astype(
-                np.int32 if port.element == onnx_file.INT32 else np.int64
+                np.int32 if port.element == file.INT32 else np.int64
             )
             for port in self._ports
         }
@@ -283,7 +283,7 @@ def _kind(model: OnnxFile) -> str:
 
 
 def _is_picture(port: Port) -> bool:
-    kinds = (onnx_file.FLOAT, onnx_file.FLOAT16, onnx_file.UINT8)
+    kinds = (file.FLOAT, file.FLOAT16, file.UINT8)
     return port.shape is not None and len(port.shape) == 4 and port.element in kinds
 
 

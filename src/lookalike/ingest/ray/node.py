@@ -20,8 +20,7 @@ from lookalike.errors import BadContent, LookalikeError, StoreError
 from lookalike.extractors.base import Content, Extractor, Part, uses_gpu
 from lookalike.extractors.previews import is_picture, part_view
 from lookalike.extractors.registry import build_extractor
-from lookalike.ingest.executors import Done, Waiting, read_waiting
-from lookalike.ingest.hands import Task, View
+from lookalike.ingest.executors import Done, Task, View, Waiting, read_waiting
 from lookalike.model import Blob
 
 _ELSEWHERE = ("s3:", "s3a:", "gs:", "gcs:", "http:", "https:", "data:")

@@ -9,17 +9,15 @@ from typing import Any
 from sqlalchemy import Select, select
 
 from lookalike.catalog.idempotency import Request
-from lookalike.catalog.lookup import pks_of
-from lookalike.catalog.reader import FieldRow, Reader, document_query, fields_of, filtered
+from lookalike.catalog.reader import FieldRow, Reader, document_query, fields_of, filtered, pks_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.decisions.operations import Running
 from lookalike.errors import Conflict, NotFound
 from lookalike.library.runtime import Workshop
 from lookalike.model import Document, Origin, Reason
-from lookalike.quality import reports as reporting
+from lookalike.quality import reports
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, one_of
 
 
 class Opened:
@@ -50,7 +48,7 @@ class Opened:
 
     def __len__(self) -> int:
         with self._workshop.store.read() as snapshot:
-            return reporting.count_documents(snapshot, self._row.pk)
+            return reports.count_documents(snapshot, self._row.pk)
 
     def _operate(
         self, kind: str, actor: str, op_id: str = "", *asked: Any

@@ -7,28 +7,30 @@ from typing import Any
 
 from lookalike.catalog.idempotency import AlreadyDone, once
 from lookalike.catalog.reader import fields_of
-from lookalike.catalog.rules import rule_of, with_policy_of
+from lookalike.catalog.taxonomies import rule_of, with_policy_of
 from lookalike.catalog.vocabulary import Labels, LabelSet
 from lookalike.content.sources import items, json_values
 from lookalike.decisions.operations import Said
 from lookalike.errors import BadInput, NotFound
 from lookalike.ingest.items import Tally
-from lookalike.ingest.ray.engine import engine_at
+from lookalike.ingest.ray.jobs import engine_at
 from lookalike.labels import check_label
-from lookalike.library import declared_labels as declaring
-from lookalike.library import forget as forgetting
-from lookalike.library.collection import answering
+from lookalike.library import declared_labels, forget
+from lookalike.library.collection import labels as answering
 from lookalike.library.collection import labels as importing
 from lookalike.library.collection.experiments import Trying
-from lookalike.library.collection.extracting import extract_free, extract_to_the_end
 from lookalike.library.collection.history import Travelling
-from lookalike.library.collection.items import add_vectors, register
-from lookalike.library.collection.promoting import Promoting
+from lookalike.library.collection.items import (
+    add_vectors,
+    extract_free,
+    extract_to_the_end,
+    register,
+)
+from lookalike.library.collection.label_tree import Shaping
+from lookalike.library.collection.promotion import Promoting
 from lookalike.library.collection.quality import Trusting
 from lookalike.library.collection.read import Telling
-from lookalike.library.collection.shaping import Shaping
-from lookalike.library.metadata import Sync
-from lookalike.library.regions import redrawn
+from lookalike.library.metadata import Sync, redrawn
 from lookalike.model import ANY, Added, Changed, EventKind, Origin, Progress, quiet
 from lookalike.stores.base import Snapshot
 
@@ -132,7 +134,9 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 running.txn, pks, revisions or {}, {chosen.pk: checked}, running.actor
             )
             if new_labels:
-                declaring.add_new(self._workshop.operations, running, chosen, checked.values())
+                declared_labels.add_new(
+                    self._workshop.operations, running, chosen, checked.values()
+                )
             said = answering.labelled(
                 running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
             )
@@ -329,7 +333,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 now = chosen.taxonomy
                 own = rule_of(now, *policy, said.closed)
                 after = own if then is None else with_policy_of(now, then)
-                declaring.follow(operations, running, chosen, after, said, find)
+                declared_labels.follow(operations, running, chosen, after, said, find)
         return running.changed()
 
     @once
@@ -350,7 +354,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         field: str | None = None,
         actor: str = "",
         op_id: str = "",
-    ) -> forgetting.Receipt:
+    ) -> forget.Receipt:
         """Erase documents with their objects, vectors, labels, copies and thumbnails, for good.
 
         The user's own files stay. What their labels had caused is decided again. With `only_parts`
@@ -366,15 +370,15 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             with self._operate("forget", actor, op_id, *asked) as running:
                 pks = self._forgettable(running.txn, named, label, field)
                 if only_parts or label is not None:
-                    forgetting.forget_parts(self._workshop, running, pks)
+                    forget.forget_parts(self._workshop, running, pks)
                 else:
-                    forgetting.forget(self._workshop, running, pks)
+                    forget.forget(self._workshop, running, pks)
                 if label is not None:
                     chosen = self._field(running.txn, field)
-                    forgetting.forget_label(running.txn, self._row.pk, chosen.pk, label)
+                    forget.forget_label(running.txn, self._row.pk, chosen.pk, label)
         except AlreadyDone as done:
-            return forgetting.receipt_again(done)
-        return forgetting.receipt_of(self._workshop, running)
+            return forget.receipt_again(done)
+        return forget.receipt_of(self._workshop, running)
 
     @once
     def _answer(

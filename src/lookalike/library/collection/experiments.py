@@ -7,27 +7,27 @@ from contextlib import suppress
 from functools import partial
 
 import numpy as np
+from sqlalchemy import select
 
 from lookalike.catalog.idempotency import AlreadyDone, once
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.resources import collection_row, resource
+from lookalike.catalog.tasks import TaskKind, has_died, time_of
 from lookalike.decisions.operations import Running
-from lookalike.errors import BadInput, LookalikeError
+from lookalike.errors import BadInput, Conflict, LookalikeError
 from lookalike.extractors.registry import extractor_name
 from lookalike.library.collection.base import Opened
-from lookalike.library.collection.unfinished import check_quiet
 from lookalike.library.migration import migrated
-from lookalike.model import Changed, quiet
-from lookalike.quality import thresholds as flipping
-from lookalike.quality import trials
+from lookalike.model import Changed, Status, quiet
+from lookalike.quality import thresholds, trials
 from lookalike.quality.challenger import (
     Confrontation,
     check_references,
     confront,
+    known_answers,
     rule_with,
     spaces_for,
 )
-from lookalike.quality.replaying import known_answers
 from lookalike.quality.stats.paired_comparison import (
     Challenger,
     Trial,
@@ -36,8 +36,55 @@ from lookalike.quality.stats.paired_comparison import (
     check_wrong_costs,
 )
 from lookalike.quality.thresholds import Flips
-from lookalike.quality.trial_rows import ADOPTED, DROPPED, OPEN, TrialRow, open_row, row_of, rows
+from lookalike.quality.trials import ADOPTED, DROPPED, OPEN, TrialRow, open_row, row_of, rows
+from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+
+# --- what is under way in a field ----------------------------------------------------------------
+
+
+def check_quiet(snapshot: Snapshot, field: FieldRow, here_s: float) -> None:
+    """Raise Conflict where a migration or a re-decision of a field's collections is under way.
+
+    `here_s` is the time on this machine.
+    """
+    table, now = schema.field, time_of(snapshot, here_s)
+    fields = table.c.pk.in_([field.pk, field.reference_field_pk])
+    rows = snapshot.rows(select(table.c.collection_pk).where(fields).distinct())
+    for collection_pk in sorted(row.collection_pk for row in rows):
+        name = collection_row(snapshot, collection_pk).name
+        if _is_prepared(snapshot, collection_pk, now) or _waits(snapshot, collection_pk, name):
+            raise Conflict(
+                f"a migration or re-decision of {name!r} is under way: wait until it has ended"
+            )
+
+
+def _is_prepared(snapshot: Snapshot, collection_pk: int, now: float) -> bool:
+    """Return whether somebody extracts into a space beside."""
+    table = schema.space
+    query = select(table.c.owner).where(
+        table.c.collection_pk == collection_pk,
+        table.c.owner.is_not(None),
+        table.c.owner != "",
+        table.c.expires_at > now,
+    )
+    return any(not has_died(row.owner) for row in snapshot.rows(query))
+
+
+def _waits(snapshot: Snapshot, collection_pk: int, name: str) -> bool:
+    """Return whether a task that was asked for will decide a collection again."""
+    table = schema.task
+    kinds = (TaskKind.DECIDE, TaskKind.MIGRATE)
+    query = select(table.c.spec).where(
+        table.c.kind.in_(kinds), table.c.status.in_((Status.PENDING, Status.PROCESSING))
+    )
+    return any(
+        row.spec.get("collection_pk") == collection_pk or name in row.spec.get("collections", ())
+        for row in snapshot.rows(query)
+    )
+
+
+# -------------------------------------------------------------------------------------------------
 
 _DRAWN_AT_ONCE = 50
 
@@ -194,7 +241,7 @@ class Trying(Opened):
         unless one of both is given, Conflict for a target where similarities decide.
         """
         with self._workshop.store.read() as snapshot:
-            return flipping.flips(
+            return thresholds.flips(
                 snapshot,
                 self.name,
                 self._field(snapshot, field),

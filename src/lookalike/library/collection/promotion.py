@@ -3,26 +3,124 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Select, select
 
-from lookalike.catalog.lookup import ids_of, stances
-from lookalike.catalog.reader import FieldRow, document_query
+from lookalike.catalog.idempotency import Previewed, once
+from lookalike.catalog.reader import FieldRow, document_query, ids_of, stances
 from lookalike.catalog.resources import CollectionRow, collection_row
-from lookalike.decisions.ledger.audited import found_right, held
+from lookalike.classifier.graph.search import Matches, similarities
+from lookalike.classifier.review.reference_checks import near_duplicates
+from lookalike.decisions.ledger.samples import found_right, held
 from lookalike.decisions.operations import Running, Said
-from lookalike.errors import Conflict
+from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Part
 from lookalike.ingest.documents import NewDocument, write_documents
-from lookalike.library.collection.gate import BAR, Candidates, Hold, gate
+from lookalike.library.collection.base import Opened
 from lookalike.library.runtime import Workshop
-from lookalike.model import EventKind, Origin
+from lookalike.model import Changed, EventKind, Origin
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, one_of
+
+# --- the gate: which automatic labels may vote ---------------------------------------------------
+
+# What labelled itself would teach the rule its own mistakes. So the gate lets through only what is
+# surer than labelling asks for, says something new, contradicts nobody, and does not outnumber what
+# people said. What has passed votes, but should not calibrate: it was chosen for being easy.
+
+BAR = 0.99
+"""The confidence that promotion asks for by default."""
+
+CAP = 1.0
+"""How many promoted references a label may have for each of people's, by default."""
+
+
+class Hold(StrEnum):
+    """Why a document is not promoted."""
+
+    CONFLICT = "conflict"
+    UNSURE = "unsure"
+    DUPLICATE = "duplicate"
+    ENOUGH = "enough"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Documents that labelled themselves, all (m,) but for `vectors` float16 (m, d).
+
+    `ids` int64, `codes` their labels, `confidence` and `margin` of the decisions, `matches` (m, k)
+    their nearest references.
+    """
+
+    ids: NDArray[np.int64]
+    codes: NDArray[np.integer]
+    confidence: NDArray[np.floating]
+    margin: NDArray[np.floating]
+    vectors: NDArray[np.float16]
+    matches: Matches
+
+
+def gate(
+    candidates: Candidates,
+    peoples: NDArray[np.integer],
+    promoted: NDArray[np.integer],
+    *,
+    bound: float,
+    bar: float = BAR,
+    cap: float = CAP,
+) -> list[Hold | None]:
+    """Return for each candidate why it may not be promoted, None where it may.
+
+    `peoples` and `promoted` count by code the references that people gave and those promoted
+    before; `bound` is that of `duplicate_bound`. The surest candidates come first: a later one that
+    is a near-duplicate of one let through is held, too.
+    """
+    holds: list[Hold | None] = [None] * len(candidates.ids)
+    near = near_duplicates(candidates.matches, bound)
+    other = candidates.matches.codes != candidates.codes[:, None]
+    conflict = np.asarray((near & other).any(axis=1))
+    known = np.asarray(near.any(axis=1))
+    room = np.floor(cap * peoples) - promoted
+    wide = candidates.vectors.astype(np.float64)
+    chosen: list[int] = []
+    for place in _surest_first(candidates):
+        if conflict[place]:
+            holds[place] = Hold.CONFLICT
+        elif candidates.confidence[place] < bar:
+            holds[place] = Hold.UNSURE
+        elif known[place]:
+            holds[place] = Hold.DUPLICATE
+        elif room[candidates.codes[place]] < 1:
+            holds[place] = Hold.ENOUGH
+        elif twins := _twins(wide, place, chosen, bound):
+            agree = {candidates.codes[twin] for twin in twins} == {candidates.codes[place]}
+            holds[place] = Hold.DUPLICATE if agree else Hold.CONFLICT
+        else:
+            room[candidates.codes[place]] -= 1
+            chosen.append(place)
+    return holds
+
+
+def _surest_first(candidates: Candidates) -> list[int]:
+    order = np.lexsort((candidates.ids, -candidates.margin, -candidates.confidence))
+    return [int(place) for place in order]
+
+
+def _twins(vectors: NDArray[np.float64], place: int, chosen: list[int], bound: float) -> list[int]:
+    """Return those of the `chosen` that are near-duplicates of the candidate at `place`."""
+    if not chosen:
+        return []
+    similarity = similarities(vectors[place : place + 1], vectors[chosen])[0]
+    return [chosen[twin] for twin in np.flatnonzero(similarity >= np.float32(bound))]
+
+
+# -------------------------------------------------------------------------------------------------
 
 _HELD = {
     Hold.CONFLICT: "contradicts a reference that is all but the same",
@@ -220,3 +318,50 @@ def _made_in(running: Running, bucket_pk: int, id: str, row: Any) -> int:
         "created_at": running.at,
     }
     return running.txn.insert_returning(schema.object_, [values])[0]
+
+
+# --- the verb ------------------------------------------------------------------------------------
+
+
+class Promoting(Opened):
+    """How documents become references without a person labelling each."""
+
+    @once
+    def promote(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        label: str | None = None,
+        min_confidence: float | None = None,
+        gated: bool = True,
+        audited_only: bool = False,
+        preview: bool = False,
+        field: str | None = None,
+        actor: str = "",
+        op_id: str = "",
+    ) -> Changed:
+        """Let auto-labelled documents vote: those of `ids`, or those that the filters choose.
+
+        Under `precision` a gate holds back what is not surer than labelling asks for, says nothing
+        new, contradicts a reference, or would outnumber what people said. In separate mode they are
+        copied into the curated collection. With `audited_only` an audit must have found the label
+        right, too. `refused` in the answer says which stayed out, and why; undoing the operation
+        takes all of it back. With `preview` the answer is the same, and nothing is written.
+        """
+        if ids is None and label is None and min_confidence is None:
+            raise BadInput("say what to promote: ids, label=… or min_confidence=…")
+        named = None if ids is None else list(ids)
+        asked_for = (field, named, label, min_confidence, gated, *([True] if audited_only else []))
+        with self._operate("promote", actor, "" if preview else op_id, *asked_for) as running:
+            chosen = self._field(running.txn, field)
+            query = promotable(self._row.pk, chosen.pk, label, min_confidence)
+            if named is not None:
+                pks = self._pks(running.txn, named)
+                query = query.where(one_of(schema.document.c.pk, pks.values()))
+                running.refused |= not_automatic(running.txn, chosen.pk, pks)
+            gated = gated and chosen.taxonomy.confidence_threshold is None
+            how = {"gated": gated, "audited_only": audited_only}
+            promote(self._workshop, running, self._row, chosen, query, **how)
+            if preview:
+                raise Previewed(running.changed())
+        return running.changed()

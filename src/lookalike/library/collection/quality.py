@@ -9,11 +9,9 @@ from lookalike.catalog.idempotency import AlreadyDone, once
 from lookalike.catalog.reader import fields_of
 from lookalike.library.collection.base import Opened
 from lookalike.model import Changed, Opinion
-from lookalike.quality import annotators as agreeing
-from lookalike.quality import audits, costing
-from lookalike.quality import reference_health as inspecting
+from lookalike.quality import annotators, audits, reference_health, thresholds
 from lookalike.quality.alerts import Alarm, alarm_of, drop_alarm, set_alarm
-from lookalike.quality.diagnosis import diagnose as diagnosing
+from lookalike.quality.diagnosis import diagnose
 from lookalike.quality.diagnosis.findings import Checkup
 from lookalike.quality.monitoring import Monitoring, monitor
 from lookalike.quality.reference_health import Inspection
@@ -100,7 +98,7 @@ class Trusting(Opened):
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            return costing.cost_curve(snapshot, self.name, chosen, wrong_costs)
+            return thresholds.cost_curve(snapshot, self.name, chosen, wrong_costs)
 
     def monitor(self, *, days: int = 30, field: str | None = None) -> Monitoring:
         """Return how a label field does: its report, its last days, the queue's forecast, precision
@@ -148,7 +146,7 @@ class Trusting(Opened):
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-        return inspecting.inspect(self._workshop.operations.deciders, chosen)
+        return reference_health.inspect(self._workshop.operations.deciders, chosen)
 
     def diagnose(self, *, field: str | None = None) -> Checkup:
         """Return why too much has no label, labels are wrong, or nothing improves; what to do next.
@@ -158,7 +156,7 @@ class Trusting(Opened):
         with self._workshop.store.read() as snapshot:
             fields, chosen = fields_of(snapshot, self._row.pk), self._field(snapshot, field)
         first = chosen.pk == fields[0].pk
-        return diagnosing.diagnose(
+        return diagnose.diagnose(
             self._workshop.store, self._workshop.operations.deciders, self._row, chosen, first=first
         )
 
@@ -166,7 +164,7 @@ class Trusting(Opened):
         """Return each person's latest answer about a document, the earliest first."""
         with self._workshop.store.read() as snapshot:
             pk = self._pks(snapshot, [id])[id]
-            return agreeing.opinions_of(snapshot, self._field(snapshot, field), pk)
+            return annotators.opinions_of(snapshot, self._field(snapshot, field), pk)
 
     def agreement(self, *, field: str | None = None, blind: bool = False) -> Agreement:
         """Return how far people agree on what several of them answered, by their latest answers.
@@ -176,4 +174,4 @@ class Trusting(Opened):
         Conflict where no two people answered the same document; MissingExtra.
         """
         with self._workshop.store.read() as snapshot:
-            return agreeing.agree(snapshot, self.name, self._field(snapshot, field), blind=blind)
+            return annotators.agree(snapshot, self.name, self._field(snapshot, field), blind=blind)

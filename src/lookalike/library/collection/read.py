@@ -7,20 +7,116 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from lookalike.catalog.maps import Map
-from lookalike.catalog.reader import FieldRow
+from sqlalchemy import Select
+
+from lookalike.catalog.embedding_map import Map
+from lookalike.catalog.reader import FieldRow, Reader
 from lookalike.classifier.scores.zero_shot import Names
 from lookalike.decisions.queue import Asked, ask, ask_check
 from lookalike.errors import BadInput, LookalikeError
-from lookalike.library.collection import explanations as explaining
-from lookalike.library.collection import map as mapping
-from lookalike.library.collection import suggestions as suggesting
-from lookalike.library.collection.shown import Shown
+from lookalike.library.collection import embedding_map, explanations, suggestions
+from lookalike.library.collection.base import Opened
 from lookalike.library.declared_labels import described_in
-from lookalike.model import Document, Event, Operation, Progress, Question, Suggestion, quiet
-from lookalike.quality import annotators as agreeing
-from lookalike.quality import reports as reporting
+from lookalike.model import (
+    ANY,
+    Document,
+    Event,
+    Operation,
+    Origin,
+    Progress,
+    Question,
+    Reason,
+    Suggestion,
+    quiet,
+)
+from lookalike.quality import annotators, reports
+from lookalike.quality.stats.metrics import Point, Report
+from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
+
+# --- reads that serve the present and the past ---------------------------------------------------
+
+
+class Shown(Opened):
+    """What a collection shows of its documents and their labels."""
+
+    def documents(
+        self,
+        *,
+        label: str | None = ANY,
+        origin: Origin | str | None = ANY,
+        reason: Reason | str | None = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        order_by: str = "added",
+        limit: int | None = None,
+    ) -> Iterator[Document]:
+        """Yield documents: `label=None` those without one, `origin="auto"` and so on.
+
+        `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
+        """
+        with self._workshop.store.read() as snapshot:
+            fields = self._fields_first(snapshot, field)
+            chosen = self._chosen(snapshot, fields[0], label, origin, reason, ids)
+            query = _ordered(chosen, order_by, limit)
+            yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
+
+    def ids(
+        self,
+        *,
+        label: str | None = ANY,
+        origin: Origin | str | None = ANY,
+        reason: Reason | str | None = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        order_by: str = "added",
+        limit: int | None = None,
+    ) -> list[str]:
+        """Return the ids of the documents that `documents` yields, in its order."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            query = self._chosen(snapshot, chosen, label, origin, reason, ids)
+            query = _ordered(query, order_by, limit)
+            return [row.id for row in snapshot.rows(query.add_columns(schema.document.c.id))]
+
+    def document(self, id: str) -> Document:
+        """Return one document. Raises NotFound."""
+        with self._workshop.store.read() as snapshot:
+            pks = self._pks(snapshot, [id])
+            return next(self._by_pk(snapshot, pks.values()))
+
+    def curve(self, *, field: str | None = None) -> list[Point]:
+        """Return what other limits would give: coverage, and the precision to be expected.
+
+        Under `precision` a document is counted by its probability of being right; under `threshold`
+        nothing is known of that.
+        """
+        with self._workshop.store.read() as snapshot:
+            return reports.decided_curve(snapshot, self._field(snapshot, field))
+
+    def report(self, *, field: str | None = None) -> Report:
+        """Return coverage, queue, counts per label and the confidence histogram."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field)
+            return reports.report(snapshot, self._row, chosen)
+
+    def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield what `export` writes, one mapping a document."""
+        with self._workshop.store.read() as snapshot:
+            chosen = self._field(snapshot, field).name
+        for document in self.documents(field=field):
+            yield reports.export_row(document, chosen)
+
+    def to_pandas(self, *, field: str | None = None) -> Any:
+        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
+        return reports.data_frame(self.rows(field=field))
+
+
+def _ordered(query: Select[Any], order_by: str, limit: int | None) -> Select[Any]:
+    return query.order_by(*reports.order(order_by), schema.document.c.pk).limit(limit)
+
+
+# -------------------------------------------------------------------------------------------------
 
 
 class Telling(Shown):
@@ -52,13 +148,13 @@ class Telling(Shown):
             chosen = self._field(snapshot, field)
             target = self._workshop.target_in(snapshot, self._row)
         if ids is not None:
-            return suggesting.suggest_for(self._workshop, self._row, chosen, ids, top_k=top_k)
+            return suggestions.suggest_for(self._workshop, self._row, chosen, ids, top_k=top_k)
         if vectors is not None:
-            asked = suggesting.asked_vectors(target, vectors)
+            asked = suggestions.asked_vectors(target, vectors)
         else:
             content = source if text is None else {"text": text}
-            asked = suggesting.asked_of(self._workshop, target, content)
-        return suggesting.suggest(self._workshop, chosen, asked, top_k=top_k)
+            asked = suggestions.asked_of(self._workshop, target, content)
+        return suggestions.suggest(self._workshop, chosen, asked, top_k=top_k)
 
     def queue(
         self,
@@ -83,7 +179,7 @@ class Telling(Shown):
         with self._asked(limit, field, second_opinion, actor) as (snapshot, chosen, asked):
             pks = [pk for one in asked for pk in one.pks]
             shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
-            return agreeing.put(snapshot, chosen, asked, shown)
+            return annotators.put(snapshot, chosen, asked, shown)
 
     def check(self, *, field: str | None = None) -> Question | None:
         """Return the check sheet that waits for an answer, or None: the queue has it as `check`.
@@ -94,14 +190,14 @@ class Telling(Shown):
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            if reporting.count_documents(snapshot, self._row.pk) == 0:
+            if reports.count_documents(snapshot, self._row.pk) == 0:
                 return None
         consulted = self._workshop.operations.deciders
         with consulted.consulted(chosen.pk, ask_check) as (snapshot, asked):
             if asked is None:
                 return None
             shown = {one.id: one for one in self._by_pk(snapshot, asked.pks, chosen)}
-            return agreeing.put(snapshot, chosen, [asked], shown)[0]
+            return annotators.put(snapshot, chosen, [asked], shown)[0]
 
     @contextmanager
     def _asked(
@@ -111,7 +207,7 @@ class Telling(Shown):
             raise BadInput(f"second_opinion is {second_opinion}; say a share, from 0 to 1")
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            is_empty = reporting.count_documents(snapshot, self._row.pk) == 0
+            is_empty = reports.count_documents(snapshot, self._row.pk) == 0
             if is_empty:
                 yield snapshot, chosen, []
         if is_empty:
@@ -137,7 +233,7 @@ class Telling(Shown):
                 return None
         return self._workshop.label_names.names(extractor, labels)
 
-    def why(self, id: str, *, field: str | None = None) -> explaining.Why:
+    def why(self, id: str, *, field: str | None = None) -> explanations.Why:
         """Return what caused a document's label or null, and what would be without the nearest."""
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
@@ -146,7 +242,7 @@ class Telling(Shown):
             pk = self._pks(snapshot, [id])[id]
             return pk, next(self._by_pk(snapshot, [pk]))
 
-        return explaining.why(self._workshop, chosen, shown)
+        return explanations.why(self._workshop, chosen, shown)
 
     def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
         """Return every document as a point on a plane, look-alikes together.
@@ -156,18 +252,18 @@ class Telling(Shown):
         """
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-        return mapping.whole_map(self._workshop, self._row, chosen, progress)
+        return embedding_map.whole_map(self._workshop, self._row, chosen, progress)
 
     def operations(self, *, limit: int = 100) -> list[Operation]:
         """Return the latest operations, the newest first."""
         with self._workshop.store.read() as snapshot:
-            return reporting.operations(snapshot, self._row, limit)
+            return reports.operations(snapshot, self._row, limit)
 
     def history(self, id: str) -> list[Event]:
         """Return every event of a document, oldest first."""
         with self._workshop.store.read() as snapshot:
             pk = self._pks(snapshot, [id])[id]
-            return reporting.events(snapshot, self._row, pk)
+            return reports.events(snapshot, self._row, pk)
 
 
 def queue_by_ids(
@@ -176,4 +272,4 @@ def queue_by_ids(
     """Return what `queue` returns without its documents: each question with the ids of these."""
     asking = collection._asked(limit, field, second_opinion, "")
     with asking as (snapshot, chosen, asked):
-        return agreeing.by_ids(snapshot, chosen, asked)
+        return annotators.by_ids(snapshot, chosen, asked)

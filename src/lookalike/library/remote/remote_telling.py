@@ -14,7 +14,7 @@ from lookalike.library.remote.upload import content, described, encoded
 from lookalike.model import Event, Operation, Progress, Question, Suggestion, quiet
 
 if TYPE_CHECKING:
-    from lookalike.catalog.maps import Map
+    from lookalike.catalog.embedding_map import Map
     from lookalike.library.collection.explanations import Why
 
 _MAKING = 202
@@ -81,7 +81,7 @@ class RemoteTelling(RemoteShown):
 
         The server lays it out at the first call, and again when the collection has grown.
         """
-        from lookalike.catalog.maps import unpacked
+        from lookalike.catalog.embedding_map import unpacked
 
         path = place("collections", self.name, "map") + "?ids=true"
         path += "" if field is None else f"&field={quote(field, safe='')}"

@@ -12,8 +12,8 @@ from lookalike.library.remote.remote_shown import RemoteShown
 from lookalike.model import Changed
 
 if TYPE_CHECKING:
-    from lookalike.decisions.positions import At
-    from lookalike.library.collection.redeciding import Redecided
+    from lookalike.decisions.as_of import At
+    from lookalike.library.collection.history import Redecided
     from lookalike.library.versions import Comparison, Version
 
 _T = TypeVar("_T")
@@ -36,7 +36,7 @@ class RemotePast(RemoteShown):
 
     def decide(self, *, field: str | None = None) -> Redecided:
         """Return what the references and the policy of then say of the documents of now."""
-        from lookalike.library.collection.redeciding import Redecided
+        from lookalike.library.collection.history import Redecided
 
         return self._ask("decide", Redecided, field=field)
 

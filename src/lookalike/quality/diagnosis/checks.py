@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shlex
+from urllib.parse import quote
+
 import numpy as np
 
 from lookalike.classifier.calibration.decision_rule import MIN_REFERENCES, Rule
 from lookalike.classifier.review.reference_checks import THIN
 from lookalike.classifier.scores.hierarchy import MIN_LABELS
+from lookalike.model import Reason
 from lookalike.quality.diagnosis.facts import (
     ENOUGH_TRIALS,
     FEW_TRIALS,
     RIGHT,
     SHOWN,
     Evidence,
+    Retriever,
     Unknown,
 )
 from lookalike.quality.diagnosis.findings import Finding, Severity, Step, Symptom, shell_line
@@ -265,3 +272,307 @@ def idle_answers(seen: Evidence) -> list[Finding]:
             share=min(seen.idle / said, 1.0) if said else None,
         )
     ]
+
+
+# --- checks of the data --------------------------------------------------------------------------
+
+_EXAMPLE_SERVER = "http://127.0.0.1:8710"
+
+
+def label_not_passed_through(seen: Evidence) -> list[Finding]:
+    """Tell that objects bring what may be labels under another name than the field reads."""
+    found = seen.metadata.elsewhere
+    if not found:
+        return []
+    key = max(found, key=lambda name: (found[name], name))
+    collection = seen.place.collection
+    steps = (
+        Step(
+            shell_line("create", collection, "--field", key),
+            "POST /v1/verbs/add_taxonomy",
+            {"collection": collection, "field": key},
+        ),
+    )
+    return [
+        Finding(
+            "label_not_passed_through",
+            Symptom.NULLS,
+            Severity.STOPS,
+            f"{found[key]} objects say {key!r} in their metadata, and the label field is called "
+            f"{seen.report.field!r}: none of it votes",
+            "A label in an object's metadata votes only where the label field has its name.",
+            steps,
+            share=seen.of_nulls(found[key]),
+        )
+    ]
+
+
+def retriever_without_filter(seen: Evidence) -> list[Finding]:
+    """Tell that the retriever of a taxonomy also finds documents without a label."""
+    one = seen.retriever
+    if one is None or one.demands_label:
+        return []
+    return [
+        Finding(
+            "retriever_without_filter",
+            Symptom.NULLS,
+            Severity.NOTE,
+            f"the retriever {one.name!r} does not ask that a label is there",
+            "Its results have places taken by documents without a label, which say nothing; "
+            "decisions here ask labelled ones only, other clients of it do not.",
+            (_filter_step(seen, one),),
+        )
+    ]
+
+
+def _filter_step(seen: Evidence, one: Retriever) -> Step:
+    condition = {"field": seen.report.field, "operator": "ne", "value": None}
+    first = {"stage_type": "attribute_filter", "conditions": [condition]}
+    body = {"stages": [first, *one.stages]}
+    address = f"/v1/retrievers/{quote(one.name)}"
+    line = ["curl", "-X", "PATCH", _EXAMPLE_SERVER + address]
+    line += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+    return Step(shlex.join(line), f"PATCH {address}", body)
+
+
+def out_of_step(seen: Evidence) -> list[Finding]:
+    """Tell documents that no longer are what their object is or says."""
+    apart = seen.metadata.apart
+    ids = tuple(dict.fromkeys((*seen.stale, *apart)))
+    if not ids:
+        return []
+    steps = [_extract_again(seen)] if seen.stale else []
+    steps += [seen.place.look("why", f"documents/{id}/why", id) for id in apart[:1]]
+    return [
+        Finding(
+            "out_of_step",
+            Symptom.WRONG,
+            Severity.COSTS,
+            f"{len(seen.stale)} documents are of an older content of their object, {len(apart)} "
+            "were imported with another label than their object's metadata say",
+            "A document that is not what its object is keeps its vector, its label and its vote.",
+            tuple(steps),
+            ids=ids[:SHOWN],
+        )
+    ]
+
+
+def low_quality(seen: Evidence) -> list[Finding]:
+    """Tell parts that were seen too badly to be decided."""
+    count = seen.report.nulls.get(Reason.LOW_QUALITY, 0)
+    if count == 0:
+        return []
+    collection, field = seen.place.collection, f"{seen.report.field}-all"
+    step = Step(
+        shell_line("create", collection, "--field", field, "--low-quality"),
+        "POST /v1/verbs/add_taxonomy",
+        {"collection": collection, "field": field, "low_quality": True},
+    )
+    return [
+        Finding(
+            "low_quality",
+            Symptom.NULLS,
+            Severity.COSTS,
+            f"{count} documents were seen badly: too small, unsharp or cut off",
+            "They neither vote nor are decided, unless a field says that they shall be.",
+            (step,),
+            ids=seen.unclear,
+            share=seen.of_nulls(count),
+        )
+    ]
+
+
+def failed_extraction(seen: Evidence) -> list[Finding]:
+    """Tell objects that could not be extracted."""
+    count = seen.report.failed
+    if count == 0:
+        return []
+    failures = seen.failures
+    usual = max(failures.reasons, key=lambda reason: failures.reasons[reason])
+    return [
+        Finding(
+            "failed_extraction",
+            Symptom.NULLS,
+            Severity.COSTS,
+            f"{count} objects could not be extracted, {failures.reasons[usual]} of them because: "
+            f"{usual}",
+            "What cannot be read has no document, so that nothing can label it.",
+            (_extract_again(seen),),
+            ids=failures.ids,
+            share=seen.of_nulls(count),
+        )
+    ]
+
+
+def waiting_objects(seen: Evidence) -> list[Finding]:
+    """Tell objects that nobody extracts."""
+    count = seen.report.waiting
+    if count == 0:
+        return []
+    return [
+        Finding(
+            "waiting_objects",
+            Symptom.NULLS,
+            Severity.COSTS,
+            f"{count} objects wait to be extracted",
+            "An object has no document, and no label, before it is extracted.",
+            (seen.place.extract(shell_line("worker", "--once")),),
+            share=count / (count + seen.nulls),
+        )
+    ]
+
+
+def _extract_again(seen: Evidence) -> Step:
+    """Return the step that extracts what failed, where it lies in files, or else what waits."""
+    again = [key for key in seen.failures.keys if key.startswith("/") or "://" in key]
+    if again:
+        return seen.place.extract(shell_line("add", seen.place.collection, *again))
+    return seen.place.extract(shell_line("worker", "--once"))
+
+
+# --- checks of the decision rule -----------------------------------------------------------------
+
+_OTHER_TARGETS = (0.95, 0.9)
+_TOO_WRONG = 0.9
+_STEP = 0.02
+
+
+def limit_too_strict(seen: Evidence) -> list[Finding]:
+    """Tell that a lower limit would label more, about as rightly as is asked for."""
+    if seen.target is None:
+        return _strict_threshold(seen)
+    target = seen.target
+    falling = np.sort(np.concatenate([seen.sure, seen.near]))[::-1]
+    expected = falling.cumsum() / np.arange(1, len(falling) + 1)
+    for other in [one for one in _OTHER_TARGETS if one < target]:
+        more = int((expected >= other).sum()) - seen.automatic
+        if seen.automatic and seen.matters(more):
+            said = f"{target:.1%} must be right; at {other:.0%} about {more} more would be labelled"
+            arguments = ("--target-precision", f"{other:g}")
+            return [_strict(seen, said, arguments, {"target_precision": other}, more)]
+    return []
+
+
+def limit_too_loose(seen: Evidence) -> list[Finding]:
+    """Tell that too many of the references that are as alike as the limit differ in their label."""
+    now, trial = seen.report.limit, seen.trial
+    if seen.target is not None or now is None:
+        return []
+    over = trial.similarity >= now
+    if over.sum() < ENOUGH_TRIALS or trial.right[over].mean() >= _TOO_WRONG:
+        return []
+    best, wrong = best_limit(seen), int((over & ~trial.right).sum())
+    if best is None:
+        arguments, body, left = ("--target-precision", f"{RIGHT:g}"), RIGHT, 0
+        step = seen.place.act("run", arguments, {"target_precision": body})
+    else:
+        left = int(((trial.similarity >= best) & ~trial.right).sum())
+        arguments = ("--confidence-threshold", f"{best:g}")
+        step = seen.place.act("run", arguments, {"confidence_threshold": best})
+    said = (
+        f"of {int(over.sum())} references whose nearest one is {now:g} alike or more, "
+        f"{wrong} look most like one of another label"
+    )
+    why = "What is just over the limit takes the label of something that it is not."
+    return [
+        Finding(
+            "limit_too_loose",
+            Symptom.WRONG,
+            Severity.COSTS,
+            said,
+            why,
+            (step,),
+            share=(wrong - left) / wrong,
+        )
+    ]
+
+
+def nothing_certain(seen: Evidence) -> list[Finding]:
+    """Tell that nothing labels itself because nothing proves how sure to be."""
+    if seen.report.state != "suggests only" or seen.able < MIN_LABELS or seen.cannot_tell:
+        return []
+    if _only_asked(seen):
+        return []
+    below = seen.report.nulls.get("below_threshold", 0)
+    return [
+        Finding(
+            "nothing_certain",
+            Symptom.NULLS,
+            Severity.STOPS,
+            "; ".join(seen.report.missing)
+            or f"it suggests only: {seen.report.references} references do not say how sure to be",
+            "A label is given only where the asked share of right ones can be expected to hold.",
+            (seen.place.ask(),),
+            share=seen.of_nulls(below),
+        )
+    ]
+
+
+def only_asked_answers(seen: Evidence) -> list[Finding]:
+    """Tell that all references were picked by the queue, and none by chance."""
+    if not _only_asked(seen):
+        return []
+    below = seen.report.nulls.get("below_threshold", 0)
+    return [
+        Finding(
+            "only_asked_answers",
+            Symptom.STUCK,
+            Severity.STOPS,
+            f"the queue picked all {seen.asked} references, and none was drawn by chance",
+            "What a clever queue picks is harder than the rest: it does not tell how often the "
+            "machine is right, however many there are.",
+            (seen.place.ask(),),
+            share=seen.of_nulls(below),
+        )
+    ]
+
+
+def best_limit(seen: Evidence) -> float | None:
+    """Return the lowest limit, in hundredths, at which 95 % of the references' nearest are right.
+
+    None where there are too few references to say, or where no limit does it.
+    """
+    order = np.argsort(-seen.trial.similarity)
+    right = seen.trial.right[order]
+    if len(right) < ENOUGH_TRIALS:
+        return None
+    counts = np.arange(1, len(right) + 1)
+    holds = (right.cumsum() / counts >= RIGHT) & (counts >= ENOUGH_TRIALS)
+    if not holds.any():
+        return None
+    lowest = float(seen.trial.similarity[order][np.flatnonzero(holds)[-1]])
+    return math.floor(lowest * 100) / 100 if holds[-1] else math.ceil(lowest * 100) / 100
+
+
+def _strict_threshold(seen: Evidence) -> list[Finding]:
+    now, best = seen.report.limit, best_limit(seen)
+    if now is None or best is None or now - best < _STEP:
+        return []
+    more = int((seen.near >= best).sum())
+    if not seen.matters(more):
+        return []
+    said = (
+        f"the limit is {now:g}; among references {RIGHT:.0%} of what is {best:g} alike or more "
+        f"has the same label, and {more} nulls are"
+    )
+    arguments = ("--confidence-threshold", f"{best:g}")
+    return [_strict(seen, said, arguments, {"confidence_threshold": best}, more)]
+
+
+def _strict(
+    seen: Evidence, said: str, arguments: tuple[str, ...], body: dict[str, float], more: int
+) -> Finding:
+    return Finding(
+        "limit_too_strict",
+        Symptom.NULLS,
+        Severity.COSTS,
+        said,
+        "A similarity means something else in each space: a limit from elsewhere asks too much.",
+        (seen.place.act("run", arguments, body),),
+        share=seen.of_nulls(more),
+    )
+
+
+def _only_asked(seen: Evidence) -> bool:
+    sure = seen.report.state != "suggests only"
+    return not sure and seen.asked >= FEW_TRIALS and not seen.own and not seen.drawn

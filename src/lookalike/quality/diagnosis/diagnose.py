@@ -8,8 +8,7 @@ from lookalike.catalog.fields import has_space
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.resources import CollectionRow
 from lookalike.decisions.deciders import Deciders
-from lookalike.quality.diagnosis import checks as troubles_of_references
-from lookalike.quality.diagnosis import troubles_of_data, troubles_of_rule
+from lookalike.quality.diagnosis import checks
 from lookalike.quality.diagnosis.facts import Evidence, gather
 from lookalike.quality.diagnosis.findings import (
     Checkup,
@@ -26,23 +25,23 @@ from lookalike.stores.base import Store
 Check = Callable[[Evidence], list[Finding]]
 
 CHECKS: tuple[Check, ...] = (
-    troubles_of_references.few_references,
-    troubles_of_references.one_sided_references,
-    troubles_of_rule.limit_too_strict,
-    troubles_of_rule.limit_too_loose,
-    troubles_of_references.new_categories,
-    troubles_of_references.confused_pairs,
-    troubles_of_references.bad_references,
-    troubles_of_data.label_not_passed_through,
-    troubles_of_data.retriever_without_filter,
-    troubles_of_data.out_of_step,
-    troubles_of_references.cannot_tell_apart,
-    troubles_of_data.low_quality,
-    troubles_of_data.failed_extraction,
-    troubles_of_data.waiting_objects,
-    troubles_of_rule.only_asked_answers,
-    troubles_of_rule.nothing_certain,
-    troubles_of_references.idle_answers,
+    checks.few_references,
+    checks.one_sided_references,
+    checks.limit_too_strict,
+    checks.limit_too_loose,
+    checks.new_categories,
+    checks.confused_pairs,
+    checks.bad_references,
+    checks.label_not_passed_through,
+    checks.retriever_without_filter,
+    checks.out_of_step,
+    checks.cannot_tell_apart,
+    checks.low_quality,
+    checks.failed_extraction,
+    checks.waiting_objects,
+    checks.only_asked_answers,
+    checks.nothing_certain,
+    checks.idle_answers,
 )
 """What is looked for, in the order in which a person would."""
 

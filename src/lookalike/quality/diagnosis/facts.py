@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from lookalike.catalog.fields import dependents
-from lookalike.catalog.lookup import ids_of
-from lookalike.catalog.reader import FieldRow, fields_of
+from lookalike.catalog.reader import FieldRow, fields_of, ids_of
 from lookalike.catalog.resources import CollectionRow, Kind, dig, find, resource
 from lookalike.catalog.retrievers import demands, stages_of
 from lookalike.catalog.taxonomies import taxonomy_row
@@ -33,8 +32,7 @@ from lookalike.quality.reference_health import Inspection, inspect
 from lookalike.quality.reports import report
 from lookalike.quality.stats.metrics import Report
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, one_of
 
 SHOWN = 5
 """So many ids are told of what is found."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib import resources
 from typing import Any, ClassVar
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from lookalike.catalog.filters import MAX_FIELD_CHARACTERS
-from lookalike.catalog.resources import Kind, change, listed, named
-from lookalike.catalog.values import check_types
+from lookalike.catalog.resources import Kind, change, check_types, listed, named
+from lookalike.content.sources import Item
 from lookalike.errors import BadInput, Conflict
+from lookalike.ingest.items import Tally
 from lookalike.library.bucket import Bucket, BucketRow, bucket_from
+from lookalike.library.collection.items import take_in
 from lookalike.library.remove import remove_bucket
 from lookalike.server.context import Here, make_once
 from lookalike.server.listing import Search, resources_chosen
+from lookalike.server.routes.collection_shapes import CollectionReply, shown
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -197,3 +201,24 @@ def _shown(bucket: Bucket) -> BucketReply:
         total_size_bytes=size,
         created_at=datetime.fromtimestamp(row.created_at, UTC),
     )
+
+
+# --- sample pictures -----------------------------------------------------------------------------
+
+samples_router = APIRouter(prefix="/v1/samples", tags=["collections"], route_class=JsonRoute)
+
+COLLECTION = "sample"
+
+
+@samples_router.post("")
+def make_sample(here: Here) -> CollectionReply:
+    """Make the collection `sample` of 533 pictures that the package ships; labels are up to you."""
+    pictures = resources.files("lookalike.library.samples") / "pictures"
+    collection = here.library.labeler(COLLECTION, extractor="image")
+    with here.workshop.store.read() as snapshot:
+        row = here.row(snapshot, collection.name)
+    sent = (Item(one.name, one.name, data=one.read_bytes()) for one in pictures.iterdir())
+    take_in(here.workshop, row, sorted(sent, key=lambda one: one.key), Tally(), copy=True)
+    here.context.worker.wake()
+    with here.workshop.store.read() as snapshot:
+        return shown(snapshot, here.row(snapshot, collection.name))

@@ -23,11 +23,10 @@ from lookalike.library.collection.items import take_in
 from lookalike.library.remote.wire import Arrived, Failure, Registered, Upload
 from lookalike.model import Added, Blob, Origin, Status, Suggestion
 from lookalike.server.context import Asked, Here
-from lookalike.server.routes.uploaded import complete, new_upload, upload_of
+from lookalike.server.routes.uploads import complete, new_upload, upload_of
 from lookalike.server.shapes import Body, JsonRoute, Wait
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import one_of
+from lookalike.stores.base import Snapshot, one_of
 
 router = APIRouter(prefix="/v1/collections/{collection}/verbs", tags=["verbs"])
 router.route_class = JsonRoute

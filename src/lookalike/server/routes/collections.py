@@ -30,7 +30,6 @@ from lookalike.library.remove import remove_collections
 from lookalike.model import Status, Taxonomy
 from lookalike.server.context import Asked, Here
 from lookalike.server.listing import Search, resources_chosen
-from lookalike.server.routes.collection_replies import collection_id, features, shown
 from lookalike.server.routes.collection_shapes import (
     Applied,
     ApplyTaxonomy,
@@ -44,10 +43,13 @@ from lookalike.server.routes.collection_shapes import (
     Trigger,
     Triggered,
     check_source,
+    collection_id,
+    features,
+    shown,
 )
-from lookalike.server.routes.taxonomy_bodies import Application
 from lookalike.server.routes.taxonomy_shapes import (
     INLINE,
+    Application,
     adopt,
     apply,
     ask,

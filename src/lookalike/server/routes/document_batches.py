@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from fastapi import APIRouter
 from pydantic import Field
 
-from lookalike.catalog.conditions import EVERYTHING
-from lookalike.catalog.filters import parse
-from lookalike.catalog.lookup import pks_of
+from lookalike.catalog.filters import EVERYTHING, parse
+from lookalike.catalog.reader import pks_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.errors import BadInput, NotFound
 from lookalike.library.collection.collection import Collection

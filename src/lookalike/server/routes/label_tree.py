@@ -14,7 +14,7 @@ from lookalike.library.collection.collection import Collection
 from lookalike.model import Changed
 from lookalike.server.context import Asked, Here
 from lookalike.server.replies import ChangedReply, operation_reply
-from lookalike.server.routes.taxonomy_replies import node_id
+from lookalike.server.routes.taxonomy_shapes import node_id
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
 
 router = APIRouter(

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 from sqlalchemy import select
 
 from lookalike.catalog.filters import parse
 from lookalike.catalog.idempotency import changed_of
-from lookalike.catalog.lookup import ids_of
+from lookalike.catalog.reader import ids_of
 from lookalike.catalog.resources import Kind, collection_from
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.library.collection.collection import Collection
 from lookalike.library.collection.explanations import Why
+from lookalike.library.collection.history import Redecided
+from lookalike.library.versions import Comparison, Version
 from lookalike.model import Changed, Operation, Opinion, Origin
 from lookalike.server.context import Asked, Here
 from lookalike.server.replies import ChangedReply, addressed, blobs_at, operation_reply
@@ -393,3 +395,79 @@ def _surest(here: Asked, verbs: Collection, body: Promotions) -> list[str]:
         if body.limit_per_label is None or taken[one.label] <= body.limit_per_label:
             chosen.append(one.id)
     return chosen
+
+
+# --- versions ------------------------------------------------------------------------------------
+
+versions_router = APIRouter(
+    prefix="/v1/collections/{collection}/versions", tags=["versions"], route_class=JsonRoute
+)
+
+_POINT = "a version, an operation, the number of an event, or a time"
+
+
+class VersionToBe(Body):
+    """A name for the point where a label field is now."""
+
+    name: str
+    note: str = ""
+    field: str | None = None
+    op_id: str = ""
+
+
+class VersionsReply(Reply):
+    """Versions, the newest first."""
+
+    results: list[Version]
+
+
+@versions_router.post("")
+def keep(
+    collection: str, body: VersionToBe, here: Here, idempotency_key: IdempotencyKey = ""
+) -> Version:
+    """Name the point where a label field is now; it can be asked for as of then, for ever."""
+    op_id = body.op_id or idempotency_key
+    verbs = here.collection(collection)
+    return verbs.keep_version(body.name, note=body.note, field=body.field, op_id=op_id)
+
+
+@versions_router.get("")
+def listed(
+    collection: str, here: Here, field: str | None = None, retired: bool = False
+) -> VersionsReply:
+    """Return the versions of a collection, the newest first; those that are retired on request."""
+    found = here.collection(collection).versions(field=field, retired=retired)
+    return VersionsReply(results=found)
+
+
+@versions_router.get("/compare")
+def compare(
+    collection: str,
+    here: Here,
+    before: Annotated[str, Query(description=_POINT)],
+    after: Annotated[str | None, Query(description=f"{_POINT}; now, where it is left away")] = None,
+    field: str | None = None,
+) -> Comparison:
+    """Return how two points differ: labels, references, the machine's decisions, the policy."""
+    return here.collection(collection).compare_versions(before, after, field=field)
+
+
+@versions_router.get("/decide")
+def decide(
+    collection: str,
+    here: Here,
+    as_of: Annotated[str, Query(description=_POINT)],
+    field: str | None = None,
+) -> Redecided:
+    """Return what the references and the policy of a point say of the documents of now."""
+    return here.collection(collection).as_of(as_of).decide(field=field)
+
+
+@versions_router.post("/{version}/retire")
+def retire(
+    collection: str, version: str, here: Here, idempotency_key: IdempotencyKey = ""
+) -> Version:
+    """Offer a version no more; who asks for it still gets what it gave, to the digit."""
+    verbs = here.collection(collection)
+    verbs.retire_version(version, op_id=idempotency_key)
+    return next(one for one in verbs.versions(retired=True) if one.name == version)

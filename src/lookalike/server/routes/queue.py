@@ -10,13 +10,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from lookalike.catalog.filters import parse
-from lookalike.catalog.lookup import pks_of, said_once
-from lookalike.catalog.reader import fields_of
+from lookalike.catalog.reader import fields_of, pks_of, said_once
 from lookalike.classifier.review.queue import Kind
 from lookalike.library.collection.read import queue_by_ids
 from lookalike.model import Opinion, Origin, Question
-from lookalike.server.context import Asked, Here
-from lookalike.server.frozen import Frozen
+from lookalike.server.context import Asked, Frozen, Here
 from lookalike.server.replies import DocumentReply, LabelReply
 from lookalike.server.routes.documents import selecting_in, shown
 from lookalike.server.shapes import JsonRoute, Reply

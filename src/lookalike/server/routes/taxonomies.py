@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fastapi import APIRouter
+from pydantic import Field
 
-from lookalike.catalog.resources import Kind, change, find, listed, make, named, remove
+from lookalike.catalog.filters import parse
+from lookalike.catalog.objects import input_of, object_pks, read_objects
+from lookalike.catalog.reader import ids_of, pks_of
+from lookalike.catalog.resources import (
+    CollectionRow,
+    Kind,
+    change,
+    dig,
+    find,
+    listed,
+    make,
+    named,
+    remove,
+)
 from lookalike.catalog.taxonomies import TaxonomyRow, attached_to, stored, taxonomy_row
-from lookalike.errors import BadInput, Conflict
+from lookalike.errors import BadInput, Conflict, NotFound
+from lookalike.ingest.documents import Target
+from lookalike.ingest.executors import chosen_inputs
+from lookalike.library.collection.suggestions import (
+    collections_named,
+    matched_known,
+    matched_unkept,
+)
 from lookalike.library.create import detach
+from lookalike.library.retrieve import mode_of, vectors_of, vectors_of_inputs
+from lookalike.model import LABEL_SEPARATOR, Blob
 from lookalike.server.context import Asked, Here, make_once
 from lookalike.server.listing import resources_chosen
-from lookalike.server.routes.taxonomy_bodies import TaxonomyConfig
-from lookalike.server.routes.taxonomy_replies import TaxonomyReply, shown_taxonomy
+from lookalike.server.routes.documents import selecting_in
+from lookalike.server.routes.taxonomy_shapes import (
+    TaxonomyConfig,
+    TaxonomyReply,
+    node_id,
+    shown_taxonomy,
+)
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -21,6 +50,7 @@ from lookalike.server.shapes import (
     JsonRoute,
     ListBody,
     Name,
+    OpenBody,
     Pages,
     Pagination,
     Reply,
@@ -210,4 +240,246 @@ def _mappings(config: TaxonomyConfig) -> list[dict[str, Any]]:
     return [
         {"input_key": one.input_key, "source_type": one.source_type or "payload", "path": one.path}
         for one in given
+    ]
+
+
+# --- execution: what a taxonomy says, nothing kept -----------------------------------------------
+
+MAX_DOCUMENTS = 1000
+_MODES = {"image": "content", "content": "content", "url": "content", "base64": "content"}
+_MODES |= {"text": "text", "vector": "vector"}
+
+
+class SourceDocument(OpenBody):
+    """A document that is here, an object that is, or a content in any other key.
+
+    A content is a text, a URL, base64 or a vector; it is looked for where the taxonomy's
+    `input_mappings` or those of the collection say, then under `image`, `text`, `vector`, `url` and
+    `base64`. An id that is not known is the caller's own name for it.
+    """
+
+    document_id: str | None = None
+    collection_id: str | None = None
+    object_id: str | None = None
+
+
+class TaxonomyExecution(Body):
+    """Of what a taxonomy is asked: documents, one content as `inputs`, or a collection's documents.
+
+    Nothing is recorded.
+    """
+
+    idle: ClassVar = frozenset(
+        {"join_mode", "batch_size", "taxonomy", "target_collection_id", "mode"}
+    )
+    source_documents: list[SourceDocument] | None = Field(default=None, max_length=MAX_DOCUMENTS)
+    inputs: dict[str, Any] | None = None
+    source_collection_id: str | None = None
+    scroll_filters: Any = None
+
+
+class MatchedNode(Reply):
+    """What a taxonomy says of a document."""
+
+    document_id: str
+    taxonomy_id: str
+    taxonomy_name: str
+    node_id: str
+    label: str
+    score: float
+    path: list[str]
+    hierarchy_level: int
+    enriched_fields: list[str]
+    source_document_id: str
+
+
+class ExecutionStats(Reply):
+    """How many documents were asked of, and how many got a label."""
+
+    processed_docs: int
+    batches: int
+    errors: int
+    enriched: int
+
+
+class TaxonomyExecuted(Reply):
+    """What a taxonomy says, in the order asked; a content has a result for each of its parts."""
+
+    stats: ExecutionStats
+    results: list[dict[str, Any]]
+    matches: list[MatchedNode]
+
+
+@router.post("/execute/{taxonomy}")
+@router.post("/{taxonomy}/execute")
+def execute_taxonomy(
+    taxonomy: str, body: TaxonomyExecution, here: Here, version: int | None = None
+) -> TaxonomyExecuted:
+    """Return what a taxonomy says of documents, objects or contents, and record nothing."""
+    with here.workshop.store.read() as snapshot:
+        row = taxonomy_named(here, snapshot, taxonomy)
+        if version is not None and version != len(row.versions):
+            raise BadInput(f"only the newest version, {len(row.versions)}, can be asked")
+        if body.source_collection_id is None:
+            answered = _of_each(here, snapshot, row, body)
+        else:
+            home = collections_named(snapshot, here.namespace, [body.source_collection_id])[0]
+            chosen = selecting_in(snapshot, home).pks(
+                parse(body.scroll_filters), limit=MAX_DOCUMENTS
+            )
+            pks = [pk for chunk in chosen for pk in chunk]
+            answered = _of_known(here, snapshot, row, home, pks)
+    labelled = sum(any(one is not None for one in said.values()) for _, _, said in answered)
+    stats = ExecutionStats(processed_docs=len(answered), batches=1, errors=0, enriched=labelled)
+    return TaxonomyExecuted(
+        stats=stats,
+        results=[_result(home, id, said) for home, id, said in answered],
+        matches=[node for _, id, said in answered for node in _matches(row, id, said)],
+    )
+
+
+_Answer = tuple[CollectionRow, str, Mapping[str, Any]]
+"""In which collection, the id, and what the taxonomy says of it."""
+
+
+def _of_each(
+    here: Asked, snapshot: Snapshot, row: TaxonomyRow, body: TaxonomyExecution
+) -> list[_Answer]:
+    """Return what a taxonomy says of each thing that a request names or brings along."""
+    things = list(body.source_documents or ())
+    if body.inputs is not None:
+        things.append(SourceDocument(metadata=body.inputs))
+    if not things:
+        raise BadInput("say of what: source_documents, inputs, or a source_collection_id")
+    attached = attached_to(snapshot, here.namespace, row.name)
+    default = attached[0][0].name if attached else row.spec.reference
+    placed: dict[int, list[_Answer]] = {}
+    known: dict[str, list[tuple[int, int]]] = {}
+    homes: dict[str, CollectionRow] = {}
+    for place, one in enumerate(things):
+        name = one.collection_id or default
+        if name is None:
+            raise BadInput(f"say in which collection {one.document_id!r} is: collection_id")
+        home = collections_named(snapshot, here.namespace, [name])[0]
+        homes[home.name] = home
+        pk = _known_pk(snapshot, home, one.document_id)
+        if pk is not None:
+            known.setdefault(home.name, []).append((place, pk))
+        else:
+            placed[place] = _of_unkept(here, snapshot, row, home, one)
+    for name, pairs in known.items():
+        answers = _of_known(here, snapshot, row, homes[name], [pk for _, pk in pairs])
+        placed |= {place: [one] for (place, _), one in zip(pairs, answers, strict=True)}
+    return [one for place in sorted(placed) for one in placed[place]]
+
+
+def _known_pk(snapshot: Snapshot, home: CollectionRow, id: str | None) -> int | None:
+    if id is None:
+        return None
+    try:
+        return pks_of(snapshot, home, [id])[id]
+    except NotFound:
+        return None
+
+
+def _of_known(
+    here: Asked, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, pks: list[int]
+) -> list[_Answer]:
+    if not pks:
+        return []
+    said = matched_known(here.workshop, snapshot, here.namespace, row.name, home, pks)
+    ids = ids_of(snapshot, pks)
+    return [(home, ids[pk], one) for pk, one in zip(pks, said, strict=True)]
+
+
+def _of_unkept(
+    here: Asked, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, one: SourceDocument
+) -> list[_Answer]:
+    """Return what a taxonomy says of each part of a content, or of an object of the bucket."""
+    target = here.workshop.target_in(snapshot, home)
+    given = _input(row, home, one.all_metadata())
+    if given is not None:
+        value, mode = given
+        vectors = vectors_of(here.workshop, target, value, mode or mode_of(value, target))
+    elif one.object_id is not None:
+        inputs = _inputs(snapshot, target, one.object_id)
+        vectors = vectors_of_inputs(here.workshop, target, *inputs)
+    elif one.document_id is not None:
+        raise NotFound(
+            f"{home.name!r} has no document {one.document_id!r}, and no content comes with it"
+        )
+    else:
+        raise BadInput(f"there is no content to ask about: give it as {', '.join(_MODES)}")
+    said = matched_unkept(here.workshop, snapshot, here.namespace, row.name, home, vectors)
+    return [(home, one.document_id or one.object_id or "", what) for what in said]
+
+
+def _inputs(
+    snapshot: Snapshot, target: Target, object_id: str
+) -> tuple[Blob, dict[str, Blob | None]]:
+    """Return what a collection would extract of an object. Raises NotFound, BadInput."""
+    home = target.row
+    for place, bucket_pk in enumerate(home.bucket_pks, 1):
+        try:
+            pk = object_pks(snapshot, bucket_pk, [object_id])[object_id]
+            break
+        except NotFound:
+            if place == len(home.bucket_pks):
+                raise
+    found = read_objects(snapshot, home.name, [pk])[0]
+    blobs = input_of(home, found.blobs, found.metadata)
+    blob, beside = chosen_inputs(target, blobs or ())
+    if blob is None:
+        raise BadInput(f"the object {object_id!r} has nothing that {home.name!r} extracts")
+    return blob, beside
+
+
+def _input(
+    row: TaxonomyRow, home: CollectionRow, given: Mapping[str, Any]
+) -> tuple[Any, str] | None:
+    """Return the content that comes with a request, and how it is meant, where that is said."""
+    paths = [(one["input_key"], one.get("path")) for one in row.about.get("input_mappings") or ()]
+    paths += [*home.inputs.items(), *((key, key) for key in _MODES)]
+    for key, path in paths:
+        for payload in (given, given.get("payload")):
+            value = dig(payload, path) if path and isinstance(payload, Mapping) else None
+            if value is not None and value != "":
+                return value, _mode(key, value)
+    return None
+
+
+def _mode(key: str, value: Any) -> str:
+    """Return how a value is meant: what is no text is never one, whatever its key says."""
+    if isinstance(value, list):
+        return "vector"
+    return "content" if isinstance(value, Mapping) else _MODES.get(key, "")
+
+
+def _result(home: CollectionRow, id: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    labels = {name: None if one is None else one["label"] for name, one in said.items()}
+    copied = {key: value for one in said.values() if one for key, value in one["copied"].items()}
+    return {
+        "document_id": id,
+        "collection_id": Kind.COLLECTION.prefix + home.name,
+        "enrichment": labels | copied,
+        "matches": dict(said),
+    }
+
+
+def _matches(row: TaxonomyRow, id: str, said: Mapping[str, Any]) -> list[MatchedNode]:
+    return [
+        MatchedNode(
+            document_id=id,
+            taxonomy_id=Kind.TAXONOMY.prefix + row.name,
+            taxonomy_name=row.name,
+            node_id=node_id(one["label"]),
+            label=one["label"],
+            score=one["score"],
+            path=one["label"].split(LABEL_SEPARATOR),
+            hierarchy_level=one["label"].count(LABEL_SEPARATOR),
+            enriched_fields=[name, *one["copied"]],
+            source_document_id=one["source_document_id"],
+        )
+        for name, one in said.items()
+        if one is not None
     ]

@@ -5,19 +5,218 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import UTC, datetime
+from math import inf
+from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+from sqlalchemy import select
+
+from lookalike.catalog.filters import check_field
 from lookalike.catalog.reader import FieldRow, fields_of
 from lookalike.catalog.resources import CollectionRow, Kind, find, make, named
 from lookalike.catalog.tasks import TaskKind, ask_for
-from lookalike.catalog.taxonomies import Spec, rules_of, stored, taxonomy_row
-from lookalike.catalog.vocabulary import LabelSet
+from lookalike.catalog.taxonomies import (
+    Spec,
+    TaxonomyRow,
+    attached_to,
+    rules_of,
+    stored,
+    taxonomy_row,
+)
+from lookalike.catalog.vocabulary import LabelSet, shown_labels
 from lookalike.errors import BadInput, Conflict
+from lookalike.labels import check_label
 from lookalike.library.create import attach
-from lookalike.model import Taxonomy
+from lookalike.library.versions import listed
+from lookalike.model import LABEL_SEPARATOR, Taxonomy
 from lookalike.server.context import Asked
-from lookalike.server.routes.taxonomy_bodies import Application, InlineTaxonomy
+from lookalike.server.shapes import Body, Reply
+from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
+
+# --- bodies --------------------------------------------------------------------------------------
+
+Share = float | None
+
+
+class EnrichmentField(Body):
+    """A field of the reference, and what it is called in the document."""
+
+    field_path: str
+    target_field: str | None = None
+    merge_mode: Literal["replace", "append"] | None = None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Return the name in the document and the one in the reference."""
+        source = _bare(self.field_path)
+        return _bare(self.target_field or source), source
+
+
+class SourceCollection(Body):
+    """The collection whose labels vote, and what is taken from it."""
+
+    collection_id: str | None = None
+    enrichment_fields: list[EnrichmentField | str] | None = None
+
+
+class InputMapping(Body):
+    """What the search is by; a taxonomy searches by the document's own vector."""
+
+    input_key: str
+    source_type: str | None = None
+    path: str | None = None
+    override: Any = None
+
+
+class Rules(Body):
+    """When a taxonomy is sure enough.
+
+    With `confidence_threshold` the similarity must reach it; without one the limit is computed for
+    `target_precision`, or a label's own in `targets`. `labels`, names or each with its description,
+    are there before anyone gives them; `closed_set` says whether there are others.
+    """
+
+    confidence_threshold: float | None = Field(None, ge=-1, le=1)
+    target_precision: float | None = Field(None, gt=0, le=1)
+    targets: dict[str, float] | None = None
+    top_k: int | None = Field(None, ge=1, le=1000)
+    closed_set: bool | None = None
+    labels: list[str] | dict[str, str | None] | None = None
+
+    @property
+    def named_labels(self) -> dict[str, str | None] | None:
+        """Return the labels, each with its description or None."""
+        named = LabelSet.of(self.labels, None).labels
+        return None if named is None else dict(named)
+
+
+class TaxonomyConfig(Rules):
+    """A taxonomy, as a resource says it.
+
+    A `flat` one never gives a parent's label; if nothing is said it is `hierarchical`, which shows
+    where labels are paths.
+    """
+
+    idle: ClassVar = frozenset(
+        {
+            *("llm_sample_size", "cluster_overlap_threshold", "inference_strategy", "step_size"),
+            *("inference_type", "inference_collections"),
+        }
+    )
+    taxonomy_type: Literal["flat", "hierarchical"] | None = None
+    retriever_id: str | None = None
+    input_mappings: list[InputMapping] | dict[str, str] | None = None
+    source_collection: SourceCollection | None = None
+    field_to_enrich: str | list[str] | None = None
+    enrich: list[str] | None = None
+    path_field: str | None = None
+    path_separator: str | None = None
+    hierarchical_nodes: list[Any] | None = None
+    exclusive: Literal["image"] | None = None
+    low_quality: bool | None = None
+
+    def spec(self) -> Spec:
+        """Return what it says. Raises BadInput for what is not known here."""
+        if self.hierarchical_nodes:
+            raise BadInput(
+                "hierarchical_nodes are not known here: give labels that are paths, such as "
+                "'Shoes > Running', and their field as path_field"
+            )
+        source = self.source_collection or SourceCollection()
+        given = [
+            EnrichmentField(field_path=one) if isinstance(one, str) else one
+            for one in source.enrichment_fields or ()
+        ]
+        named = [one.names for one in given]
+        fields = {name: name for name in _listed(self.field_to_enrich)}
+        if not fields and self.path_field:
+            fields = {_bare(self.path_field): _bare(self.path_field)}
+        if not fields:
+            fields = dict(named[:1])
+        rest = [target for target, _ in named if target not in fields]
+        enrich = tuple(dict.fromkeys([*(self.enrich or ()), *rest]))
+        for field in (*fields, *enrich):
+            check_field(field)
+        return Spec(
+            fields=fields,
+            reference=source.collection_id,
+            retriever=self.retriever_id,
+            confidence_threshold=self.confidence_threshold,
+            target_precision=self.target_precision,
+            targets=self.targets,
+            top_k=self.top_k,
+            enrich=enrich,
+            path_field=self.path_field,
+            separator=self.path_separator or ("/" if self.path_field else ">"),
+            exclusive=self.exclusive,
+            low_quality=self.low_quality,
+            hierarchical=None if self.taxonomy_type is None else self.taxonomy_type != "flat",
+            closed_set=self.closed_set,
+            labels=self.named_labels,
+        )
+
+
+class InlineTaxonomy(Rules):
+    """A taxonomy, as a collection says it: without a retriever its own labels vote."""
+
+    retriever_id: str | None = None
+    taxonomy_id: str | None = None
+    field_to_enrich: str | list[str] | None = None
+    enrichment_fields: list[EnrichmentField | str] | None = None
+    enrich: list[str] | None = None
+    reference_collection: str | None = None
+    source_collection: SourceCollection | None = None
+    taxonomy_type: Literal["flat", "hierarchical"] | None = None
+    path_field: str | None = None
+    path_separator: str | None = None
+    exclusive: Literal["image"] | None = None
+    low_quality: bool | None = None
+
+    def spec(self) -> Spec:
+        """Return what it says."""
+        source = self.source_collection or SourceCollection(collection_id=self.reference_collection)
+        if source.enrichment_fields is None:
+            source.enrichment_fields = self.enrichment_fields
+        return TaxonomyConfig(
+            taxonomy_type=self.taxonomy_type,
+            retriever_id=self.retriever_id,
+            source_collection=source,
+            field_to_enrich=self.field_to_enrich,
+            enrich=self.enrich,
+            path_field=self.path_field,
+            path_separator=self.path_separator,
+            exclusive=self.exclusive,
+            low_quality=self.low_quality,
+            confidence_threshold=self.confidence_threshold,
+            target_precision=self.target_precision,
+            targets=self.targets,
+            top_k=self.top_k,
+            closed_set=self.closed_set,
+            labels=self.labels,
+        ).spec()
+
+
+class Application(Rules):
+    """A taxonomy that is attached to a collection."""
+
+    idle: ClassVar = frozenset({"execution_phase", "priority", "target_collection_id"})
+    taxonomy_id: str
+    execution_mode: Literal["materialize"] | None = None
+    scroll_filters: Any = None
+
+
+def _listed(names: str | list[str] | None) -> list[str]:
+    given = [names] if isinstance(names, str) else names or []
+    return [_bare(name) for name in given]
+
+
+def _bare(path: str) -> str:
+    return path.removeprefix("metadata.").removeprefix("payload.")
+
+
+# -------------------------------------------------------------------------------------------------
 
 _LIMITS = {"confidence_threshold", "target_precision", "targets"}
 _SET = {"closed_set", "labels"}
@@ -198,3 +397,163 @@ def ask(here: Asked, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping
     """Write a task for a collection; return its id."""
     spec = {"collection_pk": row.pk, "collection": row.name, "actor": here.workshop.actor, **more}
     return ask_for(txn, here.namespace, kind, spec, at=here.workshop.clock())
+
+
+# --- replies -------------------------------------------------------------------------------------
+
+
+class ConfigReply(Reply):
+    """What a taxonomy says."""
+
+    taxonomy_type: str
+    retriever_id: str
+    input_mappings: list[dict[str, Any]]
+    source_collection: dict[str, Any]
+    fields: dict[str, str]
+    enrich: list[str]
+    confidence_threshold: float | None
+    target_precision: float | None
+    targets: dict[str, float] | None
+    top_k: int
+    path_field: str | None
+    path_separator: str
+    exclusive: str | None
+    low_quality: bool
+    closed_set: bool | None
+    labels: dict[str, str | None] | None
+
+
+class NodeReply(Reply):
+    """A label as a node of a tree."""
+
+    node_id: str
+    label: str
+    path: list[str]
+    level: int
+
+
+class KeptVersion(Reply):
+    """A point in the ledger of a label field that someone named while a version was the newest."""
+
+    collection_id: str
+    field: str
+    name: str
+    note: str
+    kept_at: datetime
+
+
+class TaxonomyReply(Reply):
+    """A taxonomy."""
+
+    taxonomy_id: str
+    taxonomy_name: str
+    description: str | None
+    metadata: dict[str, Any]
+    config: ConfigReply
+    version: int
+    ready: bool = True
+    nodes: list[NodeReply]
+    applied_to: list[str]
+    kept_versions: list[KeptVersion] = Field(default_factory=list)
+    created_at: datetime
+
+
+def shown_taxonomy(
+    here: Asked, snapshot: Snapshot, row: TaxonomyRow, number: int | None = None
+) -> TaxonomyReply:
+    """Return a taxonomy as it is shown, with where it is attached and the labels that vote.
+
+    It is the newest version, or that of a `number`.
+    """
+    last = len(row.versions) if number is None else number
+    until = row.versions[last][1] if last < len(row.versions) else inf
+    row = replace(row, versions=row.versions[:last])
+    attached = attached_to(snapshot, here.namespace, row.name)
+    applied = list(dict.fromkeys(home.name for home, _ in attached))
+    return TaxonomyReply(
+        taxonomy_id=Kind.TAXONOMY.prefix + row.name,
+        taxonomy_name=row.name,
+        description=row.about.get("description"),
+        metadata=row.about.get("metadata") or {},
+        config=_config(row, row.spec, applied),
+        version=len(row.versions),
+        nodes=_nodes(snapshot, [field.reference_field_pk for _, field in attached]),
+        applied_to=[Kind.COLLECTION.prefix + name for name in applied],
+        kept_versions=_kept(snapshot, attached, row.versions[-1][1], until),
+        created_at=datetime.fromtimestamp(row.created_at, UTC),
+    )
+
+
+def _kept(
+    snapshot: Snapshot,
+    attached: Sequence[tuple[CollectionRow, FieldRow]],
+    since: float,
+    until: float,
+) -> list[KeptVersion]:
+    """Return the points that were named in label fields while a version was the newest."""
+    return [
+        KeptVersion(
+            collection_id=Kind.COLLECTION.prefix + home.name,
+            name=one.name,
+            field=one.field,
+            note=one.note,
+            kept_at=one.at,
+        )
+        for home, field in attached
+        for one in listed(snapshot, home, field, retired=False)
+        if since <= one.at.timestamp() < until
+    ]
+
+
+def _config(row: TaxonomyRow, spec: Spec, applied: Sequence[str]) -> ConfigReply:
+    retriever = spec.retriever or row.name
+    reference = spec.reference or next(iter(applied), "")
+    fields = [{"field_path": source, "target_field": name} for name, source in spec.fields.items()]
+    fields += [{"field_path": name, "target_field": name} for name in spec.enrich]
+    is_id = retriever.startswith(Kind.RETRIEVER.prefix)
+    return ConfigReply(
+        taxonomy_type="flat" if spec.hierarchical is False else "hierarchical",
+        retriever_id=retriever if is_id else Kind.RETRIEVER.prefix + retriever,
+        input_mappings=row.about.get("input_mappings") or [],
+        source_collection={"collection_id": reference, "enrichment_fields": fields},
+        fields=dict(spec.fields),
+        enrich=list(spec.enrich),
+        confidence_threshold=spec.confidence_threshold,
+        target_precision=spec.target_precision,
+        targets=None if spec.targets is None else dict(spec.targets),
+        top_k=spec.top_k or 10,
+        path_field=spec.path_field,
+        path_separator=spec.separator,
+        exclusive=spec.exclusive or None,
+        low_quality=bool(spec.low_quality),
+        closed_set=spec.closed_set,
+        labels=None if spec.labels is None else dict(spec.labels),
+    )
+
+
+def _nodes(snapshot: Snapshot, field_pks: Sequence[int]) -> list[NodeReply]:
+    """Return the labels that vote or were declared, and all above them, as nodes of a tree."""
+    table = schema.standing
+    query = select(table.c.label).distinct()
+    rows = snapshot.rows(query.where(table.c.field_pk.in_(field_pks), table.c.votes.is_(True)))
+    declared = {label for pk in field_pks for label in shown_labels(snapshot, pk)}
+    paths = {
+        tuple(parts[: level + 1])
+        for label in {row.label for row in rows} | declared
+        for parts in [check_label(label).split(LABEL_SEPARATOR)]
+        for level in range(len(parts))
+    }
+    return [
+        NodeReply(
+            node_id=node_id(LABEL_SEPARATOR.join(path)),
+            label=path[-1],
+            path=list(path),
+            level=len(path) - 1,
+        )
+        for path in sorted(paths)
+    ]
+
+
+def node_id(label: str) -> str:
+    """Return the id of a label as a node of a tree."""
+    return "node_" + label.replace(LABEL_SEPARATOR, "/")

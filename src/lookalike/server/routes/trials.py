@@ -21,7 +21,7 @@ from lookalike.quality.stats.paired_comparison import (
     Trial,
     TrialItem,
 )
-from lookalike.quality.trial_rows import row_of
+from lookalike.quality.trials import row_of
 from lookalike.server.context import Asked, Here
 from lookalike.server.replies import ChangedReply, operation_reply
 from lookalike.server.routes.documents import WaitingReply, waiting_replies

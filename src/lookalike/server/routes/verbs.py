@@ -18,7 +18,7 @@ from fastapi import APIRouter
 from pydantic import Field, create_model
 
 from lookalike.catalog.resources import Kind, find, make
-from lookalike.decisions.positions import At
+from lookalike.decisions.as_of import At
 from lookalike.errors import BadInput, Forbidden
 from lookalike.extractors.registry import as_one
 from lookalike.library.collection.base import Opened

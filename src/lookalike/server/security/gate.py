@@ -10,10 +10,16 @@ Routes find `caller` (`Caller`, None where anybody may ask), `namespace` and `re
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import os
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,15 +29,66 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as HttpScope
 from ulid import ULID
 
-from lookalike.catalog.api_keys import Access, Caller, Scope, check_namespace, is_loopback
-from lookalike.catalog.signing import SIGNATURE, Signer
+from lookalike.catalog.api_keys import (
+    SIGNATURE,
+    Access,
+    Caller,
+    Scope,
+    Signer,
+    check_namespace,
+    is_loopback,
+)
 from lookalike.errors import Forbidden, LookalikeError, Unauthorized
-from lookalike.server.security import rights
-from lookalike.server.security.audit import Audit
-from lookalike.server.security.browsers import check_host, check_origin, host_names
-from lookalike.server.security.refusal import Refusal, refusal_of
-from lookalike.server.security.rules import CountedBody, RateLimit
+from lookalike.server.security import rules
+from lookalike.server.security.rules import (
+    CountedBody,
+    RateLimit,
+    Refusal,
+    check_host,
+    check_origin,
+    host_names,
+    refusal_of,
+)
 from lookalike.settings import Settings
+
+# --- the access log: writes and refusals, one line of JSON each ----------------------------------
+
+# Neither bodies nor queries are in it, so neither secrets nor signatures. Each line is one write to
+# a file opened for appending: several processes share the file, and it may be moved away at any
+# time.
+
+_LONGEST_PATH = 1000
+_log = logging.getLogger(__name__)
+
+
+class Audit:
+    """The file `logs/audit.jsonl` of a store."""
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / "logs" / "audit.jsonl"
+
+    def write(self, *, at: float, path: str, **values: Any) -> None:
+        """Append a line. `at` is in UTC seconds; `values` are what JSON can hold.
+
+        A line that the disk does not take is reported in the program's own log.
+        """
+        time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": time, "path": path[:_LONGEST_PATH], **values}) + "\n"
+        try:
+            self._append(line.encode())
+        except OSError as error:
+            _log.error("the audit log misses a line (%s): %s", error.strerror, line.rstrip())
+
+    def _append(self, line: bytes) -> None:
+        self._file.parent.mkdir(exist_ok=True)
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+
+# -------------------------------------------------------------------------------------------------
 
 DEFAULT_RATE_PER_S = 200.0
 """Where others can reach the server and no setting says otherwise."""
@@ -71,7 +128,7 @@ class _Passage:
 
     @property
     def is_write(self) -> bool:
-        return rights.needed(self.method, self.path) is not Scope.READ
+        return rules.needed(self.method, self.path) is not Scope.READ
 
 
 class Gate:
@@ -137,7 +194,7 @@ class Gate:
     async def _admit(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         passage: _Passage = scope[_PASSAGE]
         headers = Headers(scope=scope)
-        is_file = rights.takes_file(passage.method, passage.path)
+        is_file = rules.takes_file(passage.method, passage.path)
         settings = self._settings
         body = CountedBody(receive, settings.max_blob_bytes if is_file else settings.max_json_bytes)
         try:
@@ -174,10 +231,10 @@ class Gate:
     async def _check(self, passage: _Passage, headers: Headers, query: str) -> None:
         """Find out who it is and whether they may. Raises a Refusal."""
         check_host(headers, self._host_names)
-        if not rights.is_safe(passage.method):
+        if not rules.is_safe(passage.method):
             check_origin(headers, self._settings.cors_origins)
         try:
-            if rights.is_open(passage.method, passage.path):
+            if rules.is_open(passage.method, passage.path):
                 passage.namespace = self._settings.namespace
                 return
             passage.caller = await self._caller(passage, headers, query)
@@ -189,11 +246,11 @@ class Gate:
 
     async def _caller(self, passage: _Passage, headers: Headers, query: str) -> Caller:
         try:
-            if rights.can_be_signed(passage.method, passage.path):
+            if rules.can_be_signed(passage.method, passage.path):
                 params = dict(parse_qsl(query, keep_blank_values=True))
                 if SIGNATURE in params:
                     self._signer.check(passage.path, query, self._clock())
-                    scope = rights.needed(passage.method, passage.path)
+                    scope = rules.needed(passage.method, passage.path)
                     return Caller(_SIGNED, scope, params.get(NAMESPACE))
             loopback = self._is_local and not any(name in headers for name in _FORWARDED)
             authorization = headers.get("authorization")
@@ -245,7 +302,7 @@ class Gate:
 
 
 def _check_scope(passage: _Passage, caller: Caller) -> None:
-    needed = rights.needed(passage.method, passage.path)
+    needed = rules.needed(passage.method, passage.path)
     if not caller.scope.covers(needed):
         raise Forbidden(
             f"this key has the scope {caller.scope.value!r}, and {passage.method} "

@@ -2,13 +2,89 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
+import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
-from starlette.types import Message, Receive
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Send
 
-from lookalike.server.security.refusal import Refusal
+from lookalike.catalog.api_keys import Scope, is_loopback
+from lookalike.errors import Forbidden, LookalikeError, StoreError, Unauthorized
+
+# --- refusals before any route -------------------------------------------------------------------
+
+_RETRY_S = 5
+_LONGEST = 2000
+"""So many characters has a message at most: it quotes what came, and much may come."""
+_log = logging.getLogger(__name__)
+
+
+class Refusal(Exception):
+    """Why a request is refused: status, stable code, message with the cure, details.
+
+    The audit log has a line of it where `is_noted`: who knocks without end does not fill the disk.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_noted: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.details = dict(details or {})
+        self.headers = dict(headers or {})
+        self.is_noted = is_noted
+
+    async def answer(self, send: Send) -> None:
+        """Send it as a response."""
+        body = json.dumps(error_body(self.status, self.code, str(self), self.details)).encode()
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **self.headers,
+        }
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
+
+
+def error_body(status: int, code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every error of the server looks like."""
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]}…"
+    error = {"code": code, "type": code, "message": message, "details": dict(details)}
+    return {"status": status, "success": False, "error": error}
+
+
+def refusal_of(error: LookalikeError) -> Refusal:
+    """Return the refusal that an error about keys, addresses or headers stands for."""
+    if isinstance(error, Unauthorized):
+        headers = {"www-authenticate": "Bearer"}
+        return Refusal(401, "unauthorized", str(error), headers=headers)
+    if isinstance(error, Forbidden):
+        return Refusal(403, "forbidden", str(error))
+    if isinstance(error, StoreError):
+        _log.error("%s", error)
+        details = {"retryable": True, "retry_after_seconds": _RETRY_S}
+        message = "the store cannot tell who you are now; the server's log says why"
+        headers = {"retry-after": str(_RETRY_S)}
+        return Refusal(503, "store_unavailable", message, details=details, headers=headers)
+    return Refusal(422, "bad_input", str(error))
+
+
+# -------------------------------------------------------------------------------------------------
 
 _CALLERS = 10_000
 
@@ -91,3 +167,137 @@ def _too_many(rate_per_s: float, wait_s: float, *, is_noted: bool) -> Refusal:
         headers={"retry-after": str(max(1, math.ceil(wait_s)))},
         is_noted=is_noted,
     )
+
+
+# --- origin and host checks ----------------------------------------------------------------------
+
+# A page of any site can send requests to this machine. Its own name for this machine (DNS
+# rebinding) shows in `Host`, and itself in `Origin`.
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def host_names(bound: str, allowed: Collection[str]) -> frozenset[str] | None:
+    """Return the names a server may be called by, or None for any.
+
+    Any is right only where no name opens a door: where everybody needs a key.
+    """
+    if not allowed and not is_loopback(bound):
+        return None
+    own = f"[{bound}]" if ":" in bound and not bound.startswith("[") else bound
+    return frozenset({*_LOCAL_NAMES, own.lower(), *allowed})
+
+
+def check_host(headers: Headers, names: frozenset[str] | None) -> None:
+    """Raise a Refusal for a name that is none of the server's, or no name.
+
+    Addresses that the server signs begin with it.
+    """
+    host = headers.get("host", "")
+    is_name = not host or _HOST.fullmatch(host)
+    if not is_name or (names is not None and _name(host) not in names):
+        raise Refusal(
+            403,
+            "host_refused",
+            f"this server is not called {host[:100]!r}; add the name to LOOKALIKE_ALLOWED_HOSTS "
+            "if it is",
+        )
+
+
+def check_origin(headers: Headers, allowed: Collection[str]) -> None:
+    """Raise a Refusal for a write that a page of another origin sends."""
+    origin = headers.get("origin", "").lower()
+    if origin in allowed:
+        return
+    own = origin.partition("://")[2] == headers.get("host", "").lower()
+    foreign = not own if origin else headers.get("sec-fetch-site") == "cross-site"
+    if foreign:
+        raise Refusal(
+            403,
+            "origin_refused",
+            f"a page of {origin[:100] or 'another site'!r} may not write here; add its origin to "
+            "LOOKALIKE_CORS_ORIGINS if it may",
+        )
+
+
+def _name(host: str) -> str:
+    """Return a host without its port."""
+    if host.startswith("["):
+        return (host.partition("]")[0] + "]").lower()
+    return host.partition(":")[0].lower()
+
+
+# --- scopes: the table of routes, `admin` for what it does not name ------------------------------
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_OPEN = re.compile(r"/v1/health(/.*)?|/|/static/.+")
+"""Whether the server is well, and the page itself, which asks for a key where one is needed."""
+
+_READ_POSTS = re.compile(
+    r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
+    r"/(list|count|aggregate|distinct|export|execute|execute/batch)"
+    r"|/v1/taxonomies/execute/[^/]+"
+    r"|/v1/collections/[^/]+/map/documents"
+)
+"""No other POST route may end in a name that a person chose: one may be called `list`."""
+
+_READ_VERBS = re.compile(
+    r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
+    r"|/v1/collections/[^/]+/verbs/(agreement|arrived|as_of|audits|check_sheet"
+    r"|compare_versions|cost|curve|diagnose|document|documents"
+    r"|extractor|fields|flips|history|ids|inspect|label_tree|name"
+    r"|monitor|operations|opinions|queue|report|size|suggest|trial|trials|versions|waiting|why)"
+    r"|/v1/collections/[^/]+/verbs/\w+_as_of"
+)
+
+_LABEL = re.compile(
+    r"(PATCH|PUT) /v1/buckets/[^/]+/objects/[^/]+"
+    r"|(PATCH|PUT) /v1/collections/[^/]+/documents(/[^/]+)?"
+    r"|POST /v1/collections/[^/]+/documents/batch"
+    r"|POST /v1/collections/[^/]+/(labels|rejections|promotions)"
+    r"|POST /v1/collections/[^/]+/rejections/(new-kind|cannot-tell)"
+    r"|POST /v1/collections/[^/]+/audits(/[^/]+/(answers|close))?"
+    r"|POST /v1/collections/[^/]+/versions(/[^/]+/retire)?"
+    r"|POST /v1/(collections|taxonomies)/[^/]+/trials(/[^/]+/(answers|draw|drop))?"
+    r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
+    r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
+    r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
+    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|answer_audit|answer_trial|audit"
+    r"|cannot_tell|close_audit|disagreements|draw|drop_trial|keep_version|label|new_kind|promote|reject"
+    r"|retire_version|try_policy|undo|upload)"
+)
+
+_SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")
+_SIGNED_WRITE = re.compile(r"PUT /v1/uploads/.+")
+
+
+def is_open(method: str, path: str) -> bool:
+    """Tell whether anybody may ask this."""
+    return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
+
+
+def can_be_signed(method: str, path: str) -> bool:
+    """Tell whether a signed address may stand for a key here: to read or to send one file."""
+    request = f"{method} {path}"
+    return bool(_SIGNED_READ.fullmatch(request) or _SIGNED_WRITE.fullmatch(request))
+
+
+def takes_file(method: str, path: str) -> bool:
+    """Tell whether the body is a file, which may be much larger than JSON."""
+    return _SIGNED_WRITE.fullmatch(f"{method} {path}") is not None
+
+
+def is_safe(method: str) -> bool:
+    """Tell whether a method cannot change anything."""
+    return method in _SAFE
+
+
+def needed(method: str, path: str) -> Scope:
+    """Return the scope that a request needs."""
+    reads = _READ_POSTS.fullmatch(path) or _READ_VERBS.fullmatch(path)
+    if method in _SAFE or (method == "POST" and reads):
+        return Scope.READ
+    labels = _LABEL.fullmatch(f"{method} {path}") or takes_file(method, path)
+    return Scope.LABEL if labels else Scope.ADMIN

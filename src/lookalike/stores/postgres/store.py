@@ -38,12 +38,11 @@ from ulid import ULID
 from lookalike.classifier.graph.search import Ids
 from lookalike.errors import StoreClosed
 from lookalike.stores import schema
-from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, stored_space
+from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, conditions, stored_space
 from lookalike.stores.directory import erase_vectors_but
 from lookalike.stores.json_sql import FUNCTIONS
 from lookalike.stores.locks import Turns
 from lookalike.stores.migrations import check_current, migrate, version_of
-from lookalike.stores.mirror import Mirrors, contradictions
 from lookalike.stores.postgres.engine import (
     Address,
     connection_to,
@@ -53,15 +52,16 @@ from lookalike.stores.postgres.engine import (
     translated,
 )
 from lookalike.stores.postgres.listen import Follower, Listener
-from lookalike.stores.postgres.rows import (
+from lookalike.stores.postgres.snapshot import (
+    ERASURES,
+    PostgresSnapshot,
     copy_vectors_in,
     insert_rows,
     sequence_of,
     update_rows,
     upsert_rows,
 )
-from lookalike.stores.postgres.snapshot import ERASURES, PostgresSnapshot
-from lookalike.stores.selection import conditions
+from lookalike.stores.vectors import Mirrors, contradictions
 
 _IDENTITY = "store_id"
 _NUMBERS = "SELECT oid, 'meta'::regclass::oid FROM pg_database WHERE datname = current_database()"

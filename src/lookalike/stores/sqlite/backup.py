@@ -32,8 +32,8 @@ from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace
 from lookalike.stores.directory import open_lock
 from lookalike.stores.migrations import check_version, version_of
-from lookalike.stores.sqlite.check import problems_of, spaces_of
 from lookalike.stores.sqlite.engine import driver, open_engine, translated
+from lookalike.stores.sqlite.maintenance import problems_of, spaces_of
 from lookalike.stores.sqlite.snapshot import SqliteSnapshot
 from lookalike.stores.vectors import VectorFile
 

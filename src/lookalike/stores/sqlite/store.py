@@ -38,12 +38,10 @@ from sqlalchemy.sql.dml import UpdateBase
 from lookalike.classifier.graph.search import Ids
 from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
-from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, stored_space
+from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, conditions, stored_space
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
 from lookalike.stores.locks import Turns
 from lookalike.stores.migrations import check_current, migrate, version_of
-from lookalike.stores.selection import conditions
-from lookalike.stores.sqlite.check import problems_of
 from lookalike.stores.sqlite.engine import (
     BUSY_TIMEOUT_MS,
     driver,
@@ -51,7 +49,7 @@ from lookalike.stores.sqlite.engine import (
     open_engine,
     translated,
 )
-from lookalike.stores.sqlite.maintenance import bytes_of, pack
+from lookalike.stores.sqlite.maintenance import bytes_of, pack, problems_of
 from lookalike.stores.sqlite.snapshot import SqliteSnapshot
 from lookalike.stores.vectors import VectorFile
 

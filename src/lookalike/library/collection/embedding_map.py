@@ -10,22 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from lookalike.catalog.embedding_map import seen_of
+from lookalike.catalog.embedding_map import Map, State, listed_labels, scores, seen_of
 from lookalike.catalog.fields import space_in_force
-from lookalike.catalog.maps import Map, State, listed_labels, scores
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.references import epoch_of, newest_revision
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.graph.projection import Layout, Tell, shuffled
 from lookalike.classifier.graph.search import Ids
 from lookalike.decisions.decider import Decider
-from lookalike.decisions.peers import contested_documents
+from lookalike.decisions.queue import contested_documents
 from lookalike.labels import NO_LABEL
 from lookalike.library.runtime import Workshop
 from lookalike.model import Progress
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot
-from lookalike.stores.selection import conditions
+from lookalike.stores.base import Snapshot, conditions
 
 _STEPS = 100
 _IDS_AT_ONCE = 50_000

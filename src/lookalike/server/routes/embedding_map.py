@@ -9,14 +9,13 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from lookalike.catalog.embedding_map import seen_of
+from lookalike.catalog.embedding_map import packed, seen_of
 from lookalike.catalog.fields import space_in_force
-from lookalike.catalog.maps import packed
 from lookalike.catalog.reader import FieldRow, fields_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.graph.search import Ids
 from lookalike.errors import BadInput, Conflict, NotFound
-from lookalike.library.collection.map import (
+from lookalike.library.collection.embedding_map import (
     ids_in_order,
     layout_of,
     order_of,
@@ -26,8 +25,8 @@ from lookalike.library.collection.map import (
 )
 from lookalike.server.context import Asked, Here
 from lookalike.server.replies import DocumentReply
-from lookalike.server.routes.blobs import IfNoneMatch
 from lookalike.server.routes.documents import shown
+from lookalike.server.routes.uploads import IfNoneMatch
 from lookalike.server.shapes import Body, JsonRoute, Reply
 from lookalike.stores.base import Snapshot, StoredSpace
 

@@ -1,0 +1,306 @@
+"""Extraction on a Ray cluster: partitions of what was claimed, as jobs of Ray Data.
+
+Actors read, extract and give back; who claims and writes is the process that began, as ever. A job
+has up to three passes: all tasks; then those whose files a node could not read, with their bytes;
+then those whose process died, each object alone, so that a bad one spoils only itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lookalike.classifier.graph.arrays import Grid
+from lookalike.classifier.graph.neighbours import (
+    EXACT_ITEMS,
+    Cells,
+    Lists,
+    Places,
+    lists_of,
+    neighbour_lists,
+)
+from lookalike.errors import BadSetting, Conflict, StoreUnreachable
+from lookalike.ingest.executors import Bench, Done, Hands, Results, Task, Waiting, tasks_of
+from lookalike.ingest.ray.cluster import Cluster, Stage
+from lookalike.ingest.ray.node import Extracting, Order, carry, found_in, task_to
+
+_OBJECTS_EACH = 4000
+"""So many objects for each processor make a partition: minutes of work, a few MB to remember."""
+
+_MOST_OBJECTS = 50_000
+_BLOCK_TASKS = 8
+_BLOCKS_EACH = 4
+_TRIES_ALONE = 2
+_MOST_CARRY = 4
+"""So many processes carry files from this machine: Ray would start one for each block of a job."""
+
+_Asked = dict[str, Waiting]
+
+
+class ClusterHands:
+    """Extracts on a cluster what `bench` gives; what failed before is tried again here."""
+
+    def __init__(self, cluster: Cluster, bench: Bench, *, carries: bool = False) -> None:
+        self._cluster = cluster
+        self._bench = bench
+        self._carries = carries
+        row, space = bench.target.row, bench.target.space
+        options = dict(row.options)
+        if row.extractor == "passthrough":
+            options.setdefault("dimension", space.dimension)
+        self._order = Order(row.extractor, options, space.name, bench.blobs, bench.max_pixels)
+        self._gpu = cluster.look((row.extractor, options))
+        self._actors = cluster.gpus if self._gpu else cluster.cpus
+        self._room = min(_MOST_OBJECTS, _OBJECTS_EACH * self._actors)
+        self._waiting: _Asked = {}
+        self._again: deque[Task] = deque()
+        self._failed: set[str] = set()
+        self._job: Generator[Results] | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Return whether the next partition is not full yet."""
+        return len(self._waiting) < self._room
+
+    def take(self, tasks: Iterable[Task]) -> None:
+        """Take tasks into the next partition; what failed for one object is tried here."""
+        for task in tasks:
+            if any(one.content in self._failed for one in task):
+                self._again.append(task)
+            else:
+                self._waiting |= {one.content: one for one in task}
+
+    def results(self) -> Results:
+        """Wait for results of the job that runs; one begins where none does."""
+        if self._again:
+            return self._bench.here(self._again.popleft())
+        if self._job is None:
+            asked, self._waiting = self._waiting, {}
+            self._job = self._done(asked)
+        results = next(self._job, None)
+        if results is None:
+            self._job = None
+        return results or []
+
+    def drop(self) -> None:
+        """End the job that runs, if any."""
+        if self._job is not None:
+            self._job.close()
+            self._job = None
+
+    def close(self) -> None:
+        """End the job that runs, if any."""
+        self.drop()
+
+    def _done(self, asked: _Asked) -> Generator[Results]:
+        unread: _Asked = {}
+        yield from self._pass(asked, unread, carries=self._carries)
+        if unread:
+            count = len(unread)
+            yield from self._pass(unread, {}, carries=True)
+            self._carries = self._carries or count > len(unread)
+            asked |= unread
+        if asked:
+            yield from self._pass(asked, {}, carries=True, alone=True)
+        reason = (
+            f"the process that extracted it ended before it was done, {_TRIES_ALONE + 1} times: it "
+            "may need more memory than a node has, or make a library fail; look at it, or remove it"
+        )
+        yield [(content, Done((), reason)) for content in asked]
+
+    def _pass(
+        self, asked: _Asked, unread: _Asked, *, carries: bool, alone: bool = False
+    ) -> Iterator[Results]:
+        """Extract what is `asked`, and take out of it what is done or goes to `unread`."""
+        every = list(asked.values())
+        tasks = [[one] for one in every] if alone else tasks_of(every)
+        rows = [{"task": task_to(task)} for task in tasks]
+        blocks = len(rows)
+        if not alone:
+            blocks = max(len(rows) // _BLOCK_TASKS, _BLOCKS_EACH * self._actors)
+        for row in self._cluster.rows(rows, self._stages(carries, alone), blocks=blocks):
+            if row["trouble"] is not None:
+                kind = StoreUnreachable if row["unread"] else Conflict
+                raise kind(f"a node of the cluster cannot extract: {row['trouble']}")
+            content = row["content"]
+            one = asked.get(content)
+            if one is None:
+                continue
+            del asked[content]
+            if row["unread"] and not carries:
+                unread[content] = one
+                continue
+            done, views = found_in(row)
+            if done.error is None:
+                self._bench.keep(one, done, views)
+            else:
+                self._failed.add(content)
+            yield [(content, done)]
+
+    def _stages(self, carries: bool, alone: bool) -> list[Stage]:
+        remote = {
+            "num_cpus": 1,
+            "num_gpus": int(self._gpu),
+            "max_restarts": -1,
+            "max_task_retries": _TRIES_ALONE - 1 if alone else 0,
+        }
+        ahead = 1 if alone else 2  # who is given more than one object takes the others with it
+        actors = Stage(Extracting, (self._order,), (1, self._actors), ahead, remote)
+        if not carries:
+            return [actors]
+        here = min(_MOST_CARRY, self._cluster.cpus)
+        return [Stage(carry, (self._bench.blobs,), None, here, self._cluster.here), actors]
+
+
+# --- neighbour lists, block by block -------------------------------------------------------------
+
+# All else of a decision is done where it is written: it grows with the documents, this with their
+# power 1.5. Vectors on the grid have exact products, so lists are the same wherever they are found.
+
+_BLOCK_ROWS = 20_000
+"""What is found of so many rows comes back at once: 5 MB."""
+
+_REMOTE = {"num_cpus": 1, "max_restarts": -1, "max_task_retries": 3}
+
+
+def lists_on(cluster: Cluster, rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS) -> Lists:
+    """Return what `neighbour_lists` returns of `rows` (n, d), found by the nodes of a cluster.
+
+    Rows go to each node once, and blocks of them are looked for side by side; those of the same
+    cells together. Raises Conflict where a block could not be done.
+    """
+    cluster.look()
+    kept, every = cluster.keep(rows), np.arange(len(rows))
+    if len(rows) <= exact_items:
+        near, cosines = _joined(cluster, _Finding, (kept, None, count), every, "near", "cosines")
+        return near, cosines
+    cells = cluster.keep(Cells(rows))
+    (tried,) = _joined(cluster, _Trying, (kept, cells), every, "tried")
+    together = np.argsort(tried[:, 0], kind="stable")
+    arguments = (kept, cluster.keep(tried), count)
+    near, cosines = _joined(cluster, _Finding, arguments, together, "near", "cosines")
+    return near, cosines
+
+
+class _Trying:
+    """An actor that says which cells rows are compared with."""
+
+    def __init__(self, rows: Any, cells: Any) -> None:
+        self._rows, self._cells = _got(rows, cells)
+
+    def __call__(self, batch: Any) -> Iterator[Any]:
+        for number, some in _blocks(batch):
+            yield _table(number, {"tried": self._cells.tried(self._rows[some])})
+
+
+class _Finding:
+    """An actor that finds the neighbours of rows."""
+
+    def __init__(self, rows: Any, tried: Any, count: int) -> None:
+        self._rows, self._tried = _got(rows, tried)
+        self._count = count
+
+    def __call__(self, batch: Any) -> Iterator[Any]:
+        for number, some in _blocks(batch):
+            near, cosines = lists_of(some, self._rows, self._count, self._tried)
+            yield _table(number, {"near": near, "cosines": cosines})
+
+
+def _joined(
+    cluster: Cluster, work: type, arguments: tuple[Any, ...], order: Places, *names: str
+) -> list[Any]:
+    """Return arrays (n, …) by `names`, of which an actor makes the rows of blocks of `order`."""
+    pieces = max(_BLOCKS_EACH * cluster.cpus, -(-len(order) // _BLOCK_ROWS))
+    blocks = [block for block in np.array_split(order, pieces) if len(block)]
+    rows = [{"block": number, "places": one.tobytes()} for number, one in enumerate(blocks)]
+    stage = Stage(work, arguments, (1, min(cluster.cpus, len(blocks))), remote=_REMOTE)
+    made: dict[str, Any] = {}
+    left = set(range(len(blocks)))
+    for row in cluster.rows(rows, [stage], blocks=len(blocks)):
+        places = blocks[row["block"]]
+        for name in names:
+            found = _array(row[name], row[f"{name}_type"]).reshape(len(places), -1)
+            if name not in made:
+                made[name] = np.empty((len(order), found.shape[1]), found.dtype)
+            made[name][places] = found
+        left.discard(row["block"])
+    if left:
+        raise Conflict(
+            f"{len(left)} of {len(blocks)} blocks of rows could not be compared on the cluster: "
+            "their processes ended before; the rows, twice, must fit into the memory of a node"
+        )
+    return [made[name] for name in names]
+
+
+def _got(*references: Any) -> Any:
+    import ray
+
+    return [None if one is None else ray.get(one) for one in references]
+
+
+def _blocks(batch: Any) -> Iterator[tuple[int, Places]]:
+    for row in batch.to_pylist():
+        yield row["block"], np.frombuffer(row["places"], np.int64)
+
+
+def _array(data: bytes, kind: str) -> Any:
+    return np.frombuffer(data, kind)
+
+
+def _table(number: int, arrays: Mapping[str, Any]) -> Any:
+    import pyarrow
+
+    columns: dict[str, Any] = {"block": pyarrow.array([number])}
+    for name, array in arrays.items():
+        columns[name] = pyarrow.array([array.tobytes()], pyarrow.large_binary())
+        columns[f"{name}_type"] = pyarrow.array([array.dtype.str])
+    return pyarrow.table(columns)
+
+
+# --- the engine `ray` ----------------------------------------------------------------------------
+
+HERE, RAY = "threads", "ray"
+"""The engines: threads of this process, and a Ray cluster."""
+
+
+class RayEngine:
+    """A cluster that one is connected to."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._is_open = True
+
+    def close(self) -> None:
+        """Ask no more of the cluster: who still has this engine then works here."""
+        self._is_open = False
+
+    def neighbour_lists(self, rows: Grid, count: int) -> Lists:
+        """Return each row's nearest other rows, the same as found here; see `nearness`."""
+        where = partial(lists_on, self._cluster) if self._is_open else neighbour_lists
+        return where(rows, count)
+
+    def hands(self, bench: Bench) -> Hands:
+        """Return who extracts for a collection."""
+        return ClusterHands(self._cluster, bench)
+
+
+@contextmanager
+def engine_at(engine: str, address: str | None) -> Iterator[RayEngine | None]:
+    """Give the engine of that name, at an address if it has one; None for threads of this process.
+
+    Raises BadSetting for another name, or an address of what has none; MissingExtra; Unreachable.
+    """
+    if engine not in (HERE, RAY):
+        raise BadSetting(f"there is no engine {engine!r}; give {HERE!r} or {RAY!r}")
+    if engine == HERE:
+        if address is not None:
+            raise BadSetting(f"{address!r} is the address of what? give engine {RAY!r} with it")
+        yield None
+        return
+    with Cluster(address) as cluster, closing(RayEngine(cluster)) as ours:
+        yield ours

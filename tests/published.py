@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lookalike import samples
+from lookalike.library import samples
 
 if TYPE_CHECKING:
     import mixpeek as mixpeek

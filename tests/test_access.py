@@ -340,8 +340,10 @@ def test_a_parameter_of_the_signature_itself_cannot_be_signed() -> None:
 def test_processes_that_ask_at_once_get_one_secret(tmp_path: Path) -> None:
     SqliteStore(tmp_path / "store").close()
     code = (
-        "import sys; from pathlib import Path; from lookalike.signing import signing_secret; "
-        "from lookalike.stores.sqlite import SqliteStore; store = SqliteStore(Path(sys.argv[1])); "
+        "import sys; from pathlib import Path; "
+        "from lookalike.catalog.api_keys import signing_secret; "
+        "from lookalike.stores.sqlite.store import SqliteStore; "
+        "store = SqliteStore(Path(sys.argv[1])); "
         "print(flush=True); input(); print(signing_secret(store).hex())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "store")]

@@ -817,7 +817,7 @@ def test_the_queue_shows_labels_that_look_wrong(mistaken: Served) -> None:
 def test_a_process_that_is_killed_while_it_answers_leaves_the_whole_sheet(store: Path) -> None:
     """It dies in the transaction: nothing of the answer is there, and the sheet waits as it was."""
     code = (
-        "import os, signal, sys, lookalike, lookalike.operations as operations\n"
+        "import os, signal, sys, lookalike, lookalike.decisions.operations as operations\n"
         "things = lookalike.open(sys.argv[1], actor='ann').collection('things')\n"
         "sheet = things.check()\n"
         "pairs = zip(sheet.documents, sheet.suggestions)\n"

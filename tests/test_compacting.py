@@ -160,7 +160,7 @@ def test_of_an_emptied_collection_nothing_stays(tmp_path: Path) -> None:
 DYING = """
 import os, signal, sys
 import lookalike
-from lookalike.compacting import compact
+from lookalike.library.maintenance import compact
 
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 

@@ -436,7 +436,7 @@ def test_without_scikit_learn_the_rest_works_and_the_pip_line_is_told() -> None:
 
 
 def test_it_loads_no_database_code() -> None:
-    code = "import sys, lookalike.estimator; print('sqlalchemy' in sys.modules)"
+    code = "import sys, lookalike.classifier.estimator; print('sqlalchemy' in sys.modules)"
 
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

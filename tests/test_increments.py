@@ -91,8 +91,8 @@ def test_a_pass_over_bytes_and_a_product_with_a_digit_are_exact() -> None:
 
 PRODUCTS = """
 import hashlib, numpy as np
-from lookalike.grid import on_grid, products
-from lookalike.nearness import neighbour_lists
+from lookalike.classifier.graph.arrays import on_grid, products
+from lookalike.classifier.graph.neighbours import neighbour_lists
 rows = on_grid(np.random.default_rng(0).standard_normal((5000, 300)).astype(np.float32))
 found = [table for _, table in products(rows, rows[:700].astype(np.float32))]
 found += neighbour_lists(rows[:2000], 20)

@@ -300,7 +300,7 @@ def test_a_copy_that_only_a_bucket_without_collections_holds_stays(
 KILLED = """
 import os, signal, sys
 import lookalike
-from lookalike import removing
+from lookalike.library import remove as removing
 
 removing._REMOVE_ROWS = 7
 with lookalike.open(sys.argv[1]) as library:

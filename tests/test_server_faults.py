@@ -10,7 +10,7 @@ from serving import Served
 
 BALLOONS = pictures(BALLOON)
 MOODY = """
-from lookalike.hookspecs import hookimpl
+from lookalike.extractors.hookspecs import hookimpl
 from lookalike.testing.fakes import WordLengths
 
 

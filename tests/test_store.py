@@ -316,8 +316,8 @@ OPEN_AND_WRITE = """
 import os, sys
 from pathlib import Path
 from lookalike.errors import StoreUnwritable
-from lookalike.stores.sqlite import SqliteStore
-from lookalike.stores.sqlite_engine import driver
+from lookalike.stores.sqlite.store import SqliteStore
+from lookalike.stores.sqlite.engine import driver
 from lookalike.testing.stores import set_value
 driver()
 if os.geteuid() == 0:  # root may write everywhere; what is imported by now stays
@@ -484,7 +484,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from lookalike.errors import StoreUnwritable
-from lookalike.stores.sqlite import SqliteStore
+from lookalike.stores.sqlite.store import SqliteStore
 from lookalike.testing.stores import filled, set_value, unit
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = SqliteStore(Path(sys.argv[1]))

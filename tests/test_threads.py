@@ -236,7 +236,7 @@ def test_an_operation_that_fails_late_leaves_no_trace_in_memory(library: lookali
 COUNTED = '''
 """An extractor that notes whenever it is built, and is slow at it."""
 import time
-from lookalike.hookspecs import hookimpl
+from lookalike.extractors.hookspecs import hookimpl
 from lookalike.testing.fakes import word_lengths
 
 BUILT = []

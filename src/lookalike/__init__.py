@@ -63,7 +63,7 @@ _HOMES = {
 
 _MOVED = {
     "lookalike.annotating": "lookalike.library.annotations",
-    "lookalike.compacting": "lookalike.library.compacting",
+    "lookalike.compacting": "lookalike.library.maintenance",
     "lookalike.samples": "lookalike.library.samples",
 }
 """Documented modules under their names of the first edition."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_matrix
 
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.metric import blend, unit_blocks, weigh
 from lookalike.classifier.graph.propagation import Graph
 from quality_data import SOURCES, Data, Split, read, split
@@ -70,7 +70,7 @@ class Row:
     weights: Weights
 
 
-Way = Callable[[Split], Landscape]
+Way = Callable[[Split], NeighbourGraph]
 
 
 def main() -> None:
@@ -187,9 +187,9 @@ class Country:
     def __init__(self, goods: Goods) -> None:
         self._goods = goods
         self._every = np.arange(len(goods.labels))
-        self._alone = cache(lambda name: build_landscape(self._every, goods.members[name]))
+        self._alone = cache(lambda name: build_neighbour_graph(self._every, goods.members[name]))
         self._blended = cache(
-            lambda weights: build_landscape(
+            lambda weights: build_neighbour_graph(
                 self._every, goods.vectors, blend=blend(goods.lengths, weights)
             )
         )
@@ -199,15 +199,15 @@ class Country:
         """Return the way of one member; items that lack it are like nothing."""
         return lambda _: self._alone(name)
 
-    def equal(self, _: Split) -> Landscape:
+    def equal(self, _: Split) -> NeighbourGraph:
         """Return the landscape in which all members weigh the same."""
         return self._blended(())
 
-    def learned(self, parts: Split) -> Landscape:
+    def learned(self, parts: Split) -> NeighbourGraph:
         """Return the landscape by the weights that the references teach."""
         return self._blended(self._weights(parts))
 
-    def added(self, parts: Split) -> Landscape:
+    def added(self, parts: Split) -> NeighbourGraph:
         """Return the same, evidence travelling over the weighted sum of the members' graphs."""
         return self._added(self._weights(parts))
 
@@ -220,7 +220,7 @@ class Country:
         members = [units[:, block] for block in frame.blend.blocks]
         return weigh(members, parts.own, frame.blend.weights)
 
-    def _with_graphs_added(self, weights: Weights) -> Landscape:
+    def _with_graphs_added(self, weights: Weights) -> NeighbourGraph:
         land = self._blended(weights)
         size = (len(land), len(land))
         total = csr_matrix(size, dtype=np.float32)

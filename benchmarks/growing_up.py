@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import lookalike
 from deciding import digests, milliseconds, seconds
 from lookalike.catalog.reader import fields_of
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.neighbours import neighbours
 from lookalike.classifier.graph.propagation import NEIGHBOURS
 from lookalike.decisions.decider import Decider
@@ -212,14 +212,14 @@ def _one(collection: Collection, said: Said) -> Cost:
     return cost(lambda: collection.label(said))
 
 
-def _landscape(collection: Collection) -> Landscape:
+def _landscape(collection: Collection) -> NeighbourGraph:
     """Return the landscape that a collection is decided by."""
     workshop = collection._workshop
     with workshop.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
 
-    def surveyed(decider: Decider, snapshot: Snapshot) -> Landscape:
-        return decider.surveyed(snapshot)[0].landscape
+    def surveyed(decider: Decider, snapshot: Snapshot) -> NeighbourGraph:
+        return decider.surveyed(snapshot)[0].neighbour_graph
 
     with workshop.operations.deciders.consulted(field.pk, surveyed) as (_, found):
         return found
@@ -232,7 +232,7 @@ def _automatic(store: Path) -> int:
     return int(count)
 
 
-def _recall(land: Landscape) -> float:
+def _recall(land: NeighbourGraph) -> float:
     """Return how many entries of some lists are those of the exact lists."""
     checked = np.linspace(0, land.nodes - 1, _CHECKED).astype(np.int64)
     exact, _ = neighbours(land.centred[checked], land.centred[: land.nodes], NEIGHBOURS + 1)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lookalike.classifier.calibration.confidence import Confidence
 from lookalike.classifier.calibration.incremental import Judgements
 from lookalike.classifier.calibration.training_data import learn_confidence
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.neighbours import EXACT_ITEMS, neighbours
 from lookalike.classifier.graph.propagation import NEIGHBOURS, Places
 from lookalike.classifier.scores.scores import Scores
@@ -76,20 +76,20 @@ def made(count: int, dimension: int) -> Made:
     return Made(shown.astype(np.float16), kinds)
 
 
-def from_scratch(items: Made) -> tuple[Landscape, Scores, Confidence]:
+def from_scratch(items: Made) -> tuple[NeighbourGraph, Scores, Confidence]:
     """Make everything once, print what each part costs and return it."""
     count, dimension = items.vectors.shape
-    made_parts: list[Landscape | Confidence] = []
+    made_parts: list[NeighbourGraph | Confidence] = []
     whole = items.vectors.astype(np.float32)[:5000]
     product = least([cost(lambda: whole @ whole.T) for _ in range(3)])
     parts = {
         "landscape": cost(
-            lambda: made_parts.append(build_landscape(np.arange(count), items.vectors))
+            lambda: made_parts.append(build_neighbour_graph(np.arange(count), items.vectors))
         )
     }
-    landscape = made_parts[0]
-    assert isinstance(landscape, Landscape)
-    scores = Scores(landscape)
+    neighbour_graph = made_parts[0]
+    assert isinstance(neighbour_graph, NeighbourGraph)
+    scores = Scores(neighbour_graph)
     parts["scores"] = cost(lambda: scores.set_references(items.references))
     parts["learning"] = cost(
         lambda: made_parts.append(learn_confidence(scores, items.waiting, _TARGET))
@@ -104,7 +104,7 @@ def from_scratch(items: Made) -> tuple[Landscape, Scores, Confidence]:
     total = sum(spent.cpu_s for spent in parts.values())
     print(f"  from scratch: {total:.2f} s, {total / product.cpu_s:.1f}×; peak {peak_mib():.0f} MiB")
     print(f"  leave-one-out accuracy {confidence.leave_one_out_accuracy:.2f}")
-    return landscape, scores, confidence
+    return neighbour_graph, scores, confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +153,8 @@ def show(label: OneLabel, count: int) -> None:
 def measure(_folder: Path, size: int) -> list[Figure]:
     """Return what one label costs in memory among `size` items; nothing is written."""
     items = made(size, 512)
-    landscape = build_landscape(np.arange(size), items.vectors)
-    scores = Scores(landscape)
+    neighbour_graph = build_neighbour_graph(np.arange(size), items.vectors)
+    scores = Scores(neighbour_graph)
     scores.set_references(items.references)
     confidence = learn_confidence(scores, items.waiting, _TARGET)
     label = one_label(items, scores, confidence)
@@ -189,13 +189,13 @@ def _changes(items: Made) -> Iterator[tuple[dict[str, Places], int | None]]:
             yield dict(references), place
 
 
-def recall(landscape: Landscape) -> None:
+def recall(neighbour_graph: NeighbourGraph) -> None:
     """Print how many entries of some lists are those of the exact lists."""
-    checked = np.linspace(0, len(landscape) - 1, _LISTS_CHECKED).astype(np.int64)
-    exact, _ = neighbours(landscape.centred[checked], landscape.centred, NEIGHBOURS + 1)
+    checked = np.linspace(0, len(neighbour_graph) - 1, _LISTS_CHECKED).astype(np.int64)
+    exact, _ = neighbours(neighbour_graph.centred[checked], neighbour_graph.centred, NEIGHBOURS + 1)
     found = [
         len(np.intersect1d(one, other[other != place])) / NEIGHBOURS
-        for place, one, other in zip(checked, landscape.near[checked], exact, strict=True)
+        for place, one, other in zip(checked, neighbour_graph.near[checked], exact, strict=True)
     ]
     print(f"  lists by cells: recall {np.mean(found):.3f} of {NEIGHBOURS}")
 
@@ -208,9 +208,9 @@ def main() -> None:
     for count, dimension in _SIZES:
         if options.items is None or count in options.items:
             items = made(count, dimension)
-            landscape, scores, confidence = from_scratch(items)
+            neighbour_graph, scores, confidence = from_scratch(items)
             if count > EXACT_ITEMS:
-                recall(landscape)
+                recall(neighbour_graph)
             show(one_label(items, scores, confidence), count)
 
 

@@ -22,7 +22,7 @@ import quality_hygiene
 import quality_levels
 import quality_page
 import quality_promises
-from lookalike.classifier.graph.graph import build_landscape
+from lookalike.classifier.graph.graph import build_neighbour_graph
 from quality_data import SOURCES, Data, read, split
 from quality_measures import measure
 from quality_page import Run, Set, Setting
@@ -57,7 +57,7 @@ def main() -> None:
         quality_levels.section(read_sets, options.data, quick=options.quick),
         quality_hygiene.section(
             [
-                (data, build_landscape(np.arange(len(data.labels)), data.vectors))
+                (data, build_neighbour_graph(np.arange(len(data.labels)), data.vectors))
                 for data in read_sets
             ],
             1 if options.quick else _HYGIENE_SEEDS,
@@ -108,7 +108,7 @@ def _settings(options: argparse.Namespace) -> list[Setting]:
 def _runs(data: Data, settings: list[Setting], sets: list[Set]) -> Iterator[Run]:
     """Yield the runs on one data set, whose description is added to `sets`."""
     started = time.process_time()
-    landscape = build_landscape(np.arange(len(data.labels)), data.vectors)
+    neighbour_graph = build_neighbour_graph(np.arange(len(data.labels)), data.vectors)
     seconds = time.process_time() - started
     labels = len(np.unique(data.labels))
     scratch = _from_scratch(data)
@@ -118,7 +118,7 @@ def _runs(data: Data, settings: list[Setting], sets: list[Set]) -> Iterator[Run]
         for seed in range(setting.seeds):
             begun = time.perf_counter()
             parts = split(data.labels, setting.shots, setting.unknown, seed)
-            case = Case(data.vectors, landscape, parts)
+            case = Case(data.vectors, neighbour_graph, parts)
             yield from _compare(case, data, setting, seed)
             took = time.perf_counter() - begun
             print(f"{data.title}, {setting.title}, seed {seed}: {took:.1f} s", flush=True)
@@ -134,7 +134,7 @@ def _from_scratch(data: Data) -> tuple[int, float]:
     parts, seconds = split(labels, _SHOTS, 0, 0), []
     for _ in range(_SCRATCH_RUNS):
         started = time.process_time()
-        case = Case(vectors, build_landscape(np.arange(count), vectors), parts)
+        case = Case(vectors, build_neighbour_graph(np.arange(count), vectors), parts)
         RULES[quality_page.OURS](case, _TARGET)
         seconds.append(time.process_time() - started)
     return count, float(np.median(seconds))

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import judge
-from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
-from lookalike.classifier.calibration.training_data import Sampling, learn_confidence
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.calibration.thresholds import UNREACHABLE
+from lookalike.classifier.calibration.training_data import AnswerSampling, learn_confidence
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.review.queue import Reach, Standing, questions
+from lookalike.classifier.review.queue import GraphReach, ItemStates, questions
 from lookalike.classifier.scores.scores import Scores
 from quality_data import Data, read
 
@@ -115,13 +115,13 @@ class Session:
     """
 
     data: Data
-    landscape: Landscape
+    neighbour_graph: NeighbourGraph
     chance: np.random.Generator
     actions: int = 0
     answers: int = 0
     strips: int = 0
     seen: int | None = None
-    limit: float = OUT_OF_REACH
+    limit: float = UNREACHABLE
     points: list[Point] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Session:
         self.said = np.full(items, -1)
         self.drawn = np.zeros(items, bool)
         self.barred = np.zeros((items, self.classes), bool)
-        self.scores = Scores(self.landscape)
+        self.scores = Scores(self.neighbour_graph)
         self.winners = np.full(items, -1)
         self.probability, self.margin = np.zeros(items), np.zeros(items)
 
@@ -157,7 +157,7 @@ class Session:
         """Let the rule learn from all answers, and note how much is settled."""
         counts = np.bincount(self.said[self.said >= 0], minlength=self.classes)
         pool = self.open
-        self.winners[:], self.probability[:], self.limit = -1, 0, OUT_OF_REACH
+        self.winners[:], self.probability[:], self.limit = -1, 0, UNREACHABLE
         present = np.flatnonzero(counts)
         self.scores.set_references(
             {f"{label:04}": np.flatnonzero(self.said == label) for label in present.tolist()}
@@ -172,7 +172,7 @@ class Session:
         shares = ((given + many) / len(self.said) for many in (best, int(labelled.sum())))
         self.points.append(Point(self.actions, *shares, precision))
 
-    def standing(self) -> Standing:
+    def standing(self) -> ItemStates:
         """Return how all items stand, for the queue."""
         present = np.array([int(name) for name in self.scores.labels], np.int64)
         counts = np.bincount(self.said[self.said >= 0], minlength=self.classes)
@@ -181,7 +181,7 @@ class Session:
         automatic = self.probability >= self.limit
         labels = tuple(self.scores.labels)
         settled = self.said >= 0
-        return Standing(
+        return ItemStates(
             labels, counts[present], columns, self.probability, settled, automatic, no, no
         )
 
@@ -193,7 +193,7 @@ class Session:
 
     def _learn(self, pool: Places, present: Places) -> None:
         given = self.said >= 0
-        sampling = Sampling(
+        sampling = AnswerSampling(
             asked=np.flatnonzero(given & ~self.drawn), drawn=np.flatnonzero(given & self.drawn)
         )
         sure = learn_confidence(self.scores, pool, _TARGET, sampling=sampling)
@@ -203,11 +203,11 @@ class Session:
         self.limit = sure.limit
 
 
-Order = Callable[[Session, Reach], Iterator[None]]
+Order = Callable[[Session, GraphReach], Iterator[None]]
 """Asks the person one question after the other."""
 
 
-def at_random(session: Session, _: Reach) -> Iterator[None]:
+def at_random(session: Session, _: GraphReach) -> Iterator[None]:
     """Ask about random items, one at a time."""
     session.drawn[:] = True
     for place in session.chance.permutation(session.open).tolist():
@@ -215,7 +215,7 @@ def at_random(session: Session, _: Reach) -> Iterator[None]:
         yield
 
 
-def by_margin(session: Session, _: Reach) -> Iterator[None]:
+def by_margin(session: Session, _: GraphReach) -> Iterator[None]:
     """Ask about the item with the smallest lead over its runner-up; at first at random."""
     places = session.chance.permutation(session.open)
     if session.margin.any():
@@ -225,17 +225,17 @@ def by_margin(session: Session, _: Reach) -> Iterator[None]:
         yield
 
 
-def strips(session: Session, reach: Reach) -> Iterator[None]:
+def strips(session: Session, reach: GraphReach) -> Iterator[None]:
     """Ask what the review queue asks."""
     yield from _ask(session, reach, 0)
 
 
-def strips_and_slice(session: Session, reach: Reach) -> Iterator[None]:
+def strips_and_slice(session: Session, reach: GraphReach) -> Iterator[None]:
     """Ask what the review queue asks when 30 % of the questions are about random items."""
     yield from _ask(session, reach, round(_SLICE * _EVERY))
 
 
-def _ask(session: Session, reach: Reach, drawn: int) -> Iterator[None]:
+def _ask(session: Session, reach: GraphReach, drawn: int) -> Iterator[None]:
     random = session.chance.choice(session.open, min(drawn, len(session.open)), replace=False)
     session.drawn[random] = True
     queue = questions(reach, session.standing(), session.scores, _EVERY, drawn=random.tolist())
@@ -274,10 +274,10 @@ def curves(names: Sequence[str], root: Path, folder: Path, *, quick: bool) -> li
             read(name, root, folder, None)  # all of it is embedded, once
         for sample in range(samples):
             data = read(name, root, folder, items, sample)
-            landscape = build_landscape(np.arange(len(data.labels)), data.vectors)
+            neighbour_graph = build_neighbour_graph(np.arange(len(data.labels)), data.vectors)
             for order in ORDERS if sample == 0 else (_OURS,):
                 started = time.process_time()
-                found.append(curve(data, landscape, order, most, sample))
+                found.append(curve(data, neighbour_graph, order, most, sample))
                 seconds = time.process_time() - started
                 print(f"{data.title}, {order}: {seconds:.0f} s of processor time", flush=True)
     return found
@@ -323,10 +323,10 @@ def _number(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
-def curve(data: Data, landscape: Landscape, order: str, most: int, sample: int) -> Curve:
+def curve(data: Data, neighbour_graph: NeighbourGraph, order: str, most: int, sample: int) -> Curve:
     """Return how much is settled after how many actions, up to `most`, judged now and then."""
-    session = Session(data, landscape, np.random.default_rng(sample))
-    reach = Reach(landscape)
+    session = Session(data, neighbour_graph, np.random.default_rng(sample))
+    reach = GraphReach(neighbour_graph)
     session.judge()
     while session.actions < most and session.points[-1].settled < LEVELS[-1]:
         start = session.actions

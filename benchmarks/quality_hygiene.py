@@ -23,10 +23,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 import quality_pollution
 from lookalike.classifier.calibration.confidence import Terms, judge, learn
 from lookalike.classifier.calibration.logistic import fit_mixture
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.review.reference_checks import (
-    Trials,
+    LeaveOneOutTrials,
     conflicting,
     duplicate_bound,
     duplicates,
@@ -63,11 +63,11 @@ def main() -> None:
         parser.error("say where the data is: set LOOKALIKE_DATA, or give --data")
     upto = _QUICK_ITEMS if options.quick else None
     sets = [read(name, options.data, options.folder, upto) for name in SOURCES]
-    lands = [build_landscape(np.arange(len(one.labels)), one.vectors) for one in sets]
+    lands = [build_neighbour_graph(np.arange(len(one.labels)), one.vectors) for one in sets]
     print(section(list(zip(sets, lands, strict=True)), 1 if options.quick else options.seeds))
 
 
-def section(sets: Sequence[tuple[Data, Landscape]], seeds: int = SEEDS) -> str:
+def section(sets: Sequence[tuple[Data, NeighbourGraph]], seeds: int = SEEDS) -> str:
     """Return the section on hygiene of the quality page, in Markdown."""
     parts = [_WRONG.format(seeds=seeds, flipped=f"{FLIPPED:.0%}", shots=SHOTS, goal=GOAL)]
     parts += [f"**{data.title}**\n\n{_found(data, land, seeds)}" for data, land in sets]
@@ -81,7 +81,7 @@ def section(sets: Sequence[tuple[Data, Landscape]], seeds: int = SEEDS) -> str:
 # --- wrong labels ---------------------------------------------------------------------------------
 
 
-def _found(data: Data, land: Landscape, seeds: int) -> str:
+def _found(data: Data, land: NeighbourGraph, seeds: int) -> str:
     ways = {"any other": _any_other, "the likeliest other": _likeliest_other}
     tables = {
         title: mean([_finders(data, land, seed, way) for seed in range(seeds)])
@@ -99,7 +99,7 @@ _Flip = Callable[[Case, Places, np.random.Generator], Codes]
 
 
 def _flipped(
-    data: Data, land: Landscape, parts: Split, seed: int, flip: _Flip
+    data: Data, land: NeighbourGraph, parts: Split, seed: int, flip: _Flip
 ) -> tuple[Case, NDArray[np.bool_]]:
     """Return a case with wrong labels, and which they are."""
     chance = np.random.default_rng(1000 + seed)
@@ -123,7 +123,7 @@ def _likeliest_other(case: Case, rows: Places, _: np.random.Generator) -> Codes:
     return np.asarray(likeness.argmax(axis=1))
 
 
-def _finders(data: Data, land: Landscape, seed: int, flip: _Flip) -> Figures:
+def _finders(data: Data, land: NeighbourGraph, seed: int, flip: _Flip) -> Figures:
     case, wrong = _flipped(data, land, split(data.labels, SHOTS, 0, seed), seed, flip)
     ids, own = case.split.references, case.split.own
     trials = {
@@ -139,7 +139,7 @@ def _finders(data: Data, land: Landscape, seed: int, flip: _Flip) -> Figures:
     }
 
 
-def _of_trials(trials: Trials, wrong: NDArray[np.bool_]) -> Sequence[float]:
+def _of_trials(trials: LeaveOneOutTrials, wrong: NDArray[np.bool_]) -> Sequence[float]:
     listed = _listed(trials)
     return (
         _average_precision(trials.lead, wrong),
@@ -148,12 +148,12 @@ def _of_trials(trials: Trials, wrong: NDArray[np.bool_]) -> Sequence[float]:
     )
 
 
-def _landscape_trials(case: Case) -> Trials:
+def _landscape_trials(case: Case) -> LeaveOneOutTrials:
     mix = fit_mixture(case.left.logs, case.left.direct, case.left.own)
     return landscape_trials(case.scores, mix)
 
 
-def _listed(trials: Trials) -> NDArray[np.bool_]:
+def _listed(trials: LeaveOneOutTrials) -> NDArray[np.bool_]:
     """Return which references are suspects (r,)."""
     return np.isin(trials.references, [one.reference for one in suspects(trials)])
 
@@ -184,12 +184,12 @@ def _average_precision(rank: NDArray[np.floating], wrong: NDArray[np.bool_]) -> 
 # --- what wrong labels cost -----------------------------------------------------------------------
 
 
-def _worth(data: Data, land: Landscape, seeds: int) -> str:
+def _worth(data: Data, land: NeighbourGraph, seeds: int) -> str:
     head = ["references", "coverage", "precision", "yield"]
     return table(head, mean([_costs(data, land, seed) for seed in range(seeds)]))
 
 
-def _costs(data: Data, land: Landscape, seed: int) -> Figures:
+def _costs(data: Data, land: NeighbourGraph, seed: int) -> Figures:
     """What the landscape rule labels by itself with right, wrong, corrected and fewer labels."""
     parts = split(data.labels, SHOTS, _UNKNOWN, seed)
     case, _ = _flipped(data, land, parts, seed, _any_other)
@@ -226,13 +226,13 @@ def _decided(case: Case, truth: Codes) -> tuple[NDArray[np.bool_], NDArray[np.bo
 # --- near-duplicates ------------------------------------------------------------------------------
 
 
-def _alike(data: Data, land: Landscape, seeds: int) -> str:
+def _alike(data: Data, land: NeighbourGraph, seeds: int) -> str:
     head = ["labels, bound", "similarity", "redundant", "in conflict", "coverage", "precision"]
     head += ["lost to conflict", "precision of the lost"]
     return table(head, mean([_bounds(data, land, seed) for seed in range(seeds)]))
 
 
-def _bounds(data: Data, land: Landscape, seed: int) -> Figures:
+def _bounds(data: Data, land: NeighbourGraph, seed: int) -> Figures:
     parts = split(data.labels, SHOTS, 0, seed)
     clean = Case(data.vectors, land, parts)
     cases = {

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import judge
-from lookalike.classifier.calibration.decision_rule import Rule
+from lookalike.classifier.calibration.decision_rule import Method
 from lookalike.classifier.calibration.training_data import (
-    Sampling,
+    AnswerSampling,
+    decision_rule_of,
     learn_confidence,
-    standard_of,
     with_background,
 )
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.hierarchy import Parents, levels_of
-from lookalike.classifier.scores.scores import Said, Scores
+from lookalike.classifier.scores.scores import LabelScores, Scores
 from lookalike.labels import ancestors, is_within
 from lookalike.model import LABEL_SEPARATOR
 from quality_data import Data
@@ -86,7 +86,7 @@ class Outcome:
     parents_right: float
 
 
-def run(tree: Trees, data: Data, paths: Sequence[str], seed: int, land: Landscape) -> Outcome:
+def run(tree: Trees, data: Data, paths: Sequence[str], seed: int, land: NeighbourGraph) -> Outcome:
     """Return what became of one run; `paths` are the labels by their codes."""
     chance = np.random.default_rng(seed)
     names = _dealt(paths, chance) if tree.dealt else list(paths)
@@ -112,17 +112,17 @@ def run(tree: Trees, data: Data, paths: Sequence[str], seed: int, land: Landscap
         with_background({name: np.sort(places) for name, places in named.items()}, new)
     )
     waiting = np.setdiff1d(np.arange(len(truth)), np.union1d(references, new))
-    return _outcome(scores, waiting, truth[waiting], Sampling(drawn=np.sort(drawn), new=new))
+    return _outcome(scores, waiting, truth[waiting], AnswerSampling(drawn=np.sort(drawn), new=new))
 
 
 def _outcome(
-    scores: Scores, waiting: Places, truth: NDArray[np.object_], sampling: Sampling
+    scores: Scores, waiting: Places, truth: NDArray[np.object_], sampling: AnswerSampling
 ) -> Outcome:
     sure = learn_confidence(scores, waiting, TARGET, sampling=sampling, hierarchical=True)
-    said: Said = scores
+    said: LabelScores = scores
     labelled, right = np.zeros(len(waiting), bool), np.zeros(len(waiting), bool)
     alone: tuple[float, float] | None = None
-    if standard_of(sure, 1).rule is Rule.SUGGEST:
+    if decision_rule_of(sure, 1).rule is Method.SUGGEST:
         return Outcome(0, 0, 0, 0, 0, 0)
     levels = [None, *levels_of(scores.labels)]
     for one, level in zip(sure.all_levels, levels, strict=True):
@@ -180,7 +180,7 @@ def trees_of(root: Path, depth: int) -> list[str]:
 def section(data: Sequence[Data], root: Path, *, quick: bool) -> str:
     """Run all settings and return them as a section of the quality page."""
     (one,) = (one for one in data if one.title == "Grocery81")
-    land = build_landscape(np.arange(len(one.labels)), one.vectors)
+    land = build_neighbour_graph(np.arange(len(one.labels)), one.vectors)
     rows = []
     for tree in TREES:
         paths = trees_of(root, tree.depth)

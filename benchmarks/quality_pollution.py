@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Terms, judge, learn
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.graph.search import Matches, nearest, similarities, with_codes
 from lookalike.classifier.review.reference_checks import duplicate_bound
@@ -32,7 +32,7 @@ Figures = Mapping[str, Sequence[float]]
 """Rows of a table: what is compared, and its numbers; NaN where there is none."""
 
 
-def section(sets: Sequence[tuple[Data, Landscape]], seeds: int) -> str:
+def section(sets: Sequence[tuple[Data, NeighbourGraph]], seeds: int) -> str:
     """Return the section on pollution of the quality page, in Markdown."""
     parts = [_TEXT.format(seeds=seeds, batches=_BATCHES, target=_TARGET)]
     parts += [f"**{data.title}**\n\n{_polluted(data, land, seeds)}" for data, land in sets]
@@ -76,13 +76,13 @@ _Promotes = Callable[[Data, _Voters, _Answers], NDArray[np.bool_]]
 """Which of those that labelled themselves vote from now on."""
 
 
-def _polluted(data: Data, land: Landscape, seeds: int) -> str:
+def _polluted(data: Data, land: NeighbourGraph, seeds: int) -> str:
     head = ["rule, what votes", "coverage", "precision", "yield", "precision of the last batch"]
     head += ["promoted", "right among them"]
     return table(head, mean([dict(_arms(data, land, seed)) for seed in range(seeds)]))
 
 
-def _arms(data: Data, land: Landscape, seed: int) -> Iterator[tuple[str, Sequence[float]]]:
+def _arms(data: Data, land: NeighbourGraph, seed: int) -> Iterator[tuple[str, Sequence[float]]]:
     parts = split(data.labels, _SHOTS, _UNKNOWN, seed)
     ways: Mapping[str, tuple[_Rule, _Promotes]] = {
         f"nearest ≥ {_CUT}, people's": (_by_cut(data), _nobody),
@@ -139,7 +139,7 @@ def _all_calibrate(voters: _Voters) -> Places:
 
 
 def _by_landscape(
-    land: Landscape, calibrating: Callable[[_Voters], Places] = _people_calibrate
+    land: NeighbourGraph, calibrating: Callable[[_Voters], Places] = _people_calibrate
 ) -> _Rule:
     scores = Scores(land)
 

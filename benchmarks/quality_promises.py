@@ -18,12 +18,12 @@ from scipy.sparse import csr_matrix
 from lookalike.classifier.calibration.confidence import judge
 from lookalike.classifier.calibration.decision_rule import Ground
 from lookalike.classifier.calibration.training_data import (
-    Sampling,
+    AnswerSampling,
+    decision_rule_of,
     learn_confidence,
-    standard_of,
     with_background,
 )
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 from quality_data import Data
@@ -123,20 +123,22 @@ class Outcome:
     yielded: float
 
 
-def run(trouble: Trouble, data: Data, seed: int, landscape: Landscape | None = None) -> Outcome:
-    """Return what became of one run; `landscape` is that of all items, if it is at hand."""
+def run(
+    trouble: Trouble, data: Data, seed: int, neighbour_graph: NeighbourGraph | None = None
+) -> Outcome:
+    """Return what became of one run; `neighbour_graph` is that of all items, if it is at hand."""
     chance = np.random.default_rng(seed)
     places, classes = _some(trouble, data.labels, chance)
     truth = data.labels[places]
-    if landscape is None or len(places) < len(data.labels):
-        landscape = build_landscape(np.arange(len(places)), data.vectors[places])
+    if neighbour_graph is None or len(places) < len(data.labels):
+        neighbour_graph = build_neighbour_graph(np.arange(len(places)), data.vectors[places])
     answers = _Answers(truth, chance.permutation(classes)[trouble.unseen :])
     answers.give(_examples(truth, answers.known, trouble.shots, chance))
     if trouble.asked:
-        _ask(answers, landscape, trouble.asked, chance)
+        _ask(answers, neighbour_graph, trouble.asked, chance)
     else:
         answers.draw(chance.permutation(answers.open())[: trouble.drawn])
-    return _outcome(answers, landscape)
+    return _outcome(answers, neighbour_graph)
 
 
 class _Answers:
@@ -145,7 +147,7 @@ class _Answers:
     def __init__(self, truth: NDArray[np.int64], known: NDArray[np.int64]) -> None:
         self.truth, self.known = truth, np.sort(known)
         self.answered = np.zeros(len(truth), bool)
-        self.sampling = Sampling()
+        self.sampling = AnswerSampling()
 
     def open(self) -> Places:
         return np.flatnonzero(~self.answered)
@@ -201,9 +203,11 @@ def _examples(
     return np.concatenate(chosen) if shots else np.empty(0, np.int64)
 
 
-def _ask(answers: _Answers, landscape: Landscape, count: int, chance: np.random.Generator) -> None:
+def _ask(
+    answers: _Answers, neighbour_graph: NeighbourGraph, count: int, chance: np.random.Generator
+) -> None:
     """Ask `count` questions in rounds: most by what an answer settles, the rest at random."""
-    scores, graph = Scores(landscape), landscape.graph
+    scores, graph = Scores(neighbour_graph), neighbour_graph.graph
     size = (len(graph), len(graph))
     spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=size)
     for start in range(0, count, _ROUND):
@@ -213,7 +217,7 @@ def _ask(answers: _Answers, landscape: Landscape, count: int, chance: np.random.
         need = _need(scores, answers)
         for _ in range(size - random):
             pick = _most_worth(spread, need)
-            reached = landscape.evidence(pick)
+            reached = neighbour_graph.evidence(pick)
             need[reached.places] *= 1 - np.minimum(1, _COVERS * reached.amounts)
             need[pick] = 0
             answers.ask(np.array([pick]))
@@ -225,7 +229,7 @@ def _need(scores: Scores, answers: _Answers) -> NDArray[np.float64]:
     need = np.ones(len(answers.truth))
     if scores.labels:
         counts = [len(scores.references(label)) for label in scores.labels]
-        table = np.sort(scores.evidence(np.arange(len(scores.landscape))) * counts, axis=1)
+        table = np.sort(scores.evidence(np.arange(len(scores.neighbour_graph))) * counts, axis=1)
         first = table[:, -1]
         second = table[:, -2] if table.shape[1] > 1 else np.zeros(len(table))
         need = 1 - (1 - second / np.maximum(first, 1e-9)) * first / (first + 0.1)
@@ -241,11 +245,11 @@ def _most_worth(spread: csr_matrix, need: NDArray[np.float64]) -> int:
     return int(np.where(need > 0, worth, -1).argmax())
 
 
-def _outcome(answers: _Answers, landscape: Landscape) -> Outcome:
-    scores, waiting = Scores(landscape), answers.open()
+def _outcome(answers: _Answers, neighbour_graph: NeighbourGraph) -> Outcome:
+    scores, waiting = Scores(neighbour_graph), answers.open()
     scores.set_references(answers.references())
     sure = learn_confidence(scores, waiting, TARGET, sampling=answers.sampling)
-    ground = standard_of(sure, len(landscape)).ground
+    ground = decision_rule_of(sure, len(neighbour_graph)).ground
     judgement = judge(sure, scores, waiting)
     names = np.array([-1 if label == BACKGROUND else int(label) for label in sure.labels])
     right = names[judgement.winners] == answers.truth[waiting]
@@ -262,14 +266,14 @@ def _outcome(answers: _Answers, landscape: Landscape) -> Outcome:
 def section(data: Sequence[Data], root: Path, *, quick: bool) -> str:
     """Run all settings and return them as a section of the quality page; `quick` a few runs."""
     sets = {**{one.title: one for one in data}, **_coarser(data, root)}
-    landscapes: dict[str, Landscape] = {}
+    landscapes: dict[str, NeighbourGraph] = {}
     rows = []
     for trouble in TROUBLES:
         if quick and trouble.asked:
             continue
         one, base = sets[trouble.data], trouble.data.split()[0]
         if trouble.classes is None and base not in landscapes:
-            landscapes[base] = build_landscape(np.arange(len(one.labels)), one.vectors)
+            landscapes[base] = build_neighbour_graph(np.arange(len(one.labels)), one.vectors)
         seeds = range(min(trouble.runs, _QUICK_RUNS) if quick else trouble.runs)
         rows.append(_row(trouble, [run(trouble, one, s, landscapes.get(base)) for s in seeds]))
         print(rows[-1], flush=True)

@@ -23,13 +23,13 @@ from lookalike.classifier.calibration import features as features_of
 from lookalike.classifier.calibration.confidence import Terms, judge, learn
 from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY
 from lookalike.classifier.calibration.nearest_rule import features, learn_nearest, probability
-from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.graph.arrays import grid_length
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.graph.search import References, nearest, similarities, votes
-from lookalike.classifier.scores.evidence import UNHEARD
-from lookalike.classifier.scores.leave_one_out import Left, leave_one_out, nearest_of_each
+from lookalike.classifier.graph.search import ReferenceArrays, nearest, similarities, votes
+from lookalike.classifier.scores.evidence import UNREACHED
+from lookalike.classifier.scores.leave_one_out import LeftOutScores, leave_one_out, nearest_of_each
 from lookalike.classifier.scores.scores import Scores
 from quality_data import Split
 
@@ -61,7 +61,7 @@ class Case:
     """One split of one data set; what several rules need of it is computed once."""
 
     vectors: NDArray[np.float16]
-    landscape: Landscape
+    neighbour_graph: NeighbourGraph
     split: Split
 
     @property
@@ -72,7 +72,7 @@ class Case:
     @cached_property
     def scores(self) -> Scores:
         """The scores of the landscape rule."""
-        scores = Scores(self.landscape)
+        scores = Scores(self.neighbour_graph)
         own = self.split.own
         places = {
             name: self.split.references[own == column] for column, name in enumerate(self.names)
@@ -81,14 +81,14 @@ class Case:
         return scores
 
     @cached_property
-    def left(self) -> Left:
+    def left(self) -> LeftOutScores:
         """The leave-one-out scores of all references."""
         return leave_one_out(self.scores, self.split.references)
 
     @cached_property
     def unit(self) -> Floats:
         """The centred vectors at unit length."""
-        return self.landscape.centred / np.float32(grid_length(self.vectors.shape[1]))
+        return self.neighbour_graph.centred / np.float32(grid_length(self.vectors.shape[1]))
 
     @cached_property
     def raw(self) -> Floats:
@@ -142,7 +142,7 @@ def logistic(case: Case, _: float) -> Answer:
 
 def label_spreading(case: Case, _: float) -> Answer:
     """scikit-learn's LabelSpreading over all items, on the graph of ten nearest neighbours."""
-    near = case.landscape.near[:, :NEIGHBOURS]
+    near = case.neighbour_graph.near[:, :NEIGHBOURS]
     rows = np.repeat(np.arange(len(near)), near.shape[1])
     ones = np.ones(near.size)
     graph = csr_matrix((ones, (rows, near.ravel())), shape=(len(near), len(near)))
@@ -179,13 +179,13 @@ def nearest_rule(case: Case, target: float) -> Answer:
     """Return what the `nearest` rule says, as `learning.learn_nearest` and the policy do."""
     split = case.split
     among = case.vectors[split.references]
-    voters = References(split.references, split.own.astype(np.int32), among)
+    voters = ReferenceArrays(split.references, split.own.astype(np.int32), among)
     lists = nearest(case.vectors[split.pool], among, split.references, NEIGHBOURS)
     pool = voters.matches(*lists)
     calibration = learn_nearest(voters, pool, NEIGHBOURS, target)
     if calibration is None:
         winner, share = votes(pool, 0.1)
-        return Answer(winner.astype(np.int64), share.astype(np.float64), OUT_OF_REACH)
+        return Answer(winner.astype(np.int64), share.astype(np.float64), UNREACHABLE)
     winner, share = votes(pool, calibration.temperature)
     p = probability(calibration, features(pool, winner, share))
     return Answer(winner.astype(np.int64), p, calibration.limit, probability=True)
@@ -196,7 +196,7 @@ class _Muted:
 
     def __init__(self, scores: Scores, *silent: str) -> None:
         self.labels = scores.labels
-        self.landscape = scores.landscape
+        self.neighbour_graph = scores.neighbour_graph
         self.references = scores.references
         self._scores = scores
         self._silent = silent
@@ -204,7 +204,7 @@ class _Muted:
     def table(self, places: Places) -> Floats:
         logs, direct = self._scores.table(places)
         if "evidence" in self._silent:
-            logs = np.where(logs > UNHEARD[0], _SAME, logs).astype(np.float32)
+            logs = np.where(logs > UNREACHED[0], _SAME, logs).astype(np.float32)
         return np.stack([logs, np.zeros_like(direct) if "direct" in self._silent else direct])
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
@@ -220,7 +220,7 @@ class _Muted:
 
 def without_graph(case: Case, target: float) -> Answer:
     """The landscape rule without how large L is; the surroundings, read off L, go with it."""
-    logs = np.where(case.left.logs > UNHEARD[0], _SAME, case.left.logs).astype(np.float32)
+    logs = np.where(case.left.logs > UNREACHED[0], _SAME, case.left.logs).astype(np.float32)
     left = replace(case.left, logs=logs, wide=np.zeros_like(case.left.wide))
     return _judged(_Muted(case.scores, "evidence"), left, case.split.pool, target)
 
@@ -252,7 +252,7 @@ def without_typicality(case: Case, target: float) -> Answer:
 
 def _judged(
     scores: Scores | _Muted,
-    left: Left,
+    left: LeftOutScores,
     pool: Places,
     target: float,
     changed: AbstractContextManager[object] | None = None,
@@ -263,7 +263,7 @@ def _judged(
     winners, silent = judgement.winners.copy(), judgement.winners < 0
     winners[silent] = nearest_of_each(scores, pool[silent]).argmax(axis=1)
     enough = sure.leave_one_out_accuracy >= MIN_ACCURACY
-    limit = sure.limit if enough else OUT_OF_REACH
+    limit = sure.limit if enough else UNREACHABLE
     return Answer(winners, judgement.probability, limit, probability=True)
 
 

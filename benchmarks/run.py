@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import neighbour_graph
+
 import deciding
 import growing_up
-import landscape
 import page
 import peers
 import pictures
@@ -50,7 +51,7 @@ PARTS = {
     "pictures": Part(pictures.measure, (500,)),
     "ready_vectors": Part(ready_vectors.measure, (100_000, 200_000)),
     "fill": Part(ready_vectors.fill, (100_000, 1_000_000)),
-    "in_memory": Part(landscape.measure, (100_000,)),
+    "in_memory": Part(neighbour_graph.measure, (100_000,)),
     "fill_kinds": Part(ready_vectors.fill_kinds, (1_000_000,)),
     "first_decision": Part(deciding.first_decision, (100_000, 1_000_000), "fill"),
     "opening": Part(deciding.opening, (100_000, 1_000_000), "first_decision"),

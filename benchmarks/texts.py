@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 import lookalike
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.extractors.onnx.bundled import OnnxModel
 from lookalike.extractors.text import CHUNK_TOKENS
 from lookalike.extractors.text_models import DEFAULTS, MODELS
@@ -46,18 +46,18 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="The number of unique classes")
     upto = _QUICK_ITEMS if options.quick else None
     data = read("banking77", options.data, options.folder, upto)
-    landscape = build_landscape(np.arange(len(data.labels)), data.vectors)
+    neighbour_graph = build_neighbour_graph(np.arange(len(data.labels)), data.vectors)
     print(f"{data.title}: {len(data.labels):,} items, {len(np.unique(data.labels))} labels")
-    rows = [_accuracies(data, landscape, seed) for seed in range(1 if options.quick else 5)]
+    rows = [_accuracies(data, neighbour_graph, seed) for seed in range(1 if options.quick else 5)]
     for name in rows[0]:
         found = np.array([row[name] for row in rows])
         print(f"{name:36} {found.mean():.4f} ± {found.std():.4f}")
     _overhead(_questions(options.data)[:_TIMED])
 
 
-def _accuracies(data: Data, landscape: Landscape, seed: int) -> dict[str, float]:
+def _accuracies(data: Data, neighbour_graph: NeighbourGraph, seed: int) -> dict[str, float]:
     parts = split(data.labels, _SHOTS, 0.0, seed)
-    case = Case(data.vectors, landscape, parts)
+    case = Case(data.vectors, neighbour_graph, parts)
     ours = landscape_rule(case, _TARGET).winners
     truth = data.labels[parts.pool]
     found = {"our decision": float((parts.known[np.maximum(ours, 0)] == truth).mean())}

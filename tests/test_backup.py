@@ -28,7 +28,7 @@ from lookalike.library.maintenance import back_up
 from lookalike.model import Blob
 from lookalike.stores import schema
 from lookalike.stores.base import stored_space
-from lookalike.stores.open import Place
+from lookalike.stores.open import StoreAddress
 from lookalike.stores.sqlite.backup import Backup
 from lookalike.stores.sqlite.engine import driver
 
@@ -69,7 +69,7 @@ def store(made: Path, tmp_path: Path) -> Path:
 
 
 def keep(store: Path, target: Path, earlier: Path | None = None) -> Backup:
-    return back_up(Place(str(store)), target, earlier=earlier)
+    return back_up(StoreAddress(str(store)), target, earlier=earlier)
 
 
 def everything(store: Path) -> dict[str, list[Any]]:
@@ -349,7 +349,7 @@ def test_no_store_and_a_database_are_named(
     with pytest.raises(BadInput, match="is the store itself"):
         keep(store, tmp_path / "kept", earlier=store)
     with pytest.raises(BadInput, match="pg_dump") as told:
-        back_up(Place("postgresql://ann:secret@db.example.org/labels"), tmp_path / "kept")
+        back_up(StoreAddress("postgresql://ann:secret@db.example.org/labels"), tmp_path / "kept")
     assert "secret" not in str(told.value)
     assert not (tmp_path / "kept").exists()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import lookalike
 from lookalike.catalog.reader import fields_of, ids_of
 from lookalike.classifier.calibration import decision_rule
-from lookalike.classifier.calibration.decision_rule import Standard, standard_to
+from lookalike.classifier.calibration.decision_rule import DecisionRule, decision_rule_to
 from lookalike.decisions.ledger.samples import pending
 from lookalike.errors import BadInput
 from lookalike.library.collection.collection import Collection
@@ -315,7 +315,7 @@ def ten_of_each(library: lookalike.Library) -> tuple[Collection, NDArray[np.int6
     return collection, kinds
 
 
-def standard_of(collection: Collection) -> Standard:
+def standard_of(collection: Collection) -> DecisionRule:
     with collection._workshop.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
     assert field.standard is not None
@@ -346,7 +346,7 @@ def test_what_another_edition_of_the_rule_learned_is_learned_anew(
     collection, kinds = ten_of_each(library)
     first, expected = standard_of(collection), shown(collection)
     with collection._workshop.store.write() as txn:
-        stored = standard_to(first)
+        stored = decision_rule_to(first)
         del stored["edition"]
         stored["learned"] = {**stored["learned"], "known": {"mean": [], "deviation": []}}
         txn.execute(schema.field.update().values(standard=stored))
@@ -379,7 +379,7 @@ def test_where_there_is_too_much_for_a_graph_the_nearest_count(
     collection.label({f"v{place}": f"Kind {kinds[place]}" for place in places[:5]})
 
     kept, now = standard_of(collection), shown(collection)
-    assert first.rule is decision_rule.Rule.NEAREST
+    assert first.rule is decision_rule.Method.NEAREST
     assert (kept.nearest, kept.moved) == (first.nearest, 5)
     assert precision_of(automatic(collection), kinds) >= 0.95
     assert collection.run().by_itself == 0

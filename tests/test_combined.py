@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import lookalike
 from goods import BALLOON, JIGSAW, Shop, asking, bytes_of, ok, pictures
-from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neighbour_graph
 from lookalike.classifier.graph.metric import Blend, blend, unit_blocks, weigh
 from lookalike.cli.output import show_why
 from lookalike.errors import BadContent, BadSetting, Conflict
@@ -264,11 +264,11 @@ def product_vectors(count: int, seed: int) -> NDArray[np.float16]:
 
 
 @pytest.fixture(scope="module")
-def land() -> Landscape:
-    return build_landscape(np.arange(ITEMS), product_vectors(ITEMS, 0), blend=BLEND)
+def land() -> NeighbourGraph:
+    return build_neighbour_graph(np.arange(ITEMS), product_vectors(ITEMS, 0), blend=BLEND)
 
 
-def test_the_cosine_of_directions_is_the_weighted_mean_of_the_members(land: Landscape) -> None:
+def test_the_cosine_of_directions_is_the_weighted_mean_of_the_members(land: NeighbourGraph) -> None:
     rows = product_vectors(ITEMS, 0).astype(np.float32)
     units = unit_blocks(rows, BLEND.blocks)
     places = np.array([1, 2, 3])  # these have both
@@ -282,7 +282,7 @@ def test_the_cosine_of_directions_is_the_weighted_mean_of_the_members(land: Land
     assert land.cosines(places, places) == pytest.approx(expected, abs=2e-3)
 
 
-def test_what_an_item_has_makes_up_its_direction_alone(land: Landscape) -> None:
+def test_what_an_item_has_makes_up_its_direction_alone(land: NeighbourGraph) -> None:
     lengths = np.linalg.norm(land.centred.astype(np.float64), axis=1)
 
     assert lengths == pytest.approx(lengths[0], rel=1e-3)
@@ -291,7 +291,7 @@ def test_what_an_item_has_makes_up_its_direction_alone(land: Landscape) -> None:
 
 
 def test_leaves_of_members_that_come_one_by_one_are_those_that_come_together(
-    land: Landscape,
+    land: NeighbourGraph,
 ) -> None:
     more, pks = product_vectors(60, 9), np.arange(1000, 1060)
     together = attach(land, pks, more)

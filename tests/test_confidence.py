@@ -7,16 +7,16 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import ALONE, Confidence, Judgement, judge
-from lookalike.classifier.calibration.decision_rule import Ground, Rule
-from lookalike.classifier.calibration.intervals import certified_limit
-from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.calibration.decision_rule import Ground, Method
+from lookalike.classifier.calibration.intervals import certified_threshold
+from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.calibration.training_data import (
-    Sampling,
+    AnswerSampling,
+    decision_rule_of,
     learn_confidence,
-    standard_of,
     with_background,
 )
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
@@ -25,7 +25,7 @@ from lookalike.classifier.scores.scores import BACKGROUND, Scores
 class Made:
     """A collection of made items, of which `truth` (n,) tells the kind."""
 
-    landscape: Landscape
+    neighbour_graph: NeighbourGraph
     truth: NDArray[np.int64]
 
     def some(self, kinds: range, shots: int, seed: int = 0) -> Places:
@@ -36,12 +36,12 @@ class Made:
     def learned(
         self,
         references: Places,
-        sampling: Sampling | None = None,
+        sampling: AnswerSampling | None = None,
         target: float = 0.95,
         targets: dict[str, float] | None = None,
     ) -> tuple[Confidence, Judgement, Places]:
         """What is learned, and what is said of all other items, at which places."""
-        sampling, scores = sampling or Sampling(), Scores(self.landscape)
+        sampling, scores = sampling or AnswerSampling(), Scores(self.neighbour_graph)
         kinds = np.unique(self.truth[references]).tolist()
         named = {f"{kind:03}": references[self.truth[references] == kind] for kind in kinds}
         scores.set_references(with_background(named, sampling.new))
@@ -52,7 +52,7 @@ class Made:
 
     def scores(self, references: Places) -> Scores:
         """What these references say."""
-        scores, kinds = Scores(self.landscape), np.unique(self.truth[references]).tolist()
+        scores, kinds = Scores(self.neighbour_graph), np.unique(self.truth[references]).tolist()
         named = {f"{kind:03}": references[self.truth[references] == kind] for kind in kinds}
         scores.set_references(named)
         return scores
@@ -71,7 +71,7 @@ def made(kinds: int, each: int, width: float = 0.8) -> Made:
     rows = chance.standard_normal((kinds, 24))[truth]
     rows = rows + width * chance.standard_normal(rows.shape)
     unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
-    return Made(build_landscape(np.arange(len(truth)), unit), truth)
+    return Made(build_neighbour_graph(np.arange(len(truth)), unit), truth)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_with_many_labels_it_labels_on_an_estimate_and_keeps_the_target(many: Ma
 
     names = np.array([int(label) for label in sure.labels])
     right = names[said.winners] == many.truth[waiting]
-    assert standard_of(sure, 1).ground is Ground.ESTIMATE
+    assert decision_rule_of(sure, 1).ground is Ground.ESTIMATE
     assert said.accepted.mean() > 0.2
     assert right[said.accepted].mean() >= 0.95
 
@@ -100,7 +100,7 @@ def test_with_many_labels_it_labels_on_an_estimate_and_keeps_the_target(many: Ma
 def test_three_labels_promise_nothing_however_clearly_they_differ(few: Made) -> None:
     sure, said, _ = few.learned(few.some(range(3), 30))
 
-    standard = standard_of(sure, 1)
+    standard = decision_rule_of(sure, 1)
     assert sure.leave_one_out_accuracy > 0.95
     assert standard.ground is Ground.NONE
     assert not said.accepted.any()
@@ -113,7 +113,7 @@ def test_a_closed_set_of_three_labels_needs_no_more(few: Made) -> None:
     """Nothing is new: only the three labels are there, and each is told from the others."""
     references = few.some(range(3), 30)
     others = few.truth > 2
-    scores = Scores(few.landscape)
+    scores = Scores(few.neighbour_graph)
     scores.set_references({f"{k:03}": references[few.truth[references] == k] for k in range(3)})
     waiting = np.setdiff1d(np.flatnonzero(~others), references)
 
@@ -130,12 +130,12 @@ def test_random_answers_unlock_what_three_labels_cannot_promise(few: Made) -> No
     references, new = few.drawn(range(3), 160)
 
     sure, said, waiting = few.learned(
-        references, Sampling(drawn=np.union1d(references, new), new=new)
+        references, AnswerSampling(drawn=np.union1d(references, new), new=new)
     )
 
     names = np.array([-1 if name == BACKGROUND else int(name) for name in sure.labels])
     right = names[said.winners] == few.truth[waiting]
-    assert standard_of(sure, 1).ground is not Ground.NONE
+    assert decision_rule_of(sure, 1).ground is not Ground.NONE
     assert said.accepted[few.truth[waiting] < 3].mean() > 0.5
     assert right[said.accepted].mean() >= 0.95
 
@@ -146,7 +146,7 @@ def test_more_random_answers_are_asked_for_in_numbers_that_fall(few: Made) -> No
     for count in (0, 15, 30):
         known, new = few.drawn(range(3), count)
         new = np.setdiff1d(new, given)
-        sampling = Sampling(drawn=np.union1d(known, new), new=new)
+        sampling = AnswerSampling(drawn=np.union1d(known, new), new=new)
         missing.append(few.learned(np.union1d(given, known), sampling)[0].drawn_missing)
 
     assert missing[0] == 45
@@ -159,19 +159,19 @@ def test_a_few_random_answers_beside_many_of_a_queue_promise_nothing(many: Made)
     drawn = references[::16]
 
     sure, said, _ = many.learned(
-        references, Sampling(asked=np.setdiff1d(references, drawn), drawn=drawn)
+        references, AnswerSampling(asked=np.setdiff1d(references, drawn), drawn=drawn)
     )
 
     assert not said.accepted.any()
     more = 18 - len(drawn)
-    assert standard_of(sure, 1).missing == (
+    assert decision_rule_of(sure, 1).missing == (
         f"nobody has checked what would be labelled: check {more} more documents",
     )
 
 
 def test_a_check_unlocks_what_a_queue_picked(many: Made) -> None:
     references = many.some(range(24), 10)
-    first, _, _ = many.learned(references, Sampling(asked=references))
+    first, _, _ = many.learned(references, AnswerSampling(asked=references))
     scores = many.scores(references)
     waiting = np.setdiff1d(np.arange(len(many.truth)), references)
     likely = waiting[judge(first, scores, waiting).probability >= 0.8]
@@ -181,7 +181,7 @@ def test_a_check_unlocks_what_a_queue_picked(many: Made) -> None:
     answered = np.union1d(references, known)
 
     sure, said, rest = many.learned(
-        answered, Sampling(asked=np.union1d(answered, new), checked=checked, new=new)
+        answered, AnswerSampling(asked=np.union1d(answered, new), checked=checked, new=new)
     )
 
     names = np.array([-1 if name == BACKGROUND else int(name) for name in sure.labels])
@@ -194,10 +194,10 @@ def test_a_check_unlocks_what_a_queue_picked(many: Made) -> None:
 def test_what_a_queue_picked_does_not_calibrate(many: Made) -> None:
     references = many.some(range(24), 10)
 
-    sure, said, _ = many.learned(references, Sampling(asked=references))
+    sure, said, _ = many.learned(references, AnswerSampling(asked=references))
 
     assert sure.answers == 0
-    assert sure.limit == OUT_OF_REACH
+    assert sure.limit == UNREACHABLE
     assert not said.accepted.any()
     assert said.probability.max() > 0.5
 
@@ -207,7 +207,7 @@ def test_random_answers_alone_calibrate_once_there_are_enough(many: Made) -> Non
     for count, alone in ((ALONE - 40, False), (4 * ALONE, True)):
         known, new = many.drawn(range(24), count)
         new = np.setdiff1d(new, given)
-        sampling = Sampling(drawn=np.union1d(known, new), new=new)
+        sampling = AnswerSampling(drawn=np.union1d(known, new), new=new)
         references = np.union1d(given, known)
 
         sure, _, _ = many.learned(references, sampling)
@@ -219,7 +219,7 @@ def test_random_answers_alone_calibrate_once_there_are_enough(many: Made) -> Non
 
 def test_the_share_of_new_is_counted_on_random_answers(many: Made) -> None:
     known, new = many.drawn(range(24), 200)
-    sampling = Sampling(drawn=np.union1d(known, new), new=new)
+    sampling = AnswerSampling(drawn=np.union1d(known, new), new=new)
 
     sure, _, _ = many.learned(known, sampling)
 
@@ -229,7 +229,7 @@ def test_the_share_of_new_is_counted_on_random_answers(many: Made) -> None:
 def test_until_new_is_counted_the_standard_says_how_many_answers_it_takes(many: Made) -> None:
     sure, _, _ = many.learned(many.some(range(24), 10))
 
-    assert standard_of(sure, 1).missing == (
+    assert decision_rule_of(sure, 1).missing == (
         "how much is new is only an estimate: 30 more random answers until that is counted",
     )
 
@@ -237,7 +237,7 @@ def test_until_new_is_counted_the_standard_says_how_many_answers_it_takes(many: 
 def test_what_is_like_none_of_these_is_null(many: Made) -> None:
     references, new = many.some(range(24), 10), many.some(range(24, 36), 5)
 
-    _, said, waiting = many.learned(references, Sampling(asked=new, new=new))
+    _, said, waiting = many.learned(references, AnswerSampling(asked=new, new=new))
 
     strangers = many.truth[waiting] >= 24
     assert (said.margin[strangers] < 0).mean() > 0.4
@@ -250,16 +250,16 @@ def test_a_target_out_of_reach_labels_nothing_and_says_so(many: Made) -> None:
     sure, said, _ = many.learned(many.some(range(24), 5), target=0.9999)
 
     assert not said.accepted.any()
-    assert "cannot promise" in standard_of(sure, 1).missing[0]
+    assert "cannot promise" in decision_rule_of(sure, 1).missing[0]
 
 
 def test_vectors_that_tell_nothing_apart_only_suggest(many: Made) -> None:
-    mixed = Made(many.landscape, np.random.default_rng(0).permutation(many.truth))
+    mixed = Made(many.neighbour_graph, np.random.default_rng(0).permutation(many.truth))
 
     sure, _, _ = mixed.learned(mixed.some(range(24), 5))
 
-    standard = standard_of(sure, 1)
-    assert standard.rule is Rule.SUGGEST
+    standard = decision_rule_of(sure, 1)
+    assert standard.rule is Method.SUGGEST
     assert standard.ground is Ground.NONE
     assert "another extractor may do better" in standard.missing[0]
 
@@ -276,7 +276,7 @@ def test_a_label_with_a_stricter_target_has_a_higher_limit_of_its_own(many: Made
     place = sure.labels.index("003")
     assert sure.limits[place] > sure.limit
     assert set(plain.limits) == {plain.limit}
-    assert standard_of(sure, 1).limits == {"003": sure.limits[place]}
+    assert decision_rule_of(sure, 1).limits == {"003": sure.limits[place]}
     mine = strict.winners == place
     assert strict.accepted[mine].sum() < said.accepted[mine].sum()
 
@@ -300,26 +300,26 @@ def trials(*right: bool) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 def test_forty_five_right_answers_certify_and_forty_four_do_not() -> None:
     p, right = trials(*[True] * 60)
 
-    assert certified_limit(p[:45], right[:45], 0.95, 0.9) == p[44]
-    assert certified_limit(p[:44], right[:44], 0.95, 0.9) is None
+    assert certified_threshold(p[:45], right[:45], 0.95, 0.9) == p[44]
+    assert certified_threshold(p[:44], right[:44], 0.95, 0.9) is None
 
 
 def test_a_certificate_goes_down_as_far_as_the_answers_carry_it() -> None:
     p, right = trials(*[True] * 50, False, *[True] * 40, False, False, False, *[True] * 200)
 
-    assert certified_limit(p, right, 0.95, 0.9) == p[76]
+    assert certified_threshold(p, right, 0.95, 0.9) == p[76]
 
 
 def test_one_wrong_answer_at_the_top_certifies_nothing() -> None:
     p, right = trials(False, *[True] * 300)
 
-    assert certified_limit(p, right, 0.95, 0.9) is None
+    assert certified_threshold(p, right, 0.95, 0.9) is None
 
 
 def test_equally_sure_answers_are_certified_together_or_not_at_all() -> None:
     right = np.array([True] * 45 + [False] * 5)
 
-    assert certified_limit(np.full(50, 0.9), right, 0.95, 0.9) is None
+    assert certified_threshold(np.full(50, 0.9), right, 0.95, 0.9) is None
 
 
 def test_a_certificate_is_false_no_oftener_than_it_says() -> None:
@@ -328,7 +328,8 @@ def test_a_certificate_is_false_no_oftener_than_it_says() -> None:
     p = np.linspace(1, 0, 200)
 
     false = [
-        certified_limit(p, chance.random(200) < 0.949, 0.95, 0.9) is not None for _ in range(2000)
+        certified_threshold(p, chance.random(200) < 0.949, 0.95, 0.9) is not None
+        for _ in range(2000)
     ]
 
     assert np.mean(false) <= 0.12

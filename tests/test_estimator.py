@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lookalike
 from lookalike import LookalikeClassifier
-from lookalike.classifier.calibration.decision_rule import Ground, Rule
+from lookalike.classifier.calibration.decision_rule import Ground, Method
 from lookalike.errors import BadInput, BadVector
 
 EXPECTED_FAILURES = {
@@ -94,7 +94,7 @@ def test_it_decides_what_a_collection_decides(
 
     model = LookalikeClassifier().fit(vectors, labels)
 
-    assert model.standard_.rule is Rule.LANDSCAPE
+    assert model.standard_.rule is Method.LANDSCAPE
     assert model.transduction_.tolist() == [expected[id].label for id in ids]
     assert 0.3 < np.mean([label is not None for label in model.transduction_]) < 0.95
     waiting = [place for place, label in enumerate(labels) if label is None]
@@ -192,7 +192,7 @@ def test_a_higher_target_labels_less(many: tuple[Any, NDArray[np.int64]], model:
 def test_too_few_labels_only_suggest() -> None:
     model = LookalikeClassifier().fit([[1, 0], [0, 1], [3, 1]], ["a", "b", None])
 
-    assert model.standard_.rule is Rule.SUGGEST
+    assert model.standard_.rule is Method.SUGGEST
     assert model.limit_ > 1
     assert np.isnan(model.confidence_).tolist() == [False, False, True]
     assert model.decide([[5, 1]]).tolist() == [None]
@@ -236,7 +236,7 @@ def test_where_no_label_is_heard_the_nearest_labelled_row_answers_and_nothing_is
 
     shares, answers = model.predict_proba(rows[silent]), model.predict(rows[silent])
 
-    assert model.standard_.rule is Rule.LANDSCAPE
+    assert model.standard_.rule is Method.LANDSCAPE
     assert len(silent) > 1000
     assert np.array_equal(model.classes_[shares.argmax(axis=1)], answers)
     assert np.mean(answers == truth[near]) > 0.99  # both are as near, to the last digits
@@ -415,7 +415,7 @@ def test_thousands_of_rows_take_seconds() -> None:
 
     model = LookalikeClassifier().fit(vectors, few(truth, range(24), 5))
 
-    assert model.standard_.rule is Rule.LANDSCAPE
+    assert model.standard_.rule is Method.LANDSCAPE
     assert time.perf_counter() - start < 12, "about 2 s on a quiet machine"
 
 

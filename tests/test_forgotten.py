@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 import lookalike
 from lookalike.catalog.objects import is_same, let_wait
-from lookalike.content.boxes import Part
+from lookalike.content.boxes import PartRegion
 from lookalike.errors import BadContent, BadInput, NotFound
 from lookalike.extractors.base import Content
 from lookalike.extractors.base import Part as Found
@@ -305,12 +305,12 @@ def test_places_are_the_same_where_their_boxes_are(
     one: dict[str, Any], other: dict[str, Any], same: bool
 ) -> None:
     """Whatever they are called; on the same page, at the same moment."""
-    assert is_same(Part("x", one), Part("x", other)) is same
+    assert is_same(PartRegion("x", one), PartRegion("x", other)) is same
 
 
 def test_without_a_box_the_key_tells() -> None:
     """Pages have keys and no boxes."""
-    assert not is_same(Part("page-1", {}), Part("page-2", {}))
+    assert not is_same(PartRegion("page-1", {}), PartRegion("page-2", {}))
 
 
 def test_no_crop_of_a_forgotten_person_is_left(tmp_path: Path) -> None:

@@ -154,12 +154,12 @@ def test_of_too_many_frames_some_are_left_from_the_whole_video(most: int, expect
 
 
 def test_only_a_few_full_pictures_are_held_at_once() -> None:
-    from lookalike.extractors.video import FramesExtractor, Sampling
+    from lookalike.extractors.video import FrameSampling, FramesExtractor
 
     inner = Halves()
     shots = [(plain(colour, (400, 300)), 0.2) for colour in COLOURS]
 
-    parts = parts_of(FramesExtractor(inner, Sampling()), film(shots))
+    parts = parts_of(FramesExtractor(inner, FrameSampling()), film(shots))
 
     assert len(parts) == 16
     assert inner.most_together == 4

@@ -23,7 +23,7 @@ from fastapi import Body, FastAPI, Request, Response
 from starlette.types import ASGIApp, Message
 
 from lookalike.catalog.api_keys import Access, Signer
-from lookalike.server.security.gate import DEFAULT_RATE_PER_S, Audit, Gate
+from lookalike.server.security.gate import DEFAULT_RATE_PER_S, AccessLog, Gate
 from lookalike.server.security.rules import RateLimit, Refusal
 from lookalike.settings import read_settings
 from lookalike.stores.sqlite.store import SqliteStore
@@ -196,7 +196,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
                 application(seen),
                 access,
                 settings,
-                Audit(store.path),
+                AccessLog(store.path),
                 signer=SIGNER,
                 host=host,
                 clock=clock,
@@ -769,7 +769,7 @@ async def ask_alone(app: ASGIApp, method: str, path: str, root: Path) -> list[Me
         return {"type": "http.request" if method else "websocket.connect"}
 
     store, settings = SqliteStore(root), read_settings({})
-    access, audit = Access(store, settings, Clock()), Audit(root)
+    access, audit = Access(store, settings, Clock()), AccessLog(root)
     gate = Gate(app, access, settings, audit, signer=SIGNER, host="127.0.0.1")
     scope = {
         "type": "http" if method else "websocket",

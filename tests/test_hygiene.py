@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence, Terms, learn
-from lookalike.classifier.graph.graph import build_landscape
+from lookalike.classifier.graph.graph import build_neighbour_graph
 from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Matches, nearest, with_codes
 from lookalike.classifier.review.reference_checks import (
-    Trials,
+    LeaveOneOutTrials,
     blamed,
     conflicting,
     confused_pairs,
@@ -29,7 +29,7 @@ from lookalike.classifier.review.reference_checks import (
     vector_trials,
     with_copies,
 )
-from lookalike.classifier.scores.evidence import UNHEARD
+from lookalike.classifier.scores.evidence import UNREACHED
 from lookalike.classifier.scores.leave_one_out import leave_one_out
 from lookalike.classifier.scores.scores import Scores
 from lookalike.library.collection.promotion import Candidates, Hold, gate
@@ -55,9 +55,9 @@ def unit(rows: NDArray[Any]) -> Vectors:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float16)
 
 
-def by_landscape(codes: Codes, vectors: Vectors) -> tuple[Trials, Scores, Confidence]:
+def by_landscape(codes: Codes, vectors: Vectors) -> tuple[LeaveOneOutTrials, Scores, Confidence]:
     """Trials of the first half of the items, which are the references; the rest only lies there."""
-    scores = Scores(build_landscape(np.arange(len(vectors)), vectors))
+    scores = Scores(build_neighbour_graph(np.arange(len(vectors)), vectors))
     scores.set_references({str(c): np.flatnonzero(codes == c) for c in np.unique(codes)})
     left = leave_one_out(scores, np.arange(len(codes)))
     waiting = np.arange(len(codes), len(vectors))
@@ -65,10 +65,10 @@ def by_landscape(codes: Codes, vectors: Vectors) -> tuple[Trials, Scores, Confid
     return landscape_trials(scores, confidence.sight.mix), scores, confidence
 
 
-def trials_of(*rows: tuple[int, int, float]) -> Trials:
+def trials_of(*rows: tuple[int, int, float]) -> LeaveOneOutTrials:
     """Trials from own label, rival and lead."""
     own, rival, lead = (np.array(column) for column in zip(*rows, strict=True))
-    return Trials(np.arange(len(rows)), own, rival, lead.astype(np.float32))
+    return LeaveOneOutTrials(np.arange(len(rows)), own, rival, lead.astype(np.float32))
 
 
 # --- suspects -------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def test_where_its_wrong_label_is_not_heard_it_is_suspected_the_more_the_less_it
     trials, scores, _ = by_landscape(codes, vectors)
 
     left = leave_one_out(scores, wrong)
-    assert (left.logs[np.arange(len(wrong)), left.own] == UNHEARD[0]).all()
+    assert (left.logs[np.arange(len(wrong)), left.own] == UNREACHED[0]).all()
     leads = trials.lead[np.searchsorted(trials.references, left.places)]
     assert np.array_equal(np.argsort(leads), np.argsort(-left.likeness))
     assert len(np.unique(leads)) == len(wrong)
@@ -180,7 +180,7 @@ def test_where_nothing_can_be_tried_nothing_is_suspected(codes: Codes, vectors: 
 
 
 def test_a_landscape_without_references_has_no_trials() -> None:
-    scores = Scores(build_landscape(np.arange(48), clusters()[1]))
+    scores = Scores(build_neighbour_graph(np.arange(48), clusters()[1]))
 
     assert len(landscape_trials(scores, (1.0, 5.0)).references) == 0
 

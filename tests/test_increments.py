@@ -14,10 +14,10 @@ from lookalike.classifier.calibration.confidence import Judgement, judge
 from lookalike.classifier.calibration.incremental import Judgements
 from lookalike.classifier.calibration.training_data import learn_confidence
 from lookalike.classifier.graph.arrays import in_bytes, largest_digit, on_grid, product, products
-from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neighbour_graph
 from lookalike.classifier.graph.neighbours import neighbour_lists, neighbours
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.scores.scores import BACKGROUND, Likeness, Scores
+from lookalike.classifier.scores.scores import BACKGROUND, ClassSimilarity, Scores
 from lookalike.content.files import recall, remember
 from lookalike.decisions.field.classifier import Judge
 from lookalike.decisions.field.rejections import Rejections
@@ -36,8 +36,8 @@ def vectors(count: int, seed: int, dimension: int = DIMENSION) -> NDArray[np.flo
 
 
 @pytest.fixture(scope="module")
-def land() -> Landscape:
-    return build_landscape(np.arange(ITEMS), vectors(ITEMS, 0))
+def land() -> NeighbourGraph:
+    return build_neighbour_graph(np.arange(ITEMS), vectors(ITEMS, 0))
 
 
 def first_references() -> References:
@@ -122,7 +122,7 @@ def test_products_with_sums_of_references_are_exact_whatever_came_and_went(refer
     turned[:3000] = np.abs(turned[:3000])  # so that sums are large
     first, others = np.arange(references), np.arange(5, 5 + references // 2)
     expected = turned.astype(np.int64) @ turned[first].sum(axis=0, dtype=np.int64)
-    likeness = Likeness(turned)
+    likeness = ClassSimilarity(turned)
     likeness.arrange(["a", "b"])
     likeness.move("a", others, others[:0])
 
@@ -180,7 +180,7 @@ def test_the_direct_metric_takes_more_neighbours_where_items_are_few(
 ) -> None:
     """Three of few items do not tell all directions apart."""
     made = vectors(items, 0)
-    land = build_landscape(np.arange(items), made)
+    land = build_neighbour_graph(np.arange(items), made)
     centred = land.frame.centred(made)
 
     expected = land.frame.turn_for(centred.__getitem__, land.near[:, :neighbours])
@@ -191,7 +191,7 @@ def test_the_direct_metric_takes_more_neighbours_where_items_are_few(
 # --- leaves -------------------------------------------------------------------------------------
 
 
-def test_leaves_that_come_one_by_one_are_those_that_come_together(land: Landscape) -> None:
+def test_leaves_that_come_one_by_one_are_those_that_come_together(land: NeighbourGraph) -> None:
     more, pks = vectors(30, 9), np.arange(1000, 1030)
     together = attach(land, pks, more)
 
@@ -203,7 +203,7 @@ def test_leaves_that_come_one_by_one_are_those_that_come_together(land: Landscap
         assert np.array_equal(getattr(one_by_one, part), getattr(together, part)), part
 
 
-def test_scores_over_more_leaves_are_those_made_from_scratch(land: Landscape) -> None:
+def test_scores_over_more_leaves_are_those_made_from_scratch(land: NeighbourGraph) -> None:
     some = attach(land, np.arange(1000, 1010), vectors(10, 5))
     all_ = attach(some, np.arange(1010, 1030), vectors(20, 6))
     references = first_references() | {"0": np.array([0, ITEMS + 3])}
@@ -221,7 +221,7 @@ def test_scores_over_more_leaves_are_those_made_from_scratch(land: Landscape) ->
 # --- judgements ---------------------------------------------------------------------------------
 
 
-def test_judgements_after_any_history_are_those_from_scratch(land: Landscape) -> None:
+def test_judgements_after_any_history_are_those_from_scratch(land: NeighbourGraph) -> None:
     grown = attach(land, np.arange(1000, 1050), vectors(50, 7))
     scores, chance = Scores(grown), np.random.default_rng(4)
     references = first_references()
@@ -242,7 +242,7 @@ def test_judgements_after_any_history_are_those_from_scratch(land: Landscape) ->
     assert min(again) < len(grown) / 2
 
 
-def test_judgements_follow_what_people_called_none_of_these(land: Landscape) -> None:
+def test_judgements_follow_what_people_called_none_of_these(land: NeighbourGraph) -> None:
     """The background rivals the labels and never wins, by itself or when it changes."""
     scores, chance = Scores(land), np.random.default_rng(8)
     nothing = np.concatenate([np.arange(kind, ITEMS, KINDS)[:4] for kind in range(KNOWN, KINDS)])
@@ -270,7 +270,7 @@ def test_judgements_follow_what_people_called_none_of_these(land: Landscape) -> 
     assert ahead > 0
 
 
-def test_only_items_that_were_judged_again_have_another_judgement(land: Landscape) -> None:
+def test_only_items_that_were_judged_again_have_another_judgement(land: NeighbourGraph) -> None:
     scores, chance = Scores(land), np.random.default_rng(5)
     references = first_references()
     scores.set_references(references)
@@ -309,7 +309,7 @@ def test_what_was_found_out_about_items_is_taken_over_as_it_was(tmp_path: Path) 
     again = Judge(tmp_path / "lists.npz")
     again.survey(every, every, lambda pks: made[pks], 0)
 
-    assert np.array_equal(again.landscape.turn, other)
+    assert np.array_equal(again.neighbour_graph.turn, other)
 
 
 def test_an_item_whose_vector_is_another_makes_another_landscape(tmp_path: Path) -> None:
@@ -322,9 +322,9 @@ def test_an_item_whose_vector_is_another_makes_another_landscape(tmp_path: Path)
     slots[3], made[3] = ITEMS, made[4]
     judge.survey(every, slots, lambda pks: made[pks], 0)
 
-    fresh = build_landscape(every, made)
-    assert np.array_equal(judge.landscape.near, fresh.near)
-    assert judge.landscape.near[3, 0] == 4
+    fresh = build_neighbour_graph(every, made)
+    assert np.array_equal(judge.neighbour_graph.near, fresh.near)
+    assert judge.neighbour_graph.near[3, 0] == 4
 
 
 def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path) -> None:

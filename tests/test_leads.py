@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.propagation import Evidence
-from lookalike.classifier.scores.evidence import UNHEARD, Leads, Peaks, scored
-from lookalike.classifier.scores.scores import Closest
+from lookalike.classifier.scores.evidence import UNREACHED, MaxEvidence, TopTwo, scored
+from lookalike.classifier.scores.scores import NearestReference
 
 MIX = (1.0, 2.0)
 ITEMS, TURNS = 300, 40
@@ -18,7 +18,7 @@ def tables(chance: np.random.Generator, labels: int) -> tuple[Table, Table]:
     """L and C of few different values, so that many are equally large; a third is not heard."""
     low, high = chance.integers(-3, 3, (2, ITEMS, labels)).astype(np.float32)
     unheard = chance.random((ITEMS, labels)) < 1 / 3
-    low[unheard], high[unheard] = UNHEARD
+    low[unheard], high[unheard] = UNREACHED
     return low, high
 
 
@@ -28,7 +28,7 @@ def test_who_leads_after_one_label_changed_is_who_leads_among_all(
 ) -> None:
     chance = np.random.default_rng(labels)
     logs, direct = tables(chance, labels)
-    kept, answered = Leads.among(MIX, logs, direct, quiet), 0
+    kept, answered = TopTwo.among(MIX, logs, direct, quiet), 0
 
     for _ in range(TURNS):
         column = int(chance.integers(labels))
@@ -40,7 +40,7 @@ def test_who_leads_after_one_label_changed_is_who_leads_among_all(
 
         wins, known = column not in quiet, kept.at(np.arange(ITEMS))
         changed, is_open = kept.take(column, before, now, wins=wins)
-        among = Leads.among(MIX, logs, direct, quiet)
+        among = TopTwo.among(MIX, logs, direct, quiet)
         kept.put(np.flatnonzero(is_open), among.at(np.flatnonzero(is_open)))
 
         answered += ITEMS - int(is_open.sum())
@@ -53,11 +53,11 @@ def test_who_leads_after_one_label_changed_is_who_leads_among_all(
 
 
 def test_an_item_of_which_no_label_is_heard_has_no_winner() -> None:
-    unheard = np.full((2, 1, 3), UNHEARD[:, None, None], np.float32)
+    unheard = np.full((2, 1, 3), UNREACHED[:, None, None], np.float32)
     quiet_only = unheard.copy()
     quiet_only[:, 0, 0] = -2, 0.5
 
-    silent, below = (Leads.among(MIX, one[0], one[1], (0,)) for one in (unheard, quiet_only))
+    silent, below = (TopTwo.among(MIX, one[0], one[1], (0,)) for one in (unheard, quiet_only))
 
     assert [*silent.winners, *silent.runners_up] == [-1, -1]
     assert not silent.features(MIX, np.zeros(1, np.float32))[0, :5].any()
@@ -66,10 +66,10 @@ def test_an_item_of_which_no_label_is_heard_has_no_winner() -> None:
 
 
 def test_the_best_that_is_heard_wins_even_where_an_unheard_label_has_more() -> None:
-    logs = np.array([[UNHEARD[0], -11.4, -11.3]], np.float32)
-    direct = np.array([[UNHEARD[1], -0.9, -0.99]], np.float32)
+    logs = np.array([[UNREACHED[0], -11.4, -11.3]], np.float32)
+    direct = np.array([[UNREACHED[1], -0.9, -0.99]], np.float32)
 
-    leads = Leads.among(MIX, logs, direct, ())
+    leads = TopTwo.among(MIX, logs, direct, ())
 
     assert [*leads.winners, *leads.runners_up] == [1, 2]
     assert leads.features(MIX, np.zeros(1, np.float32))[0, 0] < 0
@@ -78,10 +78,10 @@ def test_the_best_that_is_heard_wins_even_where_an_unheard_label_has_more() -> N
 def test_an_item_of_a_single_label_is_compared_with_an_unheard_one() -> None:
     logs, direct = tables(np.random.default_rng(0), 1)
 
-    rows = Leads.among(MIX, logs, direct, ()).features(MIX, np.zeros(ITEMS, np.float32))
+    rows = TopTwo.among(MIX, logs, direct, ()).features(MIX, np.zeros(ITEMS, np.float32))
 
-    assert np.array_equal(rows[:, 1], np.maximum(logs[:, 0] - UNHEARD[0], 0))
-    assert np.array_equal(rows[:, 2], direct[:, 0] - UNHEARD[1])
+    assert np.array_equal(rows[:, 1], np.maximum(logs[:, 0] - UNREACHED[0], 0))
+    assert np.array_equal(rows[:, 2], direct[:, 0] - UNREACHED[1])
     assert np.array_equal(rows[:, 5:], np.concatenate([logs, direct], axis=1))
 
 
@@ -94,7 +94,7 @@ def test_the_largest_after_one_column_changed_is_the_largest_of_all(columns: int
         return Evidence(places, chance.integers(1, 5, len(places)).astype(np.float32))
 
     every = [evidence() for _ in range(columns)]
-    kept = Peaks(every, ITEMS)
+    kept = MaxEvidence(every, ITEMS)
 
     for _ in range(TURNS):
         column = int(chance.integers(columns))
@@ -109,7 +109,7 @@ def test_the_nearest_reference_after_some_came_and_went_is_that_of_all(many: int
     """Whether they come one by one, or so many that all are looked at again."""
     chance, columns = np.random.default_rng(many), 3
     cosines = chance.integers(0, 20, (ITEMS, ITEMS)).astype(np.float32)
-    closest = Closest(ITEMS, lambda rows, places: cosines[np.ix_(rows, places)])
+    closest = NearestReference(ITEMS, lambda rows, places: cosines[np.ix_(rows, places)])
     places = np.arange(ITEMS)
     asked = chance.integers(0, columns, ITEMS)
     known = [np.sort(chance.choice(ITEMS, 40, replace=False)) for _ in range(columns)]

@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 import lookalike
 from lookalike import Library
 from lookalike.classifier.calibration.confidence import judge, said_at
-from lookalike.classifier.calibration.training_data import Sampling, learn_confidence, standard_of
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.calibration.training_data import (
+    AnswerSampling,
+    decision_rule_of,
+    learn_confidence,
+)
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.policies import DECISION_COLUMNS, Decisions
 from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among
@@ -42,9 +46,9 @@ def made(seed: int = 0) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
 
 
 @pytest.fixture(scope="module")
-def land() -> Landscape:
+def land() -> NeighbourGraph:
     vectors, truth = made()
-    return build_landscape(np.arange(len(truth)), vectors)
+    return build_neighbour_graph(np.arange(len(truth)), vectors)
 
 
 def references(
@@ -54,7 +58,7 @@ def references(
 
 
 def decided(
-    land: Landscape, named_places: dict[str, Places], sampling: Sampling | None = None
+    land: NeighbourGraph, named_places: dict[str, Places], sampling: AnswerSampling | None = None
 ) -> tuple[NDArray[np.object_], NDArray[np.object_], Places]:
     """What waits is given by the leaves alone, and with their parents; "" is nothing."""
     scores = Scores(land)
@@ -97,7 +101,7 @@ def test_a_label_above_others_is_decided_on_its_own_level_only() -> None:
     assert levels_of(labels)[0].given.tolist() == [True, False]
 
 
-def test_a_parent_says_what_the_best_of_its_labels_says(land: Landscape) -> None:
+def test_a_parent_says_what_the_best_of_its_labels_says(land: NeighbourGraph) -> None:
     _, truth = made()
     scores = Scores(land)
     scores.set_references(references(truth, range(36), named))
@@ -116,7 +120,7 @@ def test_a_parent_says_what_the_best_of_its_labels_says(land: Landscape) -> None
     assert np.array_equal(near, land.cosines(items, sources).diagonal())
 
 
-def test_parents_label_more_at_the_asked_precision(land: Landscape) -> None:
+def test_parents_label_more_at_the_asked_precision(land: NeighbourGraph) -> None:
     """A third of the leaves was never labelled, and their parents are known all the same."""
     _, truth = made()
     known = [leaf for leaf in range(36) if leaf % EACH != 2]
@@ -133,7 +137,7 @@ def test_parents_label_more_at_the_asked_precision(land: Landscape) -> None:
     assert all(LABEL_SEPARATOR in one for one in alone if one)
 
 
-def test_a_tree_that_tells_nothing_gives_no_parent(land: Landscape) -> None:
+def test_a_tree_that_tells_nothing_gives_no_parent(land: NeighbourGraph) -> None:
     _, truth = made()
     dealt = np.random.default_rng(1).permutation(36) // EACH
     places = references(truth, range(36), lambda leaf: f"P{dealt[leaf]:02} > L{leaf:02}")
@@ -143,7 +147,9 @@ def test_a_tree_that_tells_nothing_gives_no_parent(land: Landscape) -> None:
     assert (given != "").sum() - (alone != "").sum() <= 0.02 * len(given)
 
 
-def test_three_parents_promise_nothing_before_random_answers_are_counted(land: Landscape) -> None:
+def test_three_parents_promise_nothing_before_random_answers_are_counted(
+    land: NeighbourGraph,
+) -> None:
     _, truth = made()
     known = [leaf for leaf in range(36) if leaf % EACH != 2]
     places = {
@@ -155,7 +161,7 @@ def test_three_parents_promise_nothing_before_random_answers_are_counted(land: L
     assert not {"G0", "G1", "G2"} & set(given)
 
 
-def test_flat_labels_learn_what_they_learned_and_nothing_besides(land: Landscape) -> None:
+def test_flat_labels_learn_what_they_learned_and_nothing_besides(land: NeighbourGraph) -> None:
     _, truth = made()
     scores = Scores(land)
     scores.set_references(references(truth, range(36), lambda leaf: f"{leaf:02}"))
@@ -171,13 +177,13 @@ def test_flat_labels_learn_what_they_learned_and_nothing_besides(land: Landscape
     assert same.above is None
 
 
-def test_the_limit_of_each_parent_is_told(land: Landscape) -> None:
+def test_the_limit_of_each_parent_is_told(land: NeighbourGraph) -> None:
     _, truth = made()
     scores = Scores(land)
     scores.set_references(known_leaves(truth))
     sure = learn_confidence(scores, np.arange(300, len(land)), 0.95, hierarchical=True)
 
-    told = standard_of(sure, len(land)).limits
+    told = decision_rule_of(sure, len(land)).limits
 
     assert sure.above is not None
     assert sure.above.limit < 1

@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 import lookalike
 from folded import assert_folded
 from lookalike.catalog.resources import collection_row
-from lookalike.content.boxes import OVERLAP, Part, counterparts, overlap
+from lookalike.content.boxes import OVERLAP, PartRegion, counterparts, overlap
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import extractors
 from lookalike.ingest.items import Tally
@@ -601,9 +601,9 @@ def test_a_collection_without_documents_changes_with_the_other(
 def test_counterparts_are_one_to_one_and_overlap(
     boxes: list[tuple[int, int, int, int]], shift: int, order: random.Random
 ) -> None:
-    known = [Part(f"k{place}", {"box": list(box)}) for place, box in enumerate(boxes)]
+    known = [PartRegion(f"k{place}", {"box": list(box)}) for place, box in enumerate(boxes)]
     moved = [[box[0] + shift, *box[1:]] for box in boxes]
-    found = [Part(f"f{place}", {"box": box}) for place, box in enumerate(moved)]
+    found = [PartRegion(f"f{place}", {"box": box}) for place, box in enumerate(moved)]
     order.shuffle(found)
 
     pairs = counterparts(known, found)
@@ -616,7 +616,7 @@ def test_counterparts_are_one_to_one_and_overlap(
         assert names == {str(place): str(place) for place in range(len(boxes))}
 
 
-def _box(part: Part) -> tuple[float, float, float, float]:
+def _box(part: PartRegion) -> tuple[float, float, float, float]:
     assert part.box is not None
     return part.box
 

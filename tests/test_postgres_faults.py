@@ -30,7 +30,7 @@ from lookalike.errors import (
     StoreUnwritable,
 )
 from lookalike.stores import schema
-from lookalike.stores.open import Place
+from lookalike.stores.open import StoreAddress
 from lookalike.stores.postgres.engine import address_of
 from lookalike.stores.postgres.store import PostgresStore
 from lookalike.testing.stores import filled, set_value, unit, value_in
@@ -89,7 +89,11 @@ def refused(url: str, kind: type[LookalikeError]) -> str:
     """Return what opening says, which has no password in it."""
     with pytest.raises(kind) as caught:
         lookalike.open(url)
-    said = f"{caught.value} {caught.value!r} {Place(url)}" if "@" not in url else str(caught.value)
+    said = (
+        f"{caught.value} {caught.value!r} {StoreAddress(url)}"
+        if "@" not in url
+        else str(caught.value)
+    )
     assert PASSWORD not in said
     return str(caught.value)
 
@@ -136,7 +140,7 @@ class TestAddresses:
             done = CliRunner().invoke(cli, ["--store", empty, "report", "goods"])
 
             assert isinstance(done.exception, NotAStore)
-            assert Place(empty).is_there() is False
+            assert StoreAddress(empty).is_there() is False
 
     def test_without_the_driver_the_extra_is_named(self) -> None:
         code = "import sys; sys.modules['psycopg'] = None\nimport lookalike\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neighbour_graph
 from lookalike.classifier.graph.propagation import DECAY, SCALES, STEPS, Graph, push
 from lookalike.classifier.scores.leave_one_out import leave_one_out
 from lookalike.classifier.scores.scores import Scores
@@ -23,11 +23,11 @@ def vectors(count: int, *, seed: int = 0, dimension: int = 16) -> NDArray[np.flo
 
 
 @pytest.fixture(scope="module")
-def land() -> Landscape:
-    return build_landscape(np.arange(100, 280), vectors(180))
+def land() -> NeighbourGraph:
+    return build_neighbour_graph(np.arange(100, 280), vectors(180))
 
 
-def dense_graph(land: Landscape) -> Table:
+def dense_graph(land: NeighbourGraph) -> Table:
     """S by its definition, n × n."""
     every = np.arange(len(land))
     cosine = land.cosines(every, every).astype(np.float64)
@@ -45,7 +45,7 @@ def dense_graph(land: Landscape) -> Table:
     return total / len(SCALES)
 
 
-def as_dense(land: Landscape) -> Table:
+def as_dense(land: NeighbourGraph) -> Table:
     graph = land.graph
     dense = np.zeros((len(graph), len(graph)))
     for row in range(len(graph)):
@@ -54,11 +54,11 @@ def as_dense(land: Landscape) -> Table:
     return dense
 
 
-def test_the_graph_is_its_definition(land: Landscape) -> None:
+def test_the_graph_is_its_definition(land: NeighbourGraph) -> None:
     assert as_dense(land) == pytest.approx(dense_graph(land), abs=2e-5)
 
 
-def test_pushed_evidence_is_the_sum_of_damped_powers(land: Landscape) -> None:
+def test_pushed_evidence_is_the_sum_of_damped_powers(land: NeighbourGraph) -> None:
     graph = as_dense(land)
     expected, step = np.eye(len(graph)), np.eye(len(graph))
     for _ in range(STEPS):
@@ -91,7 +91,7 @@ def references(seed: int = 0) -> dict[str, Any]:
     return {str(code): np.sort(places[code::4]) for code in range(4)}
 
 
-def test_columns_do_not_depend_on_the_history(land: Landscape) -> None:
+def test_columns_do_not_depend_on_the_history(land: NeighbourGraph) -> None:
     fresh, walked = Scores(land), Scores(land)
     for seed in (3, 2, 1):
         walked.set_references(references(seed))
@@ -104,7 +104,7 @@ def test_columns_do_not_depend_on_the_history(land: Landscape) -> None:
     assert np.array_equal(walked.evidence(every), fresh.evidence(every))
 
 
-def test_leave_one_out_equals_taking_the_reference_away(land: Landscape) -> None:
+def test_leave_one_out_equals_taking_the_reference_away(land: NeighbourGraph) -> None:
     scores = Scores(land)
     scores.set_references(references())
     left = leave_one_out(scores, np.concatenate(list(references().values())))
@@ -126,7 +126,7 @@ def test_leave_one_out_equals_taking_the_reference_away(land: Landscape) -> None
         assert left.nearest[row] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: Landscape) -> None:
+def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: NeighbourGraph) -> None:
     grown = attach(land, np.arange(300, 310), vectors(10, seed=5))
     before, after = Scores(land), Scores(grown)
     before.set_references(references())
@@ -140,7 +140,7 @@ def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: Lands
     assert (column[180:] > 0).any()
 
 
-def test_a_leaf_can_be_a_reference(land: Landscape) -> None:
+def test_a_leaf_can_be_a_reference(land: NeighbourGraph) -> None:
     grown = attach(land, np.arange(300, 310), vectors(10, seed=5))
     scores = Scores(grown)
 
@@ -155,7 +155,7 @@ def test_a_leaf_can_be_a_reference(land: Landscape) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 15])
 def test_a_landscape_of_few_items_works(count: int) -> None:
-    small = build_landscape(np.arange(count), vectors(count))
+    small = build_neighbour_graph(np.arange(count), vectors(count))
 
     scores = Scores(small)
     if count:
@@ -168,7 +168,7 @@ def test_a_landscape_of_few_items_works(count: int) -> None:
 def test_identical_vectors_are_no_division_by_zero() -> None:
     same = np.repeat(vectors(1), 40, axis=0)
 
-    small = build_landscape(np.arange(40), same)
+    small = build_neighbour_graph(np.arange(40), same)
     scores = Scores(small)
     scores.set_references({"0": np.array([0, 1]), "1": np.array([2, 3])})
 

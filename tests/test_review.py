@@ -8,16 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
-from lookalike.classifier.review.new_categories import MAX_ITEMS, MIN_ITEMS, common_place, new_kinds
+from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neighbour_graph
+from lookalike.classifier.review.new_categories import (
+    MAX_ITEMS,
+    MIN_ITEMS,
+    common_place,
+    group_new_categories,
+)
 from lookalike.classifier.review.queue import (
     STRIP,
     STRIP_REFERENCES,
-    Kind,
-    Question,
-    Reach,
+    GraphReach,
+    ItemStates,
+    QuestionKind,
+    ReviewQuestion,
     SameLabelGroup,
-    Standing,
     questions,
     uncovered,
     unlabelled,
@@ -45,17 +50,17 @@ def vectors(sizes: tuple[int, ...], *, seed: int = 0) -> NDArray[np.float16]:
 
 
 @pytest.fixture(scope="module")
-def land() -> Landscape:
-    return build_landscape(np.arange(1, len(CLUSTER) + 1), vectors(SIZES))
+def land() -> NeighbourGraph:
+    return build_neighbour_graph(np.arange(1, len(CLUSTER) + 1), vectors(SIZES))
 
 
 @pytest.fixture(scope="module")
-def reach(land: Landscape) -> Reach:
-    return Reach(land)
+def reach(land: NeighbourGraph) -> GraphReach:
+    return GraphReach(land)
 
 
 @pytest.fixture(scope="module")
-def scores(land: Landscape) -> Scores:
+def scores(land: NeighbourGraph) -> Scores:
     """Four references in each of the first two clusters."""
     found = Scores(land)
     found.set_references({LABELS[0]: np.arange(4), LABELS[1]: np.arange(60, 64)})
@@ -63,11 +68,11 @@ def scores(land: Landscape) -> Scores:
 
 
 @pytest.fixture
-def standing() -> Standing:
+def standing() -> ItemStates:
     """Eight references; what is suggested is right in two clusters and doubtful in the others."""
     settled = NO.copy()
     settled[[*range(4), *range(60, 64)]] = True
-    return Standing(
+    return ItemStates(
         labels=LABELS,
         references=np.array([4, 4]),
         winners=np.where(CLUSTER == 0, 0, 1),
@@ -79,11 +84,11 @@ def standing() -> Standing:
     )
 
 
-def asked(found: list[Question]) -> list[int]:
+def asked(found: list[ReviewQuestion]) -> list[int]:
     return [place for question in found for place in question.places]
 
 
-def seeds(found: list[Question]) -> list[int]:
+def seeds(found: list[ReviewQuestion]) -> list[int]:
     return [question.places[0] for question in found]
 
 
@@ -91,7 +96,7 @@ def seeds(found: list[Question]) -> list[int]:
 
 
 def test_the_first_question_without_any_label_is_in_the_densest_region(
-    reach: Reach, land: Landscape
+    reach: GraphReach, land: NeighbourGraph
 ) -> None:
     first = questions(reach, unlabelled(len(land)), None, 1)[0]
 
@@ -99,21 +104,23 @@ def test_the_first_question_without_any_label_is_in_the_densest_region(
 
 
 def test_the_first_questions_without_any_label_cover_every_cluster(
-    reach: Reach, land: Landscape
+    reach: GraphReach, land: NeighbourGraph
 ) -> None:
     found = questions(reach, unlabelled(len(land)), None, 10)
 
     assert set(CLUSTER[seeds(found)]) == {0, 1, 2, 3}
 
 
-def test_without_a_label_every_question_is_about_one_item(reach: Reach, land: Landscape) -> None:
+def test_without_a_label_every_question_is_about_one_item(
+    reach: GraphReach, land: NeighbourGraph
+) -> None:
     found = questions(reach, unlabelled(len(land)), None, 20)
 
     assert all(len(question.places) == 1 and question.suggestion is None for question in found)
 
 
 def test_two_questions_in_a_row_are_not_about_near_duplicates(
-    reach: Reach, land: Landscape
+    reach: GraphReach, land: NeighbourGraph
 ) -> None:
     order = seeds(questions(reach, unlabelled(len(land)), None, 12))
 
@@ -121,7 +128,9 @@ def test_two_questions_in_a_row_are_not_about_near_duplicates(
     assert not any(after in beside for beside, after in zip(near, order[1:], strict=False))
 
 
-def test_what_is_covered_is_asked_at_last_and_not_forgotten(reach: Reach, land: Landscape) -> None:
+def test_what_is_covered_is_asked_at_last_and_not_forgotten(
+    reach: GraphReach, land: NeighbourGraph
+) -> None:
     found = questions(reach, unlabelled(len(land)), None, 1000)
 
     assert sorted(asked(found)) == list(range(len(land)))
@@ -131,7 +140,7 @@ def test_what_is_covered_is_asked_at_last_and_not_forgotten(reach: Reach, land: 
 
 
 def test_what_a_person_settled_or_skipped_is_never_asked(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     skipped = NO.copy()
     skipped[100:110] = True
@@ -141,7 +150,9 @@ def test_what_a_person_settled_or_skipped_is_never_asked(
     assert not (standing.settled | skipped)[asked(found)].any()
 
 
-def test_no_item_is_in_two_questions(reach: Reach, scores: Scores, standing: Standing) -> None:
+def test_no_item_is_in_two_questions(
+    reach: GraphReach, scores: Scores, standing: ItemStates
+) -> None:
     group = SameLabelGroup(np.array([130, 131, 132]), np.array([1.0, 1.0]))
 
     found = questions(reach, standing, scores, 1000, groups=[group], drawn=[7, 70, 133])
@@ -150,7 +161,7 @@ def test_no_item_is_in_two_questions(reach: Reach, scores: Scores, standing: Sta
 
 
 def test_with_labels_what_no_reference_reaches_comes_first(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     found = questions(reach, standing, scores, 2)
 
@@ -158,7 +169,7 @@ def test_with_labels_what_no_reference_reaches_comes_first(
 
 
 def test_a_strip_holds_look_alikes_of_one_suggestion(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     strips = [one for one in questions(reach, standing, scores, 1000) if len(one.places) > 1]
 
@@ -170,7 +181,7 @@ def test_a_strip_holds_look_alikes_of_one_suggestion(
 
 
 def test_a_label_with_few_references_is_not_proposed_for_a_strip(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     few = replace(standing, references=np.array([STRIP_REFERENCES - 1, STRIP_REFERENCES]))
 
@@ -180,7 +191,7 @@ def test_a_label_with_few_references_is_not_proposed_for_a_strip(
 
 
 def test_what_is_rather_wrong_than_right_is_asked_alone(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     strips = [one for one in questions(reach, standing, scores, 1000) if len(one.places) > 1]
 
@@ -188,21 +199,21 @@ def test_what_is_rather_wrong_than_right_is_asked_alone(
 
 
 def test_what_labelled_itself_is_asked_alone_and_the_less_certain_of_twins_first(
-    land: Landscape, scores: Scores, standing: Standing
+    land: NeighbourGraph, scores: Scores, standing: ItemStates
 ) -> None:
     sure = np.where(CLUSTER == 1, 0.96, 0.99)
     own = replace(standing, probability=sure, automatic=~standing.settled)
     everywhere = Scores(land)
     everywhere.set_references({LABELS[0]: np.arange(60), LABELS[1]: np.arange(60, len(land))})
 
-    found = questions(Reach(land), own, everywhere, 1000)
+    found = questions(GraphReach(land), own, everywhere, 1000)
 
-    assert all(one.kind is Kind.LIMIT and len(one.places) == 1 for one in found)
+    assert all(one.kind is QuestionKind.LIMIT and len(one.places) == 1 for one in found)
     assert CLUSTER[found[0].places[0]] == 1
 
 
 def test_what_contradictory_references_claim_is_asked_alone_as_a_conflict(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     conflicts = NO.copy()
     conflicts[[10, 11]] = True
@@ -210,12 +221,12 @@ def test_what_contradictory_references_claim_is_asked_alone_as_a_conflict(
     found = questions(reach, replace(standing, conflicts=conflicts), scores, 1000)
 
     kinds = {question.places: question.kind for question in found}
-    assert kinds[(10,)] is Kind.CONFLICT
-    assert kinds[(11,)] is Kind.CONFLICT
+    assert kinds[(10,)] is QuestionKind.CONFLICT
+    assert kinds[(11,)] is QuestionKind.CONFLICT
 
 
 def test_a_group_is_one_question_without_what_is_settled_since(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     settled = standing.settled.copy()
     settled[131] = True
@@ -231,11 +242,11 @@ def test_a_group_is_one_question_without_what_is_settled_since(
         ],
     )
 
-    assert [one.places for one in found if one.kind is Kind.NEW_KIND] == [(130, 132)]
+    assert [one.places for one in found if one.kind is QuestionKind.NEW_KIND] == [(130, 132)]
 
 
 def test_random_items_are_all_asked_alone_and_evenly_spread(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     drawn = [20, 90, 120]
 
@@ -248,12 +259,12 @@ def test_random_items_are_all_asked_alone_and_evenly_spread(
 
 
 def test_a_random_item_looks_like_any_other_single(
-    reach: Reach, scores: Scores, standing: Standing
+    reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
     drawn = questions(reach, standing, scores, 5, drawn=[120])
     usual = questions(reach, standing, scores, 5)
 
-    def looks(found: list[Question]) -> set[tuple[str | None, Kind]]:
+    def looks(found: list[ReviewQuestion]) -> set[tuple[str | None, QuestionKind]]:
         return {(one.suggestion, one.kind) for one in found if len(one.places) == 1}
 
     assert looks(drawn) == looks(usual)
@@ -266,14 +277,14 @@ def test_a_random_item_looks_like_any_other_single(
     drawn=st.lists(st.integers(0, len(CLUSTER) - 1), unique=True, max_size=8),
 )
 def test_the_same_input_gives_the_same_queue_of_open_items_no_longer_than_asked(
-    land: Landscape, hidden: set[int], count: int, drawn: list[int]
+    land: NeighbourGraph, hidden: set[int], count: int, drawn: list[int]
 ) -> None:
     settled = NO.copy()
     settled[list(hidden)] = True
     standing = replace(unlabelled(len(land)), settled=settled)
 
-    first = questions(Reach(land), standing, None, count, drawn=drawn)
-    again = questions(Reach(land), standing, None, count, drawn=drawn)
+    first = questions(GraphReach(land), standing, None, count, drawn=drawn)
+    again = questions(GraphReach(land), standing, None, count, drawn=drawn)
 
     assert first == again
     assert len(first) <= count
@@ -284,7 +295,7 @@ def test_the_same_input_gives_the_same_queue_of_open_items_no_longer_than_asked(
 # --- reach ----------------------------------------------------------------------------------------
 
 
-def test_what_is_said_from_everywhere_is_the_sum_of_what_each_says(reach: Reach) -> None:
+def test_what_is_said_from_everywhere_is_the_sum_of_what_each_says(reach: GraphReach) -> None:
     need = np.linspace(0, 1, len(reach), dtype=np.float32)
 
     total = reach.total(need)
@@ -294,9 +305,9 @@ def test_what_is_said_from_everywhere_is_the_sum_of_what_each_says(reach: Reach)
         assert float(around.amounts @ need[around.places]) == pytest.approx(total[place], rel=0.02)
 
 
-def test_leaves_are_reached_and_reach_others(land: Landscape) -> None:
-    few = build_landscape(land.pks[:100], vectors(SIZES)[:100])
-    wider = Reach(attach(few, land.pks[100:], vectors(SIZES)[100:]))
+def test_leaves_are_reached_and_reach_others(land: NeighbourGraph) -> None:
+    few = build_neighbour_graph(land.pks[:100], vectors(SIZES)[:100])
+    wider = GraphReach(attach(few, land.pks[100:], vectors(SIZES)[100:]))
 
     leaf = wider.of(120)
     nodes = leaf.places[(leaf.places < 100) & (leaf.amounts > 0)]
@@ -308,9 +319,9 @@ def test_leaves_are_reached_and_reach_others(land: Landscape) -> None:
 
 def test_an_empty_and_a_tiny_collection_have_a_queue() -> None:
     for count in (1, 2):
-        tiny = build_landscape(np.arange(1, count + 1), vectors((count,)))
+        tiny = build_neighbour_graph(np.arange(1, count + 1), vectors((count,)))
 
-        found = questions(Reach(tiny), unlabelled(count), None, 5)
+        found = questions(GraphReach(tiny), unlabelled(count), None, 5)
 
         assert sorted(asked(found)) == list(range(count))
 
@@ -326,13 +337,13 @@ def test_items_beside_a_reference_are_covered_and_others_are_not(scores: Scores)
 
 
 def test_a_group_never_holds_what_is_settled_or_of_a_known_label(
-    land: Landscape, scores: Scores, standing: Standing
+    land: NeighbourGraph, scores: Scores, standing: ItemStates
 ) -> None:
     known = np.where(CLUSTER < 2, 0.9, 0.1)
     settled = standing.settled.copy()
     settled[125:128] = True
 
-    groups = new_kinds(land, scores, known, settled)
+    groups = group_new_categories(land, scores, known, settled)
 
     members = np.concatenate([group.places for group in groups])
     assert len(groups) >= 2
@@ -342,9 +353,9 @@ def test_a_group_never_holds_what_is_settled_or_of_a_known_label(
 
 
 def test_a_group_is_of_one_cluster_and_bounded_with_its_representative_first(
-    land: Landscape,
+    land: NeighbourGraph,
 ) -> None:
-    groups = new_kinds(land, None, np.zeros(len(land)), NO)
+    groups = group_new_categories(land, None, np.zeros(len(land)), NO)
 
     for group in groups:
         assert len(set(CLUSTER[group.places])) == 1
@@ -355,8 +366,8 @@ def test_a_group_is_of_one_cluster_and_bounded_with_its_representative_first(
         assert (group.place, group.share) == ("", 0.0)
 
 
-def test_no_lost_item_is_no_group(land: Landscape, scores: Scores) -> None:
-    assert new_kinds(land, scores, np.ones(len(land)), NO) == []
+def test_no_lost_item_is_no_group(land: NeighbourGraph, scores: Scores) -> None:
+    assert group_new_categories(land, scores, np.ones(len(land)), NO) == []
 
 
 def test_a_group_that_leans_to_two_sorts_of_shoes_is_proposed_below_shoes() -> None:

@@ -13,10 +13,10 @@ import lookalike
 from lookalike.classifier.graph import arrays as growing
 from lookalike.classifier.graph import graph, metric
 from lookalike.classifier.graph.arrays import appended, on_grid, roomy
-from lookalike.classifier.graph.graph import attach, build_graph, build_landscape
+from lookalike.classifier.graph.graph import attach, build_graph, build_neighbour_graph
 from lookalike.classifier.graph.neighbours import Ranked, neighbour_lists
 from lookalike.classifier.graph.propagation import Evidence
-from lookalike.classifier.scores.evidence import Hearing, largest
+from lookalike.classifier.scores.evidence import LabelIndex, largest
 from lookalike.content.files import remember
 from lookalike.decisions import queue
 from lookalike.decisions.field.classifier import Judge
@@ -87,7 +87,7 @@ def test_an_interrupted_survey_goes_on_from_its_file_or_begins_anew(
     every, made = np.arange(ITEMS), vectors()
     _small_limits(monkeypatch)
     memory = tmp_path / "lists.npz"
-    expected = build_landscape(every, made)
+    expected = build_neighbour_graph(every, made)
     _interrupt(monkeypatch, memory, every, made)
     left = memory.stat().st_size
     if damage == "cut off":
@@ -101,11 +101,11 @@ def test_an_interrupted_survey_goes_on_from_its_file_or_begins_anew(
     judge.survey(every, every, lambda pks: made[pks], 0)
 
     for part in ("near", "near_cosines", "hops", "turned"):
-        assert np.array_equal(getattr(judge.landscape, part), getattr(expected, part)), part
+        assert np.array_equal(getattr(judge.neighbour_graph, part), getattr(expected, part)), part
     other = Judge(memory)
     other.survey(every, every, lambda pks: made[pks], 0)
-    assert np.array_equal(other.landscape.graph.weights, expected.graph.weights)
-    assert np.array_equal(other.landscape.degrees, expected.degrees)
+    assert np.array_equal(other.neighbour_graph.graph.weights, expected.graph.weights)
+    assert np.array_equal(other.neighbour_graph.degrees, expected.degrees)
 
 
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_a_landscape_that_is_made_in_parts_decides_nearly_the_same(
         judge = Judge(tmp_path / f"{whole}.npz")
         judge.survey(every, every, lambda pks: made[pks], 0)
         judge.learn(references(), every, 0.9)
-        judged.append((judge.landscape, judge.decide(every, lambda name: int(name[-2:]))))
+        judged.append((judge.neighbour_graph, judge.decide(every, lambda name: int(name[-2:]))))
 
     (one, first), (other, second) = judged
     assert np.abs(one.frame.mean - other.frame.mean).max() < 1e-6
@@ -176,10 +176,10 @@ def test_sparse_columns_show_what_dense_ones_would() -> None:
     columns = [Evidence(np.flatnonzero(one), one[np.flatnonzero(one)]) for one in dense.T]
     said = [np.stack([one.amounts, -one.amounts]) for one in columns]
     both, asked = np.stack([dense, -dense]), chance.integers(0, 200, 120)
-    silence, nobody = np.zeros(2, np.float32), Hearing([], 200)
+    silence, nobody = np.zeros(2, np.float32), LabelIndex([], 200)
     factors = [3.0, 1.0, 2.0, 5.0, 1.0]
 
-    hearing = Hearing([one.places for one in columns[:4]] + [np.arange(50)], 200)
+    hearing = LabelIndex([one.places for one in columns[:4]] + [np.arange(50)], 200)
     hearing.change(4, columns[4].places)
 
     assert np.array_equal(hearing.side_by_side(said, np.arange(200), silence), both)
@@ -227,8 +227,8 @@ def test_what_was_imagined_leaves_no_trace_where_room_is_shared(
     fresh = Judge(tmp_path / "fresh.npz")
     fresh.survey(every[:880], every[:880], lambda pks: made[pks], 0)
     fresh.survey(every, every, lambda pks: made[pks], 879)
-    for part in fields(judge.landscape):
-        found, expected = (getattr(one.landscape, part.name) for one in (judge, fresh))
+    for part in fields(judge.neighbour_graph):
+        found, expected = (getattr(one.neighbour_graph, part.name) for one in (judge, fresh))
         if isinstance(found, np.ndarray):
             assert np.array_equal(found, expected), part.name
 
@@ -273,7 +273,9 @@ def test_leaves_that_are_kept_apart_do_not_overwrite_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(growing, "ROOM_FROM", 10)
-    land = attach(build_landscape(np.arange(300), vectors(300)), np.arange(300, 310), vectors(10))
+    land = attach(
+        build_neighbour_graph(np.arange(300), vectors(300)), np.arange(300, 310), vectors(10)
+    )
     some, others = vectors(5, seed=7), vectors(5, seed=8)
 
     first = attach(land, np.arange(310, 315), some, apart=True)

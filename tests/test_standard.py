@@ -6,12 +6,12 @@ import pytest
 
 from lookalike.classifier.calibration.decision_rule import (
     MAX_ITEMS,
+    DecisionRule,
     Ground,
-    Rule,
-    Standard,
-    rule_for,
-    standard_from,
-    standard_to,
+    Method,
+    decision_rule_from,
+    decision_rule_to,
+    method_for,
 )
 from lookalike.classifier.calibration.logistic import Logistic
 from lookalike.classifier.calibration.nearest_rule import Calibration
@@ -20,19 +20,19 @@ from lookalike.classifier.calibration.nearest_rule import Calibration
 @pytest.mark.parametrize(
     ("counts", "items", "rule", "missing"),
     [
-        ([2, 2], 4, Rule.LANDSCAPE, []),
-        ([3] * 20, MAX_ITEMS, Rule.LANDSCAPE, []),
-        ([9, 1], 10, Rule.SUGGEST, ["1 of 2 labels with 2 references"]),
-        ([1] * 20, 2000, Rule.SUGGEST, ["0 of 2 labels"]),
-        ([], 0, Rule.SUGGEST, ["0 of 2 labels"]),
-        ([3] * 20, MAX_ITEMS + 1, Rule.NEAREST, [f"{MAX_ITEMS + 1} items with 20 labels are"]),
-        ([3] * 1001, 10**6, Rule.NEAREST, ["1000000 items with 1001 labels are too many"]),
+        ([2, 2], 4, Method.LANDSCAPE, []),
+        ([3] * 20, MAX_ITEMS, Method.LANDSCAPE, []),
+        ([9, 1], 10, Method.SUGGEST, ["1 of 2 labels with 2 references"]),
+        ([1] * 20, 2000, Method.SUGGEST, ["0 of 2 labels"]),
+        ([], 0, Method.SUGGEST, ["0 of 2 labels"]),
+        ([3] * 20, MAX_ITEMS + 1, Method.NEAREST, [f"{MAX_ITEMS + 1} items with 20 labels are"]),
+        ([3] * 1001, 10**6, Method.NEAREST, ["1000000 items with 1001 labels are too many"]),
     ],
 )
 def test_the_landscape_rule_needs_two_labels_and_not_too_much(
-    counts: list[int], items: int, rule: Rule, missing: list[str]
+    counts: list[int], items: int, rule: Method, missing: list[str]
 ) -> None:
-    chosen, lacks = rule_for(counts, items)
+    chosen, lacks = method_for(counts, items)
 
     assert chosen is rule
     assert len(lacks) == len(missing)
@@ -43,15 +43,15 @@ def test_the_landscape_rule_needs_two_labels_and_not_too_much(
 @pytest.mark.parametrize(
     ("standard", "ground"),
     [
-        (Standard(Rule.SUGGEST), Ground.NONE),
-        (Standard(Rule.LANDSCAPE, limit=2.0), Ground.NONE),
-        (Standard(Rule.LANDSCAPE, limit=0.9), Ground.ESTIMATE),
-        (Standard(Rule.LANDSCAPE, limit=0.9, certified=True), Ground.CERTIFICATE),
-        (Standard(Rule.LANDSCAPE, limit=2.0, limits={"cat": 0.8}), Ground.ESTIMATE),
+        (DecisionRule(Method.SUGGEST), Ground.NONE),
+        (DecisionRule(Method.LANDSCAPE, limit=2.0), Ground.NONE),
+        (DecisionRule(Method.LANDSCAPE, limit=0.9), Ground.ESTIMATE),
+        (DecisionRule(Method.LANDSCAPE, limit=0.9, certified=True), Ground.CERTIFICATE),
+        (DecisionRule(Method.LANDSCAPE, limit=2.0, limits={"cat": 0.8}), Ground.ESTIMATE),
     ],
 )
 def test_it_labels_by_itself_where_any_limit_can_be_reached(
-    standard: Standard, ground: Ground
+    standard: DecisionRule, ground: Ground
 ) -> None:
     assert standard.ground is ground
 
@@ -59,8 +59,8 @@ def test_it_labels_by_itself_where_any_limit_can_be_reached(
 def test_a_standard_is_stored_and_read_back_exactly() -> None:
     model = Logistic((0.1, 0.2), (1.0, 0.3), (0.5, -0.25, 1 / 3))
     nearest = Calibration(0.1, model, model, 0.3, 0.91, 0.95)
-    standard = Standard(
-        Rule.NEAREST,
+    standard = DecisionRule(
+        Method.NEAREST,
         ("10 more",),
         limit=0.91,
         nearest=nearest,
@@ -68,7 +68,7 @@ def test_a_standard_is_stored_and_read_back_exactly() -> None:
         certified=True,
     )
 
-    stored = json.loads(json.dumps(standard_to(standard)))
+    stored = json.loads(json.dumps(decision_rule_to(standard)))
 
-    assert standard_from(stored) == standard
-    assert standard_from(None) is None
+    assert decision_rule_from(stored) == standard
+    assert decision_rule_from(None) is None

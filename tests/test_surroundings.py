@@ -7,9 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.logistic import fit_logistic
-from lookalike.classifier.graph.graph import Landscape, attach, build_landscape
-from lookalike.classifier.graph.propagation import SMOOTHING_STEPS, Places, Surroundings, remoteness
-from lookalike.classifier.scores.leave_one_out import Left, as_they_are, leave_one_out
+from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neighbour_graph
+from lookalike.classifier.graph.propagation import (
+    SMOOTHING_STEPS,
+    GraphSmoother,
+    Places,
+    remoteness,
+)
+from lookalike.classifier.scores.leave_one_out import LeftOutScores, as_they_are, leave_one_out
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
 GRID, STEP_OF_W = 1 / 64, 1 / 4
@@ -24,10 +29,10 @@ def vectors(count: int, seed: int = 0, spread: float = 0.6) -> NDArray[np.float1
 
 
 @pytest.fixture(scope="module")
-def land() -> Landscape:
+def land() -> NeighbourGraph:
     """180 nodes and ten leaves."""
     return attach(
-        build_landscape(np.arange(180), vectors(180)), np.arange(180, 190), vectors(10, 5)
+        build_neighbour_graph(np.arange(180), vectors(180)), np.arange(180, 190), vectors(10, 5)
     )
 
 
@@ -36,13 +41,13 @@ def references(*, background: bool = False) -> dict[str, Places]:
     return ({BACKGROUND: np.array([8, 20, 9])} if background else {}) | named
 
 
-def heard(land: Landscape, known: dict[str, Places]) -> Scores:
+def heard(land: NeighbourGraph, known: dict[str, Places]) -> Scores:
     scores = Scores(land)
     scores.set_references(known)
     return scores
 
 
-def test_means_are_those_of_where_walks_end(land: Landscape) -> None:
+def test_means_are_those_of_where_walks_end(land: NeighbourGraph) -> None:
     values = np.random.default_rng(1).standard_normal(190).astype(np.float32)
     graph = land.graph
     step = np.zeros((180, 180))
@@ -51,7 +56,7 @@ def test_means_are_those_of_where_walks_end(land: Landscape) -> None:
         step[row, graph.columns[part]] = graph.weights[part]
     step /= step.sum(axis=1, keepdims=True)
 
-    around = Surroundings(land, values)
+    around = GraphSmoother(land, values)
 
     walked = np.linalg.matrix_power(step, SMOOTHING_STEPS)
     assert around.means[:180] == pytest.approx(walked @ values[:180], abs=SMOOTHING_STEPS * GRID)
@@ -67,33 +72,35 @@ def test_means_are_those_of_where_walks_end(land: Landscape) -> None:
 
 @pytest.mark.parametrize("sparse", [0, 16])
 def test_following_a_value_equals_making_all_again(
-    land: Landscape, sparse: int, monkeypatch: pytest.MonkeyPatch
+    land: NeighbourGraph, sparse: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lookalike.classifier.graph.propagation._SPARSE", sparse)
     chance = np.random.default_rng(2)
     values = chance.standard_normal(190).astype(np.float32)
-    around = Surroundings(land, values)
+    around = GraphSmoother(land, values)
 
     for _ in range(20):
         places = np.sort(chance.choice(190, 5, replace=False))
         values[places] += chance.standard_normal(5).astype(np.float32) * 3
         around.follow(places, values[places])
 
-        assert np.array_equal(around.means, Surroundings(land, values).means)
+        assert np.array_equal(around.means, GraphSmoother(land, values).means)
 
 
-def test_leaves_that_come_later_have_the_same_surroundings(land: Landscape) -> None:
+def test_leaves_that_come_later_have_the_same_surroundings(land: NeighbourGraph) -> None:
     grown = attach(land, np.arange(190, 200), vectors(10, 6))
     values = np.random.default_rng(3).standard_normal(200).astype(np.float32)
 
-    wider = Surroundings(land, values[:190]).over(grown)
+    wider = GraphSmoother(land, values[:190]).over(grown)
     wider.follow(np.arange(50), values[:50] + 1)
 
     values[:50] += 1
-    assert np.array_equal(wider.means, Surroundings(grown, values).means)
+    assert np.array_equal(wider.means, GraphSmoother(grown, values).means)
 
 
-def test_what_the_wider_surroundings_say_does_not_depend_on_the_history(land: Landscape) -> None:
+def test_what_the_wider_surroundings_say_does_not_depend_on_the_history(
+    land: NeighbourGraph,
+) -> None:
     walked, everywhere = Scores(land), np.arange(190)
     for seed in range(6):
         chance = np.random.default_rng(seed)
@@ -114,7 +121,7 @@ def test_what_the_wider_surroundings_say_does_not_depend_on_the_history(land: La
     )
 
 
-def test_nobody_is_known_around_what_people_called_new(land: Landscape) -> None:
+def test_nobody_is_known_around_what_people_called_new(land: NeighbourGraph) -> None:
     places = np.arange(190)
 
     plain = heard(land, references()).around(places)
@@ -125,14 +132,14 @@ def test_nobody_is_known_around_what_people_called_new(land: Landscape) -> None:
     assert plain[known, 0].mean() > plain[~known, 0].mean() + 1
 
 
-def left(land: Landscape, known: dict[str, Places]) -> Left:
+def left(land: NeighbourGraph, known: dict[str, Places]) -> LeftOutScores:
     every = np.concatenate(list(known.values()))
     levels = [np.array([place // 4 for place in range(8)])]
     return leave_one_out(heard(land, known), every, levels)
 
 
 @pytest.mark.parametrize("row", [0, 7, 22, 39])
-def test_a_reference_left_out_sees_what_is_there_without_it(land: Landscape, row: int) -> None:
+def test_a_reference_left_out_sees_what_is_there_without_it(land: NeighbourGraph, row: int) -> None:
     known = references()
     found = left(land, known)
     place, own = found.places[row], f"{found.own[row]:02}"
@@ -148,7 +155,7 @@ def test_a_reference_left_out_sees_what_is_there_without_it(land: Landscape, row
     assert found.without_own().wide[row].tolist() == found.wide[row, [1, 1, 2]].tolist()
 
 
-def test_a_leaf_left_out_sees_what_is_there_without_it(land: Landscape) -> None:
+def test_a_leaf_left_out_sees_what_is_there_without_it(land: NeighbourGraph) -> None:
     known = references() | {"05": np.array([5, 17, 185])}
 
     found = left(land, known)
@@ -159,7 +166,7 @@ def test_a_leaf_left_out_sees_what_is_there_without_it(land: Landscape) -> None:
     assert found.wide[row, 0] == pytest.approx(expected, abs=STEP_OF_W)
 
 
-def test_what_does_not_vote_sees_what_is_there(land: Landscape) -> None:
+def test_what_does_not_vote_sees_what_is_there(land: NeighbourGraph) -> None:
     scores = heard(land, references())
 
     found = as_they_are(scores, {"03": np.array([63, 75])})
@@ -175,7 +182,7 @@ def test_what_lies_apart_from_its_neighbours_is_remote() -> None:
     rows[7] = rows[7] + 1.2 * rows[8]
     rows[7] /= np.linalg.norm(rows[7])
 
-    remote = remoteness(build_landscape(np.arange(180), rows.astype(np.float16)))
+    remote = remoteness(build_neighbour_graph(np.arange(180), rows.astype(np.float16)))
 
     assert remote.argmax() == 7
     assert abs(np.median(remote)) < 0.2
@@ -183,21 +190,21 @@ def test_what_lies_apart_from_its_neighbours_is_remote() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 15])
 def test_few_items_have_surroundings(count: int) -> None:
-    few = build_landscape(np.arange(count), vectors(count))
+    few = build_neighbour_graph(np.arange(count), vectors(count))
 
     wider = heard(few, {"00": np.array([0])}).around(np.arange(count))
 
     assert np.isfinite(wider).all()
 
 
-def test_leaves_that_were_only_imagined_leave_nothing_behind(land: Landscape) -> None:
-    around = Surroundings(land, np.zeros(190, np.float32))
+def test_leaves_that_were_only_imagined_leave_nothing_behind(land: NeighbourGraph) -> None:
+    around = GraphSmoother(land, np.zeros(190, np.float32))
     one, other = (attach(land, np.array([190]), vectors(1, seed), apart=True) for seed in (6, 7))
     around.over(one).ends(190)
 
     ends = around.over(other).ends(190)
 
-    fresh = Surroundings(other, np.zeros(191, np.float32)).ends(190)
+    fresh = GraphSmoother(other, np.zeros(191, np.float32)).ends(190)
     assert np.array_equal(ends.places, fresh.places)
     assert np.array_equal(ends.amounts, fresh.amounts)
 

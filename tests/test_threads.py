@@ -25,7 +25,7 @@ from lookalike.labels import Codes
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Blob
 from lookalike.stores.base import Snapshot
-from lookalike.stores.locks import Made, Turns
+from lookalike.stores.locks import FairLock, OncePerKey
 from lookalike.testing.fakes import write_plugin
 
 KINDS = 12
@@ -363,7 +363,7 @@ def test_an_older_snapshot_is_read_as_it_was_then(library: lookalike.Library) ->
 
 
 def test_turns_are_given_in_the_order_of_asking_to_the_first_first() -> None:
-    turns, order = Turns(), []
+    turns, order = FairLock(), []
 
     def take(name: str, first: bool) -> None:
         with turns.taken(first=first):
@@ -378,7 +378,7 @@ def test_turns_are_given_in_the_order_of_asking_to_the_first_first() -> None:
 
 
 def test_a_turn_is_not_taken_by_who_has_it() -> None:
-    turns = Turns()
+    turns = FairLock()
 
     with (
         turns.taken(),
@@ -392,7 +392,7 @@ def test_a_turn_is_not_taken_by_who_has_it() -> None:
 
 
 def test_who_gives_a_turn_back_at_once_keeps_nobody_waiting() -> None:
-    turns, stop, taken = Turns(), threading.Event(), 0
+    turns, stop, taken = FairLock(), threading.Event(), 0
 
     def greedy() -> None:
         while not stop.is_set():
@@ -413,7 +413,7 @@ def test_who_gives_a_turn_back_at_once_keeps_nobody_waiting() -> None:
 
 
 def test_what_could_not_be_made_is_made_by_the_next() -> None:
-    made: Made[str, int] = Made()
+    made: OncePerKey[str, int] = OncePerKey()
 
     with pytest.raises(ZeroDivisionError):
         made.get("a", lambda: 1 // 0)

@@ -21,7 +21,7 @@ from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Answer, Origin
 from lookalike.quality.stats.confidence_sequences import (
-    Stakes,
+    PairedGains,
     bounds,
     favours,
     mcnemar,
@@ -80,11 +80,11 @@ def things(library: lookalike.Library) -> Collection:
 # --- the bets -----------------------------------------------------------------------------------
 
 
-def coin_stakes(gains: list[float], wrong_costs: float) -> Stakes:
+def coin_stakes(gains: list[float], wrong_costs: float) -> PairedGains:
     """Answers to disagreements of a null and a label."""
     ones = np.ones(len(gains))
     ends = (1 - wrong_costs) * ones, ones
-    return Stakes(np.array(gains), *ends, ones, unit=1.0, scale=wrong_costs)
+    return PairedGains(np.array(gains), *ends, ones, unit=1.0, scale=wrong_costs)
 
 
 @pytest.mark.parametrize(("wrong_costs", "right"), [(2.0, 0.5), (5.0, 0.8), (20.0, 0.95)])
@@ -115,7 +115,7 @@ def test_of_rules_that_differ_by_three_reviews_in_100_the_better_is_found() -> N
     assert found >= 95, "a false verdict counts against a right one"
 
 
-def stakes_upto(stakes: Stakes, count: int) -> Stakes:
+def stakes_upto(stakes: PairedGains, count: int) -> PairedGains:
     return replace(
         stakes,
         gains=stakes.gains[:count],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike.classifier.graph.graph import build_landscape
+from lookalike.classifier.graph.graph import build_neighbour_graph
 from lookalike.classifier.scores.zero_shot import Guesses, Names, guess, text_of, trust, typical
 from lookalike.decisions.label_vectors import MAX_NAMES, NameReader
 from lookalike.extractors.text import text_extractor
@@ -159,7 +159,7 @@ def test_the_nearest_name_is_suggested_with_its_lead() -> None:
     truth = chance.integers(3, size=90)
     vectors = names.vectors[truth] + 0.1 * chance.standard_normal((90, 8))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-    land = build_landscape(np.arange(90), vectors)
+    land = build_neighbour_graph(np.arange(90), vectors)
     found = guess(land, np.arange(90), names)
     np.testing.assert_array_equal(found.nearest, truth)
     assert (found.lead > 0).all()

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence, Judgement, Terms, judge, learn
-from lookalike.classifier.graph.graph import Landscape, build_landscape
+from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.scores.leave_one_out import leave_one_out
 from lookalike.classifier.scores.scores import Scores
 from lookalike.extractors.base import Content
@@ -46,7 +46,7 @@ class Story:
 
     names: Sequence[str]
     examples: Mapping[str, Sequence[int]]
-    landscape: Landscape
+    neighbour_graph: NeighbourGraph
 
     @cached_property
     def place(self) -> int:
@@ -97,10 +97,10 @@ class Story:
 
     def cosine(self, place: int) -> float:
         """Return the centred cosine of the document with another."""
-        return float(self.landscape.cosines(self.here, np.array([place]))[0, 0])
+        return float(self.neighbour_graph.cosines(self.here, np.array([place]))[0, 0])
 
     def _scores(self, silent: int) -> Scores:
-        scores = Scores(self.landscape)
+        scores = Scores(self.neighbour_graph)
         scores.set_references(
             {
                 label: np.array([place for place in sorted(places) if place != silent])
@@ -121,7 +121,7 @@ def read_story() -> Story:
             kinds.setdefault(truth[name]["label"], []).append(place)
     examples = {label: chooser.sample(places, LABELS_EACH) for label, places in kinds.items()}
     vectors = _vectors([samples / "pictures" / name for name in names])
-    return Story(names, examples, build_landscape(np.arange(len(names)), vectors))
+    return Story(names, examples, build_neighbour_graph(np.arange(len(names)), vectors))
 
 
 def _vectors(pictures: Sequence[Path]) -> NDArray[np.float16]:
@@ -142,8 +142,8 @@ def neighbours(story: Story) -> str:
     """Return the nearest documents, labelled or not."""
     labels = {place: label for label, places in story.examples.items() for place in places}
     near = zip(
-        story.landscape.near[story.place, :_NEIGHBOURS].tolist(),
-        story.landscape.near_cosines[story.place].tolist(),
+        story.neighbour_graph.near[story.place, :_NEIGHBOURS].tolist(),
+        story.neighbour_graph.near_cosines[story.place].tolist(),
         strict=False,
     )
     rows = [(f"`{story.names[p]}`", f"{c:.2f}", labels.get(p, "not labelled")) for p, c in near]

@@ -54,7 +54,7 @@ NOUNS: tuple[type, ...] = (
     flows.Day,
     monitoring.Forecast,
     monitoring.LabelPrecision,
-    blaming.Blame,
+    blaming.ReferenceAttribution,
     alerts.Alarm,
     alerts.Breach,
     alerts.Delivery,

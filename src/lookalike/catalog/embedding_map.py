@@ -17,20 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from lookalike.classifier.graph.metric import Blend, Frame, blend
+from lookalike.classifier.graph.metric import Blend, Whitening, blend
 from lookalike.classifier.graph.projection import Axes, Layout, Tell, lay_out
 from lookalike.classifier.graph.search import Ids
 from lookalike.content.files import recall, remember
 from lookalike.stores import schema
 from lookalike.stores.base import Packed, Snapshot, Store, StoredSpace, stored_space
-from lookalike.stores.locks import Turns
+from lookalike.stores.locks import FairLock
 
 _FORMAT = 1
 _KEPT_AHEAD = 0.01
 """So large a part may have come since the file was written: the next process places it again."""
 
 
-class Seen(NamedTuple):
+class SpaceVersion(NamedTuple):
     """Which vectors a space had: another tuple tells that some came or went."""
 
     space: int
@@ -45,16 +45,16 @@ class Layouts:
     def __init__(self, store: Store, cache: Path) -> None:
         self._store = store
         self._cache = cache
-        self._known: dict[int, tuple[Seen, Layout]] = {}
+        self._known: dict[int, tuple[SpaceVersion, Layout]] = {}
         self._written: dict[int, int] = {}
-        self._turns: dict[int, Turns] = {}
-        self._makers: dict[int, Turns] = {}
+        self._turns: dict[int, FairLock] = {}
+        self._makers: dict[int, FairLock] = {}
         self._erasures = 0
 
     def find(self, snapshot: Snapshot, space: StoredSpace) -> Layout | None:
         """Return the layout of a space as of a snapshot; None where none was made yet."""
         seen = seen_of(snapshot, space)
-        with self._turns.setdefault(space.pk, Turns()).taken():
+        with self._turns.setdefault(space.pk, FairLock()).taken():
             known = self._known.get(space.pk)
             if known is not None and known[0] == seen:
                 return known[1]
@@ -76,7 +76,7 @@ class Layouts:
         None for a space without vectors. `tell` hears which share is done; what it raises ends it.
         Who asks meanwhile waits for the same one.
         """
-        with self._makers.setdefault(space.pk, Turns()).taken():
+        with self._makers.setdefault(space.pk, FairLock()).taken():
             with self._store.read() as snapshot:
                 layout = self.find(snapshot, space)
                 if layout is not None and not layout.is_outgrown:
@@ -108,7 +108,7 @@ class Layouts:
             erasures = self._erasures
             with self._store.read() as snapshot:
                 now, seen = _caught_up(snapshot, space, layout), seen_of(snapshot, space)
-                with self._turns.setdefault(space.pk, Turns()).taken():
+                with self._turns.setdefault(space.pk, FairLock()).taken():
                     if erasures != self._erasures:
                         continue
                     self._written.pop(space.pk, None)
@@ -117,11 +117,11 @@ class Layouts:
                     return now
 
     def _rewrite(self, space: StoredSpace) -> None:
-        with self._turns.setdefault(space.pk, Turns()).taken():
+        with self._turns.setdefault(space.pk, FairLock()).taken():
             if space.pk in self._known:
                 self._write(space, self._known[space.pk][1])
 
-    def _keep(self, space: StoredSpace, seen: Seen, layout: Layout) -> None:
+    def _keep(self, space: StoredSpace, seen: SpaceVersion, layout: Layout) -> None:
         self._known[space.pk] = seen, layout
         written = self._written.get(space.pk, 0)
         if abs(len(layout) - written) > _KEPT_AHEAD * len(layout):
@@ -152,7 +152,7 @@ class Layouts:
         made_of = mark.pop("made_of", 0)
         if mark != _mark(space):
             return None
-        axes = Axes(Frame(arrays.pop("mean"), _blend(space)), arrays.pop("basis"))
+        axes = Axes(Whitening(arrays.pop("mean"), _blend(space)), arrays.pop("basis"))
         self._written[space.pk] = len(arrays["pks"])
         return Layout(axes=axes, made_of=made_of, **arrays)
 
@@ -169,12 +169,12 @@ def follow_packed(file: Path, packed: Packed) -> None:
         remember(file, mark | _mark(space), arrays | {"slots": slots})
 
 
-def seen_of(snapshot: Snapshot, space: StoredSpace) -> Seen:
+def seen_of(snapshot: Snapshot, space: StoredSpace) -> SpaceVersion:
     """Return which vectors a space has."""
     table, embedding = schema.space.c, schema.embedding.c
     row = snapshot.rows(select(table.next_slot).where(table.pk == space.pk))[0]
     query = select(func.count().label("vectors")).where(embedding.space_pk == space.pk)
-    return Seen(space.pk, space.generation, row.next_slot, snapshot.rows(query)[0].vectors)
+    return SpaceVersion(space.pk, space.generation, row.next_slot, snapshot.rows(query)[0].vectors)
 
 
 def _mark(space: StoredSpace) -> dict[str, object]:

@@ -41,7 +41,7 @@ class Request:
         return cls(id, hashlib.sha256(text.encode()).hexdigest())
 
 
-class AlreadyDone(Exception):
+class Replayed(Exception):
     """The operation was done before; `changed` is what it changed then, `erased` what it erased."""
 
     def __init__(self, changed: Changed, erased: Mapping[str, int]) -> None:
@@ -68,7 +68,7 @@ def once(verb: Callable[_Arguments, Changed]) -> Callable[_Arguments, Changed]:
     def answered(*args: _Arguments.args, **values: _Arguments.kwargs) -> Changed:
         try:
             return verb(*args, **values)
-        except (AlreadyDone, Previewed) as done:
+        except (Replayed, Previewed) as done:
             return done.changed
 
     return answered
@@ -84,7 +84,7 @@ def refuse_repetition(snapshot: Snapshot, request: Request | None) -> None:
             raise Conflict(
                 f"the operation {request.id!r} was another one; give each a name of its own"
             )
-        raise AlreadyDone(changed_of(row), row.summary.get("erased") or {})
+        raise Replayed(changed_of(row), row.summary.get("erased") or {})
 
 
 def changed_of(operation: Any) -> Changed:

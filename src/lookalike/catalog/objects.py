@@ -17,7 +17,7 @@ from lookalike.catalog.resources import (
     collections_over,
     dig,
 )
-from lookalike.content.boxes import Part, overlap, view_of
+from lookalike.content.boxes import PartRegion, overlap, view_of
 from lookalike.errors import NotFound
 from lookalike.extractors.registry import COMBINED
 from lookalike.extractors.vectors import MEDIA_TYPE
@@ -353,7 +353,7 @@ In doubt, something is forgotten."""
 _AROUND = ("page", "time_ms")
 
 
-Forgotten = Mapping[tuple[int, str], Sequence[Part]]
+Forgotten = Mapping[tuple[int, str], Sequence[PartRegion]]
 """Places that were forgotten, by object pk and digest of the content."""
 
 
@@ -375,10 +375,10 @@ def remember(txn: Txn, parts: Iterable[tuple[int, bytes, str, Mapping[str, Any]]
 def places(snapshot: Snapshot, objects: Sequence[int]) -> Forgotten:
     """Return the places of objects that were forgotten."""
     table = schema.forgotten
-    found: dict[tuple[int, str], list[Part]] = {}
+    found: dict[tuple[int, str], list[PartRegion]] = {}
     for row in snapshot.rows(select(table).where(one_of(table.c.object_pk, objects))):
         key = (row.object_pk, row.sha256.hex())
-        found.setdefault(key, []).append(Part(row.part, row.place))
+        found.setdefault(key, []).append(PartRegion(row.part, row.place))
     return found
 
 
@@ -393,7 +393,7 @@ def is_forgotten(
     here = gone.get((object_pk, sha256))
     if here is None:
         return False
-    return any(is_same(Part(part, attributes), other) for other in here)
+    return any(is_same(PartRegion(part, attributes), other) for other in here)
 
 
 def unshown(snapshot: Snapshot, views: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -408,7 +408,7 @@ def unshown(snapshot: Snapshot, views: Iterable[tuple[str, str]]) -> list[tuple[
     return sorted(left)
 
 
-def is_same(one: Part, other: Part) -> bool:
+def is_same(one: PartRegion, other: PartRegion) -> bool:
     """Return whether two parts of a content are the same: by their boxes, without any by their key.
 
     >>> is_same(Part("face-0", {"box": [0, 0, 9, 9]}), Part("face-4", {"box": [1, 0, 9, 9]}))

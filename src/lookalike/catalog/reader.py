@@ -16,11 +16,11 @@ from lookalike.catalog.fields import StoredField, placed, stored_field, taxonomy
 from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.calibration.decision_rule import (
-    Standard,
-    standard_from,
-    standard_in_force,
+    DecisionRule,
+    decision_rule_from,
+    decision_rule_in_force,
 )
-from lookalike.classifier.graph.search import NOBODY, Ids, References, nearest, shares
+from lookalike.classifier.graph.search import NOBODY, Ids, ReferenceArrays, nearest, shares
 from lookalike.errors import BadInput, NotFound
 from lookalike.labels import Codes
 from lookalike.model import (
@@ -54,7 +54,7 @@ class FieldRow:
     reference_field_pk: int
     limit: float | None
     temperature: float
-    standard: Standard | None
+    standard: DecisionRule | None
 
     def limit_of(self, label: str | None) -> float | None:
         """Return from which confidence on a label is given."""
@@ -85,7 +85,7 @@ class Reader:
     book: ReferenceBook
     fields: Sequence[FieldRow]
     matches: bool = True
-    _votes: dict[int, tuple[StoredField, References, Codes]] = field(default_factory=dict)
+    _votes: dict[int, tuple[StoredField, ReferenceArrays, Codes]] = field(default_factory=dict)
 
     def documents(self, collection: str, query: Select[Any]) -> Iterator[Document]:
         """Yield the documents whose pks `query` selects (column `pk`), in its order."""
@@ -195,7 +195,7 @@ class Reader:
             for row in zip(*(one.tolist() for one in found), strict=True)
         ]
 
-    def _votes_on(self, field_pk: int) -> tuple[StoredField, References, Codes]:
+    def _votes_on(self, field_pk: int) -> tuple[StoredField, ReferenceArrays, Codes]:
         if field_pk not in self._votes:
             stored = stored_field(self.snapshot, field_pk)
             space, voting = stored.reference_space, stored.reference_field_pk
@@ -215,7 +215,7 @@ class Reader:
         }
 
 
-def by_standard(field: FieldRow, standard: Standard | None) -> FieldRow:
+def by_standard(field: FieldRow, standard: DecisionRule | None) -> FieldRow:
     """Return a field as it would be if it decided by `standard`."""
     limit, temperature = _limit(field.taxonomy, standard)
     return replace(field, standard=standard, limit=limit, temperature=temperature)
@@ -254,14 +254,14 @@ def _one_of(kind: type[_Choice], name: str) -> _Choice:
 
 def _field_row(row: Any) -> FieldRow:
     taxonomy = taxonomy_from(row.taxonomy)
-    standard = standard_from(row.standard)
+    standard = decision_rule_from(row.standard)
     limit, temperature = _limit(taxonomy, standard)
     return FieldRow(
         row.pk, row.name, taxonomy, row.reference_field_pk, limit, temperature, standard
     )
 
 
-def _limit(taxonomy: Taxonomy, standard: Standard | None) -> tuple[float | None, float]:
+def _limit(taxonomy: Taxonomy, standard: DecisionRule | None) -> tuple[float | None, float]:
     """Return the limit in force, and how far the shares of matches spread."""
     if taxonomy.confidence_threshold is not None or standard is None:
         return taxonomy.confidence_threshold, _NEAREST_ONLY
@@ -378,7 +378,7 @@ def suspects_of(snapshot: Snapshot, field_pk: int) -> set[tuple[int, str]]:
     """Return the references of a field that look wrong somewhere: document pk and label."""
     table = schema.field
     query = select(table.c.standard).where(table.c.reference_field_pk == field_pk)
-    standards = [standard_in_force(row.standard) for row in snapshot.rows(query)]
+    standards = [decision_rule_in_force(row.standard) for row in snapshot.rows(query)]
     return {one for standard in standards if standard for one in standard.suspects}
 
 

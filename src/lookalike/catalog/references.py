@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import and_, func, select
 
-from lookalike.classifier.graph.search import Ids, References
+from lookalike.classifier.graph.search import Ids, ReferenceArrays
 from lookalike.labels import Codes
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, conditions
-from lookalike.stores.locks import Turns
+from lookalike.stores.locks import FairLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class Turnout:
     One whose vector is another one now has gone and come.
     """
 
-    references: References
+    references: ReferenceArrays
     came: Ids
     stayed: Ids
     went: Ids
 
-    def changed_from(self, before: References) -> int:
+    def changed_from(self, before: ReferenceArrays) -> int:
         """Return how many references came, went or have another label than `before`."""
         was = before.codes[np.searchsorted(before.pks, self.stayed)]
         now = self.references.codes[np.searchsorted(self.references.pks, self.stayed)]
@@ -39,7 +39,7 @@ def read_references(
     field_pk: int,
     space: StoredSpace,
     codes: Codes,
-    known: References,
+    known: ReferenceArrays,
     changed: Ids,
 ) -> Turnout:
     """Return who votes after the rows of `changed` documents were written.
@@ -55,7 +55,7 @@ def read_references(
     rows = [row for condition in chosen for row in snapshot.rows(query.where(condition))]
     pks = np.array([row.document_pk for row in rows], np.int64)
     labels = np.array([codes.code(row.label) for row in rows], np.int32)
-    now = References(pks, labels, snapshot.vectors(space, pks))
+    now = ReferenceArrays(pks, labels, snapshot.vectors(space, pks))
     before = changed[np.isin(changed, known.pks)]
     both = np.intersect1d(pks, before)
     same = (now.vectors_of(both) == known.vectors_of(both)).all(axis=1)
@@ -118,7 +118,7 @@ class _Page:
     space: StoredSpace
     epoch: int
     seen: int
-    references: References
+    references: ReferenceArrays
     codes: Codes
 
 
@@ -131,21 +131,23 @@ class ReferenceBook:
 
     def __init__(self) -> None:
         self._pages: dict[int, _Page] = {}
-        self._turns: dict[int, Turns] = {}
+        self._turns: dict[int, FairLock] = {}
 
-    def of(self, snapshot: Snapshot, field_pk: int, space: StoredSpace) -> tuple[References, Codes]:
+    def of(
+        self, snapshot: Snapshot, field_pk: int, space: StoredSpace
+    ) -> tuple[ReferenceArrays, Codes]:
         """Return who votes in a field as the snapshot has it, and their labels' codes."""
         epoch, newest = _state_of(snapshot, field_pk)
         page = self._pages.get(field_pk)
         if page is None or (page.space, page.epoch, page.seen) != (space, epoch, newest):
-            with self._turns.setdefault(field_pk, Turns()).taken():
+            with self._turns.setdefault(field_pk, FairLock()).taken():
                 page = self._turned(snapshot, field_pk, space, epoch, newest)
         return page.references, page.codes
 
     def drop(self, fields: Iterable[int]) -> None:
         """Forget fields that are no more."""
         for pk in fields:
-            with self._turns.setdefault(pk, Turns()).taken():
+            with self._turns.setdefault(pk, FairLock()).taken():
                 self._pages.pop(pk, None)
 
     def _turned(
@@ -154,7 +156,7 @@ class ReferenceBook:
         page = self._pages.get(field_pk)
         newer = page is not None and (page.epoch > epoch or page.seen > newest)
         if page is None or newer or page.epoch < epoch or page.space != space:
-            page = _Page(space, epoch, -1, References.none(space.dimension), Codes())
+            page = _Page(space, epoch, -1, ReferenceArrays.none(space.dimension), Codes())
         if page.seen < newest:
             page = self._caught_up(snapshot, field_pk, space, page, newest)
         if not newer:

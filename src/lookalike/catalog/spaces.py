@@ -55,7 +55,7 @@ class FoundPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ExtractedParts:
     """What was found in an object: parts, or why there are none; `sha256` is that of the content.
 
     `vectors` float16 (n, d) are those of the parts that are no document yet, in their order.
@@ -155,7 +155,7 @@ def count_left(snapshot: Snapshot, collection: CollectionRow, space: StoredSpace
     return int(snapshot.rows(query)[0].n)
 
 
-def write_findings(txn: Txn, space: StoredSpace, findings: Sequence[Finding]) -> None:
+def write_findings(txn: Txn, space: StoredSpace, findings: Sequence[ExtractedParts]) -> None:
     """Write what was found in objects for a space beside."""
     rows = [
         {
@@ -173,12 +173,12 @@ def write_findings(txn: Txn, space: StoredSpace, findings: Sequence[Finding]) ->
 
 def findings_of(
     snapshot: Snapshot, space: StoredSpace, *, after: int = 0, limit: int
-) -> list[Finding]:
+) -> list[ExtractedParts]:
     """Return findings of a space by rising object, those `after` an object's pk."""
     table = schema.finding
     query = select(table).where(table.c.space_pk == space.pk, table.c.object_pk > after)
     return [
-        Finding(
+        ExtractedParts(
             row.object_pk,
             tuple(FoundPart(*part) for part in row.parts),
             np.frombuffer(row.vectors or b"", np.float16).reshape(-1, space.dimension),
@@ -257,7 +257,10 @@ def put_aside(txn: Txn, collection: CollectionRow, space: StoredSpace) -> None:
         write_findings(
             txn,
             space,
-            [Finding(pk, tuple(some), nothing, contents.get(pk, "")) for pk, some in found.items()],
+            [
+                ExtractedParts(pk, tuple(some), nothing, contents.get(pk, ""))
+                for pk, some in found.items()
+            ],
         )
 
 

@@ -29,7 +29,7 @@ DEFAULT_PRECISION = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RuleArguments:
     """What a user says of a field's rule; None is not said. `Taxonomy` tells what each means."""
 
     reference: str | None = None
@@ -45,7 +45,7 @@ class Rule:
     hierarchical: bool | None = None
 
 
-def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
+def taxonomy_of(collection: str, field: str, rule: RuleArguments) -> Taxonomy:
     """Return the taxonomy of a new field. Raises BadInput for an impossible value, naming it."""
     if not 2 <= rule.top_k <= 100:
         raise BadInput(f"top_k is {rule.top_k}; use 2 to 100")
@@ -68,7 +68,7 @@ def taxonomy_of(collection: str, field: str, rule: Rule) -> Taxonomy:
     )
 
 
-def check_rule(collection: str, known: Taxonomy, rule: Rule) -> None:
+def check_rule(collection: str, known: Taxonomy, rule: RuleArguments) -> None:
     """Raise Conflict where a rule asks of a field that is there what cannot change."""
     for name in ("exclusive", "low_quality"):
         now, said = getattr(known, name), getattr(rule, name)
@@ -257,7 +257,7 @@ def rules_of(snapshot: Snapshot, namespace: str, name: str, spec: Spec, own: str
         threshold = max(threshold, floor)
     rules = []
     for target, source in fields.items():
-        rule = Rule(
+        rule = RuleArguments(
             reference=None if reference == own else reference,
             confidence_threshold=threshold,
             target_precision=spec.target_precision,

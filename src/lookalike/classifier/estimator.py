@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence, judge
-from lookalike.classifier.calibration.decision_rule import Rule, Standard, rule_for
+from lookalike.classifier.calibration.decision_rule import DecisionRule, Method, method_for
 from lookalike.classifier.calibration.nearest_rule import (
     Calibration,
     features,
     learn_nearest,
     probability,
 )
-from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
-from lookalike.classifier.calibration.training_data import learn_confidence, standard_of
-from lookalike.classifier.graph.graph import attach, build_landscape
+from lookalike.classifier.calibration.thresholds import UNREACHABLE
+from lookalike.classifier.calibration.training_data import decision_rule_of, learn_confidence
+from lookalike.classifier.graph.graph import attach, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.graph.search import Matches, References, nearest, shares, votes
+from lookalike.classifier.graph.search import Matches, ReferenceArrays, nearest, shares, votes
 from lookalike.classifier.policies import SUGGESTION_TEMPERATURE
-from lookalike.classifier.scores.evidence import UNHEARD, mixed
+from lookalike.classifier.scores.evidence import UNREACHED, mixed
 from lookalike.classifier.scores.leave_one_out import nearest_of_each
 from lookalike.classifier.scores.scores import Scores
 from lookalike.errors import BadInput, BadVector, MissingExtra
@@ -172,12 +172,12 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ids = np.flatnonzero(known)
         self.classes_ = classes
         self._rows, self._labels = rows, labels
-        self._voters = References(ids, codes[ids], rows[ids])
+        self._voters = ReferenceArrays(ids, codes[ids], rows[ids])
         aim = (self.target_precision, bool(self.closed_set))
         self._rule, self.standard_ = _rule(rows, self._voters, *aim, scores)
         self._scores = self._rule.scores
         limit = self.standard_.limit
-        self.limit_ = OUT_OF_REACH if limit is None else limit
+        self.limit_ = UNREACHABLE if limit is None else limit
         waiting = np.flatnonzero(~known)
         said = self._rule.known_rows(waiting)
         self.confidence_ = np.ones(len(rows))
@@ -236,27 +236,27 @@ class _Rule(Protocol):
 
 
 def _rule(
-    rows: Vectors, voters: References, target: float, closed: bool, scores: Scores | None
-) -> tuple[_Rule, Standard]:
+    rows: Vectors, voters: ReferenceArrays, target: float, closed: bool, scores: Scores | None
+) -> tuple[_Rule, DecisionRule]:
     """Return the rule in force and its standard; `scores` are earlier ones of the same rows."""
-    rule, missing = rule_for(np.bincount(voters.codes).tolist(), len(rows))
+    rule, missing = method_for(np.bincount(voters.codes).tolist(), len(rows))
     waiting = np.setdiff1d(np.arange(len(rows)), voters.pks)
     if len(waiting) == 0:
         missing = (*missing, _MISSING_ROWS)
-    if rule is Rule.LANDSCAPE:
-        scores = scores or Scores(build_landscape(np.arange(len(rows)), rows))
+    if rule is Method.LANDSCAPE:
+        scores = scores or Scores(build_neighbour_graph(np.arange(len(rows)), rows))
         by_landscape = _ByLandscape.learned(scores, voters, waiting, target, closed)
-        standard = standard_of(by_landscape.confidence, len(rows))
+        standard = decision_rule_of(by_landscape.confidence, len(rows))
         standard = replace(standard, missing=(*missing, *standard.missing))
-        if standard.rule is Rule.LANDSCAPE:
+        if standard.rule is Method.LANDSCAPE:
             return by_landscape, standard
         return _ByLists(rows, voters, None, scores), standard
     lists = _ByLists(rows, voters, None, scores)
     calibration = learn_nearest(voters, lists.matches(rows[waiting]), _TOP_K, target)
     if calibration is None:
         more = "references that tell the labels apart"
-        return lists, Standard(Rule.SUGGEST, (*missing, more))
-    standard = Standard(rule, missing, limit=calibration.limit, nearest=calibration)
+        return lists, DecisionRule(Method.SUGGEST, (*missing, more))
+    standard = DecisionRule(rule, missing, limit=calibration.limit, nearest=calibration)
     return replace(lists, calibration=calibration), standard
 
 
@@ -265,7 +265,7 @@ class _ByLists:
     """The nearest references decide; without a calibration they only suggest."""
 
     rows: Vectors
-    voters: References
+    voters: ReferenceArrays
     calibration: Calibration | None
     scores: Scores | None
 
@@ -301,7 +301,7 @@ class _ByLandscape:
 
     @classmethod
     def learned(
-        cls, scores: Scores, voters: References, waiting: Places, target: float, closed: bool
+        cls, scores: Scores, voters: ReferenceArrays, waiting: Places, target: float, closed: bool
     ) -> _ByLandscape:
         # Columns are in the order of names: these sort as the codes do.
         references = {
@@ -315,7 +315,7 @@ class _ByLandscape:
         return self._said(self.scores, places)
 
     def new_rows(self, vectors: Vectors) -> _Said:
-        land = self.scores.landscape
+        land = self.scores.neighbour_graph
         places = np.arange(len(land), len(land) + len(vectors))
         return self._said(self.scores.over(attach(land, places, vectors, apart=True)), places)
 
@@ -323,7 +323,7 @@ class _ByLandscape:
         """Return what is said of rows: where no label is heard, the nearest labelled row leads."""
         judgement = judge(self.confidence, scores, places)
         logs, direct = scores.table(places)
-        heard = logs > UNHEARD[0]
+        heard = logs > UNREACHED[0]
         total = mixed(self.confidence.sight.mix, logs, direct).astype(np.float64)
         silent = judgement.winners < 0
         total[silent] = nearest_of_each(scores, places[silent])

@@ -166,7 +166,7 @@ OVERLAP = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartRegion:
     """A part of an item: its name, "" for the whole, and what the extractor says of it."""
 
     key: str
@@ -187,7 +187,7 @@ class Part:
         return self.attributes.get("page"), self.attributes.get("time_ms")
 
 
-def counterparts(known: Sequence[Part], found: Sequence[Part]) -> dict[int, int]:
+def counterparts(known: Sequence[PartRegion], found: Sequence[PartRegion]) -> dict[int, int]:
     """Return for places in `found` the place in `known` of the same thing, one to one.
 
     The pairs of boxes that overlap most come first.

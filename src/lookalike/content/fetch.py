@@ -34,7 +34,7 @@ from lookalike.settings import Settings
 if TYPE_CHECKING:
     import httpx2
 
-    from lookalike.content.pinned_http import Answer, Patience
+    from lookalike.content.pinned_http import HttpAnswer, Patience
 
 Resolve = Callable[[str], Sequence[str]]
 """Returns the IP addresses of a host name, the one to try first in front; raises OSError."""
@@ -183,7 +183,7 @@ class GuardedFetcher:
         )
 
     @contextmanager
-    def _asked(self, url: httpx2.URL, uri: str, until: Patience) -> Iterator[Answer]:
+    def _asked(self, url: httpx2.URL, uri: str, until: Patience) -> Iterator[HttpAnswer]:
         from lookalike.content.pinned_http import default_tls, get
 
         addresses = self._addresses(url, uri, until)
@@ -261,7 +261,7 @@ class GuardedFetcher:
             )
         return self._url(target)
 
-    def _body(self, answer: Answer, uri: str) -> bytes:
+    def _body(self, answer: HttpAnswer, uri: str) -> bytes:
         name, limit = repr(_shown(uri)), self._rules.max_blob_bytes
         if answer.status in _GONE:
             raise BadContent(f"there is nothing at {name}; check the address")

@@ -19,7 +19,7 @@ import httpx2
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What a server answers: its status, its headers by lower-case name, and its body to come."""
 
     status: int
@@ -53,7 +53,7 @@ def default_tls() -> ssl.SSLContext:
 @contextmanager
 def get(
     url: httpx2.URL, addresses: Sequence[str], tls: ssl.SSLContext, patience: Patience
-) -> Iterator[Answer]:
+) -> Iterator[HttpAnswer]:
     """Ask for `url`, http or https, at the first of `addresses` that answers the call.
 
     Redirects are not followed and nothing is unpacked. Raises ConnectionError with the reason when
@@ -72,7 +72,7 @@ def post(
     patience: Patience,
     headers: Mapping[str, str],
     body: bytes,
-) -> Iterator[Answer]:
+) -> Iterator[HttpAnswer]:
     """Send `body` to `url` as `get` asks for it; `headers` say what it is."""
     told = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
     told.append((b"Content-Length", str(len(body)).encode("ascii")))
@@ -89,7 +89,7 @@ def _exchange(
     patience: Patience,
     own_headers: Sequence[tuple[bytes, bytes]],
     body: bytes,
-) -> Iterator[Answer]:
+) -> Iterator[HttpAnswer]:
     target = httpcore2.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
     )
@@ -111,7 +111,7 @@ def _exchange(
         found = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.headers
         }
-        yield Answer(reply.status, found, reply.iter_stream())
+        yield HttpAnswer(reply.status, found, reply.iter_stream())
 
 
 @contextmanager

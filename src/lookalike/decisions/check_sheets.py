@@ -19,8 +19,8 @@ from lookalike.classifier.policies import REASONS
 from lookalike.classifier.review.check_sheets import (
     CHECK_ITEMS,
     CHECK_TEXTS,
-    Draw,
-    Plan,
+    CheckDraw,
+    CheckPlan,
     draw_check,
     plan_check,
 )
@@ -117,7 +117,7 @@ def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:
         _write(txn, operation, state, drawn)
 
 
-def plan_sheet(state: FieldState) -> Plan | None:
+def plan_sheet(state: FieldState) -> CheckPlan | None:
     """Return what the next sheet of a field would be drawn from; None where nothing may be."""
     assert state.standard is not None and state.standard.learned is not None, "learn first"
     p, candidates, automatic = _parts(state)
@@ -155,7 +155,7 @@ def _will_do(sheet: Sheet, drawn: Ids) -> bool:
     return same >= _STILL * max(len(drawn), len(sheet.documents))
 
 
-def _write(txn: Txn, operation: int, state: FieldState, drawn: Draw) -> None:
+def _write(txn: Txn, operation: int, state: FieldState, drawn: CheckDraw) -> None:
     columns, name = state.columns, state.codes.name
     codes = columns["codes"][drawn.rows]
     shown = np.where(codes == NO_LABEL, columns["runner_up"][drawn.rows], codes)

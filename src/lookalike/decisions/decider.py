@@ -19,7 +19,7 @@ from sqlalchemy import update
 
 from lookalike.catalog.fields import StoredField
 from lookalike.catalog.image_groups import Unseen
-from lookalike.classifier.calibration.decision_rule import Rule, Standard, standard_to
+from lookalike.classifier.calibration.decision_rule import DecisionRule, Method, decision_rule_to
 from lookalike.classifier.graph.arrays import union
 from lookalike.classifier.graph.neighbours import FindLists
 from lookalike.classifier.graph.search import Ids, Matches, nearest
@@ -36,7 +36,7 @@ from lookalike.classifier.policies import (
 )
 from lookalike.classifier.review.reference_checks import (
     IDENTICAL,
-    Trials,
+    LeaveOneOutTrials,
     conflicting,
     duplicate_bound,
     vector_trials,
@@ -46,7 +46,7 @@ from lookalike.classifier.scores.scores import Scores
 from lookalike.decisions.decision_log import DecisionLog
 from lookalike.decisions.field.classifier import Judge
 from lookalike.decisions.field.columns import Rows, write_decisions
-from lookalike.decisions.field.refit import Ruling
+from lookalike.decisions.field.refit import Refit
 from lookalike.decisions.field.state import FieldState, imagined
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import EventKind, Origin, Reason
@@ -55,7 +55,7 @@ from lookalike.stores.base import Snapshot, Txn
 
 # --- consequences: net changes by field and document ---------------------------------------------
 
-Move = tuple[str | None, str | None]
+LabelChange = tuple[str | None, str | None]
 """The machine's label of a document before and after."""
 
 
@@ -66,9 +66,9 @@ class Effects:
     The counts are by label: the new one, or for `unlabelled` the one that went.
     """
 
-    moves: dict[int, dict[int, Move]] = field(default_factory=dict)
+    moves: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
 
-    def add(self, field_pk: int, moves: dict[int, Move]) -> None:
+    def add(self, field_pk: int, moves: dict[int, LabelChange]) -> None:
         """Take over what one more step changed in a field."""
         so_far = self.moves.setdefault(field_pk, {})
         for document, (was, now) in moves.items():
@@ -94,7 +94,7 @@ class Effects:
         """Count documents that have no label now, by the one they had."""
         return _counted((was, n) for (was, now), n in self._net() if now is None)
 
-    def _net(self) -> Iterator[tuple[Move, int]]:
+    def _net(self) -> Iterator[tuple[LabelChange, int]]:
         """Yield the moves that made a difference, each with how many documents made it."""
         for moves in self.moves.values():
             counts = Counter(moves.values())
@@ -122,11 +122,11 @@ _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 
 
 @dataclass(frozen=True, slots=True)
-class Imagined:
+class HypotheticalDecisions:
     """Decisions that nobody records, by which standard, with the codes of their labels."""
 
     decisions: Decisions
-    standard: Standard | None
+    standard: DecisionRule | None
     codes: Codes
 
 
@@ -137,7 +137,7 @@ class Decider:
         self.field = stored
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
         self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz", find)
-        self._ruling = Ruling(self.state, self._judge)
+        self._ruling = Refit(self.state, self._judge)
         self._log = DecisionLog(stored.pk)
 
     def refresh(self, snapshot: Snapshot) -> None:
@@ -147,7 +147,7 @@ class Decider:
 
     def statements_changed(
         self, txn: Txn, operation: int, documents: Iterable[int], references: Iterable[int]
-    ) -> dict[int, Move]:
+    ) -> dict[int, LabelChange]:
         """Decide again after the statements of some documents changed.
 
         `documents` are this field's own (their labels, rejections); `references` are those of the
@@ -160,7 +160,7 @@ class Decider:
 
     def documents_arrived(
         self, txn: Txn, operation: int, documents: Iterable[int]
-    ) -> dict[int, Move]:
+    ) -> dict[int, LabelChange]:
         """Search and decide documents whose vectors were just written, giving them their rows."""
         return self._decide(txn, operation, self.state.arrive(txn, _ids(documents)))
 
@@ -168,7 +168,9 @@ class Decider:
         """Return whether any of these documents' own labels votes."""
         return len(self.state.standing_among(_ids(documents))) > 0
 
-    def decide_all(self, txn: Txn, operation: int, *, afresh: bool = True) -> dict[int, Move]:
+    def decide_all(
+        self, txn: Txn, operation: int, *, afresh: bool = True
+    ) -> dict[int, LabelChange]:
         """Decide everything again, by a rule learned `afresh`, or kept if it still holds."""
         return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=afresh)
 
@@ -209,7 +211,7 @@ class Decider:
 
     def imagine(
         self, snapshot: Snapshot, documents: Ids, unseen: Sequence[Unseen] = ()
-    ) -> Imagined:
+    ) -> HypotheticalDecisions:
         """Return how documents would be decided if they arrived now; nothing is kept.
 
         Their pks are above all others, and `snapshot` has their vectors. `unseen` tells what each
@@ -221,19 +223,21 @@ class Decider:
         known = dict(zip(documents.tolist(), unseen, strict=True)) if unseen else {}
         other.state, rows = imagined(self.state, snapshot, documents, known)
         other._judge = self._judge.imagining()
-        other._ruling = Ruling(other.state, other._judge)
+        other._ruling = Refit(other.state, other._judge)
         if self.field.taxonomy.confidence_threshold is None:
             other.state.standard = other._ruling.renew(snapshot, afresh=False).standard
-        return Imagined(other.suggest(snapshot, rows), other.state.standard, other.state.codes)
+        return HypotheticalDecisions(
+            other.suggest(snapshot, rows), other.state.standard, other.state.codes
+        )
 
-    def reconsider(self, snapshot: Snapshot, documents: Ids) -> Imagined:
+    def reconsider(self, snapshot: Snapshot, documents: Ids) -> HypotheticalDecisions:
         """Return what the policy in force says of documents that are here; nothing is kept."""
         if self._by_landscape():
             self._ruling.ready(snapshot)
         decisions = self.suggest(snapshot, self.state.columns.rows_of(documents))
-        return Imagined(decisions, self.state.standard, self.state.codes)
+        return HypotheticalDecisions(decisions, self.state.standard, self.state.codes)
 
-    def decide_anew(self, snapshot: Snapshot) -> Imagined:
+    def decide_anew(self, snapshot: Snapshot) -> HypotheticalDecisions:
         """Return how all documents are decided by a rule learned from the answers alone.
 
         Only for a decider that is nobody else's: what it had learned before it forgets.
@@ -241,7 +245,7 @@ class Decider:
         self.state.standard = None
         return self.decide_again(snapshot)
 
-    def decide_again(self, snapshot: Snapshot) -> Imagined:
+    def decide_again(self, snapshot: Snapshot) -> HypotheticalDecisions:
         """Return how all documents are decided by the standard in force, renewed where it is due.
 
         Only for a decider that is nobody else's.
@@ -249,7 +253,7 @@ class Decider:
         if self.field.taxonomy.confidence_threshold is None:
             self.state.standard = self._ruling.renew(snapshot, afresh=False).standard
         decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
-        return Imagined(decisions, self.state.standard, self.state.codes)
+        return HypotheticalDecisions(decisions, self.state.standard, self.state.codes)
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
@@ -277,7 +281,7 @@ class Decider:
         judge = self._ruling.surveyed(snapshot)
         return judge, judge.hear(self._ruling.references())
 
-    def trials(self, snapshot: Snapshot) -> Callable[[], Trials]:
+    def trials(self, snapshot: Snapshot) -> Callable[[], LeaveOneOutTrials]:
         """Return what tells what each reference would get if it did not vote, by label code.
 
         It may be called when the decider is another's again.
@@ -298,7 +302,7 @@ class Decider:
 
     def _by_landscape(self) -> bool:
         standard = self.state.standard
-        return standard is not None and standard.rule is Rule.LANDSCAPE
+        return standard is not None and standard.rule is Method.LANDSCAPE
 
     def _policy(self) -> Policy:
         """Return the policy that decides on neighbour lists."""
@@ -344,7 +348,7 @@ class Decider:
         stood: Ids = _NO_IDS,
         *,
         afresh: bool = False,
-    ) -> dict[int, Move]:
+    ) -> dict[int, LabelChange]:
         """Decide `touched` rows, and those that a renewed rule bears on, and write what differs.
 
         Documents that `stood` are the machine's again: even a null is recorded as its decision.
@@ -387,12 +391,12 @@ class Decider:
         self._set_standard(txn, standard)
         return np.arange(len(self.state.columns)) if rows is None else union(touched, rows)
 
-    def _set_standard(self, txn: Txn, standard: Standard | None) -> None:
+    def _set_standard(self, txn: Txn, standard: DecisionRule | None) -> None:
         """Write what is decided by, if that is another one; where the limit is given, nothing."""
         if standard == self.state.standard:
             return
         self.state.standard = standard
-        stored = None if standard is None else standard_to(standard)
+        stored = None if standard is None else decision_rule_to(standard)
         chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
         txn.execute(chosen.values(standard=stored))
 
@@ -409,7 +413,7 @@ class Decider:
             differs |= ~same
         return differs
 
-    def _moves(self, rows: Rows, decisions: Decisions, stood: Ids) -> dict[int, Move]:
+    def _moves(self, rows: Rows, decisions: Decisions, stood: Ids) -> dict[int, LabelChange]:
         state, old = self.state, self.state.columns["codes"][rows]
         changes = (state.columns.pks[rows], old, decisions.codes)
         places = np.flatnonzero((old != decisions.codes) | np.isin(changes[0], stood))
@@ -418,7 +422,7 @@ class Decider:
         return dict(zip(pks, names, strict=True))
 
     def _events(
-        self, operation: int, moves: Mapping[int, Move], documents: Sequence[int]
+        self, operation: int, moves: Mapping[int, LabelChange], documents: Sequence[int]
     ) -> dict[str, list[object]]:
         count = len(documents)
         return {

@@ -22,7 +22,7 @@ from lookalike.decisions.decider import Decider
 from lookalike.errors import LookalikeError
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn
-from lookalike.stores.locks import Turns
+from lookalike.stores.locks import FairLock
 
 _SCANS_WHILE_OPEN = 64
 """So far may the next process lag behind, counted as in `FieldState.is_ahead`."""
@@ -38,7 +38,7 @@ class Deciders:
         self._store = store
         self._cache = cache
         self._deciders: dict[int, Decider] = {}
-        self._turns: dict[int, Turns] = {}
+        self._turns: dict[int, FairLock] = {}
 
     @contextmanager
     def consulted(
@@ -92,9 +92,9 @@ class Deciders:
                 decider.state.forget_memory()
                 self._remember([field_pk], beyond=0)
 
-    def turn(self, field_pk: int) -> Turns:
+    def turn(self, field_pk: int) -> FairLock:
         """Return the lock of a field."""
-        return self._turns.setdefault(field_pk, Turns())
+        return self._turns.setdefault(field_pk, FairLock())
 
     def caught_up(self, snapshot: Snapshot, field_pk: int) -> Decider:
         """Return the decider of a field as of `snapshot`, to who has the field's lock."""

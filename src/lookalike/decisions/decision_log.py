@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Text, cast, select, update
 
-from lookalike.classifier.calibration.decision_rule import Standard, standard_to
+from lookalike.classifier.calibration.decision_rule import DecisionRule, decision_rule_to
 from lookalike.classifier.policies import DECISION_COLUMNS, REASONS
 from lookalike.decisions.field.columns import BLANKS, Columns, Rows
 from lookalike.decisions.field.state import FieldState
@@ -41,7 +41,9 @@ class DecisionLog:
         self._field_pk = field_pk
         self._has_begun = False
 
-    def begin(self, txn: Txn, operation: int, state: FieldState, standard: Standard | None) -> None:
+    def begin(
+        self, txn: Txn, operation: int, state: FieldState, standard: DecisionRule | None
+    ) -> None:
         """Before anything is decided, log what is stored already, unless that was done."""
         if self._has_begun:
             return
@@ -54,7 +56,7 @@ class DecisionLog:
             log(txn, self._field_pk, operation, *of_then)
 
     def add(
-        self, txn: Txn, operation: int, state: FieldState, rows: Rows, before: Standard | None
+        self, txn: Txn, operation: int, state: FieldState, rows: Rows, before: DecisionRule | None
     ) -> None:
         """Log the decisions of rows, and by what they were made where that was not so `before`."""
         after = state.standard
@@ -69,7 +71,7 @@ def log(
     columns: Columns,
     rows: Rows,
     codes: Codes,
-    standard: Sequence[Standard | None] = (),
+    standard: Sequence[DecisionRule | None] = (),
 ) -> None:
     """Add a line: the decisions in `rows` of `columns`, and the `standard` if it is another one.
 
@@ -84,7 +86,7 @@ def log(
     for name in _CODED:
         own = np.searchsorted(used, taken[name]).astype(np.int32)
         taken[name] = np.where(taken[name] == NO_LABEL, NO_LABEL, own)
-    written = [None if one is None else standard_to(one) for one in standard]
+    written = [None if one is None else decision_rule_to(one) for one in standard]
     txn.insert_one(
         schema.decided,
         field_pk=field_pk,
@@ -105,7 +107,7 @@ def log_unplaced(
     log(txn, field_pk, operation, columns, np.arange(len(columns)), Codes())
 
 
-def _is_another(before: Standard | None, after: Standard | None) -> bool:
+def _is_another(before: DecisionRule | None, after: DecisionRule | None) -> bool:
     """Return whether decisions by one standard may differ from those by the other."""
     if before is None or after is None:
         return before is not after

@@ -16,7 +16,7 @@ from sqlalchemy import func, or_, select, update
 from lookalike.catalog.fields import has_space
 from lookalike.catalog.label_names import naming_of
 from lookalike.classifier.calibration.decision_rule import renamed
-from lookalike.decisions.decider import Decider, Move
+from lookalike.decisions.decider import Decider, LabelChange
 from lookalike.decisions.decision_log import log_names
 from lookalike.decisions.ledger.statements import read_now, write_statements
 from lookalike.labels import Naming, ancestors, with_above
@@ -36,7 +36,7 @@ class Reshaped:
 
     documents: dict[int, list[int]] = field(default_factory=dict)
     stand: dict[int, list[int]] = field(default_factory=dict)
-    moves: dict[int, dict[int, Move]] = field(default_factory=dict)
+    moves: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
 
 
@@ -184,14 +184,14 @@ def _same_refused(
 
 def _rename_rows(
     txn: Txn, operation: int, field_pk: int, names: Mapping[str, str]
-) -> dict[int, Move]:
+) -> dict[int, LabelChange]:
     """Rewrite what the machine decided under the new names; return its labels before and after."""
     table = schema.standing
     by_machine = (table.c.origin == Origin.AUTO) & table.c.label.in_(sorted(names))
     query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.runner_up)
     chosen = or_(by_machine, table.c.runner_up.in_(sorted(names)))
     rows = txn.rows(query.where(table.c.field_pk == field_pk, chosen))
-    moves: dict[int, Move] = {}
+    moves: dict[int, LabelChange] = {}
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS]
         renames = {

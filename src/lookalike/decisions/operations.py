@@ -48,7 +48,7 @@ NO_COLLECTION = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LabelStatement:
     """Something that someone says about a document's label, before it is an event."""
 
     document_pk: int
@@ -132,7 +132,7 @@ class Operations:
             chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
             txn.execute(chosen.values(summary=summary))
 
-    def say(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
+    def say(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
         """Append what was said about one field, and decide everything that follows from it."""
         if not said:
             return
@@ -299,7 +299,7 @@ class Operations:
             self._set_taxonomy(running, field_pk, **detail)
             self._record(running, field_pk, EventKind.CONFIGURED, detail)
 
-    def _append(self, running: Running, field_pk: int, said: Sequence[Said]) -> None:
+    def _append(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
         context = contexts(running.txn, field_pk, {line.document_pk for line in said})
         rows = [
             {
@@ -379,7 +379,9 @@ class Operations:
             self._fold(running, field_pk, sorted(set().union(*late)))
 
 
-def _as_named(running: Running, field_pk: int, said: Sequence[Said]) -> Sequence[Said]:
+def _as_named(
+    running: Running, field_pk: int, said: Sequence[LabelStatement]
+) -> Sequence[LabelStatement]:
     """Return what was said with labels as the paths that they are, under the names of today."""
     separator = running.lent.held[field_pk].field.taxonomy.separator
     naming = naming_of(running.txn, owner_of(running.txn, field_pk))
@@ -395,7 +397,7 @@ def _as_named(running: Running, field_pk: int, said: Sequence[Said]) -> Sequence
     return named
 
 
-def _detail(line: Said, context: dict[str, Any]) -> dict[str, Any] | None:
+def _detail(line: LabelStatement, context: dict[str, Any]) -> dict[str, Any] | None:
     """Return in what situation a person said something; nothing for other voices."""
     asked = {"asked": True} if line.asked else {}
     whole = {"of_object": True} if line.of_object else {}

@@ -13,20 +13,20 @@ from sqlalchemy import Select, select
 
 from lookalike.catalog.label_names import naming_of
 from lookalike.classifier.calibration.decision_rule import MAX_ITEMS, QUICK_ITEMS
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.graph.search import Ids
 from lookalike.classifier.policies import REASONS
 from lookalike.classifier.review.check_sheets import BASE
-from lookalike.classifier.review.new_categories import NewCategory, new_kinds
+from lookalike.classifier.review.new_categories import NewCategory, group_new_categories
 from lookalike.classifier.review.purity import Purity, learn_purity
 from lookalike.classifier.review.queue import (
     STRIP_REFERENCES,
     Guessed,
-    Kind,
-    Question,
+    ItemStates,
+    QuestionKind,
+    ReviewQuestion,
     SameLabelGroup,
-    Standing,
     questions,
 )
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
@@ -156,8 +156,8 @@ _CONFLICT = REASONS.index(Reason.CONFLICT)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What to ask about documents (pks, the seed first); see `review.Question`.
+class ReviewItem:
+    """What to ask about documents (pks, the seed first); see `review.ReviewQuestion`.
 
     `place` is where in the label tree a new kind may belong, "" for anywhere. People contradict
     each other on what is `contested`. `suggestions` has a label, or None, for each document.
@@ -167,7 +167,7 @@ class Asked:
     suggestion: str | None
     place: str
     worth: float
-    kind: Kind
+    kind: QuestionKind
     contested: bool = False
     suggestions: tuple[str | None, ...] = ()
 
@@ -179,7 +179,7 @@ def ask(
     actor: str,
     second_opinion: float,
     names: Names | None = None,
-) -> list[Asked]:
+) -> list[ReviewItem]:
     """Return up to `count` questions about the documents of a field, best first.
 
     First comes what people contradict each other on, then a share of what others than the `actor`
@@ -192,13 +192,16 @@ def ask(
     second = answered_by_others(snapshot, field_pk, actor, wanted) if wanted else []
     left = count - len(contested) - len(second)
     return [
-        *(Asked((pk,), None, "", 1.0, Kind.CONFLICT, contested=True) for pk in contested),
-        *(Asked((pk,), None, "", 1.0, Kind.SECOND_OPINION) for pk in second),
+        *(
+            ReviewItem((pk,), None, "", 1.0, QuestionKind.CONFLICT, contested=True)
+            for pk in contested
+        ),
+        *(ReviewItem((pk,), None, "", 1.0, QuestionKind.SECOND_OPINION) for pk in second),
         *(_ask(decider, snapshot, left, names) if left else []),
     ]
 
 
-def _ask(decider: Decider, snapshot: Snapshot, count: int, names: Names | None) -> list[Asked]:
+def _ask(decider: Decider, snapshot: Snapshot, count: int, names: Names | None) -> list[ReviewItem]:
     """Return up to `count` questions about what nobody has answered, best first."""
     state = decider.state
     answers = int((state.columns["asked"] & state.columns["stands"]).sum())
@@ -206,7 +209,7 @@ def _ask(decider: Decider, snapshot: Snapshot, count: int, names: Names | None) 
     if _takes_long(state):
         return _simply(state, drawn, count)
     judge, scores = decider.surveyed(snapshot)
-    land = judge.landscape
+    land = judge.neighbour_graph
     standing = _standing(state, land.pks, () if scores is None else tuple(scores.labels))
     groups = _groups(judge, scores, standing)
     purity = learn_purity(land, _given(state, land.pks))
@@ -224,12 +227,12 @@ def _ask(decider: Decider, snapshot: Snapshot, count: int, names: Names | None) 
     return [_asked(question, land.pks, by_seed) for question in found]
 
 
-def _alike(land: Landscape, purity: Purity, places: Places) -> SameLabelGroup:
+def _alike(land: NeighbourGraph, purity: Purity, places: Places) -> SameLabelGroup:
     return SameLabelGroup(places, purity.of(land.cosines(places[1:], places[:1])[:, 0]))
 
 
 def _guessed(
-    state: FieldState, land: Landscape, names: Names, standing: Standing
+    state: FieldState, land: NeighbourGraph, names: Names, standing: ItemStates
 ) -> Guessed | None:
     """Return what the names of labels with few references suggest, one of each label."""
     counts = np.bincount(state.references.codes, minlength=len(state.codes.names))
@@ -269,23 +272,25 @@ def _given(state: FieldState, pks: Ids) -> NDArray[np.int64]:
     return given
 
 
-def ask_check(decider: Decider, snapshot: Snapshot) -> Asked | None:
+def ask_check(decider: Decider, snapshot: Snapshot) -> ReviewItem | None:
     """Return the check that waits, as `ask` does, or None: it needs no landscape."""
     found = _open_check(snapshot, decider.state)
     if found is None:
         return None
-    return Asked(
+    return ReviewItem(
         tuple(found.pks.tolist()),
         None,
         "",
         round(found.worth, 3),
-        Kind.CHECK,
+        QuestionKind.CHECK,
         suggestions=found.labels,
     )
 
 
 class _Check(NamedTuple):
-    """A check that waits: documents (pks), grouped by their `labels`; the rest as in `Question`."""
+    """A check that waits: documents (pks), grouped by their `labels`; the rest as in
+    `ReviewQuestion`.
+    """
 
     pks: Ids
     labels: tuple[str | None, ...]
@@ -293,13 +298,13 @@ class _Check(NamedTuple):
     gain: float
 
 
-def _check(snapshot: Snapshot, state: FieldState, land: Landscape) -> list[Question]:
+def _check(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> list[ReviewQuestion]:
     """Return the check that waits, if there is any."""
     found = _open_check(snapshot, state)
     if found is None:
         return []
     places = tuple(land.places_of(found.pks).tolist())
-    return [Question(places, None, found.worth, Kind.CHECK, found.gain, found.labels)]
+    return [ReviewQuestion(places, None, found.worth, QuestionKind.CHECK, found.gain, found.labels)]
 
 
 def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
@@ -320,7 +325,7 @@ def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
     return _Check(columns.pks[rows], labels, worth, gain)
 
 
-def _suspects(snapshot: Snapshot, state: FieldState, land: Landscape) -> list[Question]:
+def _suspects(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> list[ReviewQuestion]:
     """Return the question about labels that look wrong, if there are any: they are shown again.
 
     What people contradict each other on is asked about anyway.
@@ -335,7 +340,7 @@ def _suspects(snapshot: Snapshot, state: FieldState, land: Landscape) -> list[Qu
     labels = tuple(state.codes.name(code) for code in codes.tolist())
     places = tuple(land.places_of(pks).tolist())
     gain = _WRONG * len(pks)
-    return [Question(places, None, gain, Kind.SUSPECT, gain, labels)]
+    return [ReviewQuestion(places, None, gain, QuestionKind.SUSPECT, gain, labels)]
 
 
 def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]]:
@@ -348,15 +353,15 @@ def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]
     judge, scores = decider.surveyed(snapshot)
     if scores is None:
         return []
-    pks = judge.landscape.pks
+    pks = judge.neighbour_graph.pks
     standing = _standing(decider.state, pks, tuple(scores.labels))
     groups = _groups(judge, scores, standing)
     return [tuple(pks[group.places].tolist()) for group in groups]
 
 
-def _groups(judge: Judge, scores: Scores | None, standing: Standing) -> list[NewCategory]:
+def _groups(judge: Judge, scores: Scores | None, standing: ItemStates) -> list[NewCategory]:
     settled = standing.settled | standing.automatic
-    return new_kinds(judge.landscape, scores, judge.known(), settled)
+    return group_new_categories(judge.neighbour_graph, scores, judge.known(), settled)
 
 
 def _takes_long(state: FieldState) -> bool:
@@ -366,9 +371,9 @@ def _takes_long(state: FieldState) -> bool:
     return count > MAX_ITEMS or (count > QUICK_ITEMS and not made)
 
 
-def _asked(question: Question, pks: Ids, groups: dict[int, NewCategory]) -> Asked:
-    group = groups.get(question.places[0]) if question.kind is Kind.NEW_KIND else None
-    return Asked(
+def _asked(question: ReviewQuestion, pks: Ids, groups: dict[int, NewCategory]) -> ReviewItem:
+    group = groups.get(question.places[0]) if question.kind is QuestionKind.NEW_KIND else None
+    return ReviewItem(
         tuple(pks[list(question.places)].tolist()),
         question.suggestion,
         "" if group is None else group.place,
@@ -378,7 +383,7 @@ def _asked(question: Question, pks: Ids, groups: dict[int, NewCategory]) -> Aske
     )
 
 
-def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> Standing:
+def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemStates:
     """Return how the items of a landscape stand; those of another collection are never asked."""
     columns, codes = state.columns, state.codes
     own = np.isin(pks, columns.pks)
@@ -405,12 +410,12 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> Standing:
     probability[halfway] /= 2
     skipped[own] = columns["unclear"][rows]
     conflicts[own] = columns["reasons"][rows] == _CONFLICT
-    return Standing(
+    return ItemStates(
         labels, references, winners, probability, settled, automatic, skipped, conflicts
     )
 
 
-def _simply(state: FieldState, drawn: Places, count: int) -> list[Asked]:
+def _simply(state: FieldState, drawn: Places, count: int) -> list[ReviewItem]:
     """Return questions where a landscape takes long to make.
 
     What chance drew, then what has no label, the surest first, then what labelled itself, the least
@@ -425,6 +430,8 @@ def _simply(state: FieldState, drawn: Places, count: int) -> list[Asked]:
     chosen = np.concatenate([drawn, chosen[~np.isin(chosen, drawn)]])[:count]
     kinds = dict(zip(columns.pks[open_].tolist(), automatic.tolist(), strict=True))
     return [
-        Asked((pk,), None, "", 1.0, Kind.LIMIT if kinds.get(pk) else Kind.VALUE)
+        ReviewItem(
+            (pk,), None, "", 1.0, QuestionKind.LIMIT if kinds.get(pk) else QuestionKind.VALUE
+        )
         for pk in chosen.tolist()
     ]

@@ -45,7 +45,7 @@ _TOGETHER = 4  # stills extracted in one call: enough for a GPU, few enough for 
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class FrameSampling:
     """Which frames of a video are chosen; `every_s` or `scene` may be None, for never.
 
     `every_s`: one is looked at each so many seconds. `scene`: and each one whose scene score is at
@@ -58,7 +58,7 @@ class Sampling:
     max_frames: int = 200
 
     @classmethod
-    def of(cls, option: Any) -> Sampling:
+    def of(cls, option: Any) -> FrameSampling:
         """Return what the option `frames` says: True, or a mapping. Raises BadSetting."""
         if option is True:
             return cls()
@@ -103,7 +103,7 @@ def with_frames(inner: Extractor, option: Any) -> Extractor:
     """
     if option is False or option is None:
         return inner
-    sampling = Sampling.of(option)
+    sampling = FrameSampling.of(option)
     if "image" not in inner.accepts:
         read = " and ".join(kinds_named(inner.accepts))
         raise BadSetting(
@@ -123,7 +123,7 @@ class FramesExtractor:
     this one.
     """
 
-    def __init__(self, inner: Extractor, sampling: Sampling) -> None:
+    def __init__(self, inner: Extractor, sampling: FrameSampling) -> None:
         self._inner = inner
         self._sampling = sampling
 
@@ -217,7 +217,7 @@ class _Still:
 class _Chosen:
     """The frames of one video that are chosen, in order."""
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: FrameSampling) -> None:
         self.stills: list[_Still] = []
         self._sampling = sampling
         self._before: NDArray[np.int16] | None = None
@@ -286,4 +286,4 @@ def _within(value: object, above: float, up_to: float) -> bool:
 
 
 def _example() -> str:
-    return json.dumps(asdict(Sampling()))
+    return json.dumps(asdict(FrameSampling()))

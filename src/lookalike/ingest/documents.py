@@ -17,7 +17,7 @@ from lookalike.catalog.objects import REGIONS, is_forgotten, places
 from lookalike.catalog.resources import CollectionRow, dig
 from lookalike.catalog.spaces import in_force_now, outdate
 from lookalike.catalog.vocabulary import Vocabulary
-from lookalike.decisions.operations import Operations, Running, Said
+from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Extractor, Part
 from lookalike.labels import label_in
@@ -171,7 +171,7 @@ def _suggest_detected(
         with suppress(BadInput):  # a class that cannot be a label stays an attribute
             label = label_in(one.part.attributes.get("detected"))
             if label is not None:
-                lines.append(Said(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
+                lines.append(LabelStatement(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
     if lines and target.fields:
         operations.say(running, min(target.fields.values()), lines)
 
@@ -193,14 +193,17 @@ def take_labels(
 
     What is not in a closed set is only suggested, and `refused` tells why.
     """
-    said: dict[int, list[Said]] = {}
+    said: dict[int, list[LabelStatement]] = {}
     vocabularies = {pk: Vocabulary(running.txn, pk) for pk in home.fields.values()}
     outside: dict[int, str] = {}
     for pk, metadata, said_by in documents if home.fields else ():
         for field_pk, (label, origin) in home.given_labels(metadata, said_by).items():
-            line = Said(pk, EventKind.LABELLED, label, origin)
+            line = LabelStatement(pk, EventKind.LABELLED, label, origin)
             if (reason := vocabularies[field_pk].why_outside(label)) is not None:
-                line, outside[pk] = Said(pk, EventKind.SUGGESTED, label, Origin.IMPORT), reason
+                line, outside[pk] = (
+                    LabelStatement(pk, EventKind.SUGGESTED, label, Origin.IMPORT),
+                    reason,
+                )
             said.setdefault(field_pk, []).append(line)
     for field_pk, lines in said.items():
         operations.say(running, field_pk, lines)

@@ -35,7 +35,7 @@ _TASK_BYTES = 32 * 1024 * 1024  # held in memory by each of the tasks that run o
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingObject:
     """An object that this process has claimed."""
 
     pk: int
@@ -107,9 +107,9 @@ MISSING = Done((), "it has no content")
 NOTHING = Done((), None)
 
 
-def tasks_of(waiting: Sequence[Waiting]) -> Iterator[list[Waiting]]:
+def tasks_of(waiting: Sequence[PendingObject]) -> Iterator[list[PendingObject]]:
     """Yield what is extracted in one go: a few objects, or one where they are large."""
-    task: list[Waiting] = []
+    task: list[PendingObject] = []
     size = 0
     for one in waiting:
         assert one.blob is not None
@@ -132,8 +132,8 @@ def not_read(name: str, media_type: str, accepted: Collection[str]) -> str:
 
 
 def as_said_now(
-    snapshot: Snapshot, batch: list[tuple[Waiting, Done]]
-) -> list[tuple[Waiting, Done]]:
+    snapshot: Snapshot, batch: list[tuple[PendingObject, Done]]
+) -> list[tuple[PendingObject, Done]]:
     """Return objects with the metadata that they have now: a label may have come meanwhile."""
     table = schema.object_
     query = select(table.c.pk, table.c.metadata, table.c.said_by)
@@ -146,12 +146,14 @@ def as_said_now(
     ]
 
 
-def waiting_from(row: Any, target: Target) -> Waiting:
+def waiting_from(row: Any, target: Target) -> PendingObject:
     """Return the object of a row with the content that a collection extracts of it."""
     found = input_of(target.row, [Blob(**blob) for blob in row.blobs], row.metadata)
     blob, beside = chosen_inputs(target, found or ())
     said_by = row.said_by or ()
-    return Waiting(row.pk, row.id, row.name, row.metadata, blob, said_by, found is None, beside)
+    return PendingObject(
+        row.pk, row.id, row.name, row.metadata, blob, said_by, found is None, beside
+    )
 
 
 def chosen_inputs(
@@ -181,7 +183,7 @@ def chosen_inputs(
 
 
 def read_waiting(
-    one: Waiting, extractor: Extractor, read: Callable[[Blob], bytes], max_pixels: int
+    one: PendingObject, extractor: Extractor, read: Callable[[Blob], bytes], max_pixels: int
 ) -> Content:
     """Return what an object has for an extractor, read. Raises BadContent."""
     assert one.blob is not None
@@ -259,12 +261,12 @@ def extracted_before(
 
 _PATIENCE_S = 2.0
 
-Task = Sequence[Waiting]
+Task = Sequence[PendingObject]
 Results = list[tuple[str, Done]]
 """Contents with what came out of them."""
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """Extracts tasks, in any order; what it was given it gives back, once each."""
 
     @property
@@ -297,7 +299,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class ExecutorContext:
     """What hands elsewhere need of those who claim and write.
 
     `here` extracts a task in this process. `keep` keeps what people will be shown of a content.
@@ -307,13 +309,13 @@ class Bench:
     blobs: Blobs
     max_pixels: int
     here: Callable[[Task], Results]
-    keep: Callable[[Waiting, Done, Sequence[View]], None]
+    keep: Callable[[PendingObject, Done, Sequence[View]], None]
 
 
 class Engine(Protocol):
     """Where the heavy work is done, if not here."""
 
-    def hands(self, bench: Bench) -> Hands:
+    def hands(self, bench: ExecutorContext) -> Executor:
         """Return who extracts for a collection."""
 
 

@@ -27,15 +27,15 @@ from lookalike.ingest.erasure import erase_documents, vanished
 from lookalike.ingest.executors import (
     MISSING,
     NOTHING,
-    Bench,
     Done,
     Engine,
-    Hands,
+    Executor,
+    ExecutorContext,
+    PendingObject,
     Results,
     Task,
     Threads,
     View,
-    Waiting,
     as_said_now,
     extracted_before,
     read_waiting,
@@ -43,7 +43,7 @@ from lookalike.ingest.executors import (
     waiting_from,
 )
 from lookalike.ingest.items import Tally
-from lookalike.ingest.part_matching import Seen, recognise
+from lookalike.ingest.part_matching import ExtractedContent, recognise
 from lookalike.model import Progress, Status
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn, one_of
@@ -52,7 +52,7 @@ _CLAIM_OBJECTS = 256
 _WRITE_OBJECTS = 256
 _WRITE_S = 2.0
 
-_Batch = list[tuple[Waiting, Done]]
+_Batch = list[tuple[PendingObject, Done]]
 
 
 class Extraction:
@@ -108,7 +108,7 @@ class Extraction:
             finally:
                 hands.close()
 
-    def found(self, target: Target, claim: Callable[[], list[Waiting]]) -> Iterator[_Batch]:
+    def found(self, target: Target, claim: Callable[[], list[PendingObject]]) -> Iterator[_Batch]:
         """Yield what is found in the objects that `claim` gives until it gives none, in batches.
 
         A batch may be empty: one comes at least every two seconds.
@@ -132,7 +132,7 @@ class Extraction:
         with self._store.read() as snapshot:
             return int(snapshot.rows(query)[0].n)
 
-    def _claim(self, target: Target) -> list[Waiting]:
+    def _claim(self, target: Target) -> list[PendingObject]:
         table, object_ = schema.extraction, schema.object_
         with self._store.claim() as txn:
             if not in_force_now(txn, target.space):
@@ -188,13 +188,13 @@ class Extraction:
     # --- extract --------------------------------------------------------------------------------
 
     def _finished(
-        self, target: Target, hands: Hands, claim: Callable[[], list[Waiting]]
+        self, target: Target, hands: Executor, claim: Callable[[], list[PendingObject]]
     ) -> Iterator[_Batch]:
         """Yield batches of finished objects every two seconds: a crash costs no more.
 
         One that takes longer is waited for with empty batches. Equal contents are extracted once.
         """
-        asking: dict[str, list[Waiting]] = {}
+        asking: dict[str, list[PendingObject]] = {}
         finished: _Batch = []
         exhausted, yielded_at = False, self._clock()
         while True:
@@ -229,9 +229,9 @@ class Extraction:
     def _known(
         self,
         target: Target,
-        claimed: Sequence[Waiting],
-        asking: dict[str, list[Waiting]],
-        finished: Sequence[tuple[Waiting, Done]],
+        claimed: Sequence[PendingObject],
+        asking: dict[str, list[PendingObject]],
+        finished: Sequence[tuple[PendingObject, Done]],
     ) -> _Batch:
         """Return those whose content has been extracted likewise before, or a moment ago."""
         just = {one.content: done for one, done in finished if one.blob and done.error is None}
@@ -244,7 +244,7 @@ class Extraction:
 
     def _extract(self, target: Target, task: Task) -> Results:
         results: Results = []
-        readable: list[tuple[Waiting, Content]] = []
+        readable: list[tuple[PendingObject, Content]] = []
         for one in task:
             try:
                 content = read_waiting(one, target.extractor, self._blobs.read, self._max_pixels)
@@ -266,14 +266,14 @@ class Extraction:
             results.append((one.content, Done(seen, None, dict(content.refused))))
         return results
 
-    def _bench(self, target: Target) -> Bench:
+    def _bench(self, target: Target) -> ExecutorContext:
         here = partial(self._extract, target)
-        return Bench(target, self._blobs, self._max_pixels, here, self._keep_views)
+        return ExecutorContext(target, self._blobs, self._max_pixels, here, self._keep_views)
 
     def _threads_for(self, target: Target) -> Threads:
         return Threads(partial(self._extract, target), self._threads)
 
-    def _keep_views(self, one: Waiting, done: Done, views: Sequence[View]) -> None:
+    def _keep_views(self, one: PendingObject, done: Done, views: Sequence[View]) -> None:
         """Keep what was made elsewhere of a content, but for the parts that were forgotten."""
         assert one.blob is not None
         with self._store.read() as snapshot:
@@ -309,7 +309,7 @@ class Extraction:
             ]
             outdate(running.txn, target.pk, [one.pk for one, _ in batch])
             found = {
-                one.pk: Seen(one.blob.sha256, done.parts)
+                one.pk: ExtractedContent(one.blob.sha256, done.parts)
                 for one, done in batch
                 if one.blob is not None and done.error is None
             }
@@ -354,14 +354,16 @@ class Extraction:
         held = {row.object_pk for row in snapshot.rows(mine)}
         return [(one, done) for one, done in batch if one.pk in held]
 
-    def _mine(self, target: Target, batch: Sequence[tuple[Waiting, Done]]) -> Select[tuple[int]]:
+    def _mine(
+        self, target: Target, batch: Sequence[tuple[PendingObject, Done]]
+    ) -> Select[tuple[int]]:
         """Return the statement that selects, of a batch, the objects that this process holds."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
         these = one_of(table.c.object_pk, [one.pk for one, _ in batch])
         return select(table.c.object_pk).where(mine, these)
 
-    def _forget_thumbnails(self, batch: Sequence[tuple[Waiting, Done]]) -> None:
+    def _forget_thumbnails(self, batch: Sequence[tuple[PendingObject, Done]]) -> None:
         """Erase the thumbnails that were made of what was forgotten meanwhile."""
         object_, document = schema.object_, schema.document
         waiting = [one for one, _ in batch]
@@ -385,7 +387,9 @@ class Extraction:
             self._thumbnails.forget_view(digest, view)
 
 
-def _hand_over(hands: Hands, claimed: Sequence[Waiting], asking: dict[str, list[Waiting]]) -> None:
+def _hand_over(
+    hands: Executor, claimed: Sequence[PendingObject], asking: dict[str, list[PendingObject]]
+) -> None:
     """Let objects be extracted, unless another one with the same content is asked for already."""
     new = []
     for one in claimed:

@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from lookalike.catalog.fields import placed
-from lookalike.catalog.spaces import Finding, FoundPart, was_beside
-from lookalike.content.boxes import Part, counterparts
+from lookalike.catalog.spaces import ExtractedParts, FoundPart, was_beside
+from lookalike.content.boxes import PartRegion, counterparts
 from lookalike.extractors.base import Part as Extracted
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, Txn, conditions
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownDocument:
     """A document of an object, as the extractor that found it calls it."""
 
     pk: int
-    part: Part
+    part: PartRegion
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ExtractedContent:
     """What an extractor saw in the content of that digest: parts, or why there are none."""
 
     sha256: str
@@ -41,26 +41,26 @@ class Seen:
 
 def documents_of(
     snapshot: Snapshot, collection_pk: int, objects: Sequence[int]
-) -> dict[int, list[Known]]:
+) -> dict[int, list[KnownDocument]]:
     """Return the documents of objects in a collection, by the object's pk."""
     table = schema.document
     query = select(table).where(table.c.collection_pk == collection_pk).order_by(table.c.pk)
-    known: dict[int, list[Known]] = {}
+    known: dict[int, list[KnownDocument]] = {}
     for chosen in conditions(table.c.object_pk, objects):
         for row in snapshot.rows(query.where(chosen)):
-            part = Part(row.part, row.attributes)
-            known.setdefault(row.object_pk, []).append(Known(row.pk, part))
+            part = PartRegion(row.part, row.attributes)
+            known.setdefault(row.object_pk, []).append(KnownDocument(row.pk, part))
     return known
 
 
 def matched(
-    object_pk: int, seen: Seen, known: Sequence[Known], dimension: int
-) -> tuple[Finding, dict[int, NDArray[np.float16]]]:
+    object_pk: int, seen: ExtractedContent, known: Sequence[KnownDocument], dimension: int
+) -> tuple[ExtractedParts, dict[int, NDArray[np.float16]]]:
     """Return the finding of an object, and the vectors (d,) of those parts that are documents.
 
     What was forgotten is not found.
     """
-    every = [Part(part.key, part.attributes) for part in seen.parts]
+    every = [PartRegion(part.key, part.attributes) for part in seen.parts]
     pairs = counterparts([document.part for document in known], every)
     kept = [
         place
@@ -73,11 +73,11 @@ def matched(
     parts = (FoundPart(pk, part.key, part.attributes) for pk, part in zip(pks, found, strict=True))
     new = [half for pk, half in zip(pks, halves, strict=True) if pk is None]
     vectors = np.stack(new) if new else np.empty((0, dimension), np.float16)
-    finding = Finding(object_pk, tuple(parts), vectors, seen.sha256, seen.error)
+    finding = ExtractedParts(object_pk, tuple(parts), vectors, seen.sha256, seen.error)
     return finding, {pk: half for pk, half in zip(pks, halves, strict=True) if pk is not None}
 
 
-def rename(txn: Txn, collection_pk: int, findings: Sequence[Finding]) -> list[int]:
+def rename(txn: Txn, collection_pk: int, findings: Sequence[ExtractedParts]) -> list[int]:
     """Give documents the names and attributes of the parts that they are now.
 
     One that is no part any more keeps its name, unless another has that now. Return those that were
@@ -116,7 +116,9 @@ def rename(txn: Txn, collection_pk: int, findings: Sequence[Finding]) -> list[in
     return seen_otherwise
 
 
-def recognise(txn: Txn, collection_pk: int, space: StoredSpace, found: Mapping[int, Seen]) -> None:
+def recognise(
+    txn: Txn, collection_pk: int, space: StoredSpace, found: Mapping[int, ExtractedContent]
+) -> None:
     """Let documents that only another extractor had found be the parts that were found now.
 
     So a label stays with its thing where a collection has changed its extractor, and an object

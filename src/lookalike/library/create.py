@@ -22,7 +22,7 @@ from lookalike.catalog.resources import (
     named,
     names,
 )
-from lookalike.catalog.taxonomies import Rule, taxonomy_of
+from lookalike.catalog.taxonomies import RuleArguments, taxonomy_of
 from lookalike.catalog.vocabulary import UNSAID, LabelSet
 from lookalike.decisions.operations import NO_COLLECTION, Running
 from lookalike.errors import BadInput, Conflict, NotFound
@@ -39,7 +39,7 @@ _ROWS = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CollectionPlan:
     """A collection to be: over `buckets`, or over what the collection `source` has extracted.
 
     `inputs`, `passthrough` and `about` are those of `CollectionRow`.
@@ -70,7 +70,11 @@ def making(workshop: Workshop, *, recorded: bool) -> Iterator[tuple[Txn, Running
 
 
 def make_collection(
-    workshop: Workshop, txn: Txn, namespace: str, plan: Plan, references: Sequence[str] = ()
+    workshop: Workshop,
+    txn: Txn,
+    namespace: str,
+    plan: CollectionPlan,
+    references: Sequence[str] = (),
 ) -> CollectionRow:
     """Make a collection, in which all that is there already waits for extraction.
 
@@ -220,7 +224,7 @@ def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own:
             curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, rule.reference))
             known = [one.name for one in fields_of(snapshot, curated.pk)]
         if rule.reference_field not in known:
-            exact = Rule(
+            exact = RuleArguments(
                 confidence_threshold=_EXACT,
                 separator=rule.separator,
                 low_quality=rule.low_quality,
@@ -284,7 +288,9 @@ def _take_out(txn: Txn, name: str, rows: Any) -> None:
         txn.update(schema.document, changed[start : start + _ROWS])
 
 
-def _drawn_on(snapshot: Snapshot, namespace: str, plan: Plan) -> tuple[int | None, tuple[int, ...]]:
+def _drawn_on(
+    snapshot: Snapshot, namespace: str, plan: CollectionPlan
+) -> tuple[int | None, tuple[int, ...]]:
     """Return the collection and the buckets that a plan draws on."""
     if plan.source is not None:
         row = collection_from(named(snapshot, namespace, Kind.COLLECTION, plan.source))

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, cast, delete, or_, select, true, update
 
-from lookalike.catalog.idempotency import AlreadyDone
+from lookalike.catalog.idempotency import Replayed
 from lookalike.catalog.label_names import erase_names, naming_of
 from lookalike.catalog.objects import is_same, remember, unshown
 from lookalike.catalog.resources import Kind, collections_over
 from lookalike.catalog.spaces import forget_findings, outdate
-from lookalike.content.boxes import Part, view_of
+from lookalike.content.boxes import PartRegion, view_of
 from lookalike.decisions.decision_log import erase_from_log
 from lookalike.decisions.ledger.samples import erase_label
 from lookalike.decisions.operations import Running
@@ -186,7 +186,7 @@ def receipt_of(workshop: Workshop, running: Running) -> Receipt:
     return Receipt(running.id, effects=running.changed(), **running.erased)
 
 
-def receipt_again(done: AlreadyDone) -> Receipt:
+def receipt_again(done: Replayed) -> Receipt:
     """Return the receipt of what was erased before under the same name."""
     return Receipt(done.changed.operation, effects=done.changed, **done.erased)
 
@@ -270,15 +270,15 @@ def _same_elsewhere(snapshot: Snapshot, parts: Sequence[Any]) -> list[Any]:
     document = schema.document
     known = {row.pk for row in parts}
     copies = {row.pk for row in _copied(snapshot, one_of(document.c.pk, known))}
-    places: dict[tuple[int, bytes], list[tuple[int, Part]]] = {}
+    places: dict[tuple[int, bytes], list[tuple[int, PartRegion]]] = {}
     for row in parts:
-        place = (row.collection_pk, Part(row.part, row.attributes))
+        place = (row.collection_pk, PartRegion(row.part, row.attributes))
         places.setdefault((row.object_pk, row.sha256), []).append(place)
     objects = one_of(document.c.object_pk, {object_pk for object_pk, _ in places})
     query = select(document).where(or_(objects, one_of(document.c.pk, copies)))
 
     def is_shown(row: Any) -> bool:
-        place = Part(row.part, row.attributes)
+        place = PartRegion(row.part, row.attributes)
         here = places.get((row.object_pk, row.sha256), ())
         return any(
             collection_pk != row.collection_pk and is_same(place, other)

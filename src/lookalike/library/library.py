@@ -15,7 +15,7 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from lookalike.catalog.api_keys import Access
-from lookalike.catalog.idempotency import AlreadyDone, Request, once
+from lookalike.catalog.idempotency import Replayed, Request, once
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.resources import (
     CollectionRow,
@@ -26,12 +26,12 @@ from lookalike.catalog.resources import (
     named,
     names,
 )
-from lookalike.catalog.taxonomies import POLICY, Rule, check_rule, rule_of, taxonomy_of
+from lookalike.catalog.taxonomies import POLICY, RuleArguments, check_rule, rule_of, taxonomy_of
 from lookalike.catalog.vocabulary import Labels, LabelSet
 from lookalike.extractors.registry import as_one
 from lookalike.library.collection.collection import Collection
 from lookalike.library.create import (
-    Plan,
+    CollectionPlan,
     add_field,
     check_same,
     make_collection,
@@ -47,7 +47,7 @@ from lookalike.model import Changed, Progress, Taxonomy, quiet
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
 from lookalike.stores.base import Txn, in_force
-from lookalike.stores.open import Place
+from lookalike.stores.open import StoreAddress
 
 
 def open(
@@ -66,7 +66,7 @@ def open(
     Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, for a database StoreUnreachable
     or StoreTooOld as well, each with its cure.
     """
-    place = Place(settings.store) if settings and store is None else place_of(store)
+    place = StoreAddress(settings.store) if settings and store is None else place_of(store)
     if settings is None:
         settings = place.settings(os.environ)
     actor = actor or settings.actor or _user()
@@ -74,9 +74,9 @@ def open(
     return Library(workshop, namespace or settings.namespace)
 
 
-def place_of(store: str | Path | None = None) -> Place:
+def place_of(store: str | Path | None = None) -> StoreAddress:
     """Return where a store is, or would be made (default: LOOKALIKE_STORE)."""
-    return Place(read_settings(os.environ).store if store is None else str(store))
+    return StoreAddress(read_settings(os.environ).store if store is None else str(store))
 
 
 class Library:
@@ -183,7 +183,7 @@ class Library:
         field that it does not have is added. Raises Conflict for another extractor or reference.
         """
         chosen = (reference, confidence_threshold, target_precision, top_k, enrich, None, targets)
-        rule = Rule(*chosen, ">", exclusive, low_quality, hierarchical)
+        rule = RuleArguments(*chosen, ">", exclusive, low_quality, hierarchical)
         taxonomy, said = taxonomy_of(name, field or "label", rule), LabelSet.of(labels, closed_set)
         row = self._there_or_made(name, extractor, options, inputs, taxonomy, said)
         collection = Collection(self._workshop, row)
@@ -224,7 +224,7 @@ class Library:
         """
         buckets = (bucket,) if isinstance(bucket, str) else tuple(bucket)
         own, options = as_one(extractor, options)
-        plan = Plan(name, buckets, source, own, options, inputs or {}, passthrough)
+        plan = CollectionPlan(name, buckets, source, own, options, inputs or {}, passthrough)
         with self._workshop.store.write() as txn:
             row = make_collection(self._workshop, txn, self._namespace, plan)
         collection = Collection(self._workshop, row)
@@ -260,7 +260,7 @@ class Library:
         an unknown collection, Conflict when the field is there.
         """
         row = self._row(collection)
-        rule = Rule(
+        rule = RuleArguments(
             reference=reference,
             confidence_threshold=confidence_threshold,
             target_precision=target_precision,
@@ -277,7 +277,7 @@ class Library:
         operations, actor = self._workshop.operations, self._workshop.actor
         asked = (asdict(taxonomy), *([said.run_values()] if said.is_said else []))
         request = Request.of(op_id, row.pk, "create", *asked)
-        with suppress(AlreadyDone), operations.operate(row.pk, "create", actor, request) as running:
+        with suppress(Replayed), operations.operate(row.pk, "create", actor, request) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy, said)
 
     def prepare_migration(
@@ -348,7 +348,7 @@ class Library:
         """
         try:
             return forget_objects(self._workshop, self._bucket(bucket), ids, op_id=op_id)
-        except AlreadyDone as done:
+        except Replayed as done:
             return receipt_again(done)
 
     def collection(self, name: str) -> Collection:
@@ -403,7 +403,9 @@ class Library:
                 return check_same(known, extractor, options, inputs)
             if find(txn, self._namespace, Kind.BUCKET, name) is None:
                 self._make_bucket(txn, name, {})
-            plan = Plan(name, (name,), None, *as_one(extractor or "image", options), inputs or {})
+            plan = CollectionPlan(
+                name, (name,), None, *as_one(extractor or "image", options), inputs or {}
+            )
             row = make_collection(self._workshop, txn, self._namespace, plan, [taxonomy.reference])
             make_fields(self._workshop, begun, self._namespace, row, [(taxonomy, said)])
             return row
@@ -413,7 +415,7 @@ class Library:
         collection: Collection,
         row: CollectionRow,
         field: str | None,
-        rule: Rule,
+        rule: RuleArguments,
         said: LabelSet,
     ) -> None:
         """Let a field that is there follow another policy, as a run; make it if it is not there.

@@ -17,12 +17,12 @@ from lookalike.errors import BadInput, NotAStore
 from lookalike.library.runtime import Workshop
 from lookalike.model import Progress, quiet
 from lookalike.stores.base import Packed
-from lookalike.stores.open import Place
+from lookalike.stores.open import StoreAddress
 from lookalike.stores.sqlite.backup import Backup, copy_bytes
 
 
 def back_up(
-    place: Place,
+    place: StoreAddress,
     target: str | Path,
     *,
     earlier: str | Path | None = None,

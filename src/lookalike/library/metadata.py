@@ -19,7 +19,7 @@ from lookalike.catalog.resources import CollectionRow, collection_row, collectio
 from lookalike.catalog.vocabulary import check_in_use
 from lookalike.content.boxes import read_box
 from lookalike.decisions.ledger.statements import touch
-from lookalike.decisions.operations import Operations, Running, Said
+from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import BadContent, BadInput, NotFound
 from lookalike.ingest.documents import Home
 from lookalike.labels import label_in
@@ -314,25 +314,27 @@ def _documents_of(snapshot: Snapshot, objects: Iterable[int]) -> dict[int, list[
 
 def _lines(
     snapshot: Snapshot, field_pk: int, labels: Mapping[int, str | None], of_object: set[int]
-) -> list[Said]:
+) -> list[LabelStatement]:
     """Return what has to be said so that documents (pk) have these labels; None is "no label"."""
     now = stances(snapshot, field_pk, labels)
     voices, own = _voices(snapshot, field_pk, labels)
-    lines: list[Said] = []
+    lines: list[LabelStatement] = []
     for pk, label in labels.items():
         if pk in of_object and pk in own:
             continue
         stance, whole = now[pk], pk in of_object
         if label is not None:
             if stance[:2] != (label, Origin.HUMAN):
-                line = Said(pk, EventKind.LABELLED, label, Origin.HUMAN, of_object=whole)
+                line = LabelStatement(pk, EventKind.LABELLED, label, Origin.HUMAN, of_object=whole)
                 lines.append(line)
         elif stance.origin == Origin.AUTO:
-            refused = Said(pk, EventKind.REJECTED, stance.label, Origin.HUMAN, of_object=whole)
+            refused = LabelStatement(
+                pk, EventKind.REJECTED, stance.label, Origin.HUMAN, of_object=whole
+            )
             lines.append(refused)
         else:
             lines += [
-                Said(pk, EventKind.RETRACTED, None, origin, of_object=whole)
+                LabelStatement(pk, EventKind.RETRACTED, None, origin, of_object=whole)
                 for origin in sorted(voices.get(pk, ()))
             ]
     return lines

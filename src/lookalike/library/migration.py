@@ -30,10 +30,10 @@ from lookalike.catalog.tasks import Heartbeat, end, own_name
 from lookalike.decisions.operations import Running
 from lookalike.errors import BadInput
 from lookalike.ingest.documents import Target
-from lookalike.ingest.executors import Done, Waiting, waiting_from
+from lookalike.ingest.executors import Done, PendingObject, waiting_from
 from lookalike.ingest.extraction import Extraction
 from lookalike.ingest.items import Tally
-from lookalike.ingest.part_matching import Seen, documents_of, matched
+from lookalike.ingest.part_matching import ExtractedContent, documents_of, matched
 from lookalike.library.migration_switch import Change, changes_to, switch
 from lookalike.library.runtime import Workshop
 from lookalike.model import Changed, Progress
@@ -48,7 +48,7 @@ from lookalike.stores.base import Snapshot, Store, StoredSpace, one_of
 
 _CLAIM_OBJECTS = 256
 
-_Batch = list[tuple[Waiting, Done]]
+_Batch = list[tuple[PendingObject, Done]]
 
 
 class Preparation:
@@ -100,7 +100,7 @@ class Preparation:
             tell()
         return self._written > before
 
-    def _claim(self) -> list[Waiting]:
+    def _claim(self) -> list[PendingObject]:
         object_ = schema.object_
         query = objects_left(self._target.row, self._target.space)
         query = query.where(object_.c.pk > self._after).order_by(object_.c.pk)
@@ -120,7 +120,7 @@ class Preparation:
             for one, done in batch:
                 sha256 = "" if one.blob is None else one.blob.sha256
                 is_gone = partial(one.has_forgotten, gone=gone)
-                seen = Seen(sha256, done.parts, done.error, is_gone)
+                seen = ExtractedContent(sha256, done.parts, done.error, is_gone)
                 finding, own = matched(one.pk, seen, known.get(one.pk, ()), space.dimension)
                 findings.append(finding)
                 vectors |= own
@@ -142,7 +142,7 @@ class Preparation:
         ]
 
 
-def _content(one: Waiting) -> str:
+def _content(one: PendingObject) -> str:
     return "" if one.blob is None else one.content
 
 
@@ -171,7 +171,7 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class MigrationProgress:
     """How far a server is: objects `left` to extract, or what came of it."""
 
     left: int

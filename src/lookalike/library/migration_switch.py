@@ -20,7 +20,7 @@ from lookalike.catalog.reader import FieldRow, fields_of
 from lookalike.catalog.resources import CollectionRow, Kind, collection_from, collection_row, named
 from lookalike.catalog.resources import change as write_spec
 from lookalike.catalog.spaces import (
-    Finding,
+    ExtractedParts,
     findings_of,
     make_beside,
     objects_left,
@@ -29,7 +29,7 @@ from lookalike.catalog.spaces import (
 )
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.content.pictures import kinds_named
-from lookalike.decisions.decider import Move
+from lookalike.decisions.decider import LabelChange
 from lookalike.decisions.decision_log import log_unplaced
 from lookalike.decisions.ledger.statements import write_statements
 from lookalike.decisions.operations import Operations, Running
@@ -257,7 +257,7 @@ def _adopted(running: Running, one: Change) -> list[NewDocument]:
     return new
 
 
-def _settle(txn: Txn, one: Change, findings: Sequence[Finding]) -> None:
+def _settle(txn: Txn, one: Change, findings: Sequence[ExtractedParts]) -> None:
     """Write which objects have failed, and let those that had failed before be done."""
     waiting = schema.extraction
     key = {"collection_pk": one.pk, "owner": None, "expires_at": None}
@@ -281,7 +281,7 @@ def _settle(txn: Txn, one: Change, findings: Sequence[Finding]) -> None:
     )
 
 
-def _to_be(txn: Txn, findings: Sequence[Finding]) -> list[NewDocument]:
+def _to_be(txn: Txn, findings: Sequence[ExtractedParts]) -> list[NewDocument]:
     """Return the parts that are no documents yet."""
     table = schema.object_
     some = {each.object_pk: each for each in findings if len(each.vectors)}
@@ -299,7 +299,7 @@ def _to_be(txn: Txn, findings: Sequence[Finding]) -> list[NewDocument]:
     ]
 
 
-def _new_parts(finding: Finding) -> list[Part]:
+def _new_parts(finding: ExtractedParts) -> list[Part]:
     new = (part for part in finding.parts if part.document_pk is None)
     vectors = finding.vectors.astype(np.float32)
     return [
@@ -330,7 +330,7 @@ def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:
     """Take away what the machine said of documents that have no vector in the space now."""
     txn, standing = running.txn, schema.standing
     failed = {"label": None, "origin": None, "reason": Reason.EXTRACTION_FAILED.value}
-    moves: dict[int, Move] = {}
+    moves: dict[int, LabelChange] = {}
     changed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for row in _unplaced(txn, field_pk, one.after):
         stands = row.origin not in (None, Origin.AUTO) or row.answer == Answer.NEW_KIND

@@ -27,15 +27,15 @@ from lookalike.ingest.extraction import Extraction
 from lookalike.settings import Settings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, in_force, space_columns
-from lookalike.stores.locks import Made
-from lookalike.stores.open import Opened
+from lookalike.stores.locks import OncePerKey
+from lookalike.stores.open import OpenedStore
 
 
 class Workshop:
     """An open store with its blobs, thumbnails, extractors and operations; safe for threads."""
 
     def __init__(
-        self, opened: Opened, settings: Settings, actor: str, clock: Callable[[], float]
+        self, opened: OpenedStore, settings: Settings, actor: str, clock: Callable[[], float]
     ) -> None:
         self.store = opened.store
         self.root = opened.root
@@ -50,7 +50,7 @@ class Workshop:
         self.layouts = Layouts(opened.store, opened.root / "cache")
         self.book = ReferenceBook()
         self.label_names = NameReader()
-        self._extractors: Made[tuple[str, str], Extractor] = Made()
+        self._extractors: OncePerKey[tuple[str, str], Extractor] = OncePerKey()
         self._check: Callable[[str], None] | None = None
 
     def speaking(self, actor: str) -> Workshop:

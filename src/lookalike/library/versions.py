@@ -47,7 +47,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class References:
+class ReferenceChanges:
     """How the references of one label differ: ids of documents."""
 
     added: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Comparison:
     after: str
     labels_added: tuple[str, ...]
     labels_gone: tuple[str, ...]
-    references: Mapping[str, References]
+    references: Mapping[str, ReferenceChanges]
     relabelled: Mapping[str, tuple[str, str]]
     decisions: Mapping[str, tuple[str | None, str | None]]
     arrived: int
@@ -122,7 +122,7 @@ def version_named(snapshot: Snapshot, collection: CollectionRow, name: str) -> V
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class FieldAt:
     """A field at one point, as `compare` needs it: by the pk of the document.
 
     `decided` are the machine's labels, `labels` all there are.
@@ -136,7 +136,7 @@ class Side:
     taxonomy: Taxonomy
 
 
-def side(store: Readable, field: FieldRow, operation: str) -> Side:
+def side(store: Readable, field: FieldRow, operation: str) -> FieldAt:
     """Return a field as a store, of now or of the past, has it; `operation` names the point."""
     table, rule = schema.standing, schema.field
     query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.answer)
@@ -145,7 +145,7 @@ def side(store: Readable, field: FieldRow, operation: str) -> Side:
         rows = snapshot.rows(query.where(table.c.field_pk == field.pk))
         votes = snapshot.rows(voting.where(table.c.field_pk == field.reference_field_pk))
         (stored,) = snapshot.rows(select(rule.c.taxonomy).where(rule.c.pk == field.pk))
-    return Side(
+    return FieldAt(
         operation=operation,
         votes={row.document_pk: row.label for row in votes},
         decided={row.document_pk: row.label for row in rows if row.origin in _MACHINE},
@@ -155,7 +155,7 @@ def side(store: Readable, field: FieldRow, operation: str) -> Side:
     )
 
 
-def compare(snapshot: Snapshot, field: str, before: Side, after: Side) -> Comparison:
+def compare(snapshot: Snapshot, field: str, before: FieldAt, after: FieldAt) -> Comparison:
     """Return how two points differ; `snapshot`, of now, names the documents."""
     changed = {
         pk: (label, after.decided[pk])
@@ -188,15 +188,15 @@ def compare(snapshot: Snapshot, field: str, before: Side, after: Side) -> Compar
 
 
 def _by_label(
-    ids: Mapping[int, str], before: Side, after: Side, came: set[int], went: set[int]
-) -> dict[str, References]:
+    ids: Mapping[int, str], before: FieldAt, after: FieldAt, came: set[int], went: set[int]
+) -> dict[str, ReferenceChanges]:
     added: dict[str, list[str]] = {}
     removed: dict[str, list[str]] = {}
     for pks, votes, into in ((came, after.votes, added), (went, before.votes, removed)):
         for pk in sorted(pks & ids.keys()):
             into.setdefault(votes[pk], []).append(ids[pk])
     return {
-        label: References(tuple(added.get(label, ())), tuple(removed.get(label, ())))
+        label: ReferenceChanges(tuple(added.get(label, ())), tuple(removed.get(label, ())))
         for label in sorted({*added, *removed})
     }
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lookalike.catalog.reader import FieldRow, ids_of
-from lookalike.classifier.review.queue import Kind
+from lookalike.classifier.review.queue import QuestionKind
 from lookalike.decisions.ledger.fold import Line, independent
-from lookalike.decisions.queue import Asked, Spoken, said_by_several, spoken_of
+from lookalike.decisions.queue import ReviewItem, Spoken, said_by_several, spoken_of
 from lookalike.errors import Conflict
 from lookalike.model import Document, EventKind, Opinion, Question
 from lookalike.quality.stats.agreement import Agreement, agreement
@@ -18,20 +18,20 @@ from lookalike.stores.base import Snapshot
 
 
 def put(
-    snapshot: Snapshot, field: FieldRow, asked: Sequence[Asked], shown: Mapping[str, Document]
+    snapshot: Snapshot, field: FieldRow, asked: Sequence[ReviewItem], shown: Mapping[str, Document]
 ) -> list[Question]:
     """Return what is asked as questions: who said what is shown of a conflict, or else hidden."""
     questions = []
     for ids, question in by_ids(snapshot, field, asked):
         documents = tuple(shown[id] for id in ids)
-        if question.kind == Kind.SECOND_OPINION:
+        if question.kind == QuestionKind.SECOND_OPINION:
             documents = tuple(hidden(document, field.name) for document in documents)
         questions.append(replace(question, documents=documents))
     return questions
 
 
 def by_ids(
-    snapshot: Snapshot, field: FieldRow, asked: Sequence[Asked]
+    snapshot: Snapshot, field: FieldRow, asked: Sequence[ReviewItem]
 ) -> list[tuple[tuple[str, ...], Question]]:
     """Return what is asked as questions without their documents, each with the ids of these."""
     ids = ids_of(snapshot, [pk for one in asked for pk in one.pks])

@@ -20,7 +20,7 @@ from lookalike.catalog.reader import FieldRow, document_query, ids_of, pks_of, s
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.vocabulary import check_not_outside
 from lookalike.decisions.ledger.samples import drawn_items, drawn_sizes
-from lookalike.decisions.operations import Operations, Running, Said
+from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.labels import check_label, is_within, path_of
 from lookalike.model import EventKind, Origin, Verdict
@@ -44,7 +44,7 @@ _EVEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AuditAnswer:
     """What a person says of one label of a sample; `truth` is the right one, where it is named."""
 
     verdict: Verdict | None
@@ -56,15 +56,15 @@ def answers(
     right: Iterable[str],
     wrong: Iterable[str],
     cannot_tell: Iterable[str],
-) -> dict[str, Answer]:
+) -> dict[str, AuditAnswer]:
     """Return what was said of each document. Raises BadInput for nothing, or two of one document.
 
     Who names the label need not know the machine's: whether it was right follows.
     """
-    said = [(id, Answer(None, check_label(label))) for id, label in (labels or {}).items()]
-    said += [(id, Answer(Verdict.RIGHT)) for id in right]
-    said += [(id, Answer(Verdict.WRONG)) for id in wrong]
-    said += [(id, Answer(Verdict.CANNOT_TELL)) for id in cannot_tell]
+    said = [(id, AuditAnswer(None, check_label(label))) for id, label in (labels or {}).items()]
+    said += [(id, AuditAnswer(Verdict.RIGHT)) for id in right]
+    said += [(id, AuditAnswer(Verdict.WRONG)) for id in wrong]
+    said += [(id, AuditAnswer(Verdict.CANNOT_TELL)) for id in cannot_tell]
     twice = [id for id, count in Counter(id for id, _ in said).items() if count > 1]
     if twice:
         raise BadInput(f"there are two answers for {twice[0]!r}; give one for each document")
@@ -124,7 +124,7 @@ def draw(
 
 
 def answer(
-    running: Running, collection: CollectionRow, audit: str, said: Mapping[str, Answer]
+    running: Running, collection: CollectionRow, audit: str, said: Mapping[str, AuditAnswer]
 ) -> None:
     """Record answers, all or none.
 
@@ -292,15 +292,17 @@ def _separator(snapshot: Snapshot, field_pk: int) -> str:
     return str(row.taxonomy["separator"])
 
 
-def _said(item: Any) -> Said | None:
+def _said(item: Any) -> LabelStatement | None:
     """Return what an answer says of the document when it is kept."""
     if item.label is None:  # it was forgotten
         return None
     named = item.truth or (item.label if item.verdict == Verdict.RIGHT else None)
     if named is not None:
-        return Said(item.document_pk, EventKind.LABELLED, named, Origin.HUMAN, asked=True)
+        return LabelStatement(item.document_pk, EventKind.LABELLED, named, Origin.HUMAN, asked=True)
     if item.verdict == Verdict.WRONG:
-        return Said(item.document_pk, EventKind.REJECTED, item.label, Origin.HUMAN, asked=True)
+        return LabelStatement(
+            item.document_pk, EventKind.REJECTED, item.label, Origin.HUMAN, asked=True
+        )
     return None
 
 

@@ -40,7 +40,7 @@ Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Confrontation:
+class PairedDecisions:
     """What both rules say, by codes of `names`, −1 for no label.
 
     Of the documents that are the machine's: `pks` (n,) rising, and of those that people have
@@ -96,7 +96,7 @@ def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int,
 
 def confront(
     snapshot: Snapshot, field: FieldRow, rule: Challenger, answered: Ids, cache: Path, name: str
-) -> Confrontation:
+) -> PairedDecisions:
     """Return what the rule in force and a challenger say; `name` is that of the file that keeps it.
 
     Raises Conflict where the challenger is no more what it was.
@@ -105,7 +105,7 @@ def confront(
     mark = _mark(snapshot, field, rule, answered)
     kept = recall(memory)
     if kept is not None and kept[0].get("made_from") == mark:
-        return Confrontation(names=tuple(kept[0]["names"]), **kept[1])
+        return PairedDecisions(names=tuple(kept[0]["names"]), **kept[1])
     stored = stored_field(snapshot, field.pk)
     codes = Codes()
     with TemporaryDirectory(prefix="lookalike-") as folder:
@@ -122,7 +122,7 @@ def confront(
         both = np.intersect1d(answered, columns.pks)
         both = np.intersect1d(both, challenger.state.columns.pks)
         said = columns["codes"][columns.rows_of(pks)]
-        found = Confrontation(
+        found = PairedDecisions(
             names=(),
             pks=pks,
             champion=_shared(codes, champion, said),
@@ -132,7 +132,7 @@ def confront(
             challenger_left=_left_out(codes, challenger, snapshot, both),
         )
     found = replace(found, names=codes.names)
-    arrays = {part: getattr(found, part) for part in Confrontation.__slots__ if part != "names"}
+    arrays = {part: getattr(found, part) for part in PairedDecisions.__slots__ if part != "names"}
     remember(memory, {"made_from": mark, "names": list(found.names)}, arrays)
     return found
 
@@ -251,7 +251,7 @@ def _size(snapshot: Snapshot, space_pk: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownAnswer:
     """What is known of a document: what it is, or what it is not.
 
     `q` is the probability with which the random slice or an audit had drawn it.
@@ -274,25 +274,25 @@ def share_drawn(snapshot: Snapshot, field_pk: int) -> float:
     return min(len(sample(snapshot, field_pk)) / max(documents, 1), 1.0)
 
 
-def known_answers(snapshot: Snapshot, field_pk: int) -> dict[int, Known]:
+def known_answers(snapshot: Snapshot, field_pk: int) -> dict[int, KnownAnswer]:
     """Return what is known of documents by the random slice and by audits, by their pk."""
     share = share_drawn(snapshot, field_pk)
     drawn = sample(snapshot, field_pk).tolist()
     said = stated(snapshot, field_pk, drawn)
     missed: dict[int, float] = {}
-    found: dict[int, Known] = {}
+    found: dict[int, KnownAnswer] = {}
     for item in _audited(snapshot, field_pk):
         missed[item.document_pk] = missed.get(item.document_pk, 1.0) * (1 - item.probability)
         found[item.document_pk] = _of_audit(item)
     found |= {pk: said[pk] for pk in drawn if pk in said}
     return {
-        pk: Known(one.outcome, one.truth, one.refuted, 1 - (1 - share) * missed.get(pk, 1.0))
+        pk: KnownAnswer(one.outcome, one.truth, one.refuted, 1 - (1 - share) * missed.get(pk, 1.0))
         for pk, one in sorted(found.items())
         if share or missed.get(pk, 1.0) < 1
     }
 
 
-def stated(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[int, Known]:
+def stated(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[int, KnownAnswer]:
     """Return what people have said of documents, where they have said anything."""
     standing, rejection = schema.standing, schema.rejection
     query = select(standing.c.document_pk, standing.c.label, standing.c.origin, standing.c.answer)
@@ -305,11 +305,11 @@ def stated(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[
     found = {}
     for row in snapshot.rows(query):
         if row.origin == Origin.HUMAN and row.label is not None:
-            found[row.document_pk] = Known(Outcome.LABEL, row.label)
+            found[row.document_pk] = KnownAnswer(Outcome.LABEL, row.label)
         elif row.answer in (Answer.NEW_KIND, Answer.CANNOT_TELL):
-            found[row.document_pk] = Known(Outcome(row.answer))
+            found[row.document_pk] = KnownAnswer(Outcome(row.answer))
         elif row.document_pk in refuted:
-            found[row.document_pk] = Known(None, None, frozenset(refuted[row.document_pk]))
+            found[row.document_pk] = KnownAnswer(None, None, frozenset(refuted[row.document_pk]))
     return found
 
 
@@ -323,11 +323,11 @@ def _audited(snapshot: Snapshot, field_pk: int) -> list[Any]:
     ]
 
 
-def _of_audit(item: Any) -> Known:
+def _of_audit(item: Any) -> KnownAnswer:
     if item.verdict == Verdict.RIGHT:
-        return Known(Outcome.LABEL, item.label)
+        return KnownAnswer(Outcome.LABEL, item.label)
     if item.verdict == Verdict.CANNOT_TELL:
-        return Known(Outcome.CANNOT_TELL)
+        return KnownAnswer(Outcome.CANNOT_TELL)
     if item.truth is not None:
-        return Known(Outcome.LABEL, item.truth)
-    return Known(None, None, frozenset([item.label]))
+        return KnownAnswer(Outcome.LABEL, item.truth)
+    return KnownAnswer(None, None, frozenset([item.label]))

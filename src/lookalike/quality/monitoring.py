@@ -281,7 +281,7 @@ def _lines_before(
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class ReferenceAttribution:
     """A reference whose labels people corrected: at least `at_least` of them, 19 times of 20."""
 
     id: str
@@ -292,7 +292,7 @@ class Blame:
     instead: str | None
 
 
-def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[reference_checks.Blame]:
+def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[reference_checks.Attribution]:
     """Return what people's answers say of the references that had caused automatic labels.
 
     References are told by their pks, labels by `codes`, which learn those that they do not know.
@@ -398,7 +398,7 @@ class Monitoring:
     history: tuple[Day, ...]
     forecast: Forecast
     precision: tuple[LabelPrecision, ...]
-    blamed: tuple[Blame, ...]
+    blamed: tuple[ReferenceAttribution, ...]
     alarm: Alarm | None
     breaches: tuple[Breach, ...]
 
@@ -500,13 +500,13 @@ def _precision(snapshot: Snapshot, field: FieldRow) -> tuple[LabelPrecision, ...
     return tuple(found)
 
 
-def _blamed(snapshot: Snapshot, field: FieldRow) -> tuple[Blame, ...]:
+def _blamed(snapshot: Snapshot, field: FieldRow) -> tuple[ReferenceAttribution, ...]:
     codes = Codes()
     found = blamed(snapshot, field, codes)[:_BLAMED]
     pks = [one.reference for one in found]
     ids, stand = ids_of(snapshot, pks), stances(snapshot, field.reference_field_pk, pks)
     return tuple(
-        Blame(
+        ReferenceAttribution(
             id=ids[one.reference],
             label=stand[one.reference].label if one.reference in stand else None,
             corrected=one.corrected,

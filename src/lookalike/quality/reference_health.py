@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lookalike.catalog.reader import FieldRow, ids_of
-from lookalike.classifier.graph.search import References, nearest
+from lookalike.classifier.graph.search import ReferenceArrays, nearest
 from lookalike.classifier.review import reference_checks
 from lookalike.classifier.review.reference_checks import DuplicateGroup, duplicates
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.deciders import Deciders
 from lookalike.decisions.queue import contested_documents
 from lookalike.labels import NO_LABEL, Codes
-from lookalike.quality.monitoring import Blame, blamed
+from lookalike.quality.monitoring import ReferenceAttribution, blamed
 from lookalike.stores.base import Snapshot
 
 
@@ -78,7 +78,7 @@ class Inspection:
 
     suspects: tuple[Suspect, ...]
     duplicates: tuple[Duplicates, ...]
-    blamed: tuple[Blame, ...]
+    blamed: tuple[ReferenceAttribution, ...]
     confused: tuple[Confusion, ...]
     labels: tuple[LabelHealth, ...]
     contested: tuple[str, ...] = ()
@@ -89,9 +89,9 @@ class _Asked:
     """What only the decider knows; the rest is told from that while others use it."""
 
     codes: Codes
-    references: References
+    references: ReferenceArrays
     bound: float
-    trials: Callable[[], reference_checks.Trials]
+    trials: Callable[[], reference_checks.LeaveOneOutTrials]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,10 @@ class _Found:
     """What may be wrong, by pk and label code; `codes` names these."""
 
     codes: Codes
-    trials: reference_checks.Trials
-    suspects: Sequence[reference_checks.Suspect]
+    trials: reference_checks.LeaveOneOutTrials
+    suspects: Sequence[reference_checks.SuspectReference]
     groups: Sequence[DuplicateGroup]
-    blames: Sequence[reference_checks.Blame]
+    blames: Sequence[reference_checks.Attribution]
 
 
 def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
@@ -151,7 +151,7 @@ def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
             for group in found.groups
         ),
         blamed=tuple(
-            Blame(
+            ReferenceAttribution(
                 ids[one.reference],
                 codes.name(labels.get(one.reference, NO_LABEL)),
                 one.corrected,
@@ -170,7 +170,9 @@ def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
     )
 
 
-def _healths(labels: Sequence[reference_checks.Health], codes: Codes) -> tuple[LabelHealth, ...]:
+def _healths(
+    labels: Sequence[reference_checks.LabelHealth], codes: Codes
+) -> tuple[LabelHealth, ...]:
     thin, unbalanced = set(reference_checks.thin(labels)), set(reference_checks.unbalanced(labels))
     shown = (
         LabelHealth(
@@ -188,7 +190,7 @@ def _healths(labels: Sequence[reference_checks.Health], codes: Codes) -> tuple[L
     return tuple(sorted(shown, key=lambda one: 1.0 if one.recall is None else one.recall))
 
 
-def _duplicates(references: References, k: int, bound: float) -> list[DuplicateGroup]:
+def _duplicates(references: ReferenceArrays, k: int, bound: float) -> list[DuplicateGroup]:
     own = nearest(
         references.vectors, references.vectors, references.pks, k, query_ids=references.pks
     )

@@ -19,7 +19,7 @@ from lookalike.catalog.reader import FieldRow, ids_of
 from lookalike.catalog.spaces import poorly_found
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
-from lookalike.classifier.review.reference_checks import Trials
+from lookalike.classifier.review.reference_checks import LeaveOneOutTrials
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.deciders import Deciders
 from lookalike.decisions.field.state import FieldState
@@ -103,7 +103,7 @@ def compare(
     """
     codes = Codes()
 
-    def ask(decider: Decider, snapshot: Snapshot) -> tuple[_Side, Callable[[], Trials]]:
+    def ask(decider: Decider, snapshot: Snapshot) -> tuple[_Side, Callable[[], LeaveOneOutTrials]]:
         state = decider.state
         decided = (state.columns["codes"], state.columns["confidence"])
         return _side(decider, codes, *decided), decider.trials(snapshot)
@@ -184,7 +184,7 @@ def _side(
     )
 
 
-def _accuracy(trials: Trials) -> float | None:
+def _accuracy(trials: LeaveOneOutTrials) -> float | None:
     tried = trials.rival >= 0
     if not tried.any():
         return None

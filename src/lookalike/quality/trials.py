@@ -20,13 +20,13 @@ from lookalike.catalog.reader import FieldRow, ids_of, pks_of, stances
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.vocabulary import check_not_outside
 from lookalike.decisions.ledger.samples import under_audit
-from lookalike.decisions.operations import Operations, Running, Said
+from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import Conflict, NotFound
 from lookalike.labels import path_of
 from lookalike.model import EventKind, Origin
 from lookalike.quality.challenger import (
-    Confrontation,
-    Known,
+    KnownAnswer,
+    PairedDecisions,
     known_answers,
     rule_with,
     share_drawn,
@@ -195,7 +195,7 @@ def begin(
     )
 
 
-def draw(running: Running, trial: TrialRow, found: Confrontation, count: int) -> None:
+def draw(running: Running, trial: TrialRow, found: PairedDecisions, count: int) -> None:
     """Let chance draw up to `count` more of the documents on which the two rules disagree."""
     txn = running.txn
     items, free = items_of(txn, trial.pk), drawable(txn, trial, found)
@@ -219,7 +219,7 @@ def draw(running: Running, trial: TrialRow, found: Confrontation, count: int) ->
     running.told["drawn"] = len(chosen)
 
 
-def drawable(snapshot: Snapshot, trial: TrialRow, found: Confrontation) -> list[int]:
+def drawable(snapshot: Snapshot, trial: TrialRow, found: PairedDecisions) -> list[int]:
     """Return the documents of which chance may draw one next, rising."""
     before = {item.document_pk for item in items_of(snapshot, trial.pk)}
     pool = found.pks[found.champion != found.challenger]
@@ -290,7 +290,9 @@ def end(
     free = [one for one in items if now[one.document_pk].origin in (None, Origin.AUTO)]
     spoken = set(stated(txn, row.field_pk, [one.document_pk for one in items]))
     said = [
-        Said(one.document_pk, _KINDS[Outcome(one.answer)], one.truth, Origin.HUMAN, asked=True)
+        LabelStatement(
+            one.document_pk, _KINDS[Outcome(one.answer)], one.truth, Origin.HUMAN, asked=True
+        )
         for one in free
         if keep and one.answer is not None and one.document_pk not in spoken
     ]
@@ -320,7 +322,7 @@ def found(
     snapshot: Snapshot,
     collection: CollectionRow,
     row: TrialRow,
-    confronted: Confrontation | None,
+    confronted: PairedDecisions | None,
     trouble: str = "",
 ) -> Trial:
     """Return a trial with what it tells; of an open one `confronted` is what both rules say now."""
@@ -368,10 +370,10 @@ def _machines(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> li
     return sorted(row.document_pk for row in snapshot.rows(query))
 
 
-def _known(item: Any, elsewhere: Mapping[int, Known]) -> Known | None:
+def _known(item: Any, elsewhere: Mapping[int, KnownAnswer]) -> KnownAnswer | None:
     """Return what is known of a disagreement: by its answer, or by what was said elsewhere."""
     if item.answer is not None:
-        return Known(Outcome(item.answer), item.truth)
+        return KnownAnswer(Outcome(item.answer), item.truth)
     said = elsewhere.get(item.document_pk)
     return said if said is not None and said.outcome is not None else None
 
@@ -380,8 +382,8 @@ def _figures(
     snapshot: Snapshot,
     row: TrialRow,
     items: Sequence[Any],
-    known: Sequence[Known | None],
-    confronted: Confrontation | None,
+    known: Sequence[KnownAnswer | None],
+    confronted: PairedDecisions | None,
 ) -> Trial:
     """Return a trial with its figures alone; those of one that has ended are as they were then."""
     trial = _begun(row)
@@ -443,7 +445,7 @@ def _begun(row: TrialRow) -> Trial:
 
 
 def _in_order(
-    snapshot: Snapshot, row: TrialRow, items: Sequence[Any], known: Sequence[Known | None]
+    snapshot: Snapshot, row: TrialRow, items: Sequence[Any], known: Sequence[KnownAnswer | None]
 ) -> list[Answered]:
     """Return the answers before the first that waits: what comes after may be what was easy."""
     share = share_drawn(snapshot, row.field_pk)
@@ -459,7 +461,7 @@ def _in_order(
 
 
 def _replayed(
-    snapshot: Snapshot, row: TrialRow, found: Confrontation, drawn: set[int]
+    snapshot: Snapshot, row: TrialRow, found: PairedDecisions, drawn: set[int]
 ) -> list[Answered]:
     """Return the answers that were there before, with what both rules say of each."""
     known = known_answers(snapshot, row.field_pk)
@@ -478,7 +480,7 @@ def _replayed(
     ]
 
 
-def _shown(item: Any, said: Known, ids: Mapping[int, str], wrong_costs: float) -> TrialItem:
+def _shown(item: Any, said: KnownAnswer, ids: Mapping[int, str], wrong_costs: float) -> TrialItem:
     pair = Answered(item.champion, item.challenger, said.outcome, said.truth)
     assert said.outcome is not None, "an answer says what"
     return TrialItem(

@@ -44,7 +44,7 @@ from lookalike.server.routes import (
     uploads,
     verbs,
 )
-from lookalike.server.security.gate import Audit, Gate
+from lookalike.server.security.gate import AccessLog, Gate
 
 _ROUTERS: tuple[APIRouter, ...] = (
     uploads.blobs_router,
@@ -134,7 +134,7 @@ def make_app(
     _serve_docs(app)
     access = Access(store, settings, workshop.clock)
     page = PageFirst(app, read_page())
-    return Gate(page, access, settings, Audit(workshop.root), signer=signer, host=host)
+    return Gate(page, access, settings, AccessLog(workshop.root), signer=signer, host=host)
 
 
 def _readiness(workshop: Workshop, worker: Worker, is_leaving: Callable[[], bool]) -> Readiness:

@@ -48,7 +48,7 @@ _HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PackedPage:
     """The page, and its files by their names, packed; `build` is the digest of all of them."""
 
     build: str
@@ -56,7 +56,7 @@ class Page:
     files: dict[str, bytes]
 
 
-def read_page() -> Page:
+def read_page() -> PackedPage:
     """Return the page as the package ships it."""
     files = dict(_read(resources.files("lookalike.server") / "static", ""))
     digest = hashlib.sha256()
@@ -66,7 +66,7 @@ def read_page() -> Page:
     links = "\n    ".join(_links(files))
     text = files.pop(_PAGE).decode().replace(_PRELOAD, links)
     packed = {name: gzip.compress(data, mtime=0) for name, data in files.items()}
-    return Page(build, text.replace(_BUILD, build).encode(), packed)
+    return PackedPage(build, text.replace(_BUILD, build).encode(), packed)
 
 
 class PageFirst:
@@ -75,7 +75,7 @@ class PageFirst:
     A first visit asks for some sixty files at once, so nothing stands between a file and its way.
     """
 
-    def __init__(self, app: ASGIApp, page: Page) -> None:
+    def __init__(self, app: ASGIApp, page: PackedPage) -> None:
         self._app = app
         self._page = page
 

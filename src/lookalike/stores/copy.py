@@ -21,7 +21,7 @@ from lookalike.errors import BadContent, BadInput, Conflict, NotAStore, StoreCor
 from lookalike.model import Blob, Progress, quiet
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, Txn, stored_space
-from lookalike.stores.open import Opened, Place
+from lookalike.stores.open import OpenedStore, StoreAddress
 
 _PAGE_ROWS = 5000
 _OWN = ("schema_version", "store_id", "erasures")
@@ -52,7 +52,7 @@ def copy_store(source: str, target: str, *, blobs: str = "", progress: Progress 
     target holds something, BadSetting where it has no place for kept bytes, StoreUnreachable where
     these cannot be read or written, StoreCorrupt where the copy differs.
     """
-    origin, goal = Place(source), Place(target)
+    origin, goal = StoreAddress(source), StoreAddress(target)
     if not origin.is_there():
         raise NotAStore(f"there is no store in {origin.shown()!r}; name the one to be copied")
     if origin.shown() == goal.shown():
@@ -64,7 +64,9 @@ def copy_store(source: str, target: str, *, blobs: str = "", progress: Progress 
         return _Copying(there, here, progress).run()
 
 
-def _opened(place: Place, environment: Mapping[str, str], stack: ExitStack) -> tuple[Opened, Blobs]:
+def _opened(
+    place: StoreAddress, environment: Mapping[str, str], stack: ExitStack
+) -> tuple[OpenedStore, Blobs]:
     settings = place.settings(environment)
     opened = place.open(settings, environment)
     stack.callback(opened.store.close)
@@ -75,7 +77,10 @@ class _Copying:
     """One copy; `source` and `target` are stores with what keeps their bytes."""
 
     def __init__(
-        self, source: tuple[Opened, Blobs], target: tuple[Opened, Blobs], progress: Progress
+        self,
+        source: tuple[OpenedStore, Blobs],
+        target: tuple[OpenedStore, Blobs],
+        progress: Progress,
     ) -> None:
         self._source, self._kept = source
         self._target, self._keep = target
@@ -166,7 +171,7 @@ def _count(snapshot: Snapshot, table: Table) -> int:
     return int(snapshot.rows(select(func.count().label("n")).select_from(table))[0].n)
 
 
-def _check_empty(txn: Txn, target: Opened) -> None:
+def _check_empty(txn: Txn, target: OpenedStore) -> None:
     for table in _tables():
         if any(_pages(txn, table)):
             raise Conflict(
@@ -206,7 +211,7 @@ def _kept_blobs(snapshot: Snapshot) -> Iterator[Blob]:
                         yield Blob(**one)
 
 
-def _differs(target: Opened, what: str) -> StoreCorrupt:
+def _differs(target: OpenedStore, what: str) -> StoreCorrupt:
     return StoreCorrupt(
         f"the copy in {target.shown} differs from what was copied: {what}; remove it and copy again"
     )

@@ -122,7 +122,7 @@ class Path(TypeDecorator[Sequence[str]]):
         return "$" + "".join(f'."{part}"' for part in value)
 
 
-class Key(TypeDecorator[Any]):
+class SortKey(TypeDecorator[Any]):
     """A value of any kind: itself, or a text that sorts alike."""
 
     impl = NullType
@@ -205,7 +205,7 @@ class json_key(_JsonElement):  # noqa: N801
     """The value itself, of any kind, to sort, group and compare by."""
 
     inherit_cache = True
-    type = Key()
+    type = SortKey()
     postgresql = "lookalike_key"
     collates = True
 
@@ -283,7 +283,7 @@ def has_member(
     column: ColumnElement[Any], path: ColumnElement[Any], kind: str, value: str | float
 ) -> ColumnElement[bool]:
     """Return whether there is an array with a `value`, of the kind number, text or boolean."""
-    return json_has(column, path, literal_column(f"'{kind}'"), literal(value, Key()))
+    return json_has(column, path, literal_column(f"'{kind}'"), literal(value, SortKey()))
 
 
 def path_to(dotted: str) -> ColumnElement[Any]:

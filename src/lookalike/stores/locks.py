@@ -16,7 +16,7 @@ _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 
 
-class Turns:
+class FairLock:
     """A lock that is given in the order of asking; those who go `first` before the others."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Turns:
                 self._taken = False
 
 
-class Made(Generic[_K, _V]):
+class OncePerKey(Generic[_K, _V]):
     """What is made once by key, however many threads ask for it at once.
 
     Nobody waits for another key. What could not be made is tried again by the next who asks.
@@ -74,7 +74,7 @@ class Made(Generic[_K, _V]):
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._turns: dict[_K, Turns] = {}
+        self._turns: dict[_K, FairLock] = {}
         self._made: dict[_K, _V] = {}
 
     def get(self, key: _K, make: Callable[[], _V]) -> _V:
@@ -82,7 +82,7 @@ class Made(Generic[_K, _V]):
         if key in self._made:
             return self._made[key]
         with self._guard:
-            turns = self._turns.setdefault(key, Turns())
+            turns = self._turns.setdefault(key, FairLock())
         with turns.taken():
             if key not in self._made:
                 self._made[key] = make()

@@ -22,7 +22,7 @@ _IDENTITY = schema.meta.c.key == "store_id"
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedStore:
     """An open store, the directory of what is derived from it, and where it keeps bytes."""
 
     store: Store
@@ -33,7 +33,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoreAddress:
     """Where a store is, as it was given."""
 
     given: str = field(repr=False)
@@ -72,7 +72,7 @@ class Place:
 
         return address_of(self.given).shown
 
-    def open(self, settings: Settings, environment: Mapping[str, str]) -> Opened:
+    def open(self, settings: Settings, environment: Mapping[str, str]) -> OpenedStore:
         """Open the store, made when it is not there.
 
         Raises MissingExtra where its bytes are kept by a package that is not installed.
@@ -85,14 +85,14 @@ class Place:
             root = Path(self.given)
             embedded = SqliteStore(root)
             own = root / "blobs"
-            return Opened(embedded, root, _beside(own, embedded, settings.blobs), self.given)
+            return OpenedStore(embedded, root, _beside(own, embedded, settings.blobs), self.given)
         _check_extra()
         from lookalike.stores.postgres.engine import address_of
         from lookalike.stores.postgres.store import PostgresStore
 
         store = PostgresStore(address_of(self.given), settings.cache or _user_caches(environment))
         kept = None if settings.blobs is None else _storage(store, settings.blobs)
-        return Opened(store, store.root, kept, store.place)
+        return OpenedStore(store, store.root, kept, store.place)
 
 
 def _beside(own: Path, store: Store, named: Path | str | None) -> Storage:

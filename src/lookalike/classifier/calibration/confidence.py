@@ -41,7 +41,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.features import Barred, LeftOut, Seen, Sight, leave_out
+from lookalike.classifier.calibration.features import (
+    Barred,
+    LeftOut,
+    Scales,
+    ScoredItems,
+    leave_out,
+)
 from lookalike.classifier.calibration.intervals import EVEN
 from lookalike.classifier.calibration.logistic import (
     Logistic,
@@ -61,12 +67,17 @@ from lookalike.classifier.calibration.recalibration import (
     fit_recalibration,
     recalibrated,
 )
-from lookalike.classifier.calibration.thresholds import OUT_OF_REACH, Limit, Taken, limit_for
+from lookalike.classifier.calibration.thresholds import (
+    UNREACHABLE,
+    JudgedItems,
+    Threshold,
+    threshold_for,
+)
 from lookalike.classifier.graph.propagation import Floats, Places
 from lookalike.classifier.scores.evidence import Columns, Quiet
 from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among
-from lookalike.classifier.scores.leave_one_out import Left
-from lookalike.classifier.scores.scores import BACKGROUND, Said, Scores
+from lookalike.classifier.scores.leave_one_out import LeftOutScores
+from lookalike.classifier.scores.scores import BACKGROUND, LabelScores, Scores
 
 # --- the two models behind a probability ---------------------------------------------------------
 
@@ -220,7 +231,7 @@ class Confidence:
     """
 
     labels: tuple[str, ...]
-    sight: Sight
+    sight: Scales
     known: Logistic
     right: Logistic
     new_share: float
@@ -271,7 +282,7 @@ def confidence_from(stored: Mapping[str, Any]) -> Confidence:
         "labels": tuple(stored["labels"]),
         "limits": tuple(stored["limits"]),
         "line": tuple(stored["line"]),
-        "sight": Sight((first, second), typical, _quiet_from(sight)),
+        "sight": Scales((first, second), typical, _quiet_from(sight)),
         "known": logistic_from(stored["known"]),
         "right": logistic_from(stored["right"]),
         "above": confidence_from(stored["above"]) if "above" in stored else None,
@@ -312,13 +323,13 @@ class Rank:
 
     quiet: Quiet
     given: NDArray[np.bool_] | None = None
-    kin: Left | None = None
+    kin: LeftOutScores | None = None
     kin_of: Places = dataclass_field(default_factory=lambda: np.empty(0, np.int64))
     kin_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class CalibrationData:
     """What was learned: how sure to be, and which references (r,) would be labelled if they did not
     vote, by models that have not seen them.
     """
@@ -327,14 +338,14 @@ class Lesson:
     labelled: NDArray[np.bool_]
 
 
-class Refuted(NamedTuple):
+class RefutedAnswers(NamedTuple):
     """Items (k,) that do not vote, and the column (k,) of a label that each has not."""
 
     places: Places
     columns: Columns
 
 
-NOTHING_REFUTED = Refuted(np.empty(0, np.int64), np.empty(0, np.int64))
+NOTHING_REFUTED = RefutedAnswers(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,12 +367,12 @@ class Terms:
     checked: NDArray[np.bool_]
     doubt: Vector
     weight: Vector
-    refuted: Refuted = NOTHING_REFUTED
+    refuted: RefutedAnswers = NOTHING_REFUTED
     representative: bool = True
     closed: bool = False
 
     @classmethod
-    def for_all(cls, left: Left, target: float, *, closed: bool = False) -> Terms:
+    def for_all(cls, left: LeftOutScores, target: float, *, closed: bool = False) -> Terms:
         """Return the terms where all references are fair, and none was drawn or checked."""
         fair = np.ones(len(left.own), bool)
         one = np.ones(len(fair))
@@ -389,8 +400,12 @@ class Terms:
 
 
 def learn(
-    scores: Said, left: Left, waiting: Places, terms: Terms, rank: Rank | None = None
-) -> Lesson:
+    scores: LabelScores,
+    left: LeftOutScores,
+    waiting: Places,
+    terms: Terms,
+    rank: Rank | None = None,
+) -> CalibrationData:
     """Return how sure to be of what `scores` say of the items `waiting`.
 
     `left` are leave-one-out scores of the references, those of the background included. Without a
@@ -410,10 +425,10 @@ def learn(
     wrong = _refuted(scores, sight, terms, (known.model, right.model), share)
     line = _line(in_trial, out.right, terms, wrong, labels)
     p, in_trial = recalibrated(line, p), recalibrated(line, in_trial)
-    trials = Taken(out.winners, in_trial, out.right)
+    trials = JudgedItems(out.winners, in_trial, out.right)
     promising = _may_promise(in_trial, terms, labels)
     some = slice(None if promising else 0)
-    offered = Taken(seen.leads.winners[some], p[some], np.empty(0, bool))
+    offered = JudgedItems(seen.leads.winners[some], p[some], np.empty(0, bool))
     limit, limits = _limits(scores.labels, offered, trials.of(terms.drawn), terms, rank)
     confidence = Confidence(
         labels=tuple(scores.labels),
@@ -433,7 +448,7 @@ def learn(
         drawn_missing=limit.drawn_missing,
         line=line,
     )
-    return Lesson(confidence, (trials.p >= limits[trials.winners]) & (out.seen[:, 0] >= 0))
+    return CalibrationData(confidence, (trials.p >= limits[trials.winners]) & (out.seen[:, 0] >= 0))
 
 
 def said_at(confidence: Confidence, scores: Scores) -> list[tuple[Confidence, Scores | Parents]]:
@@ -457,7 +472,7 @@ def thinned(waiting: Places) -> Places:
 
 
 def judge(
-    confidence: Confidence, scores: Said, places: Places, barred: Barred | None = None
+    confidence: Confidence, scores: LabelScores, places: Places, barred: Barred | None = None
 ) -> Judgement:
     """Return winner, runner-up and probability of items.
 
@@ -467,7 +482,7 @@ def judge(
     return judged(confidence, confidence.sight.seen(scores, places, barred))
 
 
-def judged(confidence: Confidence, seen: Seen) -> Judgement:
+def judged(confidence: Confidence, seen: ScoredItems) -> Judgement:
     """Return the judgement of items of which that is seen."""
     rows, share, leads = seen.features, confidence.new_share, seen.leads
     known, right = confidence.known.log_odds(rows), confidence.right.log_odds(rows)
@@ -495,7 +510,11 @@ def _quiet_from(sight: Mapping[str, Any]) -> Quiet:
 
 
 def _refuted(
-    scores: Said, sight: Sight, terms: Terms, models: tuple[Logistic, Logistic], share: float
+    scores: LabelScores,
+    sight: Scales,
+    terms: Terms,
+    models: tuple[Logistic, Logistic],
+    share: float,
 ) -> Vector:
     """Return how sure the rule is of refuted labels (k,), where it would still give them."""
     places, columns = terms.refuted
@@ -563,17 +582,17 @@ def _discovery_rate(counts: Columns) -> float:
 
 
 def _limits(
-    labels: Sequence[str], offered: Taken, trials: Taken, terms: Terms, rank: Rank
-) -> tuple[Limit, Vector]:
+    labels: Sequence[str], offered: JudgedItems, trials: JudgedItems, terms: Terms, rank: Rank
+) -> tuple[Threshold, Vector]:
     """Return the limit for the default target, and that of each of the labels (labels,)."""
     wanted = np.array([terms.targets.get(label, terms.target) for label in labels])
     if rank.given is not None:
         wanted[~rank.given] = np.nan
     known = {
-        one: limit_for(one, offered.p[(wanted == one)[offered.winners]], trials, wanted == one)
+        one: threshold_for(one, offered.p[(wanted == one)[offered.winners]], trials, wanted == one)
         for one in {terms.target, *wanted[~np.isnan(wanted)].tolist()}
     }
-    lowest = [known[one].lowest if one in known else OUT_OF_REACH for one in wanted.tolist()]
+    lowest = [known[one].lowest if one in known else UNREACHABLE for one in wanted.tolist()]
     return known[terms.target], np.array(lowest)
 
 

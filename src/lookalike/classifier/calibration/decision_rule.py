@@ -40,7 +40,7 @@ MIN_ACCURACY = 0.5
 """Below this leave-one-out accuracy the vectors cannot tell the labels apart."""
 
 
-class Rule(StrEnum):
+class Method(StrEnum):
     """By what a field judges."""
 
     LANDSCAPE = "landscape"
@@ -62,7 +62,7 @@ class Ground(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standard:
+class DecisionRule:
     """The rule in force, its limit, and what is missing to label by itself (or better).
 
     `limits` are those of labels that have a target of their own, and of parents. `certified` tells
@@ -75,7 +75,7 @@ class Standard:
     vote.
     """
 
-    rule: Rule
+    rule: Method
     missing: tuple[str, ...] = ()
     limit: float | None = None
     new_share: float | None = None
@@ -101,17 +101,17 @@ class Standard:
         return Ground.CERTIFICATE if self.certified else Ground.ESTIMATE
 
 
-def rule_for(counts: Sequence[int], items: int) -> tuple[Rule, tuple[str, ...]]:
+def method_for(counts: Sequence[int], items: int) -> tuple[Method, tuple[str, ...]]:
     """Return by what references per label and the number of items let judge, and what lacks."""
     able = sum(count >= MIN_REFERENCES for count in counts)
     if able < MIN_LABELS:
-        return Rule.SUGGEST, (f"{able} of {MIN_LABELS} labels with {MIN_REFERENCES} references",)
+        return Method.SUGGEST, (f"{able} of {MIN_LABELS} labels with {MIN_REFERENCES} references",)
     if items > MAX_ITEMS or items * len(counts) > MAX_SCORES:
-        return Rule.NEAREST, (
+        return Method.NEAREST, (
             f"{items} items with {len(counts)} labels are too many for the rule that labels most: "
             f"it takes up to {MAX_ITEMS} items and {MAX_SCORES} items times labels",
         )
-    return Rule.LANDSCAPE, ()
+    return Method.LANDSCAPE, ()
 
 
 def too_alike(accuracy: float) -> str:
@@ -158,8 +158,8 @@ def out_of_reach(target: float, answers: int, labels: int, drawn_missing: int) -
     )
 
 
-def standard_to(standard: Standard) -> dict[str, Any]:
-    """Return a standard as JSON values; `standard_from` reads them back exactly."""
+def decision_rule_to(standard: DecisionRule) -> dict[str, Any]:
+    """Return a standard as JSON values; `decision_rule_from` reads them back exactly."""
     # What was learned is of JSON values already, and there is much of it: no copy of that.
     parts = {part.name: getattr(standard, part.name) for part in fields(standard)}
     return parts | {"nearest": standard.nearest and asdict(standard.nearest)}
@@ -198,22 +198,22 @@ def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
     }
 
 
-def standard_in_force(stored: Mapping[str, Any] | None) -> Standard | None:
+def decision_rule_in_force(stored: Mapping[str, Any] | None) -> DecisionRule | None:
     """Return the standard that is stored, unless another edition of the rule made it."""
-    standard = standard_from(stored)
+    standard = decision_rule_from(stored)
     return standard if standard and standard.edition == EDITION else None
 
 
-def standard_from(stored: Mapping[str, Any] | None) -> Standard | None:
-    """Return the standard that `standard_to` wrote."""
+def decision_rule_from(stored: Mapping[str, Any] | None) -> DecisionRule | None:
+    """Return the standard that `decision_rule_to` wrote."""
     if stored is None:
         return None
     parts = {
-        "rule": Rule(stored["rule"]),
+        "rule": Method(stored["rule"]),
         "missing": tuple(stored["missing"]),
         "weights": tuple(stored.get("weights", ())),
         "suspects": tuple((pk, label) for pk, label in stored.get("suspects", ())),
         "nearest": calibration_from(stored["nearest"]),
         "edition": stored.get("edition", 1),
     }
-    return Standard(**{**stored, **parts})
+    return DecisionRule(**{**stored, **parts})

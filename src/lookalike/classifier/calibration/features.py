@@ -20,31 +20,31 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.logistic import Vector, fit_mixture
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.scores.evidence import UNHEARD, Columns, Leads, Mix, Quiet
-from lookalike.classifier.scores.leave_one_out import Left
-from lookalike.classifier.scores.scores import Said
+from lookalike.classifier.scores.evidence import UNREACHED, Columns, Mix, Quiet, TopTwo
+from lookalike.classifier.scores.leave_one_out import LeftOutScores
+from lookalike.classifier.scores.scores import LabelScores
 
 Barred = NDArray[np.bool_]
 
 _TYPICAL_WEIGHT = 3.0
 _NOBODY: Places = np.empty(0, np.int64)
 _TYPED = (5, 6, 4)
-"""The features L, C and Z of the winner, in the order of `Sight.typical`."""
+"""The features L, C and Z of the winner, in the order of `Scales.typical`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ScoredItems:
     """What scores show of m items: their `leads`, the places of the winner's nearest references
     (`sources`, (m,)), and the `features` (m, 12).
     """
 
-    leads: Leads
+    leads: TopTwo
     sources: Places
     features: Vector
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Scales:
     """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (3, labels + 1) is
     what L, C and Z of a label's own references are, the last those of any; `quiet` are the columns
     that never win.
@@ -54,30 +54,32 @@ class Sight:
     typical: Floats
     quiet: Quiet
 
-    def seen(self, scores: Said, places: Places, barred: Barred | None = None) -> Seen:
+    def seen(
+        self, scores: LabelScores, places: Places, barred: Barred | None = None
+    ) -> ScoredItems:
         """Return what the scores show of items.
 
         `barred` (m, labels) tells which labels an item may not get.
         """
         return self.seen_by(scores, places, self.leads(scores, places, barred))
 
-    def leads(self, scores: Said, places: Places, barred: Barred | None = None) -> Leads:
+    def leads(self, scores: LabelScores, places: Places, barred: Barred | None = None) -> TopTwo:
         """Return who leads for items, by the scores of all labels."""
         logs, direct = scores.table(places)
         if barred is not None:
-            logs[barred], direct[barred] = UNHEARD
-        return Leads.among(self.mix, logs, direct, self.quiet)
+            logs[barred], direct[barred] = UNREACHED
+        return TopTwo.among(self.mix, logs, direct, self.quiet)
 
-    def seen_by(self, scores: Said, places: Places, leads: Leads) -> Seen:
+    def seen_by(self, scores: LabelScores, places: Places, leads: TopTwo) -> ScoredItems:
         """Return what the scores show of items whose `leads` are known."""
         nearest, sources = scores.nearest(places, leads.winners)
         usual, around = self.typical[:, leads.winners], scores.around(places)
         rows = leads.features(self.mix, nearest)
-        return Seen(leads, sources, _completed(rows, usual, around))
+        return ScoredItems(leads, sources, _completed(rows, usual, around))
 
 
 @dataclass(frozen=True, slots=True)
-class Kin:
+class NewSublabels:
     """What something new looks like of which the label above is known, all (q,) but `seen` (q, 12).
 
     `of` are the rows of the references whose own label was left out while others of the same parent
@@ -110,7 +112,7 @@ class LeftOut:
     own: Columns
     known: NDArray[np.bool_]
     unseen: Vector
-    kin: Kin
+    kin: NewSublabels
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -119,12 +121,12 @@ class LeftOut:
 
 
 def leave_out(
-    left: Left,
+    left: LeftOutScores,
     *,
     quiet: Quiet,
-    kin: Left | None = None,
+    kin: LeftOutScores | None = None,
     kin_of: Places = _NOBODY,
-) -> tuple[Sight, LeftOut]:
+) -> tuple[Scales, LeftOut]:
     """Return how to see, and what the references of `left` look like.
 
     `kin` are some of them again, the rows `kin_of`, with their labels one level down left out.
@@ -137,7 +139,7 @@ def leave_out(
     usual = np.where(leads.winners == own, beside, typical[:, leads.winners])
     outside = _Rows.of(left.some(np.flatnonzero(known)).without_own())
     lost = outside.leads(mix, quiet)
-    return Sight(mix, typical, quiet), LeftOut(
+    return Scales(mix, typical, quiet), LeftOut(
         seen=_completed(every.features(mix, leads), usual, every.around),
         winners=leads.winners,
         own=own,
@@ -157,37 +159,37 @@ class _Rows:
     around: Floats
 
     @classmethod
-    def of(cls, left: Left) -> _Rows:
+    def of(cls, left: LeftOutScores) -> _Rows:
         """Return those of references left out."""
         around = np.stack([left.wide[:, 0], left.remote], axis=1)
         return cls(left.logs, left.direct, left.nearest, around)
 
-    def leads(self, mix: Mix, quiet: Quiet) -> Leads:
+    def leads(self, mix: Mix, quiet: Quiet) -> TopTwo:
         """Return who leads in each row."""
-        return Leads.among(mix, self.logs, self.direct, quiet)
+        return TopTwo.among(mix, self.logs, self.direct, quiet)
 
     def of_label(self, label: Columns) -> Floats:
         """Return L, C and Z (3, m) of one label a row."""
         rows = np.arange(len(label))
         return np.stack([part[rows, label] for part in (self.logs, self.direct, self.nearest)])
 
-    def features(self, mix: Mix, leads: Leads) -> Vector:
+    def features(self, mix: Mix, leads: TopTwo) -> Vector:
         """Return the first seven features (m, 7) of rows of which is known who leads."""
         nearest = self.nearest[np.arange(len(leads.winners)), leads.winners]
         return leads.features(mix, np.where(leads.winners >= 0, nearest, np.float32(0)))
 
 
 def _kin(
-    kin: Left,
+    kin: LeftOutScores,
     of: Places,
     mix: Mix,
     typical: Floats,
     quiet: Quiet,
-) -> Kin:
+) -> NewSublabels:
     rows = _Rows.of(kin.some(np.arange(len(of))))
     leads = rows.leads(mix, quiet)
     seen = _completed(rows.features(mix, leads), typical[:, leads.winners], rows.around)
-    return Kin(of, seen, leads.winners, kin.own[: len(of)])
+    return NewSublabels(of, seen, leads.winners, kin.own[: len(of)])
 
 
 def _completed(rows: Vector, usual: Floats, around: Floats) -> Vector:

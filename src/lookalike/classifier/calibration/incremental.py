@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence, Judgement, judged, said_at
-from lookalike.classifier.calibration.features import Seen
+from lookalike.classifier.calibration.features import ScoredItems
 from lookalike.classifier.graph.arrays import union
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.scores.evidence import Column, Leads, scored
+from lookalike.classifier.scores.evidence import Column, TopTwo, scored
 from lookalike.classifier.scores.hierarchy import Parents
 from lookalike.classifier.scores.scores import Scores
 
@@ -55,7 +55,7 @@ class Judgements:
             scores.set_references(references)
             for tier in self._tiers:
                 tier.judge_all()
-            return np.arange(len(scores.landscape))
+            return np.arange(len(scores.neighbour_graph))
         before = [tier.columns(tier.changed_by(names)) for tier in self._tiers]
         around = scores.set_references(references)
         moved = [
@@ -103,17 +103,17 @@ class _Tier:
         return again
 
     def judge_all(self) -> None:
-        sight, every = self._confidence.sight, np.arange(len(self._said.landscape))
+        sight, every = self._confidence.sight, np.arange(len(self._said.neighbour_graph))
         kinds = _columns(judged(self._confidence, sight.seen(self._said, every[:0])))
         self._all = known = Judgement(*(np.empty(len(every), one.dtype) for one in kinds))
         parts = np.empty((3, 3, len(every)), np.float32)
-        self._leads = Leads(known.winners, known.runners_up, *parts)
+        self._leads = TopTwo(known.winners, known.runners_up, *parts)
         for block in np.split(every, range(_BLOCK, len(every), _BLOCK)):
             seen = sight.seen(self._said, block)
             self._leads.put(block, seen.leads)
             self._put(block, seen)
 
-    def _put(self, places: Places, seen: Seen) -> None:
+    def _put(self, places: Places, seen: ScoredItems) -> None:
         new = judged(self._confidence, seen)
         for column, values in zip(_columns(self._all), _columns(new), strict=True):
             column[places] = values

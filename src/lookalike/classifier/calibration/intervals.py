@@ -70,7 +70,7 @@ def checks_needed(target: float, confidence: float, wrong: int = 0) -> int:
     return high
 
 
-def certified_limit(
+def certified_threshold(
     p: NDArray[np.float64], right: NDArray[np.bool_], target: float, confidence: float
 ) -> float | None:
     """Return the lowest p from which on answers are certified to be right at `target`, if any.

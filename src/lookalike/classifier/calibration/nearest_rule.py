@@ -28,7 +28,7 @@ from lookalike.classifier.graph.search import (
     NO_SIMILARITY,
     NOBODY,
     Matches,
-    References,
+    ReferenceArrays,
     nearest,
     rival_similarity,
     votes,
@@ -156,7 +156,7 @@ _CALIBRATE_WITH = 2000
 
 
 def learn_nearest(
-    references: References, pool: Matches, k: int, target: float
+    references: ReferenceArrays, pool: Matches, k: int, target: float
 ) -> Calibration | None:
     """Return the calibration for lists of `k`; `pool` are those of what waits for a label."""
     sample = np.arange(len(references.pks))
@@ -173,7 +173,7 @@ def learn_nearest(
 
 
 def _leave_class_out(
-    references: References, vectors: NDArray[np.float16], codes: NDArray[np.int32], k: int
+    references: ReferenceArrays, vectors: NDArray[np.float16], codes: NDArray[np.int32], k: int
 ) -> Matches:
     near = np.full((len(codes), k), NOBODY, np.int64)
     similarities = np.full((len(codes), k), NO_SIMILARITY, np.float32)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lookalike.classifier.calibration.logistic import fit_mixture
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.evidence import Mix
-from lookalike.classifier.scores.leave_one_out import Left
+from lookalike.classifier.scores.leave_one_out import LeftOutScores
 
 ERROR_RATE = 0.01
 """The share of wrong labels before anything is known."""
@@ -49,7 +49,7 @@ class Suspects(NamedTuple):
     error_rate: float
 
 
-def find_suspects(left: Left, confirmed: NDArray[np.bool_]) -> Suspects:
+def find_suspects(left: LeftOutScores, confirmed: NDArray[np.bool_]) -> Suspects:
     """Return which references of `left` look wrong; those a person `confirmed` (r,) never do."""
     tried = left.counts[left.own] >= LEAST_REFERENCES
     if len(np.unique(left.own[tried])) < 2:
@@ -63,7 +63,7 @@ def find_suspects(left: Left, confirmed: NDArray[np.bool_]) -> Suspects:
     return Suspects(places[order], 1 - wrong[found][order], rate)
 
 
-def _lead(left: Left, mix: Mix) -> NDArray[np.float64]:
+def _lead(left: LeftOutScores, mix: Mix) -> NDArray[np.float64]:
     """Return how far the best other label is ahead of the own one (r,), in log-odds."""
     total, rows = left.totals(mix).astype(np.float64), np.arange(len(left.own))
     own = total[rows, left.own].copy()

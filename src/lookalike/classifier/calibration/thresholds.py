@@ -1,7 +1,7 @@
 """From which probability on a label is given, so that a target holds. Pure.
 
 Of two limits the lower counts. The estimated one is where the mean of the probabilities above it
-falls to the target; the certified one is proven by answers alone (`claims.certified_limit`).
+falls to the target; the certified one is proven by answers alone (`claims.certified_threshold`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.intervals import EVEN, certified_limit, checks_needed
+from lookalike.classifier.calibration.intervals import EVEN, certified_threshold, checks_needed
 from lookalike.classifier.calibration.logistic import Vector
 
-OUT_OF_REACH = 2.0
+UNREACHABLE = 2.0
 """The limit where nothing can be accepted at the target."""
 
 CERTAINTY = 0.90
@@ -26,20 +26,20 @@ _PROVABLE = 0.999
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class JudgedItems:
     """Items (m,): what each would be taken for, how surely, and, where known, whether rightly."""
 
     winners: NDArray[np.int64]
     p: Vector
     right: NDArray[np.bool_]
 
-    def of(self, rows: NDArray[np.bool_]) -> Taken:
+    def of(self, rows: NDArray[np.bool_]) -> JudgedItems:
         """Return some of them."""
-        return Taken(self.winners[rows], self.p[rows], self.right[rows])
+        return JudgedItems(self.winners[rows], self.p[rows], self.right[rows])
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class Threshold:
     """The `lowest` probability that will do; whether a certificate set it, and about how many more
     random answers would let one do so, all going well.
     """
@@ -49,25 +49,27 @@ class Limit:
     drawn_missing: int
 
 
-def limit_for(target: float, p: Vector, trials: Taken, labels: NDArray[np.bool_]) -> Limit:
+def threshold_for(
+    target: float, p: Vector, trials: JudgedItems, labels: NDArray[np.bool_]
+) -> Threshold:
     """Return the lower limit of two: estimated from the `p` of what waits, and certified by trials
     of some `labels` (labels,).
     """
     trials = trials.of(labels[trials.winners])
     falling = np.sort(p)[::-1]
     good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
-    estimated = float(falling[good[-1]]) if len(good) else OUT_OF_REACH
+    estimated = float(falling[good[-1]]) if len(good) else UNREACHABLE
     provable = min(target, _PROVABLE)
-    proven = certified_limit(trials.p, trials.right, provable, CERTAINTY)
-    certified = OUT_OF_REACH if proven is None else proven
-    return Limit(
+    proven = certified_threshold(trials.p, trials.right, provable, CERTAINTY)
+    certified = UNREACHABLE if proven is None else proven
+    return Threshold(
         lowest=max(min(estimated, certified), min(EVEN, target)),
         certified=certified < estimated,
         drawn_missing=_drawn_missing(provable, trials),
     )
 
 
-def _drawn_missing(target: float, trials: Taken) -> int:
+def _drawn_missing(target: float, trials: JudgedItems) -> int:
     wrong = ~trials.right[np.argsort(-trials.p, kind="stable")]
     leading = int(wrong.argmax()) if wrong.any() else len(wrong)
     missing = max(checks_needed(target, CERTAINTY) - leading, 0)

@@ -12,10 +12,10 @@ from lookalike.classifier.calibration.confidence import (
     ALONE,
     COUNTED,
     FEW_LABELS,
+    CalibrationData,
     Confidence,
-    Lesson,
     Rank,
-    Refuted,
+    RefutedAnswers,
     Terms,
     judge,
     learn,
@@ -23,8 +23,8 @@ from lookalike.classifier.calibration.confidence import (
 )
 from lookalike.classifier.calibration.decision_rule import (
     MIN_ACCURACY,
-    Rule,
-    Standard,
+    DecisionRule,
+    Method,
     estimated,
     out_of_reach,
     suspected,
@@ -35,12 +35,12 @@ from lookalike.classifier.calibration.decision_rule import (
 from lookalike.classifier.calibration.logistic import Vector
 from lookalike.classifier.calibration.recalibration import enough_samples
 from lookalike.classifier.calibration.suspects import find_suspects
-from lookalike.classifier.calibration.thresholds import OUT_OF_REACH
+from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.graph.arrays import without
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among, raised
-from lookalike.classifier.scores.leave_one_out import Left, as_they_are, leave_one_out
-from lookalike.classifier.scores.scores import BACKGROUND, Said, Scores
+from lookalike.classifier.scores.leave_one_out import LeftOutScores, as_they_are, leave_one_out
+from lookalike.classifier.scores.scores import BACKGROUND, LabelScores, Scores
 
 _CALIBRATE_WITH = 2000
 
@@ -66,7 +66,7 @@ NOTHING_DOUBTED = Doubted({}, {}, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class AnswerSampling:
     """How answers came about, by the pks of their documents.
 
     `asked` were picked by the queue: they vote and do not calibrate. `drawn` come from a uniform
@@ -99,7 +99,7 @@ def learn_confidence(
     target: float,
     *,
     targets: Mapping[str, float] | None = None,
-    sampling: Sampling | None = None,
+    sampling: AnswerSampling | None = None,
     hierarchical: bool = False,
     closed: bool = False,
 ) -> Confidence:
@@ -109,7 +109,7 @@ def learn_confidence(
     If labels are `hierarchical`, it is learned of their parents as well. In a `closed` set every
     item has one of the labels.
     """
-    sampling = sampling or Sampling()
+    sampling = sampling or AnswerSampling()
     every = np.sort(np.concatenate([scores.references(name) for name in scores.labels]))
     calibrates, representative = _calibrating(every, sampling)
     levels = [level.below for level in levels_of(scores.labels)] if hierarchical else []
@@ -137,7 +137,7 @@ def learn_confidence(
     return _with_parents(scores, left, waiting, terms, lesson)
 
 
-def _calibrating(every: Places, sampling: Sampling) -> tuple[Places, bool]:
+def _calibrating(every: Places, sampling: AnswerSampling) -> tuple[Places, bool]:
     """Return which of `every` reference calibrate, and whether they stand for all that waits.
 
     Where a queue picked most of them, all calibrate, and they do not.
@@ -177,12 +177,14 @@ def without_suspects(
     return voting, Doubted(doubted, right, found.error_rate)
 
 
-def _refuted(scores: Scores, refuted: Mapping[str, Places]) -> Refuted:
+def _refuted(scores: Scores, refuted: Mapping[str, Places]) -> RefutedAnswers:
     """Return of which items which label is wrong, by its column."""
     known = {label: places for label, places in refuted.items() if label in scores.labels}
     nobody = np.empty(0, np.int64)
     columns = [np.full(len(places), _column(scores, label)) for label, places in known.items()]
-    return Refuted(np.concatenate([nobody, *known.values()]), np.concatenate([nobody, *columns]))
+    return RefutedAnswers(
+        np.concatenate([nobody, *known.values()]), np.concatenate([nobody, *columns])
+    )
 
 
 def _column(scores: Scores, label: str) -> int:
@@ -190,7 +192,7 @@ def _column(scores: Scores, label: str) -> int:
 
 
 def _with_parents(
-    scores: Scores, left: Left, waiting: Places, terms: Terms, lesson: Lesson
+    scores: Scores, left: LeftOutScores, waiting: Places, terms: Terms, lesson: CalibrationData
 ) -> Confidence:
     """Return what was learned with what each level above learns.
 
@@ -198,7 +200,7 @@ def _with_parents(
     and of the random answers those count that would be left open, too.
     """
     learned, waiting = [lesson.confidence], thinned(waiting)
-    said: Said = scores
+    said: LabelScores = scores
     for level in levels_of(scores.labels):
         below = learned[-1]
         waiting = waiting[~judge(below, said, waiting).accepted]
@@ -216,7 +218,7 @@ def _linked(levels: Sequence[Confidence]) -> Confidence:
     return replace(first, above=_linked(others)) if others else first
 
 
-def standard_of(confidence: Confidence, nodes_upto: int, suspects: int = 0) -> Standard:
+def decision_rule_of(confidence: Confidence, nodes_upto: int, suspects: int = 0) -> DecisionRule:
     """Return the standard by which a field decides with this confidence.
 
     So many of its references are `suspects`.
@@ -224,7 +226,7 @@ def standard_of(confidence: Confidence, nodes_upto: int, suspects: int = 0) -> S
     accuracy = confidence.leave_one_out_accuracy
     if accuracy < MIN_ACCURACY:
         missing = (too_alike(accuracy),)
-        return Standard(Rule.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
+        return DecisionRule(Method.SUGGEST, missing, accuracy=accuracy, nodes_upto=nodes_upto)
     own = {
         label: limit
         for label, limit in zip(confidence.labels, confidence.limits, strict=True)
@@ -234,10 +236,10 @@ def standard_of(confidence: Confidence, nodes_upto: int, suspects: int = 0) -> S
         own |= {
             label: limit
             for label, limit in zip(level.labels, level.limits, strict=True)
-            if limit < OUT_OF_REACH
+            if limit < UNREACHABLE
         }
-    return Standard(
-        Rule.LANDSCAPE,
+    return DecisionRule(
+        Method.LANDSCAPE,
         (*((suspected(suspects),) if suspects else ()), *_missing(confidence)),
         limit=confidence.limit,
         new_share=confidence.new_share,
@@ -262,7 +264,7 @@ def _thinned(places: Places, upto: int) -> Places:
 def _missing(confidence: Confidence) -> tuple[str, ...]:
     labels = len(confidence.labels) - len(confidence.sight.quiet)
     more = max(COUNTED - confidence.drawn, 0)
-    if min(confidence.limits) < OUT_OF_REACH:
+    if min(confidence.limits) < UNREACHABLE:
         return (estimated(more),) if more and confidence.new_share else ()
     if confidence.fair_missing:
         return (unmeasured(confidence.fair_missing),)

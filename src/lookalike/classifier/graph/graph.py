@@ -31,7 +31,7 @@ from lookalike.classifier.graph.arrays import (
     roomy,
     squares,
 )
-from lookalike.classifier.graph.metric import Blend, Frame, spans
+from lookalike.classifier.graph.metric import Blend, Whitening, spans
 from lookalike.classifier.graph.neighbours import FindLists, neighbour_lists, neighbours
 from lookalike.classifier.graph.propagation import (
     DECAY,
@@ -49,8 +49,6 @@ from lookalike.classifier.graph.propagation import (
 )
 
 # --- joining neighbours to a graph, block by block -----------------------------------------------
-
-# the graph itself. Pure. What the graph is, `propagation` tells.
 
 _NODES = 65_536
 
@@ -161,7 +159,7 @@ _TINY = np.float32(1e-12)
 
 
 @dataclass(frozen=True, slots=True)
-class Landscape:
+class NeighbourGraph:
     """Items of one space by rising pk; the first `nodes` are in the graph, the rest are leaves.
 
     `centred` int16 (n, d) are the directions that `frame` makes of vectors, on the grid; `turned`
@@ -172,7 +170,7 @@ class Landscape:
 
     pks: Places
     nodes: int
-    frame: Frame
+    frame: Whitening
     centred: Grid
     turn: Grid
     turned: Bytes
@@ -225,7 +223,7 @@ class Landscape:
         return Evidence(places, column[places])
 
 
-class Known(NamedTuple):
+class KnownGraph(NamedTuple):
     """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`,
     its `graph` and `degrees`.
 
@@ -240,41 +238,41 @@ class Known(NamedTuple):
     degrees: Floats
 
 
-def build_landscape(
+def build_neighbour_graph(
     pks: Places,
     vectors: NDArray[np.float16],
-    known: Known | None = None,
+    known: KnownGraph | None = None,
     *,
     blend: Blend | None = None,
-) -> Landscape:
+) -> NeighbourGraph:
     """Return the landscape of all items: `pks` (n,) rising, unit `vectors` (n, d).
 
     `known` is what a landscape of the same items had, by the same `blend` of their members.
     """
-    return landscape_of(pks, vectors.__getitem__, known, blend=blend)
+    return neighbour_graph_of(pks, vectors.__getitem__, known, blend=blend)
 
 
-def landscape_of(
+def neighbour_graph_of(
     pks: Places,
     vectors: Vectors,
-    known: Known | None = None,
+    known: KnownGraph | None = None,
     *,
     blend: Blend | None = None,
     find: FindLists = neighbour_lists,
-) -> Landscape:
+) -> NeighbourGraph:
     """Return that of vectors that are read some at a time where they are many: `vectors(places)`.
 
     `find` finds their neighbours, where they are not known.
     """
     count = len(pks)
-    frame = Frame.of((vectors(part) for part in spans(count)), blend)
+    frame = Whitening.of((vectors(part) for part in spans(count)), blend)
     centred = _grid(frame, vectors, count)
     near, cosines = known[:2] if known else find(centred, NEIGHBOURS)
     turn = known.turn if known else _turn(frame, vectors, centred, near)
     graph, degrees = known[3:] if known else build_graph(near, cosines)
     turned = frame.turned(centred, turn)
     widths = scale_widths(cosines)
-    return Landscape(
+    return NeighbourGraph(
         pks=pks,
         nodes=len(pks),
         frame=frame,
@@ -292,31 +290,35 @@ def landscape_of(
 
 
 def attach(
-    landscape: Landscape, pks: Places, vectors: NDArray[np.float16], *, apart: bool = False
-) -> Landscape:
+    neighbour_graph: NeighbourGraph,
+    pks: Places,
+    vectors: NDArray[np.float16],
+    *,
+    apart: bool = False,
+) -> NeighbourGraph:
     """Return the landscape with more leaves: `pks` (m,) above all here, `vectors` (m, d).
 
     Of several that are made of one landscape only the last is good (see `growing`), unless they are
     kept `apart`: then all is copied.
     """
     add = _copied if apart else appended
-    centred = on_grid(landscape.frame.centred(vectors))
-    nodes, count = landscape.centred[: landscape.nodes], landscape.near.shape[1]
+    centred = on_grid(neighbour_graph.frame.centred(vectors))
+    nodes, count = neighbour_graph.centred[: neighbour_graph.nodes], neighbour_graph.near.shape[1]
     near, cosines = neighbours(centred, nodes, count)
-    turned = landscape.frame.turned(centred, landscape.turn)
-    widths, degrees = landscape.widths, landscape.degrees
-    return Landscape(
-        pks=add(landscape.pks, pks),
-        nodes=landscape.nodes,
-        frame=landscape.frame,
-        centred=add(landscape.centred, centred),
-        turn=landscape.turn,
-        turned=add(landscape.turned, turned),
-        turned_lengths=add(landscape.turned_lengths, _lengths(turned)),
-        near=add(landscape.near, near),
-        near_cosines=add(landscape.near_cosines, cosines),
-        hops=add(landscape.hops, _hops(near, cosines, widths, degrees)),
-        graph=landscape.graph,
+    turned = neighbour_graph.frame.turned(centred, neighbour_graph.turn)
+    widths, degrees = neighbour_graph.widths, neighbour_graph.degrees
+    return NeighbourGraph(
+        pks=add(neighbour_graph.pks, pks),
+        nodes=neighbour_graph.nodes,
+        frame=neighbour_graph.frame,
+        centred=add(neighbour_graph.centred, centred),
+        turn=neighbour_graph.turn,
+        turned=add(neighbour_graph.turned, turned),
+        turned_lengths=add(neighbour_graph.turned_lengths, _lengths(turned)),
+        near=add(neighbour_graph.near, near),
+        near_cosines=add(neighbour_graph.near_cosines, cosines),
+        hops=add(neighbour_graph.hops, _hops(near, cosines, widths, degrees)),
+        graph=neighbour_graph.graph,
         widths=widths,
         degrees=degrees,
     )
@@ -326,7 +328,7 @@ def _copied(array: NDArray[Number], more: NDArray[Number]) -> NDArray[Number]:
     return np.concatenate([array, more])
 
 
-def _grid(frame: Frame, vectors: Vectors, count: int) -> Grid:
+def _grid(frame: Whitening, vectors: Vectors, count: int) -> Grid:
     """Return the centred directions of all items, made some at a time."""
     grid = roomy(count, len(frame.mean), np.int16)
     for part in spans(count):
@@ -334,7 +336,7 @@ def _grid(frame: Frame, vectors: Vectors, count: int) -> Grid:
     return grid
 
 
-def _turn(frame: Frame, vectors: Vectors, centred: Grid, near: Places) -> Grid:
+def _turn(frame: Whitening, vectors: Vectors, centred: Grid, near: Places) -> Grid:
     """Return what `turned` is made by; of many items, from directions on the grid."""
     count, dimension = centred.shape
     least, most = _METRIC_NEIGHBOURS

@@ -86,7 +86,7 @@ def unit_blocks(rows: Floats, blocks: list[slice]) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Whitening:
     """What makes directions of the vectors of a space: their `mean` (d,), and a `blend` where the
     space has members.
     """
@@ -95,7 +95,7 @@ class Frame:
     blend: Blend | None = None
 
     @staticmethod
-    def of(parts: Iterable[NDArray[np.float16]], blend: Blend | None) -> Frame:
+    def of(parts: Iterable[NDArray[np.float16]], blend: Blend | None) -> Whitening:
         """Return the frame of all vectors, which come in parts (m, d), at least one.
 
         Each block's mean is of those who have it.
@@ -113,7 +113,7 @@ class Frame:
                 ]
                 counts = counts + np.concatenate(there)
             total = total + wide.sum(axis=0, dtype=np.float64)
-        return Frame((total / np.maximum(counts, 1)).astype(np.float32), blend)
+        return Whitening((total / np.maximum(counts, 1)).astype(np.float32), blend)
 
     def centred(self, vectors: NDArray[np.float16]) -> Floats:
         """Return vectors (n, d) without what all have in common."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import Grid, on_grid
-from lookalike.classifier.graph.metric import Blend, Frame
+from lookalike.classifier.graph.metric import Blend, Whitening
 from lookalike.classifier.graph.neighbours import (
     Lists,
     approximate_neighbours,
@@ -225,13 +225,13 @@ _FINE = Phase(50, 2, 0.8, 256)
 class Axes:
     """How vectors are made small: the `frame` that centres them, and a `basis` float32 (d, k)."""
 
-    frame: Frame
+    frame: Whitening
     basis: Floats
 
     @staticmethod
     def of(vectors: NDArray[np.float16], blend: Blend | None) -> Axes:
         """Return the principal axes of vectors (n, d), the first one first."""
-        frame = Frame.of([vectors], blend)
+        frame = Whitening.of([vectors], blend)
         wide = frame.centred(vectors)
         _, axes = np.linalg.eigh((wide.T @ wide).astype(np.float64))
         axes = axes[:, ::-1][:, :_DIMENSION]

@@ -210,7 +210,7 @@ _KEPT_ENDS = 2048
 Totals = NDArray[np.float64]
 
 
-class Joined(Protocol):
+class Walkable(Protocol):
     """What walks need to know of a landscape."""
 
     def __len__(self) -> int: ...
@@ -236,7 +236,7 @@ class Joined(Protocol):
         """Return the entries of S between an item and these (n, ≤ 20)."""
 
 
-class Surroundings:
+class GraphSmoother:
     """The means of one value around all n items of a landscape, kept up as the value changes.
 
     Values and means are kept on a `_grid` of so many `steps` to one.
@@ -247,26 +247,28 @@ class Surroundings:
     are whole numbers.
     """
 
-    def __init__(self, landscape: Joined, values: Floats, *, steps: int = _STEPS_TO_ONE) -> None:
-        self._landscape, self._grid = landscape, np.float32(steps)
-        self._sums = np.maximum(self._totalled(np.ones(landscape.nodes, np.float32)), 1)
-        self._means = [self._on_grid(values[: landscape.nodes])]
+    def __init__(
+        self, neighbour_graph: Walkable, values: Floats, *, steps: int = _STEPS_TO_ONE
+    ) -> None:
+        self._landscape, self._grid = neighbour_graph, np.float32(steps)
+        self._sums = np.maximum(self._totalled(np.ones(neighbour_graph.nodes, np.float32)), 1)
+        self._means = [self._on_grid(values[: neighbour_graph.nodes])]
         self._totals: list[Totals] = []
         for _ in range(SMOOTHING_STEPS):
             self._totals.append(self._totalled(self._means[-1]))
             self._means.append(self._mean(self._totals[-1], slice(None)))
         self._ends: dict[int, Evidence] = {}
-        leaves = np.arange(landscape.nodes, len(landscape))
+        leaves = np.arange(neighbour_graph.nodes, len(neighbour_graph))
         self._means[-1] = np.concatenate([self._means[-1], self._of_leaves(leaves)])
 
-    def over(self, landscape: Joined) -> Surroundings:
-        """Return those of `landscape`, which is ours and more leaves."""
-        wider = Surroundings.__new__(Surroundings)
-        wider._landscape, wider._grid = landscape, self._grid
+    def over(self, neighbour_graph: Walkable) -> GraphSmoother:
+        """Return those of `neighbour_graph`, which is ours and more leaves."""
+        wider = GraphSmoother.__new__(GraphSmoother)
+        wider._landscape, wider._grid = neighbour_graph, self._grid
         wider._sums, wider._ends = self._sums, self._ends
         wider._means = [means.copy() for means in self._means]
         wider._totals = [totals.copy() for totals in self._totals]
-        more = wider._of_leaves(np.arange(len(self._landscape), len(landscape)))
+        more = wider._of_leaves(np.arange(len(self._landscape), len(neighbour_graph)))
         wider._means[-1] = np.concatenate([wider._means[-1], more])
         return wider
 
@@ -378,17 +380,17 @@ class Surroundings:
         return np.asarray(np.rint(values * self._grid), np.float32)
 
 
-def remoteness(landscape: Joined) -> Floats:
+def remoteness(neighbour_graph: Walkable) -> Floats:
     """Return how far each item lies from its neighbours, beside what is usual around it, (n,).
 
     log σ − the mean of log σ, σ the distance to the tenth neighbour. (After the local outlier
     factor, Breunig et al. 2000.)
     """
-    cosines = landscape.near_cosines[:, : SCALES[1]]
+    cosines = neighbour_graph.near_cosines[:, : SCALES[1]]
     if cosines.shape[1] == 0:
-        return np.zeros(len(landscape), np.float32)
+        return np.zeros(len(neighbour_graph), np.float32)
     widths = np.log(np.maximum(1 - cosines[:, -1], _LEAST_DISTANCE))
-    return np.asarray(widths - Surroundings(landscape, widths).means, np.float32)
+    return np.asarray(widths - GraphSmoother(neighbour_graph, widths).means, np.float32)
 
 
 def _whole(weights: Floats) -> Totals:

@@ -276,7 +276,7 @@ def _hide_self(similarity: Floats, query_ids: Ids, ids: Ids) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class References:
+class ReferenceArrays:
     """Who votes: `pks` int64 (r,) rising, label `codes` int32 (r,), `vectors` float16 (r, d)."""
 
     pks: Ids
@@ -284,10 +284,10 @@ class References:
     vectors: NDArray[np.float16]
 
     @staticmethod
-    def none(dimension: int) -> References:
+    def none(dimension: int) -> ReferenceArrays:
         """Return no references at all."""
         vectors = np.empty((0, dimension), np.float16)
-        return References(np.empty(0, np.int64), np.empty(0, np.int32), vectors)
+        return ReferenceArrays(np.empty(0, np.int64), np.empty(0, np.int32), vectors)
 
     def __len__(self) -> int:
         return len(self.pks)
@@ -300,16 +300,16 @@ class References:
         """Return lists of reference pks as matches with label codes."""
         return with_codes(near, similarities, self.pks, self.codes)
 
-    def without(self, pks: Ids) -> References:
+    def without(self, pks: Ids) -> ReferenceArrays:
         """Return the references that are not among `pks`."""
         kept = ~np.isin(self.pks, pks)
-        return References(self.pks[kept], self.codes[kept], self.vectors[kept])
+        return ReferenceArrays(self.pks[kept], self.codes[kept], self.vectors[kept])
 
-    def joined(self, more: References) -> References:
+    def joined(self, more: ReferenceArrays) -> ReferenceArrays:
         """Return these and `more`, none of which is here."""
         pks = np.concatenate([self.pks, more.pks])
         order = np.argsort(pks)
         codes = np.concatenate([self.codes, more.codes])
-        return References(
+        return ReferenceArrays(
             pks[order], codes[order], np.concatenate([self.vectors, more.vectors])[order]
         )

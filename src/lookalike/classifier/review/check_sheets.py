@@ -50,7 +50,7 @@ Probabilities = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CheckPlan:
     """What to draw a sheet of `size` from: what waits with a probability of at least `floor`.
 
     `items` do so without a label, `automatic` with one. Answering settles about `worth` items and
@@ -66,7 +66,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class CheckDraw:
     """The rows that were drawn, and the probability of it for each (k,)."""
 
     rows: NDArray[np.int64]
@@ -75,7 +75,7 @@ class Draw:
 
 def plan_check(
     p: Probabilities, candidates: Mask, automatic: Mask, *, target: float, sampled: int, size: int
-) -> Plan | None:
+) -> CheckPlan | None:
     """Return what to draw the next sheet from; None where nothing is more likely right than wrong.
 
     `p` (n,) are probabilities; `candidates` (n,) wait with a suggestion, `automatic` (n,) have the
@@ -97,13 +97,13 @@ def plan_check(
 
 
 def draw_check(
-    plan: Plan,
+    plan: CheckPlan,
     p: Probabilities,
     candidates: Mask,
     automatic: Mask,
     pks: NDArray[np.int64],
     seed: int,
-) -> Draw:
+) -> CheckDraw:
     """Return a uniform draw from what a plan names.
 
     Each document (`pks` (n,)) has its number by chance, which hangs on the `seed`; the smallest are
@@ -120,7 +120,7 @@ def draw_check(
         order = np.argsort(_numbers(pks[rows], seed), kind="stable")[:count]
         parts.append(rows[order])
         chances.append(np.full(len(order), len(order) / max(len(rows), 1)))
-    return Draw(np.concatenate(parts), np.concatenate(chances))
+    return CheckDraw(np.concatenate(parts), np.concatenate(chances))
 
 
 def _above(p: Probabilities, candidates: Mask) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -143,7 +143,7 @@ def _plan(
     target: float,
     sampled: int,
     size: int,
-) -> Plan:
+) -> CheckPlan:
     amount, labelled = sure
     k = min(size, m)
     together = (amount + q * m) / (labelled + m)
@@ -153,7 +153,7 @@ def _plan(
     wrong = k * (1 - q)
     more = shown * max(m - k, 0)
     gain = BASE + more * (1 - q + 1 / size) / (1 + wrong)
-    return Plan(floor, m, labelled, k, k + more, gain)
+    return CheckPlan(floor, m, labelled, k, k + more, gain)
 
 
 def _chance_of(needed: int, k: int, q: float) -> float:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.scores import Scores
 from lookalike.model import LABEL_SEPARATOR
@@ -50,8 +50,8 @@ class NewCategory:
     share: float
 
 
-def new_kinds(
-    landscape: Landscape,
+def group_new_categories(
+    neighbour_graph: NeighbourGraph,
     scores: Scores | None,
     known: NDArray[np.float64],
     settled: NDArray[np.bool_],
@@ -62,14 +62,14 @@ def new_kinds(
     (n,), or that labelled themselves and so are passed as settled, are in no group.
     """
     lost = np.flatnonzero(~settled & (known < _UNKNOWN))
-    peaks = _peaks(landscape, lost)
+    peaks = _peaks(neighbour_graph, lost)
     order = np.lexsort((lost, peaks))
     ends = np.flatnonzero(np.diff(peaks[order])) + 1
     found = [part for part in np.split(lost[order], ends) if len(part) >= MIN_ITEMS]
     found.sort(key=lambda part: (-len(part), int(part[0])))
     peak_of = dict(zip(lost.tolist(), peaks.tolist(), strict=True))
     found = found[:MAX_GROUPS]
-    ranked = [_ranked(landscape, part, peak_of[int(part[0])]) for part in found]
+    ranked = [_ranked(neighbour_graph, part, peak_of[int(part[0])]) for part in found]
     leaning = _leaning(scores, [members for members, _ in ranked])
     return [
         NewCategory(members, cohesion, place, round(share, 3))
@@ -96,14 +96,14 @@ def common_place(labels: Sequence[str], weights: Sequence[float]) -> tuple[str, 
     return LABEL_SEPARATOR.join(deepest), float(sums.get(deepest, total) / total)
 
 
-def _peaks(landscape: Landscape, lost: Places) -> Places:
+def _peaks(neighbour_graph: NeighbourGraph, lost: Places) -> Places:
     """Return the peak (m,) that each of the rising places `lost` leads to, as a place."""
     if len(lost) == 0:
         return lost
-    row_of = np.full(len(landscape), -1)
+    row_of = np.full(len(neighbour_graph), -1)
     row_of[lost] = np.arange(len(lost))
-    near = row_of[landscape.near[lost, :_NEAREST]]
-    hops = landscape.hops[lost, :_NEAREST]
+    near = row_of[neighbour_graph.near[lost, :_NEAREST]]
+    hops = neighbour_graph.hops[lost, :_NEAREST]
     within = np.where(near >= 0, hops, 0)
     density = within.sum(axis=1)
     rank = np.empty(len(lost), np.int64)
@@ -120,9 +120,9 @@ def _peaks(landscape: Landscape, lost: Places) -> Places:
     return lost[parent]
 
 
-def _ranked(landscape: Landscape, members: Places, peak: int) -> tuple[Places, float]:
+def _ranked(neighbour_graph: NeighbourGraph, members: Places, peak: int) -> tuple[Places, float]:
     """Return the first members, the representative first, and how close the others are to it."""
-    cosines = landscape.cosines(members, np.array([peak]))[:, 0]
+    cosines = neighbour_graph.cosines(members, np.array([peak]))[:, 0]
     order = np.lexsort((members, -cosines, members != peak))[:MAX_ITEMS]
     return members[order], round(float(cosines[order][1:].mean()), 3)
 

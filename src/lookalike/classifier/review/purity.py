@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.logistic import fit_line, sigmoid
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Floats
 
 _NEAREST = 10
@@ -40,9 +40,9 @@ class Purity:
         return sigmoid(self.slope * z + self.shift)
 
 
-def learn_purity(landscape: Landscape, labels: NDArray[np.int64]) -> Purity:
+def learn_purity(neighbour_graph: NeighbourGraph, labels: NDArray[np.int64]) -> Purity:
     """Return how cosines tell one label from two, by `labels` (n,) that people gave (−1: none)."""
-    near, cosines = landscape.near[:, :_NEAREST], landscape.near_cosines[:, :_NEAREST]
+    near, cosines = neighbour_graph.near[:, :_NEAREST], neighbour_graph.near_cosines[:, :_NEAREST]
     if near.size == 0:
         return Purity(0.0, 1.0, 1.0, _PRIOR_SHIFT)
     usual, spread = float(cosines[:, 0].mean()), float(cosines[:, 0].std()) + 1e-6

@@ -22,7 +22,7 @@ that it takes. An item near a reference costs a part of a check instead of a que
 covering it saves 0.6 of an action; naming a look-alike together with the seed saves the rest,
 0.25, and costs one more action where it has another label. `checks` tells the gain of a check.
 
-Places are those of a `Landscape`; the same input gives the same queue.
+Places are those of a `NeighbourGraph`; the same input gives the same queue.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import DECAY, Evidence, Floats, Graph, Places, push
 from lookalike.classifier.scores.scores import Scores
 
@@ -58,7 +58,7 @@ _EVEN = 0.5
 Mask = NDArray[np.bool_]
 
 
-class Kind(StrEnum):
+class QuestionKind(StrEnum):
     """Why a question is asked."""
 
     CHECK = "check"
@@ -72,7 +72,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReviewQuestion:
     """What to ask about `places`, the seed first; a `suggestion` holds for all of them.
 
     Answering settles about `worth` items and saves `gain` actions for each of its own. Without a
@@ -82,7 +82,7 @@ class Question:
     places: tuple[int, ...]
     suggestion: str | None
     worth: float
-    kind: Kind
+    kind: QuestionKind
     gain: float
     suggestions: tuple[str | None, ...] = ()
 
@@ -105,7 +105,7 @@ class SameLabelGroup(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ItemStates:
     """How each of n items stands; all arrays (n,).
 
     `winners` int64 is the column in `labels` of what is suggested (−1: nothing), `probability`
@@ -129,17 +129,17 @@ class Standing:
         return ~(self.settled | self.skipped)
 
 
-def unlabelled(items: int) -> Standing:
+def unlabelled(items: int) -> ItemStates:
     """Return the standing of items of which nothing is known yet."""
     nothing, no = np.full(items, -1, np.int64), np.zeros(items, bool)
-    return Standing((), np.empty(0, np.int64), nothing, np.zeros(items), no, no, no, no)
+    return ItemStates((), np.empty(0, np.int64), nothing, np.zeros(items), no, no, no, no)
 
 
-class Reach:
+class GraphReach:
     """How far a word about one item carries in a landscape, its leaves included."""
 
-    def __init__(self, landscape: Landscape) -> None:
-        self._graph = _with_leaves(landscape)
+    def __init__(self, neighbour_graph: NeighbourGraph) -> None:
+        self._graph = _with_leaves(neighbour_graph)
 
     def __len__(self) -> int:
         return len(self._graph)
@@ -176,16 +176,16 @@ def uncovered(scores: Scores) -> Floats:
 
 
 def questions(
-    reach: Reach,
-    standing: Standing,
+    reach: GraphReach,
+    standing: ItemStates,
     scores: Scores | None,
     count: int,
     *,
     groups: Sequence[SameLabelGroup] = (),
     guessed: Guessed | None = None,
     drawn: Sequence[int] = (),
-    sheets: Sequence[Question] = (),
-) -> list[Question]:
+    sheets: Sequence[ReviewQuestion] = (),
+) -> list[ReviewQuestion]:
     """Return up to `count` questions, the one that saves most first; no item is in two.
 
     `groups` are items that may be of a kind not named yet: each that is open becomes one question.
@@ -211,7 +211,7 @@ def questions(
 class _Queue:
     """What is still open while questions are put together."""
 
-    def __init__(self, reach: Reach, standing: Standing, scores: Scores | None) -> None:
+    def __init__(self, reach: GraphReach, standing: ItemStates, scores: Scores | None) -> None:
         self._reach = reach
         self._standing = standing
         self._open = standing.open.copy()
@@ -249,14 +249,14 @@ class _Queue:
                 fresh.add(place)
                 self._bounds[place] = self.worth(place)
 
-    def single(self, place: int, worth: float) -> Question:
+    def single(self, place: int, worth: float) -> ReviewQuestion:
         """Return the question about one item, to be named without a suggestion."""
         standing = self._standing
-        kind = Kind.LIMIT if standing.automatic[place] else Kind.VALUE
-        kind = Kind.CONFLICT if standing.conflicts[place] else kind
-        return Question((place,), None, worth, kind, gain=_COVERED * worth)
+        kind = QuestionKind.LIMIT if standing.automatic[place] else QuestionKind.VALUE
+        kind = QuestionKind.CONFLICT if standing.conflicts[place] else kind
+        return ReviewQuestion((place,), None, worth, kind, gain=_COVERED * worth)
 
-    def strip(self, seed: int, worth: float) -> Question | None:
+    def strip(self, seed: int, worth: float) -> ReviewQuestion | None:
         """Return the strip around a seed, which is taken, if it is worth more a key than alone."""
         standing, winner = self._standing, int(self._standing.winners[seed])
         p = standing.probability
@@ -275,9 +275,11 @@ class _Queue:
         self.take(chosen)
         places, label = (seed, *chosen.tolist()), standing.labels[winner]
         gain = (_COVERED * worth + _NAMED * float(same.sum())) / keys
-        return Question(places, label, whole, Kind.VALUE, gain, (label,) * len(places))
+        return ReviewQuestion(
+            places, label, whole, QuestionKind.VALUE, gain, (label,) * len(places)
+        )
 
-    def of_group(self, group: SameLabelGroup) -> Question | None:
+    def of_group(self, group: SameLabelGroup) -> ReviewQuestion | None:
         """Return the question about a group, which is taken, if to name some of it together saves
         more a key than to ask about its representative alone.
         """
@@ -294,9 +296,9 @@ class _Queue:
         places = (seed, *group.places[1:][order[:count]].tolist())
         self.take(places)
         self._cover(seed)
-        return Question(places, None, worth, Kind.NEW_KIND, float(gains[count]))
+        return ReviewQuestion(places, None, worth, QuestionKind.NEW_KIND, float(gains[count]))
 
-    def of_names(self, guessed: Guessed) -> Question | None:
+    def of_names(self, guessed: Guessed) -> ReviewQuestion | None:
         """Return the question about what names suggest, by label; its items are taken.
 
         Each answers for itself, as if it were asked alone, and costs a key only where it is wrong.
@@ -313,7 +315,7 @@ class _Queue:
             self._cover(place)
         labels, places = zip(*said, strict=True)
         gain = _COVERED * worth / (1 + float((1 - guessed.likely[open_]).sum()))
-        return Question(places, None, worth, Kind.NAMES, gain, labels)
+        return ReviewQuestion(places, None, worth, QuestionKind.NAMES, gain, labels)
 
     def _around(self, place: int) -> Evidence:
         if place not in self._known:
@@ -343,7 +345,9 @@ def _strongest(around: Evidence, allowed: Mask) -> Places:
     return places[np.argsort(-amounts, kind="stable")[: STRIP - 1]]
 
 
-def _interleaved(questions: list[Question], alone: list[Question]) -> list[Question]:
+def _interleaved(
+    questions: list[ReviewQuestion], alone: list[ReviewQuestion]
+) -> list[ReviewQuestion]:
     """Return all questions in their order, those `alone` spread evenly among the others."""
     total = len(questions) + len(alone)
     slots = {(2 * turn + 1) * total // (2 * len(alone)) for turn in range(len(alone))}
@@ -351,14 +355,14 @@ def _interleaved(questions: list[Question], alone: list[Question]) -> list[Quest
     return [next(spread if slot in slots else rest) for slot in range(total)]
 
 
-def _with_leaves(landscape: Landscape) -> Graph:
+def _with_leaves(neighbour_graph: NeighbourGraph) -> Graph:
     """Return the graph with the hops of the leaves as edges, in both directions."""
-    graph, count = landscape.graph, len(landscape)
-    leaves = slice(landscape.nodes, count)
-    near, hops = landscape.near[leaves].ravel(), landscape.hops[leaves].ravel()
-    if len(near) == 0 and count == landscape.nodes:
+    graph, count = neighbour_graph.graph, len(neighbour_graph)
+    leaves = slice(neighbour_graph.nodes, count)
+    near, hops = neighbour_graph.near[leaves].ravel(), neighbour_graph.hops[leaves].ravel()
+    if len(near) == 0 and count == neighbour_graph.nodes:
         return graph
-    own = np.repeat(np.arange(landscape.nodes, count), landscape.near.shape[1])
+    own = np.repeat(np.arange(neighbour_graph.nodes, count), neighbour_graph.near.shape[1])
     inner = np.repeat(np.arange(len(graph)), np.diff(graph.starts))
     rows = np.concatenate([inner, near, own])
     order = np.argsort(rows, kind="stable")

@@ -46,7 +46,7 @@ _BLOCK = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Trials:
+class LeaveOneOutTrials:
     """What each reference looks like when it does not vote; all (r,), by rising reference.
 
     `references` int64 are ids, `own` int64 their labels' codes; `rival` int64 is the best other
@@ -59,9 +59,11 @@ class Trials:
     rival: Codes
     lead: Floats
 
-    def of(self, rows: NDArray[np.bool_]) -> Trials:
+    def of(self, rows: NDArray[np.bool_]) -> LeaveOneOutTrials:
         """Return some of the trials."""
-        return Trials(self.references[rows], self.own[rows], self.rival[rows], self.lead[rows])
+        return LeaveOneOutTrials(
+            self.references[rows], self.own[rows], self.rival[rows], self.lead[rows]
+        )
 
     @property
     def said(self) -> Codes:
@@ -70,7 +72,7 @@ class Trials:
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class SuspectReference:
     """A reference whose label looks wrong, and the label that it looks like; `lead` in log-odds."""
 
     reference: int
@@ -80,7 +82,7 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class LabelHealth:
     """How one label does in the trials.
 
     `recall` is the share of its tried references that would get it back, `precision` the share of
@@ -106,7 +108,7 @@ class ConfusedPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class Attribution:
     """How often the labels that a reference caused were corrected and confirmed by people.
 
     `at_least` is the lower end of the 95 % Wilson interval of the share corrected; `instead` the
@@ -123,7 +125,7 @@ class Blame:
 # --- trials ---------------------------------------------------------------------------------------
 
 
-def landscape_trials(scores: Scores, mix: tuple[float, float]) -> Trials:
+def landscape_trials(scores: Scores, mix: tuple[float, float]) -> LeaveOneOutTrials:
     """Return the trials of all references of `scores`, with S = a·L + b·C.
 
     `mix` is that of `Confidence`. Ids are the landscape's pks, codes the columns of
@@ -134,14 +136,14 @@ def landscape_trials(scores: Scores, mix: tuple[float, float]) -> Trials:
     parts = []
     for start in range(0, len(every), _BLOCK):
         left = leave_one_out(scores, every[start : start + _BLOCK])
-        ids = scores.landscape.pks[left.places]
+        ids = scores.neighbour_graph.pks[left.places]
         parts.append(_tried(ids, left.own, left.counts[left.own] > 1, left.totals(mix)))
     return _joined(parts)
 
 
 def vector_trials(
     ids: NDArray[np.int64], codes: NDArray[np.integer], vectors: NDArray[np.floating]
-) -> Trials:
+) -> LeaveOneOutTrials:
     """Return the trials of references by their `ids` and `codes` (r,) and unit `vectors` (r, d).
 
     The two scores of a label are the largest cosine with one of its other references and the cosine
@@ -157,7 +159,7 @@ def vector_trials(
     sample = np.flatnonzero(~alone)
     if len(sample) == 0 or len(labels) < 2:
         nobody = np.full(len(ids), -1)
-        return _joined([Trials(ids, codes.astype(np.int64), nobody, _no_lead(len(ids)))])
+        return _joined([LeaveOneOutTrials(ids, codes.astype(np.int64), nobody, _no_lead(len(ids)))])
     sample = sample[:: -(-len(sample) // _SAMPLE)]
     mix = fit_mixture(*_likeness(unit, own, counts, sample), own[sample])
     parts = []
@@ -168,7 +170,9 @@ def vector_trials(
         parts.append(_tried(ids[order[rows]], own[rows], ~alone[rows], total))
     trials = _joined(parts)
     rival = np.where(trials.rival < 0, -1, labels[trials.rival])
-    return Trials(trials.references, labels[trials.own].astype(np.int64), rival, trials.lead)
+    return LeaveOneOutTrials(
+        trials.references, labels[trials.own].astype(np.int64), rival, trials.lead
+    )
 
 
 def _likeness(
@@ -193,29 +197,31 @@ def _likeness(
     return nearest, mean
 
 
-def _tried(ids: NDArray[np.int64], own: Codes, tried: NDArray[np.bool_], total: Floats) -> Trials:
+def _tried(
+    ids: NDArray[np.int64], own: Codes, tried: NDArray[np.bool_], total: Floats
+) -> LeaveOneOutTrials:
     """Return the trials that scores `total` (r, labels) are, but of those that are not `tried`."""
     if total.shape[1] < 2:
-        return Trials(ids, own, np.full(len(ids), -1), _no_lead(len(ids)))
+        return LeaveOneOutTrials(ids, own, np.full(len(ids), -1), _no_lead(len(ids)))
     rows, rest = np.arange(len(own)), total.copy()
     rest[rows, own] = -np.inf
     rival = rest.argmax(axis=1)
     lead = rest[rows, rival] - total[rows, own]
     lead = np.where(tried, lead, NO_TRIAL).astype(np.float32)
-    return Trials(ids, own, np.where(tried, rival, -1), lead)
+    return LeaveOneOutTrials(ids, own, np.where(tried, rival, -1), lead)
 
 
-def _joined(parts: Sequence[Trials]) -> Trials:
+def _joined(parts: Sequence[LeaveOneOutTrials]) -> LeaveOneOutTrials:
     if not parts:
         nothing = np.empty(0, np.int64)
-        return Trials(nothing, nothing, nothing, _no_lead(0))
+        return LeaveOneOutTrials(nothing, nothing, nothing, _no_lead(0))
     ids = np.concatenate([part.references for part in parts])
     order = np.argsort(ids)
     own, rival, lead = (
         np.concatenate([getattr(part, name) for part in parts])[order]
         for name in ("own", "rival", "lead")
     )
-    return Trials(ids[order], own, rival, lead)
+    return LeaveOneOutTrials(ids[order], own, rival, lead)
 
 
 def _no_lead(count: int) -> Floats:
@@ -225,20 +231,20 @@ def _no_lead(count: int) -> Floats:
 # --- what trials tell -----------------------------------------------------------------------------
 
 
-def suspects(trials: Trials, lead: float = SUSPECT_LEAD) -> list[Suspect]:
+def suspects(trials: LeaveOneOutTrials, lead: float = SUSPECT_LEAD) -> list[SuspectReference]:
     """Return the references whose label another one leads by `lead` or more, the worst first."""
     rows = np.flatnonzero(trials.lead >= lead)
     worst = rows[np.argsort(-trials.lead[rows], kind="stable")]
     columns = (trials.references, trials.own, trials.rival, trials.lead)
     return [
-        Suspect(reference, own, rival, ahead)
+        SuspectReference(reference, own, rival, ahead)
         for reference, own, rival, ahead in zip(
             *(column[worst].tolist() for column in columns), strict=True
         )
     ]
 
 
-def health(trials: Trials) -> list[Health]:
+def health(trials: LeaveOneOutTrials) -> list[LabelHealth]:
     """Return how each label does, by rising code."""
     ends = _ends(trials)
     tried, said, right = Counter[int](), Counter[int](), Counter[int]()
@@ -251,7 +257,7 @@ def health(trials: Trials) -> list[Health]:
         elif count > worst.get(own, (-1, 0))[1]:
             worst[own] = (label, count)
     return [
-        Health(
+        LabelHealth(
             label=label,
             references=references,
             recall=_share(right[label], tried[label]),
@@ -263,12 +269,12 @@ def health(trials: Trials) -> list[Health]:
     ]
 
 
-def thin(labels: Sequence[Health]) -> list[int]:
+def thin(labels: Sequence[LabelHealth]) -> list[int]:
     """Return the labels with fewer than THIN references."""
     return [one.label for one in labels if one.references < THIN]
 
 
-def unbalanced(labels: Sequence[Health]) -> list[int]:
+def unbalanced(labels: Sequence[LabelHealth]) -> list[int]:
     """Return the labels with UNBALANCED times more or fewer references than the median label."""
     counts = [one.references for one in labels]
     usual = float(np.median(counts)) if counts else 0.0
@@ -279,7 +285,7 @@ def unbalanced(labels: Sequence[Health]) -> list[int]:
     ]
 
 
-def confused_pairs(trials: Trials) -> list[ConfusedPair]:
+def confused_pairs(trials: LeaveOneOutTrials) -> list[ConfusedPair]:
     """Return the pairs of labels of which more than CONFUSED is confused, the worst first."""
     ends = _ends(trials)
     tried = Counter[int]()
@@ -296,7 +302,7 @@ def confused_pairs(trials: Trials) -> list[ConfusedPair]:
     return sorted(found, key=lambda pair: -pair.share)
 
 
-def _ends(trials: Trials) -> Counter[tuple[int, int]]:
+def _ends(trials: LeaveOneOutTrials) -> Counter[tuple[int, int]]:
     """Return how many trials of each label ended in each label."""
     tried = trials.rival >= 0
     return Counter(zip(trials.own[tried].tolist(), trials.said[tried].tolist(), strict=True))
@@ -311,7 +317,7 @@ def _share(part: int, whole: int) -> float:
 
 def blamed(
     sources: NDArray[np.int64], automatic: NDArray[np.integer], given: NDArray[np.integer]
-) -> list[Blame]:
+) -> list[Attribution]:
     """Return the references that caused corrections, the surest first.
 
     For each answer of a person (m,): the reference that was the source of the automatic label, −1
@@ -328,7 +334,7 @@ def blamed(
             corrected[source] += 1
             instead.setdefault(source, Counter())[answer] += 1
     found = [
-        Blame(
+        Attribution(
             source,
             wrong,
             confirmed[source],

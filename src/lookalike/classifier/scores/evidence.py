@@ -18,7 +18,7 @@ from lookalike.classifier.graph.propagation import Evidence, Floats, Places
 FLOOR = np.float32(1e-5)
 """Added to evidence before its logarithm."""
 
-UNHEARD: Floats = np.array([np.log(FLOOR), 0.1], np.float32)
+UNREACHED: Floats = np.array([np.log(FLOOR), 0.1], np.float32)
 """L and C of a label at an item that none of its references reaches. Of C it is what the largest of
 many labels that have nothing to do with an item comes to: below it, likeness tells nothing."""
 
@@ -37,7 +37,7 @@ class Column:
 
     def at(self, places: Places) -> Floats:
         """Return L and C (2, m) at rising `places` (m,), which hold all of its own."""
-        return _spread(self.said, self.places, places, UNHEARD)
+        return _spread(self.said, self.places, places, UNREACHED)
 
 
 def _spread(said: Floats, own: Places, places: Places, unheard: Floats) -> Floats:
@@ -59,7 +59,7 @@ def abreast(columns: Sequence[Column]) -> Column:
     return Column(places, np.maximum.reduce([column.at(places) for column in columns]))
 
 
-class Hearing:
+class LabelIndex:
     """Which of some columns are heard at each item, a bit each; kept up as single columns change.
 
     Few are heard anywhere: so to ask a few items of all columns is to look up some of each.
@@ -101,7 +101,7 @@ class Hearing:
         return table
 
 
-class Peaks:
+class MaxEvidence:
     """The largest that any of some columns says of each item, kept up as single columns change.
 
     `_rest` (items,) is what no column exceeds but that which says most: where that one changes and
@@ -119,9 +119,9 @@ class Peaks:
         """Return the largest, float32 (items,); it is ours."""
         return self._most
 
-    def over(self, columns: Iterable[Evidence], items: int) -> Peaks:
+    def over(self, columns: Iterable[Evidence], items: int) -> MaxEvidence:
         """Return those of `items`, ours and more, of which `columns` say what is not known here."""
-        wider, known = Peaks([], items), len(self._most)
+        wider, known = MaxEvidence([], items), len(self._most)
         wider._most[:known], wider._rest[:known] = self._most, self._rest
         for said in columns:
             late = slice(int(np.searchsorted(said.places, known)), None)
@@ -165,7 +165,7 @@ def largest(columns: Sequence[Evidence], factors: Sequence[float], items: int) -
 
 
 @dataclass(frozen=True, slots=True)
-class Rivals:
+class TwoLargest:
     """The largest that any group of columns says of each item, that of the next, and whose the
     first is: all (items,); −1 where nobody says anything.
     """
@@ -180,7 +180,7 @@ class Rivals:
         return np.where(own, self.second[places], self.first[places])
 
 
-def two_largest(columns: Sequence[Evidence], groups: NDArray[np.int64], items: int) -> Rivals:
+def two_largest(columns: Sequence[Evidence], groups: NDArray[np.int64], items: int) -> TwoLargest:
     """Return the two largest that columns of different `groups` (columns,) say of each item."""
     first, second = np.zeros(items, np.float32), np.zeros(items, np.float32)
     group = np.full(items, -1)
@@ -191,7 +191,7 @@ def two_largest(columns: Sequence[Evidence], groups: NDArray[np.int64], items: i
         second[places] = np.where(leads | same, overtaken, np.maximum(amounts, overtaken))
         first[places] = np.maximum(amounts, first[places])
         group[places[leads]] = own
-    return Rivals(first, second, group)
+    return TwoLargest(first, second, group)
 
 
 # --- top two labels and margin, kept up ----------------------------------------------------------
@@ -210,12 +210,12 @@ Items = NDArray[np.bool_]
 Mix = tuple[float, float]
 Quiet = tuple[int, ...]
 
-NOBODY: Floats = np.array([[-np.inf], UNHEARD[:1], UNHEARD[1:]], np.float32)
+NOBODY: Floats = np.array([[-np.inf], UNREACHED[:1], UNREACHED[1:]], np.float32)
 """S, L and C (3, 1) of a label that is not heard."""
 
 
 @dataclass(slots=True)
-class Leads:
+class TopTwo:
     """Who leads for m items: the columns of `winners` and `runners_up` in S (−1: nobody).
 
     S, L and C, float32 (3, m), are those of the winner (`own`), the largest of any other label
@@ -229,7 +229,7 @@ class Leads:
     rest: Floats
 
     @classmethod
-    def among(cls, mix: Mix, logs: Floats, direct: Floats, quiet: Quiet) -> Leads:
+    def among(cls, mix: Mix, logs: Floats, direct: Floats, quiet: Quiet) -> TopTwo:
         """Return those of items whose labels' L and C (m, labels) are all known; the columns
         `quiet` never win.
         """
@@ -246,12 +246,12 @@ class Leads:
         parts.partition(labels - 1, axis=2)
         return cls(winners - 1, runners_up - 1, own, parts[:, :, -1], parts[:, :, labels - 1])
 
-    def at(self, chosen: Places) -> Leads:
+    def at(self, chosen: Places) -> TopTwo:
         """Return those of some of the items."""
         parts = [part.take(chosen, axis=1) for part in self._parts]
-        return Leads(self.winners.take(chosen), self.runners_up.take(chosen), *parts)
+        return TopTwo(self.winners.take(chosen), self.runners_up.take(chosen), *parts)
 
-    def put(self, places: Places, leads: Leads) -> None:
+    def put(self, places: Places, leads: TopTwo) -> None:
         """Take over those of some of the items."""
         self.winners[places], self.runners_up[places] = leads.winners, leads.runners_up
         for part, new in zip(self._parts, leads._parts, strict=True):
@@ -282,7 +282,7 @@ class Leads:
         """Return the margins of S, L and C over the next label or nobody, the root of the first,
         and Z (`nearest`), L and C of the winner (m, 7).
         """
-        silence = mixed(mix, *UNHEARD)
+        silence = mixed(mix, *UNREACHED)
         own = np.where(self.winners < 0, silence, self.own[0])
         lead = own - np.maximum(self.rivals[0], silence)
         margins = np.stack([lead, *(self.own[1:] - self.rivals[1:])]).astype(np.float64)
@@ -304,7 +304,7 @@ def scored(mix: Mix, logs: Floats, direct: Floats) -> Floats:
     """Return S, L and C side by side (3, …)."""
     parts = np.empty((3, *logs.shape), np.float32)
     parts[0], parts[1], parts[2] = mixed(mix, logs, direct), logs, direct
-    np.copyto(parts[0], -np.inf, where=logs == UNHEARD[0])
+    np.copyto(parts[0], -np.inf, where=logs == UNREACHED[0])
     return parts
 
 

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import without
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Floats, Places
 from lookalike.classifier.scores.evidence import Column, Quiet, abreast
-from lookalike.classifier.scores.leave_one_out import Left
-from lookalike.classifier.scores.scores import BACKGROUND, Closest, Scores
+from lookalike.classifier.scores.leave_one_out import LeftOutScores
+from lookalike.classifier.scores.scores import BACKGROUND, NearestReference, Scores
 from lookalike.labels import ancestors
 from lookalike.model import LABEL_SEPARATOR
 
@@ -94,7 +94,7 @@ def levels_of(labels: Sequence[str]) -> list[Level]:
     return levels
 
 
-def raised(left: Left, level: Level) -> tuple[Left, Left, Places]:
+def raised(left: LeftOutScores, level: Level) -> tuple[LeftOutScores, LeftOutScores, Places]:
     """Return references left out of the level one down as they look on this one.
 
     Then their kin: those again, with their label one down left out, that have others of their
@@ -111,13 +111,15 @@ class Parents:
         self._scores = scores
         self._level = level
         self._members = [np.flatnonzero(level.below == place) for place in range(len(self.labels))]
-        self._closest = Closest(len(scores.landscape), scores.landscape.cosines)
+        self._closest = NearestReference(
+            len(scores.neighbour_graph), scores.neighbour_graph.cosines
+        )
         self._known = [self._references(place) for place in range(len(self.labels))]
 
     @property
-    def landscape(self) -> Landscape:
+    def neighbour_graph(self) -> NeighbourGraph:
         """Return the items."""
-        return self._scores.landscape
+        return self._scores.neighbour_graph
 
     @property
     def labels(self) -> list[str]:
@@ -165,7 +167,7 @@ def _several(columns: NDArray[np.int64], labels: int, quiet: Quiet) -> NDArray[n
     return several
 
 
-def _pooled(left: Left, level: Level) -> Left:
+def _pooled(left: LeftOutScores, level: Level) -> LeftOutScores:
     sums = np.bincount(level.under, left.counts, minlength=len(level.labels))
     own, direct = level.under[left.own], _largest(left.direct, level.under)
     return replace(

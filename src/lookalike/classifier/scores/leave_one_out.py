@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.scores.evidence import FLOOR, UNHEARD, Mix, mixed
+from lookalike.classifier.scores.evidence import FLOOR, UNREACHED, Mix, mixed
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
 _LEAST = 1e-5
@@ -23,7 +23,7 @@ _BY_ROW = ("places", "own", "logs", "direct", "likeness", "nearest", "wide", "re
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class LeftOutScores:
     """What would be said of the references themselves if they did not vote: leave-one-out.
 
     All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `own` int64 (r,) is each
@@ -42,14 +42,14 @@ class Left:
     wide: Floats
     remote: Floats
 
-    def joined(self, more: Left) -> Left:
+    def joined(self, more: LeftOutScores) -> LeftOutScores:
         """Return these rows and more, of the same labels."""
         parts = {
             name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in _BY_ROW
         }
         return replace(self, **parts)
 
-    def some(self, rows: NDArray[np.int64]) -> Left:
+    def some(self, rows: NDArray[np.int64]) -> LeftOutScores:
         """Return some of the rows."""
         return replace(self, **{name: getattr(self, name)[rows] for name in _BY_ROW})
 
@@ -61,11 +61,11 @@ class Left:
         total[rows, self.own] = mixed(mix, self.logs[rows, self.own], self.likeness)
         return total
 
-    def without_own(self) -> Left:
+    def without_own(self) -> LeftOutScores:
         """Return what would be said if each one's own label did not exist."""
         rows = np.arange(len(self.own))
         logs, direct, nearest = (part.copy() for part in (self.logs, self.direct, self.nearest))
-        for part, said in ((logs, UNHEARD[0]), (direct, UNHEARD[1]), (nearest, -1)):
+        for part, said in ((logs, UNREACHED[0]), (direct, UNREACHED[1]), (nearest, -1)):
             part[rows, self.own] = said
         wide = np.concatenate([self.wide[:, 1:2], self.wide[:, 1:]], axis=1)
         return replace(self, logs=logs, direct=direct, nearest=nearest, wide=wide)
@@ -73,7 +73,7 @@ class Left:
 
 def as_they_are(
     scores: Scores, answered: Mapping[str, Places], levels: Sequence[Places] = ()
-) -> Left:
+) -> LeftOutScores:
     """Return the scores of items that are no references, by the label that a person gave each.
 
     They do not vote, so nothing is left out. Labels without references here are passed over.
@@ -86,7 +86,7 @@ def as_they_are(
     members = [scores.references(label) for label in labels]
     logs, direct = scores.table(places)
     likeness = [_likeness_left(scores, column, part, voting=False) for column, part in known]
-    return Left(
+    return LeftOutScores(
         places=places,
         own=own.astype(np.int64),
         counts=np.array([len(part) for part in members]),
@@ -99,7 +99,7 @@ def as_they_are(
     )
 
 
-def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ()) -> Left:
+def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ()) -> LeftOutScores:
     """Return the leave-one-out scores of those references that are in `sample`; exact, but for W.
 
     `levels` tell for each level of parents which one each label is of (labels,).
@@ -116,9 +116,9 @@ def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ())
         rows = np.flatnonzero(own == column)
         likeness[rows] = _likeness_left(scores, column, places[rows], voting=True)
         logs[rows, column] = _logs_left(scores, column, places[rows])
-        heard = logs[rows, column] > UNHEARD[0]
-        direct[rows, column] = np.where(heard, likeness[rows], UNHEARD[1])
-    return Left(
+        heard = logs[rows, column] > UNREACHED[0]
+        direct[rows, column] = np.where(heard, likeness[rows], UNREACHED[1])
+    return LeftOutScores(
         places=places,
         own=own,
         counts=counts,
@@ -137,7 +137,7 @@ def _logs_left(scores: Scores, column: int, places: Places) -> Floats:
     given = np.array([scores.voice(place).itself for place in places.tolist()], np.float32)
     rest = scores.said(column).at(places) * np.float32(count) - given
     logs = np.log(np.maximum(rest, 0) / max(count - 1, 1) + FLOOR)
-    return np.asarray(np.where((rest > _LEAST) & (count > 1), logs, UNHEARD[0]), np.float32)
+    return np.asarray(np.where((rest > _LEAST) & (count > 1), logs, UNREACHED[0]), np.float32)
 
 
 def _likeness_left(scores: Scores, column: int, places: Places, *, voting: bool) -> Floats:
@@ -147,7 +147,7 @@ def _likeness_left(scores: Scores, column: int, places: Places, *, voting: bool)
     That is ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
     """
     product, square = scores.sums(places, column)
-    length = scores.landscape.turned_lengths[places]
+    length = scores.neighbour_graph.turned_lengths[places]
     alone = voting and len(scores.references(scores.labels[column])) == 1
     itself = length * voting
     rest = np.sqrt(np.maximum(square - 2 * product * voting + itself**2, 1))
@@ -160,7 +160,7 @@ def nearest_of_each(scores: Scores, places: Places) -> Floats:
     """
     members = [scores.references(label) for label in scores.labels]
     every = np.concatenate(members)
-    cosines = scores.landscape.cosines(places, every)
+    cosines = scores.neighbour_graph.cosines(places, every)
     cosines[places[:, None] == every] = -1
     starts = np.cumsum([0, *(len(part) for part in members[:-1])])
     return np.maximum.reduceat(cosines, starts, axis=1)
@@ -173,14 +173,14 @@ def _wide_left(
     levels: Sequence[Places],
     counts: NDArray[np.int64] | None,
 ) -> Floats:
-    """Return W (r, 2…), as `Left` has it, of items with labels `own` (r,).
+    """Return W (r, 2…), as `LeftOutScores` has it, of items with labels `own` (r,).
 
     Those that vote are among the references of their label, of which there are `counts` (labels,).
     """
     groups = [np.arange(len(scores.labels)), *levels]
     rivals = [scores.rivals(group) for group in groups]
     wide = np.empty((len(places), 1 + len(groups)), np.float32)
-    heard, given = np.zeros((2, len(scores.landscape)), np.float32)
+    heard, given = np.zeros((2, len(scores.neighbour_graph)), np.float32)
     for label in np.unique(own).tolist():
         said, voting = scores.said(label), 0 if counts is None else int(counts[label])
         if scores.labels[label] != BACKGROUND:

@@ -2,11 +2,11 @@
 
 Pure and incremental: a change of a label's references makes only its columns again. Evidence is
 added up by the same route each time, products are whole numbers whose sums are exact, so the result
-does not depend on the history. Places are those of a `Landscape`.
+does not depend on the history. Places are those of a `NeighbourGraph`.
 
 With e_ic the mean evidence of label c's references for item i: L_ic = log(e_ic + 1e-5). With m_c
 the sum of c's references, turned, each of one length: C_ic = the cosine of i and m_c. Both are told
-where c is **heard**, e_ic > 0; elsewhere they are `UNHEARD`: a label says nothing of what none of
+where c is **heard**, e_ic > 0; elsewhere they are `UNREACHED`: a label says nothing of what none of
 its references reaches, so a new reference concerns some thousand items of a million. Z_ic is the
 largest centred cosine of i with one of c's references; it is made for the labels that are asked.
 W_i is the mean of the largest L around i, as far as a walk goes (`surroundings`), R_i how remote i
@@ -23,24 +23,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import Bytes, product, union, without
-from lookalike.classifier.graph.graph import Landscape
+from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import (
     DECAY,
     Evidence,
     Floats,
+    GraphSmoother,
     Places,
-    Surroundings,
     combine,
     remoteness,
 )
 from lookalike.classifier.scores.evidence import (
     FLOOR,
     NO_EVIDENCE,
-    UNHEARD,
+    UNREACHED,
     Column,
-    Hearing,
-    Peaks,
-    Rivals,
+    LabelIndex,
+    MaxEvidence,
+    TwoLargest,
     largest,
     two_largest,
 )
@@ -54,7 +54,7 @@ _ONE_BY_ONE = 16
 """When more references of one column come, all of it are looked at again together."""
 
 
-class Closest:
+class NearestReference:
     """The nearest reference of the column that each of n items was asked about last.
 
     `cosines` gives those of items (m,) and references (k,), float32 (m, k).
@@ -131,7 +131,7 @@ Doubles = NDArray[np.float64]
 Sums = NDArray[np.int64]
 
 
-class Likeness:
+class ClassSimilarity:
     """⟨u, m⟩ of turned items u (int8 (n, d)) and the sums m of labels' references."""
 
     def __init__(self, turned: Bytes) -> None:
@@ -139,9 +139,9 @@ class Likeness:
         self._sums: dict[str, Sums] = {}
         self._squares: dict[str, float] = {}
 
-    def over(self, turned: Bytes) -> Likeness:
+    def over(self, turned: Bytes) -> ClassSimilarity:
         """Return the likeness of the same references to more items."""
-        wider = Likeness(turned)
+        wider = ClassSimilarity(turned)
         wider._sums = {name: total.copy() for name, total in self._sums.items()}
         wider._squares = dict(self._squares)
         return wider
@@ -196,21 +196,21 @@ _STEPS_OF_W = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Voice:
+class _ReferenceEvidence:
     """What one reference says: of all, and of itself."""
 
     evidence: Evidence
     itself: float
 
 
-class Said(Protocol):
+class LabelScores(Protocol):
     """What references say of the items of a landscape, label by label: `Scores`, or their parents.
 
     The columns are those of `labels`; the methods are told at `Scores`.
     """
 
     @property
-    def landscape(self) -> Landscape:
+    def neighbour_graph(self) -> NeighbourGraph:
         """Return the items."""
 
     @property
@@ -238,21 +238,21 @@ class Scores:
     references, whole numbers. `_peaks` are the largest e of any label but the background.
     """
 
-    def __init__(self, landscape: Landscape) -> None:
-        self._landscape = landscape
-        self._voices: dict[int, _Voice] = {}
+    def __init__(self, neighbour_graph: NeighbourGraph) -> None:
+        self._landscape = neighbour_graph
+        self._voices: dict[int, _ReferenceEvidence] = {}
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
         self._columns: dict[str, Column] = {}
-        self._likeness = Likeness(landscape.turned)
-        self._hearing = Hearing([], len(landscape))
-        self._peaks = Peaks([], len(landscape))
-        self._surroundings: Surroundings | None = None
+        self._likeness = ClassSimilarity(neighbour_graph.turned)
+        self._hearing = LabelIndex([], len(neighbour_graph))
+        self._peaks = MaxEvidence([], len(neighbour_graph))
+        self._surroundings: GraphSmoother | None = None
         self._remoteness: Floats | None = None
-        self._closest = Closest(len(landscape), landscape.cosines)
+        self._closest = NearestReference(len(neighbour_graph), neighbour_graph.cosines)
 
     @property
-    def landscape(self) -> Landscape:
+    def neighbour_graph(self) -> NeighbourGraph:
         """Return the items."""
         return self._landscape
 
@@ -294,24 +294,25 @@ class Scores:
         peaks = union(*moved)
         return self._surroundings.follow(peaks, np.log(self._peaks.most[peaks] + FLOOR))
 
-    def over(self, landscape: Landscape) -> Scores:
-        """Return the scores of the same references over `landscape`, which is ours and more leaves.
+    def over(self, neighbour_graph: NeighbourGraph) -> Scores:
+        """Return the scores of the same references over `neighbour_graph`, which is ours and more
+        leaves.
 
         What the references say of the items that are here is the same there.
         """
-        wider, known = Scores(landscape), len(self.landscape)
+        wider, known = Scores(neighbour_graph), len(self.neighbour_graph)
         wider._voices, wider._references = dict(self._voices), dict(self._references)
-        wider._likeness = self._likeness.over(landscape.turned)
+        wider._likeness = self._likeness.over(neighbour_graph.turned)
         wider._evidence = {
-            name: landscape.with_leaves(said, known) for name, said in self._evidence.items()
+            name: neighbour_graph.with_leaves(said, known) for name, said in self._evidence.items()
         }
         wider._columns = {
             name: wider._heard_of(name, after=column) for name, column in self._columns.items()
         }
         wider._hearing = wider._heard_where()
-        wider._peaks = self._peaks.over(wider._heard(), len(landscape))
+        wider._peaks = self._peaks.over(wider._heard(), len(neighbour_graph))
         if self._surroundings is not None:
-            wider._surroundings = self._surroundings.over(landscape)
+            wider._surroundings = self._surroundings.over(neighbour_graph)
         return wider
 
     def column(self, label: str) -> Column:
@@ -325,7 +326,7 @@ class Scores:
     def table(self, places: Places) -> Floats:
         """Return L and C of items side by side, float32 (2, m, labels)."""
         said = [column.said for column in self._columns.values()]
-        return self._hearing.side_by_side(said, places, UNHEARD)
+        return self._hearing.side_by_side(said, places, UNREACHED)
 
     def evidence(self, places: Places) -> Floats:
         """Return e of items side by side, float32 (m, labels)."""
@@ -336,7 +337,7 @@ class Scores:
     def reached(self) -> Floats:
         """Return the largest sum of evidence of one label's references at each item (n,)."""
         counts = [len(places) for places in self._references.values()]
-        return largest(list(self._evidence.values()), counts, len(self.landscape))
+        return largest(list(self._evidence.values()), counts, len(self.neighbour_graph))
 
     def sums(self, places: Places, column: int) -> tuple[Doubles, float]:
         """Return ⟨u, m⟩ of turned items u (m,) for one label, and ⟨m, m⟩."""
@@ -355,33 +356,33 @@ class Scores:
     def around(self, places: Places) -> Floats:
         """Return W and R of items (m, 2)."""
         if self._remoteness is None:
-            self._remoteness = remoteness(self.landscape)
+            self._remoteness = remoteness(self.neighbour_graph)
         return np.stack([self.walks.at(places), self._remoteness[places]], axis=1)
 
     @property
-    def walks(self) -> Surroundings:
+    def walks(self) -> GraphSmoother:
         """Return what tells W, and how far walks go: kept up with the references."""
         if self._surroundings is None:
             values = np.log(self._peaks.most + FLOOR)
-            self._surroundings = Surroundings(self.landscape, values, steps=_STEPS_OF_W)
+            self._surroundings = GraphSmoother(self.neighbour_graph, values, steps=_STEPS_OF_W)
         return self._surroundings
 
-    def rivals(self, groups: NDArray[np.int64]) -> Rivals:
+    def rivals(self, groups: NDArray[np.int64]) -> TwoLargest:
         """Return the two largest e of any labels but the background, one from each of `groups`
         (labels,).
         """
         heard = self._heard()
-        return two_largest(heard, groups[len(groups) - len(heard) :], len(self.landscape))
+        return two_largest(heard, groups[len(groups) - len(heard) :], len(self.neighbour_graph))
 
-    def voice(self, place: int) -> _Voice:
+    def voice(self, place: int) -> _ReferenceEvidence:
         """Return what the reference at `place` says; computed once."""
         if place not in self._voices:
-            land = self.landscape
+            land = self.neighbour_graph
             evidence = land.evidence(place)
             itself = float(evidence.at(np.array([place]))[0])
             if place >= land.nodes:  # a leaf hears itself through its neighbours too
                 itself += float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())
-            self._voices[place] = _Voice(evidence, itself)
+            self._voices[place] = _ReferenceEvidence(evidence, itself)
         return self._voices[place]
 
     def _arrange(self, labels: list[str]) -> Places:
@@ -395,7 +396,7 @@ class Scores:
         self._columns = {name: self._columns.get(name, _SILENT) for name in labels}
         self._likeness.arrange(labels)
         self._hearing = self._heard_where()
-        self._peaks = Peaks(self._heard(), len(self.landscape))
+        self._peaks = MaxEvidence(self._heard(), len(self.neighbour_graph))
         self._closest.forget()
         return np.flatnonzero(before != self._peaks.most)
 
@@ -407,7 +408,7 @@ class Scores:
         """Take over a label's references; return where the largest e may be another."""
         before = self._evidence[label]
         parts = [self.voice(place).evidence for place in places.tolist()]
-        self._evidence[label] = now = self.landscape.with_leaves(combine(parts))
+        self._evidence[label] = now = self.neighbour_graph.with_leaves(combine(parts))
         self._columns[label] = self._heard_of(label, after=_SILENT)
         self._hearing.change(self.labels.index(label), now.places)
         if label == BACKGROUND:
@@ -415,17 +416,19 @@ class Scores:
         quiet = int(BACKGROUND in self._evidence)  # it sorts first
         return self._peaks.follow(before, now, lambda lost: self.evidence(lost)[:, quiet:])
 
-    def _heard_where(self) -> Hearing:
+    def _heard_where(self) -> LabelIndex:
         """Return which labels are heard where."""
         every = [said.places for said in self._evidence.values()]
-        return Hearing(every, len(self.landscape))
+        return LabelIndex(every, len(self.neighbour_graph))
 
     def _heard_of(self, label: str, *, after: Column) -> Column:
         """Return L and C of one label, where there is evidence of it; the first are known."""
         said, known = self._evidence[label], len(after.places)
         places, logs = said.places[known:], np.log(said.amounts[known:] + FLOOR)
         length = np.sqrt(max(self._likeness.square(label), 1))
-        direct = self._likeness.at(label, places) / (self.landscape.turned_lengths[places] * length)
+        direct = self._likeness.at(label, places) / (
+            self.neighbour_graph.turned_lengths[places] * length
+        )
         more = np.stack([logs, direct.astype(np.float32)])
         return Column(said.places, np.concatenate([after.said, more], axis=1))
 

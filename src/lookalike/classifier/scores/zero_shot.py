@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import grid_length, on_grid
-from lookalike.classifier.graph.graph import Landscape
-from lookalike.classifier.graph.metric import Frame
+from lookalike.classifier.graph.graph import NeighbourGraph
+from lookalike.classifier.graph.metric import Whitening
 from lookalike.classifier.graph.propagation import Floats, Places
 from lookalike.model import LABEL_SEPARATOR
 
@@ -60,12 +60,12 @@ def text_of(label: str, description: str | None) -> str:
     return f"{words}: {description}" if description else words
 
 
-def guess(landscape: Landscape, places: Places, names: Names) -> Guesses:
+def guess(neighbour_graph: NeighbourGraph, places: Places, names: Names) -> Guesses:
     """Return what the names suggest for the items at `places` (m,)."""
-    own = Frame.of([names.vectors], landscape.frame.blend)
+    own = Whitening.of([names.vectors], neighbour_graph.frame.blend)
     directions = on_grid(own.centred(names.vectors)).astype(np.float32)
     scale = np.float32(grid_length(directions.shape[1]) ** -2)
-    cosines = landscape.centred.take(places, axis=0).astype(np.float32) @ directions.T * scale
+    cosines = neighbour_graph.centred.take(places, axis=0).astype(np.float32) @ directions.T * scale
     rows = np.arange(len(places))
     nearest = cosines.argmax(axis=1)
     first = cosines[rows, nearest]

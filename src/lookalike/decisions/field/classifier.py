@@ -28,17 +28,17 @@ from lookalike.classifier.calibration.confidence import (
 from lookalike.classifier.calibration.incremental import Judgements
 from lookalike.classifier.calibration.intervals import EVEN
 from lookalike.classifier.calibration.training_data import (
-    Sampling,
+    AnswerSampling,
     learn_confidence,
     without_suspects,
 )
-from lookalike.classifier.graph.graph import Known, Landscape, attach, landscape_of
+from lookalike.classifier.graph.graph import KnownGraph, NeighbourGraph, attach, neighbour_graph_of
 from lookalike.classifier.graph.metric import Blend, unit_blocks, weigh
 from lookalike.classifier.graph.neighbours import FindLists, Ranked, neighbour_lists
 from lookalike.classifier.graph.propagation import Graph, Places
 from lookalike.classifier.policies import NO_SOURCE, REASONS, Decisions, deepest
-from lookalike.classifier.review.queue import Reach
-from lookalike.classifier.review.reference_checks import Trials, landscape_trials
+from lookalike.classifier.review.queue import GraphReach
+from lookalike.classifier.review.reference_checks import LeaveOneOutTrials, landscape_trials
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 from lookalike.content.files import recall, remember
 from lookalike.decisions.field.rejections import Rejections
@@ -69,7 +69,7 @@ class KeptLists:
         self._weighed = "" if blend is None else repr(blend)
         self._mark = _mark_of(pks, slots, self._weighed)
 
-    def known(self) -> Known | None:
+    def known(self) -> KnownGraph | None:
         """Return what was kept of these items, if anything was."""
         found = recall(self._file)
         if found is None or found[0].get("items") != self._mark:
@@ -77,9 +77,9 @@ class KeptLists:
         arrays = found[1]
         graph = Graph.of(*(arrays[name] for name in _GRAPH))
         near = arrays["near"].astype(np.int64)
-        return Known(near, arrays["cosines"], arrays["turn"], graph, arrays["degrees"])
+        return KnownGraph(near, arrays["cosines"], arrays["turn"], graph, arrays["degrees"])
 
-    def keep_all(self, land: Landscape) -> None:
+    def keep_all(self, land: NeighbourGraph) -> None:
         """Keep what their landscape has."""
         arrays = {
             "pks": self._pks,
@@ -158,12 +158,12 @@ class Judge:
         self._memory = memory
         self._find = find
         self._imagines = False
-        self._landscape: Landscape | None = None
+        self._landscape: NeighbourGraph | None = None
         self._slots: Places = np.empty(0, np.int64)
         self._scores: Scores | None = None
         self._confidence: Confidence | None = None
         self._judgements: Judgements | None = None
-        self._reach: Reach | None = None
+        self._reach: GraphReach | None = None
 
     def imagining(self) -> Judge:
         """Return a judge who knows what this one does, for items that will not be kept.
@@ -176,7 +176,7 @@ class Judge:
         return other
 
     @property
-    def landscape(self) -> Landscape:
+    def neighbour_graph(self) -> NeighbourGraph:
         """The items as surveyed last."""
         assert self._landscape is not None, "survey comes first"
         return self._landscape
@@ -219,7 +219,7 @@ class Judge:
 
         Those of the items surveyed, unless others suit noticeably better.
         """
-        frame = self.landscape.frame
+        frame = self.neighbour_graph.frame
         assert frame.blend is not None, "only a combined space has members"
         named = [references[name] for name in sorted(references) if name != BACKGROUND]
         own = np.repeat(np.arange(len(named)), [len(pks) for pks in named])
@@ -236,7 +236,7 @@ class Judge:
         target: float,
         *,
         targets: Mapping[str, float] | None = None,
-        sampling: Sampling | None = None,
+        sampling: AnswerSampling | None = None,
         hierarchical: bool = False,
         closed: bool = False,
     ) -> Learned:
@@ -245,8 +245,8 @@ class Judge:
         Those of the background are among them; if labels are `hierarchical`, that of their parents.
         In a `closed` set nothing is new. References whose label looks wrong are left out.
         """
-        land = self.landscape
-        sampling = _placed(sampling or Sampling(), land)
+        land = self.neighbour_graph
+        sampling = _placed(sampling or AnswerSampling(), land)
         scores = self._hear(references)
         voting, doubted = without_suspects(scores, sampling.confirmed)
         if doubted.references:
@@ -282,7 +282,7 @@ class Judge:
         if self._imagines:
             self._hear(references)
             return np.empty(0, np.int64)
-        land, judgements = self.landscape, self._judged()
+        land, judgements = self.neighbour_graph, self._judged()
         places = {name: land.places_of(pks) for name, pks in references.items()}
         return np.asarray(land.pks[judgements.follow(places)])
 
@@ -318,7 +318,7 @@ class Judge:
         return self._hear(references) if references else None
 
     def _hear(self, references: Mapping[str, Places]) -> Scores:
-        land = self.landscape
+        land = self.neighbour_graph
         if self._scores is None:
             self._scores = Scores(land)
         places = {name: land.places_of(pks) for name, pks in references.items()}
@@ -328,11 +328,11 @@ class Judge:
         return self._scores
 
     @property
-    def reach(self) -> Reach:
+    def reach(self) -> GraphReach:
         """How far a word carries among the items surveyed."""
         assert self._landscape is not None, "survey comes first"
         if self._reach is None or len(self._reach) != len(self._landscape):
-            self._reach = Reach(self._landscape)
+            self._reach = GraphReach(self._landscape)
         return self._reach
 
     def known(self) -> NDArray[np.float64]:
@@ -342,7 +342,7 @@ class Judge:
             return np.zeros(len(self._landscape))
         return self._judged().at(np.arange(len(self._landscape))).known
 
-    def trials(self, code_of: Callable[[str], int]) -> Trials:
+    def trials(self, code_of: Callable[[str], int]) -> LeaveOneOutTrials:
         """Return what each reference would get if it did not vote, with the caller's codes."""
         scores, confidence = self._scores, self._confidence
         assert scores is not None and confidence is not None, "learn first"
@@ -356,7 +356,7 @@ class Judge:
 
         The share is that of all evidence that reaches it.
         """
-        land, scores = self.landscape, self._scores
+        land, scores = self.neighbour_graph, self._scores
         assert scores is not None, "learn first"
         here = land.places_of(np.array([pk]))
         said = [
@@ -406,10 +406,10 @@ class Judge:
 
     def _surveyed(
         self, pks: Places, slots: Places, vectors: Vectors, blend: Blend | None
-    ) -> Landscape:
+    ) -> NeighbourGraph:
         lists = KeptLists(self._memory, pks, slots, blend)
         known = lists.known()
-        landscape = landscape_of(
+        neighbour_graph = neighbour_graph_of(
             pks,
             lambda places: vectors(pks[places]),
             known,
@@ -417,13 +417,13 @@ class Judge:
             find=self._find or partial(neighbour_lists, progress=None if self._imagines else lists),
         )
         if known is None and not self._imagines:
-            lists.keep_all(landscape)
-        return landscape
+            lists.keep_all(neighbour_graph)
+        return neighbour_graph
 
 
-def _placed(sampling: Sampling, land: Landscape) -> Sampling:
+def _placed(sampling: AnswerSampling, land: NeighbourGraph) -> AnswerSampling:
     """Return how answers came about, by the places of their documents."""
-    return Sampling(
+    return AnswerSampling(
         asked=land.places_of(sampling.asked),
         drawn=land.places_of(sampling.drawn),
         new=land.places_of(sampling.new),

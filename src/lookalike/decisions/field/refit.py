@@ -15,11 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import confidence_from, confidence_to
-from lookalike.classifier.calibration.decision_rule import Rule, Standard, rule_for
+from lookalike.classifier.calibration.decision_rule import DecisionRule, Method, method_for
 from lookalike.classifier.calibration.nearest_rule import learn_nearest
-from lookalike.classifier.calibration.training_data import Sampling, standard_of, with_background
+from lookalike.classifier.calibration.training_data import (
+    AnswerSampling,
+    decision_rule_of,
+    with_background,
+)
 from lookalike.classifier.graph.metric import blend
-from lookalike.classifier.graph.search import NOBODY, Ids, References
+from lookalike.classifier.graph.search import NOBODY, Ids, ReferenceArrays
 from lookalike.decisions.check_sheets import checked_in
 from lookalike.decisions.field.classifier import Judge
 from lookalike.decisions.field.columns import Rows
@@ -36,14 +40,14 @@ _WEIGHED_AGAIN = 1.5
 it makes the whole landscape again."""
 
 
-class Renewal(NamedTuple):
+class RefitResult(NamedTuple):
     """The standard from now on, and the rows to decide again beside those touched; None: all."""
 
-    standard: Standard
+    standard: DecisionRule
     rows: Rows | None
 
 
-class Ruling:
+class Refit:
     """Keeps the standard of a field and its judge in step with the answers."""
 
     def __init__(self, state: FieldState, judge: Judge) -> None:
@@ -56,20 +60,20 @@ class Ruling:
         """Note by which references all is decided by now: the judge may know earlier ones."""
         self._theirs = self.references()
 
-    def renew(self, snapshot: Snapshot, *, afresh: bool) -> Renewal:
+    def renew(self, snapshot: Snapshot, *, afresh: bool) -> RefitResult:
         """Return the standard that the answers allow now; `afresh` with a new graph."""
         state, before = self._state, self._state.standard
         theirs, self._theirs = self._theirs, None
         counts = np.bincount(state.references.codes).tolist()
-        rule, missing = rule_for(counts, len(state.columns))
-        if rule is Rule.LANDSCAPE:
+        rule, missing = method_for(counts, len(state.columns))
+        if rule is Method.LANDSCAPE:
             return self._by_landscape(snapshot, afresh, theirs)
         nothing: Rows = np.empty(0, np.int64)
-        if before is not None and before.rule is rule is Rule.NEAREST and self._few_moved(before):
+        if before is not None and before.rule is rule is Method.NEAREST and self._few_moved(before):
             after = replace(before, missing=missing, moved=before.moved + state.changes)
-            return Renewal(after, None if afresh else nothing)
+            return RefitResult(after, None if afresh else nothing)
         standard = self._by_lists(rule, missing)
-        return Renewal(standard, nothing if standard == before else None)
+        return RefitResult(standard, nothing if standard == before else None)
 
     def ready(self, snapshot: Snapshot) -> Judge:
         """Return the judge, who knows all documents and judges by the standard in force."""
@@ -90,14 +94,14 @@ class Ruling:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _by_lists(self, rule: Rule, missing: tuple[str, ...]) -> Standard:
+    def _by_lists(self, rule: Method, missing: tuple[str, ...]) -> DecisionRule:
         state, taxonomy = self._state, self._state.field.taxonomy
         pool = state.matches(np.flatnonzero(state.waiting))
         target = taxonomy.target_precision
         calibration = learn_nearest(state.references, pool, taxonomy.top_k, target)
         if calibration is None:
-            return Standard(Rule.SUGGEST, (*missing, "references that tell the labels apart"))
-        return Standard(
+            return DecisionRule(Method.SUGGEST, (*missing, "references that tell the labels apart"))
+        return DecisionRule(
             rule,
             missing,
             limit=calibration.limit,
@@ -108,15 +112,15 @@ class Ruling:
 
     def _by_landscape(
         self, snapshot: Snapshot, afresh: bool, theirs: Mapping[str, Ids] | None
-    ) -> Renewal:
+    ) -> RefitResult:
         state, before = self._state, self._state.standard
         upto, references = self._survey(snapshot, afresh), self.references()
         if before is not None and self._lasts(before, upto, references):
             after = replace(before, moved=before.moved + state.changes)
             if afresh or not self._judge.judges_by(self._learned()):
                 self._adopt()
-                return Renewal(after, None)
-            return Renewal(after, self._followed(references, theirs))
+                return RefitResult(after, None)
+            return RefitResult(after, self._followed(references, theirs))
         weights, weighed_from = self._weighed(snapshot, references)
         if weights:
             upto = self._survey(snapshot, afresh, weights)
@@ -132,7 +136,7 @@ class Ruling:
             closed=taxonomy.closed_set and not len(self._new_kinds()),
         )
         standard = replace(
-            standard_of(confidence, upto, len(suspects)),
+            decision_rule_of(confidence, upto, len(suspects)),
             learned=confidence_to(confidence),
             learned_from=sum(len(pks) for pks in references.values()),
             version=taxonomy.version,
@@ -140,7 +144,7 @@ class Ruling:
             weighed_from=weighed_from,
             suspects=self._with_labels(suspects),
         )
-        return Renewal(standard, None)
+        return RefitResult(standard, None)
 
     def _followed(
         self, references: Mapping[str, Ids], theirs: Mapping[str, Ids] | None
@@ -153,11 +157,11 @@ class Ruling:
             self._judge.follow(theirs)
         return self._state.columns.rows_of(self._judge.follow(references))
 
-    def _sampling(self, snapshot: Snapshot) -> Sampling:
+    def _sampling(self, snapshot: Snapshot) -> AnswerSampling:
         state, columns = self._state, self._state.columns
         drawn, checked = sample(snapshot, state.field.pk), checked_in(snapshot, state.field.pk)
         apart = {} if state.field.unified else self._labelled(np.union1d(drawn, checked.sample))
-        return Sampling(
+        return AnswerSampling(
             asked=columns.pks[columns["asked"]],
             drawn=drawn,
             new=self._new_kinds(),
@@ -167,7 +171,7 @@ class Ruling:
             confirmed=state.confirmed,
         )
 
-    def _named(self, references: References) -> dict[str, Ids]:
+    def _named(self, references: ReferenceArrays) -> dict[str, Ids]:
         """Return references by label, and those of the background, if there are any."""
         named = {
             str(self._state.codes.name(code)): references.pks[references.codes == code]
@@ -194,7 +198,7 @@ class Ruling:
                 return standard.weights, known
         return self._judge.weigh(references, lambda pks: self._any_vectors(snapshot, pks)), count
 
-    def _lasts(self, before: Standard, upto: int, references: Mapping[str, Ids]) -> bool:
+    def _lasts(self, before: DecisionRule, upto: int, references: Mapping[str, Ids]) -> bool:
         """Return whether what was learned before is still good enough."""
         return (
             before.learned is not None
@@ -204,7 +208,7 @@ class Ruling:
             and self._few_moved(before)
         )
 
-    def _few_moved(self, before: Standard) -> bool:
+    def _few_moved(self, before: DecisionRule) -> bool:
         """Return whether so few answers have changed since that it need not be learned again."""
         moved = before.moved + self._state.changes
         same = before.version == self._state.field.taxonomy.version

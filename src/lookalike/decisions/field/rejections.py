@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from lookalike.classifier.graph.search import Ids, References
+from lookalike.classifier.graph.search import Ids, ReferenceArrays
 from lookalike.labels import Codes, ancestors
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, conditions
@@ -68,7 +68,7 @@ class Rejections(Mapping[int, set[str]]):
             self._labels.pop(pk, None)
             self._taken.pop(pk, None)
 
-    def allowed(self, pk: int, references: References, codes: Codes) -> NDArray[np.bool_]:
+    def allowed(self, pk: int, references: ReferenceArrays, codes: Codes) -> NDArray[np.bool_]:
         """Return which references have a label that a document may have."""
         refused = [codes.code(name) for name in self.get(pk, ())]
         return ~np.isin(references.codes, refused)

@@ -28,9 +28,9 @@ from lookalike.catalog.references import (
     voters,
     written_since,
 )
-from lookalike.classifier.calibration.decision_rule import Standard, standard_in_force
+from lookalike.classifier.calibration.decision_rule import DecisionRule, decision_rule_in_force
 from lookalike.classifier.graph.arrays import union, without
-from lookalike.classifier.graph.search import Floats, Ids, Matches, References
+from lookalike.classifier.graph.search import Floats, Ids, Matches, ReferenceArrays
 from lookalike.classifier.policies import least_similarity
 from lookalike.content.files import recall, remember
 from lookalike.decisions.field.columns import BLANKS, Columns, Rows, keep_rows, stored_rows
@@ -67,8 +67,8 @@ class FieldState:
         self.neighbourhood = Neighbourhood(self.columns, least)
         self.rejected = Rejections(stored.pk)
         self.companions = Companions()
-        self.references = References.none(stored.reference_space.dimension)
-        self.standard: Standard | None = None
+        self.references = ReferenceArrays.none(stored.reference_space.dimension)
+        self.standard: DecisionRule | None = None
         self.seen = -1
         self.changes = 0
         self.confirmed = _NO_IDS
@@ -100,7 +100,7 @@ class FieldState:
         self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
         query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
-        self.standard = standard_in_force(snapshot.rows(query)[0].standard)
+        self.standard = decision_rule_in_force(snapshot.rows(query)[0].standard)
         return is_behind
 
     def take(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
@@ -217,7 +217,7 @@ class FieldState:
         there = [pk for pk, label in said if self._is_still(pk, label)]
         return np.array(sorted(there), np.int64)
 
-    def voting(self) -> References:
+    def voting(self) -> ReferenceArrays:
         """Return the references without those that look wrong."""
         return self.references.without(self.suspects())
 
@@ -406,7 +406,7 @@ class FieldState:
 
     def _recalled_references(
         self, snapshot: Snapshot, pks: Ids, codes: NDArray[np.int32]
-    ) -> References:
+    ) -> ReferenceArrays:
         """Return the references of a memory. One written since gets no vector.
 
         Its vector may be another one than it was: so it counts as gone, and come again.
@@ -416,7 +416,7 @@ class FieldState:
         same = ~np.isin(pks, since)
         vectors = np.zeros((len(pks), space.dimension), np.float16)
         vectors[same] = snapshot.vectors(space, pks[same])
-        return References(pks, codes, vectors)
+        return ReferenceArrays(pks, codes, vectors)
 
 
 def _confirmed(snapshot: Snapshot, field: StoredField) -> Ids:

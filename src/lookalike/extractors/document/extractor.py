@@ -11,7 +11,7 @@ from itertools import accumulate
 from lookalike.errors import BadContent, BadSetting, MissingExtra
 from lookalike.extractors.base import Content, Extractor, Part, extract_each
 from lookalike.extractors.document import pdf
-from lookalike.extractors.document.pdf import OCR, Page, PageReader, origin
+from lookalike.extractors.document.pdf import OCR, PageReader, PdfPage, origin
 from lookalike.extractors.document.plain_text import DOCX_TYPE, plain_text
 from lookalike.extractors.text import MAX_CHARACTERS, text_encoder, text_part
 from lookalike.extractors.text_models import DEFAULTS
@@ -130,7 +130,7 @@ class DocumentExtractor:
 
     def _pages(
         self, opened: pdf.Pdf, only: int | None = None, scans: int = MAX_PAGES_EVER
-    ) -> Iterator[Page]:
+    ) -> Iterator[PdfPage]:
         """Yield the pages of a PDF, or a single one, until there is enough for one document.
 
         After so many `scans` further ones stay unread.
@@ -146,12 +146,14 @@ class DocumentExtractor:
             if read > _ENOUGH_CHARACTERS and not self._by_page:
                 return
 
-    def _part(self, key: str, pages: Sequence[Page], name: str, said: Mapping[str, object]) -> Part:
+    def _part(
+        self, key: str, pages: Sequence[PdfPage], name: str, said: Mapping[str, object]
+    ) -> Part:
         passages = self._passages(pages, name)
         attributes = {"chunks": len(passages), **said}
         return Part(pooled(passages), key, attributes, pages[0].picture)
 
-    def _passages(self, pages: Sequence[Page], name: str) -> list[Passage]:
+    def _passages(self, pages: Sequence[PdfPage], name: str) -> list[Passage]:
         """Return the passages of pages read as one text; each is on the page where it begins."""
         if all(page.is_blank for page in pages):
             errors = (page.error for page in pages if page.error is not None)

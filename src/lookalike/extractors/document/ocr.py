@@ -49,7 +49,7 @@ class Reading:
 _BLANK = Reading("", 0, 1.0)
 
 
-class Reader:
+class OcrReader:
     """Reads pictures of pages, one at a time: each reading uses all cores and much memory."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
-from lookalike.extractors.document.ocr import PER_INCH, Reader
+from lookalike.extractors.document.ocr import PER_INCH, OcrReader
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -172,7 +172,7 @@ OCR = "ocr"
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PdfPage:
     """What was read of a page, from where, and by how many degrees it had to be turned.
 
     `number` counts from 1, None for a picture that is a page by itself. An `error` says why the
@@ -197,7 +197,7 @@ class Page:
         return {"source": self.source, **turned}
 
 
-def origin(pages: Sequence[Page], total: int) -> dict[str, object]:
+def origin(pages: Sequence[PdfPage], total: int) -> dict[str, object]:
     """Return the attributes that say where the text of a PDF of `total` pages is from."""
     said: dict[str, object] = {"pages": total}
     if len(pages) < total:
@@ -212,9 +212,9 @@ class PageReader:
     """Reads pages; what reads their pictures is loaded when it is first needed."""
 
     def __init__(self) -> None:
-        self._reader = Reader()
+        self._reader = OcrReader()
 
-    def page(self, opened: Pdf, number: int, *, pictured: bool, scans: bool = True) -> Page:
+    def page(self, opened: Pdf, number: int, *, pictured: bool, scans: bool = True) -> PdfPage:
         """Return a page of a PDF, with its picture if that is asked for. Raises MissingExtra.
 
         Without `scans`, what has no text layer stays unread: the page is as if blank.
@@ -223,22 +223,22 @@ class PageReader:
             layer = opened.text(number)
             if not layer.needs_reading:
                 picture = opened.picture(number, side=THUMBNAIL_SIDE) if pictured else None
-                return Page(number, layer.text, TEXT_LAYER, picture=picture)
+                return PdfPage(number, layer.text, TEXT_LAYER, picture=picture)
             if not scans:
-                return Page(number)
+                return PdfPage(number)
             scan = opened.picture(number, per_inch=PER_INCH)
             read = self._read(scan, number, opened.where(number))
             return read if pictured else replace(read, picture=None)
         except BadContent as error:
-            return Page(number, error=error)
+            return PdfPage(number, error=error)
 
-    def scan(self, content: Content) -> Page:
+    def scan(self, content: Content) -> PdfPage:
         """Return a picture that is a page by itself. Raises BadContent, MissingExtra."""
         return self._read(content.picture(), None, content.name)
 
-    def _read(self, picture: Image, number: int | None, name: str) -> Page:
+    def _read(self, picture: Image, number: int | None, name: str) -> PdfPage:
         reading = self._reader.read(picture, name=name)
         small = picture.copy()
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         upright = small.rotate(reading.turn, expand=True)
-        return Page(number, reading.text, OCR, reading.turn, upright)
+        return PdfPage(number, reading.text, OCR, reading.turn, upright)

@@ -26,7 +26,7 @@ _POOLED_NAMES = ("sentence_embedding", "image_embeds", "text_embeds", "embedding
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class NetworkOutput:
     """What is taken of a network: an output, and how its tokens are pooled."""
 
     port: Port
@@ -36,7 +36,7 @@ class Taken:
 class Network:
     """A network that is opened when it is first run."""
 
-    def __init__(self, model: OnnxFile, taken: Taken, *, threads: int) -> None:
+    def __init__(self, model: OnnxFile, taken: NetworkOutput, *, threads: int) -> None:
         self.model = model
         self.taken = taken
         self._threads = threads
@@ -96,7 +96,7 @@ class Network:
         return len(self.vector(probe))
 
 
-def choose_output(model: OnnxFile, kind: str, name: str | None, pooling: str) -> Taken:
+def choose_output(model: OnnxFile, kind: str, name: str | None, pooling: str) -> NetworkOutput:
     """Return what to take: what is named, else what is a vector already, else tokens to pool."""
     ports = {port.name: port for port in model.outputs}
     if name is not None and name not in ports:
@@ -105,15 +105,15 @@ def choose_output(model: OnnxFile, kind: str, name: str | None, pooling: str) ->
     usual = "mean" if kind == "text" else "cls"
     tokens = [port for port in model.outputs if port.shape is None or len(port.shape) == 3]
     if name is not None:
-        return Taken(ports[name], pooling or usual)
+        return NetworkOutput(ports[name], pooling or usual)
     if pooling in ("cls", "last", "mean"):
-        return Taken((tokens or model.outputs)[0], pooling)
+        return NetworkOutput((tokens or model.outputs)[0], pooling)
     wanted = (*_POOLED_NAMES, *(("pooler_output",) if kind == "image" or pooling else ()))
     named = [ports[one] for one in wanted if one in ports]
     vectors = [port for port in model.outputs if port.shape is not None and len(port.shape) == 2]
     if pooling:
-        return Taken((named or vectors or model.outputs)[0], pooling)
-    return Taken((named or tokens or model.outputs)[0], usual)
+        return NetworkOutput((named or vectors or model.outputs)[0], pooling)
+    return NetworkOutput((named or tokens or model.outputs)[0], usual)
 
 
 def told_pooling(folders: Sequence[Path]) -> str:

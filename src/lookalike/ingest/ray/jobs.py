@@ -25,7 +25,15 @@ from lookalike.classifier.graph.neighbours import (
     neighbour_lists,
 )
 from lookalike.errors import BadSetting, Conflict, StoreUnreachable
-from lookalike.ingest.executors import Bench, Done, Hands, Results, Task, Waiting, tasks_of
+from lookalike.ingest.executors import (
+    Done,
+    Executor,
+    ExecutorContext,
+    PendingObject,
+    Results,
+    Task,
+    tasks_of,
+)
 from lookalike.ingest.ray.cluster import Cluster, Stage
 from lookalike.ingest.ray.node import Extracting, Order, carry, found_in, task_to
 
@@ -39,13 +47,13 @@ _TRIES_ALONE = 2
 _MOST_CARRY = 4
 """So many processes carry files from this machine: Ray would start one for each block of a job."""
 
-_Asked = dict[str, Waiting]
+_Asked = dict[str, PendingObject]
 
 
 class ClusterHands:
     """Extracts on a cluster what `bench` gives; what failed before is tried again here."""
 
-    def __init__(self, cluster: Cluster, bench: Bench, *, carries: bool = False) -> None:
+    def __init__(self, cluster: Cluster, bench: ExecutorContext, *, carries: bool = False) -> None:
         self._cluster = cluster
         self._bench = bench
         self._carries = carries
@@ -284,7 +292,7 @@ class RayEngine:
         where = partial(lists_on, self._cluster) if self._is_open else neighbour_lists
         return where(rows, count)
 
-    def hands(self, bench: Bench) -> Hands:
+    def hands(self, bench: ExecutorContext) -> Executor:
         """Return who extracts for a collection."""
         return ClusterHands(self._cluster, bench)
 

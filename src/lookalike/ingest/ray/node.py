@@ -20,7 +20,7 @@ from lookalike.errors import BadContent, LookalikeError, StoreError
 from lookalike.extractors.base import Content, Extractor, Part, uses_gpu
 from lookalike.extractors.previews import is_picture, part_view
 from lookalike.extractors.registry import build_extractor
-from lookalike.ingest.executors import Done, Task, View, Waiting, read_waiting
+from lookalike.ingest.executors import Done, PendingObject, Task, View, read_waiting
 from lookalike.model import Blob
 
 _ELSEWHERE = ("s3:", "s3a:", "gs:", "gcs:", "http:", "https:", "data:")
@@ -50,7 +50,7 @@ def task_to(task: Task) -> str:
     return json.dumps([_waiting_to(one) for one in task])
 
 
-def task_from(text: str) -> list[Waiting]:
+def task_from(text: str) -> list[PendingObject]:
     """Return the task that `task_to` wrote, without what the node does not need."""
     return [_waiting_from(one) for one in json.loads(text)]
 
@@ -125,7 +125,7 @@ class Extracting:
     def _rows(
         self, task: Task, extractor: Extractor, reading: _Reading
     ) -> Iterator[dict[str, Any]]:
-        readable: list[tuple[Waiting, Content]] = []
+        readable: list[tuple[PendingObject, Content]] = []
         for one in task:
             try:
                 content = read_waiting(one, extractor, reading.read, self._order.max_pixels)
@@ -185,7 +185,7 @@ class _Reading:
 
 
 def _row(
-    one: Waiting,
+    one: PendingObject,
     *,
     parts: Sequence[Part] = (),
     content: Content | None = None,
@@ -232,11 +232,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
     return pyarrow.table(columns)
 
 
-def _blobs_of(one: Waiting) -> list[Blob]:
+def _blobs_of(one: PendingObject) -> list[Blob]:
     return [blob for blob in (one.blob, *one.beside.values()) if blob is not None]
 
 
-def _waiting_to(one: Waiting) -> dict[str, Any]:
+def _waiting_to(one: PendingObject) -> dict[str, Any]:
     assert one.blob is not None
     told: dict[str, Any] = {"pk": one.pk, "name": one.name, "blob": asdict(one.blob)}
     if one.regions is not None:
@@ -246,8 +246,8 @@ def _waiting_to(one: Waiting) -> dict[str, Any]:
     return told
 
 
-def _waiting_from(told: Mapping[str, Any]) -> Waiting:
+def _waiting_from(told: Mapping[str, Any]) -> PendingObject:
     beside = {name: blob and Blob(**blob) for name, blob in told.get("beside", {}).items()}
     metadata = {REGIONS: told["regions"]} if "regions" in told else {}
     blob = Blob(**told["blob"])
-    return Waiting(told["pk"], "", told["name"], metadata, blob, (), False, beside)
+    return PendingObject(told["pk"], "", told["name"], metadata, blob, (), False, beside)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lookalike.catalog.idempotency import AlreadyDone, once
+from lookalike.catalog.idempotency import Replayed, once
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.taxonomies import rule_of, with_policy_of
 from lookalike.catalog.vocabulary import Labels, LabelSet
 from lookalike.content.sources import items, json_values
-from lookalike.decisions.operations import Said
+from lookalike.decisions.operations import LabelStatement
 from lookalike.errors import BadInput, NotFound
 from lookalike.ingest.items import Tally
 from lookalike.ingest.ray.jobs import engine_at
@@ -376,7 +376,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 if label is not None:
                     chosen = self._field(running.txn, field)
                     forget.forget_label(running.txn, self._row.pk, chosen.pk, label)
-        except AlreadyDone as done:
+        except Replayed as done:
             return forget.receipt_again(done)
         return forget.receipt_of(self._workshop, running)
 
@@ -393,7 +393,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         with self._operate(kind.value, actor, op_id, field, ids) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, ids)
-            said = [Said(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
+            said = [LabelStatement(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
             running.by_person = len(said)
             self._workshop.operations.say(running, chosen.pk, said)
         return running.changed()

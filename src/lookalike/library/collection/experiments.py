@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from sqlalchemy import select
 
-from lookalike.catalog.idempotency import AlreadyDone, once
+from lookalike.catalog.idempotency import Replayed, once
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.resources import collection_row, resource
 from lookalike.catalog.tasks import TaskKind, has_died, time_of
@@ -21,7 +21,7 @@ from lookalike.library.migration import migrated
 from lookalike.model import Changed, Status, quiet
 from lookalike.quality import thresholds, trials
 from lookalike.quality.challenger import (
-    Confrontation,
+    PairedDecisions,
     check_references,
     confront,
     known_answers,
@@ -131,7 +131,7 @@ class Trying(Opened):
                 chosen, name = self._field(running.txn, field), running.id
                 _check(running.txn, chosen, rule)
                 trials.begin(running, self._row, chosen, rule, cost)
-        except AlreadyDone as done:
+        except Replayed as done:
             return self.trial(done.changed.operation)
         self.disagreements(name, limit=_DRAWN_AT_ONCE, actor=actor)
         return self.trial(name)
@@ -184,7 +184,7 @@ class Trying(Opened):
         """
         said = answers(labels, new_kind, cannot_tell)
         with (
-            suppress(AlreadyDone),
+            suppress(Replayed),
             self._operate("trial_answer", actor, op_id, trial, said) as running,
         ):
             trials.answer(running, self._row, trial, said)
@@ -263,7 +263,7 @@ class Trying(Opened):
                 trouble = str(error)
         return trials.found(snapshot, self._row, row, confronted, trouble)
 
-    def _confronted(self, snapshot: Snapshot, row: TrialRow) -> Confrontation:
+    def _confronted(self, snapshot: Snapshot, row: TrialRow) -> PairedDecisions:
         field = self._field(snapshot, row.field)
         trials.check_unchanged(row, field)
         answered = np.array(list(known_answers(snapshot, field.pk)), np.int64)

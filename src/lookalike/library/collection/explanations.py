@@ -15,7 +15,7 @@ from lookalike.catalog.label_names import naming_of
 from lookalike.catalog.objects import input_of
 from lookalike.catalog.reader import FieldRow, ids_of
 from lookalike.catalog.resources import CollectionRow, collection_row
-from lookalike.classifier.calibration.decision_rule import Rule
+from lookalike.classifier.calibration.decision_rule import Method
 from lookalike.classifier.graph.metric import blend, unit_blocks
 from lookalike.classifier.graph.search import NOBODY
 from lookalike.content.blobs import Blobs
@@ -315,7 +315,7 @@ class _Members:
         self._pk = pk
         self._stored = stored = stored_field(snapshot, field.pk)
         standard, weights = field.standard, tuple[float, ...]()
-        if standard is not None and standard.rule is Rule.LANDSCAPE:
+        if standard is not None and standard.rule is Method.LANDSCAPE:
             weights = standard.weights
         self._blend = blend(tuple(one.dimension for one in stored.space.members), weights)
 

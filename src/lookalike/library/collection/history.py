@@ -15,13 +15,13 @@ import numpy as np
 from sqlalchemy import select
 
 from lookalike.catalog.fields import stored_field
-from lookalike.catalog.idempotency import AlreadyDone, once
+from lookalike.catalog.idempotency import Replayed, once
 from lookalike.catalog.reader import FieldRow, fields_of, ids_of, stances
 from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.policies import REASONS
 from lookalike.decisions.as_of import At, PastStore, Position, position_of
-from lookalike.decisions.decider import Decider, Effects, Imagined
+from lookalike.decisions.decider import Decider, Effects, HypotheticalDecisions
 from lookalike.errors import Conflict, NotFound
 from lookalike.labels import NO_LABEL
 from lookalike.library import versions
@@ -95,7 +95,7 @@ def redecide(now: Readable, then: PastStore, field: FieldRow, cache: Path) -> Re
         return _compared(snapshot, field, found)
 
 
-def _redecision(imagined: Imagined, place: int) -> Redecision:
+def _redecision(imagined: HypotheticalDecisions, place: int) -> Redecision:
     decisions, codes = imagined.decisions, imagined.codes
     code, runner_up = int(decisions.codes[place]), int(decisions.runner_up[place])
     reason = int(decisions.reasons[place])
@@ -196,7 +196,7 @@ class Travelling(Opened):
         Raises Conflict for a name that the collection has given, BadInput for one that is none.
         """
         with (
-            suppress(AlreadyDone),
+            suppress(Replayed),
             self._operate("version", actor, op_id, field, name, note) as running,
         ):
             chosen = self._field(running.txn, field)

@@ -38,7 +38,7 @@ _VOTES = {Origin.HUMAN: "human", Origin.IMPORT: "imported", Origin.PROMOTED: "pr
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class FieldLabels:
     """The labels of a field as they are: whose they are, in which fields, and what is known."""
 
     owner: int
@@ -51,7 +51,7 @@ class Labels:
         return self.naming.one_meant(path_of(check_label(label), separator))
 
 
-def labels_of(snapshot: Snapshot, field: FieldRow) -> Labels:
+def labels_of(snapshot: Snapshot, field: FieldRow) -> FieldLabels:
     """Return the labels of a field."""
     table, owner = schema.standing, owner_of(snapshot, field.pk)
     family, naming = family_of(snapshot, owner), naming_of(snapshot, owner)
@@ -60,7 +60,7 @@ def labels_of(snapshot: Snapshot, field: FieldRow) -> Labels:
         query = select(column.label("label")).where(table.c.field_pk.in_(family)).distinct()
         found |= {row.label for row in snapshot.rows(query)}
     known = label_tree.with_above(label for label in found if label is not None)
-    return Labels(owner, tuple(family), naming, known)
+    return FieldLabels(owner, tuple(family), naming, known)
 
 
 def tree(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> LabelTree:
@@ -178,7 +178,7 @@ def retire(operations: Operations, running: Running, field: FieldRow, label: str
 
 
 def _rename(
-    operations: Operations, running: Running, labels: Labels, detail: Mapping[str, Any]
+    operations: Operations, running: Running, labels: FieldLabels, detail: Mapping[str, Any]
 ) -> None:
     parts = {name: frozenset(pks) for name, pks in detail.get("parts", {}).items()}
     rename = Rename(running.pk, tuple(detail["sources"]), detail.get("to"), parts)

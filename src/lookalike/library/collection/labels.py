@@ -13,7 +13,7 @@ from lookalike.catalog.reader import FieldRow, rejections, stances, suspects_of
 from lookalike.catalog.vocabulary import Vocabulary, check_in_use
 from lookalike.content.sources import is_missing
 from lookalike.decisions.ledger.last_answers import LastWord, last_words
-from lookalike.decisions.operations import Said
+from lookalike.decisions.operations import LabelStatement
 from lookalike.errors import BadInput, Stale
 from lookalike.labels import check_label, label_in
 from lookalike.model import Document, EventKind, Origin
@@ -76,7 +76,7 @@ def read_labels(
     trusted: bool,
     asked: bool,
     actor: str,
-) -> tuple[list[Said], dict[str, str]]:
+) -> tuple[list[LabelStatement], dict[str, str]]:
     """Return what rows say of documents, and why the others are not taken, by name.
 
     Who says it, as a person, is the `actor`. What was `asked` may have a label SHOWN: without a
@@ -89,7 +89,7 @@ def read_labels(
     query = select(table.c.pk, table.c.id, table.c.sha256, table.c.file_name)
     index = _Index(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
     vocabulary = Vocabulary(snapshot, field.pk)
-    said: dict[int, Said] = {}
+    said: dict[int, LabelStatement] = {}
     names: dict[int, str] = {}
     refused: dict[str, str] = {}
     of_sheet: set[int] = set()
@@ -132,7 +132,7 @@ def _read(
     origin: Origin,
     trusted: bool,
     asked: bool,
-) -> list[tuple[int, Said]]:
+) -> list[tuple[int, LabelStatement]]:
     label, refuses = row.get(label_column), False
     if is_missing(label) or label == "":
         refuses = asked and _given(row, SHOWN)
@@ -148,11 +148,14 @@ def _read(
     kind = EventKind.LABELLED if votes else EventKind.SUGGESTED
     kind = EventKind.REJECTED if refuses else kind
     checked = check_label(str(label))
-    return [(pk, Said(pk, kind, checked, origin, asked and not refuses)) for pk in pks]
+    return [(pk, LabelStatement(pk, kind, checked, origin, asked and not refuses)) for pk in pks]
 
 
 def _answered(
-    snapshot: Snapshot, field: FieldRow, said: Mapping[int, Said], labels: Mapping[int, str]
+    snapshot: Snapshot,
+    field: FieldRow,
+    said: Mapping[int, LabelStatement],
+    labels: Mapping[int, str],
 ) -> dict[int, str]:
     """Return which rows of a check sheet came too late, and why: "" where it was said before."""
     now, before = stances(snapshot, field.pk, said), rejections(snapshot, field.pk, said)
@@ -172,12 +175,12 @@ def _answered(
 def _news(
     snapshot: Snapshot,
     field: FieldRow,
-    said: Mapping[int, Said],
+    said: Mapping[int, LabelStatement],
     labels: Mapping[int, str],
     names: Mapping[int, str],
     refused: dict[str, str],
     actor: str,
-) -> list[Said]:
+) -> list[LabelStatement]:
     """Leave out what stands already, as `labels` are called now; note what outweighs it."""
     now = stances(snapshot, field.pk, said)
     news = []
@@ -225,7 +228,7 @@ def labelled(
     *,
     asked: bool,
     actor: str,
-) -> list[Said]:
+) -> list[LabelStatement]:
     """Return the lines of giving labels by document id; what the actor said already is left out.
 
     None takes back what the person said. Of a label that looks wrong it is news that somebody gives
@@ -236,9 +239,9 @@ def labelled(
     said = []
     for id, label in labels.items():
         if label is None:
-            said.append(Said(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
+            said.append(LabelStatement(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
         elif now[pks[id]].is_news(label, actor) or (pks[id], label) in suspects:
-            said.append(Said(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
+            said.append(LabelStatement(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
     return said
 
 
@@ -328,7 +331,7 @@ def _revisions(
 
 def rejected(
     pks: Mapping[str, int], shown: Mapping[str, Document], labels: Mapping[str, str | None]
-) -> list[Said]:
+) -> list[LabelStatement]:
     """Return the lines of refusing labels by document id; None is the one that the document shows.
 
     Raises BadInput for a document that shows none.
@@ -339,5 +342,5 @@ def rejected(
         refused = label or standing.label or standing.suggestion or standing.decision.runner_up
         if refused is None:
             raise BadInput(f"document {id!r} has no label and no suggestion to reject")
-        said.append(Said(pks[id], EventKind.REJECTED, check_label(refused), Origin.HUMAN))
+        said.append(LabelStatement(pks[id], EventKind.REJECTED, check_label(refused), Origin.HUMAN))
     return said

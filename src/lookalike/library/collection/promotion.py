@@ -18,7 +18,7 @@ from lookalike.catalog.resources import CollectionRow, collection_row
 from lookalike.classifier.graph.search import Matches, similarities
 from lookalike.classifier.review.reference_checks import near_duplicates
 from lookalike.decisions.ledger.samples import found_right, held
-from lookalike.decisions.operations import Running, Said
+from lookalike.decisions.operations import LabelStatement, Running
 from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Part
 from lookalike.ingest.documents import NewDocument, write_documents
@@ -179,7 +179,10 @@ def promote(
     if field.reference_field_pk != field.pk:
         chosen = _copied(workshop, running, collection, field, chosen)
     running.by_person = len(chosen)
-    said = [Said(pk, EventKind.PROMOTED, label, Origin.PROMOTED) for pk, label in chosen.items()]
+    said = [
+        LabelStatement(pk, EventKind.PROMOTED, label, Origin.PROMOTED)
+        for pk, label in chosen.items()
+    ]
     workshop.operations.say(running, field.reference_field_pk, said)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from lookalike.catalog.idempotency import AlreadyDone, once
+from lookalike.catalog.idempotency import Replayed, once
 from lookalike.catalog.reader import fields_of
 from lookalike.library.collection.base import Opened
 from lookalike.model import Changed, Opinion
@@ -43,7 +43,7 @@ class Trusting(Opened):
             with self._operate("audit", actor, op_id, field, size, strata, label) as running:
                 chosen, name = self._field(running.txn, field), running.id
                 audits.draw(running, self._row, chosen, size=size, strata=strata, label=label)
-        except AlreadyDone as done:
+        except Replayed as done:
             name = done.changed.operation
         with self._workshop.store.read() as snapshot:
             return audits.found(snapshot, self._row, name)
@@ -72,7 +72,7 @@ class Trusting(Opened):
         """
         said = audits.answers(labels, right, wrong, cannot_tell)
         with (
-            suppress(AlreadyDone),
+            suppress(Replayed),
             self._operate("audit_answer", actor, op_id, audit, said) as running,
         ):
             audits.answer(running, self._row, audit, said)

@@ -12,7 +12,7 @@ from sqlalchemy import Select
 from lookalike.catalog.embedding_map import Map
 from lookalike.catalog.reader import FieldRow, Reader
 from lookalike.classifier.scores.zero_shot import Names
-from lookalike.decisions.queue import Asked, ask, ask_check
+from lookalike.decisions.queue import ReviewItem, ask, ask_check
 from lookalike.errors import BadInput, LookalikeError
 from lookalike.library.collection import embedding_map, explanations, suggestions
 from lookalike.library.collection.base import Opened
@@ -202,7 +202,7 @@ class Telling(Shown):
     @contextmanager
     def _asked(
         self, limit: int, field: str | None, second_opinion: float, actor: str
-    ) -> Iterator[tuple[Snapshot, FieldRow, list[Asked]]]:
+    ) -> Iterator[tuple[Snapshot, FieldRow, list[ReviewItem]]]:
         if not 0 <= second_opinion <= 1:
             raise BadInput(f"second_opinion is {second_opinion}; say a share, from 0 to 1")
         with self._workshop.store.read() as snapshot:

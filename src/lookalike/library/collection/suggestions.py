@@ -28,7 +28,7 @@ from lookalike.classifier.graph.search import NOBODY, Ids
 from lookalike.classifier.policies import REASONS
 from lookalike.content.pictures import kinds_named, sniff
 from lookalike.content.sources import Item, items
-from lookalike.decisions.decider import Decider, Imagined
+from lookalike.decisions.decider import Decider, HypotheticalDecisions
 from lookalike.decisions.field.state import WithMore
 from lookalike.errors import BadContent, BadInput, BadVector, Conflict
 from lookalike.extractors.base import Content, accepts
@@ -44,7 +44,7 @@ _SNIFFED_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Queried:
     """Something to be decided: what it is called, which part of it, and the part's vector."""
 
     name: str
@@ -53,7 +53,7 @@ class Asked:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def asked_of(workshop: Workshop, target: Target, source: Any) -> list[Asked]:
+def asked_of(workshop: Workshop, target: Target, source: Any) -> list[Queried]:
     """Return the parts of a source, as `add` takes it, extracted as the collection would.
 
     Raises BadContent for one that cannot be extracted; of a folder, what is of another kind is left
@@ -66,13 +66,13 @@ def asked_of(workshop: Workshop, target: Target, source: Any) -> list[Asked]:
         if isinstance(outcome, BadContent):
             raise outcome
         asked += [
-            Asked(content.name, part.vector.astype(np.float16), part.key, part.attributes)
+            Queried(content.name, part.vector.astype(np.float16), part.key, part.attributes)
             for part in outcome
         ]
     return asked
 
 
-def asked_vectors(target: Target, vectors: Any) -> list[Asked]:
+def asked_vectors(target: Target, vectors: Any) -> list[Queried]:
     """Return vectors (n, d), or one (d,), as what is asked about. Raises BadInput, BadVector."""
     array = np.atleast_2d(np.asarray(vectors))
     if array.dtype.kind not in "fiu":
@@ -82,18 +82,18 @@ def asked_vectors(target: Target, vectors: Any) -> list[Asked]:
     if len(array) == 0:
         return []
     units = unit_rows(array).astype(np.float16)
-    return [Asked(f"vector {place}", unit) for place, unit in enumerate(units)]
+    return [Queried(f"vector {place}", unit) for place, unit in enumerate(units)]
 
 
 def suggest(
-    workshop: Workshop, field: FieldRow, asked: Sequence[Asked], *, top_k: int | None = None
+    workshop: Workshop, field: FieldRow, asked: Sequence[Queried], *, top_k: int | None = None
 ) -> list[Suggestion]:
     """Return how each would be decided if all arrived now; up to `top_k` matches are shown."""
     if not asked:
         return []
     vectors = np.stack([one.vector for one in asked])
 
-    def ask(decider: Decider, snapshot: Snapshot) -> tuple[Ids, Imagined]:
+    def ask(decider: Decider, snapshot: Snapshot) -> tuple[Ids, HypotheticalDecisions]:
         space = stored_field(snapshot, field.pk).space
         newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
         pks = np.arange(len(asked)) + (newest or 0) + 1
@@ -122,7 +122,9 @@ def suggest_for(
     """
     wanted = list(ids)
 
-    def ask(decider: Decider, snapshot: Snapshot) -> tuple[dict[str, int], Ids, Imagined]:
+    def ask(
+        decider: Decider, snapshot: Snapshot
+    ) -> tuple[dict[str, int], Ids, HypotheticalDecisions]:
         named = pks_of(snapshot, collection, wanted)
         pks = np.array(sorted(named.values()), np.int64)
         there = set(pks[placed(snapshot, decider.field.space, pks)].tolist())
@@ -140,7 +142,9 @@ def suggest_for(
     ):
         vectors = snapshot.vectors(stored_field(snapshot, field.pk).space, pks)
         names = {pk: id for id, pk in named.items()}
-        asked = [Asked(names[pk], vector) for pk, vector in zip(pks.tolist(), vectors, strict=True)]
+        asked = [
+            Queried(names[pk], vector) for pk, vector in zip(pks.tolist(), vectors, strict=True)
+        ]
         reader = Reader(snapshot, workshop.book, [field])
         barred = _barred(snapshot, field, pks)
         shown = _shown(reader, field, asked, imagined, vectors, pks, top_k, barred)
@@ -192,8 +196,8 @@ def _barred(snapshot: Snapshot, field: FieldRow, pks: Ids) -> list[list[str]] | 
 def _shown(
     reader: Reader,
     field: FieldRow,
-    asked: Sequence[Asked],
-    imagined: Imagined,
+    asked: Sequence[Queried],
+    imagined: HypotheticalDecisions,
     vectors: NDArray[np.float16],
     pks: Ids,
     top_k: int | None,

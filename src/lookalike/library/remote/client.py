@@ -16,7 +16,7 @@ from lookalike.model import Changed, Progress, quiet
 if TYPE_CHECKING:
     from lookalike.catalog.vocabulary import Labels
     from lookalike.library.forget import Receipt
-    from lookalike.library.migration import DroppedSpaces, Migration, Outcome
+    from lookalike.library.migration import DroppedSpaces, Migration, MigrationProgress
     from lookalike.library.remove import Removed
 
 _T = TypeVar("_T")
@@ -286,14 +286,16 @@ class RemoteLibrary:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _followed(self, verb: str, asked: Mapping[str, Any], progress: Progress) -> Outcome:
+    def _followed(
+        self, verb: str, asked: Mapping[str, Any], progress: Progress
+    ) -> MigrationProgress:
         """Ask for a migration, and wait for what comes of it."""
-        from lookalike.library.migration import Outcome
+        from lookalike.library.migration import MigrationProgress
 
         task, total = self._ask(verb, str, **asked), 0
         path = place("verbs", "migration") + f"?wait={WAIT_S}"
         while True:
-            found = self._connection.ask(path, Outcome, {"task_id": task})
+            found = self._connection.ask(path, MigrationProgress, {"task_id": task})
             if found.migration is not None or found.changed is not None:
                 return found
             total = max(total, found.left)

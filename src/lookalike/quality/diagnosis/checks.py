@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from lookalike.classifier.calibration.decision_rule import MIN_REFERENCES, Rule
+from lookalike.classifier.calibration.decision_rule import MIN_REFERENCES, Method
 from lookalike.classifier.review.reference_checks import THIN
 from lookalike.classifier.scores.hierarchy import MIN_LABELS
 from lookalike.model import Reason
@@ -18,7 +18,7 @@ from lookalike.quality.diagnosis.facts import (
     FEW_TRIALS,
     RIGHT,
     SHOWN,
-    Evidence,
+    Facts,
     Retriever,
     Unknown,
 )
@@ -32,7 +32,7 @@ _USUAL = 0.02
 """So many references look wrong where none is."""
 
 
-def few_references(seen: Evidence) -> list[Finding]:
+def few_references(seen: Facts) -> list[Finding]:
     """Tell that nothing can be labelled yet, or that labels which nulls lean to are thin."""
     labels = seen.inspection.labels
     by_limit = seen.target is None
@@ -52,7 +52,7 @@ def few_references(seen: Evidence) -> list[Finding]:
 
 
 def _few(
-    seen: Evidence,
+    seen: Facts,
     severity: Severity,
     said: str,
     why: str,
@@ -63,7 +63,7 @@ def _few(
     return Finding("few_references", Symptom.NULLS, severity, said, why, steps, labels, (), share)
 
 
-def one_sided_references(seen: Evidence) -> list[Finding]:
+def one_sided_references(seen: Facts) -> list[Finding]:
     """Tell labels that are out of balance, or whose references are mostly the same picture."""
     spare: dict[str, int] = {}
     for group in seen.inspection.duplicates:
@@ -99,7 +99,7 @@ def one_sided_references(seen: Evidence) -> list[Finding]:
     ]
 
 
-def new_categories(seen: Evidence) -> list[Finding]:
+def new_categories(seen: Facts) -> list[Finding]:
     """Tell groups among the nulls that look like each other and like nothing named."""
     groups = [one.ids for one in seen.groups if len(one.ids) >= _GROUP and _is_unlike(seen, one)]
     count = sum(map(len, groups))
@@ -126,21 +126,21 @@ def new_categories(seen: Evidence) -> list[Finding]:
     ]
 
 
-def _is_unlike(seen: Evidence, group: Unknown) -> bool:
+def _is_unlike(seen: Facts, group: Unknown) -> bool:
     """Return whether a group is like no label.
 
     Under `precision` the groups were chosen by that. Under `threshold` the group must be less like
     any reference than 95 % of the references are like their nearest one of the same label.
     """
     if seen.target is not None:
-        return seen.rule is Rule.LANDSCAPE
+        return seen.rule is Method.LANDSCAPE
     alike = seen.trial.similarity[seen.trial.right]
     if len(alike) < ENOUGH_TRIALS:
         return False
     return group.near is None or group.near < float(np.quantile(alike, 1 - RIGHT))
 
 
-def confused_pairs(seen: Evidence) -> list[Finding]:
+def confused_pairs(seen: Facts) -> list[Finding]:
     """Tell the pairs of labels that are taken for each other, if most others are not."""
     if seen.cannot_tell:
         return []
@@ -155,7 +155,7 @@ def confused_pairs(seen: Evidence) -> list[Finding]:
     return found
 
 
-def _confused(seen: Evidence, pair: Confusion, share: float | None) -> Finding:
+def _confused(seen: Facts, pair: Confusion, share: float | None) -> Finding:
     steps: tuple[Step, ...] = (seen.place.inspect(),)
     if seen.target is not None:
         surer = 1 - (1 - seen.target) / 5
@@ -176,7 +176,7 @@ def _confused(seen: Evidence, pair: Confusion, share: float | None) -> Finding:
     )
 
 
-def bad_references(seen: Evidence) -> list[Finding]:
+def bad_references(seen: Facts) -> list[Finding]:
     """Tell references that look wrong, contradict each other, or caused corrections."""
     found = seen.inspection
     looks = {} if seen.cannot_tell else {one.id: one.looks_like for one in found.suspects}
@@ -216,11 +216,11 @@ def bad_references(seen: Evidence) -> list[Finding]:
     ]
 
 
-def cannot_tell_apart(seen: Evidence) -> list[Finding]:
+def cannot_tell_apart(seen: Facts) -> list[Finding]:
     """Tell that the vectors do not show what the labels mean."""
     if not seen.cannot_tell:
         return []
-    accuracy, suggests = seen.accuracy or 0.0, seen.rule is Rule.SUGGEST
+    accuracy, suggests = seen.accuracy or 0.0, seen.rule is Method.SUGGEST
     return [
         Finding(
             "cannot_tell_apart",
@@ -237,7 +237,7 @@ def cannot_tell_apart(seen: Evidence) -> list[Finding]:
     ]
 
 
-def _other_extractor(seen: Evidence) -> Step:
+def _other_extractor(seen: Facts) -> Step:
     """Return the step that compares another extractor for texts; for all else, that of looking.
 
     Of what reads pictures here, none is so much better that trying it would be good advice.
@@ -253,7 +253,7 @@ def _other_extractor(seen: Evidence) -> Step:
     return Step(line, "POST /v1/verbs/prepare_migration", body)
 
 
-def idle_answers(seen: Evidence) -> list[Finding]:
+def idle_answers(seen: Facts) -> list[Finding]:
     """Tell that people label where labels do not vote."""
     if seen.idle == 0:
         return []
@@ -279,7 +279,7 @@ def idle_answers(seen: Evidence) -> list[Finding]:
 _EXAMPLE_SERVER = "http://127.0.0.1:8710"
 
 
-def label_not_passed_through(seen: Evidence) -> list[Finding]:
+def label_not_passed_through(seen: Facts) -> list[Finding]:
     """Tell that objects bring what may be labels under another name than the field reads."""
     found = seen.metadata.elsewhere
     if not found:
@@ -307,7 +307,7 @@ def label_not_passed_through(seen: Evidence) -> list[Finding]:
     ]
 
 
-def retriever_without_filter(seen: Evidence) -> list[Finding]:
+def retriever_without_filter(seen: Facts) -> list[Finding]:
     """Tell that the retriever of a taxonomy also finds documents without a label."""
     one = seen.retriever
     if one is None or one.demands_label:
@@ -325,7 +325,7 @@ def retriever_without_filter(seen: Evidence) -> list[Finding]:
     ]
 
 
-def _filter_step(seen: Evidence, one: Retriever) -> Step:
+def _filter_step(seen: Facts, one: Retriever) -> Step:
     condition = {"field": seen.report.field, "operator": "ne", "value": None}
     first = {"stage_type": "attribute_filter", "conditions": [condition]}
     body = {"stages": [first, *one.stages]}
@@ -335,7 +335,7 @@ def _filter_step(seen: Evidence, one: Retriever) -> Step:
     return Step(shlex.join(line), f"PATCH {address}", body)
 
 
-def out_of_step(seen: Evidence) -> list[Finding]:
+def out_of_step(seen: Facts) -> list[Finding]:
     """Tell documents that no longer are what their object is or says."""
     apart = seen.metadata.apart
     ids = tuple(dict.fromkeys((*seen.stale, *apart)))
@@ -357,7 +357,7 @@ def out_of_step(seen: Evidence) -> list[Finding]:
     ]
 
 
-def low_quality(seen: Evidence) -> list[Finding]:
+def low_quality(seen: Facts) -> list[Finding]:
     """Tell parts that were seen too badly to be decided."""
     count = seen.report.nulls.get(Reason.LOW_QUALITY, 0)
     if count == 0:
@@ -382,7 +382,7 @@ def low_quality(seen: Evidence) -> list[Finding]:
     ]
 
 
-def failed_extraction(seen: Evidence) -> list[Finding]:
+def failed_extraction(seen: Facts) -> list[Finding]:
     """Tell objects that could not be extracted."""
     count = seen.report.failed
     if count == 0:
@@ -404,7 +404,7 @@ def failed_extraction(seen: Evidence) -> list[Finding]:
     ]
 
 
-def waiting_objects(seen: Evidence) -> list[Finding]:
+def waiting_objects(seen: Facts) -> list[Finding]:
     """Tell objects that nobody extracts."""
     count = seen.report.waiting
     if count == 0:
@@ -422,7 +422,7 @@ def waiting_objects(seen: Evidence) -> list[Finding]:
     ]
 
 
-def _extract_again(seen: Evidence) -> Step:
+def _extract_again(seen: Facts) -> Step:
     """Return the step that extracts what failed, where it lies in files, or else what waits."""
     again = [key for key in seen.failures.keys if key.startswith("/") or "://" in key]
     if again:
@@ -437,7 +437,7 @@ _TOO_WRONG = 0.9
 _STEP = 0.02
 
 
-def limit_too_strict(seen: Evidence) -> list[Finding]:
+def limit_too_strict(seen: Facts) -> list[Finding]:
     """Tell that a lower limit would label more, about as rightly as is asked for."""
     if seen.target is None:
         return _strict_threshold(seen)
@@ -453,7 +453,7 @@ def limit_too_strict(seen: Evidence) -> list[Finding]:
     return []
 
 
-def limit_too_loose(seen: Evidence) -> list[Finding]:
+def limit_too_loose(seen: Facts) -> list[Finding]:
     """Tell that too many of the references that are as alike as the limit differ in their label."""
     now, trial = seen.report.limit, seen.trial
     if seen.target is not None or now is None:
@@ -487,7 +487,7 @@ def limit_too_loose(seen: Evidence) -> list[Finding]:
     ]
 
 
-def nothing_certain(seen: Evidence) -> list[Finding]:
+def nothing_certain(seen: Facts) -> list[Finding]:
     """Tell that nothing labels itself because nothing proves how sure to be."""
     if seen.report.state != "suggests only" or seen.able < MIN_LABELS or seen.cannot_tell:
         return []
@@ -508,7 +508,7 @@ def nothing_certain(seen: Evidence) -> list[Finding]:
     ]
 
 
-def only_asked_answers(seen: Evidence) -> list[Finding]:
+def only_asked_answers(seen: Facts) -> list[Finding]:
     """Tell that all references were picked by the queue, and none by chance."""
     if not _only_asked(seen):
         return []
@@ -527,7 +527,7 @@ def only_asked_answers(seen: Evidence) -> list[Finding]:
     ]
 
 
-def best_limit(seen: Evidence) -> float | None:
+def best_limit(seen: Facts) -> float | None:
     """Return the lowest limit, in hundredths, at which 95 % of the references' nearest are right.
 
     None where there are too few references to say, or where no limit does it.
@@ -544,7 +544,7 @@ def best_limit(seen: Evidence) -> float | None:
     return math.floor(lowest * 100) / 100 if holds[-1] else math.ceil(lowest * 100) / 100
 
 
-def _strict_threshold(seen: Evidence) -> list[Finding]:
+def _strict_threshold(seen: Facts) -> list[Finding]:
     now, best = seen.report.limit, best_limit(seen)
     if now is None or best is None or now - best < _STEP:
         return []
@@ -560,7 +560,7 @@ def _strict_threshold(seen: Evidence) -> list[Finding]:
 
 
 def _strict(
-    seen: Evidence, said: str, arguments: tuple[str, ...], body: dict[str, float], more: int
+    seen: Facts, said: str, arguments: tuple[str, ...], body: dict[str, float], more: int
 ) -> Finding:
     return Finding(
         "limit_too_strict",
@@ -573,6 +573,6 @@ def _strict(
     )
 
 
-def _only_asked(seen: Evidence) -> bool:
+def _only_asked(seen: Facts) -> bool:
     sure = seen.report.state != "suggests only"
     return not sure and seen.asked >= FEW_TRIALS and not seen.own and not seen.drawn

@@ -9,20 +9,20 @@ from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.resources import CollectionRow
 from lookalike.decisions.deciders import Deciders
 from lookalike.quality.diagnosis import checks
-from lookalike.quality.diagnosis.facts import Evidence, gather
+from lookalike.quality.diagnosis.facts import Facts, gather
 from lookalike.quality.diagnosis.findings import (
     Checkup,
     Finding,
-    Place,
     Severity,
     Symptom,
+    Target,
     most_telling_first,
     shell_line,
 )
 from lookalike.quality.reports import report
 from lookalike.stores.base import Store
 
-Check = Callable[[Evidence], list[Finding]]
+Check = Callable[[Facts], list[Finding]]
 
 CHECKS: tuple[Check, ...] = (
     checks.few_references,
@@ -76,5 +76,5 @@ def _nothing(collection: str, failed: int, waiting: int) -> Finding:
         Severity.STOPS,
         f"there are no documents; {waiting} objects wait to be extracted, {failed} failed",
         "Only what was extracted can be labelled.",
-        (Place(collection).extract(shell_line("worker", "--once")),),
+        (Target(collection).extract(shell_line("worker", "--once")),),
     )

@@ -19,7 +19,7 @@ from lookalike.catalog.reader import FieldRow, fields_of, ids_of
 from lookalike.catalog.resources import CollectionRow, Kind, dig, find, resource
 from lookalike.catalog.retrievers import demands, stages_of
 from lookalike.catalog.taxonomies import taxonomy_row
-from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY, MIN_REFERENCES, Rule
+from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY, MIN_REFERENCES, Method
 from lookalike.classifier.graph.search import nearest
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.deciders import Deciders
@@ -27,7 +27,7 @@ from lookalike.decisions.queue import unknown_groups
 from lookalike.errors import BadInput
 from lookalike.labels import label_in
 from lookalike.model import Origin, Reason, Status
-from lookalike.quality.diagnosis.findings import Place
+from lookalike.quality.diagnosis.findings import Target
 from lookalike.quality.reference_health import Inspection, inspect
 from lookalike.quality.reports import report
 from lookalike.quality.stats.metrics import Report
@@ -100,7 +100,7 @@ class Retriever:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Facts:
     """All that checks read of one label field.
 
     `media_type` is that of the first document's content, "" of a given vector. `leaning` counts
@@ -113,14 +113,14 @@ class Evidence:
     those seen badly.
     """
 
-    place: Place
+    place: Target
     extractor: str
     media_type: str
     reference: str
     target: float | None
     report: Report
     inspection: Inspection
-    rule: Rule | None
+    rule: Method | None
     trial: NearestAgreement
     leaning: Mapping[str, int] = field(default_factory=dict)
     caused: Mapping[str, int] = field(default_factory=dict)
@@ -176,7 +176,7 @@ class Evidence:
         return min(count / self.nulls, 1.0) if self.nulls else None
 
 
-def gather(deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: bool) -> Evidence:
+def gather(deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: bool) -> Facts:
     """Return the evidence of a label field that has documents; `first` tells that it is the first.
 
     Looking is all it does. Raises Conflict where the collection has no documents.
@@ -190,8 +190,8 @@ def gather(deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: b
     with deciders.consulted(chosen.pk, ask) as (snapshot, asked):
         groups, references, now = asked
         answers = _answers(snapshot, chosen)
-        return Evidence(
-            place=Place(row.name, None if first else chosen.name),
+        return Facts(
+            place=Target(row.name, None if first else chosen.name),
             extractor=row.extractor,
             media_type=_media_type(snapshot, row),
             reference=chosen.taxonomy.reference,

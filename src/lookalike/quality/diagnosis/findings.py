@@ -75,7 +75,7 @@ class Checkup:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Target:
     """Where steps are taken: a collection, and its label field where that is not the first one."""
 
     collection: str

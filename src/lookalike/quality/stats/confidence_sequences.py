@@ -31,7 +31,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Stakes:
+class PairedGains:
     """What n answers brought, all (n,), and what each might have brought at `least` and `most`.
 
     These two must have been known before the answer. `weights` above 0 tell how many documents one
@@ -46,15 +46,17 @@ class Stakes:
     unit: float
     scale: float
 
-    def turned(self) -> Stakes:
+    def turned(self) -> PairedGains:
         """Return the same answers as who bets on the other side sees them."""
-        return Stakes(-self.gains, -self.most, -self.least, self.weights, self.unit, self.scale)
+        return PairedGains(
+            -self.gains, -self.most, -self.least, self.weights, self.unit, self.scale
+        )
 
     def __len__(self) -> int:
         return len(self.gains)
 
 
-def bounds(stakes: Stakes, confidence: float) -> Interval:
+def bounds(stakes: PairedGains, confidence: float) -> Interval:
     """Return where the weighted mean gain lies: at all looks, with a confidence, both ends.
 
     >>> import numpy as np
@@ -67,7 +69,7 @@ def bounds(stakes: Stakes, confidence: float) -> Interval:
     return Interval(_lowest(stakes, risk), -_lowest(stakes.turned(), risk))
 
 
-def favours(stakes: Stakes, confidence: float) -> int:
+def favours(stakes: PairedGains, confidence: float) -> int:
     """Return 1 where the mean gain is above zero, −1 where it is below, 0 where nobody can tell.
 
     It is what `bounds` say of zero, at less expense.
@@ -78,7 +80,7 @@ def favours(stakes: Stakes, confidence: float) -> int:
     return -1 if _log_mean(_log_wealth(stakes.turned(), 0.0)) >= bar else 0
 
 
-def more_needed(stakes: Stakes, confidence: float) -> int | None:
+def more_needed(stakes: PairedGains, confidence: float) -> int | None:
     """Return how many answers like these, and one that brings nothing, tell the mean from zero.
 
     Counted beyond those that are here; None where so many are not to be expected.
@@ -102,7 +104,7 @@ def mcnemar(first: int, second: int) -> float:
     return min(1.0, float(2 * tail / 2**total)) if total else 1.0
 
 
-def _lowest(stakes: Stakes, risk: float) -> float:
+def _lowest(stakes: PairedGains, risk: float) -> float:
     """Return the greatest mean that is excluded from below; the least of all where none is."""
     floor = float(stakes.least.min(initial=-stakes.scale))
     low, high = floor, float(stakes.most.max(initial=stakes.scale))
@@ -113,14 +115,14 @@ def _lowest(stakes: Stakes, risk: float) -> float:
     return low
 
 
-def _rates(stakes: Stakes) -> Vector:
+def _rates(stakes: PairedGains) -> Vector:
     """Return the rates (k,), for one unit of what is at stake."""
     lowest, highest = _LEAST_RATE / stakes.scale, 1 / stakes.unit
     count = math.ceil(math.log(highest / lowest) / math.log(_RATIO)) + 1
     return np.geomspace(lowest, highest, count)
 
 
-def _log_wealth(stakes: Stakes, mean: float) -> Vector:
+def _log_wealth(stakes: PairedGains, mean: float) -> Vector:
     """Return the logarithm of what each rate has made of its coin (k,).
 
     A rate that could have lost more than there was has stopped, with nothing.
@@ -143,7 +145,7 @@ def _log_mean(logs: Vector) -> float:
     return most + math.log(float(np.exp(logs - most).mean()))
 
 
-def _total_needed(stakes: Stakes, risk: float) -> int | None:
+def _total_needed(stakes: PairedGains, risk: float) -> int | None:
     if len(stakes) == 0:
         return None
     growth = _log_wealth(stakes, 0.0) / (len(stakes) + 1)

@@ -22,7 +22,7 @@ from lookalike.errors import BadInput
 from lookalike.labels import check_label
 from lookalike.model import LABEL_SEPARATOR
 from lookalike.quality.stats.confidence_sequences import (
-    Stakes,
+    PairedGains,
     Vector,
     bounds,
     favours,
@@ -288,7 +288,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What is kept of answers to disagreements: numbers alone, (n,) each, as in `Stakes`.
+    """What is kept of answers to disagreements: numbers alone, (n,) each, as in `PairedGains`.
 
     `rights` (n, 2) tells whether the champion and the challenger are right.
     """
@@ -352,12 +352,12 @@ def compare(known: Replay, crossing: Crossing, wrong_costs: float) -> Comparison
     )
 
 
-def stakes_of(known: Replay, wrong_costs: float) -> Stakes:
+def stakes_of(known: Replay, wrong_costs: float) -> PairedGains:
     """Return answers to disagreements as what was at stake in each."""
     columns = (known.gains, known.least, known.most, known.q)
     gains, least, most, q = (np.array(one, np.float64) for one in columns)
     unit = min(_REVIEW, wrong_costs - _REVIEW)
-    return Stakes(gains, least, most, 1 / q, unit=unit, scale=wrong_costs)
+    return PairedGains(gains, least, most, 1 / q, unit=unit, scale=wrong_costs)
 
 
 def side(
@@ -371,7 +371,9 @@ def side(
         rights, weights = np.array(judged).T
         edge = np.zeros(len(judged))
         share = _mean(rights, weights, 1.0)
-        found = bounds(Stakes(rights, edge, edge + 1, weights, unit=1 / 64, scale=1.0), CONFIDENCE)
+        found = bounds(
+            PairedGains(rights, edge, edge + 1, weights, unit=1 / 64, scale=1.0), CONFIDENCE
+        )
         low, high = found.low, found.high
     return Side(
         labelled=labelled,

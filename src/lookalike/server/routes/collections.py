@@ -24,7 +24,7 @@ from lookalike.catalog.resources import (
 from lookalike.catalog.tasks import TaskKind
 from lookalike.catalog.vocabulary import UNSAID, LabelSet
 from lookalike.errors import BadInput, Conflict
-from lookalike.library.create import Plan, let_vote, make_collection, make_fields, making
+from lookalike.library.create import CollectionPlan, let_vote, make_collection, make_fields, making
 from lookalike.library.declared_labels import declared_in
 from lookalike.library.remove import remove_collections
 from lookalike.model import Status, Taxonomy
@@ -178,7 +178,7 @@ def clone_collection(collection: str, body: CloneCollection, here: Here) -> Clon
     about = dict(row.about)
     about |= {"description": body.description} if body.description is not None else {}
     about |= {"metadata": body.metadata} if body.metadata is not None else {}
-    plan = Plan(
+    plan = CollectionPlan(
         body.collection_name,
         buckets,
         source,
@@ -243,7 +243,7 @@ def _cloned(
     return (replace(rule, reference=name) if rule.reference == row.name else rule), said
 
 
-def _plan(body: NewCollection) -> Plan:
+def _plan(body: NewCollection) -> CollectionPlan:
     extractor, source = body.feature_extractor, body.source
     buckets = source.bucket_ids or ([source.bucket_id] if source.bucket_id else [])
     over = None
@@ -256,7 +256,7 @@ def _plan(body: NewCollection) -> Plan:
         "metadata": body.metadata or {},
         "extractor_version": extractor.version,
     }
-    return Plan(
+    return CollectionPlan(
         body.collection_name,
         tuple(buckets),
         over,
@@ -268,7 +268,7 @@ def _plan(body: NewCollection) -> Plan:
     )
 
 
-def _check_new(here: Asked, plan: Plan, rules: Sequence[Taxonomy]) -> None:
+def _check_new(here: Asked, plan: CollectionPlan, rules: Sequence[Taxonomy]) -> None:
     """Raise for what making the collection would raise, before a curated one is changed for it."""
     with here.workshop.store.read() as snapshot:
         if find(snapshot, here.namespace, Kind.COLLECTION, plan.name) is not None:
@@ -281,7 +281,7 @@ def _check_new(here: Asked, plan: Plan, rules: Sequence[Taxonomy]) -> None:
         raise BadInput(f"two taxonomies fill the same field of {plan.name!r}: {sorted(twice)}")
 
 
-def _check_inputs(plan: Plan, bucket: Any) -> None:
+def _check_inputs(plan: CollectionPlan, bucket: Any) -> None:
     known = bucket.spec.get("properties") or {}
     for key, path in plan.inputs.items():
         if known and path.partition(".")[0] not in known:
@@ -291,7 +291,7 @@ def _check_inputs(plan: Plan, bucket: Any) -> None:
             )
 
 
-def _passing(plan: Plan, rules: Sequence[Taxonomy]) -> Plan:
+def _passing(plan: CollectionPlan, rules: Sequence[Taxonomy]) -> CollectionPlan:
     """Let documents keep what the matched reference gives to others."""
     if plan.passthrough is None:
         return plan

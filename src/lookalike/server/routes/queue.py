@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 
 from lookalike.catalog.filters import parse
 from lookalike.catalog.reader import fields_of, pks_of, said_once
-from lookalike.classifier.review.queue import Kind
+from lookalike.classifier.review.queue import QuestionKind
 from lookalike.library.collection.read import queue_by_ids
 from lookalike.model import Opinion, Origin, Question
 from lookalike.server.context import Asked, Frozen, Here
@@ -76,7 +76,7 @@ def queue(
     field: str | None = None,
     snapshot: Annotated[str | None, Query(description="of an answer before this one")] = None,
     offset: Annotated[int, Query(ge=0, le=FROZEN)] = 0,
-    kind: Annotated[Kind | None, Query(description="ask such questions only")] = None,
+    kind: Annotated[QuestionKind | None, Query(description="ask such questions only")] = None,
     second_opinion: Annotated[
         float, Query(ge=0, le=1, description="this share of what others answered, labels hidden")
     ] = 0,
@@ -179,12 +179,12 @@ def _left(
     What is suggested for each is `told`. A label that looks wrong waits until somebody confirms it
     or gives another. What a second opinion is asked of does not show the first.
     """
-    if question.kind == Kind.SUSPECT:
+    if question.kind == QuestionKind.SUSPECT:
         return _unconfirmed(here, collection, field, documents, told)
-    if question.kind == Kind.CHECK:
+    if question.kind == QuestionKind.CHECK:
         states = [(one, _standing(one, field)) for one in documents]
         documents = [one for one, state in states if told[one.document_id] not in state.rejected]
-    if question.kind != Kind.SECOND_OPINION and not question.opinions:
+    if question.kind != QuestionKind.SECOND_OPINION and not question.opinions:
         return [one for one in documents if _is_open(one, field)]
     verbs, left = here.collection(collection), []
     for one in documents:

@@ -27,7 +27,7 @@ from lookalike.catalog.tasks import (
 from lookalike.errors import Conflict, NotFound
 from lookalike.extractors.registry import extractor_name
 from lookalike.library.bucket import Bucket, bucket_from
-from lookalike.library.migration import Migration, Outcome
+from lookalike.library.migration import Migration, MigrationProgress
 from lookalike.library.migration_switch import changes_to
 from lookalike.model import Changed, Object, Status
 from lookalike.server.context import Asked, Here
@@ -254,7 +254,7 @@ def migrate(body: ExtractorToBe, here: Here, idempotency_key: IdempotencyKey = "
 
 
 @migrations_router.post("/migration")
-def migration(body: AskedBefore, here: Here, wait: Wait = None) -> Outcome:
+def migration(body: AskedBefore, here: Here, wait: Wait = None) -> MigrationProgress:
     """Return how far a migration is that was asked for, or what came of it."""
 
     def found() -> Task:
@@ -265,11 +265,11 @@ def migration(body: AskedBefore, here: Here, wait: Wait = None) -> Outcome:
     task = found()
     if task.status in _UNFINISHED:
         with here.workshop.store.read() as snapshot:
-            return Outcome(left=_left(here, snapshot, task))
+            return MigrationProgress(left=_left(here, snapshot, task))
     if task.error is not None:
         raise Conflict(task.error)
     prepared, changed = task.result.get("migration"), task.result.get("changed")
-    return Outcome(
+    return MigrationProgress(
         left=0,
         migration=None if prepared is None else TypeAdapter(Migration).validate_python(prepared),
         changed=None if changed is None else TypeAdapter(Changed).validate_python(changed),

@@ -161,7 +161,7 @@ PENDING, SENT, COMPLETED = "PENDING", "PROCESSING", "COMPLETED"
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class PendingUpload:
     """A file that is being sent, or was."""
 
     pk: int
@@ -175,7 +175,7 @@ class Upload:
     expires_at: float
 
 
-def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) -> Upload:
+def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) -> PendingUpload:
     """Make an upload, which waits for its file."""
     now = here.workshop.clock()
     with here.workshop.store.write() as txn:
@@ -192,7 +192,7 @@ def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) ->
     return upload_of(here, home, id)
 
 
-def upload_of(here: Asked, home: Bucket, id: str) -> Upload:
+def upload_of(here: Asked, home: Bucket, id: str) -> PendingUpload:
     """Return an upload of a bucket. Raises NotFound."""
     with here.workshop.store.read() as snapshot:
         found = find_upload(snapshot, id)
@@ -201,13 +201,13 @@ def upload_of(here: Asked, home: Bucket, id: str) -> Upload:
     return found
 
 
-def find_upload(snapshot: Snapshot, id: str) -> Upload | None:
+def find_upload(snapshot: Snapshot, id: str) -> PendingUpload | None:
     """Return an upload by its id."""
     rows = snapshot.rows(select(schema.upload).where(schema.upload.c.id == id))
-    return Upload(**rows[0]._mapping) if rows else None
+    return PendingUpload(**rows[0]._mapping) if rows else None
 
 
-def receive(here: Asked, upload: Upload, data: bytes) -> None:
+def receive(here: Asked, upload: PendingUpload, data: bytes) -> None:
     """Keep the file of an upload, in the place of one that was sent before."""
     media_type = sniff(data[:4096], str(upload.spec.get("filename") or ""))
     uri = here.workshop.blobs.keep(data)
@@ -219,7 +219,7 @@ def receive(here: Asked, upload: Upload, data: bytes) -> None:
         _erase_file(here, txn, upload)
 
 
-def complete(here: Asked, upload: Upload, object_id: str | None) -> None:
+def complete(here: Asked, upload: PendingUpload, object_id: str | None) -> None:
     """Note what became of an upload."""
     table = schema.upload
     with here.workshop.store.write() as txn:
@@ -227,7 +227,7 @@ def complete(here: Asked, upload: Upload, object_id: str | None) -> None:
         txn.execute(changed.values(status=COMPLETED, object_id=object_id))
 
 
-def remove(here: Asked, upload: Upload) -> None:
+def remove(here: Asked, upload: PendingUpload) -> None:
     """Forget an upload with its file; what became an object stays."""
     with here.workshop.store.write() as txn:
         txn.execute(schema.upload.delete().where(schema.upload.c.pk == upload.pk))
@@ -244,7 +244,7 @@ def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
     return NewBlob(property, data, kind, "", str(upload.spec.get("filename") or ""))
 
 
-def _erase_file(here: Asked, txn: Txn, upload: Upload) -> None:
+def _erase_file(here: Asked, txn: Txn, upload: PendingUpload) -> None:
     """Erase the file that an upload held, unless something else holds it."""
     if upload.blob is not None:
         here.workshop.blobs.forget(unheld(txn, [Blob(**upload.blob)]))
@@ -404,7 +404,7 @@ def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = 
     table = schema.upload
     query = select(table).where(table.c.bucket_pk == home.row.pk).order_by(table.c.pk.desc())
     with here.workshop.store.read() as snapshot:
-        rows = [Upload(**row._mapping) for row in snapshot.rows(query)]
+        rows = [PendingUpload(**row._mapping) for row in snapshot.rows(query)]
     rows = chosen(rows, _KNOWN, _told, body)
     page, pagination = paged.of(body).of_list(rows, lambda row: -row.pk)
     return Uploads(
@@ -500,7 +500,7 @@ def _made(here: Asked, home: Bucket, body: NewUpload) -> UploadReply:
     return _shown(here, home, new_upload(here, home, spec, body.presigned_url_expiration))
 
 
-def _confirmed(here: Asked, home: Bucket, upload: Upload, body: Confirm) -> Confirmed:
+def _confirmed(here: Asked, home: Bucket, upload: PendingUpload, body: Confirm) -> Confirmed:
     if upload.blob is None:
         raise Conflict(f"nothing was sent to the upload {upload.id!r} yet; send the file first")
     size = int(upload.blob["size_bytes"])
@@ -525,14 +525,14 @@ def _confirmed(here: Asked, home: Bucket, upload: Upload, body: Confirm) -> Conf
     )
 
 
-def _file_property(home: Bucket, upload: Upload) -> str:
+def _file_property(home: Bucket, upload: PendingUpload) -> str:
     """Return the property that a file belongs to, where the upload does not say: the first fit."""
     kind = str(upload.blob["media_type"] if upload.blob else "").partition("/")[0]
     fitting = [name for name, type in home.row.properties.items() if type == kind]
     return next(iter(fitting or home.row.properties), kind or "file")
 
 
-def _shown(here: Asked, home: Bucket, upload: Upload) -> UploadReply:
+def _shown(here: Asked, home: Bucket, upload: PendingUpload) -> UploadReply:
     left = max(1, int(upload.expires_at - here.workshop.clock()))
     path = f"/v1/uploads/{upload.id}"
     return UploadReply(
@@ -553,14 +553,14 @@ def _shown(here: Asked, home: Bucket, upload: Upload) -> UploadReply:
     )
 
 
-def _told(one: Upload) -> dict[str, Any]:
+def _told(one: PendingUpload) -> dict[str, Any]:
     said = {name: getattr(one, name) for name in _IN_ROW}
     said |= {name: one.spec.get(name) for name in _IN_SPEC}
     size = None if one.blob is None else one.blob["size_bytes"]
     return said | {"upload_id": one.id, "file_size_bytes": size}
 
 
-def _stats(rows: Sequence[Upload]) -> UploadStats:
+def _stats(rows: Sequence[PendingUpload]) -> UploadStats:
     sizes = [int(one.blob["size_bytes"]) for one in rows if one.blob is not None]
     return UploadStats(
         total_uploads=len(rows),

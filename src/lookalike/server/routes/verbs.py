@@ -25,7 +25,7 @@ from lookalike.library.collection.base import Opened
 from lookalike.library.collection.collection import Collection
 from lookalike.library.collection.explanations import Why
 from lookalike.library.collection.history import Past
-from lookalike.library.create import Plan, make_collection
+from lookalike.library.create import CollectionPlan, make_collection
 from lookalike.library.library import Library
 from lookalike.library.remote.wire import PAGE
 from lookalike.model import Document, Question
@@ -336,12 +336,12 @@ class CollectionToBe(Body):
     passthrough: dict[str, str] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
-    def plan(self) -> Plan:
+    def plan(self) -> CollectionPlan:
         """Return what is to be made."""
         buckets = (self.bucket,) if isinstance(self.bucket, str) else tuple(self.bucket)
         extractor, options = as_one(self.extractor, self.options)
         drawn = (self.name, buckets, self.source, extractor)
-        return Plan(*drawn, options, self.inputs, self.passthrough)
+        return CollectionPlan(*drawn, options, self.inputs, self.passthrough)
 
 
 @router.post("/verbs/create_bucket")

@@ -61,7 +61,7 @@ _LONGEST_PATH = 1000
 _log = logging.getLogger(__name__)
 
 
-class Audit:
+class AccessLog:
     """The file `logs/audit.jsonl` of a store."""
 
     def __init__(self, root: Path) -> None:
@@ -139,7 +139,7 @@ class Gate:
         app: ASGIApp,
         access: Access,
         settings: Settings,
-        audit: Audit,
+        audit: AccessLog,
         *,
         signer: Signer,
         host: str,

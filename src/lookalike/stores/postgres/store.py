@@ -41,7 +41,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, conditions, stored_space
 from lookalike.stores.directory import erase_vectors_but
 from lookalike.stores.json_sql import FUNCTIONS
-from lookalike.stores.locks import Turns
+from lookalike.stores.locks import FairLock
 from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.postgres.engine import (
     Address,
@@ -84,7 +84,7 @@ class PostgresStore:
 
     def __init__(self, address: Address, caches: Path) -> None:
         self.address = address
-        self._turns = Turns()
+        self._turns = FairLock()
         self._closed = False
         digest = hashlib.sha256(f"lookalike {address.schema}".encode()).digest()
         self._lock_key = int.from_bytes(digest[:8], "big", signed=True)

@@ -40,7 +40,7 @@ from lookalike.errors import StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
 from lookalike.stores.base import Cells, Compaction, StoredSpace, cells_of, conditions, stored_space
 from lookalike.stores.directory import check_open, erase_vectors_but, open_lock, prepare
-from lookalike.stores.locks import Turns
+from lookalike.stores.locks import FairLock
 from lookalike.stores.migrations import check_current, migrate, version_of
 from lookalike.stores.sqlite.engine import (
     BUSY_TIMEOUT_MS,
@@ -76,7 +76,7 @@ class SqliteStore:
         self.path = path
         prepare(path)
         self._files: dict[tuple[int, int], VectorFile] = {}
-        self._turns = Turns()
+        self._turns = FairLock()
         self._closed = False
         self._fold_is_due = False
         self._lock_file = open_lock(path)

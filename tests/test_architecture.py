@@ -80,7 +80,7 @@ def test_few_more_lines_do_not_change_the_picture(tool: dict[str, Any]) -> None:
 def test_every_text_of_the_picture_lies_in_its_box_and_no_boxes_meet(browser: Browser) -> None:
     page = browser.new_page()
     page.set_content(PICTURE.read_text("utf-8"))
-    edges = "all => all.map(one => { const b = one.getBBox(); return [b.x, b.y, b.width, b.height] })"
+    edges = "all => all.map(one => one.getBBox()).map(one => [one.x, one.y, one.width, one.height])"
 
     boxes, texts = (page.locator(kind).evaluate_all(edges) for kind in (".box", "text"))
     page.close()

@@ -132,8 +132,7 @@ def test_the_map_answers_twenty_wishes_and_more() -> None:
 
 
 def section(title: str) -> str:
-    start = PAGE.index(f"## {title}\n")
-    return PAGE[start : PAGE.find("\n## ", start) % (len(PAGE) + 1)]
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def found_at(name: str) -> tuple[str, Any]:

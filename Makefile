@@ -72,6 +72,7 @@ format: $(VENV)/test.stamp ## Bring the code into shape
 
 docs: $(VENV)/test.stamp ## Make the generated parts of docs/ and build the pages into site/
 	$(BIN)/python tools/make_docs.py
+	$(BIN)/python tools/draw_packages.py
 	$(BIN)/python -m mkdocs build --strict
 
 pictures: $(VENV)/test.stamp ## Take the pictures of the review page that the docs show

@@ -32,8 +32,8 @@ from lookalike.ingest.ray.cluster import Cluster
 from lookalike.ingest.ray.jobs import lists_on
 from lookalike.ingest.ray.node import Extracting, Order, carry, found_in, task_to
 from lookalike.library.collection.collection import Collection
+from lookalike.library.remote.collection import RemoteCollection
 from lookalike.library.remote.connection import Connection
-from lookalike.library.remote.remote_collection import RemoteCollection
 from lookalike.stores import schema
 
 if find_spec("ray") is None:

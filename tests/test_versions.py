@@ -17,7 +17,7 @@ from goods import ok, refused
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.library.collection.history import Past
-from lookalike.library.remote.remote_travelling import RemotePast
+from lookalike.library.remote.collection import RemotePast
 from lookalike.model import Changed, Document
 from lookalike.stores import schema
 from serving import Served

@@ -30,6 +30,7 @@ from lookalike.labels import (
 )
 from lookalike.library.collection.base import Opened
 from lookalike.library.metadata import Sync
+from lookalike.library.verb import verb
 from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
@@ -284,11 +285,13 @@ def _given(snapshot: Snapshot, family: Sequence[int], label: str) -> dict[int, s
 class Shaping(Opened):
     """What a person does with labels themselves; the labels are those of whose labels vote."""
 
+    @verb("read")
     def label_tree(self, *, field: str | None = None) -> LabelTree:
         """Return the labels of a field as a tree, with their style guide and counts."""
         with self._workshop.store.read() as snapshot:
             return tree(snapshot, self._row, self._field(snapshot, field))
 
+    @verb("admin")
     def describe_label(
         self,
         label: str,
@@ -324,6 +327,7 @@ class Shaping(Opened):
         asked = (label, description, named, others)
         return self._shape("describe_label", field, actor, op_id, asked, act)
 
+    @verb("admin")
     def rename_label(
         self,
         label: str,
@@ -346,6 +350,7 @@ class Shaping(Opened):
 
         return self._shape("rename_label", field, actor, op_id, (label, to), act, preview)
 
+    @verb("admin")
     def merge_labels(
         self,
         labels: Iterable[str],
@@ -368,6 +373,7 @@ class Shaping(Opened):
 
         return self._shape("merge_labels", field, actor, op_id, (names, into), act, preview)
 
+    @verb("admin")
     def split_label(
         self,
         label: str,
@@ -391,6 +397,7 @@ class Shaping(Opened):
 
         return self._shape("split_label", field, actor, op_id, (label, ids), act, preview)
 
+    @verb("admin")
     def retire_label(
         self,
         label: str,

@@ -24,6 +24,7 @@ from lookalike.extractors.base import Part
 from lookalike.ingest.documents import NewDocument, write_documents
 from lookalike.library.collection.base import Opened
 from lookalike.library.runtime import Workshop
+from lookalike.library.verb import verb
 from lookalike.model import Changed, EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
@@ -329,6 +330,7 @@ def _made_in(running: Running, bucket_pk: int, id: str, row: Any) -> int:
 class Promoting(Opened):
     """How documents become references without a person labelling each."""
 
+    @verb("label")
     @once
     def promote(
         self,

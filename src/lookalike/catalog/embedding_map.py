@@ -157,7 +157,7 @@ class Layouts:
         return Layout(axes=axes, made_of=made_of, **arrays)
 
 
-def follow_packed(file: Path, packed: Packed) -> None:
+def move_cached_slots(file: Path, packed: Packed) -> None:
     """Let the layout of a space in a file be of where its vectors are now."""
     kept, space = recall(file), packed.space
     if kept is None:

@@ -20,7 +20,7 @@ from sqlalchemy import Select, and_, false, func, or_, select
 
 from lookalike.catalog.fields import taxonomy_after
 from lookalike.catalog.resources import CollectionRow
-from lookalike.decisions.decision_log import Logged, logged
+from lookalike.decisions.decision_log import LoggedDecisions, decisions_at
 from lookalike.decisions.field.columns import Columns, decision_cells
 from lookalike.decisions.ledger.fold import Statement
 from lookalike.decisions.ledger.statements import silent_among, statements_of
@@ -52,13 +52,13 @@ class PastStore:
     def read(self) -> Iterator[Coverable]:
         """Begin a snapshot."""
         with self.store.read() as snapshot:
-            self._fold_back(snapshot)
+            self._show_past(snapshot)
             yield snapshot
 
-    def _fold_back(self, snapshot: Coverable) -> None:
+    def _show_past(self, snapshot: Coverable) -> None:
         """Let a snapshot show what was, each step by what the ones before it show."""
         rows = snapshot.rows(select(schema.field).where(schema.field.c.pk.in_(self.fields)))
-        logs = {row.pk: logged(snapshot, row.pk, self.position) for row in rows}
+        logs = {row.pk: decisions_at(snapshot, row.pk, self.position) for row in rows}
         taxonomies = {row.pk: _first_taxonomy(snapshot, row) for row in rows}
         self._show_ledger(snapshot)
         self._show_documents(snapshot, {row.collection_pk for row in rows})
@@ -78,7 +78,7 @@ class PastStore:
         for row in rows:
             pks = _documents(snapshot, row.collection_pk)
             statements = _statements(snapshot, row.pk, pks)
-            standing += _standing(snapshot, row.pk, pks, statements, logs[row.pk])
+            standing += _label_states(snapshot, row.pk, pks, statements, logs[row.pk])
             rejections += [
                 {"field_pk": row.pk, "document_pk": pk, "label": label}
                 for pk, statement in statements.items()
@@ -169,12 +169,12 @@ def _statements(snapshot: Snapshot, field_pk: int, pks: Sequence[int]) -> dict[i
     return found
 
 
-def _standing(
+def _label_states(
     snapshot: Snapshot,
     field_pk: int,
     pks: Sequence[int],
     statements: dict[int, Statement],
-    log: Logged,
+    log: LoggedDecisions,
 ) -> list[dict[str, Any]]:
     """Return the rows of a field's documents (pks rising)."""
     documents = np.array(pks, np.int64)
@@ -195,11 +195,13 @@ def _standing(
         rows.append(
             row
             | {
-                "label": said.label if said.stands else auto,
-                "origin": said.origin if said.stands else (None if auto is None else Origin.AUTO),
+                "label": said.label if said.is_settled else auto,
+                "origin": said.origin
+                if said.is_settled
+                else (None if auto is None else Origin.AUTO),
                 "votes": said.votes and pk not in silent,
                 "answer": said.answer,
-                "asked": said.asked if said.stands else None,
+                "asked": said.asked if said.is_settled else None,
                 "actor": said.actor,
                 "suggestion": said.suggestion,
                 "contested": said.contested,
@@ -210,7 +212,7 @@ def _standing(
 
 
 def _labels(
-    snapshot: Snapshot, field_pk: int, columns: Columns, codes: Codes, log: Logged
+    snapshot: Snapshot, field_pk: int, columns: Columns, codes: Codes, log: LoggedDecisions
 ) -> list[str | None]:
     """Return the machine's label of each document; by the ledger, where the log began later."""
     if log.is_complete:
@@ -249,7 +251,7 @@ At = str | int | float | datetime
 _NAME = re.compile(r"[\w.+-][\w .+-]{0,99}", re.ASCII)
 _EVENT = re.compile(r"[0-9]{1,18}")
 _OPERATION = "op_"
-_TIME_TOLD_S = 1e-6
+_TIME_RESOLUTION_S = 1e-6
 """Times are told to the microsecond: what was within one of a time had happened by then."""
 
 
@@ -322,7 +324,7 @@ def _by_time(snapshot: Snapshot, collection: CollectionRow, time: datetime, now:
         raise BadInput(f"{time.isoformat()} is yet to come; give a time that was")
     own = select(func.min(table.c.at).label("first")).where(table.c.collection_pk == collection.pk)
     first = snapshot.rows(own)[0].first
-    until = seconds + _TIME_TOLD_S
+    until = seconds + _TIME_RESOLUTION_S
     if first is None or until < first:
         began = "" if first is None else f", its first operation was at {_time(first).isoformat()}"
         raise NotFound(

@@ -34,7 +34,7 @@ _CONFLICT = REASONS.index(Reason.CONFLICT)
 _OF_TEXTS = ("text", "document", "sentence_transformers")
 """What extractors are called whose documents a person reads."""
 
-_STILL = 0.75
+_SAME_SHARE = 0.75
 """A sheet that nobody began stays while so much of it would be asked again."""
 
 
@@ -101,7 +101,7 @@ def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:
 
     What somebody began stays. What nobody began is looked at again when the rule was learned anew.
     """
-    columns, standard = state.columns, state.standard
+    columns, standard = state.columns, state.rule
     if standard is None or standard.learned is None:
         return
     before = open_sheet(txn, state.field.pk)
@@ -113,20 +113,20 @@ def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:
     p, candidates, automatic = _parts(state)
     seed = state.field.pk * 2**32 + int(standard.learned["sampled"])
     drawn = draw_check(plan, p, candidates, automatic, columns.pks, seed)
-    if before is None or not _will_do(before, columns.pks[drawn.rows]):
+    if before is None or not _is_similar(before, columns.pks[drawn.rows]):
         _write(txn, operation, state, drawn)
 
 
 def plan_sheet(state: FieldState) -> CheckPlan | None:
     """Return what the next sheet of a field would be drawn from; None where nothing may be."""
-    assert state.standard is not None and state.standard.learned is not None, "learn first"
+    assert state.rule is not None and state.rule.learned is not None, "learn first"
     p, candidates, automatic = _parts(state)
     return plan_check(
         p,
         candidates,
         automatic,
         target=state.field.taxonomy.target_precision,
-        sampled=int(state.standard.learned["sampled"]),
+        sampled=int(state.rule.learned["sampled"]),
         size=size_of(state.field.space.name),
     )
 
@@ -138,7 +138,7 @@ def _parts(
     of the machine's.
     """
     columns = state.columns
-    waiting = state.waiting & ~columns["unclear"]
+    waiting = state.undecided & ~columns["unclear"]
     automatic = waiting & (columns["codes"] != NO_LABEL)
     candidates = waiting & ~automatic & (columns["runner_up"] != NO_LABEL)
     candidates &= columns["reasons"] != _CONFLICT
@@ -150,9 +150,9 @@ def size_of(space: str) -> int:
     return CHECK_TEXTS if space.startswith(_OF_TEXTS) else CHECK_ITEMS
 
 
-def _will_do(sheet: Sheet, drawn: Ids) -> bool:
+def _is_similar(sheet: Sheet, drawn: Ids) -> bool:
     same = len(np.intersect1d(sheet.documents, drawn))
-    return same >= _STILL * max(len(drawn), len(sheet.documents))
+    return same >= _SAME_SHARE * max(len(drawn), len(sheet.documents))
 
 
 def _write(txn: Txn, operation: int, state: FieldState, drawn: CheckDraw) -> None:

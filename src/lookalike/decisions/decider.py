@@ -44,10 +44,10 @@ from lookalike.classifier.review.reference_checks import (
 )
 from lookalike.classifier.scores.scores import Scores
 from lookalike.decisions.decision_log import DecisionLog
-from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.columns import Rows, write_decisions
 from lookalike.decisions.field.refit import Refit
-from lookalike.decisions.field.state import FieldState, imagined
+from lookalike.decisions.field.state import FieldState, hypothetical_state
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.stores import schema
@@ -66,18 +66,18 @@ class Effects:
     The counts are by label: the new one, or for `unlabelled` the one that went.
     """
 
-    moves: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
+    changes: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
 
-    def add(self, field_pk: int, moves: dict[int, LabelChange]) -> None:
+    def add(self, field_pk: int, changes: dict[int, LabelChange]) -> None:
         """Take over what one more step changed in a field."""
-        so_far = self.moves.setdefault(field_pk, {})
-        for document, (was, now) in moves.items():
+        so_far = self.changes.setdefault(field_pk, {})
+        for document, (was, now) in changes.items():
             so_far[document] = (so_far.get(document, (was, now))[0], now)
 
     def drop(self, field_pk: int, documents: Iterable[int]) -> None:
         """Leave out documents whose label is not the machine's any more."""
         for document in documents:
-            self.moves.get(field_pk, {}).pop(document, None)
+            self.changes.get(field_pk, {}).pop(document, None)
 
     @property
     def labelled(self) -> Counter[str]:
@@ -96,8 +96,8 @@ class Effects:
 
     def _net(self) -> Iterator[tuple[LabelChange, int]]:
         """Yield the moves that made a difference, each with how many documents made it."""
-        for moves in self.moves.values():
-            counts = Counter(moves.values())
+        for changes in self.changes.values():
+            counts = Counter(changes.values())
             yield from ((move, count) for move, count in counts.items() if move[0] != move[1])
 
 
@@ -136,14 +136,14 @@ class Decider:
     def __init__(self, stored: StoredField, cache: Path, find: FindLists | None = None) -> None:
         self.field = stored
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
-        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz", find)
-        self._ruling = Refit(self.state, self._judge)
+        self._classifier = GraphClassifier(cache / f"lists.{stored.space.pk}.{stored.pk}.npz", find)
+        self._refit = Refit(self.state, self._classifier)
         self._log = DecisionLog(stored.pk)
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Catch up with everything that was committed since the last call."""
         if self.state.refresh(snapshot):
-            self._ruling.overtaken()
+            self._refit.note_external_decisions()
 
     def statements_changed(
         self, txn: Txn, operation: int, documents: Iterable[int], references: Iterable[int]
@@ -154,31 +154,31 @@ class Decider:
         field it refers to, the same ones in unified mode. Their rows are written already.
         """
         own = _ids(documents)
-        stood = self.state.standing_among(own)
-        rows = self.state.take(txn, own, _ids(references))
-        return self._decide(txn, operation, rows, stood)
+        was_settled = self.state.settled_among(own)
+        rows = self.state.reload(txn, own, _ids(references))
+        return self._decide(txn, operation, rows, was_settled)
 
     def documents_arrived(
         self, txn: Txn, operation: int, documents: Iterable[int]
     ) -> dict[int, LabelChange]:
         """Search and decide documents whose vectors were just written, giving them their rows."""
-        return self._decide(txn, operation, self.state.arrive(txn, _ids(documents)))
+        return self._decide(txn, operation, self.state.add_documents(txn, _ids(documents)))
 
     def votes(self, documents: Iterable[int]) -> bool:
         """Return whether any of these documents' own labels votes."""
-        return len(self.state.standing_among(_ids(documents))) > 0
+        return len(self.state.settled_among(_ids(documents))) > 0
 
     def decide_all(
-        self, txn: Txn, operation: int, *, afresh: bool = True
+        self, txn: Txn, operation: int, *, rebuild: bool = True
     ) -> dict[int, LabelChange]:
-        """Decide everything again, by a rule learned `afresh`, or kept if it still holds."""
-        return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=afresh)
+        """Decide everything again, by a rule learned `rebuild`, or kept if it still holds."""
+        return self._decide(txn, operation, np.arange(len(self.state.columns)), rebuild=rebuild)
 
     def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return what the policy in force says of rows; nothing is written."""
         if not self.field.taxonomy.exclusive:
             return self._suggest(snapshot, rows)
-        state, company = self.state, self.state.with_companions(rows)
+        state, company = self.state, self.state.with_same_image(rows)
         decisions = self._suggest(snapshot, company)
         free = ~state.columns["stands"][company] & (decisions.codes != NO_LABEL)
         lost = state.companions.outdone(state.columns.pks[company], free, decisions)
@@ -188,9 +188,11 @@ class Decider:
     def _suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return what the policy says of rows, each by itself."""
         choosy = np.isin(rows, self.state.rows_with_rejections())
-        decisions = self._judged(rows) if self._by_landscape() else self._by_lists(rows)
+        decisions = (
+            self._decide_by_graph(rows) if self._uses_graph() else self._decide_by_nearest(rows)
+        )
         if self.field.taxonomy.confidence_threshold is None:
-            some = with_copies(self.state.neighbourhood.similarities[rows], IDENTICAL)
+            some = with_copies(self.state.neighbour_lists.similarities[rows], IDENTICAL)
             torn = some[conflicting(self.state.matches(rows[some]), IDENTICAL)]
             decisions = withheld(decisions, torn, Reason.CONFLICT)
         poor = np.flatnonzero(self.state.columns["poor"][rows])
@@ -199,9 +201,9 @@ class Decider:
         nulls = np.setdiff1d(nulls, poor)
         if len(nulls) == 0:
             return decisions
-        if self._by_landscape():
+        if self._uses_graph():
             pks = self.state.columns.pks[rows[nulls]]
-            among_all = self._judge.decide(pks, self.state.codes.code)
+            among_all = self._classifier.decide(pks, self.state.codes.code)
         else:
             among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
         barred = nulls[among_all.codes != NO_LABEL]
@@ -209,7 +211,7 @@ class Decider:
         decisions.reasons[barred] = np.where(refused, _REJECTED, _CONFLICT)
         return decisions
 
-    def imagine(
+    def what_if(
         self, snapshot: Snapshot, documents: Ids, unseen: Sequence[Unseen] = ()
     ) -> HypotheticalDecisions:
         """Return how documents would be decided if they arrived now; nothing is kept.
@@ -217,32 +219,32 @@ class Decider:
         Their pks are above all others, and `snapshot` has their vectors. `unseen` tells what each
         is, if more is known of it than that.
         """
-        if self._by_landscape():
-            self._ruling.ready(snapshot)  # as a whole it is worth keeping
+        if self._uses_graph():
+            self._refit.ready(snapshot)  # as a whole it is worth keeping
         other = copy(self)
         known = dict(zip(documents.tolist(), unseen, strict=True)) if unseen else {}
-        other.state, rows = imagined(self.state, snapshot, documents, known)
-        other._judge = self._judge.imagining()
-        other._ruling = Refit(other.state, other._judge)
+        other.state, rows = hypothetical_state(self.state, snapshot, documents, known)
+        other._classifier = self._classifier.hypothetical()
+        other._refit = Refit(other.state, other._classifier)
         if self.field.taxonomy.confidence_threshold is None:
-            other.state.standard = other._ruling.renew(snapshot, afresh=False).standard
+            other.state.rule = other._refit.run(snapshot, rebuild=False).standard
         return HypotheticalDecisions(
-            other.suggest(snapshot, rows), other.state.standard, other.state.codes
+            other.suggest(snapshot, rows), other.state.rule, other.state.codes
         )
 
-    def reconsider(self, snapshot: Snapshot, documents: Ids) -> HypotheticalDecisions:
+    def decide_existing(self, snapshot: Snapshot, documents: Ids) -> HypotheticalDecisions:
         """Return what the policy in force says of documents that are here; nothing is kept."""
-        if self._by_landscape():
-            self._ruling.ready(snapshot)
+        if self._uses_graph():
+            self._refit.ready(snapshot)
         decisions = self.suggest(snapshot, self.state.columns.rows_of(documents))
-        return HypotheticalDecisions(decisions, self.state.standard, self.state.codes)
+        return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
-    def decide_anew(self, snapshot: Snapshot) -> HypotheticalDecisions:
+    def decide_rebuilt(self, snapshot: Snapshot) -> HypotheticalDecisions:
         """Return how all documents are decided by a rule learned from the answers alone.
 
         Only for a decider that is nobody else's: what it had learned before it forgets.
         """
-        self.state.standard = None
+        self.state.rule = None
         return self.decide_again(snapshot)
 
     def decide_again(self, snapshot: Snapshot) -> HypotheticalDecisions:
@@ -251,43 +253,43 @@ class Decider:
         Only for a decider that is nobody else's.
         """
         if self.field.taxonomy.confidence_threshold is None:
-            self.state.standard = self._ruling.renew(snapshot, afresh=False).standard
+            self.state.rule = self._refit.run(snapshot, rebuild=False).standard
         decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
-        return HypotheticalDecisions(decisions, self.state.standard, self.state.codes)
+        return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
-        if self._by_landscape():
-            return self._ruling.ready(snapshot).label_without(document, reference)
+        if self._uses_graph():
+            return self._refit.ready(snapshot).label_without(document, reference)
         row = self.state.columns.rows_of(_ids([document]))
         allowed = self.state.allowed(document) & (self.state.references.pks != reference)
         matches = self._nearest(snapshot, row, allowed)
         return self.state.codes.name(int(self._policy()(matches).codes[0]))
 
     def causes(self, snapshot: Snapshot, document: int, count: int) -> list[tuple[int, str, float]]:
-        """Return the references that say most of a document; see `Judge.causes`.
+        """Return the references that say most of a document; see `GraphClassifier.causes`.
 
         None where only the nearest references count: the list tells them.
         """
-        if not self._by_landscape():
+        if not self._uses_graph():
             return []
-        return self._ruling.ready(snapshot).causes(document, count)
+        return self._refit.ready(snapshot).causes(document, count)
 
-    def surveyed(self, snapshot: Snapshot) -> tuple[Judge, Scores | None]:
+    def classifier_and_scores(self, snapshot: Snapshot) -> tuple[GraphClassifier, Scores | None]:
         """Return the judge, who knows all documents, and what the references say, if there are any.
 
         Only for as many documents as a landscape can hold.
         """
-        judge = self._ruling.surveyed(snapshot)
-        return judge, judge.hear(self._ruling.references())
+        judge = self._refit.ready_if_fitted(snapshot)
+        return judge, judge.compute_scores(self._refit.references())
 
     def trials(self, snapshot: Snapshot) -> Callable[[], LeaveOneOutTrials]:
         """Return what tells what each reference would get if it did not vote, by label code.
 
         It may be called when the decider is another's again.
         """
-        if self._by_landscape():
-            trials = self._ruling.ready(snapshot).trials(self.state.codes.code)
+        if self._uses_graph():
+            trials = self._refit.ready(snapshot).trials(self.state.codes.code)
             return lambda: trials
         voting = self.state.references
         return partial(vector_trials, voting.pks, voting.codes, voting.vectors)
@@ -300,28 +302,28 @@ class Decider:
 
     # --- policy ---------------------------------------------------------------------------------
 
-    def _by_landscape(self) -> bool:
-        standard = self.state.standard
+    def _uses_graph(self) -> bool:
+        standard = self.state.rule
         return standard is not None and standard.rule is Method.LANDSCAPE
 
     def _policy(self) -> Policy:
         """Return the policy that decides on neighbour lists."""
-        limit, standard = self.field.taxonomy.confidence_threshold, self.state.standard
+        limit, standard = self.field.taxonomy.confidence_threshold, self.state.rule
         if limit is not None:
             return threshold(limit)
         if standard is None or standard.nearest is None:
             return suggest_only
         return precision(standard.nearest)
 
-    def _by_lists(self, rows: Rows) -> Decisions:
+    def _decide_by_nearest(self, rows: Rows) -> Decisions:
         decisions = self._policy()(self.state.matches(rows))
         alone = np.flatnonzero(decisions.reasons == _NO_REFERENCES)
         decisions.reasons[alone[self.state.may_match(rows[alone])]] = _BELOW
         return decisions
 
-    def _judged(self, rows: Rows) -> Decisions:
+    def _decide_by_graph(self, rows: Rows) -> Decisions:
         state = self.state
-        return self._judge.decide(state.columns.pks[rows], state.codes.code, state.rejected)
+        return self._classifier.decide(state.columns.pks[rows], state.codes.code, state.rejected)
 
     def _among_all(self, snapshot: Snapshot, rows: Rows) -> Matches:
         """Return the nearest references of rows, those of a rejected label too."""
@@ -345,17 +347,17 @@ class Decider:
         txn: Txn,
         operation: int,
         touched: Rows,
-        stood: Ids = _NO_IDS,
+        was_settled: Ids = _NO_IDS,
         *,
-        afresh: bool = False,
+        rebuild: bool = False,
     ) -> dict[int, LabelChange]:
         """Decide `touched` rows, and those that a renewed rule bears on, and write what differs.
 
-        Documents that `stood` are the machine's again: even a null is recorded as its decision.
+        Documents that `was_settled` are the machine's again: even a null is recorded as its decision.
         """
-        columns, before = self.state.columns, self.state.standard
-        rows = self._rows(txn, touched, afresh)
-        rows = self.state.with_companions(rows)
+        columns, before = self.state.columns, self.state.rule
+        rows = self._rows(txn, touched, rebuild)
+        rows = self.state.with_same_image(rows)
         stands = columns["stands"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)
@@ -363,39 +365,39 @@ class Decider:
         silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
         unstored = touched[~columns["stored"][touched]]
         changed = union(rows[self._differs(rows, decisions)], standing[silent], unstored)
-        moves = self._moves(rows, decisions, stood)
+        changes = self._changes(rows, decisions, was_settled)
         self._log.begin(txn, operation, self.state, before)
         sure = columns["confidence"][changed]
         self._take(rows, decisions, DECISION_COLUMNS)
         self._take(standing, nothing, DECISION_COLUMNS[1:])
         self._log.add(txn, operation, self.state, changed, before)
         surer = columns["confidence"][changed] != sure
-        moved = np.isin(columns.pks[changed], np.fromiter(moves, np.int64, len(moves)))
+        moved = np.isin(columns.pks[changed], np.fromiter(changes, np.int64, len(changes)))
         for start in range(0, len(changed), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
             which = (changed[part], moved[part], surer[part])
             write_decisions(txn, self.field.pk, operation, columns, self.state.codes, *which)
-        documents = list(moves)
+        documents = list(changes)
         for start in range(0, len(documents), _BLOCK_ROWS):
             some = documents[start : start + _BLOCK_ROWS]
-            txn.insert_cells(schema.event, self._events(operation, moves, some))
+            txn.insert_cells(schema.event, self._events(operation, changes, some))
         self.state.committed(operation, changed)
-        return moves
+        return changes
 
-    def _rows(self, txn: Txn, touched: Rows, afresh: bool) -> Rows:
+    def _rows(self, txn: Txn, touched: Rows, rebuild: bool) -> Rows:
         """Return what to decide again, by a rule that is renewed if it learns."""
         if self.field.taxonomy.confidence_threshold is not None:
-            self._set_standard(txn, None)
+            self._set_rule(txn, None)
             return touched
-        standard, rows = self._ruling.renew(txn, afresh=afresh)
-        self._set_standard(txn, standard)
+        standard, rows = self._refit.run(txn, rebuild=rebuild)
+        self._set_rule(txn, standard)
         return np.arange(len(self.state.columns)) if rows is None else union(touched, rows)
 
-    def _set_standard(self, txn: Txn, standard: DecisionRule | None) -> None:
+    def _set_rule(self, txn: Txn, standard: DecisionRule | None) -> None:
         """Write what is decided by, if that is another one; where the limit is given, nothing."""
-        if standard == self.state.standard:
+        if standard == self.state.rule:
             return
-        self.state.standard = standard
+        self.state.rule = standard
         stored = None if standard is None else decision_rule_to(standard)
         chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
         txn.execute(chosen.values(standard=stored))
@@ -413,16 +415,18 @@ class Decider:
             differs |= ~same
         return differs
 
-    def _moves(self, rows: Rows, decisions: Decisions, stood: Ids) -> dict[int, LabelChange]:
+    def _changes(
+        self, rows: Rows, decisions: Decisions, was_settled: Ids
+    ) -> dict[int, LabelChange]:
         state, old = self.state, self.state.columns["codes"][rows]
         changes = (state.columns.pks[rows], old, decisions.codes)
-        places = np.flatnonzero((old != decisions.codes) | np.isin(changes[0], stood))
+        places = np.flatnonzero((old != decisions.codes) | np.isin(changes[0], was_settled))
         pks, was, now = (column[places].tolist() for column in changes)
         names = zip(map(state.codes.name, was), map(state.codes.name, now), strict=True)
         return dict(zip(pks, names, strict=True))
 
     def _events(
-        self, operation: int, moves: Mapping[int, LabelChange], documents: Sequence[int]
+        self, operation: int, changes: Mapping[int, LabelChange], documents: Sequence[int]
     ) -> dict[str, list[object]]:
         count = len(documents)
         return {
@@ -430,7 +434,7 @@ class Decider:
             "kind": [str(EventKind.DECIDED)] * count,
             "field_pk": [self.field.pk] * count,
             "document_pk": list(documents),
-            "label": [moves[document][1] for document in documents],
+            "label": [changes[document][1] for document in documents],
             "origin": [str(Origin.AUTO)] * count,
         }
 

@@ -25,7 +25,7 @@ from lookalike.stores.base import Snapshot, Store, Txn
 from lookalike.stores.locks import FairLock
 
 _SCANS_WHILE_OPEN = 64
-"""So far may the next process lag behind, counted as in `FieldState.is_ahead`."""
+"""So far may the next process lag behind, counted as in `FieldState.unsaved_exceeds`."""
 _SCANS_AT_END = 4
 
 _T = TypeVar("_T")
@@ -38,7 +38,7 @@ class Deciders:
         self._store = store
         self._cache = cache
         self._deciders: dict[int, Decider] = {}
-        self._turns: dict[int, FairLock] = {}
+        self._locks: dict[int, FairLock] = {}
 
     @contextmanager
     def consulted(
@@ -50,7 +50,7 @@ class Deciders:
         for another here: it could be the last one there is.
         """
         with ExitStack() as stack:
-            with self.turn(field_pk).taken():
+            with self.lock_of(field_pk).taken():
                 snapshot = stack.enter_context(self._store.read())
                 try:
                     answer = consult(self.caught_up(snapshot, field_pk), snapshot)
@@ -62,39 +62,39 @@ class Deciders:
             yield snapshot, answer
 
     @contextmanager
-    def lent(self, collection_pk: int) -> Iterator[Lent]:
+    def lent(self, collection_pk: int) -> Iterator[LentDeciders]:
         """Lend deciders to an operation that begins and ends inside.
 
         If it fails, what is in memory of their fields is trusted no more: it may be of what was not
         committed.
         """
-        self._let_end(collection_pk)
+        self._wait_for_readers(collection_pk)
         with ExitStack() as locks:
-            lent = Lent(self, locks)
+            lent = LentDeciders(self, locks)
             try:
                 yield lent
             except BaseException:
                 self._forget(lent.locked)
                 raise
-            self._remember(lent.locked, beyond=_SCANS_WHILE_OPEN)
+            self._save_caches(lent.locked, beyond=_SCANS_WHILE_OPEN)
 
     def close(self) -> None:
         """Leave for the next process what it would have to compute again."""
         for field_pk in list(self._deciders):
-            with self.turn(field_pk).taken(first=True):
-                self._remember([field_pk], beyond=_SCANS_AT_END)
+            with self.lock_of(field_pk).taken(first=True):
+                self._save_caches([field_pk], beyond=_SCANS_AT_END)
                 self._forget([field_pk])
 
-    def forget_memory(self) -> None:
+    def rewrite_caches(self) -> None:
         """Erase what was left for the next process and leave it again: something is forgotten."""
         for field_pk, decider in list(self._deciders.items()):
-            with self.turn(field_pk).taken(first=True):
-                decider.state.forget_memory()
-                self._remember([field_pk], beyond=0)
+            with self.lock_of(field_pk).taken(first=True):
+                decider.state.delete_cache()
+                self._save_caches([field_pk], beyond=0)
 
-    def turn(self, field_pk: int) -> FairLock:
+    def lock_of(self, field_pk: int) -> FairLock:
         """Return the lock of a field."""
-        return self._turns.setdefault(field_pk, FairLock())
+        return self._locks.setdefault(field_pk, FairLock())
 
     def caught_up(self, snapshot: Snapshot, field_pk: int) -> Decider:
         """Return the decider of a field as of `snapshot`, to who has the field's lock."""
@@ -105,16 +105,14 @@ class Deciders:
         decider.refresh(snapshot)
         return decider
 
-    def begun_anew(
-        self, snapshot: Snapshot, field_pk: int, find: FindLists | None = None
-    ) -> Decider:
+    def rebuilt(self, snapshot: Snapshot, field_pk: int, find: FindLists | None = None) -> Decider:
         """Return a new decider of a field, who trusts nothing in memory, as of `snapshot`.
 
         It lets `find` find who is near whom.
         """
         stored = stored_field(snapshot, field_pk)
         decider = self._deciders[field_pk] = Decider(stored, self._cache, find)
-        decider.state.forget_memory()
+        decider.state.delete_cache()
         decider.refresh(snapshot)
         return decider
 
@@ -124,33 +122,33 @@ class Deciders:
         for file in self._cache.glob(f"*.{field_pk}.npz"):
             file.unlink(missing_ok=True)
 
-    def _let_end(self, collection_pk: int) -> None:
+    def _wait_for_readers(self, collection_pk: int) -> None:
         """Let who asks about a collection end, before others' writers have to wait for that too."""
         for field_pk, decider in list(self._deciders.items()):
             if decider.field.collection_pk == collection_pk:
-                with self.turn(field_pk).taken(first=True):
+                with self.lock_of(field_pk).taken(first=True):
                     pass
 
     def _forget(self, field_pks: Iterable[int]) -> None:
         for field_pk in field_pks:
             self._deciders.pop(field_pk, None)
 
-    def _remember(self, field_pks: Iterable[int], *, beyond: float) -> None:
+    def _save_caches(self, field_pks: Iterable[int], *, beyond: float) -> None:
         states = {pk: self._deciders[pk].state for pk in field_pks if pk in self._deciders}
-        ahead = {pk: state for pk, state in states.items() if state.is_ahead(beyond)}
+        ahead = {pk: state for pk, state in states.items() if state.unsaved_exceeds(beyond)}
         if not ahead:
             return
         with self._store.read() as snapshot:
             there = {row.pk for row in snapshot.rows(select(schema.field.c.pk))}
             for pk, state in ahead.items():
                 if pk in there:
-                    state.remember(snapshot)
+                    state.save_cache(snapshot)
                 else:
                     self.erase(pk)
 
 
 @dataclass(slots=True)
-class Lent:
+class LentDeciders:
     """The deciders `held` by an operation, by field: nobody else has them until it has ended."""
 
     deciders: Deciders
@@ -164,10 +162,10 @@ class Lent:
         self.held[field_pk] = decider = self.deciders.caught_up(txn, field_pk)
         return decider
 
-    def begun_anew(self, txn: Txn, field_pk: int, find: FindLists | None) -> Decider:
+    def rebuilt(self, txn: Txn, field_pk: int, find: FindLists | None) -> Decider:
         """Return a new decider of a field, who trusts nothing in memory, and lets `find` find."""
         self._hold(field_pk)
-        self.held[field_pk] = decider = self.deciders.begun_anew(txn, field_pk, find)
+        self.held[field_pk] = decider = self.deciders.rebuilt(txn, field_pk, find)
         return decider
 
     def erase(self, field_pks: Iterable[int]) -> None:
@@ -178,5 +176,5 @@ class Lent:
 
     def _hold(self, field_pk: int) -> None:
         if field_pk not in self.locked:
-            self.locks.enter_context(self.deciders.turn(field_pk).taken(first=True))
+            self.locks.enter_context(self.deciders.lock_of(field_pk).taken(first=True))
             self.locked.add(field_pk)

@@ -59,7 +59,7 @@ class DecisionLog:
         self, txn: Txn, operation: int, state: FieldState, rows: Rows, before: DecisionRule | None
     ) -> None:
         """Log the decisions of rows, and by what they were made where that was not so `before`."""
-        after = state.standard
+        after = state.rule
         standard = [after] if _is_another(before, after) else []
         log(txn, self._field_pk, operation, state.columns, rows, state.codes, standard)
 
@@ -115,7 +115,7 @@ def _is_another(before: DecisionRule | None, after: DecisionRule | None) -> bool
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class LoggedDecisions:
     """The decisions of a field at some time, by rising document, and what it decided by.
 
     The columns are those of `Decisions` and `pks`; `operations` int64 (n,) tells which operation
@@ -128,7 +128,7 @@ class Logged:
     is_complete: bool
 
 
-def logged(snapshot: Snapshot, field_pk: int, position: int) -> Logged:
+def decisions_at(snapshot: Snapshot, field_pk: int, position: int) -> LoggedDecisions:
     """Return what was decided in a field up to an operation."""
     columns = Columns({**_BLANKS, "operations": np.array(0, np.int64)})
     codes, standard, is_complete = Codes(), None, False
@@ -144,7 +144,7 @@ def logged(snapshot: Snapshot, field_pk: int, position: int) -> Logged:
         for name in DECISION_COLUMNS:
             columns[name][at] = own[taken[name]] if name in _CODED else taken[name]
         columns["operations"][at] = line.operation_pk
-    return Logged(columns, codes, standard, is_complete)
+    return LoggedDecisions(columns, codes, standard, is_complete)
 
 
 def log_names(

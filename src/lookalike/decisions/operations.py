@@ -26,9 +26,9 @@ from lookalike.catalog.vocabulary import reopening
 from lookalike.classifier.graph.neighbours import FindLists
 from lookalike.decisions.check_sheets import draw_sheet
 from lookalike.decisions.decider import Decider, Effects
-from lookalike.decisions.deciders import Deciders, Lent
-from lookalike.decisions.label_edits import reshape, standard_now
-from lookalike.decisions.ledger.samples import DRAWN_AHEAD, contexts, draw, pending
+from lookalike.decisions.deciders import Deciders, LentDeciders
+from lookalike.decisions.label_edits import apply_label_edits, stored_rule
+from lookalike.decisions.ledger.samples import SAMPLED_AHEAD, contexts, draw, unanswered_samples
 from lookalike.decisions.ledger.statements import touch, touched_since, write_statements
 from lookalike.decisions.ledger.undo import (
     NO_FIELD,
@@ -70,7 +70,7 @@ class Running:
     actor: str
     at: float
     txn: Txn
-    lent: Lent
+    lent: LentDeciders
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Running:
     given: Counter[str] = field(default_factory=Counter)
     reopened: set[int] = field(default_factory=set)
     """The fields (pks) whose closed set is open again."""
-    told: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     """What else the history shows of it."""
     effects: Effects = field(default_factory=Effects)
 
@@ -124,7 +124,7 @@ class Operations:
             refuse_repetition(txn, request)
             running = self._begin(txn, lent, collection_pk, kind, actor, request)
             yield running
-            summary = asdict(running.changed()) | running.told
+            summary = asdict(running.changed()) | running.details
             if request is not None:
                 summary["request"] = request.digest
             if running.erased:
@@ -132,13 +132,13 @@ class Operations:
             chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
             txn.execute(chosen.values(summary=summary))
 
-    def say(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
+    def append(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
         """Append what was said about one field, and decide everything that follows from it."""
         if not said:
             return
         documents = sorted({line.document_pk for line in said})
         with self.changing(running, field_pk, documents):
-            self._append(running, field_pk, _as_named(running, field_pk, said))
+            self._insert_events(running, field_pk, _as_named(running, field_pk, said))
             self._fold(running, field_pk, documents)
             self._draw(running, field_pk)
         self._draw_sheet(running, field_pk)
@@ -162,10 +162,10 @@ class Operations:
                 continue
             own = documents if pk == field_pk else []
             references = documents if decider.field.reference_field_pk == field_pk else []
-            moves = decider.statements_changed(running.txn, running.pk, own, references)
-            running.effects.add(pk, moves)
+            changes = decider.statements_changed(running.txn, running.pk, own, references)
+            running.effects.add(pk, changes)
 
-    def arrive(
+    def add_documents(
         self,
         running: Running,
         field_pk: int,
@@ -182,8 +182,8 @@ class Operations:
         if known:
             write_statements(txn, running.pk, field_pk, known)
         decider = running.decider(field_pk)
-        moves = decider.documents_arrived(txn, running.pk, documents)
-        running.effects.add(field_pk, moves)
+        changes = decider.documents_arrived(txn, running.pk, documents)
+        running.effects.add(field_pk, changes)
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
             self.decide_all(running, pk)
         self._draw(running, field_pk)
@@ -196,11 +196,11 @@ class Operations:
         """
         if not has_space(running.txn, field_pk):
             return
-        decider = running.lent.begun_anew(running.txn, field_pk, find)
+        decider = running.lent.rebuilt(running.txn, field_pk, find)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
         self._draw_sheet(running, field_pk)
 
-    def configured(
+    def configure(
         self,
         running: Running,
         field_pk: int,
@@ -214,7 +214,7 @@ class Operations:
         self._record(running, field_pk, EventKind.CONFIGURED, detail)
         self.decide_all(running, field_pk, find)
 
-    def name(
+    def edit_labels(
         self, running: Running, said: Mapping[int, Mapping[str, Any]], kind: EventKind
     ) -> Mapping[int, Sequence[int]]:
         """Append what is said of labels themselves, by field, and do what follows from it.
@@ -223,9 +223,9 @@ class Operations:
         """
         before = {pk: naming_of(running.txn, pk) for pk in said}
         for pk, detail in said.items():
-            kept = {"standard": standard_now(running.txn, pk)}
+            kept = {"standard": stored_rule(running.txn, pk)}
             self._record(running, pk, kind, {**detail, **kept})
-        return self._reshape(running, before, {})
+        return self._apply_label_edits(running, before, {})
 
     def undo(self, running: Running, operation_id: str) -> list[int]:
         """Take back an operation, and with it everything that labelled itself because of it.
@@ -238,13 +238,13 @@ class Operations:
         target = undoable(running.txn, running.collection_pk, operation_id)
         self._record(running, NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
         moved = settle_undone(running.txn)
-        self._follow(running, moved)
+        self._apply_undone(running, moved)
         return moved
 
     def _begin(
         self,
         txn: Txn,
-        lent: Lent,
+        lent: LentDeciders,
         collection_pk: int,
         kind: str,
         actor: str,
@@ -274,8 +274,8 @@ class Operations:
             return
         state = decider.state
         documents = state.columns.pks[~state.columns["poor"]]
-        while len(waiting := pending(running.txn, field_pk)) < DRAWN_AHEAD:
-            count = DRAWN_AHEAD - len(waiting)
+        while len(waiting := unanswered_samples(running.txn, field_pk)) < SAMPLED_AHEAD:
+            count = SAMPLED_AHEAD - len(waiting)
             if not len(draw(running.txn, field_pk, running.pk, documents, count)):
                 break
 
@@ -299,7 +299,9 @@ class Operations:
             self._set_taxonomy(running, field_pk, **detail)
             self._record(running, field_pk, EventKind.CONFIGURED, detail)
 
-    def _append(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
+    def _insert_events(
+        self, running: Running, field_pk: int, said: Sequence[LabelStatement]
+    ) -> None:
         context = contexts(running.txn, field_pk, {line.document_pk for line in said})
         rows = [
             {
@@ -322,7 +324,7 @@ class Operations:
             schema.event, operation_pk=running.pk, kind=kind, field_pk=field_pk, detail=detail
         )
 
-    def _follow(self, running: Running, operations: Sequence[int]) -> None:
+    def _apply_undone(self, running: Running, operations: Sequence[int]) -> None:
         """Do what follows from operations that are undone now, or in force again."""
         table = schema.event
         no_statement = [EventKind.DECIDED, EventKind.FORGOTTEN, EventKind.UNDONE]
@@ -346,22 +348,22 @@ class Operations:
                 self._fold(running, field_pk, sorted(documents))
         if named:
             before = namings_before(running.txn, named, operations)
-            self._reshape(running, before, standards_before(running.txn, named))
+            self._apply_label_edits(running, before, standards_before(running.txn, named))
         for field_pk in configured - running.reopened:
             self._reopen(running, field_pk)
             if field_pk in running.reopened:
                 self.decide_all(running, field_pk)
 
-    def _reshape(
+    def _apply_label_edits(
         self, running: Running, before: Mapping[int, Naming], standards: Mapping[int, Any]
     ) -> Mapping[int, Sequence[int]]:
-        done = reshape(running.txn, running.pk, running.decider, before, standards)
+        done = apply_label_edits(running.txn, running.pk, running.decider, before, standards)
         running.by_person += done.given.total()
         running.given.update(done.given)
-        for field_pk, stand in done.stand.items():
+        for field_pk, stand in done.settled.items():
             running.effects.drop(field_pk, stand)
-        for field_pk, moves in done.moves.items():
-            running.effects.add(field_pk, moves)
+        for field_pk, changes in done.changes.items():
+            running.effects.add(field_pk, changes)
         return done.documents
 
     def _set_taxonomy(self, running: Running, field_pk: int, before: Any, after: Any) -> None:

@@ -33,10 +33,10 @@ from lookalike.classifier.scores.scores import BACKGROUND, Scores
 from lookalike.classifier.scores.zero_shot import Names, guess, trust, typical
 from lookalike.decisions.check_sheets import open_sheet, plan_sheet, size_of
 from lookalike.decisions.decider import Decider
-from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.state import FieldState
 from lookalike.decisions.ledger.fold import PERSONAL, Line, opinions
-from lookalike.decisions.ledger.samples import due
+from lookalike.decisions.ledger.samples import due_samples
 from lookalike.decisions.ledger.statements import read_now
 from lookalike.labels import NO_LABEL, ancestors
 from lookalike.model import EventKind, Origin, Reason
@@ -49,7 +49,7 @@ _ANSWERED = (EventKind.LABELLED, EventKind.NEW_KIND)
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class PersonalAnswer:
     """A person's latest answer about a document, and when it was given (UTC seconds)."""
 
     line: Line
@@ -63,26 +63,28 @@ def contested_documents(snapshot: Snapshot, field_pk: int) -> Ids:
     return snapshot.numbers(query.order_by(table.revision, table.document_pk))[:, 0]
 
 
-def spoken_of(
+def personal_answers(
     snapshot: Snapshot, field_pk: int, documents: Iterable[int]
-) -> dict[int, list[Spoken]]:
+) -> dict[int, list[PersonalAnswer]]:
     """Return each person's latest answer about each of the documents, the earliest first."""
-    found: dict[int, list[Spoken]] = {}
+    found: dict[int, list[PersonalAnswer]] = {}
     for chosen in conditions(schema.event.c.document_pk, sorted(documents)):
         times: dict[int, dict[Line, float]] = {}
-        for pk, line, at in _lines(snapshot, field_pk, _said(field_pk).where(chosen)):
+        for pk, line, at in _lines(snapshot, field_pk, _personal_events(field_pk).where(chosen)):
             lines = times.setdefault(pk, {})
             lines.pop(line, None)
             lines[line] = at
         for pk, lines in times.items():
-            found[pk] = [Spoken(line, lines[line]) for line in opinions(lines).values()]
+            found[pk] = [PersonalAnswer(line, lines[line]) for line in opinions(lines).values()]
     return found
 
 
-def said_by_several(snapshot: Snapshot, field_pk: int) -> tuple[dict[int, list[Line]], set[str]]:
+def answered_by_several(
+    snapshot: Snapshot, field_pk: int
+) -> tuple[dict[int, list[Line]], set[str]]:
     """Return what was said of each document that several people spoke of; and all who spoke."""
     lines: dict[int, list[Line]] = {}
-    for pk, line, _ in _lines(snapshot, field_pk, _said(field_pk)):
+    for pk, line, _ in _lines(snapshot, field_pk, _personal_events(field_pk)):
         lines.setdefault(pk, []).append(line)
     people = {line.actor for some in lines.values() for line in some}
     several = {pk: some for pk, some in lines.items() if len({one.actor for one in some}) > 1}
@@ -110,14 +112,14 @@ def answered_by_others(snapshot: Snapshot, field_pk: int, actor: str, count: int
     for row in snapshot.rows(query):
         is_open = row.origin == Origin.HUMAN and not row.contested
         (others if row.actor != actor and is_open else mine).add(row.document_pk)
-    return sorted(others - mine, key=lambda pk: _chance(field_pk, actor, pk))[:count]
+    return sorted(others - mine, key=lambda pk: _random_key(field_pk, actor, pk))[:count]
 
 
-def _chance(field_pk: int, actor: str, pk: int) -> bytes:
+def _random_key(field_pk: int, actor: str, pk: int) -> bytes:
     return blake2b(f"{field_pk}:{pk}:{actor}".encode(), digest_size=8).digest()
 
 
-def _said(field_pk: int) -> Select[tuple[int]]:
+def _personal_events(field_pk: int) -> Select[tuple[int]]:
     """Return the query of what people said in a field, in order; what was undone is left out."""
     event, operation = schema.event, schema.operation
     return (
@@ -205,29 +207,29 @@ def _ask(decider: Decider, snapshot: Snapshot, count: int, names: Names | None) 
     """Return up to `count` questions about what nobody has answered, best first."""
     state = decider.state
     answers = int((state.columns["asked"] & state.columns["stands"]).sum())
-    drawn = due(snapshot, decider.field.pk, answers)
-    if _takes_long(state):
-        return _simply(state, drawn, count)
-    judge, scores = decider.surveyed(snapshot)
-    land = judge.neighbour_graph
-    standing = _standing(state, land.pks, () if scores is None else tuple(scores.labels))
-    groups = _groups(judge, scores, standing)
+    drawn = due_samples(snapshot, decider.field.pk, answers)
+    if _graph_takes_long(state):
+        return _without_graph(state, drawn, count)
+    classifier, scores = decider.classifier_and_scores(snapshot)
+    land = classifier.neighbour_graph
+    standing = _item_states(state, land.pks, () if scores is None else tuple(scores.labels))
+    groups = _groups(classifier, scores, standing)
     purity = learn_purity(land, _given(state, land.pks))
     found = questions(
-        judge.reach,
+        classifier.reach,
         standing,
         scores,
         count,
-        groups=[_alike(land, purity, group.places) for group in groups],
+        groups=[_same_label_group(land, purity, group.places) for group in groups],
         guessed=None if names is None else _guessed(state, land, names, standing),
         drawn=land.places_of(drawn).tolist(),
         sheets=[*_check(snapshot, state, land), *_suspects(snapshot, state, land)],
     )
     by_seed = {int(group.places[0]): group for group in groups}
-    return [_asked(question, land.pks, by_seed) for question in found]
+    return [_review_item(question, land.pks, by_seed) for question in found]
 
 
-def _alike(land: NeighbourGraph, purity: Purity, places: Places) -> SameLabelGroup:
+def _same_label_group(land: NeighbourGraph, purity: Purity, places: Places) -> SameLabelGroup:
     return SameLabelGroup(places, purity.of(land.cosines(places[1:], places[:1])[:, 0]))
 
 
@@ -309,11 +311,11 @@ def _check(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> list[
 
 def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
     sheet = open_sheet(snapshot, state.field.pk)
-    if sheet is None or state.standard is None or state.standard.learned is None:
+    if sheet is None or state.rule is None or state.rule.learned is None:
         return None
     columns, name = state.columns, state.codes.name
     rows = columns.rows_of(sheet.left)
-    rows = rows[state.waiting[rows]]
+    rows = rows[state.undecided[rows]]
     codes = columns["codes"][rows]
     shown = np.where(codes == NO_LABEL, columns["runner_up"][rows], codes)
     rows = rows[(order := np.lexsort((columns.pks[rows], shown)))]
@@ -348,30 +350,32 @@ def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]
 
     There are none before something is named, and where a landscape takes long to make.
     """
-    if _takes_long(decider.state):
+    if _graph_takes_long(decider.state):
         return []
-    judge, scores = decider.surveyed(snapshot)
+    classifier, scores = decider.classifier_and_scores(snapshot)
     if scores is None:
         return []
-    pks = judge.neighbour_graph.pks
-    standing = _standing(decider.state, pks, tuple(scores.labels))
-    groups = _groups(judge, scores, standing)
+    pks = classifier.neighbour_graph.pks
+    standing = _item_states(decider.state, pks, tuple(scores.labels))
+    groups = _groups(classifier, scores, standing)
     return [tuple(pks[group.places].tolist()) for group in groups]
 
 
-def _groups(judge: Judge, scores: Scores | None, standing: ItemStates) -> list[NewCategory]:
+def _groups(
+    classifier: GraphClassifier, scores: Scores | None, standing: ItemStates
+) -> list[NewCategory]:
     settled = standing.settled | standing.automatic
-    return group_new_categories(judge.neighbour_graph, scores, judge.known(), settled)
+    return group_new_categories(classifier.neighbour_graph, scores, classifier.known(), settled)
 
 
-def _takes_long(state: FieldState) -> bool:
+def _graph_takes_long(state: FieldState) -> bool:
     """Return whether nobody should wait for a landscape: it is large, and not made yet."""
-    count, standard = len(state.columns), state.standard
+    count, standard = len(state.columns), state.rule
     made = standard is not None and standard.nodes_upto > 0
     return count > MAX_ITEMS or (count > QUICK_ITEMS and not made)
 
 
-def _asked(question: ReviewQuestion, pks: Ids, groups: dict[int, NewCategory]) -> ReviewItem:
+def _review_item(question: ReviewQuestion, pks: Ids, groups: dict[int, NewCategory]) -> ReviewItem:
     group = groups.get(question.places[0]) if question.kind is QuestionKind.NEW_KIND else None
     return ReviewItem(
         tuple(pks[list(question.places)].tolist()),
@@ -383,7 +387,7 @@ def _asked(question: ReviewQuestion, pks: Ids, groups: dict[int, NewCategory]) -
     )
 
 
-def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemStates:
+def _item_states(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemStates:
     """Return how the items of a landscape stand; those of another collection are never asked."""
     columns, codes = state.columns, state.codes
     own = np.isin(pks, columns.pks)
@@ -399,7 +403,7 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemState
     winners[own] = column_of[np.where(label == NO_LABEL, columns["runner_up"][rows], label)]
     probability[own] = np.nan_to_num(columns["confidence"][rows])
     settled = ~own
-    settled[own] = ~state.waiting[rows]
+    settled[own] = ~state.undecided[rows]
     automatic, skipped, conflicts = (np.zeros(len(pks), bool) for _ in range(3))
     automatic[own] = ~columns["stands"][rows] & (label != NO_LABEL)
     # Who has only a parent's label may be of a new kind, and may still be told which.
@@ -415,14 +419,14 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemState
     )
 
 
-def _simply(state: FieldState, drawn: Places, count: int) -> list[ReviewItem]:
+def _without_graph(state: FieldState, drawn: Places, count: int) -> list[ReviewItem]:
     """Return questions where a landscape takes long to make.
 
     What chance drew, then what has no label, the surest first, then what labelled itself, the least
     sure first.
     """
     columns = state.columns
-    open_ = np.flatnonzero(state.waiting & ~columns["unclear"])
+    open_ = np.flatnonzero(state.undecided & ~columns["unclear"])
     confidence = np.nan_to_num(columns["confidence"][open_])
     automatic = columns["codes"][open_] != NO_LABEL
     order = np.lexsort((np.where(automatic, confidence, -confidence), automatic))

@@ -141,7 +141,7 @@ def write_documents(
     order = np.argsort(pks)
     txn.append_vectors(target.space, pks[order], vectors[order].astype(np.float16))
     for field_pk in target.fields.values():
-        operations.arrive(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
+        operations.add_documents(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
     given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
     take_labels(operations, running, target, given)
     if target.row.options.get("suggest") is True:
@@ -173,7 +173,7 @@ def _suggest_detected(
             if label is not None:
                 lines.append(LabelStatement(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
     if lines and target.fields:
-        operations.say(running, min(target.fields.values()), lines)
+        operations.append(running, min(target.fields.values()), lines)
 
 
 def _with_fields_now(txn: Txn, target: Target) -> Target:
@@ -206,7 +206,7 @@ def take_labels(
                 )
             said.setdefault(field_pk, []).append(line)
     for field_pk, lines in said.items():
-        operations.say(running, field_pk, lines)
+        operations.append(running, field_pk, lines)
         running.by_person += sum(line.kind is EventKind.LABELLED for line in lines)
     table = schema.document
     query = select(table.c.pk, table.c.id).where(one_of(table.c.pk, outside))

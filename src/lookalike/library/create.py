@@ -205,7 +205,7 @@ def add_field(
     field_pk = make_field(txn, namespace, row, taxonomy)
     if rows:
         _take_out(txn, taxonomy.field, rows)
-        operations.arrive(running, field_pk, [one.pk for one in rows])
+        operations.add_documents(running, field_pk, [one.pk for one in rows])
         here = (one for one in rows if one.object_pk in stand)
         labels = ((one.pk, stand[one.object_pk], one.said_by or ()) for one in here)
         take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)

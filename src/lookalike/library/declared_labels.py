@@ -103,13 +103,13 @@ def follow(
     before = field.taxonomy
     closing = after.closed_set and not before.closed_set
     if after.closed_set != before.closed_set:
-        running.told["closed_set"] = after.closed_set
+        running.details["closed_set"] = after.closed_set
     declare(operations, running, field, said, closing=closing)
     if after == before:
         operations.decide_all(running, field.pk, find)
     else:
         changed = (taxonomy_to(before), taxonomy_to(after))
-        operations.configured(running, field.pk, *changed, find)
+        operations.configure(running, field.pk, *changed, find)
 
 
 def begin(operations: Operations, running: Running, field: FieldRow, said: LabelSet) -> None:
@@ -126,7 +126,7 @@ def _record(
 ) -> None:
     if labels:
         owner = owner_of(running.txn, field.pk)
-        operations.name(running, {owner: {"labels": dict(labels)}}, EventKind.DECLARED)
+        operations.edit_labels(running, {owner: {"labels": dict(labels)}}, EventKind.DECLARED)
 
 
 def _by_name(

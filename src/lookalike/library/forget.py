@@ -180,7 +180,7 @@ def erase_files(workshop: Workshop, txn: Txn, blobs: Sequence[Blob]) -> tuple[in
 
 def receipt_of(workshop: Workshop, running: Running) -> Receipt:
     """Return the receipt of what was erased and committed; no memory and no log keeps it either."""
-    workshop.operations.deciders.forget_memory()
+    workshop.operations.deciders.rewrite_caches()
     workshop.layouts.forget_erased()
     workshop.store.tidy()
     return Receipt(running.id, effects=running.changed(), **running.erased)

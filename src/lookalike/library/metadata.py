@@ -187,7 +187,7 @@ class Sync:
         for field_pk, labels in sorted(self._said.items()):
             lines = _lines(self.running.txn, field_pk, labels, self._of_object)
             self.running.by_person += len({line.document_pk for line in lines})
-            self.operations.say(self.running, field_pk, lines)
+            self.operations.append(self.running, field_pk, lines)
 
     def _rewrite_objects(self, changes: Mapping[int, Mapping[str, Any]], actor: str | None) -> None:
         """Change metadata of objects that the `actor` says from now on, or whoever said them."""

@@ -261,7 +261,7 @@ def migrated(
     _extracted(workshop, changes, progress)
     operate = workshop.operations.operate
     with operate(changes[0].pk, "migrate", workshop.actor, request) as running:
-        running.told["spaces"] = {
+        running.details["spaces"] = {
             one.row.name: [one.before.name if one.before else None, one.after.name]
             for one in changes
         }

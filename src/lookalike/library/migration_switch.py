@@ -323,7 +323,7 @@ def _decide(
         operations.decide_all(running, field.pk)
         return
     changed = (taxonomy_to(before), taxonomy_to(after))
-    operations.configured(running, field.pk, *changed)
+    operations.configure(running, field.pk, *changed)
 
 
 def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:

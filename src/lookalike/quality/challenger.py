@@ -26,7 +26,7 @@ from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
 from lookalike.content.files import recall, remember
 from lookalike.decisions.decider import Decider
-from lookalike.decisions.ledger.samples import drawn_items, sample
+from lookalike.decisions.ledger.samples import audit_items, sample
 from lookalike.decisions.ledger.statements import touched_since
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.labels import NO_LABEL, Codes
@@ -116,7 +116,7 @@ def confront(
         champion.refresh(snapshot)
         challenger, decided = _challenger(snapshot, field, stored, rule, places[1])
         columns = champion.state.columns
-        pks = columns.pks[champion.state.waiting]
+        pks = columns.pks[champion.state.undecided]
         pks = pks[np.isin(pks, challenger.state.columns.pks)]
         rows = challenger.state.columns.rows_of(pks)
         both = np.intersect1d(answered, columns.pks)
@@ -181,7 +181,7 @@ def _challenger(
         silence_poor(decider.state, snapshot)
     if rule.references is not None:
         _restrict(snapshot, field, decider, rule.references)
-    return decider, decider.decide_anew(snapshot).decisions.codes
+    return decider, decider.decide_rebuilt(snapshot).decisions.codes
 
 
 def _restrict(snapshot: Snapshot, field: FieldRow, decider: Decider, operation: str) -> None:
@@ -318,7 +318,7 @@ def _audited(snapshot: Snapshot, field_pk: int) -> list[Any]:
     audits = snapshot.rows(select(audit.c.pk).where(audit.c.field_pk == field_pk))
     return [
         one
-        for one in drawn_items(snapshot, [row.pk for row in audits])
+        for one in audit_items(snapshot, [row.pk for row in audits])
         if None not in (one.verdict, one.document_pk, one.label)
     ]
 

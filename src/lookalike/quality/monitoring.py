@@ -255,7 +255,7 @@ def _waited(snapshot: Snapshot, field_pk: int, documents: Iterable[int], first: 
         origin = None if row.origin is None else Origin(row.origin)
         line = Line(EventKind(row.kind), row.label, origin, row.actor)
         lines[row.document_pk].append(line)
-    return sum(not fold(one).stands and decided_label(one) is None for one in lines.values())
+    return sum(not fold(one).is_settled and decided_label(one) is None for one in lines.values())
 
 
 def _lines_before(

@@ -163,7 +163,7 @@ def _elsewhere(
         decider.refresh(snapshot)
         if not taxonomy.low_quality:
             silence_poor(decider.state, snapshot)
-        decisions = decider.decide_anew(snapshot).decisions
+        decisions = decider.decide_rebuilt(snapshot).decisions
         accuracy = _accuracy(decider.trials(snapshot)())
         side = _side(decider, codes, decisions.codes, decisions.confidence)
     return replace(side, accuracy=accuracy)

@@ -61,7 +61,7 @@ class Columns:
         """Return all columns by name, `pks` among them."""
         return {name: self[name] for name in self._arrays}
 
-    def longer(self) -> Columns:
+    def extended(self) -> Columns:
         """Return columns to which rows can be added while these stay as they are.
 
         What is here is shared: of both, only the new rows may be written, until these grow too.
@@ -214,12 +214,12 @@ def write_decisions(
     columns: Columns,
     codes: Codes,
     rows: Rows,
-    moved: NDArray[np.bool_],
-    surer: NDArray[np.bool_],
+    label_differs: NDArray[np.bool_],
+    confidence_differs: NDArray[np.bool_],
 ) -> None:
     """Write the decisions in rows of columns, all of which differ from what is stored.
 
-    `moved` (n,) tells whose label differs, `surer` whose confidence: what stays is not written,
+    `label_differs` (n,) tells whose label differs, `confidence_differs` whose confidence: what stays is not written,
     which spares its indexes the work.
     """
     table, stored = schema.standing, columns["stored"][rows]
@@ -234,11 +234,11 @@ def write_decisions(
         votes = [False] * len(labels)
         return {**cells(chosen), "label": labels, "origin": origins, "votes": votes}
 
-    alike = cells(stored & ~moved & ~surer)
+    alike = cells(stored & ~label_differs & ~confidence_differs)
     del alike["confidence"]
     txn.update_cells(table, alike)
-    txn.update_cells(table, cells(stored & ~moved & surer))
-    txn.update_cells(table, labelled(stored & moved))
+    txn.update_cells(table, cells(stored & ~label_differs & confidence_differs))
+    txn.update_cells(table, labelled(stored & label_differs))
     txn.insert_cells(table, labelled(~stored))
 
 

@@ -30,7 +30,7 @@ _SCAN_AT_MOST = 48
 """Up to so many new references are placed by one scan each; more by one blocked product."""
 
 
-class Neighbourhood:
+class NeighbourLists:
     """The lists `near` int64 (n, k) and `similarities` float32 (n, k) of the rows of `columns`.
 
     What is less similar than `least` is in no list.
@@ -42,9 +42,9 @@ class Neighbourhood:
         self._floors: Floats = np.empty(0, np.float32)
         self._pk_of_slot: Ids = np.empty(0, np.int64)
 
-    def longer(self, columns: Columns) -> Neighbourhood:
+    def extended(self, columns: Columns) -> NeighbourLists:
         """Return the lists of these rows for `columns`, which are ours and may get more rows."""
-        other = Neighbourhood(columns, self._least)
+        other = NeighbourLists(columns, self._least)
         other._floors, other._pk_of_slot = self._floors, self._pk_of_slot
         return other
 

@@ -45,7 +45,7 @@ class Rejections(Mapping[int, set[str]]):
         """Return which documents people refused a label (n,)."""
         return np.array([pk in self._labels for pk in pks.tolist()], bool)
 
-    def take(self, pk: int, labels: set[str]) -> None:
+    def set_taken(self, pk: int, labels: set[str]) -> None:
         """Note which labels the companions of a document have."""
         if labels:
             self._taken[pk] = labels

@@ -34,7 +34,7 @@ from lookalike.classifier.graph.search import Floats, Ids, Matches, ReferenceArr
 from lookalike.classifier.policies import least_similarity
 from lookalike.content.files import recall, remember
 from lookalike.decisions.field.columns import BLANKS, Columns, Rows, keep_rows, stored_rows
-from lookalike.decisions.field.neighbour_lists import Neighbourhood
+from lookalike.decisions.field.neighbour_lists import NeighbourLists
 from lookalike.decisions.field.rejections import Rejections
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.stores import schema
@@ -55,26 +55,26 @@ class FieldState:
     Columns are those of the neighbourhood and of the stored rows, and `poor` bool: it was seen too
     badly to be decided.
     `changes` counts the answers that the last `take` changed, `confirmed` (pks, rising) are the
-    references whose label a person gave again. `memory` is the file that keeps the columns for the
+    references whose label a person gave again. `cache_file` is the file that keeps the columns for the
     next process.
     """
 
-    def __init__(self, stored: StoredField, memory: Path) -> None:
+    def __init__(self, stored: StoredField, cache_file: Path) -> None:
         self.field = stored
         self.codes = Codes()
-        self.columns = Columns(Neighbourhood.blanks(stored.taxonomy.top_k) | BLANKS)
+        self.columns = Columns(NeighbourLists.blanks(stored.taxonomy.top_k) | BLANKS)
         least = least_similarity(stored.taxonomy.confidence_threshold)
-        self.neighbourhood = Neighbourhood(self.columns, least)
+        self.neighbour_lists = NeighbourLists(self.columns, least)
         self.rejected = Rejections(stored.pk)
         self.companions = Companions()
         self.references = ReferenceArrays.none(stored.reference_space.dimension)
-        self.standard: DecisionRule | None = None
+        self.rule: DecisionRule | None = None
         self.seen = -1
         self.changes = 0
         self.confirmed = _NO_IDS
         self._epoch = -1
-        self._memory = memory
-        self._ahead_of_memory = 0.0
+        self._cache_file = cache_file
+        self._unsaved_cost = 0.0
 
     def refresh(self, snapshot: Snapshot) -> bool:
         """Catch up with everything that was committed since the last call.
@@ -82,7 +82,7 @@ class FieldState:
         Return whether there was anything: another process has been at it.
         """
         if self._epoch < 0:
-            self._recall(snapshot)
+            self._load_cache(snapshot)
         field, epoch = self.field, epoch_of(snapshot, self.field.pk)
         erased = self._epoch not in (-1, epoch)
         if erased:
@@ -96,19 +96,19 @@ class FieldState:
         newest = max(newest_revision(snapshot, pk) for pk in (field.pk, field.reference_field_pk))
         is_behind = bool(len(documents) or len(references) or self.seen < 0)
         if is_behind:
-            self.take(snapshot, documents, references)
+            self.reload(snapshot, documents, references)
         self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
         query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
-        self.standard = decision_rule_in_force(snapshot.rows(query)[0].standard)
+        self.rule = decision_rule_in_force(snapshot.rows(query)[0].standard)
         return is_behind
 
-    def take(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
+    def reload(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
         """Take over what the rows of documents and of references say now.
 
         Return the rows of which anything may differ: what was said of them, their list, its labels.
         """
-        choosy, new = self.rejected.pks, self._new_kinds(documents)
+        choosy, new = self.rejected.pks, self._new_categories(documents)
         fresh = self._read_documents(snapshot, documents)
         turnout = read_references(
             snapshot,
@@ -120,14 +120,14 @@ class FieldState:
         )
         nobody_voted = len(self.references) == 0
         confirmed, self.confirmed = self.confirmed, _confirmed(snapshot, self.field)
-        self.changes = len(np.setxor1d(new, self._new_kinds(documents)))
+        self.changes = len(np.setxor1d(new, self._new_categories(documents)))
         if not np.array_equal(confirmed, self.confirmed):
             self.changes += len(self.references)  # what looked wrong counts now: learn again
         self.changes += turnout.changed_from(self.references)
         # Where others' labels vote, what people say here calibrates alone.
         self.changes += 0 if self.field.unified else len(documents)
         self.references = turnout.references
-        listing = self.neighbourhood.listing
+        listing = self.neighbour_lists.listing
         left, relabelled = listing(turnout.went), listing(turnout.stayed)
         again = self.columns.rows_of(np.union1d(choosy, self.rejected.pks))
         placed = fresh[:0]
@@ -135,12 +135,12 @@ class FieldState:
             placed = self._place(snapshot, turnout.came)
         moved = self.search(snapshot, union(fresh, again, left))
         touched = len(turnout.came) + len(turnout.went)
-        self._moved_on(touched, union(placed, moved, self.columns.rows_of(documents)))
+        self._count_unsaved(touched, union(placed, moved, self.columns.rows_of(documents)))
         if nobody_voted != (len(self.references) == 0):
             return np.arange(len(self.columns))
         return union(self.columns.rows_of(documents), relabelled, left, again, placed, moved)
 
-    def arrive(self, snapshot: Snapshot, documents: Ids) -> Rows:
+    def add_documents(self, snapshot: Snapshot, documents: Ids) -> Rows:
         """Make rows for documents whose vectors were just written; return the rows of all.
 
         Their own rows in the store may not be there yet, or there while they had no vector.
@@ -151,16 +151,16 @@ class FieldState:
         query = query.order_by(table.c.document_pk)
         chosen = conditions(table.c.document_pk, documents)
         slots = [snapshot.numbers(query.where(condition))[:, 0] for condition in chosen]
-        rows = self.settle(snapshot, documents, np.concatenate([_NO_IDS, *slots]))
-        self._moved_on(0, rows)
+        rows = self.add_rows(snapshot, documents, np.concatenate([_NO_IDS, *slots]))
+        self._count_unsaved(0, rows)
         return rows
 
-    def settle(self, snapshot: Snapshot, documents: Ids, slots: Ids) -> Rows:
+    def add_rows(self, snapshot: Snapshot, documents: Ids, slots: Ids) -> Rows:
         """Make rows for documents whose vectors are in `slots`; return them."""
         rows = self.columns.place(documents)
-        self.neighbourhood.place(rows, slots)
-        self._look(snapshot, documents)
-        self._bar_names(documents)
+        self.neighbour_lists.place(rows, slots)
+        self._read_quality(snapshot, documents)
+        self._exclude_taken_labels(documents)
         self.search(snapshot, rows)
         return rows
 
@@ -168,7 +168,7 @@ class FieldState:
         """Find the nearest references of rows from scratch; return those whose list changed."""
         choosy = self.rows_with_rejections()
         choosy = choosy[np.isin(choosy, rows)]
-        references, search, moved = self.references, self.neighbourhood.requery, [rows[:0]]
+        references, search, moved = self.references, self.neighbour_lists.requery, [rows[:0]]
         for block in _blocks(without(rows, choosy), _SEARCH_ROWS):
             unseen = np.empty((len(block), 0), np.float16)  # by nobody
             vectors = self.vectors(snapshot, block) if len(references) else unseen
@@ -186,34 +186,34 @@ class FieldState:
     def committed(self, operation: int, rows: Rows) -> None:
         """Note that everything up to `operation`, ours, is here already, and wrote `rows`."""
         self.seen = max(self.seen, operation)
-        self._moved_on(0, rows)
+        self._count_unsaved(0, rows)
 
-    def standing_among(self, pks: Ids) -> Ids:
+    def settled_among(self, pks: Ids) -> Ids:
         """Return those of `pks` that someone other than the machine decided, as known here."""
         rows = self.columns.rows_of(pks)
         return np.asarray(self.columns.pks[rows[self.columns["stands"][rows]]])
 
     def forget_documents(self, pks: Ids) -> None:
         """Take documents away that are about to be erased."""
-        self.neighbourhood.release(self.columns.rows_of(pks))
+        self.neighbour_lists.release(self.columns.rows_of(pks))
         self.columns.remove(pks)
         self.rejected.forget(pks)
         self.companions.forget(pks.tolist())
 
-    def with_companions(self, rows: Rows) -> Rows:
+    def with_same_image(self, rows: Rows) -> Rows:
         """Return rows and, where a label may be given once an image, those of the same images."""
         if not self.field.taxonomy.exclusive:
             return rows
         return self.columns.rows_of(self.companions.of(self.columns.pks[rows]))
 
     @property
-    def waiting(self) -> NDArray[np.bool_]:
+    def undecided(self) -> NDArray[np.bool_]:
         """Return which rows are the machine's to decide (n,)."""
         return np.asarray(~self.columns["stands"] & ~self.columns["poor"])
 
     def suspects(self) -> Ids:
         """Return the references (pks, rising) that look wrong and that nobody has confirmed."""
-        said = () if self.standard is None else self.standard.suspects
+        said = () if self.rule is None else self.rule.suspects
         there = [pk for pk, label in said if self._is_still(pk, label)]
         return np.array(sorted(there), np.int64)
 
@@ -231,10 +231,10 @@ class FieldState:
 
     def matches(self, rows: Rows) -> Matches:
         """Return the lists of rows as matches with label codes."""
-        lists = self.neighbourhood
+        lists = self.neighbour_lists
         return self.references.matches(lists.near[rows], lists.similarities[rows])
 
-    def _new_kinds(self, documents: Ids) -> Ids:
+    def _new_categories(self, documents: Ids) -> Ids:
         """Return those of the documents that a person called a new kind, as known here."""
         rows = self.columns.rows_of(documents)
         new = self.columns["stands"][rows] & (self.columns["codes"][rows] == NO_LABEL)
@@ -270,11 +270,11 @@ class FieldState:
         self.rejected.read(snapshot, pks)
         # Rows may have moved since: what was new first is told by its document.
         new = np.concatenate([_NO_IDS, *fresh])
-        self._look(snapshot, new)
-        self._bar_names(pks)
+        self._read_quality(snapshot, new)
+        self._exclude_taken_labels(pks)
         return self.columns.rows_of(new)
 
-    def _look(self, snapshot: Snapshot, pks: Ids) -> None:
+    def _read_quality(self, snapshot: Snapshot, pks: Ids) -> None:
         """Find out how well new documents were seen, and what is on the same image."""
         taxonomy, home = self.field.taxonomy, self.field.collection_pk
         if not taxonomy.low_quality:
@@ -284,13 +284,13 @@ class FieldState:
         if taxonomy.exclusive:
             self.companions.read(snapshot, home, pks)
 
-    def _bar_names(self, pks: Ids) -> None:
+    def _exclude_taken_labels(self, pks: Ids) -> None:
         """Let nothing have the label that someone gave to its companion."""
         if not self.field.taxonomy.exclusive:
             return
         company = self.companions.of(pks)
         for pk in company.tolist():
-            self.rejected.take(pk, set())
+            self.rejected.set_taken(pk, set())
         for group in self.companions.together(company):
             rows = self.columns.rows_of(np.array(group, np.int64))
             said = self.columns["stands"][rows] & (self.columns["codes"][rows] != NO_LABEL)
@@ -303,18 +303,18 @@ class FieldState:
                 )
             }
             for pk in group:
-                self.rejected.take(pk, {name for other, name in names.items() if other != pk})
+                self.rejected.set_taken(pk, {name for other, name in names.items() if other != pk})
 
     def _keep(self, rows: Sequence[Any]) -> Ids:
         """Keep rows as columns; return the documents that are new or have another slot."""
         documents, slots = keep_rows(self.columns, self.codes, rows)
         at = self.columns.rows_of(documents)
         fresh = documents[self.columns["slots"][at] != slots]
-        self.neighbourhood.place(at, slots)
+        self.neighbour_lists.place(at, slots)
         return np.asarray(fresh)
 
     def _place(self, snapshot: Snapshot, references: Ids) -> Rows:
-        return self.neighbourhood.add(
+        return self.neighbour_lists.add(
             references,
             self.references.vectors_of(references),
             lambda vector, floors: snapshot.above_floors(self.field.space, vector, floors),
@@ -328,14 +328,14 @@ class FieldState:
 
     # --- memory ---------------------------------------------------------------------------------
 
-    def is_ahead(self, beyond: float) -> bool:
+    def unsaved_exceeds(self, beyond: float) -> bool:
         """Return whether catching up with this would cost the next process more than `beyond`.
 
         Costs are counted in scans of the space for one reference.
         """
-        return self._ahead_of_memory > beyond and len(self.references) > 0
+        return self._unsaved_cost > beyond and len(self.references) > 0
 
-    def remember(self, snapshot: Snapshot) -> None:
+    def save_cache(self, snapshot: Snapshot) -> None:
         """Leave everything for the next process. What is here is committed."""
         arrays = {
             **self.columns.arrays(),
@@ -352,17 +352,17 @@ class FieldState:
             "operation": operation_id(snapshot, self.seen),
             "epoch": self._epoch,
         }
-        remember(self._memory, self._identity() | mark, arrays)
-        self._ahead_of_memory = 0.0
+        remember(self._cache_file, self._identity() | mark, arrays)
+        self._unsaved_cost = 0.0
 
-    def forget_memory(self) -> None:
+    def delete_cache(self) -> None:
         """Erase what was left for the next process."""
-        self._memory.unlink(missing_ok=True)
-        self._ahead_of_memory = np.inf
+        self._cache_file.unlink(missing_ok=True)
+        self._unsaved_cost = np.inf
 
-    def _moved_on(self, references: int, rows: Rows) -> None:
+    def _count_unsaved(self, references: int, rows: Rows) -> None:
         share = len(rows) / max(len(self.columns), 1)
-        self._ahead_of_memory += references + _ROWS_LIKE_A_SCAN * share
+        self._unsaved_cost += references + _ROWS_LIKE_A_SCAN * share
 
     def _identity(self) -> dict[str, Any]:
         """Return what a memory must agree with to be ours, as it is read back."""
@@ -380,9 +380,9 @@ class FieldState:
         read_back: dict[str, Any] = json.loads(json.dumps(identity))
         return read_back
 
-    def _recall(self, snapshot: Snapshot) -> None:
+    def _load_cache(self, snapshot: Snapshot) -> None:
         """Begin where another process left off, if its memory is of this store and its past."""
-        kept = recall(self._memory)
+        kept = recall(self._cache_file)
         if kept is None:
             return
         mark, arrays = kept
@@ -395,16 +395,16 @@ class FieldState:
         self._epoch, self.seen = mark["epoch"], mark["seen"]
         self.codes = Codes(mark["labels"])
         self.columns.restore(arrays)
-        self.neighbourhood.restore()
+        self.neighbour_lists.restore()
         self.rejected.from_pairs(arrays["refused"], self.codes)
         if self.field.taxonomy.exclusive:
             self.companions.read(snapshot, self.field.collection_pk, self.columns.pks)
-            self._bar_names(self.columns.pks)
-        self.references = self._recalled_references(
+            self._exclude_taken_labels(self.columns.pks)
+        self.references = self._cached_references(
             snapshot, arrays["reference_pks"], arrays["reference_codes"]
         )
 
-    def _recalled_references(
+    def _cached_references(
         self, snapshot: Snapshot, pks: Ids, codes: NDArray[np.int32]
     ) -> ReferenceArrays:
         """Return the references of a memory. One written since gets no vector.
@@ -497,7 +497,7 @@ class WithMore:
         return self.snapshot.time_s()
 
 
-def imagined(
+def hypothetical_state(
     state: FieldState, snapshot: Snapshot, documents: Ids, unseen: Mapping[int, Unseen]
 ) -> tuple[FieldState, Rows]:
     """Return a state in which documents, above all pks, have arrived, and their rows.
@@ -506,13 +506,13 @@ def imagined(
     arrays with `state`: drop it before that one changes.
     """
     other = copy(state)
-    other.columns = state.columns.longer()
-    other.neighbourhood = state.neighbourhood.longer(other.columns)
-    first = state.neighbourhood.next_slot
+    other.columns = state.columns.extended()
+    other.neighbour_lists = state.neighbour_lists.extended(other.columns)
+    first = state.neighbour_lists.next_slot
     taxonomy = state.field.taxonomy
     if taxonomy.exclusive:
         other.companions = state.companions.imagine(unseen)
-    rows = other.settle(snapshot, documents, np.arange(first, first + len(documents)))
+    rows = other.add_rows(snapshot, documents, np.arange(first, first + len(documents)))
     if not taxonomy.low_quality:
         poor = np.array([pk for pk, one in unseen.items() if one.low_quality], np.int64)
         other.columns["poor"][other.columns.rows_of(poor)] = True

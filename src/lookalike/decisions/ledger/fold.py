@@ -16,11 +16,11 @@ from lookalike.labels import is_within
 from lookalike.model import Answer, EventKind, Origin
 
 _ANSWERS = {EventKind.NEW_KIND: Answer.NEW_KIND, EventKind.CANNOT_TELL: Answer.CANNOT_TELL}
-_LAST_WORDS = {EventKind.LABELLED, EventKind.RETRACTED, *_ANSWERS}
+_FINAL = {EventKind.LABELLED, EventKind.RETRACTED, *_ANSWERS}
 _OPINIONS = {EventKind.LABELLED, EventKind.NEW_KIND}
-_NO_MORE = {EventKind.RETRACTED, EventKind.CANNOT_TELL}
+_WITHDRAWN = {EventKind.RETRACTED, EventKind.CANNOT_TELL}
 
-PERSONAL = frozenset({EventKind.REJECTED, *_LAST_WORDS})
+PERSONAL = frozenset({EventKind.REJECTED, *_FINAL})
 """What a person says of a document."""
 
 
@@ -63,14 +63,14 @@ class Statement:
         return self.label is not None and not self.retired
 
     @property
-    def stands(self) -> bool:
+    def is_settled(self) -> bool:
         """Return whether the machine has nothing to decide: there is a label, or none fits."""
         return self.label is not None or self.answer is Answer.NEW_KIND
 
 
 def fold(lines: Iterable[Line]) -> Statement:
     """Return what stands after `lines`, oldest first."""
-    voices: dict[Origin, tuple[str, str]] = {}
+    labels: dict[Origin, tuple[str, str]] = {}
     rejected: set[str] = set()
     suggestion = None
     person: Line | None = None
@@ -78,21 +78,21 @@ def fold(lines: Iterable[Line]) -> Statement:
     confirmed = False
     for line in lines:
         if line.origin is Origin.HUMAN and line.kind in PERSONAL:
-            _hear(said, line)
-        if line.origin is Origin.HUMAN and line.kind in _LAST_WORDS:
+            _add_answer(said, line)
+        if line.origin is Origin.HUMAN and line.kind in _FINAL:
             confirmed = _repeats(person, line)
-            person = _last_word(person, line)
+            person = _deciding_answer(person, line)
         if line.kind in (EventKind.NEW_KIND, EventKind.CANNOT_TELL):
-            voices.pop(Origin.HUMAN, None)
+            labels.pop(Origin.HUMAN, None)
         elif line.kind is EventKind.REJECTED and line.label is not None:
             rejected.add(line.label)
-            voices = {who: said for who, said in voices.items() if said[0] != line.label}
+            labels = {who: said for who, said in labels.items() if said[0] != line.label}
         elif line.kind is EventKind.SUGGESTED:
             suggestion = line.label
         elif line.kind is EventKind.RETRACTED and line.origin is not None:
-            voices.pop(line.origin, None)
+            labels.pop(line.origin, None)
         elif line.kind in (EventKind.LABELLED, EventKind.PROMOTED):
-            _speak(line, voices, rejected)
+            _set_label(line, labels, rejected)
     if suggestion in rejected:
         suggestion = None
     answer = _ANSWERS.get(person.kind) if person is not None else None
@@ -106,10 +106,10 @@ def fold(lines: Iterable[Line]) -> Statement:
     )
     if answer is Answer.NEW_KIND and person is not None:
         return replace(silent, origin=Origin.HUMAN, actor=person.actor)
-    if not voices:
+    if not labels:
         return silent
-    origin = max(voices, key=lambda voice: voice.strength)
-    label, actor = voices[origin]
+    origin = max(labels, key=lambda voice: voice.strength)
+    label, actor = labels[origin]
     confirmed = confirmed and origin is Origin.HUMAN
     return replace(silent, label=label, origin=origin, actor=actor, confirmed=confirmed)
 
@@ -135,10 +135,10 @@ def independent(lines: Iterable[Line]) -> tuple[dict[str, Line], bool]:
     is_blind = True
     for line in _personal(lines):
         in_sight = _disagree(said)
-        _hear(said, line)
+        _add_answer(said, line)
         if in_sight or line.kind is EventKind.REJECTED:
             continue
-        if line.kind in _NO_MORE:
+        if line.kind in _WITHDRAWN:
             latest.pop(line.actor, None)
         else:
             is_blind &= line.asked or latest.keys() <= {line.actor}
@@ -152,7 +152,7 @@ def decided_label(lines: Iterable[Line]) -> str | None:
     return decided[-1] if decided else None
 
 
-def _last_word(before: Line | None, line: Line) -> Line | None:
+def _deciding_answer(before: Line | None, line: Line) -> Line | None:
     """Return the word that tells how an answer came about: who repeats another's chose nothing."""
     if line.kind is EventKind.RETRACTED:
         return None
@@ -163,20 +163,20 @@ def _repeats(before: Line | None, line: Line) -> bool:
     return before is not None and (before.kind, before.label) == (line.kind, line.label)
 
 
-def _speak(line: Line, voices: dict[Origin, tuple[str, str]], rejected: set[str]) -> None:
+def _set_label(line: Line, labels: dict[Origin, tuple[str, str]], rejected: set[str]) -> None:
     assert line.origin is not None and line.label is not None, "a label without a voice"
     if line.origin is Origin.HUMAN:
         rejected.discard(line.label)
     elif line.label in rejected:
         return
-    voices[line.origin] = (line.label, line.actor)
+    labels[line.origin] = (line.label, line.actor)
 
 
 def _personal(lines: Iterable[Line]) -> Iterator[Line]:
     return (line for line in lines if line.origin is Origin.HUMAN and line.kind in PERSONAL)
 
 
-def _hear(said: dict[str, Line], line: Line) -> None:
+def _add_answer(said: dict[str, Line], line: Line) -> None:
     """Let `said`, what may be contradicted, hold what a person says now.
 
     What the queue asked about a contested document, and a person answered, settles it: nothing
@@ -185,7 +185,7 @@ def _hear(said: dict[str, Line], line: Line) -> None:
     if line.asked and _disagree(said):
         said.clear()
     said.pop(line.actor, None)
-    if line.kind not in _NO_MORE:
+    if line.kind not in _WITHDRAWN:
         said[line.actor] = line
 
 

@@ -28,7 +28,7 @@ _VERDICTS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
 DUE = 50
 """One in so many answers is about a random draw: it finds categories that nobody thought of."""
 
-DRAWN_AHEAD = 10
+SAMPLED_AHEAD = 10
 """So many drawn documents wait to be asked about at any time."""
 
 
@@ -48,7 +48,7 @@ class CheckedLabel:
     inclusion: float
 
 
-def drawn_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> dict[int, float]:
+def sampled_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> dict[int, float]:
     """Return those of the documents that were drawn, with the probability of it."""
     table = schema.draw
     query = select(table.c.document_pk, table.c.probability).where(table.c.field_pk == field_pk)
@@ -69,7 +69,7 @@ def contexts(
     left out.
     """
     pks = sorted(documents)
-    drawn = drawn_among(snapshot, field_pk, pks)
+    drawn = sampled_among(snapshot, field_pk, pks)
     found = {pk: {"drawn": drawn[pk]} if pk in drawn else {} for pk in pks}
     table = schema.standing
     query = select(table.c.document_pk, table.c.label, table.c.source_pk, table.c.confidence)
@@ -107,13 +107,13 @@ def draw(txn: Txn, field_pk: int, operation: int, documents: Ids, count: int) ->
     return chosen
 
 
-def pending(snapshot: Snapshot, field_pk: int) -> Ids:
+def unanswered_samples(snapshot: Snapshot, field_pk: int) -> Ids:
     """Return the drawn documents that no person has answered yet, the first drawn first."""
     pks, answered = _draws(snapshot, field_pk)
     return pks[~answered]
 
 
-def due(snapshot: Snapshot, field_pk: int, answers: int) -> Ids:
+def due_samples(snapshot: Snapshot, field_pk: int, answers: int) -> Ids:
     """Return the drawn documents that are to be asked about now, the first drawn first.
 
     One in DUE of the `answers` that the queue got shall be about a drawn one, however it came
@@ -204,7 +204,7 @@ def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:
 # --- documents held by audits and trials ---------------------------------------------------------
 
 
-def held(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+def held_out(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
     """Return those of the documents that an open audit or trial of a field holds.
 
     They do not vote.
@@ -233,7 +233,7 @@ def under_audit(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnItem:
+class AuditItem:
     """A label of a sample, as `schema.audit_item` holds it, under the names of today."""
 
     pk: int
@@ -249,14 +249,14 @@ class DrawnItem:
     actor: str | None
 
 
-def drawn_items(snapshot: Snapshot, audits: Sequence[int]) -> list[DrawnItem]:
+def audit_items(snapshot: Snapshot, audits: Sequence[int]) -> list[AuditItem]:
     """Return what audits hold, in the order in which it was drawn."""
     audit, item = schema.audit, schema.audit_item
     query = select(item, audit.c.field_pk, audit.c.operation_pk)
     query = query.join(audit, audit.c.pk == item.c.audit_pk).where(one_of(audit.c.pk, audits))
     rows = snapshot.rows(query.order_by(item.c.pk))
     namings = {pk: naming_of(snapshot, pk) for pk in {row.field_pk for row in rows}}
-    names = [one.name for one in fields(DrawnItem)]
+    names = [one.name for one in fields(AuditItem)]
 
     def now(label: str | None, row: Any) -> str | None:
         if label is None:
@@ -264,7 +264,7 @@ def drawn_items(snapshot: Snapshot, audits: Sequence[int]) -> list[DrawnItem]:
         return namings[row.field_pk].now(label, row.operation_pk, row.document_pk or 0)
 
     return [
-        DrawnItem(
+        AuditItem(
             **{name: getattr(row, name) for name in names}
             | {"label": now(row.label, row), "truth": now(row.truth, row)}
         )
@@ -272,7 +272,7 @@ def drawn_items(snapshot: Snapshot, audits: Sequence[int]) -> list[DrawnItem]:
     ]
 
 
-def found_right(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+def audited_right(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
     """Return those of the documents of which an audit found the label right that they have now."""
     audit, standing = schema.audit, schema.standing
     audits = [
@@ -283,14 +283,14 @@ def found_right(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> 
     labels = {row.document_pk: row.label for row in rows}
     return {
         item.document_pk
-        for item in drawn_items(snapshot, audits)
+        for item in audit_items(snapshot, audits)
         if item.verdict == Verdict.RIGHT
         and item.document_pk is not None
         and item.label == labels.get(item.document_pk, "")
     }
 
 
-def drawn_sizes(snapshot: Snapshot, audit: Any) -> dict[str, list[int]]:
+def stratum_sizes(snapshot: Snapshot, audit: Any) -> dict[str, list[int]]:
     """Return how many labels there were in each stratum of an audit, by what they are called."""
     naming = naming_of(snapshot, audit.field_pk)
     sizes: dict[str, list[int]] = {}

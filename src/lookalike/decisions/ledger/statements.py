@@ -13,7 +13,7 @@ from lookalike.catalog.fields import taxonomy_from
 from lookalike.catalog.image_groups import poorly_seen
 from lookalike.catalog.label_names import naming_of
 from lookalike.decisions.ledger.fold import Line, Statement, fold
-from lookalike.decisions.ledger.samples import held
+from lookalike.decisions.ledger.samples import held_out
 from lookalike.labels import Naming
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
@@ -33,7 +33,7 @@ def write_statements(
     for start in range(0, len(documents), _CHUNK):
         chunk = documents[start : start + _CHUNK]
         statements = statements_of(txn, field_pk, chunk)
-        stand += [pk for pk, one in statements.items() if one.stands]
+        stand += [pk for pk, one in statements.items() if one.is_settled]
         _write_rejections(txn, field_pk, statements)
         auto = _automatic(txn, field_pk, chunk)
         silent = silent_among(txn, field_pk, chunk)
@@ -128,7 +128,7 @@ def silent_among(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) ->
     table = schema.field
     query = select(table.c.collection_pk, table.c.taxonomy).where(table.c.pk == field_pk)
     (field,) = snapshot.rows(query)
-    taxonomy, silent = taxonomy_from(field.taxonomy), held(snapshot, field_pk, documents)
+    taxonomy, silent = taxonomy_from(field.taxonomy), held_out(snapshot, field_pk, documents)
     if not taxonomy.low_quality:
         pks = np.array(sorted(documents), np.int64)
         silent |= set(poorly_seen(snapshot, field.collection_pk, pks).tolist())
@@ -149,10 +149,12 @@ def _row(field_pk: int, pk: int, statement: Statement, auto: str | None) -> dict
     return {
         "field_pk": field_pk,
         "document_pk": pk,
-        "label": statement.label if statement.stands else auto,
-        "origin": statement.origin if statement.stands else (None if auto is None else Origin.AUTO),
+        "label": statement.label if statement.is_settled else auto,
+        "origin": statement.origin
+        if statement.is_settled
+        else (None if auto is None else Origin.AUTO),
         "answer": statement.answer,
-        "asked": statement.asked if statement.stands else None,
+        "asked": statement.asked if statement.is_settled else None,
         "actor": statement.actor,
         "suggestion": statement.suggestion,
         "contested": statement.contested,

@@ -141,7 +141,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
             )
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     @once
@@ -213,7 +213,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             shown = {one.id: one for one in self._by_pk(running.txn, pks.values(), chosen)}
             said = answering.rejected(pks, shown, rejections)
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     def new_kind(
@@ -286,7 +286,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             )
             running.by_person = len(said)
             running.refused |= refused
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     # --- decide ---------------------------------------------------------------------------------
@@ -395,7 +395,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             pks = self._pks(running.txn, ids)
             said = [LabelStatement(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     def _forgettable(

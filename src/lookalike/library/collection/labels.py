@@ -12,7 +12,7 @@ from lookalike.catalog.label_names import label_meant
 from lookalike.catalog.reader import FieldRow, rejections, stances, suspects_of
 from lookalike.catalog.vocabulary import Vocabulary, check_in_use
 from lookalike.content.sources import is_missing
-from lookalike.decisions.ledger.last_answers import LastWord, last_words
+from lookalike.decisions.ledger.last_answers import LatestAnswer, latest_answers
 from lookalike.decisions.operations import LabelStatement
 from lookalike.errors import BadInput, Stale
 from lookalike.labels import check_label, label_in
@@ -259,19 +259,19 @@ def check_fresh(
     Raises BadInput for the revision of a document that nothing is said of.
     """
     _check_named(pks, revisions)
-    said: dict[str, LastWord] = {}
+    said: dict[str, LatestAnswer] = {}
     for field_pk, own in labels.items():
         since = {pks[id]: revision for id, revision in revisions.items() if id in own}
-        words = last_words(snapshot, field_pk, since)
+        words = latest_answers(snapshot, field_pk, since)
         others = {id: word for id in own if (word := words.get(pks[id])) and word.actor != actor}
         labels_now: dict[str | None, str | None] = {None: None}
         for label in {own[id] for id in others} - {None}:
             labels_now[label] = label_meant(snapshot, field_pk, str(label))
-        said |= {id: word for id, word in others.items() if not word.says(labels_now[own[id]])}
+        said |= {id: word for id, word in others.items() if not word.is_label(labels_now[own[id]])}
     for id, word in said.items():
         now = _revisions(snapshot, labels, {one: pks[one] for one in said})
         raise Stale(
-            f"{word.actor} {word.told(id)} after revision {revisions[id]}, which this was meant "
+            f"{word.actor} {word.in_words(id)} after revision {revisions[id]}, which this was meant "
             "for: read it again",
             {"revisions": now, "answers": {one: by.answer for one, by in said.items()}},
         )

@@ -17,7 +17,7 @@ from lookalike.catalog.reader import FieldRow, document_query, ids_of, stances
 from lookalike.catalog.resources import CollectionRow, collection_row
 from lookalike.classifier.graph.search import Matches, similarities
 from lookalike.classifier.review.reference_checks import near_duplicates
-from lookalike.decisions.ledger.samples import found_right, held
+from lookalike.decisions.ledger.samples import audited_right, held_out
 from lookalike.decisions.operations import LabelStatement, Running
 from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Part
@@ -170,7 +170,7 @@ def promote(
     """
     pks = _not_held(running, field, [row.pk for row in running.txn.rows(query)])
     if audited_only:
-        pks = _found_right(running, field, pks)
+        pks = _audited_right(running, field, pks)
     if gated and pks:
         pks = _through_gate(running, field, pks)
     labels = stances(running.txn, field.pk, pks)
@@ -183,20 +183,20 @@ def promote(
         LabelStatement(pk, EventKind.PROMOTED, label, Origin.PROMOTED)
         for pk, label in chosen.items()
     ]
-    workshop.operations.say(running, field.reference_field_pk, said)
+    workshop.operations.append(running, field.reference_field_pk, said)
 
 
 def _not_held(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
     """Return those of the documents that no open audit or trial holds; refuse the others."""
-    asked = held(running.txn, field.pk, pks)
+    asked = held_out(running.txn, field.pk, pks)
     reason = "is under audit or on trial: close the audit, or end the trial, first"
     running.refused |= dict.fromkeys(ids_of(running.txn, asked).values(), reason)
     return [pk for pk in pks if pk not in asked]
 
 
-def _found_right(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+def _audited_right(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
     """Return those of the documents whose label an audit found right; refuse the others."""
-    right = found_right(running.txn, field.pk, pks)
+    right = audited_right(running.txn, field.pk, pks)
     others = ids_of(running.txn, set(pks) - right)
     running.refused |= dict.fromkeys(others.values(), "no audit has found its label right")
     return [pk for pk in pks if pk in right]

@@ -101,7 +101,7 @@ def suggest(
             Unseen(one.name, one.attributes.get("time_ms"), bool(one.attributes.get("low_quality")))
             for one in asked
         ]
-        return pks, decider.imagine(WithMore(snapshot, space, pks, vectors), pks, unseen)
+        return pks, decider.what_if(WithMore(snapshot, space, pks, vectors), pks, unseen)
 
     with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, (pks, imagined)):
         reader = Reader(snapshot, workshop.book, [field])
@@ -134,7 +134,7 @@ def suggest_for(
                     f"{id!r} has no vector in {decider.field.space.name}: nothing can be said of "
                     "it; see why its object failed"
                 )
-        return named, pks, decider.reconsider(snapshot, pks)
+        return named, pks, decider.decide_existing(snapshot, pks)
 
     with workshop.operations.deciders.consulted(field.pk, ask) as (
         snapshot,

@@ -1,7 +1,7 @@
-"""The decisions of one label field: what a change touches is decided again, in its transaction.
+"""Decide the labels of one field again after a change, inside the transaction of that change.
 
-One decider at a time writes the decisions of a field: everything here runs inside a transaction of
-the store, on a state that has caught up with it. Read, decide, act.
+Only one decider at a time writes the decisions of a field. All methods run inside a transaction of
+the store, on a state that is up to date with it: read, decide, write.
 """
 
 from __future__ import annotations
@@ -56,53 +56,53 @@ from lookalike.stores.base import Snapshot, Txn
 # --- consequences: net changes by field and document ---------------------------------------------
 
 LabelChange = tuple[str | None, str | None]
-"""The machine's label of a document before and after."""
+"""The automatic label of a document before and after."""
 
 
 @dataclass(slots=True)
 class Effects:
-    """What the machine changed: by field and document, however many steps it took.
+    """The automatic labels that changed, by field and document; several steps are merged into one.
 
-    The counts are by label: the new one, or for `unlabelled` the one that went.
+    The counts are by label: the new one, or for `unlabelled` the previous one.
     """
 
     changes: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
 
     def add(self, field_pk: int, changes: dict[int, LabelChange]) -> None:
-        """Take over what one more step changed in a field."""
+        """Add the changes of one more step in a field."""
         so_far = self.changes.setdefault(field_pk, {})
         for document, (was, now) in changes.items():
             so_far[document] = (so_far.get(document, (was, now))[0], now)
 
     def drop(self, field_pk: int, documents: Iterable[int]) -> None:
-        """Leave out documents whose label is not the machine's any more."""
+        """Leave out documents whose label is not automatic any more."""
         for document in documents:
             self.changes.get(field_pk, {}).pop(document, None)
 
     @property
     def labelled(self) -> Counter[str]:
-        """Count documents that had no label, by the one they have."""
+        """Count documents that had no label before, by their new label."""
         return _counted((now, n) for (was, now), n in self._net() if was is None)
 
     @property
     def relabelled(self) -> Counter[str]:
-        """Count documents that had another label, by the one they have."""
+        """Count documents that had another label before, by their new label."""
         return _counted((now, n) for (was, now), n in self._net() if was is not None)
 
     @property
     def unlabelled(self) -> Counter[str]:
-        """Count documents that have no label now, by the one they had."""
+        """Count documents that lost their label, by the previous label."""
         return _counted((was, n) for (was, now), n in self._net() if now is None)
 
     def _net(self) -> Iterator[tuple[LabelChange, int]]:
-        """Yield the moves that made a difference, each with how many documents made it."""
+        """Yield the changes where before and after differ, each with its number of documents."""
         for changes in self.changes.values():
             counts = Counter(changes.values())
             yield from ((move, count) for move, count in counts.items() if move[0] != move[1])
 
 
 def _counted(labels: Iterable[tuple[str | None, int]]) -> Counter[str]:
-    """Return how often there is each label; there may be none."""
+    """Count the labels; skip None."""
     total: Counter[str] = Counter()
     for label, count in labels:
         if label is not None:
@@ -123,7 +123,7 @@ _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 
 @dataclass(frozen=True, slots=True)
 class HypotheticalDecisions:
-    """Decisions that nobody records, by which standard, with the codes of their labels."""
+    """Decisions that are not recorded, with their decision rule and their label codes."""
 
     decisions: Decisions
     standard: DecisionRule | None
@@ -131,7 +131,7 @@ class HypotheticalDecisions:
 
 
 class Decider:
-    """Decides the documents of one field; see the module's first lines. `find` is for the judge."""
+    """Decides the documents of one field. `find` searches neighbours for the classifier."""
 
     def __init__(self, stored: StoredField, cache: Path, find: FindLists | None = None) -> None:
         self.field = stored
@@ -141,7 +141,7 @@ class Decider:
         self._log = DecisionLog(stored.pk)
 
     def refresh(self, snapshot: Snapshot) -> None:
-        """Catch up with everything that was committed since the last call."""
+        """Take over everything that was committed since the last call."""
         if self.state.refresh(snapshot):
             self._refit.note_external_decisions()
 
@@ -150,8 +150,9 @@ class Decider:
     ) -> dict[int, LabelChange]:
         """Decide again after the statements of some documents changed.
 
-        `documents` are this field's own (their labels, rejections); `references` are those of the
-        field it refers to, the same ones in unified mode. Their rows are written already.
+        `documents` are those of this field whose labels or rejections changed; `references` are
+        those of the reference field, which are the same in unified mode. Their rows are already
+        written.
         """
         own = _ids(documents)
         was_settled = self.state.settled_among(own)
@@ -161,21 +162,24 @@ class Decider:
     def documents_arrived(
         self, txn: Txn, operation: int, documents: Iterable[int]
     ) -> dict[int, LabelChange]:
-        """Search and decide documents whose vectors were just written, giving them their rows."""
+        """Search and decide documents whose vectors were just written, and write their rows."""
         return self._decide(txn, operation, self.state.add_documents(txn, _ids(documents)))
 
     def votes(self, documents: Iterable[int]) -> bool:
-        """Return whether any of these documents' own labels votes."""
+        """Return whether any of these documents has a label of its own that is not automatic."""
         return len(self.state.settled_among(_ids(documents))) > 0
 
     def decide_all(
         self, txn: Txn, operation: int, *, rebuild: bool = True
     ) -> dict[int, LabelChange]:
-        """Decide everything again, by a rule learned `rebuild`, or kept if it still holds."""
+        """Decide all documents again.
+
+        With `rebuild` refit the rule on a new graph; else keep the rule if it still holds.
+        """
         return self._decide(txn, operation, np.arange(len(self.state.columns)), rebuild=rebuild)
 
     def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
-        """Return what the policy in force says of rows; nothing is written."""
+        """Return the decisions of the current policy for rows; write nothing."""
         if not self.field.taxonomy.exclusive:
             return self._suggest(snapshot, rows)
         state, company = self.state, self.state.with_same_image(rows)
@@ -186,7 +190,7 @@ class Decider:
         return decisions.at(np.searchsorted(company, rows))
 
     def _suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
-        """Return what the policy says of rows, each by itself."""
+        """Return the policy's decisions for rows, without comparing items of the same image."""
         choosy = np.isin(rows, self.state.rows_with_rejections())
         decisions = (
             self._decide_by_graph(rows) if self._uses_graph() else self._decide_by_nearest(rows)
@@ -214,13 +218,13 @@ class Decider:
     def what_if(
         self, snapshot: Snapshot, documents: Ids, unseen: Sequence[Unseen] = ()
     ) -> HypotheticalDecisions:
-        """Return how documents would be decided if they arrived now; nothing is kept.
+        """Return how documents would be decided if they were added now; keep nothing.
 
-        Their pks are above all others, and `snapshot` has their vectors. `unseen` tells what each
-        is, if more is known of it than that.
+        Their pks are above all others, and `snapshot` has their vectors. `unseen` describes each of
+        them, if more is known than the vector.
         """
         if self._uses_graph():
-            self._refit.ready(snapshot)  # as a whole it is worth keeping
+            self._refit.ready(snapshot)  # what this computes stays in use
         other = copy(self)
         known = dict(zip(documents.tolist(), unseen, strict=True)) if unseen else {}
         other.state, rows = hypothetical_state(self.state, snapshot, documents, known)
@@ -233,7 +237,7 @@ class Decider:
         )
 
     def decide_existing(self, snapshot: Snapshot, documents: Ids) -> HypotheticalDecisions:
-        """Return what the policy in force says of documents that are here; nothing is kept."""
+        """Return the decisions of the current policy for existing documents; keep nothing."""
         if self._uses_graph():
             self._refit.ready(snapshot)
         decisions = self.suggest(snapshot, self.state.columns.rows_of(documents))
@@ -267,26 +271,26 @@ class Decider:
         return self.state.codes.name(int(self._policy()(matches).codes[0]))
 
     def causes(self, snapshot: Snapshot, document: int, count: int) -> list[tuple[int, str, float]]:
-        """Return the references that say most of a document; see `GraphClassifier.causes`.
+        """Return the references with the most evidence; see `GraphClassifier.causes`.
 
-        None where only the nearest references count: the list tells them.
+        Empty if the field decides by nearest references only: its neighbour list shows them.
         """
         if not self._uses_graph():
             return []
         return self._refit.ready(snapshot).causes(document, count)
 
     def classifier_and_scores(self, snapshot: Snapshot) -> tuple[GraphClassifier, Scores | None]:
-        """Return the judge, who knows all documents, and what the references say, if there are any.
+        """Return the classifier with all documents, and the scores, or None without references.
 
-        Only for as many documents as a landscape can hold.
+        Only for as many documents as a neighbour graph can hold.
         """
         judge = self._refit.ready_if_fitted(snapshot)
         return judge, judge.compute_scores(self._refit.references())
 
     def trials(self, snapshot: Snapshot) -> Callable[[], LeaveOneOutTrials]:
-        """Return what tells what each reference would get if it did not vote, by label code.
+        """Return a function that computes leave-one-out results of the references, by label code.
 
-        It may be called when the decider is another's again.
+        It may be called after the decider was returned.
         """
         if self._uses_graph():
             trials = self._refit.ready(snapshot).trials(self.state.codes.code)
@@ -295,7 +299,7 @@ class Decider:
         return partial(vector_trials, voting.pks, voting.codes, voting.vectors)
 
     def duplicate_bound(self, snapshot: Snapshot) -> float:
-        """Return from which similarity on two documents are near-duplicates here."""
+        """Return the similarity from which on two documents of this field are near-duplicates."""
         rows = np.arange(len(self.state.columns))
         sample = rows[:: -(-len(rows) // _PAIRS_OF) or 1]
         return duplicate_bound(self.state.vectors(snapshot, sample), len(self.state.references))
@@ -326,7 +330,7 @@ class Decider:
         return self._classifier.decide(state.columns.pks[rows], state.codes.code, state.rejected)
 
     def _among_all(self, snapshot: Snapshot, rows: Rows) -> Matches:
-        """Return the nearest references of rows, those of a rejected label too."""
+        """Return the nearest references of rows, including those of rejected labels."""
         return self._nearest(snapshot, rows, np.ones(len(self.state.references), bool))
 
     def _nearest(self, snapshot: Snapshot, rows: Rows, among: NDArray[np.bool_]) -> Matches:
@@ -351,9 +355,10 @@ class Decider:
         *,
         rebuild: bool = False,
     ) -> dict[int, LabelChange]:
-        """Decide `touched` rows, and those that a renewed rule bears on, and write what differs.
+        """Decide `touched` rows and those that a refitted rule affects; write what differs.
 
-        Documents that `was_settled` are the machine's again: even a null is recorded as its decision.
+        The documents in `was_settled` are decided automatically again: even None is recorded for
+        them.
         """
         columns, before = self.state.columns, self.state.rule
         rows = self._rows(txn, touched, rebuild)
@@ -385,7 +390,7 @@ class Decider:
         return changes
 
     def _rows(self, txn: Txn, touched: Rows, rebuild: bool) -> Rows:
-        """Return what to decide again, by a rule that is renewed if it learns."""
+        """Return the rows to decide again; refit the rule first if it is a fitted one."""
         if self.field.taxonomy.confidence_threshold is not None:
             self._set_rule(txn, None)
             return touched
@@ -394,7 +399,7 @@ class Decider:
         return np.arange(len(self.state.columns)) if rows is None else union(touched, rows)
 
     def _set_rule(self, txn: Txn, standard: DecisionRule | None) -> None:
-        """Write what is decided by, if that is another one; where the limit is given, nothing."""
+        """Write the decision rule if it changed; None if the threshold is given by the taxonomy."""
         if standard == self.state.rule:
             return
         self.state.rule = standard

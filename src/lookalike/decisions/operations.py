@@ -1,9 +1,9 @@
-"""The one write path for labels: an operation appends events, folds them, and decides what follows.
+"""The only write path for labels: an operation appends events, folds them and decides.
 
 ```
 begin ─▶ events ─▶ fold (ledger) ─▶ rows of `standing` ─▶ deciders of every field that refers here
 ```
-All of it is one transaction. Nothing else writes a label.
+All of it is one transaction. No other code writes a label.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from lookalike.stores import schema
 from lookalike.stores.base import Store, Txn
 
 NO_COLLECTION = 0
-"""What an operation belongs to that changes objects which no collection has."""
+"""The collection of an operation that changes source files which are in no collection."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelStatement:
-    """Something that someone says about a document's label, before it is an event."""
+    """A statement of a person or program about a document's label, before it becomes an event."""
 
     document_pk: int
     kind: EventKind
@@ -57,7 +57,7 @@ class LabelStatement:
     origin: Origin
     asked: bool = False
     of_object: bool = False
-    """Whether it was said of the whole item that the document is a part of."""
+    """Whether it was given for the whole item that the document is a part of."""
 
 
 @dataclass(slots=True)
@@ -78,17 +78,17 @@ class Running:
     renamed: dict[str, str] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
     reopened: set[int] = field(default_factory=set)
-    """The fields (pks) whose closed set is open again."""
+    """The fields (pks) whose closed label set was opened again."""
     details: dict[str, Any] = field(default_factory=dict)
-    """What else the history shows of it."""
+    """Further values that the history shows for this operation."""
     effects: Effects = field(default_factory=Effects)
 
     def decider(self, field_pk: int) -> Decider:
-        """Return the decider of a field, caught up; it is this operation's until it has ended."""
+        """Return the decider of a field, up to date; the operation holds it until it ends."""
         return self.lent.decider(self.txn, field_pk)
 
     def changed(self) -> Changed:
-        """Return what it changed so far."""
+        """Return the changes so far."""
         return Changed(
             operation=self.id,
             by_person=self.by_person,
@@ -116,9 +116,9 @@ class Operations:
     def operate(
         self, collection_pk: int, kind: str, actor: str, request: Request | None = None
     ) -> Iterator[Running]:
-        """Run one operation: all that happens inside is durable at the end, or none of it.
+        """Run one operation: everything inside is committed at the end, or nothing.
 
-        Raises AlreadyDone where the `request` was done before.
+        Raises AlreadyDone if the `request` was already done.
         """
         with self.deciders.lent(collection_pk) as lent, self._store.write() as txn:
             refuse_repetition(txn, request)
@@ -133,7 +133,7 @@ class Operations:
             txn.execute(chosen.values(summary=summary))
 
     def append(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
-        """Append what was said about one field, and decide everything that follows from it."""
+        """Append statements about one field, and decide everything that depends on them."""
         if not said:
             return
         documents = sorted({line.document_pk for line in said})
@@ -144,14 +144,14 @@ class Operations:
         self._draw_sheet(running, field_pk)
 
     def fold_again(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
-        """Fold what stands of documents that may vote from now on, or not, and what follows."""
+        """Fold documents again that start or stop being references; decide what depends on them."""
         if documents:
             with self.changing(running, field_pk, documents):
                 self._fold(running, field_pk, documents)
 
     @contextmanager
     def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
-        """Change the statements of documents inside; at the end, decide all that refers to them."""
+        """Change statements of documents inside; then decide all fields that refer to them."""
         affected = {pk: running.decider(pk) for pk in dependents(running.txn, field_pk)}
         if field_pk not in affected:
             affected[field_pk] = running.decider(field_pk)
@@ -172,10 +172,10 @@ class Operations:
         documents: Sequence[int],
         known: Sequence[int] = (),
     ) -> None:
-        """Give new documents their rows in a field and decide them.
+        """Write the rows of new documents in a field and decide them.
 
-        Of those that are `known`, here already, the vector is new, and whether they were seen well
-        enough to vote: where one does, all that refers to the field is decided from scratch.
+        The documents in `known` existed before and have a new vector and perhaps another quality.
+        If one of them is a reference, all fields that refer to this one are decided from scratch.
         """
         txn = running.txn
         touch(txn, field_pk, documents, running.pk)
@@ -190,9 +190,9 @@ class Operations:
         self._draw_sheet(running, field_pk)
 
     def decide_all(self, running: Running, field_pk: int, find: FindLists | None = None) -> None:
-        """Search and decide all documents of a field from scratch, trusting nothing in memory.
+        """Search and decide all documents of a field from scratch, without anything in memory.
 
-        `find` finds their neighbours, where those are not known.
+        `find` searches their neighbours if these are not cached.
         """
         if not has_space(running.txn, field_pk):
             return
@@ -208,7 +208,7 @@ class Operations:
         after: Any,
         find: FindLists | None = None,
     ) -> None:
-        """Write another taxonomy for a field, as an event that can be undone, and decide all."""
+        """Write another taxonomy for a field as an undoable event, and decide all documents."""
         self._set_taxonomy(running, field_pk, before, after)
         detail = {"before": before, "after": after}
         self._record(running, field_pk, EventKind.CONFIGURED, detail)
@@ -217,9 +217,9 @@ class Operations:
     def edit_labels(
         self, running: Running, said: Mapping[int, Mapping[str, Any]], kind: EventKind
     ) -> Mapping[int, Sequence[int]]:
-        """Append what is said of labels themselves, by field, and do what follows from it.
+        """Append events about labels themselves, by field, and apply their effects.
 
-        Return, by field, the documents of which a statement reads otherwise.
+        Return, by field, the documents whose statements changed.
         """
         before = {pk: naming_of(running.txn, pk) for pk in said}
         for pk, detail in said.items():
@@ -228,12 +228,12 @@ class Operations:
         return self._apply_label_edits(running, before, {})
 
     def undo(self, running: Running, operation_id: str) -> list[int]:
-        """Take back an operation, and with it everything that labelled itself because of it.
+        """Undo an operation, with all automatic labels that depend on it.
 
-        Return the operations that are undone now, or in force again.
+        Return the operations that are now undone or restored.
 
-        Undoing an undo brings the operation back. Raises NotFound, or Conflict when it is undone
-        already or is of a kind that cannot be.
+        Undoing an undo restores the operation. Raises NotFound, or Conflict if it is already undone
+        or is of a kind that cannot be undone.
         """
         target = undoable(running.txn, running.collection_pk, operation_id)
         self._record(running, NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
@@ -265,9 +265,9 @@ class Operations:
         return Running(pk, id, collection_pk, actor, now, txn, lent)
 
     def _draw(self, running: Running, field_pk: int) -> None:
-        """Let chance choose what to ask next: so many that some always wait.
+        """Sample documents at random for the queue, so that some always wait for an answer.
 
-        A rule that is a number learns nothing, so it needs no chance.
+        A fixed threshold is not fitted, so it needs no random sample.
         """
         decider = running.lent.held[field_pk]
         if decider.field.taxonomy.confidence_threshold is not None:
@@ -280,7 +280,7 @@ class Operations:
                 break
 
     def _draw_sheet(self, running: Running, field_pk: int) -> None:
-        """Draw the next sheet of a field from its decisions, when these are made."""
+        """Sample the next check sheet of a field after its decisions are made."""
         decider = running.lent.held[field_pk]
         if decider.field.taxonomy.confidence_threshold is None:
             draw_sheet(running.txn, running.pk, decider.state)
@@ -293,7 +293,7 @@ class Operations:
     def _reopen(
         self, running: Running, field_pk: int, documents: Sequence[int] | None = None
     ) -> None:
-        """Reopen a closed set where documents, of some or of all, are of a new kind now."""
+        """Reopen a closed label set if some, or all, documents are now marked as a new category."""
         if (detail := reopening(running.txn, field_pk, documents)) is not None:
             running.reopened.add(field_pk)
             self._set_taxonomy(running, field_pk, **detail)
@@ -325,7 +325,7 @@ class Operations:
         )
 
     def _apply_undone(self, running: Running, operations: Sequence[int]) -> None:
-        """Do what follows from operations that are undone now, or in force again."""
+        """Apply the effects of operations that are now undone or restored."""
         table = schema.event
         no_statement = [EventKind.DECIDED, EventKind.FORGOTTEN, EventKind.UNDONE]
         query = select(table).where(table.c.operation_pk.in_(operations))
@@ -367,9 +367,9 @@ class Operations:
         return done.documents
 
     def _set_taxonomy(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
-        """Write a taxonomy; where it changes which references may vote, these do so or not.
+        """Write a taxonomy, and fold again the documents for which its reference bound changed.
 
-        Another one of the same version is none that anything was learned under.
+        A different taxonomy with the same version removes the fitted rule.
         """
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
         is_unlearned = before != after and before["version"] == after["version"]
@@ -384,7 +384,7 @@ class Operations:
 def _as_named(
     running: Running, field_pk: int, said: Sequence[LabelStatement]
 ) -> Sequence[LabelStatement]:
-    """Return what was said with labels as the paths that they are, under the names of today."""
+    """Return statements with labels as full paths, under their current names."""
     separator = running.lent.held[field_pk].field.taxonomy.separator
     naming = naming_of(running.txn, owner_of(running.txn, field_pk))
     if separator == LABEL_SEPARATOR.strip() and not naming.aliases:
@@ -400,7 +400,7 @@ def _as_named(
 
 
 def _detail(line: LabelStatement, context: dict[str, Any]) -> dict[str, Any] | None:
-    """Return in what situation a person said something; nothing for other voices."""
+    """Return the context of a person's statement; None for other origins."""
     asked = {"asked": True} if line.asked else {}
     whole = {"of_object": True} if line.of_object else {}
     return (asked | whole | context) or None if line.origin is Origin.HUMAN else None

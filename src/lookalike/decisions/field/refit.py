@@ -1,8 +1,8 @@
-"""By what a field decides under `precision`: learned when it is due, kept in between.
+"""When the decision rule of a field is refitted under the `precision` policy, and how.
 
-What is learned is stored with the field. It stays in force while no more than a twentieth of the
-answers that it was learned from have changed, and the labels, the graph and the taxonomy are the
-same: so an answer moves only what it bears on, and deciding everything again gives the same.
+The fitted rule is stored with the field. It is kept while at most a twentieth of the answers that
+it was fitted on have changed, and the labels, the graph and the taxonomy are the same. So an answer
+changes only the items that it affects, and deciding everything again gives the same result.
 """
 
 from __future__ import annotations
@@ -33,35 +33,37 @@ from lookalike.labels import NO_LABEL
 from lookalike.stores.base import Snapshot
 
 _REFIT_SHARE = 20
-"""One in so many answers may change before it is learned again."""
+"""Refit when more than one in this number of answers has changed."""
 
 _REWEIGH_FACTOR = 1.5
-"""When there are so many times the references, or so many times fewer, members are weighed again:
-it makes the whole landscape again."""
+"""Fit member weights again when the number of references has grown or shrunk by this factor.
+
+New weights rebuild the whole graph.
+"""
 
 
 class RefitResult(NamedTuple):
-    """The standard from now on, and the rows to decide again beside those touched; None: all."""
+    """The new decision rule, and the rows to decide besides the touched ones; None means all."""
 
     standard: DecisionRule
     rows: Rows | None
 
 
 class Refit:
-    """Keeps the standard of a field and its judge in step with the answers."""
+    """Updates the decision rule and the classifier of a field when answers change."""
 
     def __init__(self, state: FieldState, classifier: GraphClassifier) -> None:
         self._state = state
         self._classifier = classifier
         self._external: Mapping[str, Ids] | None = None
-        """The references by which another process decided, unless the judge follows them."""
+        """The references of another process's decisions, until the classifier uses them."""
 
     def note_external_decisions(self) -> None:
-        """Note by which references all is decided by now: the judge may know earlier ones."""
+        """Record the references of the stored decisions; the classifier may have earlier ones."""
         self._external = self.references()
 
     def run(self, snapshot: Snapshot, *, rebuild: bool) -> RefitResult:
-        """Return the standard that the answers allow now; `rebuild` with a new graph."""
+        """Return the decision rule for the current answers; with `rebuild` on a new graph."""
         state, before = self._state, self._state.rule
         external, self._external = self._external, None
         counts = np.bincount(state.references.codes).tolist()
@@ -80,20 +82,20 @@ class Refit:
         return RefitResult(standard, nothing if standard == before else None)
 
     def ready(self, snapshot: Snapshot) -> GraphClassifier:
-        """Return the judge, who knows all documents and judges by the standard in force."""
+        """Return the classifier with all documents and the current decision rule."""
         self._survey(snapshot)
         self._restore()
         return self._classifier
 
     def ready_if_fitted(self, snapshot: Snapshot) -> GraphClassifier:
-        """Return the judge, who knows all documents, and judges them if there is a standard."""
+        """Return the classifier with all documents, and with the decision rule if one is fitted."""
         self._survey(snapshot)
         if self._state.rule is not None and self._state.rule.learned is not None:
             self._restore()
         return self._classifier
 
     def references(self) -> dict[str, Ids]:
-        """Return the references of each label that vote, and those of the background, if any."""
+        """Return the references by label, with those of the background if there are any."""
         return self._named(self._state.voting())
 
     # --- inside ---------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ class Refit:
     def _update_references(
         self, references: Mapping[str, Ids], external: Mapping[str, Ids] | None
     ) -> Rows | None:
-        """Let the judge follow the references; return the rows that this bears on, None: all."""
+        """Update the classifier's references; return the affected rows, None for all."""
         if external is not None and sorted(external) != sorted(references):
             self._classifier.update_references(references)
             return None
@@ -176,7 +178,7 @@ class Refit:
         )
 
     def _named(self, references: ReferenceArrays) -> dict[str, Ids]:
-        """Return references by label, and those of the background, if there are any."""
+        """Return references by label, with those of the background if there are any."""
         named = {
             str(self._state.codes.name(code)): references.pks[references.codes == code]
             for code in np.unique(references.codes).tolist()
@@ -192,7 +194,7 @@ class Refit:
     def _member_weights(
         self, snapshot: Snapshot, references: Mapping[str, Ids]
     ) -> tuple[tuple[float, ...], int]:
-        """Return the weights of the members of a combined space, and from how many references."""
+        """Return the weights of a combined space's members, and the number of references used."""
         if not self._lengths:
             return (), 0
         standard, count = self._state.rule, sum(map(len, references.values()))
@@ -205,7 +207,7 @@ class Refit:
         ), count
 
     def _still_holds(self, before: DecisionRule, upto: int, references: Mapping[str, Ids]) -> bool:
-        """Return whether what was learned before is still good enough."""
+        """Return whether the fitted rule is still good enough."""
         return (
             before.learned is not None
             and before.nodes_upto == upto
@@ -215,18 +217,18 @@ class Refit:
         )
 
     def _few_changed(self, before: DecisionRule) -> bool:
-        """Return whether so few answers have changed since that it need not be learned again."""
+        """Return whether too few answers have changed since the fit to need another one."""
         moved = before.moved + self._state.changes
         same = before.version == self._state.field.taxonomy.version
         return same and moved <= before.learned_from // _REFIT_SHARE
 
     def _learned(self) -> Mapping[str, object]:
         standard = self._state.rule
-        assert standard is not None and standard.learned is not None, "nothing was learned"
+        assert standard is not None and standard.learned is not None, "no rule is fitted"
         return standard.learned
 
     def _restore(self) -> None:
-        """Let the judge judge by what was learned, on the references of now."""
+        """Let the classifier use the stored rule with the current references."""
         learned, self._external = self._learned(), None
         if not self._classifier.uses(learned):
             self._classifier.restore(confidence_from(learned), self.references())
@@ -234,7 +236,7 @@ class Refit:
             self._classifier.update_references(self.references())
 
     def _labelled(self, documents: Ids) -> dict[str, Ids]:
-        """Return those of the documents that a person labelled, by label, rising."""
+        """Return the documents that a person labelled, by label, rising."""
         state = self._state
         rows = np.sort(state.columns.rows_of(documents))
         codes, pks = state.columns["codes"][rows], state.columns.pks[rows]
@@ -245,21 +247,21 @@ class Refit:
         }
 
     def _new_categories(self) -> Ids:
-        """Return the documents that a person called a new kind."""
+        """Return the documents that a person marked as a new category."""
         columns = self._state.columns
         return np.asarray(columns.pks[columns["stands"] & (columns["codes"] == NO_LABEL)])
 
     @property
     def _lengths(self) -> tuple[int, ...]:
-        """Return the dimensions of the members of a combined space; none of another."""
+        """Return the dimensions of a combined space's members; empty for other spaces."""
         return tuple(member.dimension for member in self._state.field.space.members)
 
     def _survey(
         self, snapshot: Snapshot, rebuild: bool = False, weights: tuple[float, ...] = ()
     ) -> int:
-        """Let the judge know all documents and references; return the last one of its graph.
+        """Give the classifier all documents and references; return the last pk of its graph.
 
-        With other `weights` than those in force it is a new one.
+        If `weights` differ from the current ones, the graph is rebuilt.
         """
         state, columns = self._state, self._state.columns
         slots, pks = columns["slots"], columns.pks
@@ -283,7 +285,7 @@ class Refit:
         )
 
     def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
-        """Return vectors of documents and of references elsewhere."""
+        """Return vectors of documents and of references in other collections."""
         field = self._state.field
         known = self._state.columns.pks
         place = np.minimum(np.searchsorted(known, pks), max(len(known) - 1, 0))

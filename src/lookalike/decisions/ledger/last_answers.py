@@ -1,4 +1,4 @@
-"""What a person said last of documents since somebody looked at them."""
+"""The latest answer about documents since a given operation, to detect conflicting writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _GIVEN = (Origin.HUMAN, Origin.IMPORT)
 
 @dataclass(frozen=True, slots=True)
 class LatestAnswer:
-    """What an `actor` said of a document, or took back (`retracted`), as `label` reads now."""
+    """The latest answer of an `actor` about a document; `label` has its current name.
+
+    The kind is `retracted` if the actor took an answer back.
+    """
 
     actor: str
     kind: EventKind
@@ -29,11 +32,11 @@ class LatestAnswer:
 
     @property
     def answer(self) -> dict[str, str | None]:
-        """Return it as an error tells it."""
+        """Return it as JSON values for an error."""
         return {"actor": self.actor, "kind": self.kind.value, "label": self.label}
 
     def is_label(self, label: str | None) -> bool:
-        """Return whether it says that this is the label; None: that it has none any more."""
+        """Return whether it gives this label; for None, whether it took a label back."""
         kind = EventKind.RETRACTED if label is None else EventKind.LABELLED
         return (self.kind, self.label) == (kind, label)
 
@@ -53,10 +56,10 @@ class LatestAnswer:
 def latest_answers(
     snapshot: Snapshot, field_pk: int, since: Mapping[int, int]
 ) -> dict[int, LatestAnswer]:
-    """Return what a person, or an import, said last of documents (pk) after an operation (pk) each.
+    """Return the latest answer of a person or an import after an operation (pk) per document (pk).
 
-    What was said and undone since then is nothing; what had been said before and was undone since
-    then is taken back, by whoever undid it.
+    An answer that was given and undone since is ignored. An earlier answer that was undone since
+    counts as retracted by whoever undid it.
     """
     if not since:
         return {}
@@ -79,7 +82,7 @@ def latest_answers(
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """An event that holds now and did not then, or the reverse: since the operation `at` (pk)."""
+    """An event whose effect changed since the operation `at` (pk): it `holds` now or no more."""
 
     event: Any
     at: int

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import update
 
 from lookalike.catalog.fields import StoredField
-from lookalike.catalog.image_groups import Unseen
+from lookalike.catalog.image_groups import HypotheticalItem
 from lookalike.classifier.calibration.decision_rule import DecisionRule, Method, decision_rule_to
 from lookalike.classifier.graph.arrays import union
 from lookalike.classifier.graph.neighbours import FindLists
@@ -185,7 +185,7 @@ class Decider:
         state, company = self.state, self.state.with_same_image(rows)
         decisions = self._suggest(snapshot, company)
         free = ~state.columns["stands"][company] & (decisions.codes != NO_LABEL)
-        lost = state.companions.outdone(state.columns.pks[company], free, decisions)
+        lost = state.image_groups.outranked(state.columns.pks[company], free, decisions)
         decisions = withheld(decisions, lost, Reason.CONFLICT)
         return decisions.at(np.searchsorted(company, rows))
 
@@ -216,7 +216,7 @@ class Decider:
         return decisions
 
     def what_if(
-        self, snapshot: Snapshot, documents: Ids, unseen: Sequence[Unseen] = ()
+        self, snapshot: Snapshot, documents: Ids, unseen: Sequence[HypotheticalItem] = ()
     ) -> HypotheticalDecisions:
         """Return how documents would be decided if they were added now; keep nothing.
 

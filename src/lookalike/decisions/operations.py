@@ -118,7 +118,7 @@ class Operations:
     ) -> Iterator[Running]:
         """Run one operation: everything inside is committed at the end, or nothing.
 
-        Raises AlreadyDone if the `request` was already done.
+        Raises Replayed if the `request` was already done.
         """
         with self.deciders.lent(collection_pk) as lent, self._store.write() as txn:
             refuse_repetition(txn, request)

@@ -15,7 +15,7 @@ from ulid import ULID
 
 from lookalike.catalog.objects import REGIONS, is_forgotten, places
 from lookalike.catalog.resources import CollectionRow, dig
-from lookalike.catalog.spaces import in_force_now, outdate
+from lookalike.catalog.spaces import delete_stale_findings, in_force_now
 from lookalike.catalog.vocabulary import Vocabulary
 from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import BadInput, Conflict
@@ -131,7 +131,7 @@ def write_documents(
             for pk, one in again
         ],
     )
-    outdate(txn, target.pk, [one.object_pk for one in new])
+    delete_stale_findings(txn, target.pk, [one.object_pk for one in new])
     rows = [_row(target, one) | {"arrived_in": running.pk} for one in fresh]
     if len(target.row.bucket_pks) > 1 or any(one.part.key for one in fresh):
         _tell_apart(txn, target, fresh, rows)

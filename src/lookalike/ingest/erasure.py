@@ -86,7 +86,7 @@ def _silence(
     with ExitStack() as stack:
         for field_pk, documents in sorted(gone.items()):
             state, doomed = running.decider(field_pk).state, np.array(documents, np.int64)
-            company = state.companions.of(doomed).tolist()
+            company = state.image_groups.of(doomed).tolist()
             stack.enter_context(operations.changing(running, field_pk, company))
             state.forget_documents(doomed)
         for erased in (table, schema.rejection, schema.draw, schema.sheet):

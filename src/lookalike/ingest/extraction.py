@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from lookalike.catalog.objects import finish, let_wait, places, unshown
-from lookalike.catalog.spaces import in_force_now, outdate
-from lookalike.catalog.tasks import Heartbeat, end, has_died, lease_end, own_name, time_of
+from lookalike.catalog.objects import finish, mark_pending, places, unshown
+from lookalike.catalog.spaces import delete_stale_findings, in_force_now
+from lookalike.catalog.tasks import Heartbeat, end, has_died, lease_end, new_owner, time_of
 from lookalike.content.blobs import Blobs, Thumbnails
 from lookalike.content.boxes import view_of
 from lookalike.decisions.operations import Operations, Running
@@ -93,7 +93,7 @@ class Extraction:
         """
         done, total = 0, self._count(target)
         hands = self._threads_for(target) if engine is None else engine.hands(self._bench(target))
-        self._owner = own_name()
+        self._owner = new_owner()
         try:
             with Heartbeat(partial(self._renew, target)):
                 for batch in self._finished(target, hands, partial(self._claim, target)):
@@ -307,7 +307,7 @@ class Extraction:
                 if one.blob is not None
                 for part in done.parts
             ]
-            outdate(running.txn, target.pk, [one.pk for one, _ in batch])
+            delete_stale_findings(running.txn, target.pk, [one.pk for one, _ in batch])
             found = {
                 one.pk: ExtractedContent(one.blob.sha256, done.parts)
                 for one, done in batch
@@ -318,7 +318,7 @@ class Extraction:
             made = write_documents(self._operations, running, target, documents)
             finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
             failed = {one.pk: done.complaint for one, done in batch if done.complaint is not None}
-            let_wait(running.txn, target.pk, failed)
+            mark_pending(running.txn, target.pk, failed)
         tally.arrived(running, made)
         for one, done in batch:
             if done.error is not None:

@@ -27,7 +27,7 @@ from lookalike.catalog.objects import (
     content_changed,
     finish,
     insert_objects,
-    let_wait,
+    mark_pending,
     regions_changed,
 )
 from lookalike.catalog.resources import check_there, collections_over
@@ -288,7 +288,7 @@ class VectorIngest:
         written = write_documents(self._operations, running, target, documents)
         for sibling in collections_over(txn, target.bucket_pk):
             if sibling.pk != target.pk:
-                let_wait(txn, sibling.pk, dict.fromkeys(pks.values()))
+                mark_pending(txn, sibling.pk, dict.fromkeys(pks.values()))
         finish(txn, target.pk, list(pks.values()))
         return written
 

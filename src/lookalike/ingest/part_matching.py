@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from lookalike.catalog.fields import placed
-from lookalike.catalog.spaces import ExtractedParts, FoundPart, was_beside
+from lookalike.catalog.spaces import ExtractedParts, FoundPart, was_standby
 from lookalike.content.boxes import PartRegion, counterparts
 from lookalike.extractors.base import Part as Extracted
 from lookalike.stores import schema
@@ -124,7 +124,7 @@ def recognise(
     So a label stays with its thing where a collection has changed its extractor, and an object
     comes late. `found` is what was seen in each object.
     """
-    if not was_beside(txn, space):
+    if not was_standby(txn, space):
         return
     known = documents_of(txn, collection_pk, list(found))
     pks = np.array(sorted(each.pk for some in known.values() for each in some), np.int64)

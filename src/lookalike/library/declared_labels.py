@@ -17,7 +17,7 @@ from lookalike.catalog.vocabulary import (
     Vocabulary,
     label_counts,
     labels_in_use,
-    new_kinds,
+    new_category_count,
 )
 from lookalike.classifier.graph.neighbours import FindLists
 from lookalike.decisions.operations import Operations, Running
@@ -114,7 +114,7 @@ def follow(
 
 def begin(operations: Operations, running: Running, field: FieldRow, said: LabelSet) -> None:
     """Let a field that was just made have its labels, and be closed if that is said."""
-    if said.is_said:
+    if said.is_given:
         after = field.taxonomy
         if said.closed:
             after = replace(after, closed_set=True, version=after.version + 1)
@@ -155,7 +155,7 @@ def _check_closable(
             f"{field.name!r} has no labels yet, so there is no set to close: name them with "
             "`labels`, or label something first"
         )
-    if count := new_kinds(snapshot, field.pk):
+    if count := new_category_count(snapshot, field.pk):
         raise BadInput(
             f"people called {_documents(count)} a new kind, so these are not all the labels: give "
             "each a label, or take that back, before the set is closed"

@@ -13,7 +13,7 @@ from lookalike.catalog.idempotency import Replayed
 from lookalike.catalog.label_names import erase_names, naming_of
 from lookalike.catalog.objects import is_same, remember, unshown
 from lookalike.catalog.resources import Kind, collections_over
-from lookalike.catalog.spaces import forget_findings, outdate
+from lookalike.catalog.spaces import delete_stale_findings, forget_findings
 from lookalike.content.boxes import PartRegion, view_of
 from lookalike.decisions.decision_log import erase_from_log
 from lookalike.decisions.ledger.samples import erase_label
@@ -133,7 +133,7 @@ def _erase(
     blobs = blobs_of(txn, objects)
     labels, events, vectors = erase_documents(workshop.operations, running, doomed)
     for collection_pk in _over(txn, kept):
-        outdate(txn, collection_pk, kept)
+        delete_stale_findings(txn, collection_pk, kept)
     erase_rows(txn, objects)
     copies, thumbnails = erase_files(workshop, txn, blobs)
     hidden = unshown(txn, views)

@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import select, update
 
 from lookalike.catalog.label_names import naming_of, owner_of
-from lookalike.catalog.reader import FieldRow, document_query, ids_of, pks_of, stances
+from lookalike.catalog.reader import FieldRow, document_query, ids_of, label_states, pks_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.vocabulary import check_not_outside
 from lookalike.decisions.ledger.samples import audit_items, stratum_sizes
@@ -170,7 +170,7 @@ def close(
     row = _open_one(txn, collection, audit)
     txn.execute(update(table).where(table.c.pk == row.pk).values(closed_at=running.at))
     items = {pk: one for one in audit_items(txn, [row.pk]) if (pk := one.document_pk) is not None}
-    now = stances(txn, row.field_pk, items)
+    now = label_states(txn, row.field_pk, items)
     by_others = {pk for pk, one in now.items() if one.origin not in (None, Origin.AUTO)}
     said = []
     if keep:

@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from lookalike.catalog.fields import StoredField, stored_field, taxonomy_to
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.references import epoch_of, newest_revision
-from lookalike.catalog.spaces import Beside, spaces_beside
+from lookalike.catalog.spaces import StandbySpace, standby_spaces
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
 from lookalike.content.files import recall, remember
@@ -72,7 +72,7 @@ def rule_with(known: Taxonomy, rule: Challenger) -> Taxonomy:
     return after
 
 
-def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int, Beside]:
+def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int, StandbySpace]:
     """Return the spaces that a migration to an extractor has prepared, by the collection's pk.
 
     Raises Conflict where there is none: it is not prepared, or erased since.
@@ -83,7 +83,7 @@ def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int,
     )
     found = {}
     for row in snapshot.rows(query.distinct()):
-        beside = spaces_beside(snapshot, row.collection_pk)
+        beside = standby_spaces(snapshot, row.collection_pk)
         known = [one for one in beside if one.extractor == extractor]
         if not known:
             raise Conflict(

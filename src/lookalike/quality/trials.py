@@ -15,8 +15,8 @@ import numpy as np
 from sqlalchemy import select, update
 
 from lookalike.catalog.fields import taxonomy_from, taxonomy_to
-from lookalike.catalog.label_names import name_today, naming_of
-from lookalike.catalog.reader import FieldRow, ids_of, pks_of, stances
+from lookalike.catalog.label_names import current_name, naming_of
+from lookalike.catalog.reader import FieldRow, ids_of, label_states, pks_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.vocabulary import check_not_outside
 from lookalike.decisions.ledger.samples import under_audit
@@ -257,7 +257,7 @@ def answer(
             )
         named = None
         if truth is not None:
-            named = name_today(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
+            named = current_name(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
         changes.append({"pk": item.pk, "answer": outcome, "truth": named, "actor": running.actor})
     txn.update(schema.trial_item, changes)
     running.details["answered"] = len(changes)
@@ -286,7 +286,7 @@ def end(
     values |= {"result": kept | {"replayed": result.replayed}}
     txn.execute(update(table).where(table.c.pk == row.pk).values(values))
     items = items_of(txn, row.pk)
-    now = stances(txn, row.field_pk, [one.document_pk for one in items])
+    now = label_states(txn, row.field_pk, [one.document_pk for one in items])
     free = [one for one in items if now[one.document_pk].origin in (None, Origin.AUTO)]
     spoken = set(stated(txn, row.field_pk, [one.document_pk for one in items]))
     said = [

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, Select, select
 
 from lookalike.catalog.fields import StoredField
-from lookalike.catalog.image_groups import Companions, Unseen, poorly_seen
+from lookalike.catalog.image_groups import HypotheticalItem, ImageGroups, low_quality_among
 from lookalike.catalog.references import (
     epoch_of,
     newest_revision,
     operation_id,
     read_references,
-    voters,
+    voting_documents,
     written_since,
 )
 from lookalike.classifier.calibration.decision_rule import DecisionRule, decision_rule_in_force
@@ -64,7 +64,7 @@ class FieldState:
         least = least_similarity(stored.taxonomy.confidence_threshold)
         self.neighbour_lists = NeighbourLists(self.columns, least)
         self.rejected = Rejections(stored.pk)
-        self.companions = Companions()
+        self.image_groups = ImageGroups()
         self.references = ReferenceArrays.none(stored.reference_space.dimension)
         self.rule: DecisionRule | None = None
         self.seen = -1
@@ -86,7 +86,7 @@ class FieldState:
         if erased:
             self._forget_erased(snapshot)
         if self.seen < 0 or erased:
-            voting = voters(snapshot, field.reference_field_pk)
+            voting = voting_documents(snapshot, field.reference_field_pk)
             references = np.union1d(self.references.pks, voting)
         else:
             references = written_since(snapshot, field.reference_field_pk, self.seen)
@@ -108,7 +108,7 @@ class FieldState:
         """
         choosy, new = self.rejected.pks, self._new_categories(documents)
         fresh = self._read_documents(snapshot, documents)
-        turnout = read_references(
+        update = read_references(
             snapshot,
             self.field.reference_field_pk,
             self.field.reference_space,
@@ -121,18 +121,18 @@ class FieldState:
         self.changes = len(np.setxor1d(new, self._new_categories(documents)))
         if not np.array_equal(confirmed, self.confirmed):
             self.changes += len(self.references)  # suspect references count now: refit
-        self.changes += turnout.changed_from(self.references)
+        self.changes += update.changed_from(self.references)
         # If the references are in another field, answers here are only used for calibration.
         self.changes += 0 if self.field.unified else len(documents)
-        self.references = turnout.references
+        self.references = update.references
         listing = self.neighbour_lists.listing
-        left, relabelled = listing(turnout.went), listing(turnout.stayed)
+        left, relabelled = listing(update.removed), listing(update.kept)
         again = self.columns.rows_of(np.union1d(choosy, self.rejected.pks))
         placed = fresh[:0]
         if len(fresh) < len(self.columns):
-            placed = self._place(snapshot, turnout.came)
+            placed = self._place(snapshot, update.added)
         moved = self.search(snapshot, union(fresh, again, left))
-        touched = len(turnout.came) + len(turnout.went)
+        touched = len(update.added) + len(update.removed)
         self._count_unsaved(touched, union(placed, moved, self.columns.rows_of(documents)))
         if nobody_voted != (len(self.references) == 0):
             return np.arange(len(self.columns))
@@ -196,13 +196,13 @@ class FieldState:
         self.neighbour_lists.release(self.columns.rows_of(pks))
         self.columns.remove(pks)
         self.rejected.forget(pks)
-        self.companions.forget(pks.tolist())
+        self.image_groups.forget(pks.tolist())
 
     def with_same_image(self, rows: Rows) -> Rows:
         """Return rows and, in an exclusive field, those of the other items of their images."""
         if not self.field.taxonomy.exclusive:
             return rows
-        return self.columns.rows_of(self.companions.of(self.columns.pks[rows]))
+        return self.columns.rows_of(self.image_groups.of(self.columns.pks[rows]))
 
     @property
     def undecided(self) -> NDArray[np.bool_]:
@@ -277,19 +277,19 @@ class FieldState:
         taxonomy, home = self.field.taxonomy, self.field.collection_pk
         if not taxonomy.low_quality:
             rows = self.columns.rows_of(pks)
-            poor = poorly_seen(snapshot, home, pks)
+            poor = low_quality_among(snapshot, home, pks)
             self.columns["poor"][rows] = np.isin(self.columns.pks[rows], poor)
         if taxonomy.exclusive:
-            self.companions.read(snapshot, home, pks)
+            self.image_groups.read(snapshot, home, pks)
 
     def _exclude_taken_labels(self, pks: Ids) -> None:
         """Exclude for each document the labels given to other items of its image."""
         if not self.field.taxonomy.exclusive:
             return
-        company = self.companions.of(pks)
+        company = self.image_groups.of(pks)
         for pk in company.tolist():
             self.rejected.set_taken(pk, set())
-        for group in self.companions.together(company):
+        for group in self.image_groups.together(company):
             rows = self.columns.rows_of(np.array(group, np.int64))
             said = self.columns["stands"][rows] & (self.columns["codes"][rows] != NO_LABEL)
             names = {
@@ -396,7 +396,7 @@ class FieldState:
         self.neighbour_lists.restore()
         self.rejected.from_pairs(arrays["refused"], self.codes)
         if self.field.taxonomy.exclusive:
-            self.companions.read(snapshot, self.field.collection_pk, self.columns.pks)
+            self.image_groups.read(snapshot, self.field.collection_pk, self.columns.pks)
             self._exclude_taken_labels(self.columns.pks)
         self.references = self._cached_references(
             snapshot, arrays["reference_pks"], arrays["reference_codes"]
@@ -496,7 +496,7 @@ class WithMore:
 
 
 def hypothetical_state(
-    state: FieldState, snapshot: Snapshot, documents: Ids, unseen: Mapping[int, Unseen]
+    state: FieldState, snapshot: Snapshot, documents: Ids, unseen: Mapping[int, HypotheticalItem]
 ) -> tuple[FieldState, Rows]:
     """Return a copy of the state with documents added, and their rows.
 
@@ -509,7 +509,7 @@ def hypothetical_state(
     first = state.neighbour_lists.next_slot
     taxonomy = state.field.taxonomy
     if taxonomy.exclusive:
-        other.companions = state.companions.imagine(unseen)
+        other.image_groups = state.image_groups.with_items(unseen)
     rows = other.add_rows(snapshot, documents, np.arange(first, first + len(documents)))
     if not taxonomy.low_quality:
         poor = np.array([pk for pk, one in unseen.items() if one.low_quality], np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import delete, select, update
 
 from lookalike.catalog.fields import taxonomy_from
-from lookalike.catalog.image_groups import poorly_seen
+from lookalike.catalog.image_groups import low_quality_among
 from lookalike.catalog.label_names import naming_of
 from lookalike.decisions.ledger.fold import Line, Statement, fold
 from lookalike.decisions.ledger.samples import held_out
@@ -131,7 +131,7 @@ def silent_among(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) ->
     taxonomy, silent = taxonomy_from(field.taxonomy), held_out(snapshot, field_pk, documents)
     if not taxonomy.low_quality:
         pks = np.array(sorted(documents), np.int64)
-        silent |= set(poorly_seen(snapshot, field.collection_pk, pks).tolist())
+        silent |= set(low_quality_among(snapshot, field.collection_pk, pks).tolist())
     if taxonomy.references:
         silent |= touched_since(snapshot, field_pk, taxonomy.references)
     return silent

@@ -320,7 +320,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         """
         policy = (confidence_threshold, target_precision, targets, hierarchical)
         said = LabelSet.of(labels, closed_set)
-        if version is not None and (policy != (None, None, None, None) or said.is_said):
+        if version is not None and (policy != (None, None, None, None) or said.is_given):
             raise BadInput("a version has its policy: give either a version or a policy")
         asked = [field, *policy, *filter(None, [version, said.run_values()])]
         then = None if version is None else self._rule_at(field, version)

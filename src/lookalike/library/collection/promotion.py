@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, select
 
 from lookalike.catalog.idempotency import Previewed, once
-from lookalike.catalog.reader import FieldRow, document_query, ids_of, stances
+from lookalike.catalog.reader import FieldRow, document_query, ids_of, label_states
 from lookalike.catalog.resources import CollectionRow, collection_row
 from lookalike.classifier.graph.search import Matches, similarities
 from lookalike.classifier.review.reference_checks import near_duplicates
@@ -145,7 +145,7 @@ def promotable(
 
 def not_automatic(snapshot: Snapshot, field_pk: int, pks: Mapping[str, int]) -> dict[str, str]:
     """Return why documents cannot be promoted, by id: there is no label, or not the machine's."""
-    now = stances(snapshot, field_pk, pks.values())
+    now = label_states(snapshot, field_pk, pks.values())
     return {
         id: "has no label" if now[pk].label is None else f"its label is {now[pk].origin}, not auto"
         for id, pk in pks.items()
@@ -173,7 +173,7 @@ def promote(
         pks = _audited_right(running, field, pks)
     if gated and pks:
         pks = _through_gate(running, field, pks)
-    labels = stances(running.txn, field.pk, pks)
+    labels = label_states(running.txn, field.pk, pks)
     chosen = {pk: str(labels[pk].label) for pk in pks}
     running.promoted = dict(sorted(Counter(chosen.values()).items()))
     if field.reference_field_pk != field.pk:

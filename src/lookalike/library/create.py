@@ -27,7 +27,7 @@ from lookalike.catalog.vocabulary import NOT_GIVEN, LabelSet
 from lookalike.decisions.operations import NO_COLLECTION, Running
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import are_options_of, as_one, extractor_name, options_to_store
-from lookalike.ingest.documents import Home, take_labels
+from lookalike.ingest.documents import Home, import_labels
 from lookalike.library import declared_labels
 from lookalike.library.runtime import Workshop
 from lookalike.model import Taxonomy
@@ -208,7 +208,7 @@ def add_field(
         operations.add_documents(running, field_pk, [one.pk for one in rows])
         here = (one for one in rows if one.object_pk in stand)
         labels = ((one.pk, stand[one.object_pk], one.said_by or ()) for one in here)
-        take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
+        import_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
     declared_labels.begin(operations, running, _field(txn, row, field_pk), said)
 
 

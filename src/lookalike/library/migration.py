@@ -30,7 +30,7 @@ from lookalike.catalog.tasks import Heartbeat, end, new_owner
 from lookalike.decisions.operations import Running
 from lookalike.errors import BadInput
 from lookalike.ingest.documents import Target
-from lookalike.ingest.executors import Done, PendingObject, waiting_from
+from lookalike.ingest.executors import Done, PendingObject, pending_from
 from lookalike.ingest.extraction import Extraction
 from lookalike.ingest.items import Tally
 from lookalike.ingest.part_matching import ExtractedContent, documents_of, matched
@@ -107,7 +107,7 @@ class Preparation:
         with self._store.read() as snapshot:
             rows = snapshot.rows(query.limit(_CLAIM_OBJECTS))
         self._after = rows[-1].pk if rows else self._after
-        return [waiting_from(row, self._target) for row in rows]
+        return [pending_from(row, self._target) for row in rows]
 
     def _write(self, batch: _Batch) -> int:
         space = self._target.space
@@ -134,7 +134,7 @@ class Preparation:
         """Return what has not been forgotten, changed or done meanwhile."""
         chosen = one_of(schema.object_.c.pk, [one.pk for one, _ in batch])
         rows = snapshot.rows(objects_left(self._target.row, self._target.space).where(chosen))
-        now = {row.pk: waiting_from(row, self._target) for row in rows}
+        now = {row.pk: pending_from(row, self._target) for row in rows}
         return [
             (one, done)
             for one, done in batch

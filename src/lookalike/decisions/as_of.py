@@ -29,7 +29,7 @@ from lookalike.errors import BadInput, NotFound
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
-from lookalike.stores.base import Coverable, Readable, Snapshot
+from lookalike.stores.base import OverlaySnapshot, Readable, Snapshot
 
 _CHUNK = 5000
 _NOTHING = Statement()
@@ -50,13 +50,13 @@ class PastStore:
     all_documents: bool = False
 
     @contextmanager
-    def read(self) -> Iterator[Coverable]:
+    def read(self) -> Iterator[OverlaySnapshot]:
         """Begin a snapshot."""
         with self.store.read() as snapshot:
             self._show_past(snapshot)
             yield snapshot
 
-    def _show_past(self, snapshot: Coverable) -> None:
+    def _show_past(self, snapshot: OverlaySnapshot) -> None:
         """Replace the tables of a snapshot; each step reads what the earlier steps show."""
         rows = snapshot.rows(select(schema.field).where(schema.field.c.pk.in_(self.fields)))
         logs = {row.pk: decisions_at(snapshot, row.pk, self.position) for row in rows}
@@ -88,7 +88,7 @@ class PastStore:
         snapshot.show_rows(schema.standing, standing)
         snapshot.show_rows(schema.rejection, rejections)
 
-    def _show_ledger(self, snapshot: Coverable) -> None:
+    def _show_ledger(self, snapshot: OverlaySnapshot) -> None:
         """Show the ledger up to the position, and as undone only what was undone by then."""
         event, operation, position = schema.event, schema.operation, self.position
         snapshot.show_only(event, event.c.operation_pk <= position)
@@ -115,7 +115,7 @@ class PastStore:
         ]
         snapshot.show_rows(trial, shown)
 
-    def _show_documents(self, snapshot: Coverable, collections: set[int]) -> None:
+    def _show_documents(self, snapshot: OverlaySnapshot, collections: set[int]) -> None:
         """Show the documents that existed then; without vectors if the space was another one."""
         table, space = schema.document, schema.space
         here = table.c.collection_pk.in_(collections)

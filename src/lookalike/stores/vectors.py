@@ -377,7 +377,7 @@ def in_list(slots: Ids) -> str:
     return f"slot = ANY('{{{','.join(map(str, np.unique(slots).tolist()))}}}'::bigint[])"
 
 
-def contradictions(
+def inconsistencies(
     slots: Ids, pks: Ids, count: int, documents: set[int], fetch: Fetch
 ) -> Iterator[str]:
     """Yield what contradicts itself in a space of `count` slots, of which `pks` have `slots`."""

@@ -279,7 +279,7 @@ def _table(number: int, arrays: Mapping[str, Any]) -> Any:
 # --- the engine `ray` ----------------------------------------------------------------------------
 
 HERE, RAY = "threads", "ray"
-"""The engines: threads of this process, and a Ray cluster."""
+"""The engines: threads of this process, or a Ray cluster."""
 
 
 class RayEngine:
@@ -294,7 +294,10 @@ class RayEngine:
         self._is_open = False
 
     def neighbour_lists(self, rows: Grid, count: int) -> Lists:
-        """Return each row's nearest other rows, as the local search does; see `graph.neighbours`."""
+        """Return each row's nearest other rows, as the local search does.
+
+        See `graph.neighbours`.
+        """
         where = partial(lists_on, self._cluster) if self._is_open else neighbour_lists
         return where(rows, count)
 

@@ -229,14 +229,14 @@ def sequence_of(table: Table) -> str:
 # is gone when the transaction is rolled back, as that of a snapshot is.
 
 
-def cover(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def overlay(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Let statements see these rows, all with the same columns, in place of the table's own."""
     own = f'"{_prepare_nothing(connection)}"."{table.name}"'
     connection.exec_driver_sql(f'CREATE TEMPORARY TABLE "{table.name}" (LIKE {own})')
     insert_rows(connection, table, cells_of(rows))
 
 
-def narrow(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
+def overlay_filtered(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
     """Let statements see only those of a table's own rows for which a condition holds."""
     compiled = (
         select(table)
@@ -288,9 +288,11 @@ class PostgresSnapshot(TableSnapshot):
             return own[slots - first]  # what was just appended is asked for to be decided
         mirror, fetch = self._mirrors.of(space), self.fetch(space)
         count = int(slots.max()) + 1
-        if count > self._shared(space) or (count > len(mirror) and len(slots) <= _FEW_VECTORS):
+        if count > self._first_uncommitted(space) or (
+            count > len(mirror) and len(slots) <= _FEW_VECTORS
+        ):
             return fetched(slots, space.dimension, fetch)
-        self._filled(space, count)
+        self._fill_copy(space, count)
         return mirror.rows(slots, fetch)
 
     def above(
@@ -315,8 +317,8 @@ class PostgresSnapshot(TableSnapshot):
         self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
     ) -> tuple[Ids, Floats]:
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
-        fetch, shared = self.fetch(space), min(len(floors), self._shared(space))
-        self._filled(space, shared)
+        fetch, shared = self.fetch(space), min(len(floors), self._first_uncommitted(space))
+        self._fill_copy(space, shared)
         found, values = self._mirrors.of(space).above(vector, floors[:shared], fetch)
         own = np.flatnonzero(np.isfinite(floors[shared:])) + shared
         if not len(own):
@@ -327,11 +329,11 @@ class PostgresSnapshot(TableSnapshot):
 
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""
-        cover(self.connection, table, rows)
+        overlay(self.connection, table, rows)
 
     def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
         """From now on show only those of a table's own rows for which a condition holds."""
-        narrow(self.connection, table, condition)
+        overlay_filtered(self.connection, table, condition)
 
     def time_s(self) -> float:
         """Return what the database's own clock shows, in UTC seconds."""
@@ -343,11 +345,11 @@ class PostgresSnapshot(TableSnapshot):
         counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
         return int(self.connection.execute(counter).scalar_one())
 
-    def _shared(self, space: StoredSpace) -> int:
+    def _first_uncommitted(self, space: StoredSpace) -> int:
         """Return below which slot all may be in the copy: one that is new here may not last."""
         return self._first_own.get(space.pk, _ALL)
 
-    def _filled(self, space: StoredSpace, count: int) -> None:
+    def _fill_copy(self, space: StoredSpace, count: int) -> None:
         """Let the copy have the first slots of a space, and nothing that was erased since."""
         mirror, table = self._mirrors.of(space), schema.meta
         mirror.fill(count, self.fetch(space))

@@ -61,7 +61,7 @@ from lookalike.stores.postgres.snapshot import (
     update_rows,
     upsert_rows,
 )
-from lookalike.stores.vectors import Mirrors, contradictions
+from lookalike.stores.vectors import Mirrors, inconsistencies
 
 _IDENTITY = "store_id"
 _NUMBERS = "SELECT oid, 'meta'::regclass::oid FROM pg_database WHERE datname = current_database()"
@@ -84,7 +84,7 @@ class PostgresStore:
 
     def __init__(self, address: Address, caches: Path) -> None:
         self.address = address
-        self._turns = FairLock()
+        self._write_lock = FairLock()
         self._closed = False
         digest = hashlib.sha256(f"lookalike {address.schema}".encode()).digest()
         self._lock_key = int.from_bytes(digest[:8], "big", signed=True)
@@ -109,7 +109,7 @@ class PostgresStore:
 
     def close(self) -> None:
         """Release connections, once a write in progress has ended. Twice is harmless."""
-        with self._turns.taken(first=True):
+        with self._write_lock.taken(first=True):
             self._closed = True
             self._listener.close()
             self._finalizer()
@@ -138,7 +138,7 @@ class PostgresStore:
     @contextmanager
     def write(self) -> Iterator[PostgresTxn]:
         """Begin a transaction; writers of all processes take turns."""
-        with self._turns.taken():
+        with self._write_lock.taken():
             self._check_open()
             with translated(self.address), self._engine.connect() as connection:
                 with connection.begin():
@@ -187,7 +187,7 @@ class PostgresStore:
         """
         before = self._bytes()
         self._erase_unheld()
-        with self._turns.taken():
+        with self._write_lock.taken():
             self._vacuum("FULL, ANALYZE, SKIP_LOCKED", tell)
         return Compaction((), before, self._bytes())
 
@@ -227,7 +227,7 @@ class PostgresStore:
             return [
                 f"space {space.name}: {problem}"
                 for space in spaces
-                for problem in contradictions(
+                for problem in inconsistencies(
                     *snapshot.slots(space), snapshot.count(space), known, snapshot.fetch(space)
                 )
             ]

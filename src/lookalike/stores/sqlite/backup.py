@@ -105,7 +105,7 @@ class _Copying:
                     spaces = spaces_of(snapshot)
                 self._copy_vectors(spaces)
                 self._copy_files()
-                with self._still() as snapshot:
+                with self._writers_paused() as snapshot:
                     self._copy_database(snapshot.connection)
         finally:
             self._engine.dispose()
@@ -114,12 +114,12 @@ class _Copying:
             shutil.copy2(settings, self._draft)
         with translated(target), self._copy() as copy:
             self._compare_vectors(target)
-            self._take_out_vectors(copy)
-            missing = self._take_out_files(copy)
+            self._erase_unused_vectors(copy)
+            missing = self._delete_unused_files(copy)
             problem = next(problems_of(copy), None)
             if problem:
                 raise _unsound(target, problem)
-            return self._told(copy, target, missing)
+            return self._result(copy, target, missing)
 
     # --- copying --------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class _Copying:
             yield SqliteSnapshot(connection, self._vector_file)
 
     @contextmanager
-    def _still(self) -> Iterator[SqliteSnapshot]:
+    def _writers_paused(self) -> Iterator[SqliteSnapshot]:
         """Begin a snapshot to which all vectors and files are copied; nobody writes meanwhile."""
         lock = open_lock(self._source)
         try:
@@ -255,7 +255,7 @@ class _Copying:
             if found != digest.digest():
                 raise _unsound(target, f"{name} is not what was written")
 
-    def _take_out_vectors(self, copy: SqliteSnapshot) -> None:
+    def _erase_unused_vectors(self, copy: SqliteSnapshot) -> None:
         """Overwrite what no document holds; what belongs to no space goes."""
         spaces = spaces_of(copy)
         for name in self._vectors.keys() - {_name(space) for space, _ in spaces}:
@@ -271,7 +271,7 @@ class _Copying:
                 for slot in np.setdiff1d(there, used, assume_unique=True).tolist():
                     os.pwrite(file.fileno(), bytes(size), slot * size)
 
-    def _take_out_files(self, copy: SqliteSnapshot) -> tuple[str, ...]:
+    def _delete_unused_files(self, copy: SqliteSnapshot) -> tuple[str, ...]:
         """Erase files that nothing names; return those that are named and not there."""
         named = set(_named(copy.connection))
         for digest in self._files.keys() - named:
@@ -280,7 +280,7 @@ class _Copying:
             del self._files[digest]
         return tuple(sorted(f"blob:{one.hex()}" for one in named - self._files.keys()))
 
-    def _told(self, copy: SqliteSnapshot, target: Path, missing: tuple[str, ...]) -> Backup:
+    def _result(self, copy: SqliteSnapshot, target: Path, missing: tuple[str, ...]) -> Backup:
         def count(table: Table) -> int:
             return int(copy.rows(select(func.count().label("n")).select_from(table))[0].n)
 

@@ -23,7 +23,7 @@ from lookalike.stores.vectors import VectorFile
 # connection's transaction, so that they are gone when it ends.
 
 
-def cover(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def overlay(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Let statements see these rows, all with the same columns, in place of the table's own."""
     other = table.to_metadata(MetaData(), schema="temp")
     connection.execute(CreateTable(other))
@@ -34,7 +34,7 @@ def cover(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     execute_each(connection, statement, {name: other.c[name] for name in cells}, cells)
 
 
-def narrow(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
+def overlay_filtered(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
     """Let statements see only those of a table's own rows for which a condition holds."""
     statement = select(table).where(condition)
     compiled = statement.compile(
@@ -103,8 +103,8 @@ class SqliteSnapshot(TableSnapshot):
 
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""
-        cover(self.connection, table, rows)
+        overlay(self.connection, table, rows)
 
     def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
         """From now on show only those of a table's own rows for which a condition holds."""
-        narrow(self.connection, table, condition)
+        overlay_filtered(self.connection, table, condition)

@@ -76,7 +76,7 @@ class SqliteStore:
         self.path = path
         prepare(path)
         self._files: dict[tuple[int, int], VectorFile] = {}
-        self._turns = FairLock()
+        self._write_lock = FairLock()
         self._closed = False
         self._fold_is_due = False
         self._lock_file = open_lock(path)
@@ -87,7 +87,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Release files and locks, once a write in progress has ended. Twice is harmless."""
-        with self._turns.taken(first=True):
+        with self._write_lock.taken(first=True):
             self._closed = True
             self._finalizer()
 
@@ -137,7 +137,7 @@ class SqliteStore:
         with self._locked(), translated(self.path):
             before = bytes_of(self.path)
             self._vacuum()
-            with self._begun() as txn:
+            with self._begin() as txn:
                 packed = pack(txn, self._file, tell)
             with suppress(StoreUnwritable), translated(self.path):  # what is packed is, anyhow
                 self._checkpoint(wait_ms=_TIDY_WAIT_MS)
@@ -206,12 +206,12 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[SqliteTxn]:
         with self._locked(), translated(self.path):
-            with self._begun() as txn:
+            with self._begin() as txn:
                 yield txn
             self._checkpoint_when_long()
 
     @contextmanager
-    def _begun(self) -> Iterator[SqliteTxn]:
+    def _begin(self) -> Iterator[SqliteTxn]:
         """Begin a transaction, to who has the lock."""
         with self._engine.connect().execution_options(immediate=True) as connection:
             txn = SqliteTxn(connection, self._file)
@@ -229,7 +229,7 @@ class SqliteStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._turns.taken():
+        with self._write_lock.taken():
             check_open(self.path, closed=self._closed)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX)
             try:
@@ -249,9 +249,9 @@ class SqliteStore:
             elif size > _LOG_KEPT * most:
                 self._checkpoint(wait_ms=0)
             elif size > most:
-                self._fold_beyond(most)
+                self._checkpoint_beyond(most)
 
-    def _fold_beyond(self, most: int) -> None:
+    def _checkpoint_beyond(self, most: int) -> None:
         """Fold the log in where more than `most` bytes of its file are in use.
 
         The file stays: to write over it takes little more than half of what a new one takes.

@@ -31,7 +31,7 @@ _RESET: dict[str, Any] = {"next_slot": 0, "generation": 0}
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """The result of a copy: rows by table, vectors, and stored bytes, of which some were `missing`."""
+    """The result of a copy: rows by table, vectors, stored bytes, and which are `missing`."""
 
     source: str
     target: str

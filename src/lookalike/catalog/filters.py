@@ -267,7 +267,7 @@ def check_field(name: object) -> str:
     if not all(name.split(".")):
         raise BadInput(f"the field {name!r} has an empty part: write it like 'size.width'")
     if any(sign in name for sign in '"\\') or not _is_sound(name):
-        raise BadInput(f"the field {name!r} has a quotation mark, backslash or sign of no text")
+        raise BadInput(f"the field {name!r} has a quotation mark, backslash or invalid character")
     return name
 
 
@@ -419,7 +419,7 @@ def _matched(name: str, match: object) -> tuple[Operator, Any]:
     _check_keys(match, known, f"the match of {name!r}")
     short = [key for key in match if key in _MATCH]
     if len(short) > 1 or ("operator" in match and any(key != "value" for key in short)):
-        raise BadInput(f"the match of {name!r} says more than one thing: {', '.join(match)}")
+        raise BadInput(f"the match of {name!r} has more than one key: {', '.join(match)}")
     if "operator" in match:
         return _operator(name, match["operator"]), match.get("value", _ABSENT)
     if not short:
@@ -446,7 +446,7 @@ def _check_keys(raw: Mapping[str, Any], known: Iterable[str], what: str) -> None
 def _scalar(where: str, value: object) -> Scalar:
     if isinstance(value, str):
         if not _is_sound(value):
-            raise BadInput(f"{where}: {_shown(value)} holds a sign that no text has")
+            raise BadInput(f"{where}: {_shown(value)} has a character that cannot be stored")
         return value
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
         value = float(value) if abs(value) < sys.float_info.max else math.inf

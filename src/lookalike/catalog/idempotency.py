@@ -82,7 +82,7 @@ def refuse_repetition(snapshot: Snapshot, request: Request | None) -> None:
     for row in snapshot.rows(select(table).where(table.c.id == request.id)):
         if row.summary.get("request") != request.digest:
             raise Conflict(
-                f"the operation {request.id!r} was another one; give each a name of its own"
+                f"the operation {request.id!r} had other arguments; give each request its own op_id"
             )
         raise Replayed(changed_of(row), row.summary.get("erased") or {})
 

@@ -99,7 +99,7 @@ def rule_of(
     """
     if confidence_threshold is not None:
         if target_precision is not None or targets is not None:
-            raise BadInput("a confidence_threshold is one rule, a target another: give one of them")
+            raise BadInput("give either a confidence_threshold or a target precision, not both")
         after = replace(known, confidence_threshold=check_share(confidence_threshold))
     else:
         after = known
@@ -232,7 +232,7 @@ def reference_of(snapshot: Snapshot, namespace: str, spec: Spec, own: str) -> st
         retriever = named(snapshot, namespace, Kind.RETRIEVER, spec.retriever)
         if not requires_labels(stages_of(retriever.spec["stages"])):
             raise BadInput(
-                f"the retriever {retriever.name!r} filters by more than that a label is there, and "
+                f"the retriever {retriever.name!r} filters by more than having a label, and "
                 "a taxonomy asks all references; take the other conditions out"
             )
         name = name or next(iter(retriever.spec["collections"]), None)

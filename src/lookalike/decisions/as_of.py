@@ -277,7 +277,7 @@ def position_of(
     operation; BadInput for a time in the future, and for a value that is not a position.
     """
     if isinstance(at, bool) or not isinstance(at, str | int | float | datetime):
-        raise BadInput(f"{at!r} is no version, operation, event or time")
+        raise BadInput(f"{at!r} is not a version, operation, event or time")
     if isinstance(at, datetime):
         return _by_time(snapshot, collection, at, now)
     if isinstance(at, int) or (isinstance(at, str) and _EVENT.fullmatch(at)):
@@ -322,7 +322,7 @@ def _by_time(snapshot: Snapshot, collection: CollectionRow, time: datetime, now:
     table = schema.operation
     seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     if seconds > now:
-        raise BadInput(f"{time.isoformat()} is yet to come; give a time that was")
+        raise BadInput(f"{time.isoformat()} is in the future; give a past time")
     own = select(func.min(table.c.at).label("first")).where(table.c.collection_pk == collection.pk)
     first = snapshot.rows(own)[0].first
     until = seconds + _TIME_RESOLUTION_S

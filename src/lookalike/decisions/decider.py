@@ -284,8 +284,8 @@ class Decider:
 
         Only for as many documents as a neighbour graph can hold.
         """
-        judge = self._refit.ready_if_fitted(snapshot)
-        return judge, judge.compute_scores(self._refit.references())
+        classifier = self._refit.ready_if_fitted(snapshot)
+        return classifier, classifier.compute_scores(self._refit.references())
 
     def trials(self, snapshot: Snapshot) -> Callable[[], LeaveOneOutTrials]:
         """Return a function that computes leave-one-out results of the references, by label code.

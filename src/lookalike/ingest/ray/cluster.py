@@ -158,7 +158,7 @@ class Cluster:
         if not ready:
             ray.cancel(asked, force=True)
             raise Conflict(
-                f"the cluster had not {_described(needs)} free for {_FREE_S:.0f} s (it has "
+                f"the cluster did not have {_described(needs)} free for {_FREE_S:.0f} s (it has "
                 f"{_described(ray.cluster_resources())}, free are "
                 f"{_described(ray.available_resources())}): "
                 "wait for other jobs to end, or add nodes"
@@ -233,8 +233,7 @@ def _connect(ray: Any, address: str | None) -> None:
         ) from error
     except RuntimeError as error:
         raise Unreachable(
-            f"the Ray cluster does not let us in: {error}; use the versions of Ray and Python that "
-            "it has"
+            f"the Ray cluster refuses the connection: {error}; use its versions of Ray and Python"
         ) from error
     except ValueError as error:
         raise BadSetting(f"Ray cannot use the address {address!r}: {error}") from error

@@ -317,7 +317,7 @@ def engine_at(engine: str, address: str | None) -> Iterator[RayEngine | None]:
         raise BadSetting(f"there is no engine {engine!r}; give {HERE!r} or {RAY!r}")
     if engine == HERE:
         if address is not None:
-            raise BadSetting(f"{address!r} is the address of what? give engine {RAY!r} with it")
+            raise BadSetting(f"the address {address!r} needs an engine; give engine {RAY!r}, too")
         yield None
         return
     with Cluster(address) as cluster, closing(RayEngine(cluster)) as ours:

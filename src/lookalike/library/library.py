@@ -283,7 +283,7 @@ class Library:
         )
         taxonomy, said = taxonomy_of(row.name, field, rule), LabelSet.of(labels, closed_set)
         operations, actor = self._workshop.operations, self._workshop.actor
-        asked = (asdict(taxonomy), *([said.run_values()] if said.is_said else []))
+        asked = (asdict(taxonomy), *([said.run_values()] if said.is_given else []))
         request = Request.of(op_id, row.pk, "create", *asked)
         with suppress(Replayed), operations.operate(row.pk, "create", actor, request) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy, said)
@@ -414,7 +414,7 @@ class Library:
             known = find(snapshot, self._namespace, Kind.COLLECTION, name)
         if known is not None:
             return check_same(known, extractor, options, inputs)
-        with making(self._workshop, recorded=said.is_said) as begun:
+        with making(self._workshop, recorded=said.is_given) as begun:
             txn, _ = begun
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is not None:  # another process was quicker

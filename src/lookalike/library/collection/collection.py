@@ -145,7 +145,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
             )
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     @verb("label", client=False)
@@ -220,7 +220,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             shown = {one.id: one for one in self._by_pk(running.txn, pks.values(), chosen)}
             said = answering.rejected(pks, shown, rejections)
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     @verb("label")
@@ -296,7 +296,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             )
             running.by_person = len(said)
             running.refused |= refused
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     # --- decide ---------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         """
         policy = (confidence_threshold, target_precision, targets, hierarchical)
         said = LabelSet.of(labels, closed_set)
-        if version is not None and (policy != (None, None, None, None) or said.is_said):
+        if version is not None and (policy != (None, None, None, None) or said.is_given):
             raise BadInput("a version has its policy: give either a version or a policy")
         asked = [field, *policy, *filter(None, [version, said.run_values()])]
         then = None if version is None else self._rule_at(field, version)
@@ -408,7 +408,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             pks = self._pks(running.txn, ids)
             said = [LabelStatement(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     def _forgettable(

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from lookalike.catalog.fields import stored_field
 from lookalike.catalog.idempotency import Replayed, once
-from lookalike.catalog.reader import FieldRow, fields_of, ids_of, stances
+from lookalike.catalog.reader import FieldRow, fields_of, ids_of, label_states
 from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.policies import REASONS
@@ -111,7 +111,7 @@ def _redecision(imagined: HypotheticalDecisions, place: int) -> Redecision:
 
 def _compared(snapshot: Snapshot, field: FieldRow, found: Mapping[int, Redecision]) -> Redecided:
     ids = ids_of(snapshot, found)
-    today = stances(snapshot, field.pk, ids)
+    today = label_states(snapshot, field.pk, ids)
     effects = Effects()
     moves = {
         pk: (today[pk].label, found[pk].label)

@@ -109,7 +109,7 @@ def describe(
         names = sorted({path_of(check_label(name), separator) for name in aliases})
         label_tree.check_aliases(label, names, labels.known | {label}, labels.naming)
         detail["aliases"] = names
-    operations.name(running, {labels.owner: detail}, EventKind.DESCRIBED)
+    operations.edit_labels(running, {labels.owner: detail}, EventKind.DESCRIBED)
 
 
 def rename(operations: Operations, running: Running, field: FieldRow, label: str, to: str) -> None:
@@ -175,7 +175,7 @@ def retire(operations: Operations, running: Running, field: FieldRow, label: str
     if labels.naming.retired_in(label) is not None:
         raise Conflict(f"{label!r} is retired already")
     said = {pk: {"label": label} for pk in labels.family}
-    operations.name(running, said, EventKind.RETIRED)
+    operations.edit_labels(running, said, EventKind.RETIRED)
 
 
 def _rename(
@@ -183,7 +183,9 @@ def _rename(
 ) -> None:
     parts = {name: frozenset(pks) for name, pks in detail.get("parts", {}).items()}
     rename = Rename(running.pk, tuple(detail["sources"]), detail.get("to"), parts)
-    documents = operations.name(running, dict.fromkeys(labels.family, detail), EventKind.RENAMED)
+    documents = operations.edit_labels(
+        running, dict.fromkeys(labels.family, detail), EventKind.RENAMED
+    )
     if rename.to is not None:
         below = {one for one in labels.known if any(within(one, name) for name in rename.sources)}
         running.renamed |= {one: moved(one, rename.sources, rename.to) for one in sorted(below)}

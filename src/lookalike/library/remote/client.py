@@ -139,7 +139,9 @@ class RemoteLibrary(LibraryVerbs):
     def _place(self, verb: str) -> str:
         return place("verbs", verb)
 
-    def _followed(self, verb: str, asked: Mapping[str, Any], progress: Progress) -> MigrationProgress:
+    def _followed(
+        self, verb: str, asked: Mapping[str, Any], progress: Progress
+    ) -> MigrationProgress:
         """Ask for a migration, and wait for what comes of it."""
         from lookalike.library.migration import MigrationProgress
 

@@ -24,7 +24,7 @@ from lookalike.classifier.calibration.confidence import Terms, judge, learn
 from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY
 from lookalike.classifier.calibration.nearest_rule import features, learn_nearest, probability
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
-from lookalike.classifier.graph.arrays import grid_length
+from lookalike.classifier.graph.arrays import fixed_point_length
 from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Floats, Places
 from lookalike.classifier.graph.search import ReferenceArrays, nearest, similarities, votes
@@ -88,7 +88,7 @@ class Case:
     @cached_property
     def unit(self) -> Floats:
         """The centred vectors at unit length."""
-        return self.neighbour_graph.centred / np.float32(grid_length(self.vectors.shape[1]))
+        return self.neighbour_graph.centred / np.float32(fixed_point_length(self.vectors.shape[1]))
 
     @cached_property
     def raw(self) -> Floats:

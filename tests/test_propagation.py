@@ -118,7 +118,7 @@ def test_leave_one_out_equals_taking_the_reference_away(land: NeighbourGraph) ->
         logs, direct = without.table(places)
         assert left.logs[row] == pytest.approx(logs[0], abs=2e-3)
         assert left.direct[row] == pytest.approx(direct[0], abs=1e-4)
-        turned = land.turned.astype(np.float64)
+        turned = land.whitened.astype(np.float64)
         rest, itself = turned[fewer[str(own)]].sum(axis=0), turned[place]
         cosine = itself @ rest / np.linalg.norm(itself) / np.linalg.norm(rest)
         assert left.likeness[row] == pytest.approx(cosine, abs=1e-5)
@@ -135,7 +135,7 @@ def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: Neigh
 
     column = after.evidence(np.arange(190))[:, 0]
     assert np.array_equal(column[:180], before.evidence(np.arange(180))[:, 0])
-    heard = (grown.hops[180:] * column[grown.near[180:]]).sum(axis=1)
+    heard = (grown.near_weights[180:] * column[grown.near[180:]]).sum(axis=1)
     assert column[180:] == pytest.approx(float(DECAY) * heard)
     assert (column[180:] > 0).any()
 

@@ -61,7 +61,7 @@ def test_means_are_those_of_where_walks_end(land: NeighbourGraph) -> None:
     walked = np.linalg.matrix_power(step, SMOOTHING_STEPS)
     assert around.means[:180] == pytest.approx(walked @ values[:180], abs=SMOOTHING_STEPS * GRID)
     for place in (0, 17, 179, 185):
-        ends = around.ends(place)
+        ends = around.smoothing_weights(place)
         assert ends.amounts.sum() == pytest.approx(1)
         assert around.means[place] == pytest.approx(
             ends.amounts @ values[ends.places], abs=SMOOTHING_STEPS * GRID
@@ -82,7 +82,7 @@ def test_following_a_value_equals_making_all_again(
     for _ in range(20):
         places = np.sort(chance.choice(190, 5, replace=False))
         values[places] += chance.standard_normal(5).astype(np.float32) * 3
-        around.follow(places, values[places])
+        around.update(places, values[places])
 
         assert np.array_equal(around.means, GraphSmoother(land, values).means)
 
@@ -91,8 +91,8 @@ def test_leaves_that_come_later_have_the_same_surroundings(land: NeighbourGraph)
     grown = attach(land, np.arange(190, 200), vectors(10, 6))
     values = np.random.default_rng(3).standard_normal(200).astype(np.float32)
 
-    wider = GraphSmoother(land, values[:190]).over(grown)
-    wider.follow(np.arange(50), values[:50] + 1)
+    wider = GraphSmoother(land, values[:190]).extended_to(grown)
+    wider.update(np.arange(50), values[:50] + 1)
 
     values[:50] += 1
     assert np.array_equal(wider.means, GraphSmoother(grown, values).means)
@@ -116,7 +116,7 @@ def test_what_the_wider_surroundings_say_does_not_depend_on_the_history(
     grown = attach(land, np.arange(190, 200), vectors(10, 6))
     every = np.arange(200)
     assert np.array_equal(
-        walked.over(grown).around(every),
+        walked.extended_to(grown).around(every),
         heard(grown, references(background=True)).around(every),
     )
 
@@ -199,12 +199,12 @@ def test_few_items_have_surroundings(count: int) -> None:
 
 def test_leaves_that_were_only_imagined_leave_nothing_behind(land: NeighbourGraph) -> None:
     around = GraphSmoother(land, np.zeros(190, np.float32))
-    one, other = (attach(land, np.array([190]), vectors(1, seed), apart=True) for seed in (6, 7))
-    around.over(one).ends(190)
+    one, other = (attach(land, np.array([190]), vectors(1, seed), copy=True) for seed in (6, 7))
+    around.extended_to(one).smoothing_weights(190)
 
-    ends = around.over(other).ends(190)
+    ends = around.extended_to(other).smoothing_weights(190)
 
-    fresh = GraphSmoother(other, np.zeros(191, np.float32)).ends(190)
+    fresh = GraphSmoother(other, np.zeros(191, np.float32)).smoothing_weights(190)
     assert np.array_equal(ends.places, fresh.places)
     assert np.array_equal(ends.amounts, fresh.amounts)
 

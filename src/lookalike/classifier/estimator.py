@@ -317,7 +317,7 @@ class _ByLandscape:
     def new_rows(self, vectors: Vectors) -> _Said:
         land = self.scores.neighbour_graph
         places = np.arange(len(land), len(land) + len(vectors))
-        return self._said(self.scores.over(attach(land, places, vectors, apart=True)), places)
+        return self._said(self.scores.extended_to(attach(land, places, vectors, copy=True)), places)
 
     def _said(self, scores: Scores, places: Places) -> _Said:
         """Return what is said of rows: where no label is heard, the nearest labelled row leads."""

@@ -103,8 +103,8 @@ def _peaks(neighbour_graph: NeighbourGraph, lost: Places) -> Places:
     row_of = np.full(len(neighbour_graph), -1)
     row_of[lost] = np.arange(len(lost))
     near = row_of[neighbour_graph.near[lost, :_NEAREST]]
-    hops = neighbour_graph.hops[lost, :_NEAREST]
-    within = np.where(near >= 0, hops, 0)
+    near_weights = neighbour_graph.near_weights[lost, :_NEAREST]
+    within = np.where(near >= 0, near_weights, 0)
     density = within.sum(axis=1)
     rank = np.empty(len(lost), np.int64)
     rank[np.lexsort((lost, -density))] = np.arange(len(lost))

@@ -139,7 +139,7 @@ class GraphReach:
     """How far a word about one item carries in a landscape, its leaves included."""
 
     def __init__(self, neighbour_graph: NeighbourGraph) -> None:
-        self._graph = _with_leaves(neighbour_graph)
+        self._graph = _with_out_of_graph_edges(neighbour_graph)
 
     def __len__(self) -> int:
         return len(self._graph)
@@ -355,11 +355,14 @@ def _interleaved(
     return [next(spread if slot in slots else rest) for slot in range(total)]
 
 
-def _with_leaves(neighbour_graph: NeighbourGraph) -> Graph:
+def _with_out_of_graph_edges(neighbour_graph: NeighbourGraph) -> Graph:
     """Return the graph with the hops of the leaves as edges, in both directions."""
     graph, count = neighbour_graph.graph, len(neighbour_graph)
-    leaves = slice(neighbour_graph.nodes, count)
-    near, hops = neighbour_graph.near[leaves].ravel(), neighbour_graph.hops[leaves].ravel()
+    outside = slice(neighbour_graph.nodes, count)
+    near, near_weights = (
+        neighbour_graph.near[outside].ravel(),
+        neighbour_graph.near_weights[outside].ravel(),
+    )
     if len(near) == 0 and count == neighbour_graph.nodes:
         return graph
     own = np.repeat(np.arange(neighbour_graph.nodes, count), neighbour_graph.near.shape[1])
@@ -367,6 +370,6 @@ def _with_leaves(neighbour_graph: NeighbourGraph) -> Graph:
     rows = np.concatenate([inner, near, own])
     order = np.argsort(rows, kind="stable")
     columns = np.concatenate([graph.columns, own, near])[order]
-    weights = np.concatenate([graph.weights, hops, hops])[order]
+    weights = np.concatenate([graph.weights, near_weights, near_weights])[order]
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
     return Graph.of(starts.astype(np.int64), columns, weights.astype(np.float32))

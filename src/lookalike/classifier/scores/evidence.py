@@ -119,7 +119,7 @@ class MaxEvidence:
         """Return the largest, float32 (items,); it is ours."""
         return self._most
 
-    def over(self, columns: Iterable[Evidence], items: int) -> MaxEvidence:
+    def extended_to(self, columns: Iterable[Evidence], items: int) -> MaxEvidence:
         """Return those of `items`, ours and more, of which `columns` say what is not known here."""
         wider, known = MaxEvidence([], items), len(self._most)
         wider._most[:known], wider._rest[:known] = self._most, self._rest

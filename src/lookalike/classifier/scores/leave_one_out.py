@@ -147,7 +147,7 @@ def _likeness_left(scores: Scores, column: int, places: Places, *, voting: bool)
     That is ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
     """
     product, square = scores.sums(places, column)
-    length = scores.neighbour_graph.turned_lengths[places]
+    length = scores.neighbour_graph.whitened_lengths[places]
     alone = voting and len(scores.references(scores.labels[column])) == 1
     itself = length * voting
     rest = np.sqrt(np.maximum(square - 2 * product * voting + itself**2, 1))
@@ -186,7 +186,7 @@ def _wide_left(
         if scores.labels[label] != BACKGROUND:
             heard[said.places] = said.amounts
         for row in np.flatnonzero(own == label).tolist():
-            ends = scores.walks.ends(int(places[row]))
+            ends = scores.walks.smoothing_weights(int(places[row]))
             mine = heard[ends.places]
             if voting:
                 voice = scores.voice(int(places[row])).evidence

@@ -30,7 +30,7 @@ from lookalike.classifier.graph.propagation import (
     Floats,
     GraphSmoother,
     Places,
-    combine,
+    mean_evidence,
     remoteness,
 )
 from lookalike.classifier.scores.evidence import (
@@ -134,14 +134,14 @@ Sums = NDArray[np.int64]
 class ClassSimilarity:
     """⟨u, m⟩ of turned items u (int8 (n, d)) and the sums m of labels' references."""
 
-    def __init__(self, turned: Bytes) -> None:
-        self._turned = turned
+    def __init__(self, whitened: Bytes) -> None:
+        self._turned = whitened
         self._sums: dict[str, Sums] = {}
         self._squares: dict[str, float] = {}
 
-    def over(self, turned: Bytes) -> ClassSimilarity:
+    def extended_to(self, whitened: Bytes) -> ClassSimilarity:
         """Return the likeness of the same references to more items."""
-        wider = ClassSimilarity(turned)
+        wider = ClassSimilarity(whitened)
         wider._sums = {name: total.copy() for name, total in self._sums.items()}
         wider._squares = dict(self._squares)
         return wider
@@ -244,7 +244,7 @@ class Scores:
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
         self._columns: dict[str, Column] = {}
-        self._likeness = ClassSimilarity(neighbour_graph.turned)
+        self._likeness = ClassSimilarity(neighbour_graph.whitened)
         self._hearing = LabelIndex([], len(neighbour_graph))
         self._peaks = MaxEvidence([], len(neighbour_graph))
         self._surroundings: GraphSmoother | None = None
@@ -292,9 +292,9 @@ class Scores:
         if self._surroundings is None:
             return nobody
         peaks = union(*moved)
-        return self._surroundings.follow(peaks, np.log(self._peaks.most[peaks] + FLOOR))
+        return self._surroundings.update(peaks, np.log(self._peaks.most[peaks] + FLOOR))
 
-    def over(self, neighbour_graph: NeighbourGraph) -> Scores:
+    def extended_to(self, neighbour_graph: NeighbourGraph) -> Scores:
         """Return the scores of the same references over `neighbour_graph`, which is ours and more
         leaves.
 
@@ -302,17 +302,18 @@ class Scores:
         """
         wider, known = Scores(neighbour_graph), len(self.neighbour_graph)
         wider._voices, wider._references = dict(self._voices), dict(self._references)
-        wider._likeness = self._likeness.over(neighbour_graph.turned)
+        wider._likeness = self._likeness.extended_to(neighbour_graph.whitened)
         wider._evidence = {
-            name: neighbour_graph.with_leaves(said, known) for name, said in self._evidence.items()
+            name: neighbour_graph.with_out_of_graph(said, known)
+            for name, said in self._evidence.items()
         }
         wider._columns = {
             name: wider._heard_of(name, after=column) for name, column in self._columns.items()
         }
         wider._hearing = wider._heard_where()
-        wider._peaks = self._peaks.over(wider._heard(), len(neighbour_graph))
+        wider._peaks = self._peaks.extended_to(wider._heard(), len(neighbour_graph))
         if self._surroundings is not None:
-            wider._surroundings = self._surroundings.over(neighbour_graph)
+            wider._surroundings = self._surroundings.extended_to(neighbour_graph)
         return wider
 
     def column(self, label: str) -> Column:
@@ -381,7 +382,9 @@ class Scores:
             evidence = land.evidence(place)
             itself = float(evidence.at(np.array([place]))[0])
             if place >= land.nodes:  # a leaf hears itself through its neighbours too
-                itself += float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())
+                itself += float(
+                    DECAY * (land.near_weights[place] * evidence.at(land.near[place])).sum()
+                )
             self._voices[place] = _ReferenceEvidence(evidence, itself)
         return self._voices[place]
 
@@ -408,7 +411,7 @@ class Scores:
         """Take over a label's references; return where the largest e may be another."""
         before = self._evidence[label]
         parts = [self.voice(place).evidence for place in places.tolist()]
-        self._evidence[label] = now = self.neighbour_graph.with_leaves(combine(parts))
+        self._evidence[label] = now = self.neighbour_graph.with_out_of_graph(mean_evidence(parts))
         self._columns[label] = self._heard_of(label, after=_SILENT)
         self._hearing.change(self.labels.index(label), now.places)
         if label == BACKGROUND:
@@ -427,7 +430,7 @@ class Scores:
         places, logs = said.places[known:], np.log(said.amounts[known:] + FLOOR)
         length = np.sqrt(max(self._likeness.square(label), 1))
         direct = self._likeness.at(label, places) / (
-            self.neighbour_graph.turned_lengths[places] * length
+            self.neighbour_graph.whitened_lengths[places] * length
         )
         more = np.stack([logs, direct.astype(np.float32)])
         return Column(said.places, np.concatenate([after.said, more], axis=1))

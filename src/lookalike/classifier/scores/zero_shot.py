@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.arrays import grid_length, on_grid
+from lookalike.classifier.graph.arrays import fixed_point_length, to_fixed_point
 from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.metric import Whitening
 from lookalike.classifier.graph.propagation import Floats, Places
@@ -63,8 +63,8 @@ def text_of(label: str, description: str | None) -> str:
 def guess(neighbour_graph: NeighbourGraph, places: Places, names: Names) -> Guesses:
     """Return what the names suggest for the items at `places` (m,)."""
     own = Whitening.of([names.vectors], neighbour_graph.frame.blend)
-    directions = on_grid(own.centred(names.vectors)).astype(np.float32)
-    scale = np.float32(grid_length(directions.shape[1]) ** -2)
+    directions = to_fixed_point(own.centred(names.vectors)).astype(np.float32)
+    scale = np.float32(fixed_point_length(directions.shape[1]) ** -2)
     cosines = neighbour_graph.centred.take(places, axis=0).astype(np.float32) @ directions.T * scale
     rows = np.arange(len(places))
     nearest = cosines.argmax(axis=1)

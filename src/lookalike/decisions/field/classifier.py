@@ -86,7 +86,7 @@ class KeptLists:
             "slots": self._slots,
             "near": land.near.astype(np.int32),
             "cosines": land.near_cosines,
-            "turn": land.turn,
+            "turn": land.whitening_matrix,
             "degrees": land.degrees,
             **{name: getattr(land.graph, name) for name in _GRAPH},
         }
@@ -209,7 +209,7 @@ class Judge:
             known = nodes
         if known < len(pks) and land is not None:
             self._landscape = attach(land, pks[known:], vectors(pks[known:]))
-            self._scores = self._scores and self._scores.over(self._landscape)
+            self._scores = self._scores and self._scores.extended_to(self._landscape)
             self._judgements = None
         self._slots = slots.copy()  # the caller changes its own in place
         return int(pks[nodes - 1])

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.classifier.graph.arrays import Grid
+from lookalike.classifier.graph.arrays import FixedPoint
 from lookalike.classifier.graph.neighbours import (
     EXACT_ITEMS,
     Cells,
@@ -176,7 +176,9 @@ _BLOCK_ROWS = 20_000
 _REMOTE = {"num_cpus": 1, "max_restarts": -1, "max_task_retries": 3}
 
 
-def lists_on(cluster: Cluster, rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS) -> Lists:
+def lists_on(
+    cluster: Cluster, rows: FixedPoint, count: int, *, exact_items: int = EXACT_ITEMS
+) -> Lists:
     """Return what `neighbour_lists` returns of `rows` (n, d), found by the nodes of a cluster.
 
     Rows go to each node once, and blocks of them are looked for side by side; those of the same
@@ -287,7 +289,7 @@ class RayEngine:
         """Ask no more of the cluster: who still has this engine then works here."""
         self._is_open = False
 
-    def neighbour_lists(self, rows: Grid, count: int) -> Lists:
+    def neighbour_lists(self, rows: FixedPoint, count: int) -> Lists:
         """Return each row's nearest other rows, the same as found here; see `nearness`."""
         where = partial(lists_on, self._cluster) if self._is_open else neighbour_lists
         return where(rows, count)

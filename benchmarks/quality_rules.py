@@ -211,8 +211,8 @@ class _Muted:
         cosines, sources = self._scores.nearest(places, columns)
         return np.zeros_like(cosines) if "nearest" in self._silent else cosines, sources
 
-    def around(self, places: Places) -> Floats:
-        around = self._scores.around(places)
+    def neighbourhood(self, places: Places) -> Floats:
+        around = self._scores.neighbourhood(places)
         if "evidence" in self._silent:
             around[:, 0] = 0
         return np.zeros_like(around) if "around" in self._silent else around
@@ -220,27 +220,32 @@ class _Muted:
 
 def without_graph(case: Case, target: float) -> Answer:
     """The landscape rule without how large L is; the surroundings, read off L, go with it."""
-    logs = np.where(case.left.logs > UNREACHED[0], _SAME, case.left.logs).astype(np.float32)
-    left = replace(case.left, logs=logs, wide=np.zeros_like(case.left.wide))
+    known = case.left.graph_evidence
+    same = np.where(known > UNREACHED[0], _SAME, known).astype(np.float32)
+    no_neighbourhood = np.zeros_like(case.left.neighbourhood_evidence)
+    left = replace(case.left, graph_evidence=same, neighbourhood_evidence=no_neighbourhood)
     return _judged(_Muted(case.scores, "evidence"), left, case.split.pool, target)
 
 
 def without_direct(case: Case, target: float) -> Answer:
     """The landscape rule without C."""
-    left = replace(case.left, direct=np.zeros_like(case.left.direct))
+    left = replace(case.left, class_similarity=np.zeros_like(case.left.class_similarity))
     return _judged(_Muted(case.scores, "direct"), left, case.split.pool, target)
 
 
 def without_nearest(case: Case, target: float) -> Answer:
     """The landscape rule without Z, the largest cosine to a reference of the label."""
-    left = replace(case.left, nearest=np.zeros_like(case.left.nearest))
+    left = replace(case.left, nearest_similarity=np.zeros_like(case.left.nearest_similarity))
     return _judged(_Muted(case.scores, "nearest"), left, case.split.pool, target)
 
 
 def without_surroundings(case: Case, target: float) -> Answer:
     """The landscape rule without what lies around an item."""
-    wide, remote = np.zeros_like(case.left.wide), np.zeros_like(case.left.remote)
-    left = replace(case.left, wide=wide, remote=remote)
+    left = replace(
+        case.left,
+        neighbourhood_evidence=np.zeros_like(case.left.neighbourhood_evidence),
+        remoteness=np.zeros_like(case.left.remoteness),
+    )
     return _judged(_Muted(case.scores, "around"), left, case.split.pool, target)
 
 

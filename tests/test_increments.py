@@ -129,10 +129,10 @@ def test_products_with_sums_of_references_are_exact_whatever_came_and_went(refer
     first, others = np.arange(references), np.arange(5, 5 + references // 2)
     expected = whitened.astype(np.int64) @ whitened[first].sum(axis=0, dtype=np.int64)
     likeness = ClassSimilarity(whitened)
-    likeness.arrange(["a", "b"])
-    likeness.move("a", others, others[:0])
+    likeness.set_labels(["a", "b"])
+    likeness.update("a", others, others[:0])
 
-    likeness.move("a", first, others)
+    likeness.update("a", first, others)
 
     every = np.arange(6000)
     assert np.array_equal(likeness.at("a", every[::-1]), expected[::-1])

@@ -180,12 +180,12 @@ def test_sparse_columns_show_what_dense_ones_would() -> None:
     factors = [3.0, 1.0, 2.0, 5.0, 1.0]
 
     hearing = LabelIndex([one.places for one in columns[:4]] + [np.arange(50)], 200)
-    hearing.change(4, columns[4].places)
+    hearing.update(4, columns[4].places)
 
-    assert np.array_equal(hearing.side_by_side(said, np.arange(200), silence), both)
-    assert np.array_equal(hearing.side_by_side(said, asked, silence), both[:, asked])
-    assert hearing.side_by_side(said, asked[:0], silence).shape == (2, 0, 5)
-    assert nobody.side_by_side([], asked, silence).shape == (2, 120, 0)
+    assert np.array_equal(hearing.dense(said, np.arange(200), silence), both)
+    assert np.array_equal(hearing.dense(said, asked, silence), both[:, asked])
+    assert hearing.dense(said, asked[:0], silence).shape == (2, 0, 5)
+    assert nobody.dense([], asked, silence).shape == (2, 120, 0)
     most = (dense * np.array(factors, np.float32)).max(axis=1)
     assert np.array_equal(largest(columns, factors, 200), most)
 

@@ -322,9 +322,11 @@ class _ByLandscape:
     def _said(self, scores: Scores, places: Places) -> _Said:
         """Return what is said of rows: where no label is heard, the nearest labelled row leads."""
         judgement = judge(self.confidence, scores, places)
-        logs, direct = scores.table(places)
-        heard = logs > UNREACHED[0]
-        total = mixed(self.confidence.sight.mix, logs, direct).astype(np.float64)
+        graph_evidence, class_similarity = scores.table(places)
+        heard = graph_evidence > UNREACHED[0]
+        total = mixed(self.confidence.sight.mix, graph_evidence, class_similarity).astype(
+            np.float64
+        )
         silent = judgement.winners < 0
         total[silent] = nearest_of_each(scores, places[silent])
         winners = np.where(silent, total.argmax(axis=1), judgement.winners)

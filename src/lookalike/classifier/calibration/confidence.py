@@ -74,8 +74,8 @@ from lookalike.classifier.calibration.thresholds import (
     threshold_for,
 )
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.scores.evidence import Columns, Quiet
-from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among
+from lookalike.classifier.scores.evidence import Columns, NeverPredicted
+from lookalike.classifier.scores.hierarchy import ParentScores, levels_of, never_predicted_columns
 from lookalike.classifier.scores.leave_one_out import LeftOutScores
 from lookalike.classifier.scores.scores import BACKGROUND, LabelScores, Scores
 
@@ -316,13 +316,13 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """How labels stand in their tree (`levels`): which are `quiet`, and which may be `given`
+    """How labels stand in their tree (`levels`): which are `never_predicted`, and which may be `assignable`
     (labels,; None: all). Of parents there are `kin`, the rows of the references that these are
     (`kin_of`), and the share of what is known that they stand for.
     """
 
-    quiet: Quiet
-    given: NDArray[np.bool_] | None = None
+    never_predicted: NeverPredicted
+    assignable: NDArray[np.bool_] | None = None
     kin: LeftOutScores | None = None
     kin_of: Places = dataclass_field(default_factory=lambda: np.empty(0, np.int64))
     kin_share: float = 0.0
@@ -411,13 +411,18 @@ def learn(
     `left` are leave-one-out scores of the references, those of the background included. Without a
     `rank` all labels are peers but the background.
     """
-    rank = rank or Rank(quiet_among(scores.labels, hierarchical=False))
-    sight, out = leave_out(left, quiet=rank.quiet, kin=rank.kin, kin_of=rank.kin_of)
+    rank = rank or Rank(never_predicted_columns(scores.labels, hierarchical=False))
+    sight, out = leave_out(
+        left, never_predicted=rank.never_predicted, kin=rank.kin, kin_of=rank.kin_of
+    )
     fair = terms.fair if (terms.fair & out.known).any() else np.ones_like(terms.fair)
     scale, drawn = fair * terms.weight, out.known[terms.drawn]
     known = known_or_new(out, terms.weight, scale, rank.kin_share)
     right = right_or_wrong(out, terms.weight, scale, rank.kin_share)
-    labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
+    labels, seen = (
+        len(scores.labels) - len(sight.never_predicted),
+        sight.seen(scores, thinned(waiting)),
+    )
     share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels, terms, left.counts)
     of_known, of_right = (one.model.log_odds(seen.features) for one in (known, right))
     p, r = _combined(of_known, of_right, share, seen.leads.winners), len(out.own)
@@ -451,7 +456,9 @@ def learn(
     return CalibrationData(confidence, (trials.p >= limits[trials.winners]) & (out.seen[:, 0] >= 0))
 
 
-def said_at(confidence: Confidence, scores: Scores) -> list[tuple[Confidence, Scores | Parents]]:
+def levels_with_scores(
+    confidence: Confidence, scores: Scores
+) -> list[tuple[Confidence, Scores | ParentScores]]:
     """Return how sure to be at each level, the deepest first, and what the references say there.
 
     Where a label has lost its last reference since, only of levels whose labels are the same.
@@ -461,7 +468,9 @@ def said_at(confidence: Confidence, scores: Scores) -> list[tuple[Confidence, Sc
     found = [(first, scores)] if scores.labels == list(first.labels) else []
     sure = {one.labels: one for one in above}
     parents = [
-        (sure[level.labels], Parents(scores, level)) for level in levels if level.labels in sure
+        (sure[level.labels], ParentScores(scores, level))
+        for level in levels
+        if level.labels in sure
     ]
     return [*found, *parents]
 
@@ -500,12 +509,15 @@ def judged(confidence: Confidence, seen: ScoredItems) -> Judgement:
 
 def _quiet_to(confidence: Confidence) -> dict[str, Any]:
     """Return which columns are quiet, as JSON values; mostly it is the background alone."""
-    quiet, background = confidence.sight.quiet, confidence.labels[0] == BACKGROUND
-    others = {"quiet": list(quiet)} if len(quiet) > background else {}
+    never_predicted, background = (
+        confidence.sight.never_predicted,
+        confidence.labels[0] == BACKGROUND,
+    )
+    others = {"quiet": list(never_predicted)} if len(never_predicted) > background else {}
     return {"background": background, **others}
 
 
-def _quiet_from(sight: Mapping[str, Any]) -> Quiet:
+def _quiet_from(sight: Mapping[str, Any]) -> NeverPredicted:
     return tuple(sight.get("quiet", [0] if sight["background"] else []))
 
 
@@ -586,8 +598,8 @@ def _limits(
 ) -> tuple[Threshold, Vector]:
     """Return the limit for the default target, and that of each of the labels (labels,)."""
     wanted = np.array([terms.targets.get(label, terms.target) for label in labels])
-    if rank.given is not None:
-        wanted[~rank.given] = np.nan
+    if rank.assignable is not None:
+        wanted[~rank.assignable] = np.nan
     known = {
         one: threshold_for(one, offered.p[(wanted == one)[offered.winners]], trials, wanted == one)
         for one in {terms.target, *wanted[~np.isnan(wanted)].tolist()}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.logistic import Vector, fit_mixture
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.scores.evidence import UNREACHED, Columns, Mix, Quiet, TopTwo
+from lookalike.classifier.scores.evidence import UNREACHED, Columns, Mix, NeverPredicted, TopTwo
 from lookalike.classifier.scores.leave_one_out import LeftOutScores
 from lookalike.classifier.scores.scores import LabelScores
 
@@ -46,13 +46,13 @@ class ScoredItems:
 @dataclass(frozen=True, slots=True)
 class Scales:
     """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (3, labels + 1) is
-    what L, C and Z of a label's own references are, the last those of any; `quiet` are the columns
+    what L, C and Z of a label's own references are, the last those of any; `never_predicted` are the columns
     that never win.
     """
 
     mix: Mix
     typical: Floats
-    quiet: Quiet
+    never_predicted: NeverPredicted
 
     def seen(
         self, scores: LabelScores, places: Places, barred: Barred | None = None
@@ -65,15 +65,15 @@ class Scales:
 
     def leads(self, scores: LabelScores, places: Places, barred: Barred | None = None) -> TopTwo:
         """Return who leads for items, by the scores of all labels."""
-        logs, direct = scores.table(places)
+        graph_evidence, class_similarity = scores.table(places)
         if barred is not None:
-            logs[barred], direct[barred] = UNREACHED
-        return TopTwo.among(self.mix, logs, direct, self.quiet)
+            graph_evidence[barred], class_similarity[barred] = UNREACHED
+        return TopTwo.from_scores(self.mix, graph_evidence, class_similarity, self.never_predicted)
 
     def seen_by(self, scores: LabelScores, places: Places, leads: TopTwo) -> ScoredItems:
         """Return what the scores show of items whose `leads` are known."""
         nearest, sources = scores.nearest(places, leads.winners)
-        usual, around = self.typical[:, leads.winners], scores.around(places)
+        usual, around = self.typical[:, leads.winners], scores.neighbourhood(places)
         rows = leads.features(self.mix, nearest)
         return ScoredItems(leads, sources, _completed(rows, usual, around))
 
@@ -123,7 +123,7 @@ class LeftOut:
 def leave_out(
     left: LeftOutScores,
     *,
-    quiet: Quiet,
+    never_predicted: NeverPredicted,
     kin: LeftOutScores | None = None,
     kin_of: Places = _NOBODY,
 ) -> tuple[Scales, LeftOut]:
@@ -131,21 +131,23 @@ def leave_out(
 
     `kin` are some of them again, the rows `kin_of`, with their labels one level down left out.
     """
-    own, known = left.own, ~np.isin(left.own, quiet)
+    own, known = left.own, ~np.isin(left.own, never_predicted)
     every = _Rows.of(left)
-    mix = fit_mixture(left.logs[known], left.direct[known], own[known])
+    mix = fit_mixture(left.graph_evidence[known], left.class_similarity[known], own[known])
     typical, beside = _typical(every.of_label(own), own, known, len(left.counts))
-    leads = every.leads(mix, quiet)
+    leads = every.leads(mix, never_predicted)
     usual = np.where(leads.winners == own, beside, typical[:, leads.winners])
     outside = _Rows.of(left.some(np.flatnonzero(known)).without_own())
-    lost = outside.leads(mix, quiet)
-    return Scales(mix, typical, quiet), LeftOut(
-        seen=_completed(every.features(mix, leads), usual, every.around),
+    lost = outside.leads(mix, never_predicted)
+    return Scales(mix, typical, never_predicted), LeftOut(
+        seen=_completed(every.features(mix, leads), usual, every.neighbourhood),
         winners=leads.winners,
         own=own,
         known=known,
-        unseen=_completed(outside.features(mix, lost), typical[:, lost.winners], outside.around),
-        kin=_kin(left if kin is None else kin, kin_of, mix, typical, quiet),
+        unseen=_completed(
+            outside.features(mix, lost), typical[:, lost.winners], outside.neighbourhood
+        ),
+        kin=_kin(left if kin is None else kin, kin_of, mix, typical, never_predicted),
     )
 
 
@@ -153,29 +155,36 @@ def leave_out(
 class _Rows:
     """Scores of rows (m, labels), and W and R (m, 2)."""
 
-    logs: Floats
-    direct: Floats
-    nearest: Floats
-    around: Floats
+    graph_evidence: Floats
+    class_similarity: Floats
+    nearest_similarity: Floats
+    neighbourhood: Floats
 
     @classmethod
     def of(cls, left: LeftOutScores) -> _Rows:
         """Return those of references left out."""
-        around = np.stack([left.wide[:, 0], left.remote], axis=1)
-        return cls(left.logs, left.direct, left.nearest, around)
+        neighbourhood = np.stack([left.neighbourhood_evidence[:, 0], left.remoteness], axis=1)
+        return cls(
+            left.graph_evidence, left.class_similarity, left.nearest_similarity, neighbourhood
+        )
 
-    def leads(self, mix: Mix, quiet: Quiet) -> TopTwo:
+    def leads(self, mix: Mix, never_predicted: NeverPredicted) -> TopTwo:
         """Return who leads in each row."""
-        return TopTwo.among(mix, self.logs, self.direct, quiet)
+        return TopTwo.from_scores(mix, self.graph_evidence, self.class_similarity, never_predicted)
 
     def of_label(self, label: Columns) -> Floats:
         """Return L, C and Z (3, m) of one label a row."""
         rows = np.arange(len(label))
-        return np.stack([part[rows, label] for part in (self.logs, self.direct, self.nearest)])
+        return np.stack(
+            [
+                part[rows, label]
+                for part in (self.graph_evidence, self.class_similarity, self.nearest_similarity)
+            ]
+        )
 
     def features(self, mix: Mix, leads: TopTwo) -> Vector:
         """Return the first seven features (m, 7) of rows of which is known who leads."""
-        nearest = self.nearest[np.arange(len(leads.winners)), leads.winners]
+        nearest = self.nearest_similarity[np.arange(len(leads.winners)), leads.winners]
         return leads.features(mix, np.where(leads.winners >= 0, nearest, np.float32(0)))
 
 
@@ -184,11 +193,11 @@ def _kin(
     of: Places,
     mix: Mix,
     typical: Floats,
-    quiet: Quiet,
+    never_predicted: NeverPredicted,
 ) -> NewSublabels:
     rows = _Rows.of(kin.some(np.arange(len(of))))
-    leads = rows.leads(mix, quiet)
-    seen = _completed(rows.features(mix, leads), typical[:, leads.winners], rows.around)
+    leads = rows.leads(mix, never_predicted)
+    seen = _completed(rows.features(mix, leads), typical[:, leads.winners], rows.neighbourhood)
     return NewSublabels(of, seen, leads.winners, kin.own[: len(of)])
 
 

@@ -16,12 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import Confidence, Judgement, judged, said_at
+from lookalike.classifier.calibration.confidence import (
+    Confidence,
+    Judgement,
+    judged,
+    levels_with_scores,
+)
 from lookalike.classifier.calibration.features import ScoredItems
 from lookalike.classifier.graph.arrays import union
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.evidence import Column, TopTwo, scored
-from lookalike.classifier.scores.hierarchy import Parents
+from lookalike.classifier.scores.hierarchy import ParentScores
 from lookalike.classifier.scores.scores import Scores
 
 _FEW_LABELS = 8
@@ -36,7 +41,7 @@ class Judgements:
     def __init__(self, confidence: Confidence, scores: Scores) -> None:
         self._labels = list(confidence.labels)
         self._scores = scores
-        self._tiers = [_Tier(*level) for level in said_at(confidence, scores)]
+        self._tiers = [_Tier(*level) for level in levels_with_scores(confidence, scores)]
 
     def at(self, places: Places) -> Judgement:
         """Return the judgement of items (m,)."""
@@ -67,7 +72,7 @@ class Judgements:
 class _Tier:
     """The judgement of all items by the labels of one level, and who leads for them."""
 
-    def __init__(self, confidence: Confidence, said: Scores | Parents) -> None:
+    def __init__(self, confidence: Confidence, said: Scores | ParentScores) -> None:
         self._confidence = confidence
         self._said = said
         self.judge_all()
@@ -84,7 +89,7 @@ class _Tier:
         return {name: self._said.column(name) for name in labels}
 
     def follow(self, around: Places, before: Mapping[str, Column]) -> Places:
-        """Judge again the items `around` whom something else is heard, and those on whom columns
+        """Judge again the items `neighbourhood` whom something else is heard, and those on whom columns
         bear that were `before`; return who.
         """
         sight, now = self._confidence.sight, self.columns(before)
@@ -94,10 +99,10 @@ class _Tier:
         for name, column in now.items():
             own = self._confidence.labels.index(name)
             was, is_now = (scored(sight.mix, *one.at(places)) for one in (before[name], column))
-            taken = leads.take(own, was, is_now, wins=own not in sight.quiet)
+            taken = leads.update(own, was, is_now, may_win=own not in sight.never_predicted)
             changed, is_open = changed | taken[0], is_open | taken[1]
-        leads.put(np.flatnonzero(is_open), sight.leads(self._said, places[is_open]))
-        self._leads.put(places, leads)
+        leads.assign(np.flatnonzero(is_open), sight.leads(self._said, places[is_open]))
+        self._leads.assign(places, leads)
         again = union(around, places[changed])
         self._put(again, sight.seen_by(self._said, again, self._leads.at(again)))
         return again
@@ -110,7 +115,7 @@ class _Tier:
         self._leads = TopTwo(known.winners, known.runners_up, *parts)
         for block in np.split(every, range(_BLOCK, len(every), _BLOCK)):
             seen = sight.seen(self._said, block)
-            self._leads.put(block, seen.leads)
+            self._leads.assign(block, seen.leads)
             self._put(block, seen)
 
     def _put(self, places: Places, seen: ScoredItems) -> None:

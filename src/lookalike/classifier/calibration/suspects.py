@@ -54,7 +54,7 @@ def find_suspects(left: LeftOutScores, confirmed: NDArray[np.bool_]) -> Suspects
     tried = left.counts[left.own] >= LEAST_REFERENCES
     if len(np.unique(left.own[tried])) < 2:
         return Suspects(_NOBODY, np.empty(0), ERROR_RATE)
-    mix = fit_mixture(left.logs[tried], left.direct[tried], left.own[tried])
+    mix = fit_mixture(left.graph_evidence[tried], left.class_similarity[tried], left.own[tried])
     open_ = tried & ~confirmed
     wrong, rate = _wrong(_lead(left, mix)[open_])
     found = np.flatnonzero(wrong > _SURE)

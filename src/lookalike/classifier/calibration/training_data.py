@@ -38,8 +38,17 @@ from lookalike.classifier.calibration.suspects import find_suspects
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.graph.arrays import without
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among, raised
-from lookalike.classifier.scores.leave_one_out import LeftOutScores, as_they_are, leave_one_out
+from lookalike.classifier.scores.hierarchy import (
+    ParentScores,
+    at_level,
+    levels_of,
+    never_predicted_columns,
+)
+from lookalike.classifier.scores.leave_one_out import (
+    LeftOutScores,
+    leave_one_out,
+    scores_of_answered,
+)
 from lookalike.classifier.scores.scores import BACKGROUND, LabelScores, Scores
 
 _CALIBRATE_WITH = 2000
@@ -112,10 +121,10 @@ def learn_confidence(
     sampling = sampling or AnswerSampling()
     every = np.sort(np.concatenate([scores.references(name) for name in scores.labels]))
     calibrates, representative = _calibrating(every, sampling)
-    levels = [level.below for level in levels_of(scores.labels)] if hierarchical else []
+    levels = [level.label_columns for level in levels_of(scores.labels)] if hierarchical else []
     left = leave_one_out(scores, _sample(calibrates, every), levels)
-    left = left.joined(as_they_are(scores, sampling.apart, levels))
-    left = left.joined(as_they_are(scores, sampling.doubted.references, levels))
+    left = left.joined(scores_of_answered(scores, sampling.apart, levels))
+    left = left.joined(scores_of_answered(scores, sampling.doubted.references, levels))
     calibrates = np.union1d(calibrates, left.places[~np.isin(left.places, every)])
     confirmed = np.isin(left.places, sampling.confirmed)
     terms = Terms(
@@ -130,7 +139,7 @@ def learn_confidence(
         representative=representative,
         closed=closed,
     )
-    rank = Rank(quiet_among(scores.labels, hierarchical=hierarchical))
+    rank = Rank(never_predicted_columns(scores.labels, hierarchical=hierarchical))
     lesson = learn(scores, left, waiting, terms, rank)
     if not hierarchical:
         return lesson.confidence
@@ -205,9 +214,9 @@ def _with_parents(
         below = learned[-1]
         waiting = waiting[~judge(below, said, waiting).accepted]
         terms = terms.left_open(lesson.labelled)
-        left, kin, of = raised(left, level)
-        said = Parents(scores, level)
-        rank = Rank(level.quiet, level.given, kin, of, below.new_share)
+        left, kin, of = at_level(left, level)
+        said = ParentScores(scores, level)
+        rank = Rank(level.never_predicted, level.assignable, kin, of, below.new_share)
         lesson = learn(said, left, waiting, terms, rank)
         learned.append(lesson.confidence)
     return _linked(learned)
@@ -262,7 +271,7 @@ def _thinned(places: Places, upto: int) -> Places:
 
 
 def _missing(confidence: Confidence) -> tuple[str, ...]:
-    labels = len(confidence.labels) - len(confidence.sight.quiet)
+    labels = len(confidence.labels) - len(confidence.sight.never_predicted)
     more = max(COUNTED - confidence.drawn, 0)
     if min(confidence.limits) < UNREACHABLE:
         return (estimated(more),) if more and confidence.new_share else ()

@@ -172,7 +172,7 @@ class GraphReach:
 
 def uncovered(scores: Scores) -> Floats:
     """Return n (items,): near 1 where no reference reaches, near 0 beside one."""
-    return np.asarray(_BESIDE / (_BESIDE + scores.reached()))
+    return np.asarray(_BESIDE / (_BESIDE + scores.largest_evidence_sum()))
 
 
 def questions(

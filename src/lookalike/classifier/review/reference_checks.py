@@ -66,7 +66,7 @@ class LeaveOneOutTrials:
         )
 
     @property
-    def said(self) -> Codes:
+    def outcome(self) -> Codes:
         """Return the label that each reference would get (r,); −1 where nothing was tried."""
         return np.where(self.rival < 0, -1, np.where(self.lead > 0, self.rival, self.own))
 
@@ -247,11 +247,11 @@ def suspects(trials: LeaveOneOutTrials, lead: float = SUSPECT_LEAD) -> list[Susp
 def health(trials: LeaveOneOutTrials) -> list[LabelHealth]:
     """Return how each label does, by rising code."""
     ends = _ends(trials)
-    tried, said, right = Counter[int](), Counter[int](), Counter[int]()
+    tried, outcome, right = Counter[int](), Counter[int](), Counter[int]()
     worst: dict[int, tuple[int, int]] = {}
     for (own, label), count in ends.items():
         tried[own] += count
-        said[label] += count
+        outcome[label] += count
         if own == label:
             right[own] = count
         elif count > worst.get(own, (-1, 0))[1]:
@@ -261,7 +261,7 @@ def health(trials: LeaveOneOutTrials) -> list[LabelHealth]:
             label=label,
             references=references,
             recall=_share(right[label], tried[label]),
-            precision=_share(right[label], said[label]),
+            precision=_share(right[label], outcome[label]),
             confused_with=worst.get(label, (-1, 0))[0],
             confused=worst.get(label, (-1, 0))[1],
         )
@@ -305,7 +305,7 @@ def confused_pairs(trials: LeaveOneOutTrials) -> list[ConfusedPair]:
 def _ends(trials: LeaveOneOutTrials) -> Counter[tuple[int, int]]:
     """Return how many trials of each label ended in each label."""
     tried = trials.rival >= 0
-    return Counter(zip(trials.own[tried].tolist(), trials.said[tried].tolist(), strict=True))
+    return Counter(zip(trials.own[tried].tolist(), trials.outcome[tried].tolist(), strict=True))
 
 
 def _share(part: int, whole: int) -> float:

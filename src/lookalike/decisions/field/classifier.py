@@ -23,7 +23,7 @@ from lookalike.classifier.calibration.confidence import (
     Judgement,
     confidence_to,
     judge,
-    said_at,
+    levels_with_scores,
 )
 from lookalike.classifier.calibration.incremental import Judgements
 from lookalike.classifier.calibration.intervals import EVEN
@@ -297,7 +297,7 @@ class Judge:
         assert land is not None and scores is not None and confidence is not None, "learn first"
         places = land.places_of(pks)
         choosy = np.empty(0, np.int64) if rejected is None else rejected.among(pks)
-        levels = said_at(confidence, scores)
+        levels = levels_with_scores(confidence, scores)
         if self._imagines:
             found = [judge(sure, said, places) for sure, said in levels]
         else:
@@ -360,7 +360,7 @@ class Judge:
         assert scores is not None, "learn first"
         here = land.places_of(np.array([pk]))
         said = [
-            (float(scores.voice(place).evidence.at(here)[0]), place, name)
+            (float(scores.reference_evidence(place).evidence.at(here)[0]), place, name)
             for name in scores.labels
             if name != BACKGROUND
             for place in scores.references(name).tolist()
@@ -381,7 +381,7 @@ class Judge:
         here = land.places_of(np.array([pk]))
         scores.set_references(fewer)
         try:
-            for sure, said in said_at(confidence, scores):
+            for sure, said in levels_with_scores(confidence, scores):
                 judgement = judge(sure, said, here)
                 if judgement.accepted[0]:
                     return sure.labels[int(judgement.winners[0])]

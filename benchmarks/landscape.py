@@ -132,7 +132,7 @@ def one_label(items: Made, scores: Scores, confidence: Confidence) -> OneLabel:
         spent["columns"].append(cost(lambda new=references: scores.set_references(new)))
         scores.set_references(before)
         spent["all decisions"].append(
-            cost(lambda new=references: again.append(len(kept.follow(new))))
+            cost(lambda new=references: again.append(len(kept.update(new))))
         )
     learning = [cost(lambda: learn_confidence(scores, items.waiting, _TARGET)) for _ in range(3)]
     spent |= {"learning again": learning}

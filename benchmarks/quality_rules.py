@@ -251,7 +251,7 @@ def without_surroundings(case: Case, target: float) -> Answer:
 
 def without_typicality(case: Case, target: float) -> Answer:
     """The landscape rule that compares with what is usual for all labels, not for the winner."""
-    endless = patch.object(features_of, "_TYPICAL_WEIGHT", 1e9)
+    endless = patch.object(features_of, "_CLASS_MEAN_WEIGHT", 1e9)
     return _judged(case.scores, case.left, case.split.pool, target, endless)
 
 

@@ -241,7 +241,7 @@ def test_judgements_after_any_history_are_those_from_scratch(land: NeighbourGrap
         references = walk(
             references, chance, 1 if whitening_matrix % 3 else int(chance.integers(2, 30))
         )
-        again.append(len(kept.follow(references)))
+        again.append(len(kept.update(references)))
         fresh = Scores(grown)
         fresh.set_references(references)
         every = np.arange(len(grown))
@@ -270,7 +270,7 @@ def test_judgements_follow_what_people_called_none_of_these(land: NeighbourGraph
             np.setdiff1d(nothing, taken)[whitening_matrix % 2 :], chance.choice(free, 1)
         )
         references = named | {BACKGROUND: nothing}
-        kept.follow(references)
+        kept.update(references)
         fresh = Scores(land)
         fresh.set_references(references)
         judgement = kept.at(every)
@@ -291,7 +291,7 @@ def test_only_items_that_were_judged_again_have_another_judgement(land: Neighbou
     for _ in range(20):
         before = kept.at(every)
         references = walk(references, chance, 1)
-        still = np.setdiff1d(every, kept.follow(references))
+        still = np.setdiff1d(every, kept.update(references))
         for part in fields(Judgement):
             old, new = getattr(before, part.name), getattr(kept.at(every), part.name)
             assert np.array_equal(old[still], new[still]), part.name

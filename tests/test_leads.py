@@ -22,7 +22,9 @@ def tables(chance: np.random.Generator, labels: int) -> tuple[Table, Table]:
     return low, high
 
 
-@pytest.mark.parametrize(("labels", "quiet"), [(1, ()), (2, ()), (5, ()), (5, (0,)), (6, (0, 2))])
+@pytest.mark.parametrize(
+    ("labels", "never_predicted"), [(1, ()), (2, ()), (5, ()), (5, (0,)), (6, (0, 2))]
+)
 def test_who_leads_after_one_label_changed_is_who_leads_among_all(
     labels: int, never_predicted: tuple[int, ...]
 ) -> None:

@@ -246,18 +246,18 @@ def _rule(
     if rule is Method.LANDSCAPE:
         scores = scores or Scores(build_neighbour_graph(np.arange(len(rows)), rows))
         by_landscape = _ByLandscape.learned(scores, voters, waiting, target, closed)
-        standard = decision_rule_of(by_landscape.confidence, len(rows))
-        standard = replace(standard, missing=(*missing, *standard.missing))
-        if standard.rule is Method.LANDSCAPE:
-            return by_landscape, standard
-        return _ByLists(rows, voters, None, scores), standard
+        decision_rule = decision_rule_of(by_landscape.confidence, len(rows))
+        decision_rule = replace(decision_rule, missing=(*missing, *decision_rule.missing))
+        if decision_rule.rule is Method.LANDSCAPE:
+            return by_landscape, decision_rule
+        return _ByLists(rows, voters, None, scores), decision_rule
     lists = _ByLists(rows, voters, None, scores)
     calibration = learn_nearest(voters, lists.matches(rows[waiting]), _TOP_K, target)
     if calibration is None:
         more = "references that tell the labels apart"
         return lists, DecisionRule(Method.SUGGEST, (*missing, more))
-    standard = DecisionRule(rule, missing, limit=calibration.limit, nearest=calibration)
-    return replace(lists, calibration=calibration), standard
+    decision_rule = DecisionRule(rule, missing, limit=calibration.limit, nearest=calibration)
+    return replace(lists, calibration=calibration), decision_rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -284,7 +284,7 @@ class Judge:
             return np.empty(0, np.int64)
         land, judgements = self.neighbour_graph, self._judged()
         places = {name: land.places_of(pks) for name, pks in references.items()}
-        return np.asarray(land.pks[judgements.follow(places)])
+        return np.asarray(land.pks[judgements.update(places)])
 
     def decide(
         self, pks: Places, code_of: Callable[[str], int], rejected: Rejections | None = None

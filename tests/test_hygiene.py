@@ -123,7 +123,7 @@ def test_where_its_wrong_label_is_not_heard_it_is_suspected_the_more_the_less_it
 
     left = leave_one_out(scores, wrong)
     assert (left.graph_evidence[np.arange(len(wrong)), left.own] == UNREACHED[0]).all()
-    leads = trials.lead[np.searchsorted(trials.references, left.places)]
+    leads = trials.margin[np.searchsorted(trials.references, left.places)]
     assert np.array_equal(np.argsort(leads), np.argsort(-left.own_similarity))
     assert len(np.unique(leads)) == len(wrong)
 
@@ -138,7 +138,7 @@ def test_suspects_come_worst_first_and_only_above_the_lead() -> None:
     trials = trials_of((0, 1, 3.1), (0, 1, 2.0), (1, 0, 9.0), (1, 0, -4.0))
 
     assert [one.reference for one in suspects(trials)] == [2, 0]
-    assert [one.reference for one in suspects(trials, lead=1.0)] == [2, 0, 1]
+    assert [one.reference for one in suspects(trials, margin=1.0)] == [2, 0, 1]
 
 
 def test_the_order_in_which_references_are_given_changes_nothing() -> None:
@@ -151,7 +151,7 @@ def test_the_order_in_which_references_are_given_changes_nothing() -> None:
 
     assert np.array_equal(straight.references, turned.references)
     assert np.array_equal(straight.rival, turned.rival)
-    assert straight.lead == pytest.approx(turned.lead, abs=1e-3)
+    assert straight.margin == pytest.approx(turned.margin, abs=1e-3)
 
 
 def test_codes_need_not_be_without_gaps() -> None:
@@ -208,7 +208,7 @@ def test_identical_vectors_with_many_labels_are_no_suspects() -> None:
     trials = vector_trials(np.arange(12), np.arange(12) % 3, vectors)
 
     assert suspects(trials) == []
-    assert np.isfinite(trials.lead).all()
+    assert np.isfinite(trials.margin).all()
 
 
 def test_thousands_of_labels_are_tried() -> None:

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.features import (
     ExcludedLabels,
+    LeftOut,
     Scales,
     ScoredItems,
     leave_out,
@@ -201,6 +202,15 @@ class Rank:
     sublabel_rows: Places = dataclass_field(default_factory=lambda: np.empty(0, np.int64))
     sublabel_share: float = 0.0
 
+    def leave_out(self, left: LeftOutScores) -> tuple[Scales, LeftOut]:
+        """Fit the scales of the features; return them and the left-out references' features."""
+        return leave_out(
+            left,
+            never_predicted=self.never_predicted,
+            new_sublabels=self.new_sublabels,
+            sublabel_rows=self.sublabel_rows,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CalibrationData:
@@ -283,40 +293,29 @@ def learn(
     terms: Terms,
     rank: Rank | None = None,
 ) -> CalibrationData:
-    """Fit and calibrate the model for the items `waiting`, from the scores of the references.
-
-    `left` are leave-one-out scores of the references, including the background. Without a `rank`
-    all labels but the background are equal.
+    """Fit and calibrate the model for the items `waiting`, from the leave-one-out scores `left` of
+    all references, the background included. `rank` defaults to equal labels.
     """
     rank = rank or Rank(never_predicted_columns(scores.labels, hierarchical=False))
-    scales, out = leave_out(
-        left,
-        never_predicted=rank.never_predicted,
-        new_sublabels=rank.new_sublabels,
-        sublabel_rows=rank.sublabel_rows,
-    )
+    scales, out = rank.leave_out(left)
     sample, drawn = terms.calibration_sample, out.known[terms.drawn]
-    calibration_weight = terms.weight * (sample if (sample & out.known).any() else 1)
-    known = fit_known(out, terms.weight, calibration_weight, rank.sublabel_share)
-    right = fit_right(out, terms.weight, calibration_weight, rank.sublabel_share)
+    calibration = terms.weight * (sample if (sample & out.known).any() else 1)
+    known = fit_known(out, terms.weight, calibration, rank.sublabel_share)
+    right = fit_right(out, terms.weight, calibration, rank.sublabel_share)
     labels = len(scores.labels) - len(scales.never_predicted)
-    scored = scales.score_items(scores, subsampled(waiting))
-    share = _share_of_new(
-        known.overall.log_odds(scored.features), drawn, labels, terms, left.counts
-    )
-    of_known, of_right = (one.model.log_odds(scored.features) for one in (known, right))
-    p, r = _combined(of_known, of_right, share, scored.top_two.winners), len(out.own)
+    items = scales.score_items(scores, subsampled(waiting))
+    models = known.overall, known.model, right.model
+    odds, of_known, of_right = (model.log_odds(items.features) for model in models)
+    share = _share_of_new(odds, drawn, labels, terms, left.counts)
+    p, r = _combined(of_known, of_right, share, items.top_two.winners), len(out.own)
     held_out_p = _combined(known.held_out[:r], right.held_out[:r], share, out.winners)
     wrong = _refuted_probabilities(scores, scales, terms, (known.model, right.model), share)
     line = _fit_recalibration(held_out_p, out.right, terms, wrong, labels)
     p, held_out_p = recalibrated(line, p), recalibrated(line, held_out_p)
     held_out = JudgedItems(out.winners, held_out_p, out.right)
-    may_estimate = _may_estimate(held_out_p, terms, labels)
-    some = slice(None if may_estimate else 0)
-    candidates = JudgedItems(scored.top_two.winners[some], p[some], np.empty(0, bool))
-    threshold, thresholds = _thresholds(
-        scores.labels, candidates, held_out.of(terms.drawn), terms, rank
-    )
+    some = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
+    candidates = JudgedItems(items.top_two.winners[some], p[some], np.empty(0, bool))
+    threshold, thresholds = _thresholds(scores.labels, candidates, held_out, terms, rank)
     confidence = Confidence(
         labels=tuple(scores.labels),
         sight=scales,
@@ -327,7 +326,7 @@ def learn(
         limits=tuple(thresholds.tolist()),
         limit=threshold.lowest,
         certified=threshold.certified,
-        leave_one_out_accuracy=float(np.average(out.right, weights=calibration_weight * out.known)),
+        leave_one_out_accuracy=float(np.average(out.right, weights=calibration * out.known)),
         answers=int((terms.calibration_sample if terms.representative else terms.sampled).sum()),
         drawn=len(drawn),
         sampled=int(terms.sampled.sum()),
@@ -335,9 +334,8 @@ def learn(
         drawn_missing=threshold.drawn_missing,
         line=line,
     )
-    return CalibrationData(
-        confidence, (held_out.p >= thresholds[held_out.winners]) & (out.features[:, 0] >= 0)
-    )
+    labelled = (held_out.p >= thresholds[held_out.winners]) & (out.features[:, 0] >= 0)
+    return CalibrationData(confidence, labelled)
 
 
 def levels_with_scores(
@@ -490,12 +488,13 @@ def _thresholds(
     labels: Sequence[str], candidates: JudgedItems, held_out: JudgedItems, terms: Terms, rank: Rank
 ) -> tuple[Threshold, Vector]:
     """Return the threshold for the default target, and that of each label (labels,)."""
+    drawn = held_out.of(terms.drawn)
     targets = np.array([terms.targets.get(label, terms.target) for label in labels])
     if rank.assignable is not None:
         targets[~rank.assignable] = np.nan
     known = {
         one: threshold_for(
-            one, candidates.p[(targets == one)[candidates.winners]], held_out, targets == one
+            one, candidates.p[(targets == one)[candidates.winners]], drawn, targets == one
         )
         for one in {terms.target, *targets[~np.isnan(targets)].tolist()}
     }

@@ -13,7 +13,7 @@ PIN := $(BIN)/uv pip compile --quiet --native-tls --universal --generate-hashes 
 NODE_STAMP := $(if $(shell command -v npm),node_modules/page.stamp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest test-hub lint style types format docs pictures bench bench-quality pin
+.PHONY: help demo test pytest test-hub lint style types format client docs pictures bench bench-quality pin
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -70,8 +70,12 @@ format: $(VENV)/test.stamp ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+client: $(VENV)/test.stamp ## Make the client's verbs from the library's
+	$(BIN)/python tools/make_client.py
+
 docs: $(VENV)/test.stamp ## Make the generated parts of docs/ and build the pages into site/
 	$(BIN)/python tools/make_docs.py
+	$(BIN)/python tools/draw_packages.py
 	$(BIN)/python -m mkdocs build --strict
 
 pictures: $(VENV)/test.stamp ## Take the pictures of the review page that the docs show

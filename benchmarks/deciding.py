@@ -165,7 +165,7 @@ def digests(collection: Collection) -> NDArray[np.int64]:
     decided = np.array([(row[0], hash(row)) for row in rows], np.int64)
 
     def lists(decider: Decider, _: Snapshot) -> NDArray[np.int32]:
-        kept = decider.state.neighbourhood
+        kept = decider.state.neighbour_lists
         return np.concatenate([kept.near, kept.similarities.view(np.int32)], axis=1)
 
     with workshop.operations.deciders.consulted(field.pk, lists) as (_, found):

@@ -218,10 +218,10 @@ def _landscape(collection: Collection) -> NeighbourGraph:
     with workshop.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
 
-    def surveyed(decider: Decider, snapshot: Snapshot) -> NeighbourGraph:
-        return decider.surveyed(snapshot)[0].neighbour_graph
+    def graph_of(decider: Decider, snapshot: Snapshot) -> NeighbourGraph:
+        return decider.classifier_and_scores(snapshot)[0].neighbour_graph
 
-    with workshop.operations.deciders.consulted(field.pk, surveyed) as (_, found):
+    with workshop.operations.deciders.consulted(field.pk, graph_of) as (_, found):
         return found
 
 

@@ -24,7 +24,7 @@ def assert_folded(snapshot: Snapshot) -> None:
             stands = row.origin is not None and row.origin != Origin.AUTO
             statement = statements[row.document_pk]
             assert row.votes == (stands and row.label is not None and not statement.retired)
-            asked = statement.asked and statement.stands
+            asked = statement.asked and statement.is_settled
             assert replace(statement, asked=asked) == Statement(
                 label=row.label if stands else None,
                 origin=Origin(row.origin) if stands else None,

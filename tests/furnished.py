@@ -17,7 +17,7 @@ from serving import Served
 
 DIMENSION = 8
 KINDS = ("Bags", "Hats > Caps")
-_SAMPLES = Path(lookalike.__file__).parent / "samples" / "pictures"
+_SAMPLES = Path(lookalike.__file__).parent / "library" / "samples" / "pictures"
 _EXTRACTORS = {"shelf": "image_extractor", "bin": "image_extractor", "points": "passthrough"}
 
 

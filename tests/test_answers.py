@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 import lookalike
 from lookalike.catalog.reader import fields_of, ids_of
-from lookalike.decisions.ledger.samples import DRAWN_AHEAD, pending, sample
+from lookalike.decisions.ledger.samples import SAMPLED_AHEAD, sample, unanswered_samples
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Answer, Document, EventKind, Origin, Reason
 from lookalike.stores import schema
@@ -38,7 +38,7 @@ def drawn_ids(collection: Collection) -> list[str]:
     """The drawn documents that nobody has answered yet."""
     with collection._workshop.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
-        pks = pending(snapshot, field.pk).tolist()
+        pks = unanswered_samples(snapshot, field.pk).tolist()
         table = schema.document
         names = {row.pk: row.id for row in snapshot.rows(select(table.c.pk, table.c.id))}
     return [names[pk] for pk in pks]
@@ -115,7 +115,7 @@ def test_some_drawn_documents_always_wait(collection: Collection) -> None:
 
     later = drawn_ids(collection)
 
-    assert len(first) == len(later) == DRAWN_AHEAD
+    assert len(first) == len(later) == SAMPLED_AHEAD
     assert not set(first[:5]) & set(later)
     assert first[5:] == later[:5]
 
@@ -172,7 +172,7 @@ def test_what_is_answered_already_can_be_drawn(collection: Collection) -> None:
 def test_a_draw_logs_its_probability(collection: Collection) -> None:
     probabilities = {row.probability for row in rows(collection, schema.draw)}
 
-    assert probabilities == {DRAWN_AHEAD / len(IDS)}
+    assert probabilities == {SAMPLED_AHEAD / len(IDS)}
 
 
 def test_the_event_keeps_what_the_machine_had_said(tmp_path: Path) -> None:

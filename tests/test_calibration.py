@@ -12,7 +12,7 @@ import lookalike
 from lookalike.catalog.reader import fields_of, ids_of
 from lookalike.classifier.calibration import decision_rule
 from lookalike.classifier.calibration.decision_rule import DecisionRule, decision_rule_to
-from lookalike.decisions.ledger.samples import pending
+from lookalike.decisions.ledger.samples import unanswered_samples
 from lookalike.errors import BadInput
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Changed, Reason
@@ -61,7 +61,7 @@ def drawn_places(collection: Collection) -> list[int]:
     """The documents that chance chose, and nobody answered yet."""
     with collection._workshop.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
-        pks = pending(snapshot, field.pk)
+        pks = unanswered_samples(snapshot, field.pk)
         return [int(id[1:]) for id in ids_of(snapshot, pks.tolist()).values()]
 
 

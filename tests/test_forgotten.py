@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 import lookalike
-from lookalike.catalog.objects import is_same, let_wait
+from lookalike.catalog.objects import is_same, mark_pending
 from lookalike.content.boxes import PartRegion
 from lookalike.errors import BadContent, BadInput, NotFound
 from lookalike.extractors.base import Content
@@ -73,7 +73,7 @@ def extracted_again(library: lookalike.Library, collection: lookalike.Collection
     """Extract every object of a collection once more."""
     with library._workshop.store.write() as txn:
         pks = [row.pk for row in txn.rows(select(schema.object_.c.pk))]
-        let_wait(txn, collection._row.pk, dict.fromkeys(pks))
+        mark_pending(txn, collection._row.pk, dict.fromkeys(pks))
     collection.extract()
 
 

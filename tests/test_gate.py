@@ -697,8 +697,9 @@ def test_a_line_cannot_be_forged(build: Build) -> None:
 
 def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from lookalike.server.security.gate import Audit; "
-        "audit = Audit(Path(sys.argv[1])); print(flush=True); input(); "
+        "import sys; from pathlib import Path; "
+        "from lookalike.server.security.gate import AccessLog; "
+        "audit = AccessLog(Path(sys.argv[1])); print(flush=True); input(); "
         "[audit.write(at=0.0, path='/v1/' + 'x' * n, who=sys.argv[2], n=n) for n in range(900)]"
     )
 

@@ -25,7 +25,7 @@ from lookalike.classifier.graph.neighbours import neighbour_lists, neighbours
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.scores import BACKGROUND, ClassSimilarity, Scores
 from lookalike.content.files import recall, remember
-from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.rejections import Rejections
 
 ITEMS, KINDS, KNOWN, DIMENSION = 700, 12, 8, 24
@@ -297,12 +297,12 @@ def test_only_items_that_were_judged_again_have_another_judgement(land: Neighbou
             assert np.array_equal(old[still], new[still]), part.name
 
 
-def a_judge(folder: Path, references: References) -> Judge:
+def a_judge(folder: Path, references: References) -> GraphClassifier:
     every, made = np.arange(ITEMS), vectors(ITEMS, 0)
-    judge = Judge(folder / "lists.npz")
-    judge.survey(every, every, lambda pks: made[pks], 0)
-    judge.learn(first_references(), every, 0.9)
-    judge.follow(references)
+    judge = GraphClassifier(folder / "lists.npz")
+    judge.set_items(every, every, lambda pks: made[pks], 0)
+    judge.fit(first_references(), every, 0.9)
+    judge.update_references(references)
     return judge
 
 
@@ -316,8 +316,8 @@ def test_what_was_found_out_about_items_is_taken_over_as_it_was(tmp_path: Path) 
     other = np.roll(arrays["turn"], 1, axis=1)
     remember(tmp_path / "lists.npz", mark, arrays | {"turn": other})
 
-    again = Judge(tmp_path / "lists.npz")
-    again.survey(every, every, lambda pks: made[pks], 0)
+    again = GraphClassifier(tmp_path / "lists.npz")
+    again.set_items(every, every, lambda pks: made[pks], 0)
 
     assert np.array_equal(again.neighbour_graph.whitening_matrix, other)
 
@@ -326,11 +326,11 @@ def test_an_item_whose_vector_is_another_makes_another_landscape(tmp_path: Path)
     """Also where its slot is changed in the very array that was given before."""
     every, made = np.arange(ITEMS), vectors(ITEMS, 0)
     slots = every.copy()
-    judge = Judge(tmp_path / "lists.npz")
-    judge.survey(every, slots, lambda pks: made[pks], 0)
+    judge = GraphClassifier(tmp_path / "lists.npz")
+    judge.set_items(every, slots, lambda pks: made[pks], 0)
 
     slots[3], made[3] = ITEMS, made[4]
-    judge.survey(every, slots, lambda pks: made[pks], 0)
+    judge.set_items(every, slots, lambda pks: made[pks], 0)
 
     fresh = build_neighbour_graph(every, made)
     assert np.array_equal(judge.neighbour_graph.near, fresh.near)
@@ -342,14 +342,14 @@ def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path)
     walked, chance = a_judge(tmp_path, references), np.random.default_rng(6)
     for _ in range(10):
         references = walk(references, chance, 2)
-        walked.follow(references)
+        walked.update_references(references)
         walked.label_without(3, int(references["0"][0]))
 
     fresh = a_judge(tmp_path, references)
 
     rejected = Rejections(0)
-    rejected.take(5, {"5"})
-    rejected.take(9, {str(kind) for kind in range(KNOWN)})
+    rejected.set_taken(5, {"5"})
+    rejected.set_taken(9, {str(kind) for kind in range(KNOWN)})
     one, other = (judge.decide(every, int, rejected) for judge in (walked, fresh))
     for part in fields(type(one)):
         same = np.array_equal(getattr(one, part.name), getattr(other, part.name))
@@ -374,4 +374,4 @@ def test_a_label_that_was_not_learned_cannot_be_followed(tmp_path: Path) -> None
     judge = a_judge(tmp_path, first_references())
 
     with pytest.raises(AssertionError, match="learn again"):
-        judge.follow(first_references() | {"new": np.array([699])})
+        judge.update_references(first_references() | {"new": np.array([699])})

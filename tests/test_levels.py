@@ -21,7 +21,7 @@ from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.policies import DECISION_COLUMNS, Decisions
 from lookalike.classifier.scores.hierarchy import ParentScores, levels_of, never_predicted_columns
 from lookalike.classifier.scores.scores import Scores
-from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.rejections import Rejections
 from lookalike.labels import NO_LABEL, Codes, ancestors, is_within
 from lookalike.library.collection.collection import Collection
@@ -193,12 +193,12 @@ def test_the_limit_of_each_parent_is_told(land: NeighbourGraph) -> None:
 # --- kept up to date --------------------------------------------------------------------------
 
 
-def a_judge(folder: Path, places: dict[str, Places]) -> Judge:
+def a_judge(folder: Path, places: dict[str, Places]) -> GraphClassifier:
     vectors, truth = made()
-    judge_, every = Judge(folder / "lists.npz"), np.arange(len(truth))
-    judge_.survey(every, every, lambda pks: vectors[pks], 0)
-    judge_.learn(known_leaves(truth), every, 0.95, hierarchical=True)
-    judge_.follow(places)
+    judge_, every = GraphClassifier(folder / "lists.npz"), np.arange(len(truth))
+    judge_.set_items(every, every, lambda pks: vectors[pks], 0)
+    judge_.fit(known_leaves(truth), every, 0.95, hierarchical=True)
+    judge_.update_references(places)
     return judge_
 
 
@@ -223,7 +223,9 @@ def walk(
     return changed
 
 
-def decisions_of(judge_: Judge, names: list[str], rejected: Rejections | None = None) -> Decisions:
+def decisions_of(
+    judge_: GraphClassifier, names: list[str], rejected: Rejections | None = None
+) -> Decisions:
     _, truth = made()
     return judge_.decide(np.arange(len(truth)), names.index, rejected)
 
@@ -239,11 +241,11 @@ def test_parents_that_followed_every_answer_are_those_made_from_scratch(tmp_path
     walked, names = a_judge(tmp_path, places), labels_of(places)
     decisions_of(walked, names)
     rejected = Rejections(0)
-    rejected.take(7, {"P01"})
-    rejected.take(9, {"P03 > L09"})
+    rejected.set_taken(7, {"P01"})
+    rejected.set_taken(9, {"P03 > L09"})
     for _ in range(25):
         places = walk(places, truth, chance)
-        walked.follow(places)
+        walked.update_references(places)
 
     fresh = a_judge(tmp_path, places)
 
@@ -257,7 +259,7 @@ def test_who_was_not_judged_again_has_the_same_decision(tmp_path: Path) -> None:
     for _ in range(10):
         before = decisions_of(walked, names)
         places = walk(places, truth, chance)
-        moved = walked.follow(places)
+        moved = walked.update_references(places)
         after = decisions_of(walked, names)
         still = np.setdiff1d(np.arange(len(truth)), moved)
         assert_same(before.at(still), after.at(still))

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 import lookalike
 import patient
 from goods import ok, refused
-from lookalike.catalog.tasks import TaskKind, ask_for, task_of
+from lookalike.catalog.tasks import TaskKind, request_task, task_of
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, BadSetting, FetchRefused
 from lookalike.library.collection.collection import Collection
@@ -503,7 +503,7 @@ def test_a_receiver_that_does_not_answer_holds_nothing_up(
     with things._workshop.store.write() as txn:
         spec = {"collection_pk": things._row.pk, "collection": things.name, "actor": "ann"}
         kind, runs = TaskKind.DECIDE, [{"confidence_threshold": 0.5}]
-        task = ask_for(txn, "default", kind, {**spec, "runs": runs}, at=NOON)
+        task = request_task(txn, "default", kind, {**spec, "runs": runs}, at=NOON)
     worker.wake()
     wait_for(lambda: is_done(things, task))
     worker.stop()

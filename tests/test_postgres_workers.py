@@ -23,12 +23,12 @@ from lookalike.catalog.tasks import (
     LEASE_S,
     Heartbeat,
     TaskKind,
-    ask_for,
+    claim_task,
     end_task,
     has_died,
-    keep_task,
-    own_name,
-    take_task,
+    new_owner,
+    renew_task,
+    request_task,
     task_of,
     tasks,
 )
@@ -194,7 +194,7 @@ class TestLeases:
             assert ended(lambda: len(calls) > 2)
 
     def test_only_a_process_that_is_seen_from_here_is_known_to_have_died(self) -> None:
-        mine = own_name()
+        mine = new_owner()
         machine, pid, started, number = mine.split("/")
 
         assert not has_died(mine)
@@ -233,36 +233,36 @@ class TestTasks:
         clocks = [lambda: time.time() + 1e6, lambda: time.time() - 1e6]
         with store.write() as txn:
             for _ in range(2):
-                ask_for(txn, "default", TaskKind.EXTRACT, {"collection": "texts"}, at=1.0)
+                request_task(txn, "default", TaskKind.EXTRACT, {"collection": "texts"}, at=1.0)
 
         ours, theirs = (
-            take_task(store, owner, clock)
-            for owner, clock in zip((own_name(), ELSEWHERE), clocks, strict=True)
+            claim_task(store, owner, clock)
+            for owner, clock in zip((new_owner(), ELSEWHERE), clocks, strict=True)
         )
-        none = take_task(store, "third~boot~pid:[2]/1/1/01K", clocks[0])
+        none = claim_task(store, "third~boot~pid:[2]/1/1/01K", clocks[0])
 
         assert ours is not None
         assert theirs is not None
         assert ours.id != theirs.id
         assert none is None
-        assert not end_task(store, theirs, own_name(), at=2.0, result={}, error=None)
+        assert not end_task(store, theirs, new_owner(), at=2.0, result={}, error=None)
         assert end_task(store, theirs, ELSEWHERE, at=2.0, result={}, error=None)
 
     def test_one_is_kept_for_as_long_as_it_takes(self, library: lookalike.Library) -> None:
         store, now = library.workshop.store, time.time
         with store.write() as txn:
-            ask_for(txn, "default", TaskKind.EXTRACT, {"collection": "texts"}, at=1.0)
-        task = take_task(store, ELSEWHERE, now)
+            request_task(txn, "default", TaskKind.EXTRACT, {"collection": "texts"}, at=1.0)
+        task = claim_task(store, ELSEWHERE, now)
         assert task is not None
         with store.write() as txn:
             txn.execute(update(schema.task).values(expires_at=(txn.time_s() or 0) - 1))
 
-        keep_task(store, task, ELSEWHERE, now)
+        renew_task(store, task, ELSEWHERE, now)
 
         with store.read() as snapshot:
             (row,) = snapshot.rows(select(schema.task.c.expires_at))
             assert 0 < row.expires_at - (snapshot.time_s() or 0) <= LEASE_S
-        assert take_task(store, own_name(), now) is None
+        assert claim_task(store, new_owner(), now) is None
 
     def test_what_was_done_before_its_worker_died_is_not_done_again(
         self, library: lookalike.Library
@@ -272,7 +272,7 @@ class TestTasks:
         spec = {"collection": "texts", "collection_pk": texts._row.pk, "actor": "ann"}
         spec["runs"] = [{"confidence_threshold": 0.5}]
         with store.write() as txn:
-            ask_for(txn, "default", TaskKind.DECIDE, spec, at=1.0)
+            request_task(txn, "default", TaskKind.DECIDE, spec, at=1.0)
         with store.read() as snapshot:
             (task,) = tasks(snapshot, "default", limit=2)
         Worker(library.workshop).work()

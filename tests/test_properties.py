@@ -458,7 +458,7 @@ class Machine(RuleBasedStateMachine):
             assert now.rejected == tuple(sorted(said.rejected))
             assert (now.is_reference, now.suggestion) == (said.votes, said.suggestion)
             assert now.answer is said.answer
-            if said.stands:
+            if said.is_settled:
                 assert (now.label, now.origin) == (said.label, said.origin)
             else:
                 assert now.label not in said.rejected
@@ -466,7 +466,7 @@ class Machine(RuleBasedStateMachine):
             near = self.model.nearest(name, id, said.rejected)
             found = [(one.document_id, one.similarity, one.label) for one in now.decision.matches]
             assert found == near
-            if not said.stands and name != "learned":
+            if not said.is_settled and name != "learned":
                 self._follows_the_known_rule(name, id, near, state[name, id])
 
     def _follows_the_known_rule(
@@ -506,7 +506,7 @@ class Machine(RuleBasedStateMachine):
                 said.suggestion,
             )
             own = decided_label(decided.get(row.document_pk, []))
-            assert row.label == (said.label if said.stands else own)
+            assert row.label == (said.label if said.is_settled else own)
 
 
 def effects(before: State, after: State) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:

@@ -296,7 +296,7 @@ class Asked(RuleBasedStateMachine):
             now = state[NAME, id].standing
             assert now.rejected == tuple(sorted(said.rejected))
             assert (now.is_reference, now.answer) == (said.votes, said.answer)
-            if said.stands:
+            if said.is_settled:
                 assert (now.label, now.origin, now.actor) == (said.label, said.origin, said.actor)
             else:
                 assert now.label not in said.rejected

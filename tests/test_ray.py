@@ -26,14 +26,14 @@ from lookalike.classifier.graph.arrays import to_fixed_point
 from lookalike.classifier.graph.neighbours import neighbour_lists
 from lookalike.errors import BadSetting, Conflict, LookalikeError, MissingExtra, Unreachable
 from lookalike.extractors.registry import build_extractor, extractors
-from lookalike.ingest.executors import waiting_from
+from lookalike.ingest.executors import pending_from
 from lookalike.ingest.ray import cluster as clusters
 from lookalike.ingest.ray.cluster import Cluster
 from lookalike.ingest.ray.jobs import lists_on
-from lookalike.ingest.ray.node import Extracting, Order, carry, found_in, task_to
+from lookalike.ingest.ray.node import ExtractActor, Order, carry, result_of, task_to
 from lookalike.library.collection.collection import Collection
+from lookalike.library.remote.collection import RemoteCollection
 from lookalike.library.remote.connection import Connection
-from lookalike.library.remote.remote_collection import RemoteCollection
 from lookalike.stores import schema
 
 if find_spec("ray") is None:
@@ -215,19 +215,19 @@ def test_what_a_node_cannot_read_is_carried_to_it(tmp_path: Path, plugins: Path)
         target = workshop.target(row)
         with workshop.store.read() as snapshot:
             objects = snapshot.rows(select(schema.object_).order_by(schema.object_.c.pk))
-        task = [waiting_from(one, target) for one in objects]
+        task = [pending_from(one, target) for one in objects]
         order = Order(row.extractor, row.options, target.space.name, workshop.blobs, 10**6)
         rows = pyarrow.table({"task": [task_to(task)]})
         carried = carry(rows, workshop.blobs)
     path.unlink()
 
-    alone = [row for table in Extracting(order)(rows) for row in table.to_pylist()]
-    with_bytes = [row for table in Extracting(order)(carried) for row in table.to_pylist()]
+    alone = [row for table in ExtractActor(order)(rows) for row in table.to_pylist()]
+    with_bytes = [row for table in ExtractActor(order)(carried) for row in table.to_pylist()]
     kept_nowhere = carry(rows, order.blobs)
-    missing = [row for table in Extracting(order)(kept_nowhere) for row in table.to_pylist()]
+    missing = [row for table in ExtractActor(order)(kept_nowhere) for row in table.to_pylist()]
 
     assert [row["unread"] for row in alone] == [True, False]
-    assert [len(found_in(row)[0].parts) for row in with_bytes] == [1, 1]
+    assert [len(result_of(row)[0].parts) for row in with_bytes] == [1, 1]
     assert "put the file back" in missing[0]["error"]
     assert not missing[0]["unread"]
 
@@ -303,7 +303,7 @@ def test_nodes_with_another_version_are_told_apart(
     monkeypatch.setattr(clusters, "__version__", "0.0.1")
 
     with Cluster(address) as cluster, pytest.raises(Unreachable, match=r"'lookalike==0\.0\.1'"):
-        cluster.look()
+        cluster.check_nodes()
 
 
 def test_more_than_the_cluster_has_is_waited_for_only_so_long(

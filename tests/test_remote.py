@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import runpy
 import socket
 import ssl
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,8 @@ from lookalike.errors import (
     Unauthorized,
     Unreachable,
 )
+from lookalike.library.remote import calls
+from lookalike.library.remote.verbs import CollectionVerbs
 from lookalike.model import Origin
 from lookalike.server.routes import client_ingest, tasks, verbs
 from lookalike.server.security.rules import needed
@@ -44,6 +48,7 @@ from relaying import Relay
 from serving import Served
 from test_shape import NOT_LOADED
 
+ROOT = Path(__file__).parent.parent
 PICTURES = Path(str(files("lookalike.library.samples"))) / "pictures"
 FRUIT = ("apple.png", "apple-bw.png", "aiga-bus.png", "aiga-bus1.png", "arrow02-1.png")
 
@@ -95,6 +100,53 @@ def shape(owner: type, name: str) -> Any:
     ]
     answer = str(signature.return_annotation).rpartition(".")[2].removeprefix("Remote")
     return known, answer
+
+
+# --- made from one declaration ------------------------------------------------------------------
+
+
+def test_the_clients_verbs_are_those_that_the_library_declares() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "make_client.py"))
+
+    assert made["client"]() == made["TARGET"].read_text("utf-8"), "run: make client"
+
+
+def test_help_shows_what_a_verb_takes_and_does() -> None:
+    for local, remote in ((Library.spaces, RemoteLibrary.spaces), *TOLD_ALIKE):
+        assert inspect.getdoc(remote) == inspect.getdoc(local)
+    assert inspect.signature(RemoteCollection.label) == inspect.signature(Collection.label)
+    assert inspect.signature(RemoteCollection.run) == inspect.signature(Collection.run)
+
+
+TOLD_ALIKE = (
+    (Collection.label, RemoteCollection.label),
+    (Collection.promote, RemoteCollection.promote),
+    (Collection.why, RemoteCollection.why),
+)
+
+
+def test_only_what_is_said_is_sent_so_that_an_older_server_understands() -> None:
+    asked = calls.said(
+        CollectionVerbs.label, None, {"v1": "x"}, new_labels=False, field=None, actor="ann"
+    )
+
+    assert asked == {"labels": {"v1": "x"}, "actor": "ann"}
+
+
+def test_an_argument_that_a_verb_does_not_have_is_refused_before_anything_is_sent(
+    both: Both,
+) -> None:
+    collection: Any = things(both.remote)
+    mistakes: tuple[Callable[[], Any], ...] = (
+        lambda: collection.label({"v1": "x"}, fields="label"),
+        lambda: collection.label(),
+        lambda: collection.documents(labels="x"),
+        lambda: collection.run(confidence=0.9),
+    )
+
+    for mistake in mistakes:
+        with pytest.raises(TypeError):
+            mistake()
 
 
 # --- the same answers ---------------------------------------------------------------------------
@@ -303,6 +355,17 @@ def a_promotion(library: AnyLibrary) -> Any:
 @step
 def a_promotion_by_id(library: AnyLibrary) -> Any:
     return things(library).promote(["v21", "v0"])
+
+
+@step
+def ids_that_are_no_list(library: AnyLibrary) -> Any:
+    collection = things(library)
+    said = (
+        collection.new_kind(one for one in ("v60", "v61")),
+        collection.cannot_tell({"v62": "a key"}.keys()),
+        collection.label(MappingProxyType({"v63": "Kind 1"}), revisions=None),
+    )
+    return said, [collection.undo(one.operation) for one in said]
 
 
 @step
@@ -695,7 +758,7 @@ ADMINISTERS = (
 def test_each_verb_needs_the_scope_that_its_effect_asks_for() -> None:
     known = {Scope.READ: READS, Scope.LABEL: LABELS, Scope.ADMIN: ADMINISTERS}
     wanted = {verb: scope for scope, names in known.items() for verb in names.split()}
-    routers = (verbs.router, client_ingest.router, tasks.router)
+    routers = (verbs.router, client_ingest.router, tasks.migrations_router)
     routes = [one for router in routers for one in router.routes]
     paths = [one.path for one in routes if isinstance(one, APIRoute)]
 

@@ -19,7 +19,7 @@ from lookalike.classifier.graph.propagation import Evidence
 from lookalike.classifier.scores.evidence import LabelIndex, largest
 from lookalike.content.files import remember
 from lookalike.decisions import queue
-from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.errors import StoreCorrupt
 from lookalike.stores.vectors import VectorFile
 
@@ -97,13 +97,13 @@ def test_an_interrupted_survey_goes_on_from_its_file_or_begins_anew(
     elif damage == "gone":
         memory.unlink()
 
-    judge = Judge(memory)
-    judge.survey(every, every, lambda pks: made[pks], 0)
+    judge = GraphClassifier(memory)
+    judge.set_items(every, every, lambda pks: made[pks], 0)
 
     for part in ("near", "near_cosines", "near_weights", "whitened"):
         assert np.array_equal(getattr(judge.neighbour_graph, part), getattr(expected, part)), part
-    other = Judge(memory)
-    other.survey(every, every, lambda pks: made[pks], 0)
+    other = GraphClassifier(memory)
+    other.set_items(every, every, lambda pks: made[pks], 0)
     assert np.array_equal(other.neighbour_graph.graph.weights, expected.graph.weights)
     assert np.array_equal(other.neighbour_graph.degrees, expected.degrees)
 
@@ -130,8 +130,8 @@ def _interrupt(
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr("lookalike.decisions.field.classifier.remember", remember_then_stop)
-        judge = Judge(memory)
-        judge.survey(every, every if slots is None else slots, lambda pks: made[pks], 0)
+        judge = GraphClassifier(memory)
+        judge.set_items(every, every if slots is None else slots, lambda pks: made[pks], 0)
 
 
 # --- in parts -----------------------------------------------------------------------------------
@@ -158,9 +158,9 @@ def test_a_landscape_that_is_made_in_parts_decides_nearly_the_same(
     for whole in (200_000, 400):
         monkeypatch.setattr(metric, "WHOLE_ITEMS", whole)
         monkeypatch.setattr(metric, "_SPAN_ITEMS", 128)
-        judge = Judge(tmp_path / f"{whole}.npz")
-        judge.survey(every, every, lambda pks: made[pks], 0)
-        judge.learn(references(), every, 0.9)
+        judge = GraphClassifier(tmp_path / f"{whole}.npz")
+        judge.set_items(every, every, lambda pks: made[pks], 0)
+        judge.fit(references(), every, 0.9)
         judged.append((judge.neighbour_graph, judge.decide(every, lambda name: int(name[-2:]))))
 
     (one, first), (other, second) = judged
@@ -215,18 +215,18 @@ def test_what_was_imagined_leaves_no_trace_where_room_is_shared(
 ) -> None:
     monkeypatch.setattr(growing, "ROOM_FROM", 10)
     every, made = np.arange(ITEMS), np.concatenate([vectors(), vectors(40, 5)])
-    judge = Judge(tmp_path / "lists.npz")
-    judge.survey(every[:880], every[:880], lambda pks: made[pks], 0)
-    judge.survey(every[:890], every[:890], lambda pks: made[pks], 879)
-    judge.learn(references(), every[:890], 0.9)
-    imagined = judge.imagining()
-    imagined.survey(np.arange(895), np.arange(895), lambda pks: made[pks + 40], 879)
+    judge = GraphClassifier(tmp_path / "lists.npz")
+    judge.set_items(every[:880], every[:880], lambda pks: made[pks], 0)
+    judge.set_items(every[:890], every[:890], lambda pks: made[pks], 879)
+    judge.fit(references(), every[:890], 0.9)
+    imagined = judge.hypothetical()
+    imagined.set_items(np.arange(895), np.arange(895), lambda pks: made[pks + 40], 879)
 
-    judge.survey(every, every, lambda pks: made[pks], 879)
+    judge.set_items(every, every, lambda pks: made[pks], 879)
 
-    fresh = Judge(tmp_path / "fresh.npz")
-    fresh.survey(every[:880], every[:880], lambda pks: made[pks], 0)
-    fresh.survey(every, every, lambda pks: made[pks], 879)
+    fresh = GraphClassifier(tmp_path / "fresh.npz")
+    fresh.set_items(every[:880], every[:880], lambda pks: made[pks], 0)
+    fresh.set_items(every, every, lambda pks: made[pks], 879)
     for part in fields(judge.neighbour_graph):
         found, expected = (getattr(one.neighbour_graph, part.name) for one in (judge, fresh))
         if isinstance(found, np.ndarray):

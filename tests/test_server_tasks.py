@@ -32,7 +32,7 @@ from goods import (
     pictures,
     refused,
 )
-from lookalike.catalog.tasks import TaskKind, ask_for, take_task
+from lookalike.catalog.tasks import TaskKind, claim_task, request_task
 from serving import Served
 
 BALLOONS, JIGSAWS, SIGNALS = pictures(BALLOON), pictures(JIGSAW), pictures(SIGNAL)
@@ -314,11 +314,11 @@ def test_a_task_of_a_machine_that_is_gone_is_done_by_another(tmp_path: Path) -> 
     with lookalike.open(tmp_path / "store") as library:
         store = library.workshop.store
         with store.write() as txn:
-            ask_for(txn, "default", TaskKind.EXTRACT, {"collection": "goods"}, at=now)
+            request_task(txn, "default", TaskKind.EXTRACT, {"collection": "goods"}, at=now)
 
-        begun = take_task(store, gone, lambda: now)
-        too_early = take_task(store, "new-container/7/1/01K", lambda: now + 60)
-        late = take_task(store, "new-container/7/1/01K", lambda: now + 86_400)
+        begun = claim_task(store, gone, lambda: now)
+        too_early = claim_task(store, "new-container/7/1/01K", lambda: now + 60)
+        late = claim_task(store, "new-container/7/1/01K", lambda: now + 86_400)
 
     assert begun is not None
     assert too_early is None

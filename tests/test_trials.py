@@ -15,7 +15,7 @@ import lookalike
 import patient
 from folded import assert_folded
 from goods import ok, refused
-from lookalike.catalog.tasks import TaskKind, ask_for, own_name
+from lookalike.catalog.tasks import TaskKind, new_owner, request_task
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.library.collection.collection import Collection
@@ -504,12 +504,12 @@ def test_nothing_is_adopted_while_a_migration_or_re_decision_is_under_way(
     store, pk = things._workshop.store, things._row.pk
     with store.write() as txn:
         spec = {"collection_pk": pk, "collection": "things", "runs": []}
-        ask_for(txn, "default", TaskKind.DECIDE, spec, at=0.0)
+        request_task(txn, "default", TaskKind.DECIDE, spec, at=0.0)
     with pytest.raises(Conflict, match="is under way"):
         things.adopt_trial(trial.id)
     with store.write() as txn:
         txn.execute(update(schema.task).values(status="COMPLETED"))
-        held = {"owner": own_name(), "expires_at": things._workshop.clock() + 60}
+        held = {"owner": new_owner(), "expires_at": things._workshop.clock() + 60}
         txn.execute(update(schema.space).values(**held))
     with pytest.raises(Conflict, match="is under way"):
         things.adopt_trial(trial.id)

@@ -17,7 +17,7 @@ from goods import ok, refused
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.library.collection.history import Past
-from lookalike.library.remote.remote_travelling import RemotePast
+from lookalike.library.remote.collection import RemotePast
 from lookalike.model import Changed, Document
 from lookalike.stores import schema
 from serving import Served
@@ -243,7 +243,7 @@ def test_what_is_no_point_says_so(library: lookalike.Library) -> None:
         (foreign, NotFound, "no operation .* in 'things'"),
         (10**9, NotFound, "'things' has no event 1000000000: its last one is"),
         ("2001-01-01", NotFound, "there was nothing of 'things' at 2001-01-01.* first operation"),
-        ("2999-01-01T00:00+00:00", BadInput, "is yet to come"),
+        ("2999-01-01T00:00+00:00", BadInput, "is in the future"),
         (1e300, BadInput, "is no time"),
         (True, BadInput, "True is no version"),
         (None, BadInput, "None is no version"),

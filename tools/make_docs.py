@@ -253,8 +253,11 @@ def _verbs(owner: type) -> str:
 
 def _public(owner: type) -> Iterator[tuple[str, Any]]:
     """Yield what a class can do: its own first, then what the classes that it stands on give it."""
+    seen: set[str] = set()
     for kind in owner.__mro__[:-1]:
-        yield from ((name, one) for name, one in vars(kind).items() if not name.startswith("_"))
+        own = {name: one for name, one in vars(kind).items() if not name.startswith("_")}
+        yield from ((name, one) for name, one in own.items() if name not in seen)
+        seen |= own.keys()
 
 
 def hooks() -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lookalike.library.collection.collection import Collection
     from lookalike.library.library import Library, open
     from lookalike.library.remote.client import RemoteLibrary, connect
-    from lookalike.library.remote.remote_collection import RemoteCollection
+    from lookalike.library.remote.collection import RemoteCollection
 
 __version__ = "0.1.0"
 
@@ -54,7 +54,7 @@ _HOMES = {
     "Library": "lookalike.library.library",
     "LookalikeClassifier": "lookalike.classifier.estimator",
     "LookalikeError": "lookalike.errors",
-    "RemoteCollection": "lookalike.library.remote.remote_collection",
+    "RemoteCollection": "lookalike.library.remote.collection",
     "RemoteLibrary": "lookalike.library.remote.client",
     "connect": "lookalike.library.remote.client",
     "hookimpl": "lookalike.extractors.hookspecs",

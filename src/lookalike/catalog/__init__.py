@@ -1,4 +1,5 @@
-"""What the store holds, as rows and questions: resources, fields, objects, spaces, filters, pages.
+"""Reading the store: resources, fields, objects, spaces, filters, aggregations and pages.
 
-Begin at `reader.py` (rows to `Document`) and `resources.py`. It imports `stores` and what is below.
+Begin at `reader.py` (rows to `Document`) and `resources.py`. This package imports `stores` and the
+packages below it.
 """

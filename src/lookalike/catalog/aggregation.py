@@ -1,4 +1,4 @@
-"""What many rows come to: how often each value occurs, and sums, means and extremes by group."""
+"""Aggregation: count the values of a field, and sums, means and extremes by group."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lookalike.catalog.pages import Selecting, filtered
 from lookalike.errors import BadInput
 
 MAX_GROUPS = 10_000
-"""How many groups an answer may have."""
+"""The maximum number of groups in an answer."""
 
 _FUNCTIONS = ("count", "sum", "avg", "min", "max", "count_distinct")
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number of each group; `alias` names it. Only `count` needs no field.
+    """One number per group; `alias` names it. Only `count` needs no field.
 
-    `sum`, `avg`, `min` and `max` take numbers and pass over the rest. Raises BadInput for another
-    function, and for a field that is missing.
+    `sum`, `avg`, `min` and `max` use numbers and skip other values. Raises BadInput for another
+    function, and for a missing field.
     """
 
     function: str
@@ -44,9 +44,9 @@ class Metric:
 def distribution(
     selecting: Selecting, field: str, tree: Filter = EVERYTHING, *, limit: int = MAX_GROUPS
 ) -> list[tuple[Any, int]]:
-    """Return the values of a field with how often each occurs, the most frequent first.
+    """Return the values of a field with their counts, most frequent first.
 
-    Null is one of them; `true` and 1 are two.
+    Null is a value, too; `true` and 1 are different.
     """
     count = Metric("count", "count")
     groups = aggregate(selecting, [field], [count], tree, limit=limit)
@@ -65,9 +65,9 @@ def aggregate(
 ) -> list[dict[str, Any]]:
     """Return one mapping for each combination of the values of `group_by`: fields and metrics.
 
-    Sorted by a field of `group_by` or a metric's alias, by default the first metric; of nothing to
-    group by there is one group. Raises BadInput for an unknown sort, a name that two have, or a
-    limit outside 1…10,000.
+    Sorted by a field of `group_by` or a metric's alias, by default the first metric. Without
+    `group_by` there is one group. Raises BadInput for an unknown sort, a name that is used twice,
+    or a limit outside 1…10,000.
     """
     _check(group_by, metrics, limit)
     values = selecting.values

@@ -1,7 +1,8 @@
-"""Who may ask a server for what: keys with a scope, and for one namespace or for all of them.
+"""API keys: authentication and authorization by keys with a scope and an optional namespace.
 
-A key reads `lk_<id>_<secret>`. The id is public; of the secret only its SHA-256 is kept. It is 256
-random bits: nobody can try them all, so a slow hash would protect nothing and cost every request.
+A key has the form `lk_<id>_<secret>`. The id is public; only the SHA-256 of the secret is stored.
+The secret has 256 random bits, so a brute-force attack is impossible, and a slow hash would only
+slow down each request.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 
 PREFIX = "lk_"
-"""What every key of ours begins with."""
+"""The prefix of every key."""
 
 SETTING_KEY_ID = "LOOKALIKE_API_KEY"
-"""Stands where a key's id would, for the key that a setting gives."""
+"""The key id of the key that is given by a setting."""
 
 _SECRET_BYTES = 32
 _ID_BYTES = 6
@@ -42,21 +43,24 @@ _NO_DIGEST = bytes(hashlib.sha256().digest_size)
 
 
 class Scope(StrEnum):
-    """What a key may do; each may do what the ones before it may."""
+    """The permissions of a key; each scope includes the ones before it."""
 
     READ = "read"
     LABEL = "label"
     ADMIN = "admin"
 
     def covers(self, needed: Scope) -> bool:
-        """Tell whether this scope is enough where `needed` is asked for."""
+        """Return whether this scope includes `needed`."""
         order = list(Scope)
         return order.index(self) >= order.index(needed)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. Without a `namespace` it may go to all; without a `key_id` it came without key."""
+    """The sender of a request.
+
+    Without a `namespace` it may access all namespaces; without a `key_id` it sent no key.
+    """
 
     name: str
     scope: Scope
@@ -66,7 +70,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as it can be shown. Times are UTC seconds."""
+    """A key without its secret. Times are UTC seconds."""
 
     id: str
     name: str
@@ -77,7 +81,7 @@ class Key:
 
 
 class Access:
-    """The keys of a store, and who a request comes from."""
+    """The keys of a store, and the callers of requests."""
 
     def __init__(self, store: Store, settings: Settings, clock: Callable[[], float]) -> None:
         self._store = store
@@ -85,9 +89,9 @@ class Access:
         self._clock = clock
 
     def create(self, name: str, scope: Scope | str, namespace: str | None = None) -> str:
-        """Make a key and return its text, which cannot be had again.
+        """Create a key and return its text, which cannot be read again later.
 
-        Raises BadInput for an unknown scope, or a name or namespace that cannot be one.
+        Raises BadInput for an unknown scope, or an invalid name or namespace.
         """
         if not _NAME.fullmatch(name):
             raise BadInput(f"{name!r} is no name for a key: use 1 to 100 printable characters")
@@ -107,13 +111,13 @@ class Access:
         return f"{PREFIX}{id}_{secret}"
 
     def listed(self) -> list[Key]:
-        """Return all keys, the oldest first, revoked ones too."""
+        """Return all keys, oldest first, including revoked ones."""
         with self._store.read() as snapshot:
             rows = snapshot.rows(select(schema.api_key).order_by(schema.api_key.c.pk))
         return [_key(row) for row in rows]
 
     def revoke(self, id: str) -> Key:
-        """End a key: from the next request on it is refused. Raises NotFound."""
+        """Revoke a key from the next request on. Raises NotFound."""
         table = schema.api_key
         with self._store.write() as txn:
             if _find(txn, id) is None:
@@ -126,19 +130,18 @@ class Access:
         return _key(row)
 
     def has_keys(self) -> bool:
-        """Tell whether any key holds that is not revoked."""
+        """Return whether there is any key that is not revoked."""
         table = schema.api_key
         query = select(table.c.pk).where(table.c.revoked_at.is_(None)).limit(1)
         with self._store.read() as snapshot:
             return bool(snapshot.rows(query))
 
     def caller(self, authorization: str | None, *, loopback: bool) -> Caller:
-        """Return who sends a request with this Authorization header.
+        """Return the caller of a request with this Authorization header.
 
-        On `loopback` whoever is on this machine is an admin: no key is needed, and a token that is
-        none of ours does not matter; but one of ours holds to its scope there, too. Where the
-        setting `api_key` is given, everybody needs a key everywhere: a proxy on this machine, for
-        one, makes the whole world look local.
+        On `loopback` every request without a key of this store is an admin's; a key of this store
+        keeps its scope. If the setting `api_key` is given, every request needs a key, also on
+        loopback: behind a proxy on this machine all requests look local.
 
         Raises Unauthorized for a missing, unknown or revoked key.
         """
@@ -157,7 +160,7 @@ class Access:
         return Caller(self._settings.actor or "local", Scope.ADMIN)
 
     def _holder(self, token: str) -> Caller:
-        """Return whose key it is; an unknown id costs the same work as a wrong secret."""
+        """Return the caller with this key; an unknown id takes the same time as a wrong secret."""
         id, _, secret = token.removeprefix(PREFIX).partition("_")
         with self._store.read() as snapshot:
             row = _find(snapshot, id)
@@ -170,7 +173,7 @@ class Access:
 
 
 def check_bind(host: str, settings: Settings, *, has_keys: bool) -> None:
-    """Raise BadSetting when a server at this address would be open to others without a key."""
+    """Raise BadSetting if a server at this address could be reached by others without a key."""
     if not (is_loopback(host) or settings.api_key or has_keys):
         raise BadSetting(
             f"the address {host!r} can be reached from other machines, and there is no key: make "
@@ -179,7 +182,7 @@ def check_bind(host: str, settings: Settings, *, has_keys: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address, or the name `localhost`, stays on this machine."""
+    """Return whether an address, or the name `localhost`, is on this machine only."""
     if host.lower() == "localhost":
         return True
     try:
@@ -189,7 +192,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_namespace(namespace: str) -> None:
-    """Raise BadInput for what cannot be a namespace."""
+    """Raise BadInput for an invalid namespace."""
     if not _NAMESPACE.fullmatch(namespace):
         raise BadInput(
             f"{namespace[:100]!r} is no namespace: use 1 to 100 letters, digits, '_' and '-'"
@@ -230,19 +233,19 @@ def _key(row: Row[Any]) -> Key:
 
 # --- signed URLs: read or send one file without a key --------------------------------------------
 
-# The signature is an HMAC-SHA256 over the path, the parameters in order and the time it expires.
-# Webhooks are signed as the Standard Webhooks specification has it.
+# The signature is an HMAC-SHA256 over the path, the parameters in order and the expiry time.
+# Webhooks are signed as in the Standard Webhooks specification.
 
 EXPIRES = "expires"
 SIGNATURE = "signature"
-"""The two parameters that a signed address has beside its own."""
+"""The two parameters that a signed URL has in addition to its own."""
 
 _META_KEY = "signing_secret"
 _WEBHOOK_PREFIX = "whsec_"
 
 
 class Signer:
-    """Signs paths and checks them, with one secret."""
+    """Signs paths and checks signatures with one secret."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -250,7 +253,7 @@ class Signer:
     def sign(self, path: str, params: Mapping[str, str], expires_at: float) -> str:
         """Return the query string that allows `path` (not percent-encoded) until `expires_at`.
 
-        Raises BadInput for a parameter that is named like one of the signature's own.
+        Raises BadInput for a parameter with the name of one of the signature's parameters.
         """
         taken = sorted({EXPIRES, SIGNATURE} & set(params))
         if taken:
@@ -280,11 +283,11 @@ class Signer:
 
 
 def webhook_headers(secret: str, id: str, now: float, body: bytes) -> dict[str, str]:
-    """Return the headers that tell who sent a webhook's body, and when.
+    """Return the headers that prove the sender and the time of a webhook's body.
 
     The signature is an HMAC-SHA256 over id, time and body, in base64 (standardwebhooks.com). A
-    secret that begins with `whsec_` is base64, as receivers' libraries take it; another one is
-    taken as it is. Raises BadSetting without a secret, or where that is no base64.
+    secret that begins with `whsec_` is decoded as base64, as receivers' libraries do; any other
+    secret is used as it is. Raises BadSetting without a secret, or if it is not valid base64.
 
     >>> webhook_headers("sixteen-characters", "msg_1", 1700000000.5, b"{}")["webhook-timestamp"]
     '1700000000'
@@ -311,13 +314,13 @@ def webhook_headers(secret: str, id: str, now: float, body: bytes) -> dict[str, 
 
 
 def signing_secret(store: Store) -> bytes:
-    """Return the secret of a store, made the first time that anybody asks."""
+    """Return the secret of a store, created at the first call."""
     with store.read() as snapshot:
         known = _stored(snapshot)
     if known is not None:
         return known
     with store.write() as txn:
-        known = _stored(txn)  # another process may have been first
+        known = _stored(txn)  # another process may have created it
         if known is None:
             known = secrets.token_bytes(_SECRET_BYTES)
             txn.insert(schema.meta, [{"key": _META_KEY, "value": known.hex()}])

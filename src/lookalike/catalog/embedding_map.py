@@ -1,7 +1,8 @@
-"""The layouts of the spaces of a store: made once, kept in a file, following what comes and goes.
+"""Embedding maps: 2-d layouts of the spaces of a store, cached in files and updated.
 
-Derived state: a file may be deleted at any time and is never needed to open a store. What came is
-placed at once when someone asks; a layout that is outgrown goes on answering until it is made anew.
+Derived data: a file may be deleted at any time and is never needed to open a store. New documents
+are placed in the layout when it is next used. A layout that has too many new documents is used
+until it is computed again.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from lookalike.stores.base import Packed, Snapshot, Store, StoredSpace, stored_s
 from lookalike.stores.locks import FairLock
 
 _FORMAT = 1
-_KEPT_AHEAD = 0.01
-"""So large a part may have come since the file was written: the next process places it again."""
+_REWRITE_SHARE = 0.01
+"""Write the file again when the share of new documents exceeds this."""
 
 
 class SpaceVersion(NamedTuple):
-    """Which vectors a space had: another tuple tells that some came or went."""
+    """Identifies the vectors in a space: it changes when vectors are added or removed."""
 
     space: int
     generation: int
@@ -40,21 +41,21 @@ class SpaceVersion(NamedTuple):
 
 
 class Layouts:
-    """The layouts of a store's spaces; their files go to `cache`. Safe for several threads."""
+    """The layouts of a store's spaces; their files go to `cache`. Thread-safe."""
 
     def __init__(self, store: Store, cache: Path) -> None:
         self._store = store
         self._cache = cache
         self._known: dict[int, tuple[SpaceVersion, Layout]] = {}
         self._written: dict[int, int] = {}
-        self._turns: dict[int, FairLock] = {}
+        self._locks: dict[int, FairLock] = {}
         self._makers: dict[int, FairLock] = {}
         self._erasures = 0
 
     def find(self, snapshot: Snapshot, space: StoredSpace) -> Layout | None:
-        """Return the layout of a space as of a snapshot; None where none was made yet."""
-        seen = seen_of(snapshot, space)
-        with self._turns.setdefault(space.pk, FairLock()).taken():
+        """Return the layout of a space as of a snapshot, or None if it was not computed yet."""
+        seen = space_version(snapshot, space)
+        with self._locks.setdefault(space.pk, FairLock()).taken():
             known = self._known.get(space.pk)
             if known is not None and known[0] == seen:
                 return known[1]
@@ -66,15 +67,15 @@ class Layouts:
             if layout is None:
                 return None
             if len(layout.anchors) < len(before.anchors):
-                self._written.pop(space.pk, None)  # what was erased elsewhere stays in no file
+                self._written.pop(space.pk, None)  # rewrite the file without erased documents
             self._keep(space, seen, layout)
             return layout
 
     def make(self, space: StoredSpace, tell: ReportProgress) -> Layout | None:
-        """Make the layout of a space where there is none, or one that is outgrown, and return it.
+        """Compute the layout of a space if there is none or if it is outdated; return it.
 
-        None for a space without vectors. `tell` hears which share is done; what it raises ends it.
-        Who asks meanwhile waits for the same one.
+        None for a space without vectors. `tell` is called with the share that is done; an exception
+        in it stops the computation. Concurrent calls wait for the same layout.
         """
         with self._makers.setdefault(space.pk, FairLock()).taken():
             with self._store.read() as snapshot:
@@ -87,10 +88,10 @@ class Layouts:
                 layout = lay_out(
                     pks, slots, lambda some: snapshot.vectors(space, some), _blend(space), tell
                 )
-            return self._take(space, layout)
+            return self._store_layout(space, layout)
 
     def forget_erased(self) -> None:
-        """Take out of all layouts, in memory and in files, what the store holds no more."""
+        """Remove erased documents from all layouts, in memory and in files."""
         self._erasures += 1
         with self._store.read() as snapshot:
             there = {row.pk: stored_space(row) for row in snapshot.rows(select(schema.space))}
@@ -102,13 +103,13 @@ class Layouts:
                 else:
                     self._rewrite(there[pk])
 
-    def _take(self, space: StoredSpace, layout: Layout) -> Layout | None:
-        """Keep a layout that was just made, without what was erased while it was being made."""
+    def _store_layout(self, space: StoredSpace, layout: Layout) -> Layout | None:
+        """Store a new layout, without documents that were erased while it was computed."""
         while True:
             erasures = self._erasures
             with self._store.read() as snapshot:
-                now, seen = _caught_up(snapshot, space, layout), seen_of(snapshot, space)
-                with self._turns.setdefault(space.pk, FairLock()).taken():
+                now, seen = _caught_up(snapshot, space, layout), space_version(snapshot, space)
+                with self._locks.setdefault(space.pk, FairLock()).taken():
                     if erasures != self._erasures:
                         continue
                     self._written.pop(space.pk, None)
@@ -117,14 +118,14 @@ class Layouts:
                     return now
 
     def _rewrite(self, space: StoredSpace) -> None:
-        with self._turns.setdefault(space.pk, FairLock()).taken():
+        with self._locks.setdefault(space.pk, FairLock()).taken():
             if space.pk in self._known:
                 self._write(space, self._known[space.pk][1])
 
     def _keep(self, space: StoredSpace, seen: SpaceVersion, layout: Layout) -> None:
         self._known[space.pk] = seen, layout
         written = self._written.get(space.pk, 0)
-        if abs(len(layout) - written) > _KEPT_AHEAD * len(layout):
+        if abs(len(layout) - written) > _REWRITE_SHARE * len(layout):
             self._write(space, layout)
 
     def _file(self, space: StoredSpace) -> Path:
@@ -157,8 +158,8 @@ class Layouts:
         return Layout(axes=axes, made_of=made_of, **arrays)
 
 
-def follow_packed(file: Path, packed: Packed) -> None:
-    """Let the layout of a space in a file be of where its vectors are now."""
+def move_cached_slots(file: Path, packed: Packed) -> None:
+    """Update the layout file of a space after compaction moved its vectors to other slots."""
     kept, space = recall(file), packed.space
     if kept is None:
         return
@@ -169,8 +170,8 @@ def follow_packed(file: Path, packed: Packed) -> None:
         remember(file, mark | _mark(space), arrays | {"slots": slots})
 
 
-def seen_of(snapshot: Snapshot, space: StoredSpace) -> SpaceVersion:
-    """Return which vectors a space has."""
+def space_version(snapshot: Snapshot, space: StoredSpace) -> SpaceVersion:
+    """Return the version of a space's vectors."""
     table, embedding = schema.space.c, schema.embedding.c
     row = snapshot.rows(select(table.next_slot).where(table.pk == space.pk))[0]
     query = select(func.count().label("vectors")).where(embedding.space_pk == space.pk)
@@ -193,7 +194,7 @@ def _items(snapshot: Snapshot, space: StoredSpace) -> tuple[Ids, Ids]:
 
 
 def _caught_up(snapshot: Snapshot, space: StoredSpace, layout: Layout) -> Layout | None:
-    """Return a layout without what went, and with what came; None where nothing is left of it."""
+    """Return a layout without removed and with new documents; None if nothing of it is left."""
     pks, slots = _items(snapshot, space)
     at = np.minimum(np.searchsorted(pks, layout.pks), max(len(pks) - 1, 0))
     same = (pks[at] == layout.pks) & (slots[at] == layout.slots) if len(pks) else at < 0
@@ -209,13 +210,13 @@ def _caught_up(snapshot: Snapshot, space: StoredSpace, layout: Layout) -> Layout
 # --- map points and their wire format ------------------------------------------------------------
 
 # Packed, little-endian: u32 n, u16 x[n], u16 y[n], u8 label[n], u8 state[n], u8 score[n], u32
-# length, and so many bytes of JSON: the legend. The page reads the same.
+# length, then the legend as JSON of that length in bytes. The page reads the same format.
 
 NO_LABEL, OTHER_LABEL = 255, 254
-"""What `label` is of a point without one, and of one whose label is not among those listed."""
+"""The values of `label` for a point without a label, and for one whose label is not listed."""
 
 MOST_LABELS = OTHER_LABEL
-"""So many labels are listed, those of most documents."""
+"""The maximum number of listed labels; the most frequent ones are listed."""
 
 NO_SCORE, MOST_SCORE = 255, 254
 
@@ -224,9 +225,7 @@ _COUNT = np.dtype("<u4")
 
 
 class State(IntEnum):
-    """What a point stands for: no label, one that a person or an import gave, one that labelled
-    itself, or one that people contradict each other on.
-    """
+    """The state of a point: no label, given by a person or an import, automatic, or disputed."""
 
     NULL = 0
     GIVEN = 1
@@ -236,7 +235,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class MapLabel:
-    """A label on the map, and how many documents have it."""
+    """A label on the map, and the number of documents with it."""
 
     name: str
     count: int
@@ -244,14 +243,15 @@ class MapLabel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
-    """Every document of a collection as a point, look-alikes together; labels do not move them.
+    """Every document of a collection as a 2-d point, similar ones near each other.
 
-    `x`, `y` are uint16 (n,) on a square from 0 to 65,535. `label` uint8 (n,) is the place in
-    `labels` (the commonest first), 254 of one that is not listed, 255 of none. `state` uint8 (n,)
-    has `State`s; `score` uint8 (n,) is the confidence times 254, 255 where there is none. `ids`
-    (n,) are the documents, in an order like chance: any first part is a sample of all. `snapshot`
-    names this order of documents. The points lie as they were laid out when there were `made_of`
-    documents; what came since was placed among them. It is `outgrown` when it should be made again.
+    The positions do not depend on labels. `x`, `y` are uint16 (n,) on a square from 0 to 65,535.
+    `label` uint8 (n,) is the index in `labels` (most frequent first), 254 for a label that is not
+    listed, 255 for none. `state` uint8 (n,) has `State`s; `score` uint8 (n,) is the confidence
+    times 254, 255 if there is none. `ids` (n,) are the documents in pseudo-random order: any first
+    part is a sample of all. `snapshot` identifies this order of documents. The layout was computed
+    from `made_of` documents; later ones were placed among them. If it is `outgrown`, it should be
+    computed again.
     """
 
     collection: str
@@ -274,9 +274,9 @@ class Map:
 def listed_labels(
     codes: NDArray[np.integer[Any]], names: Sequence[str]
 ) -> tuple[tuple[MapLabel, ...], NDArray[np.uint8]]:
-    """Return the labels to list, the commonest first, and the place of each of `codes` (n,).
+    """Return the labels to list, most frequent first, and the index of each of `codes` (n,).
 
-    A code is a place in `names`, negative for no label.
+    A code is an index in `names`, negative for no label.
     """
     counts = np.bincount(codes[codes >= 0], minlength=len(names)).tolist()
     used = sorted(
@@ -300,8 +300,9 @@ def scores(confidence: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 
 def packed(told: Map, more: Mapping[str, Any] | None = None) -> bytes:
-    """Return a map as it is sent. Its ids are left away where it has none; `more` is added to the
-    legend.
+    """Return a map in the wire format.
+
+    Empty ids are left out; `more` is added to the legend.
     """
     legend = {
         "collection": told.collection,
@@ -320,7 +321,7 @@ def packed(told: Map, more: Mapping[str, Any] | None = None) -> bytes:
 
 
 def unpacked(data: bytes) -> Map:
-    """Return the map that was sent. Raises ValueError for what is none."""
+    """Return the map from the wire format. Raises ValueError for other data."""
     count, at, columns = _number_at(data, 0), _COUNT.itemsize, {}
     for name, kind in _COLUMNS:
         columns[name] = np.frombuffer(data, kind, count, at).astype(kind.strip("<"))

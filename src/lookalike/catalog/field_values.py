@@ -1,16 +1,16 @@
-"""What the names of fields mean in a collection, and the tables that their values are read from.
+"""Field names in filters and sorts of a collection, and the tables that hold their values.
 
 ```
 document_id object_id collection_id file_name part     of the document
-created_at                                             when its object came
-<field>, metadata.<field>                              of a label field: the label in force
-<name>, metadata.<name>                                of any other: the document's metadata, and
+created_at                                             when its object was added
+<field>, metadata.<field>                              of a label field: the current label
+<name>, metadata.<name>                                other names: the document's metadata, and
                                                        what the taxonomy copies from the reference
 taxonomy_match.<x>, taxonomy_match.<field>.<x>         the decision: matched, confidence and so on
-labels.<field>.<x>                                     all that stands in a label field
+labels.<field>.<x>                                     the label state in a label field
 ```
 
-There is a decision where a person or an import has not given the label; elsewhere it is null.
+The decision is null if a person or an import gave the label.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class DocumentValues:
 
     @property
     def scope(self) -> str:
-        """What tells the documents from those of other collections."""
+        """Identifies the documents of this collection, in cursors."""
         return f"documents of {self._pk}"
 
     def value_of(self, name: str) -> StoredValue:
-        """Return what a name stands for. Raises BadInput for an unknown part of a decision."""
+        """Return the value of a field name. Raises BadInput for an unknown part of a decision."""
         known = self._own.get(name)
         if known is not None:
             return known
@@ -80,9 +80,9 @@ class DocumentValues:
         return self._of_metadata(name.removeprefix(_METADATA))
 
     def query(self, values: Sequence[StoredValue]) -> tuple[Select[Any], ColumnElement[int]]:
-        """Return the statement that selects the pks of all documents, and the pk.
+        """Return the statement that selects the pks of all documents, and the pk column.
 
-        What `values` are read from is joined; a label field is where the search begins.
+        The tables of `values` are joined; the query starts from a label field if one is needed.
         """
         needs = frozenset().union(*(value.needs for value in values))
         labels = [name for name in self._order if name in needs]
@@ -142,7 +142,7 @@ class DocumentValues:
         key = f"{_LABELS}.{field}"
         columns, needs = self._standings[key].c, frozenset({key})
         if part == "matched":
-            # Most have a decision: an index of origins would be the long way round.
+            # Most documents have a decision, so an index on origins would be slower.
             given = func.coalesce(columns.origin, "").in_(_BY_MACHINE)
             none = and_(columns.label.is_(None), columns.origin.is_(None))
             return ChoiceValue({True: given, False: none}, needs)
@@ -179,10 +179,10 @@ class DocumentValues:
 # --- field names of buckets ----------------------------------------------------------------------
 
 # ```
-# object_id key key_prefix name size_bytes    of the object; key and key_prefix are one
-# created_at                                  when it came
-# status                                      PENDING, PROCESSING, FAILED or COMPLETED: the worst of
-#                                             the collections that still wait or failed
+# object_id key key_prefix name size_bytes    of the object; key and key_prefix are the same
+# created_at                                  when it was added
+# status                                      PENDING, PROCESSING, FAILED or COMPLETED: the first
+#                                             of these in any collection
 # <name>, metadata.<name>                     its metadata
 # ```
 
@@ -197,18 +197,18 @@ class ObjectValues:
 
     @property
     def scope(self) -> str:
-        """What tells the objects from those of other buckets."""
+        """Identifies the objects of this bucket, in cursors."""
         return f"objects of {self._pk}"
 
     def value_of(self, name: str) -> StoredValue:
-        """Return what a name stands for."""
+        """Return the value of a field name."""
         known = self._own.get(name)
         if known is not None:
             return known
         return JsonValue(schema.object_.c.metadata, name.removeprefix("metadata."))
 
     def query(self, values: Sequence[StoredValue]) -> tuple[Select[Any], ColumnElement[int]]:
-        """Return the statement that selects the pks of all objects, and the pk."""
+        """Return the statement that selects the pks of all objects, and the pk column."""
         assert not any(value.needs for value in values), "a value of another table"
         table = schema.object_.c
         return select(table.pk).where(table.bucket_pk == self._pk), table.pk
@@ -228,7 +228,7 @@ class ObjectValues:
 
 
 def _statuses() -> dict[Any, Clause]:
-    """Return where an object has which status; what is not among the extractions is done."""
+    """Return the condition of each status; an object without an extraction row is completed."""
     clauses: dict[Any, Clause] = {}
     worse: list[Clause] = []
     for status in _WORST_FIRST:

@@ -1,4 +1,4 @@
-"""The label fields of collections, as rows: reading them with the spaces they need."""
+"""The label fields of collections as rows, with the embedding spaces they need."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from lookalike.stores.base import (
 
 @dataclass(frozen=True, slots=True)
 class StoredField:
-    """A label field as the store holds it, with the spaces its documents and references are in.
+    """A label field in the store, with the spaces of its documents and of its references.
 
-    `since` is the operation that put the space in force; None for the first one. What was known of
-    the field before holds no more, also when the same space was in force once before.
+    `since` is the operation that switched to the space; None for the first one. Everything computed
+    for the field before that is invalid, even if the same space was used before.
     """
 
     pk: int
@@ -44,12 +44,12 @@ class StoredField:
 
     @property
     def unified(self) -> bool:
-        """Return whether the field's own labels vote."""
+        """Return whether the field's references are its own documents."""
         return self.pk == self.reference_field_pk
 
 
 def taxonomy_to(taxonomy: Taxonomy) -> dict[str, Any]:
-    """Return a taxonomy as JSON values; `taxonomy_from` reads them back."""
+    """Return a taxonomy as JSON values; `taxonomy_from` reads them."""
     return asdict(taxonomy) | {"enrich": list(taxonomy.enrich), "targets": dict(taxonomy.targets)}
 
 
@@ -61,10 +61,10 @@ def taxonomy_from(stored: Mapping[str, Any]) -> Taxonomy:
 def taxonomy_after(
     first: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return a taxonomy after changes, each `before` and `after`, that are in force (JSON values).
+    """Return a taxonomy after changes (`before`, `after`) that are not undone (JSON values).
 
-    The last change of the rule is the rule. Whether the set is closed is apart from that: to reopen
-    a set says nothing of the rule, and undoing a rule neither opens nor closes a set.
+    The last change of the rule gives the rule. Whether the label set is closed is separate:
+    reopening a set does not change the rule, and undoing a rule neither opens nor closes a set.
     """
     rule, closed, version = first, first.get("closed_set", False), first["version"]
     for change in changes:
@@ -84,7 +84,7 @@ def _rule_alone(taxonomy: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:
-    """Return the space that a collection's documents are in. Raises Conflict before the first."""
+    """Return the current space of a collection's documents. Raises Conflict before the first."""
     space = space_in_force(snapshot, collection_pk)
     if space is None:
         raise _no_documents()
@@ -92,14 +92,14 @@ def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:
 
 
 def space_in_force(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None:
-    """Return the space that a collection's documents are in; None before the first."""
+    """Return the current space of a collection's documents; None before the first."""
     table = schema.space
     rows = snapshot.rows(select(table).where(in_force(table, collection_pk)))
     return stored_space(rows[0]) if rows else None
 
 
 def in_force_since(snapshot: Snapshot, field_pk: int) -> int:
-    """Return the operation that put the space of a field's documents in force; 0 for the first."""
+    """Return the operation that switched a field to its current space; 0 for the first."""
     table, space = schema.field, schema.space
     query = select(space.c.since).join(table, in_force(space, table.c.collection_pk))
     rows = snapshot.rows(query.where(table.c.pk == field_pk))
@@ -107,7 +107,7 @@ def in_force_since(snapshot: Snapshot, field_pk: int) -> int:
 
 
 def has_space(snapshot: Snapshot, field_pk: int) -> bool:
-    """Return whether the collection of a field has a space: before, there is nothing to decide."""
+    """Return whether the collection of a field has a space; without one nothing is decided."""
     table = schema.field
     row = snapshot.rows(select(table.c.collection_pk).where(table.c.pk == field_pk))[0]
     return space_in_force(snapshot, row.collection_pk) is not None
@@ -116,7 +116,7 @@ def has_space(snapshot: Snapshot, field_pk: int) -> bool:
 def placed(snapshot: Snapshot, space: StoredSpace, pks: Ids) -> NDArray[np.bool_]:
     """Return which of the documents have a vector in a space: bool (n,), in their order.
 
-    In which they have none, they could not be extracted, or have no counterpart there.
+    A document has none if its extraction failed, or if no part in that space matches it.
     """
     table = schema.embedding
     query = select(table.c.document_pk).where(table.c.space_pk == space.pk)
@@ -128,7 +128,7 @@ def placed(snapshot: Snapshot, space: StoredSpace, pks: Ids) -> NDArray[np.bool_
 def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
     """Return a field with its taxonomy and both spaces.
 
-    Raises Conflict when the collection that it refers to lives in another space.
+    Raises Conflict if the reference collection uses another space.
     """
     (row,) = snapshot.rows(_fields_with_spaces().where(schema.field.c.pk == field_pk))
     if row.own is None:
@@ -156,7 +156,7 @@ def stored_field(snapshot: Snapshot, field_pk: int) -> StoredField:
 
 
 def _as_named(snapshot: Snapshot, field_pk: int, taxonomy: Taxonomy) -> Taxonomy:
-    """Return a taxonomy with its targets at what the labels are called now."""
+    """Return a taxonomy with its targets under the current label names."""
     if not taxonomy.targets:
         return taxonomy
     naming = naming_of(snapshot, owner_of(snapshot, field_pk))
@@ -166,7 +166,7 @@ def _as_named(snapshot: Snapshot, field_pk: int, taxonomy: Taxonomy) -> Taxonomy
 
 
 def dependents(snapshot: Snapshot, field_pk: int) -> list[int]:
-    """Return the fields whose documents are decided by the labels of this one, if they have any."""
+    """Return the fields that are decided by the labels of this one, and that have a space."""
     table, space = schema.field, schema.space
     query = (
         select(table.c.pk)

@@ -1,7 +1,7 @@
-"""What the name of a field stands for in the store, and the SQL of each question about it.
+"""SQL conditions for filters: the value of each field name, and the comparisons with it.
 
-Every clause holds exactly where `conditions.holds` does; elsewhere it is false or null, which are
-one to `where`.
+Every clause is true exactly where `filters.holds` is; elsewhere it is false or null, which `where`
+treats alike.
 """
 
 from __future__ import annotations
@@ -49,66 +49,66 @@ class StoredValue(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The joined tables that the value is read from."""
+        """The joined tables that hold the value."""
         ...
 
     def is_null(self) -> Clause:
-        """Return where there is none."""
+        """Return the clause: there is no value."""
         ...
 
     def among(self, wanted: Sequence[Any]) -> Clause:
-        """Return where it equals one of some values, none of them null."""
+        """Return the clause: it equals one of the values, none of which is null."""
         ...
 
     def ordered(self, condition: Condition) -> Clause:
-        """Return where it compares with the condition's value as the operator says."""
+        """Return the clause: it compares with the condition's value by the operator."""
         ...
 
     def has_part(self, condition: Condition) -> Clause:
-        """Return where it contains, begins or ends with the condition's value."""
+        """Return the clause: it contains, begins or ends with the condition's value."""
         ...
 
     def key(self) -> ColumnElement[Any]:
-        """Return what it is sorted by."""
+        """Return the sort key."""
         ...
 
     def number(self) -> ColumnElement[Any]:
-        """Return it where it is a number, else null."""
+        """Return the value if it is a number, else null."""
         ...
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
-        """Return what tells different values apart; `shown` takes them."""
+        """Return the columns that distinguish values; `shown` converts them."""
         ...
 
     def shown(self, cells: Sequence[Any]) -> Any:
-        """Return the value that a row of `groups` is."""
+        """Return the value for a row of `groups`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnValue:
-    """A column of one kind: `text` or `number`."""
+    """A column with `text` or `number` values."""
 
     column: ColumnElement[Any]
     kind: str
     needs: frozenset[str] = frozenset()
 
     def is_null(self) -> Clause:
-        """Return where the column is null."""
+        """Return the clause: the column is null."""
         return self.column.is_(None)
 
     def among(self, wanted: Sequence[Any]) -> Clause:
-        """Return where the column is one of the values of its kind."""
+        """Return the clause: the column equals one of the values of its kind."""
         return _one_of(self.column, [one for one in wanted if kind_of(one) == self.kind])
 
     def ordered(self, condition: Condition) -> Clause:
-        """Return where the column compares with a value of its kind."""
+        """Return the clause: the column compares with a value of its kind."""
         if kind_of(condition.value) != self.kind:
             return false()
         return ORDERS[condition.operator](self.column, condition.value)  # type: ignore[no-any-return]
 
     def has_part(self, condition: Condition) -> Clause:
-        """Return where the text of the column has the part."""
+        """Return the clause: the text of the column has the part."""
         return text_part(self.column, condition) if self.kind == "text" else false()
 
     def key(self) -> ColumnElement[Any]:
@@ -116,7 +116,7 @@ class ColumnValue:
         return self.column
 
     def number(self) -> ColumnElement[Any]:
-        """Return the column where it holds numbers."""
+        """Return the column if it holds numbers, else null."""
         return self.column if self.kind == "number" else _NO_NUMBER
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
@@ -130,21 +130,21 @@ class ColumnValue:
 
 @dataclass(frozen=True, slots=True)
 class TimeValue:
-    """Seconds since 1970 that people write as a date: `2026-01-31` or `2026-01-31T12:00:00Z`."""
+    """Seconds since 1970, written as a date: `2026-01-31` or `2026-01-31T12:00:00Z`."""
 
     column: ColumnElement[Any]
     needs: frozenset[str] = frozenset()
 
     def is_null(self) -> Clause:
-        """Return where the time is null."""
+        """Return the clause: the time is null."""
         return self.column.is_(None)
 
     def among(self, wanted: Sequence[Any]) -> Clause:
-        """Return where the time is one of some times."""
+        """Return the clause: the time equals one of some times."""
         return _one_of(self.column, [seconds_of(one) for one in wanted])
 
     def ordered(self, condition: Condition) -> Clause:
-        """Return where the time is before or after another."""
+        """Return the clause: the time is before or after another."""
         wanted = seconds_of(condition.value)
         return ORDERS[condition.operator](self.column, wanted)  # type: ignore[no-any-return]
 
@@ -165,28 +165,28 @@ class TimeValue:
         return (self.column,)
 
     def shown(self, cells: Sequence[Any]) -> Any:
-        """Return the time as people write it."""
+        """Return the time in ISO format."""
         return None if cells[0] is None else datetime.fromtimestamp(cells[0], UTC).isoformat()
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceValue:
-    """One of a few known values, each with the clause that says where it is the one."""
+    """One of a few known values, each with the clause that is true where it applies."""
 
     choices: Mapping[Any, Clause]
     needs: frozenset[str] = frozenset()
 
     def is_null(self) -> Clause:
-        """Return where none of the values is the one."""
+        """Return the clause: none of the values applies."""
         return self.key().is_(None)
 
     def among(self, wanted: Sequence[Any]) -> Clause:
-        """Return where one of the values is the one."""
+        """Return the clause: one of the wanted values applies."""
         chosen = [(kind_of(one), one) for one in wanted]
         return any_of(clause for value, clause in self._known() if (value in chosen))
 
     def ordered(self, condition: Condition) -> Clause:
-        """Return where the value compares as the operator says."""
+        """Return the clause: the value compares by the operator."""
         wanted, order = condition.value, ORDERS[condition.operator]
         alike = (
             (value, clause) for (kind, value), clause in self._known() if kind == kind_of(wanted)
@@ -194,16 +194,16 @@ class ChoiceValue:
         return any_of(clause for value, clause in alike if order(value, wanted))
 
     def has_part(self, condition: Condition) -> Clause:
-        """Return where the text that is the value has the part."""
+        """Return the clause: the value is a text and has the part."""
         is_text = all(isinstance(value, str) for value in self.choices)
         return text_part(self.key(), condition) if is_text else false()
 
     def key(self) -> ColumnElement[Any]:
-        """Return the value; true counts 1, false 0."""
+        """Return the value; true sorts as 1, false as 0."""
         return case(*((clause, literal(value)) for value, clause in self.choices.items()))
 
     def number(self) -> ColumnElement[Any]:
-        """Return null: what is chosen from is no number."""
+        """Return null: a choice is not a number."""
         return _NO_NUMBER
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
@@ -220,32 +220,32 @@ class ChoiceValue:
 
 @dataclass(frozen=True, slots=True)
 class JsonValue:
-    """What lies at a dotted path in a JSON column, of any kind."""
+    """The value at a dotted path in a JSON column, of any kind."""
 
     column: ColumnElement[Any]
     path: str
     needs: frozenset[str] = frozenset()
 
     def is_null(self) -> Clause:
-        """Return where there is nothing, or null."""
+        """Return the clause: there is no value, or null."""
         return self.key().is_(None)
 
     def is_absent(self) -> Clause:
-        """Return where there is nothing, not even null."""
+        """Return the clause: there is no value, not even null."""
         return self._kind().is_(None)
 
     def among(self, wanted: Sequence[Any]) -> Clause:
-        """Return where the value is one of some values of its own kind."""
+        """Return the clause: the value equals one of the values of its own kind."""
         return any_of(self._is(kind, of) for kind, of in _by_kind(wanted).items())
 
     def ordered(self, condition: Condition) -> Clause:
-        """Return where the value is of the same kind and compares as the operator says."""
+        """Return the clause: the value is of the same kind and compares by the operator."""
         kind = kind_of(condition.value)
         clause = ORDERS[condition.operator](self.key(), condition.value)
         return and_(self._kind().in_(_JSON_KINDS[str(kind)]), clause)
 
     def has_part(self, condition: Condition) -> Clause:
-        """Return where the text has the part, or the array the member."""
+        """Return the clause: the text has the part, or the array the member."""
         text = json_text(self.column, self._path)
         has = and_(self._kind() == "text", text_part(text, condition))
         if condition.operator is not Operator.CONTAINS:
@@ -255,11 +255,11 @@ class JsonValue:
         return or_(has, and_(self._kind() == "array", member))
 
     def key(self) -> ColumnElement[Any]:
-        """Return the value; true counts 1, false 0, what is nested its JSON."""
+        """Return the value; true sorts as 1, false as 0, objects and arrays as their JSON."""
         return json_key(self.column, self._path)
 
     def number(self) -> ColumnElement[Any]:
-        """Return the value where it is a number."""
+        """Return the value if it is a number."""
         return case((self._kind().in_(_NUMBERS), json_number(self.column, self._path)))
 
     def groups(self) -> tuple[ColumnElement[Any], ...]:
@@ -288,7 +288,7 @@ class JsonValue:
 
 
 def text_part(text: ColumnElement[Any], condition: Condition) -> Clause:
-    """Return where a text contains, begins or ends with the text of a condition."""
+    """Return the clause: a text contains, begins or ends with the text of a condition."""
     part = condition.value
     if not isinstance(part, str):
         return false()
@@ -307,9 +307,9 @@ def text_part(text: ColumnElement[Any], condition: Condition) -> Clause:
 
 
 def any_of(clauses: Iterable[Clause]) -> Clause:
-    """Return where one of the clauses holds; of none, nowhere.
+    """Return the clause: one of the clauses is true; false without clauses.
 
-    Long ones are built as a balanced tree: databases limit how deep an expression may be.
+    Many clauses are joined as a balanced tree, because databases limit the depth of expressions.
     """
     listed = list(clauses)
     if not listed:
@@ -318,7 +318,7 @@ def any_of(clauses: Iterable[Clause]) -> Clause:
 
 
 def all_of(clauses: Iterable[Clause]) -> Clause:
-    """Return where all clauses hold; of none, everywhere."""
+    """Return the clause: all clauses are true; true without clauses."""
     listed = list(clauses)
     return _balanced(and_, listed) if listed else true()
 
@@ -345,7 +345,7 @@ def _by_kind(wanted: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def seconds_of(value: object) -> float:
-    """Return a time as seconds. Raises BadInput for what is none."""
+    """Return a time as seconds. Raises BadInput for other values."""
     if kind_of(value) == "number":
         return float(value)  # type: ignore[arg-type]
     try:
@@ -365,9 +365,9 @@ _OPPOSITE = {Operator.NE: Operator.EQ, Operator.NIN: Operator.IN}
 
 
 def clause_of(tree: Filter, value_of: Callable[[str], StoredValue]) -> Clause:
-    """Return the clause that holds where a filter does; `value_of` knows the names of fields.
+    """Return the clause that is true where a filter holds; `value_of` resolves field names.
 
-    Negations are brought to the conditions, where null is still known to be false.
+    Negations are moved to the conditions, where null counts as false.
     """
     return _clause(tree, value_of, positive=True)
 

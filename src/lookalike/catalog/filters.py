@@ -5,12 +5,13 @@
 {"AND": [...], "OR": [...], "NOT": [...]}            of  {"field": …, "operator": …, "value": …}
 ```
 
-Both nest and mix. A condition may stand alone; a list means that all of it holds; nothing, `{}` and
-an empty list let everything through. Groups beside one another must all hold: all of `must` and
-`AND`, one of `should`, one of `OR`, none of `must_not` and `NOT`. `{"brand": "Acme"}` is short for
-`eq`, and so is `"match": "Acme"`; `"match": {"any": [...]}` is `in`, `{"except": [...]}` is `nin`.
+The dialects can be nested and mixed. A condition may stand alone; a list means that all its parts
+must hold; None, `{}` and an empty list select everything. Several groups in one object must all
+hold: all of `must` and `AND`, one of `should`, one of `OR`, none of `must_not` and `NOT`.
+`{"brand": "Acme"}` is short for `eq`, and so is `"match": "Acme"`; `"match": {"any": [...]}` is
+`in`, `{"except": [...]}` is `nin`.
 
-A group or a condition may say `case_sensitive`. `conditions.py` says what a filter means.
+A group or a condition may have `case_sensitive`. The meaning of each operator is described below.
 """
 
 from __future__ import annotations
@@ -27,24 +28,23 @@ from lookalike.errors import BadInput
 
 # --- the syntax tree of a filter, and what it means ----------------------------------------------
 
-# What a condition says of a field's value, in Python and in SQL alike:
+# The meaning of a condition, the same in Python and in SQL:
 #
-# - A field that is missing is null. `eq null` and `is_null` find what is null, `ne null` and
-#   `exists` what is not; a value of false turns `exists` and `is_null` round.
-# - Numbers compare with numbers, texts with texts, true and false with themselves; values of two
-#   kinds are never equal. `ne` and `nin` are the opposites of `eq` and `in`: they hold for null,
-#   too.
-# - `gt gte lt lte` hold for numbers against a number, texts against a text (by code points).
-# - `contains` finds a text in a text, and a member in an array. `starts_with` and `ends_with` are
-#   for texts. Upper and lower case differ, unless a condition or a group around it says
-#   `"case_sensitive": false`: then these three take A–Z for a–z.
-# - A dot goes into nested values: `size.width`.
+# - A missing field is null. `eq null` and `is_null` match null; `ne null` and `exists` match all
+#   other values; the value false inverts `exists` and `is_null`.
+# - Numbers compare with numbers, texts with texts, booleans with booleans; values of two kinds are
+#   never equal. `ne` and `nin` are the opposites of `eq` and `in`, so they match null, too.
+# - `gt gte lt lte` compare a number with a number, or a text with a text (by code points).
+# - `contains` matches a text in a text, or a member of an array. `starts_with` and `ends_with` are
+#   for texts. Matching is case-sensitive unless the condition or a group around it has
+#   `"case_sensitive": false`: then these three ignore the case of A–Z.
+# - A dot addresses nested values: `size.width`.
 
 Scalar = str | int | float | bool | None
 
 
 class Operator(StrEnum):
-    """What a condition asks of a value."""
+    """The operators of conditions."""
 
     EQ = "eq"
     NE = "ne"
@@ -72,7 +72,7 @@ ORDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One question about one field; `fold` takes upper case for lower case in parts of texts.
+    """A condition on one field; with `fold` parts of texts are matched without case.
 
     `value` is a tuple for `in` and `nin`, a bool for `exists` and `is_null`, else a scalar.
     """
@@ -85,21 +85,21 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """Holds when all parts hold; without any, always."""
+    """Holds if all parts hold, also without parts."""
 
     parts: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Some:
-    """Holds when at least one part holds."""
+    """Holds if at least one part holds."""
 
     parts: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """Holds when its part does not."""
+    """Holds if its part does not."""
 
     part: Filter
 
@@ -107,11 +107,11 @@ class Not:
 Filter = Condition | Every | Some | Not
 
 EVERYTHING = Every(())
-"""The filter that lets everything through."""
+"""The filter that selects everything."""
 
 
 def holds(tree: Filter, get: Callable[[str], Any]) -> bool:
-    """Return whether a filter holds where `get` gives the value of a field, None for none."""
+    """Return whether a filter holds; `get` gives the value of a field, None if there is none."""
     match tree:
         case Every(parts):
             return all(holds(part, get) for part in parts)
@@ -124,7 +124,7 @@ def holds(tree: Filter, get: Callable[[str], Any]) -> bool:
 
 
 def fields_in(tree: Filter) -> frozenset[str]:
-    """Return the names of all fields that a filter asks about."""
+    """Return the names of all fields in a filter."""
     return frozenset(condition.field for condition in conditions_in(tree))
 
 
@@ -141,21 +141,21 @@ def conditions_in(tree: Filter) -> Iterator[Condition]:
 
 
 def every(parts: Sequence[Filter]) -> Filter:
-    """Return the filter that holds when all parts hold: the part itself where there is one.
+    """Return the filter that holds if all parts hold; a single part is returned as it is.
 
-    Parts that let everything through fall away.
+    Parts that select everything are left out.
     """
     narrow = tuple(part for part in parts if part != EVERYTHING)
     return narrow[0] if len(narrow) == 1 else Every(narrow)
 
 
 def some(parts: Sequence[Filter]) -> Filter:
-    """Return the filter that holds when one part holds: the part itself where there is one."""
+    """Return the filter that holds if one part holds; a single part is returned as it is."""
     return parts[0] if len(parts) == 1 else Some(tuple(parts))
 
 
 def reach(values: Mapping[str, Any], path: str) -> Any:
-    """Return what lies at a dotted path in nested values, None where there is nothing.
+    """Return the value at a dotted path in nested values, None if there is none.
 
     >>> reach({"size": {"width": 3}}, "size.width")
     3
@@ -170,12 +170,12 @@ _FOLDED = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
 def folded(text: str) -> str:
-    """Return a text with a–z for A–Z, and nothing else changed: what every database does alike."""
+    """Return a text with A–Z in lower case and nothing else changed, as every database does."""
     return text.translate(_FOLDED)
 
 
 def kind_of(value: object) -> str | None:
-    """Return `number`, `text` or `boolean`; None for what compares with nothing."""
+    """Return `number`, `text` or `boolean`; None for values that cannot be compared."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int | float):
@@ -235,22 +235,22 @@ def _has_part(condition: Condition, value: Any) -> bool:
 # -------------------------------------------------------------------------------------------------
 
 MAX_DEPTH = 20
-"""How many groups may lie inside one another."""
+"""The maximum depth of nested groups."""
 
 MAX_CONDITIONS = 1_000
-"""How many conditions and groups a filter may have."""
+"""The maximum number of conditions and groups in a filter."""
 
 MAX_VALUES = 10_000
-"""How many values all lists of a filter may hold together."""
+"""The maximum number of values in all lists of a filter together."""
 
 MAX_FIELD_CHARACTERS = 300
-"""How long the name of a field may be."""
+"""The maximum length of a field name."""
 
 
 def parse(raw: object) -> Filter:
-    """Return the tree of a filter in either dialect, or of a mixture of both.
+    """Return the tree of a filter in either dialect, or in a mixture of both.
 
-    Raises BadInput that names what cannot be used, and what can.
+    Raises BadInput that names the unusable part and the allowed values.
 
     >>> parse({"must": [{"key": "size", "match": {"operator": "gt", "value": 3}}]})
     Condition(field='size', operator=<Operator.GT: 'gt'>, value=3, fold=False)
@@ -259,7 +259,7 @@ def parse(raw: object) -> Filter:
 
 
 def check_field(name: object) -> str:
-    """Return the name of a field. Raises BadInput for one that can name none."""
+    """Return the name of a field. Raises BadInput for an invalid name."""
     if not isinstance(name, str) or not name:
         raise BadInput(f"a field is named by a text, not {_shown(name)}")
     if len(name) > MAX_FIELD_CHARACTERS:
@@ -267,12 +267,12 @@ def check_field(name: object) -> str:
     if not all(name.split(".")):
         raise BadInput(f"the field {name!r} has an empty part: write it like 'size.width'")
     if any(sign in name for sign in '"\\') or not _is_sound(name):
-        raise BadInput(f"the field {name!r} has a quotation mark, backslash or sign of no text")
+        raise BadInput(f"the field {name!r} has a quotation mark, backslash or invalid character")
     return name
 
 
 def is_field(name: str) -> bool:
-    """Return whether a name can be that of a field in a filter."""
+    """Return whether a text is a valid field name in a filter."""
     try:
         check_field(name)
     except BadInput:
@@ -298,7 +298,7 @@ _ABSENT: Any = object()
 
 @dataclass(slots=True)
 class _Parser:
-    """Reads one filter, and counts what it has read."""
+    """Parses one filter and counts its parts."""
 
     parts: int = field(default=0)
     values: int = field(default=0)
@@ -357,7 +357,7 @@ class _Parser:
         return Condition(name, operator, self._value(name, operator, value), fold)
 
     def _short(self, raw: Mapping[str, Any]) -> Filter:
-        """Read `{"brand": "Acme"}`; a list or an object there is a misspelt group or operator."""
+        """Parse `{"brand": "Acme"}`; a list or an object there is a misspelt group or operator."""
         for key, value in raw.items():
             if key in _GROUPS or not (value is None or kind_of(value)):
                 unknown = next(one for one in raw if one not in _GROUPS)
@@ -405,7 +405,7 @@ class _Parser:
 
 
 def _folding(raw: Mapping[str, Any], *, fold: bool) -> bool:
-    """Return whether case is of no matter from here on: it is said here, or further out."""
+    """Return whether case is ignored from here on, by this group or an outer one."""
     given = raw.get(_CASE)
     if not isinstance(given, bool | None):
         raise BadInput(f"{_CASE} is true or false, not {_shown(given)}")
@@ -419,7 +419,7 @@ def _matched(name: str, match: object) -> tuple[Operator, Any]:
     _check_keys(match, known, f"the match of {name!r}")
     short = [key for key in match if key in _MATCH]
     if len(short) > 1 or ("operator" in match and any(key != "value" for key in short)):
-        raise BadInput(f"the match of {name!r} says more than one thing: {', '.join(match)}")
+        raise BadInput(f"the match of {name!r} has more than one key: {', '.join(match)}")
     if "operator" in match:
         return _operator(name, match["operator"]), match.get("value", _ABSENT)
     if not short:
@@ -446,7 +446,7 @@ def _check_keys(raw: Mapping[str, Any], known: Iterable[str], what: str) -> None
 def _scalar(where: str, value: object) -> Scalar:
     if isinstance(value, str):
         if not _is_sound(value):
-            raise BadInput(f"{where}: {_shown(value)} holds a sign that no text has")
+            raise BadInput(f"{where}: {_shown(value)} has a character that cannot be stored")
         return value
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
         value = float(value) if abs(value) < sys.float_info.max else math.inf
@@ -458,7 +458,7 @@ def _scalar(where: str, value: object) -> Scalar:
 
 
 def _is_sound(text: str) -> bool:
-    """Return whether a text can be stored: no zero, and no half of a surrogate pair."""
+    """Return whether a text can be stored: no NUL and no lone surrogate."""
     return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 

@@ -1,4 +1,4 @@
-"""Once: what a client asks for again, because no answer came, is done once and answered again."""
+"""Idempotency: a repeated request returns the first result."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _Arguments = ParamSpec("_Arguments")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client calls an operation before it is done, and a digest of all that it asks for."""
+    """The id that a client gave to an operation, and a digest of its arguments."""
 
     id: str
     digest: str
 
     @classmethod
     def of(cls, id: str, *asked: Any) -> Request | None:
-        """Return the request that a client named `id`; None where it gave no name."""
+        """Return the request with the client's `id`; None if the client gave no id."""
         if not id:
             return None
         if not _ID.fullmatch(id):
@@ -42,7 +42,7 @@ class Request:
 
 
 class Replayed(Exception):
-    """The operation was done before; `changed` is what it changed then, `erased` what it erased."""
+    """The operation was done before: `changed` and `erased` are its first result."""
 
     def __init__(self, changed: Changed, erased: Mapping[str, int]) -> None:
         super().__init__(f"operation {changed.operation} was done before")
@@ -51,7 +51,7 @@ class Replayed(Exception):
 
 
 class Previewed(Exception):
-    """Raised inside an operation, nothing of it is kept: `changed` is what it would change."""
+    """Raised inside an operation to roll it back: `changed` is what it would change."""
 
     def __init__(self, changed: Changed) -> None:
         super().__init__("only a preview")
@@ -59,9 +59,9 @@ class Previewed(Exception):
 
 
 def once(verb: Callable[_Arguments, Changed]) -> Callable[_Arguments, Changed]:
-    """Let a verb answer as it did the first time, when it is asked for again.
+    """Make a verb return the first result if its request is repeated.
 
-    What is only a preview is answered as well.
+    A preview returns its result, too.
     """
 
     @wraps(verb)
@@ -75,20 +75,20 @@ def once(verb: Callable[_Arguments, Changed]) -> Callable[_Arguments, Changed]:
 
 
 def refuse_repetition(snapshot: Snapshot, request: Request | None) -> None:
-    """Raise AlreadyDone for a request that was done; Conflict when it asked for something else."""
+    """Raise Replayed for a repeated request; Conflict if its arguments differ from the first."""
     if request is None:
         return
     table = schema.operation
     for row in snapshot.rows(select(table).where(table.c.id == request.id)):
         if row.summary.get("request") != request.digest:
             raise Conflict(
-                f"the operation {request.id!r} was another one; give each a name of its own"
+                f"the operation {request.id!r} had other arguments; give each request its own op_id"
             )
         raise Replayed(changed_of(row), row.summary.get("erased") or {})
 
 
 def changed_of(operation: Any) -> Changed:
-    """Return what a row of `operation` says that it changed."""
+    """Return the changes that a row of `operation` recorded."""
     summary: Mapping[str, Any] = operation.summary
     names = [field.name for field in fields(Changed)]
     return Changed(**{name: value for name, value in summary.items() if name in names})

@@ -1,7 +1,7 @@
-"""Which documents are of one image, and which were seen too badly to be decided.
+"""Documents of the same image, and documents of low quality.
 
-An image is an object, or one moment of it where it is a video. In a field that is exclusive by
-image, no two documents of one image are given the same label.
+An image is an object, or one moment of it if it is a video. In a field that is exclusive by image,
+no two documents of one image may have the same label.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, conditions
 
 _FEW = 20_000
-"""Up to so many documents are asked for one by one, more by all that the collection has."""
+"""Up to this number of documents, select them by pk; above, select all of the collection."""
 
 Image = tuple[int | str, int | None]
-"""An object, and the moment of it in milliseconds."""
+"""An object, and the moment in it in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
-    """What a document would be that is not there: of which source, when, and how well seen."""
+class HypotheticalItem:
+    """An item that is not in the store: its source, the moment in it, and its quality."""
 
     source: str = ""
     time_ms: int | None = None
     low_quality: bool = False
 
 
-class Companions:
-    """The documents of each image, as far as they were read."""
+class ImageGroups:
+    """The documents of each image, for the documents that were read."""
 
     def __init__(self) -> None:
         self._image: dict[int, Image] = {}
         self._members: dict[Image, list[int]] = {}
 
     def read(self, snapshot: Snapshot, collection_pk: int, pks: Ids) -> None:
-        """Take over where documents are."""
+        """Read the images of documents."""
         table = schema.document
         moment = table.c.attributes["time_ms"].as_integer().label("moment")
         query = select(table.c.pk, table.c.object_pk, moment)
@@ -52,9 +52,9 @@ class Companions:
             for row in snapshot.rows(one):
                 self._add(row.pk, (row.object_pk, row.moment))
 
-    def imagine(self, unseen: Mapping[int, Unseen]) -> Companions:
-        """Return these companions with documents that are not there."""
-        other = Companions()
+    def with_items(self, unseen: Mapping[int, HypotheticalItem]) -> ImageGroups:
+        """Return a copy with hypothetical documents added."""
+        other = ImageGroups()
         other._image = copy(self._image)
         other._members = {image: list(members) for image, members in self._members.items()}
         for pk, one in unseen.items():
@@ -62,30 +62,33 @@ class Companions:
         return other
 
     def forget(self, pks: Iterable[int]) -> None:
-        """Take documents away."""
+        """Remove documents."""
         for pk in pks:
             image = self._image.pop(pk, None)
             if image is not None:
                 self._members[image].remove(pk)
 
     def of(self, pks: Ids) -> Ids:
-        """Return all documents of the images that some are of, rising, these among them."""
+        """Return all documents of the images of `pks`, rising, including `pks`."""
         images = {self._image[pk] for pk in pks.tolist() if pk in self._image}
         found = [pk for image in images for pk in self._members[image]]
         return np.union1d(pks, np.array(found, np.int64))
 
     def together(self, pks: Ids) -> list[list[int]]:
-        """Return those of `pks` that are of one image, for each image that has several."""
+        """Return the groups of two or more of `pks` that belong to one image."""
         groups: dict[Image, list[int]] = {}
         for pk in pks.tolist():
             if pk in self._image:
                 groups.setdefault(self._image[pk], []).append(pk)
         return [group for group in groups.values() if len(group) > 1]
 
-    def outdone(self, pks: Ids, free: NDArray[np.bool_], decisions: Decisions) -> NDArray[np.int64]:
-        """Return the places, rising, of documents (n,) whose label a companion has more surely.
+    def outranked(
+        self, pks: Ids, free: NDArray[np.bool_], decisions: Decisions
+    ) -> NDArray[np.int64]:
+        """Return the indices, rising, of documents (n,) that lose their label within their image.
 
-        Only those that are `free` (n,) compete; of equally sure ones the first has the label.
+        Another document of the image has the same label with higher confidence. Only those that are
+        `free` (n,) compete; with equal confidence the first pk keeps the label.
         """
         places = {pk: place for place, pk in enumerate(pks.tolist())}
         confidence, codes = decisions.confidence.tolist(), decisions.codes.tolist()
@@ -104,8 +107,8 @@ class Companions:
         self._members.setdefault(image, []).append(pk)
 
 
-def poorly_seen(snapshot: Snapshot, collection_pk: int, pks: Ids) -> Ids:
-    """Return those of the documents whose quality is low, as their extractor says; rising."""
+def low_quality_among(snapshot: Snapshot, collection_pk: int, pks: Ids) -> Ids:
+    """Return those of the documents that their extractor marked as low quality; rising."""
     table = schema.document
     low = table.c.attributes["low_quality"].as_boolean()
     query = select(table.c.pk).where(table.c.part != "", low)

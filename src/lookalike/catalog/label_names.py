@@ -1,7 +1,7 @@
-"""The events of the ledger that are about labels, and whose labels they are.
+"""Label names: the events of the ledger that rename, merge, split or retire labels.
 
-The tree of labels belongs to the field whose labels vote. What happens to a label happens in every
-field that refers there, with an event in each: so each folds by itself.
+The label tree belongs to the field that has the references. A change of a label is recorded as an
+event in every field that refers there, so each field can be folded on its own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from lookalike.stores.base import Snapshot, Txn
 
 
 def naming_of(snapshot: Snapshot, field_pk: int, flipped: Collection[int] = ()) -> Naming:
-    """Return what the labels of a field are called.
+    """Return the current label names of a field.
 
-    With `flipped` as it was before these operations (pks) were undone, or brought back.
+    With `flipped`: the names before these operations (pks) were undone or restored.
     """
     event, operation = schema.event, schema.operation
     query = (
@@ -37,7 +37,7 @@ def naming_of(snapshot: Snapshot, field_pk: int, flipped: Collection[int] = ()) 
 
 
 def owner_of(snapshot: Snapshot, field_pk: int) -> int:
-    """Return the field to which the labels of a field belong: whose labels vote, in the end."""
+    """Return the field that owns the labels of a field: the end of its chain of references."""
     table, seen = schema.field, {field_pk}
     while True:
         query = select(table.c.reference_field_pk).where(table.c.pk == field_pk)
@@ -58,7 +58,7 @@ def family_of(snapshot: Snapshot, owner: int) -> list[int]:
 
 
 def erase_names(txn: Txn, field_pk: int, names: Collection[str]) -> None:
-    """Erase what events about labels tell of a label that has, or had, these names."""
+    """Erase a label with any of these names from the events about labels."""
     event = schema.event
     query = select(event.c.seq, event.c.kind, event.c.detail)
     query = query.where(event.c.document_pk.is_(None), event.c.field_pk == field_pk)
@@ -79,10 +79,10 @@ def erase_names(txn: Txn, field_pk: int, names: Collection[str]) -> None:
         txn.execute(update(event).where(event.c.seq == row.seq).values({"detail": detail} | gone))
 
 
-def name_today(snapshot: Snapshot, field_pk: int, label: str) -> str:
-    """Return a label that is said in a field by the name that it has; as it is where it has none.
+def current_name(snapshot: Snapshot, field_pk: int, label: str) -> str:
+    """Return the current name of a label; a label that was not renamed is returned as it is.
 
-    Only what another name means is read as a path: what is a label already stays as written.
+    Only an old name is read as a path: a current label stays as written.
     """
     naming = naming_of(snapshot, owner_of(snapshot, field_pk))
     if not naming.aliases:
@@ -92,14 +92,14 @@ def name_today(snapshot: Snapshot, field_pk: int, label: str) -> str:
     return label if today == path else today
 
 
-def label_meant(snapshot: Snapshot, field_pk: int, label: str) -> str:
-    """Return the label that would be kept where this one was said in a field today."""
+def resolved_label(snapshot: Snapshot, field_pk: int, label: str) -> str:
+    """Return the label that would be stored if this one was given in a field now."""
     naming = naming_of(snapshot, owner_of(snapshot, field_pk))
     return naming.one_meant(path_of(label, _separator(snapshot, field_pk)))
 
 
 def why_not(snapshot: Snapshot, naming: Naming, label: str) -> str | None:
-    """Return why a label cannot be given any more; None where it can."""
+    """Return the reason why a label cannot be given any more; None if it can."""
     meant = naming.meant(label)
     if len(meant) > 1:
         return f"{label!r} was split into {' and '.join(map(repr, meant))}; say one of them"

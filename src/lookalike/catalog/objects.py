@@ -1,4 +1,4 @@
-"""Objects as rows: written once, waiting in every collection that draws on their bucket."""
+"""Objects (source files) as rows: stored once, pending in every collection over their bucket."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions, one_of
 
 REGIONS = "regions"
-"""Where an object's metadata hold the regions that it was given: mappings with `id` and `box`."""
+"""The metadata key for the regions given to an object: mappings with `id` and `box`."""
 
 TEXT_KEYS = ("text", "description", "title", "caption")
-"""Where the metadata of an object may have the text that a combined extractor reads beside others,
-the first that it has."""
+"""Metadata keys for the text of a combined extractor; the first key present is used."""
 
 _LOOK_AHEAD = 100
 _IN_LIST = 5000
@@ -41,7 +40,7 @@ _WAITING_RANK = (Status.PENDING, Status.PROCESSING, Status.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An object to be. `key` identifies it in its bucket; an `error` says why it will fail."""
+    """An object to insert, identified by `key` in its bucket; `error` is why it cannot be read."""
 
     key: str
     name: str
@@ -52,7 +51,7 @@ class Draft:
 
 
 def insert_objects(txn: Txn, bucket_pk: int, drafts: Sequence[Draft], *, at: float) -> list[int]:
-    """Insert objects, which wait for extraction wherever there is something for it; return pks."""
+    """Insert objects, pending in each collection that can extract them; return their pks."""
     pks = txn.insert_returning(
         schema.object_,
         [
@@ -74,20 +73,20 @@ def insert_objects(txn: Txn, bucket_pk: int, drafts: Sequence[Draft], *, at: flo
             for pk, draft in zip(pks, drafts, strict=True)
             if _has(draft, collection)
         }
-        let_wait(txn, collection.pk, waiting)
+        mark_pending(txn, collection.pk, waiting)
     return pks
 
 
 def contents(blobs: Sequence[Blob]) -> dict[str, Any]:
-    """Return the columns of an object that hold what it is made of."""
+    """Return the columns of an object for its contents."""
     return {
         "blobs": [{name: getattr(blob, name) for name in _BLOB} for blob in blobs],
         "size_bytes": sum(blob.size_bytes for blob in blobs),
     }
 
 
-def let_wait(txn: Txn, collection_pk: int, errors: Mapping[int, str | None]) -> None:
-    """Let objects wait in a collection, whatever was there; one with an error has failed."""
+def mark_pending(txn: Txn, collection_pk: int, errors: Mapping[int, str | None]) -> None:
+    """Mark objects as pending in a collection, whatever their status; with an error as failed."""
     row = {"collection_pk": collection_pk, "owner": None, "expires_at": None}
     txn.upsert(
         schema.extraction,
@@ -103,8 +102,8 @@ def let_wait(txn: Txn, collection_pk: int, errors: Mapping[int, str | None]) -> 
     )
 
 
-def let_all_wait(txn: Txn, collection: CollectionRow) -> int:
-    """Let everything that is there already wait in a new collection; return how much that is."""
+def mark_all_pending(txn: Txn, collection: CollectionRow) -> int:
+    """Mark all existing objects as pending in a new collection; return their number."""
     object_, waiting = schema.object_, schema.extraction
     if collection.source_pk is None:
         query = select(object_.c.pk).where(object_.c.bucket_pk.in_(collection.bucket_pks))
@@ -120,49 +119,49 @@ def let_all_wait(txn: Txn, collection: CollectionRow) -> int:
 
 
 def content_changed(txn: Txn, bucket_pk: int, pk: int, blobs: Sequence[Blob]) -> None:
-    """Write other contents for an object, and let it wait again wherever it is extracted."""
+    """Write new contents of an object, and mark it as pending in every collection."""
     change_contents(txn, pk, blobs)
     for collection in collections_over(txn, bucket_pk):
-        let_wait(txn, collection.pk, {pk: None})
+        mark_pending(txn, collection.pk, {pk: None})
 
 
 def reads_regions(extractor: str) -> bool:
-    """Return whether an extractor, by its full name, reads the regions that objects are given."""
+    """Return whether an extractor, by its full name, uses the regions given to objects."""
     return extractor == "region_extractor"
 
 
 def regions_changed(txn: Txn, bucket_pk: int, row: Any, regions: Any) -> None:
-    """Write other regions of an object, and let it wait again wherever they are extracted."""
+    """Write new regions of an object, and mark it as pending where they are extracted."""
     metadata = {**row.metadata, REGIONS: regions}
     txn.update(schema.object_, [{"pk": row.pk, "metadata": metadata}])
     for collection in collections_over(txn, bucket_pk, derived=True):
         if reads_regions(collection.extractor):
-            let_wait(txn, collection.pk, {row.pk: None})
+            mark_pending(txn, collection.pk, {row.pk: None})
 
 
 def change_contents(txn: Txn, pk: int, blobs: Sequence[Blob]) -> None:
-    """Write other contents for an object."""
+    """Write new contents of an object."""
     chosen = update(schema.object_).where(schema.object_.c.pk == pk)
     txn.execute(chosen.values(contents(blobs)))
 
 
 def finish(txn: Txn, collection_pk: int, pks: Sequence[int]) -> None:
-    """Let objects wait no more in a collection; those that draw on it may begin with them."""
+    """Mark objects as done in a collection, and as pending in collections derived from it."""
     waiting = schema.extraction
     for chosen in conditions(waiting.c.object_pk, pks):
         txn.execute(delete(waiting).where(waiting.c.collection_pk == collection_pk, chosen))
     for derived in collections_from(txn, collection_pk):
-        let_wait(txn, derived.pk, dict.fromkeys(pks))
+        mark_pending(txn, derived.pk, dict.fromkeys(pks))
 
 
 def input_of(
     collection: CollectionRow, blobs: Iterable[Blob], metadata: Mapping[str, Any]
 ) -> list[Blob] | None:
-    """Return the blobs that a collection may extract from, the likeliest first.
+    """Return the blobs that a collection may extract from, best first.
 
-    A property that is mapped may be a text among the metadata. None when the object has nothing of
-    what is mapped. A combined extractor may extract from all the others, too, and from a text under
-    one of TEXT_KEYS.
+    A mapped property may be a text in the metadata. None if the object has none of the mapped
+    properties. A combined extractor may also use all other blobs, and a text under one of
+    TEXT_KEYS.
     """
     given = list(blobs)
     if not collection.inputs and collection.extractor != COMBINED:
@@ -183,7 +182,7 @@ def _text_at(metadata: Mapping[str, Any], path: str) -> Blob | None:
 
 
 def known_object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[str, int]:
-    """Return pks by object id, of those that are there."""
+    """Return pks by object id, for existing objects."""
     table = schema.object_
     found: dict[str, int] = {}
     for start in range(0, len(ids), _IN_LIST):
@@ -204,7 +203,7 @@ def object_pks(snapshot: Snapshot, bucket_pk: int, ids: Sequence[str]) -> dict[s
 
 
 def objects_named(snapshot: Snapshot, bucket_pks: Collection[int], ids: Sequence[str]) -> list[int]:
-    """Return the pks of the objects of these ids, in any of the buckets. Raises NotFound."""
+    """Return the pks of the objects with these ids, in any of the buckets. Raises NotFound."""
     table, found, known = schema.object_, list[int](), set[str]()
     for start in range(0, len(ids), 5000):
         chosen = table.c.id.in_(ids[start : start + 5000])
@@ -220,7 +219,7 @@ def objects_named(snapshot: Snapshot, bucket_pks: Collection[int], ids: Sequence
 
 
 def read_objects(snapshot: Snapshot, bucket: str, pks: Sequence[int]) -> list[Object]:
-    """Return objects as they stand, in the order of `pks`: labels that were said stand in them."""
+    """Return objects in the order of `pks`; their metadata show the current labels."""
     table = schema.object_
     rows = {row.pk: row for row in snapshot.rows(select(table).where(one_of(table.c.pk, pks)))}
     statuses = _statuses(snapshot, pks)
@@ -245,7 +244,7 @@ def read_objects(snapshot: Snapshot, bucket: str, pks: Sequence[int]) -> list[Ob
 def labels_as_they_stand(
     snapshot: Snapshot, metadata: Mapping[int, Mapping[str, Any]]
 ) -> dict[int, Mapping[str, Any]]:
-    """Return the metadata of objects, by pk; a label in it that was taken back is None."""
+    """Return the metadata of objects, by pk; a retracted label in it is None."""
     labels = _labels(snapshot, [pk for pk, one in metadata.items() if one])
     return {
         pk: {**one, **{name: said for name, said in labels.get(pk, {}).items() if name in one}}
@@ -254,14 +253,14 @@ def labels_as_they_stand(
 
 
 def waits_in(snapshot: Snapshot, collection_pk: int) -> bool:
-    """Return whether anything waits in a collection, or is being extracted."""
+    """Return whether anything is pending or being extracted in a collection."""
     table = schema.extraction
     here = (table.c.collection_pk == collection_pk) & (table.c.status != Status.FAILED)
     return bool(snapshot.rows(select(exists().where(here).label("waits")))[0].waits)
 
 
 def held_in(snapshot: Snapshot, collection_pk: int) -> set[int]:
-    """Return the objects of a collection that somebody is at."""
+    """Return the objects of a collection that are being extracted."""
     table = schema.extraction
     query = select(table.c.object_pk).where(table.c.collection_pk == collection_pk)
     return {
@@ -270,7 +269,7 @@ def held_in(snapshot: Snapshot, collection_pk: int) -> set[int]:
 
 
 def waiting_dimension(snapshot: Snapshot, collection: CollectionRow) -> int | None:
-    """Return how many numbers the first vector has that waits in a collection, if one does."""
+    """Return the length of the first pending vector of a collection, or None."""
     table, object_ = schema.extraction, schema.object_
     query = (
         select(object_.c.blobs, object_.c.metadata)
@@ -288,7 +287,7 @@ def waiting_dimension(snapshot: Snapshot, collection: CollectionRow) -> int | No
 
 
 def any_waiting(snapshot: Snapshot, pks: Sequence[int]) -> bool:
-    """Return whether an object has not been finished somewhere, nor failed."""
+    """Return whether an object is pending or being extracted in any collection."""
     table = schema.extraction
     waits = exists().where(one_of(table.c.object_pk, pks), table.c.status != Status.FAILED)
     return bool(snapshot.rows(select(waits.label("waits")))[0].waits)
@@ -301,7 +300,7 @@ def _has(draft: Draft, collection: CollectionRow) -> bool:
 
 
 def _statuses(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, tuple[Status, str | None]]:
-    """Return the status of objects that are not complete everywhere: the least far one."""
+    """Return the status of objects that are not complete everywhere: the least advanced one."""
     table = schema.extraction
     found: dict[int, tuple[Status, str | None]] = {}
     query = select(table.c.object_pk, table.c.status, table.c.error)
@@ -314,7 +313,7 @@ def _statuses(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, tuple[Status,
 
 
 def _labels(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, dict[str, str | None]]:
-    """Return what was said of the whole items that objects are, by what they call the field."""
+    """Return the labels given to whole items, by object and by field name."""
     document, standing, field_ = schema.document, schema.standing, schema.field
     same = standing.c.document_pk == document.c.pk
     query = (
@@ -343,22 +342,25 @@ def _overlaid(metadata: Mapping[str, Any], labels: Mapping[str, str | None]) -> 
 
 # --- forgotten parts: remembered by their box, so that none comes back ---------------------------
 
-# A place is a key and, where there is one, a box in the object's content: nothing of what was seen
-# there. It goes with its object, and counts for that content only.
+# A place is a key and, if there is one, a box in the object's content; nothing of the image is
+# kept. It is deleted with its object, and applies to that content only.
 
 _SAME = 0.4
-"""Boxes of one face by two detectors overlap by half and more, those of neighbours hardly at all.
-In doubt, something is forgotten."""
+"""Boxes with at least this overlap are the same part.
+
+Boxes of one face by two detectors overlap by 0.5 and more, those of neighbours hardly at all. In
+doubt, the part counts as forgotten.
+"""
 
 _AROUND = ("page", "time_ms")
 
 
 Forgotten = Mapping[tuple[int, str], Sequence[PartRegion]]
-"""Places that were forgotten, by object pk and digest of the content."""
+"""Forgotten places, by object pk and digest of the content."""
 
 
 def remember(txn: Txn, parts: Iterable[tuple[int, bytes, str, Mapping[str, Any]]]) -> None:
-    """Remember parts: object pk, digest of the content, key and attributes."""
+    """Store the places of forgotten parts: object pk, digest of the content, key and attributes."""
     rows = [
         {
             "object_pk": object_pk,
@@ -373,7 +375,7 @@ def remember(txn: Txn, parts: Iterable[tuple[int, bytes, str, Mapping[str, Any]]
 
 
 def places(snapshot: Snapshot, objects: Sequence[int]) -> Forgotten:
-    """Return the places of objects that were forgotten."""
+    """Return the forgotten places of objects."""
     table = schema.forgotten
     found: dict[tuple[int, str], list[PartRegion]] = {}
     for row in snapshot.rows(select(table).where(one_of(table.c.object_pk, objects))):
@@ -389,7 +391,7 @@ def is_forgotten(
     part: str,
     attributes: Mapping[str, Any],
 ) -> bool:
-    """Return whether a part is among the places of an object and content that were forgotten."""
+    """Return whether a part is at a forgotten place of this object and content."""
     here = gone.get((object_pk, sha256))
     if here is None:
         return False
@@ -397,7 +399,7 @@ def is_forgotten(
 
 
 def unshown(snapshot: Snapshot, views: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return those of the views of parts (digest of the content, view) that no document shows."""
+    """Return those views of parts (digest of the content, view) that no document uses."""
     left = {(digest, view) for digest, view in views if view}
     table = schema.document
     digests = sorted({digest for digest, _ in left})
@@ -409,7 +411,7 @@ def unshown(snapshot: Snapshot, views: Iterable[tuple[str, str]]) -> list[tuple[
 
 
 def is_same(one: PartRegion, other: PartRegion) -> bool:
-    """Return whether two parts of a content are the same: by their boxes, without any by their key.
+    """Return whether two parts of a content are the same: by box, or by key without boxes.
 
     >>> is_same(Part("face-0", {"box": [0, 0, 9, 9]}), Part("face-4", {"box": [1, 0, 9, 9]}))
     True

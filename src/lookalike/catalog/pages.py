@@ -1,7 +1,7 @@
-"""Pages of rows in an order, each continued from a cursor.
+"""Keyset pagination: sorted pages of rows, each continued from a cursor.
 
-A cursor holds the last row's place in the order, not its number: rows that come, go or change while
-someone pages move no other row, so none that stays as it is is shown twice or left out.
+A cursor holds the sort key of the last row, not its number. So rows that are added, removed or
+changed between pages do not shift other rows: an unchanged row is never repeated or left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lookalike.errors import BadInput
 from lookalike.stores.base import Snapshot
 
 MAX_PAGE = 1_000
-"""How many rows a page may have."""
+"""The maximum number of rows on a page."""
 
 _DIRECTIONS = {"asc": False, "ascending": False, "desc": True, "descending": True}
 _LARGEST = 2**63
@@ -39,9 +39,9 @@ _FEW = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """By which field, and which way round; what has no value comes last either way.
+    """The field to sort by, and the direction; rows without a value come last in both directions.
 
-    Without a field, by arrival. Among equals it is by arrival, the same way round.
+    Without a field, and among equal values, rows are sorted by arrival in the same direction.
     """
 
     field: str | None = None
@@ -49,19 +49,19 @@ class Sort:
 
 
 ARRIVAL = Sort()
-"""The oldest first."""
+"""Oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows by their pks, in order, and where the next page begins; None after the last."""
+    """Rows by their pks, in order, and the cursor of the next page; None after the last."""
 
     pks: tuple[int, ...]
     next_cursor: str | None
 
 
 def sort_from(field: str, direction: str | None = None) -> Sort:
-    """Return a sort: by `field` or, the other way round, `-field`; or with `asc` or `desc`.
+    """Return a sort by `field` with `asc` or `desc`; `-field` reverses the direction.
 
     Raises BadInput for another direction.
 
@@ -77,10 +77,10 @@ def sort_from(field: str, direction: str | None = None) -> Sort:
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """Reads pages: `query` selects the rows, `pk` tells them apart, `value` is their order.
+    """Reads pages: `query` selects the rows, `pk` is their key, `value` is the sort value.
 
-    `of` tells what is paged through: a cursor of something else is refused. With `by_range` an
-    index finds the rows by a range of numbers: where they are few, faster than by arrival.
+    `of` identifies the list: a cursor of another list is refused. With `by_range` an index finds
+    the rows by a range of numbers, which is faster than by arrival if they are few.
     """
 
     snapshot: Snapshot
@@ -92,7 +92,7 @@ class Paging:
     by_range: bool = False
 
     def after(self, cursor: str | None, limit: int) -> Page:
-        """Return the page that a cursor leads to, the first one without. Raises BadInput."""
+        """Return the page after a cursor, or the first page. Raises BadInput."""
         _check_limit(limit)
         place = _Place(None, None) if cursor is None else _decoded(cursor, self.of)
         rows = self._with_value(limit + 1, 0, place) if place.in_values else []
@@ -159,20 +159,20 @@ class Paging:
 
 
 def count(snapshot: Snapshot, query: Select[Any]) -> int:
-    """Return how many rows a statement selects."""
+    """Return the number of rows that a statement selects."""
     inner = query.subquery()
     (row,) = snapshot.rows(select(func.count().label("rows")).select_from(inner))
     return int(row.rows)
 
 
 def digest(scope: str, tree: Filter, sort: Sort) -> str:
-    """Return what tells one list from others: its scope, filter and order."""
+    """Return a key that identifies a list by its scope, filter and order."""
     return hashlib.sha256(repr((scope, tree, sort)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The last row that was shown; without a key it has no value, without a pk it is the start."""
+    """The last row shown: without a key it has no value, without a pk it is the start."""
 
     pk: int | None
     key: str | int | float | None
@@ -211,34 +211,34 @@ def _check_limit(limit: int) -> None:
 
 # --- which documents or objects a filter selects, page by page -----------------------------------
 
-# Reads one snapshot. What it gives are pks, in order; `reading.py` makes documents of them.
+# Reads one snapshot and returns pks in order; `reader.py` makes documents of them.
 
 MAX_COUNT = 10_000
-"""Up to so many rows are counted unasked: counting a million takes longer than a page of them."""
+"""Count up to this number of rows by default; counting a million takes longer than a page."""
 
 _CHUNK = 5_000
 
 
 class Values(Protocol):
-    """What the names of fields stand for, and the rows that have them."""
+    """Resolves field names, and selects the rows that have them."""
 
     @property
     def scope(self) -> str:
-        """What tells these rows from all others, in cursors."""
+        """Identifies these rows in cursors."""
         ...
 
     def value_of(self, name: str) -> StoredValue:
-        """Return what a name stands for. Raises BadInput for one that cannot be."""
+        """Return the value of a field name. Raises BadInput for an invalid one."""
         ...
 
     def query(self, values: Sequence[StoredValue]) -> tuple[Select[Any], ColumnElement[int]]:
-        """Return the statement that selects the pks of all rows, and the pk."""
+        """Return the statement that selects the pks of all rows, and the pk column."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Selecting:
-    """Selects rows of one snapshot: of documents with `DocumentValues`, of objects with others."""
+    """Selects rows of one snapshot: documents with `DocumentValues`, objects with others."""
 
     snapshot: Snapshot
     values: Values
@@ -251,7 +251,7 @@ class Selecting:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """Return the page that a cursor leads to, the first one without.
+        """Return the page after a cursor, or the first page.
 
         Raises BadInput for a limit outside 1…1,000 and for a cursor of another list.
         """
@@ -260,11 +260,11 @@ class Selecting:
     def page_at(
         self, offset: int, tree: Filter = EVERYTHING, sort: Sort = ARRIVAL, *, limit: int = 100
     ) -> Page:
-        """Return the page after `offset` rows: slower the deeper, and moved by what changes."""
+        """Return the page after `offset` rows; slow for large offsets, and shifted by changes."""
         return self._paging(tree, sort).at(offset, limit)
 
     def count(self, tree: Filter = EVERYTHING, *, at_most: int | None = MAX_COUNT) -> int | None:
-        """Return how many rows there are; None where they are more than `at_most`."""
+        """Return the number of rows; None if they are more than `at_most`."""
         query, _ = self._query(tree)
         if at_most is None:
             return count(self.snapshot, query)
@@ -303,7 +303,7 @@ class Selecting:
 
 
 def _required(tree: Filter) -> Iterator[Condition]:
-    """Yield the conditions that all rows meet."""
+    """Yield the conditions that all rows must meet."""
     match tree:
         case Condition():
             yield tree
@@ -315,9 +315,9 @@ def _required(tree: Filter) -> Iterator[Condition]:
 def filtered(
     values: Values, tree: Filter, others: Sequence[StoredValue] = ()
 ) -> tuple[Select[Any], ColumnElement[int]]:
-    """Return the statement that selects the pks of the rows that a filter chooses, and the pk.
+    """Return the statement that selects the pks of the filtered rows, and the pk column.
 
-    What the `others` are read from is joined as well.
+    The tables of the `others` are joined as well.
     """
     named = {name: values.value_of(name) for name in sorted(fields_in(tree))}
     query, pk = values.query([*named.values(), *others])

@@ -1,4 +1,4 @@
-"""From rows to documents: what a collection shows, with the matches behind every decision."""
+"""Reads rows as `Document`s, with the matches behind every decision."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _EVIDENCE_TEMPERATURE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """A label field as readers need it."""
+    """A label field with what readers need."""
 
     pk: int
     name: str
@@ -57,7 +57,7 @@ class FieldRow:
     standard: DecisionRule | None
 
     def limit_of(self, label: str | None) -> float | None:
-        """Return from which confidence on a label is given."""
+        """Return the confidence from which on a label is given."""
         limits = {} if self.standard is None else self.standard.limits
         return limits.get(str(label), self.limit)
 
@@ -68,7 +68,7 @@ class FieldRow:
 
 
 def fields_of(snapshot: Snapshot, collection_pk: int) -> list[FieldRow]:
-    """Return the label fields of a collection, the first one first."""
+    """Return the label fields of a collection, oldest first."""
     table = schema.field
     query = select(table).where(table.c.collection_pk == collection_pk).order_by(table.c.pk)
     return [_field_row(row) for row in snapshot.rows(query)]
@@ -76,9 +76,9 @@ def fields_of(snapshot: Snapshot, collection_pk: int) -> list[FieldRow]:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads documents of one snapshot, with the matches of their `fields`, the first one first.
+    """Reads documents of one snapshot, with the matches of their `fields`, oldest first.
 
-    Without `matches` no decision shows any: to find them takes most of the time.
+    Without `matches` no decision shows matches: searching them takes most of the time.
     """
 
     snapshot: Snapshot
@@ -144,9 +144,9 @@ class Reader:
     def _lists(
         self, pks: list[int], field: FieldRow, refused: Mapping[int, Sequence[str]]
     ) -> list[list[Near]]:
-        """Return the nearest references of documents, but for those of a label they were refused.
+        """Return the nearest references of documents, without those of rejected labels.
 
-        They follow from vectors and labels: they are what the decision was made on.
+        They are derived from vectors and labels: the same that the decision used.
         """
         if not pks or not self.matches:
             return [[] for _ in pks]
@@ -166,9 +166,9 @@ class Reader:
         pks: Ids,
         barred: Sequence[Sequence[str]] | None = None,
     ) -> list[list[Near]]:
-        """Return the nearest references of each of `vectors` (n, d), the nearest first.
+        """Return the nearest references of each of `vectors` (n, d), nearest first.
 
-        None is its own neighbour, by `pks` (n,), or has a label that is `barred`.
+        The document itself, by `pks` (n,), and references with a label in `barred` are left out.
         """
         _, references, codes = self._votes_on(field.pk)
         hidden = None
@@ -203,7 +203,7 @@ class Reader:
         return self._votes[field_pk]
 
     def described(self, field: FieldRow, pks: Iterable[int]) -> dict[int, Any]:
-        """Return the ids of references by pk, and their metadata where the field copies some."""
+        """Return the ids of references by pk, and their metadata if the field copies some."""
         table = schema.document
         query = select(table.c.pk, table.c.id)
         if field.taxonomy.enrich:
@@ -215,14 +215,14 @@ class Reader:
         }
 
 
-def by_standard(field: FieldRow, standard: DecisionRule | None) -> FieldRow:
-    """Return a field as it would be if it decided by `standard`."""
+def with_rule(field: FieldRow, standard: DecisionRule | None) -> FieldRow:
+    """Return a field with another decision rule."""
     limit, temperature = _limit(field.taxonomy, standard)
     return replace(field, standard=standard, limit=limit, temperature=temperature)
 
 
 def document_query(collection_pk: int, field_pk: int) -> Select[Any]:
-    """Return the statement that selects `document.pk` joined with its standing in a field."""
+    """Return the statement that selects `document.pk` joined with its label state in a field."""
     document, standing = schema.document, schema.standing
     same = and_(standing.c.document_pk == document.c.pk, standing.c.field_pk == field_pk)
     joined = document.join(standing, same)
@@ -231,7 +231,7 @@ def document_query(collection_pk: int, field_pk: int) -> Select[Any]:
 
 
 def filtered(query: Select[Any], label: Any, origin: Any, reason: Any) -> Select[Any]:
-    """Return a `document_query` narrowed: a label or origin of None means there is none."""
+    """Return a `document_query` with conditions: a label or origin of None means no label."""
     standing = schema.standing.c
     if label is not ANY:
         query = query.where(standing.label.is_not_distinct_from(label))
@@ -262,7 +262,7 @@ def _field_row(row: Any) -> FieldRow:
 
 
 def _limit(taxonomy: Taxonomy, standard: DecisionRule | None) -> tuple[float | None, float]:
-    """Return the limit in force, and how far the shares of matches spread."""
+    """Return the current threshold, and the temperature of the shares of matches."""
     if taxonomy.confidence_threshold is not None or standard is None:
         return taxonomy.confidence_threshold, _NEAREST_ONLY
     return standard.limit, _EVIDENCE_TEMPERATURE
@@ -270,7 +270,7 @@ def _limit(taxonomy: Taxonomy, standard: DecisionRule | None) -> tuple[float | N
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A reference near to something: its label, how similar it is, its share of the evidence."""
+    """A nearest reference: its label, its similarity and its share of the evidence."""
 
     pk: int
     label: str
@@ -315,7 +315,7 @@ def _standing(
 
 
 def enriched(field: FieldRow, source: Any) -> dict[str, Any]:
-    """Return what is copied from the metadata of the matched reference, as `described`."""
+    """Return the metadata copied from the matched reference, as given by `described`."""
     names = () if source is None else field.taxonomy.enrich
     return {name: source.metadata[name] for name in names if name in source.metadata}
 
@@ -356,8 +356,8 @@ def ids_of(snapshot: Snapshot, pks: Iterable[int]) -> dict[int, str]:
     return {row.pk: row.id for row in snapshot.rows(query)}
 
 
-class Stance(NamedTuple):
-    """What stands for a document in a field."""
+class LabelState(NamedTuple):
+    """The label state of a document in a field."""
 
     label: str | None
     origin: str | None
@@ -365,25 +365,25 @@ class Stance(NamedTuple):
     actor: str | None
     contested: bool
 
-    def is_news(self, label: str, actor: str) -> bool:
-        """Return whether a person's label says something: another one, or another person's word.
+    def adds_information(self, label: str, actor: str) -> bool:
+        """Return whether a person's label adds something: it or the person is another one.
 
-        Of a contested document every word is one.
+        Every answer adds something if people disagree on the document.
         """
         said = (self.label, self.origin, self.actor)
         return said != (label, Origin.HUMAN, actor) or self.contested
 
 
 def suspects_of(snapshot: Snapshot, field_pk: int) -> set[tuple[int, str]]:
-    """Return the references of a field that look wrong somewhere: document pk and label."""
+    """Return the references of a field that look wrong in any field: document pk and label."""
     table = schema.field
     query = select(table.c.standard).where(table.c.reference_field_pk == field_pk)
     standards = [decision_rule_in_force(row.standard) for row in snapshot.rows(query)]
     return {one for standard in standards if standard for one in standard.suspects}
 
 
-def said_once(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tuple[int, str]]:
-    """Return what has a label that nobody has confirmed: document pk and label."""
+def unconfirmed(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tuple[int, str]]:
+    """Return the labels that nobody has confirmed: document pk and label."""
     table = schema.standing
     query = select(table.c.document_pk, table.c.label)
     query = query.where(table.c.label.is_not(None), table.c.confirmed.is_not(True))
@@ -394,15 +394,15 @@ def said_once(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tupl
 
 
 def rejections(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tuple[int, str]]:
-    """Return which labels documents were said not to have: document pk and label."""
+    """Return the rejected labels of documents: document pk and label."""
     table = schema.rejection
     query = select(table.c.document_pk, table.c.label).where(table.c.field_pk == field_pk)
     rows = snapshot.rows(query.where(one_of(table.c.document_pk, pks)))
     return {(row.document_pk, row.label) for row in rows}
 
 
-def stances(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> dict[int, Stance]:
-    """Return what stands for documents in a field, by pk."""
+def label_states(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> dict[int, LabelState]:
+    """Return the label states of documents in a field, by pk."""
     table = schema.standing
     query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.suggestion)
     query = query.add_columns(table.c.actor, table.c.contested)
@@ -410,7 +410,7 @@ def stances(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> dict[int, 
         query.where(table.c.field_pk == field_pk, one_of(table.c.document_pk, pks))
     )
     return {
-        row.document_pk: Stance(
+        row.document_pk: LabelState(
             row.label, row.origin, row.suggestion, row.actor, bool(row.contested)
         )
         for row in rows

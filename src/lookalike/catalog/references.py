@@ -1,4 +1,4 @@
-"""The references of label fields as the store has them: read once, then kept up."""
+"""The references of label fields in the store: read once, then updated."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from lookalike.stores.locks import FairLock
 
 
 @dataclass(frozen=True, slots=True)
-class Turnout:
-    """Who votes now, and which of those that were asked about came, stayed and went.
+class ReferenceUpdate:
+    """The current references, and which of the changed documents were added, kept and removed.
 
-    One whose vector is another one now has gone and come.
+    A reference whose vector changed counts as removed and added.
     """
 
     references: ReferenceArrays
-    came: Ids
-    stayed: Ids
-    went: Ids
+    added: Ids
+    kept: Ids
+    removed: Ids
 
     def changed_from(self, before: ReferenceArrays) -> int:
-        """Return how many references came, went or have another label than `before`."""
-        was = before.codes[np.searchsorted(before.pks, self.stayed)]
-        now = self.references.codes[np.searchsorted(self.references.pks, self.stayed)]
-        return len(np.union1d(self.came, self.went)) + int((was != now).sum())
+        """Return how many references were added, removed or have another label than `before`."""
+        was = before.codes[np.searchsorted(before.pks, self.kept)]
+        now = self.references.codes[np.searchsorted(self.references.pks, self.kept)]
+        return len(np.union1d(self.added, self.removed)) + int((was != now).sum())
 
 
 def read_references(
@@ -41,10 +41,10 @@ def read_references(
     codes: Codes,
     known: ReferenceArrays,
     changed: Ids,
-) -> Turnout:
-    """Return who votes after the rows of `changed` documents were written.
+) -> ReferenceUpdate:
+    """Return the references after the rows of `changed` documents were written.
 
-    Who has no vector in the space has nothing to say there.
+    Documents without a vector in the space are left out.
     """
     table = schema.standing
     embedding = schema.embedding
@@ -60,16 +60,16 @@ def read_references(
     both = np.intersect1d(pks, before)
     same = (now.vectors_of(both) == known.vectors_of(both)).all(axis=1)
     stayed = both[same]
-    return Turnout(
+    return ReferenceUpdate(
         references=known.without(before).joined(now) if len(before) or len(pks) else known,
-        came=np.setdiff1d(pks, stayed),
-        stayed=stayed,
-        went=np.setdiff1d(before, stayed),
+        added=np.setdiff1d(pks, stayed),
+        kept=stayed,
+        removed=np.setdiff1d(before, stayed),
     )
 
 
-def voters(snapshot: Snapshot, field_pk: int) -> Ids:
-    """Return the documents whose label votes, rising."""
+def voting_documents(snapshot: Snapshot, field_pk: int) -> Ids:
+    """Return the documents whose label makes them references, rising."""
     table = schema.standing
     query = select(table.c.document_pk).where(table.c.field_pk == field_pk, table.c.votes)
     return np.sort(snapshot.numbers(query)[:, 0])
@@ -84,7 +84,7 @@ def written_since(snapshot: Snapshot, field_pk: int, revision: int) -> Ids:
 
 
 def newest_revision(snapshot: Snapshot, field_pk: int) -> int:
-    """Return the operation that last wrote a row of a field; -1 when there is none."""
+    """Return the operation that last wrote a row of a field; -1 if there is none."""
     table = schema.standing
     query = select(func.max(table.c.revision).label("newest"))
     row = snapshot.rows(query.where(table.c.field_pk == field_pk))[0]
@@ -92,7 +92,7 @@ def newest_revision(snapshot: Snapshot, field_pk: int) -> int:
 
 
 def operation_id(snapshot: Snapshot, pk: int) -> str | None:
-    """Return the id of an operation: the same number may be another one in another store."""
+    """Return the id of an operation; the same pk may be another operation in another store."""
     table = schema.operation
     rows = snapshot.rows(select(table.c.id).where(table.c.pk == pk))
     return rows[0].id if rows else None
@@ -105,7 +105,7 @@ def epoch_of(snapshot: Snapshot, field_pk: int) -> int:
 
 
 def _state_of(snapshot: Snapshot, field_pk: int) -> tuple[int, int]:
-    """Return the epoch and the newest revision of a field, in one step."""
+    """Return the epoch and the newest revision of a field, in one query."""
     field, standing = schema.field, schema.standing
     newest = select(func.max(standing.c.revision)).where(standing.c.field_pk == field_pk)
     query = select(field.c.epoch, newest.scalar_subquery().label("newest"))
@@ -123,34 +123,34 @@ class _Page:
 
 
 class ReferenceBook:
-    """The references of fields for those who only read, kept up from snapshot to snapshot.
+    """The references of fields for readers, updated from snapshot to snapshot.
 
-    Safe for several threads; who reads of one field waits for no other. Ask once a snapshot: one
-    that is older than what is known here is read from the beginning.
+    Thread-safe; readers of different fields do not wait for each other. Call `of` once per
+    snapshot: for a snapshot older than the known state all references are read again.
     """
 
     def __init__(self) -> None:
         self._pages: dict[int, _Page] = {}
-        self._turns: dict[int, FairLock] = {}
+        self._locks: dict[int, FairLock] = {}
 
     def of(
         self, snapshot: Snapshot, field_pk: int, space: StoredSpace
     ) -> tuple[ReferenceArrays, Codes]:
-        """Return who votes in a field as the snapshot has it, and their labels' codes."""
+        """Return the references of a field as of the snapshot, and their labels' codes."""
         epoch, newest = _state_of(snapshot, field_pk)
         page = self._pages.get(field_pk)
         if page is None or (page.space, page.epoch, page.seen) != (space, epoch, newest):
-            with self._turns.setdefault(field_pk, FairLock()).taken():
-                page = self._turned(snapshot, field_pk, space, epoch, newest)
+            with self._locks.setdefault(field_pk, FairLock()).taken():
+                page = self._page_of(snapshot, field_pk, space, epoch, newest)
         return page.references, page.codes
 
     def drop(self, fields: Iterable[int]) -> None:
-        """Forget fields that are no more."""
+        """Drop removed fields."""
         for pk in fields:
-            with self._turns.setdefault(pk, FairLock()).taken():
+            with self._locks.setdefault(pk, FairLock()).taken():
                 self._pages.pop(pk, None)
 
-    def _turned(
+    def _page_of(
         self, snapshot: Snapshot, field_pk: int, space: StoredSpace, epoch: int, newest: int
     ) -> _Page:
         page = self._pages.get(field_pk)
@@ -168,7 +168,9 @@ class ReferenceBook:
     ) -> _Page:
         first = page.seen < 0
         changed = (
-            voters(snapshot, field_pk) if first else written_since(snapshot, field_pk, page.seen)
+            voting_documents(snapshot, field_pk)
+            if first
+            else written_since(snapshot, field_pk, page.seen)
         )
-        turnout = read_references(snapshot, field_pk, space, page.codes, page.references, changed)
-        return _Page(space, page.epoch, newest, turnout.references, page.codes)
+        update = read_references(snapshot, field_pk, space, page.codes, page.references, changed)
+        return _Page(space, page.epoch, newest, update.references, page.codes)

@@ -1,4 +1,4 @@
-"""Buckets, collections, retrievers and taxonomies: named rows of a namespace."""
+"""Buckets, collections, retrievers and taxonomies: named resources of a namespace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{3,100}")
 
 
 class Kind(StrEnum):
-    """What has a name in a namespace."""
+    """The kinds of named resources."""
 
     BUCKET = "bucket"
     COLLECTION = "collection"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
     @property
     def prefix(self) -> str:
-        """Return what an id is made of, with the name behind it."""
+        """Return the prefix of an id, which is followed by the name."""
         return {"bucket": "bkt_", "collection": "col_", "retriever": "ret_", "taxonomy": "tax_"}[
             self.value
         ]
@@ -37,13 +37,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CollectionRow:
-    """A collection as the store holds it.
+    """A collection in the store.
 
-    `options` is what its extractor is built with. It draws on the objects of its buckets, the first
-    of which is where `add` puts things, or on those of the collection `source_pk`, once that one
-    has extracted them. `inputs` says which property of an object is the extractor's input, by what
-    the extractor calls it; `passthrough` which metadata go to documents: the path in an object's,
-    by the name in a document's (None: all of them). `about` is what its maker wrote down beside.
+    `options` are those of its extractor. Its objects are those of its buckets, the first of which
+    is where `add` puts new ones, or those of the collection `source_pk`, after that one has
+    extracted them. `inputs` maps the extractor's input names to properties of an object;
+    `passthrough` maps metadata names of documents to paths in the object's metadata (None: copy
+    all). `about` holds notes of its creator.
     """
 
     pk: int
@@ -59,23 +59,23 @@ class CollectionRow:
 
     @property
     def bucket_pk(self) -> int:
-        """Return the bucket that `add` puts things into."""
+        """Return the bucket where `add` puts new objects."""
         return self.bucket_pks[0]
 
     def passed(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what goes to documents of an object's metadata, by its name there."""
+        """Return the metadata that documents get from their object, by name."""
         if self.passthrough is None:
             return dict(metadata)
         found = {name: dig(metadata, path) for name, path in self.passthrough.items()}
         return {name: value for name, value in found.items() if value is not None}
 
     def source_of(self, name: str) -> str:
-        """Return where an object's metadata hold what documents call `name`."""
+        """Return the path in an object's metadata of a document's metadata `name`."""
         return (self.passthrough or {}).get(name, name)
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Return what is stored; `collection_from` reads it back."""
+        """Return the stored form; `collection_from` reads it."""
         return {
             "bucket_pk": self.bucket_pk,
             "bucket_pks": list(self.bucket_pks),
@@ -89,7 +89,7 @@ class CollectionRow:
 
 
 def dig(metadata: Mapping[str, Any], path: str) -> Any:
-    """Return the value at a path such as `brand` or `brand.name`; None where there is none."""
+    """Return the value at a path such as `brand` or `brand.name`; None if there is none."""
     if path in metadata:
         return metadata[path]
     value: Any = metadata
@@ -101,7 +101,7 @@ def dig(metadata: Mapping[str, Any], path: str) -> Any:
 
 
 def collection_from(row: Any) -> CollectionRow:
-    """Return the collection that a row of `resource` is."""
+    """Return the collection of a row of `resource`."""
     spec = row.spec
     return CollectionRow(
         pk=row.pk,
@@ -125,7 +125,7 @@ def collection_row(snapshot: Snapshot, pk: int) -> CollectionRow:
 def collections_over(
     snapshot: Snapshot, bucket_pk: int, *, derived: bool = False
 ) -> list[CollectionRow]:
-    """Return the collections that draw on a bucket; `derived` ones draw on another collection."""
+    """Return the collections over a bucket; with `derived` those over another collection, too."""
     found = [collection_from(row) for row in _all(snapshot, Kind.COLLECTION)]
     return [
         one for one in found if bucket_pk in one.bucket_pks and (derived or one.source_pk is None)
@@ -133,13 +133,13 @@ def collections_over(
 
 
 def collections_from(snapshot: Snapshot, collection_pk: int) -> list[CollectionRow]:
-    """Return the collections that draw on another one."""
+    """Return the collections that use the objects of another one."""
     found = [collection_from(row) for row in _all(snapshot, Kind.COLLECTION)]
     return [one for one in found if one.source_pk == collection_pk]
 
 
 def alike(snapshot: Snapshot, row: CollectionRow) -> list[int]:
-    """Return the pks of all collections whose extractor, with its options, is that of this one."""
+    """Return the pks of all collections with the same extractor and options."""
     found = [collection_from(one) for one in _all(snapshot, Kind.COLLECTION)]
     return [one.pk for one in found if (one.extractor, one.options) == (row.extractor, row.options)]
 
@@ -151,7 +151,7 @@ def resource(snapshot: Snapshot, pk: int) -> Row[Any]:
 
 
 def check_there(snapshot: Snapshot, *pks: int) -> None:
-    """Raise NotFound where a bucket or collection was removed since its pk was read."""
+    """Raise NotFound if a bucket or collection was removed after its pk was read."""
     table = schema.resource
     if len(snapshot.rows(select(table.c.pk).where(table.c.pk.in_(pks)))) < len(set(pks)):
         raise NotFound("the collection or its bucket was removed meanwhile; make it again first")
@@ -180,7 +180,7 @@ def names(snapshot: Snapshot, namespace: str, kind: Kind) -> list[str]:
 
 
 def listed(snapshot: Snapshot, namespace: str, kind: Kind) -> Sequence[Row[Any]]:
-    """Return all resources of a kind in a namespace, the oldest first."""
+    """Return all resources of a kind in a namespace, oldest first."""
     table = schema.resource
     here = (table.c.namespace == namespace) & (table.c.kind == kind)
     return snapshot.rows(select(table).where(here).order_by(table.c.pk))
@@ -189,7 +189,7 @@ def listed(snapshot: Snapshot, namespace: str, kind: Kind) -> Sequence[Row[Any]]
 def make(
     txn: Txn, namespace: str, kind: Kind, name: str, spec: Mapping[str, Any], *, at: float
 ) -> int:
-    """Make a resource and return its pk. Raises Conflict when the name is taken, BadInput."""
+    """Create a resource and return its pk. Raises Conflict if the name is taken, BadInput."""
     check_name(kind, name)
     if find(txn, namespace, kind, name) is not None:
         raise Conflict(f"there is a {kind.value} {name!r} already; choose another name")
@@ -209,12 +209,12 @@ def change(txn: Txn, pk: int, spec: Mapping[str, Any]) -> None:
 
 
 def remove(txn: Txn, pk: int) -> None:
-    """Remove a resource that nothing else hangs on."""
+    """Remove a resource that nothing depends on."""
     txn.execute(schema.resource.delete().where(schema.resource.c.pk == pk))
 
 
 def check_name(kind: Kind, name: str) -> None:
-    """Raise BadInput for what is no name of a resource."""
+    """Raise BadInput for an invalid resource name."""
     if not _NAME.fullmatch(name):
         shown = repr(name[:100]) + ("…" if len(name) > 100 else "")
         raise BadInput(
@@ -276,7 +276,7 @@ TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "pdf": (_any, "a PDF"),
     "vector": (_any, "a vector"),
 }
-"""Each type of a field: what fits it, and how that is called. Null fits all of them."""
+"""Each field type: its check, and its name in messages. Null fits all types."""
 
 
 def check_types(properties: Mapping[str, str]) -> dict[str, str]:
@@ -290,7 +290,7 @@ def check_types(properties: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_values(metadata: Mapping[str, Any], properties: Mapping[str, str]) -> None:
-    """Raise BadInput for a value that is not what the bucket says of its field."""
+    """Raise BadInput for a value that does not have the type of its field in the bucket."""
     for name, value in metadata.items():
         fits, what = TYPES[properties[name]] if name in properties else (_any, "")
         if value is not None and not fits(value):

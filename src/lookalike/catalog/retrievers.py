@@ -1,14 +1,14 @@
-"""The stages of a retriever, as they are written: two shapes, one meaning.
+"""Parses the stages of a retriever: several notations, one meaning.
 
 ```
-{stage_type: filter, filters}                                      only what a filter chooses
+{stage_type: filter, filters}                                      only what a filter selects
 {stage_type: feature_search, feature_extractor, top_k, …}          the nearest to an input
 {type: feature_search, query, collection_ids, limit}               the same, not stored
 {stage_name, config: {stage_id: feature_search, parameters}}       the same, as a client writes it
 {…, config: {stage_id: attribute_filter, parameters}}
 {…, config: {stage_id: taxonomy_enrich, parameters}}
 ```
-A text `{{INPUT.name}}` anywhere in them stands for an input.
+A text `{{INPUT.name}}` in any of them is replaced by an input.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ _IDLE: tuple[Any, ...] = (None, False, "auto", "null", [])
 
 @dataclass(frozen=True, slots=True)
 class Filtering:
-    """Leaves what a filter chooses."""
+    """Keeps what a filter selects."""
 
     raw: Any
 
     def tree(self, inputs: Mapping[str, Any]) -> Filter:
-        """Return the filter, with inputs where they are named."""
+        """Return the filter with its inputs filled in."""
         return parse(filled(self.raw, inputs))
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to be near to. `mode` is text, content, vector or document; "" goes by the value."""
+    """A search query. `mode` is text, content, vector or document; "" chooses by the value."""
 
     value: Any
     mode: str = ""
@@ -81,7 +81,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Searching:
-    """The nearest to one query or several, of what is left."""
+    """Searches the nearest to one or more queries among the remaining documents."""
 
     queries: tuple[Query, ...]
     top_k: int
@@ -91,7 +91,7 @@ class Searching:
 
 @dataclass(frozen=True, slots=True)
 class Enriching:
-    """Gives to each document what a taxonomy says of it."""
+    """Adds the result of a taxonomy to each document."""
 
     taxonomy: str
     fields: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ def stages_of(raw: Sequence[Mapping[str, Any]]) -> tuple[Stage, ...]:
 
 
 def filled(value: Any, inputs: Mapping[str, Any]) -> Any:
-    """Return a value with inputs in the place of their names. Raises BadInput for one not given."""
+    """Return a value with inputs in place of their names. Raises BadInput for a missing one."""
     if isinstance(value, Mapping):
         return {key: filled(inner, inputs) for key, inner in value.items()}
     if isinstance(value, list):
@@ -129,14 +129,14 @@ def filled(value: Any, inputs: Mapping[str, Any]) -> Any:
 
 
 def requires_labels(stages: Sequence[Stage]) -> bool:
-    """Return whether the filters of stages ask for nothing but that fields have a value."""
+    """Return whether the stages' filters only require that fields have a value."""
     trees = [parse(one.raw) for one in stages if isinstance(one, Filtering)]
     trees += [parse(one.raw_filter) for one in stages if isinstance(one, Searching)]
     return all(_asks_for_presence(tree) for tree in trees)
 
 
 def demands(stages: Sequence[Stage], field: str) -> bool:
-    """Return whether a filter of stages lets only through what has a value in a field."""
+    """Return whether a filter of the stages requires a value in a field."""
     trees = [parse(one.raw) for one in stages if isinstance(one, Filtering)]
     trees += [parse(one.raw_filter) for one in stages if isinstance(one, Searching)]
     conditions = [part for tree in trees for part in _demanded(tree)]
@@ -267,7 +267,7 @@ def _query(
 
 
 def _asked(query: Any, extractor: Any, number: int) -> tuple[Any, str]:
-    """Return what is asked for and how; by an extractor's mapping, an input of that name."""
+    """Return the query value and its mode; by an extractor's mapping, an input of that name."""
     if isinstance(query, Mapping):
         mode = str(query.get("input_mode") or "")
         if mode not in ("", "text", "content", "vector", "document"):
@@ -306,7 +306,7 @@ def _number(parameters: Mapping[str, Any], name: str, number: int) -> float | No
 
 
 def _check(raw: Mapping[str, Any], known: frozenset[str] | set[str], where: str) -> None:
-    """Raise BadInput for an unknown key; what tunes another service may be there, and idle."""
+    """Raise BadInput for an unknown key; unused options of another service are ignored."""
     for key, value in raw.items():
         if key in known or (key in _TUNING and value in _IDLE):
             continue

@@ -1,9 +1,9 @@
-"""The spaces of a collection: the one in force, and those that are kept beside it.
+"""The embedding spaces of a collection: the current one, and standby spaces.
 
-Documents are decided in the space in force. Beside it may be one that is being filled before the
-collection changes to it, and those that it changed from. What is known of an object there is its
-*finding*: the key and attributes of each part, with the document that the part is; so a space that
-is beside can come into force without anything being extracted again.
+Documents are decided in the current space. A standby space is one that is being filled before the
+collection switches to it, or one that it switched from. For a standby space the store keeps a
+*finding* per object: the key and attributes of each part, and the document that matches the part.
+So a switch to a standby space needs no new extraction.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _BLOCK = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A space that is not in force, and what is extracted with: the extractor and its options."""
+class StandbySpace:
+    """A space that is not current, with its extractor and options."""
 
     space: StoredSpace
     extractor: str
@@ -47,7 +47,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class FoundPart:
-    """A part that was found for a space beside, and the document that it is, if there is one."""
+    """A part extracted for a standby space, and the matching document, if there is one."""
 
     document_pk: int | None
     key: str
@@ -56,9 +56,9 @@ class FoundPart:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedParts:
-    """What was found in an object: parts, or why there are none; `sha256` is that of the content.
+    """The result of extracting an object: parts, or an error; `sha256` is that of the content.
 
-    `vectors` float16 (n, d) are those of the parts that are no document yet, in their order.
+    `vectors` float16 (n, d) are those of the parts without a document, in their order.
     """
 
     object_pk: int
@@ -68,26 +68,26 @@ class ExtractedParts:
     error: str | None = None
 
 
-def spaces_beside(snapshot: Snapshot, collection_pk: int) -> list[Beside]:
-    """Return the spaces of a collection that are not in force, the oldest first."""
+def standby_spaces(snapshot: Snapshot, collection_pk: int) -> list[StandbySpace]:
+    """Return the standby spaces of a collection, oldest first."""
     table = schema.space
     query = select(table).where(table.c.collection_pk == collection_pk, table.c.beside.is_(True))
     found = [(row, row.maker["extractor"]) for row in snapshot.rows(query.order_by(table.c.pk))]
     return [
-        Beside(stored_space(row), extractor, options_stored(extractor, row.maker["options"]))
+        StandbySpace(stored_space(row), extractor, options_stored(extractor, row.maker["options"]))
         for row, extractor in found
     ]
 
 
 def in_force_now(snapshot: Snapshot, space: StoredSpace) -> bool:
-    """Return whether a space is still the one that the documents of its collection are in."""
+    """Return whether a space is still the current one of its collection."""
     table = schema.space
     query = select(table.c.pk).where(table.c.pk == space.pk, table.c.beside.is_not(True))
     return bool(snapshot.rows(query))
 
 
-def was_beside(snapshot: Snapshot, space: StoredSpace) -> bool:
-    """Return whether a space came into force after another one."""
+def was_standby(snapshot: Snapshot, space: StoredSpace) -> bool:
+    """Return whether a collection switched to this space from another one."""
     table = schema.space
     query = select(table.c.pk).where(table.c.pk == space.pk, table.c.since.is_not(None))
     return bool(snapshot.rows(query))
@@ -96,10 +96,10 @@ def was_beside(snapshot: Snapshot, space: StoredSpace) -> bool:
 # --- making and holding ---------------------------------------------------------------------------
 
 
-def make_beside(
+def make_standby(
     txn: Txn, collection_pk: int, space: Space, maker: Mapping[str, Any]
 ) -> StoredSpace:
-    """Return the space of that name beside the one in force, made when it is new."""
+    """Return the standby space of that name, created if it is new."""
     table = schema.space
     here = (table.c.collection_pk == collection_pk) & (table.c.name == space.name)
     if not txn.rows(select(table.c.pk).where(here)):
@@ -109,12 +109,12 @@ def make_beside(
     return stored_space(txn.rows(select(table).where(here))[0])
 
 
-def hold(txn: Txn, space: StoredSpace, owner: str, here_s: float) -> None:
-    """Take the lease of a space beside, or renew it: one process at a time extracts into it.
+def take_lease(txn: Txn, space: StoredSpace, owner: str, here_s: float) -> None:
+    """Take or renew the lease of a standby space: only one process extracts into it.
 
     `here_s` is the time on this machine.
 
-    Raises Conflict where another one does, or where the space is in force or gone by now.
+    Raises Conflict if another process has the lease, or if the space is now current or removed.
     """
     table = schema.space
     rows = txn.rows(select(table).where(table.c.pk == space.pk, table.c.beside.is_(True)))
@@ -129,8 +129,8 @@ def hold(txn: Txn, space: StoredSpace, owner: str, here_s: float) -> None:
     txn.execute(mine.values(owner=owner, expires_at=lease_end(txn, here_s)))
 
 
-def let_go(txn: Txn, space: StoredSpace, owner: str) -> None:
-    """Give the lease of a space back."""
+def release_lease(txn: Txn, space: StoredSpace, owner: str) -> None:
+    """Return the lease of a space."""
     table = schema.space
     mine = (table.c.pk == space.pk) & (table.c.owner == owner)
     txn.execute(update(table).where(mine).values(owner=None, expires_at=None))
@@ -140,9 +140,9 @@ def let_go(txn: Txn, space: StoredSpace, owner: str) -> None:
 
 
 def objects_left(collection: CollectionRow, space: StoredSpace) -> Select[Any]:
-    """Return the statement that selects the `object` rows of which nothing is known in a space.
+    """Return the statement that selects the `object` rows without a finding in a space.
 
-    What waits in the collection is not among them: it is extracted for the space in force first.
+    Pending objects are left out: they are extracted for the current space first.
     """
     finding = schema.finding
     known = (finding.c.space_pk == space.pk) & (finding.c.object_pk == schema.object_.c.pk)
@@ -150,13 +150,13 @@ def objects_left(collection: CollectionRow, space: StoredSpace) -> Select[Any]:
 
 
 def count_left(snapshot: Snapshot, collection: CollectionRow, space: StoredSpace) -> int:
-    """Return of how many objects nothing is known in a space."""
+    """Return the number of objects without a finding in a space."""
     query = objects_left(collection, space).with_only_columns(func.count().label("n"))
     return int(snapshot.rows(query)[0].n)
 
 
 def write_findings(txn: Txn, space: StoredSpace, findings: Sequence[ExtractedParts]) -> None:
-    """Write what was found in objects for a space beside."""
+    """Write the findings of objects for a standby space."""
     rows = [
         {
             "space_pk": space.pk,
@@ -190,7 +190,7 @@ def findings_of(
 
 
 def failures(snapshot: Snapshot, space: StoredSpace) -> list[tuple[str, str]]:
-    """Return which objects could not be extracted for a space, by their names, and why."""
+    """Return the objects whose extraction for a space failed, by name, with the error."""
     finding, object_ = schema.finding, schema.object_
     query = (
         select(object_.c.name, finding.c.error)
@@ -201,8 +201,10 @@ def failures(snapshot: Snapshot, space: StoredSpace) -> list[tuple[str, str]]:
     return [(row.name, row.error) for row in snapshot.rows(query)]
 
 
-def lost_and_new(snapshot: Snapshot, collection_pk: int, space: StoredSpace) -> tuple[int, int]:
-    """Return how many documents have no vector in a space beside, and how many parts are none."""
+def count_lost_and_new(
+    snapshot: Snapshot, collection_pk: int, space: StoredSpace
+) -> tuple[int, int]:
+    """Return the number of documents without a vector in a standby space, and of new parts."""
     document, embedding, finding = schema.document, schema.embedding, schema.finding
     here = and_(embedding.c.space_pk == space.pk, embedding.c.document_pk == document.c.pk)
     lost = select(func.count().label("n")).select_from(document)
@@ -213,8 +215,8 @@ def lost_and_new(snapshot: Snapshot, collection_pk: int, space: StoredSpace) -> 
     return int(snapshot.rows(lost)[0].n), int(new_bytes) // (2 * space.dimension)
 
 
-def poorly_found(snapshot: Snapshot, space: StoredSpace) -> Ids:
-    """Return the documents that what extracts for a space beside sees badly, rising."""
+def low_quality_found(snapshot: Snapshot, space: StoredSpace) -> Ids:
+    """Return the documents that have low quality in a standby space, rising."""
     table = schema.finding
     some = cast(table.c.parts, Text).contains('"low_quality": true')
     rows = snapshot.rows(select(table.c.parts).where(table.c.space_pk == space.pk, some))
@@ -228,15 +230,15 @@ def poorly_found(snapshot: Snapshot, space: StoredSpace) -> Ids:
 
 
 def forget_failures(txn: Txn, space: StoredSpace) -> None:
-    """Let what could not be extracted for a space be tried again."""
+    """Delete failed findings of a space, so that they are tried again."""
     table = schema.finding
     txn.execute(delete(table).where(table.c.space_pk == space.pk, table.c.error.is_not(None)))
 
 
-def put_aside(txn: Txn, collection: CollectionRow, space: StoredSpace) -> None:
-    """Write the findings of the space in force, which shall be beside: what its documents are.
+def write_standby_findings(txn: Txn, collection: CollectionRow, space: StoredSpace) -> None:
+    """Write findings of the current space, which becomes a standby space, from its documents.
 
-    What waits has none, and what failed: it is extracted when the space comes into force again.
+    Pending and failed objects get none: they are extracted if the space becomes current again.
     """
     document, embedding, failed = schema.document, schema.embedding, schema.extraction
     object_, after = schema.object_, 0
@@ -268,7 +270,7 @@ def put_aside(txn: Txn, collection: CollectionRow, space: StoredSpace) -> None:
 
 
 def erase_everywhere(txn: Txn, collection_pk: int, pks: Ids) -> int:
-    """Erase the vectors of documents in all spaces of their collection; return how many."""
+    """Erase the vectors of documents in all spaces of their collection; return their number."""
     table, count = schema.space, 0
     for row in txn.rows(select(table).where(table.c.collection_pk == collection_pk)):
         space = stored_space(row)
@@ -280,13 +282,13 @@ def erase_everywhere(txn: Txn, collection_pk: int, pks: Ids) -> int:
 
 
 def forget_findings(txn: Txn, objects: Iterable[int]) -> None:
-    """Erase what was found in objects for spaces that are beside."""
+    """Erase the findings of objects in standby spaces."""
     table = schema.finding
     txn.execute(delete(table).where(one_of(table.c.object_pk, objects)))
 
 
 def forget_parts(txn: Txn, objects: Iterable[int], documents: Iterable[int]) -> None:
-    """Take documents out of what was found in objects, wherever they are known as parts."""
+    """Remove documents from the findings of objects."""
     table, gone = schema.finding, set(documents)
     rows = txn.rows(select(table).where(one_of(table.c.object_pk, objects)))
     txn.update(
@@ -303,9 +305,9 @@ def forget_parts(txn: Txn, objects: Iterable[int], documents: Iterable[int]) -> 
     )
 
 
-def outdate(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:
-    """Erase what spaces beside know of objects of a collection that are extracted again."""
-    beside = spaces_beside(txn, collection_pk)
+def delete_stale_findings(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:
+    """Erase the findings of objects that are extracted again."""
+    beside = standby_spaces(txn, collection_pk)
     if not beside:
         return
     finding, document = schema.finding, schema.document
@@ -319,9 +321,9 @@ def outdate(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:
 
 
 def drop(txn: Txn, spaces: Sequence[StoredSpace]) -> int:
-    """Remove spaces with all that is known there; return how many vectors that were.
+    """Remove spaces with all their data; return the number of vectors.
 
-    Their files go with the next `tidy` of the store.
+    The next `tidy` of the store deletes their files.
     """
     pks = [one.pk for one in spaces]
     embedding, count = schema.embedding, 0
@@ -333,7 +335,7 @@ def drop(txn: Txn, spaces: Sequence[StoredSpace]) -> int:
 
 
 def drop_all(txn: Txn, collection_pk: int) -> None:
-    """Remove all spaces of a collection that is no more."""
+    """Remove all spaces of a removed collection."""
     table = schema.space
     rows = txn.rows(select(table).where(table.c.collection_pk == collection_pk))
     drop(txn, [stored_space(row) for row in rows])
@@ -343,7 +345,7 @@ def drop_all(txn: Txn, collection_pk: int) -> None:
 
 
 def _objects_of(collection: CollectionRow) -> Select[Any]:
-    """Return the statement that selects the objects that a collection has done with or failed."""
+    """Return the statement that selects the finished and failed objects of a collection."""
     object_, waiting, document = schema.object_, schema.extraction, schema.document
     waits = and_(
         waiting.c.collection_pk == collection.pk,
@@ -360,7 +362,7 @@ def _objects_of(collection: CollectionRow) -> Select[Any]:
 
 
 def _there_is(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return the condition that, for an object, another table has a row."""
+    """Return the condition that another table has a row for an object."""
     return exists().where(condition).correlate(schema.object_)
 
 

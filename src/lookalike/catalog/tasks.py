@@ -1,4 +1,4 @@
-"""Tasks: long work that someone asked for, kept until it is done, taken up again after a crash."""
+"""Tasks: long work on request, stored until it is done, resumed after a crash."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ from lookalike.stores.base import Snapshot, Store, Txn
 
 # --- leases: work held by a living process -------------------------------------------------------
 
-# What is held is renewed by a thread of its own for as long as the work takes. That a holder has
-# died is known at once to processes that see each other; to all others by its lease, which runs out
-# by the database's clock. A clock that is wrong on some machine takes nothing away and keeps
-# nothing.
+# A thread renews a lease for as long as the work takes. Processes that see each other notice the
+# death of a holder at once; all others when its lease expires by the database's clock. So a wrong
+# clock on one machine neither frees nor keeps anything.
 
 LEASE_S = 60.0
-"""So long is kept what a process holds of which nothing is heard any more."""
+"""Seconds after which a lease expires if its holder does not renew it."""
 
 _LOG = logging.getLogger("lookalike.leases")
 _RENEW_S = LEASE_S / 4
@@ -38,9 +37,9 @@ _LIVING: set[str] = set()
 
 
 class Heartbeat:
-    """Renews what is held, in a thread of its own, while the `with` block lasts.
+    """Renews a lease in a thread while the `with` block lasts.
 
-    `renew` is called every quarter of a lease; that it cannot be done now is no reason to end.
+    `renew` is called every quarter of a lease; a failed renewal is logged and tried again.
     """
 
     def __init__(self, renew: Callable[[], object]) -> None:
@@ -65,21 +64,21 @@ class Heartbeat:
 
 
 def lease_end(snapshot: Snapshot, here_s: float) -> float:
-    """Return when a lease runs out that is taken or renewed now."""
+    """Return the expiry time of a lease that is taken or renewed now."""
     return time_of(snapshot, here_s) + LEASE_S
 
 
 def time_of(snapshot: Snapshot, here_s: float) -> float:
-    """Return the time that all who share a store go by, in UTC seconds: `here_s` is this machine's.
+    """Return the time that all users of a store share, in UTC seconds.
 
-    It is that of the database, where one has a clock of its own.
+    It is the database's clock, or `here_s`, this machine's, if the database has none.
     """
     told = snapshot.time_s()
     return here_s if told is None else told
 
 
-def own_name() -> str:
-    """Return a new name for a holder in this process."""
+def new_owner() -> str:
+    """Return a new holder name for this process."""
     pid = os.getpid()
     name = f"{_machine()}/{pid}/{_started(pid)}/{ULID()}"
     _LIVING.add(name)
@@ -87,14 +86,14 @@ def own_name() -> str:
 
 
 def end(owner: str) -> None:
-    """Let it be known that a holder in this process has ended, whatever it still seems to hold."""
+    """Mark a holder in this process as ended, even if it still has leases."""
     _LIVING.discard(owner)
 
 
 def has_died(owner: str) -> bool:
-    """Return whether an owner is known to be no more, since it was a process beside this one.
+    """Return whether an owner is known to be dead, which needs a process on this machine.
 
-    Of other machines and containers nothing is known.
+    Nothing is known of processes on other machines and in other containers.
     """
     machine, pid, started, _ = owner.split("/")
     if not machine or machine != _machine():
@@ -105,9 +104,9 @@ def has_died(owner: str) -> bool:
 
 
 def _machine() -> str:
-    """Return what only processes have in common that see each other; nothing where that is unknown.
+    """Return an id shared only by processes that see each other; empty if unknown.
 
-    A host's name is not enough: clones and containers may have the same, and the same pids.
+    A host's name is not enough: clones and containers may have the same name and the same pids.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
@@ -117,7 +116,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in ticks; what cannot be known is the empty text."""
+    """Return when a process started, in ticks; the empty text if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
@@ -128,7 +127,7 @@ def _started(pid: int) -> str:
 
 
 class TaskKind(StrEnum):
-    """What can be asked for."""
+    """The kinds of tasks."""
 
     EXTRACT = "extract"
     DECIDE = "decide"
@@ -137,7 +136,7 @@ class TaskKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work that was asked for; `spec` says what of, `result` what came of it."""
+    """A task; `spec` holds its arguments, `result` its result."""
 
     pk: int
     id: str
@@ -151,7 +150,7 @@ class Task:
     ended_at: datetime | None
 
 
-def ask_for(
+def request_task(
     txn: Txn,
     namespace: str,
     kind: TaskKind,
@@ -160,7 +159,7 @@ def ask_for(
     at: float,
     id: str = "",
 ) -> str:
-    """Write a task that waits for a worker; return its id, a new one unless told."""
+    """Write a task for a worker; return its id, a new one unless given."""
     id = id or f"task_{ULID()}"
     txn.insert_one(
         schema.task,
@@ -185,7 +184,7 @@ def task_of(snapshot: Snapshot, id: str) -> Task:
 def tasks(
     snapshot: Snapshot, namespace: str, *, limit: int, before: int | None = None
 ) -> list[Task]:
-    """Return the latest tasks of a namespace, the newest first; those older than a pk."""
+    """Return the latest tasks of a namespace, newest first; only those before a pk."""
     table = schema.task
     query = select(table).where(table.c.namespace == namespace)
     if before is not None:
@@ -193,10 +192,10 @@ def tasks(
     return [_task(row) for row in snapshot.rows(query.order_by(table.c.pk.desc()).limit(limit))]
 
 
-def take_task(store: Store, owner: str, clock: Callable[[], float]) -> Task | None:
-    """Return the oldest task that nobody is at, which is the owner's from now on.
+def claim_task(store: Store, owner: str, clock: Callable[[], float]) -> Task | None:
+    """Return the oldest free task, now claimed by the owner.
 
-    An owner is at one task at a time: what else seems to be its own was begun and not ended.
+    An owner has one task at a time: another unfinished task of the owner was interrupted.
     """
     table = schema.task
     with store.read() as snapshot:
@@ -218,8 +217,8 @@ def take_task(store: Store, owner: str, clock: Callable[[], float]) -> Task | No
     return _task(rows[0])
 
 
-def keep_task(store: Store, task: Task, owner: str, clock: Callable[[], float]) -> None:
-    """Renew the lease of a task, unless it is another's by now."""
+def renew_task(store: Store, task: Task, owner: str, clock: Callable[[], float]) -> None:
+    """Renew the lease of a task, unless another owner has claimed it."""
     with store.claim() as txn:
         txn.execute(_held(task, owner).values(expires_at=lease_end(txn, clock())))
 
@@ -233,7 +232,7 @@ def end_task(
     result: Mapping[str, Any] | None,
     error: str | None,
 ) -> bool:
-    """Write how a task ended; return whether it was still the owner's to say."""
+    """Write the end of a task; return whether the owner still had it."""
     status = Status.COMPLETED if error is None else Status.FAILED
     values = {"status": status.value, "error": error, "result": result, "ended_at": at}
     with store.write() as txn:
@@ -241,25 +240,25 @@ def end_task(
 
 
 def return_task(store: Store, task: Task, owner: str) -> None:
-    """Let a task wait again, which was begun and not done."""
+    """Mark an unfinished task as pending again."""
     with store.claim() as txn:
         txn.execute(_held(task, owner).values(status=Status.PENDING.value, owner=None))
 
 
 def forget_task(txn: Txn, task: Task) -> None:
-    """Forget a task that has ended."""
+    """Delete a task that has ended."""
     txn.execute(schema.task.delete().where(schema.task.c.pk == task.pk))
 
 
 def cancel_task(txn: Txn, id: str) -> bool:
-    """Forget a task that nobody has begun; return whether that was so."""
+    """Delete a task that nobody has begun; return whether that was so."""
     table = schema.task
     waiting = (table.c.id == id) & (table.c.status == Status.PENDING)
     return txn.execute(table.delete().where(waiting)) > 0
 
 
 def _held(task: Task, owner: str) -> Update:
-    """Return the statement that changes a task while it is an owner's."""
+    """Return the statement that updates a task while the owner has it."""
     table = schema.task
     return update(table).where(table.c.pk == task.pk, table.c.owner == owner)
 

@@ -1,7 +1,7 @@
-"""Taxonomies as resources: rules with a name and versions, and what happens when one is attached.
+"""Taxonomies as resources: named, versioned rules, and how they are attached to collections.
 
-A taxonomy says which field it fills, by whose labels, and when it is sure enough. Attached to a
-collection it is one label field, or several.
+A taxonomy defines which field it fills, which references it uses, and its decision policy. Attached
+to a collection it becomes one or more label fields.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from lookalike.stores.base import Snapshot
 # --- rule arguments to a taxonomy ----------------------------------------------------------------
 
 POLICY = ("confidence_threshold", "target_precision", "targets", "hierarchical")
-"""What of a rule a field may follow otherwise later, by a run."""
+"""The parts of a rule that a later run may change."""
 
 DEFAULT_PRECISION = 0.95
-"""The share of automatic labels that must be right, unless told."""
+"""The default target precision of automatic labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleArguments:
-    """What a user says of a field's rule; None is not said. `Taxonomy` tells what each means."""
+    """A user's arguments for a field's rule; None means not given. See `Taxonomy`."""
 
     reference: str | None = None
     confidence_threshold: float | None = None
@@ -46,7 +46,7 @@ class RuleArguments:
 
 
 def taxonomy_of(collection: str, field: str, rule: RuleArguments) -> Taxonomy:
-    """Return the taxonomy of a new field. Raises BadInput for an impossible value, naming it."""
+    """Return the taxonomy of a new field. Raises BadInput for an invalid value, naming it."""
     if not 2 <= rule.top_k <= 100:
         raise BadInput(f"top_k is {rule.top_k}; use 2 to 100")
     if rule.exclusive not in (None, "", "image"):
@@ -69,7 +69,7 @@ def taxonomy_of(collection: str, field: str, rule: RuleArguments) -> Taxonomy:
 
 
 def check_rule(collection: str, known: Taxonomy, rule: RuleArguments) -> None:
-    """Raise Conflict where a rule asks of a field that is there what cannot change."""
+    """Raise Conflict if a rule would change what is fixed in an existing field."""
     for name in ("exclusive", "low_quality"):
         now, said = getattr(known, name), getattr(rule, name)
         if said not in (None, now):
@@ -93,13 +93,13 @@ def rule_of(
     hierarchical: bool | None = None,
     closed_set: bool | None = None,
 ) -> Taxonomy:
-    """Return the taxonomy of a field that follows another policy from now on; None changes nothing.
+    """Return the taxonomy of a field with another policy; None changes nothing.
 
-    Raises BadInput for an impossible value, naming it.
+    Raises BadInput for an invalid value, naming it.
     """
     if confidence_threshold is not None:
         if target_precision is not None or targets is not None:
-            raise BadInput("a confidence_threshold is one rule, a target another: give one of them")
+            raise BadInput("give either a confidence_threshold or a target precision, not both")
         after = replace(known, confidence_threshold=check_share(confidence_threshold))
     else:
         after = known
@@ -116,7 +116,7 @@ def rule_of(
 
 
 def with_policy_of(known: Taxonomy, other: Taxonomy) -> Taxonomy:
-    """Return the taxonomy of a field that follows the policy of another one from now on."""
+    """Return the taxonomy of a field with the policy of another one."""
     after = replace(
         known,
         confidence_threshold=other.confidence_threshold,
@@ -130,19 +130,19 @@ def with_policy_of(known: Taxonomy, other: Taxonomy) -> Taxonomy:
 
 
 def check_targets(targets: Mapping[str, float]) -> dict[str, float]:
-    """Return the targets of labels that have their own. Raises BadInput for an impossible one."""
+    """Return target precisions by label. Raises BadInput for an invalid one."""
     return {check_label(label): check_target(value) for label, value in sorted(targets.items())}
 
 
 def check_target(value: float) -> float:
-    """Return a target, a share of right labels. Raises BadInput where it is not 0 to 1, or is 0."""
+    """Return a target precision. Raises BadInput outside 0 < value ≤ 1."""
     if not 0 < value <= 1:
         raise BadInput(f"{value} is no target: give a number above 0, up to 1, such as 0.95")
     return float(value)
 
 
 def check_share(value: float) -> float:
-    """Return a limit or target. Raises BadInput outside −1 … 1."""
+    """Return a threshold. Raises BadInput outside −1 … 1."""
     if not -1 <= value <= 1:
         raise BadInput(f"{value} is no limit: give a number between 0 and 1, such as 0.95")
     return float(value)
@@ -156,14 +156,13 @@ _FEWEST = 2
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a taxonomy says.
+    """The definition of a taxonomy.
 
-    `fields` are the label fields that it fills, with the field of the reference that each is taken
-    from; `enrich` is copied from the matched reference along with them. `reference` names the
-    collection whose labels vote; where it is not said, that of the `retriever`, or the collection
-    that the taxonomy is attached to. `path_field` tells that labels are paths, parted by
-    `separator` in what is said, and always by ` > ` in what is shown. `exclusive`,
-    `low_quality` and `hierarchical` are those of `Taxonomy`.
+    `fields` are the label fields that it fills, each with the field of the reference collection it
+    comes from; `enrich` lists metadata to copy from the matched reference. `reference` names the
+    reference collection; if not given, that of the `retriever`, or the collection that the taxonomy
+    is attached to. With `path_field` labels are paths, separated by `separator` in input and always
+    by ` > ` in output. `exclusive`, `low_quality` and `hierarchical` are those of `Taxonomy`.
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -184,7 +183,7 @@ class Spec:
 
     @property
     def label_set(self) -> LabelSet:
-        """Return what it says of labels. Raises BadInput for labels of several fields at once."""
+        """Return its label set. Raises BadInput for labels with several fields."""
         if self.labels is not None and len(self.fields) > 1:
             raise BadInput(
                 f"the taxonomy fills {', '.join(self.fields)}: say the labels of one field alone"
@@ -194,7 +193,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class TaxonomyRow:
-    """A taxonomy as the store holds it; `versions` are its specs, the newest one last."""
+    """A taxonomy in the store; `versions` are its specs, newest last."""
 
     pk: int
     name: str
@@ -204,18 +203,18 @@ class TaxonomyRow:
 
     @property
     def spec(self) -> Spec:
-        """Return what the newest version says."""
+        """Return the newest spec."""
         return self.versions[-1][0]
 
 
 def taxonomy_row(row: Any) -> TaxonomyRow:
-    """Return the taxonomy that a row of `resource` is."""
+    """Return the taxonomy of a row of `resource`."""
     versions = tuple((_spec_from(one["spec"]), one["at"]) for one in row.spec["versions"])
     return TaxonomyRow(row.pk, row.name, versions, row.spec.get("about") or {}, row.created_at)
 
 
 def stored(versions: Sequence[tuple[Spec, float]], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec of a row of `resource`; `taxonomy_row` reads it back."""
+    """Return the spec of a row of `resource`; `taxonomy_row` reads it."""
     written = [
         {"spec": asdict(spec) | {"enrich": list(spec.enrich)}, "at": at} for spec, at in versions
     ]
@@ -223,17 +222,17 @@ def stored(versions: Sequence[tuple[Spec, float]], about: Mapping[str, Any]) -> 
 
 
 def reference_of(snapshot: Snapshot, namespace: str, spec: Spec, own: str) -> str:
-    """Return the name of the collection whose labels vote for one that is called `own`.
+    """Return the name of the reference collection for a collection called `own`.
 
-    Raises NotFound for an unknown retriever, Conflict for a collection that is not there yet, and
-    BadInput for a retriever that chooses references by more than that they have a label.
+    Raises NotFound for an unknown retriever, Conflict for a collection that does not exist yet, and
+    BadInput for a retriever that filters references by anything else than having a label.
     """
     name = spec.reference
     if spec.retriever is not None:
         retriever = named(snapshot, namespace, Kind.RETRIEVER, spec.retriever)
         if not requires_labels(stages_of(retriever.spec["stages"])):
             raise BadInput(
-                f"the retriever {retriever.name!r} filters by more than that a label is there, and "
+                f"the retriever {retriever.name!r} filters by more than having a label, and "
                 "a taxonomy asks all references; take the other conditions out"
             )
         name = name or next(iter(retriever.spec["collections"]), None)
@@ -288,7 +287,7 @@ def attached_to(
 
 
 def _fields_of(snapshot: Snapshot, namespace: str, reference: str, own: str) -> dict[str, str]:
-    """Return the label fields of a curated collection: all of them are taken over."""
+    """Return the label fields of a curated collection, all of which are used."""
     if reference == own:
         return {}
     curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, reference))
@@ -296,7 +295,7 @@ def _fields_of(snapshot: Snapshot, namespace: str, reference: str, own: str) -> 
 
 
 def _searched(snapshot: Snapshot, namespace: str, spec: Spec) -> tuple[int, float | None]:
-    """Return how many references are asked, and from which similarity on."""
+    """Return the number of references to search, and the minimum similarity."""
     top_k, floor = spec.top_k, None
     if spec.retriever is not None:
         retriever = named(snapshot, namespace, Kind.RETRIEVER, spec.retriever)

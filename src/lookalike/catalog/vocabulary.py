@@ -1,8 +1,7 @@
-"""Which labels can be given in a field: those in use and, in a closed set, its own alone.
+"""The labels that can be given in a field: any label, or only those of a closed set.
 
-A set is closed by a flag of the field's taxonomy. Its labels are those of the label tree: declared,
-described, or given to documents. So they follow every rename, merge, split and undo of a label, and
-are written once.
+A flag of the field's taxonomy closes the set. Its labels are those of the label tree: declared,
+described, or given to documents. So they follow every rename, merge, split and undo of a label.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _SHOWN = 20
 
 
 Labels = Sequence[str] | Mapping[str, str | None]
-"""Labels as they are said: names, or each with what belongs to it (None says nothing)."""
+"""Labels as input: names, or names with descriptions (None: no description)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """What is said of the labels of a field; None is not said.
+    """The label set that a user gave for a field; None means not given.
 
-    `labels` are declared, each with its description or None; `closed` says whether these are all.
+    `labels` are declared, each with its description or None; `closed` is whether they are all.
     """
 
     labels: Mapping[str, str | None] | None = None
@@ -41,7 +40,7 @@ class LabelSet:
 
     @classmethod
     def of(cls, labels: Labels | None, closed_set: bool | None) -> LabelSet:
-        """Return what `labels=` and `closed_set=` say. Raises BadInput for what is no label."""
+        """Return the set from `labels=` and `closed_set=`. Raises BadInput for invalid labels."""
         if isinstance(labels, str):
             raise BadInput(f"labels is the text {labels!r}; give a list of labels: [{labels!r}]")
         if labels is None:
@@ -54,22 +53,22 @@ class LabelSet:
         return cls(named, closed_set)
 
     @property
-    def is_said(self) -> bool:
-        """Return whether anything is said."""
+    def is_given(self) -> bool:
+        """Return whether anything was given."""
         return self.labels is not None or self.closed is not None
 
     def run_values(self) -> dict[str, Any]:
-        """Return what `Collection.run` is told, as JSON values."""
+        """Return the arguments for `Collection.run`, as JSON values."""
         said = {} if self.closed is None else {"closed_set": self.closed}
         return said if self.labels is None else said | {"labels": dict(self.labels)}
 
 
-UNSAID = LabelSet()
-"""Nothing is said of labels."""
+NOT_GIVEN = LabelSet()
+"""No labels were given."""
 
 
 class Vocabulary:
-    """Which labels can be given in a field: all that are in use; in a closed set, its members."""
+    """The labels that can be given in a field: any, or in a closed set its members."""
 
     def __init__(self, snapshot: Snapshot, field_pk: int) -> None:
         taxonomy = _taxonomy(snapshot, field_pk)
@@ -80,13 +79,13 @@ class Vocabulary:
         self._field_pk = field_pk
 
     def why_not(self, label: str) -> str | None:
-        """Return why a label, as it was said, cannot be given; None where it can."""
+        """Return the reason why a label, as given, is not allowed; None if it is."""
         path = path_of(label, self._separator)
         retired = why_not(self._snapshot, self.naming, path)
         return retired if retired is not None else self.why_outside(label)
 
     def why_outside(self, label: str) -> str | None:
-        """Return why a label, as it was said, is none of a closed set; None where it is one."""
+        """Return the reason why a label, as given, is not in a closed set; None if it is."""
         named = self.meant(label)
         if not self.is_closed or named in self._declared or named in self._members:
             return None
@@ -101,7 +100,7 @@ class Vocabulary:
         )
 
     def meant(self, label: str) -> str:
-        """Return a label, as it was said, by the name that it has today."""
+        """Return the current name of a label, as given."""
         return self.naming.one_meant(path_of(label, self._separator))
 
     @cached_property
@@ -116,14 +115,14 @@ class Vocabulary:
 def labels_in_use(snapshot: Snapshot, field_pk: int, naming: Naming) -> set[str]:
     """Return the labels of a field: declared, described, or given to documents, and not retired.
 
-    Of a field that refers to another one these are the labels of that one, too.
+    A field that refers to another one has the labels of that one, too.
     """
     labels = {*naming.notes, *label_counts(snapshot, field_pk)}
     return {label for label in labels if naming.retired_in(label) is None}
 
 
 def shown_labels(snapshot: Snapshot, field_pk: int) -> list[str]:
-    """Return the labels of a closed set, sorted; of an open one what was declared or described."""
+    """Return the labels of a closed set, sorted; of an open one those declared or described."""
     vocabulary = Vocabulary(snapshot, field_pk)
     naming = vocabulary.naming
     if vocabulary.is_closed:
@@ -132,7 +131,7 @@ def shown_labels(snapshot: Snapshot, field_pk: int) -> list[str]:
 
 
 def label_counts(snapshot: Snapshot, field_pk: int) -> Mapping[str, int]:
-    """Return how many documents have each label of a field, or of the one that it belongs to."""
+    """Return the number of documents with each label of a field or of the field that owns it."""
     table, fields = schema.standing, {field_pk, owner_of(snapshot, field_pk)}
     query = (
         select(table.c.label, func.count().label("n"))
@@ -143,7 +142,7 @@ def label_counts(snapshot: Snapshot, field_pk: int) -> Mapping[str, int]:
 
 
 def check_in_use(snapshot: Snapshot, field_pk: int, labels: Iterable[str | None]) -> None:
-    """Raise BadInput for a label that nobody can give in a field, and say why."""
+    """Raise BadInput with the reason for a label that cannot be given in a field."""
     given = {label for label in labels if label is not None}
     vocabulary = Vocabulary(snapshot, field_pk)
     for label in sorted(given):
@@ -152,15 +151,17 @@ def check_in_use(snapshot: Snapshot, field_pk: int, labels: Iterable[str | None]
 
 
 def check_not_outside(snapshot: Snapshot, field_pk: int, labels: Iterable[str | None]) -> None:
-    """Raise BadInput for a label that is none of a closed set."""
+    """Raise BadInput for a label that is not in a closed set."""
     vocabulary = Vocabulary(snapshot, field_pk)
     for label in labels:
         if label is not None and (reason := vocabulary.why_outside(label)) is not None:
             raise BadInput(reason)
 
 
-def new_kinds(snapshot: Snapshot, field_pk: int, documents: Sequence[int] | None = None) -> int:
-    """Return how many documents, among some or among all, a person called a new kind."""
+def new_category_count(
+    snapshot: Snapshot, field_pk: int, documents: Sequence[int] | None = None
+) -> int:
+    """Return the number of documents, of some or of all, marked as a new category."""
     table = schema.standing
     query = select(func.count().label("n")).where(
         table.c.field_pk == field_pk, table.c.label.is_(None), table.c.answer == Answer.NEW_KIND
@@ -174,19 +175,20 @@ def new_kinds(snapshot: Snapshot, field_pk: int, documents: Sequence[int] | None
 def reopening(
     snapshot: Snapshot, field_pk: int, documents: Sequence[int] | None = None
 ) -> dict[str, Any] | None:
-    """Return the taxonomy of a closed set `before` and `after` a new kind reopens it.
+    """Return the taxonomy of a closed set `before` and `after` a new category reopens it.
 
-    None where no set is closed, or none of the `documents`, or of all, is called a new kind.
+    None if the set is not closed, or if no document, of some or of all, is marked as a new
+    category.
     """
     taxonomy = _taxonomy(snapshot, field_pk)
-    if not taxonomy.get("closed_set") or not new_kinds(snapshot, field_pk, documents):
+    if not taxonomy.get("closed_set") or not new_category_count(snapshot, field_pk, documents):
         return None
     after = taxonomy | {"closed_set": False, "version": taxonomy["version"] + 1}
     return {"before": taxonomy, "after": after}
 
 
 def _nearest(label: str, known: Sequence[str]) -> list[str]:
-    """Return the labels that were probably meant, the nearest first."""
+    """Return the labels that were probably meant, most similar first."""
     folded = {one.casefold(): one for one in reversed(known)}
     return [folded[one] for one in get_close_matches(label.casefold(), list(folded), n=3)]
 

@@ -17,7 +17,6 @@ from lookalike.cli.output import show_key, show_keys
 from lookalike.cli.session import Session, with_session
 from lookalike.errors import BadInput, Unreachable
 from lookalike.settings import read_settings
-from lookalike.stores.open import StoreAddress
 
 
 @click.command()
@@ -146,6 +145,8 @@ _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 def own_address(store: str | None) -> str:
     """Return the address at which a server of this machine listens by its settings."""
+    from lookalike.stores.open import StoreAddress
+
     given = read_settings(os.environ).store if store is None else store
     settings = StoreAddress(given).settings(os.environ)
     host = _EVERYWHERE.get(settings.host, settings.host)

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_ident
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import Conflict, StoreUnwritable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -106,6 +106,8 @@ _MARK = "mark"
 
 def remember(path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays with their mark (JSON values), all in one step, or leave the file as it was."""
+    import numpy as np
+
     draft = path.with_name(f"{path.stem}.{os.getpid()}.{get_ident()}.draft.npz")
     # What is not kept is computed again: a full or read-only disk must not stop anyone.
     with suppress(OSError):
@@ -120,6 +122,8 @@ def remember(path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[A
 
 def recall(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
     """Return the mark and the arrays that were kept in the file, or None."""
+    import numpy as np
+
     try:
         # NumPy leaves a file of its own open when it is no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:

@@ -14,11 +14,10 @@ from importlib import import_module
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lookalike.errors import BadContent
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
 _DECODERS = {
@@ -275,6 +274,8 @@ def _to_rgb(image: Image) -> Image:
     from PIL.Image import fromarray, new
 
     if image.mode.startswith(("I", "F")):
+        import numpy as np
+
         return fromarray(_to_8_bits(np.asarray(image), image.mode)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -291,6 +292,8 @@ def _to_8_bits(values: np.ndarray[Any, Any], mode: str) -> np.ndarray[Any, Any]:
     The scale of mode `I;16` is known. Of `I` and `F` it is not: the smallest of the usual ones that
     holds all values is taken (1 for floats, 255, 65,535), else they are stretched to fill it.
     """
+    import numpy as np
+
     values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
     low, high = values.min(), values.max()
     usual = {"I": (255, 65535), "F": (1, 255, 65535)}.get(mode, (65535,))

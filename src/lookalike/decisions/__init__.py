@@ -1,6 +1,6 @@
-"""How labels are written and decided: one write path, a ledger of events, one decider per field.
+"""Writing labels and deciding: one write path, a ledger of events, one decider per label field.
 
-Begin at `operations.py`: operation, events, fold, deciders, one transaction. `ledger` folds events
-to label states, `field` holds the arrays and the classifier of a field. It imports `catalog` and
-what is below.
+Begin at `operations.py`, which shows one transaction: append events, fold them, decide. `ledger`
+folds events to label states. `field` holds the arrays and the classifier of a field. This package
+imports `catalog` and the packages below it.
 """

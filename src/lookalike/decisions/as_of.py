@@ -1,9 +1,9 @@
-"""The store as it was just after an operation: the same tables, folded up to there.
+"""Read the store as it was just after an earlier operation.
 
-A snapshot is made to show the ledger up to a position, what stood then (by the fold of the ledger),
-what was decided then (by the log of decisions) and what it was decided by. Whoever reads it needs
-not know. What was erased since is not there: a position brings nothing back. Metadata, contents and
-vectors are those of now.
+`PastStore` gives snapshots with the same tables, so readers need no special code. A snapshot is
+made in steps: show the ledger up to the position, the label states by folding that ledger, the
+decisions by the decision log, and the decision rule of that time. Items erased since then are not
+shown. Metadata, contents and vectors are the current ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy import Select, and_, false, func, or_, select
 
 from lookalike.catalog.fields import taxonomy_after
 from lookalike.catalog.resources import CollectionRow
-from lookalike.decisions.decision_log import Logged, logged
+from lookalike.decisions.decision_log import LoggedDecisions, decisions_at
 from lookalike.decisions.field.columns import Columns, decision_cells
 from lookalike.decisions.ledger.fold import Statement
 from lookalike.decisions.ledger.statements import silent_among, statements_of
@@ -29,7 +29,7 @@ from lookalike.errors import BadInput, NotFound
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
-from lookalike.stores.base import Coverable, Readable, Snapshot
+from lookalike.stores.base import OverlaySnapshot, Readable, Snapshot
 
 _CHUNK = 5000
 _NOTHING = Statement()
@@ -39,7 +39,8 @@ _NOTHING = Statement()
 class PastStore:
     """A store whose snapshots show some fields as they were at `position`, an operation.
 
-    With `all_documents` those that came later are there, too, and nothing is known of them.
+    With `all_documents` the documents that were added later are there too, without labels or
+    decisions.
     """
 
     store: Readable
@@ -49,16 +50,16 @@ class PastStore:
     all_documents: bool = False
 
     @contextmanager
-    def read(self) -> Iterator[Coverable]:
+    def read(self) -> Iterator[OverlaySnapshot]:
         """Begin a snapshot."""
         with self.store.read() as snapshot:
-            self._fold_back(snapshot)
+            self._show_past(snapshot)
             yield snapshot
 
-    def _fold_back(self, snapshot: Coverable) -> None:
-        """Let a snapshot show what was, each step by what the ones before it show."""
+    def _show_past(self, snapshot: OverlaySnapshot) -> None:
+        """Replace the tables of a snapshot; each step reads what the earlier steps show."""
         rows = snapshot.rows(select(schema.field).where(schema.field.c.pk.in_(self.fields)))
-        logs = {row.pk: logged(snapshot, row.pk, self.position) for row in rows}
+        logs = {row.pk: decisions_at(snapshot, row.pk, self.position) for row in rows}
         taxonomies = {row.pk: _first_taxonomy(snapshot, row) for row in rows}
         self._show_ledger(snapshot)
         self._show_documents(snapshot, {row.collection_pk for row in rows})
@@ -78,7 +79,7 @@ class PastStore:
         for row in rows:
             pks = _documents(snapshot, row.collection_pk)
             statements = _statements(snapshot, row.pk, pks)
-            standing += _standing(snapshot, row.pk, pks, statements, logs[row.pk])
+            standing += _label_states(snapshot, row.pk, pks, statements, logs[row.pk])
             rejections += [
                 {"field_pk": row.pk, "document_pk": pk, "label": label}
                 for pk, statement in statements.items()
@@ -87,8 +88,8 @@ class PastStore:
         snapshot.show_rows(schema.standing, standing)
         snapshot.show_rows(schema.rejection, rejections)
 
-    def _show_ledger(self, snapshot: Coverable) -> None:
-        """Show only what was done up to the position, and what of it was undone by then."""
+    def _show_ledger(self, snapshot: OverlaySnapshot) -> None:
+        """Show the ledger up to the position, and as undone only what was undone by then."""
         event, operation, position = schema.event, schema.operation, self.position
         snapshot.show_only(event, event.c.operation_pk <= position)
         for drawn in (schema.draw, schema.sheet):
@@ -114,8 +115,8 @@ class PastStore:
         ]
         snapshot.show_rows(trial, shown)
 
-    def _show_documents(self, snapshot: Coverable, collections: set[int]) -> None:
-        """Show the documents that were there; of another space than now they have no vectors."""
+    def _show_documents(self, snapshot: OverlaySnapshot, collections: set[int]) -> None:
+        """Show the documents that existed then; without vectors if the space was another one."""
         table, space = schema.document, schema.space
         here = table.c.collection_pk.in_(collections)
         by_then = or_(table.c.arrived_in.is_(None), table.c.arrived_in <= self.position)
@@ -135,7 +136,7 @@ def _documents(snapshot: Snapshot, collection_pk: int) -> list[int]:
 
 
 def _first_taxonomy(snapshot: Snapshot, field: Any) -> Any:
-    """Return what a field was decided by before anybody gave it another taxonomy."""
+    """Return the taxonomy of a field before it was first changed."""
     event = schema.event
     query = select(event.c.detail).where(event.c.field_pk == field.pk)
     query = query.where(event.c.kind == EventKind.CONFIGURED).order_by(event.c.seq).limit(1)
@@ -144,7 +145,7 @@ def _first_taxonomy(snapshot: Snapshot, field: Any) -> Any:
 
 
 def _taxonomy(snapshot: Snapshot, field_pk: int, first: Any) -> Any:
-    """Return the taxonomy of a field after all that was not undone; `first` is before any of it."""
+    """Return a field's taxonomy after all changes that are not undone; `first` is the original."""
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.detail)
@@ -157,7 +158,7 @@ def _taxonomy(snapshot: Snapshot, field_pk: int, first: Any) -> Any:
 
 
 def _statements(snapshot: Snapshot, field_pk: int, pks: Sequence[int]) -> dict[int, Statement]:
-    """Return what was said of those documents of which anything was said."""
+    """Return the statement of each of the documents that has label events."""
     event = schema.event
     query = select(event.c.document_pk).distinct().where(event.c.field_pk == field_pk)
     query = query.where(event.c.kind != EventKind.DECIDED, event.c.document_pk.is_not(None))
@@ -169,14 +170,14 @@ def _statements(snapshot: Snapshot, field_pk: int, pks: Sequence[int]) -> dict[i
     return found
 
 
-def _standing(
+def _label_states(
     snapshot: Snapshot,
     field_pk: int,
     pks: Sequence[int],
     statements: dict[int, Statement],
-    log: Logged,
+    log: LoggedDecisions,
 ) -> list[dict[str, Any]]:
-    """Return the rows of a field's documents (pks rising)."""
+    """Return the `standing` rows of a field's documents (pks rising)."""
     documents = np.array(pks, np.int64)
     columns, codes = log.columns, log.codes
     columns.remove(np.setdiff1d(columns.pks, documents))
@@ -195,11 +196,13 @@ def _standing(
         rows.append(
             row
             | {
-                "label": said.label if said.stands else auto,
-                "origin": said.origin if said.stands else (None if auto is None else Origin.AUTO),
+                "label": said.label if said.is_settled else auto,
+                "origin": said.origin
+                if said.is_settled
+                else (None if auto is None else Origin.AUTO),
                 "votes": said.votes and pk not in silent,
                 "answer": said.answer,
-                "asked": said.asked if said.stands else None,
+                "asked": said.asked if said.is_settled else None,
                 "actor": said.actor,
                 "suggestion": said.suggestion,
                 "contested": said.contested,
@@ -210,9 +213,9 @@ def _standing(
 
 
 def _labels(
-    snapshot: Snapshot, field_pk: int, columns: Columns, codes: Codes, log: Logged
+    snapshot: Snapshot, field_pk: int, columns: Columns, codes: Codes, log: LoggedDecisions
 ) -> list[str | None]:
-    """Return the machine's label of each document; by the ledger, where the log began later."""
+    """Return the automatic label of each document; from the ledger if the log began later."""
     if log.is_complete:
         return [None if c == NO_LABEL else codes.name(c) for c in columns["codes"].tolist()]
     event = schema.event
@@ -223,9 +226,9 @@ def _labels(
 
 
 def _latest_events(snapshot: Snapshot, field_pk: int) -> dict[int, int]:
-    """Return the last operation that said anything of each document, or took it back.
+    """Return the last operation that wrote an event of each document or undid one.
 
-    A decision that is taken back is another decision, which the log has if it was written.
+    An undone decision leads to another decision, which is in the decision log if it was written.
     """
     event, moved_by = schema.event, last_by(undos(snapshot))
     is_decided = (event.c.kind == EventKind.DECIDED).label("is_decided")
@@ -241,21 +244,21 @@ def _latest_events(snapshot: Snapshot, field_pk: int) -> dict[int, int]:
 
 # --- ledger positions: version, operation, event or time -----------------------------------------
 
-# What happened in one operation happened at once, so a point is always just after one.
+# All changes of an operation take effect together, so a position is always just after an operation.
 
 At = str | int | float | datetime
-"""A version's name, an operation's id, the number of an event, or a time."""
+"""The name of a version, the id of an operation, the number of an event, or a time."""
 
 _NAME = re.compile(r"[\w.+-][\w .+-]{0,99}", re.ASCII)
 _EVENT = re.compile(r"[0-9]{1,18}")
 _OPERATION = "op_"
-_TIME_TOLD_S = 1e-6
-"""Times are told to the microsecond: what was within one of a time had happened by then."""
+_TIME_RESOLUTION_S = 1e-6
+"""Times are shown to the microsecond, so an operation up to 1 µs after a given time is included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A point in the ledger: the `operation` that it is just after, and when that was.
+    """A position in the ledger: just after `operation`, which was at the time `at`.
 
     `at` is in UTC seconds; `pk` is the operation's number in the store.
     """
@@ -268,13 +271,13 @@ class Position:
 def position_of(
     snapshot: Snapshot, collection: CollectionRow, fields: Sequence[int], at: At, now: float
 ) -> Position:
-    """Return the point in a collection's ledger that a person names; `now` is in UTC seconds.
+    """Return the position in a collection's ledger that a user gave; `now` is in UTC seconds.
 
     Raises NotFound for an unknown version, operation or event, and for a time before the first
-    operation; BadInput for a time that is yet to come, and for what is no point at all.
+    operation; BadInput for a time in the future, and for a value that is not a position.
     """
     if isinstance(at, bool) or not isinstance(at, str | int | float | datetime):
-        raise BadInput(f"{at!r} is no version, operation, event or time")
+        raise BadInput(f"{at!r} is not a version, operation, event or time")
     if isinstance(at, datetime):
         return _by_time(snapshot, collection, at, now)
     if isinstance(at, int) or (isinstance(at, str) and _EVENT.fullmatch(at)):
@@ -289,14 +292,14 @@ def position_of(
 
 
 def newest(snapshot: Snapshot) -> Position:
-    """Return the point just after the newest operation of the store, whatever it belongs to."""
+    """Return the position just after the newest operation of the store, of any collection."""
     table = schema.operation
     rows = snapshot.rows(select(table).order_by(table.c.pk.desc()).limit(1))
     return _position(rows[0]) if rows else Position(0, "", 0.0)
 
 
 def check_name(name: str) -> str:
-    """Return the name of a version. Raises BadInput for one that could be taken for another point.
+    """Return the name of a version. Raises BadInput if it could be another kind of position.
 
     >>> check_name("before spring")
     'before spring'
@@ -315,14 +318,14 @@ def check_name(name: str) -> str:
 
 
 def _by_time(snapshot: Snapshot, collection: CollectionRow, time: datetime, now: float) -> Position:
-    """Return the last operation up to a time; one without a zone is taken for UTC."""
+    """Return the last operation up to a time; a time without a zone is in UTC."""
     table = schema.operation
     seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     if seconds > now:
-        raise BadInput(f"{time.isoformat()} is yet to come; give a time that was")
+        raise BadInput(f"{time.isoformat()} is in the future; give a past time")
     own = select(func.min(table.c.at).label("first")).where(table.c.collection_pk == collection.pk)
     first = snapshot.rows(own)[0].first
-    until = seconds + _TIME_TOLD_S
+    until = seconds + _TIME_RESOLUTION_S
     if first is None or until < first:
         began = "" if first is None else f", its first operation was at {_time(first).isoformat()}"
         raise NotFound(
@@ -378,7 +381,7 @@ def _by_version(
 
 
 def _operations(collection: CollectionRow, fields: Sequence[int]) -> Select[Any]:
-    """Return the query of the operations that bore on a collection."""
+    """Return the query of the operations that affected a collection."""
     operation, event = schema.operation, schema.event
     touched = select(event.c.operation_pk).where(event.c.field_pk.in_(fields))
     own = operation.c.collection_pk == collection.pk

@@ -1,9 +1,9 @@
-"""Check sheets in the store: drawn ahead, answered together, kept as evidence.
+"""Check sheets in the store: sampled in advance, answered as a whole, used for calibration.
 
-An operation that changes decisions draws the next sheet from what may be labelled by then
-(`checks`), and logs each document with the probability of being drawn. So whoever asks is shown the
-same sheet, in every process, until it is answered. Its answers count as a random sample once the
-whole sheet is answered: what was easy to answer is none.
+An operation that changes decisions samples the next sheet from the items that may be labelled soon
+(`review.check_sheets`), and logs each document with its inclusion probability. So every process
+shows the same sheet until it is answered. The answers of a sheet count as a random sample only when
+the whole sheet is answered: the items that are answered first are the easy ones.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from lookalike.stores.base import Snapshot, Txn, conditions
 
 _CONFLICT = REASONS.index(Reason.CONFLICT)
 _OF_TEXTS = ("text", "document", "sentence_transformers")
-"""What extractors are called whose documents a person reads."""
+"""Name prefixes of the spaces whose documents are read as texts."""
 
-_STILL = 0.75
-"""A sheet that nobody began stays while so much of it would be asked again."""
+_SAME_SHARE = 0.75
+"""Keep a sheet without answers if this share of it would be sampled again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A sheet that an `operation` drew: its `documents` (pks, rising), and which are `answered`.
+    """A sheet that an `operation` sampled: its `documents` (pks, rising), and which are `answered`.
 
-    `refuted` are those of which a person said only that the label shown is wrong.
+    For the documents in `refuted` a person only rejected the label shown.
     """
 
     operation: int
@@ -53,14 +53,16 @@ class Sheet:
 
     @property
     def left(self) -> Ids:
-        """Return the documents that nobody has answered yet (pks, rising)."""
+        """Return the documents without an answer (pks, rising)."""
         return self.documents[~self.answered]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What sheets tell that are answered to the end: the `sample` (pks, rising), and of which
-    documents only a label was refused, by that label.
+    """The answers of completed sheets.
+
+    `sample` (pks, rising) are all their documents; `refuted` has, by label, the documents for which
+    a person only rejected that label.
     """
 
     sample: Ids
@@ -68,10 +70,9 @@ class Checked:
 
 
 def open_sheet(snapshot: Snapshot, field_pk: int) -> Sheet | None:
-    """Return the sheet that waits for an answer, if any does.
+    """Return the latest sheet if it has documents without an answer, else None.
 
-    It is the latest, but for what an operation drew that is undone: then the one before is open
-    again.
+    Sheets of undone operations do not count: after an undo the sheet before is open again.
     """
     table, operation = schema.sheet, schema.operation
     query = select(table.c.operation_pk).where(table.c.field_pk == field_pk)
@@ -85,7 +86,7 @@ def open_sheet(snapshot: Snapshot, field_pk: int) -> Sheet | None:
 
 
 def checked_in(snapshot: Snapshot, field_pk: int) -> Checked:
-    """Return what the sheets of a field tell that are answered to the end."""
+    """Return the result of all completed sheets of a field."""
     done = [one for one in _sheets(snapshot, field_pk) if not len(one.left)]
     refuted: dict[str, list[int]] = {}
     for sheet in done:
@@ -97,11 +98,11 @@ def checked_in(snapshot: Snapshot, field_pk: int) -> Checked:
 
 
 def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:
-    """Draw the next sheet of a field, unless the one that waits will do.
+    """Sample the next sheet of a field, unless the open one can be kept.
 
-    What somebody began stays. What nobody began is looked at again when the rule was learned anew.
+    Keep a sheet that has answers. Check a sheet without answers again when the rule was refitted.
     """
-    columns, standard = state.columns, state.standard
+    columns, standard = state.columns, state.rule
     if standard is None or standard.learned is None:
         return
     before = open_sheet(txn, state.field.pk)
@@ -113,20 +114,20 @@ def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:
     p, candidates, automatic = _parts(state)
     seed = state.field.pk * 2**32 + int(standard.learned["sampled"])
     drawn = draw_check(plan, p, candidates, automatic, columns.pks, seed)
-    if before is None or not _will_do(before, columns.pks[drawn.rows]):
+    if before is None or not _is_similar(before, columns.pks[drawn.rows]):
         _write(txn, operation, state, drawn)
 
 
 def plan_sheet(state: FieldState) -> CheckPlan | None:
-    """Return what the next sheet of a field would be drawn from; None where nothing may be."""
-    assert state.standard is not None and state.standard.learned is not None, "learn first"
+    """Return the plan for the next sheet of a field, or None if no document may be sampled."""
+    assert state.rule is not None and state.rule.learned is not None, "no rule is fitted"
     p, candidates, automatic = _parts(state)
     return plan_check(
         p,
         candidates,
         automatic,
         target=state.field.taxonomy.target_precision,
-        sampled=int(state.standard.learned["sampled"]),
+        sampled=int(state.rule.learned["sampled"]),
         size=size_of(state.field.space.name),
     )
 
@@ -134,11 +135,9 @@ def plan_sheet(state: FieldState) -> CheckPlan | None:
 def _parts(
     state: FieldState,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the probabilities of a field's rows, which have a suggestion only, and which a label
-    of the machine's.
-    """
+    """Return per row: the probability, whether it has only a suggestion, or an automatic label."""
     columns = state.columns
-    waiting = state.waiting & ~columns["unclear"]
+    waiting = state.undecided & ~columns["unclear"]
     automatic = waiting & (columns["codes"] != NO_LABEL)
     candidates = waiting & ~automatic & (columns["runner_up"] != NO_LABEL)
     candidates &= columns["reasons"] != _CONFLICT
@@ -146,13 +145,13 @@ def _parts(
 
 
 def size_of(space: str) -> int:
-    """Return how many documents a sheet has at most: of texts fewer."""
+    """Return the maximum number of documents on a sheet; it is lower for texts."""
     return CHECK_TEXTS if space.startswith(_OF_TEXTS) else CHECK_ITEMS
 
 
-def _will_do(sheet: Sheet, drawn: Ids) -> bool:
+def _is_similar(sheet: Sheet, drawn: Ids) -> bool:
     same = len(np.intersect1d(sheet.documents, drawn))
-    return same >= _STILL * max(len(drawn), len(sheet.documents))
+    return same >= _SAME_SHARE * max(len(drawn), len(sheet.documents))
 
 
 def _write(txn: Txn, operation: int, state: FieldState, drawn: CheckDraw) -> None:
@@ -182,7 +181,7 @@ def _write(txn: Txn, operation: int, state: FieldState, drawn: CheckDraw) -> Non
 
 
 def _sheets(snapshot: Snapshot, field_pk: int, operation: int | None = None) -> list[Sheet]:
-    """Return the sheets of a field, the earliest first, or that of one operation."""
+    """Return the sheets of a field, earliest first, or only the sheet of one operation."""
     table = schema.sheet
     query = select(table.c.operation_pk, table.c.document_pk, table.c.label)
     query = query.where(table.c.field_pk == field_pk)
@@ -218,7 +217,7 @@ def _sheet(
 def _answered(
     snapshot: Snapshot, field_pk: int, pks: Ids
 ) -> tuple[dict[int, bool], set[tuple[int, str | None]]]:
-    """Return of which documents that are here a person said what they are, and what of which."""
+    """Return which existing documents a person answered, and rejected (document, label) pairs."""
     standing, rejection = schema.standing, schema.rejection
     said = select(standing.c.document_pk, standing.c.answer, standing.c.origin)
     said = said.where(standing.c.field_pk == field_pk)

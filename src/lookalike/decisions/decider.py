@@ -1,7 +1,7 @@
-"""The decisions of one label field: what a change touches is decided again, in its transaction.
+"""Decide the labels of one field again after a change, inside the transaction of that change.
 
-One decider at a time writes the decisions of a field: everything here runs inside a transaction of
-the store, on a state that has caught up with it. Read, decide, act.
+Only one decider at a time writes the decisions of a field. All methods run inside a transaction of
+the store, on a state that is up to date with it: read, decide, write.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import update
 
 from lookalike.catalog.fields import StoredField
-from lookalike.catalog.image_groups import Unseen
+from lookalike.catalog.image_groups import HypotheticalItem
 from lookalike.classifier.calibration.decision_rule import DecisionRule, Method, decision_rule_to
 from lookalike.classifier.graph.arrays import union
 from lookalike.classifier.graph.neighbours import FindLists
@@ -44,10 +44,10 @@ from lookalike.classifier.review.reference_checks import (
 )
 from lookalike.classifier.scores.scores import Scores
 from lookalike.decisions.decision_log import DecisionLog
-from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.columns import Rows, write_decisions
 from lookalike.decisions.field.refit import Refit
-from lookalike.decisions.field.state import FieldState, imagined
+from lookalike.decisions.field.state import FieldState, hypothetical_state
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import EventKind, Origin, Reason
 from lookalike.stores import schema
@@ -56,53 +56,53 @@ from lookalike.stores.base import Snapshot, Txn
 # --- consequences: net changes by field and document ---------------------------------------------
 
 LabelChange = tuple[str | None, str | None]
-"""The machine's label of a document before and after."""
+"""The automatic label of a document before and after."""
 
 
 @dataclass(slots=True)
 class Effects:
-    """What the machine changed: by field and document, however many steps it took.
+    """The automatic labels that changed, by field and document; several steps are merged into one.
 
-    The counts are by label: the new one, or for `unlabelled` the one that went.
+    The counts are by label: the new one, or for `unlabelled` the previous one.
     """
 
-    moves: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
+    changes: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
 
-    def add(self, field_pk: int, moves: dict[int, LabelChange]) -> None:
-        """Take over what one more step changed in a field."""
-        so_far = self.moves.setdefault(field_pk, {})
-        for document, (was, now) in moves.items():
+    def add(self, field_pk: int, changes: dict[int, LabelChange]) -> None:
+        """Add the changes of one more step in a field."""
+        so_far = self.changes.setdefault(field_pk, {})
+        for document, (was, now) in changes.items():
             so_far[document] = (so_far.get(document, (was, now))[0], now)
 
     def drop(self, field_pk: int, documents: Iterable[int]) -> None:
-        """Leave out documents whose label is not the machine's any more."""
+        """Leave out documents whose label is not automatic any more."""
         for document in documents:
-            self.moves.get(field_pk, {}).pop(document, None)
+            self.changes.get(field_pk, {}).pop(document, None)
 
     @property
     def labelled(self) -> Counter[str]:
-        """Count documents that had no label, by the one they have."""
+        """Count documents that had no label before, by their new label."""
         return _counted((now, n) for (was, now), n in self._net() if was is None)
 
     @property
     def relabelled(self) -> Counter[str]:
-        """Count documents that had another label, by the one they have."""
+        """Count documents that had another label before, by their new label."""
         return _counted((now, n) for (was, now), n in self._net() if was is not None)
 
     @property
     def unlabelled(self) -> Counter[str]:
-        """Count documents that have no label now, by the one they had."""
+        """Count documents that lost their label, by the previous label."""
         return _counted((was, n) for (was, now), n in self._net() if now is None)
 
     def _net(self) -> Iterator[tuple[LabelChange, int]]:
-        """Yield the moves that made a difference, each with how many documents made it."""
-        for moves in self.moves.values():
-            counts = Counter(moves.values())
+        """Yield the changes where before and after differ, each with its number of documents."""
+        for changes in self.changes.values():
+            counts = Counter(changes.values())
             yield from ((move, count) for move, count in counts.items() if move[0] != move[1])
 
 
 def _counted(labels: Iterable[tuple[str | None, int]]) -> Counter[str]:
-    """Return how often there is each label; there may be none."""
+    """Count the labels; skip None."""
     total: Counter[str] = Counter()
     for label, count in labels:
         if label is not None:
@@ -123,7 +123,7 @@ _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
 
 @dataclass(frozen=True, slots=True)
 class HypotheticalDecisions:
-    """Decisions that nobody records, by which standard, with the codes of their labels."""
+    """Decisions that are not recorded, with their decision rule and their label codes."""
 
     decisions: Decisions
     standard: DecisionRule | None
@@ -131,66 +131,72 @@ class HypotheticalDecisions:
 
 
 class Decider:
-    """Decides the documents of one field; see the module's first lines. `find` is for the judge."""
+    """Decides the documents of one field. `find` searches neighbours for the classifier."""
 
     def __init__(self, stored: StoredField, cache: Path, find: FindLists | None = None) -> None:
         self.field = stored
         self.state = FieldState(stored, cache / f"field.{stored.pk}.npz")
-        self._judge = Judge(cache / f"lists.{stored.space.pk}.{stored.pk}.npz", find)
-        self._ruling = Refit(self.state, self._judge)
+        self._classifier = GraphClassifier(cache / f"lists.{stored.space.pk}.{stored.pk}.npz", find)
+        self._refit = Refit(self.state, self._classifier)
         self._log = DecisionLog(stored.pk)
 
     def refresh(self, snapshot: Snapshot) -> None:
-        """Catch up with everything that was committed since the last call."""
+        """Take over everything that was committed since the last call."""
         if self.state.refresh(snapshot):
-            self._ruling.overtaken()
+            self._refit.note_external_decisions()
 
     def statements_changed(
         self, txn: Txn, operation: int, documents: Iterable[int], references: Iterable[int]
     ) -> dict[int, LabelChange]:
         """Decide again after the statements of some documents changed.
 
-        `documents` are this field's own (their labels, rejections); `references` are those of the
-        field it refers to, the same ones in unified mode. Their rows are written already.
+        `documents` are those of this field whose labels or rejections changed; `references` are
+        those of the reference field, which are the same in unified mode. Their rows are already
+        written.
         """
         own = _ids(documents)
-        stood = self.state.standing_among(own)
-        rows = self.state.take(txn, own, _ids(references))
-        return self._decide(txn, operation, rows, stood)
+        was_settled = self.state.settled_among(own)
+        rows = self.state.reload(txn, own, _ids(references))
+        return self._decide(txn, operation, rows, was_settled)
 
     def documents_arrived(
         self, txn: Txn, operation: int, documents: Iterable[int]
     ) -> dict[int, LabelChange]:
-        """Search and decide documents whose vectors were just written, giving them their rows."""
-        return self._decide(txn, operation, self.state.arrive(txn, _ids(documents)))
+        """Search and decide documents whose vectors were just written, and write their rows."""
+        return self._decide(txn, operation, self.state.add_documents(txn, _ids(documents)))
 
     def votes(self, documents: Iterable[int]) -> bool:
-        """Return whether any of these documents' own labels votes."""
-        return len(self.state.standing_among(_ids(documents))) > 0
+        """Return whether any of these documents has a label of its own that is not automatic."""
+        return len(self.state.settled_among(_ids(documents))) > 0
 
     def decide_all(
-        self, txn: Txn, operation: int, *, afresh: bool = True
+        self, txn: Txn, operation: int, *, rebuild: bool = True
     ) -> dict[int, LabelChange]:
-        """Decide everything again, by a rule learned `afresh`, or kept if it still holds."""
-        return self._decide(txn, operation, np.arange(len(self.state.columns)), afresh=afresh)
+        """Decide all documents again.
+
+        With `rebuild` refit the rule on a new graph; else keep the rule if it still holds.
+        """
+        return self._decide(txn, operation, np.arange(len(self.state.columns)), rebuild=rebuild)
 
     def suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
-        """Return what the policy in force says of rows; nothing is written."""
+        """Return the decisions of the current policy for rows; write nothing."""
         if not self.field.taxonomy.exclusive:
             return self._suggest(snapshot, rows)
-        state, company = self.state, self.state.with_companions(rows)
+        state, company = self.state, self.state.with_same_image(rows)
         decisions = self._suggest(snapshot, company)
         free = ~state.columns["stands"][company] & (decisions.codes != NO_LABEL)
-        lost = state.companions.outdone(state.columns.pks[company], free, decisions)
+        lost = state.image_groups.outranked(state.columns.pks[company], free, decisions)
         decisions = withheld(decisions, lost, Reason.CONFLICT)
         return decisions.at(np.searchsorted(company, rows))
 
     def _suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
-        """Return what the policy says of rows, each by itself."""
+        """Return the policy's decisions for rows, without comparing items of the same image."""
         choosy = np.isin(rows, self.state.rows_with_rejections())
-        decisions = self._judged(rows) if self._by_landscape() else self._by_lists(rows)
+        decisions = (
+            self._decide_by_graph(rows) if self._uses_graph() else self._decide_by_nearest(rows)
+        )
         if self.field.taxonomy.confidence_threshold is None:
-            some = with_copies(self.state.neighbourhood.similarities[rows], IDENTICAL)
+            some = with_copies(self.state.neighbour_lists.similarities[rows], IDENTICAL)
             torn = some[conflicting(self.state.matches(rows[some]), IDENTICAL)]
             decisions = withheld(decisions, torn, Reason.CONFLICT)
         poor = np.flatnonzero(self.state.columns["poor"][rows])
@@ -199,9 +205,9 @@ class Decider:
         nulls = np.setdiff1d(nulls, poor)
         if len(nulls) == 0:
             return decisions
-        if self._by_landscape():
+        if self._uses_graph():
             pks = self.state.columns.pks[rows[nulls]]
-            among_all = self._judge.decide(pks, self.state.codes.code)
+            among_all = self._classifier.decide(pks, self.state.codes.code)
         else:
             among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
         barred = nulls[among_all.codes != NO_LABEL]
@@ -209,40 +215,40 @@ class Decider:
         decisions.reasons[barred] = np.where(refused, _REJECTED, _CONFLICT)
         return decisions
 
-    def imagine(
-        self, snapshot: Snapshot, documents: Ids, unseen: Sequence[Unseen] = ()
+    def what_if(
+        self, snapshot: Snapshot, documents: Ids, unseen: Sequence[HypotheticalItem] = ()
     ) -> HypotheticalDecisions:
-        """Return how documents would be decided if they arrived now; nothing is kept.
+        """Return how documents would be decided if they were added now; keep nothing.
 
-        Their pks are above all others, and `snapshot` has their vectors. `unseen` tells what each
-        is, if more is known of it than that.
+        Their pks are above all others, and `snapshot` has their vectors. `unseen` describes each of
+        them, if more is known than the vector.
         """
-        if self._by_landscape():
-            self._ruling.ready(snapshot)  # as a whole it is worth keeping
+        if self._uses_graph():
+            self._refit.ready(snapshot)  # what this computes stays in use
         other = copy(self)
         known = dict(zip(documents.tolist(), unseen, strict=True)) if unseen else {}
-        other.state, rows = imagined(self.state, snapshot, documents, known)
-        other._judge = self._judge.imagining()
-        other._ruling = Refit(other.state, other._judge)
+        other.state, rows = hypothetical_state(self.state, snapshot, documents, known)
+        other._classifier = self._classifier.hypothetical()
+        other._refit = Refit(other.state, other._classifier)
         if self.field.taxonomy.confidence_threshold is None:
-            other.state.standard = other._ruling.renew(snapshot, afresh=False).standard
+            other.state.rule = other._refit.run(snapshot, rebuild=False).standard
         return HypotheticalDecisions(
-            other.suggest(snapshot, rows), other.state.standard, other.state.codes
+            other.suggest(snapshot, rows), other.state.rule, other.state.codes
         )
 
-    def reconsider(self, snapshot: Snapshot, documents: Ids) -> HypotheticalDecisions:
-        """Return what the policy in force says of documents that are here; nothing is kept."""
-        if self._by_landscape():
-            self._ruling.ready(snapshot)
+    def decide_existing(self, snapshot: Snapshot, documents: Ids) -> HypotheticalDecisions:
+        """Return the decisions of the current policy for existing documents; keep nothing."""
+        if self._uses_graph():
+            self._refit.ready(snapshot)
         decisions = self.suggest(snapshot, self.state.columns.rows_of(documents))
-        return HypotheticalDecisions(decisions, self.state.standard, self.state.codes)
+        return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
-    def decide_anew(self, snapshot: Snapshot) -> HypotheticalDecisions:
+    def decide_rebuilt(self, snapshot: Snapshot) -> HypotheticalDecisions:
         """Return how all documents are decided by a rule learned from the answers alone.
 
         Only for a decider that is nobody else's: what it had learned before it forgets.
         """
-        self.state.standard = None
+        self.state.rule = None
         return self.decide_again(snapshot)
 
     def decide_again(self, snapshot: Snapshot) -> HypotheticalDecisions:
@@ -251,80 +257,80 @@ class Decider:
         Only for a decider that is nobody else's.
         """
         if self.field.taxonomy.confidence_threshold is None:
-            self.state.standard = self._ruling.renew(snapshot, afresh=False).standard
+            self.state.rule = self._refit.run(snapshot, rebuild=False).standard
         decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
-        return HypotheticalDecisions(decisions, self.state.standard, self.state.codes)
+        return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
         """Return the label that a document would have if a reference did not vote."""
-        if self._by_landscape():
-            return self._ruling.ready(snapshot).label_without(document, reference)
+        if self._uses_graph():
+            return self._refit.ready(snapshot).label_without(document, reference)
         row = self.state.columns.rows_of(_ids([document]))
         allowed = self.state.allowed(document) & (self.state.references.pks != reference)
         matches = self._nearest(snapshot, row, allowed)
         return self.state.codes.name(int(self._policy()(matches).codes[0]))
 
     def causes(self, snapshot: Snapshot, document: int, count: int) -> list[tuple[int, str, float]]:
-        """Return the references that say most of a document; see `Judge.causes`.
+        """Return the references with the most evidence; see `GraphClassifier.causes`.
 
-        None where only the nearest references count: the list tells them.
+        Empty if the field decides by nearest references only: its neighbour list shows them.
         """
-        if not self._by_landscape():
+        if not self._uses_graph():
             return []
-        return self._ruling.ready(snapshot).causes(document, count)
+        return self._refit.ready(snapshot).causes(document, count)
 
-    def surveyed(self, snapshot: Snapshot) -> tuple[Judge, Scores | None]:
-        """Return the judge, who knows all documents, and what the references say, if there are any.
+    def classifier_and_scores(self, snapshot: Snapshot) -> tuple[GraphClassifier, Scores | None]:
+        """Return the classifier with all documents, and the scores, or None without references.
 
-        Only for as many documents as a landscape can hold.
+        Only for as many documents as a neighbour graph can hold.
         """
-        judge = self._ruling.surveyed(snapshot)
-        return judge, judge.hear(self._ruling.references())
+        classifier = self._refit.ready_if_fitted(snapshot)
+        return classifier, classifier.compute_scores(self._refit.references())
 
     def trials(self, snapshot: Snapshot) -> Callable[[], LeaveOneOutTrials]:
-        """Return what tells what each reference would get if it did not vote, by label code.
+        """Return a function that computes leave-one-out results of the references, by label code.
 
-        It may be called when the decider is another's again.
+        It may be called after the decider was returned.
         """
-        if self._by_landscape():
-            trials = self._ruling.ready(snapshot).trials(self.state.codes.code)
+        if self._uses_graph():
+            trials = self._refit.ready(snapshot).trials(self.state.codes.code)
             return lambda: trials
         voting = self.state.references
         return partial(vector_trials, voting.pks, voting.codes, voting.vectors)
 
     def duplicate_bound(self, snapshot: Snapshot) -> float:
-        """Return from which similarity on two documents are near-duplicates here."""
+        """Return the similarity from which on two documents of this field are near-duplicates."""
         rows = np.arange(len(self.state.columns))
         sample = rows[:: -(-len(rows) // _PAIRS_OF) or 1]
         return duplicate_bound(self.state.vectors(snapshot, sample), len(self.state.references))
 
     # --- policy ---------------------------------------------------------------------------------
 
-    def _by_landscape(self) -> bool:
-        standard = self.state.standard
+    def _uses_graph(self) -> bool:
+        standard = self.state.rule
         return standard is not None and standard.rule is Method.LANDSCAPE
 
     def _policy(self) -> Policy:
         """Return the policy that decides on neighbour lists."""
-        limit, standard = self.field.taxonomy.confidence_threshold, self.state.standard
+        limit, standard = self.field.taxonomy.confidence_threshold, self.state.rule
         if limit is not None:
             return threshold(limit)
         if standard is None or standard.nearest is None:
             return suggest_only
         return precision(standard.nearest)
 
-    def _by_lists(self, rows: Rows) -> Decisions:
+    def _decide_by_nearest(self, rows: Rows) -> Decisions:
         decisions = self._policy()(self.state.matches(rows))
         alone = np.flatnonzero(decisions.reasons == _NO_REFERENCES)
         decisions.reasons[alone[self.state.may_match(rows[alone])]] = _BELOW
         return decisions
 
-    def _judged(self, rows: Rows) -> Decisions:
+    def _decide_by_graph(self, rows: Rows) -> Decisions:
         state = self.state
-        return self._judge.decide(state.columns.pks[rows], state.codes.code, state.rejected)
+        return self._classifier.decide(state.columns.pks[rows], state.codes.code, state.rejected)
 
     def _among_all(self, snapshot: Snapshot, rows: Rows) -> Matches:
-        """Return the nearest references of rows, those of a rejected label too."""
+        """Return the nearest references of rows, including those of rejected labels."""
         return self._nearest(snapshot, rows, np.ones(len(self.state.references), bool))
 
     def _nearest(self, snapshot: Snapshot, rows: Rows, among: NDArray[np.bool_]) -> Matches:
@@ -345,17 +351,18 @@ class Decider:
         txn: Txn,
         operation: int,
         touched: Rows,
-        stood: Ids = _NO_IDS,
+        was_settled: Ids = _NO_IDS,
         *,
-        afresh: bool = False,
+        rebuild: bool = False,
     ) -> dict[int, LabelChange]:
-        """Decide `touched` rows, and those that a renewed rule bears on, and write what differs.
+        """Decide `touched` rows and those that a refitted rule affects; write what differs.
 
-        Documents that `stood` are the machine's again: even a null is recorded as its decision.
+        The documents in `was_settled` are decided automatically again: even None is recorded for
+        them.
         """
-        columns, before = self.state.columns, self.state.standard
-        rows = self._rows(txn, touched, afresh)
-        rows = self.state.with_companions(rows)
+        columns, before = self.state.columns, self.state.rule
+        rows = self._rows(txn, touched, rebuild)
+        rows = self.state.with_same_image(rows)
         stands = columns["stands"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)
@@ -363,39 +370,39 @@ class Decider:
         silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
         unstored = touched[~columns["stored"][touched]]
         changed = union(rows[self._differs(rows, decisions)], standing[silent], unstored)
-        moves = self._moves(rows, decisions, stood)
+        changes = self._changes(rows, decisions, was_settled)
         self._log.begin(txn, operation, self.state, before)
         sure = columns["confidence"][changed]
         self._take(rows, decisions, DECISION_COLUMNS)
         self._take(standing, nothing, DECISION_COLUMNS[1:])
         self._log.add(txn, operation, self.state, changed, before)
         surer = columns["confidence"][changed] != sure
-        moved = np.isin(columns.pks[changed], np.fromiter(moves, np.int64, len(moves)))
+        moved = np.isin(columns.pks[changed], np.fromiter(changes, np.int64, len(changes)))
         for start in range(0, len(changed), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
             which = (changed[part], moved[part], surer[part])
             write_decisions(txn, self.field.pk, operation, columns, self.state.codes, *which)
-        documents = list(moves)
+        documents = list(changes)
         for start in range(0, len(documents), _BLOCK_ROWS):
             some = documents[start : start + _BLOCK_ROWS]
-            txn.insert_cells(schema.event, self._events(operation, moves, some))
+            txn.insert_cells(schema.event, self._events(operation, changes, some))
         self.state.committed(operation, changed)
-        return moves
+        return changes
 
-    def _rows(self, txn: Txn, touched: Rows, afresh: bool) -> Rows:
-        """Return what to decide again, by a rule that is renewed if it learns."""
+    def _rows(self, txn: Txn, touched: Rows, rebuild: bool) -> Rows:
+        """Return the rows to decide again; refit the rule first if it is a fitted one."""
         if self.field.taxonomy.confidence_threshold is not None:
-            self._set_standard(txn, None)
+            self._set_rule(txn, None)
             return touched
-        standard, rows = self._ruling.renew(txn, afresh=afresh)
-        self._set_standard(txn, standard)
+        standard, rows = self._refit.run(txn, rebuild=rebuild)
+        self._set_rule(txn, standard)
         return np.arange(len(self.state.columns)) if rows is None else union(touched, rows)
 
-    def _set_standard(self, txn: Txn, standard: DecisionRule | None) -> None:
-        """Write what is decided by, if that is another one; where the limit is given, nothing."""
-        if standard == self.state.standard:
+    def _set_rule(self, txn: Txn, standard: DecisionRule | None) -> None:
+        """Write the decision rule if it changed; None if the threshold is given by the taxonomy."""
+        if standard == self.state.rule:
             return
-        self.state.standard = standard
+        self.state.rule = standard
         stored = None if standard is None else decision_rule_to(standard)
         chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
         txn.execute(chosen.values(standard=stored))
@@ -413,16 +420,18 @@ class Decider:
             differs |= ~same
         return differs
 
-    def _moves(self, rows: Rows, decisions: Decisions, stood: Ids) -> dict[int, LabelChange]:
+    def _changes(
+        self, rows: Rows, decisions: Decisions, was_settled: Ids
+    ) -> dict[int, LabelChange]:
         state, old = self.state, self.state.columns["codes"][rows]
         changes = (state.columns.pks[rows], old, decisions.codes)
-        places = np.flatnonzero((old != decisions.codes) | np.isin(changes[0], stood))
+        places = np.flatnonzero((old != decisions.codes) | np.isin(changes[0], was_settled))
         pks, was, now = (column[places].tolist() for column in changes)
         names = zip(map(state.codes.name, was), map(state.codes.name, now), strict=True)
         return dict(zip(pks, names, strict=True))
 
     def _events(
-        self, operation: int, moves: Mapping[int, LabelChange], documents: Sequence[int]
+        self, operation: int, changes: Mapping[int, LabelChange], documents: Sequence[int]
     ) -> dict[str, list[object]]:
         count = len(documents)
         return {
@@ -430,7 +439,7 @@ class Decider:
             "kind": [str(EventKind.DECIDED)] * count,
             "field_pk": [self.field.pk] * count,
             "document_pk": list(documents),
-            "label": [moves[document][1] for document in documents],
+            "label": [changes[document][1] for document in documents],
             "origin": [str(Origin.AUTO)] * count,
         }
 

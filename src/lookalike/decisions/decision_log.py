@@ -1,8 +1,8 @@
-"""What the machine decided, operation by operation: enough to show it as it was, to the digit.
+"""The log of automatic decisions by operation, complete enough to restore them exactly.
 
-A line of the log holds the decisions that an operation changed in a field, as packed columns, and
-the standard from then on where it became another one. Lines are only added, but for names of labels
-that are forgotten. A store that is older than its log has the state it had then as the first line.
+A line holds the decisions that an operation changed in a field, as packed columns, and the decision
+rule if it changed. Lines are only added; only names of erased labels are removed. If a store is
+older than its log, the first line holds the state at that time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _QUICK = 1
 
 
 class DecisionLog:
-    """The log of one field, for who decides it. What is rolled back, he must not be asked after."""
+    """The log of one field, for its decider. Drop this object after a rollback."""
 
     def __init__(self, field_pk: int) -> None:
         self._field_pk = field_pk
@@ -44,7 +44,7 @@ class DecisionLog:
     def begin(
         self, txn: Txn, operation: int, state: FieldState, standard: DecisionRule | None
     ) -> None:
-        """Before anything is decided, log what is stored already, unless that was done."""
+        """Before the first decision, log the stored decisions, unless the log has begun."""
         if self._has_begun:
             return
         table, stored = schema.decided, np.flatnonzero(state.columns["stored"])
@@ -58,8 +58,8 @@ class DecisionLog:
     def add(
         self, txn: Txn, operation: int, state: FieldState, rows: Rows, before: DecisionRule | None
     ) -> None:
-        """Log the decisions of rows, and by what they were made where that was not so `before`."""
-        after = state.standard
+        """Log the decisions of rows, and the decision rule if it differs from `before`."""
+        after = state.rule
         standard = [after] if _is_another(before, after) else []
         log(txn, self._field_pk, operation, state.columns, rows, state.codes, standard)
 
@@ -73,9 +73,9 @@ def log(
     codes: Codes,
     standard: Sequence[DecisionRule | None] = (),
 ) -> None:
-    """Add a line: the decisions in `rows` of `columns`, and the `standard` if it is another one.
+    """Add a line: the decisions in `rows` of `columns`, and a new decision rule if any.
 
-    A label that stands without the machine is not its decision.
+    A label that a person or an import gave is not an automatic decision and is not logged.
     """
     if len(rows) == 0 and not standard:
         return
@@ -100,7 +100,7 @@ def log(
 def log_unplaced(
     txn: Txn, field_pk: int, operation: int, standing: Sequence[int], failed: Sequence[int]
 ) -> None:
-    """Add a line: nothing is decided of documents that have no vector, and why if none stands."""
+    """Add a line for documents without a vector: no decision, the `failed` ones with a reason."""
     columns = Columns(BLANKS)
     at = columns.place(np.array([*standing, *failed], np.int64))
     columns["reasons"][at[len(standing) :]] = REASONS.index(Reason.EXTRACTION_FAILED)
@@ -108,18 +108,18 @@ def log_unplaced(
 
 
 def _is_another(before: DecisionRule | None, after: DecisionRule | None) -> bool:
-    """Return whether decisions by one standard may differ from those by the other."""
+    """Return whether decisions by one rule may differ from those by the other."""
     if before is None or after is None:
         return before is not after
     return replace(before, moved=0) != replace(after, moved=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
-    """The decisions of a field at some time, by rising document, and what it decided by.
+class LoggedDecisions:
+    """The decisions of a field at some time, by rising document, and the decision rule.
 
-    The columns are those of `Decisions` and `pks`; `operations` int64 (n,) tells which operation
-    decided each. `standard` is as it is stored; `is_complete` is off where the log began later.
+    The columns are those of `Decisions` and `pks`; `operations` int64 (n,) is the operation of each
+    decision. `standard` is the rule as stored; `is_complete` is False if the log began later.
     """
 
     columns: Columns
@@ -128,8 +128,8 @@ class Logged:
     is_complete: bool
 
 
-def logged(snapshot: Snapshot, field_pk: int, position: int) -> Logged:
-    """Return what was decided in a field up to an operation."""
+def decisions_at(snapshot: Snapshot, field_pk: int, position: int) -> LoggedDecisions:
+    """Return the decisions of a field after an operation."""
     columns = Columns({**_BLANKS, "operations": np.array(0, np.int64)})
     codes, standard, is_complete = Codes(), None, False
     for line in _lines(snapshot, field_pk, position):
@@ -144,21 +144,21 @@ def logged(snapshot: Snapshot, field_pk: int, position: int) -> Logged:
         for name in DECISION_COLUMNS:
             columns[name][at] = own[taken[name]] if name in _CODED else taken[name]
         columns["operations"][at] = line.operation_pk
-    return Logged(columns, codes, standard, is_complete)
+    return LoggedDecisions(columns, codes, standard, is_complete)
 
 
 def log_names(
     txn: Txn, field_pk: int, operation: int, names: Mapping[str, str], standard: Any
 ) -> None:
-    """Add a line: labels have other `names` from then on, and what is decided by, as stored."""
+    """Add a line: labels have new `names` from then on; `standard` is the rule as stored."""
     line = {"standard": [standard], "labels": dict(names), "rows": b""}
     txn.insert_one(schema.decided, field_pk=field_pk, operation_pk=operation, **line)
 
 
 def erase_from_log(txn: Txn, field_pk: int, label: str, before: int | None) -> None:
-    """Erase the name of a label; who had it is then known to have had none.
+    """Erase the name of a label; documents that had it then show no label.
 
-    With `before`, an operation, only where it was called so until then.
+    With `before`, an operation, erase only lines up to that operation.
     """
     table = schema.decided
     named = json.dumps(label)[1:-1]
@@ -180,7 +180,7 @@ def _without(label: str, labels: Any) -> Any:
 
 
 def _rename(columns: Columns, codes: Codes, names: Mapping[str, str], operation: int) -> None:
-    """Let decisions be of labels under their new names; `operation` touched those."""
+    """Apply new label names to decisions; `operation` is recorded for those that changed."""
     known = codes.names
     own = np.array([*(codes.code(names.get(name, name)) for name in known), NO_LABEL], np.int32)
     moved = np.flatnonzero(own[:-1] != np.arange(len(own) - 1))
@@ -195,12 +195,12 @@ def _lines(snapshot: Snapshot, field_pk: int, position: int) -> Iterator[Any]:
     table = schema.decided
     here = (table.c.field_pk == field_pk) & (table.c.operation_pk <= position)
     pks = [row.pk for row in snapshot.rows(select(table.c.pk).where(here).order_by(table.c.pk))]
-    for pk in pks:  # one by one: together they may be large
+    for pk in pks:  # one line at a time, because all together may be large
         yield snapshot.rows(select(table).where(table.c.pk == pk))[0]
 
 
 def _packed(columns: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return columns as bytes: like bytes of numbers together, which compresses best."""
+    """Return columns as bytes, grouped by byte position, which compresses best."""
     parts = []
     for name, kind in _KINDS.items():
         values = columns[name].astype(kind)

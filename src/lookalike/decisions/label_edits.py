@@ -1,7 +1,7 @@
-"""What follows when labels change themselves: statements, decisions and what was learned.
+"""Apply label edits (rename, merge, split, retire) to statements, decisions and decision rules.
 
-Where every label has only another name, nothing is decided: rows are rewritten, and what was
-learned is kept under the new names. Else what follows is decided as after any other statement.
+If every label only has a new name, nothing is decided again: rows are rewritten, and the fitted
+rule is kept under the new names. Otherwise the fields are decided again as after other changes.
 """
 
 from __future__ import annotations
@@ -28,22 +28,26 @@ _BLOCK_ROWS = 20_000
 
 
 @dataclass(slots=True)
-class Reshaped:
-    """What followed, by field: documents whose statement reads otherwise, those of them that are
-    not the machine's, and what the machine changed. `given` counts labels that someone gave and
-    that read otherwise, or vote no more or again, by what they are now.
+class LabelEditEffects:
+    """The effects of label edits, by field.
+
+    `documents` have a changed statement, `settled` are those of them that are not decided
+    automatically, and `changes` are the automatic changes. `given` counts, by current label, the
+    given labels that have a new name or that start or stop being references.
     """
 
     documents: dict[int, list[int]] = field(default_factory=dict)
-    stand: dict[int, list[int]] = field(default_factory=dict)
-    moves: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
+    settled: dict[int, list[int]] = field(default_factory=dict)
+    changes: dict[int, dict[int, LabelChange]] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What a field says before or after: of some documents (label, and whether it votes), which
-    labels vote at all, and what which document cannot be.
+class _FieldLabels:
+    """The labels of a field before or after an edit.
+
+    `given`: the label of some documents, and whether it is a reference. `voting`: the number of
+    references by label. `refused`: the (document, label) pairs that are excluded.
     """
 
     given: Mapping[int, tuple[str, bool]]
@@ -51,29 +55,29 @@ class _Said:
     refused: frozenset[tuple[int, str]]
 
     @property
-    def voices(self) -> dict[int, str]:
+    def voting_labels(self) -> dict[int, str]:
         return {pk: label for pk, (label, votes) in self.given.items() if votes}
 
 
-def reshape(
+def apply_label_edits(
     txn: Txn,
     operation: int,
     decider_of: Callable[[int], Decider],
     before: Mapping[int, Naming],
     standards: Mapping[int, Mapping[str, Any] | None],
-) -> Reshaped:
-    """Let the tables of fields follow what their events now say of labels.
+) -> LabelEditEffects:
+    """Update the tables of fields to match their label events.
 
-    `before` is the naming of each field as its tables are. `standards` are those in force when the
-    tables were last as they become now: where one is known, it is decided by that.
+    `before` is the naming of each field as its tables are now. `standards` are the rules that were
+    used when the tables were last in the target state; a field with such a rule is decided by it.
     """
     deciders = {pk: decider_of(pk) for pk in before if has_space(txn, pk)}
-    done, was, now = Reshaped(), dict[int, _Said](), dict[int, _Said]()
+    done, was, now = LabelEditEffects(), dict[int, _FieldLabels](), dict[int, _FieldLabels]()
     for pk, naming in before.items():
         documents = done.documents[pk] = _touched(txn, pk, naming, naming_of(txn, pk))
-        was[pk] = _said(txn, pk, documents)
-        done.stand[pk] = write_statements(txn, operation, pk, documents)
-        now[pk] = _said(txn, pk, documents)
+        was[pk] = _field_labels(txn, pk, documents)
+        done.settled[pk] = write_statements(txn, operation, pk, documents)
+        now[pk] = _field_labels(txn, pk, documents)
         changed = [one for one, said in now[pk].given.items() if was[pk].given.get(one) != said]
         done.given.update(now[pk].given[one][0] for one in changed)
     for pk, decider in deciders.items():
@@ -82,27 +86,27 @@ def reshape(
         if names is not None and _by_tree(decider):
             names = _tree_names(was[source].voting, names)
         if names is not None and _same_refused(was[pk], now[pk], was[source], now[source], names):
-            done.moves[pk] = _rename_rows(txn, operation, pk, names)
-            decider_of(pk)  # takes over the rows as they are
+            done.changes[pk] = _rename_rows(txn, operation, pk, names)
+            decider_of(pk)  # reloads the rewritten rows
         elif pk in standards:
-            _set_standard(txn, operation, pk, standards[pk], {})
-            done.moves[pk] = decider_of(pk).decide_all(txn, operation, afresh=False)
+            _set_rule(txn, operation, pk, standards[pk], {})
+            done.changes[pk] = decider_of(pk).decide_all(txn, operation, rebuild=False)
         elif decider.field.taxonomy.targets:
-            done.moves[pk] = decider_of(pk).decide_all(txn, operation)
+            done.changes[pk] = decider_of(pk).decide_all(txn, operation)
         else:
             own, references = done.documents[pk], done.documents[source]
-            done.moves[pk] = decider.statements_changed(txn, operation, own, references)
+            done.changes[pk] = decider.statements_changed(txn, operation, own, references)
     return done
 
 
-def standard_now(snapshot: Snapshot, field_pk: int) -> Any:
-    """Return by what a field decides now, as JSON values."""
+def stored_rule(snapshot: Snapshot, field_pk: int) -> Any:
+    """Return the decision rule of a field as stored (JSON values)."""
     table = schema.field
     return snapshot.rows(select(table.c.standard).where(table.c.pk == field_pk))[0].standard
 
 
 def _touched(snapshot: Snapshot, field_pk: int, before: Naming, after: Naming) -> list[int]:
-    """Return the documents of which a statement reads otherwise, or has a label retired or back."""
+    """Return the documents with a statement that has a new name, or a label retired or restored."""
     event = schema.event
     query = (
         select(event.c.document_pk, event.c.operation_pk, event.c.kind, event.c.label)
@@ -118,7 +122,7 @@ def _touched(snapshot: Snapshot, field_pk: int, before: Naming, after: Naming) -
     )
 
 
-def _said(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> _Said:
+def _field_labels(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> _FieldLabels:
     table, rejection = schema.standing, schema.rejection
     query = select(table.c.document_pk, table.c.label, table.c.votes)
     query = query.where(table.c.field_pk == field_pk, table.c.label.is_not(None))
@@ -131,19 +135,20 @@ def _said(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> _Said:
     voting = snapshot.rows(counts.where(table.c.field_pk == field_pk, table.c.votes))
     refused = select(rejection.c.document_pk, rejection.c.label)
     barred = snapshot.rows(refused.where(rejection.c.field_pk == field_pk))
-    return _Said(
+    return _FieldLabels(
         given,
         {row.label: row.n for row in voting},
         frozenset((row.document_pk, row.label) for row in barred),
     )
 
 
-def _names(was: _Said, now: _Said) -> dict[str, str] | None:
-    """Return what each label is called now, if that is all: the same documents vote, and together.
+def _names(was: _FieldLabels, now: _FieldLabels) -> dict[str, str] | None:
+    """Return the new name of each label if the edit only renames labels, else None.
 
-    None where labels fell together, came apart, or do not vote any more.
+    It only renames if the same documents are references, grouped in the same way: no label was
+    merged, split or retired.
     """
-    before, after = was.voices, now.voices
+    before, after = was.voting_labels, now.voting_labels
     if before.keys() != after.keys():
         return None
     pairs = {(before[pk], after[pk]) for pk in before}
@@ -155,13 +160,13 @@ def _names(was: _Said, now: _Said) -> dict[str, str] | None:
 
 
 def _by_tree(decider: Decider) -> bool:
-    """Return whether a field also gives the labels above those that have references."""
+    """Return whether a field also gives parent labels of those that have references."""
     taxonomy = decider.field.taxonomy
     return taxonomy.hierarchical and taxonomy.confidence_threshold is None
 
 
 def _tree_names(labels: Iterable[str], names: Mapping[str, str]) -> dict[str, str] | None:
-    """Return `names` with those of all that is above `labels`; None where the tree is another."""
+    """Return `names` extended by all parents of `labels`; None if the tree has another shape."""
     tree: dict[str, str] = {}
     for label in labels:
         old, new = ([*ancestors(one), one] for one in (label, names.get(label, label)))
@@ -174,9 +179,13 @@ def _tree_names(labels: Iterable[str], names: Mapping[str, str]) -> dict[str, st
 
 
 def _same_refused(
-    own_was: _Said, own_now: _Said, was: _Said, now: _Said, names: Mapping[str, str]
+    own_was: _FieldLabels,
+    own_now: _FieldLabels,
+    was: _FieldLabels,
+    now: _FieldLabels,
+    names: Mapping[str, str],
 ) -> bool:
-    """Return whether no document cannot be something else than before, but for the names."""
+    """Return whether the excluded labels of all documents are the same, apart from the names."""
     then, today = with_above(was.voting), with_above(now.voting)
     before = {(pk, names.get(label, label)) for pk, label in own_was.refused if label in then}
     return before == {(pk, label) for pk, label in own_now.refused if label in today}
@@ -185,13 +194,13 @@ def _same_refused(
 def _rename_rows(
     txn: Txn, operation: int, field_pk: int, names: Mapping[str, str]
 ) -> dict[int, LabelChange]:
-    """Rewrite what the machine decided under the new names; return its labels before and after."""
+    """Rewrite automatic decisions under the new names; return the labels before and after."""
     table = schema.standing
     by_machine = (table.c.origin == Origin.AUTO) & table.c.label.in_(sorted(names))
     query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.runner_up)
     chosen = or_(by_machine, table.c.runner_up.in_(sorted(names)))
     rows = txn.rows(query.where(table.c.field_pk == field_pk, chosen))
-    moves: dict[int, LabelChange] = {}
+    changes: dict[int, LabelChange] = {}
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS]
         renames = {
@@ -218,19 +227,19 @@ def _rename_rows(
             for pk, (_, now) in renames.items()
         ]
         txn.insert(schema.event, events)
-        moves |= renames
-    _set_standard(txn, operation, field_pk, renamed(standard_now(txn, field_pk), names), names)
-    return moves
+        changes |= renames
+    _set_rule(txn, operation, field_pk, renamed(stored_rule(txn, field_pk), names), names)
+    return changes
 
 
-def _set_standard(
+def _set_rule(
     txn: Txn,
     operation: int,
     field_pk: int,
     standard: Mapping[str, Any] | None,
     names: Mapping[str, str],
 ) -> None:
-    """Write what is decided by, and log it, with the new names of labels."""
+    """Write the decision rule of a field, and log it with the new names of labels."""
     table = schema.field
     txn.execute(update(table).where(table.c.pk == field_pk).values(standard=standard))
     log_names(txn, field_pk, operation, names, standard)

@@ -1,4 +1,4 @@
-"""The vectors of labels' names, where an extractor reads texts into the space of the documents."""
+"""Vectors of label names, for extractors that embed texts into the space of the documents."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Extractor
 
 MAX_NAMES = 1_000
-"""With more labels than this their names are no suggestions: to compare with all takes too long."""
+"""Do not suggest by names with more labels than this: comparing with all takes too long."""
 
 _LEAST_NAMES = 2
 
 
 class NameReader:
-    """Reads labels as texts, each name once in each space; may be used by several threads."""
+    """Embeds label names, each once per space. Thread-safe."""
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, str], NDArray[np.float16] | None] = {}
@@ -26,8 +26,8 @@ class NameReader:
     def names(self, extractor: Extractor, labels: Mapping[str, str | None]) -> Names | None:
         """Return the names of `labels`, each with its description, in the space of an extractor.
 
-        A name that it cannot read is left out. None where the space holds no texts, or where there
-        are too few names, or too many.
+        Names that it cannot embed are left out. None if the extractor does not accept texts, or if
+        there are too few or too many names.
         """
         if "text" not in extractor.accepts or not _LEAST_NAMES <= len(labels) <= MAX_NAMES:
             return None

@@ -1,9 +1,9 @@
-"""The one write path for labels: an operation appends events, folds them, and decides what follows.
+"""The only write path for labels: an operation appends events, folds them and decides.
 
 ```
 begin ─▶ events ─▶ fold (ledger) ─▶ rows of `standing` ─▶ deciders of every field that refers here
 ```
-All of it is one transaction. Nothing else writes a label.
+All of it is one transaction. No other code writes a label.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from lookalike.catalog.vocabulary import reopening
 from lookalike.classifier.graph.neighbours import FindLists
 from lookalike.decisions.check_sheets import draw_sheet
 from lookalike.decisions.decider import Decider, Effects
-from lookalike.decisions.deciders import Deciders, Lent
-from lookalike.decisions.label_edits import reshape, standard_now
-from lookalike.decisions.ledger.samples import DRAWN_AHEAD, contexts, draw, pending
+from lookalike.decisions.deciders import Deciders, LentDeciders
+from lookalike.decisions.label_edits import apply_label_edits, stored_rule
+from lookalike.decisions.ledger.samples import SAMPLED_AHEAD, contexts, draw, unanswered_samples
 from lookalike.decisions.ledger.statements import touch, touched_since, write_statements
 from lookalike.decisions.ledger.undo import (
     NO_FIELD,
@@ -44,12 +44,12 @@ from lookalike.stores import schema
 from lookalike.stores.base import Store, Txn
 
 NO_COLLECTION = 0
-"""What an operation belongs to that changes objects which no collection has."""
+"""The collection of an operation that changes source files which are in no collection."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelStatement:
-    """Something that someone says about a document's label, before it is an event."""
+    """A statement of a person or program about a document's label, before it becomes an event."""
 
     document_pk: int
     kind: EventKind
@@ -57,7 +57,7 @@ class LabelStatement:
     origin: Origin
     asked: bool = False
     of_object: bool = False
-    """Whether it was said of the whole item that the document is a part of."""
+    """Whether it was given for the whole item that the document is a part of."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Running:
     actor: str
     at: float
     txn: Txn
-    lent: Lent
+    lent: LentDeciders
     by_person: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
@@ -78,17 +78,17 @@ class Running:
     renamed: dict[str, str] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
     reopened: set[int] = field(default_factory=set)
-    """The fields (pks) whose closed set is open again."""
-    told: dict[str, Any] = field(default_factory=dict)
-    """What else the history shows of it."""
+    """The fields (pks) whose closed label set was opened again."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Further values that the history shows for this operation."""
     effects: Effects = field(default_factory=Effects)
 
     def decider(self, field_pk: int) -> Decider:
-        """Return the decider of a field, caught up; it is this operation's until it has ended."""
+        """Return the decider of a field, up to date; the operation holds it until it ends."""
         return self.lent.decider(self.txn, field_pk)
 
     def changed(self) -> Changed:
-        """Return what it changed so far."""
+        """Return the changes so far."""
         return Changed(
             operation=self.id,
             by_person=self.by_person,
@@ -116,15 +116,15 @@ class Operations:
     def operate(
         self, collection_pk: int, kind: str, actor: str, request: Request | None = None
     ) -> Iterator[Running]:
-        """Run one operation: all that happens inside is durable at the end, or none of it.
+        """Run one operation: everything inside is committed at the end, or nothing.
 
-        Raises AlreadyDone where the `request` was done before.
+        Raises Replayed if the `request` was already done.
         """
         with self.deciders.lent(collection_pk) as lent, self._store.write() as txn:
             refuse_repetition(txn, request)
             running = self._begin(txn, lent, collection_pk, kind, actor, request)
             yield running
-            summary = asdict(running.changed()) | running.told
+            summary = asdict(running.changed()) | running.details
             if request is not None:
                 summary["request"] = request.digest
             if running.erased:
@@ -132,26 +132,26 @@ class Operations:
             chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
             txn.execute(chosen.values(summary=summary))
 
-    def say(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
-        """Append what was said about one field, and decide everything that follows from it."""
+    def append(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
+        """Append statements about one field, and decide everything that depends on them."""
         if not said:
             return
         documents = sorted({line.document_pk for line in said})
         with self.changing(running, field_pk, documents):
-            self._append(running, field_pk, _as_named(running, field_pk, said))
+            self._insert_events(running, field_pk, _as_named(running, field_pk, said))
             self._fold(running, field_pk, documents)
             self._draw(running, field_pk)
         self._draw_sheet(running, field_pk)
 
     def fold_again(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
-        """Fold what stands of documents that may vote from now on, or not, and what follows."""
+        """Fold documents again that start or stop being references; decide what depends on them."""
         if documents:
             with self.changing(running, field_pk, documents):
                 self._fold(running, field_pk, documents)
 
     @contextmanager
     def changing(self, running: Running, field_pk: int, documents: Sequence[int]) -> Iterator[None]:
-        """Change the statements of documents inside; at the end, decide all that refers to them."""
+        """Change statements of documents inside; then decide all fields that refer to them."""
         affected = {pk: running.decider(pk) for pk in dependents(running.txn, field_pk)}
         if field_pk not in affected:
             affected[field_pk] = running.decider(field_pk)
@@ -162,45 +162,45 @@ class Operations:
                 continue
             own = documents if pk == field_pk else []
             references = documents if decider.field.reference_field_pk == field_pk else []
-            moves = decider.statements_changed(running.txn, running.pk, own, references)
-            running.effects.add(pk, moves)
+            changes = decider.statements_changed(running.txn, running.pk, own, references)
+            running.effects.add(pk, changes)
 
-    def arrive(
+    def add_documents(
         self,
         running: Running,
         field_pk: int,
         documents: Sequence[int],
         known: Sequence[int] = (),
     ) -> None:
-        """Give new documents their rows in a field and decide them.
+        """Write the rows of new documents in a field and decide them.
 
-        Of those that are `known`, here already, the vector is new, and whether they were seen well
-        enough to vote: where one does, all that refers to the field is decided from scratch.
+        The documents in `known` existed before and have a new vector and perhaps another quality.
+        If one of them is a reference, all fields that refer to this one are decided from scratch.
         """
         txn = running.txn
         touch(txn, field_pk, documents, running.pk)
         if known:
             write_statements(txn, running.pk, field_pk, known)
         decider = running.decider(field_pk)
-        moves = decider.documents_arrived(txn, running.pk, documents)
-        running.effects.add(field_pk, moves)
+        changes = decider.documents_arrived(txn, running.pk, documents)
+        running.effects.add(field_pk, changes)
         for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
             self.decide_all(running, pk)
         self._draw(running, field_pk)
         self._draw_sheet(running, field_pk)
 
     def decide_all(self, running: Running, field_pk: int, find: FindLists | None = None) -> None:
-        """Search and decide all documents of a field from scratch, trusting nothing in memory.
+        """Search and decide all documents of a field from scratch, without anything in memory.
 
-        `find` finds their neighbours, where those are not known.
+        `find` searches their neighbours if these are not cached.
         """
         if not has_space(running.txn, field_pk):
             return
-        decider = running.lent.begun_anew(running.txn, field_pk, find)
+        decider = running.lent.rebuilt(running.txn, field_pk, find)
         running.effects.add(field_pk, decider.decide_all(running.txn, running.pk))
         self._draw_sheet(running, field_pk)
 
-    def configured(
+    def configure(
         self,
         running: Running,
         field_pk: int,
@@ -208,43 +208,43 @@ class Operations:
         after: Any,
         find: FindLists | None = None,
     ) -> None:
-        """Write another taxonomy for a field, as an event that can be undone, and decide all."""
+        """Write another taxonomy for a field as an undoable event, and decide all documents."""
         self._set_taxonomy(running, field_pk, before, after)
         detail = {"before": before, "after": after}
         self._record(running, field_pk, EventKind.CONFIGURED, detail)
         self.decide_all(running, field_pk, find)
 
-    def name(
+    def edit_labels(
         self, running: Running, said: Mapping[int, Mapping[str, Any]], kind: EventKind
     ) -> Mapping[int, Sequence[int]]:
-        """Append what is said of labels themselves, by field, and do what follows from it.
+        """Append events about labels themselves, by field, and apply their effects.
 
-        Return, by field, the documents of which a statement reads otherwise.
+        Return, by field, the documents whose statements changed.
         """
         before = {pk: naming_of(running.txn, pk) for pk in said}
         for pk, detail in said.items():
-            kept = {"standard": standard_now(running.txn, pk)}
+            kept = {"standard": stored_rule(running.txn, pk)}
             self._record(running, pk, kind, {**detail, **kept})
-        return self._reshape(running, before, {})
+        return self._apply_label_edits(running, before, {})
 
     def undo(self, running: Running, operation_id: str) -> list[int]:
-        """Take back an operation, and with it everything that labelled itself because of it.
+        """Undo an operation, with all automatic labels that depend on it.
 
-        Return the operations that are undone now, or in force again.
+        Return the operations that are now undone or restored.
 
-        Undoing an undo brings the operation back. Raises NotFound, or Conflict when it is undone
-        already or is of a kind that cannot be.
+        Undoing an undo restores the operation. Raises NotFound, or Conflict if it is already undone
+        or is of a kind that cannot be undone.
         """
         target = undoable(running.txn, running.collection_pk, operation_id)
         self._record(running, NO_FIELD, EventKind.UNDONE, {"operation": target.pk})
         moved = settle_undone(running.txn)
-        self._follow(running, moved)
+        self._apply_undone(running, moved)
         return moved
 
     def _begin(
         self,
         txn: Txn,
-        lent: Lent,
+        lent: LentDeciders,
         collection_pk: int,
         kind: str,
         actor: str,
@@ -265,22 +265,22 @@ class Operations:
         return Running(pk, id, collection_pk, actor, now, txn, lent)
 
     def _draw(self, running: Running, field_pk: int) -> None:
-        """Let chance choose what to ask next: so many that some always wait.
+        """Sample documents at random for the queue, so that some always wait for an answer.
 
-        A rule that is a number learns nothing, so it needs no chance.
+        A fixed threshold is not fitted, so it needs no random sample.
         """
         decider = running.lent.held[field_pk]
         if decider.field.taxonomy.confidence_threshold is not None:
             return
         state = decider.state
         documents = state.columns.pks[~state.columns["poor"]]
-        while len(waiting := pending(running.txn, field_pk)) < DRAWN_AHEAD:
-            count = DRAWN_AHEAD - len(waiting)
+        while len(waiting := unanswered_samples(running.txn, field_pk)) < SAMPLED_AHEAD:
+            count = SAMPLED_AHEAD - len(waiting)
             if not len(draw(running.txn, field_pk, running.pk, documents, count)):
                 break
 
     def _draw_sheet(self, running: Running, field_pk: int) -> None:
-        """Draw the next sheet of a field from its decisions, when these are made."""
+        """Sample the next check sheet of a field after its decisions are made."""
         decider = running.lent.held[field_pk]
         if decider.field.taxonomy.confidence_threshold is None:
             draw_sheet(running.txn, running.pk, decider.state)
@@ -293,13 +293,15 @@ class Operations:
     def _reopen(
         self, running: Running, field_pk: int, documents: Sequence[int] | None = None
     ) -> None:
-        """Reopen a closed set where documents, of some or of all, are of a new kind now."""
+        """Reopen a closed label set if some, or all, documents are now marked as a new category."""
         if (detail := reopening(running.txn, field_pk, documents)) is not None:
             running.reopened.add(field_pk)
             self._set_taxonomy(running, field_pk, **detail)
             self._record(running, field_pk, EventKind.CONFIGURED, detail)
 
-    def _append(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
+    def _insert_events(
+        self, running: Running, field_pk: int, said: Sequence[LabelStatement]
+    ) -> None:
         context = contexts(running.txn, field_pk, {line.document_pk for line in said})
         rows = [
             {
@@ -322,8 +324,8 @@ class Operations:
             schema.event, operation_pk=running.pk, kind=kind, field_pk=field_pk, detail=detail
         )
 
-    def _follow(self, running: Running, operations: Sequence[int]) -> None:
-        """Do what follows from operations that are undone now, or in force again."""
+    def _apply_undone(self, running: Running, operations: Sequence[int]) -> None:
+        """Apply the effects of operations that are now undone or restored."""
         table = schema.event
         no_statement = [EventKind.DECIDED, EventKind.FORGOTTEN, EventKind.UNDONE]
         query = select(table).where(table.c.operation_pk.in_(operations))
@@ -346,28 +348,28 @@ class Operations:
                 self._fold(running, field_pk, sorted(documents))
         if named:
             before = namings_before(running.txn, named, operations)
-            self._reshape(running, before, standards_before(running.txn, named))
+            self._apply_label_edits(running, before, standards_before(running.txn, named))
         for field_pk in configured - running.reopened:
             self._reopen(running, field_pk)
             if field_pk in running.reopened:
                 self.decide_all(running, field_pk)
 
-    def _reshape(
+    def _apply_label_edits(
         self, running: Running, before: Mapping[int, Naming], standards: Mapping[int, Any]
     ) -> Mapping[int, Sequence[int]]:
-        done = reshape(running.txn, running.pk, running.decider, before, standards)
+        done = apply_label_edits(running.txn, running.pk, running.decider, before, standards)
         running.by_person += done.given.total()
         running.given.update(done.given)
-        for field_pk, stand in done.stand.items():
+        for field_pk, stand in done.settled.items():
             running.effects.drop(field_pk, stand)
-        for field_pk, moves in done.moves.items():
-            running.effects.add(field_pk, moves)
+        for field_pk, changes in done.changes.items():
+            running.effects.add(field_pk, changes)
         return done.documents
 
     def _set_taxonomy(self, running: Running, field_pk: int, before: Any, after: Any) -> None:
-        """Write a taxonomy; where it changes which references may vote, these do so or not.
+        """Write a taxonomy, and fold again the documents for which its reference bound changed.
 
-        Another one of the same version is none that anything was learned under.
+        A different taxonomy with the same version removes the fitted rule.
         """
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
         is_unlearned = before != after and before["version"] == after["version"]
@@ -382,7 +384,7 @@ class Operations:
 def _as_named(
     running: Running, field_pk: int, said: Sequence[LabelStatement]
 ) -> Sequence[LabelStatement]:
-    """Return what was said with labels as the paths that they are, under the names of today."""
+    """Return statements with labels as full paths, under their current names."""
     separator = running.lent.held[field_pk].field.taxonomy.separator
     naming = naming_of(running.txn, owner_of(running.txn, field_pk))
     if separator == LABEL_SEPARATOR.strip() and not naming.aliases:
@@ -398,7 +400,7 @@ def _as_named(
 
 
 def _detail(line: LabelStatement, context: dict[str, Any]) -> dict[str, Any] | None:
-    """Return in what situation a person said something; nothing for other voices."""
+    """Return the context of a person's statement; None for other origins."""
     asked = {"asked": True} if line.asked else {}
     whole = {"of_object": True} if line.of_object else {}
     return (asked | whole | context) or None if line.origin is Origin.HUMAN else None

@@ -1,4 +1,4 @@
-"""The review queue of one field: its documents as the queue needs them, and chance mixed in."""
+"""The review queue of one field: questions by value, random samples and second opinions."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from lookalike.classifier.scores.scores import BACKGROUND, Scores
 from lookalike.classifier.scores.zero_shot import Names, guess, probability_right, representatives
 from lookalike.decisions.check_sheets import open_sheet, plan_sheet, size_of
 from lookalike.decisions.decider import Decider
-from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.state import FieldState
 from lookalike.decisions.ledger.fold import PERSONAL, Line, opinions
-from lookalike.decisions.ledger.samples import due
+from lookalike.decisions.ledger.samples import due_samples
 from lookalike.decisions.ledger.statements import read_now
 from lookalike.labels import NO_LABEL, ancestors
 from lookalike.model import EventKind, Origin, Reason
@@ -49,40 +49,42 @@ _ANSWERED = (EventKind.LABELLED, EventKind.NEW_KIND)
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """A person's latest answer about a document, and when it was given (UTC seconds)."""
+class PersonalAnswer:
+    """A person's latest answer about a document, and its time (UTC seconds)."""
 
     line: Line
     at: float
 
 
 def contested_documents(snapshot: Snapshot, field_pk: int) -> Ids:
-    """Return the documents of which people contradict each other, the longest known first."""
+    """Return the documents on which people disagree, the longest known first."""
     table = schema.standing.c
     query = select(table.document_pk).where(table.field_pk == field_pk, table.contested)
     return snapshot.numbers(query.order_by(table.revision, table.document_pk))[:, 0]
 
 
-def spoken_of(
+def personal_answers(
     snapshot: Snapshot, field_pk: int, documents: Iterable[int]
-) -> dict[int, list[Spoken]]:
-    """Return each person's latest answer about each of the documents, the earliest first."""
-    found: dict[int, list[Spoken]] = {}
+) -> dict[int, list[PersonalAnswer]]:
+    """Return each person's latest answer about each of the documents, earliest first."""
+    found: dict[int, list[PersonalAnswer]] = {}
     for chosen in conditions(schema.event.c.document_pk, sorted(documents)):
         times: dict[int, dict[Line, float]] = {}
-        for pk, line, at in _lines(snapshot, field_pk, _said(field_pk).where(chosen)):
+        for pk, line, at in _lines(snapshot, field_pk, _personal_events(field_pk).where(chosen)):
             lines = times.setdefault(pk, {})
             lines.pop(line, None)
             lines[line] = at
         for pk, lines in times.items():
-            found[pk] = [Spoken(line, lines[line]) for line in opinions(lines).values()]
+            found[pk] = [PersonalAnswer(line, lines[line]) for line in opinions(lines).values()]
     return found
 
 
-def said_by_several(snapshot: Snapshot, field_pk: int) -> tuple[dict[int, list[Line]], set[str]]:
-    """Return what was said of each document that several people spoke of; and all who spoke."""
+def answered_by_several(
+    snapshot: Snapshot, field_pk: int
+) -> tuple[dict[int, list[Line]], set[str]]:
+    """Return the answers by document, if several people answered it, and all people's names."""
     lines: dict[int, list[Line]] = {}
-    for pk, line, _ in _lines(snapshot, field_pk, _said(field_pk)):
+    for pk, line, _ in _lines(snapshot, field_pk, _personal_events(field_pk)):
         lines.setdefault(pk, []).append(line)
     people = {line.actor for some in lines.values() for line in some}
     several = {pk: some for pk, some in lines.items() if len({one.actor for one in some}) > 1}
@@ -90,10 +92,10 @@ def said_by_several(snapshot: Snapshot, field_pk: int) -> tuple[dict[int, list[L
 
 
 def answered_by_others(snapshot: Snapshot, field_pk: int, actor: str, count: int) -> list[int]:
-    """Return up to `count` documents that others answered and the actor did not, by chance.
+    """Return up to `count` random documents that others answered and the actor did not.
 
-    The order is the actor's own, and stays: who asks again is asked the same. What is contested is
-    left out.
+    The order depends on the actor and is stable: repeated calls give the same documents. Documents
+    on which people disagree are left out.
     """
     event, operation, standing = schema.event, schema.operation, schema.standing
     same = (standing.c.document_pk == event.c.document_pk) & (standing.c.field_pk == field_pk)
@@ -110,15 +112,15 @@ def answered_by_others(snapshot: Snapshot, field_pk: int, actor: str, count: int
     for row in snapshot.rows(query):
         is_open = row.origin == Origin.HUMAN and not row.contested
         (others if row.actor != actor and is_open else mine).add(row.document_pk)
-    return sorted(others - mine, key=lambda pk: _chance(field_pk, actor, pk))[:count]
+    return sorted(others - mine, key=lambda pk: _random_key(field_pk, actor, pk))[:count]
 
 
-def _chance(field_pk: int, actor: str, pk: int) -> bytes:
+def _random_key(field_pk: int, actor: str, pk: int) -> bytes:
     return blake2b(f"{field_pk}:{pk}:{actor}".encode(), digest_size=8).digest()
 
 
-def _said(field_pk: int) -> Select[tuple[int]]:
-    """Return the query of what people said in a field, in order; what was undone is left out."""
+def _personal_events(field_pk: int) -> Select[tuple[int]]:
+    """Return the query of people's answers in a field, in order, without undone ones."""
     event, operation = schema.event, schema.operation
     return (
         select(event.c.document_pk, event.c.kind, event.c.label, event.c.detail)
@@ -144,23 +146,24 @@ def _lines(
 # -------------------------------------------------------------------------------------------------
 
 CONTESTED_SHARE = 0.3
-"""So much of what is asked, at most, people contradict each other on; it comes first."""
+"""At most this share of the questions is about documents on which people disagree; they come first.
+"""
 
 _WRONG = 0.5
-"""About so many of the labels that look wrong are wrong: so many actions a look saves for each."""
+"""About this share of the suspect labels is wrong: the expected corrections per question."""
 
 _COMPARED = 10_000
-"""So many documents, evenly spread, are compared with names; that takes 15 ms for 77 labels."""
+"""Compare this many documents, evenly spaced, with label names; this takes 15 ms for 77 labels."""
 
 _CONFLICT = REASONS.index(Reason.CONFLICT)
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """What to ask about documents (pks, the seed first); see `review.ReviewQuestion`.
+    """A question about documents (pks, the seed first); see `review.ReviewQuestion`.
 
-    `place` is where in the label tree a new kind may belong, "" for anywhere. People contradict
-    each other on what is `contested`. `suggestions` has a label, or None, for each document.
+    `place` is where in the label tree a new category may belong, "" for anywhere. `contested`:
+    people disagree about it. `suggestions` has a label, or None, for each document.
     """
 
     pks: tuple[int, ...]
@@ -182,8 +185,8 @@ def ask(
 ) -> list[ReviewItem]:
     """Return up to `count` questions about the documents of a field, best first.
 
-    First comes what people contradict each other on, then a share of what others than the `actor`
-    have answered, for a second opinion. `names` are those of declared labels.
+    First come documents on which people disagree, then a share of documents that others than the
+    `actor` answered, for a second opinion. `names` are the vectors of the names of declared labels.
     """
     field_pk = decider.field.pk
     most = min(count, max(1, round(CONTESTED_SHARE * count)))
@@ -202,39 +205,39 @@ def ask(
 
 
 def _ask(decider: Decider, snapshot: Snapshot, count: int, names: Names | None) -> list[ReviewItem]:
-    """Return up to `count` questions about what nobody has answered, best first."""
+    """Return up to `count` questions about documents without an answer, best first."""
     state = decider.state
     answers = int((state.columns["asked"] & state.columns["stands"]).sum())
-    drawn = due(snapshot, decider.field.pk, answers)
-    if _takes_long(state):
-        return _simply(state, drawn, count)
-    judge, scores = decider.surveyed(snapshot)
-    land = judge.neighbour_graph
-    standing = _standing(state, land.pks, () if scores is None else tuple(scores.labels))
-    groups = _groups(judge, scores, standing)
+    drawn = due_samples(snapshot, decider.field.pk, answers)
+    if _graph_takes_long(state):
+        return _without_graph(state, drawn, count)
+    classifier, scores = decider.classifier_and_scores(snapshot)
+    land = classifier.neighbour_graph
+    standing = _item_states(state, land.pks, () if scores is None else tuple(scores.labels))
+    groups = _groups(classifier, scores, standing)
     purity = learn_purity(land, _given(state, land.pks))
     found = questions(
-        judge.reach,
+        classifier.reach,
         standing,
         scores,
         count,
-        groups=[_alike(land, purity, group.places) for group in groups],
+        groups=[_same_label_group(land, purity, group.places) for group in groups],
         guessed=None if names is None else _guessed(state, land, names, standing),
         drawn=land.places_of(drawn).tolist(),
         sheets=[*_check(snapshot, state, land), *_suspects(snapshot, state, land)],
     )
     by_seed = {int(group.places[0]): group for group in groups}
-    return [_asked(question, land.pks, by_seed) for question in found]
+    return [_review_item(question, land.pks, by_seed) for question in found]
 
 
-def _alike(land: NeighbourGraph, purity: Purity, places: Places) -> SameLabelGroup:
+def _same_label_group(land: NeighbourGraph, purity: Purity, places: Places) -> SameLabelGroup:
     return SameLabelGroup(places, purity.of(land.cosines(places[1:], places[:1])[:, 0]))
 
 
 def _guessed(
     state: FieldState, land: NeighbourGraph, names: Names, standing: ItemStates
 ) -> Guessed | None:
-    """Return what the names of labels with few references suggest, one of each label."""
+    """Return suggestions from the names of labels with few references, one per label."""
     counts = np.bincount(state.references.codes, minlength=len(state.codes.names))
     known_codes = {name: code for code, name in enumerate(state.codes.names)}
     codes = [known_codes.get(label, NO_LABEL) for label in names.labels]
@@ -266,7 +269,7 @@ def _guessed(
 
 
 def _given(state: FieldState, pks: Ids) -> NDArray[np.int64]:
-    """Return the label, as a code, that somebody gave each item of a landscape; −1 for none."""
+    """Return the given label of each item of a graph, as a code; −1 for none."""
     columns, own = state.columns, np.isin(pks, state.columns.pks)
     rows = columns.rows_of(pks[own])
     given = np.full(len(pks), NO_LABEL, np.int64)
@@ -275,7 +278,7 @@ def _given(state: FieldState, pks: Ids) -> NDArray[np.int64]:
 
 
 def ask_check(decider: Decider, snapshot: Snapshot) -> ReviewItem | None:
-    """Return the check that waits, as `ask` does, or None: it needs no landscape."""
+    """Return the open check sheet, as `ask` does, or None; it needs no graph."""
     found = _open_check(snapshot, decider.state)
     if found is None:
         return None
@@ -290,8 +293,9 @@ def ask_check(decider: Decider, snapshot: Snapshot) -> ReviewItem | None:
 
 
 class _Check(NamedTuple):
-    """A check that waits: documents (pks), grouped by their `labels`; the rest as in
-    `ReviewQuestion`.
+    """An open check sheet: documents (pks), grouped by their `labels`.
+
+    The other fields are those of `ReviewQuestion`.
     """
 
     pks: Ids
@@ -301,7 +305,7 @@ class _Check(NamedTuple):
 
 
 def _check(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> list[ReviewQuestion]:
-    """Return the check that waits, if there is any."""
+    """Return the question of the open check sheet, if there is one."""
     found = _open_check(snapshot, state)
     if found is None:
         return []
@@ -311,11 +315,11 @@ def _check(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> list[
 
 def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
     sheet = open_sheet(snapshot, state.field.pk)
-    if sheet is None or state.standard is None or state.standard.learned is None:
+    if sheet is None or state.rule is None or state.rule.learned is None:
         return None
     columns, name = state.columns, state.codes.name
     rows = columns.rows_of(sheet.left)
-    rows = rows[state.waiting[rows]]
+    rows = rows[state.undecided[rows]]
     codes = columns["codes"][rows]
     shown = np.where(codes == NO_LABEL, columns["runner_up"][rows], codes)
     rows = rows[(order := np.lexsort((columns.pks[rows], shown)))]
@@ -328,9 +332,9 @@ def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
 
 
 def _suspects(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> list[ReviewQuestion]:
-    """Return the question about labels that look wrong, if there are any: they are shown again.
+    """Return a question that shows suspect labels again, if there are any.
 
-    What people contradict each other on is asked about anyway.
+    Documents on which people disagree are left out: they have questions of their own.
     """
     if not state.field.unified:
         return []
@@ -346,34 +350,36 @@ def _suspects(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> li
 
 
 def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]]:
-    """Return groups of documents (pks) that look like each other and like nothing named.
+    """Return groups of documents (pks) that are similar to each other and to no known label.
 
-    There are none before something is named, and where a landscape takes long to make.
+    Empty before the first label, and if building the graph takes too long.
     """
-    if _takes_long(decider.state):
+    if _graph_takes_long(decider.state):
         return []
-    judge, scores = decider.surveyed(snapshot)
+    classifier, scores = decider.classifier_and_scores(snapshot)
     if scores is None:
         return []
-    pks = judge.neighbour_graph.pks
-    standing = _standing(decider.state, pks, tuple(scores.labels))
-    groups = _groups(judge, scores, standing)
+    pks = classifier.neighbour_graph.pks
+    standing = _item_states(decider.state, pks, tuple(scores.labels))
+    groups = _groups(classifier, scores, standing)
     return [tuple(pks[group.places].tolist()) for group in groups]
 
 
-def _groups(judge: Judge, scores: Scores | None, standing: ItemStates) -> list[NewCategory]:
+def _groups(
+    classifier: GraphClassifier, scores: Scores | None, standing: ItemStates
+) -> list[NewCategory]:
     settled = standing.settled | standing.automatic
-    return group_new_categories(judge.neighbour_graph, scores, judge.known(), settled)
+    return group_new_categories(classifier.neighbour_graph, scores, classifier.known(), settled)
 
 
-def _takes_long(state: FieldState) -> bool:
-    """Return whether nobody should wait for a landscape: it is large, and not made yet."""
-    count, standard = len(state.columns), state.standard
+def _graph_takes_long(state: FieldState) -> bool:
+    """Return whether the graph is large and not built yet: too slow for a request."""
+    count, standard = len(state.columns), state.rule
     made = standard is not None and standard.nodes_upto > 0
     return count > MAX_ITEMS or (count > QUICK_ITEMS and not made)
 
 
-def _asked(question: ReviewQuestion, pks: Ids, groups: dict[int, NewCategory]) -> ReviewItem:
+def _review_item(question: ReviewQuestion, pks: Ids, groups: dict[int, NewCategory]) -> ReviewItem:
     group = groups.get(question.places[0]) if question.kind is QuestionKind.NEW_KIND else None
     return ReviewItem(
         tuple(pks[list(question.places)].tolist()),
@@ -385,8 +391,8 @@ def _asked(question: ReviewQuestion, pks: Ids, groups: dict[int, NewCategory]) -
     )
 
 
-def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemStates:
-    """Return how the items of a landscape stand; those of another collection are never asked."""
+def _item_states(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemStates:
+    """Return the review state of a graph's items; those of other collections are settled."""
     columns, codes = state.columns, state.codes
     own = np.isin(pks, columns.pks)
     rows = columns.rows_of(pks[own])
@@ -401,10 +407,10 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemState
     winners[own] = column_of[np.where(label == NO_LABEL, columns["runner_up"][rows], label)]
     probability[own] = np.nan_to_num(columns["confidence"][rows])
     settled = ~own
-    settled[own] = ~state.waiting[rows]
+    settled[own] = ~state.undecided[rows]
     automatic, skipped, conflicts = (np.zeros(len(pks), bool) for _ in range(3))
     automatic[own] = ~columns["stands"][rows] & (label != NO_LABEL)
-    # Who has only a parent's label may be of a new kind, and may still be told which.
+    # An item with only a parent's label may belong to a new sub-label, so it may be asked about.
     above = {codes.code(parent) for name in known for parent in ancestors(name)}
     halfway = np.zeros(len(pks), bool)
     halfway[own] = automatic[own] & np.isin(label, list(above))
@@ -417,14 +423,14 @@ def _standing(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemState
     )
 
 
-def _simply(state: FieldState, drawn: Places, count: int) -> list[ReviewItem]:
-    """Return questions where a landscape takes long to make.
+def _without_graph(state: FieldState, drawn: Places, count: int) -> list[ReviewItem]:
+    """Return questions for fields where building the graph takes too long.
 
-    What chance drew, then what has no label, the surest first, then what labelled itself, the least
-    sure first.
+    First the random samples, then documents without a label, most confident first, then documents
+    with an automatic label, least confident first.
     """
     columns = state.columns
-    open_ = np.flatnonzero(state.waiting & ~columns["unclear"])
+    open_ = np.flatnonzero(state.undecided & ~columns["unclear"])
     confidence = np.nan_to_num(columns["confidence"][open_])
     automatic = columns["codes"][open_] != NO_LABEL
     order = np.lexsort((np.where(automatic, confidence, -confidence), automatic))

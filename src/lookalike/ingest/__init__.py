@@ -1,5 +1,5 @@
-"""Items come in: objects are registered, features extracted, documents and vectors written.
+"""Ingestion: register source files as objects, extract features, write documents and vectors.
 
-Begin at `items.py` (objects), then `extraction.py` (claim, extract, write). It imports `decisions`
-and what is below; `ray` runs the same work on a cluster.
+Begin at `items.py` (objects), then `extraction.py` (claim, extract, write). This package imports
+`decisions` and the packages below it; `ray` runs the same work on a cluster.
 """

@@ -1,4 +1,4 @@
-"""Documents, made: rows and vectors of what an extractor found, then their decisions."""
+"""Writing documents: rows and vectors of extracted parts, then their decisions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ulid import ULID
 
 from lookalike.catalog.objects import REGIONS, is_forgotten, places
 from lookalike.catalog.resources import CollectionRow, dig
-from lookalike.catalog.spaces import in_force_now, outdate
+from lookalike.catalog.spaces import delete_stale_findings, in_force_now
 from lookalike.catalog.vocabulary import Vocabulary
 from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import BadInput, Conflict
@@ -36,9 +36,9 @@ class Home:
     fields: Mapping[str, int]
 
     def kept(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what documents keep of an object's metadata.
+        """Return the metadata that documents copy from an object.
 
-        That is all but labels, which are events, and regions, which are documents.
+        Labels, which are events, and regions, which are documents, are left out.
         """
         kept = self.row.passed(metadata)
         left_out = {*self.fields, REGIONS}
@@ -47,14 +47,14 @@ class Home:
     def given_labels(
         self, metadata: Mapping[str, Any], said_by: Collection[str]
     ) -> dict[int, tuple[str, Origin]]:
-        """Return the labels that an object's metadata gives, by the pk of their field.
+        """Return the labels in an object's metadata, by the pk of their field.
 
-        They are a person's where `said_by` has their key, else imported.
+        The origin is human if `said_by` has their key, else import.
         """
         given = {}
         for name, pk in self.fields.items():
             source = self.row.source_of(name)
-            with suppress(BadInput):  # what is no label stays with the object, as it was given
+            with suppress(BadInput):  # an invalid label stays in the object's metadata
                 label = label_in(dig(metadata, source))
                 if label is not None:
                     given[pk] = (label, Origin.HUMAN if source in said_by else Origin.IMPORT)
@@ -63,7 +63,7 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Target(Home):
-    """A collection that items go to: what extracts them, and the space of their vectors."""
+    """A collection that items are added to: with its extractor, and the space of its vectors."""
 
     extractor: Extractor
     space: StoredSpace
@@ -80,15 +80,15 @@ class Target(Home):
 
     @property
     def bucket_pk(self) -> int:
-        """Return the bucket that items are put into."""
+        """Return the bucket of new items."""
         return self.row.bucket_pk
 
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A document to be written: one part of an object, whose metadata these are.
+    """A document to write: one part of an object, with the object's metadata.
 
-    `said_by` are the keys of those metadata that a person has changed.
+    `said_by` are the metadata keys that a person has changed.
     """
 
     object_pk: int
@@ -103,11 +103,11 @@ class NewDocument:
 def write_documents(
     operations: Operations, running: Running, target: Target, new: Sequence[NewDocument]
 ) -> int:
-    """Write documents with their vectors and decide them; return how many.
+    """Write documents with their vectors and decide them; return their number.
 
-    A label that the object's metadata gives in a label field is imported with a new document. A
-    part that is here already gets the new vector and keeps its labels: ids are derived, so doing
-    this twice gives the same documents. A part that was forgotten makes none.
+    For a new document, labels in the object's metadata are imported. An existing part gets the new
+    vector and keeps its labels; document ids are derived, so a repetition gives the same documents.
+    A forgotten part gets no document.
     """
     if not new:
         return 0
@@ -131,26 +131,26 @@ def write_documents(
             for pk, one in again
         ],
     )
-    outdate(txn, target.pk, [one.object_pk for one in new])
+    delete_stale_findings(txn, target.pk, [one.object_pk for one in new])
     rows = [_row(target, one) | {"arrived_in": running.pk} for one in fresh]
     if len(target.row.bucket_pks) > 1 or any(one.part.key for one in fresh):
-        _tell_apart(txn, target, fresh, rows)
+        _make_ids_unique(txn, target, fresh, rows)
     made = txn.insert_returning(schema.document, rows)
     pks = np.array([*(pk for pk, _ in again), *made], np.int64)
     vectors = np.stack([one.part.vector for one in (*(one for _, one in again), *fresh)])
     order = np.argsort(pks)
     txn.append_vectors(target.space, pks[order], vectors[order].astype(np.float16))
     for field_pk in target.fields.values():
-        operations.arrive(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
+        operations.add_documents(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
     given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
-    take_labels(operations, running, target, given)
+    import_labels(operations, running, target, given)
     if target.row.options.get("suggest") is True:
         _suggest_detected(operations, running, target, dict(zip(made, fresh, strict=True)))
     return len(pks)
 
 
 def _without_forgotten(txn: Txn, new: Sequence[NewDocument]) -> Sequence[NewDocument]:
-    """Return documents to be without the parts that were forgotten."""
+    """Return the new documents without those of forgotten parts."""
     objects = {one.object_pk for one in new if one.part.key}
     gone = places(txn, sorted(objects)) if objects else {}
     if not gone:
@@ -165,33 +165,33 @@ def _without_forgotten(txn: Txn, new: Sequence[NewDocument]) -> Sequence[NewDocu
 def _suggest_detected(
     operations: Operations, running: Running, target: Target, new: Mapping[int, NewDocument]
 ) -> None:
-    """Suggest the classes that a detector saw, in the first label field; they do not vote."""
+    """Suggest the classes from a detector, in the first label field; they are no references."""
     lines = []
     for pk, one in new.items():
-        with suppress(BadInput):  # a class that cannot be a label stays an attribute
+        with suppress(BadInput):  # an invalid label stays an attribute only
             label = label_in(one.part.attributes.get("detected"))
             if label is not None:
                 lines.append(LabelStatement(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
     if lines and target.fields:
-        operations.say(running, min(target.fields.values()), lines)
+        operations.append(running, min(target.fields.values()), lines)
 
 
 def _with_fields_now(txn: Txn, target: Target) -> Target:
-    """Return a collection with the label fields that it has now: one may have come meanwhile."""
+    """Return a collection with its current label fields: one may have been added meanwhile."""
     table = schema.field
     rows = txn.rows(select(table.c.name, table.c.pk).where(table.c.collection_pk == target.pk))
     return replace(target, fields={row.name: row.pk for row in rows})
 
 
-def take_labels(
+def import_labels(
     operations: Operations,
     running: Running,
     home: Home,
     documents: Iterable[tuple[int, Mapping[str, Any], Collection[str]]],
 ) -> None:
-    """Take over the labels that objects give to their documents (pk, metadata, said_by).
+    """Import the labels that objects give to their documents (pk, metadata, said_by).
 
-    What is not in a closed set is only suggested, and `refused` tells why.
+    A label outside a closed set is only suggested, with the reason in `refused`.
     """
     said: dict[int, list[LabelStatement]] = {}
     vocabularies = {pk: Vocabulary(running.txn, pk) for pk in home.fields.values()}
@@ -206,7 +206,7 @@ def take_labels(
                 )
             said.setdefault(field_pk, []).append(line)
     for field_pk, lines in said.items():
-        operations.say(running, field_pk, lines)
+        operations.append(running, field_pk, lines)
         running.by_person += sum(line.kind is EventKind.LABELLED for line in lines)
     table = schema.document
     query = select(table.c.pk, table.c.id).where(one_of(table.c.pk, outside))
@@ -214,9 +214,9 @@ def take_labels(
 
 
 def document_id(collection: str, object_id: str, part: str) -> str:
-    """Return the id of a part of an object in a collection, the same each time.
+    """Return the id of a part of an object in a collection, the same for each call.
 
-    An id that the user gave stays the id of a whole item.
+    A whole item keeps the id that the user gave to the object.
     """
     if not object_id.startswith("obj_"):
         return object_id if part == "" else f"{object_id}#{part}"
@@ -224,12 +224,12 @@ def document_id(collection: str, object_id: str, part: str) -> str:
     return "doc_" + base64.b32encode(digest[:15]).decode("ascii").lower()
 
 
-def _tell_apart(
+def _make_ids_unique(
     txn: Txn, target: Target, new: Sequence[NewDocument], rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Give rows an id of their own where another document has it already.
+    """Give rows another id if an existing document has it.
 
-    That is one of another bucket's object, or one that was a part of this name under another
+    Such a document belongs to an object of another bucket, or was a part of this name under another
     extractor.
     """
     table = schema.document

@@ -1,4 +1,4 @@
-"""Erasing documents: their vectors, all that was said of them, and what depended on that."""
+"""Erasing documents: their vectors, their label states, and decisions that depend on them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _SAID = (Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED)
 def erase_documents(
     operations: Operations, running: Running, pks: Sequence[int]
 ) -> tuple[int, int, int]:
-    """Erase documents, of whatever collections; return how many labels, events and vectors.
+    """Erase documents, of any collections; return the number of labels, events and vectors.
 
-    What their labels had caused is decided again. Their events stay, and tell nothing any more.
+    Decisions that depend on their labels are made again. Their events stay without content.
     """
     txn, document, event = running.txn, schema.document, schema.event
     query = select(document.c.pk, document.c.collection_pk, document.c.object_pk)
     rows = txn.rows(query.where(one_of(document.c.pk, pks)))
     forget_parts(txn, {row.object_pk for row in rows}, pks)
     collections = sorted({row.collection_pk for row in rows})
-    labels = _silence(operations, running, collections, pks)
+    labels = _erase_label_states(operations, running, collections, pks)
     vectors = 0
     for collection_pk in collections:
         gone = [row.pk for row in rows if row.collection_pk == collection_pk]
@@ -46,18 +46,17 @@ def erase_documents(
     return labels, events, vectors
 
 
-def vanished(
+def removed_parts(
     snapshot: Snapshot,
     collection_pk: int,
     parts: Mapping[int, Collection[str]],
     given: Collection[int],
 ) -> list[int]:
-    """Return the documents of objects whose part is not there any more.
+    """Return the documents of objects whose part does not exist any more.
 
-    `parts` are those that are there, by the pk of the object. Where a person or an import has
-    `given` the parts of an object, and so has taken one away, its document goes. Where an extractor
-    finds none any more, a document stays of which a person or an import has said something, or
-    that was promoted.
+    `parts` are the existing ones, by the pk of the object. If a person or an import has `given` the
+    parts of an object, the documents of all other parts are returned. If an extractor does not find
+    a part again, its document is kept if a person or an import labelled it, or if it was promoted.
     """
     document, event = schema.document, schema.event
     query = select(document.c.pk, document.c.object_pk, document.c.part)
@@ -71,10 +70,10 @@ def vanished(
     return [pk for pk in gone if pk not in kept]
 
 
-def _silence(
+def _erase_label_states(
     operations: Operations, running: Running, collections: Sequence[int], pks: Sequence[int]
 ) -> int:
-    """Erase the standings of documents and decide what depended on them; return how many labels."""
+    """Erase the label states of documents and decide again; return the number of labels."""
     table, field, txn = schema.standing, schema.field, running.txn
     own = select(field.c.pk).where(field.c.collection_pk.in_(collections))
     fields = [row.pk for row in txn.rows(own)]
@@ -86,7 +85,7 @@ def _silence(
     with ExitStack() as stack:
         for field_pk, documents in sorted(gone.items()):
             state, doomed = running.decider(field_pk).state, np.array(documents, np.int64)
-            company = state.companions.of(doomed).tolist()
+            company = state.image_groups.of(doomed).tolist()
             stack.enter_context(operations.changing(running, field_pk, company))
             state.forget_documents(doomed)
         for erased in (table, schema.rejection, schema.draw, schema.sheet):

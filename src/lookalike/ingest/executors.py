@@ -1,4 +1,4 @@
-"""What waits for extraction, what came out of it, and what need not be extracted again."""
+"""Pending objects and the executors that extract them: local threads, or a cluster."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, one_of
 
 _TASK_OBJECTS = 8
-_TASK_BYTES = 32 * 1024 * 1024  # held in memory by each of the tasks that run or wait
+_TASK_BYTES = 32 * 1024 * 1024  # in memory for each running or waiting task
 
 
 @dataclass(frozen=True, slots=True)
 class PendingObject:
-    """An object that this process has claimed."""
+    """An object that this process has claimed for extraction."""
 
     pk: int
     id: str
@@ -45,16 +45,16 @@ class PendingObject:
     blob: Blob | None
     said_by: Collection[str]
     nothing: bool
-    """Whether the object has nothing for this collection, which is no failure."""
+    """Whether the object has no input for this collection, which is not an error."""
 
     beside: Mapping[str, Blob | None] = field(default_factory=dict)
-    """What else is extracted with the blob, by the members of a combined extractor."""
+    """The other inputs of a combined extractor, by its members' names."""
 
     @property
     def regions(self) -> list[Mapping[str, Any]] | None:
-        """Return the regions that the object has been given, if it has been given any.
+        """Return the regions given to the object, or None.
 
-        What is no mapping is one without a box, and is refused as such.
+        An invalid value becomes a region without a valid box, which is refused.
         """
         given = self.metadata.get(REGIONS)
         if not isinstance(given, list):
@@ -63,7 +63,7 @@ class PendingObject:
 
     @property
     def content(self) -> str:
-        """Return what tells one content from another: what has the same is extracted once."""
+        """Return the key of the content: equal contents are extracted once."""
         assert self.blob is not None, "it has no content"
         if self.alone:
             return self.blob.sha256
@@ -73,20 +73,20 @@ class PendingObject:
 
     @property
     def alone(self) -> bool:
-        """Return whether the blob is all that is extracted from."""
+        """Return whether the blob is the only input."""
         return self.regions is None and not self.beside
 
     def has_forgotten(self, part: Part, gone: Forgotten) -> bool:
-        """Return whether a part of this object's content is among what was forgotten."""
+        """Return whether a part of this object's content was forgotten."""
         sha256 = "" if self.blob is None else self.blob.sha256
         return is_forgotten(gone, self.pk, sha256, part.key, part.attributes)
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came out of one content: parts, or the reason why there are none.
+    """The result of extracting one content: parts, or an error.
 
-    `refused` says by its key why a part is missing, while others are there.
+    `refused` gives the error of each missing part, by key, if others were extracted.
     """
 
     parts: tuple[Part, ...]
@@ -94,8 +94,8 @@ class Done:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def complaint(self) -> str | None:
-        """Return why something is missing, if anything is."""
+    def message(self) -> str | None:
+        """Return the error, or a summary of the missing parts; None if all is there."""
         if self.error is not None or not self.refused:
             return self.error
         key, reason = next(iter(self.refused.items()))
@@ -108,7 +108,7 @@ NOTHING = Done((), None)
 
 
 def tasks_of(waiting: Sequence[PendingObject]) -> Iterator[list[PendingObject]]:
-    """Yield what is extracted in one go: a few objects, or one where they are large."""
+    """Yield tasks: a few objects each, or a single one if it is large."""
     task: list[PendingObject] = []
     size = 0
     for one in waiting:
@@ -123,7 +123,7 @@ def tasks_of(waiting: Sequence[PendingObject]) -> Iterator[list[PendingObject]]:
 
 
 def not_read(name: str, media_type: str, accepted: Collection[str]) -> str:
-    """Return why a content cannot be extracted here, and what can be done."""
+    """Return the error for a content type that the extractor does not accept, with a remedy."""
     wanted = " or ".join(kinds_named(accepted))
     cure = "add it to a collection with another extractor"
     if media_type.startswith("video/") and "image" in accepted:
@@ -131,10 +131,10 @@ def not_read(name: str, media_type: str, accepted: Collection[str]) -> str:
     return f"{name!r} is {media_type}, and this collection extracts {wanted}; {cure}"
 
 
-def as_said_now(
+def with_current_metadata(
     snapshot: Snapshot, batch: list[tuple[PendingObject, Done]]
 ) -> list[tuple[PendingObject, Done]]:
-    """Return objects with the metadata that they have now: a label may have come meanwhile."""
+    """Return objects with their current metadata: labels may have been added meanwhile."""
     table = schema.object_
     query = select(table.c.pk, table.c.metadata, table.c.said_by)
     rows = snapshot.rows(query.where(one_of(table.c.pk, [one.pk for one, _ in batch])))
@@ -146,8 +146,8 @@ def as_said_now(
     ]
 
 
-def waiting_from(row: Any, target: Target) -> PendingObject:
-    """Return the object of a row with the content that a collection extracts of it."""
+def pending_from(row: Any, target: Target) -> PendingObject:
+    """Return the object of a row with the input that a collection extracts from it."""
     found = input_of(target.row, [Blob(**blob) for blob in row.blobs], row.metadata)
     blob, beside = chosen_inputs(target, found or ())
     said_by = row.said_by or ()
@@ -159,10 +159,10 @@ def waiting_from(row: Any, target: Target) -> PendingObject:
 def chosen_inputs(
     target: Target, found: Sequence[Blob]
 ) -> tuple[Blob | None, dict[str, Blob | None]]:
-    """Return the blob that a collection extracts of those found, and what goes beside it.
+    """Return the blob that a collection extracts from, and the additional inputs.
 
-    That is what other members of a combined extractor read, by their names; None where there is
-    nothing for one. A picture comes first: it is what people are shown.
+    The additional inputs are those of a combined extractor's other members, by name; None for a
+    member without input. A picture is chosen first, because people see it.
     """
     extractor = target.extractor
     if not isinstance(extractor, CombinedExtractor):
@@ -182,10 +182,10 @@ def chosen_inputs(
     return first, {name: blob for name, blob in chosen.items() if blob != first}
 
 
-def read_waiting(
+def read_pending(
     one: PendingObject, extractor: Extractor, read: Callable[[Blob], bytes], max_pixels: int
 ) -> Content:
-    """Return what an object has for an extractor, read. Raises BadContent."""
+    """Read the inputs of an object for an extractor. Raises BadContent."""
     assert one.blob is not None
     if not accepts(extractor, one.blob.media_type):
         raise BadContent(not_read(one.name, one.blob.media_type, extractor.accepts))
@@ -201,7 +201,7 @@ def read_content(
     max_pixels: int,
     regions: Sequence[Mapping[str, Any]] | None = None,
 ) -> Content:
-    """Return what `chosen_inputs` chose of an object called `name`, read. Raises BadContent."""
+    """Read the inputs from `chosen_inputs` for an object called `name`. Raises BadContent."""
     blob, beside = inputs
     others = {
         member: None
@@ -224,10 +224,10 @@ def read_content(
 def extracted_before(
     snapshot: Snapshot, target: Target, digests: Sequence[str]
 ) -> dict[str, tuple[Part, ...]]:
-    """Return the parts of contents that a collection has extracted in just this way.
+    """Return the parts of contents that a collection has already extracted in the same way.
 
-    Those of an object that was given regions are not what the extractor finds by itself, and those
-    of which some were forgotten are not all.
+    Objects with given regions are left out, because their parts are not those of the extractor;
+    objects with forgotten parts are left out, because they are incomplete.
     """
     document, embedding, stored = schema.document, schema.embedding, schema.space
     object_ = schema.object_
@@ -263,34 +263,34 @@ _PATIENCE_S = 2.0
 
 Task = Sequence[PendingObject]
 Results = list[tuple[str, Done]]
-"""Contents with what came out of them."""
+"""Contents with their results."""
 
 
 class Executor(Protocol):
-    """Extracts tasks, in any order; what it was given it gives back, once each."""
+    """Extracts tasks in any order; returns a result for each content once."""
 
     @property
     def has_room(self) -> bool:
-        """Return whether more tasks should be given before results are waited for."""
+        """Return whether to submit more tasks before waiting for results."""
 
     def take(self, tasks: Iterable[Task]) -> None:
-        """Take tasks over; a content whose object failed may come again with another."""
+        """Submit tasks; a failed content may be submitted again with another object."""
 
     def results(self) -> Results:
-        """Wait a little for results, and return those that came: it may be none."""
+        """Wait for a short time and return the finished results, possibly none."""
 
     def drop(self) -> None:
-        """Begin with nothing more."""
+        """Start no more tasks."""
 
     def close(self) -> None:
-        """Drop what is not begun, and wait until what is has ended. Twice is harmless."""
+        """Drop waiting tasks, and wait until the running ones have ended. May be called twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A small picture, JPEG, of a content: what `view` names, of the part at `place`.
+    """A small JPEG of a content: the view called `view` of the part at index `place`.
 
-    That of no part in particular has the place −1.
+    A view of the whole content has the place −1.
     """
 
     place: int
@@ -300,9 +300,9 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorContext:
-    """What hands elsewhere need of those who claim and write.
+    """What a remote executor needs from the local process.
 
-    `here` extracts a task in this process. `keep` keeps what people will be shown of a content.
+    `here` extracts a task in this process. `keep` stores the views of a content.
     """
 
     target: Target
@@ -313,14 +313,14 @@ class ExecutorContext:
 
 
 class Engine(Protocol):
-    """Where the heavy work is done, if not here."""
+    """Runs extraction outside this process."""
 
-    def hands(self, bench: ExecutorContext) -> Executor:
-        """Return who extracts for a collection."""
+    def executor(self, context: ExecutorContext) -> Executor:
+        """Return an executor for a collection."""
 
 
-class Threads:
-    """Extracts tasks in some threads of this process."""
+class ThreadExecutor:
+    """Extracts tasks in threads of this process."""
 
     def __init__(self, extract: Callable[[Task], Results], threads: int) -> None:
         self._extract = extract
@@ -330,22 +330,22 @@ class Threads:
 
     @property
     def has_room(self) -> bool:
-        """Return whether a thread would soon have nothing to do."""
+        """Return whether a thread would soon be idle."""
         return len(self._running) < 2 * self._threads
 
     def take(self, tasks: Iterable[Task]) -> None:
-        """Let threads begin with tasks, in their order."""
+        """Submit tasks to the threads, in order."""
         self._running |= {self._pool.submit(self._extract, task) for task in tasks}
 
     def results(self) -> Results:
-        """Wait a little for results, and return those that came."""
+        """Wait for a short time and return the finished results."""
         ready, self._running = wait(self._running, timeout=_PATIENCE_S, return_when=FIRST_COMPLETED)
         return [result for future in ready for result in future.result()]
 
     def drop(self) -> None:
-        """Drop what no thread has begun with."""
+        """Cancel tasks that no thread has started."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Drop what no thread has begun with, and wait for those that are at something."""
+        """Cancel tasks that no thread has started, and wait for the running ones."""
         self._pool.shutdown(wait=True, cancel_futures=True)

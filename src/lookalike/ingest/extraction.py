@@ -1,7 +1,7 @@
-"""The extraction of what waits: claimed with a lease, done in threads, written a batch at a time.
+"""Extraction of pending objects: claim with a lease, extract in threads, write in batches.
 
-A lease names its process, which renews it while it lives, however long one content takes. A process
-that has died, or whose lease ran out, loses its work to the next: only who holds the lease writes.
+A process renews its lease while it lives, however long one content takes. If a process dies or its
+lease expires, another process takes its objects: only the holder of the lease writes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from lookalike.catalog.objects import finish, let_wait, places, unshown
-from lookalike.catalog.spaces import in_force_now, outdate
-from lookalike.catalog.tasks import Heartbeat, end, has_died, lease_end, own_name, time_of
+from lookalike.catalog.objects import finish, mark_pending, places, unshown
+from lookalike.catalog.spaces import delete_stale_findings, in_force_now
+from lookalike.catalog.tasks import Heartbeat, end, has_died, lease_end, new_owner, time_of
 from lookalike.content.blobs import Blobs, Thumbnails
 from lookalike.content.boxes import view_of
 from lookalike.decisions.operations import Operations, Running
@@ -23,7 +23,7 @@ from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
 from lookalike.extractors.previews import views_of
 from lookalike.ingest.documents import NewDocument, Target, write_documents
-from lookalike.ingest.erasure import erase_documents, vanished
+from lookalike.ingest.erasure import erase_documents, removed_parts
 from lookalike.ingest.executors import (
     MISSING,
     NOTHING,
@@ -34,16 +34,16 @@ from lookalike.ingest.executors import (
     PendingObject,
     Results,
     Task,
-    Threads,
+    ThreadExecutor,
     View,
-    as_said_now,
     extracted_before,
-    read_waiting,
+    pending_from,
+    read_pending,
     tasks_of,
-    waiting_from,
+    with_current_metadata,
 )
 from lookalike.ingest.items import Tally
-from lookalike.ingest.part_matching import ExtractedContent, recognise
+from lookalike.ingest.part_matching import ExtractedContent, match_new_parts
 from lookalike.model import Progress, Status
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store, Txn, one_of
@@ -56,7 +56,7 @@ _Batch = list[tuple[PendingObject, Done]]
 
 
 class Extraction:
-    """Extracts what waits in a collection. `clock` gives UTC seconds."""
+    """Extracts the pending objects of a collection. `clock` gives UTC seconds."""
 
     def __init__(
         self,
@@ -86,41 +86,42 @@ class Extraction:
         progress: Progress,
         engine: Engine | None = None,
     ) -> None:
-        """Extract until nothing waits, in threads here or on an `engine`. Interrupted, what was not
-        written waits again.
+        """Extract until nothing is pending, in local threads or on an `engine`.
 
-        `progress` is told every two seconds; what it raises ends the work.
+        After an interruption, unwritten objects are pending again. `progress` is called every two
+        seconds; an exception in it stops the work.
         """
         done, total = 0, self._count(target)
-        hands = self._threads_for(target) if engine is None else engine.hands(self._bench(target))
-        self._owner = own_name()
+        executor = (
+            self._threads_for(target) if engine is None else engine.executor(self._context(target))
+        )
+        self._owner = new_owner()
         try:
             with Heartbeat(partial(self._renew, target)):
-                for batch in self._finished(target, hands, partial(self._claim, target)):
+                for batch in self._finished(target, executor, partial(self._claim, target)):
                     self._write(target, batch, tally, actor)
                     done += len(batch)
                     progress(done, max(total, done))
         finally:
-            hands.drop()
+            executor.drop()
             end(self._owner)
             try:
                 self._release(target)
             finally:
-                hands.close()
+                executor.close()
 
     def found(self, target: Target, claim: Callable[[], list[PendingObject]]) -> Iterator[_Batch]:
-        """Yield what is found in the objects that `claim` gives until it gives none, in batches.
+        """Yield the results for the objects that `claim` gives, in batches, until it gives none.
 
-        A batch may be empty: one comes at least every two seconds.
-        Nothing is written but what a person will be shown.
+        A batch comes at least every two seconds; it may be empty. Nothing is written except views.
         """
-        hands = self._threads_for(target)
+        executor = self._threads_for(target)
         try:
-            for batch in self._finished(target, hands, claim):
+            for batch in self._finished(target, executor, claim):
                 yield batch
                 self._forget_thumbnails(batch)
         finally:
-            hands.close()
+            executor.close()
 
     # --- claim ----------------------------------------------------------------------------------
 
@@ -151,13 +152,13 @@ class Extraction:
                 "expires_at": lease_end(txn, self._clock()),
             }
             txn.update(table, [{"object_pk": pk, **mine} for pk in held])
-            # Read when nobody can change them unnoticed: who does takes them away again.
+            # Read the objects inside the claim: a later change would take them away from us.
             objects = select(object_).where(one_of(object_.c.pk, held))
             rows = txn.rows(objects.order_by(object_.c.pk))
-        return [waiting_from(row, target) for row in rows]
+        return [pending_from(row, target) for row in rows]
 
     def _is_free(self, snapshot: Snapshot, target: Target) -> ColumnElement[bool]:
-        """Return the condition that nobody who lives is at an object."""
+        """Return the condition that no living process has claimed an object."""
         table = schema.extraction
         taken = table.c.status == Status.PROCESSING
         here = (table.c.collection_pk == target.pk) & taken & table.c.owner.is_not(None)
@@ -177,7 +178,7 @@ class Extraction:
             self._change_held(txn, target, **waits)
 
     def _change_held(self, txn: Txn, target: Target, **values: Any) -> None:
-        """Change the rows that this process holds, but for those that someone is just changing."""
+        """Update the rows that this process holds, except rows that another process is changing."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
         chosen = select(table.c.object_pk).where(mine, table.c.status == Status.PROCESSING)
@@ -188,17 +189,17 @@ class Extraction:
     # --- extract --------------------------------------------------------------------------------
 
     def _finished(
-        self, target: Target, hands: Executor, claim: Callable[[], list[PendingObject]]
+        self, target: Target, executor: Executor, claim: Callable[[], list[PendingObject]]
     ) -> Iterator[_Batch]:
-        """Yield batches of finished objects every two seconds: a crash costs no more.
+        """Yield batches of finished objects every two seconds, so a crash loses at most that.
 
-        One that takes longer is waited for with empty batches. Equal contents are extracted once.
+        While a content takes longer, empty batches are yielded. Equal contents are extracted once.
         """
         asking: dict[str, list[PendingObject]] = {}
         finished: _Batch = []
         exhausted, yielded_at = False, self._clock()
         while True:
-            if not exhausted and hands.has_room:
+            if not exhausted and executor.has_room:
                 claimed = claim()
                 exhausted = not claimed
                 finished += [
@@ -210,15 +211,15 @@ class Extraction:
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}
                 rest = [one for one in claimed if one.pk in new and one.blob is not None]
-                _hand_over(hands, rest, asking)
-            if asking and (exhausted or not hands.has_room):
-                for content, done in hands.results():
+                _submit(executor, rest, asking)
+            if asking and (exhausted or not executor.has_room):
+                for content, done in executor.results():
                     first, *others = asking.pop(content)
                     finished.append((first, done))
                     if done.error is None:
                         finished += [(one, done) for one in others]
-                    else:  # the file of one may be gone, that of another not
-                        _hand_over(hands, others, asking)
+                    else:  # the file of another object with this content may still exist
+                        _submit(executor, others, asking)
             due = len(finished) >= _WRITE_OBJECTS or self._clock() - yielded_at > _WRITE_S
             if due or (finished and not asking):
                 yield finished
@@ -233,7 +234,7 @@ class Extraction:
         asking: dict[str, list[PendingObject]],
         finished: Sequence[tuple[PendingObject, Done]],
     ) -> _Batch:
-        """Return those whose content has been extracted likewise before, or a moment ago."""
+        """Return the objects whose content was already extracted in the same way."""
         just = {one.content: done for one, done in finished if one.blob and done.error is None}
         asked = [one for one in claimed if one.blob is not None]
         new = {one.content for one in asked if one.alone} - asking.keys() - just.keys()
@@ -247,7 +248,7 @@ class Extraction:
         readable: list[tuple[PendingObject, Content]] = []
         for one in task:
             try:
-                content = read_waiting(one, target.extractor, self._blobs.read, self._max_pixels)
+                content = read_pending(one, target.extractor, self._blobs.read, self._max_pixels)
                 readable.append((one, content))
             except BadContent as error:
                 results.append((one.content, Done((), str(error))))
@@ -266,15 +267,15 @@ class Extraction:
             results.append((one.content, Done(seen, None, dict(content.refused))))
         return results
 
-    def _bench(self, target: Target) -> ExecutorContext:
+    def _context(self, target: Target) -> ExecutorContext:
         here = partial(self._extract, target)
         return ExecutorContext(target, self._blobs, self._max_pixels, here, self._keep_views)
 
-    def _threads_for(self, target: Target) -> Threads:
-        return Threads(partial(self._extract, target), self._threads)
+    def _threads_for(self, target: Target) -> ThreadExecutor:
+        return ThreadExecutor(partial(self._extract, target), self._threads)
 
     def _keep_views(self, one: PendingObject, done: Done, views: Sequence[View]) -> None:
-        """Keep what was made elsewhere of a content, but for the parts that were forgotten."""
+        """Store views that were made elsewhere, except those of forgotten parts."""
         assert one.blob is not None
         with self._store.read() as snapshot:
             gone = places(snapshot, [one.pk])
@@ -296,9 +297,9 @@ class Extraction:
 
     def _write_held(self, target: Target, batch: _Batch, tally: Tally, actor: str) -> None:
         with self._operations.operate(target.pk, "add", actor) as running:
-            mine = self._mine(target, batch).with_for_update()  # till all of it is written
+            mine = self._mine(target, batch).with_for_update()  # locked until all is written
             held = self._still_held(running.txn, target, batch, mine)
-            batch = as_said_now(running.txn, held)
+            batch = with_current_metadata(running.txn, held)
             documents = [
                 NewDocument(
                     one.pk, one.id, one.name, one.blob.sha256, one.metadata, part, one.said_by
@@ -307,18 +308,18 @@ class Extraction:
                 if one.blob is not None
                 for part in done.parts
             ]
-            outdate(running.txn, target.pk, [one.pk for one, _ in batch])
+            delete_stale_findings(running.txn, target.pk, [one.pk for one, _ in batch])
             found = {
                 one.pk: ExtractedContent(one.blob.sha256, done.parts)
                 for one, done in batch
                 if one.blob is not None and done.error is None
             }
-            recognise(running.txn, target.pk, target.space, found)
-            self._erase_vanished(running, target, batch)
+            match_new_parts(running.txn, target.pk, target.space, found)
+            self._erase_removed_parts(running, target, batch)
             made = write_documents(self._operations, running, target, documents)
             finish(running.txn, target.pk, [one.pk for one, done in batch if done.error is None])
-            failed = {one.pk: done.complaint for one, done in batch if done.complaint is not None}
-            let_wait(running.txn, target.pk, failed)
+            failed = {one.pk: done.message for one, done in batch if done.message is not None}
+            mark_pending(running.txn, target.pk, failed)
         tally.arrived(running, made)
         for one, done in batch:
             if done.error is not None:
@@ -326,15 +327,15 @@ class Extraction:
             for key, reason in done.refused.items():
                 tally.fail(f"{one.name} {key}", reason)
 
-    def _erase_vanished(self, running: Running, target: Target, batch: _Batch) -> None:
-        """Erase the documents of parts that are not there any more."""
+    def _erase_removed_parts(self, running: Running, target: Target, batch: _Batch) -> None:
+        """Erase the documents of parts that do not exist any more."""
         parts = {
             one.pk: {part.key for part in done.parts}
             for one, done in batch
             if one.blob is not None and done.error is None
         }
         given = {one.pk for one, _ in batch if one.regions is not None}
-        gone = vanished(running.txn, target.pk, parts, given)
+        gone = removed_parts(running.txn, target.pk, parts, given)
         if gone:
             erase_documents(self._operations, running, gone)
 
@@ -345,9 +346,9 @@ class Extraction:
         batch: _Batch,
         mine: Select[tuple[int]],
     ) -> _Batch:
-        """Return what is still this process's: not changed, forgotten or removed meanwhile.
+        """Return the objects that this process still holds: not changed or removed meanwhile.
 
-        Nothing is, once the collection has changed to another extractor.
+        None of them, if the collection has switched to another extractor.
         """
         if not in_force_now(snapshot, target.space):
             return []
@@ -357,14 +358,14 @@ class Extraction:
     def _mine(
         self, target: Target, batch: Sequence[tuple[PendingObject, Done]]
     ) -> Select[tuple[int]]:
-        """Return the statement that selects, of a batch, the objects that this process holds."""
+        """Return the statement that selects the objects of a batch that this process holds."""
         table = schema.extraction
         mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
         these = one_of(table.c.object_pk, [one.pk for one, _ in batch])
         return select(table.c.object_pk).where(mine, these)
 
     def _forget_thumbnails(self, batch: Sequence[tuple[PendingObject, Done]]) -> None:
-        """Erase the thumbnails that were made of what was forgotten meanwhile."""
+        """Erase the thumbnails of objects that were forgotten meanwhile."""
         object_, document = schema.object_, schema.document
         waiting = [one for one, _ in batch]
         with self._store.read() as snapshot:
@@ -387,13 +388,13 @@ class Extraction:
             self._thumbnails.forget_view(digest, view)
 
 
-def _hand_over(
-    hands: Executor, claimed: Sequence[PendingObject], asking: dict[str, list[PendingObject]]
+def _submit(
+    executor: Executor, claimed: Sequence[PendingObject], asking: dict[str, list[PendingObject]]
 ) -> None:
-    """Let objects be extracted, unless another one with the same content is asked for already."""
+    """Submit objects for extraction, unless another one with the same content is in progress."""
     new = []
     for one in claimed:
         if one.content not in asking:
             new.append(one)
         asking.setdefault(one.content, []).append(one)
-    hands.take(tasks_of(new))
+    executor.take(tasks_of(new))

@@ -1,7 +1,8 @@
-"""Bringing items in: objects first, then documents with vectors, decided as they arrive.
+"""Adding items: register objects first, then write documents with vectors and decide them.
 
-Work is state: an object that waits has a row in `extraction`, and a crash leaves rows that the next
-run takes up again. Reading and extracting run in a few threads; writing is one transaction a batch.
+The state of the work is in the store: a pending object has a row in `extraction`, and the next run
+continues after a crash. Reading and extracting run in a few threads; writing is one transaction per
+batch.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from lookalike.catalog.objects import (
     content_changed,
     finish,
     insert_objects,
-    let_wait,
+    mark_pending,
     regions_changed,
 )
 from lookalike.catalog.resources import check_there, collections_over
@@ -51,7 +52,7 @@ _IN_LIST = 5000
 
 @dataclass(slots=True)
 class Tally:
-    """What happened so far."""
+    """Counts of what happened so far."""
 
     added: int = 0
     changed: int = 0
@@ -62,19 +63,19 @@ class Tally:
     labelled: Counter[str] = field(default_factory=Counter)
 
     def fail(self, name: str, reason: str) -> None:
-        """Note why something failed; another of the same name is told apart by a number."""
+        """Record why an item failed; equal names get a number."""
         names = chain([name], (f"{name} ({number})" for number in count(2)))
         self.failed[next(name for name in names if name not in self.failed)] = reason
 
     def arrived(self, running: Running, documents: int) -> None:
-        """Count documents that were made, and what labelled itself."""
+        """Count new documents and automatic labels."""
         self.documents += documents
         self.labelled += running.effects.labelled
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """An item whose bytes have been looked at."""
+    """An item whose bytes have been read."""
 
     item: Item
     blob: Blob | None
@@ -82,19 +83,19 @@ class _Read:
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
-        """Return what the object is made of."""
+        """Return the contents of the object."""
         return () if self.blob is None else (self.blob,)
 
     @property
     def draft(self) -> Draft:
-        """Return the object to be."""
+        """Return the object to insert."""
         item, metadata = self.item, json_values(self.item.metadata)
         return Draft(item.key, item.name, metadata, self.blobs, item.id, self.error)
 
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """A batch of vectors at unit length, float32 (n, d), and the objects they are of."""
+    """A batch of vectors at unit length, float32 (n, d), and their objects."""
 
     drafts: Sequence[Draft]
     digests: list[str]
@@ -116,7 +117,7 @@ class _Vectors:
 
     @property
     def size_bytes(self) -> int:
-        """Return what one vector takes."""
+        """Return the size of one vector."""
         return int(self.unit[0].nbytes)
 
     def blobs(self, place: int) -> list[dict[str, Any]]:
@@ -133,14 +134,14 @@ class _Vectors:
         ]
 
     def document(self, place: int, object_pk: int) -> NewDocument:
-        """Return the document that one vector makes."""
+        """Return the document of one vector."""
         draft, part = self.drafts[place], Part(self.unit[place])
         digest = self.digests[place]
         return NewDocument(object_pk, str(draft.id), draft.name, digest, draft.metadata, part)
 
 
 class Registrar:
-    """Makes objects of items: what is new waits for extraction, what is known stays as it is."""
+    """Registers items as objects: new ones are pending, known ones are unchanged."""
 
     def __init__(
         self,
@@ -160,9 +161,9 @@ class Registrar:
     def register(
         self, target: Target, items: Iterable[Item], tally: Tally, progress: Progress
     ) -> None:
-        """Write an object for each item, a few hundred in a transaction.
+        """Write an object for each item, a few hundred per transaction.
 
-        What is not there at all fails, and is no object. Raises BadInput where nothing is there.
+        An item that does not exist fails and becomes no object. Raises BadInput if none exists.
         """
         stream, done, missing = iter(items), 0, 0
         with ThreadPoolExecutor(self._threads) as pool:
@@ -172,7 +173,7 @@ class Registrar:
                     if item.error is not None:
                         tally.fail(item.name, item.error)
                 missing += len(batch) - len(there)
-                read = list(pool.map(lambda item: self._look(item, target), there))
+                read = list(pool.map(lambda item: self._inspect(item, target), there))
                 kept = [one for one in read if not _foreign(one, target)]
                 tally.skipped += [one.item.name for one in read if _foreign(one, target)]
                 with self._store.write() as txn:
@@ -183,7 +184,7 @@ class Registrar:
         if missing == done:
             raise BadInput(next(iter(tally.failed.values()), "there is nothing to add"))
 
-    def _look(self, item: Item, target: Target) -> _Read:
+    def _inspect(self, item: Item, target: Target) -> _Read:
         try:
             data = item.data if item.data is not None else self._blobs.fetch(str(item.uri))
             self._blobs.check_size(len(data), repr(item.name))
@@ -206,7 +207,7 @@ class Registrar:
                 continue
             twin = new.setdefault(one.item.key, one)
             if twin.item.id != one.item.id:
-                raise _known_otherwise(one.item, str(twin.item.id))
+                raise _id_conflict(one.item, str(twin.item.id))
         if new:
             drafts = [one.draft for one in new.values()]
             insert_objects(txn, target.bucket_pk, drafts, at=self._clock())
@@ -217,9 +218,9 @@ class Registrar:
 
     def _revisit(self, txn: Txn, target: Target, one: _Read, row: Any, tally: Tally) -> None:
         if one.item.id is not None and one.item.id != row.id:
-            raise _known_otherwise(one.item, row.id)
+            raise _id_conflict(one.item, row.id)
         table, status = schema.extraction, Status.PENDING if one.error is None else Status.FAILED
-        if _redrawn(row, one):
+        if _regions_changed(row, one):
             regions_changed(txn, target.bucket_pk, row, one.item.metadata[REGIONS])
             tally.changed += 1
             return
@@ -228,7 +229,7 @@ class Registrar:
             here = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
             failed = update(table).where(here, table.c.status == Status.FAILED)
             txn.execute(failed.values(status=status, error=one.error))
-            if one.blob is not None and not _kept_already(row, one):
+            if one.blob is not None and not _has_own_copy(row, one):
                 change_contents(txn, row.pk, one.blobs)
         else:
             tally.changed += 1
@@ -236,8 +237,9 @@ class Registrar:
 
 
 class VectorIngest:
-    """Takes vectors that the user brings: objects, documents and decisions in one transaction a
-    batch, without a file or a waiting row for each.
+    """Adds the user's own vectors: objects, documents and decisions in one transaction per batch.
+
+    There is no file and no pending row for a vector.
     """
 
     def __init__(self, operations: Operations) -> None:
@@ -253,7 +255,7 @@ class VectorIngest:
         actor: str,
         progress: Progress,
     ) -> None:
-        """Add `vectors` (n, d), one each of `drafts` (with ids); what is not usable fails alone."""
+        """Add `vectors` (n, d), one for each of `drafts` (with ids); invalid ones fail alone."""
         bad = problems(vectors, target.space.dimension)
         tally.failed |= {str(drafts[place].id): reason for place, reason in bad.items()}
         good = np.array([place for place in range(len(vectors)) if place not in bad], np.int64)
@@ -262,7 +264,7 @@ class VectorIngest:
             unit = unit_rows(vectors[places])
             chosen = [drafts[place] for place in places.tolist()]
             batch = _Vectors(chosen, [_sha256(row.tobytes()) for row in unit], unit)
-            with self._operations.operate(target.pk, "add", actor) as running, _cycles_left_alone():
+            with self._operations.operate(target.pk, "add", actor) as running, _gc_paused():
                 made = self._write(running, target, batch, tally)
             tally.arrived(running, made)
             progress(start + len(places), len(good))
@@ -288,16 +290,17 @@ class VectorIngest:
         written = write_documents(self._operations, running, target, documents)
         for sibling in collections_over(txn, target.bucket_pk):
             if sibling.pk != target.pk:
-                let_wait(txn, sibling.pk, dict.fromkeys(pks.values()))
+                mark_pending(txn, sibling.pk, dict.fromkeys(pks.values()))
         finish(txn, target.pk, list(pks.values()))
         return written
 
 
 @contextmanager
-def _cycles_left_alone() -> Iterator[None]:
-    """Let Python look for no reference cycles meanwhile.
+def _gc_paused() -> Iterator[None]:
+    """Pause Python's cyclic garbage collection.
 
-    Thousands of rows are made at once, none of them in a cycle: looking took an eighth of the time.
+    Thousands of rows are created at once, none of them in a reference cycle; the collection took an
+    eighth of the time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -308,7 +311,7 @@ def _cycles_left_alone() -> Iterator[None]:
             gc.enable()
 
 
-def _known_otherwise(item: Item, id: str) -> Conflict:
+def _id_conflict(item: Item, id: str) -> Conflict:
     return Conflict(
         f"{item.name!r} is here already as {id!r}, not as {item.id!r}; "
         "use that id, or forget it first"
@@ -319,7 +322,7 @@ def _same_content(stored: Any, read: _Read) -> bool:
     return read.blob is not None and _holds(stored, read.blob.sha256)
 
 
-def _redrawn(stored: Any, read: _Read) -> bool:
+def _regions_changed(stored: Any, read: _Read) -> bool:
     """Return whether the same content comes with other regions than before."""
     given = read.item.metadata.get(REGIONS)
     return (
@@ -331,8 +334,8 @@ def _holds(stored: Any, sha256: str) -> bool:
     return bool(stored.blobs and stored.blobs[0]["sha256"] == sha256)
 
 
-def _kept_already(stored: Any, read: _Read) -> bool:
-    """Return whether the same content is here as a copy, which no reference replaces."""
+def _has_own_copy(stored: Any, read: _Read) -> bool:
+    """Return whether the same content is stored as a copy, which a link must not replace."""
     kept = stored.blobs and stored.blobs[0]["uri"].startswith(("blob:", "data:"))
     return bool(kept and _same_content(stored, read))
 
@@ -349,7 +352,7 @@ def _foreign(read: _Read, target: Target) -> bool:
 
 
 def _known_objects(snapshot: Snapshot, bucket_pk: int, items: Sequence[Item]) -> dict[str, Any]:
-    """Return the objects that are here already, under `id …` and `key …`."""
+    """Return the existing objects, under `id …` and `key …`."""
     by_id = _objects_by("id", [item.id for item in items if item.id], snapshot, bucket_pk)
     by_key = _objects_by("key", [item.key for item in items], snapshot, bucket_pk)
     return {f"id {id}": row for id, row in by_id.items()} | {
@@ -360,7 +363,7 @@ def _known_objects(snapshot: Snapshot, bucket_pk: int, items: Sequence[Item]) ->
 def _objects_by(
     column: str, values: Sequence[str], snapshot: Snapshot, bucket_pk: int
 ) -> dict[str, Any]:
-    """Return the objects that are here already, by their value of a column."""
+    """Return the existing objects, by their value of a column."""
     table = schema.object_
     known: dict[str, Any] = {}
     for start in range(0, len(values), _IN_LIST):
@@ -371,7 +374,7 @@ def _objects_by(
 
 
 def vector_ids(vectors: np.ndarray[Any, Any], ids: Sequence[Any] | None) -> list[str]:
-    """Return the ids of vectors: the user's, or made from the numbers, the same each time."""
+    """Return the ids of vectors: the user's, or hashes of the numbers, the same for each call."""
     if ids is None:
         rows = np.ascontiguousarray(vectors, np.float32)
         seen: Counter[str] = Counter()

@@ -1,6 +1,7 @@
-"""Renaming: documents that one extractor found take the names of the parts that another finds.
+"""Part matching: map the parts found by a new extractor to the documents of known parts.
 
-A document stays the same thing under whatever name: which part it is, `counterparts` tells.
+A document keeps its identity if the name of its part changes. `counterparts` decides which parts
+match.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from lookalike.catalog.fields import placed
-from lookalike.catalog.spaces import ExtractedParts, FoundPart, was_beside
+from lookalike.catalog.spaces import ExtractedParts, FoundPart, was_standby
 from lookalike.content.boxes import PartRegion, counterparts
 from lookalike.extractors.base import Part as Extracted
 from lookalike.stores import schema
@@ -23,7 +24,7 @@ from lookalike.stores.base import Snapshot, StoredSpace, Txn, conditions
 
 @dataclass(frozen=True, slots=True)
 class KnownDocument:
-    """A document of an object, as the extractor that found it calls it."""
+    """A document of an object, with its part as the previous extractor found it."""
 
     pk: int
     part: PartRegion
@@ -31,7 +32,7 @@ class KnownDocument:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedContent:
-    """What an extractor saw in the content of that digest: parts, or why there are none."""
+    """What an extractor found in the content with that digest: parts, or an error."""
 
     sha256: str
     parts: Sequence[Extracted]
@@ -56,9 +57,9 @@ def documents_of(
 def matched(
     object_pk: int, seen: ExtractedContent, known: Sequence[KnownDocument], dimension: int
 ) -> tuple[ExtractedParts, dict[int, NDArray[np.float16]]]:
-    """Return the finding of an object, and the vectors (d,) of those parts that are documents.
+    """Return the finding of an object, and the vectors (d,) of the parts that match documents.
 
-    What was forgotten is not found.
+    Forgotten parts are left out.
     """
     every = [PartRegion(part.key, part.attributes) for part in seen.parts]
     pairs = counterparts([document.part for document in known], every)
@@ -78,10 +79,10 @@ def matched(
 
 
 def rename(txn: Txn, collection_pk: int, findings: Sequence[ExtractedParts]) -> list[int]:
-    """Give documents the names and attributes of the parts that they are now.
+    """Give documents the names and attributes of their matching parts.
 
-    One that is no part any more keeps its name, unless another has that now. Return those that were
-    seen too badly to vote and are not any more, or the other way round.
+    A document without a matching part keeps its name, unless another document has that name now.
+    Return the documents whose quality changed from low to sufficient, or the reverse.
     """
     table = schema.document
     contents = {each.object_pk: each.sha256 for each in findings}
@@ -111,20 +112,20 @@ def rename(txn: Txn, collection_pk: int, findings: Sequence[ExtractedParts]) -> 
                 seen_otherwise.append(row.pk)
     txn.update(table, changed)
     moved = {row.pk: names[row.pk] for row in rows if names[row.pk] != row.part}
-    for named in ({pk: f"~{pk}" for pk in moved}, moved):  # two may change their names
+    for named in ({pk: f"~{pk}" for pk in moved}, moved):  # two may swap their names
         txn.update(table, [{"pk": pk, "part": name} for pk, name in named.items()])
     return seen_otherwise
 
 
-def recognise(
+def match_new_parts(
     txn: Txn, collection_pk: int, space: StoredSpace, found: Mapping[int, ExtractedContent]
 ) -> None:
-    """Let documents that only another extractor had found be the parts that were found now.
+    """Match documents that only another extractor had found with the parts found now.
 
-    So a label stays with its thing where a collection has changed its extractor, and an object
-    comes late. `found` is what was seen in each object.
+    So a label stays on its part if a collection has changed its extractor and an object is
+    extracted later. `found` are the parts found in each object.
     """
-    if not was_beside(txn, space):
+    if not was_standby(txn, space):
         return
     known = documents_of(txn, collection_pk, list(found))
     pks = np.array(sorted(each.pk for some in known.values() for each in some), np.int64)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from lookalike.catalog.fields import taxonomy_from, taxonomy_to
-from lookalike.catalog.objects import labels_as_they_stand, let_all_wait
+from lookalike.catalog.objects import labels_as_they_stand, mark_all_pending
 from lookalike.catalog.reader import FieldRow, fields_of
 from lookalike.catalog.resources import (
     CollectionRow,
@@ -23,11 +23,11 @@ from lookalike.catalog.resources import (
     names,
 )
 from lookalike.catalog.taxonomies import RuleArguments, taxonomy_of
-from lookalike.catalog.vocabulary import UNSAID, LabelSet
+from lookalike.catalog.vocabulary import NOT_GIVEN, LabelSet
 from lookalike.decisions.operations import NO_COLLECTION, Running
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import are_options_of, as_one, extractor_name, options_to_store
-from lookalike.ingest.documents import Home, take_labels
+from lookalike.ingest.documents import Home, import_labels
 from lookalike.library import declared_labels
 from lookalike.library.runtime import Workshop
 from lookalike.model import Taxonomy
@@ -101,7 +101,7 @@ def make_collection(
     )
     pk = make(txn, namespace, Kind.COLLECTION, plan.name, row.spec, at=workshop.clock())
     row = collection_row(txn, pk)
-    let_all_wait(txn, row)
+    mark_all_pending(txn, row)
     return row
 
 
@@ -181,7 +181,7 @@ def add_field(
     namespace: str,
     row: CollectionRow,
     taxonomy: Taxonomy,
-    said: LabelSet = UNSAID,
+    said: LabelSet = NOT_GIVEN,
 ) -> None:
     """Give a collection that may have documents a label field, and decide them.
 
@@ -205,10 +205,10 @@ def add_field(
     field_pk = make_field(txn, namespace, row, taxonomy)
     if rows:
         _take_out(txn, taxonomy.field, rows)
-        operations.arrive(running, field_pk, [one.pk for one in rows])
+        operations.add_documents(running, field_pk, [one.pk for one in rows])
         here = (one for one in rows if one.object_pk in stand)
         labels = ((one.pk, stand[one.object_pk], one.said_by or ()) for one in here)
-        take_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
+        import_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
     declared_labels.begin(operations, running, _field(txn, row, field_pk), said)
 
 

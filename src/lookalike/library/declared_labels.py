@@ -17,7 +17,7 @@ from lookalike.catalog.vocabulary import (
     Vocabulary,
     label_counts,
     labels_in_use,
-    new_kinds,
+    new_category_count,
 )
 from lookalike.classifier.graph.neighbours import FindLists
 from lookalike.decisions.operations import Operations, Running
@@ -103,18 +103,18 @@ def follow(
     before = field.taxonomy
     closing = after.closed_set and not before.closed_set
     if after.closed_set != before.closed_set:
-        running.told["closed_set"] = after.closed_set
+        running.details["closed_set"] = after.closed_set
     declare(operations, running, field, said, closing=closing)
     if after == before:
         operations.decide_all(running, field.pk, find)
     else:
         changed = (taxonomy_to(before), taxonomy_to(after))
-        operations.configured(running, field.pk, *changed, find)
+        operations.configure(running, field.pk, *changed, find)
 
 
 def begin(operations: Operations, running: Running, field: FieldRow, said: LabelSet) -> None:
     """Let a field that was just made have its labels, and be closed if that is said."""
-    if said.is_said:
+    if said.is_given:
         after = field.taxonomy
         if said.closed:
             after = replace(after, closed_set=True, version=after.version + 1)
@@ -126,7 +126,7 @@ def _record(
 ) -> None:
     if labels:
         owner = owner_of(running.txn, field.pk)
-        operations.name(running, {owner: {"labels": dict(labels)}}, EventKind.DECLARED)
+        operations.edit_labels(running, {owner: {"labels": dict(labels)}}, EventKind.DECLARED)
 
 
 def _by_name(
@@ -155,7 +155,7 @@ def _check_closable(
             f"{field.name!r} has no labels yet, so there is no set to close: name them with "
             "`labels`, or label something first"
         )
-    if count := new_kinds(snapshot, field.pk):
+    if count := new_category_count(snapshot, field.pk):
         raise BadInput(
             f"people called {_documents(count)} a new kind, so these are not all the labels: give "
             "each a label, or take that back, before the set is closed"

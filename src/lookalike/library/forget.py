@@ -13,7 +13,7 @@ from lookalike.catalog.idempotency import Replayed
 from lookalike.catalog.label_names import erase_names, naming_of
 from lookalike.catalog.objects import is_same, remember, unshown
 from lookalike.catalog.resources import Kind, collections_over
-from lookalike.catalog.spaces import forget_findings, outdate
+from lookalike.catalog.spaces import delete_stale_findings, forget_findings
 from lookalike.content.boxes import PartRegion, view_of
 from lookalike.decisions.decision_log import erase_from_log
 from lookalike.decisions.ledger.samples import erase_label
@@ -133,7 +133,7 @@ def _erase(
     blobs = blobs_of(txn, objects)
     labels, events, vectors = erase_documents(workshop.operations, running, doomed)
     for collection_pk in _over(txn, kept):
-        outdate(txn, collection_pk, kept)
+        delete_stale_findings(txn, collection_pk, kept)
     erase_rows(txn, objects)
     copies, thumbnails = erase_files(workshop, txn, blobs)
     hidden = unshown(txn, views)
@@ -180,7 +180,7 @@ def erase_files(workshop: Workshop, txn: Txn, blobs: Sequence[Blob]) -> tuple[in
 
 def receipt_of(workshop: Workshop, running: Running) -> Receipt:
     """Return the receipt of what was erased and committed; no memory and no log keeps it either."""
-    workshop.operations.deciders.forget_memory()
+    workshop.operations.deciders.rewrite_caches()
     workshop.layouts.forget_erased()
     workshop.store.tidy()
     return Receipt(running.id, effects=running.changed(), **running.erased)

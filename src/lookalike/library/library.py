@@ -43,6 +43,7 @@ from lookalike.library.forget import Receipt, receipt_again
 from lookalike.library.migration import DroppedSpaces, Migration, dropped, migrated, prepared
 from lookalike.library.remove import Removed, forget_objects, remove_bucket, remove_collections
 from lookalike.library.runtime import Workshop
+from lookalike.library.verb import verb
 from lookalike.model import Changed, Progress, Taxonomy, quiet
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
@@ -101,6 +102,7 @@ class Library:
         """Release the store."""
         self._workshop.close()
 
+    @verb("admin")
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""
         return self._workshop.store.check()
@@ -129,10 +131,12 @@ class Library:
         """Return where the store is, without a password."""
         return self._workshop.place
 
+    @verb("read")
     def engine_version(self) -> str:
         """Return the version of the database engine."""
         return self._workshop.store.engine_version()
 
+    @verb("read")
     def spaces(self) -> dict[str, str]:
         """Return the space of each collection that has documents, by the collection's name."""
         table, resource = schema.space, schema.resource
@@ -143,6 +147,7 @@ class Library:
             rows = snapshot.rows(query.where(resource.c.namespace == self._namespace))
             return {row.name: row.space for row in rows}
 
+    @verb("admin", client=False)
     def labeler(
         self,
         name: str,
@@ -192,6 +197,7 @@ class Library:
             collection.add(source)
         return collection
 
+    @verb("admin", route=False)
     def create_bucket(self, name: str, properties: Mapping[str, str] | None = None) -> None:
         """Make a bucket; `properties` gives the type of each field of its objects.
 
@@ -200,6 +206,7 @@ class Library:
         with self._workshop.store.write() as txn:
             self._make_bucket(txn, name, properties or {})
 
+    @verb("admin", route=False)
     def create_collection(
         self,
         name: str,
@@ -231,6 +238,7 @@ class Library:
         collection.extract()
         return collection
 
+    @verb("admin")
     def add_taxonomy(
         self,
         collection: str,
@@ -275,11 +283,12 @@ class Library:
         )
         taxonomy, said = taxonomy_of(row.name, field, rule), LabelSet.of(labels, closed_set)
         operations, actor = self._workshop.operations, self._workshop.actor
-        asked = (asdict(taxonomy), *([said.run_values()] if said.is_said else []))
+        asked = (asdict(taxonomy), *([said.run_values()] if said.is_given else []))
         request = Request.of(op_id, row.pk, "create", *asked)
         with suppress(Replayed), operations.operate(row.pk, "create", actor, request) as running:
             add_field(self._workshop, running, self._namespace, row, taxonomy, said)
 
+    @verb("admin", route=False)
     def prepare_migration(
         self,
         *collections: str,
@@ -301,6 +310,7 @@ class Library:
         asked = (collections, extractor, options, confidence_threshold, progress)
         return prepared(self._workshop, self._namespace, *asked)
 
+    @verb("admin", route=False)
     @once
     def migrate(
         self,
@@ -320,10 +330,12 @@ class Library:
         asked = (collections, extractor, options, confidence_threshold, progress)
         return migrated(self._workshop, self._namespace, *asked, op_id=op_id)
 
+    @verb("admin")
     def drop_spaces(self, *collections: str) -> DroppedSpaces:
         """Erase the vectors of collections in the spaces that are not in force, for good."""
         return dropped(self._workshop, [self._row(name) for name in collections])
 
+    @verb("admin", client=False)
     def remove_collection(self, *doomed: str) -> Removed:
         """Remove collections with documents, labels and history; bucket and objects stay.
 
@@ -332,6 +344,7 @@ class Library:
         """
         return remove_collections(self._workshop, [self._row(name).pk for name in doomed])
 
+    @verb("admin", client=False)
     def remove_bucket(self, name: str, *, cascade: bool = False) -> Removed:
         """Remove a bucket with its objects, and with `cascade` the collections drawing on it.
 
@@ -340,26 +353,31 @@ class Library:
         """
         return remove_bucket(self._workshop, self._bucket(name), cascade=cascade)
 
+    @verb("admin")
     def forget_objects(self, bucket: str, ids: Sequence[str], *, op_id: str = "") -> Receipt:
         """Erase objects of a bucket with their documents in every collection, for good.
 
         Also those that failed or wait. The user's own files stay. What was given an `op_id` is done
-        once, however often it is asked for. Raises NotFound.
+        once, however often it is asked for, and has up to 5,000 objects; a server always gives one.
+        Raises NotFound.
         """
         try:
             return forget_objects(self._workshop, self._bucket(bucket), ids, op_id=op_id)
         except Replayed as done:
             return receipt_again(done)
 
+    @verb("read", route=False)
     def collection(self, name: str) -> Collection:
         """Return a collection. Raises NotFound, listing the known ones."""
         return Collection(self._workshop, self._row(name))
 
+    @verb("read")
     def collections(self) -> list[str]:
         """Return the names of all collections, sorted."""
         with self._workshop.store.read() as snapshot:
             return names(snapshot, self._namespace, Kind.COLLECTION)
 
+    @verb("read")
     def buckets(self) -> list[str]:
         """Return the names of all buckets, sorted."""
         with self._workshop.store.read() as snapshot:
@@ -396,7 +414,7 @@ class Library:
             known = find(snapshot, self._namespace, Kind.COLLECTION, name)
         if known is not None:
             return check_same(known, extractor, options, inputs)
-        with making(self._workshop, recorded=said.is_said) as begun:
+        with making(self._workshop, recorded=said.is_given) as begun:
             txn, _ = begun
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is not None:  # another process was quicker

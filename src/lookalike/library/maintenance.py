@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike.catalog.embedding_map import follow_packed as map_follows
+from lookalike.catalog.embedding_map import move_cached_slots as map_follows
 from lookalike.content.files import recall, remember
-from lookalike.decisions.field.classifier import follow_packed as lists_follow
+from lookalike.decisions.field.classifier import move_cached_slots as lists_follow
 from lookalike.errors import BadInput, NotAStore
 from lookalike.library.runtime import Workshop
 from lookalike.model import Progress, quiet
@@ -72,7 +72,7 @@ def _check_apart(source: Path, target: Path) -> None:
 # All of it is derived, and would be made anew: neighbour lists of a million items take minutes.
 
 
-def follow_packed(cache: Path, packed: Sequence[Packed]) -> None:
+def move_cached_slots(cache: Path, packed: Sequence[Packed]) -> None:
     """Let the files in `cache` be of where the vectors of packed spaces are now."""
     for one in packed:
         for file in cache.glob(f"lists.{one.space.pk}.*.npz"):
@@ -126,5 +126,5 @@ def compact(workshop: Workshop, *, progress: Progress = quiet) -> Compacted:
     deciders = workshop.operations.deciders
     deciders.close()
     done = workshop.store.compact(progress)
-    follow_packed(workshop.root / "cache", done.packed)
+    move_cached_slots(workshop.root / "cache", done.packed)
     return Compacted(len(done.packed), done.bytes_before, done.bytes_after)

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from lookalike.catalog.label_names import name_today
-from lookalike.catalog.objects import REGIONS, input_of, let_wait, reads_regions
-from lookalike.catalog.reader import fields_of, stances
+from lookalike.catalog.label_names import current_name
+from lookalike.catalog.objects import REGIONS, input_of, mark_pending, reads_regions
+from lookalike.catalog.reader import fields_of, label_states
 from lookalike.catalog.resources import CollectionRow, collection_row, collections_over
 from lookalike.catalog.vocabulary import check_in_use
 from lookalike.content.boxes import read_box
@@ -187,7 +187,7 @@ class Sync:
         for field_pk, labels in sorted(self._said.items()):
             lines = _lines(self.running.txn, field_pk, labels, self._of_object)
             self.running.by_person += len({line.document_pk for line in lines})
-            self.operations.say(self.running, field_pk, lines)
+            self.operations.append(self.running, field_pk, lines)
 
     def _rewrite_objects(self, changes: Mapping[int, Mapping[str, Any]], actor: str | None) -> None:
         """Change metadata of objects that the `actor` says from now on, or whoever said them."""
@@ -227,7 +227,7 @@ class Sync:
         for name, field_pk in home.fields.items():
             value = changes.get(source := home.row.source_of(name))
             label = label_in(value)
-            today = None if label is None else name_today(txn, field_pk, label)
+            today = None if label is None else current_name(txn, field_pk, label)
             if today is not None and today != label:
                 named[source] = today.split(LABEL_SEPARATOR) if isinstance(value, list) else today
         return named
@@ -245,7 +245,7 @@ class Sync:
             source = home.row.source_of(name)
             if source not in changes or (field_pk, document.pk) in said:
                 continue
-            stance = stances(self.running.txn, field_pk, [document.pk])[document.pk]
+            stance = label_states(self.running.txn, field_pk, [document.pk])[document.pk]
             given = stance.label if stance.origin in _GIVEN else None
             had, has = label_in(before.get(source)), label_in(changes[source])
             if given == had != has:
@@ -275,7 +275,7 @@ class Sync:
             now = input_of(collection, blobs, after)
             moved = now != input_of(collection, blobs, row.metadata)
             if now is not None and (moved or (redrawn and reads_regions(collection.extractor))):
-                let_wait(self.running.txn, collection.pk, {row.pk: None})
+                mark_pending(self.running.txn, collection.pk, {row.pk: None})
 
     def _check_in_use(self) -> None:
         for field_pk, labels in self._said.items():
@@ -316,7 +316,7 @@ def _lines(
     snapshot: Snapshot, field_pk: int, labels: Mapping[int, str | None], of_object: set[int]
 ) -> list[LabelStatement]:
     """Return what has to be said so that documents (pk) have these labels; None is "no label"."""
-    now = stances(snapshot, field_pk, labels)
+    now = label_states(snapshot, field_pk, labels)
     voices, own = _voices(snapshot, field_pk, labels)
     lines: list[LabelStatement] = []
     for pk, label in labels.items():

@@ -16,21 +16,21 @@ from lookalike.catalog.reader import fields_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.spaces import (
     count_left,
+    count_lost_and_new,
     drop,
     failures,
     forget_failures,
-    hold,
-    let_go,
-    lost_and_new,
     objects_left,
-    spaces_beside,
+    release_lease,
+    standby_spaces,
+    take_lease,
     write_findings,
 )
-from lookalike.catalog.tasks import Heartbeat, end, own_name
+from lookalike.catalog.tasks import Heartbeat, end, new_owner
 from lookalike.decisions.operations import Running
 from lookalike.errors import BadInput
 from lookalike.ingest.documents import Target
-from lookalike.ingest.executors import Done, PendingObject, waiting_from
+from lookalike.ingest.executors import Done, PendingObject, pending_from
 from lookalike.ingest.extraction import Extraction
 from lookalike.ingest.items import Tally
 from lookalike.ingest.part_matching import ExtractedContent, documents_of, matched
@@ -70,9 +70,9 @@ class Preparation:
 
         What had failed is tried again. Raises Conflict while another process is at it.
         """
-        space, self._owner = self._target.space, own_name()
+        space, self._owner = self._target.space, new_owner()
         with self._store.write() as txn:
-            hold(txn, space, self._owner, self._clock())
+            take_lease(txn, space, self._owner, self._clock())
             forget_failures(txn, space)
             left = count_left(txn, self._target.row, space)
         self._written = 0
@@ -83,14 +83,14 @@ class Preparation:
         finally:
             end(self._owner)
             with self._store.claim() as txn:
-                let_go(txn, space, self._owner)
+                release_lease(txn, space, self._owner)
         return self._written
 
     # --- inside ---------------------------------------------------------------------------------
 
     def _renew(self) -> None:
         with self._store.claim() as txn:
-            hold(txn, self._target.space, self._owner, self._clock())
+            take_lease(txn, self._target.space, self._owner, self._clock())
 
     def _once(self, tell: Callable[[], None]) -> bool:
         """Extract what is left now, from the first object on; return whether anything was."""
@@ -107,12 +107,12 @@ class Preparation:
         with self._store.read() as snapshot:
             rows = snapshot.rows(query.limit(_CLAIM_OBJECTS))
         self._after = rows[-1].pk if rows else self._after
-        return [waiting_from(row, self._target) for row in rows]
+        return [pending_from(row, self._target) for row in rows]
 
     def _write(self, batch: _Batch) -> int:
         space = self._target.space
         with self._store.write() as txn:
-            hold(txn, space, self._owner, self._clock())
+            take_lease(txn, space, self._owner, self._clock())
             batch = self._still_left(txn, batch)
             objects = [one.pk for one, _ in batch]
             known, gone = documents_of(txn, self._target.pk, objects), places(txn, objects)
@@ -134,7 +134,7 @@ class Preparation:
         """Return what has not been forgotten, changed or done meanwhile."""
         chosen = one_of(schema.object_.c.pk, [one.pk for one, _ in batch])
         rows = snapshot.rows(objects_left(self._target.row, self._target.space).where(chosen))
-        now = {row.pk: waiting_from(row, self._target) for row in rows}
+        now = {row.pk: pending_from(row, self._target) for row in rows}
         return [
             (one, done)
             for one, done in batch
@@ -209,7 +209,7 @@ def prepared(
     spaces = {one.pk: one.after for one in changes}
     deciders = workshop.operations.deciders
     with workshop.store.read() as snapshot:
-        counts = [lost_and_new(snapshot, one.pk, one.after) for one in changes]
+        counts = [count_lost_and_new(snapshot, one.pk, one.after) for one in changes]
         for name, error in (pair for one in changes for pair in failures(snapshot, one.after)):
             tally.fail(name, error)
         fields = [
@@ -261,7 +261,7 @@ def migrated(
     _extracted(workshop, changes, progress)
     operate = workshop.operations.operate
     with operate(changes[0].pk, "migrate", workshop.actor, request) as running:
-        running.told["spaces"] = {
+        running.details["spaces"] = {
             one.row.name: [one.before.name if one.before else None, one.after.name]
             for one in changes
         }
@@ -282,10 +282,10 @@ def dropped(workshop: Workshop, rows: Sequence[CollectionRow]) -> DroppedSpaces:
     if not rows:
         raise BadInput("say of which collection the spaces beside shall go")
     with workshop.store.write() as txn:
-        doomed = {row.name: [one.space for one in spaces_beside(txn, row.pk)] for row in rows}
+        doomed = {row.name: [one.space for one in standby_spaces(txn, row.pk)] for row in rows}
         spaces = [space for some in doomed.values() for space in some]
         for space in spaces:
-            hold(txn, space, "", workshop.clock())
+            take_lease(txn, space, "", workshop.clock())
         vectors = drop(txn, spaces)
     size = sum(_erase_files(workshop, space) for space in spaces)
     workshop.layouts.forget_erased()

@@ -22,10 +22,10 @@ from lookalike.catalog.resources import change as write_spec
 from lookalike.catalog.spaces import (
     ExtractedParts,
     findings_of,
-    make_beside,
+    make_standby,
     objects_left,
-    put_aside,
-    spaces_beside,
+    standby_spaces,
+    write_standby_findings,
 )
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.content.pictures import kinds_named
@@ -122,7 +122,7 @@ def _change(
             f"vectors that you bring cannot be extracted again, from or to {row.name!r}: make a "
             "collection for the new ones, and import the labels into it by id"
         )
-    known = [one for one in spaces_beside(txn, row.pk) if one.extractor == extractor]
+    known = [one for one in standby_spaces(txn, row.pk) if one.extractor == extractor]
     if options is None:
         options = known[-1].options if known else {}
     options = options_to_store(extractor, options)
@@ -135,7 +135,7 @@ def _change(
             "extract anew; other options that leave the space as it is need another collection"
         )
     maker = {"extractor": extractor, "options": options}
-    after = make_beside(txn, row.pk, built.space, maker)
+    after = make_standby(txn, row.pk, built.space, maker)
     fields = {field.name: field.pk for field in fields_of(txn, row.pk)}
     new = replace(row, extractor=extractor, options=options)
     return Change(row, Target(new, fields, built, after), before)
@@ -221,7 +221,7 @@ def _exchange(txn: Txn, one: Change, operation: int) -> None:
     """Put the space in force aside and the other one in its place; nothing learned lasts."""
     table, field, waiting = schema.space, schema.field, schema.extraction
     if one.before is not None:
-        put_aside(txn, one.row, one.before)
+        write_standby_findings(txn, one.row, one.before)
         maker = {"extractor": one.row.extractor, "options": dict(one.row.options)}
         old = update(table).where(table.c.pk == one.before.pk)
         txn.execute(old.values(beside=True, maker=maker))
@@ -323,7 +323,7 @@ def _decide(
         operations.decide_all(running, field.pk)
         return
     changed = (taxonomy_to(before), taxonomy_to(after))
-    operations.configured(running, field.pk, *changed)
+    operations.configure(running, field.pk, *changed)
 
 
 def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:

@@ -91,7 +91,7 @@ def keep(
     running.txn.insert_one(
         schema.version, field_pk=field.pk, operation_pk=running.pk, name=name, note=note
     )
-    running.told |= {"version": name, "taxonomy_version": field.taxonomy.version}
+    running.details |= {"version": name, "taxonomy_version": field.taxonomy.version}
 
 
 def retire(running: Running, collection: CollectionRow, name: str) -> None:
@@ -102,7 +102,7 @@ def retire(running: Running, collection: CollectionRow, name: str) -> None:
         raise Conflict(f"the version {name!r} is retired already; it can still be asked for")
     chosen = update(table).where(table.c.pk == row.pk)
     running.txn.execute(chosen.values(retired_at=running.at))
-    running.told["version"] = name
+    running.details["version"] = name
 
 
 def listed(

@@ -27,11 +27,11 @@ from lookalike.catalog.tasks import (
     Heartbeat,
     Task,
     TaskKind,
+    claim_task,
     end_task,
-    keep_task,
-    own_name,
+    new_owner,
+    renew_task,
     return_task,
-    take_task,
 )
 from lookalike.errors import (
     BadSetting,
@@ -66,7 +66,7 @@ class Worker:
     def __init__(self, workshop: Workshop, *, poll_s: float = _POLL_S) -> None:
         self._workshop = workshop
         self._poll_s = poll_s
-        self._owner = own_name()
+        self._owner = new_owner()
         self._news = threading.Condition()
         self._is_asked = False
         self._is_stopping = threading.Event()
@@ -142,7 +142,7 @@ class Worker:
         busy = False
         for row in self._waiting():
             busy = self._extract(row) or busy
-        task = take_task(self._workshop.store, self._owner, self._workshop.clock)
+        task = claim_task(self._workshop.store, self._owner, self._workshop.clock)
         if task is not None:
             self._do(task)
             self._tell()
@@ -200,7 +200,7 @@ class Worker:
         result: dict[str, Any] | None = None
         error: str | None = None
         try:
-            with Heartbeat(partial(keep_task, store, task, self._owner, clock)):
+            with Heartbeat(partial(renew_task, store, task, self._owner, clock)):
                 result = self._done(task)
         except (StoreError, _Stopped):
             with suppress(StoreError):

@@ -10,7 +10,12 @@ from datetime import UTC, datetime
 from lookalike.catalog.reader import FieldRow, ids_of
 from lookalike.classifier.review.queue import QuestionKind
 from lookalike.decisions.ledger.fold import Line, independent
-from lookalike.decisions.queue import ReviewItem, Spoken, said_by_several, spoken_of
+from lookalike.decisions.queue import (
+    PersonalAnswer,
+    ReviewItem,
+    answered_by_several,
+    personal_answers,
+)
 from lookalike.errors import Conflict
 from lookalike.model import Document, EventKind, Opinion, Question
 from lookalike.quality.stats.agreement import Agreement, agreement
@@ -35,7 +40,7 @@ def by_ids(
 ) -> list[tuple[tuple[str, ...], Question]]:
     """Return what is asked as questions without their documents, each with the ids of these."""
     ids = ids_of(snapshot, [pk for one in asked for pk in one.pks])
-    spoken = spoken_of(snapshot, field.pk, [one.pks[0] for one in asked if one.contested])
+    spoken = personal_answers(snapshot, field.pk, [one.pks[0] for one in asked if one.contested])
     return [
         (
             tuple(ids[pk] for pk in one.pks),
@@ -55,7 +60,9 @@ def by_ids(
 
 def opinions_of(snapshot: Snapshot, field: FieldRow, document_pk: int) -> tuple[Opinion, ...]:
     """Return each person's latest answer about a document, the earliest first."""
-    return tuple(map(_opinion, spoken_of(snapshot, field.pk, [document_pk]).get(document_pk, ())))
+    return tuple(
+        map(_opinion, personal_answers(snapshot, field.pk, [document_pk]).get(document_pk, ()))
+    )
 
 
 def agree(snapshot: Snapshot, collection: str, field: FieldRow, *, blind: bool) -> Agreement:
@@ -63,7 +70,7 @@ def agree(snapshot: Snapshot, collection: str, field: FieldRow, *, blind: bool) 
 
     Raises Conflict where no two people answered the same document, MissingExtra.
     """
-    several, people = said_by_several(snapshot, field.pk)
+    several, people = answered_by_several(snapshot, field.pk)
     found = [independent(lines) for lines in several.values()]
     shared = [(said, is_blind) for said, is_blind in found if len(said) > 1]
     if blind:
@@ -97,7 +104,7 @@ def hidden(document: Document, field: str) -> Document:
     return replace(document, metadata=metadata, standings=standings)
 
 
-def _opinion(one: Spoken) -> Opinion:
+def _opinion(one: PersonalAnswer) -> Opinion:
     at = datetime.fromtimestamp(one.at, UTC)
     return Opinion(one.line.actor, one.line.kind, one.line.label, at)
 

@@ -16,10 +16,10 @@ import numpy as np
 from sqlalchemy import select, update
 
 from lookalike.catalog.label_names import naming_of, owner_of
-from lookalike.catalog.reader import FieldRow, document_query, ids_of, pks_of, stances
+from lookalike.catalog.reader import FieldRow, document_query, ids_of, label_states, pks_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.vocabulary import check_not_outside
-from lookalike.decisions.ledger.samples import drawn_items, drawn_sizes
+from lookalike.decisions.ledger.samples import audit_items, stratum_sizes
 from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.labels import check_label, is_within, path_of
@@ -120,7 +120,7 @@ def draw(
     ]
     mixed = [items[place] for place in chance.permutation(len(items))]
     running.txn.insert(schema.audit_item, mixed)
-    running.told["drawn"] = len(items)
+    running.details["drawn"] = len(items)
 
 
 def answer(
@@ -134,7 +134,7 @@ def answer(
     txn, table = running.txn, schema.audit_item
     row, pks = _open_one(txn, collection, audit), pks_of(running.txn, collection, list(said))
     check_not_outside(txn, row.field_pk, [one.truth for one in said.values()])
-    items = {one.document_pk: one for one in drawn_items(txn, [row.pk]) if one.label is not None}
+    items = {one.document_pk: one for one in audit_items(txn, [row.pk]) if one.label is not None}
     separator = _separator(txn, row.field_pk)
     naming = naming_of(txn, owner_of(txn, row.field_pk))
     changes = []
@@ -155,7 +155,7 @@ def answer(
         kept = None if truth == item.label else truth
         changes.append({"pk": item.pk, "verdict": verdict, "truth": kept, "actor": running.actor})
     txn.update(table, changes)
-    running.told["answered"] = len(changes)
+    running.details["answered"] = len(changes)
 
 
 def close(
@@ -169,15 +169,15 @@ def close(
     txn, table = running.txn, schema.audit
     row = _open_one(txn, collection, audit)
     txn.execute(update(table).where(table.c.pk == row.pk).values(closed_at=running.at))
-    items = {pk: one for one in drawn_items(txn, [row.pk]) if (pk := one.document_pk) is not None}
-    now = stances(txn, row.field_pk, items)
+    items = {pk: one for one in audit_items(txn, [row.pk]) if (pk := one.document_pk) is not None}
+    now = label_states(txn, row.field_pk, items)
     by_others = {pk for pk, one in now.items() if one.origin not in (None, Origin.AUTO)}
     said = []
     if keep:
         free = [one for pk, one in items.items() if now[pk].origin != Origin.HUMAN]
         said = [line for one in free if (line := _said(one)) is not None]
     running.by_person = len(said)
-    operations.say(running, row.field_pk, said)
+    operations.append(running, row.field_pk, said)
     operations.fold_again(
         running, row.field_pk, sorted(by_others - {one.document_pk for one in said})
     )
@@ -190,7 +190,7 @@ def found(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Audit:
 
 def drawn_labels(snapshot: Snapshot, collection: CollectionRow, audit: str) -> dict[str, str]:
     """Return the labels that an audit has drawn, by document. Raises NotFound."""
-    items = drawn_items(snapshot, [_one(snapshot, collection, audit).pk])
+    items = audit_items(snapshot, [_one(snapshot, collection, audit).pk])
     known = {one.document_pk: one.label for one in items if one.document_pk and one.label}
     return {id: known[pk] for pk, id in ids_of(snapshot, set(known)).items()}
 
@@ -205,7 +205,7 @@ def latest(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Es
     """Return what the newest audit of all labels tells that has a check in each stratum."""
     query = _audits(collection).where(schema.audit.c.field_pk == field.pk)
     for row in snapshot.rows(query.order_by(schema.audit.c.pk.desc())):
-        told = estimate(_counted(row.strata, drawn_items(snapshot, [row.pk])))
+        told = estimate(_counted(row.strata, audit_items(snapshot, [row.pk])))
         if len(row.labels) > 1 and told.rate is not None:
             return told
     return None
@@ -308,11 +308,13 @@ def _said(item: Any) -> LabelStatement | None:
 
 def _shown(snapshot: Snapshot, collection: CollectionRow, rows: Sequence[Any]) -> list[Audit]:
     items: dict[int, list[Any]] = {row.pk: [] for row in rows}
-    for one in drawn_items(snapshot, list(items)) if items else ():
+    for one in audit_items(snapshot, list(items)) if items else ():
         items[one.audit_pk].append(one)
     pks = {pk for some in items.values() for one in some for pk in (one.document_pk, one.source_pk)}
     ids = ids_of(snapshot, pks - {None})
-    return [_audit(collection, row, items[row.pk], ids, drawn_sizes(snapshot, row)) for row in rows]
+    return [
+        _audit(collection, row, items[row.pk], ids, stratum_sizes(snapshot, row)) for row in rows
+    ]
 
 
 def _audit(

@@ -21,12 +21,12 @@ from sqlalchemy import func, select
 from lookalike.catalog.fields import StoredField, stored_field, taxonomy_to
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.references import epoch_of, newest_revision
-from lookalike.catalog.spaces import Beside, spaces_beside
+from lookalike.catalog.spaces import StandbySpace, standby_spaces
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
 from lookalike.content.files import recall, remember
 from lookalike.decisions.decider import Decider
-from lookalike.decisions.ledger.samples import drawn_items, sample
+from lookalike.decisions.ledger.samples import audit_items, sample
 from lookalike.decisions.ledger.statements import touched_since
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.labels import NO_LABEL, Codes
@@ -72,7 +72,7 @@ def rule_with(known: Taxonomy, rule: Challenger) -> Taxonomy:
     return after
 
 
-def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int, Beside]:
+def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int, StandbySpace]:
     """Return the spaces that a migration to an extractor has prepared, by the collection's pk.
 
     Raises Conflict where there is none: it is not prepared, or erased since.
@@ -83,7 +83,7 @@ def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int,
     )
     found = {}
     for row in snapshot.rows(query.distinct()):
-        beside = spaces_beside(snapshot, row.collection_pk)
+        beside = standby_spaces(snapshot, row.collection_pk)
         known = [one for one in beside if one.extractor == extractor]
         if not known:
             raise Conflict(
@@ -116,7 +116,7 @@ def confront(
         champion.refresh(snapshot)
         challenger, decided = _challenger(snapshot, field, stored, rule, places[1])
         columns = champion.state.columns
-        pks = columns.pks[champion.state.waiting]
+        pks = columns.pks[champion.state.undecided]
         pks = pks[np.isin(pks, challenger.state.columns.pks)]
         rows = challenger.state.columns.rows_of(pks)
         both = np.intersect1d(answered, columns.pks)
@@ -181,7 +181,7 @@ def _challenger(
         silence_poor(decider.state, snapshot)
     if rule.references is not None:
         _restrict(snapshot, field, decider, rule.references)
-    return decider, decider.decide_anew(snapshot).decisions.codes
+    return decider, decider.decide_rebuilt(snapshot).decisions.codes
 
 
 def _restrict(snapshot: Snapshot, field: FieldRow, decider: Decider, operation: str) -> None:
@@ -318,7 +318,7 @@ def _audited(snapshot: Snapshot, field_pk: int) -> list[Any]:
     audits = snapshot.rows(select(audit.c.pk).where(audit.c.field_pk == field_pk))
     return [
         one
-        for one in drawn_items(snapshot, [row.pk for row in audits])
+        for one in audit_items(snapshot, [row.pk for row in audits])
         if None not in (one.verdict, one.document_pk, one.label)
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import func, or_, select
 
 from lookalike.catalog.label_names import naming_of
-from lookalike.catalog.reader import FieldRow, ids_of, stances
+from lookalike.catalog.reader import FieldRow, ids_of, label_states
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.calibration.intervals import lower_bound, upper_bound
 from lookalike.classifier.graph.search import NOBODY
@@ -255,7 +255,7 @@ def _waited(snapshot: Snapshot, field_pk: int, documents: Iterable[int], first: 
         origin = None if row.origin is None else Origin(row.origin)
         line = Line(EventKind(row.kind), row.label, origin, row.actor)
         lines[row.document_pk].append(line)
-    return sum(not fold(one).stands and decided_label(one) is None for one in lines.values())
+    return sum(not fold(one).is_settled and decided_label(one) is None for one in lines.values())
 
 
 def _lines_before(
@@ -504,7 +504,7 @@ def _blamed(snapshot: Snapshot, field: FieldRow) -> tuple[ReferenceAttribution, 
     codes = Codes()
     found = blamed(snapshot, field, codes)[:_BLAMED]
     pks = [one.reference for one in found]
-    ids, stand = ids_of(snapshot, pks), stances(snapshot, field.reference_field_pk, pks)
+    ids, stand = ids_of(snapshot, pks), label_states(snapshot, field.reference_field_pk, pks)
     return tuple(
         ReferenceAttribution(
             id=ids[one.reference],

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from lookalike.catalog.fields import stored_field
 from lookalike.catalog.reader import FieldRow, ids_of
-from lookalike.catalog.spaces import poorly_found
+from lookalike.catalog.spaces import low_quality_found
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
 from lookalike.classifier.review.reference_checks import LeaveOneOutTrials
@@ -124,11 +124,11 @@ def compare(
 def silence_poor(state: FieldState, snapshot: Snapshot) -> None:
     """Let what is seen badly in a space beside neither vote nor be decided there."""
     field = state.field
-    poor = poorly_found(snapshot, field.space)
+    poor = low_quality_found(snapshot, field.space)
     state.columns["poor"][:] = np.isin(state.columns.pks, poor)
     silent = state.references.pks[np.isin(state.references.pks, poor)]
     if field.space != field.reference_space:
-        silent = np.union1d(silent, poorly_found(snapshot, field.reference_space))
+        silent = np.union1d(silent, low_quality_found(snapshot, field.reference_space))
     if len(silent):
         state.references = state.references.without(silent)
         state.search(snapshot, np.arange(len(state.columns)))
@@ -163,7 +163,7 @@ def _elsewhere(
         decider.refresh(snapshot)
         if not taxonomy.low_quality:
             silence_poor(decider.state, snapshot)
-        decisions = decider.decide_anew(snapshot).decisions
+        decisions = decider.decide_rebuilt(snapshot).decisions
         accuracy = _accuracy(decider.trials(snapshot)())
         side = _side(decider, codes, decisions.codes, decisions.confidence)
     return replace(side, accuracy=accuracy)

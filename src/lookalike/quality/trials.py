@@ -15,8 +15,8 @@ import numpy as np
 from sqlalchemy import select, update
 
 from lookalike.catalog.fields import taxonomy_from, taxonomy_to
-from lookalike.catalog.label_names import name_today, naming_of
-from lookalike.catalog.reader import FieldRow, ids_of, pks_of, stances
+from lookalike.catalog.label_names import current_name, naming_of
+from lookalike.catalog.reader import FieldRow, ids_of, label_states, pks_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.vocabulary import check_not_outside
 from lookalike.decisions.ledger.samples import under_audit
@@ -216,7 +216,7 @@ def draw(running: Running, trial: TrialRow, found: PairedDecisions, count: int) 
             for pk, place in zip(chosen, places.tolist(), strict=True)
         ],
     )
-    running.told["drawn"] = len(chosen)
+    running.details["drawn"] = len(chosen)
 
 
 def drawable(snapshot: Snapshot, trial: TrialRow, found: PairedDecisions) -> list[int]:
@@ -257,10 +257,10 @@ def answer(
             )
         named = None
         if truth is not None:
-            named = name_today(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
+            named = current_name(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
         changes.append({"pk": item.pk, "answer": outcome, "truth": named, "actor": running.actor})
     txn.update(schema.trial_item, changes)
-    running.told["answered"] = len(changes)
+    running.details["answered"] = len(changes)
 
 
 def end(
@@ -286,7 +286,7 @@ def end(
     values |= {"result": kept | {"replayed": result.replayed}}
     txn.execute(update(table).where(table.c.pk == row.pk).values(values))
     items = items_of(txn, row.pk)
-    now = stances(txn, row.field_pk, [one.document_pk for one in items])
+    now = label_states(txn, row.field_pk, [one.document_pk for one in items])
     free = [one for one in items if now[one.document_pk].origin in (None, Origin.AUTO)]
     spoken = set(stated(txn, row.field_pk, [one.document_pk for one in items]))
     said = [
@@ -297,8 +297,8 @@ def end(
         if keep and one.answer is not None and one.document_pk not in spoken
     ]
     running.by_person = len(said)
-    running.told["trial"] = row.id
-    operations.say(running, row.field_pk, said)
+    running.details["trial"] = row.id
+    operations.append(running, row.field_pk, said)
     by_others = {one.document_pk for one in items} - {one.document_pk for one in free}
     operations.fold_again(running, row.field_pk, sorted(by_others))
 
@@ -306,7 +306,7 @@ def end(
 def adopt(operations: Operations, running: Running, row: TrialRow, field: FieldRow) -> None:
     """Let the challenger be the rule of the field, and decide all by it."""
     after = taxonomy_to(rule_with(field.taxonomy, row.rule))
-    operations.configured(running, field.pk, taxonomy_to(field.taxonomy), after)
+    operations.configure(running, field.pk, taxonomy_to(field.taxonomy), after)
 
 
 def check_unchanged(row: TrialRow, field: FieldRow) -> None:

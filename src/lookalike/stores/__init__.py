@@ -1,5 +1,5 @@
-"""Where rows and vectors are kept: SQLite in a directory, or PostgreSQL, behind one contract.
+"""Storage of rows and vectors: SQLite in a directory, or PostgreSQL, behind one contract.
 
-Begin at `base.py` (the contract) and `schema.py` (the tables); `open.py` chooses an engine. The
-rules of the contract are tests: `lookalike.testing.stores`.
+Begin at `base.py` (the contract) and `schema.py` (the tables); `open.py` chooses an engine.
+`lookalike.testing.stores` tests the rules of the contract.
 """

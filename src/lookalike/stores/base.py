@@ -1,8 +1,9 @@
-"""What the rest of Lookalike sees of a store.
+"""The store contract: what the rest of Lookalike uses of a store.
 
 A store gives snapshots (consistent reads) and transactions (one atomic, durable unit of writing).
-Statements are SQLAlchemy Core over `schema.py`; vectors come and go through the methods here, so
-neither engine nor index shows. `lookalike.testing.stores.StoreContract` is the law in tests.
+Statements are SQLAlchemy Core over `schema.py`; vectors are read and written by the methods here,
+so callers depend on neither engine nor index. `lookalike.testing.stores.StoreContract` tests every
+rule.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lookalike.model import Member, Space
 
 @dataclass(frozen=True, slots=True)
 class StoredSpace:
-    """A space as a collection holds it: its vectors are in a file (or table) of their own."""
+    """An embedding space of a collection; its vectors are in a file (or table) of their own."""
 
     pk: int
     name: str
@@ -35,15 +36,15 @@ class StoredSpace:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """That the vectors of a space, as it is now, lie close together: the i-th was in `slots[i]`."""
+    """A compacted space, as it is now: the vector in slot i was in `slots[i]` before."""
 
     space: StoredSpace
     slots: Ids
 
     def moved(self, slots: Ids) -> Ids | None:
-        """Return where vectors that were in `slots` (n,) are now; what is below 0 stays.
+        """Return the new slots of vectors that were in `slots` (n,); negative values stay.
 
-        None where one of them is not here.
+        None if one of them is not in this space.
         """
         place = np.searchsorted(self.slots, slots)
         here = np.append(self.slots, -1)[place] == slots
@@ -52,7 +53,7 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What a store took on the disk before and takes after, and which spaces were packed."""
+    """The disk usage of a store before and after compaction, and the compacted spaces."""
 
     packed: tuple[Packed, ...]
     bytes_before: int
@@ -60,25 +61,25 @@ class Compaction:
 
 
 def members_from(stored: Sequence[tuple[str, int]] | None) -> tuple[Member, ...]:
-    """Return the members that the table `space` holds of one."""
+    """Return the members stored in a row of the table `space`."""
     return tuple(Member(name, dimension) for name, dimension in stored or ())
 
 
 def space_columns(space: Space) -> dict[str, Any]:
-    """Return what a new row of the table `space` holds of one."""
+    """Return the columns of a new row of the table `space`."""
     members = [[member.name, member.dimension] for member in space.members] or None
     columns = {"name": space.name, "dimension": space.dimension, "members": members}
     return {**columns, "generation": 0, "next_slot": 0}
 
 
 def stored_space(row: Row[Any]) -> StoredSpace:
-    """Return a row of the table `space` as what the store's methods take."""
+    """Return a row of the table `space` as the argument of the store's methods."""
     members = members_from(row.members)
     return StoredSpace(row.pk, row.name, row.dimension, row.generation, members)
 
 
 Cells = Mapping[str, Sequence[Any]]
-"""Many rows as columns, by name: values of the first row, of the second, …"""
+"""Rows as columns, by name: the value of the first row, of the second, …"""
 
 
 def cells_of(rows: Sequence[Mapping[str, Any]]) -> Cells:
@@ -87,7 +88,7 @@ def cells_of(rows: Sequence[Mapping[str, Any]]) -> Cells:
 
 
 class Snapshot(Protocol):
-    """A consistent view: what commits after it began is not seen."""
+    """A consistent view: later commits are not visible."""
 
     def rows(self, select: Select[Any]) -> Sequence[Row[Any]]:
         """Return all rows of a statement."""
@@ -96,12 +97,12 @@ class Snapshot(Protocol):
     def tuples(self, select: Select[Any]) -> list[tuple[Any, ...]]:
         """Return all rows of a statement over text and numbers, as the driver gives them.
 
-        For many rows: SQLAlchemy takes longer to make a row than a database to find it.
+        For many rows: SQLAlchemy takes longer to create a row than a database to find it.
         """
         ...
 
     def numbers(self, select: Select[Any]) -> Ids:
-        """Return all rows of a statement over whole numbers, int64 (n, columns)."""
+        """Return all rows of a statement over integers, int64 (n, columns)."""
         ...
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
@@ -134,30 +135,30 @@ class Snapshot(Protocol):
         ...
 
     def time_s(self) -> float | None:
-        """Return what the database's own clock shows, in UTC seconds; None where it has none.
+        """Return the time of the database's own clock, in UTC seconds; None if it has none.
 
-        It goes on while the snapshot lasts.
+        The clock runs on during the snapshot.
         """
         ...
 
 
-class Coverable(Snapshot, Protocol):
-    """A snapshot that can be made to show other rows than the store has, which stays as it is."""
+class OverlaySnapshot(Snapshot, Protocol):
+    """A snapshot that can show other rows than the store has, without changing the store."""
 
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""
         ...
 
     def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
-        """From now on show only those of a table's own rows for which a condition holds."""
+        """From now on show only those of a table's own rows that meet a condition."""
         ...
 
 
 class Txn(Snapshot, Protocol):
-    """One atomic unit: all of it is durable when the block ends, or none of it happened."""
+    """One atomic unit: it is durable as a whole when the block ends, or has no effect."""
 
     def execute(self, statement: UpdateBase) -> int:
-        """Run an update or delete; return how many rows it touched."""
+        """Run an update or delete; return the number of changed rows."""
         ...
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -165,7 +166,7 @@ class Txn(Snapshot, Protocol):
         ...
 
     def insert_cells(self, table: Table, cells: Cells) -> None:
-        """Insert as `insert` does what is at hand in columns."""
+        """Insert like `insert`, from columns."""
         ...
 
     def insert_one(self, table: Table, **values: Any) -> int:
@@ -181,92 +182,92 @@ class Txn(Snapshot, Protocol):
         ...
 
     def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Change rows that exist: each mapping holds the primary key and the new values."""
+        """Update existing rows: each mapping holds the primary key and the new values."""
         ...
 
     def update_cells(self, table: Table, cells: Cells) -> None:
-        """Change as `update` does what is at hand in columns, those of the primary key included."""
+        """Update like `update`, from columns, including those of the primary key."""
         ...
 
     def append_vectors(
         self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
     ) -> None:
-        """Give documents a vector; one that has one already gets a new one."""
+        """Write a vector for each document; it replaces an existing one."""
         ...
 
     def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
-        """Take vectors away and overwrite their bytes."""
+        """Remove vectors and overwrite their bytes."""
         ...
 
     def number_from(self, table: Table, last: int) -> None:
-        """Let a numbered table give no pk up to `last` any more."""
+        """Make a numbered table give only pks above `last`."""
         ...
 
 
 class Readable(Protocol):
-    """What gives snapshots: a store, or one as it was."""
+    """Gives snapshots: a store, or a store as of an earlier operation."""
 
-    def read(self) -> AbstractContextManager[Coverable]:
+    def read(self) -> AbstractContextManager[OverlaySnapshot]:
         """Begin a snapshot."""
         ...
 
 
 class Following(Protocol):
-    """That somebody is told of commits."""
+    """A subscription to commits."""
 
     @property
     def is_live(self) -> bool:
-        """Return whether commits are told as they happen; if not, look from time to time."""
+        """Return whether commits are reported as they happen; if not, poll."""
         ...
 
     def stop(self) -> None:
-        """Be told no more. Stopping twice is harmless."""
+        """End the subscription. May be called twice."""
         ...
 
 
 class Store(Readable, Protocol):
-    """Where everything is kept."""
+    """A store of rows and vectors."""
 
     def write(self) -> AbstractContextManager[Txn]:
-        """Begin a transaction; writers of all processes take turns.
+        """Begin a transaction; only one writer of all processes runs at a time.
 
-        Raises StoreUnwritable when the disk is full or the place read-only; nothing is then kept.
+        Raises StoreUnwritable if the disk is full or read-only; nothing is stored then.
         """
         ...
 
     def claim(self) -> AbstractContextManager[Txn]:
-        """Begin a transaction that changes who holds work, and nothing else.
+        """Begin a transaction that changes only who holds work.
 
-        It waits for no one who writes, where the engine keeps rows apart. So that nobody waits in a
-        circle, rows are chosen `with_for_update(skip_locked=True)` before they are changed.
+        It waits for no writer if the engine locks rows separately. To avoid deadlocks, rows are
+        selected `with_for_update(skip_locked=True)` before they are changed.
         """
         ...
 
     def follow(self, tell: Callable[[], None]) -> Following | None:
-        """Let `tell` be called, by another thread, whenever any process may have committed.
+        """Call `tell`, in another thread, whenever any process may have committed.
 
-        None where nothing tells of commits: look from time to time.
+        None if the engine does not report commits: poll instead.
         """
         ...
 
     def tidy(self) -> None:
-        """Fold the write-ahead log in, so that nothing that was erased lingers there."""
+        """Checkpoint the write-ahead log, so that it keeps no erased data."""
         ...
 
     def compact(self, tell: Callable[[int, int], None]) -> Compaction:
-        """Give back the room that nothing uses; who wants to write waits, who reads goes on.
+        """Free unused space; writers wait, readers continue.
 
-        `tell` hears how much of how much is done. Interrupted, or where the disk is full
-        (StoreUnwritable), all is as it was or as it shall be.
+        `tell` is called with the amount done and the total. After an interruption, or if the disk
+        is full (StoreUnwritable), the store is either unchanged or fully compacted.
         """
         ...
 
     def close(self) -> None:
-        """Release files and locks. Closing twice is harmless."""
+        """Release files and locks. May be called twice."""
         ...
 
     def last_numbers(self) -> dict[str, int]:
-        """Return the last pk that each numbered table gave, 0 where it gave none."""
+        """Return the last pk that each numbered table gave, 0 if none."""
         ...
 
     def engine_version(self) -> str:
@@ -274,7 +275,7 @@ class Store(Readable, Protocol):
         ...
 
     def check(self) -> list[str]:
-        """Return what contradicts itself in the store; empty when it is sound."""
+        """Return the inconsistencies of the store; empty if there are none."""
         ...
 
 
@@ -286,9 +287,10 @@ _IN_LIST = 5000
 def conditions(
     column: ColumnElement[int], pks: Ids | Sequence[int]
 ) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions, each true for other rows, that choose those whose `column` is in `pks`.
+    """Yield disjoint conditions that together select the rows whose `column` is in `pks`.
 
-    What was written together has pks without gaps: that is one range, which costs nothing to bind.
+    Rows written together have consecutive pks: such a run is one range, which needs no bound
+    values.
     """
     chosen = sorted_unique(np.asarray(pks, np.int64))
     if len(chosen) > 1 and chosen[-1] - chosen[0] == len(chosen) - 1:
@@ -305,7 +307,7 @@ def one_of(column: ColumnElement[int], pks: Iterable[int]) -> ColumnElement[bool
 
 
 def in_force(space: FromClause, collection_pk: Any) -> ColumnElement[bool]:
-    """Return the condition that a row of `space` is the one that a collection's documents are in.
+    """Return the condition that a row of `space` is the current space of a collection.
 
     `collection_pk` is a number, or the column of a table to be joined.
     """

@@ -1,7 +1,7 @@
-"""Copying a whole store to another place, of the same kind or not, and comparing the two.
+"""Copy a whole store to another place, of the same or the other kind, and compare the two.
 
-What comes across is everything that cannot be computed again: all rows, with their numbers and the
-ledger; all vectors; all kept bytes. Slots of vectors are given anew, without gaps.
+The copy has everything that cannot be computed again: all rows, with their pks and the ledger; all
+vectors; all stored bytes. Vectors get new slots, without gaps.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from lookalike.stores.open import OpenedStore, StoreAddress
 
 _PAGE_ROWS = 5000
 _OWN = ("schema_version", "store_id", "erasures")
-"""What a store says of itself in `meta`, and the copy of itself."""
-_GIVEN_ANEW: dict[str, Any] = {"next_slot": 0, "generation": 0}
+"""The keys in `meta` that each store has for itself."""
+_RESET: dict[str, Any] = {"next_slot": 0, "generation": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What came across: rows by table, vectors, and kept bytes, of which some were `missing`."""
+    """The result of a copy: rows by table, vectors, stored bytes, and which are `missing`."""
 
     source: str
     target: str
@@ -42,15 +42,15 @@ class Copied:
 
 
 def copy_store(source: str, target: str, *, blobs: str = "", progress: Progress = quiet) -> Copied:
-    """Copy the store at one place to another, where none is or an empty one, and compare them.
+    """Copy the store at one address to another, which has none or an empty one, and compare them.
 
-    Who reads or writes meanwhile is not in the way: the copy is of the moment when it began. It is
-    there as a whole, or, interrupted, not at all. `blobs` is where the copy keeps uploads and
-    copies (default: as the setting says for it).
+    Readers and writers continue; the copy shows the moment when it began. After an interruption
+    there is no copy. `blobs` is where the copy stores uploads and copies (default: by its
+    settings).
 
-    Raises NotAStore where there is none to copy, BadInput for one place twice, Conflict where the
-    target holds something, BadSetting where it has no place for kept bytes, StoreUnreachable where
-    these cannot be read or written, StoreCorrupt where the copy differs.
+    Raises NotAStore if there is no source, BadInput for one address twice, Conflict if the target
+    is not empty, BadSetting if it has no place for stored bytes, StoreUnreachable if these cannot
+    be read or written, StoreCorrupt if the copy differs.
     """
     origin, goal = StoreAddress(source), StoreAddress(target)
     if not origin.is_there():
@@ -74,7 +74,7 @@ def _opened(
 
 
 class _Copying:
-    """One copy; `source` and `target` are stores with what keeps their bytes."""
+    """One copy; `source` and `target` are stores with their storage of bytes."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class _Copying:
         return len(pks)
 
     def _copy_blobs(self, snapshot: Snapshot) -> tuple[int, tuple[str, ...]]:
-        """Copy kept bytes, before the rows that name them; what is not there is told."""
+        """Copy stored bytes, before the rows that name them; return missing ones, too."""
         count, missing = 0, []
         for blob in _kept_blobs(snapshot):
             try:
@@ -138,7 +138,7 @@ class _Copying:
         return count, tuple(sorted(missing))
 
     def _compare(self, snapshot: Snapshot, copy: Snapshot) -> None:
-        """Raise StoreCorrupt where the copy does not say the same."""
+        """Raise StoreCorrupt if the copy has other content."""
         for table in _tables():
             for one, other in zip_longest(
                 _pages(snapshot, table), _pages(copy, table), fillvalue=list[Row[Any]]()
@@ -163,7 +163,7 @@ class _Copying:
 
 
 def _tables() -> list[Table]:
-    """Return the tables whose rows are copied; those of `embedding` come with the vectors."""
+    """Return the tables whose rows are copied; `embedding` is copied with the vectors."""
     return [table for table in schema.metadata.sorted_tables if table is not schema.embedding]
 
 
@@ -180,7 +180,7 @@ def _check_empty(txn: Txn, target: OpenedStore) -> None:
 
 
 def _pages(snapshot: Snapshot, table: Table) -> Iterator[Sequence[Row[Any]]]:
-    """Yield the rows of a table by rising key, as many at once as memory does not feel."""
+    """Yield the rows of a table by rising key, in pages that fit in memory."""
     keys = list(table.primary_key)
     query = select(table).order_by(*keys)
     if table is schema.meta:
@@ -193,13 +193,13 @@ def _pages(snapshot: Snapshot, table: Table) -> Iterator[Sequence[Row[Any]]]:
 
 
 def _stored(table: Table, row: Row[Any]) -> dict[str, Any]:
-    """Return a row as it is inserted."""
+    """Return a row for the insert."""
     values = dict(row._mapping)
-    return values | _GIVEN_ANEW if table is schema.space else values
+    return values | _RESET if table is schema.space else values
 
 
 def _kept_blobs(snapshot: Snapshot) -> Iterator[Blob]:
-    """Yield what objects and uploads have in the store, each once."""
+    """Yield the blobs that objects and uploads have in the store, each once."""
     seen = set()
     for table, column in ((schema.object_, "blobs"), (schema.upload, "blob")):
         for page in _pages(snapshot, table):

@@ -1,4 +1,4 @@
-"""The directory of an embedded store: made, and refused where a store cannot be."""
+"""The directory of an embedded store: create it, or refuse a directory that cannot hold a store."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse
 
 
 def prepare(path: Path, *, mounts: Path = Path("/proc/mounts")) -> None:
-    """Make the directory of a store, or find that it is one. `mounts` tells the file systems.
+    """Create the directory of a store, or check that it is one. `mounts` lists file systems.
 
-    Raises NotAStore where something else is, StoreUnwritable where none can be made or locked,
-    StoreCorrupt where the database of a store is gone.
+    Raises NotAStore if there is something else, StoreUnwritable if it cannot be created or locked,
+    StoreCorrupt if the database of a store is missing.
     """
     if path.exists() and not path.is_dir():
         raise NotAStore(f"{path} is a file; a store is a directory: name another place")
@@ -56,10 +56,10 @@ def open_lock(path: Path) -> int:
 
 
 def _foreign(names: set[str]) -> bool:
-    """Tell whether a directory of these names is somebody else's.
+    """Return whether a directory with these names holds something else than a store.
 
-    One listing decides: another process may be making the same store at this moment, and SQLite
-    writes its journal before the database.
+    One listing decides, because another process may be creating the same store, and SQLite writes
+    its journal before the database.
     """
     ours = {"vectors", "blobs", "cache", "logs", "write.lock", "lookalike.toml"}
     return "lookalike.db" not in names and any(
@@ -81,18 +81,18 @@ def _file_system(path: Path, mounts: Path) -> str:
 
 
 def _unescaped(field: str) -> str:
-    """Return a field of the mount table with its blanks, which are written as octal numbers."""
+    """Return a field of the mount table with its blanks, which are escaped as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)
 
 
 def check_open(path: Path, *, closed: bool) -> None:
-    """Raise StoreClosed where the store in a directory was closed."""
+    """Raise StoreClosed if the store in a directory was closed."""
     if closed:
         raise StoreClosed(f"{path}: the store was closed; open it again to go on")
 
 
 def erase_vectors_but(path: Path, names: set[str]) -> None:
-    """Erase the files of spaces that are no more; `names` are those that are. Nobody writes now."""
+    """Erase the files of removed spaces; `names` are the existing ones. Call without writers."""
     for folder, suffixes in (("vectors", {".f16"}), ("cache", {".i8", ".bounds"})):
         for file in (path / folder).glob("*"):
             if file.suffix in suffixes and file.stem not in names:

@@ -1,9 +1,9 @@
-"""What the two engines say differently in SQL: what lies in JSON columns, and how numbers are cut.
+"""SQL that differs between the two engines: values in JSON columns, and truncation of numbers.
 
-SQLite has values of any type in one column. PostgreSQL has not, so a value is a **key** there: a
-text that sorts as SQLite sorts values, numbers before texts. It is a `1`, the bits of the number
-as a double, so that they rise with it, and its digits; or a `2` and the text. True is 1, false 0;
-what is nested is its JSON.
+SQLite columns hold values of any type. PostgreSQL columns do not, so a value is a **key** there: a
+text that sorts like SQLite sorts values, numbers before texts. A number is a `1`, the bits of the
+number as a double, arranged so that they sort like the number, and its digits; a text is a `2` and
+the text. True is 1, false 0; arrays and objects are their JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NUMBER, _TEXT = "1", "2"
 _HEX, _TURNED = "0123456789abcdef", "fedcba9876543210"
 _BITS = 16
 _LARGEST = 2**63
-"""From here on numbers are doubles, as in SQLite."""
+"""Larger numbers are doubles, as in SQLite."""
 
 FUNCTIONS = (
     """
@@ -106,7 +106,7 @@ FUNCTIONS = (
 
 
 class Path(TypeDecorator[Sequence[str]]):
-    """The names on the way to a value: a JSON path, or an array of texts."""
+    """The path to a value: a JSON path, or an array of texts."""
 
     impl = Text
     cache_ok = True
@@ -116,14 +116,14 @@ class Path(TypeDecorator[Sequence[str]]):
         return dialect.type_descriptor(ARRAY(Text()) if _is_postgres(dialect) else Text())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Return the path as an engine takes it."""
+        """Return the path in the engine's form."""
         if _is_postgres(dialect):
             return list(value)
         return "$" + "".join(f'."{part}"' for part in value)
 
 
 class SortKey(TypeDecorator[Any]):
-    """A value of any kind: itself, or a text that sorts alike."""
+    """A value of any kind: itself, or a text that sorts in the same order."""
 
     impl = NullType
     cache_ok = True
@@ -133,7 +133,7 @@ class SortKey(TypeDecorator[Any]):
         return dialect.type_descriptor(Text() if _is_postgres(dialect) else NullType())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Return a value as an engine takes it."""
+        """Return a value in the engine's form."""
         return key_of(value) if _is_postgres(dialect) and value is not None else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
@@ -141,12 +141,12 @@ class SortKey(TypeDecorator[Any]):
         return value_of(value) if _is_postgres(dialect) and value is not None else value
 
     def coerce_compared_value(self, _op: Any, _value: Any) -> TypeEngine[Any]:
-        """Return the type of what is compared with one: a key, too."""
+        """Return the type of the other operand: a key, too."""
         return self
 
 
 def key_of(value: str | float) -> str:
-    """Return the key of a text, a number or a truth value."""
+    """Return the key of a text, a number or a boolean."""
     if isinstance(value, str):
         return _TEXT + value
     if abs(value) >= _LARGEST:
@@ -160,7 +160,7 @@ def key_of(value: str | float) -> str:
 
 
 def value_of(key: str) -> str | float:
-    """Return the value that a key is of."""
+    """Return the value of a key."""
     if key.startswith(_TEXT):
         return key[len(_TEXT) :]
     digits = key[len(_NUMBER) + _BITS :]
@@ -183,7 +183,7 @@ def _digits(value: float) -> str:
 
 
 class _JsonElement(FunctionElement[Any]):
-    """Something about the value at a path in a JSON column."""
+    """A property of the value at a path in a JSON column."""
 
     inherit_cache = True
     sqlite = "json_extract"
@@ -202,7 +202,7 @@ class json_kind(_JsonElement):  # noqa: N801 as functions are named in SQL
 
 
 class json_key(_JsonElement):  # noqa: N801
-    """The value itself, of any kind, to sort, group and compare by."""
+    """The value itself, of any kind, for sorting, grouping and comparing."""
 
     inherit_cache = True
     type = SortKey()
@@ -211,7 +211,7 @@ class json_key(_JsonElement):  # noqa: N801
 
 
 class json_number(_JsonElement):  # noqa: N801
-    """The number that it is."""
+    """The value as a number."""
 
     inherit_cache = True
     type = Numeric(asdecimal=False)
@@ -219,7 +219,7 @@ class json_number(_JsonElement):  # noqa: N801
 
 
 class json_text(_JsonElement):  # noqa: N801
-    """The text that it is."""
+    """The value as a text."""
 
     inherit_cache = True
     type = Text()
@@ -243,7 +243,7 @@ def _text_in_postgres(element: json_text, compiler: SQLCompiler, **kw: Any) -> s
 
 
 class truncated(FunctionElement[int]):  # noqa: N801
-    """A number without what follows its point, as SQLite casts; PostgreSQL rounds."""
+    """A number without its fraction, as SQLite casts; PostgreSQL rounds."""
 
     inherit_cache = True
     type = Integer()
@@ -260,7 +260,7 @@ def _cut_in_postgres(element: truncated, compiler: SQLCompiler, **kw: Any) -> st
 
 
 class json_has(FunctionElement[bool]):  # noqa: N801
-    """Whether it is an array with a member: column, path, kind (number, text, boolean), value."""
+    """Whether an array has a member: column, path, kind (number, text, boolean), value."""
 
     inherit_cache = True
     type = Boolean()
@@ -282,12 +282,12 @@ def _has_in_postgres(element: json_has, compiler: SQLCompiler, **kw: Any) -> str
 def has_member(
     column: ColumnElement[Any], path: ColumnElement[Any], kind: str, value: str | float
 ) -> ColumnElement[bool]:
-    """Return whether there is an array with a `value`, of the kind number, text or boolean."""
+    """Return whether an array has a `value` of the kind number, text or boolean."""
     return json_has(column, path, literal_column(f"'{kind}'"), literal(value, SortKey()))
 
 
 def path_to(dotted: str) -> ColumnElement[Any]:
-    """Return the argument that leads to a value: its names are separated by dots."""
+    """Return the path argument for a dotted name."""
     return literal(tuple(dotted.split(".")), Path())
 
 

@@ -1,6 +1,6 @@
-"""Taking turns: locks that are given in the order of asking, so that nobody starves.
+"""Fair locks, granted in the order of requests, so that no thread starves.
 
-A `threading.Lock` is given to anyone: whoever takes it again and again can keep others waiting for
+A `threading.Lock` has no order: a thread that takes it again and again can make others wait for
 seconds.
 """
 
@@ -17,7 +17,7 @@ _V = TypeVar("_V")
 
 
 class FairLock:
-    """A lock that is given in the order of asking; those who go `first` before the others."""
+    """A lock that is granted in the order of requests; requests with `first` come before others."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -28,7 +28,7 @@ class FairLock:
 
     @contextmanager
     def taken(self, *, first: bool = False) -> Iterator[None]:
-        """Hold the lock inside; a thread that holds it already must not ask again."""
+        """Hold the lock inside. Not reentrant."""
         assert self._holder != threading.get_ident(), "a turn inside a turn would wait for itself"
         self._take(self._first if first else self._others)
         self._holder = threading.get_ident()
@@ -48,7 +48,7 @@ class FairLock:
             line.append(turn)
         try:
             turn.acquire()
-        except BaseException:  # a signal: leave the line, or pass on what was just given
+        except BaseException:  # a signal: leave the queue, or pass on the lock just granted
             with self._guard:
                 given = turn not in line
                 if not given:
@@ -67,22 +67,22 @@ class FairLock:
 
 
 class OncePerKey(Generic[_K, _V]):
-    """What is made once by key, however many threads ask for it at once.
+    """Makes one value per key, even if many threads ask at once.
 
-    Nobody waits for another key. What could not be made is tried again by the next who asks.
+    Threads wait only for their own key. If making a value failed, the next call tries again.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._turns: dict[_K, FairLock] = {}
+        self._locks: dict[_K, FairLock] = {}
         self._made: dict[_K, _V] = {}
 
     def get(self, key: _K, make: Callable[[], _V]) -> _V:
-        """Return what is made for a key, by `make` if nothing is there yet."""
+        """Return the value of a key, made by `make` if there is none yet."""
         if key in self._made:
             return self._made[key]
         with self._guard:
-            turns = self._turns.setdefault(key, FairLock())
+            turns = self._locks.setdefault(key, FairLock())
         with turns.taken():
             if key not in self._made:
                 self._made[key] = make()

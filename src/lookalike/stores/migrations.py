@@ -1,8 +1,8 @@
-"""How a store of an older version becomes one of this version: numbered functions, run in order.
+"""Schema migrations: numbered functions, run in order, that bring an older store to this version.
 
-Number 1 makes the schema as it is now, in an empty database; what follows changes those that were
-made before. A migration that has been released never changes. Those up to 6 are for SQLite alone,
-since no PostgreSQL store is older; later ones are for both.
+Number 1 creates the current schema in an empty database; the others change existing databases. A
+released migration never changes. Those up to 6 are for SQLite only, because no PostgreSQL store is
+older; later ones are for both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lookalike.errors import StoreTooNew
 from lookalike.stores import schema
 
 _LATER_INDEXES = frozenset({"document_by_arrival", "standing_contested", "standing_confirmed"})
-"""Indexes on columns that a later migration adds to a table that is there."""
+"""Indexes on columns that a later migration adds to an existing table."""
 
 
 def _create_schema(connection: Connection) -> None:
@@ -23,7 +23,7 @@ def _create_schema(connection: Connection) -> None:
 
 
 def _keep_answers(connection: Connection) -> None:
-    """Neighbour lists follow from vectors and labels and go; how labels came about is kept."""
+    """Drop stored neighbour lists, which are derived; store the origin of labels."""
     known = {column["name"] for column in inspect(connection).get_columns("standing")}
     for name in sorted(known & {"near_pks", "near_similarities"}):
         connection.exec_driver_sql(f"ALTER TABLE standing DROP COLUMN {name}")
@@ -34,7 +34,7 @@ def _keep_answers(connection: Connection) -> None:
 
 
 def _serve(connection: Connection) -> None:
-    """What a server needs: tasks, uploads, keys, sizes of objects, and indexes for its lists."""
+    """Tables for the server: tasks, uploads, keys, sizes of objects, and indexes for lists."""
     known = {column["name"] for column in inspect(connection).get_columns("object")}
     if "said_by" not in known:
         connection.exec_driver_sql("ALTER TABLE object ADD COLUMN said_by JSON")
@@ -56,15 +56,15 @@ def _serve(connection: Connection) -> None:
 
 
 def _keep_amendments(connection: Connection) -> None:
-    """What was said of objects can be undone."""
+    """Edits of objects' metadata can be undone."""
     schema.metadata.create_all(connection)
 
 
 def _keep_spaces_beside(connection: Connection) -> None:
-    """A collection may have spaces beside the one in force; a combined one knows its blocks.
+    """A collection may have standby spaces; a combined space stores its members.
 
-    Parts that were forgotten stay so. Labels can be audited. Documents know how they came; fields
-    can have alarms. Where people contradict each other is told from the next answer on.
+    Forgotten parts are stored. Labels can be audited. Documents store the operation that added
+    them; fields can have alerts. Disagreement is recorded from the next answer on.
     """
     if "contested" not in {one["name"] for one in inspect(connection).get_columns("standing")}:
         connection.exec_driver_sql("ALTER TABLE standing ADD COLUMN contested BOOLEAN")
@@ -89,18 +89,18 @@ def _keep_spaces_beside(connection: Connection) -> None:
 
 
 def _keep_versions_and_trials(connection: Connection) -> None:
-    """Taxonomies have versions, trees of labels and trials."""
+    """Taxonomies have versions, label trees and experiments."""
     schema.metadata.create_all(connection)
 
 
 def _find_reasons(connection: Connection) -> None:
-    """Lists of one reason are found without looking at all that has no label."""
+    """Indexes for lists by reason, which avoid a scan of all unlabelled documents."""
     for index in schema.standing.indexes:
         index.create(connection, checkfirst=True)
 
 
 def _check_sheets(connection: Connection) -> None:
-    """Documents are checked together; a label that was given twice is confirmed."""
+    """Documents are checked in sheets; a label that was given twice is confirmed."""
     if "confirmed" not in {one["name"] for one in inspect(connection).get_columns("standing")}:
         connection.exec_driver_sql("ALTER TABLE standing ADD COLUMN confirmed BOOLEAN")
     schema.metadata.create_all(connection)
@@ -121,7 +121,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
 
 
 def version_of(connection: Connection) -> int:
-    """Return the schema version of the database; 0 when it is empty."""
+    """Return the schema version of the database; 0 if it is empty."""
     if not inspect(connection).has_table("meta"):
         return 0
     query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
@@ -129,13 +129,13 @@ def version_of(connection: Connection) -> int:
 
 
 def check_current(connection: Connection) -> None:
-    """Raise StoreTooNew where another program has brought the database beyond what we know."""
+    """Raise StoreTooNew if another program has migrated the database to a newer version."""
     query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
     check_version(int(connection.execute(query).scalar_one()))
 
 
 def check_version(version: int) -> None:
-    """Raise StoreTooNew when a schema version is beyond what this code knows."""
+    """Raise StoreTooNew if a schema version is newer than this code."""
     if version > schema.SCHEMA_VERSION:
         raise StoreTooNew(
             f"the store has schema version {version}, this Lookalike knows up to "
@@ -145,13 +145,13 @@ def check_version(version: int) -> None:
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the database to SCHEMA_VERSION, inside the caller's transaction.
+    """Migrate the database to SCHEMA_VERSION, inside the caller's transaction.
 
-    Raises StoreTooNew when it is beyond what this code knows.
+    Raises StoreTooNew if it is newer than this code.
     """
     version = version_of(connection)
     check_version(version)
-    newest = schema.SCHEMA_VERSION if version else 1  # an empty one is made as it shall be
+    newest = schema.SCHEMA_VERSION if version else 1  # an empty database gets the current schema
     for number in range(version + 1, newest + 1):
         MIGRATIONS[number](connection)
     key = schema.meta.c.key == "schema_version"

@@ -1,4 +1,4 @@
-"""Where a store is: a directory, or the address of a database; opened by what it is."""
+"""Opening a store by its address: a directory, or the URL of a database."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _IDENTITY = schema.meta.c.key == "store_id"
 
 @dataclass(frozen=True, slots=True)
 class OpenedStore:
-    """An open store, the directory of what is derived from it, and where it keeps bytes."""
+    """An open store, the directory of its derived data, and the storage of its bytes."""
 
     store: Store
     root: Path
     blobs: Storage | None
     shown: str
-    """Where it is, as anyone may read it."""
+    """The address without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """Where a store is, as it was given."""
+    """The address of a store, as given."""
 
     given: str = field(repr=False)
 
     @property
     def is_database(self) -> bool:
-        """Return whether it is the address of a database. Raises BadSetting for another address."""
+        """Return whether it is the URL of a database. Raises BadSetting for another URL."""
         scheme, separator, _ = self.given.partition("://")
         if separator and scheme not in _SCHEMES:
             raise BadSetting(
@@ -50,12 +50,12 @@ class StoreAddress:
         return bool(separator)
 
     def settings(self, environment: Mapping[str, str]) -> Settings:
-        """Return the settings of the store there: a directory may have a file of them."""
+        """Return the settings of the store: a directory may have a settings file."""
         file = None if self.is_database else Path(self.given) / "lookalike.toml"
         return read_settings(environment, file)
 
     def is_there(self) -> bool:
-        """Return whether there is a store. Raises as `open` does where a database is not ready."""
+        """Return whether there is a store. Raises like `open` if a database is not ready."""
         if not self.is_database:
             return (Path(self.given) / "lookalike.db").exists()
         _check_extra()
@@ -64,7 +64,7 @@ class StoreAddress:
         return engine.is_there(engine.address_of(self.given))
 
     def shown(self) -> str:
-        """Return the place without a password."""
+        """Return the address without a password."""
         if not self.is_database:
             return self.given
         _check_extra()
@@ -73,9 +73,9 @@ class StoreAddress:
         return address_of(self.given).shown
 
     def open(self, settings: Settings, environment: Mapping[str, str]) -> OpenedStore:
-        """Open the store, made when it is not there.
+        """Open the store; create it if there is none.
 
-        Raises MissingExtra where its bytes are kept by a package that is not installed.
+        Raises MissingExtra if the storage of its bytes needs a package that is not installed.
         """
         if isinstance(settings.blobs, str):
             check_package(settings.blobs)
@@ -96,7 +96,7 @@ class StoreAddress:
 
 
 def _beside(own: Path, store: Store, named: Path | str | None) -> Storage:
-    """Return what keeps the bytes of a store in a directory: `own`, or what the setting names."""
+    """Return the storage of bytes for a store in a directory: `own`, or the one of the setting."""
     inside = DirectoryStorage(own)
     if named is None or (isinstance(named, Path) and named.resolve() == own.resolve()):
         return inside
@@ -104,9 +104,9 @@ def _beside(own: Path, store: Store, named: Path | str | None) -> Storage:
 
 
 def _storage(store: Store, named: Path | str) -> Storage:
-    """Return what the setting names, below it a place of this store's own.
+    """Return the storage of the setting, with a folder of this store's own.
 
-    So stores that are set alike share no bytes: to forget in one takes nothing from another.
+    So stores with the same setting share no bytes, and erasing in one does not affect another.
     """
     own = _identity(store)
     if isinstance(named, Path):
@@ -115,7 +115,7 @@ def _storage(store: Store, named: Path | str) -> Storage:
 
 
 def _identity(store: Store) -> str:
-    """Return the name that a store was given once; a copy has another."""
+    """Return the id that the store got when it was created; a copy has another one."""
     query = select(schema.meta.c.value).where(_IDENTITY)
     with store.read() as snapshot:
         rows = snapshot.rows(query)
@@ -136,7 +136,7 @@ def _check_extra() -> None:
 
 
 def _user_caches(environment: Mapping[str, str]) -> Path:
-    """Return where the user's programs keep what can be made again."""
+    """Return the directory of the user's caches."""
     named = environment.get("XDG_CACHE_HOME")
     if named:
         return Path(named) / "lookalike"

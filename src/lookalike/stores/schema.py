@@ -1,8 +1,8 @@
 """The tables of both stores, in SQLAlchemy Core.
 
-Everything that must never be lost is here; what can be computed again lives beside it (`vectors.py`
-for the bytes of vectors, `cache/` for derived state). Times are UTC seconds. `pk` columns are the
-store's own integers; `id` columns are what users see.
+They hold everything that must not be lost; derived data is elsewhere (`cache/`), and so are the
+bytes of vectors (`vectors.py`). Times are UTC seconds. `pk` columns are the store's own integers;
+`id` columns are shown to users.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 8
-"""The number of the newest migration that this code knows."""
+"""The number of the newest migration in this code."""
 
 metadata = MetaData()
 _pk = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _numbered(name: str, *columns: Column[object] | Index | UniqueConstraint) -> Table:
-    """Return a table whose pks are never given twice, not even after a removal."""
+    """Return a table whose pks are never reused, not even after a removal."""
     return Table(name, metadata, *columns, sqlite_autoincrement=True)
 
 
@@ -40,7 +40,7 @@ def _clustered(name: str, *columns: Column[object] | Index | UniqueConstraint) -
 
 
 def numbered() -> list[Table]:
-    """Return the tables whose pks are never given twice."""
+    """Return the tables whose pks are never reused."""
     return [one for one in metadata.sorted_tables if one.kwargs.get("sqlite_autoincrement")]
 
 
@@ -66,13 +66,13 @@ object_ = _numbered(
     Column("pk", _pk, primary_key=True),
     Column("bucket_pk", _pk, nullable=False),
     Column("id", Text, nullable=False),
-    Column("key", Text, nullable=False),  # where it comes from: a URL, an id, a digest
-    Column("name", Text, nullable=False),  # what a person calls it: a file name
+    Column("key", Text, nullable=False),  # its origin: a URL, an id, a digest
+    Column("name", Text, nullable=False),  # for people: a file name
     Column("metadata", JSON, nullable=False),
     Column("blobs", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("size_bytes", _pk),  # of all its blobs
-    Column("said_by", JSON),  # who said what stands in its metadata, by key
+    Column("said_by", JSON),  # who set the values of its metadata, by key
     UniqueConstraint("bucket_pk", "id"),
     UniqueConstraint("bucket_pk", "key"),
     Index("object_by_bucket", "bucket_pk"),
@@ -98,24 +98,24 @@ space = _numbered(
     Column("name", Text, nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("generation", Integer, nullable=False),
-    Column("next_slot", _pk, nullable=False),  # never goes back: a reader may still map an old slot
+    Column("next_slot", _pk, nullable=False),  # never decreases: a reader may still map an old slot
     Column("members", JSON),  # name and dimension of each block of a combined space's vectors
-    Column("beside", Boolean),  # kept beside the space in force, which is the one that is not
-    Column("since", _pk),  # the operation that put it in force, where it was beside before
-    Column("maker", JSON),  # the extractor's name and options, where it is beside
-    Column("owner", Text),  # who extracts into it, while it is beside
+    Column("beside", Boolean),  # whether it is a standby space; false or null: the current space
+    Column("since", _pk),  # the operation that made it current, if it was a standby space
+    Column("maker", JSON),  # the extractor's name and options, if it is a standby space
+    Column("owner", Text),  # the lease holder that extracts into a standby space
     Column("expires_at", Float),
     UniqueConstraint("collection_pk", "name"),
 )
 
 finding = _clustered(
-    "finding",  # what was found in an object for a space that is beside; no row means to be done
+    "finding",  # parts of an object extracted for a standby space; no row: not extracted yet
     Column("space_pk", _pk, primary_key=True),
     Column("object_pk", _pk, primary_key=True),
     Column("error", Text),
-    Column("sha256", LargeBinary),  # of the content that it was found in
+    Column("sha256", LargeBinary),  # of the extracted content
     Column("parts", JSON, nullable=False),  # [document_pk or null, key, attributes] of each
-    Column("vectors", LargeBinary),  # float16 rows, of the parts that are no document yet
+    Column("vectors", LargeBinary),  # float16 rows, of the parts without a document
     Index("finding_by_object", "object_pk"),
 )
 
@@ -130,7 +130,7 @@ document = _numbered(
     Column("sha256", LargeBinary, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("attributes", JSON, nullable=False),
-    Column("arrived_in", _pk),  # the operation that made it, where that was written down
+    Column("arrived_in", _pk),  # the operation that added it; null in older stores
     UniqueConstraint("collection_pk", "id"),
     UniqueConstraint("collection_pk", "object_pk", "part"),
     Index("document_by_collection", "collection_pk"),
@@ -154,15 +154,15 @@ field = _numbered(
     Column("collection_pk", _pk, nullable=False),
     Column("name", Text, nullable=False),
     Column("taxonomy", JSON, nullable=False),
-    Column("reference_field_pk", _pk, nullable=False),  # whose labels vote: its own in unified mode
-    Column("standard", JSON),  # what the precision policy decided with, last time
-    Column("epoch", Integer, nullable=False),  # moves when rows of `standing` were removed
+    Column("reference_field_pk", _pk, nullable=False),  # the field of its references
+    Column("standard", JSON),  # the current decision rule
+    Column("epoch", Integer, nullable=False),  # changes when rows of `standing` are removed
     UniqueConstraint("collection_pk", "name"),
     Index("field_by_reference", "reference_field_pk"),
 )
 
 standing = _clustered(
-    "standing",  # the fold of the ledger, and the decision, per field and document
+    "standing",  # the label state (fold of the ledger) and the decision, per field and document
     Column("field_pk", _pk, primary_key=True),
     Column("document_pk", _pk, primary_key=True),
     Column("label", Text),
@@ -170,23 +170,24 @@ standing = _clustered(
     Column("votes", Boolean, nullable=False),
     Column("actor", Text),
     Column("suggestion", Text),
-    Column("answer", Text),  # what a person said that is no label
-    Column("asked", Boolean),  # whether the queue had asked for what the person said
-    Column("contested", Boolean),  # whether people contradict each other, and it is not settled
-    Column("confirmed", Boolean),  # whether a person said again what somebody had said
+    Column("answer", Text),  # a person's answer other than a label
+    Column("asked", Boolean),  # whether the person answered the queue
+    Column("contested", Boolean),  # whether people disagree, unsettled
+    Column("confirmed", Boolean),  # whether a person gave the same label again
     Column("confidence", Float),
     Column("margin", Float),
     Column("runner_up", Text),
     Column("reason", Text),
-    Column("source_pk", _pk),  # the reference whose further fields are copied
+    Column("source_pk", _pk),  # the reference whose metadata is copied
     Column("revision", _pk, nullable=False),  # the operation that last wrote this row
     Index("standing_by_label", "field_pk", "label", "confidence"),
-    # With the pk named, SQLite knows that these are in the order of arrival.
+    # The index names the pk, so SQLite knows that the rows are in the order of arrival.
     Index("standing_by_label_and_arrival", "field_pk", "label", "document_pk"),
     Index("standing_by_origin", "field_pk", "origin", "document_pk"),
     Index("standing_by_confidence", "field_pk", "confidence"),
     Index("standing_by_revision", "field_pk", "revision"),
-    # Only what has no label has a reason; with the label, who asks for both needs no row.
+    # Only unlabelled documents have a reason; with the label in the index, a query for both needs
+    # no row.
     Index(
         "standing_by_reason",
         "field_pk",
@@ -213,15 +214,15 @@ standing = _clustered(
 )
 
 draw = _clustered(
-    "draw",  # which documents chance chose to be asked about, among all that were there
+    "draw",  # random samples for the queue
     Column("field_pk", _pk, primary_key=True),
     Column("document_pk", _pk, primary_key=True),
-    Column("probability", Float, nullable=False),  # of being among those drawn so far
+    Column("probability", Float, nullable=False),  # of having been sampled so far
     Column("operation_pk", _pk, nullable=False),
 )
 
 sheet = _clustered(
-    "sheet",  # documents drawn at random from what may be labelled, to be checked together
+    "sheet",  # check sheets: random documents that may be labelled
     Column("field_pk", _pk, primary_key=True),
     Column("operation_pk", _pk, primary_key=True),  # that drew it
     Column("document_pk", _pk, primary_key=True),
@@ -232,21 +233,21 @@ sheet = _clustered(
 )
 
 decided = _numbered(
-    "decided",  # what the machine decided in an operation: `decision_log` packs and unpacks it
+    "decided",  # automatic decisions of an operation, packed by `decision_log`
     Column("pk", _pk, primary_key=True),
     Column("field_pk", _pk, nullable=False),
     Column("operation_pk", _pk, nullable=False),
-    Column("standard", JSON),  # [what was decided by from then on], where that is another one
-    Column("labels", JSON, nullable=False),  # what the codes in `rows` stand for
+    Column("standard", JSON),  # [the decision rule from then on], if it changed
+    Column("labels", JSON, nullable=False),  # the labels of the codes in `rows`
     Column("rows", LargeBinary, nullable=False),
     Index("decided_by_field", "field_pk", "operation_pk"),
 )
 
 version = _numbered(
-    "version",  # a point in the ledger of a field that someone named
+    "version",  # a named position in the ledger of a field
     Column("pk", _pk, primary_key=True),
     Column("field_pk", _pk, nullable=False),
-    Column("operation_pk", _pk, nullable=False),  # that named it: the point is just there
+    Column("operation_pk", _pk, nullable=False),  # that named it; the position is just after it
     Column("name", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("retired_at", Float),
@@ -288,41 +289,43 @@ event = _numbered(
 )
 
 amendment = _numbered(
-    "amendment",  # what an operation said of an object's metadata
+    "amendment",  # an edit of an object's metadata
     Column("pk", _pk, primary_key=True),
     Column("operation_pk", _pk, nullable=False),
     Column("object_pk", _pk, nullable=False),
-    Column("before", JSON, nullable=False),  # of the same keys, those that were there
+    Column("before", JSON, nullable=False),  # earlier values of the same keys
     Column("after", JSON, nullable=False),
     Index("amendment_by_object", "object_pk"),
     Index("amendment_by_operation", "operation_pk"),
 )
 
 forgotten = _numbered(
-    "forgotten",  # parts of an object's content that no extraction may bring back
+    "forgotten",  # parts of an object's content that are never extracted again
     Column("pk", _pk, primary_key=True),
     Column("object_pk", _pk, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
     Column("part", Text, nullable=False),
-    Column("place", JSON, nullable=False),  # box, page, time_ms: nothing of what was there
+    Column("place", JSON, nullable=False),  # box, page, time_ms; no content
     Index("forgotten_by_object", "object_pk"),
 )
 
 audit = _numbered(
-    "audit",  # a frozen sample of automatic labels, which a person checks
+    "audit",  # a fixed sample of automatic labels, which a person checks
     Column("pk", _pk, primary_key=True),
     Column("collection_pk", _pk, nullable=False),
     Column("field_pk", _pk, nullable=False),
     Column("operation_pk", _pk, nullable=False),  # that drew it
-    Column("strata", JSON, nullable=False),  # [lowest, highest confidence, how many labels] of each
-    Column("labels", JSON, nullable=False),  # how many in each stratum, by label
+    Column(
+        "strata", JSON, nullable=False
+    ),  # [lowest, highest confidence, number of labels] of each
+    Column("labels", JSON, nullable=False),  # number in each stratum, by label
     Column("closed_at", Float),
     Index("audit_by_collection", "collection_pk"),
     Index("audit_by_operation", "operation_pk"),
 )
 
 audit_item = _numbered(
-    "audit_item",  # as it was when it was drawn; what is forgotten leaves its verdict only
+    "audit_item",  # its state when sampled; after an erasure only the verdict is kept
     Column("pk", _pk, primary_key=True),
     Column("audit_pk", _pk, nullable=False),
     Column("document_pk", _pk),
@@ -332,36 +335,36 @@ audit_item = _numbered(
     Column("source_pk", _pk),  # the reference that had caused the label
     Column("probability", Float, nullable=False),  # of being drawn
     Column("verdict", Text),
-    Column("truth", Text),  # the right label, where the person named it
+    Column("truth", Text),  # the right label, if the person gave it
     Column("actor", Text),
     Index("audit_item_by_audit", "audit_pk"),
     Index("audit_item_by_document", "document_pk"),
 )
 
 trial = _numbered(
-    "trial",  # another rule that is tried against the one of a field
+    "trial",  # an experiment: a candidate rule against the current one of a field
     Column("pk", _pk, primary_key=True),
     Column("collection_pk", _pk, nullable=False),
     Column("field_pk", _pk, nullable=False),
     Column("operation_pk", _pk, nullable=False),  # that began it
-    Column("challenger", JSON, nullable=False),  # what it changes of the rule
-    Column("champion", JSON, nullable=False),  # the rule in force when it began
+    Column("challenger", JSON, nullable=False),  # the changes of the candidate rule
+    Column("champion", JSON, nullable=False),  # the current rule when it began
     Column("wrong_costs", Float, nullable=False),
     Column("state", Text, nullable=False),
     Column("ended_by", _pk),  # the operation that adopted or dropped it
-    Column("result", JSON),  # numbers alone, once it has ended
+    Column("result", JSON),  # figures, after it has ended
     Index("trial_by_collection", "collection_pk"),
     Index("trial_by_operation", "operation_pk"),
 )
 
 trial_item = _numbered(
-    "trial_item",  # a disagreement as it was drawn; it goes with its document
+    "trial_item",  # a sampled disagreement; erased with its document
     Column("pk", _pk, primary_key=True),
     Column("trial_pk", _pk, nullable=False),
     Column("document_pk", _pk, nullable=False),
     Column("champion", Text),
     Column("challenger", Text),
-    Column("probability", Float, nullable=False),  # of being drawn by then
+    Column("probability", Float, nullable=False),  # of having been sampled by then
     Column("answer", Text),
     Column("truth", Text),
     Column("actor", Text),
@@ -370,7 +373,7 @@ trial_item = _numbered(
 )
 
 task = _numbered(
-    "task",  # long work that someone asked for; extraction is not here: objects say what waits
+    "task",  # long work on request; extraction has a table of its own
     Column("pk", _pk, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("namespace", Text, nullable=False),
@@ -387,20 +390,20 @@ task = _numbered(
 )
 
 upload = _numbered(
-    "upload",  # a file that is being sent through a signed address
+    "upload",  # a file that is uploaded to a signed URL
     Column("pk", _pk, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("bucket_pk", _pk, nullable=False),
     Column("spec", JSON, nullable=False),
     Column("status", Text, nullable=False),
-    Column("blob", JSON),  # what was sent
-    Column("object_id", Text),  # what became of it
+    Column("blob", JSON),  # the uploaded file
+    Column("object_id", Text),  # the object made of it
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
 
 alarm = _clustered(
-    "alarm",  # when someone wants to be told how a field does, and what they were told
+    "alarm",  # alerts: their rule, and the last notification
     Column("field_pk", _pk, primary_key=True),
     Column("spec", JSON, nullable=False),
     Column("state", JSON, nullable=False),
@@ -411,9 +414,9 @@ api_key = _numbered(
     Column("pk", _pk, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
-    Column("sha256", LargeBinary, nullable=False),  # of the secret, which is stored nowhere
+    Column("sha256", LargeBinary, nullable=False),  # of the secret, which is not stored
     Column("scope", Text, nullable=False),
-    Column("namespace", Text),  # none: all of them
+    Column("namespace", Text),  # null: all namespaces
     Column("created_at", Float, nullable=False),
     Column("revoked_at", Float),
 )

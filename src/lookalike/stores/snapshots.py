@@ -1,4 +1,4 @@
-"""What the snapshots of both stores have in common: what the tables alone can tell."""
+"""The common part of both stores' snapshots: reads that need only the tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TableSnapshot(ABC):
     def tuples(self, select: Select[Any]) -> list[tuple[Any, ...]]:
         """Return all rows of a statement over text and numbers, as the driver gives them.
 
-        For many rows: SQLAlchemy takes longer to make a row than a database to find it.
+        For many rows: SQLAlchemy takes longer to create a row than a database to find it.
         """
         result = self.connection.execute(select)
         assert result.cursor is not None, "not a statement that gives rows"
@@ -41,7 +41,7 @@ class TableSnapshot(ABC):
             result.close()
 
     def numbers(self, select: Select[Any]) -> Ids:
-        """Return all rows of a statement over whole numbers, int64 (n, columns)."""
+        """Return all rows of a statement over integers, int64 (n, columns)."""
         width, rows = len(select.selected_columns), self.tuples(select)
         flat = np.fromiter(chain.from_iterable(rows), np.int64, count=width * len(rows))
         return flat.reshape(-1, width)
@@ -64,7 +64,7 @@ class TableSnapshot(ABC):
         return pairs[:, 0], pairs[:, 1]
 
     def known_slots(self, space: StoredSpace, document_pks: Ids) -> Ids:
-        """Return the slots (m,) of those documents that have one, by rising pk."""
+        """Return the slots (m,) of the documents that have one, by rising pk."""
         return self._held(space, document_pks)[:, 1]
 
     def slots_of(self, space: StoredSpace, document_pks: Ids) -> Ids:
@@ -76,7 +76,7 @@ class TableSnapshot(ABC):
         return np.asarray(pairs[np.searchsorted(pairs[:, 0], document_pks), 1])
 
     def _held(self, space: StoredSpace, document_pks: Ids) -> Ids:
-        """Return pk and slot (m, 2) of those documents that have one, by rising pk."""
+        """Return pk and slot (m, 2) of the documents that have one, by rising pk."""
         table = schema.embedding
         query = select(table.c.document_pk, table.c.slot).order_by(table.c.document_pk)
         query = query.where(table.c.space_pk == space.pk)

@@ -1,9 +1,9 @@
-"""The file of one space: float16 rows, append only, with an int8 sidecar for scans.
+"""The vector file of one space: float16 rows, append only, with an int8 sidecar for scans.
 
-The database names the slots in use; bytes past them are leftovers of a crash that the next writer
-overwrites. The sidecar is derived: `quantise` gives the same bytes each time, so it may be deleted
-at any moment and may be written by two processes at once. No file ever has a gap: what is shorter
-than the database says is known to be incomplete.
+The database records the slots in use; bytes after them are left by a crash, and the next writer
+overwrites them. The sidecar is derived: `quantise` always gives the same bytes, so it may be
+deleted at any time, and two processes may write it at once. No file has gaps, so a file that is
+shorter than the database says is known to be incomplete.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _RUN = 1024
 _NO_SLOTS = np.empty(0, np.int64)
 _NO_FLOATS = np.empty(0, np.float32)
 _ROUND_UP = np.float32(1 + 2e-4)
-"""More than float32 can lose in a sum of some thousand squares."""
+"""An upper bound of the float32 rounding error in a sum of some thousand squares."""
 _NORM_SLACK = 1.02
-"""More than the length of a unit vector in float16."""
+"""An upper bound of the norm of a unit vector in float16."""
 _NO_SCALE = np.float32(1e-12)
-"""The largest number of a unit vector in float16, and so its scale, is far above."""
+"""Far below the scale of any unit vector in float16."""
 _FLOAT32_SLACK = np.float32(1e-6)
 _EXACT_COLUMNS = 1024
-"""So many products of int8 codes sum below 2²⁴, where float32 counts exactly."""
+"""The sum of this many products of int8 codes is below 2²⁴, so float32 is exact."""
 
 
 class VectorFile:
-    """Rows of one space. `path` ends in `.f16`; the sidecar is two files in `cache`."""
+    """The rows of one space. `path` ends in `.f16`; the sidecar is two files in `cache`."""
 
     def __init__(self, path: Path, cache: Path, dimension: int) -> None:
         self._path = path
@@ -49,7 +49,7 @@ class VectorFile:
         self._maps: dict[Path, NDArray[Any]] = {}
 
     def append(self, slot: int, vectors: NDArray[np.float16]) -> None:
-        """Write rows from `slot` on, durably: when this returns they survive a power cut."""
+        """Write rows from `slot` on; when this returns, they survive a power failure."""
         assert vectors.dtype == np.float16 and vectors.shape[1:] == (self._dimension,), "not a row"
         if not _write(self._path, [(slot * self._dimension * 2, vectors.tobytes())]):
             raise self._too_short(self._path, slot)
@@ -62,7 +62,7 @@ class VectorFile:
     def read(self, slots: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return the rows of `slots`, float16 (n, dimension).
 
-        Many that lie one behind the other are read, not mapped: mapped pages count as ours.
+        Many consecutive rows are read, not mapped: mapped pages count as memory of the process.
         """
         count = int(slots.max()) + 1 if len(slots) else 0
         if (
@@ -82,9 +82,9 @@ class VectorFile:
     ) -> tuple[NDArray[np.int64], Floats]:
         """Return the slots whose similarity with `vector` (d,) is ≥ their floor, and it.
 
-        `floors` (count,) holds one floor a slot; +inf leaves a slot out. Exact: int8 codes with a
-        proved error bound choose the candidates, float16 decides. With ĉ for what codes stand for,
-        ⟨x,q⟩ − ⟨x̂,q̂⟩ = ⟨x − x̂, q̂⟩ + ⟨x, q − q̂⟩ ≤ ‖x − x̂‖·‖q̂‖ + ‖x‖·‖q − q̂‖.
+        `floors` (count,) has one floor per slot; +inf leaves a slot out. Exact: int8 codes with a
+        proven error bound select candidates, float16 decides. With x̂ and q̂ decoded from the codes
+        of x and q, ⟨x,q⟩ − ⟨x̂,q̂⟩ = ⟨x − x̂, q̂⟩ + ⟨x, q − q̂⟩ ≤ ‖x − x̂‖·‖q̂‖ + ‖x‖·‖q − q̂‖.
         """
         count = len(floors)
         codes, bounds = self._sidecar(count)
@@ -107,7 +107,7 @@ class VectorFile:
         return np.concatenate(found), np.concatenate(similarities)
 
     def remove(self) -> None:
-        """Remove the file and the sidecar; who has mapped them keeps them."""
+        """Delete the file and the sidecar; existing memory maps stay valid."""
         for path in (self._path, self._codes_path, self._bounds_path):
             path.unlink(missing_ok=True)
             self._maps.pop(path, None)
@@ -136,7 +136,7 @@ class VectorFile:
         try:
             codes = self._map(self._codes_path, np.dtype(np.int8), count, self._dimension)
             return codes, self._map(self._bounds_path, np.dtype(np.float32), count, 2)
-        except (FileNotFoundError, StoreCorrupt):  # the cache was emptied this very moment
+        except (FileNotFoundError, StoreCorrupt):  # the cache was emptied at this moment
             return quantise(self.rows(count))
 
     def _complete_sidecar(self, count: int) -> None:
@@ -149,7 +149,7 @@ class VectorFile:
             self._write_sidecar([start], *quantise(self.rows(stop)[start:]))
 
     def _write_sidecar(self, slots: Sequence[int], codes: NDArray[np.int8], bounds: Floats) -> None:
-        """Write these codes and bounds at each of `slots`, where the files reach that far."""
+        """Write these codes and bounds at each of `slots`, but never beyond a gap."""
         _write(self._codes_path, [(slot * self._dimension, codes.tobytes()) for slot in slots])
         _write(self._bounds_path, [(slot * 8, bounds.tobytes()) for slot in slots])
 
@@ -157,7 +157,7 @@ class VectorFile:
         if rows == 0:
             return np.empty((0, columns), dtype)
         whole = _size(path) // (dtype.itemsize * columns)
-        if whole < rows:  # asked each time: to touch a map beyond its file would end the process
+        if whole < rows:  # check each time: reading a map beyond its file kills the process
             raise self._too_short(path, rows)
         known = self._maps.get(path)
         if known is None or len(known) < rows:
@@ -173,7 +173,7 @@ class VectorFile:
 
 
 def quantise(vectors: NDArray[np.float16]) -> tuple[NDArray[np.int8], Floats]:
-    """Return int8 codes (n, d) and bounds (n, 2): the scale, and the norm of what codes lose."""
+    """Return int8 codes (n, d) and bounds (n, 2): the scale, and the norm of the rounding error."""
     wide = vectors.astype(np.float32)
     scale = np.maximum(np.abs(wide).max(axis=1), np.float32(1e-12)) / np.float32(127)
     codes = np.rint(wide / scale[:, None]).astype(np.int8)
@@ -195,8 +195,8 @@ def _native_dots_work() -> bool:
 def int8_dots(codes: NDArray[np.int8], query: NDArray[np.int8]) -> Floats:
     """Return the dot products of `codes` (n, d) and `query` (d,), float32 (n,).
 
-    By simsimd's kernels when they give the right sums on this machine, else by blocks of BLAS: both
-    sum exactly and round once.
+    simsimd's kernels compute them if their sums are right on this machine, else blocks of BLAS:
+    both sum exactly and round once.
     """
     if _native_dots_work():
         import simsimd
@@ -247,10 +247,10 @@ def _write_at(descriptor: int, offset: int, data: bytes) -> bool:
 
 # --- local copies of vectors of a remote database ------------------------------------------------
 
-# A slot holds one vector for good: what replaces it gets another one. So a row that is here is
-# right for every snapshot that names its slot. Rows of slots that were free when they were fetched
-# are zeros, and an older snapshot that still names one fetches it again. All of it is derived: it
-# may be deleted at any time.
+# A slot never gets another vector: a replacement gets a new slot. So a row that is in the copy is
+# right for every snapshot that names its slot. Rows of slots that were free when fetched are zeros;
+# an older snapshot that still names one fetches it again. The copy is derived and may be deleted at
+# any time.
 
 Vectors = NDArray[np.float16]
 Fetch = Callable[[str], tuple[Ids, Vectors]]
@@ -262,7 +262,7 @@ _NORM_TOLERANCE = 0.01
 
 
 class Mirror:
-    """Rows of one space in a directory that has folders `vectors` and `cache`."""
+    """The local copy of one space's rows, in a directory with folders `vectors` and `cache`."""
 
     def __init__(self, root: Path, space: StoredSpace) -> None:
         self._lock = root / "mirror.lock"
@@ -276,7 +276,7 @@ class Mirror:
         return self._path.stat().st_size // (2 * self._dimension) if self._path.exists() else 0
 
     def fill(self, count: int, fetch: Fetch) -> None:
-        """Let the first `count` slots be here; what they hold must be committed."""
+        """Fetch the missing ones of the first `count` slots; their contents must be committed."""
         if len(self) >= count and self._is_checked:
             return
         with self._locked():
@@ -290,7 +290,7 @@ class Mirror:
                 self._file.append(start, rows)
 
     def rows(self, slots: Ids, fetch: Fetch) -> Vectors:
-        """Return the vectors of slots (n,), which are here."""
+        """Return the vectors of slots (n,), which are in the copy."""
         found = np.asarray(self._file.rows(int(slots.max()) + 1)[slots])
         blank = np.flatnonzero(~found.any(axis=1))
         if len(blank):
@@ -320,11 +320,11 @@ class Mirror:
             self._file.erase(self._file.remains(slots))
 
     def erase_but(self, used: Ids, count: int) -> None:
-        """Overwrite those of the first `count` slots that nobody has any more."""
+        """Overwrite those of the first `count` slots that are not in `used`."""
         self.erase(np.setdiff1d(np.arange(min(count, len(self))), used, assume_unique=True))
 
     def _check(self, fetch: Fetch) -> None:
-        """Begin anew where the copy is not of this database, such as one restored from a backup."""
+        """Delete the copy if it is not of this database, such as one restored from a backup."""
         count = len(self)
         slots = np.unique(np.linspace(0, count - 1, min(count, _PROBES)).astype(np.int64))
         if count:
@@ -348,7 +348,7 @@ class Mirror:
 
 
 class Mirrors:
-    """The copies of spaces on the local disk, below `root`."""
+    """The local copies of spaces, below `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -362,7 +362,7 @@ class Mirrors:
 
 
 def fetched(slots: Ids, dimension: int, fetch: Fetch) -> Vectors:
-    """Return the vectors of slots (n,) from the database; zeros where there is none."""
+    """Return the vectors of slots (n,) from the database; zeros if there is none."""
     there, vectors = fetch(in_list(slots))
     found = np.zeros((len(slots), dimension), np.float16)
     if len(there):
@@ -373,14 +373,14 @@ def fetched(slots: Ids, dimension: int, fetch: Fetch) -> Vectors:
 
 
 def in_list(slots: Ids) -> str:
-    """Return the SQL condition that a slot is one of some."""
+    """Return the SQL condition that `slot` is one of these slots."""
     return f"slot = ANY('{{{','.join(map(str, np.unique(slots).tolist()))}}}'::bigint[])"
 
 
-def contradictions(
+def inconsistencies(
     slots: Ids, pks: Ids, count: int, documents: set[int], fetch: Fetch
 ) -> Iterator[str]:
-    """Yield what contradicts itself in a space of `count` slots, of which `pks` have `slots`."""
+    """Yield the inconsistencies of a space with `count` slots, in which `pks` have `slots`."""
     for slot, pk in zip(slots.tolist(), pks.tolist(), strict=True):
         if pk not in documents:
             yield f"slot {slot} names document {pk}, which does not exist"

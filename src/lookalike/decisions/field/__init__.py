@@ -1,4 +1,4 @@
-"""What is kept in memory for one label field, and when its decision rule is fitted again.
+"""The in-memory state of one label field, its classifier, and when its decision rule is refitted.
 
 Begin at `state.py`, then `classifier.py` (graph, scores and confidence) and `refit.py`.
 """

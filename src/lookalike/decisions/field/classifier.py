@@ -1,8 +1,8 @@
-"""The landscape rule at work: one field's scores and confidence, kept up as its references change.
+"""Graph-based classifier of one label field: scores and confidence, updated incrementally.
 
-Everything here is derived from vectors and labels. Labels are taken in the order of their names,
-so that two processes come to the same judgement; neighbour lists, which take longest to find, are
-remembered in a file.
+All its data is derived from vectors and labels. Labels are used in the order of their names, so
+that two processes compute the same decisions. Neighbour lists, which take longest to compute, are
+cached in a file.
 """
 
 from __future__ import annotations
@@ -48,29 +48,30 @@ from lookalike.stores.base import Packed
 
 # --- neighbour lists in a cache file -------------------------------------------------------------
 
-# Derived state: it may be deleted at any time. It is of its items while each has its vector in the
-# same slot; packing moves vectors, and what was kept follows.
+# Derived data, which may be deleted at any time. A cache file is valid for its items while each
+# item has its vector in the same slot. Compaction moves vectors; `move_cached_slots` then updates
+# the file.
 
-_FOUND_BY = "lists.6"
-"""How lists are found; those that were kept under another name are found again."""
+_SEARCH_VERSION = "lists.6"
+"""Version of the neighbour search; lists that were cached under another version are ignored."""
 
 _GRAPH = ("starts", "columns", "weights")
 
 
-class KeptLists:
-    """What was found out about items: `pks` (n,) rising, with the `slots` of their vectors.
+class NeighbourListCache:
+    """The cache file of the neighbour lists and the graph of some items.
 
-    `blend` is that of the members of a combined space. As a `nearness.Progress` it keeps how far
-    the neighbours have been found.
+    `pks` (n,) are rising, with the `slots` of their vectors. `blend` gives the members of a
+    combined space. As a `neighbours.Progress` it also stores the partial result of a search.
     """
 
     def __init__(self, file: Path, pks: Places, slots: Places, blend: Blend | None) -> None:
         self._file, self._pks, self._slots = file, pks, slots
-        self._weighed = "" if blend is None else repr(blend)
-        self._mark = _mark_of(pks, slots, self._weighed)
+        self._blend_key = "" if blend is None else repr(blend)
+        self._mark = _mark_of(pks, slots, self._blend_key)
 
     def known(self) -> KnownGraph | None:
-        """Return what was kept of these items, if anything was."""
+        """Return the cached graph of these items, or None."""
         found = recall(self._file)
         if found is None or found[0].get("items") != self._mark:
             return None
@@ -80,7 +81,7 @@ class KeptLists:
         return KnownGraph(near, arrays["cosines"], arrays["turn"], graph, arrays["degrees"])
 
     def keep_all(self, land: NeighbourGraph) -> None:
-        """Keep what their landscape has."""
+        """Store the graph of these items."""
         arrays = {
             "pks": self._pks,
             "slots": self._slots,
@@ -90,22 +91,22 @@ class KeptLists:
             "degrees": land.degrees,
             **{name: getattr(land.graph, name) for name in _GRAPH},
         }
-        remember(self._file, {"items": self._mark, "weighed": self._weighed}, arrays)
+        remember(self._file, {"items": self._mark, "weighed": self._blend_key}, arrays)
 
     def kept(self) -> tuple[int, Ranked] | None:
-        """Return how many items have their neighbours, and which, if that was kept."""
+        """Return the number of items with finished neighbour lists, and the lists, or None."""
         found = recall(self._file)
         if found is None or found[0].get("partly") != self._mark:
             return None
         return found[0]["done"], found[1]["ranked"]
 
     def keep(self, done: int, found: Ranked) -> None:
-        """Keep the neighbours of the first items."""
+        """Store the neighbour lists of the first `done` items."""
         remember(self._file, {"partly": self._mark, "done": done}, {"ranked": found})
 
 
-def follow_packed(file: Path, packed: Packed) -> None:
-    """Let what was kept of items of a space be of where their vectors are now."""
+def move_cached_slots(file: Path, packed: Packed) -> None:
+    """Update the cache file of a space after compaction moved its vectors to other slots."""
     found = recall(file)
     if found is None or "items" not in found[0]:
         return
@@ -117,7 +118,7 @@ def follow_packed(file: Path, packed: Packed) -> None:
 
 
 def _mark_of(pks: Places, slots: Places, weighed: str) -> str:
-    mark = hashlib.sha256(f"{_FOUND_BY}{weighed}".encode())
+    mark = hashlib.sha256(f"{_SEARCH_VERSION}{weighed}".encode())
     mark.update(np.ascontiguousarray(pks, "<i8").data)
     mark.update(np.ascontiguousarray(slots, "<i8").data)
     return mark.hexdigest()
@@ -126,16 +127,16 @@ def _mark_of(pks: Places, slots: Places, weighed: str) -> str:
 # -------------------------------------------------------------------------------------------------
 
 REBUILD_ITEMS = 2000
-"""Up to so many items the graph is made again with every arrival."""
+"""Up to this number of items, rebuild the graph whenever items are added."""
 
 REBUILD_GROWTH = 1.2
-"""Beyond, when so many times its nodes have come."""
+"""Above that, rebuild the graph when the items exceed its nodes by this factor."""
 
-_FAR = 10.0
-"""A margin, which is log-odds, is told up to here.
+_MAX_MARGIN = 10.0
+"""Margins, which are log-odds, are clipped to ±this value.
 
-What is further ahead is as good as certain, and would be written anew with every label: measured,
-9,400 rows of 100,000 instead of 2,000.
+A larger margin means a near-certain label, but would change with every new label: unclipped, 9,400
+rows of 100,000 were rewritten instead of 2,000.
 """
 
 _BELOW = REASONS.index(Reason.BELOW_THRESHOLD)
@@ -144,44 +145,47 @@ _TOO_CLOSE = REASONS.index(Reason.TOO_CLOSE)
 Vectors = Callable[[Places], NDArray[np.float16]]
 
 
-class Learned(NamedTuple):
-    """How sure to be, and which references (pks, rising) do not vote: they look wrong."""
+class FittedConfidence(NamedTuple):
+    """The fitted confidence, and the references (pks, rising) left out because they look wrong."""
 
     confidence: Confidence
     suspects: Places
 
 
-class Judge:
-    """Judges the documents of one field. `memory` keeps neighbour lists that `find` found."""
+class GraphClassifier:
+    """Classifies the documents of one field.
 
-    def __init__(self, memory: Path, find: FindLists | None = None) -> None:
-        self._memory = memory
+    `cache_file` stores the neighbour lists that `find` computes.
+    """
+
+    def __init__(self, cache_file: Path, find: FindLists | None = None) -> None:
+        self._cache_file = cache_file
         self._find = find
-        self._imagines = False
-        self._landscape: NeighbourGraph | None = None
+        self._is_hypothetical = False
+        self._graph: NeighbourGraph | None = None
         self._slots: Places = np.empty(0, np.int64)
         self._scores: Scores | None = None
         self._confidence: Confidence | None = None
-        self._judgements: Judgements | None = None
+        self._predictions: Judgements | None = None
         self._reach: GraphReach | None = None
 
-    def imagining(self) -> Judge:
-        """Return a judge who knows what this one does, for items that will not be kept.
+    def hypothetical(self) -> GraphClassifier:
+        """Return a copy for what-if decisions.
 
-        Nothing that they teach comes back. He judges only what he is asked about, and makes no
-        large graph again because it has grown.
+        It does not change this one, does not write the cache, classifies only the items asked for,
+        and does not rebuild a large graph because it has grown.
         """
         other = copy(self)
-        other._imagines = True
+        other._is_hypothetical = True
         return other
 
     @property
     def neighbour_graph(self) -> NeighbourGraph:
-        """The items as surveyed last."""
-        assert self._landscape is not None, "survey comes first"
-        return self._landscape
+        """The graph of the items set last."""
+        assert self._graph is not None, "call set_items first"
+        return self._graph
 
-    def survey(
+    def set_items(
         self,
         pks: Places,
         slots: Places,
@@ -189,35 +193,37 @@ class Judge:
         nodes_upto: int,
         blend: Blend | None = None,
     ) -> int:
-        """Take over which items there are: `pks` (n,) rising, each with the `slots` of its vector.
+        """Set the items: `pks` (n,) rising, each with the slot of its vector in `slots`.
 
-        `blend` is that of the members of a combined space. `nodes_upto` is the last item of the
-        graph so far, 0 for a new one; the answer is that of the graph in force, which is a new one
-        when too much has come or anything has gone.
+        `blend` gives the members of a combined space. `nodes_upto` is the last pk in the graph so
+        far, 0 for a new graph. Return the last pk in the current graph, which is a new one if too
+        many items were added or any was removed.
         """
         nodes = int(np.searchsorted(pks, nodes_upto, side="right"))
-        outgrown = len(pks) > REBUILD_GROWTH * nodes and not self._imagines
+        outgrown = len(pks) > REBUILD_GROWTH * nodes and not self._is_hypothetical
         if nodes == 0 or len(pks) <= REBUILD_ITEMS or outgrown:
             nodes = len(pks)
-        land = self._landscape
+        land = self._graph
         known = 0 if land is None else len(land)
         same = land is not None and (land.nodes, land.frame.blend) == (nodes, blend)
-        if not same or not self._holds(pks, slots, known):
-            # The old one goes first: two at once take too much memory.
-            land = self._landscape = self._scores = self._judgements = self._reach = None
-            self._landscape = land = self._surveyed(pks[:nodes], slots[:nodes], vectors, blend)
+        if not same or not self._is_current(pks, slots, known):
+            # Drop the old graph first, because two at once take too much memory.
+            land = self._graph = self._scores = self._predictions = self._reach = None
+            self._graph = land = self._build_graph(pks[:nodes], slots[:nodes], vectors, blend)
             known = nodes
         if known < len(pks) and land is not None:
-            self._landscape = attach(land, pks[known:], vectors(pks[known:]))
-            self._scores = self._scores and self._scores.extended_to(self._landscape)
-            self._judgements = None
+            self._graph = attach(land, pks[known:], vectors(pks[known:]))
+            self._scores = self._scores and self._scores.extended_to(self._graph)
+            self._predictions = None
         self._slots = slots.copy()  # the caller changes its own in place
         return int(pks[nodes - 1])
 
-    def weigh(self, references: Mapping[str, Places], vectors: Vectors) -> tuple[float, ...]:
-        """Return the weights of the members that suit the references of each label.
+    def fit_member_weights(
+        self, references: Mapping[str, Places], vectors: Vectors
+    ) -> tuple[float, ...]:
+        """Return the member weights that fit the references of each label best.
 
-        Those of the items surveyed, unless others suit noticeably better.
+        Return the current weights unless others fit noticeably better.
         """
         frame = self.neighbour_graph.frame
         assert frame.blend is not None, "only a combined space has members"
@@ -229,7 +235,7 @@ class Judge:
         members = [units[:, block] for block in frame.blend.blocks]
         return weigh(members, own[order], frame.blend.weights)
 
-    def learn(
+    def fit(
         self,
         references: Mapping[str, Places],
         waiting: Places,
@@ -239,15 +245,16 @@ class Judge:
         sampling: AnswerSampling | None = None,
         hierarchical: bool = False,
         closed: bool = False,
-    ) -> Learned:
-        """Take over the references of each label and learn how sure to be; return what was learned.
+    ) -> FittedConfidence:
+        """Set the references of each label and fit the confidence; return the result.
 
-        Those of the background are among them; if labels are `hierarchical`, that of their parents.
-        In a `closed` set nothing is new. References whose label looks wrong are left out.
+        `references` include those of the background and, with `hierarchical` labels, parents are
+        fitted too. With `closed` there are no unknown categories. References whose label looks
+        wrong are left out.
         """
         land = self.neighbour_graph
-        sampling = _placed(sampling or AnswerSampling(), land)
-        scores = self._hear(references)
+        sampling = _by_place(sampling or AnswerSampling(), land)
+        scores = self._set_references(references)
         voting, doubted = without_suspects(scores, sampling.confirmed)
         if doubted.references:
             scores.set_references(voting)
@@ -260,29 +267,29 @@ class Judge:
             hierarchical=hierarchical,
             closed=closed,
         )
-        self._confidence, self._judgements = confidence, None
-        return Learned(confidence, land.pks[doubted.places])
+        self._confidence, self._predictions = confidence, None
+        return FittedConfidence(confidence, land.pks[doubted.places])
 
-    def adopt(self, confidence: Confidence, references: Mapping[str, Places]) -> None:
-        """Judge by what was learned before, on the references of now."""
-        self._hear(references)
-        self._confidence, self._judgements = confidence, None
+    def restore(self, confidence: Confidence, references: Mapping[str, Places]) -> None:
+        """Use a confidence fitted earlier, with the current references."""
+        self._set_references(references)
+        self._confidence, self._predictions = confidence, None
 
-    def judges_by(self, learned: Mapping[str, object]) -> bool:
-        """Return whether that is what is judged by now (JSON values of a confidence)."""
+    def uses(self, learned: Mapping[str, object]) -> bool:
+        """Return whether this confidence (JSON values) is the one in use."""
         known = self._confidence
         return known is not None and self._scores is not None and confidence_to(known) == learned
 
-    def follow(self, references: Mapping[str, Places]) -> Places:
-        """Take over references of the same labels without learning again.
+    def update_references(self, references: Mapping[str, Places]) -> Places:
+        """Set references of the same labels without refitting.
 
-        Return the documents (pks, rising) that were judged again, on the items last learned from:
-        no other's decision is a different one.
+        Return the documents (pks, rising) that were classified again, among the items of the last
+        fit; the decisions of all others are unchanged.
         """
-        if self._imagines:
-            self._hear(references)
+        if self._is_hypothetical:
+            self._set_references(references)
             return np.empty(0, np.int64)
-        land, judgements = self.neighbour_graph, self._judged()
+        land, judgements = self.neighbour_graph, self._current_predictions()
         places = {name: land.places_of(pks) for name, pks in references.items()}
         return np.asarray(land.pks[judgements.update(places)])
 
@@ -291,17 +298,17 @@ class Judge:
     ) -> Decisions:
         """Return decisions for documents, with the caller's label codes.
 
-        Where no label is sure enough it is the nearest parent that is.
+        If no label is confident enough, decide the nearest parent that is.
         """
-        land, scores, confidence = self._landscape, self._scores, self._confidence
-        assert land is not None and scores is not None and confidence is not None, "learn first"
+        land, scores, confidence = self._graph, self._scores, self._confidence
+        assert land is not None and scores is not None and confidence is not None, "call fit first"
         places = land.places_of(pks)
         choosy = np.empty(0, np.int64) if rejected is None else rejected.among(pks)
         levels = levels_with_scores(confidence, scores)
-        if self._imagines:
+        if self._is_hypothetical:
             found = [judge(sure, said, places) for sure, said in levels]
         else:
-            judged = self._judged()
+            judged = self._current_predictions()
             found = [judged.at(places), *judged.above(places)]
         decisions: list[Decisions] = []
         for (sure, said), judgement in zip(levels, found, strict=True):
@@ -313,51 +320,51 @@ class Judge:
             decisions.append(_decisions(judgement, _codes(sure.labels, code_of), sources))
         return deepest(decisions)
 
-    def hear(self, references: Mapping[str, Places]) -> Scores | None:
-        """Take over the references of each label without learning from them; return the scores."""
-        return self._hear(references) if references else None
+    def compute_scores(self, references: Mapping[str, Places]) -> Scores | None:
+        """Set the references of each label without fitting; return the scores, None without any."""
+        return self._set_references(references) if references else None
 
-    def _hear(self, references: Mapping[str, Places]) -> Scores:
+    def _set_references(self, references: Mapping[str, Places]) -> Scores:
         land = self.neighbour_graph
         if self._scores is None:
             self._scores = Scores(land)
         places = {name: land.places_of(pks) for name, pks in references.items()}
         if self._scores.changed_by(places):
             self._scores.set_references(places)
-            self._confidence = self._judgements = None
+            self._confidence = self._predictions = None
         return self._scores
 
     @property
     def reach(self) -> GraphReach:
-        """How far a word carries among the items surveyed."""
-        assert self._landscape is not None, "survey comes first"
-        if self._reach is None or len(self._reach) != len(self._landscape):
-            self._reach = GraphReach(self._landscape)
+        """How many items a new label would reach, for the current items."""
+        assert self._graph is not None, "call set_items first"
+        if self._reach is None or len(self._reach) != len(self._graph):
+            self._reach = GraphReach(self._graph)
         return self._reach
 
     def known(self) -> NDArray[np.float64]:
-        """Return how likely every item is of a known label (n,); 0 before anything was learned."""
-        assert self._landscape is not None, "survey comes first"
+        """Return each item's probability of having a known label (n,); 0 before the first fit."""
+        assert self._graph is not None, "call set_items first"
         if self._confidence is None:
-            return np.zeros(len(self._landscape))
-        return self._judged().at(np.arange(len(self._landscape))).known
+            return np.zeros(len(self._graph))
+        return self._current_predictions().at(np.arange(len(self._graph))).known
 
     def trials(self, code_of: Callable[[str], int]) -> LeaveOneOutTrials:
-        """Return what each reference would get if it did not vote, with the caller's codes."""
+        """Return leave-one-out results of the references, with the caller's codes."""
         scores, confidence = self._scores, self._confidence
-        assert scores is not None and confidence is not None, "learn first"
+        assert scores is not None and confidence is not None, "call fit first"
         codes = _codes(scores.labels, code_of).astype(np.int64)
         trials = landscape_trials(scores, confidence.sight.mix)
         trials = replace(trials, own=codes[trials.own], rival=codes[trials.rival])
         return trials.of(trials.own != NO_LABEL)
 
     def causes(self, pk: int, count: int) -> list[tuple[int, str, float]]:
-        """Return the `count` references (pk, label) that say most of a document, with their share.
+        """Return the `count` references (pk, label, share) with the most evidence for a document.
 
-        The share is that of all evidence that reaches it.
+        The share is that of all evidence that reaches the document.
         """
         land, scores = self.neighbour_graph, self._scores
-        assert scores is not None, "learn first"
+        assert scores is not None, "call fit first"
         here = land.places_of(np.array([pk]))
         said = [
             (float(scores.reference_evidence(place).evidence.at(here)[0]), place, name)
@@ -370,9 +377,9 @@ class Judge:
         return [(int(land.pks[p]), name, amount / whole) for amount, p, name in most if amount > 0]
 
     def label_without(self, pk: int, reference: int) -> str | None:
-        """Return the label that a document would have if a reference did not vote."""
-        land, scores, confidence = self._landscape, self._scores, self._confidence
-        assert land is not None and scores is not None and confidence is not None, "learn first"
+        """Return the label that a document would get without one of the references."""
+        land, scores, confidence = self._graph, self._scores, self._confidence
+        assert land is not None and scores is not None and confidence is not None, "call fit first"
         every = {name: scores.references(name) for name in scores.labels}
         left = {name: places[land.pks[places] != reference] for name, places in every.items()}
         fewer = {name: places for name, places in left.items() if len(places)}
@@ -389,40 +396,41 @@ class Judge:
             scores.set_references(every)
         return None
 
-    def _judged(self) -> Judgements:
-        if self._judgements is None:
+    def _current_predictions(self) -> Judgements:
+        if self._predictions is None:
             scores, confidence = self._scores, self._confidence
-            assert scores is not None and confidence is not None, "learn first"
-            self._judgements = Judgements(confidence, scores)
-        return self._judgements
+            assert scores is not None and confidence is not None, "call fit first"
+            self._predictions = Judgements(confidence, scores)
+        return self._predictions
 
-    def _holds(self, pks: Places, slots: Places, known: int) -> bool:
-        assert self._landscape is not None, "only asked of a landscape"
+    def _is_current(self, pks: Places, slots: Places, known: int) -> bool:
+        assert self._graph is not None, "needs a graph"
         return (
             known <= len(pks)
-            and np.array_equal(self._landscape.pks, pks[:known])
+            and np.array_equal(self._graph.pks, pks[:known])
             and np.array_equal(self._slots[:known], slots[:known])
         )
 
-    def _surveyed(
+    def _build_graph(
         self, pks: Places, slots: Places, vectors: Vectors, blend: Blend | None
     ) -> NeighbourGraph:
-        lists = KeptLists(self._memory, pks, slots, blend)
+        lists = NeighbourListCache(self._cache_file, pks, slots, blend)
         known = lists.known()
         neighbour_graph = neighbour_graph_of(
             pks,
             lambda places: vectors(pks[places]),
             known,
             blend=blend,
-            find=self._find or partial(neighbour_lists, progress=None if self._imagines else lists),
+            find=self._find
+            or partial(neighbour_lists, progress=None if self._is_hypothetical else lists),
         )
-        if known is None and not self._imagines:
+        if known is None and not self._is_hypothetical:
             lists.keep_all(neighbour_graph)
         return neighbour_graph
 
 
-def _placed(sampling: AnswerSampling, land: NeighbourGraph) -> AnswerSampling:
-    """Return how answers came about, by the places of their documents."""
+def _by_place(sampling: AnswerSampling, land: NeighbourGraph) -> AnswerSampling:
+    """Return the sampling with places in the graph instead of pks."""
     return AnswerSampling(
         asked=land.places_of(sampling.asked),
         drawn=land.places_of(sampling.drawn),
@@ -442,16 +450,16 @@ def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgem
 
 
 def _codes(labels: Sequence[str], code_of: Callable[[str], int]) -> NDArray[np.int32]:
-    """Return the caller's codes of labels, and of none; the background has none."""
+    """Return the caller's codes of labels, then NO_LABEL; the background has no code."""
     known = [NO_LABEL if name == BACKGROUND else code_of(name) for name in labels]
     return np.array([*known, NO_LABEL], np.int32)
 
 
-def _told(probability: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return probabilities to thousandths, and to hundredths where no label is ever given.
+def _rounded(probability: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return probabilities rounded to thousandths; to hundredths below EVEN.
 
-    Down there a thousandth tells nothing, and what changes by one would be written anew with every
-    label: measured, a tenth of the rows of a million.
+    No label is given below EVEN, so thousandths are not needed there and would cause rewrites with
+    every label: a tenth of a million rows, as measured.
     """
     finer = np.round(probability, 3)
     return np.where(finer < EVEN, np.round(probability, 2), finer).astype(np.float32)
@@ -464,8 +472,8 @@ def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) 
     reasons = np.where(known & (judgement.winners >= 0), _TOO_CLOSE, _BELOW)
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
-        confidence=_told(judgement.probability),
-        margin=np.round(np.clip(judgement.margin, -_FAR, _FAR), 2).astype(np.float32),
+        confidence=_rounded(judgement.probability),
+        margin=np.round(np.clip(judgement.margin, -_MAX_MARGIN, _MAX_MARGIN), 2).astype(np.float32),
         runner_up=np.where(accepted, runner, winner).astype(np.int32),
         reasons=np.where(accepted, -1, reasons).astype(np.int8),
         sources=sources,

@@ -1,4 +1,4 @@
-"""Arrays that belong to documents: one row a document, by rising pk, all growing together."""
+"""Arrays with one row per document, in the order of their pks, which grow together."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ Rows = NDArray[np.int64]
 
 _PKS = "pks"
 _SPARE = 4
-"""A quarter more than is needed."""
+"""Allocate 1/4 more rows than needed."""
 
 
 class Columns:
-    """Named arrays over documents `pks` (n,). `blanks` gives each column's fill: its dtype, its
-    row shape and the value of a row that nobody has set yet.
+    """Named arrays over documents `pks` (n,).
+
+    `blanks` gives for each column its dtype, its row shape and the value of a new row.
     """
 
     def __init__(self, blanks: Mapping[str, NDArray[Any]]) -> None:
@@ -47,12 +48,12 @@ class Columns:
         return self[_PKS]
 
     def rows_of(self, pks: NDArray[np.int64]) -> Rows:
-        """Return the rows of those documents that are here, in the order asked."""
+        """Return the rows of those documents that are present, in the order asked."""
         place, here = self._found(pks)
         return np.asarray(place[here])
 
     def remove(self, pks: NDArray[np.int64]) -> None:
-        """Take the rows of documents away."""
+        """Remove the rows of documents."""
         kept = ~np.isin(self.pks, pks)
         self._arrays = {name: self[name][kept] for name in self._arrays}
         self._count = int(kept.sum())
@@ -61,22 +62,22 @@ class Columns:
         """Return all columns by name, `pks` among them."""
         return {name: self[name] for name in self._arrays}
 
-    def longer(self) -> Columns:
-        """Return columns to which rows can be added while these stay as they are.
+    def extended(self) -> Columns:
+        """Return columns to which rows can be added without changing these.
 
-        What is here is shared: of both, only the new rows may be written, until these grow too.
+        Existing rows are shared: write only to new rows of either, until the new one reallocates.
         """
         other = Columns(self._blanks)
         other._arrays, other._count = dict(self._arrays), self._count
         return other
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over the rows that `arrays` gave, in place of all that is here."""
+        """Replace all rows by those that `arrays` returned."""
         self._arrays = {name: arrays[name] for name in self._blanks}
         self._count = len(arrays[_PKS])
 
     def place(self, pks: NDArray[np.int64]) -> Rows:
-        """Make rows for documents that are not here yet; return the rows of all `pks`."""
+        """Add rows for documents that are not present; return the rows of all `pks`."""
         place, here = self._found(pks)
         if here.all():
             return place
@@ -84,7 +85,7 @@ class Columns:
         return np.searchsorted(self.pks, pks)
 
     def _found(self, pks: NDArray[np.int64]) -> tuple[Rows, NDArray[np.bool_]]:
-        """Return where documents are, or would be, and whether they are here."""
+        """Return the insertion places of documents, and whether they are present."""
         if self._count == 0:
             return np.zeros(len(pks), np.int64), np.zeros(len(pks), bool)
         place = np.minimum(np.searchsorted(self.pks, pks), self._count - 1)
@@ -102,7 +103,7 @@ class Columns:
             self._arrays = {name: self[name][order] for name in self._arrays}
 
     def _make_room(self, rows: int) -> None:
-        """Let the arrays hold `rows` and some more, so that few additions copy them."""
+        """Allocate `rows` and some spare, so that few additions copy the arrays."""
         if rows <= len(self._arrays[_PKS]):
             return
         for name, blank in self._blanks.items():
@@ -113,11 +114,11 @@ class Columns:
 
 # --- decision rows to columns --------------------------------------------------------------------
 
-# `stored` bool (the document has a row in the store), `stands` bool (the machine has nothing to
-# decide: someone else did), `unclear` bool (a person cannot tell), `asked` bool (the queue had
-# asked for what stands), `codes`, `runner_up` int32, `confidence`, `margin` float32, `reasons`
-# int8, `sources` int64: the decision that is stored. `poor` bool (it was seen too badly to be
-# decided) is for the caller to set.
+# Columns of the stored decision: `stored` bool (the document has a row in the store), `stands` bool
+# (not decided automatically, because someone gave a label), `unclear` bool (a person answered
+# "can't tell"), `asked` bool (the given label answers a question of the queue), `codes`,
+# `runner_up` int32, `confidence`, `margin` float32, `reasons` int8, `sources` int64. The caller
+# sets `poor` bool (the quality is too low to decide).
 
 _AUTO = str(Origin.AUTO)
 _MACHINE = (None, Origin.AUTO)
@@ -138,11 +139,11 @@ BLANKS = {
     "reasons": np.array(-1, np.int8),
     "sources": np.array(NOBODY, np.int64),
 }
-"""What the columns hold of a document that has no row."""
+"""The column values of a document without a row."""
 
 
 def stored_rows(field: StoredField) -> Select[Any]:
-    """Return the query of a field's rows, by rising document, as `keep_rows` takes them."""
+    """Return the query of a field's rows, by rising document, in the format of `keep_rows`."""
     standing, embedding = schema.standing, schema.embedding
     same = embedding.c.document_pk == standing.c.document_pk
     return (
@@ -167,7 +168,7 @@ def stored_rows(field: StoredField) -> Select[Any]:
 
 
 def keep_rows(columns: Columns, codes: Codes, rows: Sequence[Any]) -> tuple[Ids, Ids]:
-    """Take over rows of the store; return their documents, and the slots of their vectors (n,)."""
+    """Copy rows of the store into columns; return their documents and vector slots (n,)."""
     if not rows:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     pks, slots, origins, answers, asked, labels, runners_up, *rest = zip(*rows, strict=True)
@@ -192,7 +193,7 @@ def keep_rows(columns: Columns, codes: Codes, rows: Sequence[Any]) -> tuple[Ids,
 def decision_cells(
     field_pk: int, operation: int, columns: Columns, codes: Codes, rows: Rows
 ) -> dict[str, list[Any]]:
-    """Return the decisions in rows of columns as an operation writes them, labels aside."""
+    """Return the decisions in rows of columns as table cells, without the labels."""
     confidence, margin = columns["confidence"][rows], columns["margin"][rows]
     sources = columns["sources"][rows]
     return {
@@ -214,13 +215,13 @@ def write_decisions(
     columns: Columns,
     codes: Codes,
     rows: Rows,
-    moved: NDArray[np.bool_],
-    surer: NDArray[np.bool_],
+    label_differs: NDArray[np.bool_],
+    confidence_differs: NDArray[np.bool_],
 ) -> None:
-    """Write the decisions in rows of columns, all of which differ from what is stored.
+    """Write the decisions in rows of columns, all of which differ from the stored ones.
 
-    `moved` (n,) tells whose label differs, `surer` whose confidence: what stays is not written,
-    which spares its indexes the work.
+    `label_differs` and `confidence_differs` (n,) tell what changed: unchanged columns are not
+    written, which saves index updates.
     """
     table, stored = schema.standing, columns["stored"][rows]
     columns["stored"][rows] = True
@@ -234,17 +235,17 @@ def write_decisions(
         votes = [False] * len(labels)
         return {**cells(chosen), "label": labels, "origin": origins, "votes": votes}
 
-    alike = cells(stored & ~moved & ~surer)
+    alike = cells(stored & ~label_differs & ~confidence_differs)
     del alike["confidence"]
     txn.update_cells(table, alike)
-    txn.update_cells(table, cells(stored & ~moved & surer))
-    txn.update_cells(table, labelled(stored & moved))
+    txn.update_cells(table, cells(stored & ~label_differs & confidence_differs))
+    txn.update_cells(table, labelled(stored & label_differs))
     txn.insert_cells(table, labelled(~stored))
 
 
 def _label_cells(codes: Codes, coded: NDArray[np.int32]) -> list[str | None]:
-    """Return the labels of codes (n,) as they are stored."""
-    # What is none stands last, where its code, -1, leads.
+    """Return the labels of codes (n,) as stored."""
+    # None is the last name, because its code is -1.
     names = np.array([*map(str, codes.names), None], object)
     return cast("list[str | None]", names[coded].tolist())
 

@@ -1,8 +1,9 @@
-"""The nearest references of every document in one label field, kept exactly as references change.
+"""The nearest references of every document in one label field, updated exactly.
 
-Arrays only; rows are documents by rising pk. A new reference touches the rows it is nearer to than
-their k-th; a removed one those that list it. The result always equals a search from scratch,
-because similarities do not depend on the route (see `stores.search`).
+Arrays only; rows are documents by rising pk. A new reference changes the rows where it is nearer
+than their k-th reference; a removed one changes the rows that list it. The result always equals a
+search from scratch, because a similarity does not depend on how it is computed (see
+`classifier.graph.search`).
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from lookalike.decisions.field.columns import Columns, Rows
 Vectors = NDArray[np.float16]
 
 _NOWHERE = -1
-"""The slot of a row whose vector has no place yet."""
+"""The slot of a row whose vector has no slot yet."""
 
 _BLOCK = 65536
 _COMPARE_AT_MOST = 8
-"""Up to so many references are looked for one by one in all lists."""
+"""Up to this number of references, search all lists for each of them."""
 
 _SCAN_AT_MOST = 48
-"""Up to so many new references are placed by one scan each; more by one blocked product."""
+"""Up to this number of new references, scan once per reference; above, use a blocked product."""
 
 
-class Neighbourhood:
+class NeighbourLists:
     """The lists `near` int64 (n, k) and `similarities` float32 (n, k) of the rows of `columns`.
 
-    What is less similar than `least` is in no list.
+    References less similar than `least` are in no list.
     """
 
     def __init__(self, columns: Columns, least: np.float32 = NO_SIMILARITY) -> None:
@@ -42,20 +43,20 @@ class Neighbourhood:
         self._floors: Floats = np.empty(0, np.float32)
         self._pk_of_slot: Ids = np.empty(0, np.int64)
 
-    def longer(self, columns: Columns) -> Neighbourhood:
-        """Return the lists of these rows for `columns`, which are ours and may get more rows."""
-        other = Neighbourhood(columns, self._least)
+    def extended(self, columns: Columns) -> NeighbourLists:
+        """Return these lists for `columns`, an extended copy that may get more rows."""
+        other = NeighbourLists(columns, self._least)
         other._floors, other._pk_of_slot = self._floors, self._pk_of_slot
         return other
 
     @property
     def next_slot(self) -> int:
-        """Return the first slot beyond all that were taken over so far."""
+        """Return the first slot above all known ones."""
         return len(self._floors)
 
     @staticmethod
     def blanks(k: int) -> dict[str, NDArray[Any]]:
-        """Return the columns that a neighbourhood needs, for `Columns`."""
+        """Return the columns that the lists need, for `Columns`."""
         return {
             "slots": np.array(_NOWHERE, np.int64),
             "near": np.full(k, NOBODY, np.int64),
@@ -73,7 +74,7 @@ class Neighbourhood:
         return self._columns["similarities"]
 
     def place(self, rows: Rows, slots: Ids) -> None:
-        """Take over which slots the vectors of `rows` are in now, and the lists set for them."""
+        """Set the vector slots of `rows`, and the similarity floors from their lists."""
         self.release(rows)
         more = int(slots.max(initial=-1)) + 1 - len(self._floors)
         if more > 0:
@@ -84,19 +85,19 @@ class Neighbourhood:
         self._pk_of_slot[slots] = self._columns.pks[rows]
 
     def restore(self) -> None:
-        """Take over the slots and lists of rows that the columns were restored with."""
+        """Read the slots and lists again after the columns were restored."""
         slots = self._columns["slots"].copy()
         self._columns["slots"][:] = _NOWHERE
         self.place(np.arange(len(slots)), slots)
 
     def release(self, rows: Rows) -> None:
-        """Note that the slots of `rows` are theirs no more."""
+        """Free the slots of `rows`."""
         slots = self._columns["slots"][rows]
         self._floors[slots[slots != _NOWHERE]] = np.inf
         self._columns["slots"][rows] = _NOWHERE
 
     def listing(self, references: Ids) -> Rows:
-        """Return the rows that have any of `references` in their list."""
+        """Return the rows that list any of `references`."""
         flat, k = self.near.ravel(), self.near.shape[1]
         if len(references) > _COMPARE_AT_MOST:
             return sorted_unique(np.flatnonzero(np.isin(flat, references)) // k)
@@ -113,8 +114,8 @@ class Neighbourhood:
     ) -> Rows:
         """Search `rows` (vectors `queries`) again among all references (ascending pks).
 
-        Those `hidden` (one column a reference) from a row are left out. Return the rows whose list
-        changed.
+        References `hidden` (one column per reference) from a row are left out. Return the rows
+        whose list changed.
         """
         near, similarities = nearest(
             queries,
@@ -133,10 +134,10 @@ class Neighbourhood:
         above: Callable[[Vectors, Floats], tuple[Ids, Floats]],
         all_vectors: Callable[[Rows], Vectors],
     ) -> Rows:
-        """Put new references (ascending pks) into the lists they belong in; return those rows.
+        """Insert new references (ascending pks) into the lists; return the rows that changed.
 
         `above(vector, floors)` gives the slots at or above their floor with their similarity;
-        `all_vectors(rows)` the vectors of documents.
+        `all_vectors(rows)` gives the vectors of documents.
         """
         if len(references) > _SCAN_AT_MOST or len(self._columns) < 4 * len(references):
             return self._add_many(references, vectors, all_vectors)

@@ -1,8 +1,8 @@
-"""By what a field decides under `precision`: learned when it is due, kept in between.
+"""When the decision rule of a field is refitted under the `precision` policy, and how.
 
-What is learned is stored with the field. It stays in force while no more than a twentieth of the
-answers that it was learned from have changed, and the labels, the graph and the taxonomy are the
-same: so an answer moves only what it bears on, and deciding everything again gives the same.
+The fitted rule is stored with the field. It is kept while at most a twentieth of the answers that
+it was fitted on have changed, and the labels, the graph and the taxonomy are the same. So an answer
+changes only the items that it affects, and deciding everything again gives the same result.
 """
 
 from __future__ import annotations
@@ -25,78 +25,84 @@ from lookalike.classifier.calibration.training_data import (
 from lookalike.classifier.graph.metric import blend
 from lookalike.classifier.graph.search import NOBODY, Ids, ReferenceArrays
 from lookalike.decisions.check_sheets import checked_in
-from lookalike.decisions.field.classifier import Judge
+from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.columns import Rows
 from lookalike.decisions.field.state import FieldState
 from lookalike.decisions.ledger.samples import sample
 from lookalike.labels import NO_LABEL
 from lookalike.stores.base import Snapshot
 
-_KEPT_WHILE = 20
-"""One in so many answers may change before it is learned again."""
+_REFIT_SHARE = 20
+"""Refit when more than one in this number of answers has changed."""
 
-_WEIGHED_AGAIN = 1.5
-"""When there are so many times the references, or so many times fewer, members are weighed again:
-it makes the whole landscape again."""
+_REWEIGH_FACTOR = 1.5
+"""Fit member weights again when the number of references has grown or shrunk by this factor.
+
+New weights rebuild the whole graph.
+"""
 
 
 class RefitResult(NamedTuple):
-    """The standard from now on, and the rows to decide again beside those touched; None: all."""
+    """The new decision rule, and the rows to decide besides the touched ones; None means all."""
 
     standard: DecisionRule
     rows: Rows | None
 
 
 class Refit:
-    """Keeps the standard of a field and its judge in step with the answers."""
+    """Updates the decision rule and the classifier of a field when answers change."""
 
-    def __init__(self, state: FieldState, judge: Judge) -> None:
+    def __init__(self, state: FieldState, classifier: GraphClassifier) -> None:
         self._state = state
-        self._judge = judge
-        self._theirs: Mapping[str, Ids] | None = None
-        """The references by which another process decided, unless the judge follows them."""
+        self._classifier = classifier
+        self._external: Mapping[str, Ids] | None = None
+        """The references of another process's decisions, until the classifier uses them."""
 
-    def overtaken(self) -> None:
-        """Note by which references all is decided by now: the judge may know earlier ones."""
-        self._theirs = self.references()
+    def note_external_decisions(self) -> None:
+        """Record the references of the stored decisions; the classifier may have earlier ones."""
+        self._external = self.references()
 
-    def renew(self, snapshot: Snapshot, *, afresh: bool) -> RefitResult:
-        """Return the standard that the answers allow now; `afresh` with a new graph."""
-        state, before = self._state, self._state.standard
-        theirs, self._theirs = self._theirs, None
+    def run(self, snapshot: Snapshot, *, rebuild: bool) -> RefitResult:
+        """Return the decision rule for the current answers; with `rebuild` on a new graph."""
+        state, before = self._state, self._state.rule
+        external, self._external = self._external, None
         counts = np.bincount(state.references.codes).tolist()
         rule, missing = method_for(counts, len(state.columns))
         if rule is Method.LANDSCAPE:
-            return self._by_landscape(snapshot, afresh, theirs)
+            return self._refit_graph(snapshot, rebuild, external)
         nothing: Rows = np.empty(0, np.int64)
-        if before is not None and before.rule is rule is Method.NEAREST and self._few_moved(before):
+        if (
+            before is not None
+            and before.rule is rule is Method.NEAREST
+            and self._few_changed(before)
+        ):
             after = replace(before, missing=missing, moved=before.moved + state.changes)
-            return RefitResult(after, None if afresh else nothing)
-        standard = self._by_lists(rule, missing)
+            return RefitResult(after, None if rebuild else nothing)
+        standard = self._refit_nearest(rule, missing)
         return RefitResult(standard, nothing if standard == before else None)
 
-    def ready(self, snapshot: Snapshot) -> Judge:
-        """Return the judge, who knows all documents and judges by the standard in force."""
+    def ready(self, snapshot: Snapshot) -> GraphClassifier:
+        """Return the classifier with all documents and the current decision rule."""
         self._survey(snapshot)
-        self._adopt()
-        return self._judge
+        self._restore()
+        return self._classifier
 
-    def surveyed(self, snapshot: Snapshot) -> Judge:
-        """Return the judge, who knows all documents, and judges them if there is a standard."""
+    def ready_if_fitted(self, snapshot: Snapshot) -> GraphClassifier:
+        """Return the classifier with all documents, and with the decision rule if one is fitted."""
         self._survey(snapshot)
-        if self._state.standard is not None and self._state.standard.learned is not None:
-            self._adopt()
-        return self._judge
+        if self._state.rule is not None and self._state.rule.learned is not None:
+            self._restore()
+        return self._classifier
 
     def references(self) -> dict[str, Ids]:
-        """Return the references of each label that vote, and those of the background, if any."""
+        """Return the references by label, with those of the background if there are any."""
         return self._named(self._state.voting())
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _by_lists(self, rule: Method, missing: tuple[str, ...]) -> DecisionRule:
+    def _refit_nearest(self, rule: Method, missing: tuple[str, ...]) -> DecisionRule:
         state, taxonomy = self._state, self._state.field.taxonomy
-        pool = state.matches(np.flatnonzero(state.waiting))
+        pool = state.matches(np.flatnonzero(state.undecided))
         target = taxonomy.target_precision
         calibration = learn_nearest(state.references, pool, taxonomy.top_k, target)
         if calibration is None:
@@ -110,30 +116,30 @@ class Refit:
             version=taxonomy.version,
         )
 
-    def _by_landscape(
-        self, snapshot: Snapshot, afresh: bool, theirs: Mapping[str, Ids] | None
+    def _refit_graph(
+        self, snapshot: Snapshot, rebuild: bool, external: Mapping[str, Ids] | None
     ) -> RefitResult:
-        state, before = self._state, self._state.standard
-        upto, references = self._survey(snapshot, afresh), self.references()
-        if before is not None and self._lasts(before, upto, references):
+        state, before = self._state, self._state.rule
+        upto, references = self._survey(snapshot, rebuild), self.references()
+        if before is not None and self._still_holds(before, upto, references):
             after = replace(before, moved=before.moved + state.changes)
-            if afresh or not self._judge.judges_by(self._learned()):
-                self._adopt()
+            if rebuild or not self._classifier.uses(self._learned()):
+                self._restore()
                 return RefitResult(after, None)
-            return RefitResult(after, self._followed(references, theirs))
-        weights, weighed_from = self._weighed(snapshot, references)
+            return RefitResult(after, self._update_references(references, external))
+        weights, weighed_from = self._member_weights(snapshot, references)
         if weights:
-            upto = self._survey(snapshot, afresh, weights)
+            upto = self._survey(snapshot, rebuild, weights)
         taxonomy, columns = state.field.taxonomy, state.columns
         references = self._named(state.references)
-        confidence, suspects = self._judge.learn(
+        confidence, suspects = self._classifier.fit(
             references,
-            columns.pks[state.waiting],
+            columns.pks[state.undecided],
             taxonomy.target_precision,
             targets=taxonomy.targets,
             sampling=self._sampling(snapshot),
             hierarchical=taxonomy.hierarchical,
-            closed=taxonomy.closed_set and not len(self._new_kinds()),
+            closed=taxonomy.closed_set and not len(self._new_categories()),
         )
         standard = replace(
             decision_rule_of(confidence, upto, len(suspects)),
@@ -146,16 +152,16 @@ class Refit:
         )
         return RefitResult(standard, None)
 
-    def _followed(
-        self, references: Mapping[str, Ids], theirs: Mapping[str, Ids] | None
+    def _update_references(
+        self, references: Mapping[str, Ids], external: Mapping[str, Ids] | None
     ) -> Rows | None:
-        """Let the judge follow the references; return the rows that this bears on, None: all."""
-        if theirs is not None and sorted(theirs) != sorted(references):
-            self._judge.follow(references)
+        """Update the classifier's references; return the affected rows, None for all."""
+        if external is not None and sorted(external) != sorted(references):
+            self._classifier.update_references(references)
             return None
-        if theirs is not None:
-            self._judge.follow(theirs)
-        return self._state.columns.rows_of(self._judge.follow(references))
+        if external is not None:
+            self._classifier.update_references(external)
+        return self._state.columns.rows_of(self._classifier.update_references(references))
 
     def _sampling(self, snapshot: Snapshot) -> AnswerSampling:
         state, columns = self._state, self._state.columns
@@ -164,7 +170,7 @@ class Refit:
         return AnswerSampling(
             asked=columns.pks[columns["asked"]],
             drawn=drawn,
-            new=self._new_kinds(),
+            new=self._new_categories(),
             apart=apart,
             checked=checked.sample,
             refuted=checked.refuted,
@@ -172,12 +178,12 @@ class Refit:
         )
 
     def _named(self, references: ReferenceArrays) -> dict[str, Ids]:
-        """Return references by label, and those of the background, if there are any."""
+        """Return references by label, with those of the background if there are any."""
         named = {
             str(self._state.codes.name(code)): references.pks[references.codes == code]
             for code in np.unique(references.codes).tolist()
         }
-        return with_background(named, self._new_kinds())
+        return with_background(named, self._new_categories())
 
     def _with_labels(self, suspects: Ids) -> tuple[tuple[int, str], ...]:
         references, name = self._state.references, self._state.codes.name
@@ -185,50 +191,52 @@ class Refit:
         pairs = zip(suspects.tolist(), codes.tolist(), strict=True)
         return tuple((pk, str(name(code))) for pk, code in pairs)
 
-    def _weighed(
+    def _member_weights(
         self, snapshot: Snapshot, references: Mapping[str, Ids]
     ) -> tuple[tuple[float, ...], int]:
-        """Return the weights of the members of a combined space, and from how many references."""
+        """Return the weights of a combined space's members, and the number of references used."""
         if not self._lengths:
             return (), 0
-        standard, count = self._state.standard, sum(map(len, references.values()))
+        standard, count = self._state.rule, sum(map(len, references.values()))
         if standard is not None and standard.weights:
             known = standard.weighed_from
-            if known < _WEIGHED_AGAIN * count and count < _WEIGHED_AGAIN * known:
+            if known < _REWEIGH_FACTOR * count and count < _REWEIGH_FACTOR * known:
                 return standard.weights, known
-        return self._judge.weigh(references, lambda pks: self._any_vectors(snapshot, pks)), count
+        return self._classifier.fit_member_weights(
+            references, lambda pks: self._any_vectors(snapshot, pks)
+        ), count
 
-    def _lasts(self, before: DecisionRule, upto: int, references: Mapping[str, Ids]) -> bool:
-        """Return whether what was learned before is still good enough."""
+    def _still_holds(self, before: DecisionRule, upto: int, references: Mapping[str, Ids]) -> bool:
+        """Return whether the fitted rule is still good enough."""
         return (
             before.learned is not None
             and before.nodes_upto == upto
             and sorted(references) == list(before.learned["labels"])
             and len(self._state.suspects()) == len(before.suspects)
-            and self._few_moved(before)
+            and self._few_changed(before)
         )
 
-    def _few_moved(self, before: DecisionRule) -> bool:
-        """Return whether so few answers have changed since that it need not be learned again."""
+    def _few_changed(self, before: DecisionRule) -> bool:
+        """Return whether too few answers have changed since the fit to need another one."""
         moved = before.moved + self._state.changes
         same = before.version == self._state.field.taxonomy.version
-        return same and moved <= before.learned_from // _KEPT_WHILE
+        return same and moved <= before.learned_from // _REFIT_SHARE
 
     def _learned(self) -> Mapping[str, object]:
-        standard = self._state.standard
-        assert standard is not None and standard.learned is not None, "nothing was learned"
+        standard = self._state.rule
+        assert standard is not None and standard.learned is not None, "no rule is fitted"
         return standard.learned
 
-    def _adopt(self) -> None:
-        """Let the judge judge by what was learned, on the references of now."""
-        learned, self._theirs = self._learned(), None
-        if not self._judge.judges_by(learned):
-            self._judge.adopt(confidence_from(learned), self.references())
+    def _restore(self) -> None:
+        """Let the classifier use the stored rule with the current references."""
+        learned, self._external = self._learned(), None
+        if not self._classifier.uses(learned):
+            self._classifier.restore(confidence_from(learned), self.references())
         else:
-            self._judge.follow(self.references())
+            self._classifier.update_references(self.references())
 
     def _labelled(self, documents: Ids) -> dict[str, Ids]:
-        """Return those of the documents that a person labelled, by label, rising."""
+        """Return the documents that a person labelled, by label, rising."""
         state = self._state
         rows = np.sort(state.columns.rows_of(documents))
         codes, pks = state.columns["codes"][rows], state.columns.pks[rows]
@@ -238,22 +246,22 @@ class Refit:
             for code in np.unique(codes[named]).tolist()
         }
 
-    def _new_kinds(self) -> Ids:
-        """Return the documents that a person called a new kind."""
+    def _new_categories(self) -> Ids:
+        """Return the documents that a person marked as a new category."""
         columns = self._state.columns
         return np.asarray(columns.pks[columns["stands"] & (columns["codes"] == NO_LABEL)])
 
     @property
     def _lengths(self) -> tuple[int, ...]:
-        """Return the dimensions of the members of a combined space; none of another."""
+        """Return the dimensions of a combined space's members; empty for other spaces."""
         return tuple(member.dimension for member in self._state.field.space.members)
 
     def _survey(
-        self, snapshot: Snapshot, afresh: bool = False, weights: tuple[float, ...] = ()
+        self, snapshot: Snapshot, rebuild: bool = False, weights: tuple[float, ...] = ()
     ) -> int:
-        """Let the judge know all documents and references; return the last one of its graph.
+        """Give the classifier all documents and references; return the last pk of its graph.
 
-        With other `weights` than those in force it is a new one.
+        If `weights` differ from the current ones, the graph is rebuilt.
         """
         state, columns = self._state, self._state.columns
         slots, pks = columns["slots"], columns.pks
@@ -264,11 +272,11 @@ class Refit:
             order = np.argsort(pks)
             pks, slots = pks[order], slots[order]
         before, in_force = 0, weights
-        if state.standard is not None:
-            before, in_force = state.standard.nodes_upto, state.standard.weights
-        if afresh or weights not in ((), in_force):
+        if state.rule is not None:
+            before, in_force = state.rule.nodes_upto, state.rule.weights
+        if rebuild or weights not in ((), in_force):
             before = 0
-        return self._judge.survey(
+        return self._classifier.set_items(
             pks,
             slots,
             lambda p: self._any_vectors(snapshot, p),
@@ -277,7 +285,7 @@ class Refit:
         )
 
     def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:
-        """Return vectors of documents and of references elsewhere."""
+        """Return vectors of documents and of references in other collections."""
         field = self._state.field
         known = self._state.columns.pks
         place = np.minimum(np.searchsorted(known, pks), max(len(known) - 1, 0))

@@ -1,4 +1,4 @@
-"""What documents cannot be in one label field: people said "not this", or a companion is it."""
+"""Labels that documents cannot have: rejected, or taken by an item of the same image."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lookalike.stores.base import Snapshot, conditions
 
 
 class Rejections(Mapping[int, set[str]]):
-    """The labels that each document cannot have, of those documents that cannot have some.
+    """The labels that each document cannot have, for documents that have any.
 
-    People refused them, or they are taken: a companion has them in a field that is exclusive.
+    A person rejected them, or in an exclusive field another item of the same image has them.
     """
 
     def __init__(self, field_pk: int) -> None:
@@ -42,18 +42,18 @@ class Rejections(Mapping[int, set[str]]):
         return np.array(sorted(self), np.int64)
 
     def refused(self, pks: Ids) -> NDArray[np.bool_]:
-        """Return which documents people refused a label (n,)."""
+        """Return for which documents a person rejected some label (n,)."""
         return np.array([pk in self._labels for pk in pks.tolist()], bool)
 
-    def take(self, pk: int, labels: set[str]) -> None:
-        """Note which labels the companions of a document have."""
+    def set_taken(self, pk: int, labels: set[str]) -> None:
+        """Set the labels that other items of the document's image have."""
         if labels:
             self._taken[pk] = labels
         else:
             self._taken.pop(pk, None)
 
     def read(self, snapshot: Snapshot, pks: Ids) -> None:
-        """Take over what the rows of documents say now."""
+        """Read the stored rejections of documents again."""
         for pk in pks.tolist() if self._labels else ():
             self._labels.pop(pk, None)
         table = schema.rejection
@@ -63,13 +63,13 @@ class Rejections(Mapping[int, set[str]]):
                 self._labels.setdefault(row.document_pk, set()).add(row.label)
 
     def forget(self, pks: Ids) -> None:
-        """Take documents away."""
+        """Remove documents."""
         for pk in pks.tolist() if self else ():
             self._labels.pop(pk, None)
             self._taken.pop(pk, None)
 
     def allowed(self, pk: int, references: ReferenceArrays, codes: Codes) -> NDArray[np.bool_]:
-        """Return which references have a label that a document may have."""
+        """Return which references have a label that the document may have."""
         refused = [codes.code(name) for name in self.get(pk, ())]
         return ~np.isin(references.codes, refused)
 
@@ -80,7 +80,7 @@ class Rejections(Mapping[int, set[str]]):
     def barred(self, pks: Ids, labels: Sequence[str]) -> NDArray[np.bool_]:
         """Return which of the labels (n, labels) each document cannot have.
 
-        What people refused is barred with all below it; what is taken, by itself.
+        A rejected label excludes all labels below it; a taken label excludes only itself.
         """
         bars = np.zeros((len(pks), len(labels)), bool)
         for row, pk in zip(bars, pks.tolist(), strict=True):
@@ -92,12 +92,12 @@ class Rejections(Mapping[int, set[str]]):
         return bars
 
     def as_pairs(self, codes: Codes) -> NDArray[np.int64]:
-        """Return what people refused: pairs (n, 2) of document and label code."""
+        """Return the rejections by people: pairs (n, 2) of document and label code."""
         pairs = [(pk, codes.code(name)) for pk, names in self._labels.items() for name in names]
         return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
     def from_pairs(self, pairs: NDArray[np.int64], codes: Codes) -> None:
-        """Take over what `as_pairs` gave, in place of all that is here."""
+        """Replace everything by the pairs that `as_pairs` returned."""
         self._labels = {}
         for pk, code in pairs.tolist():
             self._labels.setdefault(pk, set()).add(str(codes.name(code)))

@@ -1,8 +1,8 @@
-"""What a decider knows of its field: arrays read from the rows, catching up with other processes.
+"""The in-memory state of one label field: arrays read from its rows, kept up to date.
 
-The store holds what was said and decided; the lists of nearest references follow from vectors and
-labels, so they are kept here alone. Derived state: it can be dropped at any time and comes back,
-sooner from the file that `remember` leaves for the next process.
+The store holds statements and decisions; the lists of nearest references are derived from vectors
+and labels and are kept only here. All of it may be dropped at any time: it is computed again,
+faster with the cache file that `save_cache` writes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, Select, select
 
 from lookalike.catalog.fields import StoredField
-from lookalike.catalog.image_groups import Companions, Unseen, poorly_seen
+from lookalike.catalog.image_groups import HypotheticalItem, ImageGroups, low_quality_among
 from lookalike.catalog.references import (
     epoch_of,
     newest_revision,
     operation_id,
     read_references,
-    voters,
+    voting_documents,
     written_since,
 )
 from lookalike.classifier.calibration.decision_rule import DecisionRule, decision_rule_in_force
@@ -34,7 +34,7 @@ from lookalike.classifier.graph.search import Floats, Ids, Matches, ReferenceArr
 from lookalike.classifier.policies import least_similarity
 from lookalike.content.files import recall, remember
 from lookalike.decisions.field.columns import BLANKS, Columns, Rows, keep_rows, stored_rows
-from lookalike.decisions.field.neighbour_lists import Neighbourhood
+from lookalike.decisions.field.neighbour_lists import NeighbourLists
 from lookalike.decisions.field.rejections import Rejections
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.stores import schema
@@ -46,49 +46,47 @@ _CHOOSY_ROWS = 1000
 _NO_IDS: Ids = np.empty(0, np.int64)
 _FORMAT = 5
 _ROWS_LIKE_A_SCAN = 16
-"""Reading so small a part of the rows again takes about as long as placing one reference."""
+"""Reading all rows again costs as much as this number of scans for one reference."""
 
 
 class FieldState:
     """Documents, lists, decisions, rejections and references of one field, in memory.
 
-    Columns are those of the neighbourhood and of the stored rows, and `poor` bool: it was seen too
-    badly to be decided.
-    `changes` counts the answers that the last `take` changed, `confirmed` (pks, rising) are the
-    references whose label a person gave again. `memory` is the file that keeps the columns for the
-    next process.
+    `columns` holds those of `NeighbourLists` and of the stored rows. `changes` counts the answers
+    that the last `reload` changed; `confirmed` (pks, rising) are the references whose label a
+    person gave again. `cache_file` stores the columns for the next process.
     """
 
-    def __init__(self, stored: StoredField, memory: Path) -> None:
+    def __init__(self, stored: StoredField, cache_file: Path) -> None:
         self.field = stored
         self.codes = Codes()
-        self.columns = Columns(Neighbourhood.blanks(stored.taxonomy.top_k) | BLANKS)
+        self.columns = Columns(NeighbourLists.blanks(stored.taxonomy.top_k) | BLANKS)
         least = least_similarity(stored.taxonomy.confidence_threshold)
-        self.neighbourhood = Neighbourhood(self.columns, least)
+        self.neighbour_lists = NeighbourLists(self.columns, least)
         self.rejected = Rejections(stored.pk)
-        self.companions = Companions()
+        self.image_groups = ImageGroups()
         self.references = ReferenceArrays.none(stored.reference_space.dimension)
-        self.standard: DecisionRule | None = None
+        self.rule: DecisionRule | None = None
         self.seen = -1
         self.changes = 0
         self.confirmed = _NO_IDS
         self._epoch = -1
-        self._memory = memory
-        self._ahead_of_memory = 0.0
+        self._cache_file = cache_file
+        self._unsaved_cost = 0.0
 
     def refresh(self, snapshot: Snapshot) -> bool:
-        """Catch up with everything that was committed since the last call.
+        """Take over everything that was committed since the last call.
 
-        Return whether there was anything: another process has been at it.
+        Return whether anything changed: another process has written.
         """
         if self._epoch < 0:
-            self._recall(snapshot)
+            self._load_cache(snapshot)
         field, epoch = self.field, epoch_of(snapshot, self.field.pk)
         erased = self._epoch not in (-1, epoch)
         if erased:
             self._forget_erased(snapshot)
         if self.seen < 0 or erased:
-            voting = voters(snapshot, field.reference_field_pk)
+            voting = voting_documents(snapshot, field.reference_field_pk)
             references = np.union1d(self.references.pks, voting)
         else:
             references = written_since(snapshot, field.reference_field_pk, self.seen)
@@ -96,21 +94,21 @@ class FieldState:
         newest = max(newest_revision(snapshot, pk) for pk in (field.pk, field.reference_field_pk))
         is_behind = bool(len(documents) or len(references) or self.seen < 0)
         if is_behind:
-            self.take(snapshot, documents, references)
+            self.reload(snapshot, documents, references)
         self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
         query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
-        self.standard = decision_rule_in_force(snapshot.rows(query)[0].standard)
+        self.rule = decision_rule_in_force(snapshot.rows(query)[0].standard)
         return is_behind
 
-    def take(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
-        """Take over what the rows of documents and of references say now.
+    def reload(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
+        """Read the rows of documents and of references again.
 
-        Return the rows of which anything may differ: what was said of them, their list, its labels.
+        Return the rows to decide again: their statement, their list or a label in it has changed.
         """
-        choosy, new = self.rejected.pks, self._new_kinds(documents)
+        choosy, new = self.rejected.pks, self._new_categories(documents)
         fresh = self._read_documents(snapshot, documents)
-        turnout = read_references(
+        update = read_references(
             snapshot,
             self.field.reference_field_pk,
             self.field.reference_space,
@@ -120,30 +118,30 @@ class FieldState:
         )
         nobody_voted = len(self.references) == 0
         confirmed, self.confirmed = self.confirmed, _confirmed(snapshot, self.field)
-        self.changes = len(np.setxor1d(new, self._new_kinds(documents)))
+        self.changes = len(np.setxor1d(new, self._new_categories(documents)))
         if not np.array_equal(confirmed, self.confirmed):
-            self.changes += len(self.references)  # what looked wrong counts now: learn again
-        self.changes += turnout.changed_from(self.references)
-        # Where others' labels vote, what people say here calibrates alone.
+            self.changes += len(self.references)  # suspect references count now: refit
+        self.changes += update.changed_from(self.references)
+        # If the references are in another field, answers here are only used for calibration.
         self.changes += 0 if self.field.unified else len(documents)
-        self.references = turnout.references
-        listing = self.neighbourhood.listing
-        left, relabelled = listing(turnout.went), listing(turnout.stayed)
+        self.references = update.references
+        listing = self.neighbour_lists.listing
+        left, relabelled = listing(update.removed), listing(update.kept)
         again = self.columns.rows_of(np.union1d(choosy, self.rejected.pks))
         placed = fresh[:0]
         if len(fresh) < len(self.columns):
-            placed = self._place(snapshot, turnout.came)
+            placed = self._place(snapshot, update.added)
         moved = self.search(snapshot, union(fresh, again, left))
-        touched = len(turnout.came) + len(turnout.went)
-        self._moved_on(touched, union(placed, moved, self.columns.rows_of(documents)))
+        touched = len(update.added) + len(update.removed)
+        self._count_unsaved(touched, union(placed, moved, self.columns.rows_of(documents)))
         if nobody_voted != (len(self.references) == 0):
             return np.arange(len(self.columns))
         return union(self.columns.rows_of(documents), relabelled, left, again, placed, moved)
 
-    def arrive(self, snapshot: Snapshot, documents: Ids) -> Rows:
-        """Make rows for documents whose vectors were just written; return the rows of all.
+    def add_documents(self, snapshot: Snapshot, documents: Ids) -> Rows:
+        """Add rows for documents whose vectors were just written; return the rows of all.
 
-        Their own rows in the store may not be there yet, or there while they had no vector.
+        Their rows in the store may be missing, or may exist from when they had no vector.
         """
         self._read_documents(snapshot, np.setdiff1d(documents, self.columns.pks))
         table = schema.embedding
@@ -151,26 +149,26 @@ class FieldState:
         query = query.order_by(table.c.document_pk)
         chosen = conditions(table.c.document_pk, documents)
         slots = [snapshot.numbers(query.where(condition))[:, 0] for condition in chosen]
-        rows = self.settle(snapshot, documents, np.concatenate([_NO_IDS, *slots]))
-        self._moved_on(0, rows)
+        rows = self.add_rows(snapshot, documents, np.concatenate([_NO_IDS, *slots]))
+        self._count_unsaved(0, rows)
         return rows
 
-    def settle(self, snapshot: Snapshot, documents: Ids, slots: Ids) -> Rows:
-        """Make rows for documents whose vectors are in `slots`; return them."""
+    def add_rows(self, snapshot: Snapshot, documents: Ids, slots: Ids) -> Rows:
+        """Add rows for documents whose vectors are in `slots`; return them."""
         rows = self.columns.place(documents)
-        self.neighbourhood.place(rows, slots)
-        self._look(snapshot, documents)
-        self._bar_names(documents)
+        self.neighbour_lists.place(rows, slots)
+        self._read_quality(snapshot, documents)
+        self._exclude_taken_labels(documents)
         self.search(snapshot, rows)
         return rows
 
     def search(self, snapshot: Snapshot, rows: Rows) -> Rows:
-        """Find the nearest references of rows from scratch; return those whose list changed."""
+        """Search the nearest references of rows from scratch; return rows whose list changed."""
         choosy = self.rows_with_rejections()
         choosy = choosy[np.isin(choosy, rows)]
-        references, search, moved = self.references, self.neighbourhood.requery, [rows[:0]]
+        references, search, moved = self.references, self.neighbour_lists.requery, [rows[:0]]
         for block in _blocks(without(rows, choosy), _SEARCH_ROWS):
-            unseen = np.empty((len(block), 0), np.float16)  # by nobody
+            unseen = np.empty((len(block), 0), np.float16)  # not read without references
             vectors = self.vectors(snapshot, block) if len(references) else unseen
             moved.append(search(block, vectors, references.pks, references.vectors))
         for block in _blocks(choosy, _CHOOSY_ROWS):
@@ -184,45 +182,45 @@ class FieldState:
         return snapshot.vectors(self.field.space, self.columns.pks[rows])
 
     def committed(self, operation: int, rows: Rows) -> None:
-        """Note that everything up to `operation`, ours, is here already, and wrote `rows`."""
+        """Record that the state includes `operation`, which changed `rows`."""
         self.seen = max(self.seen, operation)
-        self._moved_on(0, rows)
+        self._count_unsaved(0, rows)
 
-    def standing_among(self, pks: Ids) -> Ids:
-        """Return those of `pks` that someone other than the machine decided, as known here."""
+    def settled_among(self, pks: Ids) -> Ids:
+        """Return those of `pks` that are not decided automatically."""
         rows = self.columns.rows_of(pks)
         return np.asarray(self.columns.pks[rows[self.columns["stands"][rows]]])
 
     def forget_documents(self, pks: Ids) -> None:
-        """Take documents away that are about to be erased."""
-        self.neighbourhood.release(self.columns.rows_of(pks))
+        """Remove documents before they are erased."""
+        self.neighbour_lists.release(self.columns.rows_of(pks))
         self.columns.remove(pks)
         self.rejected.forget(pks)
-        self.companions.forget(pks.tolist())
+        self.image_groups.forget(pks.tolist())
 
-    def with_companions(self, rows: Rows) -> Rows:
-        """Return rows and, where a label may be given once an image, those of the same images."""
+    def with_same_image(self, rows: Rows) -> Rows:
+        """Return rows and, in an exclusive field, those of the other items of their images."""
         if not self.field.taxonomy.exclusive:
             return rows
-        return self.columns.rows_of(self.companions.of(self.columns.pks[rows]))
+        return self.columns.rows_of(self.image_groups.of(self.columns.pks[rows]))
 
     @property
-    def waiting(self) -> NDArray[np.bool_]:
-        """Return which rows are the machine's to decide (n,)."""
+    def undecided(self) -> NDArray[np.bool_]:
+        """Return which rows are decided automatically (n,)."""
         return np.asarray(~self.columns["stands"] & ~self.columns["poor"])
 
     def suspects(self) -> Ids:
-        """Return the references (pks, rising) that look wrong and that nobody has confirmed."""
-        said = () if self.standard is None else self.standard.suspects
+        """Return the references (pks, rising) that look wrong and that nobody confirmed."""
+        said = () if self.rule is None else self.rule.suspects
         there = [pk for pk, label in said if self._is_still(pk, label)]
         return np.array(sorted(there), np.int64)
 
     def voting(self) -> ReferenceArrays:
-        """Return the references without those that look wrong."""
+        """Return the references without the suspect ones."""
         return self.references.without(self.suspects())
 
     def _is_still(self, pk: int, label: str) -> bool:
-        """Return whether a reference has a label, which was said once only."""
+        """Return whether a reference still has a label and was not confirmed."""
         place = int(np.searchsorted(self.references.pks, pk))
         if place == len(self.references) or self.references.pks[place] != pk:
             return False
@@ -231,21 +229,21 @@ class FieldState:
 
     def matches(self, rows: Rows) -> Matches:
         """Return the lists of rows as matches with label codes."""
-        lists = self.neighbourhood
+        lists = self.neighbour_lists
         return self.references.matches(lists.near[rows], lists.similarities[rows])
 
-    def _new_kinds(self, documents: Ids) -> Ids:
-        """Return those of the documents that a person called a new kind, as known here."""
+    def _new_categories(self, documents: Ids) -> Ids:
+        """Return those of the documents that a person marked as a new category."""
         rows = self.columns.rows_of(documents)
         new = self.columns["stands"][rows] & (self.columns["codes"][rows] == NO_LABEL)
         return np.asarray(self.columns.pks[rows[new]])
 
     def allowed(self, pk: int) -> NDArray[np.bool_]:
-        """Return which references have a label that the document has not been refused."""
+        """Return which references have a label that is not excluded for the document."""
         return self.rejected.allowed(pk, self.references, self.codes)
 
     def may_match(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return whether there is any reference, near or far, that may vote for each of rows."""
+        """Return for each of rows whether any reference, near or far, may be used."""
         pks, references = self.columns.pks[rows], self.references.pks
         some = np.full(len(rows), len(references)) > np.isin(pks, references)
         for place in np.flatnonzero(np.isin(rows, self.rows_with_rejections())).tolist():
@@ -254,13 +252,13 @@ class FieldState:
         return some
 
     def rows_with_rejections(self) -> Rows:
-        """Return the rows whose document has a "not this"."""
+        """Return the rows of documents that cannot have some label."""
         return self.columns.rows_of(self.rejected.pks)
 
     # --- rows of the store ----------------------------------------------------------------------
 
     def _read_documents(self, snapshot: Snapshot, pks: Ids) -> Rows:
-        """Read the rows of documents; return those that are new, or have another vector."""
+        """Read the rows of documents; return those that are new or have another vector."""
         stored = stored_rows(self.field)
         fresh = [
             self._keep(snapshot.tuples(stored.where(chosen)))
@@ -268,30 +266,30 @@ class FieldState:
             for chosen in conditions(schema.standing.c.document_pk, block)
         ]
         self.rejected.read(snapshot, pks)
-        # Rows may have moved since: what was new first is told by its document.
+        # Adding documents moves rows, so the new ones are collected by pk.
         new = np.concatenate([_NO_IDS, *fresh])
-        self._look(snapshot, new)
-        self._bar_names(pks)
+        self._read_quality(snapshot, new)
+        self._exclude_taken_labels(pks)
         return self.columns.rows_of(new)
 
-    def _look(self, snapshot: Snapshot, pks: Ids) -> None:
-        """Find out how well new documents were seen, and what is on the same image."""
+    def _read_quality(self, snapshot: Snapshot, pks: Ids) -> None:
+        """Read the quality of new documents, and which are parts of the same image."""
         taxonomy, home = self.field.taxonomy, self.field.collection_pk
         if not taxonomy.low_quality:
             rows = self.columns.rows_of(pks)
-            poor = poorly_seen(snapshot, home, pks)
+            poor = low_quality_among(snapshot, home, pks)
             self.columns["poor"][rows] = np.isin(self.columns.pks[rows], poor)
         if taxonomy.exclusive:
-            self.companions.read(snapshot, home, pks)
+            self.image_groups.read(snapshot, home, pks)
 
-    def _bar_names(self, pks: Ids) -> None:
-        """Let nothing have the label that someone gave to its companion."""
+    def _exclude_taken_labels(self, pks: Ids) -> None:
+        """Exclude for each document the labels given to other items of its image."""
         if not self.field.taxonomy.exclusive:
             return
-        company = self.companions.of(pks)
+        company = self.image_groups.of(pks)
         for pk in company.tolist():
-            self.rejected.take(pk, set())
-        for group in self.companions.together(company):
+            self.rejected.set_taken(pk, set())
+        for group in self.image_groups.together(company):
             rows = self.columns.rows_of(np.array(group, np.int64))
             said = self.columns["stands"][rows] & (self.columns["codes"][rows] != NO_LABEL)
             names = {
@@ -303,18 +301,18 @@ class FieldState:
                 )
             }
             for pk in group:
-                self.rejected.take(pk, {name for other, name in names.items() if other != pk})
+                self.rejected.set_taken(pk, {name for other, name in names.items() if other != pk})
 
     def _keep(self, rows: Sequence[Any]) -> Ids:
-        """Keep rows as columns; return the documents that are new or have another slot."""
+        """Copy rows into columns; return the documents that are new or have another slot."""
         documents, slots = keep_rows(self.columns, self.codes, rows)
         at = self.columns.rows_of(documents)
         fresh = documents[self.columns["slots"][at] != slots]
-        self.neighbourhood.place(at, slots)
+        self.neighbour_lists.place(at, slots)
         return np.asarray(fresh)
 
     def _place(self, snapshot: Snapshot, references: Ids) -> Rows:
-        return self.neighbourhood.add(
+        return self.neighbour_lists.add(
             references,
             self.references.vectors_of(references),
             lambda vector, floors: snapshot.above_floors(self.field.space, vector, floors),
@@ -328,15 +326,15 @@ class FieldState:
 
     # --- memory ---------------------------------------------------------------------------------
 
-    def is_ahead(self, beyond: float) -> bool:
-        """Return whether catching up with this would cost the next process more than `beyond`.
+    def unsaved_exceeds(self, beyond: float) -> bool:
+        """Return whether the work missing in the cache file costs more than `beyond`.
 
-        Costs are counted in scans of the space for one reference.
+        The unit is one scan of the space for one reference.
         """
-        return self._ahead_of_memory > beyond and len(self.references) > 0
+        return self._unsaved_cost > beyond and len(self.references) > 0
 
-    def remember(self, snapshot: Snapshot) -> None:
-        """Leave everything for the next process. What is here is committed."""
+    def save_cache(self, snapshot: Snapshot) -> None:
+        """Write the cache file. Everything here must be committed."""
         arrays = {
             **self.columns.arrays(),
             "reference_pks": self.references.pks,
@@ -352,20 +350,20 @@ class FieldState:
             "operation": operation_id(snapshot, self.seen),
             "epoch": self._epoch,
         }
-        remember(self._memory, self._identity() | mark, arrays)
-        self._ahead_of_memory = 0.0
+        remember(self._cache_file, self._identity() | mark, arrays)
+        self._unsaved_cost = 0.0
 
-    def forget_memory(self) -> None:
-        """Erase what was left for the next process."""
-        self._memory.unlink(missing_ok=True)
-        self._ahead_of_memory = np.inf
+    def delete_cache(self) -> None:
+        """Delete the cache file."""
+        self._cache_file.unlink(missing_ok=True)
+        self._unsaved_cost = np.inf
 
-    def _moved_on(self, references: int, rows: Rows) -> None:
+    def _count_unsaved(self, references: int, rows: Rows) -> None:
         share = len(rows) / max(len(self.columns), 1)
-        self._ahead_of_memory += references + _ROWS_LIKE_A_SCAN * share
+        self._unsaved_cost += references + _ROWS_LIKE_A_SCAN * share
 
     def _identity(self) -> dict[str, Any]:
-        """Return what a memory must agree with to be ours, as it is read back."""
+        """Return the JSON values that a cache file must match to be used."""
         field = self.field
         identity = {
             "format": _FORMAT,
@@ -380,9 +378,9 @@ class FieldState:
         read_back: dict[str, Any] = json.loads(json.dumps(identity))
         return read_back
 
-    def _recall(self, snapshot: Snapshot) -> None:
-        """Begin where another process left off, if its memory is of this store and its past."""
-        kept = recall(self._memory)
+    def _load_cache(self, snapshot: Snapshot) -> None:
+        """Load the cache file if it belongs to this store and to its past."""
+        kept = recall(self._cache_file)
         if kept is None:
             return
         mark, arrays = kept
@@ -395,21 +393,21 @@ class FieldState:
         self._epoch, self.seen = mark["epoch"], mark["seen"]
         self.codes = Codes(mark["labels"])
         self.columns.restore(arrays)
-        self.neighbourhood.restore()
+        self.neighbour_lists.restore()
         self.rejected.from_pairs(arrays["refused"], self.codes)
         if self.field.taxonomy.exclusive:
-            self.companions.read(snapshot, self.field.collection_pk, self.columns.pks)
-            self._bar_names(self.columns.pks)
-        self.references = self._recalled_references(
+            self.image_groups.read(snapshot, self.field.collection_pk, self.columns.pks)
+            self._exclude_taken_labels(self.columns.pks)
+        self.references = self._cached_references(
             snapshot, arrays["reference_pks"], arrays["reference_codes"]
         )
 
-    def _recalled_references(
+    def _cached_references(
         self, snapshot: Snapshot, pks: Ids, codes: NDArray[np.int32]
     ) -> ReferenceArrays:
-        """Return the references of a memory. One written since gets no vector.
+        """Return the references of the cache file; those written since get a zero vector.
 
-        Its vector may be another one than it was: so it counts as gone, and come again.
+        The vector of such a reference may have changed, so it counts as removed and added again.
         """
         space = self.field.reference_space
         since = written_since(snapshot, self.field.reference_field_pk, self.seen)
@@ -437,10 +435,10 @@ def _blocks(rows: Rows, size: int) -> Iterator[Rows]:
 
 @dataclass(frozen=True, slots=True)
 class WithMore:
-    """A snapshot that also gives the vectors of documents that are not there.
+    """A snapshot that also has the vectors of documents that are not in the store.
 
-    `more` float16 (n, d) are those of the documents `pks` (n,), rising and above all that `space`
-    has. Rows and searches are those of the snapshot alone.
+    `more` float16 (n, d) are the vectors of the documents `pks` (n,), which are rising and above
+    all that `space` has. Rows and searches are those of the snapshot alone.
     """
 
     snapshot: Snapshot
@@ -493,26 +491,26 @@ class WithMore:
         return self.snapshot.above_floors(space, vector, floors)
 
     def time_s(self) -> float | None:
-        """Return what the database's own clock shows."""
+        """Return the time of the database's own clock."""
         return self.snapshot.time_s()
 
 
-def imagined(
-    state: FieldState, snapshot: Snapshot, documents: Ids, unseen: Mapping[int, Unseen]
+def hypothetical_state(
+    state: FieldState, snapshot: Snapshot, documents: Ids, unseen: Mapping[int, HypotheticalItem]
 ) -> tuple[FieldState, Rows]:
-    """Return a state in which documents, above all pks, have arrived, and their rows.
+    """Return a copy of the state with documents added, and their rows.
 
-    `snapshot` has their vectors; `unseen` tells more of those that it has. The answer shares
-    arrays with `state`: drop it before that one changes.
+    The documents are above all other pks. `snapshot` has their vectors; `unseen` describes those in
+    it. The result shares arrays with `state`: drop it before `state` changes.
     """
     other = copy(state)
-    other.columns = state.columns.longer()
-    other.neighbourhood = state.neighbourhood.longer(other.columns)
-    first = state.neighbourhood.next_slot
+    other.columns = state.columns.extended()
+    other.neighbour_lists = state.neighbour_lists.extended(other.columns)
+    first = state.neighbour_lists.next_slot
     taxonomy = state.field.taxonomy
     if taxonomy.exclusive:
-        other.companions = state.companions.imagine(unseen)
-    rows = other.settle(snapshot, documents, np.arange(first, first + len(documents)))
+        other.image_groups = state.image_groups.with_items(unseen)
+    rows = other.add_rows(snapshot, documents, np.arange(first, first + len(documents)))
     if not taxonomy.low_quality:
         poor = np.array([pk for pk, one in unseen.items() if one.low_quality], np.int64)
         other.columns["poor"][other.columns.rows_of(poor)] = True

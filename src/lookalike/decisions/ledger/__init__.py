@@ -1,4 +1,4 @@
-"""The ledger of label events: fold, label states, random samples, undo.
+"""The ledger of label events: fold to label states, random samples, undo.
 
 Begin at `fold.py`, which is pure; the other modules read and write the store.
 """

@@ -1,9 +1,9 @@
-"""The fold: from the events of one document in one field to what stands.
+"""The fold: computes the label state of one document in one field from its events.
 
-Precedence is human > import > promoted > auto, whatever the order in which they spoke. "Not this"
-silences the label for that document until a person gives it again. "A new kind" is a person's word,
-too: it stands over everyone else's label. Undone operations are left out
-by the caller, except that what the machine decided is a fact of its time: the last decision stands.
+The precedence is human > import > promoted > auto, in any order of time. "Not this" removes a label
+for that document until a person gives it again. "A new category" is an answer of a person and
+overrides all labels of others. The caller leaves out undone operations. An automatic decision is a
+record of its time, so the last one counts even if its operation was undone.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from lookalike.labels import is_within
 from lookalike.model import Answer, EventKind, Origin
 
 _ANSWERS = {EventKind.NEW_KIND: Answer.NEW_KIND, EventKind.CANNOT_TELL: Answer.CANNOT_TELL}
-_LAST_WORDS = {EventKind.LABELLED, EventKind.RETRACTED, *_ANSWERS}
+_FINAL = {EventKind.LABELLED, EventKind.RETRACTED, *_ANSWERS}
 _OPINIONS = {EventKind.LABELLED, EventKind.NEW_KIND}
-_NO_MORE = {EventKind.RETRACTED, EventKind.CANNOT_TELL}
+_WITHDRAWN = {EventKind.RETRACTED, EventKind.CANNOT_TELL}
 
-PERSONAL = frozenset({EventKind.REJECTED, *_LAST_WORDS})
-"""What a person says of a document."""
+PERSONAL = frozenset({EventKind.REJECTED, *_FINAL})
+"""The events by which a person answers about a document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What the fold needs of one event."""
+    """The part of an event that the fold needs."""
 
     kind: EventKind
     label: str | None
@@ -37,13 +37,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What stands for one document in one field, the machine's own decision aside.
+    """The label state of one document in one field, without the automatic decision.
 
-    `label`, `origin` and `actor` are those of the strongest voice that is not the machine, or None.
-    `answer` is what a person said instead of a label; `asked` tells that the queue had asked for
-    what the person said; `contested` that people contradict each other, and nobody has settled it;
-    `confirmed` that a person gave the label again; `retired` that the label is out of use: it
-    stays, and votes no more.
+    `label`, `origin` and `actor` are those of the strongest origin that is not automatic, or None.
+    `answer` is what a person answered instead of a label. `asked`: the queue had asked the
+    question. `contested`: people disagree, and nobody has settled it. `confirmed`: a person gave
+    the label again. `retired`: the label is out of use; it is kept but is no reference.
     """
 
     label: str | None = None
@@ -59,18 +58,18 @@ class Statement:
 
     @property
     def votes(self) -> bool:
-        """Return whether the document is a reference: someone other than the machine said so."""
+        """Return whether the document is a reference: it has a label that is not automatic."""
         return self.label is not None and not self.retired
 
     @property
-    def stands(self) -> bool:
-        """Return whether the machine has nothing to decide: there is a label, or none fits."""
+    def is_settled(self) -> bool:
+        """Return whether there is nothing to decide: a label is given, or a new category."""
         return self.label is not None or self.answer is Answer.NEW_KIND
 
 
 def fold(lines: Iterable[Line]) -> Statement:
-    """Return what stands after `lines`, oldest first."""
-    voices: dict[Origin, tuple[str, str]] = {}
+    """Return the label state after `lines`, oldest first."""
+    labels: dict[Origin, tuple[str, str]] = {}
     rejected: set[str] = set()
     suggestion = None
     person: Line | None = None
@@ -78,21 +77,21 @@ def fold(lines: Iterable[Line]) -> Statement:
     confirmed = False
     for line in lines:
         if line.origin is Origin.HUMAN and line.kind in PERSONAL:
-            _hear(said, line)
-        if line.origin is Origin.HUMAN and line.kind in _LAST_WORDS:
+            _add_answer(said, line)
+        if line.origin is Origin.HUMAN and line.kind in _FINAL:
             confirmed = _repeats(person, line)
-            person = _last_word(person, line)
+            person = _deciding_answer(person, line)
         if line.kind in (EventKind.NEW_KIND, EventKind.CANNOT_TELL):
-            voices.pop(Origin.HUMAN, None)
+            labels.pop(Origin.HUMAN, None)
         elif line.kind is EventKind.REJECTED and line.label is not None:
             rejected.add(line.label)
-            voices = {who: said for who, said in voices.items() if said[0] != line.label}
+            labels = {who: said for who, said in labels.items() if said[0] != line.label}
         elif line.kind is EventKind.SUGGESTED:
             suggestion = line.label
         elif line.kind is EventKind.RETRACTED and line.origin is not None:
-            voices.pop(line.origin, None)
+            labels.pop(line.origin, None)
         elif line.kind in (EventKind.LABELLED, EventKind.PROMOTED):
-            _speak(line, voices, rejected)
+            _set_label(line, labels, rejected)
     if suggestion in rejected:
         suggestion = None
     answer = _ANSWERS.get(person.kind) if person is not None else None
@@ -106,16 +105,16 @@ def fold(lines: Iterable[Line]) -> Statement:
     )
     if answer is Answer.NEW_KIND and person is not None:
         return replace(silent, origin=Origin.HUMAN, actor=person.actor)
-    if not voices:
+    if not labels:
         return silent
-    origin = max(voices, key=lambda voice: voice.strength)
-    label, actor = voices[origin]
+    origin = max(labels, key=lambda voice: voice.strength)
+    label, actor = labels[origin]
     confirmed = confirmed and origin is Origin.HUMAN
     return replace(silent, label=label, origin=origin, actor=actor, confirmed=confirmed)
 
 
 def opinions(lines: Iterable[Line]) -> dict[str, Line]:
-    """Return the latest answer of each person, oldest line first; none of who took it back."""
+    """Return the latest answer of each person, oldest line first, without retracted ones."""
     latest: dict[str, Line] = {}
     for line in _personal(lines):
         latest.pop(line.actor, None)
@@ -125,20 +124,21 @@ def opinions(lines: Iterable[Line]) -> dict[str, Line]:
 
 
 def independent(lines: Iterable[Line]) -> tuple[dict[str, Line], bool]:
-    """Return each person's latest label or new kind, and whether all but the first were blind.
+    """Return each person's latest label or new category, and whether these were blind.
 
-    What was said of a contested document was said in sight of the others' words, and is left out.
-    Blind is what the queue asked: it does not ask about an answered document but to hide the label.
+    Answers about a document on which people already disagreed are left out, because the other
+    answers were shown. Blind means that the queue asked: it hides the label when it asks about an
+    answered document. The first answer needs not be blind.
     """
     said: dict[str, Line] = {}
     latest: dict[str, Line] = {}
     is_blind = True
     for line in _personal(lines):
         in_sight = _disagree(said)
-        _hear(said, line)
+        _add_answer(said, line)
         if in_sight or line.kind is EventKind.REJECTED:
             continue
-        if line.kind in _NO_MORE:
+        if line.kind in _WITHDRAWN:
             latest.pop(line.actor, None)
         else:
             is_blind &= line.asked or latest.keys() <= {line.actor}
@@ -147,13 +147,13 @@ def independent(lines: Iterable[Line]) -> tuple[dict[str, Line], bool]:
 
 
 def decided_label(lines: Iterable[Line]) -> str | None:
-    """Return the machine's last decision among `lines`, oldest first."""
+    """Return the last automatic decision among `lines`, oldest first."""
     decided = [line.label for line in lines if line.kind is EventKind.DECIDED]
     return decided[-1] if decided else None
 
 
-def _last_word(before: Line | None, line: Line) -> Line | None:
-    """Return the word that tells how an answer came about: who repeats another's chose nothing."""
+def _deciding_answer(before: Line | None, line: Line) -> Line | None:
+    """Return the answer that counts as the origin of the state: a repetition adds nothing."""
     if line.kind is EventKind.RETRACTED:
         return None
     return before if before is not None and _repeats(before, line) else line
@@ -163,29 +163,29 @@ def _repeats(before: Line | None, line: Line) -> bool:
     return before is not None and (before.kind, before.label) == (line.kind, line.label)
 
 
-def _speak(line: Line, voices: dict[Origin, tuple[str, str]], rejected: set[str]) -> None:
-    assert line.origin is not None and line.label is not None, "a label without a voice"
+def _set_label(line: Line, labels: dict[Origin, tuple[str, str]], rejected: set[str]) -> None:
+    assert line.origin is not None and line.label is not None, "a label needs an origin"
     if line.origin is Origin.HUMAN:
         rejected.discard(line.label)
     elif line.label in rejected:
         return
-    voices[line.origin] = (line.label, line.actor)
+    labels[line.origin] = (line.label, line.actor)
 
 
 def _personal(lines: Iterable[Line]) -> Iterator[Line]:
     return (line for line in lines if line.origin is Origin.HUMAN and line.kind in PERSONAL)
 
 
-def _hear(said: dict[str, Line], line: Line) -> None:
-    """Let `said`, what may be contradicted, hold what a person says now.
+def _add_answer(said: dict[str, Line], line: Line) -> None:
+    """Update `said`, the latest answers that can be contradicted, with a new answer.
 
-    What the queue asked about a contested document, and a person answered, settles it: nothing
-    that was said before contradicts anything any more. Else people have to come to agree.
+    If the queue asked about a document on which people disagree, the answer settles it: all earlier
+    answers are dropped. Otherwise people have to reach agreement.
     """
     if line.asked and _disagree(said):
         said.clear()
     said.pop(line.actor, None)
-    if line.kind not in _NO_MORE:
+    if line.kind not in _WITHDRAWN:
         said[line.actor] = line
 
 
@@ -194,7 +194,7 @@ def _disagree(said: Mapping[str, Line]) -> bool:
 
 
 def _contradict(one: Line, other: Line) -> bool:
-    """Return whether two answers cannot both be true; a label and one below it can."""
+    """Return whether two answers cannot both be true; a label and its sub-label can."""
     if one.kind in _OPINIONS and other.kind in _OPINIONS:
         if EventKind.NEW_KIND in (one.kind, other.kind):
             return one.kind is not other.kind

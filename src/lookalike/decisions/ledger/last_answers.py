@@ -1,4 +1,4 @@
-"""What a person said last of documents since somebody looked at them."""
+"""The latest answer about documents since a given operation, to detect conflicting writes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ _GIVEN = (Origin.HUMAN, Origin.IMPORT)
 
 
 @dataclass(frozen=True, slots=True)
-class LastWord:
-    """What an `actor` said of a document, or took back (`retracted`), as `label` reads now."""
+class LatestAnswer:
+    """The latest answer of an `actor` about a document; `label` has its current name.
+
+    The kind is `retracted` if the actor took an answer back.
+    """
 
     actor: str
     kind: EventKind
@@ -29,15 +32,15 @@ class LastWord:
 
     @property
     def answer(self) -> dict[str, str | None]:
-        """Return it as an error tells it."""
+        """Return it as JSON values for an error."""
         return {"actor": self.actor, "kind": self.kind.value, "label": self.label}
 
-    def says(self, label: str | None) -> bool:
-        """Return whether it says that this is the label; None: that it has none any more."""
+    def is_label(self, label: str | None) -> bool:
+        """Return whether it gives this label; for None, whether it took a label back."""
         kind = EventKind.RETRACTED if label is None else EventKind.LABELLED
         return (self.kind, self.label) == (kind, label)
 
-    def told(self, document: str) -> str:
+    def in_words(self, document: str) -> str:
         """Return it in words, to follow the name of the actor."""
         if self.kind is EventKind.LABELLED:
             return f"labelled document {document!r} as {self.label!r}"
@@ -50,16 +53,18 @@ class LastWord:
         return f"took back an answer about document {document!r}"
 
 
-def last_words(snapshot: Snapshot, field_pk: int, since: Mapping[int, int]) -> dict[int, LastWord]:
-    """Return what a person, or an import, said last of documents (pk) after an operation (pk) each.
+def latest_answers(
+    snapshot: Snapshot, field_pk: int, since: Mapping[int, int]
+) -> dict[int, LatestAnswer]:
+    """Return the latest answer of a person or an import after an operation (pk) per document (pk).
 
-    What was said and undone since then is nothing; what had been said before and was undone since
-    then is taken back, by whoever undid it.
+    An answer that was given and undone since is ignored. An earlier answer that was undone since
+    counts as retracted by whoever undid it.
     """
     if not since:
         return {}
-    latest: dict[int, _Move] = {}
-    for move in _moves(snapshot, field_pk, since):
+    latest: dict[int, _Change] = {}
+    for move in _changes(snapshot, field_pk, since):
         known = latest.get(move.event.document_pk)
         if known is None or known.at <= move.at:
             latest[move.event.document_pk] = move
@@ -68,23 +73,23 @@ def last_words(snapshot: Snapshot, field_pk: int, since: Mapping[int, int]) -> d
     actors = _actors(snapshot, latest.values())
     naming = naming_of(snapshot, field_pk)
     return {
-        pk: LastWord(actors[one.at], EventKind(one.event.kind), read_now(naming, one.event)[0])
+        pk: LatestAnswer(actors[one.at], EventKind(one.event.kind), read_now(naming, one.event)[0])
         if one.holds
-        else LastWord(actors[one.at], EventKind.RETRACTED, None)
+        else LatestAnswer(actors[one.at], EventKind.RETRACTED, None)
         for pk, one in latest.items()
     }
 
 
 @dataclass(frozen=True, slots=True)
-class _Move:
-    """An event that holds now and did not then, or the reverse: since the operation `at` (pk)."""
+class _Change:
+    """An event whose effect changed since the operation `at` (pk): it `holds` now or no more."""
 
     event: Any
     at: int
     holds: bool
 
 
-def _moves(snapshot: Snapshot, field_pk: int, since: Mapping[int, int]) -> Iterator[_Move]:
+def _changes(snapshot: Snapshot, field_pk: int, since: Mapping[int, int]) -> Iterator[_Change]:
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.document_pk, event.c.operation_pk, event.c.kind, event.c.label)
@@ -106,10 +111,10 @@ def _moves(snapshot: Snapshot, field_pk: int, since: Mapping[int, int]) -> Itera
         held = row.operation_pk <= then and undone_at[then].get(row.operation_pk) is None
         holds = row.undone_by is None
         if held != holds:
-            yield _Move(row, at, holds)
+            yield _Change(row, at, holds)
 
 
-def _actors(snapshot: Snapshot, moves: Iterable[_Move]) -> dict[int, str]:
+def _actors(snapshot: Snapshot, moves: Iterable[_Change]) -> dict[int, str]:
     table = schema.operation
     query = select(table.c.pk, table.c.actor)
     rows = snapshot.rows(query.where(one_of(table.c.pk, {one.at for one in moves})))

@@ -1,8 +1,8 @@
-"""Chance: which documents are drawn to be asked about, and how each answer came about.
+"""Random samples for the queue, and the documents that audits and experiments hold out.
 
-A **draw** is uniform among all documents of a field that were not drawn before, whatever is known
-of them. So what is drawn is a random sample of all, and answers to it, and to nothing else, tell
-how often something is so. The probability of having been drawn so far is logged with each draw.
+A **draw** is uniform among all documents of a field that were not sampled before, whatever is known
+of them. So the sampled documents are a random sample of all, and only answers to them give unbiased
+rates. Each draw logs the probability of having been sampled so far.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from lookalike.stores.base import Snapshot, Txn, conditions, one_of
 _VERDICTS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
 
 DUE = 50
-"""One in so many answers is about a random draw: it finds categories that nobody thought of."""
+"""One in this number of answers is about a random sample; it finds unknown categories."""
 
-DRAWN_AHEAD = 10
-"""So many drawn documents wait to be asked about at any time."""
+SAMPLED_AHEAD = 10
+"""This number of sampled documents always wait for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedLabel:
-    """An automatic label that a person checked in an operation: was it right, how sure was it.
+    """An automatic label that a person checked in an operation, and whether it was right.
 
-    It is right if it is the `truth` that the person named, or above that in the tree.
-    `inclusion` is the probability with which chance had drawn the document by then.
+    It is right if it is the `truth` that the person gave, or a parent of it. `inclusion` is the
+    probability with which the document had been sampled by then.
     """
 
     operation: int
@@ -48,8 +48,8 @@ class CheckedLabel:
     inclusion: float
 
 
-def drawn_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> dict[int, float]:
-    """Return those of the documents that were drawn, with the probability of it."""
+def sampled_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> dict[int, float]:
+    """Return those of the documents that were sampled, with their probability."""
     table = schema.draw
     query = select(table.c.document_pk, table.c.probability).where(table.c.field_pk == field_pk)
     return {
@@ -62,14 +62,14 @@ def drawn_among(snapshot: Snapshot, field_pk: int, documents: Iterable[int]) -> 
 def contexts(
     snapshot: Snapshot, field_pk: int, documents: Iterable[int]
 ) -> dict[int, dict[str, Any]]:
-    """Return, for each document, in what situation a person speaks of it: JSON values.
+    """Return, for each document, the context of an answer given now: JSON values.
 
-    `was` is the machine's label just now, `source` the document it was caused by, `confidence` its
-    confidence; `drawn` the probability with which the document was drawn. What does not apply is
-    left out.
+    `was` is the automatic label just now, `source` the document that caused it, `confidence` its
+    confidence; `drawn` the probability with which the document was sampled. Values that do not
+    apply are left out.
     """
     pks = sorted(documents)
-    drawn = drawn_among(snapshot, field_pk, pks)
+    drawn = sampled_among(snapshot, field_pk, pks)
     found = {pk: {"drawn": drawn[pk]} if pk in drawn else {} for pk in pks}
     table = schema.standing
     query = select(table.c.document_pk, table.c.label, table.c.source_pk, table.c.confidence)
@@ -81,9 +81,10 @@ def contexts(
 
 
 def draw(txn: Txn, field_pk: int, operation: int, documents: Ids, count: int) -> Ids:
-    """Draw up to `count` of `documents` that were not drawn before; return them, rising.
+    """Sample up to `count` of `documents` that were not sampled before; return them, rising.
 
-    Chance depends on field, operation and earlier draws, so the same history draws the same.
+    The seed is made of the field, the operation and the number of earlier samples, so the same
+    history gives the same sample.
     """
     table = schema.draw
     before = select(table.c.document_pk).where(table.c.field_pk == field_pk)
@@ -107,34 +108,34 @@ def draw(txn: Txn, field_pk: int, operation: int, documents: Ids, count: int) ->
     return chosen
 
 
-def pending(snapshot: Snapshot, field_pk: int) -> Ids:
-    """Return the drawn documents that no person has answered yet, the first drawn first."""
+def unanswered_samples(snapshot: Snapshot, field_pk: int) -> Ids:
+    """Return the sampled documents that no person has answered yet, first sampled first."""
     pks, answered = _draws(snapshot, field_pk)
     return pks[~answered]
 
 
-def due(snapshot: Snapshot, field_pk: int, answers: int) -> Ids:
-    """Return the drawn documents that are to be asked about now, the first drawn first.
+def due_samples(snapshot: Snapshot, field_pk: int, answers: int) -> Ids:
+    """Return the sampled documents to ask about now, first sampled first.
 
-    One in DUE of the `answers` that the queue got shall be about a drawn one, however it came
-    about.
+    One in DUE of the `answers` that the queue got must be about a sampled document, whether the
+    queue asked about it or not.
     """
     pks, answered = _draws(snapshot, field_pk)
     return pks[~answered][: max(answers // DUE - int(answered.sum()), 0)]
 
 
 def sample(snapshot: Snapshot, field_pk: int) -> Ids:
-    """Return the drawn documents before the first that still waits, the first drawn first.
+    """Return the sampled documents before the first unanswered one, first sampled first.
 
-    All of them are answered, however that came about: so they are a random sample of all. Of those
-    after it only what was easy to answer may be.
+    All of them are answered, so they are a random sample of all documents. The answered ones after
+    it are left out: they may be the easy ones.
     """
     pks, answered = _draws(snapshot, field_pk)
     return pks if answered.all() else pks[: int((~answered).argmax())]
 
 
 def checks_by_label(snapshot: Snapshot, field_pk: int) -> dict[str, tuple[int, int]]:
-    """Return, by the automatic label, how many random answers checked and how many were wrong."""
+    """Return by automatic label how many random answers checked it, and how many were wrong."""
     found: dict[str, tuple[int, int]] = {}
     for one in checked_labels(snapshot, field_pk):
         checked, wrong = found.get(one.label, (0, 0))
@@ -143,10 +144,10 @@ def checks_by_label(snapshot: Snapshot, field_pk: int) -> dict[str, tuple[int, i
 
 
 def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
-    """Return the automatic labels that random answers checked, the latest first.
+    """Return the automatic labels that random answers checked, latest first.
 
-    A drawn document that had a label of the machine's when a person first spoke of it is a check,
-    but not if that was before the space in force: of what another extractor made, it says nothing.
+    A sampled document counts if it had an automatic label when a person first answered, and if that
+    was in the current space: labels made by another extractor are left out.
     """
     event, operation = schema.event, schema.operation
     drawn = sample(snapshot, field_pk)
@@ -184,12 +185,12 @@ def _checked(row: Any, naming: Naming) -> CheckedLabel:
 
 
 def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """Return all drawn documents, the first drawn first, and whether a person answered each."""
+    """Return all sampled documents, first sampled first, and whether a person answered each."""
     table, standing = schema.draw, schema.standing
     drawn = select(table.c.document_pk).where(table.c.field_pk == field_pk)
     drawn = drawn.order_by(table.c.operation_pk, table.c.document_pk)
     pks = snapshot.numbers(drawn)[:, 0]
-    # Not joined: SQLite might go through all documents for the few that are drawn.
+    # Two queries instead of a join: SQLite might scan all documents for the few sampled ones.
     query = select(standing.c.document_pk, standing.c.answer, standing.c.origin)
     query = query.where(standing.c.field_pk == field_pk)
     answered = {
@@ -204,10 +205,10 @@ def _draws(snapshot: Snapshot, field_pk: int) -> tuple[Ids, NDArray[np.bool_]]:
 # --- documents held by audits and trials ---------------------------------------------------------
 
 
-def held(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
-    """Return those of the documents that an open audit or trial of a field holds.
+def held_out(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+    """Return those of the documents that an open audit or experiment of a field holds out.
 
-    They do not vote.
+    They are not used as references.
     """
     trial, item = schema.trial, schema.trial_item
     query = (
@@ -233,8 +234,8 @@ def under_audit(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnItem:
-    """A label of a sample, as `schema.audit_item` holds it, under the names of today."""
+class AuditItem:
+    """A label of an audit sample, as in `schema.audit_item`, with current label names."""
 
     pk: int
     audit_pk: int
@@ -249,14 +250,14 @@ class DrawnItem:
     actor: str | None
 
 
-def drawn_items(snapshot: Snapshot, audits: Sequence[int]) -> list[DrawnItem]:
-    """Return what audits hold, in the order in which it was drawn."""
+def audit_items(snapshot: Snapshot, audits: Sequence[int]) -> list[AuditItem]:
+    """Return the items of audits, in the order of sampling."""
     audit, item = schema.audit, schema.audit_item
     query = select(item, audit.c.field_pk, audit.c.operation_pk)
     query = query.join(audit, audit.c.pk == item.c.audit_pk).where(one_of(audit.c.pk, audits))
     rows = snapshot.rows(query.order_by(item.c.pk))
     namings = {pk: naming_of(snapshot, pk) for pk in {row.field_pk for row in rows}}
-    names = [one.name for one in fields(DrawnItem)]
+    names = [one.name for one in fields(AuditItem)]
 
     def now(label: str | None, row: Any) -> str | None:
         if label is None:
@@ -264,7 +265,7 @@ def drawn_items(snapshot: Snapshot, audits: Sequence[int]) -> list[DrawnItem]:
         return namings[row.field_pk].now(label, row.operation_pk, row.document_pk or 0)
 
     return [
-        DrawnItem(
+        AuditItem(
             **{name: getattr(row, name) for name in names}
             | {"label": now(row.label, row), "truth": now(row.truth, row)}
         )
@@ -272,8 +273,8 @@ def drawn_items(snapshot: Snapshot, audits: Sequence[int]) -> list[DrawnItem]:
     ]
 
 
-def found_right(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
-    """Return those of the documents of which an audit found the label right that they have now."""
+def audited_right(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
+    """Return those of the documents whose current label an audit found right."""
     audit, standing = schema.audit, schema.standing
     audits = [
         row.pk for row in snapshot.rows(select(audit.c.pk).where(audit.c.field_pk == field_pk))
@@ -283,15 +284,15 @@ def found_right(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> 
     labels = {row.document_pk: row.label for row in rows}
     return {
         item.document_pk
-        for item in drawn_items(snapshot, audits)
+        for item in audit_items(snapshot, audits)
         if item.verdict == Verdict.RIGHT
         and item.document_pk is not None
         and item.label == labels.get(item.document_pk, "")
     }
 
 
-def drawn_sizes(snapshot: Snapshot, audit: Any) -> dict[str, list[int]]:
-    """Return how many labels there were in each stratum of an audit, by what they are called."""
+def stratum_sizes(snapshot: Snapshot, audit: Any) -> dict[str, list[int]]:
+    """Return the number of labels in each stratum of an audit, by current label name."""
     naming = naming_of(snapshot, audit.field_pk)
     sizes: dict[str, list[int]] = {}
     for label, counts in audit.labels.items():
@@ -302,9 +303,9 @@ def drawn_sizes(snapshot: Snapshot, audit: Any) -> dict[str, list[int]]:
 
 
 def erase_items(txn: Txn, documents: Sequence[int]) -> None:
-    """Erase what audits and trials know of documents.
+    """Erase documents from audits and experiments.
 
-    That some label was right or wrong stays counted in an audit.
+    An audit keeps the count of right and wrong labels.
     """
     tried = one_of(schema.trial_item.c.document_pk, documents)
     txn.execute(delete(schema.trial_item).where(tried))
@@ -316,7 +317,7 @@ def erase_items(txn: Txn, documents: Sequence[int]) -> None:
 
 
 def erase_label(txn: Txn, field_pk: int, label: str) -> None:
-    """Erase what audits and trials of a field know of a label: where it was drawn or said."""
+    """Erase a label from the audits and experiments of a field."""
     tried = schema.trial_item
     trials = select(schema.trial.c.pk).where(schema.trial.c.field_pk == field_pk)
     named = or_(*(one == label for one in (tried.c.champion, tried.c.challenger, tried.c.truth)))
@@ -332,7 +333,7 @@ def erase_label(txn: Txn, field_pk: int, label: str) -> None:
 
 
 def drop_audits(txn: Txn, collections: Sequence[int]) -> None:
-    """Erase the audits and trials of collections that are no more."""
+    """Erase the audits and experiments of removed collections."""
     audits = (schema.audit, schema.audit_item.c.audit_pk)
     trials = (schema.trial, schema.trial_item.c.trial_pk)
     for table, owner in (audits, trials):

@@ -1,4 +1,4 @@
-"""What stands of each document in one field: the fold of its ledger, as rows of the store."""
+"""The label states of documents in one field: the fold of the ledger, written to the store."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from sqlalchemy import delete, select, update
 
 from lookalike.catalog.fields import taxonomy_from
-from lookalike.catalog.image_groups import poorly_seen
+from lookalike.catalog.image_groups import low_quality_among
 from lookalike.catalog.label_names import naming_of
 from lookalike.decisions.ledger.fold import Line, Statement, fold
-from lookalike.decisions.ledger.samples import held
+from lookalike.decisions.ledger.samples import held_out
 from lookalike.labels import Naming
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
@@ -25,15 +25,15 @@ _CHUNK = 5000
 def write_statements(
     txn: Txn, operation: int, field_pk: int, documents: Sequence[int]
 ) -> list[int]:
-    """Write what stands of documents now; return those that are not the machine's to decide.
+    """Write the current label states of documents; return those that are settled.
 
-    The label that the machine gave stays where nothing else stands.
+    An automatic label is kept if nothing else is given.
     """
     stand = []
     for start in range(0, len(documents), _CHUNK):
         chunk = documents[start : start + _CHUNK]
         statements = statements_of(txn, field_pk, chunk)
-        stand += [pk for pk, one in statements.items() if one.stands]
+        stand += [pk for pk, one in statements.items() if one.is_settled]
         _write_rejections(txn, field_pk, statements)
         auto = _automatic(txn, field_pk, chunk)
         silent = silent_among(txn, field_pk, chunk)
@@ -49,7 +49,7 @@ def write_statements(
 def statements_of(
     snapshot: Snapshot, field_pk: int, documents: Sequence[int]
 ) -> dict[int, Statement]:
-    """Return the fold of the ledger for documents: what stands, the machine's decision aside."""
+    """Return the fold of the ledger for documents: label states without automatic decisions."""
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.document_pk, event.c.kind, event.c.label, event.c.origin, event.c.detail)
@@ -76,7 +76,7 @@ def statements_of(
 
 
 def read_now(naming: Naming, event: Any) -> Sequence[str | None]:
-    """Return what the label of an event reads now: all parts of a label that was refused whole."""
+    """Return the current names of an event's label: all parts of a split label if rejected."""
     if event.label is None:
         return (None,)
     if event.kind == EventKind.REJECTED:
@@ -85,7 +85,7 @@ def read_now(naming: Naming, event: Any) -> Sequence[str | None]:
 
 
 def touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:
-    """Let other processes see that something of documents changed that is not in these rows."""
+    """Mark documents as changed, so that other processes read them again."""
     table = schema.standing
     for chosen in conditions(table.c.document_pk, documents):
         touched = update(table).where(table.c.field_pk == field_pk, chosen)
@@ -93,7 +93,7 @@ def touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> 
 
 
 def touched_since(snapshot: Snapshot, field_pk: int, operation: str) -> set[int]:
-    """Return the documents of which somebody has said something in a field after an operation."""
+    """Return the documents whose statements changed in a field after an operation."""
     event, done = schema.event, schema.operation
     that = select(done.c.pk).where(done.c.id == operation).scalar_subquery()
     query = (
@@ -121,24 +121,24 @@ def _write_rejections(txn: Txn, field_pk: int, statements: Mapping[int, Statemen
 
 
 def silent_among(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> set[int]:
-    """Return the documents that do not vote in a field, whatever is said of them.
+    """Return the documents that are not used as references, whatever their label.
 
-    They were seen too badly, came too late, or are held by an audit or a trial.
+    Their quality is too low, they were labelled too late, or an audit or experiment holds them out.
     """
     table = schema.field
     query = select(table.c.collection_pk, table.c.taxonomy).where(table.c.pk == field_pk)
     (field,) = snapshot.rows(query)
-    taxonomy, silent = taxonomy_from(field.taxonomy), held(snapshot, field_pk, documents)
+    taxonomy, silent = taxonomy_from(field.taxonomy), held_out(snapshot, field_pk, documents)
     if not taxonomy.low_quality:
         pks = np.array(sorted(documents), np.int64)
-        silent |= set(poorly_seen(snapshot, field.collection_pk, pks).tolist())
+        silent |= set(low_quality_among(snapshot, field.collection_pk, pks).tolist())
     if taxonomy.references:
         silent |= touched_since(snapshot, field_pk, taxonomy.references)
     return silent
 
 
 def _automatic(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[int, str]:
-    """Return the machine's label of those documents that have one."""
+    """Return the automatic label of those documents that have one."""
     table = schema.standing
     query = select(table.c.document_pk, table.c.label).where(table.c.origin == Origin.AUTO)
     here = (table.c.field_pk == field_pk) & table.c.document_pk.in_(documents)
@@ -149,10 +149,12 @@ def _row(field_pk: int, pk: int, statement: Statement, auto: str | None) -> dict
     return {
         "field_pk": field_pk,
         "document_pk": pk,
-        "label": statement.label if statement.stands else auto,
-        "origin": statement.origin if statement.stands else (None if auto is None else Origin.AUTO),
+        "label": statement.label if statement.is_settled else auto,
+        "origin": statement.origin
+        if statement.is_settled
+        else (None if auto is None else Origin.AUTO),
         "answer": statement.answer,
-        "asked": statement.asked if statement.stands else None,
+        "asked": statement.asked if statement.is_settled else None,
         "actor": statement.actor,
         "suggestion": statement.suggestion,
         "contested": statement.contested,

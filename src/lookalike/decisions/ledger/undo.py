@@ -1,4 +1,4 @@
-"""What an undo takes back: which operations are undone, and what stood before them."""
+"""Undo: which operations are undone, and the state before them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from lookalike.stores.base import Snapshot, Txn, conditions
 # --- which operations are undone -----------------------------------------------------------------
 
 NO_FIELD = 0
-"""The field of an event that is of no field."""
+"""The field of an event that belongs to no field."""
 
 
 def in_force_by(targets: Mapping[int, int]) -> dict[int, int | None]:
-    """Return, of each operation that was ever undone, the undo that is in force, or None.
+    """Return, for each operation that was ever undone, the undo that is in force, or None.
 
-    `targets` tells which operation each undo undoes. An operation is undone while any undo of it is
-    in force. An undo is younger than what it undoes, so going back in time meets each after
-    everything that could undo it.
+    `targets` gives the operation that each undo undoes. An operation is undone while any undo of it
+    is in force. An undo is newer than its target, so iterating from the newest visits each
+    operation after all its undos.
     """
     undone_by: dict[int, int | None] = {}
     for undo, target in sorted(targets.items(), reverse=True):
@@ -37,9 +37,9 @@ def in_force_by(targets: Mapping[int, int]) -> dict[int, int | None]:
 
 
 def last_by(targets: Mapping[int, int]) -> dict[int, int]:
-    """Return, of each operation that was ever undone or brought back, the last undo that did it.
+    """Return, for each operation that was ever undone or restored, the last undo that did it.
 
-    `targets` tells which operation each undo undoes.
+    `targets` gives the operation that each undo undoes.
     """
     moved_by: dict[int, int] = {}
     for undo, target in sorted(targets.items()):
@@ -51,14 +51,14 @@ def last_by(targets: Mapping[int, int]) -> dict[int, int]:
 
 
 def undos(snapshot: Snapshot) -> dict[int, int]:
-    """Return which operation each undo undoes, the oldest first."""
+    """Return the operation that each undo undoes, oldest first."""
     event = schema.event
     query = _undone(select(event.c.operation_pk, event.c.detail)).order_by(event.c.seq)
     return {row.operation_pk: row.detail["operation"] for row in snapshot.rows(query)}
 
 
 def any_undo_since(snapshot: Snapshot, operation: int) -> bool:
-    """Return whether anything was undone after an operation (pk): less work than all undos."""
+    """Return whether anything was undone after an operation (pk); cheaper than `undos`."""
     event = schema.event
     query = _undone(select(event.c.seq)).where(event.c.operation_pk > operation)
     return bool(snapshot.rows(query.limit(1)))
@@ -112,7 +112,7 @@ def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
 
 
 def settle_undone(txn: Txn) -> list[int]:
-    """Mark which operations are undone; return those that came to be, or are in force again."""
+    """Mark which operations are undone; return those that are newly undone or restored."""
     operation, undone_by = schema.operation, in_force_by(undos(txn))
     stored: dict[int, int | None] = {}
     for chosen in conditions(operation.c.pk, list(undone_by)):
@@ -124,7 +124,7 @@ def settle_undone(txn: Txn) -> list[int]:
 
 
 def taxonomies(snapshot: Snapshot, configured: Any) -> tuple[Any, Any]:
-    """Return the taxonomy as it is, and as the events make it that are not undone."""
+    """Return the stored taxonomy, and the one after all events that are not undone."""
     table = schema.field
     chosen = select(table.c.taxonomy).where(table.c.pk == configured.field_pk)
     event, operation = schema.event, schema.operation
@@ -143,9 +143,9 @@ def taxonomies(snapshot: Snapshot, configured: Any) -> tuple[Any, Any]:
 def namings_before(
     snapshot: Snapshot, events: Sequence[Any], flipped: Sequence[int]
 ) -> dict[int, Naming]:
-    """Return what labels were called before operations were undone that had these events.
+    """Return the label names before the operations of these events were undone.
 
-    It is that of all fields whose labels they are, also of those that were not there yet.
+    They are those of all fields with these labels, including fields that did not exist yet.
     """
     owners = sorted({owner_of(snapshot, row.field_pk) for row in events})
     fields = [pk for owner in owners for pk in family_of(snapshot, owner)]
@@ -154,7 +154,7 @@ def namings_before(
 
 
 def standards_before(snapshot: Snapshot, events: Sequence[Any]) -> Mapping[int, Any]:
-    """Return by what fields decided before events, where nothing has happened to them since."""
+    """Return the decision rules before events, for fields that have not changed since."""
     if len({row.operation_pk for row in events}) > 1:
         return {}
     since = {row.field_pk: newest_revision(snapshot, row.field_pk) for row in events}

@@ -118,7 +118,7 @@ def _unreadable(content: Content, problem: str) -> BadContent:
 
 # -------------------------------------------------------------------------------------------------
 
-READING = {"text/html": "html.v1", "text/markdown": "markdown.v1", DOCX_TYPE: "v1"}
+READING = {"text/html": "html.v1", "text/markdown": "markdown.v1", DOCX_TYPE: "docx.v1"}
 """Media type → how it is read; any other text is read as it is."""
 
 _NOT_TEXT = "script, style, template, noscript, svg, math, iframe, object, select, head > *"

@@ -1,4 +1,4 @@
 """Extraction and neighbour lists on a Ray cluster: `engine="ray"`.
 
-Begin at `engine.py`. Ray is an extra and is imported only where it is used.
+Begin at `jobs.py`. Ray is an optional extra and is imported only where it is used.
 """

@@ -1,7 +1,7 @@
 """A connection to a Ray cluster, and jobs of Ray Data on it.
 
-Its noise is kept low: no usage statistics, no bars, no log of other processes. Whoever is connected
-already keeps that connection.
+Ray's output is reduced: no usage statistics, no progress bars, no logs of other processes. An
+existing connection of this process is used and kept open.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_LOG_LEVEL": "CRITICAL",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of what will change
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray prints a deprecation warning
 }
 _HTTP_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 _SETTINGS = 4
-"""RFC 9113: the preface with which a client begins, and the type of the frame that answers it."""
+"""RFC 9113: the connection preface of a client, and the frame type of the server's answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of a job: `work` is a class, of which each actor makes one with `arguments`.
+    """One step of a job: `work` is a class; each actor creates an instance with `arguments`.
 
-    An actor has up to `ahead` blocks at once; where `work` is a function, so many processes run it.
-    `remote` is what Ray is told of the actors or of the tasks.
+    An actor has up to `ahead` blocks at once. If `work` is a function, that number of processes
+    runs it. `remote` holds Ray options of the actors or tasks.
     """
 
     work: Any
@@ -52,10 +52,10 @@ class Stage:
 
 
 class Cluster:
-    """A Ray cluster at `address`: HOST:PORT, "auto" for the one of this machine, "local" for a new
-    one in this process, or None for what `ray.init` finds.
+    """A Ray cluster. As a context manager: connected inside.
 
-    As a context: connected inside.
+    `address` is HOST:PORT, "auto" for the cluster of this machine, "local" for a new one in this
+    process, or None for what `ray.init` finds.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -77,23 +77,23 @@ class Cluster:
 
     @property
     def cpus(self) -> int:
-        """Return how many processors the nodes have together, at least 1."""
+        """Return the total number of CPUs of the nodes, at least 1."""
         return max(1, int(_ray().cluster_resources().get("CPU", 1)))
 
     @property
     def gpus(self) -> int:
-        """Return how many GPUs the nodes have together."""
+        """Return the total number of GPUs of the nodes."""
         return int(_ray().cluster_resources().get("GPU", 0))
 
     def keep(self, value: Any) -> Any:
-        """Put a value where all nodes can read it, once, and return the reference to it."""
+        """Put a value into Ray's object store once, and return its reference."""
         return _ray().put(value)
 
-    def look(self, extractor: tuple[str, Mapping[str, Any]] | None = None) -> bool:
-        """Find out whether nodes can work for us, and return whether they have a GPU free for it.
+    def check_nodes(self, extractor: tuple[str, Mapping[str, Any]] | None = None) -> bool:
+        """Check that nodes can run our code; return whether they have a free GPU for the extractor.
 
-        Raises Unreachable where they have another version of Lookalike or none, Conflict where
-        nothing is free.
+        Raises Unreachable if they have another version of Lookalike or none, Conflict if no
+        resources are free.
         """
         found = self._ask({"num_cpus": 1}, None)
         if found["version"] != __version__:
@@ -105,21 +105,21 @@ class Cluster:
             return False
         try:
             return bool(self._ask({"num_cpus": 1, "num_gpus": 1}, extractor)["gpu"])
-        except Conflict:  # others have them all
+        except Conflict:  # other jobs use all GPUs
             return False
 
     def rows(
         self, rows: Sequence[Mapping[str, Any]], stages: Sequence[Stage], *, blocks: int
     ) -> Iterator[dict[str, Any]]:
-        """Run a job of Ray Data over rows, in so many `blocks`, and yield the rows that come out.
+        """Run a job of Ray Data over rows, in `blocks` blocks, and yield the resulting rows.
 
-        They come in any order, as they are done; no more is done ahead than fits into Ray's memory.
+        They come in the order in which they finish; the work done ahead is limited to Ray's memory.
         A block whose process dies is left out. Closing the iterator ends the job.
         """
         try:
             yield from self._rows(rows, stages, blocks)
         finally:
-            gc.collect()  # cycles keep the actor whose process died, which keeps its GPU
+            gc.collect()  # reference cycles keep a dead actor alive, which keeps its GPU
 
     def _rows(
         self, rows: Sequence[Mapping[str, Any]], stages: Sequence[Stage], blocks: int
@@ -129,7 +129,8 @@ class Cluster:
         with _quiet_context():
             data = ray.data.from_items(list(rows), override_num_blocks=min(blocks, len(rows)))
             with warnings.catch_warnings():
-                # Retries of actors are told another way from 2.64 on; the extra is bound to before.
+                # Ray 2.64 changes how retries of actors are set; the extra requires an earlier
+                # version.
                 warnings.filterwarnings("ignore", message="`ray_remote_args`")
                 for stage in stages:
                     data = _with_stage(data, stage)
@@ -139,7 +140,7 @@ class Cluster:
 
     @property
     def here(self) -> Mapping[str, Any]:
-        """Return what Ray is told of tasks that shall run on this machine."""
+        """Return Ray options that place tasks on this machine."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         node = _ray().get_runtime_context().get_node_id()
@@ -157,8 +158,9 @@ class Cluster:
         if not ready:
             ray.cancel(asked, force=True)
             raise Conflict(
-                f"the cluster had not {_told(needs)} free for {_FREE_S:.0f} s (it has "
-                f"{_told(ray.cluster_resources())}, free are {_told(ray.available_resources())}): "
+                f"the cluster did not have {_described(needs)} free for {_FREE_S:.0f} s (it has "
+                f"{_described(ray.cluster_resources())}, free are "
+                f"{_described(ray.available_resources())}): "
                 "wait for other jobs to end, or add nodes"
             )
         try:
@@ -185,9 +187,9 @@ def _ray() -> Any:
 
 
 def _check_address(address: str | None) -> None:
-    """Raise BadSetting for no address, Unreachable where no cluster answers.
+    """Raise BadSetting for an invalid address, Unreachable if no cluster answers.
 
-    Ray itself would end the whole process there, after a minute or more.
+    Without this check Ray would end the whole process after a minute or more.
     """
     if address is None or address in ("auto", "local"):
         return
@@ -231,8 +233,7 @@ def _connect(ray: Any, address: str | None) -> None:
         ) from error
     except RuntimeError as error:
         raise Unreachable(
-            f"the Ray cluster does not let us in: {error}; use the versions of Ray and Python that "
-            "it has"
+            f"the Ray cluster refuses the connection: {error}; use its versions of Ray and Python"
         ) from error
     except ValueError as error:
         raise BadSetting(f"Ray cannot use the address {address!r}: {error}") from error
@@ -240,7 +241,7 @@ def _connect(ray: Any, address: str | None) -> None:
 
 @contextmanager
 def _quiet_context() -> Iterator[None]:
-    """Let Ray Data show no bars, and let no block that fails end a job."""
+    """Turn off Ray Data's progress bars, and let a failing block not end the job."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
@@ -266,7 +267,7 @@ def _with_stage(data: Any, stage: Stage) -> Any:
     return step(fn_constructor_args=stage.arguments, compute=pool)
 
 
-def _told(resources: Mapping[str, float]) -> str:
+def _described(resources: Mapping[str, float]) -> str:
     names = {"CPU": "CPU", "GPU": "GPU", "num_cpus": "CPU", "num_gpus": "GPU"}
     told = [f"{resources[key]:g} {name}" for key, name in names.items() if key in resources]
     return " and ".join(told) or "nothing"

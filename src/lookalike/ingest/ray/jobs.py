@@ -1,8 +1,8 @@
-"""Extraction on a Ray cluster: partitions of what was claimed, as jobs of Ray Data.
+"""Extraction on a Ray cluster: partitions of the claimed objects, as jobs of Ray Data.
 
-Actors read, extract and give back; who claims and writes is the process that began, as ever. A job
-has up to three passes: all tasks; then those whose files a node could not read, with their bytes;
-then those whose process died, each object alone, so that a bad one spoils only itself.
+Actors read, extract and return results; the local process claims and writes. A job has up to three
+passes: all tasks; then those whose files a node could not read, with their bytes; then those whose
+process died, one object per task, so that a bad object affects only itself.
 """
 
 from __future__ import annotations
@@ -35,34 +35,37 @@ from lookalike.ingest.executors import (
     tasks_of,
 )
 from lookalike.ingest.ray.cluster import Cluster, Stage
-from lookalike.ingest.ray.node import Extracting, Order, carry, found_in, task_to
+from lookalike.ingest.ray.node import ExtractActor, Order, carry, result_of, task_to
 
 _OBJECTS_EACH = 4000
-"""So many objects for each processor make a partition: minutes of work, a few MB to remember."""
+"""Objects per CPU in a partition: minutes of work, a few MB in memory."""
 
 _MOST_OBJECTS = 50_000
 _BLOCK_TASKS = 8
 _BLOCKS_EACH = 4
 _TRIES_ALONE = 2
 _MOST_CARRY = 4
-"""So many processes carry files from this machine: Ray would start one for each block of a job."""
+"""The maximum number of processes that read files on this machine: Ray would start one per block.
+"""
 
 _Asked = dict[str, PendingObject]
 
 
-class ClusterHands:
-    """Extracts on a cluster what `bench` gives; what failed before is tried again here."""
+class ClusterExecutor:
+    """Extracts the tasks of `context` on a cluster; failed contents are retried here."""
 
-    def __init__(self, cluster: Cluster, bench: ExecutorContext, *, carries: bool = False) -> None:
+    def __init__(
+        self, cluster: Cluster, context: ExecutorContext, *, carries: bool = False
+    ) -> None:
         self._cluster = cluster
-        self._bench = bench
+        self._context = context
         self._carries = carries
-        row, space = bench.target.row, bench.target.space
+        row, space = context.target.row, context.target.space
         options = dict(row.options)
         if row.extractor == "passthrough":
             options.setdefault("dimension", space.dimension)
-        self._order = Order(row.extractor, options, space.name, bench.blobs, bench.max_pixels)
-        self._gpu = cluster.look((row.extractor, options))
+        self._order = Order(row.extractor, options, space.name, context.blobs, context.max_pixels)
+        self._gpu = cluster.check_nodes((row.extractor, options))
         self._actors = cluster.gpus if self._gpu else cluster.cpus
         self._room = min(_MOST_OBJECTS, _OBJECTS_EACH * self._actors)
         self._waiting: _Asked = {}
@@ -76,7 +79,7 @@ class ClusterHands:
         return len(self._waiting) < self._room
 
     def take(self, tasks: Iterable[Task]) -> None:
-        """Take tasks into the next partition; what failed for one object is tried here."""
+        """Add tasks to the next partition; contents that failed for one object are retried here."""
         for task in tasks:
             if any(one.content in self._failed for one in task):
                 self._again.append(task)
@@ -84,9 +87,9 @@ class ClusterHands:
                 self._waiting |= {one.content: one for one in task}
 
     def results(self) -> Results:
-        """Wait for results of the job that runs; one begins where none does."""
+        """Wait for results of the running job; start one if none runs."""
         if self._again:
-            return self._bench.here(self._again.popleft())
+            return self._context.here(self._again.popleft())
         if self._job is None:
             asked, self._waiting = self._waiting, {}
             self._job = self._done(asked)
@@ -96,13 +99,13 @@ class ClusterHands:
         return results or []
 
     def drop(self) -> None:
-        """End the job that runs, if any."""
+        """End the running job, if any."""
         if self._job is not None:
             self._job.close()
             self._job = None
 
     def close(self) -> None:
-        """End the job that runs, if any."""
+        """End the running job, if any."""
         self.drop()
 
     def _done(self, asked: _Asked) -> Generator[Results]:
@@ -124,7 +127,7 @@ class ClusterHands:
     def _pass(
         self, asked: _Asked, unread: _Asked, *, carries: bool, alone: bool = False
     ) -> Iterator[Results]:
-        """Extract what is `asked`, and take out of it what is done or goes to `unread`."""
+        """Extract the objects in `asked`; remove those that are done or moved to `unread`."""
         every = list(asked.values())
         tasks = [[one] for one in every] if alone else tasks_of(every)
         rows = [{"task": task_to(task)} for task in tasks]
@@ -143,9 +146,9 @@ class ClusterHands:
             if row["unread"] and not carries:
                 unread[content] = one
                 continue
-            done, views = found_in(row)
+            done, views = result_of(row)
             if done.error is None:
-                self._bench.keep(one, done, views)
+                self._context.keep(one, done, views)
             else:
                 self._failed.add(content)
             yield [(content, done)]
@@ -157,21 +160,22 @@ class ClusterHands:
             "max_restarts": -1,
             "max_task_retries": _TRIES_ALONE - 1 if alone else 0,
         }
-        ahead = 1 if alone else 2  # who is given more than one object takes the others with it
-        actors = Stage(Extracting, (self._order,), (1, self._actors), ahead, remote)
+        ahead = 1 if alone else 2  # a dying actor loses all its objects
+        actors = Stage(ExtractActor, (self._order,), (1, self._actors), ahead, remote)
         if not carries:
             return [actors]
         here = min(_MOST_CARRY, self._cluster.cpus)
-        return [Stage(carry, (self._bench.blobs,), None, here, self._cluster.here), actors]
+        return [Stage(carry, (self._context.blobs,), None, here, self._cluster.here), actors]
 
 
 # --- neighbour lists, block by block -------------------------------------------------------------
 
-# All else of a decision is done where it is written: it grows with the documents, this with their
-# power 1.5. Vectors on the grid have exact products, so lists are the same wherever they are found.
+# All other steps of a decision run locally: they grow with the number of documents, neighbour
+# search with its power 1.5. Fixed-point vectors have exact products, so the lists are the same
+# wherever they are computed.
 
 _BLOCK_ROWS = 20_000
-"""What is found of so many rows comes back at once: 5 MB."""
+"""Rows per result of a neighbour search: 5 MB."""
 
 _REMOTE = {"num_cpus": 1, "max_restarts": -1, "max_task_retries": 3}
 
@@ -179,26 +183,28 @@ _REMOTE = {"num_cpus": 1, "max_restarts": -1, "max_task_retries": 3}
 def lists_on(
     cluster: Cluster, rows: FixedPoint, count: int, *, exact_items: int = EXACT_ITEMS
 ) -> Lists:
-    """Return what `neighbour_lists` returns of `rows` (n, d), found by the nodes of a cluster.
+    """Return the result of `neighbour_lists` for `rows` (n, d), computed on a cluster.
 
-    Rows go to each node once, and blocks of them are looked for side by side; those of the same
-    cells together. Raises Conflict where a block could not be done.
+    Rows are sent to each node once, and blocks of them are searched in parallel; rows of the same
+    cells are in the same block. Raises Conflict if a block failed.
     """
-    cluster.look()
+    cluster.check_nodes()
     kept, every = cluster.keep(rows), np.arange(len(rows))
     if len(rows) <= exact_items:
-        near, cosines = _joined(cluster, _Finding, (kept, None, count), every, "near", "cosines")
+        near, cosines = _joined(
+            cluster, _NeighbourSearch, (kept, None, count), every, "near", "cosines"
+        )
         return near, cosines
     cells = cluster.keep(Cells(rows))
-    (tried,) = _joined(cluster, _Trying, (kept, cells), every, "tried")
+    (tried,) = _joined(cluster, _CellSearch, (kept, cells), every, "tried")
     together = np.argsort(tried[:, 0], kind="stable")
     arguments = (kept, cluster.keep(tried), count)
-    near, cosines = _joined(cluster, _Finding, arguments, together, "near", "cosines")
+    near, cosines = _joined(cluster, _NeighbourSearch, arguments, together, "near", "cosines")
     return near, cosines
 
 
-class _Trying:
-    """An actor that says which cells rows are compared with."""
+class _CellSearch:
+    """An actor that returns the cells to compare rows with."""
 
     def __init__(self, rows: Any, cells: Any) -> None:
         self._rows, self._cells = _got(rows, cells)
@@ -208,7 +214,7 @@ class _Trying:
             yield _table(number, {"tried": self._cells.tried(self._rows[some])})
 
 
-class _Finding:
+class _NeighbourSearch:
     """An actor that finds the neighbours of rows."""
 
     def __init__(self, rows: Any, tried: Any, count: int) -> None:
@@ -224,7 +230,7 @@ class _Finding:
 def _joined(
     cluster: Cluster, work: type, arguments: tuple[Any, ...], order: Places, *names: str
 ) -> list[Any]:
-    """Return arrays (n, …) by `names`, of which an actor makes the rows of blocks of `order`."""
+    """Return arrays (n, …) by `names`; actors compute them for blocks of `order`."""
     pieces = max(_BLOCKS_EACH * cluster.cpus, -(-len(order) // _BLOCK_ROWS))
     blocks = [block for block in np.array_split(order, pieces) if len(block)]
     rows = [{"block": number, "places": one.tobytes()} for number, one in enumerate(blocks)]
@@ -275,41 +281,45 @@ def _table(number: int, arrays: Mapping[str, Any]) -> Any:
 # --- the engine `ray` ----------------------------------------------------------------------------
 
 HERE, RAY = "threads", "ray"
-"""The engines: threads of this process, and a Ray cluster."""
+"""The engines: threads of this process, or a Ray cluster."""
 
 
 class RayEngine:
-    """A cluster that one is connected to."""
+    """The engine of a connected cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._is_open = True
 
     def close(self) -> None:
-        """Ask no more of the cluster: who still has this engine then works here."""
+        """Use the cluster no more; later calls run locally."""
         self._is_open = False
 
     def neighbour_lists(self, rows: FixedPoint, count: int) -> Lists:
-        """Return each row's nearest other rows, the same as found here; see `nearness`."""
+        """Return each row's nearest other rows, as the local search does.
+
+        See `graph.neighbours`.
+        """
         where = partial(lists_on, self._cluster) if self._is_open else neighbour_lists
         return where(rows, count)
 
-    def hands(self, bench: ExecutorContext) -> Executor:
-        """Return who extracts for a collection."""
-        return ClusterHands(self._cluster, bench)
+    def executor(self, context: ExecutorContext) -> Executor:
+        """Return an executor for a collection."""
+        return ClusterExecutor(self._cluster, context)
 
 
 @contextmanager
 def engine_at(engine: str, address: str | None) -> Iterator[RayEngine | None]:
-    """Give the engine of that name, at an address if it has one; None for threads of this process.
+    """Yield the engine of that name, at an address if it needs one; None for local threads.
 
-    Raises BadSetting for another name, or an address of what has none; MissingExtra; Unreachable.
+    Raises BadSetting for another name, or an address without an engine that needs one;
+    MissingExtra; Unreachable.
     """
     if engine not in (HERE, RAY):
         raise BadSetting(f"there is no engine {engine!r}; give {HERE!r} or {RAY!r}")
     if engine == HERE:
         if address is not None:
-            raise BadSetting(f"{address!r} is the address of what? give engine {RAY!r} with it")
+            raise BadSetting(f"the address {address!r} needs an engine; give engine {RAY!r}, too")
         yield None
         return
     with Cluster(address) as cluster, closing(RayEngine(cluster)) as ours:

@@ -1,6 +1,6 @@
-"""What runs on the nodes of a cluster: objects read and extracted, with no store at hand.
+"""Code for the nodes of a cluster: reads and extracts objects, without a store.
 
-Rows go in and come out as text and bytes, so that nothing depends on how a cluster carries objects.
+Rows are passed as text and bytes, so they do not depend on how the cluster serializes objects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lookalike.errors import BadContent, LookalikeError, StoreError
 from lookalike.extractors.base import Content, Extractor, Part, uses_gpu
 from lookalike.extractors.previews import is_picture, part_view
 from lookalike.extractors.registry import build_extractor
-from lookalike.ingest.executors import Done, PendingObject, Task, View, read_waiting
+from lookalike.ingest.executors import Done, PendingObject, Task, View, read_pending
 from lookalike.model import Blob
 
 _ELSEWHERE = ("s3:", "s3a:", "gs:", "gcs:", "http:", "https:", "data:")
@@ -40,25 +40,25 @@ class Order:
 
 
 def about(extractor: tuple[str, Mapping[str, Any]] | None) -> dict[str, Any]:
-    """Return what a node says of itself: its version, and whether an extractor uses a GPU there."""
+    """Return the version on a node, and whether an extractor uses a GPU there."""
     gpu = extractor is not None and uses_gpu(build_extractor(*extractor))
     return {"version": __version__, "gpu": gpu}
 
 
 def task_to(task: Task) -> str:
-    """Return a task as a node needs it, as JSON; `task_from` reads it back."""
-    return json.dumps([_waiting_to(one) for one in task])
+    """Return a task as JSON for a node; `task_from` reads it."""
+    return json.dumps([_pending_to(one) for one in task])
 
 
 def task_from(text: str) -> list[PendingObject]:
-    """Return the task that `task_to` wrote, without what the node does not need."""
-    return [_waiting_from(one) for one in json.loads(text)]
+    """Return the task from `task_to`, with only what a node needs."""
+    return [_pending_from(one) for one in json.loads(text)]
 
 
 def carry(batch: Any, blobs: Blobs) -> Any:
-    """Read, where the files are, what no other node may be able to: rows of one task each.
+    """Read files that other nodes may be unable to read, on their machine: one row per task.
 
-    Bytes stand one behind the other; `index` tells by digest where, or why there are none.
+    The bytes are concatenated; `index` gives the position by digest, or the error.
     """
     import pyarrow
 
@@ -83,11 +83,11 @@ def carry(batch: Any, blobs: Blobs) -> Any:
     return pyarrow.table(columns)
 
 
-class Extracting:
-    """An actor that extracts: the model is loaded once, at the first task.
+class ExtractActor:
+    """An actor that extracts: it loads the model once, at the first task.
 
-    What is wrong with more than an object is told by `trouble`; `unread` says then that it may be
-    over later, else that another node may read the file.
+    `trouble` reports an error that affects more than one object; with `unread` it may be temporary.
+    Without `trouble`, `unread` means that another node may be able to read the file.
     """
 
     def __init__(self, order: Order) -> None:
@@ -95,18 +95,18 @@ class Extracting:
         self._extractor: Extractor | None = None
 
     def __call__(self, batch: Any) -> Iterator[Any]:
-        """Yield for rows of tasks the rows of what was found, a task at a time."""
+        """Yield the result rows for rows of tasks, one table per task."""
         for row in batch.to_pylist():
             task, there = task_from(row["task"]), json.loads(row.get("index") or "{}")
             reading = _Reading(self._order.blobs, there, row.get("carried") or b"")
             try:
                 yield _table(list(self._rows(task, self._built(), reading)))
             except MemoryError:
-                raise  # Ray tries again, and then each object alone
+                raise  # Ray retries, then each object is tried alone
             except LookalikeError as error:
                 waits = isinstance(error, StoreError)
                 yield _table([_row(one, trouble=str(error), unread=waits) for one in task])
-            except Exception as error:  # Ray would only tell that something was wrong
+            except Exception as error:  # Ray would hide the reason
                 trouble = f"{type(error).__name__}: {error}"
                 yield _table([_row(one, trouble=trouble) for one in task])
 
@@ -128,7 +128,7 @@ class Extracting:
         readable: list[tuple[PendingObject, Content]] = []
         for one in task:
             try:
-                content = read_waiting(one, extractor, reading.read, self._order.max_pixels)
+                content = read_pending(one, extractor, reading.read, self._order.max_pixels)
             except _Unread as error:
                 yield _row(one, error=str(error), unread=True)
             except BadContent as error:
@@ -143,8 +143,8 @@ class Extracting:
                 yield _row(one, parts=outcome, content=content)
 
 
-def found_in(row: Mapping[str, Any]) -> tuple[Done, list[View]]:
-    """Return what a row of `Extracting` tells: what was done, and the views that were made."""
+def result_of(row: Mapping[str, Any]) -> tuple[Done, list[View]]:
+    """Return the result and the views in a row of `ExtractActor`."""
     told = json.loads(row["parts"])
     vectors = np.split(np.frombuffer(row["vectors"], "<f4"), max(len(told), 1))
     parts = tuple(
@@ -164,7 +164,7 @@ class _Unread(BadContent):
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Reads blobs: those that were carried here, or where they are."""
+    """Reads blobs: from the carried bytes, or from where they are stored."""
 
     blobs: Blobs
     index: Mapping[str, Any]
@@ -209,7 +209,7 @@ def _row(
 
 
 def _views(content: Content, parts: Sequence[Part]) -> Iterator[View]:
-    """Yield what people will be shown, small: of each part, then of the whole."""
+    """Yield small pictures for people: of each part, then of the whole."""
     for place, part in enumerate(parts):
         if (shown := part_view(content, part)) is not None:
             view, picture = shown
@@ -236,7 +236,7 @@ def _blobs_of(one: PendingObject) -> list[Blob]:
     return [blob for blob in (one.blob, *one.beside.values()) if blob is not None]
 
 
-def _waiting_to(one: PendingObject) -> dict[str, Any]:
+def _pending_to(one: PendingObject) -> dict[str, Any]:
     assert one.blob is not None
     told: dict[str, Any] = {"pk": one.pk, "name": one.name, "blob": asdict(one.blob)}
     if one.regions is not None:
@@ -246,7 +246,7 @@ def _waiting_to(one: PendingObject) -> dict[str, Any]:
     return told
 
 
-def _waiting_from(told: Mapping[str, Any]) -> PendingObject:
+def _pending_from(told: Mapping[str, Any]) -> PendingObject:
     beside = {name: blob and Blob(**blob) for name, blob in told.get("beside", {}).items()}
     metadata = {REGIONS: told["regions"]} if "regions" in told else {}
     blob = Blob(**told["blob"])

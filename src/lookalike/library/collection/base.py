@@ -14,6 +14,7 @@ from lookalike.catalog.resources import CollectionRow
 from lookalike.decisions.operations import Running
 from lookalike.errors import Conflict, NotFound
 from lookalike.library.runtime import Workshop
+from lookalike.library.verb import verb
 from lookalike.model import Document, Origin, Reason
 from lookalike.quality import reports
 from lookalike.stores import schema
@@ -33,12 +34,14 @@ class Opened:
         return self._row.name
 
     @property
+    @verb("read")
     def fields(self) -> tuple[str, ...]:
         """Return the names of the label fields, the first one first."""
         with self._workshop.store.read() as snapshot:
             return tuple(field.name for field in fields_of(snapshot, self._row.pk))
 
     @property
+    @verb("read")
     def extractor(self) -> str:
         """Return the full name of what makes its documents."""
         return self._row.extractor
@@ -46,7 +49,9 @@ class Opened:
     def __repr__(self) -> str:
         return f"<Collection {self.name!r}>"
 
+    @verb("read", name="size")
     def __len__(self) -> int:
+        """Return how many documents there are."""
         with self._workshop.store.read() as snapshot:
             return reports.count_documents(snapshot, self._row.pk)
 

@@ -31,6 +31,7 @@ from lookalike.library.collection.promotion import Promoting
 from lookalike.library.collection.quality import Trusting
 from lookalike.library.collection.read import Telling
 from lookalike.library.metadata import Sync, redrawn
+from lookalike.library.verb import verb
 from lookalike.model import ANY, Added, Changed, EventKind, Origin, Progress, quiet
 from lookalike.stores.base import Snapshot
 
@@ -40,6 +41,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
 
     # --- bring in -------------------------------------------------------------------------------
 
+    @verb("label", route=False)
     def add(
         self,
         source: Any = None,
@@ -83,6 +85,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             labelled=dict(sorted(tally.labelled.items())),
         )
 
+    @verb("label", route=False)
     def extract(
         self,
         *,
@@ -100,6 +103,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
 
     # --- say ------------------------------------------------------------------------------------
 
+    @verb("label")
     @once
     def label(
         self,
@@ -141,9 +145,10 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
             )
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
+    @verb("label", client=False)
     @once
     def amend(
         self,
@@ -172,6 +177,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             sync.say()
         return running.changed()
 
+    @verb("label")
     @once
     def draw(
         self,
@@ -194,6 +200,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         self.extract()
         return running.changed()
 
+    @verb("label")
     @once
     def reject(
         self,
@@ -213,9 +220,10 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             shown = {one.id: one for one in self._by_pk(running.txn, pks.values(), chosen)}
             said = answering.rejected(pks, shown, rejections)
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
+    @verb("label")
     def new_kind(
         self,
         ids: Iterable[str],
@@ -232,6 +240,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         """
         return self._answer(EventKind.NEW_KIND, list(ids), field, asked, actor, op_id)
 
+    @verb("label")
     def cannot_tell(
         self,
         ids: Iterable[str],
@@ -244,6 +253,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         """Say that a person cannot tell what documents are: the queue asks no more about them."""
         return self._answer(EventKind.CANNOT_TELL, list(ids), field, asked, actor, op_id)
 
+    @verb("admin", client=False)
     @once
     def import_labels(
         self,
@@ -286,11 +296,12 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             )
             running.by_person = len(said)
             running.refused |= refused
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     # --- decide ---------------------------------------------------------------------------------
 
+    @verb("admin", client=False)
     @once
     def run(
         self,
@@ -320,7 +331,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         """
         policy = (confidence_threshold, target_precision, targets, hierarchical)
         said = LabelSet.of(labels, closed_set)
-        if version is not None and (policy != (None, None, None, None) or said.is_said):
+        if version is not None and (policy != (None, None, None, None) or said.is_given):
             raise BadInput("a version has its policy: give either a version or a policy")
         asked = [field, *policy, *filter(None, [version, said.run_values()])]
         then = None if version is None else self._rule_at(field, version)
@@ -336,6 +347,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 declared_labels.follow(operations, running, chosen, after, said, find)
         return running.changed()
 
+    @verb("label")
     @once
     def undo(self, operation: str, *, actor: str = "", op_id: str = "") -> Changed:
         """Take back an operation and everything that labelled itself because of it."""
@@ -345,6 +357,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             sync.say()
         return running.changed()
 
+    @verb("admin")
     def forget(
         self,
         ids: Iterable[str] | None = None,
@@ -395,7 +408,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             pks = self._pks(running.txn, ids)
             said = [LabelStatement(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
             running.by_person = len(said)
-            self._workshop.operations.say(running, chosen.pk, said)
+            self._workshop.operations.append(running, chosen.pk, said)
         return running.changed()
 
     def _forgettable(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from lookalike.catalog.embedding_map import Map, State, listed_labels, scores, seen_of
+from lookalike.catalog.embedding_map import Map, State, listed_labels, scores, space_version
 from lookalike.catalog.fields import space_in_force
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.references import epoch_of, newest_revision
@@ -100,7 +100,7 @@ def order_of(layout: Layout) -> tuple[Ids, str]:
 def tag_of(snapshot: Snapshot, row: CollectionRow, field: FieldRow, layout: Layout | None) -> str:
     """Return what tells one state of a map from another; finding it out is quick."""
     space = space_in_force(snapshot, row.pk)
-    seen = None if space is None else tuple(seen_of(snapshot, space))
+    seen = None if space is None else tuple(space_version(snapshot, space))
     drawn = None if layout is None else (layout.made_of, len(layout))
     said = (epoch_of(snapshot, field.pk), newest_revision(snapshot, field.pk))
     told = repr((row.name, field.name, seen, drawn, said))

@@ -18,6 +18,7 @@ from lookalike.errors import BadInput, Conflict, LookalikeError
 from lookalike.extractors.registry import extractor_name
 from lookalike.library.collection.base import Opened
 from lookalike.library.migration import migrated
+from lookalike.library.verb import verb
 from lookalike.model import Changed, Status, quiet
 from lookalike.quality import thresholds, trials
 from lookalike.quality.challenger import (
@@ -92,6 +93,7 @@ _DRAWN_AT_ONCE = 50
 class Trying(Opened):
     """What a person does to find a better rule."""
 
+    @verb("label")
     def try_policy(
         self,
         *,
@@ -136,17 +138,20 @@ class Trying(Opened):
         self.disagreements(name, limit=_DRAWN_AT_ONCE, actor=actor)
         return self.trial(name)
 
+    @verb("read")
     def trials(self, *, field: str | None = None) -> list[Trial]:
         """Return the trials of a field, the newest first, with what they tell so far."""
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             return [self._told(snapshot, one) for one in rows(snapshot, self._row, chosen.pk)]
 
+    @verb("read")
     def trial(self, trial: str) -> Trial:
         """Return a trial by its id, with what it tells so far. Raises NotFound."""
         with self._workshop.store.read() as snapshot:
             return self._told(snapshot, row_of(snapshot, self._row, trial))
 
+    @verb("label", paged=True)
     def disagreements(self, trial: str, *, limit: int = 20, actor: str = "") -> list[str]:
         """Return the documents to ask about next in a trial; more are drawn where fewer wait.
 
@@ -166,6 +171,7 @@ class Trying(Opened):
             trials.draw(running, row, found, limit - len(waiting))
         return list(self.trial(trial).waiting)[:limit]
 
+    @verb("label")
     def answer_trial(
         self,
         trial: str,
@@ -190,6 +196,7 @@ class Trying(Opened):
             trials.answer(running, self._row, trial, said)
         return self.trial(trial)
 
+    @verb("admin")
     @once
     def adopt_trial(
         self, trial: str, *, keep: bool = True, actor: str = "", op_id: str = ""
@@ -212,6 +219,7 @@ class Trying(Opened):
             trials.adopt(self._workshop.operations, running, row, chosen)
         return running.changed()
 
+    @verb("label")
     @once
     def drop_trial(
         self, trial: str, *, keep: bool = True, actor: str = "", op_id: str = ""
@@ -226,6 +234,7 @@ class Trying(Opened):
             self._end(running, trial, DROPPED, told, keep)
         return running.changed()
 
+    @verb("read", paged=True)
     def flips(
         self,
         *,

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from lookalike.catalog.fields import stored_field
 from lookalike.catalog.idempotency import Replayed, once
-from lookalike.catalog.reader import FieldRow, fields_of, ids_of, stances
+from lookalike.catalog.reader import FieldRow, fields_of, ids_of, label_states
 from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.policies import REASONS
@@ -28,6 +28,7 @@ from lookalike.library import versions
 from lookalike.library.collection.base import Opened
 from lookalike.library.collection.read import Shown
 from lookalike.library.runtime import Workshop
+from lookalike.library.verb import verb
 from lookalike.library.versions import Comparison, Version
 from lookalike.model import Changed, Origin, Reason, Taxonomy
 from lookalike.stores import schema
@@ -110,7 +111,7 @@ def _redecision(imagined: HypotheticalDecisions, place: int) -> Redecision:
 
 def _compared(snapshot: Snapshot, field: FieldRow, found: Mapping[int, Redecision]) -> Redecided:
     ids = ids_of(snapshot, found)
-    today = stances(snapshot, field.pk, ids)
+    today = label_states(snapshot, field.pk, ids)
     effects = Effects()
     moves = {
         pk: (today[pk].label, found[pk].label)
@@ -155,6 +156,7 @@ class Past(Shown):
     def __repr__(self) -> str:
         return f"<Past of {self.name!r} as of {self.operation}>"
 
+    @verb("read")
     def decide(self, *, field: str | None = None) -> Redecided:
         """Return what the references, policy and calibration of then say of the documents of now.
 
@@ -171,6 +173,7 @@ class Past(Shown):
 class Travelling(Opened):
     """What a person asks of a collection's past."""
 
+    @verb("read", route=False)
     def as_of(self, at: At) -> Past:
         """Return the collection as it was at a version, operation, event or time, to be read.
 
@@ -182,6 +185,7 @@ class Travelling(Opened):
             position = point(snapshot, self._workshop, self._row, at)
         return Past(self._workshop, self._row, position)
 
+    @verb("label")
     def keep_version(
         self,
         name: str,
@@ -204,6 +208,7 @@ class Travelling(Opened):
         with self._workshop.store.read() as snapshot:
             return versions.version_named(snapshot, self._row, name)
 
+    @verb("read")
     def versions(self, *, field: str | None = None, retired: bool = False) -> list[Version]:
         """Return the versions, the newest first, of all label fields or of one.
 
@@ -213,6 +218,7 @@ class Travelling(Opened):
             chosen = None if field is None else self._field(snapshot, field)
             return versions.listed(snapshot, self._row, chosen, retired=retired)
 
+    @verb("read")
     def compare_versions(
         self, before: str, after: str | None = None, *, field: str | None = None
     ) -> Comparison:
@@ -233,6 +239,7 @@ class Travelling(Opened):
         with self._workshop.store.read() as snapshot:
             return versions.compare(snapshot, chosen.name, *sides)
 
+    @verb("label")
     @once
     def retire_version(self, name: str, *, actor: str = "", op_id: str = "") -> Changed:
         """Offer a version no more. Who asks for it still gets what it gave, to the digit.

@@ -30,6 +30,7 @@ from lookalike.labels import (
 )
 from lookalike.library.collection.base import Opened
 from lookalike.library.metadata import Sync
+from lookalike.library.verb import verb
 from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
@@ -108,7 +109,7 @@ def describe(
         names = sorted({path_of(check_label(name), separator) for name in aliases})
         label_tree.check_aliases(label, names, labels.known | {label}, labels.naming)
         detail["aliases"] = names
-    operations.name(running, {labels.owner: detail}, EventKind.DESCRIBED)
+    operations.edit_labels(running, {labels.owner: detail}, EventKind.DESCRIBED)
 
 
 def rename(operations: Operations, running: Running, field: FieldRow, label: str, to: str) -> None:
@@ -174,7 +175,7 @@ def retire(operations: Operations, running: Running, field: FieldRow, label: str
     if labels.naming.retired_in(label) is not None:
         raise Conflict(f"{label!r} is retired already")
     said = {pk: {"label": label} for pk in labels.family}
-    operations.name(running, said, EventKind.RETIRED)
+    operations.edit_labels(running, said, EventKind.RETIRED)
 
 
 def _rename(
@@ -182,7 +183,9 @@ def _rename(
 ) -> None:
     parts = {name: frozenset(pks) for name, pks in detail.get("parts", {}).items()}
     rename = Rename(running.pk, tuple(detail["sources"]), detail.get("to"), parts)
-    documents = operations.name(running, dict.fromkeys(labels.family, detail), EventKind.RENAMED)
+    documents = operations.edit_labels(
+        running, dict.fromkeys(labels.family, detail), EventKind.RENAMED
+    )
     if rename.to is not None:
         below = {one for one in labels.known if any(within(one, name) for name in rename.sources)}
         running.renamed |= {one: moved(one, rename.sources, rename.to) for one in sorted(below)}
@@ -284,11 +287,13 @@ def _given(snapshot: Snapshot, family: Sequence[int], label: str) -> dict[int, s
 class Shaping(Opened):
     """What a person does with labels themselves; the labels are those of whose labels vote."""
 
+    @verb("read")
     def label_tree(self, *, field: str | None = None) -> LabelTree:
         """Return the labels of a field as a tree, with their style guide and counts."""
         with self._workshop.store.read() as snapshot:
             return tree(snapshot, self._row, self._field(snapshot, field))
 
+    @verb("admin")
     def describe_label(
         self,
         label: str,
@@ -324,6 +329,7 @@ class Shaping(Opened):
         asked = (label, description, named, others)
         return self._shape("describe_label", field, actor, op_id, asked, act)
 
+    @verb("admin")
     def rename_label(
         self,
         label: str,
@@ -346,6 +352,7 @@ class Shaping(Opened):
 
         return self._shape("rename_label", field, actor, op_id, (label, to), act, preview)
 
+    @verb("admin")
     def merge_labels(
         self,
         labels: Iterable[str],
@@ -368,6 +375,7 @@ class Shaping(Opened):
 
         return self._shape("merge_labels", field, actor, op_id, (names, into), act, preview)
 
+    @verb("admin")
     def split_label(
         self,
         label: str,
@@ -391,6 +399,7 @@ class Shaping(Opened):
 
         return self._shape("split_label", field, actor, op_id, (label, ids), act, preview)
 
+    @verb("admin")
     def retire_label(
         self,
         label: str,

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from lookalike.catalog.label_names import label_meant
-from lookalike.catalog.reader import FieldRow, rejections, stances, suspects_of
+from lookalike.catalog.label_names import resolved_label
+from lookalike.catalog.reader import FieldRow, label_states, rejections, suspects_of
 from lookalike.catalog.vocabulary import Vocabulary, check_in_use
 from lookalike.content.sources import is_missing
-from lookalike.decisions.ledger.last_answers import LastWord, last_words
+from lookalike.decisions.ledger.last_answers import LatestAnswer, latest_answers
 from lookalike.decisions.operations import LabelStatement
 from lookalike.errors import BadInput, Stale
 from lookalike.labels import check_label, label_in
@@ -158,7 +158,7 @@ def _answered(
     labels: Mapping[int, str],
 ) -> dict[int, str]:
     """Return which rows of a check sheet came too late, and why: "" where it was said before."""
-    now, before = stances(snapshot, field.pk, said), rejections(snapshot, field.pk, said)
+    now, before = label_states(snapshot, field.pk, said), rejections(snapshot, field.pk, said)
     late = {}
     for pk, one in said.items():
         stance, label = now[pk], labels[pk]
@@ -182,7 +182,7 @@ def _news(
     actor: str,
 ) -> list[LabelStatement]:
     """Leave out what stands already, as `labels` are called now; note what outweighs it."""
-    now = stances(snapshot, field.pk, said)
+    now = label_states(snapshot, field.pk, said)
     news = []
     for pk, one in said.items():
         stance, label = now[pk], labels[pk]
@@ -196,7 +196,7 @@ def _news(
                 word = "it is of a new kind" if stance.label is None else repr(stance.label)
                 refused[names[pk]] = f"a person said {word}; an import never overwrites that"
         elif one.origin is Origin.HUMAN:
-            if stance.is_news(label, actor):
+            if stance.adds_information(label, actor):
                 news.append(one)
         elif (stance.label, stance.origin) != (label, one.origin):
             news.append(one)
@@ -235,12 +235,12 @@ def labelled(
     it again. Raises BadInput for a label that is retired, or not in a closed set.
     """
     check_in_use(snapshot, field_pk, labels.values())
-    now, suspects = stances(snapshot, field_pk, pks.values()), suspects_of(snapshot, field_pk)
+    now, suspects = label_states(snapshot, field_pk, pks.values()), suspects_of(snapshot, field_pk)
     said = []
     for id, label in labels.items():
         if label is None:
             said.append(LabelStatement(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
-        elif now[pks[id]].is_news(label, actor) or (pks[id], label) in suspects:
+        elif now[pks[id]].adds_information(label, actor) or (pks[id], label) in suspects:
             said.append(LabelStatement(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
     return said
 
@@ -259,20 +259,20 @@ def check_fresh(
     Raises BadInput for the revision of a document that nothing is said of.
     """
     _check_named(pks, revisions)
-    said: dict[str, LastWord] = {}
+    said: dict[str, LatestAnswer] = {}
     for field_pk, own in labels.items():
         since = {pks[id]: revision for id, revision in revisions.items() if id in own}
-        words = last_words(snapshot, field_pk, since)
+        words = latest_answers(snapshot, field_pk, since)
         others = {id: word for id in own if (word := words.get(pks[id])) and word.actor != actor}
         labels_now: dict[str | None, str | None] = {None: None}
         for label in {own[id] for id in others} - {None}:
-            labels_now[label] = label_meant(snapshot, field_pk, str(label))
-        said |= {id: word for id, word in others.items() if not word.says(labels_now[own[id]])}
+            labels_now[label] = resolved_label(snapshot, field_pk, str(label))
+        said |= {id: word for id, word in others.items() if not word.is_label(labels_now[own[id]])}
     for id, word in said.items():
         now = _revisions(snapshot, labels, {one: pks[one] for one in said})
         raise Stale(
-            f"{word.actor} {word.told(id)} after revision {revisions[id]}, which this was meant "
-            "for: read it again",
+            f"{word.actor} {word.in_words(id)} after revision {revisions[id]}, which this was "
+            "meant for: read it again",
             {"revisions": now, "answers": {one: by.answer for one, by in said.items()}},
         )
 

@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, select
 
 from lookalike.catalog.idempotency import Previewed, once
-from lookalike.catalog.reader import FieldRow, document_query, ids_of, stances
+from lookalike.catalog.reader import FieldRow, document_query, ids_of, label_states
 from lookalike.catalog.resources import CollectionRow, collection_row
 from lookalike.classifier.graph.search import Matches, similarities
 from lookalike.classifier.review.reference_checks import near_duplicates
-from lookalike.decisions.ledger.samples import found_right, held
+from lookalike.decisions.ledger.samples import audited_right, held_out
 from lookalike.decisions.operations import LabelStatement, Running
 from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Part
 from lookalike.ingest.documents import NewDocument, write_documents
 from lookalike.library.collection.base import Opened
 from lookalike.library.runtime import Workshop
+from lookalike.library.verb import verb
 from lookalike.model import Changed, EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
@@ -145,7 +146,7 @@ def promotable(
 
 def not_automatic(snapshot: Snapshot, field_pk: int, pks: Mapping[str, int]) -> dict[str, str]:
     """Return why documents cannot be promoted, by id: there is no label, or not the machine's."""
-    now = stances(snapshot, field_pk, pks.values())
+    now = label_states(snapshot, field_pk, pks.values())
     return {
         id: "has no label" if now[pk].label is None else f"its label is {now[pk].origin}, not auto"
         for id, pk in pks.items()
@@ -170,10 +171,10 @@ def promote(
     """
     pks = _not_held(running, field, [row.pk for row in running.txn.rows(query)])
     if audited_only:
-        pks = _found_right(running, field, pks)
+        pks = _audited_right(running, field, pks)
     if gated and pks:
         pks = _through_gate(running, field, pks)
-    labels = stances(running.txn, field.pk, pks)
+    labels = label_states(running.txn, field.pk, pks)
     chosen = {pk: str(labels[pk].label) for pk in pks}
     running.promoted = dict(sorted(Counter(chosen.values()).items()))
     if field.reference_field_pk != field.pk:
@@ -183,20 +184,20 @@ def promote(
         LabelStatement(pk, EventKind.PROMOTED, label, Origin.PROMOTED)
         for pk, label in chosen.items()
     ]
-    workshop.operations.say(running, field.reference_field_pk, said)
+    workshop.operations.append(running, field.reference_field_pk, said)
 
 
 def _not_held(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
     """Return those of the documents that no open audit or trial holds; refuse the others."""
-    asked = held(running.txn, field.pk, pks)
+    asked = held_out(running.txn, field.pk, pks)
     reason = "is under audit or on trial: close the audit, or end the trial, first"
     running.refused |= dict.fromkeys(ids_of(running.txn, asked).values(), reason)
     return [pk for pk in pks if pk not in asked]
 
 
-def _found_right(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+def _audited_right(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
     """Return those of the documents whose label an audit found right; refuse the others."""
-    right = found_right(running.txn, field.pk, pks)
+    right = audited_right(running.txn, field.pk, pks)
     others = ids_of(running.txn, set(pks) - right)
     running.refused |= dict.fromkeys(others.values(), "no audit has found its label right")
     return [pk for pk in pks if pk in right]
@@ -329,6 +330,7 @@ def _made_in(running: Running, bucket_pk: int, id: str, row: Any) -> int:
 class Promoting(Opened):
     """How documents become references without a person labelling each."""
 
+    @verb("label")
     @once
     def promote(
         self,

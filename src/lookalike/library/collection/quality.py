@@ -8,6 +8,7 @@ from contextlib import suppress
 from lookalike.catalog.idempotency import Replayed, once
 from lookalike.catalog.reader import fields_of
 from lookalike.library.collection.base import Opened
+from lookalike.library.verb import verb
 from lookalike.model import Changed, Opinion
 from lookalike.quality import annotators, audits, reference_health, thresholds
 from lookalike.quality.alerts import Alarm, alarm_of, drop_alarm, set_alarm
@@ -23,6 +24,7 @@ from lookalike.quality.stats.cost_curve import CostCurve
 class Trusting(Opened):
     """What a person asks and sets before relying on labels."""
 
+    @verb("label")
     def audit(
         self,
         size: int = 50,
@@ -48,11 +50,13 @@ class Trusting(Opened):
         with self._workshop.store.read() as snapshot:
             return audits.found(snapshot, self._row, name)
 
+    @verb("read")
     def audits(self, *, field: str | None = None) -> list[Audit]:
         """Return the audits of a field, the newest first, with what they tell so far."""
         with self._workshop.store.read() as snapshot:
             return audits.listed(snapshot, self._row, self._field(snapshot, field))
 
+    @verb("label")
     def answer_audit(
         self,
         audit: str,
@@ -79,6 +83,7 @@ class Trusting(Opened):
         with self._workshop.store.read() as snapshot:
             return audits.found(snapshot, self._row, audit)
 
+    @verb("label")
     @once
     def close_audit(
         self, audit: str, *, keep: bool = False, actor: str = "", op_id: str = ""
@@ -91,6 +96,7 @@ class Trusting(Opened):
             audits.close(self._workshop.operations, running, self._row, audit, keep=keep)
         return running.changed()
 
+    @verb("read")
     def cost(self, wrong_costs: float = 20, *, field: str | None = None) -> CostCurve:
         """Return what limits cost where a wrong label costs as much as `wrong_costs` reviews.
 
@@ -100,6 +106,7 @@ class Trusting(Opened):
             chosen = self._field(snapshot, field)
             return thresholds.cost_curve(snapshot, self.name, chosen, wrong_costs)
 
+    @verb("read")
     def monitor(self, *, days: int = 30, field: str | None = None) -> Monitoring:
         """Return how a label field does: its report, its last days, the queue's forecast, precision
         by label, references that caused corrections, and its alarm.
@@ -110,6 +117,7 @@ class Trusting(Opened):
             chosen = self._field(snapshot, field)
             return monitor(snapshot, self._row, chosen, self._workshop.clock(), days)
 
+    @verb("admin")
     def watch(
         self,
         *,
@@ -134,11 +142,13 @@ class Trusting(Opened):
         assert alarm is not None
         return alarm
 
+    @verb("admin")
     def unwatch(self, *, field: str | None = None) -> bool:
         """Take the alarm of a field away; return whether it had one."""
         with self._workshop.store.write() as txn:
             return drop_alarm(txn, self._field(txn, field).pk)
 
+    @verb("read")
     def inspect(self, *, field: str | None = None) -> Inspection:
         """Return what may be wrong with the references: wrong and contradictory labels, weak ones.
 
@@ -148,6 +158,7 @@ class Trusting(Opened):
             chosen = self._field(snapshot, field)
         return reference_health.inspect(self._workshop.operations.deciders, chosen)
 
+    @verb("read")
     def diagnose(self, *, field: str | None = None) -> Checkup:
         """Return why too much has no label, labels are wrong, or nothing improves; what to do next.
 
@@ -160,12 +171,14 @@ class Trusting(Opened):
             self._workshop.store, self._workshop.operations.deciders, self._row, chosen, first=first
         )
 
+    @verb("read")
     def opinions(self, id: str, *, field: str | None = None) -> tuple[Opinion, ...]:
         """Return each person's latest answer about a document, the earliest first."""
         with self._workshop.store.read() as snapshot:
             pk = self._pks(snapshot, [id])[id]
             return annotators.opinions_of(snapshot, self._field(snapshot, field), pk)
 
+    @verb("read")
     def agreement(self, *, field: str | None = None, blind: bool = False) -> Agreement:
         """Return how far people agree on what several of them answered, by their latest answers.
 

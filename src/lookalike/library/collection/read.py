@@ -17,6 +17,7 @@ from lookalike.errors import BadInput, LookalikeError
 from lookalike.library.collection import embedding_map, explanations, suggestions
 from lookalike.library.collection.base import Opened
 from lookalike.library.declared_labels import described_in
+from lookalike.library.verb import verb
 from lookalike.model import (
     ANY,
     Document,
@@ -40,6 +41,7 @@ from lookalike.stores.base import Snapshot
 class Shown(Opened):
     """What a collection shows of its documents and their labels."""
 
+    @verb("read", client=False, paged=True)
     def documents(
         self,
         *,
@@ -61,6 +63,7 @@ class Shown(Opened):
             query = _ordered(chosen, order_by, limit)
             yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
 
+    @verb("read")
     def ids(
         self,
         *,
@@ -79,12 +82,14 @@ class Shown(Opened):
             query = _ordered(query, order_by, limit)
             return [row.id for row in snapshot.rows(query.add_columns(schema.document.c.id))]
 
+    @verb("read")
     def document(self, id: str) -> Document:
         """Return one document. Raises NotFound."""
         with self._workshop.store.read() as snapshot:
             pks = self._pks(snapshot, [id])
             return next(self._by_pk(snapshot, pks.values()))
 
+    @verb("read")
     def curve(self, *, field: str | None = None) -> list[Point]:
         """Return what other limits would give: coverage, and the precision to be expected.
 
@@ -94,12 +99,14 @@ class Shown(Opened):
         with self._workshop.store.read() as snapshot:
             return reports.decided_curve(snapshot, self._field(snapshot, field))
 
+    @verb("read")
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""
         with self._workshop.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             return reports.report(snapshot, self._row, chosen)
 
+    @verb("read", route=False)
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield what `export` writes, one mapping a document."""
         with self._workshop.store.read() as snapshot:
@@ -107,6 +114,7 @@ class Shown(Opened):
         for document in self.documents(field=field):
             yield reports.export_row(document, chosen)
 
+    @verb("read", route=False)
     def to_pandas(self, *, field: str | None = None) -> Any:
         """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
         return reports.data_frame(self.rows(field=field))
@@ -122,6 +130,7 @@ def _ordered(query: Select[Any], order_by: str, limit: int | None) -> Select[Any
 class Telling(Shown):
     """What a collection tells about its documents and labels."""
 
+    @verb("read", route=False)
     def suggest(
         self,
         source: Any = None,
@@ -156,6 +165,7 @@ class Telling(Shown):
             asked = suggestions.asked_of(self._workshop, target, content)
         return suggestions.suggest(self._workshop, chosen, asked, top_k=top_k)
 
+    @verb("read", paged=True)
     def queue(
         self,
         *,
@@ -181,6 +191,7 @@ class Telling(Shown):
             shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
             return annotators.put(snapshot, chosen, asked, shown)
 
+    @verb("read", name="check_sheet")
     def check(self, *, field: str | None = None) -> Question | None:
         """Return the check sheet that waits for an answer, or None: the queue has it as `check`.
 
@@ -233,6 +244,7 @@ class Telling(Shown):
                 return None
         return self._workshop.label_names.names(extractor, labels)
 
+    @verb("read")
     def why(self, id: str, *, field: str | None = None) -> explanations.Why:
         """Return what caused a document's label or null, and what would be without the nearest."""
         with self._workshop.store.read() as snapshot:
@@ -244,6 +256,7 @@ class Telling(Shown):
 
         return explanations.why(self._workshop, chosen, shown)
 
+    @verb("read", route=False)
     def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
         """Return every document as a point on a plane, look-alikes together.
 
@@ -254,11 +267,13 @@ class Telling(Shown):
             chosen = self._field(snapshot, field)
         return embedding_map.whole_map(self._workshop, self._row, chosen, progress)
 
+    @verb("read", paged=True)
     def operations(self, *, limit: int = 100) -> list[Operation]:
         """Return the latest operations, the newest first."""
         with self._workshop.store.read() as snapshot:
             return reports.operations(snapshot, self._row, limit)
 
+    @verb("read")
     def history(self, id: str) -> list[Event]:
         """Return every event of a document, oldest first."""
         with self._workshop.store.read() as snapshot:

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from lookalike.catalog.fields import placed, stored_field
-from lookalike.catalog.image_groups import Unseen
+from lookalike.catalog.image_groups import HypotheticalItem
 from lookalike.catalog.objects import input_of
 from lookalike.catalog.reader import (
     FieldRow,
     Reader,
-    by_standard,
     enriched,
     fields_of,
     matches_of,
     pks_of,
+    with_rule,
 )
 from lookalike.catalog.resources import CollectionRow, Kind, collection_from, find, listed, names
 from lookalike.catalog.taxonomies import reference_of, taxonomy_row
@@ -98,10 +98,12 @@ def suggest(
         newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
         pks = np.arange(len(asked)) + (newest or 0) + 1
         unseen = [
-            Unseen(one.name, one.attributes.get("time_ms"), bool(one.attributes.get("low_quality")))
+            HypotheticalItem(
+                one.name, one.attributes.get("time_ms"), bool(one.attributes.get("low_quality"))
+            )
             for one in asked
         ]
-        return pks, decider.imagine(WithMore(snapshot, space, pks, vectors), pks, unseen)
+        return pks, decider.what_if(WithMore(snapshot, space, pks, vectors), pks, unseen)
 
     with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, (pks, imagined)):
         reader = Reader(snapshot, workshop.book, [field])
@@ -134,7 +136,7 @@ def suggest_for(
                     f"{id!r} has no vector in {decider.field.space.name}: nothing can be said of "
                     "it; see why its object failed"
                 )
-        return named, pks, decider.reconsider(snapshot, pks)
+        return named, pks, decider.decide_existing(snapshot, pks)
 
     with workshop.operations.deciders.consulted(field.pk, ask) as (
         snapshot,
@@ -203,7 +205,7 @@ def _shown(
     top_k: int | None,
     barred: Sequence[Sequence[str]] | None = None,
 ) -> list[Suggestion]:
-    field = by_standard(field, imagined.standard)
+    field = with_rule(field, imagined.standard)
     decisions, name = imagined.decisions, imagined.codes.name
     lists = reader.near(field, vectors, pks, barred)
     sources = {pk for pk in decisions.sources.tolist() if pk != NOBODY}

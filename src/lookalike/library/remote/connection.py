@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -164,11 +164,13 @@ def _json(body: Mapping[str, Any]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has for a mapping of another kind, or a number of NumPy."""
+    """Return what JSON has for another mapping, a number of NumPy, or what can be iterated."""
     if isinstance(value, Mapping):
         return dict(value)
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | memoryview):
+        return list(value)
     raise TypeError(f"a {type(value).__name__} is no JSON")
 
 

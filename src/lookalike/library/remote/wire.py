@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PAGE = 1000
-"""So many documents, questions or operations are in one answer of a server."""
-
 
 @dataclass(frozen=True, slots=True)
 class Registered:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 from sqlalchemy import update
 
-from lookalike.catalog.objects import let_wait, objects_named
+from lookalike.catalog.objects import mark_pending, objects_named
 from lookalike.catalog.reader import FieldRow, fields_of
 from lookalike.catalog.resources import (
     CollectionRow,
@@ -22,7 +22,7 @@ from lookalike.catalog.resources import (
     resource,
 )
 from lookalike.catalog.tasks import TaskKind
-from lookalike.catalog.vocabulary import UNSAID, LabelSet
+from lookalike.catalog.vocabulary import NOT_GIVEN, LabelSet
 from lookalike.errors import BadInput, Conflict
 from lookalike.library.create import CollectionPlan, let_vote, make_collection, make_fields, making
 from lookalike.library.declared_labels import declared_in
@@ -79,7 +79,7 @@ def create_collection(
     rules = [rule for rule, _ in given]
     _check_new(here, plan, rules)
     let_vote(here.workshop, here.namespace, rules, body.collection_name)
-    with making(here.workshop, recorded=any(said.is_said for _, said in given)) as begun:
+    with making(here.workshop, recorded=any(said.is_given for _, said in given)) as begun:
         passed, references = _passing(plan, rules), [rule.reference for rule in rules]
         row = make_collection(here.workshop, begun[0], here.namespace, passed, references)
         make_fields(here.workshop, begun, here.namespace, row, given)
@@ -188,7 +188,7 @@ def clone_collection(collection: str, body: CloneCollection, here: Here) -> Clon
         row.passthrough,
         about,
     )
-    with making(here.workshop, recorded=any(said.is_said for _, said in rules)) as begun:
+    with making(here.workshop, recorded=any(said.is_given for _, said in rules)) as begun:
         made = make_collection(here.workshop, begun[0], here.namespace, plan)
         make_fields(here.workshop, begun, here.namespace, made, rules)
     here.context.worker.wake()
@@ -211,7 +211,7 @@ def trigger_collection(collection: str, here: Here, body: Trigger | None = None)
         txn.execute(again)
         if body.object_ids and body.dedup_strategy in ("force", "replace"):
             pks = objects_named(txn, row.bucket_pks, body.object_ids)
-            let_wait(txn, row.pk, dict.fromkeys(pks))
+            mark_pending(txn, row.pk, dict.fromkeys(pks))
         task = ask(here, txn, row, TaskKind.EXTRACT, {})
     here.context.worker.wake()
     message = f"what waits in {row.name} is extracted and decided"
@@ -239,7 +239,7 @@ def _cloned(
 ) -> tuple[Taxonomy, LabelSet]:
     """Return the rule of a field of a clone with that name; a closed set keeps its labels."""
     rule = replace(field.taxonomy, version=1, closed_set=False)
-    said = declared_in(snapshot, field) if field.taxonomy.closed_set else UNSAID
+    said = declared_in(snapshot, field) if field.taxonomy.closed_set else NOT_GIVEN
     return (replace(rule, reference=name) if rule.reference == row.name else rule), said
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from lookalike.catalog.embedding_map import packed, seen_of
+from lookalike.catalog.embedding_map import packed, space_version
 from lookalike.catalog.fields import space_in_force
 from lookalike.catalog.reader import FieldRow, fields_of
 from lookalike.catalog.resources import CollectionRow
@@ -140,7 +140,7 @@ def _field(snapshot: Snapshot, row: CollectionRow, name: str | None) -> FieldRow
 
 def _has_items(here: Asked, space: StoredSpace) -> bool:
     with here.workshop.store.read() as snapshot:
-        return seen_of(snapshot, space).vectors > 0
+        return space_version(snapshot, space).vectors > 0
 
 
 def _order_of_now(here: Asked, snapshot: Snapshot, row: CollectionRow, name: str) -> Ids:

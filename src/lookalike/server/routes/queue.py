@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from lookalike.catalog.filters import parse
-from lookalike.catalog.reader import fields_of, pks_of, said_once
+from lookalike.catalog.reader import fields_of, pks_of, unconfirmed
 from lookalike.classifier.review.queue import QuestionKind
 from lookalike.library.collection.read import queue_by_ids
 from lookalike.model import Opinion, Origin, Question
@@ -220,7 +220,7 @@ def _unconfirmed(
         row = here.row(snapshot, collection)
         (chosen,) = [one for one in fields_of(snapshot, row.pk) if field in (None, one.name)][:1]
         pks = pks_of(snapshot, row, [one.document_id for one in documents])
-        once = said_once(snapshot, chosen.pk, pks.values())
+        once = unconfirmed(snapshot, chosen.pk, pks.values())
     return [one for one in documents if (pks[one.document_id], told[one.document_id]) in once]
 
 

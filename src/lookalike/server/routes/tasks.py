@@ -14,13 +14,13 @@ from ulid import ULID
 from lookalike.catalog.idempotency import Request
 from lookalike.catalog.objects import any_waiting, object_pks
 from lookalike.catalog.resources import Kind, collection_from, named, resource
-from lookalike.catalog.spaces import count_left, spaces_beside
+from lookalike.catalog.spaces import count_left, standby_spaces
 from lookalike.catalog.tasks import (
     Task,
     TaskKind,
-    ask_for,
     cancel_task,
     forget_task,
+    request_task,
     task_of,
     tasks,
 )
@@ -304,7 +304,7 @@ def _asked(here: Asked, body: ExtractorToBe, key: str, *, switches: bool) -> str
     row = changes[0].row
     spec |= {"collection_pk": row.pk, "collection": row.name, "actor": workshop.actor}
     with workshop.store.write() as txn:
-        ask_for(txn, here.namespace, TaskKind.MIGRATE, spec, at=workshop.clock(), id=id)
+        request_task(txn, here.namespace, TaskKind.MIGRATE, spec, at=workshop.clock(), id=id)
     here.context.worker.wake()
     return id
 
@@ -324,7 +324,7 @@ def _left(here: Asked, snapshot: Snapshot, task: Task) -> int:
             row = collection_from(named(snapshot, here.namespace, Kind.COLLECTION, name))
             left += sum(
                 count_left(snapshot, row, one.space)
-                for one in spaces_beside(snapshot, row.pk)
+                for one in standby_spaces(snapshot, row.pk)
                 if one.extractor == extractor
             )
     return left

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from lookalike.catalog.filters import check_field
 from lookalike.catalog.reader import FieldRow, fields_of
 from lookalike.catalog.resources import CollectionRow, Kind, find, make, named
-from lookalike.catalog.tasks import TaskKind, ask_for
+from lookalike.catalog.tasks import TaskKind, request_task
 from lookalike.catalog.taxonomies import (
     Spec,
     TaxonomyRow,
@@ -328,7 +328,7 @@ def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
     for rule in rules:
         if rule.field in known:
             own = _run(rule)
-            if said.is_said and not inline.model_dump(include=_LIMITS, exclude_none=True):
+            if said.is_given and not inline.model_dump(include=_LIMITS, exclude_none=True):
                 own = {"field": rule.field, "hierarchical": spec.hierarchical}
             collection.run(**own, **said.run_values())
     if new:
@@ -396,7 +396,7 @@ def _limits(rule: Taxonomy) -> Any:
 def ask(here: Asked, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping[str, Any]) -> str:
     """Write a task for a collection; return its id."""
     spec = {"collection_pk": row.pk, "collection": row.name, "actor": here.workshop.actor, **more}
-    return ask_for(txn, here.namespace, kind, spec, at=here.workshop.clock())
+    return request_task(txn, here.namespace, kind, spec, at=here.workshop.clock())
 
 
 # --- replies -------------------------------------------------------------------------------------

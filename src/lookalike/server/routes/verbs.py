@@ -1,7 +1,7 @@
 """The library's own verbs over HTTP, for `lookalike.connect`: bodies and answers as they are there.
 
-A route is made from the method that it calls: its body has the method's arguments, its answer is
-what the method returns. What the table does not name stays local.
+A route is made from a method that is declared with `@verb`: its body has the method's arguments,
+its answer is what the method returns. What is not declared stays local.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lookalike.library.collection.explanations import Why
 from lookalike.library.collection.history import Past
 from lookalike.library.create import CollectionPlan, make_collection
 from lookalike.library.library import Library
-from lookalike.library.remote.wire import PAGE
+from lookalike.library.verb import PAGE, verbs_of
 from lookalike.model import Document, Question
 from lookalike.server.context import Asked, Here
 from lookalike.server.replies import addressed, blobs_at
@@ -37,18 +37,18 @@ from lookalike.stores.base import Txn
 router = APIRouter(prefix="/v1", tags=["verbs"], route_class=JsonRoute)
 
 _REQUEST = "request"
-_LEFT_OUT = frozenset({"address", "engine", "progress", "source", "tally"})
+_LEFT_OUT = frozenset({"address", "engine", "source"})
 _Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _Few = Annotated[int, Field(ge=0, le=PAGE)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Verb:
-    """A method that is a route; `few` says that its answer is a list, and bounds `limit`."""
+    """A method that is a route; see `Verb` for `paged`."""
 
     name: str
     call: Callable[..., Any]
-    few: bool = False
+    paged: bool = False
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
@@ -66,7 +66,7 @@ class _Verb:
                 fields[one.name] = (dict[str, Any], Field(default_factory=dict))
             elif one.kind is inspect.Parameter.VAR_POSITIONAL:
                 fields[one.name] = (list[str], ...)
-            elif self.few and one.name == "limit":
+            elif self.paged and one.name == "limit":
                 fields[one.name] = (_Few, PAGE if one.default is None else one.default)
             else:
                 fields[one.name] = (kind, _default(one))
@@ -82,7 +82,7 @@ class _Verb:
     def answer(self, here: Asked, owner: Any, body: Body, key: str) -> Any:
         """Call the method with what a body says, and return what it returns."""
         given = {name: getattr(body, name) for name in body.model_fields_set}
-        if self.few:
+        if self.paged:
             given["limit"] = getattr(body, "limit")  # noqa: B009 the model is made from the method
         if key and "op_id" in type(body).model_fields:
             given["op_id"] = given.get("op_id") or key
@@ -103,108 +103,21 @@ def _name(collection: Collection) -> str:
     return collection.name
 
 
-def _fields(collection: Opened) -> tuple[str, ...]:
-    """Return the names of the label fields, the first one first."""
-    return collection.fields
-
-
-def _extractor(collection: Opened) -> str:
-    """Return the full name of what makes its documents."""
-    return collection.extractor
-
-
-def _size(collection: Opened) -> int:
-    """Return how many documents there are."""
-    return len(collection)
-
-
 def _as_of(collection: Collection, at: At) -> str:
     """Return the operation after which a collection was as it was at that point."""
     return collection.as_of(at).operation
 
 
-_OF_COLLECTION = (
-    _Verb("name", _name),
-    _Verb("fields", _fields),
-    _Verb("extractor", _extractor),
-    _Verb("size", _size),
-    _Verb("label", Collection.label),
-    _Verb("amend", Collection.amend),
-    _Verb("draw", Collection.draw),
-    _Verb("reject", Collection.reject),
-    _Verb("new_kind", Collection.new_kind),
-    _Verb("cannot_tell", Collection.cannot_tell),
-    _Verb("import_labels", Collection.import_labels),
-    _Verb("promote", Collection.promote),
-    _Verb("run", Collection.run),
-    _Verb("undo", Collection.undo),
-    _Verb("forget", Collection.forget),
-    _Verb("audit", Collection.audit),
-    _Verb("audits", Collection.audits),
-    _Verb("answer_audit", Collection.answer_audit),
-    _Verb("close_audit", Collection.close_audit),
-    _Verb("try_policy", Collection.try_policy),
-    _Verb("trials", Collection.trials),
-    _Verb("trial", Collection.trial),
-    _Verb("disagreements", Collection.disagreements, few=True),
-    _Verb("answer_trial", Collection.answer_trial),
-    _Verb("adopt_trial", Collection.adopt_trial),
-    _Verb("drop_trial", Collection.drop_trial),
-    _Verb("flips", Collection.flips, few=True),
-    _Verb("ids", Collection.ids),
-    _Verb("documents", Collection.documents, few=True),
-    _Verb("document", Collection.document),
-    _Verb("queue", Collection.queue, few=True),
-    _Verb("check_sheet", Collection.check),
-    _Verb("why", Collection.why),
-    _Verb("inspect", Collection.inspect),
-    _Verb("diagnose", Collection.diagnose),
-    _Verb("opinions", Collection.opinions),
-    _Verb("agreement", Collection.agreement),
-    _Verb("curve", Collection.curve),
-    _Verb("cost", Collection.cost),
-    _Verb("report", Collection.report),
-    _Verb("monitor", Collection.monitor),
-    _Verb("watch", Collection.watch),
-    _Verb("unwatch", Collection.unwatch),
-    _Verb("operations", Collection.operations, few=True),
-    _Verb("history", Collection.history),
-    _Verb("as_of", _as_of),
-    _Verb("keep_version", Collection.keep_version),
-    _Verb("versions", Collection.versions),
-    _Verb("compare_versions", Collection.compare_versions),
-    _Verb("retire_version", Collection.retire_version),
-    _Verb("label_tree", Collection.label_tree),
-    _Verb("describe_label", Collection.describe_label),
-    _Verb("rename_label", Collection.rename_label),
-    _Verb("merge_labels", Collection.merge_labels),
-    _Verb("split_label", Collection.split_label),
-    _Verb("retire_label", Collection.retire_label),
-)
-_OF_PAST = (
-    _Verb("fields_as_of", _fields),
-    _Verb("extractor_as_of", _extractor),
-    _Verb("size_as_of", _size),
-    _Verb("ids_as_of", Past.ids),
-    _Verb("documents_as_of", Past.documents, few=True),
-    _Verb("document_as_of", Past.document),
-    _Verb("curve_as_of", Past.curve),
-    _Verb("report_as_of", Past.report),
-    _Verb("decide_as_of", Past.decide),
-)
-_OF_LIBRARY = (
-    _Verb("collections", Library.collections),
-    _Verb("buckets", Library.buckets),
-    _Verb("spaces", Library.spaces),
-    _Verb("check", Library.check),
-    _Verb("engine_version", Library.engine_version),
-    _Verb("labeler", Library.labeler),
-    _Verb("add_taxonomy", Library.add_taxonomy),
-    _Verb("remove_collection", Library.remove_collection),
-    _Verb("remove_bucket", Library.remove_bucket),
-    _Verb("forget_objects", Library.forget_objects),
-    _Verb("drop_spaces", Library.drop_spaces),
-)
+def _declared(owner: type) -> Iterator[_Verb]:
+    """Yield the routes that are made from the verbs of a class."""
+    for verb in verbs_of(owner):
+        if verb.route is not None:
+            yield _Verb(verb.route, verb.call, verb.paged)
+
+
+_OF_COLLECTION = (_Verb("name", _name), *_declared(Collection), _Verb("as_of", _as_of))
+_OF_PAST = tuple(replace(one, name=f"{one.name}_as_of") for one in _declared(Past))
+_OF_LIBRARY = tuple(_declared(Library))
 
 
 def _add_routes() -> None:

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -15,6 +15,9 @@ from starlette.types import Message, Receive, Send
 
 from lookalike.catalog.api_keys import Scope, is_loopback
 from lookalike.errors import Forbidden, LookalikeError, StoreError, Unauthorized
+from lookalike.library.collection.collection import Collection
+from lookalike.library.library import Library
+from lookalike.library.verb import verbs_of
 
 # --- refusals before any route -------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-def host_names(bound: str, allowed: Collection[str]) -> frozenset[str] | None:
+def host_names(bound: str, allowed: Sequence[str]) -> frozenset[str] | None:
     """Return the names a server may be called by, or None for any.
 
     Any is right only where no name opens a door: where everybody needs a key.
@@ -205,7 +208,7 @@ def check_host(headers: Headers, names: frozenset[str] | None) -> None:
         )
 
 
-def check_origin(headers: Headers, allowed: Collection[str]) -> None:
+def check_origin(headers: Headers, allowed: Sequence[str]) -> None:
     """Raise a Refusal for a write that a page of another origin sends."""
     origin = headers.get("origin", "").lower()
     if origin in allowed:
@@ -243,14 +246,12 @@ _READ_POSTS = re.compile(
 )
 """No other POST route may end in a name that a person chose: one may be called `list`."""
 
+_VERB = re.compile(r"/v1/(collections/[^/]+/)?verbs/(\w+)")
 _READ_VERBS = re.compile(
-    r"/v1/verbs/(buckets|collections|engine_version|migration|spaces)"
-    r"|/v1/collections/[^/]+/verbs/(agreement|arrived|as_of|audits|check_sheet"
-    r"|compare_versions|cost|curve|diagnose|document|documents"
-    r"|extractor|fields|flips|history|ids|inspect|label_tree|name"
-    r"|monitor|operations|opinions|queue|report|size|suggest|trial|trials|versions|waiting|why)"
-    r"|/v1/collections/[^/]+/verbs/\w+_as_of"
+    r"/v1/verbs/migration"
+    r"|/v1/collections/[^/]+/verbs/(arrived|as_of|name|suggest|waiting|\w+_as_of)"
 )
+"""Verbs whose routes are written by hand, and those of the past."""
 
 _LABEL = re.compile(
     r"(PATCH|PUT) /v1/buckets/[^/]+/objects/[^/]+"
@@ -264,13 +265,20 @@ _LABEL = re.compile(
     r"|POST /v1/(collections/[^/]+/)?operations/[^/]+/undo"
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
-    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|amend|answer_audit|answer_trial|audit"
-    r"|cannot_tell|close_audit|disagreements|draw|drop_trial|keep_version|label|new_kind|promote|reject"
-    r"|retire_version|try_policy|undo|upload)"
+    r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|upload)"
 )
 
 _SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")
 _SIGNED_WRITE = re.compile(r"PUT /v1/uploads/.+")
+
+
+_DECLARED = {
+    (owner is Collection, one.route): Scope(one.scope)
+    for owner in (Collection, Library)
+    for one in verbs_of(owner)
+    if one.route is not None
+}
+"""What the verbs declare, by whether they are of a collection, and the name of the route."""
 
 
 def is_open(method: str, path: str) -> bool:
@@ -296,6 +304,10 @@ def is_safe(method: str) -> bool:
 
 def needed(method: str, path: str) -> Scope:
     """Return the scope that a request needs."""
+    verb = _VERB.fullmatch(path) if method == "POST" else None
+    declared = verb and _DECLARED.get((bool(verb[1]), verb[2]))
+    if declared:
+        return declared
     reads = _READ_POSTS.fullmatch(path) or _READ_VERBS.fullmatch(path)
     if method in _SAFE or (method == "POST" and reads):
         return Scope.READ

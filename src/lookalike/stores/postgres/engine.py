@@ -1,7 +1,8 @@
-"""PostgreSQL as a store needs it: an address that keeps its password, errors with their cure.
+"""PostgreSQL connections: addresses that hide their password, errors with a remedy.
 
-Everything of a store is in one schema of the database, `lookalike` unless the address names another
-one: `postgresql://ann@db.example.org/shop?schema=labels`. All else in it is libpq's.
+All tables of a store are in one schema of the database, `lookalike` unless the address names
+another one: `postgresql://ann@db.example.org/shop?schema=labels`. All other parts of an address are
+those of libpq.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from lookalike.errors import (
 )
 
 CONNECTIONS = 24
-"""So many snapshots and transactions can be open at once; who comes then waits for one to end."""
+"""The maximum number of open snapshots and transactions; further ones wait."""
 
 _KEPT, _WAIT_S, _CONNECT_S = 8, 30, 10
 _KEEPALIVE_S, _PROBE_S, _PROBES = 30, 10, 3
 _SERVER_OPTIONS = (
     "-c synchronous_commit=on "
-    # A writer whose machine is gone must not keep the others waiting for hours.
+    # If a writer's machine fails, the others must not wait for hours.
     f"-c tcp_keepalives_idle={_KEEPALIVE_S} -c tcp_keepalives_interval={_PROBE_S} "
     f"-c tcp_keepalives_count={_PROBES}"
 )
-_PREPARING = 0x6C6F6F6B  # the lock of who prepares a database, by a number of our own
+_PREPARING = 0x6C6F6F6B  # the key of the advisory lock for preparing a database
 _OLDEST = 140_000
 _HAS_HALFVEC = (0, 7)
 _SCHEMA = "lookalike"
@@ -54,14 +55,14 @@ _SAFE = "nothing acknowledged is lost"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a database is. Shown, it has no password."""
+    """The address of a database. Its text form has no password."""
 
     schema: str
     parameters: Mapping[str, Any] = field(repr=False)
 
     @property
     def shown(self) -> str:
-        """Return the address without what is secret."""
+        """Return the address without secrets."""
         known = self.parameters
         user = f"{known['user']}@" if known.get("user") else ""
         host = str(known.get("host") or "")
@@ -73,13 +74,13 @@ class Address:
         return f"postgresql://{user}{where}{port}/{known.get('dbname') or ''}{query}"
 
     def without_secrets(self, text: str) -> str:
-        """Return a text without the password, should it be in there."""
+        """Return a text with the password replaced, if it contains it."""
         secret = str(self.parameters.get("password") or "")
         return text.replace(secret, "…") if len(secret) > 2 else text
 
 
 def address_of(url: str) -> Address:
-    """Return what a URL says. Raises BadSetting, which shows nothing of what may be a password."""
+    """Parse a URL. Raises BadSetting, which shows no part that may be a password."""
     parts, schema = [], _SCHEMA
     base, _, query = url.partition("?")
     for part in query.split("&") if query else ():
@@ -108,13 +109,15 @@ def _unreadable() -> BadSetting:
 
 
 def prepare(address: Address) -> None:
-    """Let the database be ready for tables: the extension and the schema are there.
+    """Prepare the database for tables: create the extension and the schema if missing.
 
-    Raises StoreUnreachable, NotAStore, StoreTooOld or StoreUnwritable, each with its cure.
+    Raises StoreUnreachable, NotAStore, StoreTooOld or StoreUnwritable, each with a remedy.
     """
     with translated(address), connection_to(address) as connection:
         _check_version(address, connection)
-        connection.execute("SELECT pg_advisory_lock(%s)", (_PREPARING,))  # till it is closed
+        connection.execute(
+            "SELECT pg_advisory_lock(%s)", (_PREPARING,)
+        )  # held until the connection closes
         _make_extension(address, connection)
         _make_schema(address, connection)
         if connection.execute("SELECT to_regtype('halfvec')").fetchone() == (None,):
@@ -125,14 +128,14 @@ def prepare(address: Address) -> None:
 
 
 def is_there(address: Address) -> bool:
-    """Return whether there is a store in the database. Raises as `prepare` does."""
+    """Return whether there is a store in the database. Raises like `prepare`."""
     with translated(address), connection_to(address) as connection:
         found = connection.execute("SELECT to_regclass(%s)", (f"{address.schema}.meta",))
         return found.fetchone() != (None,)
 
 
 def open_engine(address: Address) -> Engine:
-    """Return an engine on the schema of a store, which is there."""
+    """Return an engine on the schema of an existing store."""
     return create_engine(
         "postgresql+psycopg://",
         creator=lambda: connection_to(address),
@@ -144,9 +147,9 @@ def open_engine(address: Address) -> Engine:
 
 
 def settle_collation(connection: Connection) -> None:
-    """Let texts compare byte by byte, as in the embedded store, whatever the database's language.
+    """Make texts compare byte by byte, as in the embedded store, in any database language.
 
-    It changes columns that were made since the last call.
+    It changes columns that were created since the last call.
     """
     query = (
         "SELECT table_name, "
@@ -160,7 +163,7 @@ def settle_collation(connection: Connection) -> None:
 
 
 def connection_to(address: Address, *, autocommit: bool = False) -> psycopg.Connection[Any]:
-    """Return a new connection to a database, as a store needs it. Raises psycopg.Error."""
+    """Return a new connection with the settings of a store. Raises psycopg.Error."""
     known = address.parameters
     ours = f'-c search_path="{address.schema}",public {_SERVER_OPTIONS}'
     options = f"{known['options']} {ours}" if known.get("options") else ours
@@ -179,7 +182,7 @@ def connection_to(address: Address, *, autocommit: bool = False) -> psycopg.Conn
 
 
 class _NumberLoader(Loader):
-    """Numbers of any length come as Python's own: whole ones as int, others as float."""
+    """Loads numbers of any length: integers as int, others as float."""
 
     def load(self, data: Buffer) -> int | float:
         text = bytes(data).decode()
@@ -187,7 +190,7 @@ class _NumberLoader(Loader):
 
 
 def as_json(value: Any) -> str:
-    """Return JSON that the database can search. Raises BadInput for what is no text to it."""
+    """Return JSON for the database. Raises BadInput for a text that it cannot store."""
     text = json.dumps(value)
     if "\\u" in text:
         plain = json.dumps(value, ensure_ascii=False)
@@ -201,7 +204,7 @@ def as_json(value: Any) -> str:
 
 
 def no_text() -> BadInput:
-    """Return the error for a text with what the database cannot hold."""
+    """Return the error for a text with characters that the database cannot store."""
     return BadInput(
         "a text holds the character U+0000 or half a surrogate pair, which PostgreSQL cannot keep; "
         "take it out"
@@ -268,7 +271,7 @@ def _user(address: Address) -> str:
 
 
 _TRANSLATIONS: tuple[tuple[str, type[LookalikeError], str], ...] = (
-    # The first that an SQLSTATE begins with counts.
+    # The first entry that is a prefix of the SQLSTATE applies.
     ("28", StoreUnreachable, "the database lets us not in: check user and password"),
     ("3D000", NotAStore, "there is no such database: make it with createdb, or name another"),
     ("42501", StoreUnwritable, "the user lacks a right: use the one who made the store"),
@@ -287,7 +290,7 @@ _TRANSLATIONS: tuple[tuple[str, type[LookalikeError], str], ...] = (
 
 @contextmanager
 def translated(address: Address) -> Iterator[None]:
-    """Turn the engine's errors into ours, each with its cure and without a password."""
+    """Translate the engine's errors into ours, each with a remedy and without a password."""
     try:
         yield
     except NoConnection as error:
@@ -324,4 +327,4 @@ _STATES = {
     'database ".*" does not exist': "3D000",
     "too many clients|remaining connection slots": "53300",
 }
-"""What a failed connection says, which has no SQLSTATE."""
+"""Error texts of failed connections, which have no SQLSTATE."""

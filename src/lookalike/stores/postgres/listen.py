@@ -1,7 +1,7 @@
-"""Hearing of commits: one connection a process listens, whoever committed, and wakes all who ask.
+"""Commit notifications: one listening connection per process, which wakes all followers.
 
-PostgreSQL sends a notice with each commit of a writer. A connection that is lost is made again;
-what was missed meanwhile is made good by telling all of a change, whether there was one or not.
+PostgreSQL sends a notification with each commit of a writer. A lost connection is opened again;
+then all followers are called once, because a notification may have been missed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
 class Listener:
-    """Listens on a channel, by connections in autocommit that `connect` makes.
+    """Listens on a channel, with autocommit connections that `connect` opens.
 
-    It begins with the first who follows, in a thread of its own. Safe for several threads.
+    It starts a thread for the first follower. Thread-safe.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]], channel: str) -> None:
@@ -39,7 +39,7 @@ class Listener:
         self.is_live = False
 
     def follow(self, tell: Callable[[], None]) -> Follower:
-        """Let `tell` be called after each commit, and whenever one may have been missed."""
+        """Call `tell` after each commit, and whenever a commit may have been missed."""
         with self._guard:
             self._last += 1
             self._followers[self._last] = tell
@@ -48,12 +48,12 @@ class Listener:
             return Follower(self, self._last)
 
     def leave(self, number: int) -> None:
-        """Tell a follower no more."""
+        """Remove a follower."""
         with self._guard:
             self._followers.pop(number, None)
 
     def close(self) -> None:
-        """End, with the connection."""
+        """Stop the thread and close the connection."""
         with self._guard:
             thread, end, self._thread, self._end = self._thread, self._end, None, None
             self._followers.clear()
@@ -65,7 +65,7 @@ class Listener:
     # --- inside ---------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        ended, self._end = os.pipe()  # what reads there finds it closed when all shall end
+        ended, self._end = os.pipe()  # closing the other end stops the thread
         run = threading.Thread(
             target=self._run, args=(ended,), name="lookalike listener", daemon=True
         )
@@ -93,7 +93,7 @@ class Listener:
             os.close(ended)
 
     def _listen(self, connection: psycopg.Connection[Any], ended: int) -> None:
-        """Tell of what comes, until all shall end. Raises psycopg.Error without a connection."""
+        """Call followers for each notification until closed. Raises psycopg.Error if cut off."""
         connection.execute(SQL("LISTEN {}").format(Identifier(self._channel)))
         self.is_live = True
         self._tell()
@@ -102,7 +102,7 @@ class Listener:
             if ended in ready:
                 return
             if not ready:
-                connection.execute("SELECT 1")  # a connection that is dead says nothing by itself
+                connection.execute("SELECT 1")  # a dead connection shows only in use
             if list(connection.notifies(timeout=0)):
                 self._tell()
 
@@ -110,7 +110,7 @@ class Listener:
         with self._guard:
             followers = list(self._followers.values())
         for tell in followers:
-            with suppress(RuntimeError):  # the loop of one who has ended without a word
+            with suppress(RuntimeError):  # the follower's event loop has ended
                 tell()
 
 
@@ -123,7 +123,7 @@ def _ready(descriptors: Sequence[int], timeout_s: float) -> set[int]:
 
 
 class Follower:
-    """One who is told of commits."""
+    """A subscription to commits."""
 
     def __init__(self, listener: Listener, number: int) -> None:
         self._listener = listener
@@ -131,9 +131,9 @@ class Follower:
 
     @property
     def is_live(self) -> bool:
-        """Return whether commits are told as they happen; if not, look from time to time."""
+        """Return whether commits are reported as they happen; if not, poll."""
         return self._listener.is_live
 
     def stop(self) -> None:
-        """Be told no more. Stopping twice is harmless."""
+        """End the subscription. May be called twice."""
         self._listener.leave(self._number)

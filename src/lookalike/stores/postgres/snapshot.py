@@ -1,4 +1,4 @@
-"""What one transaction sees of the shared store; a past state covers its tables."""
+"""A snapshot of the shared store; for an earlier state it overlays tables with other rows."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from lookalike.stores.vectors import Fetch, Mirrors, fetched
 
 # --- many rows in one statement: COPY and unnest -------------------------------------------------
 
-# A vector is sent as pgvector reads it (`halfvec_recv`): its length and a blank as int16, then each
-# number as float16, the most significant byte first.
+# A vector is sent in pgvector's binary form (`halfvec_recv`): its length and a zero as int16, then
+# each number as float16, most significant byte first.
 
 _FEW = 8
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -43,7 +43,7 @@ _COPY_END = b"\xff\xff"
 
 
 def insert_rows(connection: Connection, table: Table, cells: Cells) -> None:
-    """Insert rows; what has no value in any of them is left to be null."""
+    """Insert rows; columns without any value are left out and become null."""
     known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
     if not known:
         return
@@ -58,7 +58,7 @@ def insert_rows(connection: Connection, table: Table, cells: Cells) -> None:
 
 
 def upsert_rows(connection: Connection, table: Table, cells: Cells) -> None:
-    """Insert rows, replacing those with the same primary key; of two with one, the last counts."""
+    """Insert rows, replacing those with the same primary key; of equal keys the last row counts."""
     keys = [column.name for column in table.primary_key]
     names = list(cells)
     others = [f'"{name}" = excluded."{name}"' for name in names if name not in keys]
@@ -73,7 +73,7 @@ def upsert_rows(connection: Connection, table: Table, cells: Cells) -> None:
 
 
 def update_rows(connection: Connection, table: Table, cells: Cells) -> None:
-    """Change rows by primary key; of two changes of one row the last counts."""
+    """Update rows by primary key; of equal keys the last row counts."""
     keys = [column.name for column in table.primary_key]
     names = list(cells)
     changes = ", ".join(f'"{name}" = new."{name}"' for name in names if name not in keys)
@@ -107,7 +107,7 @@ def copy_vectors_in(
 def copy_vectors_out(
     connection: Connection, dimension: int, chosen: str
 ) -> tuple[Ids, NDArray[np.float16]]:
-    """Return slots (n,) and vectors (n, d) of one space, by rising slot, where SQL is true."""
+    """Return slots (n,) and vectors (n, d) of one space for an SQL condition, by rising slot."""
     query = f"SELECT slot, vector FROM vector WHERE {chosen} ORDER BY slot"
     with (
         _cursor(connection) as cursor,
@@ -121,12 +121,12 @@ def copy_vectors_out(
 
 
 def as_literal(vector: NDArray[np.float16]) -> str:
-    """Return a vector (d,) as pgvector reads it."""
+    """Return a vector (d,) in pgvector's text form."""
     return "[" + ",".join(map(repr, vector.astype(np.float64).tolist())) + "]"
 
 
 def _row_type(dimension: int, *, with_space: bool) -> np.dtype[Any]:
-    """Return a row of a binary COPY: how many fields, and of each its bytes and value."""
+    """Return the dtype of a binary COPY row: field count, then each field's size and value."""
     space = [("space_bytes", ">i4"), ("space", ">i8")] if with_space else []
     return np.dtype(
         [
@@ -141,7 +141,7 @@ def _row_type(dimension: int, *, with_space: bool) -> np.dtype[Any]:
 
 @contextmanager
 def _cursor(connection: Connection) -> Iterator[psycopg.Cursor[Any]]:
-    """Give the driver's own cursor, in the transaction that is open; errors as SQLAlchemy's."""
+    """Yield the driver's own cursor in the open transaction; errors are SQLAlchemy's."""
     driver: Any = connection.connection
     try:
         with driver.cursor() as cursor:
@@ -178,7 +178,7 @@ def _array_type(column: Column[Any]) -> str:
 
 
 def _encoded(table: Table, cells: Cells) -> list[list[Any]]:
-    """Return the values of each column as the driver takes them."""
+    """Return the values of each column in the driver's types."""
     encoded = []
     for name, values in cells.items():
         encode = _encoder(table.c[name])
@@ -188,7 +188,7 @@ def _encoded(table: Table, cells: Cells) -> list[list[Any]]:
 
 def _encoder(column: Column[Any]) -> Callable[[Any], Any]:
     kind = column.type
-    if isinstance(kind, JSON):  # null is JSON's, as in the embedded store; most are empty
+    if isinstance(kind, JSON):  # null is JSON null, as in the embedded store; most are empty
         return lambda value: "{}" if value == {} else as_json(value)
     plain = _PLAIN.get(next((one for one in _PLAIN if isinstance(kind, one)), object))
     if plain is None:
@@ -198,17 +198,17 @@ def _encoder(column: Column[Any]) -> Callable[[Any], Any]:
 
 def _plain_text(value: str) -> str:
     text = str(value)
-    if "\0" in text:  # in an array the driver would end the text there
+    if "\0" in text:  # in an array the driver would cut the text there
         raise no_text()
     return text
 
 
 _PLAIN: Mapping[type, Callable[[Any], Any]] = {Integer: int, Float: float, Text: _plain_text}
-"""Numbers of NumPy and texts that are members of an enumeration become Python's own."""
+"""Converts NumPy numbers and text enumeration members to Python's own types."""
 
 
 def _last_of_each(keys: Sequence[str], cells: Cells) -> Cells:
-    """Return the rows but those of which a later one has the same key."""
+    """Return the rows without those for which a later row has the same key."""
     named = list(zip(*(cells[key] for key in keys), strict=True))
     last = {key: place for place, key in enumerate(named)}
     if len(last) == len(named):
@@ -217,27 +217,27 @@ def _last_of_each(keys: Sequence[str], cells: Cells) -> Cells:
 
 
 def sequence_of(table: Table) -> str:
-    """Return the name of what numbers the rows of a table, as SQL has it."""
+    """Return the name of the sequence of a table's pks, quoted for SQL."""
     (column,) = table.primary_key
     return f'"{table.name}_{column.name}_seq"'
 
 
 # --- covering tables: one connection sees other rows ---------------------------------------------
 
-# PostgreSQL looks a name up among the temporary tables and views first, but a statement that was
-# prepared before goes on with what it had found, so nothing is prepared on such a connection. All
-# is gone when the transaction is rolled back, as that of a snapshot is.
+# PostgreSQL looks a name up among temporary tables and views first, but a statement prepared
+# earlier keeps its tables, so nothing is prepared on such a connection. All overlays are removed
+# when the transaction is rolled back, as every snapshot's is.
 
 
-def cover(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Let statements see these rows, all with the same columns, in place of the table's own."""
+def overlay(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Make statements see these rows, all with the same columns, in place of the table's own."""
     own = f'"{_prepare_nothing(connection)}"."{table.name}"'
     connection.exec_driver_sql(f'CREATE TEMPORARY TABLE "{table.name}" (LIKE {own})')
     insert_rows(connection, table, cells_of(rows))
 
 
-def narrow(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
-    """Let statements see only those of a table's own rows for which a condition holds."""
+def overlay_filtered(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
+    """Make statements see only those of a table's own rows that meet a condition."""
     compiled = (
         select(table)
         .where(condition)
@@ -252,7 +252,7 @@ def narrow(connection: Connection, table: Table, condition: ColumnElement[bool])
 
 
 def _prepare_nothing(connection: Connection) -> str:
-    """Return the schema of the store's own tables; statements are prepared no more."""
+    """Turn prepared statements off; return the schema of the store's own tables."""
     driver: Any = connection.connection.driver_connection
     driver.prepare_threshold = None
     return str(connection.exec_driver_sql("SELECT current_schema()").scalar_one())
@@ -261,12 +261,12 @@ def _prepare_nothing(connection: Connection) -> str:
 # -------------------------------------------------------------------------------------------------
 
 ERASURES = "erasures"
-"""The key of what is another value after each erasure."""
+"""The key in `meta` of a value that changes with each erasure."""
 
 _ALL = 2**62
 _FEW_VECTORS = 2000
 _SLACK = 1e-3
-"""More than pgvector's sums in single precision can err for vectors of length 1."""
+"""An upper bound of the error of pgvector's single-precision sums for unit vectors."""
 
 
 class PostgresSnapshot(TableSnapshot):
@@ -285,12 +285,14 @@ class PostgresSnapshot(TableSnapshot):
             return np.empty((0, space.dimension), np.float16)
         first, own = self._last_own.get(space.pk, (_ALL, None))
         if own is not None and int(slots.min()) >= first:
-            return own[slots - first]  # what was just appended is asked for to be decided
+            return own[slots - first]  # the vectors just appended, which are decided next
         mirror, fetch = self._mirrors.of(space), self.fetch(space)
         count = int(slots.max()) + 1
-        if count > self._shared(space) or (count > len(mirror) and len(slots) <= _FEW_VECTORS):
+        if count > self._first_uncommitted(space) or (
+            count > len(mirror) and len(slots) <= _FEW_VECTORS
+        ):
             return fetched(slots, space.dimension, fetch)
-        self._filled(space, count)
+        self._fill_copy(space, count)
         return mirror.rows(slots, fetch)
 
     def above(
@@ -298,7 +300,7 @@ class PostgresSnapshot(TableSnapshot):
     ) -> tuple[Ids, Floats]:
         """Return every document of the space with similarity ≥ `floor`, by rising pk.
 
-        The database chooses candidates in single precision; what they are is decided here.
+        The database selects candidates in single precision; the exact test is done here.
         """
         query = text(
             "SELECT e.document_pk FROM vector v JOIN embedding e USING (space_pk, slot) "
@@ -315,8 +317,8 @@ class PostgresSnapshot(TableSnapshot):
         self, space: StoredSpace, vector: NDArray[np.float16], floors: Floats
     ) -> tuple[Ids, Floats]:
         """Return the slots whose similarity is ≥ the floor of that slot; +inf leaves one out."""
-        fetch, shared = self.fetch(space), min(len(floors), self._shared(space))
-        self._filled(space, shared)
+        fetch, shared = self.fetch(space), min(len(floors), self._first_uncommitted(space))
+        self._fill_copy(space, shared)
         found, values = self._mirrors.of(space).above(vector, floors[:shared], fetch)
         own = np.flatnonzero(np.isfinite(floors[shared:])) + shared
         if not len(own):
@@ -327,28 +329,28 @@ class PostgresSnapshot(TableSnapshot):
 
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""
-        cover(self.connection, table, rows)
+        overlay(self.connection, table, rows)
 
     def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
-        """From now on show only those of a table's own rows for which a condition holds."""
-        narrow(self.connection, table, condition)
+        """From now on show only those of a table's own rows that meet a condition."""
+        overlay_filtered(self.connection, table, condition)
 
     def time_s(self) -> float:
-        """Return what the database's own clock shows, in UTC seconds."""
+        """Return the time of the database's own clock, in UTC seconds."""
         now = "SELECT extract(epoch FROM clock_timestamp())::float8"
         return float(self.connection.exec_driver_sql(now).scalar_one())
 
     def count(self, space: StoredSpace) -> int:
-        """Return how many slots of a space have been given."""
+        """Return the number of slots given in a space."""
         counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
         return int(self.connection.execute(counter).scalar_one())
 
-    def _shared(self, space: StoredSpace) -> int:
-        """Return below which slot all may be in the copy: one that is new here may not last."""
+    def _first_uncommitted(self, space: StoredSpace) -> int:
+        """Return the first slot that the local copy must not have: its row is not committed."""
         return self._first_own.get(space.pk, _ALL)
 
-    def _filled(self, space: StoredSpace, count: int) -> None:
-        """Let the copy have the first slots of a space, and nothing that was erased since."""
+    def _fill_copy(self, space: StoredSpace, count: int) -> None:
+        """Bring the local copy of a space up to date, without vectors erased since."""
         mirror, table = self._mirrors.of(space), schema.meta
         mirror.fill(count, self.fetch(space))
         rows = self.rows(select(table.c.value).where(table.c.key == ERASURES))
@@ -358,6 +360,6 @@ class PostgresSnapshot(TableSnapshot):
             self._mirrors.erasures[key] = seen
 
     def fetch(self, space: StoredSpace) -> Fetch:
-        """Return what reads vectors of a space from the database."""
+        """Return the function that reads vectors of a space from the database."""
         here = f"space_pk = {space.pk} AND "
         return lambda chosen: copy_vectors_out(self.connection, space.dimension, here + chosen)

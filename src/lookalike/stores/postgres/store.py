@@ -1,13 +1,14 @@
 """The shared store: PostgreSQL with pgvector, for several servers and workers.
 
-The tables are those of the embedded store; the table `vector` has what is a file there. Search is
-exact and reads a copy of the vectors on the local disk (`mirror.py`), which follows from the table.
+The tables are those of the embedded store; the table `vector` replaces its vector files. Search is
+exact and reads a copy of the vectors on the local disk (`vectors.py`), which is derived from the
+table.
 
 ```
 ROOT/vectors/  ROOT/cache/    derived: may be deleted at any time
 ```
-Writers of all processes take turns by an advisory lock; numbers of rows and slots are given in
-turns, too, so they rise with the commits. Each commit is told to all processes that follow.
+Only one writer of all processes runs at a time, by an advisory lock; pks and slots are given under
+this lock, too, so they rise with the commits. Each commit is reported to all followers.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ from lookalike.stores.postgres.snapshot import (
     update_rows,
     upsert_rows,
 )
-from lookalike.stores.vectors import Mirrors, contradictions
+from lookalike.stores.vectors import Mirrors, inconsistencies
 
 _IDENTITY = "store_id"
 _NUMBERS = "SELECT oid, 'meta'::regclass::oid FROM pg_database WHERE datname = current_database()"
@@ -75,16 +76,16 @@ _VECTOR_TABLE = (
 
 
 class PostgresStore:
-    """A store in the database at `address`, made when there is none.
+    """A store in the database at `address`, created if there is none.
 
-    What is derived is below `caches`, in the directory `root` that is the store's own. Raises
-    StoreUnreachable, NotAStore, StoreTooOld, StoreTooNew or StoreUnwritable, each with its cure.
-    Safe for several threads, which write in the order of asking; not to be used after a fork.
+    Derived data is below `caches`, in the store's own directory `root`. Raises StoreUnreachable,
+    NotAStore, StoreTooOld, StoreTooNew or StoreUnwritable, each with a remedy. Thread-safe, with
+    fair order among writers; do not use it after a fork.
     """
 
     def __init__(self, address: Address, caches: Path) -> None:
         self.address = address
-        self._turns = FairLock()
+        self._write_lock = FairLock()
         self._closed = False
         digest = hashlib.sha256(f"lookalike {address.schema}".encode()).digest()
         self._lock_key = int.from_bytes(digest[:8], "big", signed=True)
@@ -104,21 +105,21 @@ class PostgresStore:
 
     @property
     def place(self) -> str:
-        """Return where the store is, without a password."""
+        """Return the address of the store, without a password."""
         return self.address.shown
 
     def close(self) -> None:
-        """Release connections, once a write in progress has ended. Twice is harmless."""
-        with self._turns.taken(first=True):
+        """Release connections after a running write. May be called twice."""
+        with self._write_lock.taken(first=True):
             self._closed = True
             self._listener.close()
             self._finalizer()
 
     @contextmanager
     def read(self) -> Iterator[PostgresSnapshot]:
-        """Begin a snapshot. It lasts, also when the store is closed meanwhile.
+        """Begin a snapshot. It stays valid if the store is closed meanwhile.
 
-        Nothing is written, but where it is read only nothing could be covered either.
+        It writes nothing, but the transaction is not read-only, which would forbid overlays.
         """
         self._check_open()
         with (
@@ -137,8 +138,8 @@ class PostgresStore:
 
     @contextmanager
     def write(self) -> Iterator[PostgresTxn]:
-        """Begin a transaction; writers of all processes take turns."""
-        with self._turns.taken():
+        """Begin a transaction; only one writer of all processes runs at a time."""
+        with self._write_lock.taken():
             self._check_open()
             with translated(self.address), self._engine.connect() as connection:
                 with connection.begin():
@@ -151,21 +152,22 @@ class PostgresStore:
 
     @contextmanager
     def claim(self) -> Iterator[PostgresTxn]:
-        """Begin a transaction that changes who holds work; it takes no turn and tells nobody."""
+        """Begin a transaction that changes only who holds work; no write lock, no notification."""
         self._check_open()
         with translated(self.address), self._engine.begin() as connection:
             check_current(connection)
             yield PostgresTxn(connection, self._mirrors)
 
     def follow(self, tell: Callable[[], None]) -> Follower:
-        """Let `tell` be called, by another thread, whenever any process may have committed."""
+        """Call `tell`, in another thread, whenever any process may have committed."""
         self._check_open()
         return self._listener.follow(tell)
 
     def tidy(self) -> None:
-        """Erase vectors that no document holds any more, in the database and in its copy here.
+        """Erase vectors without a document, in the database and in the local copy.
 
-        PostgreSQL overwrites the bytes of erased rows when it needs the room; VACUUM FULL at once.
+        PostgreSQL overwrites the bytes of erased rows when it reuses the space; VACUUM FULL at
+        once.
         """
         self._erase_unheld()
         self._vacuum("ANALYZE, SKIP_LOCKED")
@@ -181,13 +183,13 @@ class PostgresStore:
                 self._mirrors.of(space).erase_but(snapshot.slots(space)[0], snapshot.count(space))
 
     def compact(self, tell: Callable[[int, int], None]) -> Compaction:
-        """Let the database write its tables anew, but those that someone uses at this moment.
+        """Rewrite the database's tables (VACUUM FULL), except those in use at the moment.
 
-        Slots stay: a table has no room for those that are free.
+        Slots stay the same: free slots use no space in a table.
         """
         before = self._bytes()
         self._erase_unheld()
-        with self._turns.taken():
+        with self._write_lock.taken():
             self._vacuum("FULL, ANALYZE, SKIP_LOCKED", tell)
         return Compaction((), before, self._bytes())
 
@@ -205,7 +207,7 @@ class PostgresStore:
             return int(snapshot.connection.exec_driver_sql(query).scalar_one())
 
     def last_numbers(self) -> dict[str, int]:
-        """Return the last pk that each numbered table gave, 0 where it gave none."""
+        """Return the last pk that each numbered table gave, 0 if none."""
         query = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM"
         with self.read() as snapshot:
             run = snapshot.connection.exec_driver_sql
@@ -220,14 +222,14 @@ class PostgresStore:
             return str(snapshot.connection.exec_driver_sql("SHOW server_version").scalar_one())
 
     def check(self) -> list[str]:
-        """Return what contradicts itself in the store; empty when it is sound."""
+        """Return the inconsistencies of the store; empty if there are none."""
         with self.read() as snapshot:
             known = {row.pk for row in snapshot.rows(select(schema.document.c.pk))}
             spaces = [stored_space(row) for row in snapshot.rows(select(schema.space))]
             return [
                 f"space {space.name}: {problem}"
                 for space in spaces
-                for problem in contradictions(
+                for problem in inconsistencies(
                     *snapshot.slots(space), snapshot.count(space), known, snapshot.fetch(space)
                 )
             ]
@@ -237,9 +239,9 @@ class PostgresStore:
             raise StoreClosed(f"{self.place}: the store was closed; open it again to go on")
 
     def _migrated(self) -> str:
-        """Let the tables be those of this version; return the store's identity.
+        """Migrate the tables to this version; return the store's identity.
 
-        No other store has the same, not even one that is restored from a backup of this one.
+        No other store has the same identity, not even one restored from a backup of this one.
         """
         with translated(self.address), self._engine.begin() as connection:
             if version_of(connection) != schema.SCHEMA_VERSION:
@@ -255,20 +257,20 @@ class PostgresStore:
             return ".".join(map(str, (connection.execute(named).scalar_one(), *numbers)))
 
     def _take_lock(self, connection: Connection) -> None:
-        """Wait for one's turn to write, which lasts to the commit; that is told to all."""
+        """Wait for the write lock, held until the commit; the commit notifies all followers."""
         lock = text("SELECT pg_advisory_xact_lock(:key), pg_notify(:channel, '')")
         connection.execute(lock, {"key": self._lock_key, "channel": self._channel})
 
 
 class PostgresTxn(PostgresSnapshot):
-    """One atomic unit of writing in the shared store. `erased` slots go from the copies, too."""
+    """One atomic unit of writing in the shared store; `erased` slots are erased in copies, too."""
 
     def __init__(self, connection: Connection, mirrors: Mirrors) -> None:
         super().__init__(connection, mirrors)
         self.erased: list[tuple[StoredSpace, Ids]] = []
 
     def execute(self, statement: UpdateBase) -> int:
-        """Run an update or delete; return how many rows it touched."""
+        """Run an update or delete; return the number of changed rows."""
         return self.connection.execute(statement).rowcount
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -276,7 +278,7 @@ class PostgresTxn(PostgresSnapshot):
         self.insert_cells(table, cells_of(rows))
 
     def insert_cells(self, table: Table, cells: Cells) -> None:
-        """Insert as `insert` does what is at hand in columns."""
+        """Insert like `insert`, from columns."""
         insert_rows(self.connection, table, cells)
 
     def insert_one(self, table: Table, **values: Any) -> int:
@@ -301,18 +303,18 @@ class PostgresTxn(PostgresSnapshot):
             upsert_rows(self.connection, table, cells_of(rows))
 
     def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Change rows that exist: each mapping holds the primary key and the new values."""
+        """Update existing rows: each mapping holds the primary key and the new values."""
         self.update_cells(table, cells_of(rows))
 
     def update_cells(self, table: Table, cells: Cells) -> None:
-        """Change as `update` does what is at hand in columns, those of the primary key included."""
+        """Update like `update`, from columns, including those of the primary key."""
         if any(cells.values()):
             update_rows(self.connection, table, cells)
 
     def append_vectors(
         self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
     ) -> None:
-        """Give documents a vector; one that has one already gets a new one."""
+        """Write a vector for each document; it replaces an existing one."""
         if not len(document_pks):
             return
         slot = self.count(space)
@@ -328,14 +330,14 @@ class PostgresTxn(PostgresSnapshot):
         self.execute(moved.values(next_slot=slot + len(document_pks)))
 
     def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
-        """Take vectors away, here and, after the commit, from the copies on local disks."""
+        """Remove vectors, here and, after the commit, from the copies on local disks."""
         if len(document_pks):
             self.erased.append((space, np.sort(self.known_slots(space, document_pks))))
             self._delete_embeddings(space, document_pks)
             self.upsert(schema.meta, [{"key": ERASURES, "value": str(ULID())}])
 
     def number_from(self, table: Table, last: int) -> None:
-        """Let a numbered table give no pk up to `last` any more."""
+        """Make a numbered table give only pks above `last`."""
         raised = text("SELECT setval(:name, greatest(:last, nextval(:name) - 1) + 1, false)")
         self.connection.execute(raised, {"name": sequence_of(table), "last": last})
 

@@ -1,12 +1,12 @@
-"""A copy of an embedded store, byte by byte, while others read and write it.
+"""Backup of an embedded store, byte by byte, while others read and write it.
 
-1. What never changes once it is written is copied: vectors, and kept bytes by their digest.
-2. Writers wait, while a snapshot of the database begins and what came since is copied as well.
-3. The database is copied from the snapshot. What it does not name goes out of the copy: nothing
-   that was forgotten in between stays in there.
-4. The copy is read and checked; then it gets its name.
+1. Copy what never changes once written: vectors, and stored files by their digest.
+2. Pause writers, begin a snapshot of the database, and copy what was added since.
+3. Copy the database from the snapshot. Remove from the copy what the database does not name, so
+   that nothing erased in between stays in it.
+4. Read and check the copy; then give it its final name.
 
-The store is not migrated, so that one can be kept as it is before an upgrade.
+The store is not migrated, so a backup can be made before an upgrade.
 """
 
 from __future__ import annotations
@@ -43,15 +43,16 @@ _PAGES = 4096
 _ROWS = 5000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SPARE_BYTES = 64 * 2**20
-"""What is left free at the least: a full disk is no good to whoever else writes there."""
+"""The minimum free space to leave on the disk for other programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What was kept: rows, vectors, and files, of which `shared` are those of an earlier backup.
+    """The result of a backup: rows, vectors, and files.
 
-    `missing` are kept files that the store names and that are not there, or not what they were;
-    `elsewhere` counts those that are not in the directory because a setting keeps them elsewhere.
+    `shared` files are hard links to an earlier backup. `missing` are files that the store names but
+    that do not exist or are damaged; `elsewhere` counts files outside the directory, where a
+    setting stores them.
     """
 
     source: str
@@ -69,9 +70,9 @@ class Backup:
 def copy_bytes(
     source: Path, target: Path, *, earlier: Path | None, progress: Callable[[int, int], None]
 ) -> Backup:
-    """Copy the store in one directory to another, which is new or empty. All are absolute.
+    """Copy the store in one directory to another, new or empty one. All paths are absolute.
 
-    Files that the `earlier` backup has are not copied but shared with it. `progress` gets bytes.
+    Files that the `earlier` backup has are shared with it, not copied. `progress` gets bytes.
     """
     with drafted(target, last=_DATABASE) as draft:
         copying = _Copying(source, draft, earlier, progress)
@@ -105,7 +106,7 @@ class _Copying:
                     spaces = spaces_of(snapshot)
                 self._copy_vectors(spaces)
                 self._copy_files()
-                with self._still() as snapshot:
+                with self._writers_paused() as snapshot:
                     self._copy_database(snapshot.connection)
         finally:
             self._engine.dispose()
@@ -114,19 +115,21 @@ class _Copying:
             shutil.copy2(settings, self._draft)
         with translated(target), self._copy() as copy:
             self._compare_vectors(target)
-            self._take_out_vectors(copy)
-            missing = self._take_out_files(copy)
+            self._erase_unused_vectors(copy)
+            missing = self._delete_unused_files(copy)
             problem = next(problems_of(copy), None)
             if problem:
                 raise _unsound(target, problem)
-            return self._told(copy, target, missing)
+            return self._result(copy, target, missing)
 
     # --- copying --------------------------------------------------------------------------------
 
     @contextmanager
     def _snapshot(self) -> Iterator[SqliteSnapshot]:
         with self._engine.connect() as connection:
-            connection.exec_driver_sql("SELECT 1 FROM sqlite_schema")  # BEGIN alone waits for one
+            connection.exec_driver_sql(
+                "SELECT 1 FROM sqlite_schema"
+            )  # BEGIN alone starts no snapshot
             version = version_of(connection)
             check_version(version)
             if not version:
@@ -134,8 +137,8 @@ class _Copying:
             yield SqliteSnapshot(connection, self._vector_file)
 
     @contextmanager
-    def _still(self) -> Iterator[SqliteSnapshot]:
-        """Begin a snapshot to which all vectors and files are copied; nobody writes meanwhile."""
+    def _writers_paused(self) -> Iterator[SqliteSnapshot]:
+        """Begin a snapshot for which all vectors and files are copied; nobody writes meanwhile."""
         lock = open_lock(self._source)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -165,7 +168,7 @@ class _Copying:
             )
 
     def _copy_vectors(self, spaces: Sequence[tuple[StoredSpace, int]]) -> None:
-        """Let the copies of all vectors be as long as the slots that spaces have given."""
+        """Copy the vectors of all slots given so far."""
         for space, slots in spaces:
             name = _name(space)
             source, end = self._source / "vectors" / name, 2 * space.dimension * slots
@@ -183,12 +186,12 @@ class _Copying:
                     self._step(len(chunk))
 
     def _copy_files(self) -> None:
-        """Copy the kept files that are there now and were not before."""
+        """Copy the stored files that were added since the last call."""
         for digest, entry in _kept_in(self._source / "blobs"):
             if digest in self._files or digest in self._damaged:
                 continue
             target = self._draft / "blobs" / entry.path[-65:]
-            with suppress(FileNotFoundError):  # forgotten this very moment
+            with suppress(FileNotFoundError):  # erased at this moment
                 self._copy_file(digest, entry, target)
 
     def _copy_file(self, digest: bytes, entry: os.DirEntry[str], target: Path) -> None:
@@ -210,7 +213,7 @@ class _Copying:
             self._damaged.add(digest)
 
     def _shareable(self, entry: os.DirEntry[str]) -> Path | None:
-        """Return the earlier copy of a file, where there is one."""
+        """Return the earlier copy of a file, or None."""
         if self._earlier is None:
             return None
         path = self._earlier / "blobs" / entry.path[-65:]
@@ -229,7 +232,7 @@ class _Copying:
             before = left
 
         with closing(driver().connect(str(self._draft / f"{_DATABASE}.part"))) as target:
-            target.execute("PRAGMA synchronous=OFF")  # synchronised with all else, at the end
+            target.execute("PRAGMA synchronous=OFF")  # all files are synchronised at the end
             source.backup(target, pages=_PAGES, progress=told, sleep=0)
 
     # --- what was copied ------------------------------------------------------------------------
@@ -237,7 +240,7 @@ class _Copying:
     @contextmanager
     def _copy(self) -> Iterator[SqliteSnapshot]:
         path = quote(str(self._draft / f"{_DATABASE}.part"))
-        url = f"sqlite:///file:{path}?mode=ro&immutable=1&uri=true"  # no log, no locks: it is ours
+        url = f"sqlite:///file:{path}?mode=ro&immutable=1&uri=true"  # no log, no locks
         engine = create_engine(url, module=driver())
         try:
             with engine.connect() as connection:
@@ -255,8 +258,8 @@ class _Copying:
             if found != digest.digest():
                 raise _unsound(target, f"{name} is not what was written")
 
-    def _take_out_vectors(self, copy: SqliteSnapshot) -> None:
-        """Overwrite what no document holds; what belongs to no space goes."""
+    def _erase_unused_vectors(self, copy: SqliteSnapshot) -> None:
+        """Overwrite vectors without a document; delete files without a space."""
         spaces = spaces_of(copy)
         for name in self._vectors.keys() - {_name(space) for space, _ in spaces}:
             (self._draft / "vectors" / name).unlink()
@@ -271,8 +274,8 @@ class _Copying:
                 for slot in np.setdiff1d(there, used, assume_unique=True).tolist():
                     os.pwrite(file.fileno(), bytes(size), slot * size)
 
-    def _take_out_files(self, copy: SqliteSnapshot) -> tuple[str, ...]:
-        """Erase files that nothing names; return those that are named and not there."""
+    def _delete_unused_files(self, copy: SqliteSnapshot) -> tuple[str, ...]:
+        """Delete files that the database does not name; return named ones that are missing."""
         named = set(_named(copy.connection))
         for digest in self._files.keys() - named:
             text = digest.hex()
@@ -280,7 +283,7 @@ class _Copying:
             del self._files[digest]
         return tuple(sorted(f"blob:{one.hex()}" for one in named - self._files.keys()))
 
-    def _told(self, copy: SqliteSnapshot, target: Path, missing: tuple[str, ...]) -> Backup:
+    def _result(self, copy: SqliteSnapshot, target: Path, missing: tuple[str, ...]) -> Backup:
         def count(table: Table) -> int:
             return int(copy.rows(select(func.count().label("n")).select_from(table))[0].n)
 
@@ -308,7 +311,7 @@ def _name(space: StoredSpace) -> str:
 
 
 def _kept_in(folder: Path) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
-    """Yield digest and place of each kept file; what is being written has no such name yet."""
+    """Yield digest and path of each stored file; a file being written has another name."""
     for part in os.scandir(folder) if folder.exists() else ():
         for entry in os.scandir(part.path) if part.is_dir() else ():
             name = part.name + entry.name
@@ -317,7 +320,7 @@ def _kept_in(folder: Path) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
 
 
 def _linked(earlier: Path, target: Path) -> bool:
-    """Let a file have a second name; return False where the file system cannot."""
+    """Create a hard link; return False if the file system has none."""
     try:
         os.link(earlier, target)
     except OSError:

@@ -1,7 +1,8 @@
-"""SQLite as a store needs it: the newest there is, durable, its errors translated.
+"""SQLite connections: the newest available SQLite, durable settings, translated errors.
 
-SQLite before 3.51.3 can corrupt a WAL database when two connections write and checkpoint at once;
-automatic checkpoints are off, and the store's lock is held around writes and checkpoints.
+SQLite before 3.51.3 can corrupt a WAL database when two connections write and checkpoint at the
+same time. So automatic checkpoints are off, and the store's lock is held during writes and
+checkpoints.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from lookalike.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnwritabl
 
 BUSY_TIMEOUT_MS = 30_000
 CONNECTIONS = 80
-"""So many snapshots and transactions can be open at once; who comes then waits for one to end."""
+"""The maximum number of open snapshots and transactions; further ones wait."""
 
 _KEPT, _WAIT_S = 16, 30
 
@@ -51,7 +52,7 @@ def open_engine(file: Path) -> Engine:
         pool_size=_KEPT,
         max_overflow=CONNECTIONS - _KEPT,
         pool_timeout=_WAIT_S,
-        pool_use_lifo=True,  # whose pages are at hand goes first
+        pool_use_lifo=True,  # reuse the connection with the warmest page cache
     )
 
     @sqlalchemy_event.listens_for(engine, "connect")
@@ -62,7 +63,7 @@ def open_engine(file: Path) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "wal_autocheckpoint=0",
-            "secure_delete=ON",  # what is forgotten is overwritten, not only unlinked
+            "secure_delete=ON",  # erased data is overwritten, not only unlinked
             "temp_store=MEMORY",
             "mmap_size=268435456",
         ):
@@ -79,7 +80,7 @@ def open_engine(file: Path) -> Engine:
 
 
 def driver() -> ModuleType:
-    """Return pysqlite3 where it is installed, else the interpreter's own module."""
+    """Return pysqlite3 if it is installed, else the interpreter's own module."""
     try:
         import pysqlite3.dbapi2 as newest  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
@@ -93,9 +94,9 @@ def execute_each(
     columns: Mapping[str, Column[Any]],
     cells: Mapping[str, Sequence[Any]],
 ) -> None:
-    """Run a statement for many rows; by parameter, their `cells` and of which column they are.
+    """Run a statement for many rows; `columns` and `cells` are by parameter.
 
-    By the driver: SQLAlchemy takes longer to build a row's parameters than SQLite to write it.
+    It uses the driver: SQLAlchemy takes longer to build a row's parameters than SQLite to write it.
     """
     dialect = connection.dialect
     compiled = statement.compile(dialect=dialect)
@@ -111,15 +112,15 @@ def execute_each(
 
 
 _PLAIN = {int, float, str, bytearray, type(None)}
-"""What the driver takes as it is.
+"""Types that the driver stores without conversion.
 
-For anything else, such as bytes or a subclass of str, it first looks for an adapter, and that takes
+For any other type, such as bytes or a subclass of str, it first searches an adapter, which takes
 longer than writing the row.
 """
 
 
 def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """Return what makes a column's values the driver's, or None where they are already."""
+    """Return the conversion of a column's values for the driver, or None if none is needed."""
     if isinstance(column.type, LargeBinary):
         return bytearray
     if isinstance(column.type, Text):
@@ -152,7 +153,7 @@ _TRANSLATIONS: tuple[tuple[str, type[StoreError], str], ...] = (
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn the engine's errors into ours, each with its cure."""
+    """Translate the engine's errors into ours, each with a remedy."""
     try:
         yield
     except NoConnection as error:

@@ -1,8 +1,8 @@
-"""Packing the vectors of an embedded store: what erased ones left free is given back.
+"""Compaction of an embedded store's vectors, and the integrity check.
 
-The vectors in use are written to a file of the space's next generation, in the order of their
-slots; the transaction that says where they are now makes it the one in force. What a process that
-was killed before has left belongs to no generation.
+Compaction writes the vectors in use to a file of the space's next generation, in the order of their
+slots; the transaction that records the new slots makes it the current one. Files left by a process
+that was killed belong to no generation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BLOCK_ROWS = 50_000
 def pack(
     txn: Txn, file_of: Callable[[StoredSpace], VectorFile], tell: Callable[[int, int], None]
 ) -> tuple[Packed, ...]:
-    """Pack all spaces with free slots; return what was moved where."""
+    """Compact all spaces with free slots; return the moved slots."""
     spaces = [(stored_space(row), row.next_slot) for row in txn.rows(select(schema.space))]
     used = {space: txn.slots(space) for space, _ in spaces}
     loose = [space for space, next_slot in spaces if len(used[space][0]) < next_slot]
@@ -54,7 +54,7 @@ def pack(
 
 
 def bytes_of(path: Path) -> int:
-    """Return what database, vectors and sidecars of a store take on the disk."""
+    """Return the disk usage of database, vectors and sidecars of a store."""
     files = [*path.glob("lookalike.db*"), *path.glob("vectors/*"), *path.glob("cache/*")]
     size = 0
     for file in files:
@@ -64,7 +64,7 @@ def bytes_of(path: Path) -> int:
 
 
 def _move(txn: Txn, packed: Packed, pks: list[int]) -> None:
-    """Write down that the vectors of documents are in the slots from 0 on."""
+    """Record that the vectors of documents are in the slots from 0 on."""
     space, count, embedding = packed.space, len(pks), schema.embedding
     txn.execute(delete(embedding).where(embedding.c.space_pk == space.pk))
     cells = {"space_pk": [space.pk] * count, "slot": list(range(count)), "document_pk": pks}
@@ -75,14 +75,14 @@ def _move(txn: Txn, packed: Packed, pks: list[int]) -> None:
 
 # --- integrity check of the database and its vectors ---------------------------------------------
 
-# Only columns that every version has are read, so that a store need not be of this version.
+# Only columns of every version are read, so the store need not be of this version.
 
 _PART_ROWS = 65536
 _NORM_SLACK = 0.01
 
 
 def problems_of(snapshot: SqliteSnapshot) -> Iterator[str]:
-    """Yield what contradicts itself in a store."""
+    """Yield the inconsistencies of a store."""
     for (line,) in snapshot.connection.exec_driver_sql("PRAGMA integrity_check"):
         if line != "ok":
             yield f"database: {line}"
@@ -91,7 +91,7 @@ def problems_of(snapshot: SqliteSnapshot) -> Iterator[str]:
 
 
 def spaces_of(snapshot: SqliteSnapshot) -> list[tuple[StoredSpace, int]]:
-    """Return all spaces, without their members, each with the slot that it gives next."""
+    """Return all spaces, without their members, each with its next slot."""
     table = schema.space
     kept = (table.c.pk, table.c.name, table.c.dimension, table.c.generation, table.c.next_slot)
     rows = snapshot.rows(select(*kept).order_by(table.c.pk))

@@ -1,4 +1,4 @@
-"""What one transaction sees of the embedded store; a past state covers its tables."""
+"""A snapshot of the embedded store; for an earlier state it overlays tables with other rows."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lookalike.stores.vectors import VectorFile
 
 # --- covering tables: one connection sees other rows ---------------------------------------------
 
-# SQLite looks a name up among the temporary tables and views first. They are made inside the
-# connection's transaction, so that they are gone when it ends.
+# SQLite looks a name up among temporary tables and views first. They are created inside the
+# connection's transaction, so they are removed when it ends.
 
 
-def cover(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Let statements see these rows, all with the same columns, in place of the table's own."""
+def overlay(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Make statements see these rows, all with the same columns, in place of the table's own."""
     other = table.to_metadata(MetaData(), schema="temp")
     connection.execute(CreateTable(other))
     if not rows:
@@ -34,8 +34,8 @@ def cover(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     execute_each(connection, statement, {name: other.c[name] for name in cells}, cells)
 
 
-def narrow(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
-    """Let statements see only those of a table's own rows for which a condition holds."""
+def overlay_filtered(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
+    """Make statements see only those of a table's own rows that meet a condition."""
     statement = select(table).where(condition)
     compiled = statement.compile(
         dialect=connection.dialect,
@@ -80,19 +80,19 @@ class SqliteSnapshot(TableSnapshot):
         return self.file_of(space).above(vector, floors)
 
     def time_s(self) -> None:
-        """Return nothing: all who use the store go by the clock of one machine."""
+        """Return None: all users of the store share the clock of one machine."""
 
     def rows_of(self, space: StoredSpace, count: int) -> NDArray[np.float16]:
-        """Return the first `count` slots of a space as they lie there, float16 (count, dimension).
+        """Return the first `count` slots of a space as stored, float16 (count, dimension).
 
-        Raises StoreCorrupt where there are fewer.
+        Raises StoreCorrupt if there are fewer.
         """
         return self.file_of(space).rows(count)
 
     def file_of(self, space: StoredSpace) -> VectorFile:
-        """Return the file that a space's slots are of, which packing may have changed since.
+        """Return the current file of a space.
 
-        Whoever knows the space from before need not know.
+        Compaction may have replaced the file since the caller read the space.
         """
         if space.pk not in self._in_force:
             query = "SELECT generation FROM main.space WHERE pk = ?"
@@ -103,8 +103,8 @@ class SqliteSnapshot(TableSnapshot):
 
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""
-        cover(self.connection, table, rows)
+        overlay(self.connection, table, rows)
 
     def show_only(self, table: Table, condition: ColumnElement[bool]) -> None:
-        """From now on show only those of a table's own rows for which a condition holds."""
-        narrow(self.connection, table, condition)
+        """From now on show only those of a table's own rows that meet a condition."""
+        overlay_filtered(self.connection, table, condition)

@@ -1,12 +1,12 @@
-"""The embedded store: one directory, SQLite for what must never be lost, files for vectors.
+"""The embedded store: one directory, SQLite for primary data, files for vectors.
 
 ```
 lookalike.db       records, labels, events (WAL, synchronous=FULL)
-write.lock         writers of all processes take turns here
+write.lock         the lock of writers of all processes
 vectors/           <space>.<generation>.f16, append only
 blobs/             uploads and copies, by digest
 cache/             derived: may be deleted at any time
-logs/              who asked a server for what
+logs/              access logs of the server
 ```
 """
 
@@ -54,29 +54,32 @@ from lookalike.stores.sqlite.snapshot import SqliteSnapshot
 from lookalike.stores.vectors import VectorFile
 
 _LOG_BYTES, _LOG_SHARE = 16 * 2**20, 0.34
-"""How long the log may be, and beside the database: pages that change again are folded in once."""
+"""The log size that starts a checkpoint, in bytes and as a share of the database.
+
+A larger log saves work, because a page that changes several times is copied once.
+"""
 
 _LOG_KEPT = 2
-"""What is so many times as long does not stay."""
+"""A log file longer than this multiple of the limit is truncated."""
 
 _NOOP_SINCE = (3, 51, 0)
-"""From this SQLite on it tells how much of a log is in use."""
+"""The first SQLite version that reports how much of a log is in use."""
 
 _TIDY_WAIT_MS = 1000
 
 
 class SqliteStore:
-    """A store in the directory `path`, made when it is absent or empty.
+    """A store in the directory `path`, created if it is absent or empty.
 
-    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with its cure. Safe for
-    several threads, which write in the order of asking; not to be used after a fork.
+    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, each with a remedy. Thread-safe,
+    with fair order among writers; do not use it after a fork.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         prepare(path)
         self._files: dict[tuple[int, int], VectorFile] = {}
-        self._turns = FairLock()
+        self._write_lock = FairLock()
         self._closed = False
         self._fold_is_due = False
         self._lock_file = open_lock(path)
@@ -86,14 +89,14 @@ class SqliteStore:
         self._migrate()
 
     def close(self) -> None:
-        """Release files and locks, once a write in progress has ended. Twice is harmless."""
-        with self._turns.taken(first=True):
+        """Release files and locks after a running write. May be called twice."""
+        with self._write_lock.taken(first=True):
             self._closed = True
             self._finalizer()
 
     @contextmanager
     def read(self) -> Iterator[SqliteSnapshot]:
-        """Begin a snapshot. It lasts, also when the store is closed meanwhile."""
+        """Begin a snapshot. It stays valid if the store is closed meanwhile."""
         check_open(self.path, closed=self._closed)
         with translated(self.path), self._engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1 FROM sqlite_schema")  # BEGIN alone waits for one
@@ -101,23 +104,22 @@ class SqliteStore:
 
     @contextmanager
     def write(self) -> Iterator[SqliteTxn]:
-        """Begin a transaction; writers of all processes take turns."""
+        """Begin a transaction; only one writer of all processes runs at a time."""
         with self._transaction() as txn:
             check_current(txn.connection)
             yield txn
 
     def claim(self) -> AbstractContextManager[SqliteTxn]:
-        """Begin a transaction that changes who holds work; it takes its turn like all others."""
+        """Begin a transaction that changes only who holds work; it needs the write lock, too."""
         return self.write()
 
     def follow(self, tell: Callable[[], None]) -> None:
-        """Return nothing, for nothing tells of commits: look from time to time."""
+        """Return None: SQLite does not report commits, so callers poll."""
 
     def tidy(self) -> None:
-        """Fold the write-ahead log in and overwrite what no document holds any more.
+        """Checkpoint the write-ahead log and overwrite vectors without a document.
 
-        What a vector was replaced by, or a process that died while it erased, leaves such rows; a
-        space that is no more leaves its files.
+        Such vectors were replaced, or a process died while erasing; removed spaces leave files.
         """
         with self._locked(), translated(self.path):
             self._checkpoint(wait_ms=_TIDY_WAIT_MS)
@@ -130,16 +132,19 @@ class SqliteStore:
                     file.erase(file.remains(unused))
 
     def compact(self, tell: Callable[[int, int], None]) -> Compaction:
-        """Let vectors lie close together in new files, and the database without free pages.
+        """Write vectors without gaps to new files, and the database without free pages.
 
-        The old files go when the last one has gone who may still read there.
+        The old files are deleted when the last reader that may use them has ended.
         """
         with self._locked(), translated(self.path):
             before = bytes_of(self.path)
             self._vacuum()
-            with self._begun() as txn:
+            with self._begin() as txn:
                 packed = pack(txn, self._file, tell)
-            with suppress(StoreUnwritable), translated(self.path):  # what is packed is, anyhow
+            with (
+                suppress(StoreUnwritable),
+                translated(self.path),
+            ):  # the compacted vectors stay valid
                 self._checkpoint(wait_ms=_TIDY_WAIT_MS)
                 self._drop_files()
             return Compaction(packed, before, bytes_of(self.path))
@@ -152,9 +157,9 @@ class SqliteStore:
             connection.close()
 
     def _drop_files(self) -> None:
-        """Remove the files of spaces that are no more, and of what was packed.
+        """Delete the files of removed spaces, and those that compaction replaced.
 
-        Who began before that may still read there: it stays until the log could be folded in.
+        Earlier readers may still use them: they stay until a full checkpoint is possible.
         """
         with self.read() as snapshot:
             spaces = [stored_space(row) for row in snapshot.rows(select(schema.space))]
@@ -165,7 +170,7 @@ class SqliteStore:
         erase_vectors_but(self.path, {f"{pk}.{number}" for pk, number in known})
 
     def last_numbers(self) -> dict[str, int]:
-        """Return the last pk that each numbered table gave, 0 where it gave none."""
+        """Return the last pk that each numbered table gave, 0 if none."""
         with self.read() as snapshot:
             given = snapshot.connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
             known = {row.name: int(row.seq) for row in given}
@@ -176,7 +181,7 @@ class SqliteStore:
         return str(driver().sqlite_version)
 
     def check(self) -> list[str]:
-        """Return what contradicts itself in the store; empty when it is sound."""
+        """Return the inconsistencies of the store; empty if there are none."""
         problems: list[str] = []
         try:
             with self.read() as snapshot:
@@ -186,10 +191,10 @@ class SqliteStore:
         return problems
 
     def _begin_log(self) -> None:
-        """Let a new database write ahead, one process at a time: SQLite waits for nobody there.
+        """Switch a new database to WAL, one process at a time, because SQLite does not wait there.
 
-        Its size tells whether it does. To open the file would end the locks that others of this
-        process have on it.
+        The size of the file shows whether it is done. Opening the file would release the locks that
+        other connections of this process hold on it.
         """
         database = self.path / "lookalike.db"
         if not database.exists() or database.stat().st_size == 0:
@@ -206,13 +211,13 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[SqliteTxn]:
         with self._locked(), translated(self.path):
-            with self._begun() as txn:
+            with self._begin() as txn:
                 yield txn
             self._checkpoint_when_long()
 
     @contextmanager
-    def _begun(self) -> Iterator[SqliteTxn]:
-        """Begin a transaction, to who has the lock."""
+    def _begin(self) -> Iterator[SqliteTxn]:
+        """Begin a transaction; the caller holds the lock."""
         with self._engine.connect().execution_options(immediate=True) as connection:
             txn = SqliteTxn(connection, self._file)
             with connection.begin():
@@ -229,7 +234,7 @@ class SqliteStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._turns.taken():
+        with self._write_lock.taken():
             check_open(self.path, closed=self._closed)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX)
             try:
@@ -239,7 +244,8 @@ class SqliteStore:
 
     def _checkpoint_when_long(self) -> None:
         database, log = self.path / "lookalike.db", self.path / "lookalike.db-wal"
-        # What was committed is safe in the log; where it cannot be folded in yet, a later one is.
+        # Committed data is safe in the log; if it cannot be checkpointed yet, a later write does
+        # it.
         with suppress(FileNotFoundError, StoreUnwritable), translated(self.path):
             size = log.stat().st_size
             most = max(_LOG_BYTES, int(_LOG_SHARE * database.stat().st_size))
@@ -249,12 +255,12 @@ class SqliteStore:
             elif size > _LOG_KEPT * most:
                 self._checkpoint(wait_ms=0)
             elif size > most:
-                self._fold_beyond(most)
+                self._checkpoint_beyond(most)
 
-    def _fold_beyond(self, most: int) -> None:
-        """Fold the log in where more than `most` bytes of its file are in use.
+    def _checkpoint_beyond(self, most: int) -> None:
+        """Checkpoint the log if more than `most` bytes of its file are in use.
 
-        The file stays: to write over it takes little more than half of what a new one takes.
+        The file stays: overwriting it takes little more than half the time of a new file.
         """
         if driver().sqlite_version_info < _NOOP_SINCE:
             self._checkpoint(wait_ms=0)
@@ -270,7 +276,7 @@ class SqliteStore:
             self._checkpoint(wait_ms=0, mode="RESTART")
 
     def _checkpoint(self, *, wait_ms: int, mode: str = "TRUNCATE") -> None:
-        """Fold the log in; what readers hold longer than `wait_ms` is left for the next writer."""
+        """Checkpoint the log; leave what readers use longer than `wait_ms` to the next writer."""
         connection = self._engine.raw_connection()
         cursor = connection.cursor()
         try:
@@ -290,7 +296,7 @@ class SqliteTxn(SqliteSnapshot):
         self.after_commit: list[Callable[[], None]] = []
 
     def execute(self, statement: UpdateBase) -> int:
-        """Run an update or delete; return how many rows it touched."""
+        """Run an update or delete; return the number of changed rows."""
         return self.connection.execute(statement).rowcount
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -298,7 +304,7 @@ class SqliteTxn(SqliteSnapshot):
         self.insert_cells(table, cells_of(rows))
 
     def insert_cells(self, table: Table, cells: Cells) -> None:
-        """Insert as `insert` does what is at hand in columns; what is null in all rows is left."""
+        """Insert like `insert`, from columns; columns without any value are left out."""
         known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
         if known:
             statement = table.insert().inline().values({name: bindparam(name) for name in known})
@@ -332,11 +338,11 @@ class SqliteTxn(SqliteSnapshot):
         self.connection.execute(statement, rows)
 
     def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Change rows that exist: each mapping holds the primary key and the new values."""
+        """Update existing rows: each mapping holds the primary key and the new values."""
         self.update_cells(table, cells_of(rows))
 
     def update_cells(self, table: Table, cells: Cells) -> None:
-        """Change as `update` does what is at hand in columns, those of the primary key included."""
+        """Update like `update`, from columns, including those of the primary key."""
         if not any(cells.values()):
             return
         keys = [column.name for column in table.primary_key]
@@ -350,7 +356,7 @@ class SqliteTxn(SqliteSnapshot):
     def append_vectors(
         self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
     ) -> None:
-        """Give documents a vector; one that has one already gets a new one."""
+        """Write a vector for each document; it replaces an existing one."""
         counter = select(schema.space.c.next_slot).where(schema.space.c.pk == space.pk)
         slot = int(self.connection.execute(counter).scalar_one())
         self.file_of(space).append(slot, vectors)
@@ -362,7 +368,7 @@ class SqliteTxn(SqliteSnapshot):
         self.execute(moved.values(next_slot=after))
 
     def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
-        """Take vectors away and overwrite their bytes (after the commit)."""
+        """Remove vectors and overwrite their bytes (after the commit)."""
         table = schema.embedding
         here = table.c.space_pk == space.pk
         for chosen in conditions(table.c.document_pk, document_pks):
@@ -371,7 +377,7 @@ class SqliteTxn(SqliteSnapshot):
         self._delete_embeddings(space, document_pks)
 
     def number_from(self, table: Table, last: int) -> None:
-        """Let a numbered table give no pk up to `last` any more."""
+        """Make a numbered table give only pks above `last`."""
         run = self.connection.exec_driver_sql
         raised = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
         if run(raised, (last, table.name)).rowcount == 0:

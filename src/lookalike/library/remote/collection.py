@@ -1,0 +1,226 @@
+"""A collection on a server, and its past: the verbs that `verbs.py` cannot make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from lookalike.content.sources import items, json_values
+from lookalike.errors import BadInput, BadSetting, NotFound
+from lookalike.library.remote.calls import as_declared, said
+from lookalike.library.remote.connection import Connection, place
+from lookalike.library.remote.upload import Sender, content, described, encoded
+from lookalike.library.remote.verbs import CollectionVerbs, PastVerbs, ShownVerbs
+from lookalike.library.verb import PAGE
+from lookalike.model import Added, Changed, Document, Progress, Suggestion, quiet
+
+if TYPE_CHECKING:
+    from lookalike.catalog.embedding_map import Map
+    from lookalike.decisions.as_of import At
+
+_HERE = "threads"
+_MAKING = 202
+_PAUSE_S = 0.5
+
+
+class RemoteShown(ShownVerbs):
+    """What a collection on a server shows of its documents, now or at a point of the past."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        super().__init__(connection)
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self._name
+
+    def _place(self, verb: str) -> str:
+        return place("collections", self.name, "verbs", verb)
+
+    @as_declared(ShownVerbs.documents)
+    def documents(self, **asked: Any) -> Iterator[Document]:
+        """Yield documents, as `Collection.documents` does, some hundred in a request.
+
+        What changes meanwhile is yielded as it is by then, or not any more.
+        """
+        return self._pages(said(ShownVerbs.documents, self, **asked))
+
+    def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield what `export` writes, one mapping a document."""
+        from lookalike.quality.reports import export_row
+
+        for document in self.documents(field=field):
+            yield export_row(document, document.field)
+
+    def to_pandas(self, *, field: str | None = None) -> Any:
+        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
+        from lookalike.quality.reports import data_frame
+
+        return data_frame(self.rows(field=field))
+
+    def _pages(self, asked: Mapping[str, Any]) -> Iterator[Document]:
+        limit = asked.get("limit")
+        if limit is not None and limit <= PAGE:
+            yield from self._ask("documents", list[Document], asked)
+            return
+        order = self._ask("ids", list[str], asked)
+        asked = {name: value for name, value in asked.items() if name not in ("ids", "limit")}
+        for start in range(0, len(order), PAGE):
+            yield from self._page(order[start : start + PAGE], asked)
+
+    def _page(self, ids: Sequence[str], asked: Mapping[str, Any]) -> list[Document]:
+        """Return documents that were there a moment ago; what was forgotten since is left out."""
+        try:
+            return self._ask("documents", list[Document], {**asked, "ids": ids})
+        except NotFound:
+            known = set(self._ask("ids", list[str], asked))
+            left = [id for id in ids if id in known]
+            return self._ask("documents", list[Document], {**asked, "ids": left})
+
+
+class RemoteCollection(RemoteShown, CollectionVerbs):
+    """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
+
+    Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent
+    again because no answer came is done once, as if each call had an `op_id` of its own.
+    """
+
+    def __repr__(self) -> str:
+        return f"<RemoteCollection {self.name!r} at {self._connection.url}>"
+
+    def add(
+        self,
+        source: Any = None,
+        *,
+        vectors: Any = None,
+        ids: Sequence[Any] | None = None,
+        metadata: Any = None,
+        copy: bool = False,
+        progress: Progress = quiet,
+        engine: str = _HERE,
+        address: str | None = None,
+    ) -> Added:
+        """Bring items in, as `Collection.add` does: the bytes of local files are sent and kept.
+
+        A URL is read by the server, which may refuse it (FetchRefused). `copy` keeps what is at a
+        URL, too. Interrupted, the same call resumes; what an answer that was lost had counted as
+        added then counts as unchanged.
+        """
+        from lookalike.ingest.items import Tally
+
+        self._refuse_engine(engine, address)
+        tally, sender = Tally(), Sender(self._connection, self.name)
+        if vectors is not None:
+            sender.add_vectors(vectors, ids, metadata, tally, progress)
+        elif source is None:
+            raise BadInput("nothing to add: give a source, or vectors=…")
+        else:
+            stream = items(source, ids=ids, metadata=metadata)
+            sender.add(stream, tally, copy=copy, progress=progress)
+        return Added(
+            added=tally.added,
+            changed=tally.changed,
+            unchanged=tally.unchanged,
+            documents=tally.documents,
+            skipped=tuple(tally.skipped),
+            failed=dict(tally.failed),
+            labelled=dict(sorted(tally.labelled.items())),
+        )
+
+    def extract(
+        self, *, progress: Progress = quiet, engine: str = _HERE, address: str | None = None
+    ) -> None:
+        """Wait until the server has extracted what waits in this collection."""
+        self._refuse_engine(engine, address)
+        Sender(self._connection, self.name).wait(progress)
+
+    @as_declared(CollectionVerbs.amend)
+    def amend(self, changes: Mapping[str, Mapping[str, Any]], **asked: Any) -> Changed:
+        """Change metadata of documents, by id; a label field's value is a person's label."""
+        values = {id: json_values(one) for id, one in changes.items()}
+        return self._ask("amend", Changed, said(CollectionVerbs.amend, self, values, **asked))
+
+    @as_declared(CollectionVerbs.import_labels)
+    def import_labels(self, rows: Iterable[Mapping[str, Any]], **asked: Any) -> Changed:
+        """Take labels from rows that name documents by `id`, `sha256` or `file_name`."""
+        given = said(CollectionVerbs.import_labels, self, map(json_values, rows), **asked)
+        return self._ask("import_labels", Changed, given)
+
+    @as_declared(CollectionVerbs.run)
+    def run(self, *, engine: str = _HERE, address: str | None = None, **asked: Any) -> Changed:
+        """Decide everything again, by another policy if one is given, with labels declared."""
+        self._refuse_engine(engine, address)
+        return self._ask("run", Changed, said(CollectionVerbs.run, self, **asked))
+
+    def suggest(
+        self,
+        source: Any = None,
+        *,
+        text: str | None = None,
+        vectors: Any = None,
+        ids: Iterable[str] | None = None,
+        field: str | None = None,
+        top_k: int | None = None,
+    ) -> list[Suggestion]:
+        """Return what things would be labelled if they were added now; record nothing.
+
+        A source is sent whole, in one request: its files may have a few megabytes together.
+        """
+        import numpy as np
+
+        sent = None
+        if source is not None:
+            sent = [described(item, content(item)) for item in items(source)]
+        numbers = None if vectors is None else encoded(np.atleast_2d(np.asarray(vectors)))
+        asked = {"items": sent, "text": text, "vectors": numbers, "ids": ids, "field": field}
+        return self._ask("suggest", list[Suggestion], {**asked, "top_k": top_k})
+
+    def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
+        """Return every document as a point on a plane, look-alikes together.
+
+        The server lays it out at the first call, and again when the collection has grown.
+        """
+        from lookalike.catalog.embedding_map import unpacked
+
+        path = place("collections", self.name, "map") + "?ids=true"
+        path += "" if field is None else f"&field={quote(field, safe='')}"
+        while (answer := self._connection.get(path)).status_code == _MAKING:
+            progress(round(100 * answer.json()["done"]), 100)
+            time.sleep(_PAUSE_S)
+        return unpacked(answer.content)
+
+    def as_of(self, at: At) -> RemotePast:
+        """Return the collection as it was at a version, operation, event or time, to be read."""
+        if isinstance(at, datetime):
+            at = (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
+        return RemotePast(self._connection, self.name, self._ask("as_of", str, {"at": at}))
+
+    def _refuse_engine(self, engine: str, address: str | None) -> None:
+        if engine != _HERE or address is not None:
+            raise BadSetting(
+                f"a client cannot choose the server's engine ({engine!r}): run `lookalike run "
+                f"{self.name} --engine {engine}` on a machine that opens the store itself"
+            )
+
+
+class RemotePast(RemoteShown, PastVerbs):
+    """A collection on a server as it was just after an operation, as `Past` shows it."""
+
+    def __init__(self, connection: Connection, name: str, operation: str) -> None:
+        super().__init__(connection, name)
+        self._operation = operation
+
+    @property
+    def operation(self) -> str:
+        """Return the operation that this is the state after."""
+        return self._operation
+
+    def __repr__(self) -> str:
+        return f"<RemotePast of {self.name!r} as of {self.operation}>"
+
+    def _place(self, verb: str) -> str:
+        return super()._place(f"{verb}_as_of") + "?" + urlencode({"as_of": self.operation})

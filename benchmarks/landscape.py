@@ -127,12 +127,12 @@ def one_label(items: Made, scores: Scores, confidence: Confidence) -> OneLabel:
     again = []
     for references, place in _changes(items):
         if place is not None:
-            spent["evidence"].append(cost(lambda place=place: scores.voice(place)))
+            spent["evidence"].append(cost(lambda place=place: scores.reference_evidence(place)))
         before = {name: scores.references(name) for name in scores.labels}
         spent["columns"].append(cost(lambda new=references: scores.set_references(new)))
         scores.set_references(before)
         spent["all decisions"].append(
-            cost(lambda new=references: again.append(len(kept.follow(new))))
+            cost(lambda new=references: again.append(len(kept.update(new))))
         )
     learning = [cost(lambda: learn_confidence(scores, items.waiting, _TARGET)) for _ in range(3)]
     spent |= {"learning again": learning}

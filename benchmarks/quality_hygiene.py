@@ -149,7 +149,7 @@ def _of_trials(trials: LeaveOneOutTrials, wrong: NDArray[np.bool_]) -> Sequence[
 
 
 def _landscape_trials(case: Case) -> LeaveOneOutTrials:
-    mix = fit_mixture(case.left.logs, case.left.direct, case.left.own)
+    mix = fit_mixture(case.left.graph_evidence, case.left.class_similarity, case.left.own)
     return landscape_trials(case.scores, mix)
 
 

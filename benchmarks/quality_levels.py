@@ -24,7 +24,7 @@ from lookalike.classifier.calibration.training_data import (
 )
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.scores.hierarchy import Parents, levels_of
+from lookalike.classifier.scores.hierarchy import ParentScores, levels_of
 from lookalike.classifier.scores.scores import LabelScores, Scores
 from lookalike.labels import ancestors, is_within
 from lookalike.model import LABEL_SEPARATOR
@@ -126,7 +126,7 @@ def _outcome(
         return Outcome(0, 0, 0, 0, 0, 0)
     levels = [None, *levels_of(scores.labels)]
     for one, level in zip(sure.all_levels, levels, strict=True):
-        said = scores if level is None else Parents(scores, level)
+        said = scores if level is None else ParentScores(scores, level)
         judgement = judge(one, said, waiting)
         given = judgement.accepted & ~labelled
         winners = np.array(one.labels, object)[judgement.winners]

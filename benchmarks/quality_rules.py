@@ -24,7 +24,7 @@ from lookalike.classifier.calibration.confidence import Terms, judge, learn
 from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY
 from lookalike.classifier.calibration.nearest_rule import features, learn_nearest, probability
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
-from lookalike.classifier.graph.arrays import grid_length
+from lookalike.classifier.graph.arrays import fixed_point_length
 from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Floats, Places
 from lookalike.classifier.graph.search import ReferenceArrays, nearest, similarities, votes
@@ -88,7 +88,7 @@ class Case:
     @cached_property
     def unit(self) -> Floats:
         """The centred vectors at unit length."""
-        return self.neighbour_graph.centred / np.float32(grid_length(self.vectors.shape[1]))
+        return self.neighbour_graph.centred / np.float32(fixed_point_length(self.vectors.shape[1]))
 
     @cached_property
     def raw(self) -> Floats:
@@ -211,8 +211,8 @@ class _Muted:
         cosines, sources = self._scores.nearest(places, columns)
         return np.zeros_like(cosines) if "nearest" in self._silent else cosines, sources
 
-    def around(self, places: Places) -> Floats:
-        around = self._scores.around(places)
+    def neighbourhood(self, places: Places) -> Floats:
+        around = self._scores.neighbourhood(places)
         if "evidence" in self._silent:
             around[:, 0] = 0
         return np.zeros_like(around) if "around" in self._silent else around
@@ -220,33 +220,38 @@ class _Muted:
 
 def without_graph(case: Case, target: float) -> Answer:
     """The landscape rule without how large L is; the surroundings, read off L, go with it."""
-    logs = np.where(case.left.logs > UNREACHED[0], _SAME, case.left.logs).astype(np.float32)
-    left = replace(case.left, logs=logs, wide=np.zeros_like(case.left.wide))
+    known = case.left.graph_evidence
+    same = np.where(known > UNREACHED[0], _SAME, known).astype(np.float32)
+    no_neighbourhood = np.zeros_like(case.left.neighbourhood_evidence)
+    left = replace(case.left, graph_evidence=same, neighbourhood_evidence=no_neighbourhood)
     return _judged(_Muted(case.scores, "evidence"), left, case.split.pool, target)
 
 
 def without_direct(case: Case, target: float) -> Answer:
     """The landscape rule without C."""
-    left = replace(case.left, direct=np.zeros_like(case.left.direct))
+    left = replace(case.left, class_similarity=np.zeros_like(case.left.class_similarity))
     return _judged(_Muted(case.scores, "direct"), left, case.split.pool, target)
 
 
 def without_nearest(case: Case, target: float) -> Answer:
     """The landscape rule without Z, the largest cosine to a reference of the label."""
-    left = replace(case.left, nearest=np.zeros_like(case.left.nearest))
+    left = replace(case.left, nearest_similarity=np.zeros_like(case.left.nearest_similarity))
     return _judged(_Muted(case.scores, "nearest"), left, case.split.pool, target)
 
 
 def without_surroundings(case: Case, target: float) -> Answer:
     """The landscape rule without what lies around an item."""
-    wide, remote = np.zeros_like(case.left.wide), np.zeros_like(case.left.remote)
-    left = replace(case.left, wide=wide, remote=remote)
+    left = replace(
+        case.left,
+        neighbourhood_evidence=np.zeros_like(case.left.neighbourhood_evidence),
+        remoteness=np.zeros_like(case.left.remoteness),
+    )
     return _judged(_Muted(case.scores, "around"), left, case.split.pool, target)
 
 
 def without_typicality(case: Case, target: float) -> Answer:
     """The landscape rule that compares with what is usual for all labels, not for the winner."""
-    endless = patch.object(features_of, "_TYPICAL_WEIGHT", 1e9)
+    endless = patch.object(features_of, "_CLASS_MEAN_WEIGHT", 1e9)
     return _judged(case.scores, case.left, case.split.pool, target, endless)
 
 

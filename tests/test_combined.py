@@ -300,7 +300,7 @@ def test_leaves_of_members_that_come_one_by_one_are_those_that_come_together(
     for place in range(60):
         one_by_one = attach(one_by_one, pks[place : place + 1], more[place : place + 1])
 
-    for part in ("centred", "turned", "near", "near_cosines", "hops"):
+    for part in ("centred", "whitened", "near", "near_cosines", "near_weights"):
         assert np.array_equal(getattr(one_by_one, part), getattr(together, part)), part
 
 

@@ -100,11 +100,14 @@ def test_the_trials_of_the_landscape_are_its_leave_one_out_scores() -> None:
     trials, scores, confidence = by_landscape(codes[: len(vectors) // 2], vectors)
 
     left = leave_one_out(scores, trials.references)
-    total = confidence.sight.mix[0] * left.logs + confidence.sight.mix[1] * left.direct
+    total = (
+        confidence.sight.mix[0] * left.graph_evidence
+        + confidence.sight.mix[1] * left.class_similarity
+    )
     order = np.argsort(left.places)
     said = total.argmax(axis=1)[order]
 
-    assert np.array_equal(trials.said, said)
+    assert np.array_equal(trials.outcome, said)
     assert np.array_equal(trials.own, left.own[order])
 
 
@@ -119,9 +122,9 @@ def test_where_its_wrong_label_is_not_heard_it_is_suspected_the_more_the_less_it
     trials, scores, _ = by_landscape(codes, vectors)
 
     left = leave_one_out(scores, wrong)
-    assert (left.logs[np.arange(len(wrong)), left.own] == UNREACHED[0]).all()
-    leads = trials.lead[np.searchsorted(trials.references, left.places)]
-    assert np.array_equal(np.argsort(leads), np.argsort(-left.likeness))
+    assert (left.graph_evidence[np.arange(len(wrong)), left.own] == UNREACHED[0]).all()
+    leads = trials.margin[np.searchsorted(trials.references, left.places)]
+    assert np.array_equal(np.argsort(leads), np.argsort(-left.own_similarity))
     assert len(np.unique(leads)) == len(wrong)
 
 
@@ -135,7 +138,7 @@ def test_suspects_come_worst_first_and_only_above_the_lead() -> None:
     trials = trials_of((0, 1, 3.1), (0, 1, 2.0), (1, 0, 9.0), (1, 0, -4.0))
 
     assert [one.reference for one in suspects(trials)] == [2, 0]
-    assert [one.reference for one in suspects(trials, lead=1.0)] == [2, 0, 1]
+    assert [one.reference for one in suspects(trials, margin=1.0)] == [2, 0, 1]
 
 
 def test_the_order_in_which_references_are_given_changes_nothing() -> None:
@@ -148,7 +151,7 @@ def test_the_order_in_which_references_are_given_changes_nothing() -> None:
 
     assert np.array_equal(straight.references, turned.references)
     assert np.array_equal(straight.rival, turned.rival)
-    assert straight.lead == pytest.approx(turned.lead, abs=1e-3)
+    assert straight.margin == pytest.approx(turned.margin, abs=1e-3)
 
 
 def test_codes_need_not_be_without_gaps() -> None:
@@ -173,7 +176,7 @@ def test_codes_need_not_be_without_gaps() -> None:
 def test_where_nothing_can_be_tried_nothing_is_suspected(codes: Codes, vectors: Vectors) -> None:
     trials = vector_trials(np.arange(len(codes)), codes, vectors)
 
-    assert (trials.said == -1).all()
+    assert (trials.outcome == -1).all()
     assert suspects(trials) == []
     assert confused_pairs(trials) == []
     assert all(math.isnan(one.recall) for one in health(trials))
@@ -194,7 +197,7 @@ def test_a_reference_alone_in_its_label_is_not_suspected_but_can_be_a_rival() ->
 
     trials = vector_trials(np.arange(len(codes)), codes, vectors)
 
-    assert trials.said[codes == 5] == [-1]
+    assert trials.outcome[codes == 5] == [-1]
     assert 5 not in {one.own for one in suspects(trials)}
     assert (trials.rival == 5).any()
 
@@ -205,7 +208,7 @@ def test_identical_vectors_with_many_labels_are_no_suspects() -> None:
     trials = vector_trials(np.arange(12), np.arange(12) % 3, vectors)
 
     assert suspects(trials) == []
-    assert np.isfinite(trials.lead).all()
+    assert np.isfinite(trials.margin).all()
 
 
 def test_thousands_of_labels_are_tried() -> None:
@@ -213,7 +216,7 @@ def test_thousands_of_labels_are_tried() -> None:
 
     trials = vector_trials(np.arange(len(codes)), codes, vectors)
 
-    assert (trials.said == codes).mean() > 0.9
+    assert (trials.outcome == codes).mean() > 0.9
 
 
 # --- health ---------------------------------------------------------------------------------------
@@ -267,7 +270,7 @@ def test_recalls_and_precisions_speak_of_the_same_right_trials(
     labels = health(trials)
 
     right = sum(one.recall * one.references for one in labels)
-    assert right == pytest.approx(int((trials.said == trials.own).sum()))
+    assert right == pytest.approx(int((trials.outcome == trials.own).sum()))
     assert sum(one.references for one in labels) == len(rows)
 
 

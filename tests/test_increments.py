@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from lookalike.classifier.calibration.confidence import Judgement, judge
 from lookalike.classifier.calibration.incremental import Judgements
 from lookalike.classifier.calibration.training_data import learn_confidence
-from lookalike.classifier.graph.arrays import in_bytes, largest_digit, on_grid, product, products
+from lookalike.classifier.graph.arrays import (
+    largest_digit,
+    product,
+    products,
+    to_fixed_point,
+    to_int8,
+)
 from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neighbour_graph
 from lookalike.classifier.graph.neighbours import neighbour_lists, neighbours
 from lookalike.classifier.graph.propagation import Places
@@ -67,7 +73,7 @@ def assert_same(one: Judgement, other: Judgement) -> None:
 
 
 def test_products_on_the_grid_are_exact_whichever_way_they_are_added() -> None:
-    rows = on_grid(np.random.default_rng(0).standard_normal((5000, 300)).astype(np.float32))
+    rows = to_fixed_point(np.random.default_rng(0).standard_normal((5000, 300)).astype(np.float32))
     others = rows[:70]
     expected = rows.astype(np.int64) @ others.T.astype(np.int64)
 
@@ -80,7 +86,7 @@ def test_products_on_the_grid_are_exact_whichever_way_they_are_added() -> None:
 
 
 def test_a_pass_over_bytes_and_a_product_with_a_digit_are_exact() -> None:
-    rows = in_bytes(np.random.default_rng(0).standard_normal((5000, 1280)).astype(np.float32))
+    rows = to_int8(np.random.default_rng(0).standard_normal((5000, 1280)).astype(np.float32))
     digit = np.where(rows[1] < 0, -1, 1).astype(np.int64) * largest_digit(1280)
 
     table = np.concatenate([part for _, part in products(rows, digit[None].astype(np.float32))])
@@ -91,9 +97,9 @@ def test_a_pass_over_bytes_and_a_product_with_a_digit_are_exact() -> None:
 
 PRODUCTS = """
 import hashlib, numpy as np
-from lookalike.classifier.graph.arrays import on_grid, products
+from lookalike.classifier.graph.arrays import to_fixed_point, products
 from lookalike.classifier.graph.neighbours import neighbour_lists
-rows = on_grid(np.random.default_rng(0).standard_normal((5000, 300)).astype(np.float32))
+rows = to_fixed_point(np.random.default_rng(0).standard_normal((5000, 300)).astype(np.float32))
 found = [table for _, table in products(rows, rows[:700].astype(np.float32))]
 found += neighbour_lists(rows[:2000], 20)
 print(hashlib.sha256(b"".join(one.tobytes() for one in found)).hexdigest())
@@ -118,29 +124,29 @@ def test_products_and_lists_are_the_same_on_any_number_of_threads() -> None:
 
 @pytest.mark.parametrize("references", [1, 20, 3000])
 def test_products_with_sums_of_references_are_exact_whatever_came_and_went(references: int) -> None:
-    turned = in_bytes(np.random.default_rng(0).standard_normal((6000, 300)).astype(np.float32))
-    turned[:3000] = np.abs(turned[:3000])  # so that sums are large
+    whitened = to_int8(np.random.default_rng(0).standard_normal((6000, 300)).astype(np.float32))
+    whitened[:3000] = np.abs(whitened[:3000])  # so that sums are large
     first, others = np.arange(references), np.arange(5, 5 + references // 2)
-    expected = turned.astype(np.int64) @ turned[first].sum(axis=0, dtype=np.int64)
-    likeness = ClassSimilarity(turned)
-    likeness.arrange(["a", "b"])
-    likeness.move("a", others, others[:0])
+    expected = whitened.astype(np.int64) @ whitened[first].sum(axis=0, dtype=np.int64)
+    likeness = ClassSimilarity(whitened)
+    likeness.set_labels(["a", "b"])
+    likeness.update("a", others, others[:0])
 
-    likeness.move("a", first, others)
+    likeness.update("a", first, others)
 
     every = np.arange(6000)
     assert np.array_equal(likeness.at("a", every[::-1]), expected[::-1])
     assert not likeness.at("b", every).any()
-    wider = likeness.over(np.concatenate([turned, turned]))
+    wider = likeness.extended_to(np.concatenate([whitened, whitened]))
     assert np.array_equal(wider.at("a", 6000 + every), expected)
-    assert likeness.square("a") == (turned[first].sum(axis=0, dtype=np.int64) ** 2).sum()
+    assert likeness.square("a") == (whitened[first].sum(axis=0, dtype=np.int64) ** 2).sum()
 
 
 # --- lists --------------------------------------------------------------------------------------
 
 
 def test_lists_by_cells_are_almost_the_exact_ones_and_always_the_same() -> None:
-    rows = on_grid(vectors(4000, 3, 64).astype(np.float32))
+    rows = to_fixed_point(vectors(4000, 3, 64).astype(np.float32))
     exact, _ = neighbour_lists(rows, 20)
 
     near, cosines = neighbour_lists(rows, 20, exact_items=100)
@@ -154,7 +160,7 @@ def test_lists_by_cells_are_almost_the_exact_ones_and_always_the_same() -> None:
 
 
 def test_lists_by_cells_are_full_among_rows_that_are_the_same() -> None:
-    rows = np.repeat(on_grid(vectors(3, 0).astype(np.float32)), [300, 2, 1], axis=0)
+    rows = np.repeat(to_fixed_point(vectors(3, 0).astype(np.float32)), [300, 2, 1], axis=0)
 
     near, _ = neighbour_lists(rows, 20, exact_items=100)
 
@@ -164,7 +170,7 @@ def test_lists_by_cells_are_full_among_rows_that_are_the_same() -> None:
 
 
 def test_ties_go_to_the_lower_place() -> None:
-    rows = np.repeat(on_grid(vectors(1, 0).astype(np.float32)), 200, axis=0)
+    rows = np.repeat(to_fixed_point(vectors(1, 0).astype(np.float32)), 200, axis=0)
 
     near, _ = neighbours(rows[:2], rows, 20)
 
@@ -183,9 +189,9 @@ def test_the_direct_metric_takes_more_neighbours_where_items_are_few(
     land = build_neighbour_graph(np.arange(items), made)
     centred = land.frame.centred(made)
 
-    expected = land.frame.turn_for(centred.__getitem__, land.near[:, :neighbours])
+    expected = land.frame.matrix_for(centred.__getitem__, land.near[:, :neighbours])
 
-    assert np.array_equal(land.turn, expected)
+    assert np.array_equal(land.whitening_matrix, expected)
 
 
 # --- leaves -------------------------------------------------------------------------------------
@@ -199,7 +205,7 @@ def test_leaves_that_come_one_by_one_are_those_that_come_together(land: Neighbou
     for place in range(30):
         one_by_one = attach(one_by_one, pks[place : place + 1], more[place : place + 1])
 
-    for part in ("centred", "turned", "near", "near_cosines", "hops"):
+    for part in ("centred", "whitened", "near", "near_cosines", "near_weights"):
         assert np.array_equal(getattr(one_by_one, part), getattr(together, part)), part
 
 
@@ -211,7 +217,7 @@ def test_scores_over_more_leaves_are_those_made_from_scratch(land: NeighbourGrap
     scores.set_references(references)
     fresh.set_references(references)
 
-    wider = scores.over(all_)
+    wider = scores.extended_to(all_)
 
     every = np.arange(len(all_))
     assert np.array_equal(wider.table(every), fresh.table(every))
@@ -231,9 +237,11 @@ def test_judgements_after_any_history_are_those_from_scratch(land: NeighbourGrap
     kept = Judgements(confidence, scores)
     again = []
 
-    for turn in range(60):
-        references = walk(references, chance, 1 if turn % 3 else int(chance.integers(2, 30)))
-        again.append(len(kept.follow(references)))
+    for whitening_matrix in range(60):
+        references = walk(
+            references, chance, 1 if whitening_matrix % 3 else int(chance.integers(2, 30))
+        )
+        again.append(len(kept.update(references)))
         fresh = Scores(grown)
         fresh.set_references(references)
         every = np.arange(len(grown))
@@ -253,14 +261,16 @@ def test_judgements_follow_what_people_called_none_of_these(land: NeighbourGraph
     kept = Judgements(confidence, scores)
     ahead = 0
 
-    for turn in range(30):
+    for whitening_matrix in range(30):
         named = {name: places for name, places in references.items() if name != BACKGROUND}
-        named = walk(named, chance, 1 + turn % 2)
+        named = walk(named, chance, 1 + whitening_matrix % 2)
         taken = np.concatenate(list(named.values()))
         free = np.setdiff1d(every, taken)
-        nothing = np.union1d(np.setdiff1d(nothing, taken)[turn % 2 :], chance.choice(free, 1))
+        nothing = np.union1d(
+            np.setdiff1d(nothing, taken)[whitening_matrix % 2 :], chance.choice(free, 1)
+        )
         references = named | {BACKGROUND: nothing}
-        kept.follow(references)
+        kept.update(references)
         fresh = Scores(land)
         fresh.set_references(references)
         judgement = kept.at(every)
@@ -281,7 +291,7 @@ def test_only_items_that_were_judged_again_have_another_judgement(land: Neighbou
     for _ in range(20):
         before = kept.at(every)
         references = walk(references, chance, 1)
-        still = np.setdiff1d(every, kept.follow(references))
+        still = np.setdiff1d(every, kept.update(references))
         for part in fields(Judgement):
             old, new = getattr(before, part.name), getattr(kept.at(every), part.name)
             assert np.array_equal(old[still], new[still]), part.name
@@ -309,7 +319,7 @@ def test_what_was_found_out_about_items_is_taken_over_as_it_was(tmp_path: Path) 
     again = GraphClassifier(tmp_path / "lists.npz")
     again.set_items(every, every, lambda pks: made[pks], 0)
 
-    assert np.array_equal(again.neighbour_graph.turn, other)
+    assert np.array_equal(again.neighbour_graph.whitening_matrix, other)
 
 
 def test_an_item_whose_vector_is_another_makes_another_landscape(tmp_path: Path) -> None:

@@ -22,26 +22,28 @@ def tables(chance: np.random.Generator, labels: int) -> tuple[Table, Table]:
     return low, high
 
 
-@pytest.mark.parametrize(("labels", "quiet"), [(1, ()), (2, ()), (5, ()), (5, (0,)), (6, (0, 2))])
+@pytest.mark.parametrize(
+    ("labels", "never_predicted"), [(1, ()), (2, ()), (5, ()), (5, (0,)), (6, (0, 2))]
+)
 def test_who_leads_after_one_label_changed_is_who_leads_among_all(
-    labels: int, quiet: tuple[int, ...]
+    labels: int, never_predicted: tuple[int, ...]
 ) -> None:
     chance = np.random.default_rng(labels)
-    logs, direct = tables(chance, labels)
-    kept, answered = TopTwo.among(MIX, logs, direct, quiet), 0
+    graph_evidence, class_similarity = tables(chance, labels)
+    kept, answered = TopTwo.from_scores(MIX, graph_evidence, class_similarity, never_predicted), 0
 
     for _ in range(TURNS):
         column = int(chance.integers(labels))
-        before = scored(MIX, logs[:, column], direct[:, column])
+        before = scored(MIX, graph_evidence[:, column], class_similarity[:, column])
         some = chance.random(ITEMS) < 0.5
-        for table, new in zip((logs, direct), tables(chance, 1), strict=True):
+        for table, new in zip((graph_evidence, class_similarity), tables(chance, 1), strict=True):
             table[some, column] = new[some, 0]
-        now = scored(MIX, logs[:, column], direct[:, column])
+        now = scored(MIX, graph_evidence[:, column], class_similarity[:, column])
 
-        wins, known = column not in quiet, kept.at(np.arange(ITEMS))
-        changed, is_open = kept.take(column, before, now, wins=wins)
-        among = TopTwo.among(MIX, logs, direct, quiet)
-        kept.put(np.flatnonzero(is_open), among.at(np.flatnonzero(is_open)))
+        may_win, known = column not in never_predicted, kept.at(np.arange(ITEMS))
+        changed, is_open = kept.update(column, before, now, may_win=may_win)
+        among = TopTwo.from_scores(MIX, graph_evidence, class_similarity, never_predicted)
+        kept.assign(np.flatnonzero(is_open), among.at(np.flatnonzero(is_open)))
 
         answered += ITEMS - int(is_open.sum())
         for part in ("winners", "runners_up", "own", "rivals"):
@@ -57,7 +59,7 @@ def test_an_item_of_which_no_label_is_heard_has_no_winner() -> None:
     quiet_only = unheard.copy()
     quiet_only[:, 0, 0] = -2, 0.5
 
-    silent, below = (TopTwo.among(MIX, one[0], one[1], (0,)) for one in (unheard, quiet_only))
+    silent, below = (TopTwo.from_scores(MIX, one[0], one[1], (0,)) for one in (unheard, quiet_only))
 
     assert [*silent.winners, *silent.runners_up] == [-1, -1]
     assert not silent.features(MIX, np.zeros(1, np.float32))[0, :5].any()
@@ -66,23 +68,25 @@ def test_an_item_of_which_no_label_is_heard_has_no_winner() -> None:
 
 
 def test_the_best_that_is_heard_wins_even_where_an_unheard_label_has_more() -> None:
-    logs = np.array([[UNREACHED[0], -11.4, -11.3]], np.float32)
-    direct = np.array([[UNREACHED[1], -0.9, -0.99]], np.float32)
+    graph_evidence = np.array([[UNREACHED[0], -11.4, -11.3]], np.float32)
+    class_similarity = np.array([[UNREACHED[1], -0.9, -0.99]], np.float32)
 
-    leads = TopTwo.among(MIX, logs, direct, ())
+    leads = TopTwo.from_scores(MIX, graph_evidence, class_similarity, ())
 
     assert [*leads.winners, *leads.runners_up] == [1, 2]
     assert leads.features(MIX, np.zeros(1, np.float32))[0, 0] < 0
 
 
 def test_an_item_of_a_single_label_is_compared_with_an_unheard_one() -> None:
-    logs, direct = tables(np.random.default_rng(0), 1)
+    graph_evidence, class_similarity = tables(np.random.default_rng(0), 1)
 
-    rows = TopTwo.among(MIX, logs, direct, ()).features(MIX, np.zeros(ITEMS, np.float32))
+    rows = TopTwo.from_scores(MIX, graph_evidence, class_similarity, ()).features(
+        MIX, np.zeros(ITEMS, np.float32)
+    )
 
-    assert np.array_equal(rows[:, 1], np.maximum(logs[:, 0] - UNREACHED[0], 0))
-    assert np.array_equal(rows[:, 2], direct[:, 0] - UNREACHED[1])
-    assert np.array_equal(rows[:, 5:], np.concatenate([logs, direct], axis=1))
+    assert np.array_equal(rows[:, 1], np.maximum(graph_evidence[:, 0] - UNREACHED[0], 0))
+    assert np.array_equal(rows[:, 2], class_similarity[:, 0] - UNREACHED[1])
+    assert np.array_equal(rows[:, 5:], np.concatenate([graph_evidence, class_similarity], axis=1))
 
 
 @pytest.mark.parametrize("columns", [1, 2, 7])
@@ -99,9 +103,9 @@ def test_the_largest_after_one_column_changed_is_the_largest_of_all(columns: int
     for _ in range(TURNS):
         column = int(chance.integers(columns))
         before, every[column] = every[column], evidence()
-        kept.follow(before, every[column], lambda lost: np.stack([e.at(lost) for e in every], 1))
+        kept.update(before, every[column], lambda lost: np.stack([e.at(lost) for e in every], 1))
         largest = np.max([said.at(np.arange(ITEMS)) for said in every], axis=0)
-        assert np.array_equal(kept.most, largest)
+        assert np.array_equal(kept.largest, largest)
 
 
 @pytest.mark.parametrize("many", [1, 30])
@@ -119,7 +123,7 @@ def test_the_nearest_reference_after_some_came_and_went_is_that_of_all(many: int
         went = chance.choice(known[column], min(many, len(known[column]) - 5), replace=False)
         came = chance.choice(np.setdiff1d(places, known[column]), many, replace=False)
         known[column] = np.union1d(np.setdiff1d(known[column], went), came)
-        closest.changed(column, np.sort(came), np.sort(went))
+        closest.update(column, np.sort(came), np.sort(went))
         nearest, sources = closest.of(places, asked, known.__getitem__)
         for item, own in enumerate(asked.tolist()):
             among = cosines[item, known[own]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import lookalike
 from lookalike import Library
-from lookalike.classifier.calibration.confidence import judge, said_at
+from lookalike.classifier.calibration.confidence import judge, levels_with_scores
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
     decision_rule_of,
@@ -19,7 +19,7 @@ from lookalike.classifier.calibration.training_data import (
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.policies import DECISION_COLUMNS, Decisions
-from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among
+from lookalike.classifier.scores.hierarchy import ParentScores, levels_of, never_predicted_columns
 from lookalike.classifier.scores.scores import Scores
 from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.rejections import Rejections
@@ -67,7 +67,7 @@ def decided(
     waiting = np.setdiff1d(np.arange(len(land)), voting)
     sure = learn_confidence(scores, waiting, 0.95, sampling=sampling, hierarchical=True)
     alone = given = np.full(len(waiting), "", object)
-    for place, (one, said) in enumerate(said_at(sure, scores)):
+    for place, (one, said) in enumerate(levels_with_scores(sure, scores)):
         judgement = judge(one, said, waiting)
         names = np.array(one.labels, object)[judgement.winners]
         given = np.where((given == "") & judgement.accepted, names, given)
@@ -81,11 +81,11 @@ def test_levels_are_the_tree_cut_at_each_depth() -> None:
     two, one = levels_of(labels)
 
     assert two.labels == ("A > x", "A > y", "B > z")
-    assert two.given.tolist() == [True, False, False]
+    assert two.assignable.tolist() == [True, False, False]
     assert one.labels == ("A", "B")
-    assert one.below.tolist() == [0, 0, 0, 1]
-    assert one.under.tolist() == [0, 0, 1]
-    assert one.given.tolist() == [True, False]
+    assert one.label_columns.tolist() == [0, 0, 0, 1]
+    assert one.sublabel_columns.tolist() == [0, 0, 1]
+    assert one.assignable.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("labels", [[], ["A"], ["", "A", "B"], ["A > x", "A > y"]])
@@ -96,16 +96,16 @@ def test_there_is_no_level_where_parents_tell_nothing(labels: list[str]) -> None
 def test_a_label_above_others_is_decided_on_its_own_level_only() -> None:
     labels = ["A", "A > x", "B"]
 
-    assert quiet_among(labels, hierarchical=True) == (0,)
-    assert quiet_among(labels, hierarchical=False) == ()
-    assert levels_of(labels)[0].given.tolist() == [True, False]
+    assert never_predicted_columns(labels, hierarchical=True) == (0,)
+    assert never_predicted_columns(labels, hierarchical=False) == ()
+    assert levels_of(labels)[0].assignable.tolist() == [True, False]
 
 
 def test_a_parent_says_what_the_best_of_its_labels_says(land: NeighbourGraph) -> None:
     _, truth = made()
     scores = Scores(land)
     scores.set_references(references(truth, range(36), named))
-    parents = Parents(scores, levels_of(scores.labels)[0])
+    parents = ParentScores(scores, levels_of(scores.labels)[0])
     items = np.arange(0, len(land), 7)
 
     below = scores.table(items).reshape(2, len(items), PARENTS, EACH)
@@ -115,7 +115,7 @@ def test_a_parent_says_what_the_best_of_its_labels_says(land: NeighbourGraph) ->
     assert np.array_equal(parents.table(items), below.max(axis=3))
     heard = [scores.column(named(n)).places for n in (9, 10, 11)]
     assert np.array_equal(column.places, np.unique(np.concatenate(heard)))
-    assert np.array_equal(column.said, parents.table(column.places)[:, :, 3])
+    assert np.array_equal(column.values, parents.table(column.places)[:, :, 3])
     assert set(truth[sources] // EACH) == {3}
     assert np.array_equal(near, land.cosines(items, sources).diagonal())
 

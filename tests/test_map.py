@@ -35,7 +35,7 @@ from lookalike.classifier.graph.projection import (
     Phase,
     affinities,
     lay_out,
-    moved,
+    optimised,
     shuffled,
 )
 from lookalike.errors import LookalikeError, NotFound
@@ -218,7 +218,7 @@ def test_the_gradient_on_the_grid_is_that_of_all_pairs() -> None:
     np.fill_diagonal(q, 0)
     gradient = 4 * ((2 * dense * q - q**2 / q.sum())[:, :, None] * apart).sum(axis=1)
 
-    step = moved(y, p, Phase(1, 2, 0.0, 256)) - (y - y.mean(axis=0))
+    step = optimised(y, p, Phase(1, 2, 0.0, 256)) - (y - y.mean(axis=0))
 
     # gains grow by 0.2 or shrink to 0.8 in the first step, and the least step size is 50
     expected = -gradient * 50 * np.where(gradient > 0, 1.2, 0.8)

@@ -115,15 +115,15 @@ def test_leave_one_out_equals_taking_the_reference_away(land: NeighbourGraph) ->
         without = Scores(land)
         without.set_references(fewer)
         places = np.array([place])
-        logs, direct = without.table(places)
-        assert left.logs[row] == pytest.approx(logs[0], abs=2e-3)
-        assert left.direct[row] == pytest.approx(direct[0], abs=1e-4)
-        turned = land.turned.astype(np.float64)
+        graph_evidence, class_similarity = without.table(places)
+        assert left.graph_evidence[row] == pytest.approx(graph_evidence[0], abs=2e-3)
+        assert left.class_similarity[row] == pytest.approx(class_similarity[0], abs=1e-4)
+        turned = land.whitened.astype(np.float64)
         rest, itself = turned[fewer[str(own)]].sum(axis=0), turned[place]
         cosine = itself @ rest / np.linalg.norm(itself) / np.linalg.norm(rest)
-        assert left.likeness[row] == pytest.approx(cosine, abs=1e-5)
+        assert left.own_similarity[row] == pytest.approx(cosine, abs=1e-5)
         expected = [without.nearest(places, np.array([label]))[0][0] for label in range(4)]
-        assert left.nearest[row] == pytest.approx(expected, abs=1e-5)
+        assert left.nearest_similarity[row] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: NeighbourGraph) -> None:
@@ -135,7 +135,7 @@ def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: Neigh
 
     column = after.evidence(np.arange(190))[:, 0]
     assert np.array_equal(column[:180], before.evidence(np.arange(180))[:, 0])
-    heard = (grown.hops[180:] * column[grown.near[180:]]).sum(axis=1)
+    heard = (grown.near_weights[180:] * column[grown.near[180:]]).sum(axis=1)
     assert column[180:] == pytest.approx(float(DECAY) * heard)
     assert (column[180:] > 0).any()
 
@@ -150,7 +150,7 @@ def test_a_leaf_can_be_a_reference(land: NeighbourGraph) -> None:
     assert column[185] > 1
     assert column[grown.near[185][0]] > column.mean()
     left = leave_one_out(scores, np.array([185]))
-    assert left.logs[0, 0] == pytest.approx(np.log(1e-5))
+    assert left.graph_evidence[0, 0] == pytest.approx(np.log(1e-5))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 15])

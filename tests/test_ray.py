@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 import lookalike
 from lookalike.catalog.fields import space_of
-from lookalike.classifier.graph.arrays import on_grid
+from lookalike.classifier.graph.arrays import to_fixed_point
 from lookalike.classifier.graph.neighbours import neighbour_lists
 from lookalike.errors import BadSetting, Conflict, LookalikeError, MissingExtra, Unreachable
 from lookalike.extractors.registry import build_extractor, extractors
@@ -283,7 +283,7 @@ def test_a_cluster_decides_everything_as_one_process_does(tmp_path: Path, addres
 
 def test_lists_by_cells_are_the_same_wherever_they_are_found(address: str) -> None:
     chance = np.random.default_rng(3)
-    rows = on_grid(chance.standard_normal((700, 16)).astype(np.float32))
+    rows = to_fixed_point(chance.standard_normal((700, 16)).astype(np.float32))
 
     here = neighbour_lists(rows, 20, exact_items=100)
     with Cluster() as cluster:

@@ -15,11 +15,11 @@ SURE, DOUBTFUL = np.full(20, 0.98), np.full(20, 0.6)
 
 
 def fitted(
-    p: np.ndarray, wrong: int, *, doubt: float = 0.0, trust: float = 0.0
+    p: np.ndarray, wrong: int, *, error_probability: float = 0.0, trust: float = 0.0
 ) -> tuple[float, float]:
     """Return the line for a sample of which the last are wrong."""
     right = np.arange(len(p)) < len(p) - wrong
-    return fit_recalibration(p, right, np.full(len(p), doubt), trust=trust)
+    return fit_recalibration(p, right, np.full(len(p), error_probability), trust=trust)
 
 
 def test_without_a_sample_nothing_changes() -> None:
@@ -51,7 +51,7 @@ def test_all_right_the_mean_is_that_of_the_rule_of_succession() -> None:
 
 
 def test_where_people_err_a_wrong_answer_counts_less() -> None:
-    strict, lenient = fitted(SURE, 1), fitted(SURE, 1, doubt=0.05)
+    strict, lenient = fitted(SURE, 1), fitted(SURE, 1, error_probability=0.05)
 
     assert recalibrated(strict, SURE)[0] < recalibrated(lenient, SURE)[0]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import lookalike
 from lookalike.classifier.graph import arrays as growing
 from lookalike.classifier.graph import graph, metric
-from lookalike.classifier.graph.arrays import appended, on_grid, roomy
+from lookalike.classifier.graph.arrays import append_growable, empty_growable, to_fixed_point
 from lookalike.classifier.graph.graph import attach, build_graph, build_neighbour_graph
 from lookalike.classifier.graph.neighbours import Ranked, neighbour_lists
 from lookalike.classifier.graph.propagation import Evidence
@@ -64,7 +64,7 @@ class Kept:
 
 
 def test_lists_that_were_interrupted_go_on_where_they_were() -> None:
-    rows = on_grid(vectors().astype(np.float32))
+    rows = to_fixed_point(vectors().astype(np.float32))
     whole = Kept(10**9)
     near, cosines = neighbour_lists(rows, 20, exact_items=100, progress=whole, kept_every=500)
     halfway = Kept(5)
@@ -100,7 +100,7 @@ def test_an_interrupted_survey_goes_on_from_its_file_or_begins_anew(
     judge = GraphClassifier(memory)
     judge.set_items(every, every, lambda pks: made[pks], 0)
 
-    for part in ("near", "near_cosines", "hops", "turned"):
+    for part in ("near", "near_cosines", "near_weights", "whitened"):
         assert np.array_equal(getattr(judge.neighbour_graph, part), getattr(expected, part)), part
     other = GraphClassifier(memory)
     other.set_items(every, every, lambda pks: made[pks], 0)
@@ -138,7 +138,7 @@ def _interrupt(
 
 
 def test_a_graph_that_is_joined_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    lists = neighbour_lists(on_grid(vectors().astype(np.float32)), 20)
+    lists = neighbour_lists(to_fixed_point(vectors().astype(np.float32)), 20)
     whole, degrees = build_graph(*lists)
 
     monkeypatch.setattr(graph, "_NODES", 64)
@@ -180,12 +180,12 @@ def test_sparse_columns_show_what_dense_ones_would() -> None:
     factors = [3.0, 1.0, 2.0, 5.0, 1.0]
 
     hearing = LabelIndex([one.places for one in columns[:4]] + [np.arange(50)], 200)
-    hearing.change(4, columns[4].places)
+    hearing.update(4, columns[4].places)
 
-    assert np.array_equal(hearing.side_by_side(said, np.arange(200), silence), both)
-    assert np.array_equal(hearing.side_by_side(said, asked, silence), both[:, asked])
-    assert hearing.side_by_side(said, asked[:0], silence).shape == (2, 0, 5)
-    assert nobody.side_by_side([], asked, silence).shape == (2, 120, 0)
+    assert np.array_equal(hearing.dense(said, np.arange(200), silence), both)
+    assert np.array_equal(hearing.dense(said, asked, silence), both[:, asked])
+    assert hearing.dense(said, asked[:0], silence).shape == (2, 0, 5)
+    assert nobody.dense([], asked, silence).shape == (2, 120, 0)
     most = (dense * np.array(factors, np.float32)).max(axis=1)
     assert np.array_equal(largest(columns, factors, 200), most)
 
@@ -197,13 +197,13 @@ def test_rows_are_added_without_a_copy_while_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(growing, "ROOM_FROM", 10)
-    array = roomy(80, 3, np.int16)
+    array = empty_growable(80, 3, np.int16)
     array[:] = 7
     more = np.arange(15, dtype=np.int16).reshape(5, 3)
 
-    once = appended(array, more)
-    twice = appended(once, more)
-    beyond = appended(twice, more)
+    once = append_growable(array, more)
+    twice = append_growable(once, more)
+    beyond = append_growable(twice, more)
 
     assert np.shares_memory(array, twice)
     assert not np.shares_memory(twice, beyond)
@@ -278,8 +278,8 @@ def test_leaves_that_are_kept_apart_do_not_overwrite_each_other(
     )
     some, others = vectors(5, seed=7), vectors(5, seed=8)
 
-    first = attach(land, np.arange(310, 315), some, apart=True)
+    first = attach(land, np.arange(310, 315), some, copy=True)
     before = first.centred[310:].copy()
-    attach(land, np.arange(310, 315), others, apart=True)
+    attach(land, np.arange(310, 315), others, copy=True)
 
     assert np.array_equal(first.centred[310:], before)

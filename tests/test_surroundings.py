@@ -14,7 +14,11 @@ from lookalike.classifier.graph.propagation import (
     Places,
     remoteness,
 )
-from lookalike.classifier.scores.leave_one_out import LeftOutScores, as_they_are, leave_one_out
+from lookalike.classifier.scores.leave_one_out import (
+    LeftOutScores,
+    leave_one_out,
+    scores_of_answered,
+)
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
 GRID, STEP_OF_W = 1 / 64, 1 / 4
@@ -61,7 +65,7 @@ def test_means_are_those_of_where_walks_end(land: NeighbourGraph) -> None:
     walked = np.linalg.matrix_power(step, SMOOTHING_STEPS)
     assert around.means[:180] == pytest.approx(walked @ values[:180], abs=SMOOTHING_STEPS * GRID)
     for place in (0, 17, 179, 185):
-        ends = around.ends(place)
+        ends = around.smoothing_weights(place)
         assert ends.amounts.sum() == pytest.approx(1)
         assert around.means[place] == pytest.approx(
             ends.amounts @ values[ends.places], abs=SMOOTHING_STEPS * GRID
@@ -82,7 +86,7 @@ def test_following_a_value_equals_making_all_again(
     for _ in range(20):
         places = np.sort(chance.choice(190, 5, replace=False))
         values[places] += chance.standard_normal(5).astype(np.float32) * 3
-        around.follow(places, values[places])
+        around.update(places, values[places])
 
         assert np.array_equal(around.means, GraphSmoother(land, values).means)
 
@@ -91,8 +95,8 @@ def test_leaves_that_come_later_have_the_same_surroundings(land: NeighbourGraph)
     grown = attach(land, np.arange(190, 200), vectors(10, 6))
     values = np.random.default_rng(3).standard_normal(200).astype(np.float32)
 
-    wider = GraphSmoother(land, values[:190]).over(grown)
-    wider.follow(np.arange(50), values[:50] + 1)
+    wider = GraphSmoother(land, values[:190]).extended_to(grown)
+    wider.update(np.arange(50), values[:50] + 1)
 
     values[:50] += 1
     assert np.array_equal(wider.means, GraphSmoother(grown, values).means)
@@ -106,26 +110,27 @@ def test_what_the_wider_surroundings_say_does_not_depend_on_the_history(
         chance = np.random.default_rng(seed)
         few = {name: chance.choice(places, 3) for name, places in references().items()}
         walked.set_references({name: np.unique(places) for name, places in few.items()})
-        walked.around(everywhere)
+        walked.neighbourhood(everywhere)
 
     walked.set_references(references(background=True))
 
     assert np.array_equal(
-        walked.around(everywhere), heard(land, references(background=True)).around(everywhere)
+        walked.neighbourhood(everywhere),
+        heard(land, references(background=True)).neighbourhood(everywhere),
     )
     grown = attach(land, np.arange(190, 200), vectors(10, 6))
     every = np.arange(200)
     assert np.array_equal(
-        walked.over(grown).around(every),
-        heard(grown, references(background=True)).around(every),
+        walked.extended_to(grown).neighbourhood(every),
+        heard(grown, references(background=True)).neighbourhood(every),
     )
 
 
 def test_nobody_is_known_around_what_people_called_new(land: NeighbourGraph) -> None:
     places = np.arange(190)
 
-    plain = heard(land, references()).around(places)
-    answered = heard(land, references(background=True)).around(places)
+    plain = heard(land, references()).neighbourhood(places)
+    answered = heard(land, references(background=True)).neighbourhood(places)
 
     assert np.array_equal(plain, answered)
     known = places % 12 < 8
@@ -150,9 +155,12 @@ def test_a_reference_left_out_sees_what_is_there_without_it(land: NeighbourGraph
     elsewhere = {name: places for name, places in known.items() if int(name) // 4 != parent}
 
     for column, references_left in enumerate((fewer, without, elsewhere)):
-        expected = heard(land, references_left).around(np.array([place]))[0, 0]
-        assert found.wide[row, column] == pytest.approx(expected, abs=STEP_OF_W)
-    assert found.without_own().wide[row].tolist() == found.wide[row, [1, 1, 2]].tolist()
+        expected = heard(land, references_left).neighbourhood(np.array([place]))[0, 0]
+        assert found.neighbourhood_evidence[row, column] == pytest.approx(expected, abs=STEP_OF_W)
+    assert (
+        found.without_own().neighbourhood_evidence[row].tolist()
+        == found.neighbourhood_evidence[row, [1, 1, 2]].tolist()
+    )
 
 
 def test_a_leaf_left_out_sees_what_is_there_without_it(land: NeighbourGraph) -> None:
@@ -162,19 +170,19 @@ def test_a_leaf_left_out_sees_what_is_there_without_it(land: NeighbourGraph) -> 
 
     row = int(np.flatnonzero(found.places == 185)[0])
     fewer = heard(land, known | {"05": np.array([5, 17])})
-    expected = fewer.around(np.array([185]))[0, 0]
-    assert found.wide[row, 0] == pytest.approx(expected, abs=STEP_OF_W)
+    expected = fewer.neighbourhood(np.array([185]))[0, 0]
+    assert found.neighbourhood_evidence[row, 0] == pytest.approx(expected, abs=STEP_OF_W)
 
 
 def test_what_does_not_vote_sees_what_is_there(land: NeighbourGraph) -> None:
     scores = heard(land, references())
 
-    found = as_they_are(scores, {"03": np.array([63, 75])})
+    found = scores_of_answered(scores, {"03": np.array([63, 75])})
 
-    seen = scores.around(np.array([63, 75]))
-    assert found.wide[:, 0] == pytest.approx(seen[:, 0], abs=STEP_OF_W)
-    assert (found.wide[:, 1] < found.wide[:, 0]).all()
-    assert np.array_equal(found.remote, seen[:, 1])
+    seen = scores.neighbourhood(np.array([63, 75]))
+    assert found.neighbourhood_evidence[:, 0] == pytest.approx(seen[:, 0], abs=STEP_OF_W)
+    assert (found.neighbourhood_evidence[:, 1] < found.neighbourhood_evidence[:, 0]).all()
+    assert np.array_equal(found.remoteness, seen[:, 1])
 
 
 def test_what_lies_apart_from_its_neighbours_is_remote() -> None:
@@ -182,29 +190,29 @@ def test_what_lies_apart_from_its_neighbours_is_remote() -> None:
     rows[7] = rows[7] + 1.2 * rows[8]
     rows[7] /= np.linalg.norm(rows[7])
 
-    remote = remoteness(build_neighbour_graph(np.arange(180), rows.astype(np.float16)))
+    found = remoteness(build_neighbour_graph(np.arange(180), rows.astype(np.float16)))
 
-    assert remote.argmax() == 7
-    assert abs(np.median(remote)) < 0.2
+    assert found.argmax() == 7
+    assert abs(np.median(found)) < 0.2
 
 
 @pytest.mark.parametrize("count", [1, 2, 15])
 def test_few_items_have_surroundings(count: int) -> None:
     few = build_neighbour_graph(np.arange(count), vectors(count))
 
-    wider = heard(few, {"00": np.array([0])}).around(np.arange(count))
+    wider = heard(few, {"00": np.array([0])}).neighbourhood(np.arange(count))
 
     assert np.isfinite(wider).all()
 
 
 def test_leaves_that_were_only_imagined_leave_nothing_behind(land: NeighbourGraph) -> None:
     around = GraphSmoother(land, np.zeros(190, np.float32))
-    one, other = (attach(land, np.array([190]), vectors(1, seed), apart=True) for seed in (6, 7))
-    around.over(one).ends(190)
+    one, other = (attach(land, np.array([190]), vectors(1, seed), copy=True) for seed in (6, 7))
+    around.extended_to(one).smoothing_weights(190)
 
-    ends = around.over(other).ends(190)
+    ends = around.extended_to(other).smoothing_weights(190)
 
-    fresh = GraphSmoother(other, np.zeros(191, np.float32)).ends(190)
+    fresh = GraphSmoother(other, np.zeros(191, np.float32)).smoothing_weights(190)
     assert np.array_equal(ends.places, fresh.places)
     assert np.array_equal(ends.amounts, fresh.amounts)
 

@@ -8,7 +8,14 @@ import pytest
 
 import lookalike
 from lookalike.classifier.graph.graph import build_neighbour_graph
-from lookalike.classifier.scores.zero_shot import Guesses, Names, guess, text_of, trust, typical
+from lookalike.classifier.scores.zero_shot import (
+    Guesses,
+    Names,
+    guess,
+    probability_right,
+    representatives,
+    text_of,
+)
 from lookalike.decisions.label_vectors import MAX_NAMES, NameReader
 from lookalike.extractors.text import text_extractor
 from lookalike.library.collection.collection import Collection
@@ -162,15 +169,15 @@ def test_the_nearest_name_is_suggested_with_its_lead() -> None:
     land = build_neighbour_graph(np.arange(90), vectors)
     found = guess(land, np.arange(90), names)
     np.testing.assert_array_equal(found.nearest, truth)
-    assert (found.lead > 0).all()
+    assert (found.margin > 0).all()
 
 
 def test_trust_is_learned_from_those_as_sure() -> None:
     leads = np.array([0.1, 0.9], np.float32)
     nothing = np.empty(0, np.float32)
-    assert trust(leads, nothing, np.empty(0, bool)).tolist() == [0.75, 0.75]
+    assert probability_right(leads, nothing, np.empty(0, bool)).tolist() == [0.75, 0.75]
     known = np.concatenate([np.full(20, 0.1), np.full(20, 0.9)]).astype(np.float32)
-    low, high = trust(leads, known, known > 0.5)
+    low, high = probability_right(leads, known, known > 0.5)
     assert low == pytest.approx(3 / 14)
     assert high == pytest.approx(13 / 14)
 
@@ -179,8 +186,8 @@ def test_labels_with_fewer_references_come_first_one_each() -> None:
     leads = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2], np.float32)
     guesses = Guesses(np.array([0, 0, 0, 0, 1, 1, 1, 1]), leads)
     likely = np.full(8, 0.9)
-    assert typical(guesses, likely, {0: 0, 1: 0}, 5).tolist() == [1, 5]
-    assert typical(guesses, likely, {0: 2, 1: 0}, 5).tolist() == [5, 2]
-    assert typical(guesses, likely, {0: 2, 1: 0}, 1).tolist() == [5]
-    assert typical(guesses, likely, {1: 1}, 5).tolist() == [5]
-    assert typical(guesses, np.full(8, 0.4), {0: 0, 1: 0}, 5).tolist() == []
+    assert representatives(guesses, likely, {0: 0, 1: 0}, 5).tolist() == [1, 5]
+    assert representatives(guesses, likely, {0: 2, 1: 0}, 5).tolist() == [5, 2]
+    assert representatives(guesses, likely, {0: 2, 1: 0}, 1).tolist() == [5]
+    assert representatives(guesses, likely, {1: 1}, 5).tolist() == [5]
+    assert representatives(guesses, np.full(8, 0.4), {0: 0, 1: 0}, 5).tolist() == []

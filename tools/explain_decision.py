@@ -80,7 +80,7 @@ class Story:
     def sources(self) -> Sequence[tuple[str, int, float]]:
         """Each reference with its label and its evidence for the document, most first."""
         said = [
-            (label, place, float(self.scores.voice(place).evidence.at(self.here)[0]))
+            (label, place, float(self.scores.reference_evidence(place).evidence.at(self.here)[0]))
             for label, places in self.examples.items()
             for place in places
         ]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from lookalike.classifier.graph.metric import Blend, Whitening, blend
-from lookalike.classifier.graph.projection import Axes, Layout, Tell, lay_out
+from lookalike.classifier.graph.projection import Axes, Layout, ReportProgress, lay_out
 from lookalike.classifier.graph.search import Ids
 from lookalike.content.files import recall, remember
 from lookalike.stores import schema
@@ -71,7 +71,7 @@ class Layouts:
             self._keep(space, seen, layout)
             return layout
 
-    def make(self, space: StoredSpace, tell: Tell) -> Layout | None:
+    def make(self, space: StoredSpace, tell: ReportProgress) -> Layout | None:
         """Compute the layout of a space if there is none or if it is outdated; return it.
 
         None for a space without vectors. `tell` is called with the share that is done; an exception

@@ -1,6 +1,6 @@
-"""The decisions of a collection as an estimator in scikit-learn's conventions: vectors, no store.
+"""LookalikeClassifier: the classifier as a scikit-learn estimator, on arrays without a store.
 
-What decides is what decides in a collection, by the same functions; only the rows lie in memory.
+It decides by the same functions as a collection; only the rows are in memory.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ _MISSING_ROWS = "rows without a label: the limit is learned from them"
 
 
 class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # it has no types
-    """Labels as many vectors as it can at `target_precision`, and leaves the rest.
+    """Labels as many vectors as it can at `target_precision`, and leaves the rest unlabelled.
 
-    Semi-supervised: `fit` takes all vectors, those without a label too, and learns from both. What
-    it can promise depends on how many labels and rows there are: `standard_` says which rule
-    decides and what is missing for more. `predict` always answers, as scikit-learn expects;
-    `transduction_` and `decide` abstain. With `closed_set` no row is of a label that `y` has not.
+    Semi-supervised: `fit` takes all vectors, also those without a label, and learns from both. What
+    precision it can reach depends on the number of labels and rows: `standard_` is the decision
+    rule, and says what is missing for more. `predict` always answers, as scikit-learn expects;
+    `transduction_` and `decide` abstain. With `closed_set` no row has a label that is not in `y`.
 
-    After `fit`: `classes_`; `transduction_` (n,), the label of each row of `X`, None or −1 where
-    it abstains; `confidence_` (n,), the probability that the best label is right: 1 where you gave
-    it, NaN where nothing could be learned about it; `limit_`, the lowest confidence at which a row
-    is labelled, above 1 if none can be; `standard_`; `n_features_in_`.
+    After `fit`: `classes_`; `transduction_` (n,), the label of each row of `X`, None or −1 if it
+    abstains; `confidence_` (n,), the probability that the best label is right: 1 for labels in `y`,
+    NaN if it cannot be estimated; `limit_`, the decision threshold, the lowest confidence at which
+    a row is labelled, above 1 if none can be; `standard_`; `n_features_in_`.
 
     >>> model = LookalikeClassifier().fit([[1, 0], [0, 1], [3, 1]], ["a", "b", None])
     >>> model.predict([[5, 1]]).tolist(), model.transduction_.tolist()
@@ -78,12 +78,12 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.closed_set = closed_set
 
     def fit(self, X: ArrayLike, y: Labels) -> Self:  # noqa: N803 scikit-learn's name
-        """Learn from vectors `X` (n, d) with labels `y` (n,): None is unlabelled, or −1 in numbers.
+        """Fit to vectors `X` (n, d) with labels `y` (n,): None is unlabelled, or −1 in numbers.
 
-        Vectors are brought to unit length. Raises a BadInput that is a ValueError, too.
+        Vectors are normalised to unit length. Raises a BadInput that is also a ValueError.
         """
         rows = _unit(validate_data(self, X, dtype=np.float64))
-        return self._learn(rows, _labels(y, len(rows)), None)
+        return self._fit(rows, _labels(y, len(rows)), None)
 
     def partial_fit(
         self,
@@ -91,10 +91,11 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y: Labels | None = None,
         classes: ArrayLike | None = None,
     ) -> Self:
-        """Learn new labels `y` (n,) of the known rows, or of new rows `X`; the same as one `fit`.
+        """Add labels `y` (n,) of the known rows, or of new rows `X`; the result equals a single
+        `fit`.
 
         A known row that `y` leaves unlabelled keeps its label; so `partial_fit(y=answers)` adds
-        answers. `classes`, if given, are the only labels that may come.
+        answers. `classes`, if given, are the only allowed labels.
         """
         if not hasattr(self, "_rows"):
             rows = _unit(validate_data(self, X, dtype=np.float64))
@@ -111,31 +112,34 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels = np.concatenate([self._labels, given])
         if classes is not None:
             _refuse_others(given, np.asarray(classes))
-        return self._learn(rows, labels, scores)
+        return self._fit(rows, labels, scores)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803 scikit-learn's name
-        """Return the best label of each row, sure or not; the nearest labelled row's where no label
-        reaches it.
+        """Return the best label of each row, at any confidence; the nearest labelled row's if no
+        label reaches it.
         """
-        said = self._judged(X)
-        return np.asarray(self.classes_[said.winners])
+        predictions = self._predicted(X)
+        return np.asarray(self.classes_[predictions.winners])
 
     def decide(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803 scikit-learn's name
-        """Return the label of each row, None (−1 in numbers) where it is not sure enough.
+        """Return the label of each row, None (−1 in numbers) if the confidence is below the
+        threshold.
 
-        A method of its own and not an option of `predict`: what calls `predict`, such as
-        `cross_val_score`, shall never meet a label that is none.
+        This is a separate method instead of an option of `predict`, because callers of `predict`,
+        such as `cross_val_score`, must not receive an empty label.
         """
-        said = self._judged(X)
-        return self._named(np.where(said.probability >= self.limit_, said.winners, NO_LABEL))
+        predictions = self._predicted(X)
+        accepted = predictions.probability >= self.limit_
+        return self._named(np.where(accepted, predictions.winners, NO_LABEL))
 
     def predict_proba(self, X: ArrayLike) -> Probabilities:  # noqa: N803 scikit-learn's name
-        """Return the probability (n, classes) of each of `classes_`, **given that it is one**.
+        """Return the probability (n, classes) of each of `classes_`, **given that it is one of
+        them**.
 
-        Rows sum to 1, so a row that is something new gets a label's probability all the same, often
-        a high one. Whether it is of a known class at all is in `decide` and `confidence_`.
+        Rows sum to 1, so a row of a new category gets a label's probability all the same, often a
+        high one. `decide` and `confidence_` account for rows of no known class.
         """
-        return self._judged(X).shares
+        return self._predicted(X).shares
 
     def kneighbors(
         self,
@@ -145,24 +149,24 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Places | tuple[Probabilities, Places]:
         """Return the nearest labelled rows: distances 1 − cosine (n, k), and places in the data.
 
-        Without `X` those of the rows it was fitted with, of which none is its own neighbour. These
-        are what a decision can be explained with.
+        Without `X` the queries are the fitted rows, none of which is its own neighbour. These rows
+        explain a decision.
         """
         check_is_fitted(self)
-        voters, own = self._voters, None
+        references, own = self._references, None
         if X is None:
             queries, own = self._rows, np.arange(len(self._rows))
         else:
             queries = self._new_rows(X)
-        most = len(voters.pks) - (own is not None)
+        most = len(references.pks) - (own is not None)
         if not 1 <= n_neighbors <= most:
             raise _BadArgument(f"{n_neighbors} neighbours: ask for 1 to {most}, the labelled rows")
         near, similarities = nearest(
-            queries, voters.vectors, voters.pks, n_neighbors, query_ids=own
+            queries, references.vectors, references.pks, n_neighbors, query_ids=own
         )
         return (1 - similarities.astype(np.float64), near) if return_distance else near
 
-    def _learn(self, rows: Vectors, labels: NDArray[Any], scores: Scores | None) -> Self:
+    def _fit(self, rows: Vectors, labels: NDArray[Any], scores: Scores | None) -> Self:
         if not 0 < self.target_precision < 1:
             raise _BadArgument(f"target_precision={self.target_precision!r}: give one in (0, 1)")
         known = ~_unlabelled(labels)
@@ -172,21 +176,22 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ids = np.flatnonzero(known)
         self.classes_ = classes
         self._rows, self._labels = rows, labels
-        self._voters = ReferenceArrays(ids, codes[ids], rows[ids])
-        aim = (self.target_precision, bool(self.closed_set))
-        self._rule, self.standard_ = _rule(rows, self._voters, *aim, scores)
+        self._references = ReferenceArrays(ids, codes[ids], rows[ids])
+        options = (self.target_precision, bool(self.closed_set))
+        self._rule, self.standard_ = _rule(rows, self._references, *options, scores)
         self._scores = self._rule.scores
         limit = self.standard_.limit
         self.limit_ = UNREACHABLE if limit is None else limit
         waiting = np.flatnonzero(~known)
-        said = self._rule.known_rows(waiting)
+        predictions = self._rule.known_rows(waiting)
         self.confidence_ = np.ones(len(rows))
-        self.confidence_[waiting] = said.probability
-        codes[waiting] = np.where(said.probability >= self.limit_, said.winners, NO_LABEL)
+        self.confidence_[waiting] = predictions.probability
+        accepted = predictions.probability >= self.limit_
+        codes[waiting] = np.where(accepted, predictions.winners, NO_LABEL)
         self.transduction_ = self._named(codes)
         return self
 
-    def _judged(self, X: ArrayLike) -> _Said:  # noqa: N803 scikit-learn's name
+    def _predicted(self, X: ArrayLike) -> _Predictions:  # noqa: N803 scikit-learn's name
         check_is_fitted(self)
         return self._rule.new_rows(self._new_rows(X))
 
@@ -195,26 +200,28 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _named(self, codes: NDArray[np.integer]) -> NDArray[Any]:
         blank = _blank(self._labels)
-        kind = object if blank is None else np.result_type(self.classes_.dtype, np.int8)
-        names = np.full(len(codes), blank, kind)
+        dtype = object if blank is None else np.result_type(self.classes_.dtype, np.int8)
+        names = np.full(len(codes), blank, dtype)
         names[codes != NO_LABEL] = self.classes_[codes[codes != NO_LABEL]]
         return names
 
 
 class _BadArgument(BadInput, ValueError):
-    """An argument cannot be used; a ValueError, too, since scikit-learn's callers expect one."""
+    """An argument cannot be used; also a ValueError, because scikit-learn's callers expect one."""
 
 
 class _BadRow(BadVector, ValueError):
-    """A row is no vector that has a direction; a ValueError, too, for the same reason."""
+    """A row is all zeros and has no direction; also a ValueError, for the same reason."""
 
 
 # --- rules --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """Of n rows: `winners` int32 (n,), `probability` (n,) of being right, `shares` (n, classes)."""
+class _Predictions:
+    """Predictions of n rows: `winners` int32 (n,), `probability` (n,) of being right, `shares` (n,
+    classes).
+    """
 
     winners: Codes
     probability: Probabilities
@@ -222,120 +229,127 @@ class _Said:
 
 
 class _Rule(Protocol):
-    """What judges the rows it was made with, by their places, and new ones.
+    """Predicts the rows it was fitted with, by their places, and new ones.
 
-    `scores` are what it may go on with when labels of the same rows change.
+    `scores` can be reused when labels of the same rows change.
     """
 
     @property
     def scores(self) -> Scores | None: ...
 
-    def known_rows(self, places: Places) -> _Said: ...
+    def known_rows(self, places: Places) -> _Predictions: ...
 
-    def new_rows(self, vectors: Vectors) -> _Said: ...
+    def new_rows(self, vectors: Vectors) -> _Predictions: ...
 
 
 def _rule(
-    rows: Vectors, voters: ReferenceArrays, target: float, closed: bool, scores: Scores | None
+    rows: Vectors, references: ReferenceArrays, target: float, closed: bool, scores: Scores | None
 ) -> tuple[_Rule, DecisionRule]:
-    """Return the rule in force and its standard; `scores` are earlier ones of the same rows."""
-    rule, missing = method_for(np.bincount(voters.codes).tolist(), len(rows))
-    waiting = np.setdiff1d(np.arange(len(rows)), voters.pks)
+    """Return the fitted rule and its decision rule; `scores` are earlier ones of the same rows."""
+    rule, missing = method_for(np.bincount(references.codes).tolist(), len(rows))
+    waiting = np.setdiff1d(np.arange(len(rows)), references.pks)
     if len(waiting) == 0:
         missing = (*missing, _MISSING_ROWS)
     if rule is Method.LANDSCAPE:
         scores = scores or Scores(build_neighbour_graph(np.arange(len(rows)), rows))
-        by_landscape = _ByLandscape.learned(scores, voters, waiting, target, closed)
-        standard = decision_rule_of(by_landscape.confidence, len(rows))
-        standard = replace(standard, missing=(*missing, *standard.missing))
-        if standard.rule is Method.LANDSCAPE:
-            return by_landscape, standard
-        return _ByLists(rows, voters, None, scores), standard
-    lists = _ByLists(rows, voters, None, scores)
-    calibration = learn_nearest(voters, lists.matches(rows[waiting]), _TOP_K, target)
+        graph_rule = _GraphRule.fitted(scores, references, waiting, target, closed)
+        decision_rule = decision_rule_of(graph_rule.confidence, len(rows))
+        decision_rule = replace(decision_rule, missing=(*missing, *decision_rule.missing))
+        if decision_rule.rule is Method.LANDSCAPE:
+            return graph_rule, decision_rule
+        return _NearestRule(rows, references, None, scores), decision_rule
+    lists = _NearestRule(rows, references, None, scores)
+    calibration = learn_nearest(references, lists.matches(rows[waiting]), _TOP_K, target)
     if calibration is None:
         more = "references that tell the labels apart"
         return lists, DecisionRule(Method.SUGGEST, (*missing, more))
-    standard = DecisionRule(rule, missing, limit=calibration.limit, nearest=calibration)
-    return replace(lists, calibration=calibration), standard
+    decision_rule = DecisionRule(rule, missing, limit=calibration.limit, nearest=calibration)
+    return replace(lists, calibration=calibration), decision_rule
 
 
 @dataclass(frozen=True, slots=True)
-class _ByLists:
+class _NearestRule:
     """The nearest references decide; without a calibration they only suggest."""
 
     rows: Vectors
-    voters: ReferenceArrays
+    references: ReferenceArrays
     calibration: Calibration | None
     scores: Scores | None
 
-    def known_rows(self, places: Places) -> _Said:
+    def known_rows(self, places: Places) -> _Predictions:
         return self.new_rows(self.rows[places])
 
-    def new_rows(self, vectors: Vectors) -> _Said:
+    def new_rows(self, vectors: Vectors) -> _Predictions:
         known, matches = self.calibration, self.matches(vectors)
         temperature = SUGGESTION_TEMPERATURE if known is None else known.temperature
         winners, share = votes(matches, temperature)
         unsure = np.full(len(vectors), np.nan)
         p = unsure if known is None else probability(known, features(matches, winners, share))
-        return _Said(winners, p, self._shares(matches, temperature))
+        return _Predictions(winners, p, self._shares(matches, temperature))
 
     def matches(self, vectors: Vectors) -> Matches:
-        near = nearest(vectors, self.voters.vectors, self.voters.pks, _TOP_K)
-        return self.voters.matches(*near)
+        near = nearest(vectors, self.references.vectors, self.references.pks, _TOP_K)
+        return self.references.matches(*near)
 
     def _shares(self, matches: Matches, temperature: float) -> Probabilities:
         evidence = shares(matches.similarities, temperature).astype(np.float64)
-        total = np.zeros((len(evidence), int(self.voters.codes.max()) + 1))
+        total = np.zeros((len(evidence), int(self.references.codes.max()) + 1))
         rows, places = np.nonzero(matches.codes != NO_LABEL)
         np.add.at(total, (rows, matches.codes[rows, places]), evidence[rows, places])
         return np.asarray(total / total.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)
-class _ByLandscape:
-    """Evidence over the graph of all rows decides; new rows are leaves of it."""
+class _GraphRule:
+    """Evidence over the graph of all rows decides; new rows are out-of-graph items."""
 
     scores: Scores
     confidence: Confidence
 
     @classmethod
-    def learned(
-        cls, scores: Scores, voters: ReferenceArrays, waiting: Places, target: float, closed: bool
-    ) -> _ByLandscape:
-        # Columns are in the order of names: these sort as the codes do.
-        references = {
-            f"{code:09d}": voters.pks[voters.codes == code]
-            for code in np.unique(voters.codes).tolist()
+    def fitted(
+        cls,
+        scores: Scores,
+        references: ReferenceArrays,
+        waiting: Places,
+        target: float,
+        closed: bool,
+    ) -> _GraphRule:
+        # Columns are sorted by name: these names sort like the codes.
+        by_label = {
+            f"{code:09d}": references.pks[references.codes == code]
+            for code in np.unique(references.codes).tolist()
         }
-        scores.set_references(references)
+        scores.set_references(by_label)
         return cls(scores, learn_confidence(scores, waiting, target, closed=closed))
 
-    def known_rows(self, places: Places) -> _Said:
-        return self._said(self.scores, places)
+    def known_rows(self, places: Places) -> _Predictions:
+        return self._predictions(self.scores, places)
 
-    def new_rows(self, vectors: Vectors) -> _Said:
-        land = self.scores.neighbour_graph
-        places = np.arange(len(land), len(land) + len(vectors))
-        return self._said(self.scores.over(attach(land, places, vectors, apart=True)), places)
+    def new_rows(self, vectors: Vectors) -> _Predictions:
+        graph = self.scores.neighbour_graph
+        places = np.arange(len(graph), len(graph) + len(vectors))
+        extended = self.scores.extended_to(attach(graph, places, vectors, copy=True))
+        return self._predictions(extended, places)
 
-    def _said(self, scores: Scores, places: Places) -> _Said:
-        """Return what is said of rows: where no label is heard, the nearest labelled row leads."""
+    def _predictions(self, scores: Scores, places: Places) -> _Predictions:
+        """Return predictions of rows; if no label reaches a row, the nearest labelled row wins."""
         judgement = judge(self.confidence, scores, places)
-        logs, direct = scores.table(places)
-        heard = logs > UNREACHED[0]
-        total = mixed(self.confidence.sight.mix, logs, direct).astype(np.float64)
-        silent = judgement.winners < 0
-        total[silent] = nearest_of_each(scores, places[silent])
-        winners = np.where(silent, total.argmax(axis=1), judgement.winners)
+        graph_evidence, class_similarity = scores.table(places)
+        reached = graph_evidence > UNREACHED[0]
+        mix = self.confidence.sight.mix
+        total = mixed(mix, graph_evidence, class_similarity).astype(np.float64)
+        unreached = judgement.winners < 0
+        total[unreached] = nearest_of_each(scores, places[unreached])
+        winners = np.where(unreached, total.argmax(axis=1), judgement.winners)
         best = np.take_along_axis(total, winners[:, None], axis=1)
-        total = np.where(heard | silent[:, None], total, np.minimum(total, best - 1))
+        total = np.where(reached | unreached[:, None], total, np.minimum(total, best - 1))
         odds = np.exp(total - best)
         share = odds / odds.sum(axis=1, keepdims=True)
-        return _Said(winners.astype(np.int32), judgement.probability, share)
+        return _Predictions(winners.astype(np.int32), judgement.probability, share)
 
 
-# --- what is given ------------------------------------------------------------------------------
+# --- input checks -------------------------------------------------------------------------------
 
 
 def _unit(rows: NDArray[np.float64]) -> Vectors:
@@ -370,7 +384,7 @@ def _labels(y: Labels | None, rows: int, *, like: NDArray[Any] | None = None) ->
 
 
 def _is_itself(label: object) -> bool:
-    """Return False for NaN and pandas' NA: they, too, say that there is no label."""
+    """Return False for NaN and pandas' NA, which also mean that there is no label."""
     same = label == label
     return isinstance(same, bool | np.bool_) and bool(same)
 
@@ -384,7 +398,7 @@ def _unlabelled(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _classes(labels: NDArray[Any]) -> tuple[NDArray[Any], Codes]:
-    """Return the different labels, sorted, and the code of each label given."""
+    """Return the different labels, sorted, and the code of each given label."""
     if len(labels) == 0:
         raise _BadArgument("y names no class: give at least one label")
     try:

@@ -22,19 +22,19 @@ REASONS = tuple(Reason)
 
 
 NO_SOURCE = -1
-"""The source of a decision that nothing caused."""
+"""The source of a decision that no reference caused."""
 
 SUGGESTION_TEMPERATURE = 0.1
-"""How votes are weighed where nothing could be calibrated."""
+"""The temperature of the votes if there is no calibration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """One decision a row; all arrays have shape (n,).
+    """One decision per row; all arrays have shape (n,).
 
-    `codes` int32: the label or -1. `confidence`, `margin` float32: NaN where there is no match.
+    `codes` int32: the label or -1. `confidence`, `margin` float32: NaN if there is no match.
     `runner_up` int32: the best other label in the list or -1. `reasons` int8: an index into
-    REASONS, -1 where labelled. `sources` int64: the id of the winner's nearest match, or -1.
+    REASONS, -1 if labelled. `sources` int64: the id of the winner's nearest match, or -1.
     """
 
     codes: NDArray[np.int32]
@@ -54,7 +54,7 @@ DECISION_COLUMNS = tuple(part.name for part in fields(Decisions))
 
 
 def undecided(count: int) -> Decisions:
-    """Return decisions of nothing: those of documents whose label stands without one."""
+    """Return `count` empty decisions, for documents whose label needs none."""
     numbers = np.full(count, np.nan, np.float32)
     none = np.full(count, NO_LABEL, np.int32)
     return Decisions(
@@ -71,32 +71,32 @@ Policy = Callable[[Matches], Decisions]
 
 
 def threshold(limit: float) -> Policy:
-    """Return the known rule: the nearest reference's label where its similarity is ≥ `limit`.
+    """Return the similarity policy: the nearest reference's label if its similarity is ≥ `limit`.
 
     Confidence is that similarity, unchanged.
     """
-    bar = np.float32(limit)
+    least = np.float32(limit)
 
     def decide(matches: Matches) -> Decisions:
         best = matches.similarities[:, 0]
         winner = matches.codes[:, 0]
-        return _decisions(matches, winner, best, best >= bar)
+        return _decisions(matches, winner, best, best >= least)
 
     return decide
 
 
 def least_similarity(limit: float | None) -> np.float32:
-    """Return from which similarity on a reference is a match, where the limit is `limit`.
+    """Return the similarity from which a reference is a match, for the threshold `limit`.
 
-    Half of it: what is nearer to nothing than to the limit decides nothing. Without a limit, or
-    with one that is not above 0, everything is.
+    It is half of `limit`: a reference nearer to nothing than to the threshold decides nothing.
+    Without a threshold, or with one that is not above 0, every reference is a match.
     """
     return NO_SIMILARITY if limit is None or limit <= 0 else np.float32(limit) / np.float32(2)
 
 
 def precision(calibration: Calibration) -> Policy:
-    """Return the calibrated rule: the label with the most evidence, where its probability of being
-    right reaches the limit that keeps the accepted ones at the target precision on average.
+    """Return the calibrated policy: the label with the most evidence, if its probability of being
+    right reaches the threshold at which accepted labels have the target precision on average.
     """
 
     def decide(matches: Matches) -> Decisions:
@@ -109,7 +109,7 @@ def precision(calibration: Calibration) -> Policy:
 
 
 def withheld(decisions: Decisions, rows: NDArray[np.int64], reason: Reason) -> Decisions:
-    """Return the decisions with the label of some rows taken away, for a reason.
+    """Return the decisions without the label of some rows, for a reason.
 
     Such a label becomes the runner-up: it stays a suggestion.
     """
@@ -122,7 +122,9 @@ def withheld(decisions: Decisions, rows: NDArray[np.int64], reason: Reason) -> D
 
 
 def deepest(levels: Sequence[Decisions]) -> Decisions:
-    """Return for each row the decision of the first level that labels it; of the first, if none."""
+    """Return for each row the decision of the first level that labels it; of the first level, if
+    none.
+    """
     first, *above = levels
     columns = {name: getattr(first, name) for name in DECISION_COLUMNS}
     for other in above:
@@ -133,7 +135,9 @@ def deepest(levels: Sequence[Decisions]) -> Decisions:
 
 
 def suggest_only(matches: Matches) -> Decisions:
-    """Decide nothing: there is too little to calibrate with. Winner and runner-up are shown."""
+    """Return decisions without labels, with winner and runner-up: there is too little to calibrate
+    with.
+    """
     winner, _ = votes(matches, SUGGESTION_TEMPERATURE)
     nowhere = np.zeros(len(winner), bool)
     return _decisions(matches, winner, np.full(len(winner), np.nan, np.float32), nowhere)

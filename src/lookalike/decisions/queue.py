@@ -30,7 +30,7 @@ from lookalike.classifier.review.queue import (
     questions,
 )
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
-from lookalike.classifier.scores.zero_shot import Names, guess, trust, typical
+from lookalike.classifier.scores.zero_shot import Names, guess, probability_right, representatives
 from lookalike.decisions.check_sheets import open_sheet, plan_sheet, size_of
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.field.classifier import GraphClassifier
@@ -259,9 +259,11 @@ def _guessed(
     if not len(open_):
         return None
     found = guess(land, open_, names)
-    leads = np.append(known.lead, dropped.lead[is_barred])
-    likely = trust(found.lead, leads, np.append(right, np.zeros(is_barred.sum(), bool)))
-    rows = typical(found, likely, had, size_of(state.field.space.name))
+    leads = np.append(known.margin, dropped.margin[is_barred])
+    likely = probability_right(
+        found.margin, leads, np.append(right, np.zeros(is_barred.sum(), bool))
+    )
+    rows = representatives(found, likely, had, size_of(state.field.space.name))
     labels = tuple(names.labels[at] for at in found.nearest[rows].tolist())
     return Guessed(open_[rows], labels, likely[rows])
 

@@ -139,7 +139,7 @@ def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
                 ids[one.reference],
                 _name(codes, one.own),
                 _name(codes, one.looks_like),
-                float(np.exp(one.lead)),
+                float(np.exp(one.margin)),
             )
             for one in found.suspects
         ),

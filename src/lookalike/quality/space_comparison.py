@@ -188,7 +188,7 @@ def _accuracy(trials: LeaveOneOutTrials) -> float | None:
     tried = trials.rival >= 0
     if not tried.any():
         return None
-    return float((trials.said[tried] == trials.own[tried]).mean())
+    return float((trials.outcome[tried] == trials.own[tried]).mean())
 
 
 def _compared(codes: Codes, before: _Side, after: _Side, snapshot: Snapshot) -> FieldComparison:

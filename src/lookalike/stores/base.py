@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, FromClause, Row, Select, Table, and_, bindparam
 from sqlalchemy.sql.dml import UpdateBase
 
-from lookalike.classifier.graph.arrays import distinct
+from lookalike.classifier.graph.arrays import sorted_unique
 from lookalike.classifier.graph.search import Floats, Ids
 from lookalike.model import Member, Space
 
@@ -292,7 +292,7 @@ def conditions(
     Rows written together have consecutive pks: such a run is one range, which needs no bound
     values.
     """
-    chosen = distinct(np.asarray(pks, np.int64))
+    chosen = sorted_unique(np.asarray(pks, np.int64))
     if len(chosen) > 1 and chosen[-1] - chosen[0] == len(chosen) - 1:
         yield column.between(int(chosen[0]), int(chosen[-1]))
         return

@@ -1,4 +1,4 @@
-"""From scores to the probability that a label is right, and to the decision threshold.
+"""Calibration: from scores to the probability that a label is right, and the decision threshold.
 
 Begin at `confidence.py`.
 """

@@ -1,33 +1,29 @@
-"""From scores to the probability that a label is right, learned from the references themselves.
+"""Calibrated probability that the winning label of an item is right, fitted on the references.
 
-Two questions, each with a logistic model on the same features of an item and its winning label.
-**Known or new?** learns from leave-one-out rows (known) against the same rows with their own label
-left out altogether (new), and against what people called "none of these". **Right or wrong?**
-learns from leave-one-out rows alone. The probability is
-p = σ(known + log((1 − π)/π)) · σ(right), π the share of new items. The limit is the lowest p at
-which the mean p of what is accepted reaches the target, and no less than an even chance.
+Two logistic models see the same features of an item and its winning label (`two_models`). **Known
+or new?** is fitted on leave-one-out rows (known) against the same rows with their own label left
+out altogether (new), and against answers "none of these". **Right or wrong?** is fitted on
+leave-one-out rows alone. The probability is p = σ(known + log((1 − π)/π)) · σ(right), π the share
+of new items. The threshold is the lowest p at which the mean p of the accepted items reaches the
+target precision, and at least 0.5.
 
-What keeps the promise where there is little to learn from:
+With little data, these rules keep the precision at the target:
 
-- The log-odds are put right (Platt 1999) on what models say that have not seen the label in
-  question: in its own words a model is always too sure. They are put right for the sure ones, who
-  lie near the limit: a line through all bends to the many doubtful, and tells the share of what is
-  new.
-- **Rule of succession.** Beside the labels that were left out stands one more label, beside the
-  answers one more answer, that looked just like what is known and right, and was not. So three
-  labels, or thirty answers, cannot bring p near 0.95, and a hundred hardly notice.
-- Until random answers count it, the share of new items is no less than one label as large as the
-  others; with fewer than ten labels no estimate of it will do.
+- Log-odds are calibrated (Platt 1999) on models that have not seen the label in question, because a
+  model is overconfident on its own training data. The calibration weights confident rows most,
+  because they lie near the threshold: a line through all rows would bend to the many doubtful ones;
+  that line only estimates shares.
+- **Rule of succession.** One pseudo-negative label and one pseudo-negative answer are added: they
+  looked known and right, and were not. So three labels, or thirty answers, cannot bring p near
+  0.95, while a hundred hardly change.
+- Until random answers measure it, the share of new items is at least one label as large as the
+  others; with fewer than ten labels no estimate of it is accepted.
+- Answers to random samples correct p once more (`recalibration`), for errors that no model of the
+  references can see.
 
-- What people said of random samples corrects p once more (`recalibration`): it sees what no model
-  of the references can.
-
-In a **closed set** nothing is new: only *right or wrong?* counts.
-
-A **certificate** needs no such care: `claims.certified_limit` counts random answers. The lower of
-both limits counts.
-
-Where no label is heard none can be right: p is 0.
+In a **closed set** nothing is new: only *right or wrong?* counts. A **certificate** needs none of
+these rules: `intervals.certified_threshold` counts random answers. The lower of both thresholds is
+used. If no label reaches an item, p is 0.
 """
 
 from __future__ import annotations
@@ -42,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.features import (
-    Barred,
+    ExcludedLabels,
     LeftOut,
     Scales,
     ScoredItems,
@@ -52,9 +48,6 @@ from lookalike.classifier.calibration.intervals import EVEN
 from lookalike.classifier.calibration.logistic import (
     Logistic,
     Vector,
-    fit_apart,
-    fit_line,
-    fit_logistic,
     logistic_from,
     logistic_to,
     new_share,
@@ -73,161 +66,41 @@ from lookalike.classifier.calibration.thresholds import (
     Threshold,
     threshold_for,
 )
+from lookalike.classifier.calibration.two_models import fit_known, fit_right
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.scores.evidence import Columns, Quiet
-from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among
+from lookalike.classifier.scores.evidence import Columns, NeverPredicted
+from lookalike.classifier.scores.hierarchy import ParentScores, levels_of, never_predicted_columns
 from lookalike.classifier.scores.leave_one_out import LeftOutScores
 from lookalike.classifier.scores.scores import BACKGROUND, LabelScores, Scores
 
-# --- the two models behind a probability ---------------------------------------------------------
-
-# *Known or new?* and *right or wrong?* see the same features of an item and the label that wins.
-# What keeps them from being too sure is told in `confidence`.
-#
-# Above the labels with references (`levels`) what is known comes in two kinds: the references
-# themselves, and their kin, which stand for items of a new label below a known parent. Kin take the
-# share of the whole that such labels have among the items, as the level one down sees it.
-
-_PARTS = 10
-_REAL_WEIGHT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A model, and the log-odds (r,) of references by models that have not seen their part.
-
-    `model` is put right for the sure, among whom the limit lies; `overall` for all: it tells
-    shares.
-    """
-
-    model: Logistic
-    overall: Logistic
-    unseen: Vector
-
-
-def known_or_new(out: LeftOut, weight: Vector, scale: Vector, kin_share: float = 0.0) -> Fit:
-    """Fit on what is known against what is of the background, and what had its label left out.
-
-    References weigh `weight` (r,), and `scale` (r,) where the model is put right. What looked known
-    and was not weighs as one label of those left out, and as one answer of the background.
-    """
-    known = out.known.astype(np.float64)
-    labels = max(len(np.unique(out.own[out.known & (scale > 0)])), 1)
-    made, real = _negative_weights(out, scale)
-    seen, kin = _shared(out, scale, kin_share)
-    pretended = np.append(seen * known, kin)
-    every, every_kin = _shared(out, weight, kin_share)
-    return _fit(
-        rows=np.concatenate([out.seen, out.kin.seen, out.unseen]),
-        hits=np.concatenate([known, np.ones(len(kin)), np.zeros(len(out.unseen))]),
-        counts=_counts(out, every, every_kin, weight),
-        parts=np.concatenate([_parts(out), out.kin.own % _PARTS, out.own[out.known] % _PARTS]),
-        scale=_counts(out, seen, kin, scale),
-        pretended=pretended * (made / labels + real / max(float(scale @ known), 1)),
-    )
-
-
-def right_or_wrong(out: LeftOut, weight: Vector, scale: Vector, kin_share: float = 0.0) -> Fit:
-    """Fit on what is known; one answer more looked right and was wrong."""
-    known = out.known.astype(np.float64)
-    seen, kin = _shared(out, scale, kin_share)
-    every, every_kin = _shared(out, weight, kin_share)
-    weights = np.append(seen * known, kin)
-    return _fit(
-        rows=np.concatenate([out.seen, out.kin.seen]),
-        hits=np.append(out.right, out.kin.right).astype(np.float64),
-        counts=np.append(every * known, every_kin),
-        parts=np.append(_parts(out), out.kin.own % _PARTS),
-        scale=weights,
-        pretended=weights / max(float(scale @ known), 1),
-    )
-
-
-def _shared(out: LeftOut, scale: Vector, kin_share: float) -> tuple[Vector, Vector]:
-    """Return the weights of references, and of their kin, who have a share of what is known."""
-    kin = scale[out.kin.of]
-    if len(kin) == 0 or kin.sum() == 0:
-        return scale, kin
-    whole = float(scale @ out.known)
-    seen = np.where(out.known, (1 - kin_share) * scale, scale)
-    return seen, kin_share * kin * (whole / kin.sum())
-
-
-def _negative_weights(out: LeftOut, scale: Vector) -> tuple[float, float]:
-    """Return what a row with its label left out weighs, and what an answer of the background.
-
-    All together weigh as much as what is known; the k of the background k/(k + 20) of that.
-    """
-    k = float(scale @ ~out.known)
-    made = _REAL_WEIGHT / (k + _REAL_WEIGHT)
-    return made, (1 - made) * float(scale @ out.known) / max(k, 1)
-
-
-def _counts(out: LeftOut, seen: Vector, kin: Vector, scale: Vector) -> Vector:
-    """Return the weights of all rows: `seen`, kin, and those of `scale` with their label out."""
-    made, real = _negative_weights(out, scale)
-    return np.concatenate([seen * np.where(out.known, 1, real), kin, made * scale[out.known]])
-
-
-def _parts(out: LeftOut) -> Places:
-    """Return a part (r,) for each reference: those of a label together, the background's apart.
-
-    Of fewer labels than parts no model could do without one: there each reference is apart.
-    """
-    rows = np.arange(len(out.own))
-    if len(np.unique(out.own[out.known])) < _PARTS:
-        return rows % _PARTS
-    return np.where(out.known, out.own, rows) % _PARTS
-
-
-def _fit(
-    rows: Vector, hits: Vector, counts: Vector, parts: Places, scale: Vector, pretended: Vector
-) -> Fit:
-    """Fit a model to rows that count `counts`, and put it right by rows that count `scale`, as
-    models see them that have not seen their part; the first r count again, as no hits, by
-    `pretended` (r,).
-
-    For the model that is put right for the sure a row counts the more, the more likely a hit the
-    model takes it for.
-    """
-    r = len(pretended)
-    model = fit_logistic(rows, hits, ridge=1 / r, counts=counts)
-    unseen = fit_apart(model, rows, hits, counts, parts, ridge=1 / r)
-    odds = np.append(unseen, unseen[:r])
-    hits, every = np.append(hits, np.zeros(r)), np.append(scale, pretended)
-    slope, shift = fit_line(odds, hits, every * sigmoid(odds))
-    overall = model.along(*fit_line(odds, hits, every))
-    return Fit(model.along(slope, shift), overall, slope * unseen[:r] + shift)
-
-
-# -------------------------------------------------------------------------------------------------
-
 ALONE = 100
-"""From so many random answers on they alone calibrate; before, what people chose does, too."""
+"""With at least this many random answers, only they calibrate; before, answers that people chose
+do, too."""
 
 COUNTED = 30
-"""From so many random answers on they tell the share of new items."""
+"""With at least this many random answers, they measure the share of new items."""
 
 FEW_LABELS = 10
-"""With fewer labels nothing but counting tells the share of new items."""
+"""With fewer labels, only random answers measure the share of new items."""
 
-_TRUSTED = 30.0
-"""So many answers p is worth where references are representative and of many labels."""
+_PRIOR_ANSWERS = 30.0
+"""The weight of p in answers, if references are representative and of many labels."""
 
 _P_DIGITS = 6
-_LIMIT_ITEMS = 5_000
+_THRESHOLD_ITEMS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """Everything that turns scores into probabilities; the columns are `labels`.
+    """The calibrated model of one level: turns scores into probabilities; the columns are `labels`.
 
-    `limits` are the lowest p at which each label is given, `limit` that of the labels with the
-    default `target`; `certified` tells that it is a certificate's. `answers` calibrated it,
-    `drawn` of them drawn at random, `sampled` of them drawn or checked; `fair_missing` more sampled
-    ones are needed beside what a queue picked, and about `drawn_missing` more drawn ones would
-    certify a limit. `line` corrects p by what was sampled. `above` is that of their parents, for
-    what none of these labels is given (`levels`).
+    `sight` are the scales of the features, `known` and `right` the two models. `limits` are the
+    lowest p at which each label is assigned (thresholds), `limit` that of the labels with the
+    default `target`; `certified` is True if a certificate set it. `answers` calibrated it, `drawn`
+    of them from a uniform random sample, `sampled` of them drawn or checked. `fair_missing` more
+    sampled ones are needed if a queue picked most answers, and about `drawn_missing` more drawn
+    ones would certify a threshold. `line` corrects p by random samples. `above` is the model of the
+    parents, for items that get none of these labels (`hierarchy`).
     """
 
     labels: tuple[str, ...]
@@ -250,7 +123,7 @@ class Confidence:
 
     @property
     def all_levels(self) -> list[Confidence]:
-        """Return this one and those above it, the deepest first."""
+        """Return this model and those of the levels above, the deepest level first."""
         return [self, *(self.above.all_levels if self.above else ())]
 
 
@@ -258,15 +131,15 @@ def confidence_to(confidence: Confidence) -> dict[str, Any]:
     """Return a confidence as JSON values; `confidence_from` reads them back exactly."""
     values = {part.name: getattr(confidence, part.name) for part in fields(confidence)}
     above = values.pop("above")
-    sight, models = confidence.sight, ("known", "right")
+    scales, models = confidence.sight, ("known", "right")
     return values | {
         "labels": list(confidence.labels),
         "limits": list(confidence.limits),
         "line": list(confidence.line),
         "sight": {
-            "mix": list(sight.mix),
-            "typical": sight.typical.tolist(),
-            **_quiet_to(confidence),
+            "mix": list(scales.mix),
+            "typical": scales.class_means.tolist(),
+            **_never_predicted_to(confidence),
         },
         **{name: logistic_to(values[name]) for name in models},
         **({"above": confidence_to(above)} if above else {}),
@@ -275,29 +148,29 @@ def confidence_to(confidence: Confidence) -> dict[str, Any]:
 
 def confidence_from(stored: Mapping[str, Any]) -> Confidence:
     """Return the confidence that `confidence_to` wrote."""
-    sight = stored["sight"]
-    first, second = sight["mix"]
-    typical = np.array(sight["typical"], np.float32)
-    parts = {
+    scales = stored["sight"]
+    first, second = scales["mix"]
+    typical = np.array(scales["typical"], np.float32)
+    folds = {
         "labels": tuple(stored["labels"]),
         "limits": tuple(stored["limits"]),
         "line": tuple(stored["line"]),
-        "sight": Scales((first, second), typical, _quiet_from(sight)),
+        "sight": Scales((first, second), typical, _never_predicted_from(scales)),
         "known": logistic_from(stored["known"]),
         "right": logistic_from(stored["right"]),
         "above": confidence_from(stored["above"]) if "above" in stored else None,
     }
-    return Confidence(**{**stored, **parts})
+    return Confidence(**{**stored, **folds})
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the scores say of items, all (m,).
+    """Predictions for items, all (m,).
 
     `winners` and `runners_up` are columns (−1: none), `sources` the places of the winner's nearest
-    references, `probability` that the winner is right, `limits` from which probability on it is
-    given, `known` the probability that the item is of a known label at all, `margin` the winner's
-    lead in S over the runner-up.
+    references, `probability` that the winner is right, `limits` the threshold of the winner,
+    `known` the probability that the item has a known label at all, `margin` the winner's margin in
+    S over the runner-up.
     """
 
     winners: Columns
@@ -310,36 +183,45 @@ class Judgement:
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
-        """Return where the winner is sure enough (m,)."""
+        """Return where the winner's probability reaches its threshold (m,)."""
         return (self.winners >= 0) & (self.probability >= self.limits) & (self.margin >= 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """How labels stand in their tree (`levels`): which are `quiet`, and which may be `given`
-    (labels,; None: all). Of parents there are `kin`, the rows of the references that these are
-    (`kin_of`), and the share of what is known that they stand for.
+    """The role of labels in their hierarchy (`hierarchy`).
+
+    Columns in `never_predicted` do not win; `assignable` (labels,; None: all) may be assigned. For
+    parents, `new_sublabels` simulate new labels below them: they are the references
+    `sublabel_rows`, and `sublabel_share` is their share of the known items.
     """
 
-    quiet: Quiet
-    given: NDArray[np.bool_] | None = None
-    kin: LeftOutScores | None = None
-    kin_of: Places = dataclass_field(default_factory=lambda: np.empty(0, np.int64))
-    kin_share: float = 0.0
+    never_predicted: NeverPredicted
+    assignable: NDArray[np.bool_] | None = None
+    new_sublabels: LeftOutScores | None = None
+    sublabel_rows: Places = dataclass_field(default_factory=lambda: np.empty(0, np.int64))
+    sublabel_share: float = 0.0
+
+    def leave_out(self, left: LeftOutScores) -> tuple[Scales, LeftOut]:
+        """Fit the scales of the features; return them and the left-out references' features."""
+        return leave_out(
+            left,
+            never_predicted=self.never_predicted,
+            new_sublabels=self.new_sublabels,
+            sublabel_rows=self.sublabel_rows,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationData:
-    """What was learned: how sure to be, and which references (r,) would be labelled if they did not
-    vote, by models that have not seen them.
-    """
+    """The fitted model, and which references (r,) held-out models would label automatically."""
 
     confidence: Confidence
     labelled: NDArray[np.bool_]
 
 
 class RefutedAnswers(NamedTuple):
-    """Items (k,) that do not vote, and the column (k,) of a label that each has not."""
+    """Items (k,) that are no references, and the column (k,) of a label that each does not have."""
 
     places: Places
     columns: Columns
@@ -350,22 +232,23 @@ NOTHING_REFUTED = RefutedAnswers(np.empty(0, np.int64), np.empty(0, np.int64))
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is asked, and whose answers tell; all arrays (r,).
+    """Training terms: the target precision and the roles of the answers; all arrays (r,).
 
-    `target` is the precision, `targets` are those of labels that have their own. All references
-    shape the models, and those that are `fair`, random draws or as good as, calibrate them. `drawn`
-    come from a uniform draw over all items, `checked` from one over what would be labelled, and
-    `doubt` is how likely each answer is wrong. What looks wrong has a `weight` below 1. What a
-    check only `refuted` is no reference. Where a queue picked most references they are not
-    `representative`: then nothing holds but what was sampled. In a `closed` set nothing is new.
+    `target` is the precision, `targets` those of labels with their own. All references fit the
+    models; those in `calibration_sample`, random samples or similar, calibrate them. `drawn` come
+    from a uniform sample of all items, `checked` from one of the items that would be labelled
+    automatically. `error_probability` is how likely each answer is wrong; answers that look wrong
+    have a `weight` below 1. `refuted` answers of a check give no label and are no references. If a
+    queue picked most references they are not `representative`: then only sampled answers count. In
+    a `closed` set nothing is new.
     """
 
     target: float
     targets: Mapping[str, float]
-    fair: NDArray[np.bool_]
+    calibration_sample: NDArray[np.bool_]
     drawn: NDArray[np.bool_]
     checked: NDArray[np.bool_]
-    doubt: Vector
+    error_probability: Vector
     weight: Vector
     refuted: RefutedAnswers = NOTHING_REFUTED
     representative: bool = True
@@ -373,24 +256,28 @@ class Terms:
 
     @classmethod
     def for_all(cls, left: LeftOutScores, target: float, *, closed: bool = False) -> Terms:
-        """Return the terms where all references are fair, and none was drawn or checked."""
+        """Return the terms where all references calibrate, and none is drawn or checked."""
         fair = np.ones(len(left.own), bool)
         one = np.ones(len(fair))
-        return cls(target, {}, fair, ~fair, ~fair, doubt=0 * one, weight=one, closed=closed)
+        return cls(
+            target, {}, fair, ~fair, ~fair, error_probability=0 * one, weight=one, closed=closed
+        )
 
     @property
     def sampled(self) -> NDArray[np.bool_]:
-        """Return which references are random samples (r,)."""
+        """Return which references are random samples, drawn or checked (r,)."""
         return self.drawn | self.checked
 
     @property
     def fair_missing(self) -> int:
-        """Return how many sampled answers are missing beside those that are not."""
+        """Return how many more sampled answers are needed if references are not representative."""
         missing = enough_samples(self.target) - int(self.sampled.sum())
         return 0 if self.representative else max(missing, 0)
 
     def left_open(self, labelled: NDArray[np.bool_]) -> Terms:
-        """Return the terms where what would be `labelled` (r,) tells nothing of the rest."""
+        """Return the terms without the samples that would be `labelled` (r,): they tell nothing of
+        the rest.
+        """
         return replace(
             self,
             drawn=self.drawn & ~labelled,
@@ -406,130 +293,143 @@ def learn(
     terms: Terms,
     rank: Rank | None = None,
 ) -> CalibrationData:
-    """Return how sure to be of what `scores` say of the items `waiting`.
-
-    `left` are leave-one-out scores of the references, those of the background included. Without a
-    `rank` all labels are peers but the background.
+    """Fit and calibrate the model for the items `waiting`, from the leave-one-out scores `left` of
+    all references, the background included. `rank` defaults to equal labels.
     """
-    rank = rank or Rank(quiet_among(scores.labels, hierarchical=False))
-    sight, out = leave_out(left, quiet=rank.quiet, kin=rank.kin, kin_of=rank.kin_of)
-    fair = terms.fair if (terms.fair & out.known).any() else np.ones_like(terms.fair)
-    scale, drawn = fair * terms.weight, out.known[terms.drawn]
-    known = known_or_new(out, terms.weight, scale, rank.kin_share)
-    right = right_or_wrong(out, terms.weight, scale, rank.kin_share)
-    labels, seen = len(scores.labels) - len(sight.quiet), sight.seen(scores, thinned(waiting))
-    share = _share_of_new(known.overall.log_odds(seen.features), drawn, labels, terms, left.counts)
-    of_known, of_right = (one.model.log_odds(seen.features) for one in (known, right))
-    p, r = _combined(of_known, of_right, share, seen.leads.winners), len(out.own)
-    in_trial = _combined(known.unseen[:r], right.unseen[:r], share, out.winners)
-    wrong = _refuted(scores, sight, terms, (known.model, right.model), share)
-    line = _line(in_trial, out.right, terms, wrong, labels)
-    p, in_trial = recalibrated(line, p), recalibrated(line, in_trial)
-    trials = JudgedItems(out.winners, in_trial, out.right)
-    promising = _may_promise(in_trial, terms, labels)
-    some = slice(None if promising else 0)
-    offered = JudgedItems(seen.leads.winners[some], p[some], np.empty(0, bool))
-    limit, limits = _limits(scores.labels, offered, trials.of(terms.drawn), terms, rank)
+    rank = rank or Rank(never_predicted_columns(scores.labels, hierarchical=False))
+    scales, out = rank.leave_out(left)
+    sample, drawn = terms.calibration_sample, out.known[terms.drawn]
+    calibration = terms.weight * (sample if (sample & out.known).any() else 1)
+    known = fit_known(out, terms.weight, calibration, rank.sublabel_share)
+    right = fit_right(out, terms.weight, calibration, rank.sublabel_share)
+    labels = len(scores.labels) - len(scales.never_predicted)
+    items = scales.score_items(scores, subsampled(waiting))
+    models = known.overall, known.model, right.model
+    odds, of_known, of_right = (model.log_odds(items.features) for model in models)
+    share = _share_of_new(odds, drawn, labels, terms, left.counts)
+    p, r = _combined(of_known, of_right, share, items.top_two.winners), len(out.own)
+    held_out_p = _combined(known.held_out[:r], right.held_out[:r], share, out.winners)
+    wrong = _refuted_probabilities(scores, scales, terms, (known.model, right.model), share)
+    line = _fit_recalibration(held_out_p, out.right, terms, wrong, labels)
+    p, held_out_p = recalibrated(line, p), recalibrated(line, held_out_p)
+    held_out = JudgedItems(out.winners, held_out_p, out.right)
+    some = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
+    candidates = JudgedItems(items.top_two.winners[some], p[some], np.empty(0, bool))
+    threshold, thresholds = _thresholds(scores.labels, candidates, held_out, terms, rank)
     confidence = Confidence(
         labels=tuple(scores.labels),
-        sight=sight,
+        sight=scales,
         known=known.model,
         right=right.model,
         new_share=share,
         target=terms.target,
-        limits=tuple(limits.tolist()),
-        limit=limit.lowest,
-        certified=limit.certified,
-        leave_one_out_accuracy=float(np.average(out.right, weights=scale * out.known)),
-        answers=int((terms.fair if terms.representative else terms.sampled).sum()),
+        limits=tuple(thresholds.tolist()),
+        limit=threshold.lowest,
+        certified=threshold.certified,
+        leave_one_out_accuracy=float(np.average(out.right, weights=calibration * out.known)),
+        answers=int((terms.calibration_sample if terms.representative else terms.sampled).sum()),
         drawn=len(drawn),
         sampled=int(terms.sampled.sum()),
         fair_missing=terms.fair_missing,
-        drawn_missing=limit.drawn_missing,
+        drawn_missing=threshold.drawn_missing,
         line=line,
     )
-    return CalibrationData(confidence, (trials.p >= limits[trials.winners]) & (out.seen[:, 0] >= 0))
+    labelled = (held_out.p >= thresholds[held_out.winners]) & (out.features[:, 0] >= 0)
+    return CalibrationData(confidence, labelled)
 
 
-def said_at(confidence: Confidence, scores: Scores) -> list[tuple[Confidence, Scores | Parents]]:
-    """Return how sure to be at each level, the deepest first, and what the references say there.
+def levels_with_scores(
+    confidence: Confidence, scores: Scores
+) -> list[tuple[Confidence, Scores | ParentScores]]:
+    """Return the model of each level with its scores, the deepest level first.
 
-    Where a label has lost its last reference since, only of levels whose labels are the same.
+    If a label has lost its last reference since the fit, return only levels whose labels are
+    unchanged.
     """
     first, *above = confidence.all_levels
     levels = levels_of(scores.labels) if above else []
     found = [(first, scores)] if scores.labels == list(first.labels) else []
     sure = {one.labels: one for one in above}
     parents = [
-        (sure[level.labels], Parents(scores, level)) for level in levels if level.labels in sure
+        (sure[level.labels], ParentScores(scores, level))
+        for level in levels
+        if level.labels in sure
     ]
     return [*found, *parents]
 
 
-def thinned(waiting: Places) -> Places:
-    """Return items spread over all that wait, enough to find the limit on."""
-    return waiting[:: max(1, -(-len(waiting) // _LIMIT_ITEMS))]
+def subsampled(waiting: Places) -> Places:
+    """Return evenly spaced items of those waiting, enough to find the threshold."""
+    return waiting[:: max(1, -(-len(waiting) // _THRESHOLD_ITEMS))]
 
 
 def judge(
-    confidence: Confidence, scores: LabelScores, places: Places, barred: Barred | None = None
+    confidence: Confidence,
+    scores: LabelScores,
+    places: Places,
+    excluded: ExcludedLabels | None = None,
 ) -> Judgement:
     """Return winner, runner-up and probability of items.
 
-    `barred` (m, labels) tells which labels an item may not get; where no other is heard, the winner
-    is −1.
+    `excluded` (m, labels) marks labels that an item may not get; if no other label reaches the
+    item, the winner is −1.
     """
-    return judged(confidence, confidence.sight.seen(scores, places, barred))
+    return judgement_of(confidence, confidence.sight.score_items(scores, places, excluded))
 
 
-def judged(confidence: Confidence, seen: ScoredItems) -> Judgement:
-    """Return the judgement of items of which that is seen."""
-    rows, share, leads = seen.features, confidence.new_share, seen.leads
+def judgement_of(confidence: Confidence, scored: ScoredItems) -> Judgement:
+    """Return the predictions for items from their features."""
+    rows, share, top_two = scored.features, confidence.new_share, scored.top_two
     known, right = confidence.known.log_odds(rows), confidence.right.log_odds(rows)
-    p = _combined(known, right, share, leads.winners)
+    p = _combined(known, right, share, top_two.winners)
     return Judgement(
-        winners=leads.winners,
-        runners_up=leads.runners_up,
-        sources=seen.sources,
+        winners=top_two.winners,
+        runners_up=top_two.runners_up,
+        sources=scored.sources,
         probability=recalibrated(confidence.line, p),
-        limits=np.array(confidence.limits)[leads.winners],
+        limits=np.array(confidence.limits)[top_two.winners],
         known=sigmoid(known + _odds_of_known(share)),
         margin=rows[:, 0].astype(np.float32),
     )
 
 
-def _quiet_to(confidence: Confidence) -> dict[str, Any]:
-    """Return which columns are quiet, as JSON values; mostly it is the background alone."""
-    quiet, background = confidence.sight.quiet, confidence.labels[0] == BACKGROUND
-    others = {"quiet": list(quiet)} if len(quiet) > background else {}
+def _never_predicted_to(confidence: Confidence) -> dict[str, Any]:
+    """Return the never-predicted columns as JSON values; mostly the background alone."""
+    never_predicted, background = (
+        confidence.sight.never_predicted,
+        confidence.labels[0] == BACKGROUND,
+    )
+    others = {"quiet": list(never_predicted)} if len(never_predicted) > background else {}
     return {"background": background, **others}
 
 
-def _quiet_from(sight: Mapping[str, Any]) -> Quiet:
-    return tuple(sight.get("quiet", [0] if sight["background"] else []))
+def _never_predicted_from(scales: Mapping[str, Any]) -> NeverPredicted:
+    return tuple(scales.get("quiet", [0] if scales["background"] else []))
 
 
-def _refuted(
+def _refuted_probabilities(
     scores: LabelScores,
-    sight: Scales,
+    scales: Scales,
     terms: Terms,
     models: tuple[Logistic, Logistic],
     share: float,
 ) -> Vector:
-    """Return how sure the rule is of refuted labels (k,), where it would still give them."""
+    """Return the probabilities (k,) of refuted labels that the model would still assign."""
     places, columns = terms.refuted
-    seen = sight.seen(scores, places)
-    known, right = (model.log_odds(seen.features) for model in models)
-    same = seen.leads.winners == columns
-    p: Vector = _combined(known, right, share, seen.leads.winners)[same]
+    scored = scales.score_items(scores, places)
+    known, right = (model.log_odds(scored.features) for model in models)
+    same = scored.top_two.winners == columns
+    p: Vector = _combined(known, right, share, scored.top_two.winners)[same]
     return p
 
 
-def _line(p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector, labels: int) -> Line:
-    """Return what corrects p by random samples, and by the p (k,) of what they `refuted`.
+def _fit_recalibration(
+    p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector, labels: int
+) -> Line:
+    """Fit the correction of p to random samples, and to the p (k,) of `refuted` labels.
 
-    Where references are representative a few samples change nothing; and where they are of enough
-    `labels`, p itself is worth some answers.
+    If references are representative, a few samples change nothing. If there are enough `labels`,
+    too, p itself counts as some answers.
     """
     some, wrong = terms.sampled, np.zeros(len(refuted), bool)
     if terms.representative and some.sum() + len(refuted) < enough_samples(terms.target):
@@ -537,14 +437,16 @@ def _line(p: Vector, right: NDArray[np.bool_], terms: Terms, refuted: Vector, la
     return fit_recalibration(
         np.append(p[some], refuted),
         np.append(right[some], wrong),
-        np.append(terms.doubt[some], np.zeros(len(refuted))),
-        trust=_TRUSTED if terms.representative and labels >= FEW_LABELS else 0.0,
+        np.append(terms.error_probability[some], np.zeros(len(refuted))),
+        trust=_PRIOR_ANSWERS if terms.representative and labels >= FEW_LABELS else 0.0,
     )
 
 
-def _may_promise(p: Vector, terms: Terms, labels: int) -> bool:
-    """Return whether the mean of p may be believed: enough was sampled of what is more likely right
-    than wrong, by the p (r,) of references, or these are fair and tell how much is new.
+def _may_estimate(p: Vector, terms: Terms, labels: int) -> bool:
+    """Return whether the mean of p is reliable enough to set a threshold.
+
+    It is if enough samples have p ≥ 0.5, by the p (r,) of references; or if references are
+    representative and the share of new items is measured or bounded.
     """
     if terms.sampled[p >= EVEN].sum() >= enough_samples(terms.target):
         return True
@@ -555,11 +457,12 @@ def _may_promise(p: Vector, terms: Terms, labels: int) -> bool:
 def _share_of_new(
     odds: Vector, drawn_known: NDArray[np.bool_], labels: int, terms: Terms, counts: Columns
 ) -> float:
-    """Return π, 0 in a closed set: counted, where enough were drawn; else by EM over log-odds that
-    what waits is known, and no less than one label as large as the others.
+    """Return π, the share of new items; 0 in a closed set.
 
-    Beside what a queue picked EM is too timid: the queue goes where nothing is known, so π is no
-    more than how often its latest answer was a new label (`_discovery_rate`).
+    It is measured if enough random answers were drawn. Otherwise EM estimates it from the log-odds
+    that waiting items are known, with a minimum of one label as large as the others. EM
+    overestimates it if a queue picked the answers, because the queue asks where nothing is known:
+    then π is at most the rate of new labels among the latest answers (`_discovery_rate`).
     """
     if terms.closed:
         return 0.0
@@ -573,26 +476,29 @@ def _share_of_new(
 
 
 def _discovery_rate(counts: Columns) -> float:
-    """Return about how likely the next answer is a label that nobody gave yet (Good 1953).
+    """Return the approximate probability that the next answer is a new label (Good 1953).
 
-    That is the share of labels seen once among all answers. Look-alikes that were named together
-    are no independent answers, so n of a label `counts` (labels,) as √n.
+    It is the share of labels seen once among all answers. Look-alikes that were named together are
+    no independent answers, so n answers of a label, `counts` (labels,), count as √n.
     """
     return float(((counts == 1).sum() + 1) / (np.sqrt(counts).sum() + 2))
 
 
-def _limits(
-    labels: Sequence[str], offered: JudgedItems, trials: JudgedItems, terms: Terms, rank: Rank
+def _thresholds(
+    labels: Sequence[str], candidates: JudgedItems, held_out: JudgedItems, terms: Terms, rank: Rank
 ) -> tuple[Threshold, Vector]:
-    """Return the limit for the default target, and that of each of the labels (labels,)."""
-    wanted = np.array([terms.targets.get(label, terms.target) for label in labels])
-    if rank.given is not None:
-        wanted[~rank.given] = np.nan
+    """Return the threshold for the default target, and that of each label (labels,)."""
+    drawn = held_out.of(terms.drawn)
+    targets = np.array([terms.targets.get(label, terms.target) for label in labels])
+    if rank.assignable is not None:
+        targets[~rank.assignable] = np.nan
     known = {
-        one: threshold_for(one, offered.p[(wanted == one)[offered.winners]], trials, wanted == one)
-        for one in {terms.target, *wanted[~np.isnan(wanted)].tolist()}
+        one: threshold_for(
+            one, candidates.p[(targets == one)[candidates.winners]], drawn, targets == one
+        )
+        for one in {terms.target, *targets[~np.isnan(targets)].tolist()}
     }
-    lowest = [known[one].lowest if one in known else UNREACHABLE for one in wanted.tolist()]
+    lowest = [known[one].lowest if one in known else UNREACHABLE for one in targets.tolist()]
     return known[terms.target], np.array(lowest)
 
 

@@ -1,9 +1,9 @@
-"""What a field decides by under `precision`, on what ground, and what is missing for more. Pure.
+"""Decision rule of a field under the `precision` policy: the method, its basis and its gaps. Pure.
 
-Items are judged by the **landscape** rule; where there are too many for it the **nearest** rule
-stands in, and without references that tell labels apart the field only **suggests**. Whether it
-labels by itself is another question: only on an estimate that holds the promise, or on what a
-certificate of random answers covers. Otherwise it says what is missing.
+Items are classified on the neighbour graph (`landscape`). If there are too many items for it, the
+`nearest` rule is used; if references do not distinguish labels, the field only suggests
+(`suggest`). A field labels automatically only if an estimate meets the target precision, or within
+what a certificate of random answers covers. Otherwise the rule says what is missing.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from lookalike.classifier.calibration.nearest_rule import Calibration, calibrati
 from lookalike.classifier.scores.hierarchy import MIN_LABELS
 
 MIN_REFERENCES = 2
-"""A label's reference is judged by the others."""
+"""A reference is tested against the other references of its label, so each label needs two."""
 
 MAX_ITEMS = 1_500_000
-"""Beyond, the landscape takes half an hour and many GiB; it has been measured at a million.
+"""Beyond, building the neighbour graph takes half an hour and many GiB; it has been measured at a
+million.
 
-It holds 3 bytes × dimensions and about 1 KiB an item.
-"""
+It holds 3 bytes × dimensions and about 1 KiB an item."""
 
 QUICK_ITEMS = 200_000
-"""Of more, who only asks does not wait for a landscape: the first decision makes it."""
+"""With more items, read-only requests do not wait for a neighbour graph: the first decision builds
+it."""
 
 MAX_SCORES = 1_000_000_000
-"""Items times labels, all of which are compared when everything is decided; of each a bit is held:
-is the label heard there?
-"""
+"""The most items times labels, all of which are compared when everything is decided. Each takes one
+bit in memory: does the label reach the item?"""
 
 EDITION = 5
-"""The edition of the rule. What another one learned, by other features, is learned anew."""
+"""The edition of the rule. Models of another edition, which has other features, are refitted."""
 
 MIN_ACCURACY = 0.5
-"""Below this leave-one-out accuracy the vectors cannot tell the labels apart."""
+"""Below this leave-one-out accuracy the vectors cannot distinguish the labels."""
 
 
 class Method(StrEnum):
-    """By what a field judges."""
+    """The method by which a field classifies."""
 
     LANDSCAPE = "landscape"
     NEAREST = "nearest"
@@ -49,30 +49,29 @@ class Method(StrEnum):
 
 
 class Ground(StrEnum):
-    """On what ground a field labels by itself."""
+    """The basis on which a field labels automatically."""
 
     NONE = "none"
     """It only suggests."""
 
     ESTIMATE = "estimate"
-    """The mean probability of what is labelled reaches the target."""
+    """The mean probability of the labelled items reaches the target precision."""
 
     CERTIFICATE = "certificate"
-    """Random answers prove the target, at 90 % confidence."""
+    """Random answers prove the target precision, at 90 % confidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """The rule in force, its limit, and what is missing to label by itself (or better).
+    """The decision rule in force, its threshold, and what is missing for a better one.
 
-    `limits` are those of labels that have a target of their own, and of parents. `certified` tells
-    that `limit` is a certificate's. `nodes_upto` is the last document of the landscape's graph;
-    later ones are leaves of it. `learned` is the confidence of the landscape rule as JSON values,
-    learned from so many answers (`learned_from`), of which `moved` have changed since, under that
-    `version` of the taxonomy. `weights` are those of the members of a combined space, chosen on so
-    many references (`weighed_from`). `edition` is that of the rule. `suspects` are references, by
-    document pk, whose label looks wrong: while they have it and nobody confirms it they do not
-    vote.
+    `limit` is the threshold, `limits` those of labels with their own target, and of parents.
+    `certified` is True if a certificate set `limit`. `nodes_upto` is the last document in the
+    neighbour graph; later ones are out-of-graph items. `learned` is the `Confidence` as JSON
+    values, fitted on `learned_from` answers, of which `moved` have changed since, under that
+    `version` of the taxonomy. `weights` are those of the members of a combined space, fitted on
+    `weighed_from` references. `edition` is that of the rule. `suspects` are references, by document
+    pk, whose label looks wrong: they are not used until somebody changes or confirms the label.
     """
 
     rule: Method
@@ -95,14 +94,16 @@ class DecisionRule:
 
     @property
     def ground(self) -> Ground:
-        """Return on what ground the field labels by itself."""
+        """Return the basis on which the field labels automatically."""
         if self.limit is None or min([self.limit, *self.limits.values()]) > 1:
             return Ground.NONE
         return Ground.CERTIFICATE if self.certified else Ground.ESTIMATE
 
 
 def method_for(counts: Sequence[int], items: int) -> tuple[Method, tuple[str, ...]]:
-    """Return by what references per label and the number of items let judge, and what lacks."""
+    """Return the method for these reference counts per label and number of items, and what is
+    missing.
+    """
     able = sum(count >= MIN_REFERENCES for count in counts)
     if able < MIN_LABELS:
         return Method.SUGGEST, (f"{able} of {MIN_LABELS} labels with {MIN_REFERENCES} references",)
@@ -115,7 +116,7 @@ def method_for(counts: Sequence[int], items: int) -> tuple[Method, tuple[str, ..
 
 
 def too_alike(accuracy: float) -> str:
-    """Say that leave-one-out accuracy is too low to label anything."""
+    """Return the message that leave-one-out accuracy is too low to label anything."""
     return (
         f"these vectors tell your labels apart in {accuracy:.0%} of leave-one-out trials; "
         "another extractor may do better"
@@ -123,7 +124,9 @@ def too_alike(accuracy: float) -> str:
 
 
 def uncounted(labels: int, more: int) -> str:
-    """Say that too few labels tell how much is new, and that a check of `more` documents would."""
+    """Return the message that too few labels bound the share of new items, and the remedy: `more`
+    checks.
+    """
     return (
         f"{labels} labels do not tell how much is new: check {more} documents, or say that these "
         "are all the labels there are (closed_set)"
@@ -131,12 +134,12 @@ def uncounted(labels: int, more: int) -> str:
 
 
 def unmeasured(more: int) -> str:
-    """Say that too few answers are a random sample, beside those that the queue picked."""
+    """Return the message that too few answers are random samples where a queue picked most."""
     return f"nobody has checked what would be labelled: check {more} more documents"
 
 
 def suspected(references: int) -> str:
-    """Say that labels look wrong, that they do not vote, and what would mend it."""
+    """Return the message that labels look wrong and are not used, and the remedy."""
     one = references == 1
     looks, votes = ("label looks", "does") if one else ("labels look", "do")
     return (
@@ -146,29 +149,31 @@ def suspected(references: int) -> str:
 
 
 def estimated(more: int) -> str:
-    """Say that nobody has counted how much is new, and how many `more` random answers would."""
+    """Return the message that the share of new items is only an estimate, and the remedy: `more`
+    answers.
+    """
     return f"how much is new is only an estimate: {more} more random answers until that is counted"
 
 
 def out_of_reach(target: float, answers: int, labels: int, drawn_missing: int) -> str:
-    """Say that a target cannot be promised yet, and what would let it be."""
+    """Return the message that the target cannot be met yet, and the remedy."""
     return (
         f"{answers} answers over {labels} labels cannot promise {target:.0%} yet: about "
         f"{drawn_missing} more random answers, if all goes well, or more labels and references"
     )
 
 
-def decision_rule_to(standard: DecisionRule) -> dict[str, Any]:
-    """Return a standard as JSON values; `decision_rule_from` reads them back exactly."""
-    # What was learned is of JSON values already, and there is much of it: no copy of that.
-    parts = {part.name: getattr(standard, part.name) for part in fields(standard)}
-    return parts | {"nearest": standard.nearest and asdict(standard.nearest)}
+def decision_rule_to(decision_rule: DecisionRule) -> dict[str, Any]:
+    """Return a decision rule as JSON values; `decision_rule_from` reads them back exactly."""
+    # `learned` holds JSON values already and is large: do not copy it.
+    parts = {part.name: getattr(decision_rule, part.name) for part in fields(decision_rule)}
+    return parts | {"nearest": decision_rule.nearest and asdict(decision_rule.nearest)}
 
 
 def renamed(stored: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return a standard (JSON values) of which labels have other names; none becomes another's.
+    """Return a decision rule (JSON values) with labels renamed, no two of them to the same name.
 
-    Parents are among the names, and the tree stays as it is.
+    Parents are among the names; the label hierarchy stays the same.
     """
     if stored is None:
         return None
@@ -181,7 +186,9 @@ def renamed(stored: Mapping[str, Any] | None, names: Mapping[str, str]) -> dict[
 
 
 def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Return what was learned: it is by label in the order of names, so columns change places."""
+    """Return the confidence with labels renamed, its columns reordered: they are sorted by
+    label.
+    """
     labels = [names.get(label, label) for label in learned["labels"]]
     order = sorted(range(len(labels)), key=labels.__getitem__)
     sight = dict(learned["sight"])
@@ -199,13 +206,13 @@ def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
 
 
 def decision_rule_in_force(stored: Mapping[str, Any] | None) -> DecisionRule | None:
-    """Return the standard that is stored, unless another edition of the rule made it."""
-    standard = decision_rule_from(stored)
-    return standard if standard and standard.edition == EDITION else None
+    """Return the stored decision rule, or None if another edition of the rule made it."""
+    decision_rule = decision_rule_from(stored)
+    return decision_rule if decision_rule and decision_rule.edition == EDITION else None
 
 
 def decision_rule_from(stored: Mapping[str, Any] | None) -> DecisionRule | None:
-    """Return the standard that `decision_rule_to` wrote."""
+    """Return the decision rule that `decision_rule_to` wrote."""
     if stored is None:
         return None
     parts = {

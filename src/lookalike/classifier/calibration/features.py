@@ -1,14 +1,14 @@
-"""What the models of `confidence` look at: twelve numbers of an item and its winning label. Pure.
+"""Features of the confidence models: twelve numbers of an item and its winning label. Pure.
 
-The margins of S, L and C over the next label or an unheard one, and the root of the first; Z, L and
-C of the winner, and how far these are from what is usual for that label's own references, left out
-one at a time; what is heard around the item (W), and how remote it is (R). Where no label is heard
-there is no winner: it has what an unheard label has, and a Z of 0.
+They are the margins of S, L and C over the next label or an unreached one, and the root of the
+first; Z, L and C of the winner, and their differences from the class means, the averages over the
+label's own left-out references; the neighbourhood evidence W and the remoteness R. If no label
+reaches the item there is no winner: the features are those of an unreached label, with a Z of 0.
 
-What people called "none of these" are the references of the **background**, a label of no name. It
-is **quiet**: it rivals the others and never wins, and an item that looks more like it has a
-negative margin of S. So are labels above others where those below are decided: `Shoes` where it is
-`Running` or `Boots`.
+Answers "none of these" are the references of the **background**, a label with an empty name. It is
+**never predicted**: it competes with other labels but does not win, and an item that resembles it
+more has a negative margin of S. The same holds for labels above others where those below are
+decided: `Shoes` if it is `Running` or `Boots`.
 """
 
 from __future__ import annotations
@@ -20,132 +20,149 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.logistic import Vector, fit_mixture
 from lookalike.classifier.graph.propagation import Floats, Places
-from lookalike.classifier.scores.evidence import UNREACHED, Columns, Mix, Quiet, TopTwo
+from lookalike.classifier.scores.evidence import UNREACHED, Columns, Mix, NeverPredicted, TopTwo
 from lookalike.classifier.scores.leave_one_out import LeftOutScores
 from lookalike.classifier.scores.scores import LabelScores
 
-Barred = NDArray[np.bool_]
+ExcludedLabels = NDArray[np.bool_]
 
-_TYPICAL_WEIGHT = 3.0
-_NOBODY: Places = np.empty(0, np.int64)
-_TYPED = (5, 6, 4)
-"""The features L, C and Z of the winner, in the order of `Scales.typical`."""
+_CLASS_MEAN_WEIGHT = 3.0
+_NONE: Places = np.empty(0, np.int64)
+_MEAN_FEATURES = (5, 6, 4)
+"""The columns of the winner's L, C and Z, in the order of `Scales.class_means`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredItems:
-    """What scores show of m items: their `leads`, the places of the winner's nearest references
-    (`sources`, (m,)), and the `features` (m, 12).
+    """Scores of m items: their `top_two`, the places (m,) of the winner's nearest references
+    (`sources`), and the `features` (m, 12).
     """
 
-    leads: TopTwo
+    top_two: TopTwo
     sources: Places
     features: Vector
 
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """How scores are seen: `mix` are a and b of S = a·L + b·C; `typical` float32 (3, labels + 1) is
-    what L, C and Z of a label's own references are, the last those of any; `quiet` are the columns
-    that never win.
+    """Fitted scales of the features: `mix` are a and b of S = a·L + b·C.
+
+    `class_means` float32 (3, labels + 1) are the mean L, C and Z of each label's own references,
+    the last column that of all; `never_predicted` are the columns that do not win.
     """
 
     mix: Mix
-    typical: Floats
-    quiet: Quiet
+    class_means: Floats
+    never_predicted: NeverPredicted
 
-    def seen(
-        self, scores: LabelScores, places: Places, barred: Barred | None = None
+    def score_items(
+        self, scores: LabelScores, places: Places, excluded: ExcludedLabels | None = None
     ) -> ScoredItems:
-        """Return what the scores show of items.
+        """Return top two labels and features of items.
 
-        `barred` (m, labels) tells which labels an item may not get.
+        `excluded` (m, labels) marks labels that an item may not get.
         """
-        return self.seen_by(scores, places, self.leads(scores, places, barred))
+        return self.score_with(scores, places, self.top_two(scores, places, excluded))
 
-    def leads(self, scores: LabelScores, places: Places, barred: Barred | None = None) -> TopTwo:
-        """Return who leads for items, by the scores of all labels."""
-        logs, direct = scores.table(places)
-        if barred is not None:
-            logs[barred], direct[barred] = UNREACHED
-        return TopTwo.among(self.mix, logs, direct, self.quiet)
+    def top_two(
+        self, scores: LabelScores, places: Places, excluded: ExcludedLabels | None = None
+    ) -> TopTwo:
+        """Return the top two labels of items, from the scores of all labels."""
+        graph_evidence, class_similarity = scores.table(places)
+        if excluded is not None:
+            graph_evidence[excluded], class_similarity[excluded] = UNREACHED
+        return TopTwo.from_scores(self.mix, graph_evidence, class_similarity, self.never_predicted)
 
-    def seen_by(self, scores: LabelScores, places: Places, leads: TopTwo) -> ScoredItems:
-        """Return what the scores show of items whose `leads` are known."""
-        nearest, sources = scores.nearest(places, leads.winners)
-        usual, around = self.typical[:, leads.winners], scores.around(places)
-        rows = leads.features(self.mix, nearest)
-        return ScoredItems(leads, sources, _completed(rows, usual, around))
+    def score_with(self, scores: LabelScores, places: Places, top_two: TopTwo) -> ScoredItems:
+        """Return the features of items whose `top_two` labels are known."""
+        nearest, sources = scores.nearest(places, top_two.winners)
+        winner_means, neighbourhood = (
+            self.class_means[:, top_two.winners],
+            scores.neighbourhood(places),
+        )
+        rows = top_two.features(self.mix, nearest)
+        return ScoredItems(top_two, sources, _completed(rows, winner_means, neighbourhood))
 
 
 @dataclass(frozen=True, slots=True)
 class NewSublabels:
-    """What something new looks like of which the label above is known, all (q,) but `seen` (q, 12).
+    """Simulated items of a new label below a known parent, all (q,) but `features` (q, 12).
 
-    `of` are the rows of the references whose own label was left out while others of the same parent
-    stay; `own` is the parent's column, `winners` what each is taken for then.
+    `rows` are the references whose own label is left out while other labels of the same parent
+    stay; `own` is the parent's column, `winners` the predicted column.
     """
 
-    of: Places
-    seen: Vector
+    rows: Places
+    features: Vector
     winners: Columns
     own: Columns
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Return which are taken for what they are (q,)."""
+        """Return which are predicted correctly (q,)."""
         return np.asarray(self.winners == self.own)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What r references look like when they do not vote.
+    """Leave-one-out features and predictions of r references.
 
-    `seen` (r, 12) with only themselves left out; `winners` (r,) are the columns that they are then
-    taken for, `own` (r,) those of their labels. `known` (r,) tells which are not of a quiet one,
-    and `unseen` (of these, 12) are they with their whole label left out, as something new would
-    look. `kin` are those of a higher level, with the label below it left out.
+    `features` (r, 12) are those without the reference itself; `winners` (r,) are the predicted
+    columns, `own` (r,) those of their labels. `known` (r,) marks references whose label may be
+    predicted; `new_features` (known, 12) are these with their whole label left out, as simulated
+    new items. `new_sublabels` are those of a level of parents, with the label below left out.
     """
 
-    seen: Vector
+    features: Vector
     winners: Columns
     own: Columns
     known: NDArray[np.bool_]
-    unseen: Vector
-    kin: NewSublabels
+    new_features: Vector
+    new_sublabels: NewSublabels
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Return which are taken for what they are (r,)."""
+        """Return which are predicted correctly (r,)."""
         return np.asarray(self.winners == self.own)
 
 
 def leave_out(
     left: LeftOutScores,
     *,
-    quiet: Quiet,
-    kin: LeftOutScores | None = None,
-    kin_of: Places = _NOBODY,
+    never_predicted: NeverPredicted,
+    new_sublabels: LeftOutScores | None = None,
+    sublabel_rows: Places = _NONE,
 ) -> tuple[Scales, LeftOut]:
-    """Return how to see, and what the references of `left` look like.
+    """Fit the scales on the references of `left`; return them and the references' leave-one-out
+    features.
 
-    `kin` are some of them again, the rows `kin_of`, with their labels one level down left out.
+    `new_sublabels` are the rows `sublabel_rows` again, with their labels one level down left out.
     """
-    own, known = left.own, ~np.isin(left.own, quiet)
+    own, known = left.own, ~np.isin(left.own, never_predicted)
     every = _Rows.of(left)
-    mix = fit_mixture(left.logs[known], left.direct[known], own[known])
-    typical, beside = _typical(every.of_label(own), own, known, len(left.counts))
-    leads = every.leads(mix, quiet)
-    usual = np.where(leads.winners == own, beside, typical[:, leads.winners])
-    outside = _Rows.of(left.some(np.flatnonzero(known)).without_own())
-    lost = outside.leads(mix, quiet)
-    return Scales(mix, typical, quiet), LeftOut(
-        seen=_completed(every.features(mix, leads), usual, every.around),
-        winners=leads.winners,
+    mix = fit_mixture(left.graph_evidence[known], left.class_similarity[known], own[known])
+    class_means, others_means = _class_means(every.of_label(own), own, known, len(left.counts))
+    top_two = every.top_two(mix, never_predicted)
+    winner_means = np.where(top_two.winners == own, others_means, class_means[:, top_two.winners])
+    new_rows = _Rows.of(left.some(np.flatnonzero(known)).without_own())
+    new_top_two = new_rows.top_two(mix, never_predicted)
+    return Scales(mix, class_means, never_predicted), LeftOut(
+        features=_completed(every.features(mix, top_two), winner_means, every.neighbourhood),
+        winners=top_two.winners,
         own=own,
         known=known,
-        unseen=_completed(outside.features(mix, lost), typical[:, lost.winners], outside.around),
-        kin=_kin(left if kin is None else kin, kin_of, mix, typical, quiet),
+        new_features=_completed(
+            new_rows.features(mix, new_top_two),
+            class_means[:, new_top_two.winners],
+            new_rows.neighbourhood,
+        ),
+        new_sublabels=_new_sublabels(
+            left if new_sublabels is None else new_sublabels,
+            sublabel_rows,
+            mix,
+            class_means,
+            never_predicted,
+        ),
     )
 
 
@@ -153,60 +170,74 @@ def leave_out(
 class _Rows:
     """Scores of rows (m, labels), and W and R (m, 2)."""
 
-    logs: Floats
-    direct: Floats
-    nearest: Floats
-    around: Floats
+    graph_evidence: Floats
+    class_similarity: Floats
+    nearest_similarity: Floats
+    neighbourhood: Floats
 
     @classmethod
     def of(cls, left: LeftOutScores) -> _Rows:
-        """Return those of references left out."""
-        around = np.stack([left.wide[:, 0], left.remote], axis=1)
-        return cls(left.logs, left.direct, left.nearest, around)
+        """Return the scores of left-out references."""
+        neighbourhood = np.stack([left.neighbourhood_evidence[:, 0], left.remoteness], axis=1)
+        return cls(
+            left.graph_evidence, left.class_similarity, left.nearest_similarity, neighbourhood
+        )
 
-    def leads(self, mix: Mix, quiet: Quiet) -> TopTwo:
-        """Return who leads in each row."""
-        return TopTwo.among(mix, self.logs, self.direct, quiet)
+    def top_two(self, mix: Mix, never_predicted: NeverPredicted) -> TopTwo:
+        """Return the top two labels of each row."""
+        return TopTwo.from_scores(mix, self.graph_evidence, self.class_similarity, never_predicted)
 
     def of_label(self, label: Columns) -> Floats:
-        """Return L, C and Z (3, m) of one label a row."""
+        """Return L, C and Z (3, m) of one label per row."""
         rows = np.arange(len(label))
-        return np.stack([part[rows, label] for part in (self.logs, self.direct, self.nearest)])
+        return np.stack(
+            [
+                part[rows, label]
+                for part in (self.graph_evidence, self.class_similarity, self.nearest_similarity)
+            ]
+        )
 
-    def features(self, mix: Mix, leads: TopTwo) -> Vector:
-        """Return the first seven features (m, 7) of rows of which is known who leads."""
-        nearest = self.nearest[np.arange(len(leads.winners)), leads.winners]
-        return leads.features(mix, np.where(leads.winners >= 0, nearest, np.float32(0)))
+    def features(self, mix: Mix, top_two: TopTwo) -> Vector:
+        """Return the first seven features (m, 7) of rows with known top two labels."""
+        nearest = self.nearest_similarity[np.arange(len(top_two.winners)), top_two.winners]
+        return top_two.features(mix, np.where(top_two.winners >= 0, nearest, np.float32(0)))
 
 
-def _kin(
-    kin: LeftOutScores,
+def _new_sublabels(
+    new_sublabels: LeftOutScores,
     of: Places,
     mix: Mix,
-    typical: Floats,
-    quiet: Quiet,
+    class_means: Floats,
+    never_predicted: NeverPredicted,
 ) -> NewSublabels:
-    rows = _Rows.of(kin.some(np.arange(len(of))))
-    leads = rows.leads(mix, quiet)
-    seen = _completed(rows.features(mix, leads), typical[:, leads.winners], rows.around)
-    return NewSublabels(of, seen, leads.winners, kin.own[: len(of)])
+    rows = _Rows.of(new_sublabels.some(np.arange(len(of))))
+    top_two = rows.top_two(mix, never_predicted)
+    features = _completed(
+        rows.features(mix, top_two), class_means[:, top_two.winners], rows.neighbourhood
+    )
+    return NewSublabels(of, features, top_two.winners, new_sublabels.own[: len(of)])
 
 
-def _completed(rows: Vector, usual: Floats, around: Floats) -> Vector:
-    """Add how far three features are from what is usual (3, m) for the winner, W and R: (m, 12)."""
-    return np.concatenate([rows.T, rows.T[list(_TYPED)] - usual, around.T]).T
+def _completed(rows: Vector, winner_means: Floats, neighbourhood: Floats) -> Vector:
+    """Append the differences from the winner's class means (3, m), and W and R: (m, 12)."""
+    return np.concatenate([rows.T, rows.T[list(_MEAN_FEATURES)] - winner_means, neighbourhood.T]).T
 
 
-def _typical(
+def _class_means(
     values: Floats, own: Columns, known: NDArray[np.bool_], labels: int
 ) -> tuple[Floats, Floats]:
-    """Return the shrunk means of `values` (3, r) by label and over all (3, labels + 1), and for
-    each row (3, r) that of the others of its label; what is not `known` shapes its own only.
+    """Return shrunk class means of `values` (3, r), and those of the other references of each
+    label.
+
+    The first are (3, labels + 1), the last column over all; the second (3, r) leave out the row
+    itself. Rows that are not `known` count for their own label only.
     """
     counts = np.bincount(own, minlength=labels).astype(np.float64)
     overall = values[:, known].mean(axis=1, keepdims=True)
     sums = np.stack([np.bincount(own, row, minlength=labels) for row in values])
-    prior = _TYPICAL_WEIGHT * overall
-    typical = (sums + prior) / (counts + _TYPICAL_WEIGHT)
-    beside = (sums[:, own] - values + prior) / (counts[own] - 1 + _TYPICAL_WEIGHT)
-    return np.append(typical, overall, axis=1).astype(np.float32), beside.astype(np.float32)
+    prior = _CLASS_MEAN_WEIGHT * overall
+    class_means = (sums + prior) / (counts + _CLASS_MEAN_WEIGHT)
+    others_means = (sums[:, own] - values + prior) / (counts[own] - 1 + _CLASS_MEAN_WEIGHT)
+    return np.append(class_means, overall, axis=1).astype(np.float32), others_means.astype(
+        np.float32
+    )

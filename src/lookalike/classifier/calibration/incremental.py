@@ -1,10 +1,11 @@
-"""The judgement of every item under one confidence, kept up as the references change. Pure.
+"""Predictions for all items, updated incrementally as the references change. Pure.
 
-A label that changes says something else where it is heard, or was, and nowhere else. An item is
-judged again only where that can matter: where the label wins, or is, or was, the best of the others
-in S, L or C, or where something else is heard around the item. Mostly it is judged by that label
-alone (`leads`), else by all of them. Items are judged one by one, so the result equals judging all
-of them. A parent's column changes with those below it, so the same holds of every level.
+When a label's references change, its scores change only at the items that it reaches or reached. An
+item's prediction is recomputed only if that can matter: if the label is, or was, the winner or the
+best of the others in S, L or C, or if the neighbourhood evidence changes. Mostly the changed label
+alone decides it (`TopTwo.update`), otherwise all labels. Predictions of items are independent, so
+the result equals predicting all of them. A parent's column changes with those of its labels, so the
+same holds on every level.
 """
 
 from __future__ import annotations
@@ -16,105 +17,122 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import Confidence, Judgement, judged, said_at
+from lookalike.classifier.calibration.confidence import (
+    Confidence,
+    Judgement,
+    judgement_of,
+    levels_with_scores,
+)
 from lookalike.classifier.calibration.features import ScoredItems
 from lookalike.classifier.graph.arrays import union
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.evidence import Column, TopTwo, scored
-from lookalike.classifier.scores.hierarchy import Parents
+from lookalike.classifier.scores.hierarchy import ParentScores
 from lookalike.classifier.scores.scores import Scores
 
 _FEW_LABELS = 8
-"""When more labels change, all items are judged again."""
+"""If more labels change, the predictions of all items are recomputed."""
 
 _BLOCK = 4096
 
 
 class Judgements:
-    """The judgement of all items of `scores` under `confidence`, at each of its levels."""
+    """Predictions for all items of `scores` under `confidence`, on each of its levels."""
 
     def __init__(self, confidence: Confidence, scores: Scores) -> None:
         self._labels = list(confidence.labels)
         self._scores = scores
-        self._tiers = [_Tier(*level) for level in said_at(confidence, scores)]
+        self._levels = [
+            _LevelJudgements(*level) for level in levels_with_scores(confidence, scores)
+        ]
 
     def at(self, places: Places) -> Judgement:
-        """Return the judgement of items (m,)."""
-        return self._tiers[0].at(places)
+        """Return the predictions for items (m,)."""
+        return self._levels[0].at(places)
 
     def above(self, places: Places) -> list[Judgement]:
-        """Return the judgements of items (m,) by the parents, the deepest level first."""
-        return [tier.at(places) for tier in self._tiers[1:]]
+        """Return the predictions for items (m,) by the parents, the deepest level first."""
+        return [level.at(places) for level in self._levels[1:]]
 
-    def follow(self, references: Mapping[str, Places]) -> Places:
-        """Give the scores new `references` of the same labels; return who was judged again."""
+    def update(self, references: Mapping[str, Places]) -> Places:
+        """Set new `references` of the same labels; return the items whose predictions were
+        recomputed.
+        """
         scores = self._scores
         assert sorted(references) == self._labels, "other labels: learn again"
         names = scores.changed_by(references)
         if len(names) > _FEW_LABELS:
             scores.set_references(references)
-            for tier in self._tiers:
-                tier.judge_all()
+            for level in self._levels:
+                level.judge_all()
             return np.arange(len(scores.neighbour_graph))
-        before = [tier.columns(tier.changed_by(names)) for tier in self._tiers]
+        before = [level.columns(level.changed_by(names)) for level in self._levels]
         around = scores.set_references(references)
         moved = [
-            tier.follow(around, known) for tier, known in zip(self._tiers, before, strict=True)
+            level.update(around, known) for level, known in zip(self._levels, before, strict=True)
         ]
         return union(*moved)
 
 
-class _Tier:
-    """The judgement of all items by the labels of one level, and who leads for them."""
+class _LevelJudgements:
+    """Predictions and top two labels of all items on one level."""
 
-    def __init__(self, confidence: Confidence, said: Scores | Parents) -> None:
+    def __init__(self, confidence: Confidence, level_scores: Scores | ParentScores) -> None:
         self._confidence = confidence
-        self._said = said
+        self._level_scores = level_scores
         self.judge_all()
 
     def at(self, places: Places) -> Judgement:
         return Judgement(*(column[places] for column in _columns(self._all)))
 
     def changed_by(self, labels: list[str]) -> list[str]:
-        """Return the labels whose columns change with those of labels that have references."""
-        return labels if isinstance(self._said, Scores) else self._said.above(labels)
+        """Return the labels of the level whose columns change with the given labels."""
+        return (
+            labels if isinstance(self._level_scores, Scores) else self._level_scores.above(labels)
+        )
 
     def columns(self, labels: Iterable[str]) -> dict[str, Column]:
-        """Return what each label says, where it is heard."""
-        return {name: self._said.column(name) for name in labels}
+        """Return the columns of labels."""
+        return {name: self._level_scores.column(name) for name in labels}
 
-    def follow(self, around: Places, before: Mapping[str, Column]) -> Places:
-        """Judge again the items `around` whom something else is heard, and those on whom columns
-        bear that were `before`; return who.
+    def update(self, around: Places, before: Mapping[str, Column]) -> Places:
+        """Recompute items affected by the columns that were `before`, and the items `around`;
+        return them.
+
+        `around` are the items whose neighbourhood evidence may have changed.
         """
-        sight, now = self._confidence.sight, self.columns(before)
+        scales, now = self._confidence.sight, self.columns(before)
         both = [column.places for columns in (before, now) for column in columns.values()]
         places = union(around[:0], *both)
-        leads, changed, is_open = self._leads.at(places), *np.zeros((2, len(places)), bool)
+        top_two, changed, is_open = self._top_two.at(places), *np.zeros((2, len(places)), bool)
         for name, column in now.items():
             own = self._confidence.labels.index(name)
-            was, is_now = (scored(sight.mix, *one.at(places)) for one in (before[name], column))
-            taken = leads.take(own, was, is_now, wins=own not in sight.quiet)
+            was, is_now = (scored(scales.mix, *one.at(places)) for one in (before[name], column))
+            taken = top_two.update(own, was, is_now, may_win=own not in scales.never_predicted)
             changed, is_open = changed | taken[0], is_open | taken[1]
-        leads.put(np.flatnonzero(is_open), sight.leads(self._said, places[is_open]))
-        self._leads.put(places, leads)
-        again = union(around, places[changed])
-        self._put(again, sight.seen_by(self._said, again, self._leads.at(again)))
-        return again
+        top_two.assign(np.flatnonzero(is_open), scales.top_two(self._level_scores, places[is_open]))
+        self._top_two.assign(places, top_two)
+        affected = union(around, places[changed])
+        self._store(
+            affected, scales.score_with(self._level_scores, affected, self._top_two.at(affected))
+        )
+        return affected
 
     def judge_all(self) -> None:
-        sight, every = self._confidence.sight, np.arange(len(self._said.neighbour_graph))
-        kinds = _columns(judged(self._confidence, sight.seen(self._said, every[:0])))
-        self._all = known = Judgement(*(np.empty(len(every), one.dtype) for one in kinds))
+        scales, every = self._confidence.sight, np.arange(len(self._level_scores.neighbour_graph))
+        empty = _columns(
+            judgement_of(self._confidence, scales.score_items(self._level_scores, every[:0]))
+        )
+        self._all = known = Judgement(*(np.empty(len(every), one.dtype) for one in empty))
         parts = np.empty((3, 3, len(every)), np.float32)
-        self._leads = TopTwo(known.winners, known.runners_up, *parts)
+        self._top_two = TopTwo(known.winners, known.runners_up, *parts)
         for block in np.split(every, range(_BLOCK, len(every), _BLOCK)):
-            seen = sight.seen(self._said, block)
-            self._leads.put(block, seen.leads)
-            self._put(block, seen)
+            items = scales.score_items(self._level_scores, block)
+            self._top_two.assign(block, items.top_two)
+            self._store(block, items)
 
-    def _put(self, places: Places, seen: ScoredItems) -> None:
-        new = judged(self._confidence, seen)
+    def _store(self, places: Places, items: ScoredItems) -> None:
+        new = judgement_of(self._confidence, items)
         for column, values in zip(_columns(self._all), _columns(new), strict=True):
             column[places] = values
 

@@ -1,6 +1,7 @@
-"""What may be claimed from answers counted: bounds on shares, and how many answers they take. Pure.
+"""Confidence intervals for shares, and how many answers they need. Pure.
 
-All speak of answers to a uniform random draw, each right or wrong, none chosen by its result.
+All of them are about answers to a uniform random sample, each right or wrong, none selected by its
+result.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 EVEN = 0.5
-"""What is more likely wrong than right is not labelled, however right the rest is."""
+"""Labels that are more likely wrong than right are never assigned, however precise the rest is."""
 
 _HALVINGS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A share lies between `low` and `high`, both in 0..1, with the confidence that was asked."""
+    """A share lies between `low` and `high`, both in 0..1, with the requested confidence."""
 
     low: float
     high: float
 
 
 def lower_bound(right: int, checked: int, confidence: float) -> float:
-    """Return what the share of right ones is at least, from `right` of `checked` (Clopper–Pearson).
+    """Return a lower bound of the share of right answers, from `right` of `checked`
+    (Clopper–Pearson).
 
     One-sided and exact: at most 1 − `confidence` of such bounds lie above the true share.
 
@@ -35,26 +37,26 @@ def lower_bound(right: int, checked: int, confidence: float) -> float:
     0.95
     """
     low, high = 0.0, 1.0
-    ways = _ways(right, checked)
+    log_counts = _log_counts(right, checked)
     for _ in range(_HALVINGS if right else 0):
         share = (low + high) / 2
-        rare = _at_least(ways, checked, share) <= 1 - confidence
+        rare = _at_least(log_counts, checked, share) <= 1 - confidence
         low, high = (share, high) if rare else (low, share)
     return low
 
 
 def upper_bound(hits: int, checked: int, confidence: float) -> float:
-    """Return what the share of `hits` is at most: one-sided and exact, like `lower_bound`."""
+    """Return an upper bound of the share of `hits`: one-sided and exact, like `lower_bound`."""
     return 1 - lower_bound(checked - hits, checked, confidence)
 
 
 def certifies(right: int, checked: int, target: float, confidence: float) -> bool:
-    """Return whether `lower_bound` reaches a `target` above 0, without looking for the bound."""
-    return _at_least(_ways(right, checked), checked, target) <= 1 - confidence
+    """Return whether `lower_bound` reaches a `target` above 0, without computing the bound."""
+    return _at_least(_log_counts(right, checked), checked, target) <= 1 - confidence
 
 
 def checks_needed(target: float, confidence: float, wrong: int = 0) -> int:
-    """Return how many answers with `wrong` wrong ones certify a share of right ones of `target`.
+    """Return how many answers, `wrong` of them wrong, certify a share of right answers of `target`.
 
     >>> [checks_needed(0.95, 0.90, wrong) for wrong in range(4)]
     [45, 77, 105, 132]
@@ -73,26 +75,26 @@ def checks_needed(target: float, confidence: float, wrong: int = 0) -> int:
 def certified_threshold(
     p: NDArray[np.float64], right: NDArray[np.bool_], target: float, confidence: float
 ) -> float | None:
-    """Return the lowest p from which on answers are certified to be right at `target`, if any.
+    """Return the lowest p from which answers are certified to be right at `target`, or None.
 
-    `p` (m,) is how sure a rule was of random draws that it had not seen, `right` (m,) whether it
-    was right. Limits are tested from the strictest down, each as soon as the answers above it could
-    pass with one more wrong, and the first to fail ends it: such a fixed sequence needs no
-    correction for the number of tests. (Maurer, Hothorn and Lehmacher 1995.)
+    `p` (m,) are a rule's probabilities for random samples that it had not seen, `right` (m,)
+    whether it was right. Thresholds are tested from the strictest down, each as soon as the answers
+    above it could pass with one more wrong, and the first failure ends the tests: such a fixed
+    sequence needs no correction for multiple testing. (Maurer, Hothorn and Lehmacher 1995.)
     """
     order = np.argsort(-p, kind="stable")
-    falling, hits = p[order], np.cumsum(right[order])
-    limit, wrong = None, 0
-    while (size := checks_needed(target, confidence, wrong)) <= len(falling):
-        last = int(np.searchsorted(-falling, -falling[size - 1], side="right"))
+    descending, hits = p[order], np.cumsum(right[order])
+    threshold, wrong = None, 0
+    while (size := checks_needed(target, confidence, wrong)) <= len(descending):
+        last = int(np.searchsorted(-descending, -descending[size - 1], side="right"))
         if not certifies(int(hits[last - 1]), last, target, confidence):
             break
-        limit, wrong = float(falling[size - 1]), wrong + 1
-    return limit
+        threshold, wrong = float(descending[size - 1]), wrong + 1
+    return threshold
 
 
 def wilson(hits: int, checked: int, confidence: float) -> Interval:
-    """Return the interval of a share that `hits` of `checked` estimate (Wilson 1927)."""
+    """Return the confidence interval of a share estimated by `hits` of `checked` (Wilson 1927)."""
     if checked == 0:
         return Interval(0.0, 1.0)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -103,24 +105,27 @@ def wilson(hits: int, checked: int, confidence: float) -> Interval:
 
 
 def risk_of_look(risk: float, look: int) -> float:
-    """Return δ_j = 6δ / (π² j²), the risk that the `look`-th look, from 1, may take of δ = `risk`.
+    """Return δ_j = 6δ / (π² j²), the risk that the `look`-th test, from 1, may take of δ = `risk`.
 
-    All looks together take no more than δ, however many there are.
+    All tests together take at most δ, however many there are.
     """
     return 6 * risk / (math.pi * look) ** 2
 
 
-def _ways(right: int, checked: int) -> NDArray[np.float64]:
-    """Return the logarithm of in how many ways 0, 1, … up to all but `right` of `checked` miss."""
+def _log_counts(right: int, checked: int) -> NDArray[np.float64]:
+    """Return the logarithms of the binomial coefficients of 0, 1, … up to `checked` − `right`
+    misses.
+    """
     misses = np.arange(1, checked - right + 1)
     return np.concatenate([[0.0], np.cumsum(np.log((checked - misses + 1) / misses))])
 
 
-def _at_least(ways: NDArray[np.float64], checked: int, share: float) -> float:
-    """Return the chance that no more of `checked` trials of chance `share` in (0, 1) miss.
+def _at_least(log_counts: NDArray[np.float64], checked: int, share: float) -> float:
+    """Return the probability of at most that many misses in `checked` trials of success rate
+    `share`.
 
-    `ways` (from 0 misses on) tells in how many ways they do, as `_ways`.
+    `share` is in (0, 1); `log_counts` are those of `_log_counts`, from 0 misses on.
     """
-    wrong = np.arange(len(ways))
-    logs = ways + wrong * math.log1p(-share) + (checked - wrong) * math.log(share)
+    wrong = np.arange(len(log_counts))
+    logs = log_counts + wrong * math.log1p(-share) + (checked - wrong) * math.log(share)
     return float(np.exp(logs).sum())

@@ -1,4 +1,6 @@
-"""Small models: logistic regression, a mixture of two scores, and the share of what is new."""
+"""Small models: logistic regression, Platt scaling, a mix of two scores, and the share of new
+items.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ class Logistic:
     weights: tuple[float, ...]
 
     def log_odds(self, rows: Vector) -> Vector:
-        """Return the log-odds (n,) of feature rows (n, m), of which some may not have been there
-        to learn from.
+        """Return the log-odds (n,) of feature rows (n, m).
+
+        Columns after those that the model was fitted on are ignored.
         """
         mean, deviation, weights = (
             np.array(part)[:, None] for part in (self.mean, self.deviation, self.weights)
@@ -39,12 +42,12 @@ class Logistic:
         z = (rows.T[: len(mean)] - mean) / deviation
         z = weights[:-1] * np.clip(z, -_CLIP_SD, _CLIP_SD, out=z)
         total = np.full(len(rows), self.weights[-1])
-        for part in z:  # one after the other: so a row's sum does not depend on how many there are
-            total += part
+        for term in z:  # in order, so that a row's sum does not depend on the number of rows
+            total += term
         return total
 
-    def along(self, slope: float, shift: float) -> Logistic:
-        """Return the model whose log-odds are slope times ours plus shift."""
+    def rescaled(self, slope: float, shift: float) -> Logistic:
+        """Return the model whose log-odds are slope times these plus shift."""
         *weights, intercept = (slope * weight for weight in self.weights)
         return Logistic(self.mean, self.deviation, (*weights, intercept + shift))
 
@@ -67,9 +70,9 @@ def sigmoid(x: Vector) -> Vector:
 def fit_logistic(
     rows: Vector, hits: Vector, *, ridge: float, counts: Vector | None = None
 ) -> Logistic:
-    """Return the model of `hits` (n,) in {0, 1} from `rows` (n, m) that count `counts` (n,) times.
+    """Fit `hits` (n,) in {0, 1} from `rows` (n, m) with weights `counts` (n,).
 
-    The mean log-loss plus ridge/2 times the squared weights is minimised, intercept aside.
+    Minimises the mean log-loss plus ridge/2 times the squared weights, without the intercept.
     """
     mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-9
     start = np.zeros(rows.shape[1] + 1)
@@ -78,30 +81,31 @@ def fit_logistic(
     return Logistic(tuple(mean.tolist()), tuple(deviation.tolist()), tuple(weights.tolist()))
 
 
-def fit_apart(
-    model: Logistic, rows: Vector, hits: Vector, counts: Vector, parts: Places, *, ridge: float
+def cross_fit_log_odds(
+    model: Logistic, rows: Vector, hits: Vector, counts: Vector, folds: Places, *, ridge: float
 ) -> Vector:
-    """Return the log-odds (n,) of each row by a model that has not seen its part.
+    """Return the cross-fitted log-odds (n,): those of each row by a model that has not seen its
+    fold.
 
-    `parts` (n,) say which part each row belongs to. Each of these models takes a few steps from
-    `model`, which was fitted to all rows, on the same scale.
+    `folds` (n,) are the fold numbers of the rows. Each of these models takes a few Newton steps
+    from `model`, which was fitted to all rows, on the same scale.
     """
     z = _standardised(rows, np.array(model.mean), np.array(model.deviation))
     odds = np.empty(len(rows))
-    for part in np.unique(parts):
-        apart = parts == part
+    for fold in np.unique(folds):
+        held_out = folds == fold
         start = np.array(model.weights)
-        odds[apart] = z[apart] @ _newton(z, hits, counts * ~apart, start, ridge, 6)
+        odds[held_out] = z[held_out] @ _newton(z, hits, counts * ~held_out, start, ridge, 6)
     return odds
 
 
 def fit_line(
     odds: Vector, hits: Vector, counts: Vector, *, prior: float = 1.0
 ) -> tuple[float, float]:
-    """Return slope and shift that make log-odds (n,) those of `hits` (n,) (Platt 1999).
+    """Return slope and shift that calibrate log-odds (n,) to `hits` (n,) (Platt 1999).
 
-    Rows count `counts` (n,) times. The weight of `prior` rows draws the line to slope 1 and shift
-    0; the slope does not fall below 0.05, so that the order stays.
+    Rows have weights `counts` (n,). A prior with the weight of `prior` rows pulls the line to slope
+    1 and shift 0; the slope is at least 0.05, so that the order stays.
     """
     x = np.clip(odds, -_LONGEST_ODDS, _LONGEST_ODDS)
     rows = np.stack([x, np.ones(len(x))], axis=1)
@@ -123,9 +127,10 @@ def fit_line(
 
 
 def fit_shift(odds: Vector, hits: Vector, counts: Vector, *, prior: float) -> float:
-    """Return the shift alone that makes log-odds (n,) those of `hits` (n,) that count `counts` (n,)
-    times: the mean probability becomes the share of hits. The weight of `prior` rows
-    draws it to 0.
+    """Return the shift that calibrates log-odds (n,) to `hits` (n,) with weights `counts` (n,).
+
+    The mean probability becomes the share of hits. A prior with the weight of `prior` rows pulls
+    the shift to 0.
     """
     x, shift = np.clip(odds, -_LONGEST_ODDS, _LONGEST_ODDS), 0.0
     for _ in range(_SHIFT_ROUNDS):
@@ -146,11 +151,11 @@ def _line_loss(rows: Vector, hits: Vector, counts: Vector, line: Vector, prior: 
 
 
 def new_share(known: Vector) -> float:
-    """Return the share of new items among those that are `known` with probabilities (n,).
+    """Return the share of new items, given the probabilities `known` (n,) that items are known.
 
-    The likeliest one, which EM climbs to: the root of its falling slope, by Newton's method within
-    halving bounds. The model behind `known` was fitted on as many known as new rows; 0.5 where
-    there are no items.
+    It is the maximum-likelihood share, to which EM converges: the root of its decreasing
+    derivative, by Newton's method within bisection bounds. The model behind `known` was fitted on
+    as many known as new rows. Return 0.5 if there are no items.
     """
     low, high, share = _LEAST_SHARE, 1 - _LEAST_SHARE, 0.5
     lean = 1 - 2 * known
@@ -191,7 +196,7 @@ def _newton(
 def fit_mixture(
     first: NDArray[np.float32], second: NDArray[np.float32], own: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """Return a, b > 0 of a·first + b·second, scores (n, labels), for labels `own` (n,).
+    """Return a, b > 0 of the score a·first + b·second, (n, labels), for labels `own` (n,).
 
     Conditional logit; log a and log b have a normal prior of width 1 around log 1 and log 5.
     """
@@ -214,7 +219,7 @@ def _mixture_slope(
     theta: Vector,
     start: Vector,
 ) -> tuple[Vector, Vector]:
-    """Return gradient (2,) and curvature (2, 2) of the penalised loss at log a, log b."""
+    """Return gradient (2,) and Hessian (2, 2) of the penalised loss at log a, log b."""
     scale, rows = np.exp(theta), np.arange(len(own))
     total = scale[0] * first.astype(np.float64) + scale[1] * second
     total -= total.max(axis=1, keepdims=True)

@@ -1,10 +1,10 @@
-"""From similarities to the probability of being right, learned from the references themselves.
+"""Calibration of the `nearest` rule: from similarities to the probability of being right.
 
-Leave-one-out lists show how right and wrong answers look; leave-one-class-out lists show how
-something that belongs to no known label looks. Two logistic models, one for each question, are
-combined with the share of new items, which is estimated on the documents to be labelled (EM), and
-the limit is the lowest probability at which those above it are right often enough on average. As in
-`confidence`, one label more and one answer more looked right and were not.
+Leave-one-out lists show the features of right and wrong predictions; leave-one-class-out lists
+those of items that belong to no known label. Two logistic models, one for each question, are
+combined with the share of new items, which EM estimates on the unlabelled documents. The threshold
+is the lowest probability at which the accepted documents are right often enough on average. As in
+`confidence`, one pseudo-negative label and one pseudo-negative answer are added.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from lookalike.classifier.graph.search import (
 from lookalike.labels import NO_LABEL
 
 MIN_REFERENCES = 12
-"""Fewer references than this calibrate nothing."""
+"""With fewer references nothing is calibrated."""
 
 MIN_PER_LABEL = 3
-"""A label with fewer references than this is not counted as known well enough."""
+"""A label with fewer references does not count as known well enough."""
 
 _NEVER = 2.0
 _P_DIGITS = 6
@@ -58,22 +58,22 @@ class Calibration:
 
 
 def features(matches: Matches, winner: NDArray[np.int32], share: NDArray[np.float32]) -> Vector:
-    """Return what the models look at, float64 (n, 3).
+    """Return the features of the models, float64 (n, 3).
 
-    The best similarity of the winner, its lead over the best other label, and its share of the
-    evidence.
+    They are the best similarity of the winner, its margin over the best other label, and its share
+    of the evidence.
     """
     own = matches.codes == winner[:, None]
     best = np.where(own, matches.similarities, NO_SIMILARITY).max(axis=1)
     rival, _ = rival_similarity(matches, winner)
-    lead = np.where(rival > NO_SIMILARITY, best - rival, 0)
-    return np.stack([best, lead, share], axis=1).astype(np.float64)
+    margin = np.where(rival > NO_SIMILARITY, best - rival, 0)
+    return np.stack([best, margin, share], axis=1).astype(np.float64)
 
 
 def probability(calibration: Calibration, rows: Vector) -> Vector:
     """Return the estimated probability (n,) that the winner is right, for feature rows (n, 3).
 
-    Rounded, so that it does not depend on which other rows are computed with it.
+    It is rounded, so that it does not depend on which rows are computed together.
     """
     share = np.clip(calibration.new_share, 1e-3, 1 - 1e-3)
     known = calibration.known.log_odds(rows) + np.log((1 - share) / share)
@@ -88,11 +88,11 @@ def calibrate(
     pool: Matches,
     target: float,
 ) -> Calibration | None:
-    """Return the calibration for `target` precision, or None where the references cannot tell.
+    """Return the calibration for `target` precision, or None if the references do not suffice.
 
-    `own` (r,) are the references' labels; the first two lists belong to those references, `pool`
-    to the documents that wait for a label. None when there are fewer than MIN_REFERENCES, fewer
-    than two labels with MIN_PER_LABEL, or leave-one-out is right less than half of the time.
+    `own` (r,) are the references' labels; the first two lists belong to these references, `pool` to
+    the documents that wait for a label. None if there are fewer than MIN_REFERENCES, fewer than two
+    labels with MIN_PER_LABEL, or leave-one-out is right less than half of the time.
     """
     counts = np.bincount(own) if len(own) else np.zeros(1, np.int64)
     if len(own) < MIN_REFERENCES or (counts >= MIN_PER_LABEL).sum() < 2:
@@ -110,7 +110,7 @@ def calibrate(
     waiting = features(pool, *votes(pool, temperature))
     share_of_new = max(new_share(sigmoid(known.log_odds(waiting))), 1 / (labels + 1))
     draft = Calibration(temperature, known, model, share_of_new, _NEVER, target)
-    limit = _limit(probability(draft, waiting), target)
+    limit = _threshold(probability(draft, waiting), target)
     return Calibration(temperature, known, model, share_of_new, limit, target)
 
 
@@ -120,9 +120,10 @@ def _temperature(matches: Matches) -> float:
     return max(float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.1, 1e-3)
 
 
-def _fit(rows: Vector, hits: Vector, pretended: float) -> Logistic:
-    """Fit with a ridge of one pseudo-observation; hits are softened (Platt 1999), and what is a hit
-    counts once more, by `pretended`, as none.
+def _fit(rows: Vector, hits: Vector, pseudo_negatives: float) -> Logistic:
+    """Fit with a ridge of one pseudo-observation and softened hits (Platt 1999).
+
+    Each hit counts once more as a negative, with weight `pseudo_negatives`.
     """
     ups = hits > 0
     total = ups.sum()
@@ -131,15 +132,15 @@ def _fit(rows: Vector, hits: Vector, pretended: float) -> Logistic:
         np.concatenate([rows, rows[ups]]),
         np.append(softened, np.zeros(total)),
         ridge=1 / len(rows),
-        counts=np.append(np.ones(len(rows)), np.full(total, pretended)),
+        counts=np.append(np.ones(len(rows)), np.full(total, pseudo_negatives)),
     )
 
 
-def _limit(p: Vector, target: float) -> float:
-    falling = np.sort(p)[::-1]
-    mean = np.cumsum(falling) / np.arange(1, len(falling) + 1)
+def _threshold(p: Vector, target: float) -> float:
+    descending = np.sort(p)[::-1]
+    mean = np.cumsum(descending) / np.arange(1, len(descending) + 1)
     good = np.flatnonzero(mean >= target)
-    return max(float(falling[good[-1]]), min(EVEN, target)) if len(good) else _NEVER
+    return max(float(descending[good[-1]]), min(EVEN, target)) if len(good) else _NEVER
 
 
 def calibration_from(stored: dict[str, Any] | None) -> Calibration | None:
@@ -158,7 +159,7 @@ _CALIBRATE_WITH = 2000
 def learn_nearest(
     references: ReferenceArrays, pool: Matches, k: int, target: float
 ) -> Calibration | None:
-    """Return the calibration for lists of `k`; `pool` are those of what waits for a label."""
+    """Return the calibration for lists of length `k`; `pool` are the lists of waiting documents."""
     sample = np.arange(len(references.pks))
     if len(sample) > _CALIBRATE_WITH:
         sample = sample[:: -(-len(sample) // _CALIBRATE_WITH)]

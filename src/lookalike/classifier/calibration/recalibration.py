@@ -1,20 +1,21 @@
-"""Probabilities corrected by random samples that people answered. Pure.
+"""Recalibration of probabilities with random samples that people answered. Pure.
 
-A calibrated model may still be wrong about what it never saw: new categories, wrong references,
-answers that a queue picked. What people said of a random sample shows it. A line through the
-log-odds, fitted to the sample, corrects every probability (Platt 1999); without a sample it changes
-nothing.
+A calibrated model can still be wrong about what it has never seen: new categories, wrong
+references, answers that a queue picked. Answers to a random sample reveal this. A line through the
+log-odds, fitted to the sample, corrects every probability (Platt 1999); without a sample nothing
+changes.
 
-Three things keep the correction honest:
+Three rules keep the correction reliable:
 
-- **Rule of succession.** One more answer counts that looked like the right ones and was wrong, so
-  18 right answers of 18 are needed before 95 % can be claimed.
-- **Never steeper.** A few dozen answers may lower all probabilities or draw them together, but not
-  spread them: where a line with a slope above 1 fits best, only its shift is fitted. Otherwise
-  wrong answers among the doubtful would make the sure ones look surer than any answer showed.
-- **People err.** Where an answer contradicts the label and nobody looked at it again, either the
-  label or the answer is wrong. With an error rate η and a probability p, the answer is wrong with
-  probability η p / (η p + 1 − p), and the label counts as right by that share (EM).
+- **Rule of succession.** One pseudo-negative answer is added that looked like the right ones, so
+  that 18 right answers of 18 are needed before 95 % can be claimed.
+- **Never steeper.** A few dozen answers may lower all probabilities or pull them together, but not
+  spread them: if the best line has a slope above 1, only its shift is fitted. Otherwise wrong
+  answers among doubtful items would raise the probabilities of confident items beyond what any
+  answer showed.
+- **People err.** If an answer contradicts the label and nobody reviewed it, either the label or the
+  answer is wrong. With an error rate η and a probability p, the answer is wrong with probability η
+  p / (η p + 1 − p), and the label counts as right by that share (EM).
 """
 
 from __future__ import annotations
@@ -35,27 +36,29 @@ _DIGITS = 6
 _LEAST = 1e-6
 _ROUNDS = 6
 _LEAST_TRUST = 0.1
-"""What keeps a shift finite where all answers are right."""
+"""Keeps a shift finite if all answers are right."""
 
 
 def fit_recalibration(
-    p: Vector, right: NDArray[np.bool_], doubt: Vector, *, trust: float = 0.0
+    p: Vector, right: NDArray[np.bool_], error_probability: Vector, *, trust: float = 0.0
 ) -> Line:
     """Return the line for probabilities `p` (n,) of a sample whose labels were `right` (n,).
 
-    `doubt` (n,) is the probability that an answer is wrong. What has no probability is left out.
-    The probabilities themselves are worth `trust` answers. Where they are worth none, one more
-    answer is taken for wrong (rule of succession).
+    `error_probability` (n,) is the probability that an answer is wrong. Rows with p = 0 are left
+    out. The probabilities themselves weigh `trust` answers. If `trust` is 0, one pseudo-negative
+    answer is added (rule of succession).
     """
     rows = np.flatnonzero(p > 0)
     if len(rows) == 0:
         return UNCHANGED
-    odds, doubt = log_odds(p[rows]), doubt[rows]
+    odds, error_probability = log_odds(p[rows]), error_probability[rows]
     line, wrong = UNCHANGED, ~right[rows]
-    for _ in range(_ROUNDS if (doubt[wrong] > 0).any() else 1):
+    for _ in range(_ROUNDS if (error_probability[wrong] > 0).any() else 1):
         likely = sigmoid(line[0] * odds + line[1])
-        slips = doubt * likely / (doubt * likely + 1 - likely + _LEAST)
-        hits = np.where(wrong, slips, 1.0)
+        wrong_answers = (
+            error_probability * likely / (error_probability * likely + 1 - likely + _LEAST)
+        )
+        hits = np.where(wrong, wrong_answers, 1.0)
         more = (trust == 0) * hits / max(float(hits.sum()), 1.0)
         line = _fit_line(
             np.append(odds, odds),
@@ -81,7 +84,7 @@ def recalibrated(line: Line, p: Vector) -> Vector:
 
 
 def enough_samples(target: float) -> int:
-    """Return how many answers of a random sample can show a precision, all of them right.
+    """Return how many answers of a random sample, all right, can show a precision of `target`.
 
     By the rule of succession (Laplace): (n + 1)/(n + 2) reaches the target.
 

@@ -1,7 +1,8 @@
-"""From which probability on a label is given, so that a target holds. Pure.
+"""Decision thresholds: the lowest probability at which a label is assigned at a target. Pure.
 
-Of two limits the lower counts. The estimated one is where the mean of the probabilities above it
-falls to the target; the certified one is proven by answers alone (`claims.certified_threshold`).
+The lower of two thresholds is used. The estimated one is where the mean probability of the items
+above it falls to the target precision; the certified one is proven by random answers alone
+(`intervals.certified_threshold`).
 """
 
 from __future__ import annotations
@@ -16,32 +17,32 @@ from lookalike.classifier.calibration.intervals import EVEN, certified_threshold
 from lookalike.classifier.calibration.logistic import Vector
 
 UNREACHABLE = 2.0
-"""The limit where nothing can be accepted at the target."""
+"""The threshold if nothing can be accepted at the target precision."""
 
 CERTAINTY = 0.90
-"""How sure a certificate is."""
+"""The confidence level of a certificate."""
 
 _PROVABLE = 0.999
-"""No number of answers proves that all are right; so much takes 2,300."""
+"""The highest target that answers can prove: it takes 2,300; no number proves a precision of 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedItems:
-    """Items (m,): what each would be taken for, how surely, and, where known, whether rightly."""
+    """Items (m,): predicted column, its probability, and, where known, whether it is right."""
 
     winners: NDArray[np.int64]
     p: Vector
     right: NDArray[np.bool_]
 
     def of(self, rows: NDArray[np.bool_]) -> JudgedItems:
-        """Return some of them."""
+        """Return some of the items."""
         return JudgedItems(self.winners[rows], self.p[rows], self.right[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The `lowest` probability that will do; whether a certificate set it, and about how many more
-    random answers would let one do so, all going well.
+    """The `lowest` accepted probability; whether a certificate set it, and about how many more
+    random answers would certify one, if all are right.
     """
 
     lowest: float
@@ -50,27 +51,29 @@ class Threshold:
 
 
 def threshold_for(
-    target: float, p: Vector, trials: JudgedItems, labels: NDArray[np.bool_]
+    target: float, p: Vector, sampled: JudgedItems, labels: NDArray[np.bool_]
 ) -> Threshold:
-    """Return the lower limit of two: estimated from the `p` of what waits, and certified by trials
-    of some `labels` (labels,).
+    """Return the lower of two thresholds: estimated from the `p` of waiting items, and certified.
+
+    Random answers, `sampled`, certify it; only those with predictions among `labels` (labels,)
+    count.
     """
-    trials = trials.of(labels[trials.winners])
-    falling = np.sort(p)[::-1]
-    good = np.flatnonzero(np.cumsum(falling) / np.arange(1, len(falling) + 1) >= target)
-    estimated = float(falling[good[-1]]) if len(good) else UNREACHABLE
+    sampled = sampled.of(labels[sampled.winners])
+    descending = np.sort(p)[::-1]
+    good = np.flatnonzero(np.cumsum(descending) / np.arange(1, len(descending) + 1) >= target)
+    estimated = float(descending[good[-1]]) if len(good) else UNREACHABLE
     provable = min(target, _PROVABLE)
-    proven = certified_threshold(trials.p, trials.right, provable, CERTAINTY)
+    proven = certified_threshold(sampled.p, sampled.right, provable, CERTAINTY)
     certified = UNREACHABLE if proven is None else proven
     return Threshold(
         lowest=max(min(estimated, certified), min(EVEN, target)),
         certified=certified < estimated,
-        drawn_missing=_drawn_missing(provable, trials),
+        drawn_missing=_drawn_missing(provable, sampled),
     )
 
 
-def _drawn_missing(target: float, trials: JudgedItems) -> int:
-    wrong = ~trials.right[np.argsort(-trials.p, kind="stable")]
+def _drawn_missing(target: float, sampled: JudgedItems) -> int:
+    wrong = ~sampled.right[np.argsort(-sampled.p, kind="stable")]
     leading = int(wrong.argmax()) if wrong.any() else len(wrong)
     missing = max(checks_needed(target, CERTAINTY) - leading, 0)
     return math.ceil(missing * (len(wrong) + 1) / (leading + 1))

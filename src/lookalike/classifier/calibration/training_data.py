@@ -1,4 +1,4 @@
-"""What the answers of a field teach: which of them calibrate, and what is missing. Pure."""
+"""Training data of the confidence model: which answers calibrate it, and what is missing. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lookalike.classifier.calibration.confidence import (
     Terms,
     judge,
     learn,
-    thinned,
+    subsampled,
 )
 from lookalike.classifier.calibration.decision_rule import (
     MIN_ACCURACY,
@@ -38,15 +38,24 @@ from lookalike.classifier.calibration.suspects import find_suspects
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.graph.arrays import without
 from lookalike.classifier.graph.propagation import Places
-from lookalike.classifier.scores.hierarchy import Parents, levels_of, quiet_among, raised
-from lookalike.classifier.scores.leave_one_out import LeftOutScores, as_they_are, leave_one_out
+from lookalike.classifier.scores.hierarchy import (
+    ParentScores,
+    at_level,
+    levels_of,
+    never_predicted_columns,
+)
+from lookalike.classifier.scores.leave_one_out import (
+    LeftOutScores,
+    leave_one_out,
+    scores_of_answered,
+)
 from lookalike.classifier.scores.scores import BACKGROUND, LabelScores, Scores
 
 _CALIBRATE_WITH = 2000
 
 
 class Doubted(NamedTuple):
-    """References that look wrong and do not vote, by the label that each was given.
+    """References that look wrong and are not used, by the label that each was given.
 
     `right` is the probability that the label is right nevertheless, by place. `error_rate` is the
     share of all labels that are wrong.
@@ -58,7 +67,7 @@ class Doubted(NamedTuple):
 
     @property
     def places(self) -> Places:
-        """Return the places of all of them, rising."""
+        """Return the places of all of them, sorted."""
         return np.sort(np.concatenate([np.empty(0, np.int64), *self.references.values()]))
 
 
@@ -67,15 +76,15 @@ NOTHING_DOUBTED = Doubted({}, {}, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class AnswerSampling:
-    """How answers came about, by the pks of their documents.
+    """How answers were sampled, by the pks of their documents.
 
-    `asked` were picked by the queue: they vote and do not calibrate. `drawn` come from a uniform
-    draw over all documents, `checked` from one over what would be labelled. Other references are
-    given: chosen by a person, and taken for random draws. `new` are no references: the answer was
-    "none of these", whether asked or drawn. `apart` are drawn or checked ones that do not vote, by
-    the label they were given: others' labels vote there. Of `refuted` ones, checked too, a person
-    said only which label is wrong, by that label. What is `confirmed` somebody looked at again;
-    what is `doubted` looks wrong and does not vote.
+    `asked` were picked by the queue: they are references and do not calibrate. `drawn` come from a
+    uniform sample of all documents, `checked` from one of the documents that would be labelled
+    automatically. All other references were chosen by a person and are treated as random samples.
+    `new` are no references: the answer was "none of these", whether asked or drawn. `apart` are
+    drawn or checked answers, by label, that are no references because other people's labels are
+    used there. `refuted` are checked, too, by a label that a person called wrong without giving
+    another. `confirmed` were reviewed by a second look; `doubted` look wrong and are not used.
     """
 
     asked: Places = field(default_factory=lambda: np.empty(0, np.int64))
@@ -89,7 +98,7 @@ class AnswerSampling:
 
 
 def with_background(references: Mapping[str, Places], new: Places) -> dict[str, Places]:
-    """Return references by label with those of the background, if there are any."""
+    """Return references by label, with those of the background if there are any."""
     return {**references, **({BACKGROUND: new} if len(new) else {})}
 
 
@@ -103,51 +112,51 @@ def learn_confidence(
     hierarchical: bool = False,
     closed: bool = False,
 ) -> Confidence:
-    """Return how sure to be of what `scores` say of the items `waiting`; all pks are places here.
+    """Fit and calibrate the model for the items `waiting`; all pks are places here.
 
-    Random draws alone calibrate where there are enough of them; before, what was given does, too.
-    If labels are `hierarchical`, it is learned of their parents as well. In a `closed` set every
-    item has one of the labels.
+    Random samples alone calibrate if there are enough of them; before, references chosen by people
+    do, too. If labels are `hierarchical`, models of their parents are fitted as well. In a `closed`
+    set every item has one of the labels.
     """
     sampling = sampling or AnswerSampling()
     every = np.sort(np.concatenate([scores.references(name) for name in scores.labels]))
-    calibrates, representative = _calibrating(every, sampling)
-    levels = [level.below for level in levels_of(scores.labels)] if hierarchical else []
+    calibrates, representative = _calibration_sample(every, sampling)
+    levels = [level.label_columns for level in levels_of(scores.labels)] if hierarchical else []
     left = leave_one_out(scores, _sample(calibrates, every), levels)
-    left = left.joined(as_they_are(scores, sampling.apart, levels))
-    left = left.joined(as_they_are(scores, sampling.doubted.references, levels))
+    left = left.joined(scores_of_answered(scores, sampling.apart, levels))
+    left = left.joined(scores_of_answered(scores, sampling.doubted.references, levels))
     calibrates = np.union1d(calibrates, left.places[~np.isin(left.places, every)])
     confirmed = np.isin(left.places, sampling.confirmed)
     terms = Terms(
         target,
         targets or {},
-        fair=np.isin(left.places, calibrates),
+        calibration_sample=np.isin(left.places, calibrates),
         drawn=np.isin(left.places, np.setdiff1d(sampling.drawn, sampling.doubted.places)),
         checked=np.isin(left.places, np.setdiff1d(sampling.checked, sampling.doubted.places)),
-        doubt=np.where(confirmed, 0.0, sampling.doubted.error_rate),
+        error_probability=np.where(confirmed, 0.0, sampling.doubted.error_rate),
         weight=_weights(left.places, sampling.doubted),
         refuted=_refuted(scores, sampling.refuted),
         representative=representative,
         closed=closed,
     )
-    rank = Rank(quiet_among(scores.labels, hierarchical=hierarchical))
-    lesson = learn(scores, left, waiting, terms, rank)
+    rank = Rank(never_predicted_columns(scores.labels, hierarchical=hierarchical))
+    data = learn(scores, left, waiting, terms, rank)
     if not hierarchical:
-        return lesson.confidence
-    return _with_parents(scores, left, waiting, terms, lesson)
+        return data.confidence
+    return _with_parents(scores, left, waiting, terms, data)
 
 
-def _calibrating(every: Places, sampling: AnswerSampling) -> tuple[Places, bool]:
-    """Return which of `every` reference calibrate, and whether they stand for all that waits.
+def _calibration_sample(every: Places, sampling: AnswerSampling) -> tuple[Places, bool]:
+    """Return which of the references `every` calibrate, and whether they are representative.
 
-    Where a queue picked most of them, all calibrate, and they do not.
+    If a queue picked most of them, all calibrate and they are not representative.
     """
     drawn = np.intersect1d(every, sampling.drawn)
     if len(drawn) + sum(map(len, sampling.apart.values())) >= ALONE:
         return drawn, True
-    fair = np.setdiff1d(every, np.setdiff1d(sampling.asked, drawn))
-    representative = 2 * len(fair) > len(every) or len(fair) >= ALONE
-    return (fair, True) if representative else (every, False)
+    not_picked = np.setdiff1d(every, np.setdiff1d(sampling.asked, drawn))
+    representative = 2 * len(not_picked) > len(every) or len(not_picked) >= ALONE
+    return (not_picked, True) if representative else (every, False)
 
 
 def _weights(places: Places, doubted: Doubted) -> Vector:
@@ -157,14 +166,14 @@ def _weights(places: Places, doubted: Doubted) -> Vector:
 def without_suspects(
     scores: Scores, confirmed: Places, sample: int = _CALIBRATE_WITH
 ) -> tuple[dict[str, Places], Doubted]:
-    """Return the references of each label that vote, and those that look wrong and do not.
+    """Return the references of each label that are used, and those that look wrong and are not.
 
-    Of many references so many are tried. Where most of a label look wrong, its references stay: it
-    is the label that is hard to tell.
+    Of many references only `sample` are tested. If most references of a label look wrong, all stay:
+    the label itself is hard to distinguish.
     """
     references = {name: scores.references(name) for name in scores.labels}
     every = np.sort(np.concatenate(list(references.values())))
-    left = leave_one_out(scores, _thinned(every, sample))
+    left = leave_one_out(scores, _evenly_spaced(every, sample))
     settled = np.isin(left.places, confirmed) | (left.own == _column(scores, BACKGROUND))
     found = find_suspects(left, settled)
     voting, doubted = dict(references), dict[str, Places]()
@@ -178,12 +187,12 @@ def without_suspects(
 
 
 def _refuted(scores: Scores, refuted: Mapping[str, Places]) -> RefutedAnswers:
-    """Return of which items which label is wrong, by its column."""
+    """Return the items with a refuted label, and the columns of these labels."""
     known = {label: places for label, places in refuted.items() if label in scores.labels}
-    nobody = np.empty(0, np.int64)
+    nothing = np.empty(0, np.int64)
     columns = [np.full(len(places), _column(scores, label)) for label, places in known.items()]
     return RefutedAnswers(
-        np.concatenate([nobody, *known.values()]), np.concatenate([nobody, *columns])
+        np.concatenate([nothing, *known.values()]), np.concatenate([nothing, *columns])
     )
 
 
@@ -192,25 +201,25 @@ def _column(scores: Scores, label: str) -> int:
 
 
 def _with_parents(
-    scores: Scores, left: LeftOutScores, waiting: Places, terms: Terms, lesson: CalibrationData
+    scores: Scores, left: LeftOutScores, waiting: Places, terms: Terms, data: CalibrationData
 ) -> Confidence:
-    """Return what was learned with what each level above learns.
+    """Return the model with the models of all levels of parents.
 
-    A level gives its labels to what those below it leave open. So its limit is found on such items,
-    and of the random answers those count that would be left open, too.
+    A level assigns its labels to items that the levels below leave unlabelled. So its threshold is
+    found on such items, and only random answers that would be left unlabelled count.
     """
-    learned, waiting = [lesson.confidence], thinned(waiting)
-    said: LabelScores = scores
+    confidences, waiting = [data.confidence], subsampled(waiting)
+    level_scores: LabelScores = scores
     for level in levels_of(scores.labels):
-        below = learned[-1]
-        waiting = waiting[~judge(below, said, waiting).accepted]
-        terms = terms.left_open(lesson.labelled)
-        left, kin, of = raised(left, level)
-        said = Parents(scores, level)
-        rank = Rank(level.quiet, level.given, kin, of, below.new_share)
-        lesson = learn(said, left, waiting, terms, rank)
-        learned.append(lesson.confidence)
-    return _linked(learned)
+        below = confidences[-1]
+        waiting = waiting[~judge(below, level_scores, waiting).accepted]
+        terms = terms.left_open(data.labelled)
+        left, new_sublabels, of = at_level(left, level)
+        level_scores = ParentScores(scores, level)
+        rank = Rank(level.never_predicted, level.assignable, new_sublabels, of, below.new_share)
+        data = learn(level_scores, left, waiting, terms, rank)
+        confidences.append(data.confidence)
+    return _linked(confidences)
 
 
 def _linked(levels: Sequence[Confidence]) -> Confidence:
@@ -219,10 +228,7 @@ def _linked(levels: Sequence[Confidence]) -> Confidence:
 
 
 def decision_rule_of(confidence: Confidence, nodes_upto: int, suspects: int = 0) -> DecisionRule:
-    """Return the standard by which a field decides with this confidence.
-
-    So many of its references are `suspects`.
-    """
+    """Return the decision rule of a field with this confidence and number of `suspects`."""
     accuracy = confidence.leave_one_out_accuracy
     if accuracy < MIN_ACCURACY:
         missing = (too_alike(accuracy),)
@@ -252,17 +258,17 @@ def decision_rule_of(confidence: Confidence, nodes_upto: int, suspects: int = 0)
 
 def _sample(chosen: Places, every: Places) -> Places:
     """Return up to _CALIBRATE_WITH of the `chosen` references, filled up with others."""
-    first = _thinned(chosen, _CALIBRATE_WITH)
+    first = _evenly_spaced(chosen, _CALIBRATE_WITH)
     rest = np.setdiff1d(every, chosen)
-    return np.union1d(first, _thinned(rest, _CALIBRATE_WITH - len(first)))
+    return np.union1d(first, _evenly_spaced(rest, _CALIBRATE_WITH - len(first)))
 
 
-def _thinned(places: Places, upto: int) -> Places:
+def _evenly_spaced(places: Places, upto: int) -> Places:
     return places[:: -(-len(places) // upto)] if 0 < upto < len(places) else places[: max(upto, 0)]
 
 
 def _missing(confidence: Confidence) -> tuple[str, ...]:
-    labels = len(confidence.labels) - len(confidence.sight.quiet)
+    labels = len(confidence.labels) - len(confidence.sight.never_predicted)
     more = max(COUNTED - confidence.drawn, 0)
     if min(confidence.limits) < UNREACHABLE:
         return (estimated(more),) if more and confidence.new_share else ()

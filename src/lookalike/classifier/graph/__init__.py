@@ -1,4 +1,4 @@
-"""Neighbour graph of all items: search, metric, propagation of evidence, projection.
+"""Neighbour graph of all items: k-NN search, whitening, label propagation, 2-D projection.
 
 Begin at `graph.py`.
 """

@@ -1,15 +1,17 @@
-"""How all items of a space lie to each other, labels aside: what evidence travels over. Pure.
+"""Neighbour graph of all items of an embedding space, over which evidence propagates. Pure.
 
-Frozen when it is made: items that come later are **leaves**, attached to their nearest nodes by one
-hop, until it is made again. It needs no label, and the same vectors give the same landscape.
+The graph needs no labels, and the same vectors always give the same graph. It is frozen once built.
+Items that arrive later are **out-of-graph items**: each is attached to its nearest nodes by one
+hop, until the graph is rebuilt.
 
-Besides the graph it holds the **direct metric**: the cosine of centred vectors under
-M = (C + 0.1·tr(C)/d·I)⁻¹, where C is the covariance of the differences between near neighbours:
-what varies among look-alikes counts little. (Unlabelled counterpart of within-class whitening.)
+A `NeighbourGraph` also holds the **whitened vectors**. Class similarity is the cosine of centred
+vectors under M = (C + 0.1·tr(C)/d·I)⁻¹, where C is the covariance of the differences between near
+neighbours: directions that vary among look-alikes count little. (Unlabelled counterpart of
+within-class whitening.)
 
-Vectors are kept on the grid (see `grid`), once centred and once **turned** by a root of M, so that
-M's inner product is the plain one. Turned vectors are spread by random signs and a cosine transform
-besides: no component stands out, and a byte holds each. `directions` makes both.
+Vectors are stored twice in fixed point (`arrays`): centred, and **whitened** by a root of M, so
+that M's inner product becomes the plain one. Whitened vectors are also mixed by random signs and a
+cosine transform: then no component stands out, and an int8 holds each. `metric` makes both.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import (
     Bytes,
-    Grid,
+    FixedPoint,
     Number,
-    appended,
-    grid_length,
-    on_grid,
-    roomy,
+    append_growable,
+    empty_growable,
+    fixed_point_length,
     squares,
+    to_fixed_point,
 )
 from lookalike.classifier.graph.metric import Blend, Whitening, spans
 from lookalike.classifier.graph.neighbours import FindLists, neighbour_lists, neighbours
@@ -48,14 +50,16 @@ from lookalike.classifier.graph.propagation import (
     scale_widths,
 )
 
-# --- joining neighbours to a graph, block by block -----------------------------------------------
+# --- building the graph from neighbour lists, block by block --------------------------------------
 
 _NODES = 65_536
 
 
 class _Edges(NamedTuple):
-    """Edges (m,) of some nodes, rising by node, then by the other end: `rows` tells the node,
-    `columns` the other end. `ranks` is how near it is in the nearer one's list, from 0.
+    """Edges (m,) of some nodes, sorted by node, then by the other end.
+
+    `rows` is the node, `columns` the other end. `ranks` is the rank of the edge, from 0, in the
+    neighbour list of the end that ranks it higher.
     """
 
     rows: NDArray[np.int32]
@@ -64,7 +68,7 @@ class _Edges(NamedTuple):
     ranks: NDArray[np.int8]
 
     def weights(self, scale: int, widths: Floats) -> tuple[Places, Floats]:
-        """Return which edges a scale has, and their weights, the same from either end."""
+        """Return the indices of the edges of a scale, and their weights, equal from either end."""
         some = np.flatnonzero(self.ranks < SCALES[scale])
         spread = widths[scale][self.rows[some]] * widths[scale][self.columns[some]]
         return some, np.exp(-((1 - self.cosines[some]) ** 2) / spread)
@@ -73,7 +77,7 @@ class _Edges(NamedTuple):
 def build_graph(places: Places, cosines: Floats) -> tuple[Graph, Floats]:
     """Return the graph of n items with their neighbours (n, ≤ NEIGHBOURS), nearest first.
 
-    Besides, the sums of each node's symmetric weights for each scale, float32 (3, n).
+    Also return the sum of each node's symmetric weights for each scale, float32 (3, n).
     """
     count, widths = len(places), scale_widths(cosines)
     found = list(_edges(places, cosines))
@@ -97,7 +101,9 @@ _NO_EDGES = _Edges(
 
 
 def _edges(places: Places, cosines: Floats) -> Iterator[_Edges]:
-    """Yield the edges of some nodes at a time: who is in their lists, or has them in its own."""
+    """Yield the edges of one block of nodes at a time: those in their lists, and those that list
+    them.
+    """
     count, k = places.shape
     flat, values = places.ravel(), cosines.ravel()
     listing = np.argsort(flat, kind="stable")
@@ -112,9 +118,9 @@ def _edges(places: Places, cosines: Floats) -> Iterator[_Edges]:
         key = ((rows - start) * count + columns) * k + at % k
         order = np.argsort(key)
         pair = key[order] // k
-        once = np.ones(len(pair), bool)
-        once[1:] = pair[1:] != pair[:-1]
-        chosen = order[once]
+        is_first = np.ones(len(pair), bool)
+        is_first[1:] = pair[1:] != pair[:-1]
+        chosen = order[is_first]
         yield _Edges(
             rows[chosen].astype(np.int32),
             columns[chosen].astype(np.int32),
@@ -124,7 +130,7 @@ def _edges(places: Places, cosines: Floats) -> Iterator[_Edges]:
 
 
 def _add_degrees(degrees: NDArray[np.float64], part: _Edges, some: Places, weights: Floats) -> None:
-    """Add up the weights of each node, always in the same order: later nodes' first."""
+    """Add up the weights of each node, always in the same order: those of later nodes first."""
     later = part.columns[some] > part.rows[some]
     order = np.concatenate([np.flatnonzero(later), np.flatnonzero(~later)])
     np.add.at(degrees, part.rows[some][order], weights[order].astype(np.float64))
@@ -146,38 +152,38 @@ def _shares(part: _Edges, widths: Floats, roots: NDArray[np.float64]) -> Floats:
 Vectors = Callable[[Places | slice], NDArray[np.float16]]
 
 _METRIC_NEIGHBOURS = (3, 5)
-"""The differences to so few and so many neighbours make the direct metric. The nearest ones differ
-as things of one label do: with three of 5,421 pictures accuracy is .004 higher than with five, and
-of texts fewer answers settle all. Of few items they do not tell all directions apart: with two of
-533 pictures precision fell.
-"""
+"""The fewest and the most neighbours whose differences estimate the metric. The nearest neighbours
+differ as items of one label do: with three instead of five, accuracy on 5,421 pictures is .004
+higher, and for texts fewer answers settle all items. With few items, few differences do not cover
+all directions: with two of them, precision on 533 pictures fell."""
 
 _DIFFERENCES_EACH = 8
-"""So many differences for each dimension are enough."""
+"""This many differences per dimension are enough."""
 
 _TINY = np.float32(1e-12)
 
 
 @dataclass(frozen=True, slots=True)
 class NeighbourGraph:
-    """Items of one space by rising pk; the first `nodes` are in the graph, the rest are leaves.
+    """Items of one space sorted by pk; the first `nodes` are in the graph, the rest are out of it.
 
-    `centred` int16 (n, d) are the directions that `frame` makes of vectors, on the grid; `turned`
-    int8 (n, d) those of centred @ `turn` (int16 (d, d)), of lengths `turned_lengths` float64 (n,).
-    `near` int64 and `near_cosines` float32 (n, ≤ 20) are each item's nearest nodes; `hops` float32
-    (n, ≤ 20) the entries of S between them.
+    `centred` int16 (n, d) are the directions that `frame` makes of the vectors, in fixed point.
+    `whitened` int8 (n, d) are the directions of centred @ `whitening_matrix` (int16 (d, d)), with
+    lengths `whitened_lengths` float64 (n,). `near` int64 and `near_cosines` float32 (n, ≤ 20) are
+    each item's nearest nodes and their cosines; `near_weights` float32 (n, ≤ 20) the entries of S
+    between the item and these nodes.
     """
 
     pks: Places
     nodes: int
     frame: Whitening
-    centred: Grid
-    turn: Grid
-    turned: Bytes
-    turned_lengths: NDArray[np.float64]
+    centred: FixedPoint
+    whitening_matrix: FixedPoint
+    whitened: Bytes
+    whitened_lengths: NDArray[np.float64]
     near: Places
     near_cosines: Floats
-    hops: Floats
+    near_weights: Floats
     graph: Graph
     widths: Floats
     degrees: Floats
@@ -186,7 +192,7 @@ class NeighbourGraph:
         return len(self.pks)
 
     def places_of(self, pks: Places) -> Places:
-        """Return the places of items that are here, in the order asked."""
+        """Return the places of the given items that are known here, in the order given."""
         if len(self.pks) == 0:
             return np.empty(0, np.int64)
         found = np.minimum(np.searchsorted(self.pks, pks), len(self.pks) - 1)
@@ -194,46 +200,49 @@ class NeighbourGraph:
 
     def cosines(self, places: Places, others: Places) -> Floats:
         """Return the centred cosines (m, k) of the items at `places` (m,) and `others` (k,)."""
-        scale = np.float32(grid_length(self.centred.shape[1]) ** -2)
+        scale = np.float32(fixed_point_length(self.centred.shape[1]) ** -2)
         rows, columns = (
             self.centred.take(part, axis=0).astype(np.float32) for part in (places, others)
         )
         return (rows @ columns.T) * scale
 
     def evidence(self, place: int) -> Evidence:
-        """Return what the item at `place` says of all others."""
+        """Return the evidence that the item at `place` gives to all others."""
         if place < self.nodes:
             return push(self.graph, np.array([place]), np.ones(1, np.float32), STEPS)
-        spread = push(self.graph, self.near[place], DECAY * self.hops[place], STEPS - 1)
+        spread = push(self.graph, self.near[place], DECAY * self.near_weights[place], STEPS - 1)
         return Evidence(np.append(spread.places, place), np.append(spread.amounts, np.float32(1)))
 
-    def with_leaves(self, said: Evidence, first: int | None = None) -> Evidence:
-        """Return evidence with what leaves hear by one hop: those from place `first` on, or all.
+    def with_out_of_graph(self, evidence: Evidence, first: int | None = None) -> Evidence:
+        """Return `evidence` with the amounts that out-of-graph items receive by one hop.
 
-        A leaf that has an entry of its own (it is the reference) keeps it on top.
+        It adds the items from place `first` on, or all out-of-graph items. If such an item has an
+        entry already (it is the reference itself), the hop is added to it.
         """
         start = self.nodes if first is None else first
         if start == len(self):
-            return said
+            return evidence
         column = np.zeros(len(self), np.float32)
-        column[said.places] = said.amounts
-        column[start:] += DECAY * (self.hops[start:] * column[self.near[start:]]).sum(axis=1)
-        leaves = start + np.flatnonzero(column[start:])
-        places = np.concatenate([said.places[said.places < start], leaves])
+        column[evidence.places] = evidence.amounts
+        column[start:] += DECAY * (self.near_weights[start:] * column[self.near[start:]]).sum(
+            axis=1
+        )
+        outside = start + np.flatnonzero(column[start:])
+        places = np.concatenate([evidence.places[evidence.places < start], outside])
         return Evidence(places, column[places])
 
 
 class KnownGraph(NamedTuple):
-    """What was found out about a landscape's items before: its `near`, `near_cosines` and `turn`,
-    its `graph` and `degrees`.
+    """Parts of a neighbour graph that were computed before for the same items: `near`,
+    `near_cosines`, `whitening_matrix`, `graph` and `degrees`.
 
-    To find `near` is what takes long. `turn` may differ in its last digits with the number of
-    threads: whoever builds the same landscape again takes over the one there was.
+    Finding `near` takes longest. The last digits of `whitening_matrix` may depend on the number of
+    threads: to rebuild the same graph exactly, reuse the stored matrix.
     """
 
     near: Places
     near_cosines: Floats
-    turn: Grid
+    whitening_matrix: FixedPoint
     graph: Graph
     degrees: Floats
 
@@ -245,9 +254,9 @@ def build_neighbour_graph(
     *,
     blend: Blend | None = None,
 ) -> NeighbourGraph:
-    """Return the landscape of all items: `pks` (n,) rising, unit `vectors` (n, d).
+    """Return the neighbour graph of all items: `pks` (n,) sorted, unit `vectors` (n, d).
 
-    `known` is what a landscape of the same items had, by the same `blend` of their members.
+    `known` are parts of an earlier graph of the same items with the same `blend` of members.
     """
     return neighbour_graph_of(pks, vectors.__getitem__, known, blend=blend)
 
@@ -260,29 +269,32 @@ def neighbour_graph_of(
     blend: Blend | None = None,
     find: FindLists = neighbour_lists,
 ) -> NeighbourGraph:
-    """Return that of vectors that are read some at a time where they are many: `vectors(places)`.
+    """Return the neighbour graph of vectors that `vectors(places)` reads, in blocks if there are
+    many.
 
-    `find` finds their neighbours, where they are not known.
+    `find` computes the neighbour lists if `known` has none.
     """
     count = len(pks)
     frame = Whitening.of((vectors(part) for part in spans(count)), blend)
     centred = _grid(frame, vectors, count)
     near, cosines = known[:2] if known else find(centred, NEIGHBOURS)
-    turn = known.turn if known else _turn(frame, vectors, centred, near)
+    whitening_matrix = (
+        known.whitening_matrix if known else _whitening_matrix(frame, vectors, centred, near)
+    )
     graph, degrees = known[3:] if known else build_graph(near, cosines)
-    turned = frame.turned(centred, turn)
+    whitened = frame.whiten(centred, whitening_matrix)
     widths = scale_widths(cosines)
     return NeighbourGraph(
         pks=pks,
         nodes=len(pks),
         frame=frame,
         centred=centred,
-        turn=turn,
-        turned=turned,
-        turned_lengths=_lengths(turned),
+        whitening_matrix=whitening_matrix,
+        whitened=whitened,
+        whitened_lengths=_lengths(whitened),
         near=near,
         near_cosines=cosines,
-        hops=_hops(near, cosines, widths, degrees),
+        near_weights=_near_weights(near, cosines, widths, degrees),
         graph=graph,
         widths=widths,
         degrees=degrees,
@@ -294,75 +306,80 @@ def attach(
     pks: Places,
     vectors: NDArray[np.float16],
     *,
-    apart: bool = False,
+    copy: bool = False,
 ) -> NeighbourGraph:
-    """Return the landscape with more leaves: `pks` (m,) above all here, `vectors` (m, d).
+    """Return the graph with more out-of-graph items: `pks` (m,) above all known ones, `vectors` (m,
+    d).
 
-    Of several that are made of one landscape only the last is good (see `growing`), unless they are
-    kept `apart`: then all is copied.
+    The result shares buffers with `neighbour_graph`, so only the last of several results made from
+    one graph is valid (`append_growable`). With `copy` all arrays are copied instead.
     """
-    add = _copied if apart else appended
-    centred = on_grid(neighbour_graph.frame.centred(vectors))
+    add = _append_copy if copy else append_growable
+    centred = to_fixed_point(neighbour_graph.frame.centred(vectors))
     nodes, count = neighbour_graph.centred[: neighbour_graph.nodes], neighbour_graph.near.shape[1]
     near, cosines = neighbours(centred, nodes, count)
-    turned = neighbour_graph.frame.turned(centred, neighbour_graph.turn)
+    whitened = neighbour_graph.frame.whiten(centred, neighbour_graph.whitening_matrix)
     widths, degrees = neighbour_graph.widths, neighbour_graph.degrees
     return NeighbourGraph(
         pks=add(neighbour_graph.pks, pks),
         nodes=neighbour_graph.nodes,
         frame=neighbour_graph.frame,
         centred=add(neighbour_graph.centred, centred),
-        turn=neighbour_graph.turn,
-        turned=add(neighbour_graph.turned, turned),
-        turned_lengths=add(neighbour_graph.turned_lengths, _lengths(turned)),
+        whitening_matrix=neighbour_graph.whitening_matrix,
+        whitened=add(neighbour_graph.whitened, whitened),
+        whitened_lengths=add(neighbour_graph.whitened_lengths, _lengths(whitened)),
         near=add(neighbour_graph.near, near),
         near_cosines=add(neighbour_graph.near_cosines, cosines),
-        hops=add(neighbour_graph.hops, _hops(near, cosines, widths, degrees)),
+        near_weights=add(
+            neighbour_graph.near_weights, _near_weights(near, cosines, widths, degrees)
+        ),
         graph=neighbour_graph.graph,
         widths=widths,
         degrees=degrees,
     )
 
 
-def _copied(array: NDArray[Number], more: NDArray[Number]) -> NDArray[Number]:
+def _append_copy(array: NDArray[Number], more: NDArray[Number]) -> NDArray[Number]:
     return np.concatenate([array, more])
 
 
-def _grid(frame: Whitening, vectors: Vectors, count: int) -> Grid:
-    """Return the centred directions of all items, made some at a time."""
-    grid = roomy(count, len(frame.mean), np.int16)
+def _grid(frame: Whitening, vectors: Vectors, count: int) -> FixedPoint:
+    """Return the centred directions of all items in fixed point, made block by block."""
+    grid = empty_growable(count, len(frame.mean), np.int16)
     for part in spans(count):
-        grid[part] = on_grid(frame.centred(vectors(part)))
+        grid[part] = to_fixed_point(frame.centred(vectors(part)))
     return grid
 
 
-def _turn(frame: Whitening, vectors: Vectors, centred: Grid, near: Places) -> Grid:
-    """Return what `turned` is made by; of many items, from directions on the grid."""
+def _whitening_matrix(
+    frame: Whitening, vectors: Vectors, centred: FixedPoint, near: Places
+) -> FixedPoint:
+    """Return the whitening matrix; for many items, estimate it from fixed-point directions."""
     count, dimension = centred.shape
     least, most = _METRIC_NEIGHBOURS
     near = near[:, : min(max(-(-_DIFFERENCES_EACH * dimension // max(count, 1)), least), most)]
     if len(spans(count)) == 1:
         wide = frame.centred(vectors(slice(0, count)))
-        return frame.turn_for(wide.__getitem__, near)
-    length = np.float32(grid_length(dimension))
-    return frame.turn_for(lambda places: centred[places].astype(np.float32) / length, near)
+        return frame.matrix_for(wide.__getitem__, near)
+    length = np.float32(fixed_point_length(dimension))
+    return frame.matrix_for(lambda places: centred[places].astype(np.float32) / length, near)
 
 
-def _lengths(turned: Bytes) -> NDArray[np.float64]:
-    return np.asarray(np.sqrt(np.maximum(squares(turned), 1)))
+def _lengths(whitened: Bytes) -> NDArray[np.float64]:
+    return np.asarray(np.sqrt(np.maximum(squares(whitened), 1)))
 
 
-def _hops(near: Places, cosines: Floats, widths: Floats, degrees: Floats) -> Floats:
-    """Return the entries of S (m, k) from items to their nearest nodes, by own lists."""
-    hops = np.zeros(near.shape, np.float32)
+def _near_weights(near: Places, cosines: Floats, widths: Floats, degrees: Floats) -> Floats:
+    """Return the entries of S (m, k) from items to their nearest nodes, by the items' own lists."""
+    near_weights = np.zeros(near.shape, np.float32)
     for part in spans(len(near)):
         for scale, k in enumerate(SCALES):
             some = near[part, :k]
             weights = _scale_weights(some, cosines[part, :k], widths[scale])
             own = np.maximum(weights.sum(axis=1, keepdims=True), _TINY)
-            hops[part, :k] += weights / np.sqrt(own * degrees[scale][some])
-    hops /= np.float32(len(SCALES))
-    return hops
+            near_weights[part, :k] += weights / np.sqrt(own * degrees[scale][some])
+    near_weights /= np.float32(len(SCALES))
+    return near_weights
 
 
 def _scale_weights(near: Places, cosines: Floats, widths: Floats) -> Floats:

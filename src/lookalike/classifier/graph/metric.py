@@ -1,12 +1,12 @@
-"""How vectors become directions: centred, then turned into the direct metric. Pure.
+"""Centring and whitening of vectors: from embeddings to directions. Pure.
 
-A vector of a combined space has a block for each **member** (a picture's, a text's). Each block is
-brought to unit length and centred by itself, and scaled by the root of its member's weight: so the
-cosine of two whole directions is the weighted mean of the members' cosines. Where a member says
-nothing of an item its block is zero, and what is there makes up the direction alone.
+A vector of a combined space has a block for each **member** (say, one for the picture and one for
+the text). Each block is normalised to unit length, centred, and scaled by the root of its member's
+weight. The cosine of two whole directions is then the weighted mean of the members' cosines. If a
+member has no vector for an item, its block is zero and the other members make up the direction
+alone.
 
-The direct metric is made of each block by itself, too: whitening all of them together would undo
-the weights.
+Each block is also whitened on its own: whitening all blocks together would undo the weights.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import (
     Bytes,
+    FixedPoint,
     Floats,
-    Grid,
-    in_bytes,
-    matrix_on_grid,
-    on_grid,
+    empty_growable,
+    matrix_to_fixed_point,
     products,
-    roomy,
+    to_fixed_point,
+    to_int8,
 )
 
 WHOLE_ITEMS = 200_000
-"""Up to so many items are taken at once, and the metric is learned from all; of more, from about
-as many, spread over them."""
+"""Up to this many items are processed at once, and the metric is estimated from all of them;
+beyond, from about as many, evenly spaced."""
 
 _SPAN_ITEMS = 50_000
 _METRIC_SHRINKAGE = 0.1
@@ -44,7 +44,7 @@ Rows = Callable[[Places | slice], Floats]
 
 
 def spans(count: int) -> list[slice]:
-    """Return the parts in which so many items are taken: one, or several where they are many."""
+    """Return the slices in which `count` items are processed: one, or several if there are many."""
     step = max(count, 1) if count <= WHOLE_ITEMS else _SPAN_ITEMS
     return [slice(start, min(start + step, count)) for start in range(0, max(count, 1), step)]
 
@@ -58,12 +58,14 @@ class Blend:
 
     @property
     def blocks(self) -> list[slice]:
-        """Return where each member's numbers are in a vector."""
+        """Return the slice of each member's block in a vector."""
         ends = np.cumsum(self.lengths).tolist()
         return [slice(end - size, end) for end, size in zip(ends, self.lengths, strict=True)]
 
     def scaled(self, rows: Floats) -> Floats:
-        """Return rows (n, d) with each block at the root of its weight long; zeros stay zeros."""
+        """Return rows (n, d) with each block scaled to the root of its weight; zero blocks stay
+        zero.
+        """
         scaled = unit_blocks(rows, self.blocks)
         for block, weight in zip(self.blocks, self.weights, strict=True):
             scaled[:, block] *= np.float32(weight**0.5)
@@ -71,13 +73,13 @@ class Blend:
 
 
 def blend(lengths: tuple[int, ...], weights: tuple[float, ...]) -> Blend | None:
-    """Return the blend of members by `weights`, without any by equal ones; None without members."""
+    """Return the blend of members by `weights`, or equal weights if empty; None without members."""
     even = (1 / max(len(lengths), 1),) * len(lengths)
     return Blend(lengths, weights or even) if lengths else None
 
 
 def unit_blocks(rows: Floats, blocks: list[slice]) -> Floats:
-    """Return rows (n, d) with each block at unit length; a block of zeros stays one."""
+    """Return rows (n, d) with each block at unit length; zero blocks stay zero."""
     units = np.zeros(rows.shape, np.float32)
     for block in blocks:
         lengths = np.linalg.norm(rows[:, block], axis=1, keepdims=True)
@@ -87,8 +89,8 @@ def unit_blocks(rows: Floats, blocks: list[slice]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """What makes directions of the vectors of a space: their `mean` (d,), and a `blend` where the
-    space has members.
+    """How vectors of a space become directions: their `mean` (d,), and a `blend` if the space has
+    members.
     """
 
     mean: Floats
@@ -96,9 +98,9 @@ class Whitening:
 
     @staticmethod
     def of(parts: Iterable[NDArray[np.float16]], blend: Blend | None) -> Whitening:
-        """Return the frame of all vectors, which come in parts (m, d), at least one.
+        """Return the whitening of all vectors, which come in parts (m, d), at least one.
 
-        Each block's mean is of those who have it.
+        The mean of each block is over the items that have it.
         """
         total, counts = np.zeros(1), np.zeros(1)
         for vectors in parts:
@@ -107,16 +109,16 @@ class Whitening:
                 counts = counts + len(wide)
             else:
                 wide = unit_blocks(wide, blend.blocks)
-                there = [
+                present = [
                     np.repeat(wide[:, block].any(axis=1).sum(), size)
                     for block, size in zip(blend.blocks, blend.lengths, strict=True)
                 ]
-                counts = counts + np.concatenate(there)
+                counts = counts + np.concatenate(present)
             total = total + wide.sum(axis=0, dtype=np.float64)
         return Whitening((total / np.maximum(counts, 1)).astype(np.float32), blend)
 
     def centred(self, vectors: NDArray[np.float16]) -> Floats:
-        """Return vectors (n, d) without what all have in common."""
+        """Return vectors (n, d) minus the mean, float32 (n, d)."""
         wide = vectors.astype(np.float32)
         if self.blend is None:
             return np.asarray(wide - self.mean)
@@ -127,39 +129,42 @@ class Whitening:
             )
         return self.blend.scaled(units)
 
-    def turn_for(self, centred: Rows, near: NDArray[np.int64]) -> Grid:
-        """Return T of the metric M = T Tᵀ, up to a factor, block by block where there are any.
+    def matrix_for(self, centred: Rows, near: NDArray[np.int64]) -> FixedPoint:
+        """Return the whitening matrix T of the metric M = T Tᵀ, up to a factor, block by block.
 
-        `centred(places)` gives centred vectors, `near` int64 (n, k) are neighbours. T = (L⁻¹)ᵀ R
+        `centred(places)` returns centred vectors, `near` int64 (n, k) are neighbours. T = (L⁻¹)ᵀ R
         for M⁻¹ = L Lᵀ and an orthonormal R that mixes all components.
         """
         if self.blend is None:
-            return _turn(centred, near)
+            return _whitening_matrix(centred, near)
         blocks = self.blend.blocks
-        turn = np.zeros((sum(self.blend.lengths),) * 2, np.int16)
+        whitening_matrix = np.zeros((sum(self.blend.lengths),) * 2, np.int16)
         for block in blocks:
 
             def units(places: Places | slice, block: slice = block) -> Floats:
                 return unit_blocks(centred(places), blocks)[:, block]
 
-            turn[block, block] = _turn(units, near)
-        return turn
+            whitening_matrix[block, block] = _whitening_matrix(units, near)
+        return whitening_matrix
 
-    def turned(self, centred: Grid, turn: Grid) -> Bytes:
-        """Return the turned directions, int8 (n, d), of centred ones on the grid.
+    def whiten(self, centred: FixedPoint, whitening_matrix: FixedPoint) -> Bytes:
+        """Return the whitened directions, int8 (n, d), of centred fixed-point ones.
 
-        Each product is one of whole numbers, hence exact.
+        All products are of whole numbers, hence exact.
         """
-        turned = roomy(len(centred), len(turn), np.int8)
-        for block, rows in products(centred, turn.T.astype(np.float32)):
+        whitened = empty_growable(len(centred), len(whitening_matrix), np.int8)
+        for block, rows in products(centred, whitening_matrix.T.astype(np.float32)):
             if self.blend is not None:
-                mixed = products(on_grid(self.blend.scaled(rows)), _mixing_on_grid(len(turn)).T)
+                mixed = products(
+                    to_fixed_point(self.blend.scaled(rows)),
+                    _fixed_point_mixing(len(whitening_matrix)).T,
+                )
                 rows = np.concatenate([part for _, part in mixed])
-            turned[block] = in_bytes(rows)
-        return turned
+            whitened[block] = to_int8(rows)
+        return whitened
 
 
-def _turn(centred: Rows, near: NDArray[np.int64]) -> Grid:
+def _whitening_matrix(centred: Rows, near: NDArray[np.int64]) -> FixedPoint:
     if len(near) <= WHOLE_ITEMS:
         covariance = _local_covariance(centred(slice(0, len(near))), near)
     else:
@@ -167,11 +172,11 @@ def _turn(centred: Rows, near: NDArray[np.int64]) -> Grid:
     dimension = len(covariance)
     floor = max(_METRIC_SHRINKAGE * np.trace(covariance) / dimension, 1e-9)
     root = np.linalg.cholesky(covariance + floor * np.eye(dimension)).astype(np.float32)
-    return matrix_on_grid(np.linalg.solve(root.T, _mixing(dimension)))
+    return matrix_to_fixed_point(np.linalg.solve(root.T, _mixing(dimension)))
 
 
 def _local_covariance(centred: Floats, near: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return C of the differences to neighbours `near` (n, k), summed without forming them."""
+    """Return C of the differences to neighbours `near` (n, k), without forming the differences."""
     n, k = near.shape
     seen = np.bincount(near.ravel(), minlength=n).astype(np.float32)
     half = centred * ((k + seen) / 2)[:, None]
@@ -182,7 +187,7 @@ def _local_covariance(centred: Floats, near: NDArray[np.int64]) -> NDArray[np.fl
 
 
 def _sampled_covariance(centred: Rows, near: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return C of the differences to neighbours `near` (n, k) of some items."""
+    """Return C of the differences to neighbours `near` (n, k) of evenly spaced items."""
     every = -(-len(near) // WHOLE_ITEMS)
     some = np.arange(0, len(near), every)
     total: NDArray[np.float64] | float = 0.0
@@ -204,56 +209,58 @@ def _mixing(dimension: int) -> Floats:
 
 
 @cache
-def _mixing_on_grid(dimension: int) -> Floats:
-    return matrix_on_grid(_mixing(dimension)).astype(np.float32)
+def _fixed_point_mixing(dimension: int) -> Floats:
+    return matrix_to_fixed_point(_mixing(dimension)).astype(np.float32)
 
 
 # --- weights of the members of a combined space --------------------------------------------------
 
-# Each reference is left out and given back its label by the others: label c of reference i says log
-# mean exp(s·k_ir) over c's references r ≠ i, k the cosine of blended directions, and the best
-# weights are those of the largest conditional likelihood, for the best slope s. (Neighbourhood
-# components analysis, Goldberger et al. 2004, with a mean for each label and one number a member.)
-# A prior draws them together: it counts as much as one answer that was best explained by all alike.
-# References that have something for every member tell how these compare; others count only where
-# there are not enough of them.
+# Leave-one-out fit of the weights. The score of label c for a left-out reference i is log mean
+# exp(s·k_ir) over the references r ≠ i of c, with k the cosine of blended directions. The best
+# weights have the largest conditional likelihood of the references' own labels, at the best slope
+# s. (Neighbourhood components analysis, Goldberger et al. 2004, with a mean per label and one
+# parameter per member.) A prior pulls the weights towards equality: it counts as much as one answer
+# that is explained best by equal weights.
 #
-# No member is lost altogether: an item may have nothing else.
+# Only references that have a vector for every member are used, because only they compare the
+# members. The others are used if there are too few of these.
+#
+# No member gets weight 0: an item may have no other member.
 
 _HUNDRED = 100
 _LEAST = 1
 _STEPS = (20, 5)
-"""Hundredths that one member gives another, first by large steps."""
+"""Hundredths that are moved from one member to another: large steps first."""
 
 _SLOPES = (4.0, 8.0, 16.0, 32.0, 64.0)
-_NOTICED = 1.0
-"""Weights in force stay where others are no more likely than by so much, in nats."""
+_LEAST_IMPROVEMENT = 1.0
+"""Keep the current weights unless others improve the log-likelihood by more than this, in nats."""
 
-_LEARN_FROM = 1000
+_SAMPLE_SIZE = 1000
 _FLOOR = np.float32(1e-12)
 
 Columns = NDArray[np.int64]
 
 
-def weigh(members: Sequence[Floats], own: Columns, before: tuple[float, ...]) -> tuple[float, ...]:
+def weigh(members: Sequence[Floats], own: Columns, current: tuple[float, ...]) -> tuple[float, ...]:
     """Return the weight of each member, of sum 1, none of which is 0.
 
     `members` are the directions of r references for each member, float32 (r, d), at unit length or
-    zero; `own` int64 (r,) their labels as numbers. The weights in force `before` stay unless others
-    are noticeably more likely.
+    zero; `own` int64 (r,) are the label codes. The `current` weights stay unless others are
+    noticeably more likely.
     """
     every = np.arange(len(own))
     complete = np.all([rows.any(axis=1) for rows in members], axis=0)
-    chosen = _chosen(every[complete], own)
+    chosen = _sample(every[complete], own)
     if len(np.unique(own[chosen])) < 2:
-        chosen = _chosen(every, own)
+        chosen = _sample(every, own)
     if len(np.unique(own[chosen])) < 2:
-        return before
+        return current
     trials = _Trials.of([rows[chosen] for rows in members], own[chosen])
-    best, loss = _descended(trials, _even(len(members)))
-    known = tuple(round(_HUNDRED * weight) for weight in before)
-    if sum(known) == _HUNDRED and trials.loss(known) - loss < _NOTICED:
-        return before
+    best, loss = _coordinate_descent(trials, _even(len(members)))
+    known = tuple(round(_HUNDRED * weight) for weight in current)
+    if sum(known) == _HUNDRED and trials.loss(known) - loss < _LEAST_IMPROVEMENT:
+        return current
     return tuple(part / _HUNDRED for part in best)
 
 
@@ -262,28 +269,28 @@ def _even(count: int) -> tuple[int, ...]:
     return tuple(_HUNDRED // count + (place < rest) for place in range(count))
 
 
-def _chosen(among: Columns, own: Columns) -> Columns:
-    """Return up to _LEARN_FROM of these references, label by label, of labels with two or more."""
+def _sample(among: Columns, own: Columns) -> Columns:
+    """Return up to _SAMPLE_SIZE of the references of labels with two or more, by label."""
     order = among[np.argsort(own[among], kind="stable")]
-    order = order[:: max(1, -(-len(order) // _LEARN_FROM))]
+    order = order[:: max(1, -(-len(order) // _SAMPLE_SIZE))]
     counts = np.bincount(own[order])
     return np.asarray(order[counts[own[order]] >= 2])
 
 
-def _descended(trials: _Trials, start: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
-    """Return the weights, in hundredths, that no step makes better, and their loss."""
+def _coordinate_descent(trials: _Trials, start: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
+    """Return the weights, in hundredths, that no single step improves, and their loss."""
     best, loss = start, trials.loss(start)
     for step in _STEPS:
         while True:
-            found = min((trials.loss(other), other) for other in _beside(best, step))
+            found = min((trials.loss(other), other) for other in _neighbouring_weights(best, step))
             if found[0] >= loss:
                 break
             loss, best = found
     return best, loss
 
 
-def _beside(weights: tuple[int, ...], step: int) -> Iterator[tuple[int, ...]]:
-    """Yield the weights in which one member gives another a step, or what it has."""
+def _neighbouring_weights(weights: tuple[int, ...], step: int) -> Iterator[tuple[int, ...]]:
+    """Yield all weights in which one member gives another a step, or all it can."""
     for giver, taker in permutations(range(len(weights)), 2):
         moved = list(weights)
         given = min(step, weights[giver] - _LEAST)
@@ -294,15 +301,15 @@ def _beside(weights: tuple[int, ...], step: int) -> Iterator[tuple[int, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class _Trials:
-    """References left out one by one, in the order of their labels.
+    """Leave-one-out trials of references, sorted by label.
 
-    `cosines` are those of each member (r, r), `there` (r, members) tells which has what; `own` are
-    the labels as columns, which begin at `starts`, and `others` (r, labels) the references of each
-    label without the one that is left out.
+    `cosines` are one matrix (r, r) per member; `present` (r, members) is 1 where a reference has
+    that member. `own` are the labels as columns, which begin at `starts`; `others` (r, labels)
+    counts the references of each label without the one that is left out.
     """
 
     cosines: Sequence[Floats]
-    there: Floats
+    present: Floats
     own: Columns
     starts: Columns
     others: Floats
@@ -314,22 +321,22 @@ class _Trials:
         )
         others = np.repeat(counts[None].astype(np.float32), len(own), axis=0)
         others[np.arange(len(own)), own] -= 1
-        there = np.stack([rows.any(axis=1) for rows in members], axis=1).astype(np.float32)
-        return _Trials([rows @ rows.T for rows in members], there, own, starts, others)
+        present = np.stack([rows.any(axis=1) for rows in members], axis=1).astype(np.float32)
+        return _Trials([rows @ rows.T for rows in members], present, own, starts, others)
 
     def loss(self, weights: tuple[int, ...]) -> float:
-        """Return the negative logarithm of likelihood and prior for weights in hundredths."""
+        """Return the negative log-likelihood, plus the prior, for weights in hundredths."""
         shares = np.array(weights, np.float32) / _HUNDRED
         summed = sum(share * part for share, part in zip(shares, self.cosines, strict=True))
-        lengths = np.sqrt(np.maximum(self.there @ shares, _FLOOR))
+        lengths = np.sqrt(np.maximum(self.present @ shares, _FLOOR))
         cosines = summed / (lengths[:, None] * lengths)
         prior = float(np.log(shares.astype(np.float64) * len(weights)).sum())
         return round(min(self._loss(cosines, slope) for slope in _SLOPES) - prior, 6)
 
     def _loss(self, cosines: Floats, slope: float) -> float:
-        said = np.exp(np.float32(slope) * (cosines - 1))
-        np.fill_diagonal(said, 0)
-        means = np.add.reduceat(said, self.starts, axis=1) / np.maximum(self.others, 1)
+        weights = np.exp(np.float32(slope) * (cosines - 1))
+        np.fill_diagonal(weights, 0)
+        means = np.add.reduceat(weights, self.starts, axis=1) / np.maximum(self.others, 1)
         means = means.astype(np.float64) + _FLOOR
         rows = np.arange(len(self.own))
         return float((np.log(means.sum(axis=1)) - np.log(means[rows, self.own])).sum())

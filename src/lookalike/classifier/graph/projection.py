@@ -1,11 +1,12 @@
-"""Where the items of a space lie on its map, look-alikes together, labels aside. Pure.
+"""Two-dimensional map of the items of a space (t-SNE), without labels. Pure.
 
-Up to `LAID_ITEMS` items are laid out by t-SNE on their neighbour lists (see `tsne`): a few of them
-first, then all from where these came to lie. They are the **anchors**: what is more than that, or
-comes later, is placed among its nearest anchors at once, until the layout is made again.
+Up to `LAID_ITEMS` items are laid out by t-SNE on their neighbour lists: first a few of them, then
+all, starting from the positions of the few. These items are the **anchors**. All other items, and
+those that arrive later, are placed at once among their nearest anchors, until the layout is made
+again.
 
-Neighbours are found in the first 128 principal components of the centred vectors, which tell as
-much of look-alikes as all of them do. The same vectors give the same layout.
+Neighbours are found in the first 128 principal components of the centred vectors, which find
+look-alikes as well as all components do. The same vectors give the same layout.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.arrays import Grid, on_grid
+from lookalike.classifier.graph.arrays import FixedPoint, to_fixed_point
 from lookalike.classifier.graph.metric import Blend, Whitening
 from lookalike.classifier.graph.neighbours import (
     Lists,
@@ -29,15 +30,15 @@ from lookalike.classifier.graph.neighbours import (
 # --- t-SNE ---------------------------------------------------------------------------------------
 
 # This is t-SNE (van der Maaten and Hinton 2008) on neighbour lists. With symmetric affinities p_ij
-# of sum 1, q_ij = 1 / (1 + |y_i − y_j|²) and Z = Σ q_ij, each step goes down the gradient
+# of sum 1, q_ij = 1 / (1 + |y_i − y_j|²) and Z = Σ q_ij, each step descends the gradient
 #
 #     4 Σ_j (ρ p_ij q_ij − q_ij² / Z) (y_i − y_j).
 #
-# The second sum goes over all pairs. It is a convolution, computed on a grid by Fourier transform
-# (Linderman et al. 2019), here with bilinear weights: the time is linear in the items, and nothing
-# is drawn by chance. The step is n/ρ (Belkina et al. 2019), the start a principal component plane
-# (Kobak and Berens 2019). ρ > 1 stays to the end and draws groups together (Böhm, Berens and Kobak
-# 2022).
+# The second sum runs over all pairs. It is a convolution, computed on a grid by Fourier transform
+# (Linderman et al. 2019), here with bilinear weights: the time is linear in the number of items,
+# and nothing is random. The step is n/ρ (Belkina et al. 2019), the start a plane of principal
+# components (Kobak and Berens 2019). The exaggeration ρ > 1 stays to the end and draws groups
+# together (Böhm, Berens and Kobak 2022).
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -54,9 +55,10 @@ _START_WIDTH = np.float32(1e-2)
 
 @dataclass(frozen=True, slots=True)
 class Affinities:
-    """The affinities p_ij > 0, by rising i: item i has those from `starts[i]` on.
+    """The affinities p_ij > 0, sorted by i: those of item i start at `starts[i]`.
 
-    `counts` (n,) is how many each item has; `columns` (m,) are the j, `values` (m,) the p_ij.
+    `counts` (n,) is the number of affinities of each item; `columns` (m,) are the j, `values` (m,)
+    the p_ij.
     """
 
     starts: Places
@@ -66,7 +68,9 @@ class Affinities:
 
 
 class Phase(NamedTuple):
-    """So many `steps` with exaggeration ρ, some momentum, and a grid of at most `nodes` a side."""
+    """A phase of the optimisation: its number of `steps`, exaggeration ρ, momentum, and the largest
+    number of grid `nodes` per side.
+    """
 
     steps: int
     exaggeration: float
@@ -77,8 +81,8 @@ class Phase(NamedTuple):
 def affinities(near: Places, cosines: Floats) -> Affinities:
     """Return the affinities of items with neighbours `near` (n, k), nearest first.
 
-    Each item's row is exp(−β d²) of the chord d between directions, with β such that its perplexity
-    is k/3; then p_ij is the mean of both directions.
+    Each row is exp(−β d²) of the chord d between directions, with β such that the perplexity is
+    k/3; p_ij is the mean of both directions.
     """
     n, k = near.shape
     weights = perplexity_rows(cosines)
@@ -94,7 +98,7 @@ def affinities(near: Places, cosines: Floats) -> Affinities:
 
 
 def perplexity_rows(cosines: Floats) -> Floats:
-    """Return rows of sum 1 (n, k) that fall with the squared chord, each of perplexity k/3."""
+    """Return rows of sum 1 (n, k) that decrease with the squared chord, each of perplexity k/3."""
     squares = np.maximum(2 * (cosines[:, :1] - cosines), 0).astype(np.float32)
     n, k = squares.shape
     target = np.log(max(k / _NEIGHBOURS_A_PERPLEXITY, 1.0))
@@ -110,29 +114,29 @@ def perplexity_rows(cosines: Floats) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-def started(plane: Floats) -> Floats:
-    """Return a first layout (n, 2) from a plane (n, 2): the same, so small that all may move."""
+def initial_layout(plane: Floats) -> Floats:
+    """Return a first layout (n, 2) from a plane (n, 2), scaled so small that all items can move."""
     spread = max(float(plane[:, 0].std()), 1e-12)
     return np.asarray(plane * (_START_WIDTH / np.float32(spread)), np.float32)
 
 
-def moved(
-    places: Floats, near: Affinities, phase: Phase, tell: Callable[[], None] = lambda: None
+def optimised(
+    places: Floats, near: Affinities, phase: Phase, report: Callable[[], None] = lambda: None
 ) -> Floats:
-    """Return `places` (n, 2) after the steps of a phase. `tell` is called at every step."""
+    """Return `places` (n, 2) after the steps of a phase. `report` is called at every step."""
     y = np.ascontiguousarray(places.T)
     step = np.float32(max(len(places) / phase.exaggeration, _LEAST_STEP))
     velocity, gains = np.zeros_like(y), np.ones_like(y)
     for _ in range(phase.steps):
-        pulled, pushed = _attraction(y, near), _repulsion(y, phase.nodes)
-        gradient = 4 * (np.float32(phase.exaggeration) * pulled - pushed)
-        turned = (gradient > 0) == (velocity > 0)
-        gains = np.maximum(np.where(turned, gains * _GAIN_DOWN, gains + _GAIN_UP), _LEAST_GAIN)
+        attraction, repulsion = _attraction(y, near), _repulsion(y, phase.nodes)
+        gradient = 4 * (np.float32(phase.exaggeration) * attraction - repulsion)
+        same_sign = (gradient > 0) == (velocity > 0)
+        gains = np.maximum(np.where(same_sign, gains * _GAIN_DOWN, gains + _GAIN_UP), _LEAST_GAIN)
         velocity = np.float32(phase.momentum) * velocity - step * gains * gradient
         np.clip(velocity, -_MOST_MOVE, _MOST_MOVE, out=velocity)
         y += velocity
         y -= y.mean(axis=1, keepdims=True)
-        tell()
+        report()
     return np.ascontiguousarray(y.T)
 
 
@@ -144,7 +148,7 @@ def _attraction(y: Floats, near: Affinities) -> Floats:
 
 
 def _repulsion(y: Floats, most_nodes: int) -> Floats:
-    """Return Σ_j q_ij² (y_i − y_j) / Z, (2, n), by a grid of at most `most_nodes` a side."""
+    """Return Σ_j q_ij² (y_i − y_j) / Z, (2, n), on a grid of at most `most_nodes` per side."""
     low = y.min(axis=1, keepdims=True)
     span = max(float((y - low).max()), 1e-6)
     nodes = int(min(most_nodes, max(_LEAST_NODES, span / _NODE_WIDTH)))
@@ -166,7 +170,7 @@ def _repulsion(y: Floats, most_nodes: int) -> Floats:
 
 
 def _kernels(side: int, width: float) -> tuple[Floats, Floats, Floats]:
-    """Return q, and q² times the distance along each axis, around the origin of a round grid."""
+    """Return q, and q² times the distance along each axis, around the origin of a periodic grid."""
     steps = np.arange(side)
     along = (np.where(steps > side // 2, steps - side, steps) * width).astype(np.float32)
     q: Floats = np.asarray(1 / (1 + along[:, None] ** 2 + along**2), np.float32)
@@ -175,7 +179,7 @@ def _kernels(side: int, width: float) -> tuple[Floats, Floats, Floats]:
 
 
 def _good_size(least: int) -> int:
-    """Return the next number that a Fourier transform is quick for."""
+    """Return the next size that is fast for a Fourier transform (factors 2, 3 and 5 only)."""
     size = least
     while (rest := size) > 0:
         for prime in (2, 3, 5):
@@ -190,13 +194,13 @@ def _good_size(least: int) -> int:
 # -------------------------------------------------------------------------------------------------
 
 Vectors = Callable[[Places], NDArray[np.float16]]
-Tell = Callable[[float], None]
+ReportProgress = Callable[[float], None]
 
 LAID_ITEMS = 100_000
-"""Up to so many items are laid out by themselves; more are placed among them."""
+"""Up to this many items are laid out by t-SNE; further items are placed among them."""
 
 GROWTH = 1.2
-"""When there are so many times the items that it was made of, a layout should be made again."""
+"""Make the layout again when there are this many times the items that it was made of."""
 
 SIDE = 65_535
 """The largest coordinate on the map."""
@@ -223,7 +227,7 @@ _FINE = Phase(50, 2, 0.8, 256)
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """How vectors are made small: the `frame` that centres them, and a `basis` float32 (d, k)."""
+    """Reduction of vectors: the `frame` that centres them, and a `basis` float32 (d, k)."""
 
     frame: Whitening
     basis: Floats
@@ -238,21 +242,22 @@ class Axes:
         largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
         return Axes(frame, (axes * np.sign(largest)).astype(np.float32))
 
-    def reduced(self, pks: Places, vectors: Vectors) -> Grid:
-        """Return the directions of items, on the grid, int16 (n, k)."""
+    def reduced(self, pks: Places, vectors: Vectors) -> FixedPoint:
+        """Return the reduced directions of items in fixed point, int16 (n, k)."""
         small = np.empty((len(pks), self.basis.shape[1]), np.int16)
         for start in range(0, len(pks), _VECTOR_BLOCK):
             block = slice(start, start + _VECTOR_BLOCK)
-            small[block] = on_grid(self.frame.centred(vectors(pks[block])) @ self.basis)
+            small[block] = to_fixed_point(self.frame.centred(vectors(pks[block])) @ self.basis)
         return small
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Items of one space by rising pk, each with the slot of its vector and its place on the map.
+    """Items of one space sorted by pk, each with the slot of its vector and its place on the map.
 
     `places` are float32 (n, 2), in a square of side 1. `anchors` (m,) are the pks of the items that
-    were laid out, `reduced` int16 (m, k) their directions. `made_of` is how many items there were.
+    t-SNE laid out, `reduced` int16 (m, k) their directions. `made_of` is the number of items when
+    the layout was made.
     """
 
     pks: Places
@@ -260,7 +265,7 @@ class Layout:
     places: Floats
     axes: Axes
     anchors: Places
-    reduced: Grid
+    reduced: FixedPoint
     made_of: int
 
     def __len__(self) -> int:
@@ -268,7 +273,7 @@ class Layout:
 
     @property
     def is_outgrown(self) -> bool:
-        """Return whether so many items came or went that it should be made again."""
+        """Return whether the number of items changed so much that a new layout is due."""
         return not self.made_of / GROWTH <= len(self) <= self.made_of * GROWTH
 
     def square(self) -> NDArray[np.uint16]:
@@ -288,9 +293,10 @@ class Layout:
         )
 
     def with_more(self, pks: Places, slots: Places, vectors: Vectors) -> Layout:
-        """Return the layout with more items (m,) placed, `pks` rising and not here.
+        """Return the layout with more items (m,) placed, `pks` sorted and not in the layout yet.
 
-        Each lies between the anchors that it looks like, mostly at the nearest one. Needs anchors.
+        Each is placed between the anchors that it resembles, mostly at the nearest one. Needs
+        anchors.
         """
         starts = range(0, len(pks), _PLACED_BLOCK)
         placed = [self._placed(pks[start : start + _PLACED_BLOCK], vectors) for start in starts]
@@ -307,79 +313,82 @@ class Layout:
         small, count = self.axes.reduced(pks, vectors), min(_PLACED_BY, len(self.anchors))
         near, cosines = _nearest(small, self.reduced, count)
         shares = perplexity_rows(cosines)
-        of_anchors = self.places[np.searchsorted(self.pks, self.anchors)]
-        places = (of_anchors[near] * shares[:, :, None]).sum(axis=1)
-        places += np.float32(_JITTER) * _scattered(pks)
+        anchor_places = self.places[np.searchsorted(self.pks, self.anchors)]
+        places = (anchor_places[near] * shares[:, :, None]).sum(axis=1)
+        places += np.float32(_JITTER) * _jitter(pks)
         return np.asarray(np.clip(places, 0, 1), np.float32)
 
 
 def lay_out(
-    pks: Places, slots: Places, vectors: Vectors, blend: Blend | None, tell: Tell
+    pks: Places, slots: Places, vectors: Vectors, blend: Blend | None, report: ReportProgress
 ) -> Layout:
-    """Return the layout of at least one item: `pks` (n,) rising, the `slots` of their vectors.
+    """Return the layout of at least one item: `pks` (n,) sorted, the `slots` of their vectors.
 
-    `tell` hears which share is done, up to 1.
+    `report` is called with the share of the work that is done, up to 1.
     """
-    laid = _some(len(pks), LAID_ITEMS)
-    axes = Axes.of(vectors(pks[laid[_some(len(laid), _AXES_FROM)]]), blend)
-    reduced = axes.reduced(pks[laid], vectors)
-    tell(0.05)
-    places = _in_square(_laid(reduced, lambda done: tell(0.05 + 0.75 * done)))
-    layout = Layout(pks[laid], slots[laid], places, axes, pks[laid], reduced, len(pks))
+    anchors = _some(len(pks), LAID_ITEMS)
+    axes = Axes.of(vectors(pks[anchors[_some(len(anchors), _AXES_FROM)]]), blend)
+    reduced = axes.reduced(pks[anchors], vectors)
+    report(0.05)
+    places = _in_square(_layout_of(reduced, lambda done: report(0.05 + 0.75 * done)))
+    layout = Layout(pks[anchors], slots[anchors], places, axes, pks[anchors], reduced, len(pks))
     rest = np.ones(len(pks), bool)
-    rest[laid] = False
+    rest[anchors] = False
     if rest.any():
         layout = layout.with_more(pks[rest], slots[rest], vectors)
-    tell(1.0)
+    report(1.0)
     return layout
 
 
-def _laid(reduced: Grid, tell: Tell) -> Floats:
-    """Return where items (n, k) lie, float32 (n, 2), in no particular frame."""
+def _layout_of(reduced: FixedPoint, report: ReportProgress) -> Floats:
+    """Return positions of items (n, k), float32 (n, 2), in arbitrary units."""
     plane = np.zeros((len(reduced), 2), np.float32)
     plane[:, : reduced.shape[1]] = reduced[:, :2]
     if len(reduced) < _FEWEST:
         return plane
     if len(reduced) <= _COARSE_ABOVE:
-        return _moved(started(plane), _lists(reduced), _PHASES, tell)
+        return _optimised(initial_layout(plane), _lists(reduced), _PHASES, report)
     some = _some(len(reduced), _COARSE_ITEMS)
-    coarse = _moved(
-        started(plane[some]), _lists(reduced[some]), _PHASES, lambda done: tell(done / 3)
+    coarse = _optimised(
+        initial_layout(plane[some]), _lists(reduced[some]), _PHASES, lambda done: report(done / 3)
     )
     lists = _lists(reduced)
-    first = _spread(lists[0], some, coarse)
-    first += np.float32(0.1) * _scattered(np.arange(len(first)))
-    return _moved(first, lists, (_FINE,), lambda done: tell((2 + done) / 3))
+    first = _interpolated(lists[0], some, coarse)
+    first += np.float32(0.1) * _jitter(np.arange(len(first)))
+    return _optimised(first, lists, (_FINE,), lambda done: report((2 + done) / 3))
 
 
-def _moved(places: Floats, lists: Lists, phases: tuple[Phase, ...], tell: Tell) -> Floats:
+def _optimised(
+    places: Floats, lists: Lists, phases: tuple[Phase, ...], report: ReportProgress
+) -> Floats:
     near, steps, done = affinities(*lists), sum(phase.steps for phase in phases), 0
 
     def count() -> None:
         nonlocal done
         done += 1
-        tell(done / steps)
+        report(done / steps)
 
     for phase in phases:
-        places = moved(places, near, phase, count)
+        places = optimised(places, near, phase, count)
     return places
 
 
-def _lists(reduced: Grid) -> Lists:
+def _lists(reduced: FixedPoint) -> Lists:
     count = min(_NEIGHBOURS, len(reduced) - 1)
     return neighbour_lists(reduced, count, exact_items=_EXACT_ITEMS, cells_tried=_CELLS_TRIED)
 
 
-def _nearest(queries: Grid, rows: Grid, count: int) -> Lists:
+def _nearest(queries: FixedPoint, rows: FixedPoint, count: int) -> Lists:
     if len(queries) * len(rows) <= _EXACT_PAIRS:
         return neighbours(queries, rows, count)
     return approximate_neighbours(queries, rows, count, cells_tried=_CELLS_TRIED)
 
 
-def _spread(near: Places, known: Places, places: Floats) -> Floats:
-    """Return places (n, 2) of all: those `known` have theirs, others the mean of their neighbours'.
+def _interpolated(near: Places, known: Places, places: Floats) -> Floats:
+    """Return positions (n, 2) of all items: the `known` ones theirs, the others their neighbours'
+    mean.
 
-    It goes on from what it reached; what it never reaches stays in the middle.
+    It continues from the items reached so far; items that are never reached stay in the middle.
     """
     every, there = np.zeros((len(near), 2), np.float32), np.zeros(len(near), bool)
     every[known], there[known] = places, True
@@ -396,7 +405,7 @@ def _spread(near: Places, known: Places, places: Floats) -> Floats:
 
 
 def _in_square(places: Floats) -> Floats:
-    """Return places as parts of a square of side 1, with a margin, the longer side filling it."""
+    """Return positions scaled into a square of side 1, with a margin; the longer side fills it."""
     low, high = places.min(axis=0), places.max(axis=0)
     span = max(float((high - low).max()), 1e-12)
     centred = (places - (low + high) / 2) / np.float32(span)
@@ -404,28 +413,28 @@ def _in_square(places: Floats) -> Floats:
 
 
 def _some(count: int, most: int) -> Places:
-    """Return up to `most` of `count` places, rising, always the same ones."""
+    """Return up to `most` of `count` places, sorted, always the same ones."""
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
 
 
 def shuffled(pks: Places) -> Places:
-    """Return the places of items (n,) in an order that looks like chance, and is always the same.
+    """Return the places of items (n,) in a pseudo-random order that is always the same.
 
-    Any first part of it is a sample of all; items that come later leave the others' order.
+    Any prefix is a sample of all items; items that are added later do not change the others' order.
     """
-    return np.argsort(_mixed(pks, 0), kind="stable")
+    return np.argsort(_hashed(pks, 0), kind="stable")
 
 
-def _scattered(numbers: Places) -> Floats:
+def _jitter(numbers: Places) -> Floats:
     """Return two numbers from −1 to 1 for each of (n,), (n, 2): the same for the same number."""
-    parts = np.stack([_mixed(numbers, step) >> np.uint64(11) for step in (1, 2)], axis=1)
+    parts = np.stack([_hashed(numbers, step) >> np.uint64(11) for step in (1, 2)], axis=1)
     return (parts * (2.0 / 2**53) - 1).astype(np.float32)
 
 
-def _mixed(numbers: Places, step: int) -> NDArray[np.uint64]:
-    """Return numbers without a pattern, as SplitMix64 makes them (Steele, Lea and Flood 2014)."""
+def _hashed(numbers: Places, step: int) -> NDArray[np.uint64]:
+    """Return pseudo-random numbers by SplitMix64 (Steele, Lea and Flood 2014)."""
     z = (numbers.astype(np.uint64) * np.uint64(3) + np.uint64(step + 1)) * np.uint64(_GOLDEN)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,9 +1,9 @@
-"""Exact search over arrays of vectors. Pure: no files, no engine.
+"""Exact k-nearest-neighbour search over arrays of vectors. Pure: no files, no engine.
 
 A **similarity** is the dot product of two stored unit vectors (float16), summed in double precision
-and rounded to float32. Products of float16 are exact in double precision and a sum of a few
-thousand of them errs by less than 1e-13, so the rounded value is the same whichever route computed
-it, and an incremental update equals a full recompute.
+and rounded to float32. Products of float16 are exact in double precision, and a sum of a few
+thousand of them errs by less than 1e-13. So the rounded value does not depend on the order of
+summation, and an incremental update equals a full recompute.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from lookalike.labels import NO_LABEL
 # --- neighbour lists with label codes ------------------------------------------------------------
 
 NO_SIMILARITY = np.float32(-2.0)
-"""The similarity in an empty place: below every real one."""
+"""The similarity in an empty place of a list: below every real one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
     """The nearest references of n documents, all (n, k): `ids` int64, `similarities` float32
-    falling, `codes` int32. Ids are opaque here; what is decided on them names them as sources.
+    descending, `codes` int32. Ids are opaque here; decisions name them as sources.
     """
 
     ids: NDArray[np.int64]
@@ -39,7 +39,7 @@ def with_codes(
     ids: NDArray[np.int64],
     codes: NDArray[np.int32],
 ) -> Matches:
-    """Return lists of neighbours as matches: `ids` (r,) rising have the labels `codes` (r,)."""
+    """Return neighbour lists as matches: the sorted `ids` (r,) have the labels `codes` (r,)."""
     labels = np.full(near.shape, NO_LABEL, np.int32)
     if len(ids):
         place = np.minimum(np.searchsorted(ids, near), len(ids) - 1)
@@ -57,10 +57,10 @@ def shares(similarities: NDArray[np.float32], temperature: float) -> NDArray[np.
 
 
 def votes(matches: Matches, temperature: float) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the label with most evidence in each list (n,), and its share of it (n,).
+    """Return the label with most evidence in each list (n,), and its share of the evidence (n,).
 
-    A match weighs exp((s − s₁) / temperature), s₁ the nearest's similarity; a tie goes to the
-    nearer. Lists without matches give NO_LABEL and 0.
+    A match has the weight exp((s − s₁) / temperature), s₁ the similarity of the nearest; a tie goes
+    to the nearer. Lists without matches give NO_LABEL and 0.
     """
     similarity, codes = matches.similarities, matches.codes
     weight = shares(similarity, temperature)
@@ -76,10 +76,10 @@ def votes(matches: Matches, temperature: float) -> tuple[NDArray[np.int32], NDAr
 def rival_similarity(
     matches: Matches, winner: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return the best similarity (n,) of another label than `winner`, and that label.
+    """Return the best similarity (n,) of any label other than `winner`, and that label.
 
-    Where a full list holds no other label, the last similarity bounds the rival's from above, and
-    the label is NO_LABEL. Where a list that is not full holds none, there is none: NO_SIMILARITY.
+    If a full list holds no other label, return its last similarity, an upper bound, and NO_LABEL.
+    If a list that is not full holds none, there is none: NO_SIMILARITY.
     """
     other = (matches.codes != winner[:, None]) & (matches.codes != NO_LABEL)
     place = other.argmax(axis=1)[:, None]
@@ -105,9 +105,9 @@ _BLOCK_CELLS = 8_000_000
 _GROUPS_EACH = 4
 _NONE = np.float32(0)
 _SCREEN_FROM, _SCREEN_ROWS = 64, 512
-"""A product in single precision first pays for so many queries and rows."""
+"""With at least this many queries and rows, a first product in single precision pays."""
 _PAIRS = 384
-"""So many pairs of vectors in double precision stay in a core's cache."""
+"""This many pairs of vectors in double precision fit into a core's cache."""
 
 
 def similarities(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> Floats:
@@ -119,17 +119,17 @@ def similarities(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> F
 def top_k(similarity: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
     """Return the ids and similarities (n, k) of the k largest in each row of `similarity` (n, m).
 
-    `ids` (m,) ascend, one a column. Ties go to the lower id, so the answer is unique. Places that
-    cannot be filled hold NOBODY and NO_SIMILARITY.
+    `ids` (m,) are sorted, one per column. Ties go to the lower id, so the result is unique. Places
+    that cannot be filled hold NOBODY and NO_SIMILARITY.
     """
     n, m = similarity.shape
     if n and m > _GROUPS_EACH * k:
-        return _listed(*_leading(similarity, k), ids, k)
+        return _listed(*_candidates_above(similarity, k), ids, k)
     return _listed(np.broadcast_to(np.arange(m), (n, m)), similarity, ids, k)
 
 
 def _listed(columns: Ids, values: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
-    """Return the ids and similarities (n, k) of the best of `values` (n, m) in rising `columns`."""
+    """Return the ids and similarities (n, k) of the best `values` (n, m) in sorted `columns`."""
     n = len(values)
     best = np.argsort(-values, axis=1, kind="stable")[:, :k]
     near = np.full((n, k), NOBODY, np.int64)
@@ -140,12 +140,12 @@ def _listed(columns: Ids, values: Floats, ids: Ids, k: int) -> tuple[Ids, Floats
     return near, near_similarities
 
 
-def _leading(similarity: Floats, k: int, margin: np.float32 = _NONE) -> tuple[Ids, Floats]:
-    """Return, for each row, rising columns with their values, among which its k best are.
+def _candidates_above(similarity: Floats, k: int, margin: np.float32 = _NONE) -> tuple[Ids, Floats]:
+    """Return, for each row, sorted columns and values that include its k best.
 
-    All within `margin` of the k-th best are there, too. The k-th largest of the maxima of some
-    groups of columns bounds the k-th best from below, and not many are above it. Rows that have
-    fewer than others are filled up with −inf.
+    They include all values within `margin` of the k-th best. The k-th largest of the maxima of
+    groups of columns is a lower bound of the k-th best, and few values exceed it. Shorter rows are
+    padded with −inf.
     """
     n, m = similarity.shape
     groups = _GROUPS_EACH * k
@@ -165,9 +165,9 @@ def _leading(similarity: Floats, k: int, margin: np.float32 = _NONE) -> tuple[Id
 def merge(
     near: Ids, near_similarities: Floats, more: Ids, more_similarities: Floats
 ) -> tuple[Ids, Floats]:
-    """Return the k best of two lists a row: (n, k) and (n, m), no id in both.
+    """Return the k best of two lists per row: (n, k) and (n, m), no id in both.
 
-    The order is that of `top_k`: by falling similarity, then by rising id.
+    The order is that of `top_k`: by descending similarity, then by ascending id.
     """
     all_ids = np.concatenate([near, more], axis=1)
     values = np.concatenate([near_similarities, more_similarities], axis=1)
@@ -185,10 +185,10 @@ def nearest(
     query_ids: Ids | None = None,
     hidden: NDArray[np.bool_] | None = None,
 ) -> tuple[Ids, Floats]:
-    """Return the k nearest of `rows` (m, d; `ids` ascending) for each of `queries` (n, d).
+    """Return the k nearest of `rows` (m, d; sorted `ids`) for each of `queries` (n, d).
 
-    With `query_ids` (n,) a row whose id equals the query's is not its own neighbour; with `hidden`
-    (n, m) neither are the rows that are hidden from it.
+    With `query_ids` (n,) a row whose id equals the query's is not its own neighbour. With `hidden`
+    (n, m) the marked rows are excluded.
     """
     if len(rows) == 0 or len(queries) == 0:
         shape = (len(queries), k)
@@ -220,10 +220,10 @@ def nearest(
 
 
 def _roundoff(dimension: int) -> float:
-    """Return how far a product in single precision is from the exact one, of vectors of length 1.
+    """Return the largest error of a single-precision product of vectors of length 1.
 
     γ = du / (1 − du) with u = 2⁻²⁴ bounds it (Higham, Accuracy and Stability of Numerical
-    Algorithms, 2002, §3.1); a little more for rounding the vectors and the result.
+    Algorithms, 2002, §3.1); a little more covers the rounding of the vectors and the result.
     """
     return 1.01 * (dimension + 4) * 2.0**-24
 
@@ -233,11 +233,11 @@ def _longest(vectors: Floats) -> float:
 
 
 def _candidates(rough: Floats, k: int, margin: np.float32) -> tuple[Ids, Floats]:
-    """Return, for each row, rising columns with their values: all within `margin` of its k-th best.
+    """Return, for each row, sorted columns and values: all within `margin` of its k-th best.
 
-    Rows that have fewer than others are filled up with −inf.
+    Shorter rows are padded with −inf.
     """
-    columns, values = _leading(rough, k, margin)
+    columns, values = _candidates_above(rough, k, margin)
     last = values.shape[1] - k
     values[values < (np.partition(values, last, axis=1)[:, last] - margin)[:, None]] = -np.inf
     none = np.isneginf(values)
@@ -248,7 +248,7 @@ def _candidates(rough: Floats, k: int, margin: np.float32) -> tuple[Ids, Floats]
 def _pair_similarities(
     queries: NDArray[np.floating], rows: NDArray[np.floating], columns: Ids
 ) -> Floats:
-    """Return the similarities (n, w) of `queries` (n, d) and each its own `columns` of rows."""
+    """Return the similarities (n, w) of `queries` (n, d) and rows at each query's `columns`."""
     found = np.empty(columns.shape, np.float32)
     step = max(1, _PAIRS // columns.shape[1])
     for start in range(0, len(queries), step):
@@ -277,7 +277,7 @@ def _hide_self(similarity: Floats, query_ids: Ids, ids: Ids) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceArrays:
-    """Who votes: `pks` int64 (r,) rising, label `codes` int32 (r,), `vectors` float16 (r, d)."""
+    """References: `pks` int64 (r,) sorted, label `codes` int32 (r,), `vectors` float16 (r, d)."""
 
     pks: Ids
     codes: NDArray[np.int32]
@@ -285,7 +285,7 @@ class ReferenceArrays:
 
     @staticmethod
     def none(dimension: int) -> ReferenceArrays:
-        """Return no references at all."""
+        """Return an empty set of references."""
         vectors = np.empty((0, dimension), np.float16)
         return ReferenceArrays(np.empty(0, np.int64), np.empty(0, np.int32), vectors)
 
@@ -293,7 +293,7 @@ class ReferenceArrays:
         return len(self.pks)
 
     def vectors_of(self, pks: Ids) -> NDArray[np.float16]:
-        """Return the vectors of some of these references, in the order asked."""
+        """Return the vectors of some of these references, in the order given."""
         return self.vectors[np.searchsorted(self.pks, pks)]
 
     def matches(self, near: Ids, similarities: Floats) -> Matches:
@@ -306,7 +306,7 @@ class ReferenceArrays:
         return ReferenceArrays(self.pks[kept], self.codes[kept], self.vectors[kept])
 
     def joined(self, more: ReferenceArrays) -> ReferenceArrays:
-        """Return these and `more`, none of which is here."""
+        """Return these references and `more`, none of which is here."""
         pks = np.concatenate([self.pks, more.pks])
         order = np.argsort(pks)
         codes = np.concatenate([self.codes, more.codes])

@@ -1,4 +1,4 @@
-"""What a person should look at: queue order, check sheets, new categories, doubtful references.
+"""What a person should review: queue order, check sheets, new categories, doubtful references.
 
 Begin at `queue.py`.
 """

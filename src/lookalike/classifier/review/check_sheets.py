@@ -1,22 +1,24 @@
-"""Check sheets: which documents a person looks at together to show that labels may be given. Pure.
+"""Check sheets: random samples that a person confirms, to measure precision. Pure.
 
-A **check** shows documents with the labels that they would get, drawn at random from a set that may
-be labelled automatically: all that waits with a probability of at least a floor. One answer
-confirms all but those that the person corrects. So it settles what it shows, and it is a random
-sample of just what the target precision is about, whatever may be wrong there: new categories,
-wrong references, a model that is too sure.
+A **check** shows documents with the labels that they would get, sampled at random from those that
+may be labelled automatically: all waiting documents with a probability of at least a floor. One
+answer confirms all except those that the person corrects. So a check settles what it shows, and is
+a random sample of exactly the set whose precision is the target, whatever may be wrong in it: new
+categories, wrong references, an overconfident model.
 
-**Which floor?** The one with the largest gain, in actions saved for each action. With m documents
-above the floor that wait, of mean probability q, k of them on the sheet and P the chance that the
-sheet shows the target precision,
+**Which floor?** The one with the largest gain, in actions saved per action. With m waiting
+documents above the floor, of mean probability q, k of them on the sheet and P the probability that
+the sheet shows the target precision,
 
     gain = BASE + P (m − k) (1 − q + 1/k) / (1 + k (1 − q))
 
-What becomes automatic saves its part of a sheet and, where it is wrong, a correction; the sheet
-costs a confirmation and its corrections. P is beta-binomial: q is worth four answers before the
-sheet. After a clean sheet q rises and a larger set pays, after a bad one a smaller.
+Each document that becomes automatic saves its part of a sheet and, if it is wrong, a correction;
+the sheet costs a confirmation and its corrections. P is beta-binomial: q weighs as much as four
+answers before the sheet. After a sheet without errors q rises and a larger set pays; after a bad
+one a smaller.
 
-One in eight was labelled automatically before: without these nobody would see what is wrong there.
+One in eight documents of a sheet has an automatic label already: otherwise errors among these would
+stay unseen.
 """
 
 from __future__ import annotations
@@ -30,17 +32,17 @@ from numpy.typing import NDArray
 from lookalike.classifier.calibration.intervals import EVEN
 
 CHECK_ITEMS, CHECK_TEXTS = 24, 8
-"""So many items, or texts, a sheet has at most."""
+"""The largest number of items, or texts, on a sheet."""
 
 BASE = 1.5
-"""Actions that a sheet saves for each of its own, whatever it shows: it need not be done again."""
+"""Actions that a sheet saves per action, whatever it shows: its items need no other question."""
 
 _LEVELS = 1000
 _GROWTH = 1.5
 _AUTOMATIC_SHARE = 8
 _BELIEVED = 4.0
 _FIRST, _LATER = 3.0, 0.5
-"""The estimate before a sheet counts as so many answers, and half of those of earlier sheets."""
+"""The weight, in answers, of the estimate before a sheet, and of each answer of earlier sheets."""
 
 _LEAST = 1e-3
 _MIX = tuple(np.uint64(one) for one in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -51,10 +53,10 @@ Probabilities = NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class CheckPlan:
-    """What to draw a sheet of `size` from: what waits with a probability of at least `floor`.
+    """The set to sample a sheet of `size` from: documents with a probability of at least `floor`.
 
-    `items` do so without a label, `automatic` with one. Answering settles about `worth` items and
-    saves `gain` actions for each action.
+    `items` of them have no label, `automatic` have one. An answer settles about `worth` items and
+    saves `gain` actions per action.
     """
 
     floor: float
@@ -67,7 +69,7 @@ class CheckPlan:
 
 @dataclass(frozen=True, slots=True)
 class CheckDraw:
-    """The rows that were drawn, and the probability of it for each (k,)."""
+    """The sampled rows, and the inclusion probability of each (k,)."""
 
     rows: NDArray[np.int64]
     inclusion: NDArray[np.float64]
@@ -76,13 +78,13 @@ class CheckDraw:
 def plan_check(
     p: Probabilities, candidates: Mask, automatic: Mask, *, target: float, sampled: int, size: int
 ) -> CheckPlan | None:
-    """Return what to draw the next sheet from; None where nothing is more likely right than wrong.
+    """Return the plan of the next sheet; None if nothing is more likely right than wrong.
 
     `p` (n,) are probabilities; `candidates` (n,) wait with a suggestion, `automatic` (n,) have the
-    label. `sampled` is how many random samples were answered.
+    label. `sampled` is the number of answered random samples.
     """
     counts, sums = _above(p, candidates)
-    sure = float(p[automatic].sum(dtype=np.float64)), int(automatic.sum())
+    automatic_sum = float(p[automatic].sum(dtype=np.float64)), int(automatic.sum())
     best, last = None, 0
     for level in np.flatnonzero(np.diff(counts, append=counts[-1])).tolist():
         m = int(counts[level + 1]) if level + 1 < len(counts) else int(counts[-1])
@@ -90,7 +92,7 @@ def plan_check(
         if m < min(size, int(counts[-1])) or (m < last * _GROWTH and not is_last):
             continue
         last, q = m, float(sums[level + 1]) / m
-        plan = _plan(m, q, sure, (_LEVELS - level) / _LEVELS, target, sampled, size)
+        plan = _plan(m, q, automatic_sum, (_LEVELS - level) / _LEVELS, target, sampled, size)
         if best is None or plan.gain > best.gain:
             best = plan
     return best
@@ -104,18 +106,18 @@ def draw_check(
     pks: NDArray[np.int64],
     seed: int,
 ) -> CheckDraw:
-    """Return a uniform draw from what a plan names.
+    """Return a uniform random sample of the documents of a plan.
 
-    Each document (`pks` (n,)) has its number by chance, which hangs on the `seed`; the smallest are
-    drawn. So the same state draws the same, in every process.
+    Each document (`pks` (n,)) has a pseudo-random number that depends on the `seed`; the smallest
+    are sampled. So the same state gives the same sample in every process.
     """
     floor = plan.floor - 0.5 / _LEVELS
     labelled = np.flatnonzero(automatic)
-    again = min(len(labelled), plan.size // _AUTOMATIC_SHARE)
+    repeated = min(len(labelled), plan.size // _AUTOMATIC_SHARE)
     parts, chances = [], []
     for rows, count in (
-        (np.flatnonzero(candidates & (p >= floor)), plan.size - again),
-        (labelled, again),
+        (np.flatnonzero(candidates & (p >= floor)), plan.size - repeated),
+        (labelled, repeated),
     ):
         order = np.argsort(_numbers(pks[rows], seed), kind="stable")[:count]
         parts.append(rows[order])
@@ -124,8 +126,8 @@ def draw_check(
 
 
 def _above(p: Probabilities, candidates: Mask) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return how many candidates lie above each level, from 1 down to an even chance, and the sum
-    of their probabilities; before each of them stands 0.
+    """Return the number of candidates above each level, from 1 down to 0.5, and the sum of their
+    probabilities; each array begins with 0.
     """
     chosen = p[candidates & (p >= EVEN)]
     level = _LEVELS - np.rint(chosen * _LEVELS).astype(np.int64)
@@ -138,27 +140,28 @@ def _above(p: Probabilities, candidates: Mask) -> tuple[NDArray[np.int64], NDArr
 def _plan(
     m: int,
     q: float,
-    sure: tuple[float, int],
+    automatic_sum: tuple[float, int],
     floor: float,
     target: float,
     sampled: int,
     size: int,
 ) -> CheckPlan:
-    amount, labelled = sure
+    amount, labelled = automatic_sum
     k = min(size, m)
     together = (amount + q * m) / (labelled + m)
     known = _FIRST + _LATER * sampled * labelled / (labelled + m)
     needed = math.ceil(target * (known + k) - together * known - 1e-9)
-    shown = _chance_of(needed, k, q)
+    probability_shown = _chance_of(needed, k, q)
     wrong = k * (1 - q)
-    more = shown * max(m - k, 0)
+    more = probability_shown * max(m - k, 0)
     gain = BASE + more * (1 - q + 1 / size) / (1 + wrong)
     return CheckPlan(floor, m, labelled, k, k + more, gain)
 
 
 def _chance_of(needed: int, k: int, q: float) -> float:
-    """Return the chance that at least `needed` of `k` are right, each with a probability of mean q
-    that is not known exactly (beta-binomial).
+    """Return the probability that at least `needed` of `k` are right (beta-binomial).
+
+    Each is right with a probability of mean q that is not known exactly.
     """
     if needed > k:
         return 0.0
@@ -176,7 +179,7 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def _numbers(pks: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """Return a number by chance for each document (SplitMix64, Steele et al. 2014)."""
+    """Return a pseudo-random number for each document (SplitMix64, Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         mixed = pks.astype(np.uint64) + np.uint64(seed % 2**63) * _MIX[0] + _MIX[0]
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX[1]

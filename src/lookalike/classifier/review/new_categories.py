@@ -1,13 +1,13 @@
-"""Groups among what has no label that may be of a kind nobody named yet. Pure.
+"""New categories: clusters of unlabelled items that may have a label nobody named yet. Pure.
 
-Only items without a label of a person, whose chance to be of a known label is low, are looked at.
-Among them each item points to the one most like it, of its 10 nearest, that stands denser. The
-peaks that remain are the representatives, and what leads to a peak is its group (mode seeking on a
-neighbour graph, after Koontz, Narendra and Fukunaga 1976): a chain of look-alikes does not join two
-peaks, and the number of groups need not be known.
+Only items without a person's label and with a low probability of a known label are clustered. Each
+of them points to the most similar denser item among its 10 nearest. Items without a denser
+neighbour are density peaks, the representatives; the items that lead to a peak are its group (mode
+seeking on a neighbour graph, after Koontz, Narendra and Fukunaga 1976). A chain of look-alikes does
+not join two peaks, and the number of groups need not be known.
 
-Labels are paths, `Shoes > Running`. A group's **place** is the deepest label or part of one below
-which most of what its members lean to lies, or "" for the root: weighed by evidence.
+Labels are paths, `Shoes > Running`. The **place** of a group in the label tree is the deepest
+label, or prefix of one, that most of its members' evidence lies below, or "" for the root.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from lookalike.classifier.scores.scores import Scores
 from lookalike.model import LABEL_SEPARATOR
 
 MAJORITY = 0.6
-"""This share of the evidence must lie below a place for it to be proposed."""
+"""More than this share of the evidence must lie below a place for it to be proposed."""
 
 MIN_ITEMS, MAX_ITEMS = 3, 200
-"""How many items make a group, and how many of a larger one are given, nearest first."""
+"""The smallest group, and how many items of a larger one are returned, nearest first."""
 
 MAX_GROUPS = 50
 
@@ -38,10 +38,10 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class NewCategory:
-    """Items that look like each other and like nothing named, the representative first.
+    """Items that resemble each other and no known label, the representative first.
 
-    `cohesion` is the mean cosine (centred) of the others to it; `place` where in the label tree it
-    may belong, "" for the root, which got `share` of the evidence (0 where there is none).
+    `cohesion` is the mean cosine (centred) of the others with it; `place` the proposed place in the
+    label tree, "" for the root, with `share` of the evidence (0 if there is none).
     """
 
     places: Places
@@ -56,24 +56,24 @@ def group_new_categories(
     known: NDArray[np.float64],
     settled: NDArray[np.bool_],
 ) -> list[NewCategory]:
-    """Return groups that may be new kinds, the largest first, at most MAX_GROUPS.
+    """Return groups that may be new categories, the largest first, at most MAX_GROUPS.
 
-    `known` (n,) is the probability that an item is of a known label; items that a person `settled`
-    (n,), or that labelled themselves and so are passed as settled, are in no group.
+    `known` (n,) is the probability that an item has a known label. `settled` (n,) items are in no
+    group: pass items with a person's or an automatic label.
     """
-    lost = np.flatnonzero(~settled & (known < _UNKNOWN))
-    peaks = _peaks(neighbour_graph, lost)
-    order = np.lexsort((lost, peaks))
+    unknown = np.flatnonzero(~settled & (known < _UNKNOWN))
+    peaks = _peaks(neighbour_graph, unknown)
+    order = np.lexsort((unknown, peaks))
     ends = np.flatnonzero(np.diff(peaks[order])) + 1
-    found = [part for part in np.split(lost[order], ends) if len(part) >= MIN_ITEMS]
+    found = [part for part in np.split(unknown[order], ends) if len(part) >= MIN_ITEMS]
     found.sort(key=lambda part: (-len(part), int(part[0])))
-    peak_of = dict(zip(lost.tolist(), peaks.tolist(), strict=True))
+    peak_of = dict(zip(unknown.tolist(), peaks.tolist(), strict=True))
     found = found[:MAX_GROUPS]
     ranked = [_ranked(neighbour_graph, part, peak_of[int(part[0])]) for part in found]
-    leaning = _leaning(scores, [members for members, _ in ranked])
+    places = _common_places(scores, [members for members, _ in ranked])
     return [
         NewCategory(members, cohesion, place, round(share, 3))
-        for (members, cohesion), (place, share) in zip(ranked, leaning, strict=True)
+        for (members, cohesion), (place, share) in zip(ranked, places, strict=True)
     ]
 
 
@@ -91,46 +91,46 @@ def common_place(labels: Sequence[str], weights: Sequence[float]) -> tuple[str, 
         parts = tuple(label.split(LABEL_SEPARATOR))
         for depth in range(1, len(parts) + 1):
             sums[parts[:depth]] = sums.get(parts[:depth], 0.0) + weight
-    bar = MAJORITY * total
-    deepest = max((path for path, weight in sums.items() if weight > bar), key=len, default=())
+    least = MAJORITY * total
+    deepest = max((path for path, weight in sums.items() if weight > least), key=len, default=())
     return LABEL_SEPARATOR.join(deepest), float(sums.get(deepest, total) / total)
 
 
-def _peaks(neighbour_graph: NeighbourGraph, lost: Places) -> Places:
-    """Return the peak (m,) that each of the rising places `lost` leads to, as a place."""
-    if len(lost) == 0:
-        return lost
+def _peaks(neighbour_graph: NeighbourGraph, unknown: Places) -> Places:
+    """Return the density peak (m,) that each of the sorted places `unknown` leads to, as a
+    place.
+    """
+    if len(unknown) == 0:
+        return unknown
     row_of = np.full(len(neighbour_graph), -1)
-    row_of[lost] = np.arange(len(lost))
-    near = row_of[neighbour_graph.near[lost, :_NEAREST]]
-    hops = neighbour_graph.hops[lost, :_NEAREST]
-    within = np.where(near >= 0, hops, 0)
+    row_of[unknown] = np.arange(len(unknown))
+    near = row_of[neighbour_graph.near[unknown, :_NEAREST]]
+    near_weights = neighbour_graph.near_weights[unknown, :_NEAREST]
+    within = np.where(near >= 0, near_weights, 0)
     density = within.sum(axis=1)
-    rank = np.empty(len(lost), np.int64)
-    rank[np.lexsort((lost, -density))] = np.arange(len(lost))
+    rank = np.empty(len(unknown), np.int64)
+    rank[np.lexsort((unknown, -density))] = np.arange(len(unknown))
     denser = (near >= 0) & (rank[near] < rank[:, None])
-    pull = np.where(denser, within, -1)
-    own = np.arange(len(lost))
-    if pull.shape[1] == 0:
-        return lost
-    best = pull.argmax(axis=1)
-    parent = np.where(pull[own, best] > 0, near[own, best], own)
+    weight = np.where(denser, within, -1)
+    own = np.arange(len(unknown))
+    if weight.shape[1] == 0:
+        return unknown
+    best = weight.argmax(axis=1)
+    parent = np.where(weight[own, best] > 0, near[own, best], own)
     while not np.array_equal(parent, parent[parent]):
         parent = parent[parent]
-    return lost[parent]
+    return unknown[parent]
 
 
 def _ranked(neighbour_graph: NeighbourGraph, members: Places, peak: int) -> tuple[Places, float]:
-    """Return the first members, the representative first, and how close the others are to it."""
+    """Return the first members, the representative first, and the others' mean cosine with it."""
     cosines = neighbour_graph.cosines(members, np.array([peak]))[:, 0]
     order = np.lexsort((members, -cosines, members != peak))[:MAX_ITEMS]
     return members[order], round(float(cosines[order][1:].mean()), 3)
 
 
-def _leaning(scores: Scores | None, groups: Sequence[Places]) -> list[tuple[str, float]]:
-    """Return the place that the members of each group lean to: each has one vote, split by
-    evidence.
-    """
+def _common_places(scores: Scores | None, groups: Sequence[Places]) -> list[tuple[str, float]]:
+    """Return the common place of each group: each member has one vote, split by evidence."""
     if scores is None or not scores.labels or not groups:
         return [("", 0.0)] * len(groups)
     evidence = scores.evidence(np.concatenate(groups)).astype(np.float64)

@@ -1,9 +1,10 @@
-"""What may be wrong with references: labels that look wrong, weak and confused labels. Pure.
+"""Quality of references: label errors, weak and confused labels, near-duplicates. Pure.
 
-A **trial** asks what label a reference would get if it had none: exact leave-one-out. Trials are
-made from the landscape's scores, or, where there are too few items for those, from the references'
-vectors alone; suspects, health and confused pairs are read off either. Both give each label a score
-a·first + b·second with a, b by conditional logit, so a lead in score is a logarithm of odds.
+A **trial** is an exact leave-one-out test: which label would a reference get without its own?
+Trials are computed from the scores over the neighbour graph or, if there are too few items for
+those, from the references' vectors alone; suspects, label health and confused pairs follow from
+either. Both give each label a score a·first + b·second with a, b by conditional logit, so a margin
+in score is in log-odds.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ THIN = 5
 """A label with fewer references is thin."""
 
 CONFUSED = 0.2
-"""Two labels are confused where more than this share of their trials ends in the other one."""
+"""Two labels are confused if more than this share of their trials ends in the other one."""
 
 UNBALANCED = 4.0
-"""A label is out of balance with so many times more or fewer references than the median label."""
+"""A label is unbalanced if it has this many times more or fewer references than the median
+label."""
 
-SUSPECT_LEAD = math.log(0.95 / 0.05)
-"""A reference looks wrong where another label is at least this far ahead: odds of 19 to 1."""
+SUSPECT_MARGIN = math.log(0.95 / 0.05)
+"""A reference looks wrong if another label has at least this margin: odds of 19 to 1."""
 
-NO_TRIAL = -np.inf
-"""The lead where nothing could be tried."""
+NO_MARGIN = -np.inf
+"""The margin of references that could not be tested."""
 
 _SAMPLE = 2000
 _BLOCK = 1000
@@ -47,47 +49,47 @@ _BLOCK = 1000
 
 @dataclass(frozen=True, slots=True)
 class LeaveOneOutTrials:
-    """What each reference looks like when it does not vote; all (r,), by rising reference.
+    """Leave-one-out trials of the references; all (r,), sorted by reference.
 
-    `references` int64 are ids, `own` int64 their labels' codes; `rival` int64 is the best other
-    label and `lead` float32 how far it is ahead of the own one, in log-odds. Where there is no
-    other reference of the own label, or no other label: −1 and NO_TRIAL.
+    `references` int64 are ids, `own` int64 their label codes; `rival` int64 is the best other label
+    and `margin` float32 its margin over the own one, in log-odds. If there is no other reference of
+    the own label, or no other label: −1 and NO_MARGIN.
     """
 
     references: NDArray[np.int64]
     own: Codes
     rival: Codes
-    lead: Floats
+    margin: Floats
 
     def of(self, rows: NDArray[np.bool_]) -> LeaveOneOutTrials:
         """Return some of the trials."""
         return LeaveOneOutTrials(
-            self.references[rows], self.own[rows], self.rival[rows], self.lead[rows]
+            self.references[rows], self.own[rows], self.rival[rows], self.margin[rows]
         )
 
     @property
-    def said(self) -> Codes:
-        """Return the label that each reference would get (r,); −1 where nothing was tried."""
-        return np.where(self.rival < 0, -1, np.where(self.lead > 0, self.rival, self.own))
+    def outcome(self) -> Codes:
+        """Return the label that each reference would get (r,); −1 if it could not be tested."""
+        return np.where(self.rival < 0, -1, np.where(self.margin > 0, self.rival, self.own))
 
 
 @dataclass(frozen=True, slots=True)
 class SuspectReference:
-    """A reference whose label looks wrong, and the label that it looks like; `lead` in log-odds."""
+    """A reference whose label looks wrong, and the label it looks like; `margin` in log-odds."""
 
     reference: int
     own: int
     looks_like: int
-    lead: float
+    margin: float
 
 
 @dataclass(frozen=True, slots=True)
 class LabelHealth:
-    """How one label does in the trials.
+    """Leave-one-out results of one label.
 
-    `recall` is the share of its tried references that would get it back, `precision` the share of
-    all those that would get it that are its own; NaN where there are none. `confused_with` is the
-    label that most of the others would get, −1 where all are right, and `confused` how many.
+    `recall` is the share of its tested references that would get it back, `precision` the share of
+    its own among all references that would get it; NaN if there are none. `confused_with` is the
+    label that most of the others would get, −1 if all are right, and `confused` their number.
     """
 
     label: int
@@ -109,7 +111,7 @@ class ConfusedPair:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """How often the labels that a reference caused were corrected and confirmed by people.
+    """How often people corrected and confirmed the labels that a reference caused.
 
     `at_least` is the lower end of the 95 % Wilson interval of the share corrected; `instead` the
     label that was given most often, −1 for none.
@@ -128,8 +130,7 @@ class Attribution:
 def landscape_trials(scores: Scores, mix: tuple[float, float]) -> LeaveOneOutTrials:
     """Return the trials of all references of `scores`, with S = a·L + b·C.
 
-    `mix` is that of `Confidence`. Ids are the landscape's pks, codes the columns of
-    `scores.labels`.
+    `mix` is that of `Confidence`. Ids are the graph's pks, codes the columns of `scores.labels`.
     """
     places = [scores.references(name) for name in scores.labels]
     every = np.sort(np.concatenate([np.empty(0, np.int64), *places]))
@@ -137,7 +138,7 @@ def landscape_trials(scores: Scores, mix: tuple[float, float]) -> LeaveOneOutTri
     for start in range(0, len(every), _BLOCK):
         left = leave_one_out(scores, every[start : start + _BLOCK])
         ids = scores.neighbour_graph.pks[left.places]
-        parts.append(_tried(ids, left.own, left.counts[left.own] > 1, left.totals(mix)))
+        parts.append(_trials_of(ids, left.own, left.counts[left.own] > 1, left.totals(mix)))
     return _joined(parts)
 
 
@@ -158,29 +159,29 @@ def vector_trials(
     alone = counts[own] < 2
     sample = np.flatnonzero(~alone)
     if len(sample) == 0 or len(labels) < 2:
-        nobody = np.full(len(ids), -1)
-        return _joined([LeaveOneOutTrials(ids, codes.astype(np.int64), nobody, _no_lead(len(ids)))])
+        none = np.full(len(ids), -1)
+        return _joined([LeaveOneOutTrials(ids, codes.astype(np.int64), none, _no_margin(len(ids)))])
     sample = sample[:: -(-len(sample) // _SAMPLE)]
-    mix = fit_mixture(*_likeness(unit, own, counts, sample), own[sample])
+    mix = fit_mixture(*_similarities(unit, own, counts, sample), own[sample])
     parts = []
     for start in range(0, len(own), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(own)))
-        nearest, mean = _likeness(unit, own, counts, rows)
+        nearest, mean = _similarities(unit, own, counts, rows)
         total = mix[0] * nearest + mix[1] * mean
-        parts.append(_tried(ids[order[rows]], own[rows], ~alone[rows], total))
+        parts.append(_trials_of(ids[order[rows]], own[rows], ~alone[rows], total))
     trials = _joined(parts)
     rival = np.where(trials.rival < 0, -1, labels[trials.rival])
     return LeaveOneOutTrials(
-        trials.references, labels[trials.own].astype(np.int64), rival, trials.lead
+        trials.references, labels[trials.own].astype(np.int64), rival, trials.margin
     )
 
 
-def _likeness(
+def _similarities(
     unit: Floats, own: Codes, counts: Codes, rows: NDArray[np.int64]
 ) -> tuple[Floats, Floats]:
     """Return the largest cosine and the cosine with the mean (m, labels), each row left out.
 
-    `unit` (r, d) are in the order of their labels `own`; −1 where a label has no other reference.
+    `unit` (r, d) are sorted by their labels `own`; −1 if a label has no other reference.
     """
     starts = np.cumsum(counts) - counts
     places = np.arange(len(rows))
@@ -197,61 +198,65 @@ def _likeness(
     return nearest, mean
 
 
-def _tried(
-    ids: NDArray[np.int64], own: Codes, tried: NDArray[np.bool_], total: Floats
+def _trials_of(
+    ids: NDArray[np.int64], own: Codes, tested: NDArray[np.bool_], total: Floats
 ) -> LeaveOneOutTrials:
-    """Return the trials that scores `total` (r, labels) are, but of those that are not `tried`."""
+    """Return the trials of the scores `total` (r, labels); rows that are not `tested` have no
+    rival.
+    """
     if total.shape[1] < 2:
-        return LeaveOneOutTrials(ids, own, np.full(len(ids), -1), _no_lead(len(ids)))
+        return LeaveOneOutTrials(ids, own, np.full(len(ids), -1), _no_margin(len(ids)))
     rows, rest = np.arange(len(own)), total.copy()
     rest[rows, own] = -np.inf
     rival = rest.argmax(axis=1)
-    lead = rest[rows, rival] - total[rows, own]
-    lead = np.where(tried, lead, NO_TRIAL).astype(np.float32)
-    return LeaveOneOutTrials(ids, own, np.where(tried, rival, -1), lead)
+    margin = rest[rows, rival] - total[rows, own]
+    margin = np.where(tested, margin, NO_MARGIN).astype(np.float32)
+    return LeaveOneOutTrials(ids, own, np.where(tested, rival, -1), margin)
 
 
 def _joined(parts: Sequence[LeaveOneOutTrials]) -> LeaveOneOutTrials:
     if not parts:
         nothing = np.empty(0, np.int64)
-        return LeaveOneOutTrials(nothing, nothing, nothing, _no_lead(0))
+        return LeaveOneOutTrials(nothing, nothing, nothing, _no_margin(0))
     ids = np.concatenate([part.references for part in parts])
     order = np.argsort(ids)
-    own, rival, lead = (
+    own, rival, margin = (
         np.concatenate([getattr(part, name) for part in parts])[order]
-        for name in ("own", "rival", "lead")
+        for name in ("own", "rival", "margin")
     )
-    return LeaveOneOutTrials(ids[order], own, rival, lead)
+    return LeaveOneOutTrials(ids[order], own, rival, margin)
 
 
-def _no_lead(count: int) -> Floats:
-    return np.full(count, NO_TRIAL, np.float32)
+def _no_margin(count: int) -> Floats:
+    return np.full(count, NO_MARGIN, np.float32)
 
 
-# --- what trials tell -----------------------------------------------------------------------------
+# --- results of trials --------------------------------------------------------------------------
 
 
-def suspects(trials: LeaveOneOutTrials, lead: float = SUSPECT_LEAD) -> list[SuspectReference]:
-    """Return the references whose label another one leads by `lead` or more, the worst first."""
-    rows = np.flatnonzero(trials.lead >= lead)
-    worst = rows[np.argsort(-trials.lead[rows], kind="stable")]
-    columns = (trials.references, trials.own, trials.rival, trials.lead)
+def suspects(trials: LeaveOneOutTrials, margin: float = SUSPECT_MARGIN) -> list[SuspectReference]:
+    """Return the references whose label another one exceeds by `margin` or more, the worst
+    first.
+    """
+    rows = np.flatnonzero(trials.margin >= margin)
+    worst = rows[np.argsort(-trials.margin[rows], kind="stable")]
+    columns = (trials.references, trials.own, trials.rival, trials.margin)
     return [
-        SuspectReference(reference, own, rival, ahead)
-        for reference, own, rival, ahead in zip(
+        SuspectReference(reference, own, rival, margin)
+        for reference, own, rival, margin in zip(
             *(column[worst].tolist() for column in columns), strict=True
         )
     ]
 
 
 def health(trials: LeaveOneOutTrials) -> list[LabelHealth]:
-    """Return how each label does, by rising code."""
-    ends = _ends(trials)
-    tried, said, right = Counter[int](), Counter[int](), Counter[int]()
+    """Return the leave-one-out results of each label, sorted by code."""
+    outcomes = _outcomes(trials)
+    tested, outcome, right = Counter[int](), Counter[int](), Counter[int]()
     worst: dict[int, tuple[int, int]] = {}
-    for (own, label), count in ends.items():
-        tried[own] += count
-        said[label] += count
+    for (own, label), count in outcomes.items():
+        tested[own] += count
+        outcome[label] += count
         if own == label:
             right[own] = count
         elif count > worst.get(own, (-1, 0))[1]:
@@ -260,8 +265,8 @@ def health(trials: LeaveOneOutTrials) -> list[LabelHealth]:
         LabelHealth(
             label=label,
             references=references,
-            recall=_share(right[label], tried[label]),
-            precision=_share(right[label], said[label]),
+            recall=_share(right[label], tested[label]),
+            precision=_share(right[label], outcome[label]),
             confused_with=worst.get(label, (-1, 0))[0],
             confused=worst.get(label, (-1, 0))[1],
         )
@@ -277,24 +282,26 @@ def thin(labels: Sequence[LabelHealth]) -> list[int]:
 def unbalanced(labels: Sequence[LabelHealth]) -> list[int]:
     """Return the labels with UNBALANCED times more or fewer references than the median label."""
     counts = [one.references for one in labels]
-    usual = float(np.median(counts)) if counts else 0.0
+    median = float(np.median(counts)) if counts else 0.0
     return [
         one.label
         for one in labels
-        if one.references > UNBALANCED * usual or UNBALANCED * one.references < usual
+        if one.references > UNBALANCED * median or UNBALANCED * one.references < median
     ]
 
 
 def confused_pairs(trials: LeaveOneOutTrials) -> list[ConfusedPair]:
     """Return the pairs of labels of which more than CONFUSED is confused, the worst first."""
-    ends = _ends(trials)
-    tried = Counter[int]()
-    for (own, _), count in ends.items():
-        tried[own] += count
-    pairs = {(min(pair), max(pair)) for pair in ends if pair[0] != pair[1]}
+    outcomes = _outcomes(trials)
+    tested = Counter[int]()
+    for (own, _), count in outcomes.items():
+        tested[own] += count
+    pairs = {(min(pair), max(pair)) for pair in outcomes if pair[0] != pair[1]}
     shares = [
         ConfusedPair(
-            one, other, (ends[one, other] + ends[other, one]) / (tried[one] + tried[other])
+            one,
+            other,
+            (outcomes[one, other] + outcomes[other, one]) / (tested[one] + tested[other]),
         )
         for one, other in sorted(pairs)
     ]
@@ -302,26 +309,26 @@ def confused_pairs(trials: LeaveOneOutTrials) -> list[ConfusedPair]:
     return sorted(found, key=lambda pair: -pair.share)
 
 
-def _ends(trials: LeaveOneOutTrials) -> Counter[tuple[int, int]]:
+def _outcomes(trials: LeaveOneOutTrials) -> Counter[tuple[int, int]]:
     """Return how many trials of each label ended in each label."""
-    tried = trials.rival >= 0
-    return Counter(zip(trials.own[tried].tolist(), trials.said[tried].tolist(), strict=True))
+    tested = trials.rival >= 0
+    return Counter(zip(trials.own[tested].tolist(), trials.outcome[tested].tolist(), strict=True))
 
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
 
 
-# --- what people's corrections tell ---------------------------------------------------------------
+# --- attribution of corrections ------------------------------------------------------------------
 
 
 def blamed(
     sources: NDArray[np.int64], automatic: NDArray[np.integer], given: NDArray[np.integer]
 ) -> list[Attribution]:
-    """Return the references that caused corrections, the surest first.
+    """Return the references that caused corrections, the most certain first.
 
     For each answer of a person (m,): the reference that was the source of the automatic label, −1
-    where there was none, the code of that label, and the code that the person gave, −1 for none.
+    if there was none, the code of that label, and the code that the person gave, −1 for none.
     """
     corrected, confirmed = Counter[int](), Counter[int]()
     instead: dict[int, Counter[int]] = {}
@@ -348,12 +355,12 @@ def blamed(
 
 # --- near-duplicates -----------------------------------------------------------------------------
 
-# A **near-duplicate** is so similar that hardly any random pair is; see `duplicate_bound`.
+# **Near-duplicates** are so similar that hardly any random pair is; see `duplicate_bound`.
 
 _LEAST_QUANTILE = 0.999
 _CHANCE_NEIGHBOURS = 0.1
 IDENTICAL = 0.999
-"""From this similarity on two documents are the same but for rounding, in every space."""
+"""From this similarity on two documents are identical up to rounding, in every space."""
 
 _NO_CODE = 0x7FFFFFFF
 
@@ -375,9 +382,9 @@ def duplicate_bound(vectors: NDArray[np.floating], references: int, seed: int = 
     """Return the similarity from which two documents are near-duplicates.
 
     It is the quantile of random pairs of `vectors` (n, d) above which a random document has a tenth
-    of one of the `references` on average, and never below the 99.9 % one: so the share of what is
-    taken for a duplicate by chance does not grow with the references. What is identical up to
-    rounding always is one; where there are too few pairs to know the quantile, only that is.
+    of one of the `references` on average, and at least the 99.9 % quantile: so the share of false
+    duplicates does not grow with the number of references. Documents identical up to rounding are
+    always duplicates; if there are too few pairs to estimate the quantile, only they are.
     """
     quantile = max(_LEAST_QUANTILE, 1 - _CHANCE_NEIGHBOURS / max(references, 1))
     count = min(len(vectors), _SAMPLE)
@@ -394,8 +401,8 @@ def duplicates(
 ) -> list[DuplicateGroup]:
     """Return the groups of near-duplicate references, conflicts first.
 
-    `ids` (r,) rise, `codes` (r,) are their labels; `matches` (r, k) each one's nearest references
-    without itself.
+    `ids` (r,) are sorted, `codes` (r,) are their labels; `matches` (r, k) each one's nearest
+    references without itself.
     """
     rows, places = np.nonzero(near_duplicates(matches, bound))
     others = np.searchsorted(ids, matches.ids[rows, places])
@@ -411,7 +418,7 @@ def duplicates(
 
 
 def conflicting(matches: Matches, bound: float) -> NDArray[np.bool_]:
-    """Return of which documents (n,) the near-duplicate references contradict each other.
+    """Return which documents (n,) have near-duplicate references that contradict each other.
 
     `matches` (n, k) are their nearest references.
     """
@@ -422,21 +429,23 @@ def conflicting(matches: Matches, bound: float) -> NDArray[np.bool_]:
 
 
 def with_copies(similarities: NDArray[np.float32], bound: float) -> NDArray[np.int64]:
-    """Return the places of lists, falling (n, k), with two near-duplicates or more: few to look at.
+    """Return the rows of similarity lists (n, k), descending, with two near-duplicates or more.
 
-    Without two there is nothing to contradict.
+    They are few, and documents with fewer near-duplicates cannot have a conflict.
     """
     return np.flatnonzero(similarities[:, :2].min(axis=1) >= np.float32(bound))
 
 
 def near_duplicates(matches: Matches, bound: float) -> NDArray[np.bool_]:
     """Return which matches (n, k) are near-duplicates of the document whose list they are in."""
-    alike = matches.similarities >= np.float32(bound)
-    return np.asarray(alike & (matches.codes != NO_LABEL))
+    near = matches.similarities >= np.float32(bound)
+    return np.asarray(near & (matches.codes != NO_LABEL))
 
 
 def _connected(count: int, rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each of `count` nodes the lowest that it is joined to by edges (rows, others)."""
+    """Return for each of `count` nodes the lowest node of its connected component (rows,
+    others).
+    """
     group = np.arange(count)
     while True:
         least = np.minimum(group[rows], group[others])

@@ -1,4 +1,4 @@
-"""What references say of each item: evidence, top two labels, leave-one-out scores.
+"""Scores of every label for every item: evidence, top two labels, leave-one-out, hierarchy.
 
 Begin at `scores.py`.
 """

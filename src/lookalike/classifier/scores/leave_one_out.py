@@ -1,7 +1,7 @@
-"""What would be said of the references themselves if they did not vote: leave-one-out. Pure.
+"""Leave-one-out scores of the references: what each would score if it were not a reference. Pure.
 
-Each reference is taken out of its own label exactly, whose other references remain; or with the
-whole of it, as if nobody had ever named that.
+Each reference is removed exactly from its own label, whose other references remain, or together
+with its whole label, as if that label had never been used.
 """
 
 from __future__ import annotations
@@ -17,33 +17,43 @@ from lookalike.classifier.scores.evidence import FLOOR, UNREACHED, Mix, mixed
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 
 _LEAST = 1e-5
-"""Evidence below is what rounding leaves where nothing of the rest is heard."""
+"""Evidence below this is rounding error: no other reference of the label reaches the item."""
 
-_BY_ROW = ("places", "own", "logs", "direct", "likeness", "nearest", "wide", "remote")
+_BY_ROW = (
+    "places",
+    "own",
+    "graph_evidence",
+    "class_similarity",
+    "own_similarity",
+    "nearest_similarity",
+    "neighbourhood_evidence",
+    "remoteness",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOutScores:
-    """What would be said of the references themselves if they did not vote: leave-one-out.
+    """Leave-one-out scores of r references; all float32 (r, labels) unless noted.
 
-    All float32 (r, labels): `logs` is L, `direct` C, `nearest` Z. `own` int64 (r,) is each
-    reference's label as a column, `likeness` (r,) C of that, heard or not. `places` (r,) are their
-    places. `wide` (r, 2…) is W: as all else is; with their whole label left out; and with all of
-    their parent left out, for each level that is asked. `remote` (r,) is R.
+    `graph_evidence` is L, `class_similarity` C, `nearest_similarity` Z. `places` (r,) are the
+    references' places, `own` int64 (r,) their labels as columns, `counts` (labels,) the references
+    of each label. `own_similarity` (r,) is C of the own label, whether it reaches the reference or
+    not. `neighbourhood_evidence` (r, 2…) is W: without the reference; without its whole label; and
+    without all labels of its parent, for each requested level. `remoteness` (r,) is R.
     """
 
     places: Places
     own: NDArray[np.int64]
     counts: NDArray[np.int64]
-    logs: Floats
-    direct: Floats
-    likeness: Floats
-    nearest: Floats
-    wide: Floats
-    remote: Floats
+    graph_evidence: Floats
+    class_similarity: Floats
+    own_similarity: Floats
+    nearest_similarity: Floats
+    neighbourhood_evidence: Floats
+    remoteness: Floats
 
     def joined(self, more: LeftOutScores) -> LeftOutScores:
-        """Return these rows and more, of the same labels."""
+        """Return these rows and `more`, of the same labels."""
         parts = {
             name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in _BY_ROW
         }
@@ -54,29 +64,40 @@ class LeftOutScores:
         return replace(self, **{name: getattr(self, name)[rows] for name in _BY_ROW})
 
     def totals(self, mix: Mix) -> Floats:
-        """Return a·L + b·C (r, labels): of each one's own label even where it is not heard, since
-        how little a wrong reference is like it tells most.
+        """Return a·L + b·C (r, labels), for the own label even if it does not reach the reference.
+
+        The low similarity of a wrong reference to its own label is the strongest sign that it is
+        wrong.
         """
-        total, rows = mixed(mix, self.logs, self.direct), np.arange(len(self.own))
-        total[rows, self.own] = mixed(mix, self.logs[rows, self.own], self.likeness)
+        total, rows = (
+            mixed(mix, self.graph_evidence, self.class_similarity),
+            np.arange(len(self.own)),
+        )
+        total[rows, self.own] = mixed(mix, self.graph_evidence[rows, self.own], self.own_similarity)
         return total
 
     def without_own(self) -> LeftOutScores:
-        """Return what would be said if each one's own label did not exist."""
+        """Return the scores with each reference's own label removed altogether."""
         rows = np.arange(len(self.own))
-        logs, direct, nearest = (part.copy() for part in (self.logs, self.direct, self.nearest))
-        for part, said in ((logs, UNREACHED[0]), (direct, UNREACHED[1]), (nearest, -1)):
-            part[rows, self.own] = said
-        wide = np.concatenate([self.wide[:, 1:2], self.wide[:, 1:]], axis=1)
-        return replace(self, logs=logs, direct=direct, nearest=nearest, wide=wide)
+        unreached = {
+            "graph_evidence": UNREACHED[0],
+            "class_similarity": UNREACHED[1],
+            "nearest_similarity": -1,
+        }
+        parts = {name: getattr(self, name).copy() for name in unreached}
+        for name, value in unreached.items():
+            parts[name][rows, self.own] = value
+        around = self.neighbourhood_evidence
+        around = np.concatenate([around[:, 1:2], around[:, 1:]], axis=1)
+        return replace(self, **parts, neighbourhood_evidence=around)
 
 
-def as_they_are(
+def scores_of_answered(
     scores: Scores, answered: Mapping[str, Places], levels: Sequence[Places] = ()
 ) -> LeftOutScores:
-    """Return the scores of items that are no references, by the label that a person gave each.
+    """Return the scores of items that are no references, by the label that a person gave to each.
 
-    They do not vote, so nothing is left out. Labels without references here are passed over.
+    Nothing is left out, because they are no references. Labels without references are skipped.
     `levels` are as in `leave_one_out`.
     """
     labels = scores.labels
@@ -84,25 +105,27 @@ def as_they_are(
     places = np.concatenate([np.empty(0, np.int64), *(part for _, part in known)])
     own = np.repeat([column for column, _ in known], [len(part) for _, part in known])
     members = [scores.references(label) for label in labels]
-    logs, direct = scores.table(places)
-    likeness = [_likeness_left(scores, column, part, voting=False) for column, part in known]
+    graph_evidence, class_similarity = scores.table(places)
+    own_similarity = [
+        _own_similarity_left(scores, column, part, is_reference=False) for column, part in known
+    ]
     return LeftOutScores(
         places=places,
         own=own.astype(np.int64),
         counts=np.array([len(part) for part in members]),
-        logs=logs,
-        direct=direct,
-        likeness=np.concatenate([np.empty(0, np.float32), *likeness]),
-        nearest=nearest_of_each(scores, places),
-        wide=_wide_left(scores, places, own, levels, counts=None),
-        remote=scores.around(places)[:, 1],
+        graph_evidence=graph_evidence,
+        class_similarity=class_similarity,
+        own_similarity=np.concatenate([np.empty(0, np.float32), *own_similarity]),
+        nearest_similarity=nearest_of_each(scores, places),
+        neighbourhood_evidence=_neighbourhood_left(scores, places, own, levels, counts=None),
+        remoteness=scores.neighbourhood(places)[:, 1],
     )
 
 
 def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ()) -> LeftOutScores:
-    """Return the leave-one-out scores of those references that are in `sample`; exact, but for W.
+    """Return the leave-one-out scores of the references in `sample`; exact, except for W.
 
-    `levels` tell for each level of parents which one each label is of (labels,).
+    `levels` give, for each level of parents, the parent column of each label (labels,).
     """
     members = [scores.references(label) for label in scores.labels]
     every = np.concatenate(members)
@@ -110,53 +133,56 @@ def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ())
     own = np.repeat(np.arange(len(members)), counts)
     chosen = np.isin(every, sample)
     places, own = every[chosen], own[chosen]
-    logs, direct = scores.table(places)
-    likeness = np.empty(len(own), np.float32)
+    graph_evidence, class_similarity = scores.table(places)
+    own_similarity = np.empty(len(own), np.float32)
     for column in range(len(members)):
         rows = np.flatnonzero(own == column)
-        likeness[rows] = _likeness_left(scores, column, places[rows], voting=True)
-        logs[rows, column] = _logs_left(scores, column, places[rows])
-        heard = logs[rows, column] > UNREACHED[0]
-        direct[rows, column] = np.where(heard, likeness[rows], UNREACHED[1])
+        own_similarity[rows] = _own_similarity_left(scores, column, places[rows], is_reference=True)
+        graph_evidence[rows, column] = _graph_evidence_left(scores, column, places[rows])
+        reached = graph_evidence[rows, column] > UNREACHED[0]
+        class_similarity[rows, column] = np.where(reached, own_similarity[rows], UNREACHED[1])
     return LeftOutScores(
         places=places,
         own=own,
         counts=counts,
-        logs=logs,
-        direct=direct,
-        likeness=likeness,
-        nearest=nearest_of_each(scores, places),
-        wide=_wide_left(scores, places, own, levels, counts),
-        remote=scores.around(places)[:, 1],
+        graph_evidence=graph_evidence,
+        class_similarity=class_similarity,
+        own_similarity=own_similarity,
+        nearest_similarity=nearest_of_each(scores, places),
+        neighbourhood_evidence=_neighbourhood_left(scores, places, own, levels, counts),
+        remoteness=scores.neighbourhood(places)[:, 1],
     )
 
 
-def _logs_left(scores: Scores, column: int, places: Places) -> Floats:
-    """Return L (r,) of one label for references of it, each without itself."""
+def _graph_evidence_left(scores: Scores, column: int, places: Places) -> Floats:
+    """Return L (r,) of one label for its references, each without itself."""
     count = len(scores.references(scores.labels[column]))
-    given = np.array([scores.voice(place).itself for place in places.tolist()], np.float32)
-    rest = scores.said(column).at(places) * np.float32(count) - given
+    own = [scores.reference_evidence(place).itself for place in places.tolist()]
+    rest = scores.evidence_of(column).at(places) * np.float32(count) - np.array(own, np.float32)
     logs = np.log(np.maximum(rest, 0) / max(count - 1, 1) + FLOOR)
     return np.asarray(np.where((rest > _LEAST) & (count > 1), logs, UNREACHED[0]), np.float32)
 
 
-def _likeness_left(scores: Scores, column: int, places: Places, *, voting: bool) -> Floats:
-    """Return C (r,) of one label, heard or not; for references of it (`voting`) each without
-    itself, −1 where it is alone.
+def _own_similarity_left(
+    scores: Scores, column: int, places: Places, *, is_reference: bool
+) -> Floats:
+    """Return C (r,) of one label, whether it reaches the items or not.
 
-    That is ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
+    With `is_reference` the items are references of the label and each is left out; −1 if it is the
+    only one. That is ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
     """
     product, square = scores.sums(places, column)
-    length = scores.neighbour_graph.turned_lengths[places]
-    alone = voting and len(scores.references(scores.labels[column])) == 1
-    itself = length * voting
-    rest = np.sqrt(np.maximum(square - 2 * product * voting + itself**2, 1))
+    length = scores.neighbour_graph.whitened_lengths[places]
+    alone = is_reference and len(scores.references(scores.labels[column])) == 1
+    itself = length * is_reference
+    rest = np.sqrt(np.maximum(square - 2 * product * is_reference + itself**2, 1))
     return np.asarray(np.where(alone, -1, (product - itself**2) / (length * rest)), np.float32)
 
 
 def nearest_of_each(scores: Scores, places: Places) -> Floats:
-    """Return Z (m, labels) of items, of a reference's own label without itself; −1 where it is
-    alone.
+    """Return Z (m, labels) of items; −1 for the own label of its only reference.
+
+    A reference is not its own nearest reference.
     """
     members = [scores.references(label) for label in scores.labels]
     every = np.concatenate(members)
@@ -166,39 +192,39 @@ def nearest_of_each(scores: Scores, places: Places) -> Floats:
     return np.maximum.reduceat(cosines, starts, axis=1)
 
 
-def _wide_left(
+def _neighbourhood_left(
     scores: Scores,
     places: Places,
     own: NDArray[np.int64],
     levels: Sequence[Places],
     counts: NDArray[np.int64] | None,
 ) -> Floats:
-    """Return W (r, 2…), as `LeftOutScores` has it, of items with labels `own` (r,).
+    """Return W (r, 2…), as in `LeftOutScores`, of items with labels `own` (r,).
 
-    Those that vote are among the references of their label, of which there are `counts` (labels,).
+    If the items are references, `counts` (labels,) are the numbers of references per label.
     """
     groups = [np.arange(len(scores.labels)), *levels]
     rivals = [scores.rivals(group) for group in groups]
-    wide = np.empty((len(places), 1 + len(groups)), np.float32)
-    heard, given = np.zeros((2, len(scores.neighbour_graph)), np.float32)
+    found = np.empty((len(places), 1 + len(groups)), np.float32)
+    of_label, of_reference = np.zeros((2, len(scores.neighbour_graph)), np.float32)
     for label in np.unique(own).tolist():
-        said, voting = scores.said(label), 0 if counts is None else int(counts[label])
+        evidence, count = scores.evidence_of(label), 0 if counts is None else int(counts[label])
         if scores.labels[label] != BACKGROUND:
-            heard[said.places] = said.amounts
+            of_label[evidence.places] = evidence.amounts
         for row in np.flatnonzero(own == label).tolist():
-            ends = scores.walks.ends(int(places[row]))
-            mine = heard[ends.places]
-            if voting:
-                voice = scores.voice(int(places[row])).evidence
-                given[voice.places] = voice.amounts
-                rest = mine * voting - given[ends.places]
-                mine = np.asarray(rest / max(voting - 1, 1) * (voting > 1), np.float32)
-                given[voice.places] = 0
+            weights = scores.smoother.smoothing_weights(int(places[row]))
+            rest = of_label[weights.places]
+            if count:
+                itself = scores.reference_evidence(int(places[row])).evidence
+                of_reference[itself.places] = itself.amounts
+                rest = rest * count - of_reference[weights.places]
+                rest = np.asarray(rest / max(count - 1, 1) * (count > 1), np.float32)
+                of_reference[itself.places] = 0
             others = [
-                one.beside(group[label], ends.places)
+                one.other_than(group[label], weights.places)
                 for one, group in zip(rivals, groups, strict=True)
             ]
-            amounts = np.stack([np.maximum(others[0], mine), *others])
-            wide[row] = np.log(amounts + FLOOR) @ ends.amounts
-        heard[said.places] = 0
-    return wide
+            amounts = np.stack([np.maximum(others[0], rest), *others])
+            found[row] = np.log(amounts + FLOOR) @ weights.amounts
+        of_label[evidence.places] = 0
+    return found

@@ -1,16 +1,16 @@
-"""What the references say of every item: evidence, direct likeness and nearness, label by label.
+"""Scores of every label for every item: graph evidence, class similarity, nearest similarity.
 
-Pure and incremental: a change of a label's references makes only its columns again. Evidence is
-added up by the same route each time, products are whole numbers whose sums are exact, so the result
-does not depend on the history. Places are those of a `NeighbourGraph`.
+Pure and incremental: when the references of a label change, only its columns are recomputed.
+Evidence is always summed in the same order and products are exact, so the result does not depend on
+the history of changes. Places are positions in a `NeighbourGraph`.
 
-With e_ic the mean evidence of label c's references for item i: L_ic = log(e_ic + 1e-5). With m_c
-the sum of c's references, turned, each of one length: C_ic = the cosine of i and m_c. Both are told
-where c is **heard**, e_ic > 0; elsewhere they are `UNREACHED`: a label says nothing of what none of
-its references reaches, so a new reference concerns some thousand items of a million. Z_ic is the
-largest centred cosine of i with one of c's references; it is made for the labels that are asked.
-W_i is the mean of the largest L around i, as far as a walk goes (`surroundings`), R_i how remote i
-is. Both are of no label.
+With e_ic the mean evidence of label c's references for item i, graph evidence is L_ic = log(e_ic +
+1e-5). With m_c the sum of c's references, whitened and of equal length, class similarity is C_ic =
+the cosine of i and m_c. Both are stored where c **reaches** i, that is e_ic > 0; elsewhere they are
+the constants `UNREACHED`. So a new reference affects some thousand items of a million. Nearest
+similarity Z_ic is the largest centred cosine of i with one of c's references, computed on demand.
+Two scores are independent of the label: neighbourhood evidence W_i, the smoothed mean of the
+largest L around i (`GraphSmoother`), and `remoteness` R_i.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lookalike.classifier.graph.propagation import (
     Floats,
     GraphSmoother,
     Places,
-    combine,
+    mean_evidence,
     remoteness,
 )
 from lookalike.classifier.scores.evidence import (
@@ -48,64 +48,67 @@ from lookalike.classifier.scores.evidence import (
 # --- nearest reference of a label, computed on demand and cached ---------------------------------
 
 _BLOCK_CELLS = 8_000_000
-_NOBODY = -1
+_NO_COLUMN_CACHED = -1
 
 _ONE_BY_ONE = 16
-"""When more references of one column come, all of it are looked at again together."""
+"""If more references of one column are added at once, all cached items of the column are
+recomputed."""
 
 
 class NearestReference:
-    """The nearest reference of the column that each of n items was asked about last.
+    """The nearest reference of one column for each of n items; the last column asked for is cached.
 
-    `cosines` gives those of items (m,) and references (k,), float32 (m, k).
-    `_nearest` float32 (n,) is its centred cosine, `_sources` its place; of equally near ones it is
-    the one at the lowest place.
+    `cosines` returns those of items (m,) and references (k,), float32 (m, k). `_similarity` float32
+    (n,) is the centred cosine of the nearest reference, `_sources` its place; ties go to the lowest
+    place.
     """
 
     def __init__(self, items: int, cosines: Callable[[Places, Places], Floats]) -> None:
         self._cosines = cosines
-        self._asked = np.full(items, _NOBODY)
-        self._nearest: Floats = np.zeros(items, np.float32)
+        self._cached_column = np.full(items, _NO_COLUMN_CACHED)
+        self._similarity: Floats = np.zeros(items, np.float32)
         self._sources: Places = np.zeros(items, np.int64)
 
     def of(
         self, places: Places, columns: NDArray[np.int64], references: Callable[[int], Places]
     ) -> tuple[Floats, Places]:
-        """Return the cosines of different items, each with the nearest of one column's references,
-        and where that is (m,); both are 0 for the column −1. `references` gives the rising places
-        of a column's.
+        """Return the cosines of different items with the nearest reference of one column each, and
+        its place.
+
+        Both are (m,) and 0 for the column −1. `references` returns the sorted places of a column's
+        references.
         """
         some = columns >= 0
-        new = np.flatnonzero(some & (self._asked[places] != columns))
-        self._ask(places[new], columns[new], references)
-        return self._nearest[places] * some, self._sources[places] * some
+        new = np.flatnonzero(some & (self._cached_column[places] != columns))
+        self._compute(places[new], columns[new], references)
+        return self._similarity[places] * some, self._sources[places] * some
 
-    def forget(self, column: int | None = None) -> None:
-        """Find what was asked about a column again when it is asked next, or about any."""
-        chosen = slice(None) if column is None else self._asked == column
-        self._asked[chosen] = _NOBODY
+    def invalidate(self, column: int | None = None) -> None:
+        """Drop the cached results of one column, or of all."""
+        chosen = slice(None) if column is None else self._cached_column == column
+        self._cached_column[chosen] = _NO_COLUMN_CACHED
 
-    def changed(self, column: int, came: Places, went: Places) -> None:
-        """Take over that references of a column came and went."""
-        if len(came) > _ONE_BY_ONE:
-            self.forget(column)
-        items = np.flatnonzero(self._asked == column)
+    def update(self, column: int, added: Places, removed: Places) -> None:
+        """Update the cache after references of a column were `added` and `removed`."""
+        if len(added) > _ONE_BY_ONE:
+            self.invalidate(column)
+        items = np.flatnonzero(self._cached_column == column)
         if len(items) == 0:
             return
-        if len(went):
-            self._asked[items[np.isin(self._sources[items], went)]] = _NOBODY
-        for place in came.tolist():
+        if len(removed):
+            self._cached_column[items[np.isin(self._sources[items], removed)]] = _NO_COLUMN_CACHED
+        for place in added.tolist():
             cosines = self._cosines(items, np.array([place]))[:, 0]
-            known = self._nearest[items]
+            known = self._similarity[items]
             first = (cosines == known) & (place < self._sources[items])
             better = items[(cosines > known) | first]
-            self._nearest[better] = cosines[(cosines > known) | first]
+            self._similarity[better] = cosines[(cosines > known) | first]
             self._sources[better] = place
 
-    def _ask(
+    def _compute(
         self, places: Places, columns: NDArray[np.int64], references: Callable[[int], Places]
     ) -> None:
-        self._asked[places] = columns
+        self._cached_column[places] = columns
         order = np.argsort(columns, kind="stable")
         asked, starts = np.unique(columns[order], return_index=True)
         for column, rows in zip(asked.tolist(), np.split(order, starts[1:]), strict=False):
@@ -114,15 +117,15 @@ class NearestReference:
             for start in range(0, len(rows), step):
                 part = places[rows[start : start + step]]
                 table = self._cosines(part, among)
-                self._nearest[part] = table.max(axis=1)
+                self._similarity[part] = table.max(axis=1)
                 self._sources[part] = among[table.argmax(axis=1)]
 
 
 # --- class similarity ----------------------------------------------------------------------------
 
-# Only the sums are kept. A sum m is parted into digits, m = Σ_t (2h + 1)^t m_t with no component of
-# m_t above h, small enough to fit bytes: so each product with m_t is exact. Put together they are
-# exact in float64, whichever way references came and went.
+# Only the sums are stored. A sum m is split into digits, m = Σ_t (2h + 1)^t m_t, with no component
+# of m_t above h, so that they fit int8 and each product with m_t is exact. Their combination is
+# exact in float64, in whatever order references were added and removed.
 
 _BLOCK = 4096
 _BYTE = 127
@@ -132,29 +135,29 @@ Sums = NDArray[np.int64]
 
 
 class ClassSimilarity:
-    """⟨u, m⟩ of turned items u (int8 (n, d)) and the sums m of labels' references."""
+    """⟨u, m⟩ of whitened items u (int8 (n, d)) and the sums m of labels' references."""
 
-    def __init__(self, turned: Bytes) -> None:
-        self._turned = turned
+    def __init__(self, whitened: Bytes) -> None:
+        self._turned = whitened
         self._sums: dict[str, Sums] = {}
         self._squares: dict[str, float] = {}
 
-    def over(self, turned: Bytes) -> ClassSimilarity:
-        """Return the likeness of the same references to more items."""
-        wider = ClassSimilarity(turned)
-        wider._sums = {name: total.copy() for name, total in self._sums.items()}
-        wider._squares = dict(self._squares)
-        return wider
+    def extended_to(self, whitened: Bytes) -> ClassSimilarity:
+        """Return the class similarity of the same references to more items."""
+        extended = ClassSimilarity(whitened)
+        extended._sums = {name: total.copy() for name, total in self._sums.items()}
+        extended._squares = dict(self._squares)
+        return extended
 
-    def arrange(self, labels: Sequence[str]) -> None:
-        """Take over which labels there are."""
+    def set_labels(self, labels: Sequence[str]) -> None:
+        """Set which labels there are; new ones have no references yet."""
         nothing = np.zeros(self._turned.shape[1], np.int64)
         self._sums = {name: self._sums.get(name, nothing.copy()) for name in labels}
         self._squares = {name: self._squares.get(name, 0.0) for name in labels}
 
-    def move(self, label: str, came: Places, went: Places) -> None:
-        """Take over that references of a label came and went."""
-        for places, sign in ((came, 1), (went, -1)):
+    def update(self, label: str, added: Places, removed: Places) -> None:
+        """Update a label's sum after references were `added` and `removed`."""
+        for places, sign in ((added, 1), (removed, -1)):
             self._sums[label] += sign * self._turned[places].sum(axis=0, dtype=np.int64)
         self._squares[label] = float((self._sums[label].astype(np.float64) ** 2).sum())
 
@@ -175,7 +178,7 @@ class ClassSimilarity:
 
 
 def _digits(total: Sums) -> Iterator[tuple[int, Bytes]]:
-    """Yield the digits of a sum as bytes, each with the power it counts."""
+    """Yield the digits of a sum as int8, each with the power it is multiplied by."""
     power = 1
     while total.any():
         digit = (total + _BYTE) % (2 * _BYTE + 1) - _BYTE
@@ -186,75 +189,78 @@ def _digits(total: Sums) -> Iterator[tuple[int, Bytes]]:
 # -------------------------------------------------------------------------------------------------
 
 BACKGROUND = ""
-"""The name under which "none of these" has references; it sorts first."""
+"""The label name of references for "none of these"; it sorts first."""
 
-_NOTHING = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
-_SILENT = Column(np.empty(0, np.int64), np.empty((2, 0), np.float32))
+_NO_LABEL_EVIDENCE = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
+_NO_COLUMN = Column(np.empty(0, np.int64), np.empty((2, 0), np.float32))
 
 _STEPS_OF_W = 4
-"""W tells e-folds of evidence: a finer one changes at many more items and tells nothing more."""
+"""W is stored in quarters: a finer grid changes many more items and is no more informative."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ReferenceEvidence:
-    """What one reference says: of all, and of itself."""
+    """The evidence that one reference gives to all items, and to itself."""
 
     evidence: Evidence
     itself: float
 
 
 class LabelScores(Protocol):
-    """What references say of the items of a landscape, label by label: `Scores`, or their parents.
+    """Interface of the scores of a graph's items, label by label: `Scores` or `ParentScores`.
 
-    The columns are those of `labels`; the methods are told at `Scores`.
+    The columns are those of `labels`; `Scores` documents the methods.
     """
 
     @property
     def neighbour_graph(self) -> NeighbourGraph:
-        """Return the items."""
+        """Return the neighbour graph of the items."""
 
     @property
     def labels(self) -> list[str]:
         """Return the labels, sorted."""
 
     def column(self, label: str) -> Column:
-        """Return L and C of one label, where it is heard."""
+        """Return L and C of one label at the items it reaches."""
 
     def table(self, places: Places) -> Floats:
         """Return L and C of items (2, m, labels)."""
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
-        """Return Z of different items, each with one label's column (m,), and whose it is."""
+        """Return Z of different items, each for one label's column (m,), and the places of the
+        references.
+        """
 
-    def around(self, places: Places) -> Floats:
+    def neighbourhood(self, places: Places) -> Floats:
         """Return W and R of items (m, 2)."""
 
 
 class Scores:
-    """The columns of all labels that have references, over one landscape; labels are sorted.
+    """Scores of all labels that have references, over one neighbour graph; labels are sorted.
 
-    `_evidence` is e by label, sparse; `_columns` are L and C where there is any; `_hearing` tells
-    who is heard where; `_likeness` are inner products of turned items with the sums m_c of turned
-    references, whole numbers. `_peaks` are the largest e of any label but the background.
+    `_evidence` is e by label, sparse; `_columns` are L and C of the reached items; `_label_index`
+    holds which labels reach each item; `_class_similarity` are inner products of whitened items
+    with the sums m_c of whitened references, whole numbers. `_max_evidence` is the largest e of any
+    label but the background.
     """
 
     def __init__(self, neighbour_graph: NeighbourGraph) -> None:
-        self._landscape = neighbour_graph
-        self._voices: dict[int, _ReferenceEvidence] = {}
+        self._neighbour_graph = neighbour_graph
+        self._reference_evidence: dict[int, _ReferenceEvidence] = {}
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
         self._columns: dict[str, Column] = {}
-        self._likeness = ClassSimilarity(neighbour_graph.turned)
-        self._hearing = LabelIndex([], len(neighbour_graph))
-        self._peaks = MaxEvidence([], len(neighbour_graph))
-        self._surroundings: GraphSmoother | None = None
+        self._class_similarity = ClassSimilarity(neighbour_graph.whitened)
+        self._label_index = LabelIndex([], len(neighbour_graph))
+        self._max_evidence = MaxEvidence([], len(neighbour_graph))
+        self._smoother: GraphSmoother | None = None
         self._remoteness: Floats | None = None
-        self._closest = NearestReference(len(neighbour_graph), neighbour_graph.cosines)
+        self._nearest_reference = NearestReference(len(neighbour_graph), neighbour_graph.cosines)
 
     @property
     def neighbour_graph(self) -> NeighbourGraph:
-        """Return the items."""
-        return self._landscape
+        """Return the neighbour graph of the items."""
+        return self._neighbour_graph
 
     @property
     def labels(self) -> list[str]:
@@ -262,175 +268,186 @@ class Scores:
         return list(self._references)
 
     def references(self, label: str) -> Places:
-        """Return the rising places of a label's references."""
+        """Return the sorted places of a label's references."""
         return self._references[label]
 
     def changed_by(self, references: Mapping[str, Places]) -> list[str]:
-        """Return the labels, sorted, whose references (places, rising) are not those of now."""
-        before, nobody = self._references, np.empty(0, np.int64)
+        """Return the labels, sorted, whose `references` (sorted places) differ from the current
+        ones.
+        """
+        before, no_places = self._references, np.empty(0, np.int64)
         return [
             name
             for name in sorted({*before, *references})
-            if not _same(before.get(name, nobody), references.get(name, nobody))
+            if not _same(before.get(name, no_places), references.get(name, no_places))
         ]
 
     def set_references(self, references: Mapping[str, Places]) -> Places:
-        """Take over each label's references (places, rising), at least one; return the items of
-        which W may be another now.
+        """Set each label's references (sorted places), at least one; return the items whose W may
+        change.
         """
         changed, before = self.changed_by(references), self._references
-        moved = [self._arrange(sorted(references))]
+        moved = [self._set_labels(sorted(references))]
         self._references = {name: references[name] for name in sorted(references)}
-        nobody = np.empty(0, np.int64)
+        no_places = np.empty(0, np.int64)
         for name in changed:
             if name in references:
-                now, then = references[name], before.get(name, nobody)
-                came, went = without(now, then), without(then, now)
-                self._likeness.move(name, came, went)
-                self._closest.changed(self.labels.index(name), came, went)
-                moved.append(self._hear(name, now))
-        if self._surroundings is None:
-            return nobody
-        peaks = union(*moved)
-        return self._surroundings.follow(peaks, np.log(self._peaks.most[peaks] + FLOOR))
+                now, then = references[name], before.get(name, no_places)
+                added, removed = without(now, then), without(then, now)
+                self._class_similarity.update(name, added, removed)
+                self._nearest_reference.update(self.labels.index(name), added, removed)
+                moved.append(self._update_label(name, now))
+        if self._smoother is None:
+            return no_places
+        places = union(*moved)
+        return self._smoother.update(places, np.log(self._max_evidence.largest[places] + FLOOR))
 
-    def over(self, neighbour_graph: NeighbourGraph) -> Scores:
-        """Return the scores of the same references over `neighbour_graph`, which is ours and more
-        leaves.
+    def extended_to(self, neighbour_graph: NeighbourGraph) -> Scores:
+        """Return the scores of the same references over `neighbour_graph`, which has more
+        out-of-graph items.
 
-        What the references say of the items that are here is the same there.
+        The scores of the items that are here already stay the same.
         """
-        wider, known = Scores(neighbour_graph), len(self.neighbour_graph)
-        wider._voices, wider._references = dict(self._voices), dict(self._references)
-        wider._likeness = self._likeness.over(neighbour_graph.turned)
-        wider._evidence = {
-            name: neighbour_graph.with_leaves(said, known) for name, said in self._evidence.items()
+        extended, known = Scores(neighbour_graph), len(self.neighbour_graph)
+        extended._reference_evidence = dict(self._reference_evidence)
+        extended._references = dict(self._references)
+        extended._class_similarity = self._class_similarity.extended_to(neighbour_graph.whitened)
+        extended._evidence = {
+            name: neighbour_graph.with_out_of_graph(evidence, known)
+            for name, evidence in self._evidence.items()
         }
-        wider._columns = {
-            name: wider._heard_of(name, after=column) for name, column in self._columns.items()
+        extended._columns = {
+            name: extended._make_column(name, after=column)
+            for name, column in self._columns.items()
         }
-        wider._hearing = wider._heard_where()
-        wider._peaks = self._peaks.over(wider._heard(), len(neighbour_graph))
-        if self._surroundings is not None:
-            wider._surroundings = self._surroundings.over(neighbour_graph)
-        return wider
+        extended._label_index = extended._new_label_index()
+        extended._max_evidence = self._max_evidence.extended_to(
+            extended._label_evidence(), len(neighbour_graph)
+        )
+        if self._smoother is not None:
+            extended._smoother = self._smoother.extended_to(neighbour_graph)
+        return extended
 
     def column(self, label: str) -> Column:
-        """Return L and C of one label, where it is heard."""
+        """Return L and C of one label at the items it reaches."""
         return self._columns[label]
 
-    def said(self, column: int) -> Evidence:
+    def evidence_of(self, column: int) -> Evidence:
         """Return e of one label."""
         return self._evidence[self.labels[column]]
 
     def table(self, places: Places) -> Floats:
-        """Return L and C of items side by side, float32 (2, m, labels)."""
-        said = [column.said for column in self._columns.values()]
-        return self._hearing.side_by_side(said, places, UNREACHED)
+        """Return L and C of items for all labels, float32 (2, m, labels)."""
+        values = [column.values for column in self._columns.values()]
+        return self._label_index.dense(values, places, UNREACHED)
 
     def evidence(self, places: Places) -> Floats:
-        """Return e of items side by side, float32 (m, labels)."""
-        said = [evidence.amounts[None] for evidence in self._evidence.values()]
-        table: Floats = self._hearing.side_by_side(said, places, NO_EVIDENCE)[0]
+        """Return e of items for all labels, float32 (m, labels)."""
+        amounts = [evidence.amounts[None] for evidence in self._evidence.values()]
+        table: Floats = self._label_index.dense(amounts, places, NO_EVIDENCE)[0]
         return table
 
-    def reached(self) -> Floats:
+    def largest_evidence_sum(self) -> Floats:
         """Return the largest sum of evidence of one label's references at each item (n,)."""
         counts = [len(places) for places in self._references.values()]
         return largest(list(self._evidence.values()), counts, len(self.neighbour_graph))
 
     def sums(self, places: Places, column: int) -> tuple[Doubles, float]:
-        """Return ⟨u, m⟩ of turned items u (m,) for one label, and ⟨m, m⟩."""
+        """Return ⟨u, m⟩ of whitened items u (m,) for one label, and ⟨m, m⟩."""
         label = self.labels[column]
-        return self._likeness.at(label, places), self._likeness.square(label)
+        return self._class_similarity.at(label, places), self._class_similarity.square(label)
 
     def nearest(self, places: Places, columns: NDArray[np.int64]) -> tuple[Floats, Places]:
-        """Return Z of different items, each with one label's column (m,), and whose it is.
+        """Return Z of different items, each for one label's column (m,), and the places of the
+        references.
 
-        Of equally near references it is that of the one at the lowest place. Where the column is
-        −1, no label, it is 0.
+        Ties go to the reference at the lowest place. For the column −1, no label, both are 0.
         """
         every = list(self._references.values())
-        return self._closest.of(places, columns, lambda column: every[column])
+        return self._nearest_reference.of(places, columns, lambda column: every[column])
 
-    def around(self, places: Places) -> Floats:
+    def neighbourhood(self, places: Places) -> Floats:
         """Return W and R of items (m, 2)."""
         if self._remoteness is None:
             self._remoteness = remoteness(self.neighbour_graph)
-        return np.stack([self.walks.at(places), self._remoteness[places]], axis=1)
+        return np.stack([self.smoother.at(places), self._remoteness[places]], axis=1)
 
     @property
-    def walks(self) -> GraphSmoother:
-        """Return what tells W, and how far walks go: kept up with the references."""
-        if self._surroundings is None:
-            values = np.log(self._peaks.most + FLOOR)
-            self._surroundings = GraphSmoother(self.neighbour_graph, values, steps=_STEPS_OF_W)
-        return self._surroundings
+    def smoother(self) -> GraphSmoother:
+        """Return the smoother that computes W, updated with the references."""
+        if self._smoother is None:
+            values = np.log(self._max_evidence.largest + FLOOR)
+            self._smoother = GraphSmoother(self.neighbour_graph, values, steps=_STEPS_OF_W)
+        return self._smoother
 
     def rivals(self, groups: NDArray[np.int64]) -> TwoLargest:
-        """Return the two largest e of any labels but the background, one from each of `groups`
-        (labels,).
+        """Return the two largest e of labels from different `groups` (labels,), without the
+        background.
         """
-        heard = self._heard()
-        return two_largest(heard, groups[len(groups) - len(heard) :], len(self.neighbour_graph))
+        columns = self._label_evidence()
+        return two_largest(columns, groups[len(groups) - len(columns) :], len(self.neighbour_graph))
 
-    def voice(self, place: int) -> _ReferenceEvidence:
-        """Return what the reference at `place` says; computed once."""
-        if place not in self._voices:
-            land = self.neighbour_graph
-            evidence = land.evidence(place)
+    def reference_evidence(self, place: int) -> _ReferenceEvidence:
+        """Return the evidence of the reference at `place`; computed once, then cached."""
+        if place not in self._reference_evidence:
+            graph = self.neighbour_graph
+            evidence = graph.evidence(place)
             itself = float(evidence.at(np.array([place]))[0])
-            if place >= land.nodes:  # a leaf hears itself through its neighbours too
-                itself += float(DECAY * (land.hops[place] * evidence.at(land.near[place])).sum())
-            self._voices[place] = _ReferenceEvidence(evidence, itself)
-        return self._voices[place]
+            if place >= graph.nodes:  # its neighbours return a part of its own evidence
+                itself += float(
+                    DECAY * (graph.near_weights[place] * evidence.at(graph.near[place])).sum()
+                )
+            self._reference_evidence[place] = _ReferenceEvidence(evidence, itself)
+        return self._reference_evidence[place]
 
-    def _arrange(self, labels: list[str]) -> Places:
-        """Make room for the columns of `labels`, those that were not there are zero; return the
-        items of which the largest e is another.
+    def _set_labels(self, labels: list[str]) -> Places:
+        """Set the `labels` of all columns, new ones empty; return the items whose largest e
+        changed.
         """
         if labels == self.labels:
             return np.empty(0, np.int64)
-        before = self._peaks.most
-        self._evidence = {name: self._evidence.get(name, _NOTHING) for name in labels}
-        self._columns = {name: self._columns.get(name, _SILENT) for name in labels}
-        self._likeness.arrange(labels)
-        self._hearing = self._heard_where()
-        self._peaks = MaxEvidence(self._heard(), len(self.neighbour_graph))
-        self._closest.forget()
-        return np.flatnonzero(before != self._peaks.most)
+        before = self._max_evidence.largest
+        self._evidence = {name: self._evidence.get(name, _NO_LABEL_EVIDENCE) for name in labels}
+        self._columns = {name: self._columns.get(name, _NO_COLUMN) for name in labels}
+        self._class_similarity.set_labels(labels)
+        self._label_index = self._new_label_index()
+        self._max_evidence = MaxEvidence(self._label_evidence(), len(self.neighbour_graph))
+        self._nearest_reference.invalidate()
+        return np.flatnonzero(before != self._max_evidence.largest)
 
-    def _heard(self) -> list[Evidence]:
+    def _label_evidence(self) -> list[Evidence]:
         """Return e of all labels but the background."""
-        return [said for name, said in self._evidence.items() if name != BACKGROUND]
+        return [evidence for name, evidence in self._evidence.items() if name != BACKGROUND]
 
-    def _hear(self, label: str, places: Places) -> Places:
-        """Take over a label's references; return where the largest e may be another."""
+    def _update_label(self, label: str, places: Places) -> Places:
+        """Set a label's references; return the items whose largest e may have changed."""
         before = self._evidence[label]
-        parts = [self.voice(place).evidence for place in places.tolist()]
-        self._evidence[label] = now = self.neighbour_graph.with_leaves(combine(parts))
-        self._columns[label] = self._heard_of(label, after=_SILENT)
-        self._hearing.change(self.labels.index(label), now.places)
+        parts = [self.reference_evidence(place).evidence for place in places.tolist()]
+        self._evidence[label] = now = self.neighbour_graph.with_out_of_graph(mean_evidence(parts))
+        self._columns[label] = self._make_column(label, after=_NO_COLUMN)
+        self._label_index.update(self.labels.index(label), now.places)
         if label == BACKGROUND:
             return np.empty(0, np.int64)
-        quiet = int(BACKGROUND in self._evidence)  # it sorts first
-        return self._peaks.follow(before, now, lambda lost: self.evidence(lost)[:, quiet:])
+        first = int(BACKGROUND in self._evidence)  # the background sorts first: skip it
+        return self._max_evidence.update(before, now, lambda lost: self.evidence(lost)[:, first:])
 
-    def _heard_where(self) -> LabelIndex:
-        """Return which labels are heard where."""
-        every = [said.places for said in self._evidence.values()]
+    def _new_label_index(self) -> LabelIndex:
+        """Return the index of which labels reach which items."""
+        every = [evidence.places for evidence in self._evidence.values()]
         return LabelIndex(every, len(self.neighbour_graph))
 
-    def _heard_of(self, label: str, *, after: Column) -> Column:
-        """Return L and C of one label, where there is evidence of it; the first are known."""
-        said, known = self._evidence[label], len(after.places)
-        places, logs = said.places[known:], np.log(said.amounts[known:] + FLOOR)
-        length = np.sqrt(max(self._likeness.square(label), 1))
-        direct = self._likeness.at(label, places) / (
-            self.neighbour_graph.turned_lengths[places] * length
+    def _make_column(self, label: str, *, after: Column) -> Column:
+        """Return L and C of one label at the items it reaches; the values of `after` are known
+        already.
+        """
+        evidence, known = self._evidence[label], len(after.places)
+        places, logs = evidence.places[known:], np.log(evidence.amounts[known:] + FLOOR)
+        length = np.sqrt(max(self._class_similarity.square(label), 1))
+        cosines = self._class_similarity.at(label, places) / (
+            self.neighbour_graph.whitened_lengths[places] * length
         )
-        more = np.stack([logs, direct.astype(np.float32)])
-        return Column(said.places, np.concatenate([after.said, more], axis=1))
+        more = np.stack([logs, cosines.astype(np.float32)])
+        return Column(evidence.places, np.concatenate([after.values, more], axis=1))
 
 
 def _same(one: Places, other: Places) -> bool:

@@ -1,13 +1,14 @@
-"""What the names of labels suggest before there are references: zero-shot suggestions. Pure.
+"""Zero-shot suggestions from label names, before there are references. Pure.
 
-Where a space holds texts as well as the documents (text models, CLIP), the name of a label and its
-description have a vector like any document. Both are centred, each by its own mean, since names are
-short and lie apart from documents; then the nearest name is the suggestion, and its lead over the
-second nearest tells how sure it is. Of Banking77 the nearest name is right for 0.69 of the texts,
-for 0.91 of the surer half and for 0.99 of the surest tenth (`bge-small-en-v1.5`).
+If the embedding model of a space reads text as well (text models, CLIP), the name and description
+of a label have a vector like any document. Names and documents are centred separately, each by
+their own mean, because names are short and lie apart from documents. The label with the nearest
+name is suggested; its margin over the second nearest measures the certainty. On Banking77 the
+nearest name is right for 0.69 of the texts, for 0.91 of the more certain half and for 0.99 of the
+most certain tenth (`bge-small-en-v1.5`).
 
-A suggestion of this kind orders the queue and fills a sheet. It never votes, and its label loses it
-with its third reference. How far the names are to be trusted is learned from the documents that
+Zero-shot suggestions only order the queue and fill check sheets. They are never used as references,
+and end for a label with its third reference. Their precision is estimated from the documents that
 people labelled.
 """
 
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.arrays import grid_length, on_grid
+from lookalike.classifier.graph.arrays import fixed_point_length, to_fixed_point
 from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.metric import Whitening
 from lookalike.classifier.graph.propagation import Floats, Places
@@ -27,10 +28,11 @@ from lookalike.model import LABEL_SEPARATOR
 
 _EVEN = 0.5
 _PRIOR_RIGHT, _PRIOR = 3.0, 4.0
-"""Before anything is answered three of four suggestions are taken to be right."""
+"""Before there are answers, three of four suggestions are assumed to be right."""
 
 _LIKE = 10
-"""How far a suggestion is trusted: by so many answered ones, those with the most similar leads."""
+"""The precision of a suggestion is estimated from this many answered ones with the nearest
+margins."""
 
 
 class Names(NamedTuple):
@@ -41,17 +43,18 @@ class Names(NamedTuple):
 
 
 class Guesses(NamedTuple):
-    """What names suggest for m items: the column of the `nearest` name (m,), and its `lead` (m,).
+    """Zero-shot suggestions for m items: the column of the `nearest` name (m,), and its `margin`
+    (m,).
 
-    The lead is the difference of its cosine and that of the second nearest.
+    The margin is its cosine minus that of the second nearest name.
     """
 
     nearest: NDArray[np.int64]
-    lead: Floats
+    margin: Floats
 
 
 def text_of(label: str, description: str | None) -> str:
-    """Return what is read of a label: its name as words, and what is said of it.
+    """Return the text to embed for a label: its name as words, and its description.
 
     >>> text_of("Cards > card_arrival", "Where a card is.")
     'Cards, card arrival: Where a card is.'
@@ -61,10 +64,10 @@ def text_of(label: str, description: str | None) -> str:
 
 
 def guess(neighbour_graph: NeighbourGraph, places: Places, names: Names) -> Guesses:
-    """Return what the names suggest for the items at `places` (m,)."""
+    """Return the zero-shot suggestions for the items at `places` (m,)."""
     own = Whitening.of([names.vectors], neighbour_graph.frame.blend)
-    directions = on_grid(own.centred(names.vectors)).astype(np.float32)
-    scale = np.float32(grid_length(directions.shape[1]) ** -2)
+    directions = to_fixed_point(own.centred(names.vectors)).astype(np.float32)
+    scale = np.float32(fixed_point_length(directions.shape[1]) ** -2)
     cosines = neighbour_graph.centred.take(places, axis=0).astype(np.float32) @ directions.T * scale
     rows = np.arange(len(places))
     nearest = cosines.argmax(axis=1)
@@ -73,38 +76,40 @@ def guess(neighbour_graph: NeighbourGraph, places: Places, names: Names) -> Gues
     return Guesses(nearest, first - cosines.max(axis=1))
 
 
-def trust(leads: Floats, known: Floats, right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return how likely suggestions with these `leads` (m,) are right (m,).
+def probability_right(
+    margins: Floats, known: Floats, right: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the probability (m,) that suggestions with these `margins` (m,) are right.
 
-    By those that people answered: their leads `known` (k,), and which were `right` (k,). A rule of
-    succession over the nearest ten in their lead.
+    It is estimated from the answered suggestions: their margins `known` (k,), and which were
+    `right` (k,), by a rule of succession over the ten with the nearest margins.
     """
-    prior = np.full(len(leads), _PRIOR_RIGHT / _PRIOR)
+    prior = np.full(len(margins), _PRIOR_RIGHT / _PRIOR)
     if not len(known):
         return prior
     order = np.argsort(known, kind="stable")
     sums = np.concatenate([[0], np.cumsum(right[order])])
     count = min(_LIKE, len(known))
-    sides = [np.searchsorted(known[order], leads, side) for side in ("left", "right")]
+    sides = [np.searchsorted(known[order], margins, side) for side in ("left", "right")]
     start = np.clip((sides[0] + sides[1] - count) // 2, 0, len(known) - count)
     return np.asarray((_PRIOR_RIGHT + sums[start + count] - sums[start]) / (_PRIOR + count))
 
 
-def typical(
-    guesses: Guesses, likely: NDArray[np.float64], had: Mapping[int, int], count: int
+def representatives(
+    guesses: Guesses, likely: NDArray[np.float64], references: Mapping[int, int], count: int
 ) -> NDArray[np.int64]:
-    """Return up to `count` rows, one for each label: of its likely suggestions one in the middle.
+    """Return up to `count` rows, one per label: a median one among its likely suggestions.
 
-    `had` tells which labels are wanted, and how many references each has: who has fewer comes
-    first. The surest would be right more often, but they are the easy ones: a rule that learned
-    from them alone would think too well of itself. So the first is at the middle of the surer half,
-    and each further one a quarter of the half farther down.
+    `references` gives the wanted labels and how many references each has: labels with fewer come
+    first. The suggestions with the largest margins would be right more often, but they are the easy
+    ones, and a model calibrated on them alone would be overconfident. So the first row is at the
+    middle of the upper half by margin, and each further one a quarter of that half farther down.
     """
-    rows = np.flatnonzero(np.isin(guesses.nearest, list(had)) & (likely > _EVEN))
-    rows = rows[np.argsort(-guesses.lead[rows], kind="stable")]
+    rows = np.flatnonzero(np.isin(guesses.nearest, list(references)) & (likely > _EVEN))
+    rows = rows[np.argsort(-guesses.margin[rows], kind="stable")]
     found = []
     for label in np.unique(guesses.nearest[rows]).tolist():
         own = rows[guesses.nearest[rows] == label]
-        place = min(len(own) - 1, int(len(own) * (2 + had[label]) / 8))
-        found.append((had[label], -float(guesses.lead[own[0]]), int(own[place])))
+        place = min(len(own) - 1, int(len(own) * (2 + references[label]) / 8))
+        found.append((references[label], -float(guesses.margin[own[0]]), int(own[place])))
     return np.array([row for _, _, row in sorted(found)[:count]], np.int64)

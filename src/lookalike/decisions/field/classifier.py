@@ -23,7 +23,7 @@ from lookalike.classifier.calibration.confidence import (
     Judgement,
     confidence_to,
     judge,
-    said_at,
+    levels_with_scores,
 )
 from lookalike.classifier.calibration.incremental import Judgements
 from lookalike.classifier.calibration.intervals import EVEN
@@ -87,7 +87,7 @@ class NeighbourListCache:
             "slots": self._slots,
             "near": land.near.astype(np.int32),
             "cosines": land.near_cosines,
-            "turn": land.turn,
+            "turn": land.whitening_matrix,
             "degrees": land.degrees,
             **{name: getattr(land.graph, name) for name in _GRAPH},
         }
@@ -213,7 +213,7 @@ class GraphClassifier:
             known = nodes
         if known < len(pks) and land is not None:
             self._graph = attach(land, pks[known:], vectors(pks[known:]))
-            self._scores = self._scores and self._scores.over(self._graph)
+            self._scores = self._scores and self._scores.extended_to(self._graph)
             self._predictions = None
         self._slots = slots.copy()  # the caller changes its own in place
         return int(pks[nodes - 1])
@@ -291,7 +291,7 @@ class GraphClassifier:
             return np.empty(0, np.int64)
         land, judgements = self.neighbour_graph, self._current_predictions()
         places = {name: land.places_of(pks) for name, pks in references.items()}
-        return np.asarray(land.pks[judgements.follow(places)])
+        return np.asarray(land.pks[judgements.update(places)])
 
     def decide(
         self, pks: Places, code_of: Callable[[str], int], rejected: Rejections | None = None
@@ -304,7 +304,7 @@ class GraphClassifier:
         assert land is not None and scores is not None and confidence is not None, "call fit first"
         places = land.places_of(pks)
         choosy = np.empty(0, np.int64) if rejected is None else rejected.among(pks)
-        levels = said_at(confidence, scores)
+        levels = levels_with_scores(confidence, scores)
         if self._is_hypothetical:
             found = [judge(sure, said, places) for sure, said in levels]
         else:
@@ -367,7 +367,7 @@ class GraphClassifier:
         assert scores is not None, "call fit first"
         here = land.places_of(np.array([pk]))
         said = [
-            (float(scores.voice(place).evidence.at(here)[0]), place, name)
+            (float(scores.reference_evidence(place).evidence.at(here)[0]), place, name)
             for name in scores.labels
             if name != BACKGROUND
             for place in scores.references(name).tolist()
@@ -388,7 +388,7 @@ class GraphClassifier:
         here = land.places_of(np.array([pk]))
         scores.set_references(fewer)
         try:
-            for sure, said in said_at(confidence, scores):
+            for sure, said in levels_with_scores(confidence, scores):
                 judgement = judge(sure, said, here)
                 if judgement.accepted[0]:
                     return sure.labels[int(judgement.winners[0])]

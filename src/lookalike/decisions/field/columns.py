@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, func, select
 
 from lookalike.catalog.fields import StoredField
-from lookalike.classifier.graph.arrays import distinct
+from lookalike.classifier.graph.arrays import sorted_unique
 from lookalike.classifier.graph.search import NOBODY, Ids
 from lookalike.classifier.policies import REASONS
 from lookalike.labels import NO_LABEL, Codes
@@ -81,7 +81,7 @@ class Columns:
         place, here = self._found(pks)
         if here.all():
             return place
-        self._append(distinct(pks[~here]))
+        self._append(sorted_unique(pks[~here]))
         return np.searchsorted(self.pks, pks)
 
     def _found(self, pks: NDArray[np.int64]) -> tuple[Rows, NDArray[np.bool_]]:

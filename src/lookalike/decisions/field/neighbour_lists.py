@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.graph.arrays import distinct, union
+from lookalike.classifier.graph.arrays import sorted_unique, union
 from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Floats, Ids, merge, nearest
 from lookalike.decisions.field.columns import Columns, Rows
 
@@ -100,7 +100,7 @@ class NeighbourLists:
         """Return the rows that list any of `references`."""
         flat, k = self.near.ravel(), self.near.shape[1]
         if len(references) > _COMPARE_AT_MOST:
-            return distinct(np.flatnonzero(np.isin(flat, references)) // k)
+            return sorted_unique(np.flatnonzero(np.isin(flat, references)) // k)
         found = [np.flatnonzero(flat == reference) // k for reference in references.tolist()]
         return union(np.empty(0, np.int64), *found)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.classifier.graph.arrays import Grid
+from lookalike.classifier.graph.arrays import FixedPoint
 from lookalike.classifier.graph.neighbours import (
     EXACT_ITEMS,
     Cells,
@@ -180,7 +180,9 @@ _BLOCK_ROWS = 20_000
 _REMOTE = {"num_cpus": 1, "max_restarts": -1, "max_task_retries": 3}
 
 
-def lists_on(cluster: Cluster, rows: Grid, count: int, *, exact_items: int = EXACT_ITEMS) -> Lists:
+def lists_on(
+    cluster: Cluster, rows: FixedPoint, count: int, *, exact_items: int = EXACT_ITEMS
+) -> Lists:
     """Return the result of `neighbour_lists` for `rows` (n, d), computed on a cluster.
 
     Rows are sent to each node once, and blocks of them are searched in parallel; rows of the same
@@ -293,7 +295,7 @@ class RayEngine:
         """Use the cluster no more; later calls run locally."""
         self._is_open = False
 
-    def neighbour_lists(self, rows: Grid, count: int) -> Lists:
+    def neighbour_lists(self, rows: FixedPoint, count: int) -> Lists:
         """Return each row's nearest other rows, as the local search does.
 
         See `graph.neighbours`.

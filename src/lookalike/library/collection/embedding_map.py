@@ -15,7 +15,7 @@ from lookalike.catalog.fields import space_in_force
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.references import epoch_of, newest_revision
 from lookalike.catalog.resources import CollectionRow
-from lookalike.classifier.graph.projection import Layout, Tell, shuffled
+from lookalike.classifier.graph.projection import Layout, ReportProgress, shuffled
 from lookalike.classifier.graph.search import Ids
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.queue import contested_documents
@@ -65,7 +65,7 @@ def with_ids(workshop: Workshop, points: Points) -> Map:
     return replace(points.map, ids=tuple(ids.get(pk, "") for pk in points.pks.tolist()))
 
 
-def make(workshop: Workshop, row: CollectionRow, tell: Tell) -> None:
+def make(workshop: Workshop, row: CollectionRow, tell: ReportProgress) -> None:
     """Make the layout of a collection where there is none or it is outgrown."""
     with workshop.store.read() as snapshot:
         space = space_in_force(snapshot, row.pk)

@@ -13,7 +13,7 @@ from lookalike.stores.sqlite.engine import driver
 from measuring import Figure
 
 BEGIN, END = "<!-- the review page: written by its test -->", "<!-- end of the review page -->"
-"""Between these, `tests/test_page_goals.py` writes how fast the review page is."""
+"""Between these, `tests/page/test_page_goals.py` writes how fast the review page is."""
 
 _PACKAGES = ("lookalike", "numpy", "onnxruntime", "simsimd", "sqlalchemy", "pillow")
 

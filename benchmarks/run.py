@@ -33,7 +33,7 @@ import shared
 from measuring import Figure
 
 _QUICK = 20
-_REVIEW_PAGE = Path(__file__).parent.parent / "tests" / "test_page_goals.py"
+_REVIEW_PAGE = Path(__file__).parent.parent / "tests" / "page" / "test_page_goals.py"
 
 
 @dataclass(frozen=True, slots=True)

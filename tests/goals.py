@@ -86,8 +86,9 @@ class Measured:
             [
                 "## The review page",
                 "",
-                f"Measured by `tests/test_page_goals.py` on {day}, in Chromium, on the machine of",
-                "the server. Each figure is the median of several, unless it says otherwise.",
+                f"Measured by `tests/page/test_page_goals.py` on {day}, in Chromium, on the",
+                "machine of the server. Each figure is the median of several, unless it says",
+                "otherwise.",
                 f"With the other work there was, all took {crowd:.1f} times its processor time.",
                 "",
                 "| measured | figure | goal | hard limit | |",

@@ -1,7 +1,7 @@
 """Draw the packages of `src/lookalike` in their layers, from the imports: `tools/draw_packages.py`.
 
-The layers are those of `tests/test_shape.py`. An arrow leads from a package to one that it imports;
-what follows from other arrows is left out. The picture is `docs/images/packages.svg`.
+The layers are those of `tests/project/test_shape.py`. An arrow leads from a package to one that it
+imports; what follows from other arrows is left out. The picture is `docs/images/packages.svg`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "project"))
 
 from test_shape import LAYERS, PACKAGE, SOURCE, Tree, home_of, read_tree
 
@@ -102,7 +103,7 @@ def arrows_of(tree: Tree) -> list[Arrow]:
     """Return which package imports which: only the arrows that no chain of others implies.
 
     This is the transitive reduction. No packages may import each other in a circle, which
-    `tests/test_shape.py` checks.
+    `tests/project/test_shape.py` checks.
     """
     imports: dict[str, set[str]] = {}
     for name, targets in tree.imports.items():

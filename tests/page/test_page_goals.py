@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
+from test_page_grid import listing
 
 import lookalike
 import patient
@@ -24,7 +25,6 @@ from goods import BALLOON, JIGSAW, SIGNAL, bytes_of, pictures
 from lookalike.catalog.embedding_map import Map, MapLabel, packed
 from lookalike.stores import schema
 from serving import Served
-from test_page_grid import listing
 
 Visiting = Callable[..., Visit]
 

@@ -27,7 +27,7 @@ from lookalike.cli.group import cli
 from lookalike.errors import BadSetting
 from lookalike.settings import SETTINGS, read_settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text("utf-8"))
 OURS = {name: one for name, one in COMPOSE["services"].items() if one["image"] == "lookalike"}
 EXAMPLE = dict(

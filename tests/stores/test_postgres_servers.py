@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import psycopg
 import pytest
+from test_postgres_workers import ended, held, put
 
 import lookalike
 import patient
@@ -24,10 +25,9 @@ from databases import database, prepared, server
 from lookalike.extractors.registry import extractors
 from lookalike.testing.fakes import write_plugin
 from serving import Served
-from test_postgres_workers import ended, held, put
 
 KILLS = 3
-killing = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "kill_workers.py"))
+killing = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "kill_workers.py"))
 
 
 @pytest.fixture(scope="module")

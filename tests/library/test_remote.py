@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from fastapi.routing import APIRoute
 from PIL import Image
+from test_shape import NOT_LOADED
 
 import lookalike
 import patient
@@ -46,9 +47,8 @@ from lookalike.server.routes import client_ingest, tasks, verbs
 from lookalike.server.security.rules import needed
 from relaying import Relay
 from serving import Served
-from test_shape import NOT_LOADED
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PICTURES = Path(str(files("lookalike.library.samples"))) / "pictures"
 FRUIT = ("apple.png", "apple-bw.png", "aiga-bus.png", "aiga-bus1.png", "arrow02-1.png")
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from test_audits import fill, truth
 
 import lookalike
 import patient
 from goods import ok
 from lookalike.cli.group import cli
 from serving import Served
-from test_audits import fill, truth
 
 
 @pytest.fixture

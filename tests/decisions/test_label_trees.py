@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
+from test_levels import filled as parents_filled
 
 import lookalike
 import patient
@@ -28,7 +29,6 @@ from lookalike.library.bucket import Bucket, bucket_from
 from lookalike.model import Changed, Origin
 from lookalike.stores import schema
 from serving import Served
-from test_levels import filled as parents_filled
 
 GROUPS = ("Shoes > Running", "Shoes > Hiking", "Bags", "Hats")
 A_GROUP = 10

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "explain_decision.py"))
+TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "explain_decision.py"))
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 

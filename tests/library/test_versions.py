@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
+from test_labelling import blobs
+from test_remote import shape
 
 import lookalike
 import patient
@@ -21,8 +23,6 @@ from lookalike.library.remote.collection import RemotePast
 from lookalike.model import Changed, Document
 from lookalike.stores import schema
 from serving import Served
-from test_labelling import blobs
-from test_remote import shape
 
 COUNT = 130
 

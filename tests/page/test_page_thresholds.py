@@ -10,12 +10,12 @@ from typing import Any
 import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
+from test_audits import fill, truth
 
 import lookalike
 from browsing import Visit, barriers
 from goods import asking, ok
 from serving import Served
-from test_audits import fill, truth
 
 Visiting = Callable[..., Visit]
 THINGS = "/v1/collections/things"

@@ -485,7 +485,7 @@ def test_one_process_at_a_time_extracts_beside(library: lookalike.Library, tmp_p
 
 
 def _command(store: Path, plugins: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     source = str(Path(lookalike.__file__).parent.parent)
     environment = {"PYTHONPATH": f"{plugins}:{here}:{source}", "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-m", "lookalike", "--store", str(store), "migrate", "texts"]
@@ -847,7 +847,7 @@ def test_what_cannot_be_is_refused_with_the_cure(library: lookalike.Library) -> 
 def test_a_server_does_it_as_a_task(tmp_path: Path, plugins: Path) -> None:
     with lookalike.open(tmp_path / "store", actor="ann") as local:
         before = decided(filled(local))
-    path = f"{plugins}:{Path(__file__).parent}:{Path(lookalike.__file__).parent.parent}"
+    path = f"{plugins}:{Path(__file__).parents[1]}:{Path(lookalike.__file__).parent.parent}"
 
     with (
         Served(tmp_path / "store", environment={"PYTHONPATH": path}) as server,

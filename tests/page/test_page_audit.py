@@ -9,12 +9,12 @@ from typing import Any
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
+from test_audits import fill, truth
 
 import lookalike
 from browsing import Visit, barriers, go
 from goods import asking, ok
 from serving import Served
-from test_audits import fill, truth
 
 Visiting = Callable[..., Visit]
 THINGS = "/v1/collections/things"

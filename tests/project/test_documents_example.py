@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "documents.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "documents.py"
 EACH, SCANNED = 20, 0.05
 
 

@@ -25,7 +25,7 @@ from lookalike.server.errors import ANSWERS, RESPONSES
 EXAMPLES = times(5)
 """Requests to each operation that are as described, and as many that are not."""
 
-_ERRORS = Path(__file__).parent.parent / "docs" / "errors.md"
+_ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"
 _REFERENCE = re.compile(r"#/components/schemas/(\w+)")
 _HTTP = {"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"}
 """Headers that are no part of what an operation is asked: they say how the bytes are sent."""

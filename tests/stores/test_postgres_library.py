@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from sqlalchemy import select
+from test_check_sheets import fill, kind_of, other_than
 
 import lookalike
 from databases import database, prepared
@@ -23,7 +24,6 @@ from lookalike.errors import BadInput, Conflict, NotAStore
 from lookalike.stores import schema
 from lookalike.stores.copy import copy_store
 from serving import Served
-from test_check_sheets import fill, kind_of, other_than
 
 KINDS = ("cup", "mug", "jug")
 GOODS = 90

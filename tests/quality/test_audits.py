@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
+from test_labelling import blobs
 
 import lookalike
 import patient
@@ -21,7 +22,6 @@ from lookalike.model import Verdict
 from lookalike.quality.stats.audit_estimate import Audit
 from lookalike.stores import schema
 from serving import Served
-from test_labelling import blobs
 
 COUNT, REFERENCES = 300, 12
 

@@ -8,11 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from databases import database, prepared
-from lookalike.stores.json_sql import key_of, value_of
-from lookalike.stores.postgres.engine import address_of
-from lookalike.stores.postgres.store import PostgresStore
 from test_selecting import (
     documents,
     names,
@@ -25,6 +20,11 @@ from test_selecting import (
     things,
     trees,
 )
+
+from databases import database, prepared
+from lookalike.stores.json_sql import key_of, value_of
+from lookalike.stores.postgres.engine import address_of
+from lookalike.stores.postgres.store import PostgresStore
 
 __all__ = [
     "test_every_operator_says_the_same_of_every_value_in_sql",

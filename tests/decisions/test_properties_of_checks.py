@@ -16,6 +16,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from test_properties import Model, Said, effects, settings_of, unit
 
 import lookalike
 from folded import assert_folded
@@ -24,7 +25,6 @@ from lookalike.decisions.ledger.fold import Line
 from lookalike.errors import BadInput, Conflict
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Answer, Changed, Document, EventKind, Origin, Question
-from test_properties import Model, Said, effects, settings_of, unit
 
 NAME = "learned"
 KINDS = ("A", "B", "B > C", "D")

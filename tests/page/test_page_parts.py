@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from test_quoting import BOILER, HEATING
 
 import lookalike
 from browsing import Visit, barriers
@@ -16,7 +17,6 @@ from papers import INVOICE, LETTER, POEM, pdf_of
 from pictured import png, shapes
 from portraits import COLLINS, HOPPER, encoded, portrait, taken_again, together
 from serving import Served
-from test_quoting import BOILER, HEATING
 
 Visiting = Callable[..., Visit]
 

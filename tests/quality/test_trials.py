@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, update
+from test_labelling import blobs
+from test_migrating import filled as texts_filled
+from test_migrating import plugins  # noqa: F401 a fixture
 
 import lookalike
 import patient
@@ -37,9 +40,6 @@ from lookalike.quality.stats.paired_comparison import (
 )
 from lookalike.stores import schema
 from serving import Served
-from test_labelling import blobs
-from test_migrating import filled as texts_filled
-from test_migrating import plugins  # noqa: F401 a fixture
 
 COUNT, REFERENCES = 300, 12
 STRICT = 0.6

@@ -14,6 +14,7 @@ import numpy as np
 import psycopg
 import pytest
 from sqlalchemy import select, update
+from test_monitoring import receiving, watch_of
 
 import lookalike
 from databases import database, prepared
@@ -40,7 +41,6 @@ from lookalike.settings import read_settings
 from lookalike.stores import schema
 from lookalike.stores.postgres.engine import address_of
 from lookalike.stores.postgres.store import PostgresStore
-from test_monitoring import receiving, watch_of
 
 ELSEWHERE = "another~boot~pid:[1]/1/100/01K"
 """A holder of another machine: whether it lives cannot be seen from here."""

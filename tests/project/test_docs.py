@@ -38,7 +38,7 @@ from lookalike.library.demo import run_demo
 from lookalike.quality.reports import EXPORT_COLUMNS
 from lookalike.settings import SETTINGS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SAMPLES = Path(str(files("lookalike.library.samples")))
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}

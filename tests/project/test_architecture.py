@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from test_shape import LAYERS, PACKAGE, SOURCE, Tree, read_tree
 
 import lookalike
 from lookalike.server.app import make_app
 from patient import WAIT_S
-from test_shape import LAYERS, PACKAGE, SOURCE, Tree, read_tree
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 PICTURE = ROOT / "docs" / "images" / "packages.svg"
 SAMPLES = Path(str(files("lookalike.library.samples")))

@@ -15,7 +15,7 @@ Table = NDArray[np.float32]
 
 
 def tables(chance: np.random.Generator, labels: int) -> tuple[Table, Table]:
-    """L and C of few different values, so that many are equally large; a third does not reach the item."""
+    """L and C of few different values, so that many are equally large; a third is unreached."""
     low, high = chance.integers(-3, 3, (2, ITEMS, labels)).astype(np.float32)
     unreached = chance.random((ITEMS, labels)) < 1 / 3
     low[unreached], high[unreached] = UNREACHED

@@ -355,7 +355,7 @@ def test_an_engine_is_one_of_two_and_only_a_cluster_has_an_address(tmp_path: Pat
 
         with pytest.raises(BadSetting, match="'spark'"):
             things.run(engine="spark")
-        with pytest.raises(BadSetting, match="engine 'ray' with it"):
+        with pytest.raises(BadSetting, match="give engine 'ray', too"):
             things.extract(address="10.0.0.5:6379")
 
 

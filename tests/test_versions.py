@@ -245,8 +245,8 @@ def test_what_is_no_point_says_so(library: lookalike.Library) -> None:
         ("2001-01-01", NotFound, "there was nothing of 'things' at 2001-01-01.* first operation"),
         ("2999-01-01T00:00+00:00", BadInput, "is in the future"),
         (1e300, BadInput, "is no time"),
-        (True, BadInput, "True is no version"),
-        (None, BadInput, "None is no version"),
+        (True, BadInput, "True is not a version"),
+        (None, BadInput, "None is not a version"),
     ):
         with pytest.raises(kind, match=message):
             things.as_of(at)

@@ -15,10 +15,10 @@ Table = NDArray[np.float32]
 
 
 def tables(chance: np.random.Generator, labels: int) -> tuple[Table, Table]:
-    """L and C of few different values, so that many are equally large; a third is not heard."""
+    """L and C of few different values, so that many are equally large; a third is unreached."""
     low, high = chance.integers(-3, 3, (2, ITEMS, labels)).astype(np.float32)
-    unheard = chance.random((ITEMS, labels)) < 1 / 3
-    low[unheard], high[unheard] = UNREACHED
+    unreached = chance.random((ITEMS, labels)) < 1 / 3
+    low[unreached], high[unreached] = UNREACHED
     return low, high
 
 
@@ -54,12 +54,14 @@ def test_who_leads_after_one_label_changed_is_who_leads_among_all(
     assert answered > TURNS * ITEMS / 3
 
 
-def test_an_item_of_which_no_label_is_heard_has_no_winner() -> None:
-    unheard = np.full((2, 1, 3), UNREACHED[:, None, None], np.float32)
-    quiet_only = unheard.copy()
-    quiet_only[:, 0, 0] = -2, 0.5
+def test_an_item_of_which_no_label_is_reached_has_no_winner() -> None:
+    unreached = np.full((2, 1, 3), UNREACHED[:, None, None], np.float32)
+    never_predicted_only = unreached.copy()
+    never_predicted_only[:, 0, 0] = -2, 0.5
 
-    silent, below = (TopTwo.from_scores(MIX, one[0], one[1], (0,)) for one in (unheard, quiet_only))
+    silent, below = (
+        TopTwo.from_scores(MIX, one[0], one[1], (0,)) for one in (unreached, never_predicted_only)
+    )
 
     assert [*silent.winners, *silent.runners_up] == [-1, -1]
     assert not silent.features(MIX, np.zeros(1, np.float32))[0, :5].any()
@@ -67,7 +69,7 @@ def test_an_item_of_which_no_label_is_heard_has_no_winner() -> None:
     assert below.features(MIX, np.zeros(1, np.float32))[0, 0] < 0
 
 
-def test_the_best_that_is_heard_wins_even_where_an_unheard_label_has_more() -> None:
+def test_the_best_that_is_reached_wins_even_where_an_unreached_label_has_more() -> None:
     graph_evidence = np.array([[UNREACHED[0], -11.4, -11.3]], np.float32)
     class_similarity = np.array([[UNREACHED[1], -0.9, -0.99]], np.float32)
 
@@ -77,7 +79,7 @@ def test_the_best_that_is_heard_wins_even_where_an_unheard_label_has_more() -> N
     assert leads.features(MIX, np.zeros(1, np.float32))[0, 0] < 0
 
 
-def test_an_item_of_a_single_label_is_compared_with_an_unheard_one() -> None:
+def test_an_item_of_a_single_label_is_compared_with_an_unreached_one() -> None:
     graph_evidence, class_similarity = tables(np.random.default_rng(0), 1)
 
     rows = TopTwo.from_scores(MIX, graph_evidence, class_similarity, ()).features(

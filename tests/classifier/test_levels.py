@@ -113,8 +113,8 @@ def test_a_parent_says_what_the_best_of_its_labels_says(land: NeighbourGraph) ->
     near, sources = parents.nearest(items, np.full(len(items), 3))
 
     assert np.array_equal(parents.table(items), below.max(axis=3))
-    heard = [scores.column(named(n)).places for n in (9, 10, 11)]
-    assert np.array_equal(column.places, np.unique(np.concatenate(heard)))
+    reached = [scores.column(named(n)).places for n in (9, 10, 11)]
+    assert np.array_equal(column.places, np.unique(np.concatenate(reached)))
     assert np.array_equal(column.values, parents.table(column.places)[:, :, 3])
     assert set(truth[sources] // EACH) == {3}
     assert np.array_equal(near, land.cosines(items, sources).diagonal())
@@ -266,7 +266,7 @@ def test_who_was_not_judged_again_has_the_same_decision(tmp_path: Path) -> None:
 
 
 def test_a_decision_for_a_parent_tells_its_rival_and_its_nearest_reference(tmp_path: Path) -> None:
-    """One of P04's is a reference of P05, so that this is heard there, too."""
+    """One of P04's is a reference of P05, so that this reaches it, too."""
     _, truth = made()
     places = known_leaves(truth)
     places[named(15)] = np.sort(np.append(places[named(15)], np.flatnonzero(truth == 14)[-1]))

@@ -45,7 +45,7 @@ def references(*, background: bool = False) -> dict[str, Places]:
     return ({BACKGROUND: np.array([8, 20, 9])} if background else {}) | named
 
 
-def heard(land: NeighbourGraph, known: dict[str, Places]) -> Scores:
+def scores_of(land: NeighbourGraph, known: dict[str, Places]) -> Scores:
     scores = Scores(land)
     scores.set_references(known)
     return scores
@@ -116,21 +116,21 @@ def test_what_the_wider_surroundings_say_does_not_depend_on_the_history(
 
     assert np.array_equal(
         walked.neighbourhood(everywhere),
-        heard(land, references(background=True)).neighbourhood(everywhere),
+        scores_of(land, references(background=True)).neighbourhood(everywhere),
     )
     grown = attach(land, np.arange(190, 200), vectors(10, 6))
     every = np.arange(200)
     assert np.array_equal(
         walked.extended_to(grown).neighbourhood(every),
-        heard(grown, references(background=True)).neighbourhood(every),
+        scores_of(grown, references(background=True)).neighbourhood(every),
     )
 
 
 def test_nobody_is_known_around_what_people_called_new(land: NeighbourGraph) -> None:
     places = np.arange(190)
 
-    plain = heard(land, references()).neighbourhood(places)
-    answered = heard(land, references(background=True)).neighbourhood(places)
+    plain = scores_of(land, references()).neighbourhood(places)
+    answered = scores_of(land, references(background=True)).neighbourhood(places)
 
     assert np.array_equal(plain, answered)
     known = places % 12 < 8
@@ -140,7 +140,7 @@ def test_nobody_is_known_around_what_people_called_new(land: NeighbourGraph) -> 
 def left(land: NeighbourGraph, known: dict[str, Places]) -> LeftOutScores:
     every = np.concatenate(list(known.values()))
     levels = [np.array([place // 4 for place in range(8)])]
-    return leave_one_out(heard(land, known), every, levels)
+    return leave_one_out(scores_of(land, known), every, levels)
 
 
 @pytest.mark.parametrize("row", [0, 7, 22, 39])
@@ -155,7 +155,7 @@ def test_a_reference_left_out_sees_what_is_there_without_it(land: NeighbourGraph
     elsewhere = {name: places for name, places in known.items() if int(name) // 4 != parent}
 
     for column, references_left in enumerate((fewer, without, elsewhere)):
-        expected = heard(land, references_left).neighbourhood(np.array([place]))[0, 0]
+        expected = scores_of(land, references_left).neighbourhood(np.array([place]))[0, 0]
         assert found.neighbourhood_evidence[row, column] == pytest.approx(expected, abs=STEP_OF_W)
     assert (
         found.without_own().neighbourhood_evidence[row].tolist()
@@ -169,13 +169,13 @@ def test_a_leaf_left_out_sees_what_is_there_without_it(land: NeighbourGraph) -> 
     found = left(land, known)
 
     row = int(np.flatnonzero(found.places == 185)[0])
-    fewer = heard(land, known | {"05": np.array([5, 17])})
+    fewer = scores_of(land, known | {"05": np.array([5, 17])})
     expected = fewer.neighbourhood(np.array([185]))[0, 0]
     assert found.neighbourhood_evidence[row, 0] == pytest.approx(expected, abs=STEP_OF_W)
 
 
 def test_what_does_not_vote_sees_what_is_there(land: NeighbourGraph) -> None:
-    scores = heard(land, references())
+    scores = scores_of(land, references())
 
     found = scores_of_answered(scores, {"03": np.array([63, 75])})
 
@@ -200,7 +200,7 @@ def test_what_lies_apart_from_its_neighbours_is_remote() -> None:
 def test_few_items_have_surroundings(count: int) -> None:
     few = build_neighbour_graph(np.arange(count), vectors(count))
 
-    wider = heard(few, {"00": np.array([0])}).neighbourhood(np.arange(count))
+    wider = scores_of(few, {"00": np.array([0])}).neighbourhood(np.arange(count))
 
     assert np.isfinite(wider).all()
 

@@ -156,10 +156,10 @@ def _shown(count: int) -> list[str]:
 
 def digests(collection: Collection) -> NDArray[np.int64]:
     """Return a digest of the decision, and the list in memory, of each document, by rising pk."""
-    workshop, table = collection._workshop, schema.standing.c
+    runtime, table = collection._runtime, schema.standing.c
     columns = (table.document_pk, table.label, table.origin, table.votes, table.suggestion)
     more = (table.confidence, table.margin, table.runner_up, table.reason, table.source_pk)
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         rows = snapshot.tuples(select(*columns, *more).order_by(table.document_pk))
         (field,) = fields_of(snapshot, collection._row.pk)
     decided = np.array([(row[0], hash(row)) for row in rows], np.int64)
@@ -168,7 +168,7 @@ def digests(collection: Collection) -> NDArray[np.int64]:
         kept = decider.state.neighbour_lists
         return np.concatenate([kept.near, kept.similarities.view(np.int32)], axis=1)
 
-    with workshop.operations.deciders.consulted(field.pk, lists) as (_, found):
+    with runtime.operations.deciders.consulted(field.pk, lists) as (_, found):
         return np.concatenate([decided, found], axis=1)
 
 

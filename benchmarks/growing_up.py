@@ -129,7 +129,7 @@ def upkeep(folder: Path, count: int) -> list[Figure]:
         again = cost(collection.map)
         gone = cost(lambda: collection.forget([f"v{place}" for place in sorted(doomed)]))
         before = digests(collection)
-        packed = cost(lambda: compact(library.workshop))
+        packed = cost(lambda: compact(library.runtime))
         different = int((before != digests(collection)).any(axis=1).sum())
         sound = len(library.check())
     name = f"{count:,} documents, whole rule"
@@ -214,14 +214,14 @@ def _one(collection: Collection, said: Said) -> Cost:
 
 def _landscape(collection: Collection) -> NeighbourGraph:
     """Return the landscape that a collection is decided by."""
-    workshop = collection._workshop
-    with workshop.store.read() as snapshot:
+    runtime = collection._runtime
+    with runtime.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
 
     def graph_of(decider: Decider, snapshot: Snapshot) -> NeighbourGraph:
         return decider.classifier_and_scores(snapshot)[0].neighbour_graph
 
-    with workshop.operations.deciders.consulted(field.pk, graph_of) as (_, found):
+    with runtime.operations.deciders.consulted(field.pk, graph_of) as (_, found):
         return found
 
 

@@ -129,7 +129,7 @@ def _labels(collection: Collection, limit: float) -> Labels:
     query = select(document.c.id, standing.c.label, standing.c.confidence)
     query = query.join(standing, standing.c.document_pk == document.c.pk)
     machine = standing.c.origin.is_(None) | (standing.c.origin == Origin.AUTO)
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         rows = snapshot.rows(query.where(machine))
     return {row.id: row.label if (row.confidence or 0.0) >= limit else None for row in rows}
 

@@ -137,13 +137,13 @@ class _Witness:
 
     def put(self, count: int, chance: random.Random) -> None:
         """Put objects in."""
-        with self.library.workshop.store.read() as snapshot:
+        with self.library.runtime.store.read() as snapshot:
             row = bucket_from(named(snapshot, "default", Kind.BUCKET, "texts"))
         new = {}
         for number in range(len(self.texts), len(self.texts) + count):
             lengths = [chance.randint(1, 9) for _ in range(6)]
             new[f"t{number}"] = f"t{number:07} " + " ".join("x" * length for length in lengths)
-        Bucket(self.library.workshop, row).put(
+        Bucket(self.library.runtime, row).put(
             [NewObject(id=id, blobs=[NewBlob("text", t.encode(), "text")]) for id, t in new.items()]
         )
         self.texts |= new
@@ -161,19 +161,19 @@ class _Witness:
         """Return who holds leases."""
         table = schema.extraction
         query = select(table.c.owner).distinct().where(table.c.status == Status.PROCESSING)
-        with self.library.workshop.store.read() as snapshot:
+        with self.library.runtime.store.read() as snapshot:
             return [row.owner for row in snapshot.rows(query)]
 
     def waiting(self) -> int:
         """Return how much waits or is being extracted."""
-        with self.library.workshop.store.read() as snapshot:
+        with self.library.runtime.store.read() as snapshot:
             query = select(func.count().label("n")).select_from(schema.extraction)
             return int(snapshot.rows(query)[0].n)
 
     def outcome(self, log: Path) -> Outcome:
         """Compare what is there with what was acknowledged."""
         table = schema.document
-        with self.library.workshop.store.read() as snapshot:
+        with self.library.runtime.store.read() as snapshot:
             rows = snapshot.rows(select(table).order_by(table.c.pk))
             space = space_of(snapshot, rows[0].collection_pk)
             vectors = snapshot.vectors(space, np.array([row.pk for row in rows]))

@@ -663,7 +663,7 @@ def test_objects_are_chosen_by_what_they_are_and_how_far_they_have_come(
 
 def found_in(library: Library, collection: Collection, raw: object) -> str:
     """The ids of what a filter chooses, in a row."""
-    with library._workshop.store.read() as snapshot:
+    with library._runtime.store.read() as snapshot:
         pk = collection._row.pk
         values = DocumentValues(pk, "col_c", fields_of(snapshot, pk))
         pks = Selecting(snapshot, values).page(parse(raw)).pks

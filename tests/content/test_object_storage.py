@@ -308,12 +308,12 @@ class TestWork:
             with pytest.raises(StoreUnreachable, match="reading in s3://"):
                 texts.add(TEXTS, copy=True)
             logging.disable()
-            assert Worker(library.workshop).work() is False
+            assert Worker(library.runtime).work() is False
             logging.disable(logging.NOTSET)
             assert (texts.report().waiting, texts.report().failed) == (3, 0)
             gate.heal()
 
-            while Worker(library.workshop).work():
+            while Worker(library.runtime).work():
                 pass
 
             assert (texts.report().waiting, texts.report().failed, len(texts)) == (0, 0, 3)
@@ -395,7 +395,7 @@ class TestWork:
         monkeypatch.delenv("LOOKALIKE_BLOBS")
         with lookalike.open(last) as library:
             for document in library.labeler("texts").documents():
-                assert library.workshop.blobs.read(document.blobs[0])
+                assert library.runtime.blobs.read(document.blobs[0])
 
 
 def test_an_embedded_store_that_moves_on_reads_what_it_kept_before(
@@ -408,7 +408,7 @@ def test_an_embedded_store_that_moves_on_reads_what_it_kept_before(
         texts = library.labeler("texts")
         texts.add(TEXTS, copy=True)
         assert len(contents(bucket)) == 2, "what the directory has is not kept twice"
-        assert all(library.workshop.blobs.read(one.blobs[0]) for one in texts.documents())
+        assert all(library.runtime.blobs.read(one.blobs[0]) for one in texts.documents())
 
         assert texts.forget(texts.ids()).copies == 3
 
@@ -433,7 +433,7 @@ def test_stores_that_are_set_alike_share_nothing(
         assert len(contents(bucket)) == 3
     with lookalike.open(tmp_path / "other") as again:
         blob = next(iter(again.labeler("texts").documents())).blobs[0]
-        assert len(again.workshop.blobs.read(blob)) == blob.size_bytes
+        assert len(again.runtime.blobs.read(blob)) == blob.size_bytes
 
 
 @pytest.mark.parametrize(

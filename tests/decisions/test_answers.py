@@ -30,13 +30,13 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 
 
 def rows(collection: Collection, table: Any) -> list[Any]:
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         return list(snapshot.rows(select(table)))
 
 
 def drawn_ids(collection: Collection) -> list[str]:
     """The drawn documents that nobody has answered yet."""
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
         pks = unanswered_samples(snapshot, field.pk).tolist()
         table = schema.document
@@ -46,7 +46,7 @@ def drawn_ids(collection: Collection) -> list[str]:
 
 def sample_ids(collection: Collection) -> list[str]:
     """The drawn documents from whose answers something is learned."""
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
         return list(ids_of(snapshot, sample(snapshot, field.pk).tolist()).values())
 

@@ -59,7 +59,7 @@ def label_some(
 
 def drawn_places(collection: Collection) -> list[int]:
     """The documents that chance chose, and nobody answered yet."""
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
         pks = unanswered_samples(snapshot, field.pk)
         return [int(id[1:]) for id in ids_of(snapshot, pks.tolist()).values()]
@@ -316,7 +316,7 @@ def ten_of_each(library: lookalike.Library) -> tuple[Collection, NDArray[np.int6
 
 
 def standard_of(collection: Collection) -> DecisionRule:
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
     assert field.standard is not None
     return field.standard
@@ -345,7 +345,7 @@ def test_what_another_edition_of_the_rule_learned_is_learned_anew(
 ) -> None:
     collection, kinds = ten_of_each(library)
     first, expected = standard_of(collection), shown(collection)
-    with collection._workshop.store.write() as txn:
+    with collection._runtime.store.write() as txn:
         stored = decision_rule_to(first)
         del stored["edition"]
         stored["learned"] = {**stored["learned"], "known": {"mean": [], "deviation": []}}

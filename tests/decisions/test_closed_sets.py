@@ -73,7 +73,7 @@ def shown(collection: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def folds(collection: Collection) -> None:
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         assert_folded(snapshot)
 
 
@@ -488,7 +488,7 @@ def test_a_forgotten_label_leaves_the_set_and_the_ledger(papers: Collection) -> 
     papers.forget(label="Mr Smith")
 
     assert names(papers) == ["Contract", "Invoice"]
-    with papers._workshop.store.read() as snapshot:
+    with papers._runtime.store.read() as snapshot:
         details = json.dumps([row.detail for row in snapshot.rows(select(schema.event))])
         summaries = json.dumps([row.summary for row in snapshot.rows(select(schema.operation))])
     assert "Smith" not in details + summaries
@@ -556,7 +556,7 @@ def test_a_trial_keeps_the_set(papers: Collection) -> None:
 def test_a_store_without_the_flag_opens_as_open(library: lookalike.Library) -> None:
     made = filled(library)
     made.label({"a0": "Invoice"})
-    with library.workshop.store.write() as txn:
+    with library.runtime.store.write() as txn:
         (row,) = txn.rows(select(schema.field))
         old = {name: value for name, value in row.taxonomy.items() if name != "closed_set"}
         txn.execute(update(schema.field).values(taxonomy=old))

@@ -218,7 +218,7 @@ def test_any_operations_of_several_people_leave_what_the_ledger_says(tmp_path: P
                 changed = few.label(said, actor=actor, asked=verb == "asked")
                 done.append(changed.operation)
             if step % 5 == 4:
-                with few._workshop.store.read() as snapshot:
+                with few._runtime.store.read() as snapshot:
                     assert_folded(snapshot)
 
 

@@ -110,13 +110,13 @@ def labels(collection: Collection, **which: Any) -> Counter[str | None]:
 
 
 def bucket_of(library: lookalike.Library, name: str) -> Bucket:
-    workshop = library.workshop
-    with workshop.store.read() as snapshot:
-        return Bucket(workshop, bucket_from(named(snapshot, "default", Kind.BUCKET, name)))
+    runtime = library.runtime
+    with runtime.store.read() as snapshot:
+        return Bucket(runtime, bucket_from(named(snapshot, "default", Kind.BUCKET, name)))
 
 
 def folds(collection: Collection) -> None:
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         assert_folded(snapshot)
 
 
@@ -224,7 +224,7 @@ def test_targets_of_labels_follow_them(library: lookalike.Library) -> None:
 
     shop.rename_label("Shoes", "Footwear")
 
-    with shop._workshop.operations.operate(shop._row.pk, "run", "ann") as running:
+    with shop._runtime.operations.operate(shop._row.pk, "run", "ann") as running:
         decider = running.decider(shop._field(running.txn, None).pk)
         assert decider.field.taxonomy.targets == {"Footwear": 0.99}
 
@@ -300,7 +300,7 @@ def test_the_metadata_of_objects_follow_in_the_form_in_which_they_were_written(
     shop.add(vectors=vectors(3, 1), ids=["a", "b", "c"], metadata=given)
 
     def said() -> list[Any]:
-        with shop._workshop.store.read() as snapshot:
+        with shop._runtime.store.read() as snapshot:
             rows = snapshot.rows(select(schema.object_).order_by(schema.object_.c.pk))
         return [row.metadata["label"] for row in rows]
 
@@ -538,7 +538,7 @@ def test_a_label_that_is_forgotten_leaves_no_name_of_it(shop: Collection) -> Non
 
     shop.forget(label="Caps")
 
-    with shop._workshop.store.read() as snapshot:
+    with shop._runtime.store.read() as snapshot:
         for table in (schema.event, schema.operation, schema.standing, schema.rejection):
             text = repr([tuple(row) for row in snapshot.rows(select(table))])
             assert "Caps" not in text

@@ -489,7 +489,7 @@ class Machine(RuleBasedStateMachine):
     def _ledger_folds_to_the_table(self, name: str) -> None:
         collection = self._collection(name)
         table, event = schema.standing, schema.event
-        with collection._workshop.store.read() as snapshot:
+        with collection._runtime.store.read() as snapshot:
             pk = fields_of(snapshot, collection._row.pk)[0].pk
             rows = snapshot.rows(select(table).where(table.c.field_pk == pk))
             folded = statements_of(snapshot, pk, [row.document_pk for row in rows])

@@ -302,7 +302,7 @@ class Asked(RuleBasedStateMachine):
                 assert now.label not in said.rejected
                 assert now.origin is (None if now.label is None else Origin.AUTO)
         self._check_the_sheet(here, there, state)
-        with here._workshop.store.read() as snapshot:
+        with here._runtime.store.read() as snapshot:
             assert_folded(snapshot)
         self.seen = state
         return state
@@ -347,7 +347,7 @@ def _shown(question: Question) -> dict[str, str]:
 
 def _suspects(things: Collection) -> set[tuple[str, str]]:
     """Which references look wrong, and the label of each."""
-    with things._workshop.store.read() as snapshot:
+    with things._runtime.store.read() as snapshot:
         found = suspects_of(snapshot, fields_of(snapshot, things._row.pk)[0].pk)
         ids = ids_of(snapshot, [pk for pk, _ in found])
     return {(ids[pk], label) for pk, label in found}

@@ -63,13 +63,13 @@ def filled(library: lookalike.Library, name: str, **rule: Any) -> tuple[Collecti
 
 
 def field_of(collection: Collection) -> int:
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         return fields_of(snapshot, collection._row.pk)[0].pk
 
 
 def decider_of(collection: Collection) -> Decider:
     """The decider of a collection, as who asks gets it."""
-    consulted = collection._workshop.operations.deciders.consulted
+    consulted = collection._runtime.operations.deciders.consulted
     with consulted(field_of(collection), lambda decider, _: decider) as (_, decider):
         return decider
 
@@ -84,7 +84,7 @@ def consulting(collection: Collection) -> Iterator[None]:
         assert enough.wait(60)
 
     def run() -> None:
-        with collection._workshop.operations.deciders.consulted(field_of(collection), ask):
+        with collection._runtime.operations.deciders.consulted(field_of(collection), ask):
             pass
 
     with ThreadPoolExecutor(1) as pool:
@@ -159,7 +159,7 @@ def test_eight_threads_do_everything_at_once(library: lookalike.Library, rule: A
     assert max(taken["document"]) < max(taken["label"]), "who only reads waits for no lock"
     assert {id: collection.document(id).label for id in said} == said
     assert library.check() == []
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         assert_folded(snapshot)
     now = list(collection.rows())
     assert collection.run().by_itself == 0
@@ -220,11 +220,11 @@ def test_what_fails_before_it_decides_costs_nobody_the_decider(library: lookalik
 def test_an_operation_that_fails_late_leaves_no_trace_in_memory(library: lookalike.Library) -> None:
     """What was decided in a transaction that did not commit is not believed by who asks next."""
     collection, _ = filled(library, "things", confidence_threshold=0.6)
-    before, workshop = list(collection.rows()), collection._workshop
+    before, runtime = list(collection.rows()), collection._runtime
 
     with (
         pytest.raises(ZeroDivisionError),
-        workshop.operations.operate(collection._row.pk, "run", "ann") as running,
+        runtime.operations.operate(collection._row.pk, "run", "ann") as running,
     ):
         running.decider(field_of(collection)).state.columns["codes"][:] = 0
         raise ZeroDivisionError
@@ -287,7 +287,7 @@ def test_who_adds_what_another_is_at_waits_for_it(
         first = pool.submit(collection.add, [text])
         is_held = False
         while not is_held:
-            with library.workshop.store.read() as snapshot:
+            with library.runtime.store.read() as snapshot:
                 is_held = bool(held_in(snapshot, collection._row.pk))
 
         second = collection.add([text])

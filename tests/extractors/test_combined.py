@@ -556,7 +556,7 @@ def test_a_picture_is_what_is_shown_whichever_member_is_named_first(folder: Path
         document = products.document("a")
 
         assert document.sha256 == hashlib.sha256(bytes_of(BALLOONS[0])).hexdigest()
-        assert library.workshop.thumbnails.read(document.sha256) is not None
+        assert library.runtime.thumbnails.read(document.sha256) is not None
 
 
 def test_a_command_line_and_a_client_make_the_same_collection(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def without_model(value: Any) -> Any:
 def make_old(library: lookalike.Library) -> None:
     """Let all collections be stored as the first versions stored them."""
     table = schema.resource
-    with library.workshop.store.write() as txn:
+    with library.runtime.store.write() as txn:
         for row in txn.rows(select(table).where(table.c.kind == "collection")):
             spec = {**row.spec, "options": without_model(row.spec["options"])}
             txn.execute(update(table).where(table.c.pk == row.pk).values(spec=spec))
@@ -72,7 +72,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
         both = library.labeler("both", extractor=["image", {"extractor": "text", "model": FIRST}])
         both.add([{"text": "a red toy", "id": "a"}])
         make_old(library)
-        with library.workshop.store.read() as snapshot:
+        with library.runtime.store.read() as snapshot:
             rows = snapshot.rows(select(schema.resource.c.spec))
         assert FIRST not in str(rows)
     return place
@@ -94,7 +94,7 @@ def test_a_new_collection_has_the_new_model_and_writes_it_down(tmp_path: Path) -
         fill(library.labeler("notes", extractor="text"))
 
         assert library.spaces() == {"notes": BGE}
-        with library.workshop.store.read() as snapshot:
+        with library.runtime.store.read() as snapshot:
             specs = [row.spec for row in snapshot.rows(select(schema.resource))]
     assert {"model": NOW} in [spec.get("options") for spec in specs]
 
@@ -210,7 +210,7 @@ def test_a_space_beside_of_an_old_version_is_the_first_model(library: lookalike.
     """The way back from another extractor leads to where the collection was."""
     library.migrate("notes", extractor="documents", options={"model": NOW})
     table = schema.space
-    with library.workshop.store.write() as txn:
+    with library.runtime.store.write() as txn:
         beside = table.c.beside.is_(True)
         txn.execute(
             update(table).where(beside).values(maker={"extractor": "text_extractor", "options": {}})

@@ -58,20 +58,20 @@ def who(collection: lookalike.Collection) -> dict[str, str | None]:
 
 
 def objects_of(library: lookalike.Library) -> list[str]:
-    with library._workshop.store.read() as snapshot:
+    with library._runtime.store.read() as snapshot:
         return sorted(row.id for row in snapshot.rows(select(schema.object_.c.id)))
 
 
 def parts_in(library: lookalike.Library, collection: lookalike.Collection) -> list[str]:
     table = schema.document
     query = select(table.c.id).where(table.c.collection_pk == collection._row.pk)
-    with library._workshop.store.read() as snapshot:
+    with library._runtime.store.read() as snapshot:
         return sorted(row.id for row in snapshot.rows(query))
 
 
 def extracted_again(library: lookalike.Library, collection: lookalike.Collection) -> None:
     """Extract every object of a collection once more."""
-    with library._workshop.store.write() as txn:
+    with library._runtime.store.write() as txn:
         pks = [row.pk for row in txn.rows(select(schema.object_.c.pk))]
         mark_pending(txn, collection._row.pk, dict.fromkeys(pks))
     collection.extract()
@@ -100,7 +100,7 @@ def test_nothing_that_is_stored_names_the_person_any_more(
 
     people.forget(label="Ada")
 
-    with library._workshop.store.read() as snapshot:
+    with library._runtime.store.read() as snapshot:
         tables = (schema.event, schema.rejection, schema.standing, schema.operation)
         rows = [str(row) for table in tables for row in snapshot.rows(select(table))]
     assert [row for row in rows if "Ada" in row] == []
@@ -157,7 +157,7 @@ def test_another_extractor_does_not_bring_a_face_back(
     assert receipt.vectors == 4
     assert back == {"face-0", "face-1"}
     assert who(people) == {"both#face-1": "Bob", "bob#face-0": "Bob"}
-    with library._workshop.store.read() as snapshot:
+    with library._runtime.store.read() as snapshot:
         rows = snapshot.rows(select(schema.finding.c.parts, schema.finding.c.vectors))
     assert sorted(len(row.parts) for row in rows) == [0, 1, 1]
     assert not any(row.vectors for row in rows)

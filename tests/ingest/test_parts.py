@@ -24,7 +24,7 @@ MARK = {"seen": True}
 
 def mark_documents(library: lookalike.Library) -> None:
     """Change what is stored of all documents, so that one sees where parts come from."""
-    with library._workshop.store.write() as txn:
+    with library._runtime.store.write() as txn:
         txn.execute(schema.document.update().values(attributes=MARK))
 
 

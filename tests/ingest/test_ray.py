@@ -109,7 +109,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def content_of(library: lookalike.Library, name: str = "things") -> dict[Any, bytes]:
     """Each document's vector, in the bytes that are stored, by content and part."""
     collection = library.collection(name)
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         rows = snapshot.rows(select(schema.document).order_by(schema.document.c.pk))
         space = space_of(snapshot, collection._row.pk)
         vectors = snapshot.vectors(space, np.array([row.pk for row in rows]))
@@ -118,7 +118,7 @@ def content_of(library: lookalike.Library, name: str = "things") -> dict[Any, by
 
 
 def thumbnails_of(library: lookalike.Library) -> dict[str, bytes]:
-    root = library.workshop.root / "cache" / "thumbnails"
+    root = library.runtime.root / "cache" / "thumbnails"
     return {file.name: file.read_bytes() for file in sorted(root.rglob("*.jpg"))}
 
 
@@ -211,14 +211,14 @@ def test_what_a_node_cannot_read_is_carried_to_it(tmp_path: Path, plugins: Path)
     with lookalike.open(tmp_path / "store", actor="ann") as library:
         things = library.labeler("things", extractor="text", confidence_threshold=0.7)
         things.add([path, b"another text"])
-        workshop, row = things._workshop, things._row
-        target = workshop.target(row)
-        with workshop.store.read() as snapshot:
+        runtime, row = things._runtime, things._row
+        target = runtime.target(row)
+        with runtime.store.read() as snapshot:
             objects = snapshot.rows(select(schema.object_).order_by(schema.object_.c.pk))
         task = [pending_from(one, target) for one in objects]
-        order = Order(row.extractor, row.options, target.space.name, workshop.blobs, 10**6)
+        order = Order(row.extractor, row.options, target.space.name, runtime.blobs, 10**6)
         rows = pyarrow.table({"task": [task_to(task)]})
-        carried = carry(rows, workshop.blobs)
+        carried = carry(rows, runtime.blobs)
     path.unlink()
 
     alone = [row for table in ExtractActor(order)(rows) for row in table.to_pylist()]
@@ -239,7 +239,7 @@ def test_what_is_wrong_with_a_node_ends_the_run_and_not_the_objects(
         things = library.labeler("things", extractor="deadly", confidence_threshold=0.7)
         with pytest.raises(Conflict, match="RuntimeError: a broken library"):
             things.add([b"good", b"broken"], engine="ray")
-        with things._workshop.store.read() as snapshot:
+        with things._runtime.store.read() as snapshot:
             waiting = snapshot.rows(select(schema.extraction.c.status))
 
     assert [row.status for row in waiting] == ["PENDING", "PENDING"]

@@ -339,7 +339,7 @@ def test_what_is_no_region_at_all_fails_alone(things: lookalike.Collection) -> N
 
 def test_metadata_of_an_object_draw_as_well(things: lookalike.Collection) -> None:
     """The server's PATCH of an object goes this way: the object waits for extraction again."""
-    home = Bucket(things._workshop, bucket_row(things))
+    home = Bucket(things._runtime, bucket_row(things))
     label_all(things)
 
     home.amend({"photo": {"regions": [GIVEN[2], {"id": "new", "box": [1, 1, 40, 40]}]}})
@@ -399,7 +399,7 @@ def test_detected_classes_are_suggestions_and_never_vote(library: lookalike.Libr
 
 def vector_of(library: lookalike.Library, id: str) -> NDArray[np.float32]:
     """Return the stored vector of a document."""
-    with library._workshop.store.read() as snapshot:
+    with library._runtime.store.read() as snapshot:
         table = schema.document
         row = snapshot.rows(select(table).where(table.c.id == id))[0]
         space = space_of(snapshot, row.collection_pk)
@@ -409,7 +409,7 @@ def vector_of(library: lookalike.Library, id: str) -> NDArray[np.float32]:
 
 def bucket_row(collection: lookalike.Collection) -> BucketRow:
     """Return the bucket of a collection."""
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         return bucket_from(resource(snapshot, collection._row.bucket_pk))
 
 

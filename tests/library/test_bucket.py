@@ -15,10 +15,10 @@ from lookalike.library.collection.collection import Collection
 def letters(tmp_path: Path) -> Iterator[Bucket]:
     with lookalike.open(tmp_path / "store") as library:
         library.create_bucket("letters", {"content": "text"})
-        workshop = library.workshop
-        with workshop.store.read() as snapshot:
-            row = named(snapshot, workshop.settings.namespace, Kind.BUCKET, "letters")
-        yield Bucket(workshop, bucket_from(row))
+        runtime = library.runtime
+        with runtime.store.read() as snapshot:
+            row = named(snapshot, runtime.settings.namespace, Kind.BUCKET, "letters")
+        yield Bucket(runtime, bucket_from(row))
 
 
 def test_what_is_twice_in_one_batch_is_put_in_once(letters: Bucket) -> None:
@@ -46,10 +46,10 @@ def notes(tmp_path: Path) -> Iterator[tuple[Bucket, Collection]]:
     """A bucket with one text that waits for its extraction, and the collection over it."""
     with lookalike.open(tmp_path / "store", actor="ann") as library:
         library.labeler("notes", extractor="text", field="topic")
-        workshop = library.workshop
-        with workshop.store.read() as snapshot:
-            row = named(snapshot, workshop.settings.namespace, Kind.BUCKET, "notes")
-        bucket = Bucket(workshop, bucket_from(row))
+        runtime = library.runtime
+        with runtime.store.read() as snapshot:
+            row = named(snapshot, runtime.settings.namespace, Kind.BUCKET, "notes")
+        bucket = Bucket(runtime, bucket_from(row))
         blob = NewBlob("content", b"a walk by the sea", kind="text")
         bucket.put([NewObject({"colour": "red"}, [blob], id="first")])
         yield bucket, library.collection("notes")

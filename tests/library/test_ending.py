@@ -80,7 +80,7 @@ def at_work(store: Path) -> bool:
     """Tell whether a worker has begun with an object of the slow collection."""
     table = schema.extraction
     begun = select(table.c.object_pk).where(table.c.status == Status.PROCESSING)
-    with lookalike.open(store) as library, library.workshop.store.read() as snapshot:
+    with lookalike.open(store) as library, library.runtime.store.read() as snapshot:
         return bool(snapshot.rows(begun))
 
 
@@ -214,10 +214,10 @@ def test_a_second_signal_ends_a_worker_at_once_and_its_work_waits(
     store: Path, plugins: Path
 ) -> None:
     with lookalike.open(store) as library:
-        with library.workshop.store.read() as snapshot:
+        with library.runtime.store.read() as snapshot:
             row = bucket_from(named(snapshot, "default", Kind.BUCKET, "books"))
         text = NewBlob("content", b"one three", kind="text")
-        Bucket(library.workshop, row).put([NewObject(blobs=[text])])
+        Bucket(library.runtime, row).put([NewObject(blobs=[text])])
     with worker(store, plugins) as process:
         wait_for(lambda: at_work(store))
         process.send_signal(signal.SIGTERM)

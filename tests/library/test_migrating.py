@@ -109,13 +109,13 @@ def said_by_people(collection: Collection) -> dict[str, Decided]:
 
 
 def count(library: lookalike.Library, table: Any) -> int:
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         return int(snapshot.rows(select(func.count().label("n")).select_from(table))[0].n)
 
 
 def assert_sound(library: lookalike.Library) -> None:
     assert library.check() == []
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         assert_folded(snapshot)
 
 
@@ -321,7 +321,7 @@ def _vectors(library: lookalike.Library, collection: Collection, ids: list[str])
     from lookalike.catalog.fields import space_of
     from lookalike.catalog.reader import pks_of
 
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         table = schema.resource
         (row,) = snapshot.rows(
             select(table.c.pk).where(table.c.name == collection.name, table.c.kind == "collection")
@@ -375,7 +375,7 @@ def test_another_process_goes_on_in_the_new_space(
         theirs = other.collection("texts")
         decided(theirs)
         theirs.label({"t140": KINDS[0]})
-        old = other.workshop.target(theirs._row)
+        old = other.runtime.target(theirs._row)
 
         library.migrate("texts", extractor="endings")
 
@@ -388,7 +388,7 @@ def test_another_process_goes_on_in_the_new_space(
         assert decided(theirs) == decided(collection)
         put(collection, {"ours": written(KINDS[1], 400)})
         _let_wait(library, "ours")
-        other.workshop.extraction().run(old, Tally(), "bob", lambda *_: None)
+        other.runtime.extraction().run(old, Tally(), "bob", lambda *_: None)
         assert theirs.report().waiting == 1, "whoever extracts as before takes nothing up"
         theirs.extract()
         assert decided(theirs) == decided(collection)
@@ -444,7 +444,7 @@ def test_what_is_being_extracted_goes_on_in_the_new_space(
         assert other.collection("slow").report().waiting == 0
         assert len(other.collection("slow")) == 204
         assert count(library, schema.embedding) >= 204 + 12
-        with library.workshop.store.read() as snapshot:
+        with library.runtime.store.read() as snapshot:
             rows = snapshot.rows(select(schema.space).where(schema.space.c.beside.is_not(True)))
             space = stored_space(next(row for row in rows if row.name.startswith("endings")))
             assert len(snapshot.slots(space)[0]) == 204
@@ -453,7 +453,7 @@ def test_what_is_being_extracted_goes_on_in_the_new_space(
 
 def _let_wait(library: lookalike.Library, id: str) -> None:
     """Let an object wait in its collection again."""
-    with library.workshop.store.write() as txn:
+    with library.runtime.store.write() as txn:
         table = schema.document
         (row,) = txn.rows(select(table).where(table.c.id == id))
         values = {"collection_pk": row.collection_pk, "object_pk": row.object_pk}

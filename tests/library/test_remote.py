@@ -60,7 +60,8 @@ LOCAL_ONLY = {
     "Library.path": "where a store is concerns nobody who asks a server",
     "Library.place": "where a store is concerns nobody who asks a server",
     "Library.settings": "those of the server are its own",
-    "Library.workshop": "the open store itself",
+    "Library.runtime": "the open store itself",
+    "Library.workshop": "its name of the first edition",
     "Collection.extract(tally)": "a counter of this process; the server counts for itself",
 }
 """What a client does not offer, and why."""

@@ -48,7 +48,7 @@ def filled(library: lookalike.Library, name: str, count: int = 60, **rule: Any) 
 
 def rows_in(library: lookalike.Library) -> dict[str, int]:
     """How many rows each table holds, but for what was done when and by whom."""
-    with library._workshop.store.read() as snapshot:
+    with library._runtime.store.read() as snapshot:
         return {
             table.name: count
             for table in schema.metadata.sorted_tables
@@ -207,7 +207,7 @@ def test_a_removal_is_recorded_and_past_operations_say_nothing(library: lookalik
 
     library.remove_collection("things")
 
-    with library._workshop.store.read() as snapshot:
+    with library._runtime.store.read() as snapshot:
         operations = snapshot.rows(select(schema.operation).order_by(schema.operation.c.pk))
     assert [one.kind for one in operations] == ["add", "label", "remove"]
     assert all(str(one.summary).count("K0") == 0 for one in operations)
@@ -304,7 +304,7 @@ from lookalike.library import remove as removing
 
 removing._REMOVE_ROWS = 7
 with lookalike.open(sys.argv[1]) as library:
-    store, write, left = library._workshop.store, library._workshop.store.write, int(sys.argv[2])
+    store, write, left = library._runtime.store, library._runtime.store.write, int(sys.argv[2])
     def counted():
         global left
         left -= 1
@@ -348,7 +348,7 @@ import lookalike
 
 with lookalike.open(sys.argv[1]) as library:
     things = library.collection("things")
-    library.workshop.store.tidy = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    library.runtime.store.tidy = lambda: os.kill(os.getpid(), signal.SIGKILL)
     things.forget([document.id for document in things.documents()])
 """
 
@@ -471,7 +471,7 @@ def test_an_extraction_that_ends_later_brings_nothing_back(
                 else:
                     other.remove_bucket("texts", cascade=True)
 
-        extraction = library._workshop.extraction()
+        extraction = library._runtime.extraction()
         claim, calls = extraction._claim, iter([1])
 
         def claim_then_remove(target: Any) -> Any:
@@ -481,7 +481,7 @@ def test_an_extraction_that_ends_later_brings_nothing_back(
             return claimed
 
         extraction._claim = claim_then_remove  # type: ignore[method-assign]
-        library._workshop.extraction = lambda: extraction  # type: ignore[method-assign]
+        library._runtime.extraction = lambda: extraction  # type: ignore[method-assign]
         collection.add(texts)
 
         left = rows_in(library)
@@ -500,7 +500,7 @@ def test_no_thumbnail_comes_back_of_what_was_forgotten(tmp_path: Path) -> None:
     ]
     with lookalike.open(tmp_path / "store") as library:
         photos = library.labeler("photos")
-        extraction = library._workshop.extraction()
+        extraction = library._runtime.extraction()
         extract = extraction._extract
 
         def forget_then_extract(target: Any, task: Any) -> Any:
@@ -510,7 +510,7 @@ def test_no_thumbnail_comes_back_of_what_was_forgotten(tmp_path: Path) -> None:
             return extract(target, task)
 
         extraction._extract = forget_then_extract  # type: ignore[method-assign]
-        library._workshop.extraction = lambda: extraction  # type: ignore[method-assign]
+        library._runtime.extraction = lambda: extraction  # type: ignore[method-assign]
         photos.add(pictures)
 
         thumbnails = [name for name in files_in(library) if name.endswith(".jpg")]

@@ -28,7 +28,7 @@ remote.label({"a": 1})
 remote.run(confidence="high")
 remote.lable({"a": "boot"})
 server.labeler("shoes", top_k="ten")
-server.workshop
+server.runtime
 """
 
 REVEALED = """\
@@ -47,7 +47,7 @@ REFUSED = (
     'Unexpected keyword argument "confidence" for "run" of "RemoteCollection"',
     '"RemoteCollection" has no attribute "lable"',
     'Argument "top_k" to "labeler" of "RemoteLibrary" has incompatible type "str"',
-    '"RemoteLibrary" has no attribute "workshop"',
+    '"RemoteLibrary" has no attribute "runtime"',
 )
 
 # To read what others wrote takes a minute, and our types do not hang on it.

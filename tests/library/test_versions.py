@@ -382,7 +382,7 @@ def test_a_store_older_than_its_log_knows_labels_of_before_and_all_of_since(
         things = filled(library, confidence_threshold=0.5)
         before = things.label({"v60": truth(60)}).operation
         old = labels_of(things)
-        with library.workshop.store.write() as txn:
+        with library.runtime.store.write() as txn:
             txn.execute(schema.decided.delete())
     with lookalike.open(tmp_path / "store", actor="ann") as library:
         things = library.collection("things")
@@ -420,7 +420,7 @@ def test_a_removed_collection_leaves_neither_versions_nor_decisions(
 
     library.remove_collection("things")
 
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         assert snapshot.rows(select(schema.version)) == []
         assert snapshot.rows(select(schema.decided)) == []
 

@@ -86,7 +86,7 @@ def give_pictures(library: lookalike.Library) -> None:
     photos.add([{"image": bytes_of(name), "file_name": name} for name in names])
     blobs = [[asdict(blob) for blob in one.blobs] for one in photos.documents()]
     table = schema.object_
-    with library.workshop.store.write() as txn:
+    with library.runtime.store.write() as txn:
         pks = [row.pk for row in txn.rows(table.select().where(table.c.id.startswith("v")))]
         txn.update(
             table, [{"pk": pk, "blobs": blobs[place % len(blobs)]} for place, pk in enumerate(pks)]

@@ -179,7 +179,7 @@ def test_the_journey_of_one_label_runs_as_it_is_told(
 ) -> None:
     library, waiting, _ = things
     document, label = next(iter(waiting.items()))
-    app = make_app(library.workshop, host="127.0.0.1")
+    app = make_app(library.runtime, host="127.0.0.1")
 
     async def answer() -> Any:
         local = httpx2.ASGITransport(app=app, client=("127.0.0.1", 1))

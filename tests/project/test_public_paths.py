@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
+
+import lookalike
 
 DOCUMENTED = {
     "lookalike.errors": ("LookalikeError", "BadInput", "NotFound"),
@@ -47,6 +50,14 @@ def test_a_module_that_moved_is_there_under_its_old_name_and_warns(old: str) -> 
 
     assert found is import_module(MOVED[old])
     assert import_module(old) is found
+
+
+def test_the_runtime_is_there_under_its_old_name_and_warns(tmp_path: Path) -> None:
+    with (
+        lookalike.open(tmp_path / "store") as library,
+        pytest.warns(DeprecationWarning, match=r"Library\.runtime"),
+    ):
+        assert library.workshop is library.runtime
 
 
 def test_a_module_that_never_was_is_not_found() -> None:

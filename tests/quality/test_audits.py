@@ -409,7 +409,7 @@ def test_a_removed_collection_takes_its_audits_along(library: lookalike.Library)
     library.remove_collection("things")
 
     assert library.collection("kept").audits() == [kept]
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         assert len(snapshot.rows(select(schema.audit))) == 1
         assert len(snapshot.rows(select(schema.audit_item))) == 5
 

@@ -27,7 +27,7 @@ from lookalike.catalog.tasks import TaskKind, request_task, task_of
 from lookalike.cli.group import cli
 from lookalike.errors import BadInput, BadSetting, FetchRefused
 from lookalike.library.collection.collection import Collection
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.library.worker import Worker, run_worker
 from lookalike.model import Status
 from lookalike.quality.alert_delivery import MOST_ATTEMPTS, RETRY_S, Watch
@@ -132,8 +132,8 @@ def add(collection: Collection, name: str, count: int) -> None:
     collection.add(vectors=vectors, ids=[f"{name}{place}" for place in range(count)])
 
 
-def watch_of(workshop: Workshop) -> Watch:
-    return Watch(workshop.store, workshop.settings, workshop.clock)
+def watch_of(runtime: Runtime) -> Watch:
+    return Watch(runtime.store, runtime.settings, runtime.clock)
 
 
 def settle(watch: Watch) -> None:
@@ -352,7 +352,7 @@ def test_an_audit_that_finds_too_many_wrong_labels_raises_the_alarm(things: Coll
     unsure = things.monitor().breaches
     things.answer_audit(audit.id, wrong=few.waiting)
 
-    settle(watch_of(things._workshop))
+    settle(watch_of(things._runtime))
     alarm = things.monitor().alarm
 
     assert (before, unsure) == ((), ())
@@ -365,7 +365,7 @@ def test_an_audit_that_finds_too_many_wrong_labels_raises_the_alarm(things: Coll
 def test_an_alarm_is_raised_told_and_cleared(things: Collection, receiver: Receiver) -> None:
     add(things, "a", 8)
     things.watch(coverage=(0.5, None), webhook=receiver.url)
-    watch = watch_of(things._workshop)
+    watch = watch_of(things._runtime)
 
     settle(watch)
     raised = things.monitor().alarm
@@ -390,7 +390,7 @@ def test_what_is_sent_is_signed(things: Collection, receiver: Receiver) -> None:
     add(things, "a", 4)
     things.watch(coverage=(0.5, None), webhook=receiver.url)
 
-    settle(watch_of(things._workshop))
+    settle(watch_of(things._runtime))
 
     ((headers, body),) = receiver.got
     message = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
@@ -405,7 +405,7 @@ def test_a_webhook_that_fails_is_tried_again_with_the_same_id(
     add(things, "a", 4)
     receiver.statuses = [500, 302]
     things.watch(coverage=(0.5, None), webhook=receiver.url)
-    watch = watch_of(things._workshop)
+    watch = watch_of(things._runtime)
 
     settle(watch)
     failed = things.monitor().alarm
@@ -434,7 +434,7 @@ def test_a_webhook_that_never_answers_is_given_up(things: Collection, clock: Clo
         url = gone.url
     add(things, "a", 4)
     things.watch(coverage=(0.5, None), webhook=url)
-    watch = watch_of(things._workshop)
+    watch = watch_of(things._runtime)
 
     settle(watch)
     for _ in range(MOST_ATTEMPTS + 2):
@@ -453,8 +453,8 @@ def test_two_workers_tell_a_webhook_once(things: Collection, receiver: Receiver)
     add(things, "a", 4)
     things.watch(coverage=(0.5, None), webhook=receiver.url)
     one, other = (
-        watch_of(things._workshop),
-        watch_of(things._workshop),
+        watch_of(things._runtime),
+        watch_of(things._runtime),
     )
 
     for watch in (one, other, one, other):
@@ -466,7 +466,7 @@ def test_two_workers_tell_a_webhook_once(things: Collection, receiver: Receiver)
 def test_writes_that_go_on_are_not_checked_each(things: Collection) -> None:
     add(things, "a", 8)
     things.watch(coverage=(0.2, None))
-    watch = watch_of(things._workshop)
+    watch = watch_of(things._runtime)
     settle(watch)
 
     things.label({f"a{place}": "Kind" for place in range(8)})
@@ -484,7 +484,7 @@ def test_a_worker_that_runs_once_checks_alarms(things: Collection, receiver: Rec
     add(things, "a", 4)
     things.watch(coverage=(0.5, None), webhook=receiver.url)
 
-    run_worker(things._workshop, once=True)
+    run_worker(things._runtime, once=True)
 
     assert receiver.types == [RAISED]
 
@@ -495,12 +495,12 @@ def test_a_receiver_that_does_not_answer_holds_nothing_up(
     add(things, "a", 4)
     things.watch(coverage=(0.5, None), webhook=receiver.url)
     receiver.may_answer.clear()
-    worker = Worker(things._workshop)
+    worker = Worker(things._runtime)
     worker.start()
     wait_for(lambda: receiver.got)
 
     changed = things.label({"a0": "Zero"})
-    with things._workshop.store.write() as txn:
+    with things._runtime.store.write() as txn:
         spec = {"collection_pk": things._row.pk, "collection": things.name, "actor": "ann"}
         kind, runs = TaskKind.DECIDE, [{"confidence_threshold": 0.5}]
         task = request_task(txn, "default", kind, {**spec, "runs": runs}, at=NOON)
@@ -517,7 +517,7 @@ def test_an_alarm_goes_with_its_collection(tmp_path: Path, clock: Clock) -> None
         library.labeler("gone", extractor="passthrough").watch(coverage=(0.5, None))
         library.remove_collection("gone")
 
-        watch_of(library.workshop).look()
+        watch_of(library.runtime).look()
         again = library.labeler("gone", extractor="passthrough")
 
         assert again.monitor().alarm is None
@@ -606,7 +606,7 @@ class TestServer:
 
 
 def is_done(collection: Collection, task: str) -> bool:
-    with collection._workshop.store.read() as snapshot:
+    with collection._runtime.store.read() as snapshot:
         return task_of(snapshot, task).status is Status.COMPLETED
 
 

@@ -331,7 +331,7 @@ def test_the_random_slice_is_replayed_as_if_no_answer_of_it_voted_for_itself(
 def _drawn(things: Collection) -> list[str]:
     """The documents that chance wants to be asked about."""
     draw, document = schema.draw, schema.document
-    with things._workshop.store.read() as snapshot:
+    with things._runtime.store.read() as snapshot:
         query = select(document.c.id).join(draw, draw.c.document_pk == document.c.pk)
         return [row.id for row in snapshot.rows(query.order_by(document.c.pk))]
 
@@ -359,7 +359,7 @@ def test_adopting_decides_as_a_run_would_and_can_be_undone(
     things.undo(changed.operation)
     assert {one.id: one.label for one in things.documents()} == before
     assert things.trial(trial.id).state == "taken_back"
-    with things._workshop.store.read() as snapshot:
+    with things._runtime.store.read() as snapshot:
         assert_folded(snapshot)
 
 
@@ -398,7 +398,7 @@ def test_other_references_can_be_tried_adopted_and_taken_back(things: Collection
 
 
 def things_library(things: Collection) -> lookalike.Library:
-    return lookalike.Library(things._workshop, "default")
+    return lookalike.Library(things._runtime, "default")
 
 
 def test_another_extractor_is_tried_and_adopted_once_it_is_prepared(
@@ -420,7 +420,7 @@ def test_another_extractor_is_tried_and_adopted_once_it_is_prepared(
         texts.adopt_trial(trial.id)
         assert texts.trial(trial.id).state == "adopted"
         assert library.collection("texts").extractor != before
-        with texts._workshop.store.read() as snapshot:
+        with texts._runtime.store.read() as snapshot:
             assert_folded(snapshot)
 
 
@@ -501,7 +501,7 @@ def test_nothing_is_adopted_while_a_migration_or_re_decision_is_under_way(
     things: Collection,
 ) -> None:
     trial = things.try_policy(confidence_threshold=STRICT)
-    store, pk = things._workshop.store, things._row.pk
+    store, pk = things._runtime.store, things._row.pk
     with store.write() as txn:
         spec = {"collection_pk": pk, "collection": "things", "runs": []}
         request_task(txn, "default", TaskKind.DECIDE, spec, at=0.0)
@@ -509,7 +509,7 @@ def test_nothing_is_adopted_while_a_migration_or_re_decision_is_under_way(
         things.adopt_trial(trial.id)
     with store.write() as txn:
         txn.execute(update(schema.task).values(status="COMPLETED"))
-        held = {"owner": new_owner(), "expires_at": things._workshop.clock() + 60}
+        held = {"owner": new_owner(), "expires_at": things._runtime.clock() + 60}
         txn.execute(update(schema.space).values(**held))
     with pytest.raises(Conflict, match="is under way"):
         things.adopt_trial(trial.id)
@@ -532,7 +532,7 @@ def test_what_is_forgotten_leaves_the_trial(library: lookalike.Library, things: 
     kept = [(one.truth, one.champion, one.challenger) for one in told.answered]
     assert all(truth(second) not in one for one in kept)
     library.remove_collection("things")
-    with things._workshop.store.read() as snapshot:
+    with things._runtime.store.read() as snapshot:
         assert not snapshot.rows(select(schema.trial.c.pk))
         assert not snapshot.rows(select(schema.trial_item.c.pk))
 

@@ -56,7 +56,7 @@ class Ticking:
 def checked(store: Path) -> Iterator[Callable[[], dict[str, str]]]:
     """What is wrong with a process over the store, looked at anew each time."""
     with lookalike.open(store) as library:
-        readiness = Readiness(library.workshop, timer=Ticking())
+        readiness = Readiness(library.runtime, timer=Ticking())
 
         def look() -> dict[str, str]:
             return {name: found for name, found in readiness.checks().items() if found != OK}
@@ -85,7 +85,7 @@ def test_a_collection_whose_extractor_is_not_installed_is_told(
     extractors.cache_clear()
 
     with lookalike.open(store) as library:
-        checks = Readiness(library.workshop).checks()
+        checks = Readiness(library.runtime).checks()
 
     assert checks["extractors"] == "not_found"
     assert troubles_of(checks) == "extractors: not_found"
@@ -105,7 +105,7 @@ def test_many_who_ask_at_once_are_one_look(store: Path) -> None:
         return OK
 
     with lookalike.open(store) as library:
-        readiness = Readiness(library.workshop, {"it": look})
+        readiness = Readiness(library.runtime, {"it": look})
         for _ in range(50):
             readiness.checks()
 
@@ -167,12 +167,12 @@ def test_a_server_that_does_not_answer_is_named() -> None:
 def test_a_worker_writes_how_it_is_to_a_file(store: Path, tmp_path: Path) -> None:
     file = tmp_path / "worker.json"
     with lookalike.open(store) as library:
-        with HealthFile(file, Readiness(library.workshop, {}), clock=lambda: 1000.0):
+        with HealthFile(file, Readiness(library.runtime, {}), clock=lambda: 1000.0):
             well = check_file(file, only_alive=False, now=1001.0)
             with pytest.raises(Unreachable, match="has said nothing for 60 s: start it again"):
                 check_file(file, only_alive=True, now=1060.0)
         with HealthFile(
-            file, Readiness(library.workshop, {"disk": lambda: "read-only"}), clock=lambda: 1000.0
+            file, Readiness(library.runtime, {"disk": lambda: "read-only"}), clock=lambda: 1000.0
         ):
             alive = check_file(file, only_alive=True, now=1001.0)
             with pytest.raises(Unreachable, match="is not ready: disk: read-only"):
@@ -191,7 +191,7 @@ def test_a_health_file_that_is_none_or_cannot_be_written_is_named(
         check_file(tmp_path / "other.json", only_alive=True, now=0.0)
     place = tmp_path / "not-there" / "worker.json"
     with lookalike.open(store) as library, pytest.raises(BadSetting, match="cannot be written"):
-        HealthFile(place, Readiness(library.workshop)).__enter__()
+        HealthFile(place, Readiness(library.runtime)).__enter__()
 
 
 # --- by hand --------------------------------------------------------------------------------------

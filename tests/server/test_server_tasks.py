@@ -312,7 +312,7 @@ def test_a_task_of_a_machine_that_is_gone_is_done_by_another(tmp_path: Path) -> 
     """A container that is made anew has another name, so nobody sees that the old one has died."""
     gone, now = "old-container/7/1/01J", 1000.0
     with lookalike.open(tmp_path / "store") as library:
-        store = library.workshop.store
+        store = library.runtime.store
         with store.write() as txn:
             request_task(txn, "default", TaskKind.EXTRACT, {"collection": "goods"}, at=now)
 

@@ -74,7 +74,7 @@ def keep(store: Path, target: Path, earlier: Path | None = None) -> Backup:
 
 def everything(store: Path) -> dict[str, list[Any]]:
     """Return all rows of a store by table, and its vectors by space; it must be sound."""
-    with lookalike.open(store) as library, library.workshop.store.read() as snapshot:
+    with lookalike.open(store) as library, library.runtime.store.read() as snapshot:
         found: dict[str, list[Any]] = {
             name: [tuple(row) for row in snapshot.rows(select(table).order_by(*table.primary_key))]
             for name, table in schema.metadata.tables.items()
@@ -88,7 +88,7 @@ def everything(store: Path) -> dict[str, list[Any]]:
 
 def vector_of(library: lookalike.Library, id: str) -> bytes:
     """Return the bytes of a document's vector as they lie on the disk."""
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         space = stored_space(snapshot.rows(select(schema.space).order_by(schema.space.c.pk))[0])
         document = schema.document
         pk = snapshot.rows(select(document.c.pk).where(document.c.id == id))[0].pk
@@ -97,8 +97,8 @@ def vector_of(library: lookalike.Library, id: str) -> bytes:
 
 def contents(library: lookalike.Library) -> list[str]:
     """Return the texts of the bucket, read from where they are kept."""
-    blobs = library.workshop.blobs
-    with library.workshop.store.read() as snapshot:
+    blobs = library.runtime.blobs
+    with library.runtime.store.read() as snapshot:
         rows = snapshot.rows(select(schema.object_.c.blobs))
     kept = [Blob(**one) for row in rows for one in row.blobs if one["uri"].startswith("blob:")]
     return [blobs.read(one).decode() for one in kept]

@@ -35,7 +35,7 @@ def opened(place: Path) -> Iterator[tuple[Library, Collection]]:
 
 def compacted(place: Path) -> Compacted:
     with lookalike.open(place, actor="ann") as library:
-        return compact(library.workshop)
+        return compact(library.runtime)
 
 
 def shown(collection: Collection) -> list[tuple[object, ...]]:
@@ -93,7 +93,7 @@ def test_documents_decisions_and_map_are_as_before(place: Path) -> None:
         before = shown(things), laid_out(things)
         assert sum(label is not None for _, label, *_ in before[0]) > 1.2 * LABELLED
 
-        done = compact(library.workshop)
+        done = compact(library.runtime)
 
         assert done.spaces == 1
         assert done.bytes_after < done.bytes_before
@@ -149,7 +149,7 @@ def test_of_an_emptied_collection_nothing_stays(tmp_path: Path) -> None:
         things.add(vectors=VECTORS[:50], ids=IDS[:50])
         things.forget(IDS[:50])
 
-        assert compact(library.workshop).spaces == 1
+        assert compact(library.runtime).spaces == 1
 
         assert list((tmp_path / "store" / "vectors").iterdir()) == []
         things.add(vectors=VECTORS[:5], ids=IDS[:5])
@@ -166,9 +166,9 @@ def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 
 library = lookalike.open(sys.argv[1])
 if sys.argv[2] == "once vectors are written":
-    compact(library.workshop, progress=die)
-library.workshop.operations.deciders.close()
-library.workshop.store.compact(lambda *_: None)
+    compact(library.runtime, progress=die)
+library.runtime.operations.deciders.close()
+library.runtime.store.compact(lambda *_: None)
 die()
 """
 

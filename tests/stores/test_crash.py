@@ -266,7 +266,7 @@ def test_the_tables_are_what_the_ledger_says_and_what_a_decision_from_scratch_gi
 
     with lookalike.open(aftermath.server.store, actor="ann") as library:
         problems = library.check()
-        with library.workshop.store.read() as snapshot:
+        with library.runtime.store.read() as snapshot:
             assert_folded(snapshot)
             twice = snapshot.rows(_documents_twice())
         changed = [library.collection(name).run().by_itself for name in ("things", "pictures")]

@@ -165,7 +165,7 @@ class TestRights:
             run(f"CREATE SCHEMA lookalike AUTHORIZATION {POOR}", url=empty)
             with lookalike.open(as_user(empty, POOR, PASSWORD)) as library:
                 library.create_bucket("goods")
-                assert PASSWORD not in f"{library.place} {library.workshop.store!r}"
+                assert PASSWORD not in f"{library.place} {library.runtime.store!r}"
             run(f"DROP OWNED BY {POOR}", url=empty)
 
     def test_no_right_to_make_the_extension(self, role: Callable[[str], None]) -> None:
@@ -272,7 +272,7 @@ class TestMeanwhile:
             notes = library.labeler("notes", extractor="text")
             assert notes.add([{"text": "a few words"}], copy=True).added == 1
             with pytest.raises(BadSetting, match="LOOKALIKE_BLOBS"):
-                library.workshop.blobs.keep(bytes(10_000))
+                library.runtime.blobs.keep(bytes(10_000))
 
 
 class TestCopiesOnDisk:

@@ -296,7 +296,7 @@ class TestCopy:
 
 def everything(library: lookalike.Library) -> dict[str, list[Any]]:
     """Return all rows of a store by table, but for slots and what it says of itself."""
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         rows = {
             name: [tuple(row) for row in snapshot.rows(select(table).order_by(*table.primary_key))]
             for name, table in schema.metadata.tables.items()

@@ -65,24 +65,24 @@ def library(url: str) -> Iterator[lookalike.Library]:
 
 def put(library: lookalike.Library, *ids: str, bucket: str = "texts") -> None:
     """Put texts in, which wait for a worker."""
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         row = bucket_from(named(snapshot, "default", Kind.BUCKET, bucket))
     blobs = {id: [NewBlob("text", f"the text {id}".encode(), "text")] for id in ids}
-    Bucket(library.workshop, row).put([NewObject(id=id, blobs=blobs[id]) for id in ids])
+    Bucket(library.runtime, row).put([NewObject(id=id, blobs=blobs[id]) for id in ids])
 
 
 def held(library: lookalike.Library) -> dict[str, str | None]:
     """Return who holds what waits, by object."""
     table, object_ = schema.extraction, schema.object_
     query = select(object_.c.id, table.c.owner).join(table, table.c.object_pk == object_.c.pk)
-    with library.workshop.store.read() as snapshot:
+    with library.runtime.store.read() as snapshot:
         return {row.id: row.owner for row in snapshot.rows(query)}
 
 
 def hold_elsewhere(library: lookalike.Library, for_s: float) -> None:
     """Let a holder of another machine have all that waits, by the database's clock."""
     table = schema.extraction
-    with library.workshop.store.write() as txn:
+    with library.runtime.store.write() as txn:
         ends = (txn.time_s() or 0.0) + for_s
         values = {"status": Status.PROCESSING, "owner": ELSEWHERE, "expires_at": ends}
         txn.execute(update(table).values(values))
@@ -144,9 +144,9 @@ class TestLeases:
         put(library, "a", "b")
         table = schema.extraction
         first = select(table.c.object_pk).order_by(table.c.object_pk).limit(1)
-        with library.workshop.store.write(), library.workshop.store.claim() as one:
+        with library.runtime.store.write(), library.runtime.store.claim() as one:
             taken = one.rows(first.with_for_update(skip_locked=True))
-            with lookalike.open(url) as other, other.workshop.store.claim() as two:
+            with lookalike.open(url) as other, other.runtime.store.claim() as two:
                 also = two.rows(first.with_for_update(skip_locked=True))
 
         assert len(taken) == len(also) == 1
@@ -169,7 +169,7 @@ class TestLeases:
         monkeypatch.setattr(leases, "_RENEW_S", 0.05)
 
         def end_of_lease() -> float:
-            with library.workshop.store.read() as snapshot:
+            with library.runtime.store.read() as snapshot:
                 (row,) = snapshot.rows(select(schema.extraction.c.expires_at))
                 return float(row.expires_at)
 
@@ -229,7 +229,7 @@ class TestTasks:
     """Work that was asked for is done by one worker."""
 
     def test_each_is_taken_once_and_ended_by_who_holds_it(self, library: lookalike.Library) -> None:
-        store = library.workshop.store
+        store = library.runtime.store
         clocks = [lambda: time.time() + 1e6, lambda: time.time() - 1e6]
         with store.write() as txn:
             for _ in range(2):
@@ -249,7 +249,7 @@ class TestTasks:
         assert end_task(store, theirs, ELSEWHERE, at=2.0, result={}, error=None)
 
     def test_one_is_kept_for_as_long_as_it_takes(self, library: lookalike.Library) -> None:
-        store, now = library.workshop.store, time.time
+        store, now = library.runtime.store, time.time
         with store.write() as txn:
             request_task(txn, "default", TaskKind.EXTRACT, {"collection": "texts"}, at=1.0)
         task = claim_task(store, ELSEWHERE, now)
@@ -268,20 +268,20 @@ class TestTasks:
         self, library: lookalike.Library
     ) -> None:
         """A worker is killed after a decision is stored and before the task is said to be done."""
-        texts, store = library.collection("texts"), library.workshop.store
+        texts, store = library.collection("texts"), library.runtime.store
         spec = {"collection": "texts", "collection_pk": texts._row.pk, "actor": "ann"}
         spec["runs"] = [{"confidence_threshold": 0.5}]
         with store.write() as txn:
             request_task(txn, "default", TaskKind.DECIDE, spec, at=1.0)
         with store.read() as snapshot:
             (task,) = tasks(snapshot, "default", limit=2)
-        Worker(library.workshop).work()
+        Worker(library.runtime).work()
         before = texts.operations()
         with store.write() as txn:
             lost = {"status": Status.PROCESSING, "owner": ELSEWHERE, "expires_at": 1.0}
             txn.execute(update(schema.task).values(**lost, result=None))
 
-        Worker(library.workshop).work()
+        Worker(library.runtime).work()
 
         with store.read() as snapshot:
             done = task_of(snapshot, task.id)
@@ -309,14 +309,14 @@ class TestAlarms:
             things.add(vectors=np.eye(4), ids=list("abcd"))
             things.watch(coverage=(0.5, None), webhook=receiver.url)
             receiver.may_answer.clear()
-            first = threading.Thread(target=watch_of(one.workshop).look)
+            first = threading.Thread(target=watch_of(one.runtime).look)
             first.start()
             assert ended(lambda: len(receiver.got) == 1)
 
-            watch_of(two.workshop).look()  # while the receiver has not answered
+            watch_of(two.runtime).look()  # while the receiver has not answered
             receiver.may_answer.set()
             first.join()
-            watch_of(two.workshop).look()
+            watch_of(two.runtime).look()
 
             assert receiver.types == ["alarm.raised"]
             ((headers, _),) = receiver.got
@@ -329,7 +329,7 @@ class TestNews:
     def test_a_commit_of_another_is_told(self, library: lookalike.Library, url: str) -> None:
         told = threading.Event()
         with lookalike.open(url) as other:
-            following = other.workshop.store.follow(told.set)
+            following = other.runtime.store.follow(told.set)
             assert following is not None
             assert ended(lambda: following.is_live)
             told.clear()
@@ -345,7 +345,7 @@ class TestNews:
         """Whoever follows looks once more then: something may have been missed."""
         told = threading.Event()
         with lookalike.open(url) as other:
-            following = other.workshop.store.follow(told.set)
+            following = other.runtime.store.follow(told.set)
             assert following is not None
             assert ended(lambda: following.is_live)
             told.clear()
@@ -364,7 +364,7 @@ class TestNews:
         self, library: lookalike.Library, url: str
     ) -> None:
         with lookalike.open(url) as other:
-            worker = Worker(other.workshop, poll_s=3600)
+            worker = Worker(other.runtime, poll_s=3600)
             worker.start()
 
             put(library, "a")

@@ -465,7 +465,7 @@ def test_a_compaction_without_room_leaves_all_as_it_is(disk: Path) -> None:
         while done is None:
             filler = fill(disk, leaving=leaving)
             try:
-                done = compact(library.workshop)
+                done = compact(library.runtime)
             except StoreUnwritable as error:
                 assert "free some space" in str(error)
                 refused, leaving = refused + 1, leaving + MEGABYTE

@@ -58,7 +58,7 @@ class Previewed(Exception):
         self.changed = replace(changed, operation="", revision=0)
 
 
-def once(verb: Callable[_Arguments, Changed]) -> Callable[_Arguments, Changed]:
+def idempotent(verb: Callable[_Arguments, Changed]) -> Callable[_Arguments, Changed]:
     """Make a verb return the first result if its request is repeated.
 
     A preview returns its result, too.

@@ -67,7 +67,7 @@ def worker(session: Session, once: bool, health_file: Path | None) -> None:
     from lookalike.library.worker import run_worker
 
     with session.library() as library:
-        run_worker(library.workshop, once=once, health_file=health_file)
+        run_worker(library.runtime, once=once, health_file=health_file)
 
 
 def _has_browser() -> bool:

@@ -164,7 +164,7 @@ def compact(session: Session) -> None:
     from lookalike.library.maintenance import compact as compact_store
 
     with session.library() as library, progress_bar("packing") as progress:
-        done = compact_store(library.workshop, progress=progress)
+        done = compact_store(library.runtime, progress=progress)
     session.print(done, show_compacted)
 
 

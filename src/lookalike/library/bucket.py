@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select, update
 from ulid import ULID
 
-from lookalike.catalog.idempotency import Request, once
+from lookalike.catalog.idempotency import Request, idempotent
 from lookalike.catalog.objects import Draft, input_of, insert_objects, object_pks, read_objects
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.resources import CollectionRow, check_values, collections_over, dig
@@ -27,7 +27,7 @@ from lookalike.ingest.items import Tally, VectorIngest
 from lookalike.labels import label_in
 from lookalike.library.forget import with_copies
 from lookalike.library.metadata import Sync
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Blob, Changed, Object, quiet
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -101,8 +101,8 @@ def bucket_from(row: Any) -> BucketRow:
 class Bucket:
     """One bucket of a store."""
 
-    def __init__(self, workshop: Workshop, row: BucketRow) -> None:
-        self._workshop = workshop
+    def __init__(self, runtime: Runtime, row: BucketRow) -> None:
+        self._runtime = runtime
         self.row = row
 
     @property
@@ -121,7 +121,7 @@ class Bucket:
         table = schema.object_
         size = func.sum(table.c.size_bytes).label("bytes")
         query = select(func.count().label("n")).add_columns(size)
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             row = snapshot.rows(query.where(table.c.bucket_pk == self.row.pk))[0]
             return int(row.n), int(row.bytes or 0)
 
@@ -147,7 +147,7 @@ class Bucket:
 
     def put_drafts(self, drafts: Sequence[Draft]) -> list[Object]:
         """Put objects in that `draft` returned."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             known = self._known(snapshot, drafts)
             takers = collections_over(snapshot, self.row.pk)
         new = _each_once([one for one in drafts if one.key not in known])
@@ -155,22 +155,22 @@ class Bucket:
         if vectors is not None:
             self._put_vectors(takers[0], new, vectors)
         elif new:
-            with self._workshop.store.write() as txn:
+            with self._runtime.store.write() as txn:
                 known = self._known(txn, drafts)
                 rest = [one for one in new if one.key not in known]
-                pks = insert_objects(txn, self.row.pk, rest, at=self._workshop.clock())
+                pks = insert_objects(txn, self.row.pk, rest, at=self._runtime.clock())
             known |= {one.key: pk for one, pk in zip(rest, pks, strict=True)}
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             known |= self._known(snapshot, [one for one in drafts if one.key not in known])
             return read_objects(snapshot, self.name, [known[one.key] for one in drafts])
 
     def object(self, id: str) -> Object:
         """Return one object. Raises NotFound."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             pks = object_pks(snapshot, self.row.pk, [id])
             return read_objects(snapshot, self.name, list(pks.values()))[0]
 
-    @once
+    @idempotent
     def amend(
         self,
         changes: Mapping[str, Mapping[str, Any]],
@@ -192,7 +192,7 @@ class Bucket:
             pks = object_pks(running.txn, self.row.pk, list(checked))
             if fresh:
                 self._check_fresh(running.txn, pks, fresh)
-            sync = Sync(self._workshop.operations, running)
+            sync = Sync(self._runtime.operations, running)
             sync.objects({pks[id]: one for id, one in checked.items()})
             sync.say()
         return running.changed()
@@ -202,7 +202,7 @@ class Bucket:
 
         Raises NotFound; Conflict where its key is no path: an address, or that of a request.
         """
-        with self._workshop.store.write() as txn:
+        with self._runtime.store.write() as txn:
             pk = object_pks(txn, self.row.pk, [id])[id]
             key = read_objects(txn, self.name, [pk])[0].key
             moved = f"{prefix}/{id}" if prefix else id
@@ -221,11 +221,11 @@ class Bucket:
     def _operate(
         self, kind: str, actor: str, request: Request | None
     ) -> AbstractContextManager[Running]:
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             takers = collections_over(snapshot, self.row.pk, derived=True)
         home = takers[0].pk if takers else NO_COLLECTION
-        actor = actor or self._workshop.actor
-        return self._workshop.operations.operate(home, kind, actor, request)
+        actor = actor or self._runtime.actor
+        return self._runtime.operations.operate(home, kind, actor, request)
 
     def _check_fresh(
         self, snapshot: Snapshot, pks: Mapping[str, int], fresh: Mapping[str, Object]
@@ -241,7 +241,7 @@ class Bucket:
             raise BadInput(
                 f"the bucket {self.name!r} has no property {new.property!r} (known: {known})"
             )
-        blobs, settings = self._workshop.blobs, self._workshop.settings
+        blobs, settings = self._runtime.blobs, self._runtime.settings
         name = new.name or new.property
         kind = new.kind or _kind_of(properties.get(new.property, ""))
         media_type = MEDIA_TYPE if kind == "vector" else sniff(data[:4096], name)
@@ -265,7 +265,7 @@ class Bucket:
     @cached_property
     def _label_sources(self) -> set[str]:
         """Return where objects' metadata give labels."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return {
                 row.source_of(one.name)
                 for row in collections_over(snapshot, self.row.pk, derived=True)
@@ -292,9 +292,9 @@ class Bucket:
     def _put_vectors(
         self, taker: CollectionRow, drafts: Sequence[Draft], vectors: NDArray[np.float32]
     ) -> None:
-        target = self._workshop.target(taker, vectors.shape[1])
-        ingest = VectorIngest(self._workshop.operations)
-        actor = self._workshop.actor
+        target = self._runtime.target(taker, vectors.shape[1])
+        ingest = VectorIngest(self._runtime.operations)
+        actor = self._runtime.actor
         ingest.add(target, vectors, drafts, Tally(), actor=actor, progress=quiet)
 
     def _vectors(
@@ -312,6 +312,6 @@ class Bucket:
         wanted = takers[0].options.get("dimension")
         if not (plain and alone) or len(sizes) != 1 or wanted not in (None, next(iter(sizes)) // 4):
             return None
-        read = self._workshop.blobs.read
+        read = self._runtime.blobs.read
         vectors = np.stack([np.frombuffer(read(blobs[0]), "<f4") for blobs in found])
         return None if problems(vectors, vectors.shape[1]) else vectors

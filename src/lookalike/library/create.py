@@ -29,7 +29,7 @@ from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import are_options_of, as_one, extractor_name, options_to_store
 from lookalike.ingest.documents import Home, import_labels
 from lookalike.library import declared_labels
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Taxonomy
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -56,21 +56,21 @@ class CollectionPlan:
 
 
 @contextmanager
-def making(workshop: Workshop, *, recorded: bool) -> Iterator[tuple[Txn, Running | None]]:
+def making(runtime: Runtime, *, recorded: bool) -> Iterator[tuple[Txn, Running | None]]:
     """Begin a transaction that makes a collection; if `recorded`, as an operation.
 
     It has to be one where labels are declared with it: these are events.
     """
     if recorded:
-        with workshop.operations.operate(NO_COLLECTION, "create", workshop.actor) as running:
+        with runtime.operations.operate(NO_COLLECTION, "create", runtime.actor) as running:
             yield running.txn, running
     else:
-        with workshop.store.write() as txn:
+        with runtime.store.write() as txn:
             yield txn, None
 
 
 def make_collection(
-    workshop: Workshop,
+    runtime: Runtime,
     txn: Txn,
     namespace: str,
     plan: CollectionPlan,
@@ -86,7 +86,7 @@ def make_collection(
     full = extractor_name(plan.extractor)
     options = _options_of(txn, namespace, full, plan.options, references)
     if full != "passthrough" or "dimension" in plan.options:
-        workshop.new_extractor(full, options)
+        runtime.new_extractor(full, options)
     source_pk, bucket_pks = _drawn_on(txn, namespace, plan)
     row = CollectionRow(
         0,
@@ -99,7 +99,7 @@ def make_collection(
         passthrough=plan.passthrough,
         about=plan.about,
     )
-    pk = make(txn, namespace, Kind.COLLECTION, plan.name, row.spec, at=workshop.clock())
+    pk = make(txn, namespace, Kind.COLLECTION, plan.name, row.spec, at=runtime.clock())
     row = collection_row(txn, pk)
     mark_all_pending(txn, row)
     return row
@@ -129,7 +129,7 @@ def check_same(
 
 
 def make_fields(
-    workshop: Workshop,
+    runtime: Runtime,
     begun: tuple[Txn, Running | None],
     namespace: str,
     row: CollectionRow,
@@ -147,7 +147,7 @@ def make_fields(
     for taxonomy, said in rules:
         pk = make_field(txn, namespace, row, taxonomy)
         if running is not None:
-            declared_labels.begin(workshop.operations, running, _field(txn, row, pk), said)
+            declared_labels.begin(runtime.operations, running, _field(txn, row, pk), said)
 
 
 def make_field(txn: Txn, namespace: str, row: CollectionRow, taxonomy: Taxonomy) -> int:
@@ -176,7 +176,7 @@ def make_field(txn: Txn, namespace: str, row: CollectionRow, taxonomy: Taxonomy)
 
 
 def add_field(
-    workshop: Workshop,
+    runtime: Runtime,
     running: Running,
     namespace: str,
     row: CollectionRow,
@@ -188,7 +188,7 @@ def add_field(
     Labels that the metadata of objects give in it are imported; then what is `said` of its labels
     holds. Raises BadInput where a set cannot be closed.
     """
-    txn, operations = running.txn, workshop.operations
+    txn, operations = running.txn, runtime.operations
     document, object_ = schema.document, schema.object_
     query = (
         select(document.c.pk, document.c.object_pk, document.c.metadata)
@@ -212,7 +212,7 @@ def add_field(
     declared_labels.begin(operations, running, _field(txn, row, field_pk), said)
 
 
-def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own: str) -> None:
+def let_vote(runtime: Runtime, namespace: str, rules: Sequence[Taxonomy], own: str) -> None:
     """Give curated collections the label fields that rules take labels from, where they have none.
 
     Labels that their objects' metadata give are imported; nothing else is labelled by that.
@@ -220,7 +220,7 @@ def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own:
     for rule in rules:
         if rule.reference == own:
             continue
-        with workshop.store.read() as snapshot:
+        with runtime.store.read() as snapshot:
             curated = collection_from(named(snapshot, namespace, Kind.COLLECTION, rule.reference))
             known = [one.name for one in fields_of(snapshot, curated.pk)]
         if rule.reference_field not in known:
@@ -230,12 +230,12 @@ def let_vote(workshop: Workshop, namespace: str, rules: Sequence[Taxonomy], own:
                 low_quality=rule.low_quality,
             )
             taxonomy = taxonomy_of(curated.name, rule.reference_field, exact)
-            with workshop.operations.operate(curated.pk, "create", workshop.actor) as running:
-                add_field(workshop, running, namespace, curated, taxonomy)
+            with runtime.operations.operate(curated.pk, "create", runtime.actor) as running:
+                add_field(runtime, running, namespace, curated, taxonomy)
 
 
 def attach(
-    workshop: Workshop,
+    runtime: Runtime,
     namespace: str,
     row: CollectionRow,
     rules: Sequence[Taxonomy],
@@ -244,10 +244,10 @@ def attach(
     """Give a collection the label fields of a taxonomy, and decide its documents; return the
     operation. Raises Conflict for a field that is there, BadInput for a set that cannot be closed.
     """
-    let_vote(workshop, namespace, rules, row.name)
-    with workshop.operations.operate(row.pk, "create", workshop.actor) as running:
+    let_vote(runtime, namespace, rules, row.name)
+    with runtime.operations.operate(row.pk, "create", runtime.actor) as running:
         for rule in rules:
-            add_field(workshop, running, namespace, row, rule, said)
+            add_field(runtime, running, namespace, row, rule, said)
     return running.id
 
 

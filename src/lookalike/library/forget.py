@@ -19,7 +19,7 @@ from lookalike.decisions.decision_log import erase_from_log
 from lookalike.decisions.ledger.samples import erase_label
 from lookalike.decisions.operations import Running
 from lookalike.ingest.erasure import erase_documents
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Blob, Changed, EventKind
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions, one_of
@@ -53,14 +53,14 @@ class Receipt:
     effects: Changed
 
 
-def forget(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
+def forget(runtime: Runtime, running: Running, pks: Sequence[int]) -> None:
     """Erase the objects of documents from every collection of their bucket, in a transaction."""
     table = schema.document
     query = select(table.c.object_pk).distinct().where(one_of(table.c.pk, pks))
-    erase_objects(workshop, running, [row.object_pk for row in running.txn.rows(query)])
+    erase_objects(runtime, running, [row.object_pk for row in running.txn.rows(query)])
 
 
-def forget_parts(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
+def forget_parts(runtime: Runtime, running: Running, pks: Sequence[int]) -> None:
     """Erase documents, in a transaction, and what shows the same part of their objects elsewhere.
 
     The objects stay, with their other parts, and remember the places, so that no extraction brings
@@ -74,7 +74,7 @@ def forget_parts(workshop: Workshop, running: Running, pks: Sequence[int]) -> No
     remember(txn, [(row.object_pk, row.sha256, row.part, row.attributes) for row in parts])
     views = [(row.sha256.hex(), view_of(row.attributes)) for row in parts]
     kept = sorted({row.object_pk for row in parts})
-    _erase(workshop, running, whole, sorted({row.pk for row in parts}), views, kept)
+    _erase(runtime, running, whole, sorted({row.pk for row in parts}), views, kept)
 
 
 def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> None:
@@ -113,13 +113,13 @@ def _forget_counts(txn: Txn, collection_pk: int, label: str) -> None:
         txn.execute(chosen.values(summary={**row.summary, **counts}))
 
 
-def erase_objects(workshop: Workshop, running: Running, pks: Sequence[int]) -> None:
+def erase_objects(runtime: Runtime, running: Running, pks: Sequence[int]) -> None:
     """Erase objects, whatever has become of them, from every collection, in a transaction."""
-    _erase(workshop, running, with_copies(running.txn, pks))
+    _erase(runtime, running, with_copies(running.txn, pks))
 
 
 def _erase(
-    workshop: Workshop,
+    runtime: Runtime,
     running: Running,
     objects: Sequence[int],
     parts: Sequence[int] = (),
@@ -131,13 +131,13 @@ def _erase(
     chosen = or_(one_of(document.c.object_pk, objects), one_of(document.c.pk, parts))
     doomed = [row.pk for row in txn.rows(select(document.c.pk).where(chosen))]
     blobs = blobs_of(txn, objects)
-    labels, events, vectors = erase_documents(workshop.operations, running, doomed)
+    labels, events, vectors = erase_documents(runtime.operations, running, doomed)
     for collection_pk in _over(txn, kept):
         delete_stale_findings(txn, collection_pk, kept)
     erase_rows(txn, objects)
-    copies, thumbnails = erase_files(workshop, txn, blobs)
+    copies, thumbnails = erase_files(runtime, txn, blobs)
     hidden = unshown(txn, views)
-    thumbnails += sum(workshop.thumbnails.forget_view(*one) for one in hidden)
+    thumbnails += sum(runtime.thumbnails.forget_view(*one) for one in hidden)
     running.erased = {
         "objects": len(objects),
         "documents": len(doomed),
@@ -167,22 +167,22 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
     txn.execute(delete(object_).where(one_of(object_.c.pk, objects)))
 
 
-def erase_files(workshop: Workshop, txn: Txn, blobs: Sequence[Blob]) -> tuple[int, int]:
+def erase_files(runtime: Runtime, txn: Txn, blobs: Sequence[Blob]) -> tuple[int, int]:
     """Erase the files of blobs that nothing holds any more; return how many copies and thumbnails.
 
     Call it before the commit, last of all: were it the other way round, an interruption would
     leave files that nothing names any more.
     """
-    copies = workshop.blobs.forget(unheld(txn, blobs))
+    copies = runtime.blobs.forget(unheld(txn, blobs))
     seen = unseen(txn, [one.sha256 for one in blobs])
-    return copies, sum(workshop.thumbnails.forget(sha256) for sha256 in seen)
+    return copies, sum(runtime.thumbnails.forget(sha256) for sha256 in seen)
 
 
-def receipt_of(workshop: Workshop, running: Running) -> Receipt:
+def receipt_of(runtime: Runtime, running: Running) -> Receipt:
     """Return the receipt of what was erased and committed; no memory and no log keeps it either."""
-    workshop.operations.deciders.rewrite_caches()
-    workshop.layouts.forget_erased()
-    workshop.store.tidy()
+    runtime.operations.deciders.rewrite_caches()
+    runtime.layouts.forget_erased()
+    runtime.store.tidy()
     return Receipt(running.id, effects=running.changed(), **running.erased)
 
 

@@ -23,7 +23,7 @@ from lookalike.catalog.resources import Kind, collection_from
 from lookalike.errors import LookalikeError, StoreError
 from lookalike.extractors.registry import extractors
 from lookalike.library.library import Library
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.stores import schema
 from lookalike.stores.sqlite.engine import driver
 
@@ -44,12 +44,12 @@ class Readiness:
 
     def __init__(
         self,
-        workshop: Workshop,
+        runtime: Runtime,
         further: Mapping[str, Callable[[], str]] | None = None,
         *,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._workshop = workshop
+        self._runtime = runtime
         self._further = dict(further or {})
         self._timer = timer
         self._turn = threading.Lock()
@@ -71,7 +71,7 @@ class Readiness:
 
     def _look(self) -> dict[str, str]:
         further = {name: check() for name, check in self._further.items()}
-        root, blobs = self._workshop.root, self._workshop.settings.blobs
+        root, blobs = self._runtime.root, self._runtime.settings.blobs
         folders = [root, *([blobs] if isinstance(blobs, Path) and blobs.exists() else [])]
         disks = [disk_trouble(folder) for folder in folders]
         disk = next((trouble for trouble in disks if trouble), OK)
@@ -83,7 +83,7 @@ class Readiness:
         version = select(meta.c.value).where(meta.c.key == "schema_version")
         collections = select(resource).where(resource.c.kind == Kind.COLLECTION)
         try:
-            with self._workshop.store.read() as snapshot:
+            with self._runtime.store.read() as snapshot:
                 number = int(snapshot.rows(version)[0].value)
                 rows = snapshot.rows(collections)
         except StoreError as error:
@@ -96,7 +96,7 @@ class Readiness:
             if row.extractor == _NEEDS_DIMENSION:  # and nothing that could be missing
                 continue
             try:
-                self._workshop.extractor(row.extractor, row.options)
+                self._runtime.extractor(row.extractor, row.options)
             except LookalikeError as error:
                 _LOG.info("%s: %s", row.name, error)
                 extractors = error.code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from lookalike.catalog.api_keys import Access
-from lookalike.catalog.idempotency import Replayed, Request, once
+from lookalike.catalog.idempotency import Replayed, Request, idempotent
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.resources import (
     CollectionRow,
@@ -42,7 +43,7 @@ from lookalike.library.declared_labels import differs
 from lookalike.library.forget import Receipt, receipt_again
 from lookalike.library.migration import DroppedSpaces, Migration, dropped, migrated, prepared
 from lookalike.library.remove import Removed, forget_objects, remove_bucket, remove_collections
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.library.verb import verb
 from lookalike.model import Changed, Progress, Taxonomy, quiet
 from lookalike.settings import Settings, read_settings
@@ -71,8 +72,8 @@ def open(
     if settings is None:
         settings = place.settings(os.environ)
     actor = actor or settings.actor or _user()
-    workshop = Workshop(place.open(settings, os.environ), settings, actor, clock)
-    return Library(workshop, namespace or settings.namespace)
+    runtime = Runtime(place.open(settings, os.environ), settings, actor, clock)
+    return Library(runtime, namespace or settings.namespace)
 
 
 def place_of(store: str | Path | None = None) -> StoreAddress:
@@ -83,8 +84,8 @@ def place_of(store: str | Path | None = None) -> StoreAddress:
 class Library:
     """An open store. Close it, or use it in a `with` block."""
 
-    def __init__(self, workshop: Workshop, namespace: str) -> None:
-        self._workshop = workshop
+    def __init__(self, runtime: Runtime, namespace: str) -> None:
+        self._runtime = runtime
         self._namespace = namespace
 
     def __enter__(self) -> Self:
@@ -100,41 +101,47 @@ class Library:
 
     def close(self) -> None:
         """Release the store."""
-        self._workshop.close()
+        self._runtime.close()
 
     @verb("admin")
     def check(self) -> list[str]:
         """Return what contradicts itself in the store; empty when it is sound."""
-        return self._workshop.store.check()
+        return self._runtime.store.check()
 
     def access(self) -> Access:
         """Return the keys that a server over this store asks for."""
-        return Access(self._workshop.store, self._workshop.settings, self._workshop.clock)
+        return Access(self._runtime.store, self._runtime.settings, self._runtime.clock)
 
     @property
-    def workshop(self) -> Workshop:
+    def runtime(self) -> Runtime:
         """Return the open store with the parts around it, for the server and workers."""
-        return self._workshop
+        return self._runtime
+
+    @property
+    def workshop(self) -> Runtime:
+        """Return `runtime`, under its name of the first edition."""
+        warnings.warn("Library.workshop is now Library.runtime", DeprecationWarning, stacklevel=2)
+        return self._runtime
 
     @property
     def settings(self) -> Settings:
         """Return the settings in force."""
-        return self._workshop.settings
+        return self._runtime.settings
 
     @property
     def path(self) -> Path:
         """Return the store's directory; of a database, that of what is derived from it."""
-        return self._workshop.root
+        return self._runtime.root
 
     @property
     def place(self) -> str:
         """Return where the store is, without a password."""
-        return self._workshop.place
+        return self._runtime.place
 
     @verb("read")
     def engine_version(self) -> str:
         """Return the version of the database engine."""
-        return self._workshop.store.engine_version()
+        return self._runtime.store.engine_version()
 
     @verb("read")
     def spaces(self) -> dict[str, str]:
@@ -143,7 +150,7 @@ class Library:
         query = select(resource.c.name, table.c.name.label("space")).join(
             table, in_force(table, resource.c.pk)
         )
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             rows = snapshot.rows(query.where(resource.c.namespace == self._namespace))
             return {row.name: row.space for row in rows}
 
@@ -191,7 +198,7 @@ class Library:
         rule = RuleArguments(*chosen, ">", exclusive, low_quality, hierarchical)
         taxonomy, said = taxonomy_of(name, field or "label", rule), LabelSet.of(labels, closed_set)
         row = self._there_or_made(name, extractor, options, inputs, taxonomy, said)
-        collection = Collection(self._workshop, row)
+        collection = Collection(self._runtime, row)
         self._adopt_rule(collection, row, field, rule, said)
         if source is not None:
             collection.add(source)
@@ -203,7 +210,7 @@ class Library:
 
         Raises Conflict when the name is taken.
         """
-        with self._workshop.store.write() as txn:
+        with self._runtime.store.write() as txn:
             self._make_bucket(txn, name, properties or {})
 
     @verb("admin", route=False)
@@ -232,9 +239,9 @@ class Library:
         buckets = (bucket,) if isinstance(bucket, str) else tuple(bucket)
         own, options = as_one(extractor, options)
         plan = CollectionPlan(name, buckets, source, own, options, inputs or {}, passthrough)
-        with self._workshop.store.write() as txn:
-            row = make_collection(self._workshop, txn, self._namespace, plan)
-        collection = Collection(self._workshop, row)
+        with self._runtime.store.write() as txn:
+            row = make_collection(self._runtime, txn, self._namespace, plan)
+        collection = Collection(self._runtime, row)
         collection.extract()
         return collection
 
@@ -282,11 +289,11 @@ class Library:
             hierarchical=hierarchical,
         )
         taxonomy, said = taxonomy_of(row.name, field, rule), LabelSet.of(labels, closed_set)
-        operations, actor = self._workshop.operations, self._workshop.actor
+        operations, actor = self._runtime.operations, self._runtime.actor
         asked = (asdict(taxonomy), *([said.run_values()] if said.is_given else []))
         request = Request.of(op_id, row.pk, "create", *asked)
         with suppress(Replayed), operations.operate(row.pk, "create", actor, request) as running:
-            add_field(self._workshop, running, self._namespace, row, taxonomy, said)
+            add_field(self._runtime, running, self._namespace, row, taxonomy, said)
 
     @verb("admin", route=False)
     def prepare_migration(
@@ -308,10 +315,10 @@ class Library:
         of another was not named with it.
         """
         asked = (collections, extractor, options, confidence_threshold, progress)
-        return prepared(self._workshop, self._namespace, *asked)
+        return prepared(self._runtime, self._namespace, *asked)
 
     @verb("admin", route=False)
-    @once
+    @idempotent
     def migrate(
         self,
         *collections: str,
@@ -328,12 +335,12 @@ class Library:
         migrating back extracts only what came since; `drop_spaces` erases it.
         """
         asked = (collections, extractor, options, confidence_threshold, progress)
-        return migrated(self._workshop, self._namespace, *asked, op_id=op_id)
+        return migrated(self._runtime, self._namespace, *asked, op_id=op_id)
 
     @verb("admin")
     def drop_spaces(self, *collections: str) -> DroppedSpaces:
         """Erase the vectors of collections in the spaces that are not in force, for good."""
-        return dropped(self._workshop, [self._row(name) for name in collections])
+        return dropped(self._runtime, [self._row(name) for name in collections])
 
     @verb("admin", client=False)
     def remove_collection(self, *doomed: str) -> Removed:
@@ -342,7 +349,7 @@ class Library:
         Interrupted, the same call goes on. Raises NotFound, or Conflict while another collection
         refers to one of them: remove both together.
         """
-        return remove_collections(self._workshop, [self._row(name).pk for name in doomed])
+        return remove_collections(self._runtime, [self._row(name).pk for name in doomed])
 
     @verb("admin", client=False)
     def remove_bucket(self, name: str, *, cascade: bool = False) -> Removed:
@@ -351,7 +358,7 @@ class Library:
         Interrupted, the same call goes on. The user's own files stay. Raises NotFound, or Conflict
         while collections draw on it.
         """
-        return remove_bucket(self._workshop, self._bucket(name), cascade=cascade)
+        return remove_bucket(self._runtime, self._bucket(name), cascade=cascade)
 
     @verb("admin")
     def forget_objects(self, bucket: str, ids: Sequence[str], *, op_id: str = "") -> Receipt:
@@ -362,39 +369,39 @@ class Library:
         Raises NotFound.
         """
         try:
-            return forget_objects(self._workshop, self._bucket(bucket), ids, op_id=op_id)
+            return forget_objects(self._runtime, self._bucket(bucket), ids, op_id=op_id)
         except Replayed as done:
             return receipt_again(done)
 
     @verb("read", route=False)
     def collection(self, name: str) -> Collection:
         """Return a collection. Raises NotFound, listing the known ones."""
-        return Collection(self._workshop, self._row(name))
+        return Collection(self._runtime, self._row(name))
 
     @verb("read")
     def collections(self) -> list[str]:
         """Return the names of all collections, sorted."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return names(snapshot, self._namespace, Kind.COLLECTION)
 
     @verb("read")
     def buckets(self) -> list[str]:
         """Return the names of all buckets, sorted."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return names(snapshot, self._namespace, Kind.BUCKET)
 
     # --- inside ---------------------------------------------------------------------------------
 
     def _row(self, name: str) -> CollectionRow:
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return collection_from(named(snapshot, self._namespace, Kind.COLLECTION, name))
 
     def _make_bucket(self, txn: Txn, name: str, properties: Mapping[str, str]) -> None:
         spec = {"properties": dict(properties)}
-        make(txn, self._namespace, Kind.BUCKET, name, spec, at=self._workshop.clock())
+        make(txn, self._namespace, Kind.BUCKET, name, spec, at=self._runtime.clock())
 
     def _bucket(self, name: str) -> int:
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
 
     def _there_or_made(
@@ -410,11 +417,11 @@ class Library:
 
         Raises Conflict for one with another extractor, BadInput for labels that cannot be declared.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             known = find(snapshot, self._namespace, Kind.COLLECTION, name)
         if known is not None:
             return check_same(known, extractor, options, inputs)
-        with making(self._workshop, recorded=said.is_given) as begun:
+        with making(self._runtime, recorded=said.is_given) as begun:
             txn, _ = begun
             known = find(txn, self._namespace, Kind.COLLECTION, name)
             if known is not None:  # another process was quicker
@@ -424,8 +431,8 @@ class Library:
             plan = CollectionPlan(
                 name, (name,), None, *as_one(extractor or "image", options), inputs or {}
             )
-            row = make_collection(self._workshop, txn, self._namespace, plan, [taxonomy.reference])
-            make_fields(self._workshop, begun, self._namespace, row, [(taxonomy, said)])
+            row = make_collection(self._runtime, txn, self._namespace, plan, [taxonomy.reference])
+            make_fields(self._runtime, begun, self._namespace, row, [(taxonomy, said)])
             return row
 
     def _adopt_rule(
@@ -443,7 +450,7 @@ class Library:
         if field is not None and field not in collection.fields:
             self.add_taxonomy(collection.name, field, **asdict(rule), **said.run_values())
             return
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             fields = fields_of(snapshot, row.pk)
             now = next((one for one in fields if field in (None, one.name)), None)
             if now is None:

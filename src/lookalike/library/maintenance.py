@@ -14,7 +14,7 @@ from lookalike.catalog.embedding_map import move_cached_slots as map_follows
 from lookalike.content.files import recall, remember
 from lookalike.decisions.field.classifier import move_cached_slots as lists_follow
 from lookalike.errors import BadInput, NotAStore
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Progress, quiet
 from lookalike.stores.base import Packed
 from lookalike.stores.open import StoreAddress
@@ -114,7 +114,7 @@ class Compacted:
     bytes_after: int
 
 
-def compact(workshop: Workshop, *, progress: Progress = quiet) -> Compacted:
+def compact(runtime: Runtime, *, progress: Progress = quiet) -> Compacted:
     """Give back the room that removed documents left in a store.
 
     Others go on reading, and wait with what they write. While it works the disk holds vectors and
@@ -123,8 +123,8 @@ def compact(workshop: Workshop, *, progress: Progress = quiet) -> Compacted:
 
     Raises StoreUnwritable where the disk has no room; nothing is lost.
     """
-    deciders = workshop.operations.deciders
+    deciders = runtime.operations.deciders
     deciders.close()
-    done = workshop.store.compact(progress)
-    move_cached_slots(workshop.root / "cache", done.packed)
+    done = runtime.store.compact(progress)
+    move_cached_slots(runtime.root / "cache", done.packed)
     return Compacted(len(done.packed), done.bytes_before, done.bytes_after)

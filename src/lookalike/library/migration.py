@@ -35,7 +35,7 @@ from lookalike.ingest.extraction import Extraction
 from lookalike.ingest.items import Tally
 from lookalike.ingest.part_matching import ExtractedContent, documents_of, matched
 from lookalike.library.migration_switch import Change, changes_to, switch
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Changed, Progress
 from lookalike.quality.space_comparison import FieldComparison, compare
 from lookalike.stores import schema
@@ -189,7 +189,7 @@ class DroppedSpaces:
 
 
 def prepared(
-    workshop: Workshop,
+    runtime: Runtime,
     namespace: str,
     collections: Sequence[str],
     extractor: str,
@@ -203,12 +203,12 @@ def prepared(
     """
     begun, tally = time.perf_counter(), Tally()
     changes = changes_to(
-        workshop.store, workshop.extractor, namespace, collections, extractor, options
+        runtime.store, runtime.extractor, namespace, collections, extractor, options
     )
-    extracted = _extracted(workshop, changes, progress)
+    extracted = _extracted(runtime, changes, progress)
     spaces = {one.pk: one.after for one in changes}
-    deciders = workshop.operations.deciders
-    with workshop.store.read() as snapshot:
+    deciders = runtime.operations.deciders
+    with runtime.store.read() as snapshot:
         counts = [count_lost_and_new(snapshot, one.pk, one.after) for one in changes]
         for name, error in (pair for one in changes for pair in failures(snapshot, one.after)):
             tally.fail(name, error)
@@ -235,7 +235,7 @@ def prepared(
 
 
 def migrated(
-    workshop: Workshop,
+    runtime: Runtime,
     namespace: str,
     collections: Sequence[str],
     extractor: str,
@@ -253,43 +253,43 @@ def migrated(
     """
     asked = (collections, extractor, options)
     request = Request.of(op_id, namespace, "migrate", *asked, confidence_threshold)
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         refuse_repetition(snapshot, request)
     changes = changes_to(
-        workshop.store, workshop.extractor, namespace, collections, extractor, options
+        runtime.store, runtime.extractor, namespace, collections, extractor, options
     )
-    _extracted(workshop, changes, progress)
-    operate = workshop.operations.operate
-    with operate(changes[0].pk, "migrate", workshop.actor, request) as running:
+    _extracted(runtime, changes, progress)
+    operate = runtime.operations.operate
+    with operate(changes[0].pk, "migrate", runtime.actor, request) as running:
         running.details["spaces"] = {
             one.row.name: [one.before.name if one.before else None, one.after.name]
             for one in changes
         }
         if also is not None:
             also(running)
-        switch(workshop.operations, running, changes, confidence_threshold)
+        switch(runtime.operations, running, changes, confidence_threshold)
     for one in changes:
-        target = workshop.target(one.row)
-        workshop.extraction().run(target, Tally(), workshop.actor, progress)
+        target = runtime.target(one.row)
+        runtime.extraction().run(target, Tally(), runtime.actor, progress)
     return running.changed()
 
 
-def dropped(workshop: Workshop, rows: Sequence[CollectionRow]) -> DroppedSpaces:
+def dropped(runtime: Runtime, rows: Sequence[CollectionRow]) -> DroppedSpaces:
     """Erase the spaces of collections that are not in force, for good.
 
     Raises Conflict while one is being extracted into.
     """
     if not rows:
         raise BadInput("say of which collection the spaces beside shall go")
-    with workshop.store.write() as txn:
+    with runtime.store.write() as txn:
         doomed = {row.name: [one.space for one in standby_spaces(txn, row.pk)] for row in rows}
         spaces = [space for some in doomed.values() for space in some]
         for space in spaces:
-            take_lease(txn, space, "", workshop.clock())
+            take_lease(txn, space, "", runtime.clock())
         vectors = drop(txn, spaces)
-    size = sum(_erase_files(workshop, space) for space in spaces)
-    workshop.layouts.forget_erased()
-    workshop.store.tidy()
+    size = sum(_erase_files(runtime, space) for space in spaces)
+    runtime.layouts.forget_erased()
+    runtime.store.tidy()
     names = {name: tuple(one.name for one in some) for name, some in doomed.items()}
     return DroppedSpaces(names, vectors, size)
 
@@ -297,13 +297,13 @@ def dropped(workshop: Workshop, rows: Sequence[CollectionRow]) -> DroppedSpaces:
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _extracted(workshop: Workshop, changes: Sequence[Change], progress: Progress) -> int:
+def _extracted(runtime: Runtime, changes: Sequence[Change], progress: Progress) -> int:
     """Extract what is left of all collections; return how many objects that were."""
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         total = sum(count_left(snapshot, one.row, one.after) for one in changes)
     done = 0
     for one in changes:
-        preparation = Preparation(workshop.store, workshop.extraction(), one.target, workshop.clock)
+        preparation = Preparation(runtime.store, runtime.extraction(), one.target, runtime.clock)
         done += preparation.run(partial(_tell, progress, done, total))
     return done
 
@@ -312,9 +312,9 @@ def _tell(progress: Progress, before: int, total: int, done: int, _left: int) ->
     progress(before + done, max(total, before + done))
 
 
-def _erase_files(workshop: Workshop, space: StoredSpace) -> int:
+def _erase_files(runtime: Runtime, space: StoredSpace) -> int:
     """Erase what derived files know of a space that is no more; return what all of it took."""
-    cache, vectors = workshop.root / "cache", workshop.root / "vectors"
+    cache, vectors = runtime.root / "cache", runtime.root / "vectors"
     lists = list(cache.glob(f"lists.{space.pk}.*.npz"))
     files = [*vectors.glob(f"{space.pk}.*.f16"), *cache.glob(f"{space.pk}.*.*"), *lists]
     size = sum(file.stat().st_size for file in files)

@@ -26,7 +26,7 @@ from lookalike.catalog.spaces import drop_all, erase_everywhere
 from lookalike.decisions.ledger.samples import drop_audits
 from lookalike.errors import BadInput, Conflict
 from lookalike.library import forget
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Blob
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions, one_of
@@ -59,7 +59,7 @@ class Removed:
 
 
 def forget_objects(
-    workshop: Workshop,
+    runtime: Runtime,
     bucket_pk: int,
     object_ids: Sequence[str],
     *,
@@ -75,13 +75,13 @@ def forget_objects(
     request = Request.of(op_id, bucket_pk, "forget", list(object_ids))
     if request is not None and len(object_ids) > _FORGET_OBJECTS:
         raise BadInput(f"an operation forgets up to {_FORGET_OBJECTS:,} objects; give fewer")
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         refuse_repetition(snapshot, request)
         pks = sorted(object_pks(snapshot, bucket_pk, object_ids).values())
         over = collections_over(snapshot, bucket_pk)
     home = over[0].pk if over else bucket_pk
     receipts = [
-        _forget(workshop, home, pks[start : start + _FORGET_OBJECTS], actor, request)
+        _forget(runtime, home, pks[start : start + _FORGET_OBJECTS], actor, request)
         for start in range(0, max(len(pks), 1), _FORGET_OBJECTS)
     ]
     counted = ("objects", "documents", "vectors", "labels", "events", "copies", "thumbnails")
@@ -89,7 +89,7 @@ def forget_objects(
     return replace(receipts[-1], **sums)
 
 
-def remove_collections(workshop: Workshop, pks: Iterable[int], *, actor: str = "") -> Removed:
+def remove_collections(runtime: Runtime, pks: Iterable[int], *, actor: str = "") -> Removed:
     """Remove collections with documents, vectors, labels and history; their objects stay.
 
     Raises Conflict while a collection that is not among them refers to one, or draws on it.
@@ -97,29 +97,27 @@ def remove_collections(workshop: Workshop, pks: Iterable[int], *, actor: str = "
     doomed = sorted(set(pks), reverse=True)  # what refers to another one is mostly the younger
     if not doomed:
         raise BadInput("nothing to remove: name a collection, or several")
-    with workshop.store.write() as txn:
+    with runtime.store.write() as txn:
         _check_unreferred(txn, doomed)
         _stop_extraction(txn, doomed)
     removed = Removed()
     while True:
         for pk in doomed:
-            while (batch := _empty(workshop, pk)).documents:
+            while (batch := _empty(runtime, pk)).documents:
                 removed = removed.and_also(batch)
-        if (names := _drop_collections(workshop, doomed, actor)) is not None:
-            workshop.layouts.forget_erased()
-            workshop.store.tidy()
+        if (names := _drop_collections(runtime, doomed, actor)) is not None:
+            runtime.layouts.forget_erased()
+            runtime.store.tidy()
             return replace(removed, collections=names)
 
 
-def remove_bucket(
-    workshop: Workshop, pk: int, *, cascade: bool = False, actor: str = ""
-) -> Removed:
+def remove_bucket(runtime: Runtime, pk: int, *, cascade: bool = False, actor: str = "") -> Removed:
     """Remove a bucket with its objects and the copies that nothing else holds.
 
     With `cascade` the collections that draw on it go first. Raises Conflict while there are any,
     or, with `cascade`, while others refer to them.
     """
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         over = collections_over(snapshot, pk, derived=True)
         bucket = resource(snapshot, pk)
     if over and not cascade:
@@ -129,16 +127,16 @@ def remove_bucket(
         )
     removed = Removed()
     if over:
-        removed = remove_collections(workshop, [one.pk for one in over], actor=actor)
-    while (batch := _empty_bucket(workshop, pk)).objects:
+        removed = remove_collections(runtime, [one.pk for one in over], actor=actor)
+    while (batch := _empty_bucket(runtime, pk)).objects:
         removed = removed.and_also(batch)
-    with workshop.operations.operate(pk, "remove", actor or workshop.actor) as running:
+    with runtime.operations.operate(pk, "remove", actor or runtime.actor) as running:
         late = collections_over(running.txn, pk, derived=True)
         if late or _first_objects(running.txn, pk):
             raise Conflict(f"the bucket {bucket.name!r} is in use again; remove it once more")
         running.txn.execute(delete(schema.resource).where(schema.resource.c.pk == pk))
-    workshop.layouts.forget_erased()
-    workshop.store.tidy()
+    runtime.layouts.forget_erased()
+    runtime.store.tidy()
     return replace(removed, buckets=(bucket.name,))
 
 
@@ -146,12 +144,12 @@ def remove_bucket(
 
 
 def _forget(
-    workshop: Workshop, home: int, pks: Sequence[int], actor: str, request: Request | None
+    runtime: Runtime, home: int, pks: Sequence[int], actor: str, request: Request | None
 ) -> forget.Receipt:
-    actor = actor or workshop.actor
-    with workshop.operations.operate(home, "forget", actor, request) as running:
-        forget.erase_objects(workshop, running, pks)
-    return forget.receipt_of(workshop, running)
+    actor = actor or runtime.actor
+    with runtime.operations.operate(home, "forget", actor, request) as running:
+        forget.erase_objects(runtime, running, pks)
+    return forget.receipt_of(runtime, running)
 
 
 def _first_objects(snapshot: Snapshot, bucket_pk: int) -> list[int]:
@@ -160,14 +158,14 @@ def _first_objects(snapshot: Snapshot, bucket_pk: int) -> list[int]:
     return [row.pk for row in snapshot.rows(query.limit(_REMOVE_ROWS))]
 
 
-def _empty_bucket(workshop: Workshop, bucket_pk: int) -> Removed:
+def _empty_bucket(runtime: Runtime, bucket_pk: int) -> Removed:
     """Remove some objects of a bucket that no collection draws on, or all uploads to it.
 
     Their copies go before the commit: were it the other way round, an interruption would leave
     copies that nothing names any more.
     """
     upload = schema.upload
-    with workshop.store.write() as txn:
+    with runtime.store.write() as txn:
         pks = _first_objects(txn, bucket_pk)
         blobs = list(forget.blobs_of(txn, pks))
         if not pks:
@@ -176,7 +174,7 @@ def _empty_bucket(workshop: Workshop, bucket_pk: int) -> Removed:
             blobs = [Blob(**row.blob) for row in kept if row.blob]
             txn.execute(delete(upload).where(sent))
         forget.erase_rows(txn, pks)
-        copies, thumbnails = forget.erase_files(workshop, txn, blobs)
+        copies, thumbnails = forget.erase_files(runtime, txn, blobs)
     return Removed(objects=len(pks), copies=copies, thumbnails=thumbnails)
 
 
@@ -207,13 +205,13 @@ def _stop_extraction(txn: Txn, collections: Sequence[int]) -> None:
     txn.execute(delete(waiting).where(waiting.c.collection_pk.in_(collections)))
 
 
-def _empty(workshop: Workshop, collection_pk: int) -> Removed:
+def _empty(runtime: Runtime, collection_pk: int) -> Removed:
     """Remove some documents of a collection with their vectors and all that was said of them."""
     document, standing, field = schema.document, schema.standing, schema.field
     query = select(document.c.pk, document.c.sha256).where(
         document.c.collection_pk == collection_pk
     )
-    with workshop.store.write() as txn:
+    with runtime.store.write() as txn:
         rows = txn.rows(query.order_by(document.c.pk).limit(_REMOVE_ROWS))
         if not rows:
             return Removed()
@@ -230,7 +228,7 @@ def _empty(workshop: Workshop, collection_pk: int) -> Removed:
         moved = update(field).where(field.c.pk.in_(fields))
         txn.execute(moved.values(epoch=field.c.epoch + 1))
         contents = forget.unseen(txn, [row.sha256.hex() for row in rows])
-    thumbnails = sum(workshop.thumbnails.forget(sha256) for sha256 in contents)
+    thumbnails = sum(runtime.thumbnails.forget(sha256) for sha256 in contents)
     return Removed(documents=len(rows), labels=labels, thumbnails=thumbnails)
 
 
@@ -241,11 +239,11 @@ def _count_labels(snapshot: Snapshot, fields: Sequence[int], chosen: Any) -> int
 
 
 def _drop_collections(
-    workshop: Workshop, doomed: Sequence[int], actor: str
+    runtime: Runtime, doomed: Sequence[int], actor: str
 ) -> tuple[str, ...] | None:
     """Remove collections without documents; return their names, or None where some came."""
-    operations, document = workshop.operations, schema.document
-    with operations.operate(doomed[-1], "remove", actor or workshop.actor) as running:
+    operations, document = runtime.operations, schema.document
+    with operations.operate(doomed[-1], "remove", actor or runtime.actor) as running:
         txn = running.txn
         _check_unreferred(txn, doomed)
         some = select(document.c.pk).where(document.c.collection_pk.in_(doomed)).limit(1)
@@ -265,7 +263,7 @@ def _drop_collections(
             drop_all(txn, pk)
         _delete(txn, schema.resource, "pk", doomed)
         running.lent.erase(fields)
-    workshop.book.drop(fields)
+    runtime.book.drop(fields)
     return names
 
 

@@ -37,7 +37,7 @@ from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
 from lookalike.ingest.documents import Target
 from lookalike.ingest.executors import read_content
 from lookalike.library.collection.suggestions import collections_named, matched_known
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Blob
 from lookalike.stores.base import Snapshot
 
@@ -59,7 +59,7 @@ def mode_of(value: Any, target: Target) -> str:
     return "text" if "text" in target.extractor.accepts else "content"
 
 
-def vectors_of(workshop: Workshop, target: Target, value: Any, mode: str) -> NDArray[np.float32]:
+def vectors_of(runtime: Runtime, target: Target, value: Any, mode: str) -> NDArray[np.float32]:
     """Return the vectors (n, d) of a value in a collection's space, one for each of its parts.
 
     By `mode` it is a `vector` or several, a `text`, or a `content`: a URL, base64, or an object
@@ -67,22 +67,22 @@ def vectors_of(workshop: Workshop, target: Target, value: Any, mode: str) -> NDA
     """
     if mode == "vector":
         return _unit(value, target)
-    data, media_type = _content(workshop, value, mode)
-    pixels = workshop.settings.max_pixels
+    data, media_type = _content(runtime, value, mode)
+    pixels = runtime.settings.max_pixels
     return _extracted(target, Content(data, media_type, name=_ASKED, max_pixels=pixels))
 
 
 def vectors_of_inputs(
-    workshop: Workshop, target: Target, blob: Blob, beside: Mapping[str, Blob | None]
+    runtime: Runtime, target: Target, blob: Blob, beside: Mapping[str, Blob | None]
 ) -> NDArray[np.float32]:
     """Return the vectors (n, d) of what an object has for a collection, as `chosen_inputs` chose.
 
     Raises BadInput, BadContent.
     """
-    read = workshop.blobs.read
+    read = runtime.blobs.read
     if blob.media_type == MEDIA_TYPE and not beside:
         return _unit(np.frombuffer(read(blob), "<f4"), target)
-    pixels = workshop.settings.max_pixels
+    pixels = runtime.settings.max_pixels
     content = read_content(_ASKED, (blob, beside), read, max_pixels=pixels)
     return _extracted(target, content)
 
@@ -101,7 +101,7 @@ def _extracted(target: Target, content: Content) -> NDArray[np.float32]:
     return np.stack([part.vector for part in outcome])
 
 
-def _content(workshop: Workshop, value: Any, mode: str) -> tuple[bytes, str]:
+def _content(runtime: Runtime, value: Any, mode: str) -> tuple[bytes, str]:
     if mode == "text":
         if not isinstance(value, str):
             raise BadInput(f"a text is asked for, not {str(value)[:80]!r}")
@@ -111,7 +111,7 @@ def _content(workshop: Workshop, value: Any, mode: str) -> tuple[bytes, str]:
     if not isinstance(value, str):
         raise BadInput("give a content as a URL, a data: URL, or base64")
     if value.startswith(_ADDRESSES):
-        data = workshop.blobs.fetch(value)
+        data = runtime.blobs.fetch(value)
     else:
         try:
             data = base64.b64decode(value, validate=True)
@@ -119,7 +119,7 @@ def _content(workshop: Workshop, value: Any, mode: str) -> tuple[bytes, str]:
             raise BadInput(
                 f"{value[:40]!r} is neither a URL nor base64; give one of them"
             ) from error
-    workshop.blobs.check_size(len(data), "the input")
+    runtime.blobs.check_size(len(data), "the input")
     return data, sniff(data[:_SNIFFED_BYTES], "")
 
 
@@ -173,7 +173,7 @@ class Retrieval:
 
 
 def retrieve(
-    workshop: Workshop,
+    runtime: Runtime,
     snapshot: Snapshot,
     namespace: str,
     rows: Sequence[CollectionRow],
@@ -189,7 +189,7 @@ def retrieve(
     Raises BadInput for an input that is missing or cannot be used, BadContent for one that cannot
     be read, Conflict for a collection without documents.
     """
-    run = _Run(workshop, snapshot, namespace, list(rows), inputs, everywhere)
+    run = _Run(runtime, snapshot, namespace, list(rows), inputs, everywhere)
     if filters:
         run.filter(parse(filters))
     counts = []
@@ -205,7 +205,7 @@ def retrieve(
 class _Run:
     """The state between two stages: filters that wait for the first search, then what it found."""
 
-    workshop: Workshop
+    runtime: Runtime
     snapshot: Snapshot
     namespace: str
     rows: list[CollectionRow]
@@ -267,7 +267,7 @@ class _Run:
     def _ranked(self, rows: Sequence[CollectionRow], query: Query, tree: Filter) -> list[Found]:
         found: list[Found] = []
         problems: list[BadInput] = []
-        known = [(row, self.workshop.target_in(self.snapshot, row)) for row in rows]
+        known = [(row, self.runtime.target_in(self.snapshot, row)) for row in rows]
         asked = [pair for pair in known if not query.space or _is_of(query.space, pair[1])]
         if known and not asked:
             spaces = ", ".join(target.space.name for _, target in known)
@@ -322,7 +322,7 @@ class _Run:
         mode = mode or mode_of(value, target)
         if mode == "document":
             return self._of_document(value, target)
-        return vectors_of(self.workshop, target, value, mode), set()
+        return vectors_of(self.runtime, target, value, mode), set()
 
     def _of_document(self, value: Any, target: Target) -> tuple[NDArray[np.float32], set[int]]:
         named = value if isinstance(value, Mapping) else {"document_id": value}
@@ -332,7 +332,7 @@ class _Run:
         if named.get("collection_id"):
             asked = [str(named["collection_id"])]
             row = collections_named(self.snapshot, self.namespace, asked)[0]
-            home = self.workshop.target_in(self.snapshot, row)
+            home = self.runtime.target_in(self.snapshot, row)
         if home.space.name != target.space.name:
             raise BadInput(
                 f"the document is in the space {home.space.name}, {target.name!r} in "
@@ -354,7 +354,7 @@ class _Run:
         for home in {one.collection.pk: one.collection for one in self.found}.values():
             mine = [one for one in self.found if one.collection.pk == home.pk]
             said = matched_known(
-                self.workshop,
+                self.runtime,
                 self.snapshot,
                 self.namespace,
                 taxonomy.name,

@@ -31,7 +31,7 @@ from lookalike.stores.locks import OncePerKey
 from lookalike.stores.open import OpenedStore
 
 
-class Workshop:
+class Runtime:
     """An open store with its blobs, thumbnails, extractors and operations; safe for threads."""
 
     def __init__(
@@ -53,16 +53,16 @@ class Workshop:
         self._extractors: OncePerKey[tuple[str, str], Extractor] = OncePerKey()
         self._check: Callable[[str], None] | None = None
 
-    def speaking(self, actor: str) -> Workshop:
-        """Return the same workshop for someone else, whose name is recorded."""
+    def speaking(self, actor: str) -> Runtime:
+        """Return the same runtime for someone else, whose name is recorded."""
         other = copy.copy(self)
         other.actor = actor
         return other
 
     def guarded(
         self, fetch: Callable[[str], tuple[bytes, str | None]], check: Callable[[str], None]
-    ) -> Workshop:
-        """Return the same workshop, reading what others name only through a guard.
+    ) -> Runtime:
+        """Return the same runtime, reading what others name only through a guard.
 
         `check` raises FetchRefused for a path that they must not name.
         """

@@ -45,7 +45,7 @@ from lookalike.errors import (
 from lookalike.library.collection.collection import Collection
 from lookalike.library.health import OK, SIGNALS, Ending, Readiness, end_at_once, troubles_of
 from lookalike.library.migration import migrated, prepared
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Status
 from lookalike.quality.alert_delivery import Watch
 from lookalike.stores import schema
@@ -63,8 +63,8 @@ class _Stopped(Exception):
 class Worker:
     """Works for all namespaces of a store. Start it as a thread, or `run` it."""
 
-    def __init__(self, workshop: Workshop, *, poll_s: float = _POLL_S) -> None:
-        self._workshop = workshop
+    def __init__(self, runtime: Runtime, *, poll_s: float = _POLL_S) -> None:
+        self._runtime = runtime
         self._poll_s = poll_s
         self._owner = new_owner()
         self._news = threading.Condition()
@@ -107,9 +107,9 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; whatever goes wrong with one piece of work, the rest goes on."""
-        workshop = self._workshop
-        watch = Watch(workshop.store, workshop.settings, workshop.clock)
-        following = workshop.store.follow(self.wake)
+        runtime = self._runtime
+        watch = Watch(runtime.store, runtime.settings, runtime.clock)
+        following = runtime.store.follow(self.wake)
         watch.start()
         try:
             self._run()
@@ -142,7 +142,7 @@ class Worker:
         busy = False
         for row in self._waiting():
             busy = self._extract(row) or busy
-        task = claim_task(self._workshop.store, self._owner, self._workshop.clock)
+        task = claim_task(self._runtime.store, self._owner, self._runtime.clock)
         if task is not None:
             self._do(task)
             self._tell()
@@ -155,7 +155,7 @@ class Worker:
         table, resource = schema.extraction, schema.resource
         waits = select(table.c.collection_pk).where(table.c.status != Status.FAILED)
         query = select(resource).where(resource.c.pk.in_(waits)).order_by(resource.c.pk)
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             rows = [collection_from(row) for row in snapshot.rows(query)]
         now = time.monotonic()
         return [row for row in rows if self._resting_until.get(row.pk, 0.0) <= now]
@@ -169,7 +169,7 @@ class Worker:
             self._tell()
 
         try:
-            Collection(self._workshop, row).extract(progress=progress)
+            Collection(self._runtime, row).extract(progress=progress)
         except (StoreError, NotFound) as error:
             _LOG.warning("%s: %s", row.name, error)
             passes = isinstance(error, StoreUnreachable | StoreBusy)
@@ -190,13 +190,13 @@ class Worker:
         _LOG.warning("%s: %s", row.name, reason)
         table = schema.extraction
         waiting = (table.c.collection_pk == row.pk) & (table.c.status == Status.PENDING)
-        with self._workshop.store.write() as txn:
+        with self._runtime.store.write() as txn:
             failed = update(table).where(waiting)
             txn.execute(failed.values(status=Status.FAILED, error=reason))
         self._tell()
 
     def _do(self, task: Task) -> None:
-        store, clock = self._workshop.store, self._workshop.clock
+        store, clock = self._runtime.store, self._runtime.clock
         result: dict[str, Any] | None = None
         error: str | None = None
         try:
@@ -215,14 +215,14 @@ class Worker:
             _LOG.warning("task %s is another worker's by now", task.id)
 
     def _done(self, task: Task) -> dict[str, Any]:
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             pk = task.spec["collection_pk"]
             name = task.spec["collection"]
             found = named(snapshot, task.namespace, Kind.COLLECTION, name)
             if found.pk != pk:
                 raise NotFound(f"the collection {name!r} was removed meanwhile; make it again")
             row = collection_row(snapshot, pk)
-        collection = Collection(self._workshop, row)
+        collection = Collection(self._runtime, row)
         if task.kind is TaskKind.EXTRACT:
             collection.extract(progress=lambda _done, _total: self._tell())
             return {"documents": len(collection)}
@@ -244,9 +244,9 @@ class Worker:
             for row in self._waiting():
                 self._extract(row)
 
-        workshop, spec = self._workshop.speaking(task.spec["actor"]), task.spec
+        runtime, spec = self._runtime.speaking(task.spec["actor"]), task.spec
         names = (spec["collections"], spec["extractor"], spec["options"])
-        asked = (workshop, task.namespace, *names, spec["threshold"], progress)
+        asked = (runtime, task.namespace, *names, spec["threshold"], progress)
         if spec["switches"]:
             return {"changed": asdict(migrated(*asked, op_id=spec["op_id"]))}
         return {"migration": asdict(prepared(*asked))}
@@ -269,17 +269,17 @@ STALE_S = 30.0
 _BEAT_S = 5.0
 
 
-def run_worker(workshop: Workshop, *, once: bool, health_file: Path | None = None) -> None:
+def run_worker(runtime: Runtime, *, once: bool, health_file: Path | None = None) -> None:
     """Work until interrupted or terminated, or with `once` until nothing waits.
 
     What it holds is given back as soon as what it writes is written; a second signal ends it at
     once. Raises BadSetting where the health file cannot be written.
     """
-    worker, ending = Worker(workshop), Ending(at_once=end_at_once)
+    worker, ending = Worker(runtime), Ending(at_once=end_at_once)
     if once:
         while worker.work():
             pass
-        Watch(workshop.store, workshop.settings, workshop.clock).look()
+        Watch(runtime.store, runtime.settings, runtime.clock).look()
         return
 
     def told(number: int, frame: object) -> None:
@@ -289,7 +289,7 @@ def run_worker(workshop: Workshop, *, once: bool, health_file: Path | None = Non
     for number in SIGNALS:
         signal.signal(number, told)
     leaves = {"ending": lambda: "told to end" if ending.has_begun else OK}
-    readiness = Readiness(workshop, leaves)
+    readiness = Readiness(runtime, leaves)
     with nullcontext() if health_file is None else HealthFile(health_file, readiness):
         worker.run()
 

@@ -14,7 +14,7 @@ from lookalike import __version__
 from lookalike.catalog.api_keys import Access, Signer, signing_secret
 from lookalike.content.fetch import FetchRules, GuardedFetcher
 from lookalike.library.health import OK, Readiness
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.library.worker import Worker
 from lookalike.server.api_docs import PAGE_HEADERS, reference_page
 from lookalike.server.context import Context, FrozenQueues, Makings
@@ -86,7 +86,7 @@ _ABOUT = (
 
 
 def make_app(
-    workshop: Workshop,
+    runtime: Runtime,
     *,
     host: str,
     works: bool = True,
@@ -98,12 +98,12 @@ def make_app(
     With `works` off, workers of other processes do what waits. `is_leaving` tells when the server
     shall get no more requests, `is_ending` when it waits for those who listen to go.
     """
-    store, settings = workshop.store, workshop.settings
+    store, settings = runtime.store, runtime.settings
     fetcher = GuardedFetcher(FetchRules.of(settings))
-    workshop = workshop.guarded(fetcher.fetch, fetcher.check)
+    runtime = runtime.guarded(fetcher.fetch, fetcher.check)
     signer = Signer(signing_secret(store))
-    worker, hub = Worker(workshop), Hub(store, is_ending)
-    makings = Makings(workshop.layouts)
+    worker, hub = Worker(runtime), Hub(store, is_ending)
+    makings = Makings(runtime.layouts)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -124,25 +124,25 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    parts = (workshop, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending)
+    parts = (runtime, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending)
     app.state.context = Context(*parts)
-    app.state.readiness = _readiness(workshop, worker, is_leaving)
+    app.state.readiness = _readiness(runtime, worker, is_leaving)
     app.state.scrapes = health.Scrapes(time.monotonic)
     answer_errors(app)
     for router in (*_ROUTERS, make_router()):
         app.include_router(router)
     _serve_docs(app)
-    access = Access(store, settings, workshop.clock)
+    access = Access(store, settings, runtime.clock)
     page = PageFirst(app, read_page())
-    return Gate(page, access, settings, AccessLog(workshop.root), signer=signer, host=host)
+    return Gate(page, access, settings, AccessLog(runtime.root), signer=signer, host=host)
 
 
-def _readiness(workshop: Workshop, worker: Worker, is_leaving: Callable[[], bool]) -> Readiness:
+def _readiness(runtime: Runtime, worker: Worker, is_leaving: Callable[[], bool]) -> Readiness:
     further = {
         "worker": lambda: "has died" if worker.has_died else OK,
         "ending": lambda: "told to end" if is_leaving() else OK,
     }
-    return Readiness(workshop, further)
+    return Readiness(runtime, further)
 
 
 def _serve_docs(app: FastAPI) -> None:

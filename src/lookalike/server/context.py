@@ -23,7 +23,7 @@ from lookalike.library.bucket import Bucket, bucket_from
 from lookalike.library.collection.collection import Collection
 from lookalike.library.collection.history import point, travelled
 from lookalike.library.library import Library
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.library.worker import Worker
 from lookalike.model import Question
 from lookalike.server.events import Hub
@@ -174,7 +174,7 @@ _URL_LIVES_S = 3600
 class Context:
     """The parts of a server, shared by all requests."""
 
-    workshop: Workshop
+    runtime: Runtime
     worker: Worker
     signer: Signer
     fetcher: GuardedFetcher
@@ -186,7 +186,7 @@ class Context:
     @property
     def settings(self) -> Settings:
         """Return the settings in force."""
-        return self.workshop.settings
+        return self.runtime.settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class Asked:
     """One request: who asks, in which namespace, under which address the server was called."""
 
     context: Context
-    workshop: Workshop
+    runtime: Runtime
     namespace: str
     allowed_namespace: str | None
     base_url: str
@@ -203,7 +203,7 @@ class Asked:
     @property
     def library(self) -> Library:
         """Return the library as the one who asks sees it."""
-        return Library(self.workshop, self.namespace)
+        return Library(self.runtime, self.namespace)
 
     def row(self, snapshot: Snapshot, name: str) -> CollectionRow:
         """Return a collection by name or id. Raises NotFound."""
@@ -211,14 +211,14 @@ class Asked:
 
     def collection(self, name: str) -> Collection:
         """Return the verbs of a collection. Raises NotFound."""
-        with self.workshop.store.read() as snapshot:
-            return Collection(self.workshop, self.row(snapshot, name))
+        with self.runtime.store.read() as snapshot:
+            return Collection(self.runtime, self.row(snapshot, name))
 
     def bucket(self, name: str) -> Bucket:
         """Return the verbs of a bucket. Raises NotFound."""
-        with self.workshop.store.read() as snapshot:
+        with self.runtime.store.read() as snapshot:
             row = named(snapshot, self.namespace, Kind.BUCKET, name)
-        return Bucket(self.workshop, bucket_from(row))
+        return Bucket(self.runtime, bucket_from(row))
 
     def wait(self, seconds: float | None, is_done: Callable[[], bool]) -> None:
         """Let the worker begin, and wait for what it does, if the request asks for that.
@@ -232,7 +232,7 @@ class Asked:
 
     def signed(self, path: str, params: Mapping[str, str], lives_s: int = _URL_LIVES_S) -> str:
         """Return an address that needs no key, for a while."""
-        expires = self.workshop.clock() + lives_s
+        expires = self.runtime.clock() + lives_s
         query = self.context.signer.sign(path, {**params, "namespace": self.namespace}, expires)
         return f"{self.base_url}{quote(path)}?{query}"
 
@@ -241,11 +241,11 @@ async def asked(request: Request) -> Asked:
     """Return what a request is about; it waits for nothing, so it needs no thread."""
     context = cast("Context", request.app.state.context)
     caller = request.state.caller
-    actor = context.workshop.actor if caller is None else caller.name
+    actor = context.runtime.actor if caller is None else caller.name
     url = request.url
     return Asked(
         context=context,
-        workshop=context.workshop.speaking(actor),
+        runtime=context.runtime.speaking(actor),
         namespace=request.state.namespace,
         allowed_namespace=None if caller is None else caller.namespace,
         base_url=context.settings.public_url or f"{url.scheme}://{url.netloc}",
@@ -266,10 +266,10 @@ def asked_then(
     """Return what a request is about that may ask for a collection as it was."""
     if as_of is None:
         return here
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        position = point(snapshot, here.workshop, row, as_of)
-    return replace(here, workshop=travelled(here.workshop, row, position))
+        position = point(snapshot, here.runtime, row, as_of)
+    return replace(here, runtime=travelled(here.runtime, row, position))
 
 
 Then = Annotated[Asked, Depends(asked_then)]
@@ -281,4 +281,4 @@ def make_once(
     """Make a resource; asked for again under the same `key`, the one that is there will do."""
     row = find(txn, here.namespace, kind, name) if key else None
     if row is None or row.spec != spec:
-        make(txn, here.namespace, kind, name, spec, at=here.workshop.clock())
+        make(txn, here.namespace, kind, name, spec, at=here.runtime.clock())

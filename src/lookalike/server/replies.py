@@ -212,7 +212,7 @@ def addressed(one: Document, place: str) -> Document:
 
 def blobs_at(here: Asked, collection: str) -> str:
     """Return the address of the blobs of a collection, `{sha256}` in it, without the object."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         bucket = str(resource(snapshot, here.row(snapshot, collection).bucket_pk).name)
     return f"{here.base_url}/v1/blobs/{{sha256}}?bucket={bucket}"
 

@@ -34,13 +34,13 @@ def run_server(
 
     Any address but loopback needs a key. `show` gets the address once it is listened on.
     """
-    workshop = library.workshop
-    access = Access(workshop.store, workshop.settings, workshop.clock)
-    check_bind(host, workshop.settings, has_keys=access.has_keys())
+    runtime = library.runtime
+    access = Access(runtime.store, runtime.settings, runtime.clock)
+    check_bind(host, runtime.settings, has_keys=access.has_keys())
     listener = _listening(host, port)
     ending = Ending(at_once=end_at_once)
     app = make_app(
-        workshop,
+        runtime,
         host=host,
         works=works,
         is_leaving=lambda: ending.has_begun,
@@ -52,10 +52,10 @@ def run_server(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=workshop.settings.grace_s,
+        timeout_graceful_shutdown=runtime.settings.grace_s,
         lifespan="on",
     )
-    server = _Server(config, ending, drain_s=workshop.settings.drain_s)
+    server = _Server(config, ending, drain_s=runtime.settings.drain_s)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listener.getsockname()[1]}"
     say(f"Lookalike serves {library.place} at {address}")

@@ -13,7 +13,7 @@ from lookalike.catalog.reader import FieldRow, Reader, document_query, fields_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.decisions.operations import Running
 from lookalike.errors import Conflict, NotFound
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.library.verb import verb
 from lookalike.model import Document, Origin, Reason
 from lookalike.quality import reports
@@ -21,11 +21,11 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
 
-class Opened:
+class CollectionBase:
     """What each group of verbs stands on."""
 
-    def __init__(self, workshop: Workshop, row: CollectionRow) -> None:
-        self._workshop = workshop
+    def __init__(self, runtime: Runtime, row: CollectionRow) -> None:
+        self._runtime = runtime
         self._row = row
 
     @property
@@ -37,7 +37,7 @@ class Opened:
     @verb("read")
     def fields(self) -> tuple[str, ...]:
         """Return the names of the label fields, the first one first."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return tuple(field.name for field in fields_of(snapshot, self._row.pk))
 
     @property
@@ -52,15 +52,15 @@ class Opened:
     @verb("read", name="size")
     def __len__(self) -> int:
         """Return how many documents there are."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return reports.count_documents(snapshot, self._row.pk)
 
     def _operate(
         self, kind: str, actor: str, op_id: str = "", *asked: Any
     ) -> AbstractContextManager[Running]:
-        actor = actor or self._workshop.actor
+        actor = actor or self._runtime.actor
         request = Request.of(op_id, self._row.pk, kind, *asked)
-        return self._workshop.operations.operate(self._row.pk, kind, actor, request)
+        return self._runtime.operations.operate(self._row.pk, kind, actor, request)
 
     def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
         return self._fields_first(snapshot, name)[0]
@@ -96,7 +96,7 @@ class Opened:
         table = schema.document
         query = select(table.c.pk).where(one_of(table.c.pk, pks)).order_by(table.c.pk)
         fields = self._fields_first(snapshot, None if first is None else first.name)
-        return Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
+        return Reader(snapshot, self._runtime.book, fields).documents(self.name, query)
 
     def _pks(self, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:
         return pks_of(snapshot, self._row, ids)

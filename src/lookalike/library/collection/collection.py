@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lookalike.catalog.idempotency import Replayed, once
+from lookalike.catalog.idempotency import Replayed, idempotent
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.taxonomies import rule_of, with_policy_of
 from lookalike.catalog.vocabulary import Labels, LabelSet
@@ -67,14 +67,14 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         """
         tally = Tally()
         if vectors is not None:
-            add_vectors(self._workshop, self._row, vectors, ids, metadata, tally, progress)
+            add_vectors(self._runtime, self._row, vectors, ids, metadata, tally, progress)
         else:
             if source is None:
                 raise BadInput("nothing to add: give a source, or vectors=…")
             stream = items(source, ids=ids, metadata=metadata)
-            register(self._workshop, self._row, stream, tally, copy=copy)
+            register(self._runtime, self._row, stream, tally, copy=copy)
             with engine_at(engine, address) as there:
-                extract_to_the_end(self._workshop, self._row, tally, progress, there)
+                extract_to_the_end(self._runtime, self._row, tally, progress, there)
         return Added(
             added=tally.added,
             changed=tally.changed,
@@ -99,12 +99,12 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         With the `engine` "ray" a Ray cluster extracts: the one at `address`, or that Ray finds.
         """
         with engine_at(engine, address) as there:
-            extract_free(self._workshop, self._row, tally or Tally(), progress, there)
+            extract_free(self._runtime, self._row, tally or Tally(), progress, there)
 
     # --- say ------------------------------------------------------------------------------------
 
     @verb("label")
-    @once
+    @idempotent
     def label(
         self,
         labels: Mapping[str, str | None],
@@ -138,18 +138,16 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 running.txn, pks, revisions or {}, {chosen.pk: checked}, running.actor
             )
             if new_labels:
-                declared_labels.add_new(
-                    self._workshop.operations, running, chosen, checked.values()
-                )
+                declared_labels.add_new(self._runtime.operations, running, chosen, checked.values())
             said = answering.labelled(
                 running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
             )
             running.by_person = len(said)
-            self._workshop.operations.append(running, chosen.pk, said)
+            self._runtime.operations.append(running, chosen.pk, said)
         return running.changed()
 
     @verb("label", client=False)
-    @once
+    @idempotent
     def amend(
         self,
         changes: Mapping[str, Mapping[str, Any]],
@@ -172,13 +170,13 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             answering.check_amendable(
                 running.txn, fields, pks, checked, revisions or {}, running.actor
             )
-            sync = Sync(self._workshop.operations, running)
+            sync = Sync(self._runtime.operations, running)
             sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
             sync.say()
         return running.changed()
 
     @verb("label")
-    @once
+    @idempotent
     def draw(
         self,
         regions: Mapping[str, Mapping[str, Sequence[float] | None]],
@@ -194,14 +192,14 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         collection without regions; NotFound.
         """
         with self._operate("draw", actor, op_id, regions) as running:
-            sync = Sync(self._workshop.operations, running)
+            sync = Sync(self._runtime.operations, running)
             sync.objects(redrawn(running.txn, self._row, regions))
             sync.say()
         self.extract()
         return running.changed()
 
     @verb("label")
-    @once
+    @idempotent
     def reject(
         self,
         rejections: Mapping[str, str | None],
@@ -220,7 +218,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             shown = {one.id: one for one in self._by_pk(running.txn, pks.values(), chosen)}
             said = answering.rejected(pks, shown, rejections)
             running.by_person = len(said)
-            self._workshop.operations.append(running, chosen.pk, said)
+            self._runtime.operations.append(running, chosen.pk, said)
         return running.changed()
 
     @verb("label")
@@ -254,7 +252,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         return self._answer(EventKind.CANNOT_TELL, list(ids), field, asked, actor, op_id)
 
     @verb("admin", client=False)
-    @once
+    @idempotent
     def import_labels(
         self,
         rows: Iterable[Mapping[str, Any]],
@@ -296,13 +294,13 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             )
             running.by_person = len(said)
             running.refused |= refused
-            self._workshop.operations.append(running, chosen.pk, said)
+            self._runtime.operations.append(running, chosen.pk, said)
         return running.changed()
 
     # --- decide ---------------------------------------------------------------------------------
 
     @verb("admin", client=False)
-    @once
+    @idempotent
     def run(
         self,
         *,
@@ -337,10 +335,10 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         then = None if version is None else self._rule_at(field, version)
         with engine_at(engine, address) as there:
             if there is not None:
-                extract_to_the_end(self._workshop, self._row, Tally(), quiet, there)
+                extract_to_the_end(self._runtime, self._row, Tally(), quiet, there)
             find = None if there is None else there.neighbour_lists
             with self._operate("run", actor, op_id, *asked) as running:
-                chosen, operations = self._field(running.txn, field), self._workshop.operations
+                chosen, operations = self._field(running.txn, field), self._runtime.operations
                 now = chosen.taxonomy
                 own = rule_of(now, *policy, said.closed)
                 after = own if then is None else with_policy_of(now, then)
@@ -348,12 +346,12 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         return running.changed()
 
     @verb("label")
-    @once
+    @idempotent
     def undo(self, operation: str, *, actor: str = "", op_id: str = "") -> Changed:
         """Take back an operation and everything that labelled itself because of it."""
         with self._operate("undo", actor, op_id, operation) as running:
-            sync = Sync(self._workshop.operations, running)
-            sync.restore(self._workshop.operations.undo(running, operation))
+            sync = Sync(self._runtime.operations, running)
+            sync.restore(self._runtime.operations.undo(running, operation))
             sync.say()
         return running.changed()
 
@@ -383,17 +381,17 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             with self._operate("forget", actor, op_id, *asked) as running:
                 pks = self._forgettable(running.txn, named, label, field)
                 if only_parts or label is not None:
-                    forget.forget_parts(self._workshop, running, pks)
+                    forget.forget_parts(self._runtime, running, pks)
                 else:
-                    forget.forget(self._workshop, running, pks)
+                    forget.forget(self._runtime, running, pks)
                 if label is not None:
                     chosen = self._field(running.txn, field)
                     forget.forget_label(running.txn, self._row.pk, chosen.pk, label)
         except Replayed as done:
             return forget.receipt_again(done)
-        return forget.receipt_of(self._workshop, running)
+        return forget.receipt_of(self._runtime, running)
 
-    @once
+    @idempotent
     def _answer(
         self,
         kind: EventKind,
@@ -408,7 +406,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
             pks = self._pks(running.txn, ids)
             said = [LabelStatement(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
             running.by_person = len(said)
-            self._workshop.operations.append(running, chosen.pk, said)
+            self._runtime.operations.append(running, chosen.pk, said)
         return running.changed()
 
     def _forgettable(

@@ -20,7 +20,7 @@ from lookalike.classifier.graph.search import Ids
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.queue import contested_documents
 from lookalike.labels import NO_LABEL
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Progress
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, conditions
@@ -52,41 +52,41 @@ _NOTHING: Ids = np.empty(0, np.int64)
 _NOBODY = _Stances(_NOTHING, _NOTHING, np.empty(0, np.float32), np.empty(0, bool), ())
 
 
-def whole_map(workshop: Workshop, row: CollectionRow, field: FieldRow, progress: Progress) -> Map:
+def whole_map(runtime: Runtime, row: CollectionRow, field: FieldRow, progress: Progress) -> Map:
     """Return the map of a collection with the ids of its documents; it is made if need be."""
-    make(workshop, row, lambda done: progress(round(done * _STEPS), _STEPS))
-    return with_ids(workshop, points_of(workshop, row, field))
+    make(runtime, row, lambda done: progress(round(done * _STEPS), _STEPS))
+    return with_ids(runtime, points_of(runtime, row, field))
 
 
-def with_ids(workshop: Workshop, points: Points) -> Map:
+def with_ids(runtime: Runtime, points: Points) -> Map:
     """Return a map with the ids of its documents; one that was forgotten this moment has none."""
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         ids = ids_in_order(snapshot, points.pks)
     return replace(points.map, ids=tuple(ids.get(pk, "") for pk in points.pks.tolist()))
 
 
-def make(workshop: Workshop, row: CollectionRow, tell: ReportProgress) -> None:
+def make(runtime: Runtime, row: CollectionRow, tell: ReportProgress) -> None:
     """Make the layout of a collection where there is none or it is outgrown."""
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         space = space_in_force(snapshot, row.pk)
     if space is not None:
-        workshop.layouts.make(space, tell)
+        runtime.layouts.make(space, tell)
 
 
-def layout_of(workshop: Workshop, snapshot: Snapshot, row: CollectionRow) -> Layout | None:
+def layout_of(runtime: Runtime, snapshot: Snapshot, row: CollectionRow) -> Layout | None:
     """Return the layout of a collection that there is; None where there is none yet."""
     space = space_in_force(snapshot, row.pk)
-    return None if space is None else workshop.layouts.find(snapshot, space)
+    return None if space is None else runtime.layouts.find(snapshot, space)
 
 
-def points_of(workshop: Workshop, row: CollectionRow, field: FieldRow) -> Points:
+def points_of(runtime: Runtime, row: CollectionRow, field: FieldRow) -> Points:
     """Return the points of the layout that there is, as of one moment; none without a layout."""
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         has_items = space_in_force(snapshot, row.pk) is not None
     if not has_items:
         return _points(row, field, None, _NOBODY, _NOTHING)
-    with workshop.operations.deciders.consulted(field.pk, _stances) as (snapshot, stances):
-        layout = layout_of(workshop, snapshot, row)
+    with runtime.operations.deciders.consulted(field.pk, _stances) as (snapshot, stances):
+        layout = layout_of(runtime, snapshot, row)
         contested = contested_documents(snapshot, field.pk)
     return _points(row, field, layout, stances, contested)
 

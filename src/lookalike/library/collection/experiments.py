@@ -9,14 +9,14 @@ from functools import partial
 import numpy as np
 from sqlalchemy import select
 
-from lookalike.catalog.idempotency import Replayed, once
+from lookalike.catalog.idempotency import Replayed, idempotent
 from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.resources import collection_row, resource
 from lookalike.catalog.tasks import TaskKind, has_died, time_of
 from lookalike.decisions.operations import Running
 from lookalike.errors import BadInput, Conflict, LookalikeError
 from lookalike.extractors.registry import extractor_name
-from lookalike.library.collection.base import Opened
+from lookalike.library.collection.base import CollectionBase
 from lookalike.library.migration import migrated
 from lookalike.library.verb import verb
 from lookalike.model import Changed, Status, quiet
@@ -90,7 +90,7 @@ def _waits(snapshot: Snapshot, collection_pk: int, name: str) -> bool:
 _DRAWN_AT_ONCE = 50
 
 
-class Trying(Opened):
+class Trying(CollectionBase):
     """What a person does to find a better rule."""
 
     @verb("label")
@@ -125,7 +125,7 @@ class Trying(Opened):
         if named is not None and (target_precision, targets, top_k) != (None, None, None):
             raise BadInput("another extractor is tried alone, or with its confidence_threshold")
         cost = check_wrong_costs(wrong_costs)
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             _check(snapshot, chosen, rule)
         try:
@@ -141,14 +141,14 @@ class Trying(Opened):
     @verb("read")
     def trials(self, *, field: str | None = None) -> list[Trial]:
         """Return the trials of a field, the newest first, with what they tell so far."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             return [self._told(snapshot, one) for one in rows(snapshot, self._row, chosen.pk)]
 
     @verb("read")
     def trial(self, trial: str) -> Trial:
         """Return a trial by its id, with what it tells so far. Raises NotFound."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return self._told(snapshot, row_of(snapshot, self._row, trial))
 
     @verb("label", paged=True)
@@ -158,7 +158,7 @@ class Trying(Opened):
         They are a random sample of those on which the two rules decide otherwise, new ones too.
         Raises NotFound, and Conflict for a trial that has ended or cannot go on.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             row = open_row(snapshot, self._row, trial)
             waiting = list(self._told(snapshot, row).waiting)
             if len(waiting) >= limit:
@@ -197,7 +197,7 @@ class Trying(Opened):
         return self.trial(trial)
 
     @verb("admin")
-    @once
+    @idempotent
     def adopt_trial(
         self, trial: str, *, keep: bool = True, actor: str = "", op_id: str = ""
     ) -> Changed:
@@ -207,7 +207,7 @@ class Trying(Opened):
         another extractor, migrating back does. Raises Conflict where the rule was changed since,
         where the trial has ended, or while a migration or re-decision is under way.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             row = row_of(snapshot, self._row, trial)
             chosen = self._field(snapshot, row.field)
             told = self._told(snapshot, row)
@@ -216,11 +216,11 @@ class Trying(Opened):
         with self._operate("trial_adopt", actor, op_id, trial, keep) as running:
             self._end(running, trial, ADOPTED, told, keep)
             chosen = self._field(running.txn, row.field)
-            trials.adopt(self._workshop.operations, running, row, chosen)
+            trials.adopt(self._runtime.operations, running, row, chosen)
         return running.changed()
 
     @verb("label")
-    @once
+    @idempotent
     def drop_trial(
         self, trial: str, *, keep: bool = True, actor: str = "", op_id: str = ""
     ) -> Changed:
@@ -228,7 +228,7 @@ class Trying(Opened):
 
         Raises Conflict where it has ended, NotFound.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             told = self._told(snapshot, row_of(snapshot, self._row, trial))
         with self._operate("trial_drop", actor, op_id, trial, keep) as running:
             self._end(running, trial, DROPPED, told, keep)
@@ -249,7 +249,7 @@ class Trying(Opened):
         `limit` and `offset` bound the documents that are shown. Nothing is changed. Raises BadInput
         unless one of both is given, Conflict for a target where similarities decide.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return thresholds.flips(
                 snapshot,
                 self.name,
@@ -276,7 +276,7 @@ class Trying(Opened):
         field = self._field(snapshot, row.field)
         trials.check_unchanged(row, field)
         answered = np.array(list(known_answers(snapshot, field.pk)), np.int64)
-        cache, name = self._workshop.root / "cache", f"trial{row.pk}"
+        cache, name = self._runtime.root / "cache", f"trial{row.pk}"
         return confront(snapshot, field, row.rule, answered, cache, name)
 
     def _end(self, running: Running, trial: str, state: str, told: Trial, keep: bool) -> None:
@@ -285,20 +285,20 @@ class Trying(Opened):
             field = self._field(running.txn, row.field)
             trials.check_unchanged(row, field)
             check_quiet(running.txn, field, running.at)
-        trials.end(self._workshop.operations, running, row, state, told, keep=keep)
+        trials.end(self._runtime.operations, running, row, state, told, keep=keep)
 
     def _migrate(self, row: TrialRow, told: Trial, keep: bool, actor: str, op_id: str) -> Changed:
         """Adopt another extractor: its space comes into force, for the references too."""
-        extractor, workshop = str(row.rule.extractor), self._workshop
-        with workshop.store.read() as snapshot:
+        extractor, runtime = str(row.rule.extractor), self._runtime
+        with runtime.store.read() as snapshot:
             field = self._field(snapshot, row.field)
             spaces = spaces_for(snapshot, field, extractor)
             names = [collection_row(snapshot, pk).name for pk in spaces]
             namespace = str(resource(snapshot, self._row.pk).namespace)
-            check_quiet(snapshot, field, workshop.clock())
+            check_quiet(snapshot, field, runtime.clock())
         ended = partial(self._end, trial=row.id, state=ADOPTED, told=told, keep=keep)
         return migrated(
-            workshop.speaking(actor or workshop.actor),
+            runtime.speaking(actor or runtime.actor),
             namespace,
             names,
             extractor,

@@ -27,7 +27,7 @@ from lookalike.extractors.text_passages import Passage, ShowsPassages
 from lookalike.ingest.documents import Target
 from lookalike.ingest.executors import chosen_inputs
 from lookalike.labels import is_within
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Blob, Document, EventKind, Match, Origin, Standing
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
@@ -221,7 +221,7 @@ class Why:
 
 
 def why(
-    workshop: Workshop, field: FieldRow, shown: Callable[[Snapshot], tuple[int, Document]]
+    runtime: Runtime, field: FieldRow, shown: Callable[[Snapshot], tuple[int, Document]]
 ) -> Why:
     """Return the explanation of a document's standing in a field.
 
@@ -232,7 +232,7 @@ def why(
         pk, document = shown(snapshot)
         return _asked(decider, snapshot, field, pk, document)
 
-    with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, said):
+    with runtime.operations.deciders.consulted(field.pk, ask) as (snapshot, said):
         ids = ids_of(snapshot, {one for one, _, _ in said.causes} | {said.without})
         standing = said.document.standings[field.name]
         members = _Members(snapshot, field, said.pk)
@@ -254,10 +254,10 @@ def why(
     if nearest is None:
         return found
     quoting = Quoting(
-        workshop.store,
-        workshop.blobs,
-        workshop.target_in,
-        max_pixels=workshop.settings.max_pixels,
+        runtime.store,
+        runtime.blobs,
+        runtime.target_in,
+        max_pixels=runtime.settings.max_pixels,
     )
     return replace(found, quotes=quoting.quotes(said.pk, nearest))
 

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import select
 
 from lookalike.catalog.fields import stored_field
-from lookalike.catalog.idempotency import Replayed, once
+from lookalike.catalog.idempotency import Replayed, idempotent
 from lookalike.catalog.reader import FieldRow, fields_of, ids_of, label_states
 from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow
@@ -25,9 +25,9 @@ from lookalike.decisions.decider import Decider, Effects, HypotheticalDecisions
 from lookalike.errors import Conflict, NotFound
 from lookalike.labels import NO_LABEL
 from lookalike.library import versions
-from lookalike.library.collection.base import Opened
+from lookalike.library.collection.base import CollectionBase
 from lookalike.library.collection.read import Shown
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.library.verb import verb
 from lookalike.library.versions import Comparison, Version
 from lookalike.model import Changed, Origin, Reason, Taxonomy
@@ -143,9 +143,9 @@ class Past(Shown):
     that were there and have not been erased since; metadata and contents are those of now.
     """
 
-    def __init__(self, workshop: Workshop, row: CollectionRow, position: Position) -> None:
-        super().__init__(travelled(workshop, row, position), row)
-        self._now = workshop
+    def __init__(self, runtime: Runtime, row: CollectionRow, position: Position) -> None:
+        super().__init__(travelled(runtime, row, position), row)
+        self._now = runtime
         self._position = position
 
     @property
@@ -170,7 +170,7 @@ class Past(Shown):
         return redecide(self._now.store, then, chosen, self._now.root / "cache")
 
 
-class Travelling(Opened):
+class Travelling(CollectionBase):
     """What a person asks of a collection's past."""
 
     @verb("read", route=False)
@@ -181,9 +181,9 @@ class Travelling(Opened):
         ISO 8601 writes it (UTC where no zone is given). Raises NotFound for what is none of them,
         and for a time before the collection or an event yet to come.
         """
-        with self._workshop.store.read() as snapshot:
-            position = point(snapshot, self._workshop, self._row, at)
-        return Past(self._workshop, self._row, position)
+        with self._runtime.store.read() as snapshot:
+            position = point(snapshot, self._runtime, self._row, at)
+        return Past(self._runtime, self._row, position)
 
     @verb("label")
     def keep_version(
@@ -205,7 +205,7 @@ class Travelling(Opened):
         ):
             chosen = self._field(running.txn, field)
             versions.keep(running, self._row, chosen, name, note)
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return versions.version_named(snapshot, self._row, name)
 
     @verb("read")
@@ -214,7 +214,7 @@ class Travelling(Opened):
 
         Those that are `retired` only on request.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = None if field is None else self._field(snapshot, field)
             return versions.listed(snapshot, self._row, chosen, retired=retired)
 
@@ -226,21 +226,21 @@ class Travelling(Opened):
 
         Points are told as in `as_of`; a version chooses its own label field. Raises NotFound.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             field = field or self._field_of(snapshot, before)
             chosen = self._field(snapshot, field)
-            points = [point(snapshot, self._workshop, self._row, before)]
+            points = [point(snapshot, self._runtime, self._row, before)]
             if after is not None:
-                points.append(point(snapshot, self._workshop, self._row, after))
-        stores = [(past_store(self._workshop, self._row, one), one) for one in points]
+                points.append(point(snapshot, self._runtime, self._row, after))
+        stores = [(past_store(self._runtime, self._row, one), one) for one in points]
         sides = [versions.side(store, chosen, one.operation) for store, one in stores]
         if after is None:
-            sides.append(versions.side(self._workshop.store, chosen, ""))
-        with self._workshop.store.read() as snapshot:
+            sides.append(versions.side(self._runtime.store, chosen, ""))
+        with self._runtime.store.read() as snapshot:
             return versions.compare(snapshot, chosen.name, *sides)
 
     @verb("label")
-    @once
+    @idempotent
     def retire_version(self, name: str, *, actor: str = "", op_id: str = "") -> Changed:
         """Offer a version no more. Who asks for it still gets what it gave, to the digit.
 
@@ -253,7 +253,7 @@ class Travelling(Opened):
     def _rule_at(self, field: str | None, at: At) -> Taxonomy:
         """Return the rule that a field had at a point."""
         past = self.as_of(at)
-        with past._workshop.store.read() as snapshot:
+        with past._runtime.store.read() as snapshot:
             return past._field(snapshot, field).taxonomy
 
     def _field_of(self, snapshot: Snapshot, version: str) -> str | None:
@@ -262,27 +262,27 @@ class Travelling(Opened):
         return None
 
 
-def point(snapshot: Snapshot, workshop: Workshop, row: CollectionRow, at: At) -> Position:
+def point(snapshot: Snapshot, runtime: Runtime, row: CollectionRow, at: At) -> Position:
     """Return the point in a collection's ledger that a person names; see `Travelling.as_of`."""
     own = [field.pk for field in fields_of(snapshot, row.pk)]
-    return position_of(snapshot, row, own, at, workshop.clock())
+    return position_of(snapshot, row, own, at, runtime.clock())
 
 
-def travelled(workshop: Workshop, row: CollectionRow, position: Position) -> Workshop:
-    """Return a workshop whose store shows a collection, and its references, as they were."""
-    other = copy.copy(workshop)
-    other.store = cast("Store", past_store(workshop, row, position))  # who reads asks no more of it
+def travelled(runtime: Runtime, row: CollectionRow, position: Position) -> Runtime:
+    """Return a runtime whose store shows a collection, and its references, as they were."""
+    other = copy.copy(runtime)
+    other.store = cast("Store", past_store(runtime, row, position))  # who reads asks no more of it
     other.book = ReferenceBook()
     return other
 
 
 def past_store(
-    workshop: Workshop, row: CollectionRow, position: Position, *, all_documents: bool = False
+    runtime: Runtime, row: CollectionRow, position: Position, *, all_documents: bool = False
 ) -> PastStore:
     """Return the store as a collection, and whom its labels come from, were in it."""
     table = schema.field
     query = select(table.c.pk, table.c.reference_field_pk)
-    with workshop.store.read() as snapshot:
+    with runtime.store.read() as snapshot:
         rows = snapshot.rows(query.where(table.c.collection_pk == row.pk))
     fields = sorted({pk for one in rows for pk in (one.pk, one.reference_field_pk)})
-    return PastStore(workshop.store, tuple(fields), position.pk, position.at, all_documents)
+    return PastStore(runtime.store, tuple(fields), position.pk, position.at, all_documents)

@@ -17,29 +17,29 @@ from lookalike.errors import BadInput
 from lookalike.ingest.documents import Target
 from lookalike.ingest.executors import Engine
 from lookalike.ingest.items import Registrar, Tally, VectorIngest, vector_ids
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Progress, quiet
 
 
 def register(
-    workshop: Workshop, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
+    runtime: Runtime, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
 ) -> None:
     """Register items as objects that wait for extraction. Raises BadInput where none can be."""
-    target = take_in(workshop, row, stream, tally, copy=copy)
+    target = take_in(runtime, row, stream, tally, copy=copy)
     check_some(tally, target.extractor.accepts)
 
 
 def take_in(
-    workshop: Workshop, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
+    runtime: Runtime, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
 ) -> Target:
     """Register items as objects that wait for extraction, and return what they go to."""
-    target = workshop.target(row)
+    target = runtime.target(row)
     registrar = Registrar(
-        workshop.store,
-        workshop.blobs,
-        workshop.clock,
+        runtime.store,
+        runtime.blobs,
+        runtime.clock,
         copy=copy,
-        threads=workshop.settings.threads,
+        threads=runtime.settings.threads,
     )
     registrar.register(target, stream, tally, quiet)
     return target
@@ -56,7 +56,7 @@ def check_some(tally: Tally, accepts: Iterable[str]) -> None:
 
 
 def add_vectors(
-    workshop: Workshop,
+    runtime: Runtime,
     row: CollectionRow,
     vectors: Any,
     ids: Any,
@@ -66,12 +66,12 @@ def add_vectors(
 ) -> None:
     """Add vectors (n, d) as documents. Raises BadInput for another shape, or other lengths."""
     array, named = checked_vectors(vectors, ids, metadata)
-    VectorIngest(workshop.operations).add(
-        workshop.target(row, array.shape[1]),
+    VectorIngest(runtime.operations).add(
+        runtime.target(row, array.shape[1]),
         array,
         [Draft(id, id, one, id=id) for id, one in named],
         tally,
-        actor=workshop.actor,
+        actor=runtime.actor,
         progress=progress,
     )
 
@@ -97,7 +97,7 @@ _POLL_S = 0.2
 
 
 def extract_free(
-    workshop: Workshop,
+    runtime: Runtime,
     row: CollectionRow,
     tally: Tally,
     progress: Progress,
@@ -106,17 +106,17 @@ def extract_free(
     """Extract what waits and nobody is at, in threads here or on an `engine`."""
     is_done = False
     while not is_done:
-        with workshop.store.read() as snapshot:
+        with runtime.store.read() as snapshot:
             if not waits_in(snapshot, row.pk):
                 return
-        target = workshop.target(row)
-        workshop.extraction().run(target, tally, workshop.actor, progress, engine)
-        with workshop.store.read() as snapshot:
+        target = runtime.target(row)
+        runtime.extraction().run(target, tally, runtime.actor, progress, engine)
+        with runtime.store.read() as snapshot:
             is_done = in_force_now(snapshot, target.space)  # or a migration came in between
 
 
 def extract_to_the_end(
-    workshop: Workshop,
+    runtime: Runtime,
     row: CollectionRow,
     tally: Tally,
     progress: Progress,
@@ -126,14 +126,14 @@ def extract_to_the_end(
 
     So whatever waited at the beginning has been extracted at the end, by whomever.
     """
-    extract_free(workshop, row, tally, progress, engine)
-    held = _held(workshop, row)
+    extract_free(runtime, row, tally, progress, engine)
+    held = _held(runtime, row)
     while held:
         time.sleep(_POLL_S)
-        extract_free(workshop, row, tally, progress, engine)
-        held &= _held(workshop, row)
+        extract_free(runtime, row, tally, progress, engine)
+        held &= _held(runtime, row)
 
 
-def _held(workshop: Workshop, row: CollectionRow) -> set[int]:
-    with workshop.store.read() as snapshot:
+def _held(runtime: Runtime, row: CollectionRow) -> set[int]:
+    with runtime.store.read() as snapshot:
         return held_in(snapshot, row.pk)

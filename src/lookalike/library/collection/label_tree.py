@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from lookalike import labels as label_tree
-from lookalike.catalog.idempotency import Previewed, once
+from lookalike.catalog.idempotency import Previewed, idempotent
 from lookalike.catalog.label_names import family_of, naming_of, owner_of
 from lookalike.catalog.reader import FieldRow, fields_of, ids_of, pks_of
 from lookalike.catalog.resources import CollectionRow, collection_row, dig
@@ -28,7 +28,7 @@ from lookalike.labels import (
     path_of,
     within,
 )
-from lookalike.library.collection.base import Opened
+from lookalike.library.collection.base import CollectionBase
 from lookalike.library.metadata import Sync
 from lookalike.library.verb import verb
 from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
@@ -284,13 +284,13 @@ def _given(snapshot: Snapshot, family: Sequence[int], label: str) -> dict[int, s
 # --- the verbs -----------------------------------------------------------------------------------
 
 
-class Shaping(Opened):
+class Shaping(CollectionBase):
     """What a person does with labels themselves; the labels are those of whose labels vote."""
 
     @verb("read")
     def label_tree(self, *, field: str | None = None) -> LabelTree:
         """Return the labels of a field as a tree, with their style guide and counts."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return tree(snapshot, self._row, self._field(snapshot, field))
 
     @verb("admin")
@@ -317,7 +317,7 @@ class Shaping(Opened):
 
         def act(running: Running, chosen: FieldRow) -> None:
             describe(
-                self._workshop.operations,
+                self._runtime.operations,
                 running,
                 chosen,
                 label,
@@ -348,7 +348,7 @@ class Shaping(Opened):
         """
 
         def act(running: Running, chosen: FieldRow) -> None:
-            rename(self._workshop.operations, running, chosen, label, to)
+            rename(self._runtime.operations, running, chosen, label, to)
 
         return self._shape("rename_label", field, actor, op_id, (label, to), act, preview)
 
@@ -371,7 +371,7 @@ class Shaping(Opened):
         names = list(labels)
 
         def act(running: Running, chosen: FieldRow) -> None:
-            merge(self._workshop.operations, running, chosen, names, into)
+            merge(self._runtime.operations, running, chosen, names, into)
 
         return self._shape("merge_labels", field, actor, op_id, (names, into), act, preview)
 
@@ -395,7 +395,7 @@ class Shaping(Opened):
         ids = {name: list(some) for name, some in parts.items()}
 
         def act(running: Running, chosen: FieldRow) -> None:
-            split(self._workshop.operations, running, chosen, label, ids)
+            split(self._runtime.operations, running, chosen, label, ids)
 
         return self._shape("split_label", field, actor, op_id, (label, ids), act, preview)
 
@@ -416,11 +416,11 @@ class Shaping(Opened):
         """
 
         def act(running: Running, chosen: FieldRow) -> None:
-            retire(self._workshop.operations, running, chosen, label)
+            retire(self._runtime.operations, running, chosen, label)
 
         return self._shape("retire_label", field, actor, op_id, (label,), act, preview)
 
-    @once
+    @idempotent
     def _shape(
         self,
         verb: str,

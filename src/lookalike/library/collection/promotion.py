@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Select, select
 
-from lookalike.catalog.idempotency import Previewed, once
+from lookalike.catalog.idempotency import Previewed, idempotent
 from lookalike.catalog.reader import FieldRow, document_query, ids_of, label_states
 from lookalike.catalog.resources import CollectionRow, collection_row
 from lookalike.classifier.graph.search import Matches, similarities
@@ -22,8 +22,8 @@ from lookalike.decisions.operations import LabelStatement, Running
 from lookalike.errors import BadInput, Conflict
 from lookalike.extractors.base import Part
 from lookalike.ingest.documents import NewDocument, write_documents
-from lookalike.library.collection.base import Opened
-from lookalike.library.runtime import Workshop
+from lookalike.library.collection.base import CollectionBase
+from lookalike.library.runtime import Runtime
 from lookalike.library.verb import verb
 from lookalike.model import Changed, EventKind, Origin
 from lookalike.stores import schema
@@ -155,7 +155,7 @@ def not_automatic(snapshot: Snapshot, field_pk: int, pks: Mapping[str, int]) -> 
 
 
 def promote(
-    workshop: Workshop,
+    runtime: Runtime,
     running: Running,
     collection: CollectionRow,
     field: FieldRow,
@@ -178,13 +178,13 @@ def promote(
     chosen = {pk: str(labels[pk].label) for pk in pks}
     running.promoted = dict(sorted(Counter(chosen.values()).items()))
     if field.reference_field_pk != field.pk:
-        chosen = _copied(workshop, running, collection, field, chosen)
+        chosen = _copied(runtime, running, collection, field, chosen)
     running.by_person = len(chosen)
     said = [
         LabelStatement(pk, EventKind.PROMOTED, label, Origin.PROMOTED)
         for pk, label in chosen.items()
     ]
-    workshop.operations.append(running, field.reference_field_pk, said)
+    runtime.operations.append(running, field.reference_field_pk, said)
 
 
 def _not_held(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
@@ -237,7 +237,7 @@ def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list
 
 
 def _copied(
-    workshop: Workshop,
+    runtime: Runtime,
     running: Running,
     collection: CollectionRow,
     field: FieldRow,
@@ -248,8 +248,8 @@ def _copied(
     table = schema.field
     home = txn.rows(select(table.c.collection_pk).where(table.c.pk == field.reference_field_pk))
     curated = collection_row(txn, home[0].collection_pk)
-    target = workshop.target_in(txn, curated)
-    own_space = workshop.target_in(txn, collection).space
+    target = runtime.target_in(txn, curated)
+    own_space = runtime.target_in(txn, collection).space
     vectors = txn.vectors(own_space, np.array(list(labels), np.int64)).astype(np.float32)
     rows = _with_objects(txn, list(labels))
     new = []
@@ -260,7 +260,7 @@ def _copied(
         new.append(
             NewDocument(object_pk, object_id, row.file_name, row.sha256.hex(), row.metadata, part)
         )
-    write_documents(workshop.operations, running, target, new)
+    write_documents(runtime.operations, running, target, new)
     document = schema.document
     copies: dict[int, str] = {}
     for one, label in zip(new, labels.values(), strict=True):
@@ -327,11 +327,11 @@ def _made_in(running: Running, bucket_pk: int, id: str, row: Any) -> int:
 # --- the verb ------------------------------------------------------------------------------------
 
 
-class Promoting(Opened):
+class Promoting(CollectionBase):
     """How documents become references without a person labelling each."""
 
     @verb("label")
-    @once
+    @idempotent
     def promote(
         self,
         ids: Iterable[str] | None = None,
@@ -366,7 +366,7 @@ class Promoting(Opened):
                 running.refused |= not_automatic(running.txn, chosen.pk, pks)
             gated = gated and chosen.taxonomy.confidence_threshold is None
             how = {"gated": gated, "audited_only": audited_only}
-            promote(self._workshop, running, self._row, chosen, query, **how)
+            promote(self._runtime, running, self._row, chosen, query, **how)
             if preview:
                 raise Previewed(running.changed())
         return running.changed()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from lookalike.catalog.idempotency import Replayed, once
+from lookalike.catalog.idempotency import Replayed, idempotent
 from lookalike.catalog.reader import fields_of
-from lookalike.library.collection.base import Opened
+from lookalike.library.collection.base import CollectionBase
 from lookalike.library.verb import verb
 from lookalike.model import Changed, Opinion
 from lookalike.quality import annotators, audits, reference_health, thresholds
@@ -21,7 +21,7 @@ from lookalike.quality.stats.audit_estimate import Audit
 from lookalike.quality.stats.cost_curve import CostCurve
 
 
-class Trusting(Opened):
+class Trusting(CollectionBase):
     """What a person asks and sets before relying on labels."""
 
     @verb("label")
@@ -47,13 +47,13 @@ class Trusting(Opened):
                 audits.draw(running, self._row, chosen, size=size, strata=strata, label=label)
         except Replayed as done:
             name = done.changed.operation
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return audits.found(snapshot, self._row, name)
 
     @verb("read")
     def audits(self, *, field: str | None = None) -> list[Audit]:
         """Return the audits of a field, the newest first, with what they tell so far."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return audits.listed(snapshot, self._row, self._field(snapshot, field))
 
     @verb("label")
@@ -80,11 +80,11 @@ class Trusting(Opened):
             self._operate("audit_answer", actor, op_id, audit, said) as running,
         ):
             audits.answer(running, self._row, audit, said)
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return audits.found(snapshot, self._row, audit)
 
     @verb("label")
-    @once
+    @idempotent
     def close_audit(
         self, audit: str, *, keep: bool = False, actor: str = "", op_id: str = ""
     ) -> Changed:
@@ -93,7 +93,7 @@ class Trusting(Opened):
         What a person has said of a document otherwise stands. Raises Conflict for a closed audit.
         """
         with self._operate("audit_close", actor, op_id, audit, keep) as running:
-            audits.close(self._workshop.operations, running, self._row, audit, keep=keep)
+            audits.close(self._runtime.operations, running, self._row, audit, keep=keep)
         return running.changed()
 
     @verb("read")
@@ -102,7 +102,7 @@ class Trusting(Opened):
 
         Raises Conflict where nothing has a probability of being right, as under `threshold`.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             return thresholds.cost_curve(snapshot, self.name, chosen, wrong_costs)
 
@@ -113,9 +113,9 @@ class Trusting(Opened):
 
         Raises BadInput unless `days` is 1 to 366.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            return monitor(snapshot, self._row, chosen, self._workshop.clock(), days)
+            return monitor(snapshot, self._row, chosen, self._runtime.clock(), days)
 
     @verb("admin")
     def watch(
@@ -133,11 +133,11 @@ class Trusting(Opened):
         to `webhook`, an http or https address, signed. Raises BadInput for an impossible band,
         BadSetting without a secret, FetchRefused for an address that must not be reached.
         """
-        with self._workshop.store.write() as txn:
+        with self._runtime.store.write() as txn:
             chosen = self._field(txn, field)
-            actor, now = actor or self._workshop.actor, self._workshop.clock()
+            actor, now = actor or self._runtime.actor, self._runtime.clock()
             bands = {"coverage": coverage, "error_rate": error_rate}
-            set_alarm(txn, self._workshop.settings, chosen.pk, bands, webhook, actor=actor, at=now)
+            set_alarm(txn, self._runtime.settings, chosen.pk, bands, webhook, actor=actor, at=now)
             alarm = alarm_of(txn, chosen.pk, chosen.name)
         assert alarm is not None
         return alarm
@@ -145,7 +145,7 @@ class Trusting(Opened):
     @verb("admin")
     def unwatch(self, *, field: str | None = None) -> bool:
         """Take the alarm of a field away; return whether it had one."""
-        with self._workshop.store.write() as txn:
+        with self._runtime.store.write() as txn:
             return drop_alarm(txn, self._field(txn, field).pk)
 
     @verb("read")
@@ -154,9 +154,9 @@ class Trusting(Opened):
 
         Each label is tried by leaving its references out, one by one.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-        return reference_health.inspect(self._workshop.operations.deciders, chosen)
+        return reference_health.inspect(self._runtime.operations.deciders, chosen)
 
     @verb("read")
     def diagnose(self, *, field: str | None = None) -> Checkup:
@@ -164,17 +164,17 @@ class Trusting(Opened):
 
         The findings that explain most come first; each names a command and a request.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             fields, chosen = fields_of(snapshot, self._row.pk), self._field(snapshot, field)
         first = chosen.pk == fields[0].pk
         return diagnose.diagnose(
-            self._workshop.store, self._workshop.operations.deciders, self._row, chosen, first=first
+            self._runtime.store, self._runtime.operations.deciders, self._row, chosen, first=first
         )
 
     @verb("read")
     def opinions(self, id: str, *, field: str | None = None) -> tuple[Opinion, ...]:
         """Return each person's latest answer about a document, the earliest first."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             pk = self._pks(snapshot, [id])[id]
             return annotators.opinions_of(snapshot, self._field(snapshot, field), pk)
 
@@ -186,5 +186,5 @@ class Trusting(Opened):
         So are corrections with `blind`, for which alone the coefficients mean what they say. Raises
         Conflict where no two people answered the same document; MissingExtra.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return annotators.agree(snapshot, self.name, self._field(snapshot, field), blind=blind)

@@ -15,7 +15,7 @@ from lookalike.classifier.scores.zero_shot import Names
 from lookalike.decisions.queue import ReviewItem, ask, ask_check
 from lookalike.errors import BadInput, LookalikeError
 from lookalike.library.collection import embedding_map, explanations, suggestions
-from lookalike.library.collection.base import Opened
+from lookalike.library.collection.base import CollectionBase
 from lookalike.library.declared_labels import described_in
 from lookalike.library.verb import verb
 from lookalike.model import (
@@ -38,7 +38,7 @@ from lookalike.stores.base import Snapshot
 # --- reads that serve the present and the past ---------------------------------------------------
 
 
-class Shown(Opened):
+class Shown(CollectionBase):
     """What a collection shows of its documents and their labels."""
 
     @verb("read", client=False, paged=True)
@@ -57,11 +57,11 @@ class Shown(Opened):
 
         `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             fields = self._fields_first(snapshot, field)
             chosen = self._chosen(snapshot, fields[0], label, origin, reason, ids)
             query = _ordered(chosen, order_by, limit)
-            yield from Reader(snapshot, self._workshop.book, fields).documents(self.name, query)
+            yield from Reader(snapshot, self._runtime.book, fields).documents(self.name, query)
 
     @verb("read")
     def ids(
@@ -76,7 +76,7 @@ class Shown(Opened):
         limit: int | None = None,
     ) -> list[str]:
         """Return the ids of the documents that `documents` yields, in its order."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             query = self._chosen(snapshot, chosen, label, origin, reason, ids)
             query = _ordered(query, order_by, limit)
@@ -85,7 +85,7 @@ class Shown(Opened):
     @verb("read")
     def document(self, id: str) -> Document:
         """Return one document. Raises NotFound."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             pks = self._pks(snapshot, [id])
             return next(self._by_pk(snapshot, pks.values()))
 
@@ -96,20 +96,20 @@ class Shown(Opened):
         Under `precision` a document is counted by its probability of being right; under `threshold`
         nothing is known of that.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return reports.decided_curve(snapshot, self._field(snapshot, field))
 
     @verb("read")
     def report(self, *, field: str | None = None) -> Report:
         """Return coverage, queue, counts per label and the confidence histogram."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             return reports.report(snapshot, self._row, chosen)
 
     @verb("read", route=False)
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield what `export` writes, one mapping a document."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field).name
         for document in self.documents(field=field):
             yield reports.export_row(document, chosen)
@@ -153,17 +153,17 @@ class Telling(Shown):
         given = [one is not None for one in (source, text, vectors, ids)]
         if sum(given) != 1:
             raise BadInput("say what to suggest for: one of a source, text=…, vectors=… or ids=…")
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            target = self._workshop.target_in(snapshot, self._row)
+            target = self._runtime.target_in(snapshot, self._row)
         if ids is not None:
-            return suggestions.suggest_for(self._workshop, self._row, chosen, ids, top_k=top_k)
+            return suggestions.suggest_for(self._runtime, self._row, chosen, ids, top_k=top_k)
         if vectors is not None:
             asked = suggestions.asked_vectors(target, vectors)
         else:
             content = source if text is None else {"text": text}
-            asked = suggestions.asked_of(self._workshop, target, content)
-        return suggestions.suggest(self._workshop, chosen, asked, top_k=top_k)
+            asked = suggestions.asked_of(self._runtime, target, content)
+        return suggestions.suggest(self._runtime, chosen, asked, top_k=top_k)
 
     @verb("read", paged=True)
     def queue(
@@ -199,11 +199,11 @@ class Telling(Shown):
         grouped by label, and stays the same for everybody until it is answered (see `queue`).
         There is none under the policy `threshold`, nor before some labels have three references.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             if reports.count_documents(snapshot, self._row.pk) == 0:
                 return None
-        consulted = self._workshop.operations.deciders
+        consulted = self._runtime.operations.deciders
         with consulted.consulted(chosen.pk, ask_check) as (snapshot, asked):
             if asked is None:
                 return None
@@ -216,14 +216,14 @@ class Telling(Shown):
     ) -> Iterator[tuple[Snapshot, FieldRow, list[ReviewItem]]]:
         if not 0 <= second_opinion <= 1:
             raise BadInput(f"second_opinion is {second_opinion}; say a share, from 0 to 1")
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             is_empty = reports.count_documents(snapshot, self._row.pk) == 0
             if is_empty:
                 yield snapshot, chosen, []
         if is_empty:
             return
-        actor, consulted = actor or self._workshop.actor, self._workshop.operations.deciders
+        actor, consulted = actor or self._runtime.actor, self._runtime.operations.deciders
         names = self._names(chosen)
         best = partial(ask, count=limit, actor=actor, second_opinion=second_opinion, names=names)
         with consulted.consulted(chosen.pk, best) as (snapshot, asked):
@@ -234,27 +234,27 @@ class Telling(Shown):
 
         None where the extractor reads no texts, or is not installed: the queue can do without.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             labels = described_in(snapshot, field)
             if not labels:
                 return None
             try:
-                extractor = self._workshop.target_in(snapshot, self._row).extractor
+                extractor = self._runtime.target_in(snapshot, self._row).extractor
             except LookalikeError:
                 return None
-        return self._workshop.label_names.names(extractor, labels)
+        return self._runtime.label_names.names(extractor, labels)
 
     @verb("read")
     def why(self, id: str, *, field: str | None = None) -> explanations.Why:
         """Return what caused a document's label or null, and what would be without the nearest."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
 
         def shown(snapshot: Snapshot) -> tuple[int, Document]:
             pk = self._pks(snapshot, [id])[id]
             return pk, next(self._by_pk(snapshot, [pk]))
 
-        return explanations.why(self._workshop, chosen, shown)
+        return explanations.why(self._runtime, chosen, shown)
 
     @verb("read", route=False)
     def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
@@ -263,20 +263,20 @@ class Telling(Shown):
         It is laid out at the first call, and again when the collection has grown by a fifth: about
         7 s for 50,000 documents, a minute for a million. The labels are those of now.
         """
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-        return embedding_map.whole_map(self._workshop, self._row, chosen, progress)
+        return embedding_map.whole_map(self._runtime, self._row, chosen, progress)
 
     @verb("read", paged=True)
     def operations(self, *, limit: int = 100) -> list[Operation]:
         """Return the latest operations, the newest first."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             return reports.operations(snapshot, self._row, limit)
 
     @verb("read")
     def history(self, id: str) -> list[Event]:
         """Return every event of a document, oldest first."""
-        with self._workshop.store.read() as snapshot:
+        with self._runtime.store.read() as snapshot:
             pk = self._pks(snapshot, [id])[id]
             return reports.events(snapshot, self._row, pk)
 

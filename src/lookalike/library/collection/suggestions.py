@@ -35,7 +35,7 @@ from lookalike.extractors.base import Content, accepts
 from lookalike.extractors.vectors import problems, unit_rows
 from lookalike.ingest.documents import Target
 from lookalike.ingest.executors import chosen_inputs, read_content
-from lookalike.library.runtime import Workshop
+from lookalike.library.runtime import Runtime
 from lookalike.model import Blob, Decision, Suggestion
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -53,13 +53,13 @@ class Queried:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def asked_of(workshop: Workshop, target: Target, source: Any) -> list[Queried]:
+def asked_of(runtime: Runtime, target: Target, source: Any) -> list[Queried]:
     """Return the parts of a source, as `add` takes it, extracted as the collection would.
 
     Raises BadContent for one that cannot be extracted; of a folder, what is of another kind is left
     out.
     """
-    contents = list(_contents(workshop, target, source))
+    contents = list(_contents(runtime, target, source))
     asked = []
     outcomes = target.extractor.extract(contents)
     for content, outcome in zip(contents, outcomes, strict=True):
@@ -86,7 +86,7 @@ def asked_vectors(target: Target, vectors: Any) -> list[Queried]:
 
 
 def suggest(
-    workshop: Workshop, field: FieldRow, asked: Sequence[Queried], *, top_k: int | None = None
+    runtime: Runtime, field: FieldRow, asked: Sequence[Queried], *, top_k: int | None = None
 ) -> list[Suggestion]:
     """Return how each would be decided if all arrived now; up to `top_k` matches are shown."""
     if not asked:
@@ -105,13 +105,13 @@ def suggest(
         ]
         return pks, decider.what_if(WithMore(snapshot, space, pks, vectors), pks, unseen)
 
-    with workshop.operations.deciders.consulted(field.pk, ask) as (snapshot, (pks, imagined)):
-        reader = Reader(snapshot, workshop.book, [field])
+    with runtime.operations.deciders.consulted(field.pk, ask) as (snapshot, (pks, imagined)):
+        reader = Reader(snapshot, runtime.book, [field])
         return _shown(reader, field, asked, imagined, vectors, pks, top_k)
 
 
 def suggest_for(
-    workshop: Workshop,
+    runtime: Runtime,
     collection: CollectionRow,
     field: FieldRow,
     ids: Iterable[str],
@@ -138,7 +138,7 @@ def suggest_for(
                 )
         return named, pks, decider.decide_existing(snapshot, pks)
 
-    with workshop.operations.deciders.consulted(field.pk, ask) as (
+    with runtime.operations.deciders.consulted(field.pk, ask) as (
         snapshot,
         (named, pks, imagined),
     ):
@@ -147,22 +147,22 @@ def suggest_for(
         asked = [
             Queried(names[pk], vector) for pk, vector in zip(pks.tolist(), vectors, strict=True)
         ]
-        reader = Reader(snapshot, workshop.book, [field])
+        reader = Reader(snapshot, runtime.book, [field])
         barred = _barred(snapshot, field, pks)
         shown = _shown(reader, field, asked, imagined, vectors, pks, top_k, barred)
     by_name = {one.name: one for one in shown}
     return [by_name[id] for id in named]
 
 
-def _contents(workshop: Workshop, target: Target, source: Any) -> Iterator[Content]:
+def _contents(runtime: Runtime, target: Target, source: Any) -> Iterator[Content]:
     for item in items(source):
         if item.error is not None:
             raise BadContent(item.error)
-        data = item.data if item.data is not None else workshop.blobs.fetch(str(item.uri))
-        workshop.blobs.check_size(len(data), repr(item.name))
+        data = item.data if item.data is not None else runtime.blobs.fetch(str(item.uri))
+        runtime.blobs.check_size(len(data), repr(item.name))
         media_type = item.media_type or sniff(data[:_SNIFFED_BYTES], item.name)
         if accepts(target.extractor, media_type):
-            yield _content(workshop, target, item, data, media_type)
+            yield _content(runtime, target, item, data, media_type)
         elif not item.walked:
             wanted = " or ".join(kinds_named(target.extractor.accepts))
             raise BadContent(
@@ -171,17 +171,15 @@ def _contents(workshop: Workshop, target: Target, source: Any) -> Iterator[Conte
             )
 
 
-def _content(
-    workshop: Workshop, target: Target, item: Item, data: bytes, media_type: str
-) -> Content:
+def _content(runtime: Runtime, target: Target, item: Item, data: bytes, media_type: str) -> Content:
     """Return an item with what of its metadata a combined extractor reads beside it."""
     own = Blob("content", media_type, "", "", len(data))
     blob, beside = chosen_inputs(target, input_of(target.row, [own], item.metadata) or [own])
     return read_content(
         item.name,
         (blob or own, beside),
-        lambda one: data if one is own else workshop.blobs.read(one),
-        max_pixels=workshop.settings.max_pixels,
+        lambda one: data if one is own else runtime.blobs.read(one),
+        max_pixels=runtime.settings.max_pixels,
     )
 
 
@@ -267,7 +265,7 @@ def collections_with_documents(snapshot: Snapshot, namespace: str) -> list[Colle
 
 
 def matched(
-    workshop: Workshop,
+    runtime: Runtime,
     snapshot: Snapshot,
     namespace: str,
     taxonomy: str,
@@ -290,7 +288,7 @@ def matched(
     spec = taxonomy_row(row).spec
     reference = reference_of(snapshot, namespace, spec, home.name)
     curated = collections_named(snapshot, namespace, [reference])[0]
-    own, its = (workshop.target_in(snapshot, one).space.name for one in (home, curated))
+    own, its = (runtime.target_in(snapshot, one).space.name for one in (home, curated))
     if own != its:
         raise BadInput(
             f"{home.name!r} is in the space {own}, the references of {curated.name!r} in {its}: "
@@ -309,14 +307,14 @@ def matched(
             )
         copying = replace(voting.taxonomy, enrich=spec.enrich)
         voting = replace(voting, taxonomy=copying)
-        nearest = _labels_near(workshop, snapshot, voting, vectors, pks)
+        nearest = _labels_near(runtime, snapshot, voting, vectors, pks)
         for one, near in zip(said, nearest, strict=True):
             one[target] = near if near is not None and near["score"] >= limit else None
     return said
 
 
 def matched_known(
-    workshop: Workshop,
+    runtime: Runtime,
     snapshot: Snapshot,
     namespace: str,
     taxonomy: str,
@@ -328,18 +326,18 @@ def matched_known(
 ) -> list[dict[str, Any]]:
     """Return what a taxonomy says of documents of a collection; nothing of what has no vector."""
     every = np.array(pks, np.int64)
-    space = workshop.target_in(snapshot, home).space
+    space = runtime.target_in(snapshot, home).space
     there = every[placed(snapshot, space, every)]
     vectors = snapshot.vectors(space, there)
     said = matched(
-        workshop, snapshot, namespace, taxonomy, home, vectors, there, floor=floor, fields=fields
+        runtime, snapshot, namespace, taxonomy, home, vectors, there, floor=floor, fields=fields
     )
     by_pk = dict(zip(there.tolist(), said, strict=True))
     return [by_pk.get(pk, {}) for pk in pks]
 
 
 def matched_unkept(
-    workshop: Workshop,
+    runtime: Runtime,
     snapshot: Snapshot,
     namespace: str,
     taxonomy: str,
@@ -350,17 +348,17 @@ def matched_unkept(
     newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
     pks = np.arange(len(vectors), dtype=np.int64) + (newest or 0) + 1
     half = vectors.astype(np.float16)
-    return matched(workshop, snapshot, namespace, taxonomy, home, half, pks)
+    return matched(runtime, snapshot, namespace, taxonomy, home, half, pks)
 
 
 def _labels_near(
-    workshop: Workshop,
+    runtime: Runtime,
     snapshot: Snapshot,
     voting: FieldRow,
     vectors: NDArray[np.float16],
     pks: NDArray[np.int64],
 ) -> list[dict[str, Any] | None]:
-    reader = Reader(snapshot, workshop.book, [voting])
+    reader = Reader(snapshot, runtime.book, [voting])
     lists = reader.near(voting, vectors, pks)
     described = reader.described(voting, {near.pk for one in lists for near in one})
     return [

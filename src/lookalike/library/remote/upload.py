@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from lookalike.content.sources import Item, json_values
 from lookalike.errors import BadContent, BadInput
 from lookalike.library.remote.connection import Connection, place
-from lookalike.library.remote.wire import Arrived, Registered, Upload
+from lookalike.library.remote.wire import Arrived, Registered, UploadTarget
 from lookalike.model import Added, Progress
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Sender:
             return described(item, data)
         name = item.name[-500:] or "file"
         body = {"name": name, "size_bytes": len(data)}
-        upload = self._connection.ask(self._place("upload"), Upload, body)
+        upload = self._connection.ask(self._place("upload"), UploadTarget, body)
         target = urlsplit(upload.presigned_url)
         try:
             self._connection.send(f"{target.path}?{target.query}", data)

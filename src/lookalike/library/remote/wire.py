@@ -40,7 +40,7 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadTarget:
     """Where a large file is sent to, by PUT, before `add` names it."""
 
     upload_id: str

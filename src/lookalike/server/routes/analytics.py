@@ -120,7 +120,7 @@ def field_distribution(
     collection: str, field: str, here: Here, filters: str | None = None
 ) -> DistributionReply:
     """Return how often each value of a field occurs."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         selecting = selecting_in(snapshot, here.row(snapshot, collection))
         counts = distribution(selecting, field, parse(filters_in(filters, None)))
     return DistributionReply(
@@ -345,7 +345,7 @@ def count_documents_post(collection: str, here: Here, body: CountBody | None = N
 @counting_router.post(_DOCUMENTS + "/distinct", tags=["documents"])
 def distinct_values(collection: str, body: DistinctBody, here: Here) -> DistinctReply:
     """Return the values of a field with their counts."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         selecting = selecting_in(snapshot, here.row(snapshot, collection))
         counts = distribution(selecting, body.field, parse(body.filters))
     found = [ValueCount(value=one, count=number) for one, number in counts if one is not None]
@@ -355,7 +355,7 @@ def distinct_values(collection: str, body: DistinctBody, here: Here) -> Distinct
 @counting_router.post(_DOCUMENTS + "/aggregate", tags=["documents"])
 def aggregate_documents(collection: str, body: AggregateBody, here: Here) -> AggregateReply:
     """Group documents, and compute something of each group."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return _aggregated(selecting_in(snapshot, here.row(snapshot, collection)), body)
 
 
@@ -363,7 +363,7 @@ def aggregate_documents(collection: str, body: AggregateBody, here: Here) -> Agg
 def aggregate_objects(bucket: str, body: AggregateBody, here: Here) -> AggregateReply:
     """Group objects, and compute something of each group."""
     home = here.bucket(bucket)
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return _aggregated(Selecting(snapshot, ObjectValues(home.row.pk)), body)
 
 
@@ -408,7 +408,7 @@ def _check_having(tree: Filter, known: Sequence[str]) -> None:
 
 
 def _count(here: Asked, collection: str, filters: Any) -> CountReply:
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         query, _ = filtered(values_in(snapshot, row), parse(filters))
         return CountReply(

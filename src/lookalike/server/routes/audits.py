@@ -163,7 +163,7 @@ def show(
     With `labels` that shows what was drawn, to be called right or wrong: a label that is shown
     persuades, so its answers are less to be trusted than those of who names the label.
     """
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         found = audits.found(snapshot, row, audit)
         drawn = audits.drawn_labels(snapshot, row, audit) if labels else {}
@@ -255,7 +255,7 @@ class Alarms(Reply):
 @alerts_router.get("")
 def alarms(collection: str, here: Here) -> Alarms:
     """List the alarms of a collection's label fields, with what was told."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         fields = fields_of(snapshot, here.row(snapshot, collection).pk)
         found = [alarm_of(snapshot, one.pk, one.name) for one in fields]
     return Alarms(results=[one for one in found if one is not None])

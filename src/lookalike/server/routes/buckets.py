@@ -114,7 +114,7 @@ def create_bucket(body: NewBucket, here: Here, idempotency_key: IdempotencyKey =
     properties = _types(schema)
     about = {"description": body.description, "metadata": body.metadata or {}}
     spec = {"properties": properties, "about": about}
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         make_once(txn, here, Kind.BUCKET, body.bucket_name, spec, idempotency_key)
     return _shown(here.bucket(body.bucket_name))
 
@@ -124,11 +124,11 @@ def list_buckets(
     here: Here, paged: Pages, body: ListBody | None = None, search: Search = None
 ) -> Buckets:
     """List buckets: by filters or a text in their name, id or description; sorted."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.BUCKET)
     rows = [bucket_from(row) for row in resources_chosen(found, Kind.BUCKET, body, search)]
     page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
-    shown = [_shown(Bucket(here.workshop, row)) for row in page]
+    shown = [_shown(Bucket(here.runtime, row)) for row in page]
     return Buckets(results=shown, total_count=len(rows), pagination=pagination)
 
 
@@ -148,7 +148,7 @@ def get_bucket(bucket: str, here: Here) -> BucketReply:
 @router.put("/{bucket}")
 def change_bucket(bucket: str, body: BucketChange, here: Here) -> BucketReply:
     """Change what a bucket says of itself, or add fields; its name is for ever."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         row = named(txn, here.namespace, Kind.BUCKET, bucket)
         if body.bucket_name not in (None, row.name):
             raise Conflict(f"the name {row.name!r} is for ever; make another bucket instead")
@@ -167,9 +167,9 @@ def change_bucket(bucket: str, body: BucketChange, here: Here) -> BucketReply:
 @router.delete("/{bucket}")
 def delete_bucket(bucket: str, here: Here, cascade: bool = False) -> Deleted:
     """Erase a bucket with its objects; while collections draw on it only with `cascade`."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = named(snapshot, here.namespace, Kind.BUCKET, bucket)
-    removed = remove_bucket(here.workshop, row.pk, cascade=cascade)
+    removed = remove_bucket(here.runtime, row.pk, cascade=cascade)
     return Deleted(message=f"erased the bucket {row.name} with {removed.objects} objects")
 
 
@@ -215,10 +215,10 @@ def make_sample(here: Here) -> CollectionReply:
     """Make the collection `sample` of 533 pictures that the package ships; labels are up to you."""
     pictures = resources.files("lookalike.library.samples") / "pictures"
     collection = here.library.labeler(COLLECTION, extractor="image")
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection.name)
     sent = (Item(one.name, one.name, data=one.read_bytes()) for one in pictures.iterdir())
-    take_in(here.workshop, row, sorted(sent, key=lambda one: one.key), Tally(), copy=True)
+    take_in(here.runtime, row, sorted(sent, key=lambda one: one.key), Tally(), copy=True)
     here.context.worker.wake()
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return shown(snapshot, here.row(snapshot, collection.name))

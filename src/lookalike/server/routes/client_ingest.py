@@ -20,7 +20,7 @@ from lookalike.errors import BadInput
 from lookalike.ingest.items import Tally
 from lookalike.library.bucket import Bucket
 from lookalike.library.collection.items import take_in
-from lookalike.library.remote.wire import Arrived, Failure, Registered, Upload
+from lookalike.library.remote.wire import Arrived, Failure, Registered, UploadTarget
 from lookalike.model import Added, Blob, Origin, Status, Suggestion
 from lookalike.server.context import Asked, Here
 from lookalike.server.routes.uploads import complete, new_upload, upload_of
@@ -110,8 +110,8 @@ def add(collection: str, body: NewItems, here: Here) -> Registered:
     row = _row(here, collection)
     items = [_item(here, row, one) for one in body.items]
     tally = Tally()
-    target = take_in(here.workshop, row, items, tally, copy=body.copy_)
-    with here.workshop.store.read() as snapshot:
+    target = take_in(here.runtime, row, items, tally, copy=body.copy_)
+    with here.runtime.store.read() as snapshot:
         known = _objects_of(snapshot, row, items)
         waiting = _left(snapshot, row, known.values())
     for one, item in zip(body.items, items, strict=True):
@@ -130,7 +130,7 @@ def add(collection: str, body: NewItems, here: Here) -> Registered:
 
 
 @router.post("/upload")
-def upload(collection: str, body: FileToBe, here: Here) -> Upload:
+def upload(collection: str, body: FileToBe, here: Here) -> UploadTarget:
     """Return an address that a large file can be sent to by PUT, before `add` names it."""
     spec = {
         "filename": body.name,
@@ -140,7 +140,7 @@ def upload(collection: str, body: FileToBe, here: Here) -> Upload:
         "presigned_url_expiration": _LIVES_S,
     }
     made = new_upload(here, _bucket(here, _row(here, collection)), spec, _LIVES_S)
-    return Upload(made.id, here.signed(f"/v1/uploads/{made.id}", {}, _LIVES_S))
+    return UploadTarget(made.id, here.signed(f"/v1/uploads/{made.id}", {}, _LIVES_S))
 
 
 @router.post("/add_vectors")
@@ -156,11 +156,11 @@ def arrived(collection: str, body: ObjectIds, here: Here, wait: Wait = None) -> 
     row = _row(here, collection)
 
     def waiting() -> set[str]:
-        with here.workshop.store.read() as snapshot:
+        with here.runtime.store.read() as snapshot:
             return _left(snapshot, row, body.object_ids)
 
     here.wait(wait, lambda: not waiting())
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         pks = known_object_pks(snapshot, row.bucket_pk, body.object_ids)
         return Arrived(
             waiting=len(_left(snapshot, row, pks)),
@@ -178,7 +178,7 @@ def waiting(collection: str, here: Here, wait: Wait = None) -> int:
     def left() -> int:
         mine = (table.c.collection_pk == row.pk) & (table.c.status != Status.FAILED)
         query = select(func.count().label("n")).where(mine)
-        with here.workshop.store.read() as snapshot:
+        with here.runtime.store.read() as snapshot:
             return int(snapshot.rows(query)[0].n)
 
     here.wait(wait, lambda: not left())
@@ -204,7 +204,7 @@ def suggest(collection: str, body: Things, here: Here) -> list[Suggestion]:
 
 
 def _row(here: Asked, collection: str) -> CollectionRow:
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return here.row(snapshot, collection)
 
 
@@ -220,7 +220,7 @@ def _item(here: Asked, row: CollectionRow, one: NewItem) -> Item:
         blob = _upload(here, row, one.upload_id).blob
         if blob is None:
             raise BadInput(f"nothing was sent to the upload {one.upload_id!r}; send the file first")
-        data = here.workshop.blobs.read(Blob(**blob))
+        data = here.runtime.blobs.read(Blob(**blob))
     named = (one.key, one.name, one.uri, data, one.media_type, one.metadata, one.id)
     return Item(*named, walked=one.walked)
 
@@ -230,7 +230,7 @@ def _upload(here: Asked, row: CollectionRow, id: str) -> Any:
 
 
 def _bucket(here: Asked, row: CollectionRow) -> Bucket:
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return here.bucket(str(resource(snapshot, row.bucket_pk).name))
 
 

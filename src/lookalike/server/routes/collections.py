@@ -71,22 +71,22 @@ def create_collection(
     check_source(body.source)
     plan = _plan(body)
     if idempotency_key:
-        with here.workshop.store.read() as snapshot:
+        with here.runtime.store.read() as snapshot:
             known = find(snapshot, here.namespace, Kind.COLLECTION, body.collection_name)
             if known is not None and known.spec.get("about") == plan.about:
                 return shown(snapshot, collection_from(known))
     inline, given = rules_in(here, body.collection_name, body.taxonomy, body.taxonomy_applications)
     rules = [rule for rule, _ in given]
     _check_new(here, plan, rules)
-    let_vote(here.workshop, here.namespace, rules, body.collection_name)
-    with making(here.workshop, recorded=any(said.is_given for _, said in given)) as begun:
+    let_vote(here.runtime, here.namespace, rules, body.collection_name)
+    with making(here.runtime, recorded=any(said.is_given for _, said in given)) as begun:
         passed, references = _passing(plan, rules), [rule.reference for rule in rules]
-        row = make_collection(here.workshop, begun[0], here.namespace, passed, references)
-        make_fields(here.workshop, begun, here.namespace, row, given)
+        row = make_collection(here.runtime, begun[0], here.namespace, passed, references)
+        make_fields(here.runtime, begun, here.namespace, row, given)
         if inline is not None:
             make_taxonomy(here, begun[0], row, *inline)
     here.context.worker.wake()
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return shown(snapshot, row)
 
 
@@ -95,7 +95,7 @@ def list_collections(
     here: Here, paged: Pages, body: ListBody | None = None, search: Search = None
 ) -> Collections:
     """List collections: by filters or a text in their name, id or description; sorted."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.COLLECTION)
         found = resources_chosen(found, Kind.COLLECTION, body, search)
         rows = [collection_from(row) for row in found]
@@ -113,14 +113,14 @@ def list_collections_get(here: Here, paged: Pages, search: Search = None) -> Col
 @router.get("/{collection}")
 def get_collection(collection: str, here: Here) -> CollectionReply:
     """Return a collection by its name or id."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return shown(snapshot, here.row(snapshot, collection))
 
 
 @router.get("/{collection}/features")
 def describe_features(collection: str, here: Here) -> Features:
     """Return what a collection can be searched by, and what searches call it."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return features(snapshot, here.row(snapshot, collection))
 
 
@@ -130,14 +130,14 @@ def change_collection(collection: str, body: CollectionChange, here: Here) -> Co
 
     A changed rule decides everything again, as a run that can be undone.
     """
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
     if body.taxonomy is not None and not body.taxonomy.taxonomy_id:
         adopt(here, row, body.taxonomy)
     for one in body.taxonomy_applications or ():
         apply(here, row, one)
     if body.description is not None or body.metadata is not None:
-        with here.workshop.store.write() as txn:
+        with here.runtime.store.write() as txn:
             known = resource(txn, row.pk)
             about = dict(known.spec.get("about") or {})
             if body.description is not None:
@@ -151,16 +151,16 @@ def change_collection(collection: str, body: CollectionChange, here: Here) -> Co
 @router.delete("/{collection}")
 def delete_collection(collection: str, here: Here) -> Deleted:
     """Remove a collection with its documents and labels; its bucket and objects stay."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         made = [
             one.pk
             for one in listed(snapshot, here.namespace, Kind.TAXONOMY)
             if (one.spec.get("about") or {}).get(INLINE) == row.name
         ]
-    remove_collections(here.workshop, [row.pk])
+    remove_collections(here.runtime, [row.pk])
     table = schema.resource
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         txn.execute(table.delete().where(table.c.pk.in_(made)))
     return Deleted(message=f"removed the collection {row.name}")
 
@@ -168,7 +168,7 @@ def delete_collection(collection: str, here: Here) -> Deleted:
 @router.post("/{collection}/clone")
 def clone_collection(collection: str, body: CloneCollection, here: Here) -> ClonedCollection:
     """Make a collection like another one: the same source, extractor and rules, no labels."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         rules = [
             _cloned(snapshot, row, one, body.collection_name) for one in fields_of(snapshot, row.pk)
@@ -188,11 +188,11 @@ def clone_collection(collection: str, body: CloneCollection, here: Here) -> Clon
         row.passthrough,
         about,
     )
-    with making(here.workshop, recorded=any(said.is_given for _, said in rules)) as begun:
-        made = make_collection(here.workshop, begun[0], here.namespace, plan)
-        make_fields(here.workshop, begun, here.namespace, made, rules)
+    with making(here.runtime, recorded=any(said.is_given for _, said in rules)) as begun:
+        made = make_collection(here.runtime, begun[0], here.namespace, plan)
+        make_fields(here.runtime, begun, here.namespace, made, rules)
     here.context.worker.wake()
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         reply = shown(snapshot, made)
     return ClonedCollection(collection=reply, source_collection_id=collection_id(row.name))
 
@@ -203,7 +203,7 @@ def trigger_collection(collection: str, here: Here, body: Trigger | None = None)
     body = body or Trigger()
     if body.source_filters:
         raise BadInput("source_filters are not known here; name objects by object_ids")
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         row = here.row(txn, collection)
         table = schema.extraction
         failed = (table.c.collection_pk == row.pk) & (table.c.status == Status.FAILED)
@@ -223,7 +223,7 @@ def apply_taxonomy(collection: str, body: ApplyTaxonomy, here: Here) -> Applied:
     """Decide all documents again by the newest version of a taxonomy, attached if it is not yet."""
     if body.scroll_filters:
         raise BadInput("scroll_filters are not known here: a run decides the whole collection")
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
     task, name = apply(here, row, Application.model_validate({"taxonomy_id": body.taxonomy_id}))
     return Applied(
@@ -270,7 +270,7 @@ def _plan(body: NewCollection) -> CollectionPlan:
 
 def _check_new(here: Asked, plan: CollectionPlan, rules: Sequence[Taxonomy]) -> None:
     """Raise for what making the collection would raise, before a curated one is changed for it."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         if find(snapshot, here.namespace, Kind.COLLECTION, plan.name) is not None:
             raise Conflict(f"there is a collection {plan.name!r} already; choose another name")
         for name in plan.buckets:

@@ -126,7 +126,7 @@ def change_all_documents(
 def delete_documents(collection: str, body: Erasure, here: Here) -> ErasedReply:
     """Erase documents with their objects, labels, vectors and copies, for good."""
     verbs = here.collection(collection)
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, verbs.name)
         ids, failed = _doomed(snapshot, row, body)
     if ids:
@@ -152,7 +152,7 @@ def _updates(
     """Return what shall change by document id, and why the rest cannot."""
     if (body.updates is None) == (body.update_data is None):
         raise BadInput("give updates, or update_data with filters")
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, verbs.name)
         if body.updates is None:
             change = OneChange(document_id="", update_data=body.update_data).changes()

@@ -215,7 +215,7 @@ def list_documents(
     body = body or DocumentListBody()
     tree, order = parse(filters_in(filters, body)), sort_in(sort_by or sort, body)
     page, signed = paged.of(body), return_presigned_urls or body.return_presigned_urls
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         tree = every([tree, searched(_texts(snapshot, row), body, search)])
         selecting = selecting_in(snapshot, row)
@@ -268,7 +268,7 @@ def get_document(
     return_presigned_urls: Presigned = False,
 ) -> DocumentReply:
     """Return a document. Its ETag is its revision."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         pk = pks_of(snapshot, row, [document])[document]
         found = shown(here, snapshot, row, [pk], signed=return_presigned_urls)[0]
@@ -317,7 +317,7 @@ def shown(
     matches: bool = True,
 ) -> list[DocumentReply]:
     """Return documents as they are shown, in the order of `pks`; `matches` as in `Reader`."""
-    reader = Reader(snapshot, here.workshop.book, fields_of(snapshot, row.pk), matches)
+    reader = Reader(snapshot, here.runtime.book, fields_of(snapshot, row.pk), matches)
     found = list(reader.documents_by_pk(row.name, list(pks)))
     buckets = buckets_of(snapshot, row, found)
     return [document_reply(here, buckets[one.id], one, signed=signed) for one in found]
@@ -422,7 +422,7 @@ def _revision(if_match: str) -> int:
 def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
     """Return documents by their ids in that order, without anything that is said of them."""
     table = schema.document
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         query = select(table.c.pk, table.c.id).where(table.c.collection_pk == row.pk)
         pks = {one.id: one.pk for one in snapshot.rows(query.where(table.c.id.in_(ids)))}

@@ -89,10 +89,10 @@ def get_map(
     The first request lays it out (202, and so until it is done). What comes later is placed at
     once; a map that is `outgrown` is made again meanwhile.
     """
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         chosen = _field(snapshot, row, field)
-        space, layout = space_in_force(snapshot, row.pk), layout_of(here.workshop, snapshot, row)
+        space, layout = space_in_force(snapshot, row.pk), layout_of(here.runtime, snapshot, row)
         etag = f'"{tag_of(snapshot, row, chosen, layout)}{"-ids" * ids}"'
     done = 0.0
     if space is not None and (layout is None or layout.is_outgrown):
@@ -103,16 +103,16 @@ def get_map(
     headers = {"etag": etag, "cache-control": "private, no-cache"}
     if etag in if_none_match:
         return Response(status_code=304, headers=headers)
-    points = points_of(here.workshop, row, chosen)
+    points = points_of(here.runtime, row, chosen)
     here.context.makings.keep(points.map.snapshot, row.pk, points.pks)
-    told = with_ids(here.workshop, points) if ids else points.map
+    told = with_ids(here.runtime, points) if ids else points.map
     return Response(packed(told), media_type="application/octet-stream", headers=headers)
 
 
 @router.post("/documents")
 def map_documents(collection: str, body: PointsChosen, here: Here) -> ChosenReply:
     """Return the documents that points of a map are, as with a lasso: ids, and the first shown."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         pks = here.context.makings.order(body.snapshot, row.pk)
         if pks is None:
@@ -139,13 +139,13 @@ def _field(snapshot: Snapshot, row: CollectionRow, name: str | None) -> FieldRow
 
 
 def _has_items(here: Asked, space: StoredSpace) -> bool:
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return space_version(snapshot, space).vectors > 0
 
 
 def _order_of_now(here: Asked, snapshot: Snapshot, row: CollectionRow, name: str) -> Ids:
     """Return the order of a map that another process sent, if it is that of now."""
-    layout = layout_of(here.workshop, snapshot, row)
+    layout = layout_of(here.runtime, snapshot, row)
     pks, now = (None, "") if layout is None else order_of(layout)
     if pks is None or now != name:
         raise NotFound(f"no map is kept as {name!r} any more; get the map again")

@@ -69,7 +69,7 @@ def changes(
 
     A revision is told as a whole, so there may be more than `limit`.
     """
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         fields = _fields(snapshot, here.namespace)
         operations = happened_since(snapshot, here.namespace, since, limit=limit)
         newest = newest_revision(snapshot)

@@ -61,7 +61,7 @@ def export_collection(collection: str, here: Then, body: ExportBody | None = Non
     """Write documents to a file: labels with origin, confidence, margin and what caused them."""
     body = body or ExportBody.model_validate({})
     folder = _folder(here)
-    _sweep(folder, here.workshop.clock())
+    _sweep(folder, here.runtime.clock())
     name = f"{ULID()}.{body.format}"
     draft = folder / f"{name}.draft"
     with draft.open("w", encoding="utf-8", newline="") as file:
@@ -74,7 +74,7 @@ def export_collection(collection: str, here: Then, body: ExportBody | None = Non
         format=body.format,
         document_count=count,
         file_size_bytes=(folder / name).stat().st_size,
-        exported_at=datetime.fromtimestamp(here.workshop.clock(), UTC),
+        exported_at=datetime.fromtimestamp(here.runtime.clock(), UTC),
     )
 
 
@@ -90,7 +90,7 @@ def get_export(name: str, here: Here) -> FileResponse:
 
 
 def _rows(here: Asked, collection: str, body: ExportBody) -> Iterator[dict[str, Any]]:
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         chunks = selecting_in(snapshot, row).pks(parse(body.filters))
         pks = [pk for chunk in chunks for pk in chunk]
@@ -172,7 +172,7 @@ def _cell(value: Any) -> Any:
 def _folder(here: Asked) -> Path:
     """Return where the exports of a namespace are: caches, which may go at any time."""
     named = base64.b32encode(here.namespace.encode()).decode().rstrip("=").lower()
-    folder = here.workshop.root / "cache" / "exports" / named
+    folder = here.runtime.root / "cache" / "exports" / named
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -80,7 +80,7 @@ def readiness(probed: Probed) -> Response | Ready:
 @router.get("/deep")
 def deep(here: Here) -> DeepHealth:
     """Read from the store, and tell which parts work."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         works = newest_revision(snapshot) >= 0
     parts = ("cache", "metadata", "vector_store", "object_storage", "task_queue", "inference")
     return DeepHealth(data=dict.fromkeys(parts, works))
@@ -181,7 +181,7 @@ class Scrapes:
 
     def text(self, here: Asked) -> str:
         """Return the metrics of the namespace that a request is about."""
-        with self._lock, here.workshop.store.read() as snapshot:
+        with self._lock, here.runtime.store.read() as snapshot:
             now, revision = self._timer(), newest_revision(snapshot)
             at, known, text = self._last.get(here.namespace, (0.0, -1, ""))
             if known < 0 or now - at > (_KEEP_S if known == revision else _FRESH_S):

@@ -192,7 +192,7 @@ def _filled(here: Asked, taxonomy: str, field: str | None) -> tuple[Collection, 
     A field that no taxonomy resource made answers to `<collection>_<field>`. Raises NotFound,
     Conflict for a taxonomy that is attached nowhere, BadInput where it fills several fields.
     """
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = find(snapshot, here.namespace, Kind.TAXONOMY, taxonomy)
         if row is None:
             homes = map(collection_from, listed(snapshot, here.namespace, Kind.COLLECTION))

@@ -264,7 +264,7 @@ def promote(
 def undo(operation: str, here: Here, idempotency_key: IdempotencyKey = "") -> ChangedReply:
     """Take back an operation, and with it everything that labelled itself because of it."""
     table = schema.operation
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         rows = snapshot.rows(select(table.c.collection_pk).where(table.c.id == operation))
         home = next(iter(_homes(here, rows)), None)
     if home is None:
@@ -319,7 +319,7 @@ def _homes(here: Asked, rows: Any) -> list[str]:
     table = schema.resource
     pks = [row.collection_pk for row in rows]
     query = select(table).where(table.c.pk.in_(pks), table.c.namespace == here.namespace)
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return [
             collection_from(row).name for row in snapshot.rows(query) if row.kind == Kind.COLLECTION
         ]
@@ -361,7 +361,7 @@ def _once(here: Asked, verbs: Collection, op_id: str, say: Callable[[], Changed]
 
 def _done(here: Asked, verbs: Collection, op_id: str) -> Changed | None:
     table = schema.operation
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         home = here.row(snapshot, verbs.name).pk
         query = select(table).where(table.c.id == op_id, table.c.collection_pk == home)
         return next((changed_of(row) for row in snapshot.rows(query)), None)
@@ -369,7 +369,7 @@ def _done(here: Asked, verbs: Collection, op_id: str) -> Changed | None:
 
 def _fitting(here: Asked, verbs: Collection, filters: Any) -> list[str]:
     """Return the documents that filters choose. Raises BadInput for none, and for too many."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         ids = ids_fitting(snapshot, here.row(snapshot, verbs.name), filters, MAX_ANSWERS)
     if not ids:
         raise BadInput("no document fits these filters, so nothing was said")
@@ -378,7 +378,7 @@ def _fitting(here: Asked, verbs: Collection, filters: Any) -> list[str]:
 
 def _surest(here: Asked, verbs: Collection, body: Promotions) -> list[str]:
     """Return the documents that filters choose, the surest of each label first."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, verbs.name)
         tree = parse(body.filters)
         found = [pk for chunk in selecting_in(snapshot, row).pks(tree) for pk in chunk]

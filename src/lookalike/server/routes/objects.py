@@ -133,7 +133,7 @@ def once_key(here: Asked, home: Bucket, name: str, body: Body) -> str:
     mine, theirs = f"idem:{name}/{request.digest[:32]}/", schema.object_.c.key
     same_name = theirs.between(f"idem:{name}/", f"idem:{name}0")  # "0" comes after "/"
     query = select(theirs).where(schema.object_.c.bucket_pk == home.row.pk, same_name)
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         made = snapshot.rows(query.limit(1))
     if made and not made[0].key.startswith(mine):
         raise Conflict(f"the request {name!r} was another one; give each a name of its own")
@@ -315,7 +315,7 @@ def create_objects(
     put = home.put_drafts([one for _, one in new])
     wait_for(here, home, [one.id for one in put], wait)
     if wait and put:
-        with here.workshop.store.read() as snapshot:
+        with here.runtime.store.read() as snapshot:
             pks = object_pks(snapshot, home.row.pk, [one.id for one in put])
             found = read_objects(snapshot, home.name, list(pks.values()))
         now = {one.id: one for one in found}
@@ -353,7 +353,7 @@ def list_objects(
     tree = every([parse(filters_in(filters, body)), searched(texts, body, search)])
     sort = sort_in(sort_by, body)
     page = paged.of(body)
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         selecting = Selecting(snapshot, ObjectValues(home.row.pk))
         size, start = page.size or 1, page.start
         if page.cursor or not start:
@@ -441,7 +441,7 @@ def change_object(
 @router.delete("/{object_id}", status_code=204)
 def delete_object(bucket: str, object_id: str, here: Here) -> None:
     """Erase an object with its documents, labels, vectors and copies, for good."""
-    forget_objects(here.workshop, here.bucket(bucket).row.pk, [object_id])
+    forget_objects(here.runtime, here.bucket(bucket).row.pk, [object_id])
 
 
 def _in_part(

@@ -159,7 +159,7 @@ def _reply(question: Question, ids: Sequence[str], left: Sequence[DocumentReply]
 def _found(here: Asked, collection: str, ids: Sequence[str]) -> dict[str, DocumentReply]:
     """Return those of the documents that are here, by id."""
     chosen = parse({"field": "document_id", "operator": "in", "value": list(ids)})
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         pks = [pk for chunk in selecting_in(snapshot, row).pks(chosen) for pk in chunk]
         replies = shown(here, snapshot, row, pks)
@@ -191,7 +191,7 @@ def _left(
         opinions = verbs.opinions(one.document_id, field=field)
         if question.opinions and opinions == question.opinions:
             left.append(one)
-        elif not question.opinions and here.workshop.actor not in {by.actor for by in opinions}:
+        elif not question.opinions and here.runtime.actor not in {by.actor for by in opinions}:
             left.append(_hidden(one, field or next(iter(one.labels))))
     return left
 
@@ -216,7 +216,7 @@ def _unconfirmed(
     told: Mapping[str, str | None],
 ) -> list[DocumentReply]:
     """Return the documents that still have the labels that are `told`, said once only."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         (chosen,) = [one for one in fields_of(snapshot, row.pk) if field in (None, one.name)][:1]
         pks = pks_of(snapshot, row, [one.document_id for one in documents])

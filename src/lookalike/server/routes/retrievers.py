@@ -125,7 +125,7 @@ def create_retriever(
         "about": {"description": body.description, "metadata": body.metadata or {}},
         "version": 1,
     }
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         make_once(txn, here, Kind.RETRIEVER, body.retriever_name, spec, idempotency_key)
     return get_retriever(body.retriever_name, here)
 
@@ -133,7 +133,7 @@ def create_retriever(
 @router.post("/list")
 def list_retrievers(here: Here, paged: Pages, body: ListBody | None = None) -> Retrievers:
     """List stored searches: by filters or a text in their name, id or description; sorted."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         rows = resources_chosen(
             listed(snapshot, here.namespace, Kind.RETRIEVER), Kind.RETRIEVER, body
         )
@@ -153,14 +153,14 @@ def list_retrievers_get(here: Here, paged: Pages) -> Retrievers:
 @router.get("/{retriever}")
 def get_retriever(retriever: str, here: Here) -> RetrieverReply:
     """Return a stored search by its name or id."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return _shown(named(snapshot, here.namespace, Kind.RETRIEVER, retriever))
 
 
 @router.patch("/{retriever}")
 def change_retriever(retriever: str, body: RetrieverChange, here: Here) -> ChangedRetriever:
     """Change a stored search."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         row = named(txn, here.namespace, Kind.RETRIEVER, retriever)
         if body.retriever_name not in (None, row.name):
             raise Conflict(f"the name {row.name!r} is for ever; clone the retriever instead")
@@ -171,7 +171,7 @@ def change_retriever(retriever: str, body: RetrieverChange, here: Here) -> Chang
 @router.delete("/{retriever}")
 def delete_retriever(retriever: str, here: Here) -> Deleted:
     """Remove a stored search; label fields that were made with it stay as they are."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         row = named(txn, here.namespace, Kind.RETRIEVER, retriever)
         remove(txn, row.pk)
     return Deleted(message=f"removed the retriever {row.name}")
@@ -180,10 +180,10 @@ def delete_retriever(retriever: str, here: Here) -> Deleted:
 @router.post("/{retriever}/clone")
 def clone_retriever(retriever: str, body: CloneRetriever, here: Here) -> ClonedRetriever:
     """Store a search like another one."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         row = named(txn, here.namespace, Kind.RETRIEVER, retriever)
         spec = _changed(row.spec, body) | {"version": 1}
-        at = here.workshop.clock()
+        at = here.runtime.clock()
         make(txn, here.namespace, Kind.RETRIEVER, body.retriever_name, spec, at=at)
     return ClonedRetriever(
         retriever=get_retriever(body.retriever_name, here),
@@ -330,7 +330,7 @@ def execute_retriever(
 ) -> ExecutionReply:
     """Run a stored search: by text, picture, vector or document."""
     body = body or Execution()
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = named(snapshot, here.namespace, Kind.RETRIEVER, retriever)
     signed = return_presigned_urls or body.return_presigned_urls
     spec = row.spec
@@ -358,13 +358,13 @@ def _run(
 ) -> ExecutionReply:
     parsed, inputs = stages_of(stages), body.inputs or {}
     wanted = [*collections] or _named_in(parsed)
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         if wanted:
             rows = collections_named(snapshot, here.namespace, wanted)
         else:
             rows = collections_with_documents(snapshot, here.namespace)
         run = retrieve(
-            here.workshop,
+            here.runtime,
             snapshot,
             here.namespace,
             rows,

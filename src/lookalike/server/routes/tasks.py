@@ -94,14 +94,14 @@ def get_task(task: str, here: Here) -> TaskReply:
     home = _bucket_of(here, task)
     if home is not None:
         return object_task(home, task.split("_", 2)[2])
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return _shown(_task(here, snapshot, task))
 
 
 @router.post("/list")
 def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
     """List tasks that were asked for, by default the newest first; uploads are not among them."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         namespace = here.allowed_namespace or here.namespace
         rows = tasks(snapshot, namespace, limit=_MOST)
     pks = {one.id: one.pk for one in rows}
@@ -120,7 +120,7 @@ def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
 @router.delete("/{task}")
 def delete_task(task: str, here: Here) -> Deleted:
     """Take back a task that nobody has begun."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         found = _task(here, txn, task)
         if not cancel_task(txn, found.id):
             raise Conflict(f"the task {task!r} is {found.status.value}: it cannot be taken back")
@@ -153,7 +153,7 @@ def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | Non
     """Let the worker begin, and wait until objects are extracted or have failed."""
 
     def is_done() -> bool:
-        with here.workshop.store.read() as snapshot:
+        with here.runtime.store.read() as snapshot:
             pks = object_pks(snapshot, home.row.pk, ids)
             return not any_waiting(snapshot, list(pks.values()))
 
@@ -166,7 +166,7 @@ def _bucket_of(here: Asked, task: str) -> Bucket | None:
     pk = whole_number(parts[1]) if len(parts) == 3 else None
     if pk is None:
         return None
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         try:
             row = resource(snapshot, pk)
         except IndexError:
@@ -174,7 +174,7 @@ def _bucket_of(here: Asked, task: str) -> Bucket | None:
         if row.kind != Kind.BUCKET or not _may_see(here, row.namespace):
             return None
         named(snapshot, row.namespace, Kind.BUCKET, row.name)
-    return Bucket(here.workshop, bucket_from(row))
+    return Bucket(here.runtime, bucket_from(row))
 
 
 def _task(here: Asked, snapshot: Snapshot, id: str) -> Task:
@@ -258,13 +258,13 @@ def migration(body: AskedBefore, here: Here, wait: Wait = None) -> MigrationProg
     """Return how far a migration is that was asked for, or what came of it."""
 
     def found() -> Task:
-        with here.workshop.store.read() as snapshot:
+        with here.runtime.store.read() as snapshot:
             return _migration_task(here, snapshot, body.task_id)
 
     here.wait(wait, lambda: found().status not in _UNFINISHED)
     task = found()
     if task.status in _UNFINISHED:
-        with here.workshop.store.read() as snapshot:
+        with here.runtime.store.read() as snapshot:
             return MigrationProgress(left=_left(here, snapshot, task))
     if task.error is not None:
         raise Conflict(task.error)
@@ -283,7 +283,7 @@ def _asked(here: Asked, body: ExtractorToBe, key: str, *, switches: bool) -> str
     """Write the task, once for what is asked for again. Raises at once what can be known now."""
     key = body.op_id or key or str(ULID())
     Request.of(key)  # raises for what cannot name an operation
-    id, workshop = _ID.format(key), here.workshop
+    id, runtime = _ID.format(key), here.runtime
     asked = (body.collections, body.extractor, body.options)
     spec = {
         "collections": body.collections,
@@ -293,18 +293,18 @@ def _asked(here: Asked, body: ExtractorToBe, key: str, *, switches: bool) -> str
         "switches": switches,
         "op_id": key,
     }
-    with suppress(NotFound), workshop.store.write() as txn:
+    with suppress(NotFound), runtime.store.write() as txn:
         before = _migration_task(here, txn, id)
         if {name: before.spec.get(name) for name in spec} != spec:
             raise Conflict(f"{key!r} was another migration; give each a name of its own")
         if before.status is not Status.FAILED:
             return id
         forget_task(txn, before)
-    changes = changes_to(workshop.store, workshop.new_extractor, here.namespace, *asked)
+    changes = changes_to(runtime.store, runtime.new_extractor, here.namespace, *asked)
     row = changes[0].row
-    spec |= {"collection_pk": row.pk, "collection": row.name, "actor": workshop.actor}
-    with workshop.store.write() as txn:
-        request_task(txn, here.namespace, TaskKind.MIGRATE, spec, at=workshop.clock(), id=id)
+    spec |= {"collection_pk": row.pk, "collection": row.name, "actor": runtime.actor}
+    with runtime.store.write() as txn:
+        request_task(txn, here.namespace, TaskKind.MIGRATE, spec, at=runtime.clock(), id=id)
     here.context.worker.wake()
     return id
 

@@ -113,9 +113,9 @@ def create_taxonomy(
     body: NewTaxonomy, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> TaxonomyReply:
     """Make a taxonomy. It decides nothing until it is attached to a collection."""
-    spec, at = body.config.spec(), here.workshop.clock()
+    spec, at = body.config.spec(), here.runtime.clock()
     about = _about(body.config, body.description, body.metadata)
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         written = stored([(spec, at)], about)
         known = find(txn, here.namespace, Kind.TAXONOMY, body.taxonomy_name)
         same = known is not None and taxonomy_row(known).spec == spec
@@ -127,7 +127,7 @@ def create_taxonomy(
 @router.post("/list")
 def list_taxonomies(here: Here, paged: Pages, body: ListBody | None = None) -> Taxonomies:
     """List taxonomies: by filters or a text in their name, id or description; sorted."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.TAXONOMY)
         rows = [taxonomy_row(row) for row in resources_chosen(found, Kind.TAXONOMY, body)]
         page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
@@ -144,7 +144,7 @@ def list_taxonomies_get(here: Here, paged: Pages) -> Taxonomies:
 @router.get("/{taxonomy}")
 def get_taxonomy(taxonomy: str, here: Here, version: int | None = None) -> TaxonomyReply:
     """Return a taxonomy by its name or id: the newest version, or the one asked for."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = taxonomy_named(here, snapshot, taxonomy)
         if version is None:
             return shown_taxonomy(here, snapshot, row)
@@ -156,7 +156,7 @@ def get_taxonomy(taxonomy: str, here: Here, version: int | None = None) -> Taxon
 @router.patch("/{taxonomy}")
 def change_taxonomy(taxonomy: str, body: TaxonomyChange, here: Here) -> TaxonomyReply:
     """Change what a taxonomy says of itself; its name is for ever."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         row = taxonomy_named(here, txn, taxonomy)
         if body.taxonomy_name not in (None, row.name):
             raise Conflict(f"the name {row.name!r} is for ever; clone the taxonomy instead")
@@ -172,7 +172,7 @@ def change_taxonomy(taxonomy: str, body: TaxonomyChange, here: Here) -> Taxonomy
 @router.delete("/{taxonomy}")
 def delete_taxonomy(taxonomy: str, here: Here) -> Deleted:
     """Remove a taxonomy; the label fields that it made stay, with their labels."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         row = taxonomy_named(here, txn, taxonomy)
         detach(txn, [field.pk for _, field in attached_to(txn, here.namespace, row.name)])
         remove(txn, row.pk)
@@ -182,7 +182,7 @@ def delete_taxonomy(taxonomy: str, here: Here) -> Deleted:
 @router.get("/{taxonomy}/versions")
 def list_versions(taxonomy: str, here: Here, paged: Pages) -> Taxonomies:
     """List the versions of a taxonomy, the oldest first."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = taxonomy_named(here, snapshot, taxonomy)
         all_of_them = list(range(1, len(row.versions) + 1))
         page, pagination = paged.of(None).of_list(all_of_them, lambda number: number)
@@ -193,9 +193,9 @@ def list_versions(taxonomy: str, here: Here, paged: Pages) -> Taxonomies:
 @router.post("/{taxonomy}/versions")
 def create_version(taxonomy: str, body: NewVersion, here: Here) -> TaxonomyReply:
     """Give a taxonomy its next version. Collections follow it when it is applied to them."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         row = taxonomy_named(here, txn, taxonomy)
-        versions = (*row.versions, (body.config.spec(), here.workshop.clock()))
+        versions = (*row.versions, (body.config.spec(), here.runtime.clock()))
         change(txn, row.pk, stored(versions, row.about))
     return get_taxonomy(row.name, here)
 
@@ -203,8 +203,8 @@ def create_version(taxonomy: str, body: NewVersion, here: Here) -> TaxonomyReply
 @router.post("/{taxonomy}/clone")
 def clone_taxonomy(taxonomy: str, body: CloneTaxonomy, here: Here) -> ClonedTaxonomy:
     """Make a taxonomy like another one."""
-    with here.workshop.store.write() as txn:
-        row, at = taxonomy_named(here, txn, taxonomy), here.workshop.clock()
+    with here.runtime.store.write() as txn:
+        row, at = taxonomy_named(here, txn, taxonomy), here.runtime.clock()
         spec = row.spec if body.config is None else body.config.spec()
         about = {
             "description": body.description or row.about.get("description"),
@@ -316,7 +316,7 @@ def execute_taxonomy(
     taxonomy: str, body: TaxonomyExecution, here: Here, version: int | None = None
 ) -> TaxonomyExecuted:
     """Return what a taxonomy says of documents, objects or contents, and record nothing."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = taxonomy_named(here, snapshot, taxonomy)
         if version is not None and version != len(row.versions):
             raise BadInput(f"only the newest version, {len(row.versions)}, can be asked")
@@ -387,7 +387,7 @@ def _of_known(
 ) -> list[_Answer]:
     if not pks:
         return []
-    said = matched_known(here.workshop, snapshot, here.namespace, row.name, home, pks)
+    said = matched_known(here.runtime, snapshot, here.namespace, row.name, home, pks)
     ids = ids_of(snapshot, pks)
     return [(home, ids[pk], one) for pk, one in zip(pks, said, strict=True)]
 
@@ -396,21 +396,21 @@ def _of_unkept(
     here: Asked, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, one: SourceDocument
 ) -> list[_Answer]:
     """Return what a taxonomy says of each part of a content, or of an object of the bucket."""
-    target = here.workshop.target_in(snapshot, home)
+    target = here.runtime.target_in(snapshot, home)
     given = _input(row, home, one.all_metadata())
     if given is not None:
         value, mode = given
-        vectors = vectors_of(here.workshop, target, value, mode or mode_of(value, target))
+        vectors = vectors_of(here.runtime, target, value, mode or mode_of(value, target))
     elif one.object_id is not None:
         inputs = _inputs(snapshot, target, one.object_id)
-        vectors = vectors_of_inputs(here.workshop, target, *inputs)
+        vectors = vectors_of_inputs(here.runtime, target, *inputs)
     elif one.document_id is not None:
         raise NotFound(
             f"{home.name!r} has no document {one.document_id!r}, and no content comes with it"
         )
     else:
         raise BadInput(f"there is no content to ask about: give it as {', '.join(_MODES)}")
-    said = matched_unkept(here.workshop, snapshot, here.namespace, row.name, home, vectors)
+    said = matched_unkept(here.runtime, snapshot, here.namespace, row.name, home, vectors)
     return [(home, one.document_id or one.object_id or "", what) for what in said]
 
 

@@ -228,7 +228,7 @@ INLINE = "inline"
 def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str]:
     """Attach a taxonomy, or let a run follow its newest version; return the task, and its name."""
     name, rules, said = _applied(here, row.name, given)
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         fields = {one.name: one for one in fields_of(snapshot, row.pk)}
     attached = [rule for rule in rules if rule.field in fields]
     for rule in attached:
@@ -241,8 +241,8 @@ def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str
         _check_fixed(row, fields[rule.field].taxonomy, rule)
     new = [rule for rule in rules if rule.field not in fields]
     if new:
-        attach(here.workshop, here.namespace, row, new, said)
-    with here.workshop.store.write() as txn:
+        attach(here.runtime, here.namespace, row, new, said)
+    with here.runtime.store.write() as txn:
         runs = [
             _next_run(here, txn, row, given, fields[rule.field], rule) | said.run_values()
             for rule in attached
@@ -265,7 +265,7 @@ def rules_in(
         given.append(Application.model_validate({**rest, "taxonomy_id": inline.taxonomy_id}))
     elif inline is not None:
         spec = inline.spec()
-        with here.workshop.store.read() as snapshot:
+        with here.runtime.store.read() as snapshot:
             made = (_free_name(here, snapshot, own, spec), spec)
             found = rules_of(snapshot, here.namespace, *made, own)
         rules += [(rule, spec.label_set) for rule in found]
@@ -283,7 +283,7 @@ def _applied(here: Asked, own: str, given: Application) -> tuple[str, list[Taxon
     )
     if given.labels is not None:
         said["labels"] = given.named_labels
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, given.taxonomy_id))
         spec = replace(row.spec, **said)
         rules = rules_of(snapshot, here.namespace, row.name, spec, own)
@@ -303,7 +303,7 @@ def _free_name(here: Asked, snapshot: Snapshot, own: str, spec: Spec) -> str:
 
 def make_taxonomy(here: Asked, txn: Txn, row: CollectionRow, name: str, spec: Spec) -> None:
     """Make the taxonomy that a collection says inline."""
-    at = here.workshop.clock()
+    at = here.runtime.clock()
     about = {INLINE: row.name}
     make(txn, here.namespace, Kind.TAXONOMY, name, stored([(spec, at)], about), at=at)
 
@@ -314,7 +314,7 @@ def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
     What says something of labels alone leaves the policy as it is.
     """
     spec = inline.spec()
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         known = {one.name: one for one in fields_of(snapshot, row.pk)}
         if not spec.fields:
             spec = replace(spec, fields={name: name for name in list(known)[:1]})
@@ -332,8 +332,8 @@ def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
                 own = {"field": rule.field, "hierarchical": spec.hierarchical}
             collection.run(**own, **said.run_values())
     if new:
-        attach(here.workshop, here.namespace, row, new, said)
-        with here.workshop.store.write() as txn:
+        attach(here.runtime, here.namespace, row, new, said)
+        with here.runtime.store.write() as txn:
             make_taxonomy(here, txn, row, name, spec)
 
 
@@ -395,8 +395,8 @@ def _limits(rule: Taxonomy) -> Any:
 
 def ask(here: Asked, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping[str, Any]) -> str:
     """Write a task for a collection; return its id."""
-    spec = {"collection_pk": row.pk, "collection": row.name, "actor": here.workshop.actor, **more}
-    return request_task(txn, here.namespace, kind, spec, at=here.workshop.clock())
+    spec = {"collection_pk": row.pk, "collection": row.name, "actor": here.runtime.actor, **more}
+    return request_task(txn, here.namespace, kind, spec, at=here.runtime.clock())
 
 
 # --- replies -------------------------------------------------------------------------------------

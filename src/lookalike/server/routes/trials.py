@@ -294,7 +294,7 @@ def _places(here: Asked, taxonomy: str, collection: str | None) -> tuple[str, li
 
     Raises NotFound where it is attached to none, BadInput where to several and none is named.
     """
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         row = taxonomy_named(here, snapshot, taxonomy)
         pairs = attached_to(snapshot, here.namespace, row.name)
         if collection is not None:
@@ -313,7 +313,7 @@ def _places(here: Asked, taxonomy: str, collection: str | None) -> tuple[str, li
 def _home(here: Asked, taxonomy: str, collection: str | None, trial: str) -> str:
     """Return the collection of a trial of a taxonomy's field. Raises NotFound."""
     name, fields = _places(here, taxonomy, collection)
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         found = row_of(snapshot, here.row(snapshot, name), trial)
     if found.field not in fields:
         raise NotFound(f"the taxonomy {taxonomy!r} has no trial {trial!r}; see its trials")

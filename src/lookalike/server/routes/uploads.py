@@ -79,7 +79,7 @@ def get_blob(
     name, blob = _found(here, sha256, bucket, object)
     if _has(if_none_match, sha256):
         return _unchanged(sha256)
-    data = here.workshop.blobs.read(blob)
+    data = here.runtime.blobs.read(blob)
     shown = blob.media_type in _SHOWN
     kind = "inline" if shown else "attachment"
     headers = {
@@ -105,15 +105,15 @@ def get_thumbnail(
     _, blob = _found(here, sha256, bucket, object)
     if _has(if_none_match, sha256):
         return _unchanged(sha256)
-    thumbnails = here.workshop.thumbnails
+    thumbnails = here.runtime.thumbnails
     data = thumbnails.read(sha256, view)
     if data is None:
         if not can_show(blob.media_type):
             raise NotFound(f"the blob is {blob.media_type}, and has no small picture")
         if view and view not in _views(here, sha256):
             raise NotFound(f"no document shows the part {view!r}; take it from a thumbnail_url")
-        pixels = here.workshop.settings.max_pixels
-        content = Content(here.workshop.blobs.read(blob), blob.media_type, max_pixels=pixels)
+        pixels = here.runtime.settings.max_pixels
+        content = Content(here.runtime.blobs.read(blob), blob.media_type, max_pixels=pixels)
         thumbnails.keep(sha256, render(content, view), view)
         data = thumbnails.read(sha256, view)
     if data is None:
@@ -135,7 +135,7 @@ def _views(here: Asked, sha256: str) -> set[str]:
     """Return the views of a content that documents show."""
     table = schema.document
     query = select(table.c.attributes).where(table.c.sha256 == bytes.fromhex(sha256))
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         return {view_of(row.attributes) for row in snapshot.rows(query)}
 
 
@@ -143,7 +143,7 @@ def _found(here: Asked, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:
     """Return a blob with the name of its object. Raises NotFound."""
     asked = {"namespace": here.namespace, "id": id}
     names = {"bucket": bucket, "bare": bucket.removeprefix(Kind.BUCKET.prefix)}
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         rows = snapshot.rows(_OBJECT.params(**asked, **names))
         if not rows:
             named(snapshot, here.namespace, Kind.BUCKET, bucket)
@@ -177,8 +177,8 @@ class PendingUpload:
 
 def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) -> PendingUpload:
     """Make an upload, which waits for its file."""
-    now = here.workshop.clock()
-    with here.workshop.store.write() as txn:
+    now = here.runtime.clock()
+    with here.runtime.store.write() as txn:
         id = f"upl_{ULID()}"
         txn.insert_one(
             schema.upload,
@@ -194,7 +194,7 @@ def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) ->
 
 def upload_of(here: Asked, home: Bucket, id: str) -> PendingUpload:
     """Return an upload of a bucket. Raises NotFound."""
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         found = find_upload(snapshot, id)
     if found is None or found.bucket_pk != home.row.pk:
         raise NotFound(f"the bucket {home.name!r} has no upload {id!r}; begin one")
@@ -210,9 +210,9 @@ def find_upload(snapshot: Snapshot, id: str) -> PendingUpload | None:
 def receive(here: Asked, upload: PendingUpload, data: bytes) -> None:
     """Keep the file of an upload, in the place of one that was sent before."""
     media_type = sniff(data[:4096], str(upload.spec.get("filename") or ""))
-    uri = here.workshop.blobs.keep(data)
+    uri = here.runtime.blobs.keep(data)
     blob = Blob("", media_type, uri, hashlib.sha256(data).hexdigest(), len(data))
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         table = schema.upload
         changed = update(table).where(table.c.pk == upload.pk)
         txn.execute(changed.values(status=SENT, blob=asdict(blob)))
@@ -222,14 +222,14 @@ def receive(here: Asked, upload: PendingUpload, data: bytes) -> None:
 def complete(here: Asked, upload: PendingUpload, object_id: str | None) -> None:
     """Note what became of an upload."""
     table = schema.upload
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         changed = update(table).where(table.c.pk == upload.pk)
         txn.execute(changed.values(status=COMPLETED, object_id=object_id))
 
 
 def remove(here: Asked, upload: PendingUpload) -> None:
     """Forget an upload with its file; what became an object stays."""
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         txn.execute(schema.upload.delete().where(schema.upload.c.pk == upload.pk))
         _erase_file(here, txn, upload)
 
@@ -239,7 +239,7 @@ def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
     upload = upload_of(here, home, id)
     if upload.blob is None:
         raise Conflict(f"nothing was sent to the upload {id!r} yet; send the file first")
-    data = here.workshop.blobs.read(Blob(**upload.blob))
+    data = here.runtime.blobs.read(Blob(**upload.blob))
     kind = str(upload.spec.get("blob_type") or "")
     return NewBlob(property, data, kind, "", str(upload.spec.get("filename") or ""))
 
@@ -247,7 +247,7 @@ def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
 def _erase_file(here: Asked, txn: Txn, upload: PendingUpload) -> None:
     """Erase the file that an upload held, unless something else holds it."""
     if upload.blob is not None:
-        here.workshop.blobs.forget(unheld(txn, [Blob(**upload.blob)]))
+        here.runtime.blobs.forget(unheld(txn, [Blob(**upload.blob)]))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = 
     home = here.bucket(bucket)
     table = schema.upload
     query = select(table).where(table.c.bucket_pk == home.row.pk).order_by(table.c.pk.desc())
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         rows = [PendingUpload(**row._mapping) for row in snapshot.rows(query)]
     rows = chosen(rows, _KNOWN, _told, body)
     page, pagination = paged.of(body).of_list(rows, lambda row: -row.pk)
@@ -473,7 +473,7 @@ async def send_file(upload: str, request: Request, here: Here, response: Respons
 
 
 def _received(here: Asked, upload: str, data: bytes) -> Received:
-    with here.workshop.store.read() as snapshot:
+    with here.runtime.store.read() as snapshot:
         found = find_upload(snapshot, upload)
         home = None if found is None else resource(snapshot, found.bucket_pk)
     if found is None or home is None or home.namespace != here.namespace:
@@ -520,7 +520,7 @@ def _confirmed(here: Asked, home: Bucket, upload: PendingUpload, body: Confirm) 
         object_id=object_id,
         task_id=None if task is None else task.task_id,
         file_size_bytes=size,
-        completed_at=datetime.fromtimestamp(here.workshop.clock(), UTC),
+        completed_at=datetime.fromtimestamp(here.runtime.clock(), UTC),
         message="the file is kept" if object_id is None else f"the file is the object {object_id}",
     )
 
@@ -533,7 +533,7 @@ def _file_property(home: Bucket, upload: PendingUpload) -> str:
 
 
 def _shown(here: Asked, home: Bucket, upload: PendingUpload) -> UploadReply:
-    left = max(1, int(upload.expires_at - here.workshop.clock()))
+    left = max(1, int(upload.expires_at - here.runtime.clock()))
     path = f"/v1/uploads/{upload.id}"
     return UploadReply(
         upload_id=upload.id,

@@ -21,7 +21,7 @@ from lookalike.catalog.resources import Kind, find, make
 from lookalike.decisions.as_of import At
 from lookalike.errors import BadInput, Forbidden
 from lookalike.extractors.registry import as_one
-from lookalike.library.collection.base import Opened
+from lookalike.library.collection.base import CollectionBase
 from lookalike.library.collection.collection import Collection
 from lookalike.library.collection.explanations import Why
 from lookalike.library.collection.history import Past
@@ -225,7 +225,7 @@ def _shown(found: Any, place: str) -> Any:
 
 
 def _blobs_at(here: Asked, owner: Any) -> str:
-    return blobs_at(here, owner.name) if isinstance(owner, Opened) else ""
+    return blobs_at(here, owner.name) if isinstance(owner, CollectionBase) else ""
 
 
 # --- making -------------------------------------------------------------------------------------
@@ -261,9 +261,9 @@ class CollectionToBe(Body):
 def create_bucket(body: BucketToBe, here: Here, idempotency_key: IdempotencyKey = "") -> str:
     """Make a bucket, and return its name."""
     spec = {"properties": body.properties, "about": {_REQUEST: idempotency_key}}
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         if not _was_made(txn, here, Kind.BUCKET, body.name, idempotency_key):
-            make(txn, here.namespace, Kind.BUCKET, body.name, spec, at=here.workshop.clock())
+            make(txn, here.namespace, Kind.BUCKET, body.name, spec, at=here.runtime.clock())
     return body.name
 
 
@@ -273,9 +273,9 @@ def create_collection(
 ) -> str:
     """Make a collection without a label field, and return its name; what is there waits for it."""
     plan = replace(body.plan(), about={_REQUEST: idempotency_key})
-    with here.workshop.store.write() as txn:
+    with here.runtime.store.write() as txn:
         if not _was_made(txn, here, Kind.COLLECTION, plan.name, idempotency_key):
-            make_collection(here.workshop, txn, here.namespace, plan)
+            make_collection(here.runtime, txn, here.namespace, plan)
     here.context.worker.wake()
     return plan.name
 

@@ -447,7 +447,7 @@ def test_a_target_of_a_label_is_a_share(library: lookalike.Library) -> None:
 
     with pytest.raises(BadInput, match="95 is no target"):
         collection.run(targets={"Kind 0": 95})
-    with pytest.raises(BadInput, match="give one of them"):
+    with pytest.raises(BadInput, match="not both"):
         collection.run(targets={"Kind 0": 0.9}, confidence_threshold=0.5)
 
 

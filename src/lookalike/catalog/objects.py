@@ -413,7 +413,8 @@ def unshown(snapshot: Snapshot, views: Iterable[tuple[str, str]]) -> list[tuple[
 def is_same(one: PartRegion, other: PartRegion) -> bool:
     """Return whether two parts of a content are the same: by box, or by key without boxes.
 
-    >>> is_same(Part("face-0", {"box": [0, 0, 9, 9]}), Part("face-4", {"box": [1, 0, 9, 9]}))
+    >>> one = PartRegion("face-0", {"box": [0, 0, 9, 9]})
+    >>> is_same(one, PartRegion("face-4", {"box": [1, 0, 9, 9]}))
     True
     """
     if one.picture != other.picture:

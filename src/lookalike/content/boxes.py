@@ -194,7 +194,8 @@ def counterparts(known: Sequence[PartRegion], found: Sequence[PartRegion]) -> di
 
     >>> face, other = {"box": [10, 10, 40, 40]}, {"box": [200, 10, 40, 40]}
     >>> near = {"box": [12, 12, 40, 40]}
-    >>> counterparts([Part("f0", face), Part("f1", other)], [Part("f0", other), Part("f1", near)])
+    >>> known = [PartRegion("f0", face), PartRegion("f1", other)]
+    >>> counterparts(known, [PartRegion("f0", other), PartRegion("f1", near)])
     {0: 1, 1: 0}
     """
     overlaps = [

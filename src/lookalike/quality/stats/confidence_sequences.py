@@ -61,7 +61,7 @@ def bounds(stakes: PairedGains, confidence: float) -> Interval:
 
     >>> import numpy as np
     >>> one = np.ones(40)
-    >>> wins = Stakes(one, -one, one, one, unit=1.0, scale=1.0)
+    >>> wins = PairedGains(one, -one, one, one, unit=1.0, scale=1.0)
     >>> bounds(wins, 0.95).low > 0.6
     True
     """

@@ -138,8 +138,7 @@ class CollectionVerbs(ShownVerbs):
 
     @abstractmethod
     def amend(self, changes: Mapping[str, Mapping[str, Any]], *, actor: str='', op_id: str='', revisions: Mapping[str, int] | None=None) -> Changed:
-        """Change metadata of documents, by id; a label field's value is a person's label, or None.
-        """
+        """Change metadata of documents, by id; a label field's value is a person's label, or None."""
 
     @sent("draw")
     def draw(self, regions: Mapping[str, Mapping[str, Sequence[float] | None]], *, actor: str='', op_id: str='') -> Changed:
@@ -509,8 +508,7 @@ class LibraryVerbs(Caller):
 
     @abstractmethod
     def labeler(self, name: str, /, source: Any=None, *, extractor: str | Sequence[str | Mapping[str, Any]] | None=None, inputs: Mapping[str, str] | None=None, field: str | None=None, reference: str | None=None, confidence_threshold: float | None=None, target_precision: float | None=None, targets: Mapping[str, float] | None=None, top_k: int=10, enrich: tuple[str, ...]=(), exclusive: str | None=None, low_quality: bool | None=None, hierarchical: bool | None=None, closed_set: bool | None=None, labels: Labels | None=None, **options: Any) -> CollectionVerbs:
-        """Return a collection that labels itself, made in one call: bucket, collection, taxonomy.
-        """
+        """Return a collection that labels itself, made in one call: bucket, collection, taxonomy."""
 
     @abstractmethod
     def create_bucket(self, name: str, properties: Mapping[str, str] | None=None) -> None:

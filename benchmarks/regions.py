@@ -22,13 +22,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from lookalike.formats.annotations import Annotations, Picture, Region
 from PIL import Image
 
 import lookalike
 from lookalike.content.boxes import same
 from lookalike.extractors.image import MODELS
 from lookalike.extractors.onnx.bundled import OnnxModel
-from lookalike.formats.annotations import Annotations, Picture, Region
 from lookalike.formats.coco import write_coco
 from lookalike.formats.voc import read_voc
 from lookalike.library.annotations import (

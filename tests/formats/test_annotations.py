@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,55 @@ from PIL import Image
 from lookalike.cli import transfer
 from lookalike.content.boxes import same
 from lookalike.errors import BadInput
-from lookalike.formats.annotations import Annotations, Picture, Region, inner_path
-from lookalike.formats.coco import read_coco, write_coco
-from lookalike.formats.cvat import read_cvat
-from lookalike.formats.label_studio import read_label_studio
-from lookalike.formats.voc import read_voc
-from lookalike.formats.yolo import read_yolo, write_yolo
-from lookalike.library.annotations import READERS, WRITERS
+from lookalike.formats import coco as coco_module
+from lookalike.formats import cvat as cvat_module
+from lookalike.formats import label_studio
+from lookalike.formats import voc as voc_module
+from lookalike.formats import yolo as yolo_module
+from lookalike.formats.base import Dataset, Example, Region, copied
+from lookalike.formats.coco import write_coco
+from lookalike.formats.files import inner_path
+from lookalike.formats.registry import FORMATS
+from lookalike.formats.yolo import write_yolo
 
 ONE_BOX = (10.0, 20.0, 30.0, 40.0)
 
 
-def regions(found: Annotations) -> list[tuple[Any, str | None]]:
+@dataclass(frozen=True)
+class Found:
+    """All that a reader gives."""
+
+    pictures: list[Example]
+    refused: dict[str, str]
+
+
+def all_of(dataset: Dataset) -> Found:
+    return Found(list(dataset), dataset.refused)
+
+
+def read_coco(path: Path, images: Path | None = None) -> Found:
+    return all_of(coco_module.read_coco(path, images))
+
+
+def read_cvat(path: Path, images: Path | None = None) -> Found:
+    return all_of(cvat_module.read_cvat(path, images))
+
+
+def read_label_studio(path: Path, images: Path | None = None) -> Found:
+    return all_of(label_studio.read_label_studio(path, images))
+
+
+def read_voc(path: Path, images: Path | None = None) -> Found:
+    return all_of(voc_module.read_voc(path, images))
+
+
+def read_yolo(path: Path, images: Path | None = None) -> Found:
+    return all_of(yolo_module.read_yolo(path, images))
+
+
+def regions(found: Found) -> list[tuple[Any, str | None]]:
     """Return box and label of all regions."""
-    return [(one.box, one.label) for each in found.pictures for one in each.regions]
+    return [(one.box, one.label) for each in found.pictures for one in each.regions or ()]
 
 
 def write_json(path: Path, data: Any) -> Path:
@@ -121,7 +157,7 @@ def test_a_published_reader_loads_our_coco(
 ) -> None:
     api = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
     region = Region(ONE_BOX, "Animal > Cat", "r1", 0.9, "auto")
-    write_coco(tmp_path / "a.json", [Picture("a.jpg", [region], 100, 80)])
+    write_coco(tmp_path / "a.json", [Example("a.jpg", [region], 100, 80)])
 
     loaded = api.COCO(str(tmp_path / "a.json"))
 
@@ -258,9 +294,9 @@ def test_yolo_wants_sizes_and_one_file_for_each_picture(tmp_path: Path) -> None:
     region = Region(ONE_BOX, "cat")
 
     with pytest.raises(BadInput, match=r"size of 'a\.jpg' is not known"):
-        write_yolo(tmp_path, [Picture("a.jpg", [region])])
+        write_yolo(tmp_path, [Example("a.jpg", [region])])
     with pytest.raises(BadInput, match=r"'b/a\.jpg' and 'b/a\.png' would both have b/a\.txt"):
-        write_yolo(tmp_path, [Picture(f"b/a.{end}", [], 9, 9) for end in ("jpg", "png")])
+        write_yolo(tmp_path, [Example(f"b/a.{end}", [], 9, 9) for end in ("jpg", "png")])
 
 
 # --- Pascal VOC ---------------------------------------------------------------------------------
@@ -318,7 +354,7 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + voc("&b;")
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("read", [read_voc, read_cvat])
 def test_xml_with_entities_is_refused(
-    tmp_path: Path, text: str, encoding: str, read: Callable[[Path], Annotations]
+    tmp_path: Path, text: str, encoding: str, read: Callable[[Path], Found]
 ) -> None:
     (tmp_path / "a.xml").write_text(text, encoding)
 
@@ -562,7 +598,7 @@ def test_a_damaged_file_is_read_as_far_as_it_goes_or_refused(tmp_path: Path, kin
     for _ in range(400):
         write_json(path, damaged(whole, chance))
         with suppress(BadInput):
-            READERS[kind](path, None)
+            all_of(FORMATS[kind].read(path, None))
             read += 1
 
     assert 0 < read < 400
@@ -572,14 +608,13 @@ def test_a_damaged_file_is_read_as_far_as_it_goes_or_refused(tmp_path: Path, kin
 
 
 def test_the_command_line_knows_what_can_be_read_and_written() -> None:
-    assert set(transfer._ANNOTATIONS) == set(READERS)
-    assert set(transfer._WRITTEN) == set(WRITERS)
+    assert set(transfer._FORMATS) == set(FORMATS)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    for read in READERS.values():
+    for one in FORMATS.values():
         with pytest.raises(BadInput, match="nothing"):
-            read(tmp_path / "nothing.x", None)
+            list(one.read(tmp_path / "nothing.x", None))
 
 
 @pytest.mark.parametrize("name", ["../../a.jpg", "/a.jpg", "C:\\a.jpg", "..\\a.jpg", "./a.jpg"])
@@ -609,7 +644,7 @@ def _consistent(region: Region) -> Region:
     return Region(region.box, None, region.id)
 
 
-@pytest.mark.parametrize("kind", sorted(WRITERS))
+@pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -624,8 +659,8 @@ def test_what_is_written_is_read_back(
     (folder / "images").mkdir()
     (folder / "a.png").rename(folder / "images" / "a.png")
 
-    WRITERS[kind](path, [Picture("a.png", listed, 500, 501)])
-    (picture,) = READERS[kind](path, None).pictures
+    FORMATS[kind].write(path, [Example("a.png", listed, 500, 501)], copied)
+    (picture,) = all_of(FORMATS[kind].read(path, None)).pictures
 
     assert picture.file_name == "a.png"
     assert [same(a.box, b.box) for a, b in zip(listed, picture.regions, strict=True)] == [

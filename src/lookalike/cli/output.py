@@ -55,7 +55,7 @@ def show_added(added: Added) -> str:
 
 def show_annotated(done: Annotated) -> str:
     """Return what an import of annotations brought in, labelled, and did not take."""
-    lines = [f"{done.regions} regions", show_added(done.added)]
+    lines = [f"{done.regions} regions" if done.regions else "no label", show_added(done.added)]
     own = {} if done.labelled is None else done.labelled.refused
     lines += [
         f"  not taken: {len(names)} × {reason} ({some_of(names)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,19 @@ from lookalike.errors import BadInput, NotFound
 if TYPE_CHECKING:
     from lookalike.library.collection.collection import Collection
 
-_TABLES = ("csv", "jsonl", "parquet", "folders")
-_ANNOTATIONS = ("coco", "yolo", "voc", "cvat", "label-studio")
-_WRITTEN = ("coco", "yolo", "voc")
+_TABLES = ("csv", "jsonl", "parquet")
+_FORMATS = (
+    "folders",
+    *_TABLES,
+    "huggingface",
+    "label-studio",
+    "fiftyone",
+    "coco",
+    "yolo",
+    "voc",
+    "cvat",
+    "labelme",
+)
 
 
 @click.command()
@@ -60,6 +70,8 @@ def add(
         with progress_bar("extracting") as progress:
             added = target.add(list(sources), copy=copy, progress=progress, **engine)
     session.print(added, show_added)
+    if added.failed and not (added.documents or added.changed or added.unchanged):
+        raise click.exceptions.Exit(1)
 
 
 @click.command("import")
@@ -68,11 +80,11 @@ def add(
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--labels-from",
-    type=click.Choice([*_TABLES, *_ANNOTATIONS]),
-    help="What PATH is [by its suffix; a folder has class folders].",
+    type=click.Choice(_FORMATS),
+    help="The format of PATH [recognised by its content].",
 )
-@click.option("--label-column", help="Of a table [label].")
-@click.option("--images", type=click.Path(path_type=Path), help="Where annotated pictures are.")
+@click.option("--label-column", help="Of a table, or of data with several labels [label].")
+@click.option("--images", type=click.Path(path_type=Path), help="Where the pictures are.")
 @click.option("--suggestions", is_flag=True, help="Suggest only: these labels do not vote.")
 @field_option
 def import_(
@@ -85,64 +97,46 @@ def import_(
     suggestions: bool,
     field: str | None,
 ) -> None:
-    """Take labels from a table, from class folders, or regions from annotations.
+    """Take labels, and the files they belong to, from another tool.
 
     A person's label is never overwritten; what is not taken is named with the reason.
 
     \b
     lookalike import products labels.csv
-    lookalike import products sorted/ --labels-from folders
+    lookalike import products sorted/
+    lookalike import products export.json --labels-from label-studio
     lookalike import cells annotations.json --labels-from coco --images photos/
     """
-    values: dict[str, Any] = {"field": field, "trusted": not suggestions}
-    with session.library() as library:
-        target = library.collection(collection)
-        if labels_from in _ANNOTATIONS:
-            if label_column:
-                raise BadInput(f"{labels_from} has no columns; leave --label-column out")
-            _import_annotations(session, target, path, labels_from, images, values)
-            return
-        if images is not None:
-            raise BadInput(f"--images is for annotations: {', '.join(_ANNOTATIONS)}")
-        rows = _rows(target, path, labels_from)
-        column = label_column or "label"
-        session.print(target.import_labels(rows, label_column=column, **values), show_changed)
-
-
-def _rows(target: Collection, path: Path, labels_from: str | None) -> list[Mapping[str, Any]]:
-    """Return the rows of a table, or of class folders, whose files are added first."""
-    from lookalike.formats.tables import read_folders, read_rows
-
-    if labels_from != "folders" and not (labels_from is None and path.is_dir()):
-        return list(read_rows(path, labels_from))
-    rows = list(read_folders(path))
-    with progress_bar("extracting") as progress:
-        added = target.add(path, progress=progress)
-    click.echo(show_added(added), err=True)
-    return list(rows)
-
-
-def _import_annotations(
-    session: Session,
-    target: Collection,
-    path: Path,
-    kind: str,
-    images: Path | None,
-    values: Mapping[str, Any],
-) -> None:
     from lookalike.library.annotations import import_annotations
 
-    with progress_bar("extracting") as progress:
-        done = import_annotations(target, path, kind, images=images, progress=progress, **values)
-    session.print(done, show_annotated)
+    with session.library() as library, progress_bar("extracting") as progress:
+        done = import_annotations(
+            library.collection(collection),
+            path,
+            labels_from,
+            images=images,
+            field=field,
+            label_column=label_column,
+            trusted=not suggestions,
+            progress=progress,
+        )
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
+    if done.regions or done.labelled is None:
+        session.print(done, show_annotated)
+        return
+    if done.added.added or done.added.unchanged or done.added.failed:
+        click.echo(show_added(done.added), err=True)
+    session.print(done.labelled, show_changed)
 
 
 @click.command()
 @with_session
 @collection_argument
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--format", "kind", type=click.Choice(_WRITTEN), help="Regions as training data.")
-@click.option("--all", "unlabelled", is_flag=True, help="Regions without a label, too.")
+@click.option("--format", "kind", type=click.Choice(_FORMATS), help="For another tool.")
+@click.option("--all", "unlabelled", is_flag=True, help="What has no label, too.")
+@click.option("--link", is_flag=True, help="Link files that go along, do not copy them.")
 @as_of_option
 @field_option
 def export(
@@ -151,64 +145,72 @@ def export(
     file: Path | None,
     kind: str | None,
     unlabelled: bool,
+    link: bool,
     as_of: str | None,
     field: str | None,
 ) -> None:
-    """Write labels, scores and review state to a table, or regions as training data.
+    """Write labels, scores and review state to a table, or labels for another tool.
 
-    A table is CSV, JSONL or Parquet by the file's suffix, and CSV without a file. COCO is a file;
-    YOLO and VOC are folders.
+    A table is CSV, JSONL or Parquet by the file's suffix, and CSV without a file. Of the formats
+    COCO and Label Studio are a file, and the others folders.
 
     \b
     lookalike export products labels.csv
     lookalike export products > labels.csv
     lookalike export products --json > labels.jsonl
     lookalike export products labels.csv --as-of "spring 2026"
+    lookalike export products sorted/ --format folders
+    lookalike export products tasks.json --format label-studio --all
     lookalike export cells cells.json --format coco
-    lookalike export cells cells/ --format yolo
     """
+    with session.library() as library:
+        target = library.collection(collection)
+        if kind is not None and kind not in _TABLES:
+            if as_of is not None:
+                raise BadInput("--as-of is for tables: leave --format away")
+            options = {"field": field, "unlabelled": unlabelled, "link": link}
+            _export_dataset(session, target, file, kind, options)
+            return
+        if unlabelled or link:
+            option = "--all" if unlabelled else "--link"
+            raise BadInput(f"{option} is for formats of other tools: name a --format as well")
+        shown = target if as_of is None else target.as_of(as_of)
+        _export_table(session, shown.rows(field=field), file, kind)
+
+
+def _export_table(
+    session: Session, rows: Iterable[Mapping[str, Any]], file: Path | None, kind: str | None
+) -> None:
     from lookalike.formats import tables
     from lookalike.quality.reports import EXPORT_COLUMNS
 
-    with session.library() as library:
-        target = library.collection(collection)
-        if kind is not None and as_of is not None:
-            raise BadInput("--as-of is for tables: leave --format away")
-        if kind is not None:
-            _export_annotations(session, target, file, kind, field, unlabelled)
-            return
-        if unlabelled:
-            raise BadInput("--all is for regions: name a --format as well")
-        shown = target if as_of is None else target.as_of(as_of)
-        rows = shown.rows(field=field)
-        if file is not None:
-            count = tables.write_rows(file, rows, EXPORT_COLUMNS)
-            session.print(
-                {"rows": count, "file": str(file)}, lambda v: f"{v['rows']} rows → {file}"
-            )
-            return
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8", errors="strict")
-        write = tables.write_json_lines if session.as_json else tables.write_csv
-        write(sys.stdout, rows, EXPORT_COLUMNS)
+    if file is not None:
+        count = tables.write_rows(file, rows, EXPORT_COLUMNS, kind)
+        session.print({"rows": count, "file": str(file)}, lambda v: f"{v['rows']} rows → {file}")
+        return
+    if kind == "parquet":
+        raise BadInput("say where to write parquet: a file")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="strict")
+    as_json = session.as_json or kind == "jsonl"
+    write = tables.write_json_lines if as_json else tables.write_csv
+    write(sys.stdout, rows, EXPORT_COLUMNS)
 
 
-def _export_annotations(
+def _export_dataset(
     session: Session,
     target: Collection,
     file: Path | None,
     kind: str,
-    field: str | None,
-    unlabelled: bool,
+    options: Mapping[str, Any],
 ) -> None:
-    from lookalike.library.annotations import export_annotations
+    from lookalike.library.annotations import export_annotations, format_named, is_of_regions
 
     if file is None:
-        raise BadInput(f"say where to write {kind}: a file for coco, a folder for yolo and voc")
-    count = export_annotations(target, file, kind, field=field, unlabelled=unlabelled)
-    session.print(
-        {"regions": count, "file": str(file)}, lambda v: f"{v['regions']} regions → {file}"
-    )
+        raise BadInput(f"say where to write {kind}: {format_named(kind).target}")
+    count = export_annotations(target, file, kind, **options)
+    what = "regions" if is_of_regions(target) else "labels"
+    session.print({what: count, "file": str(file)}, lambda v: f"{v[what]} {what} → {file}")
 
 
 @click.command()

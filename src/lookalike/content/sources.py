@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lookalike.content.blobs import local_path
+from lookalike.content.frames import frame_rows, is_frame
 from lookalike.content.object_storage import remote_files
 from lookalike.errors import BadContent, BadInput
 
@@ -158,8 +159,8 @@ def _items(source: Any) -> Iterator[Item]:
         yield from _named(os.fspath(source))
     elif isinstance(source, bytes | bytearray | memoryview):
         yield _inline(bytes(source), None)
-    elif hasattr(source, "itertuples") and hasattr(source, "to_dict"):
-        for row in source.to_dict("records"):
+    elif is_frame(source):
+        for row in frame_rows(source):
             yield from _row(row)
     elif isinstance(source, Mapping):
         yield from _row(source)

@@ -1,124 +1,309 @@
-"""Label Studio: a JSON list of tasks with rectangles in per cent of the picture.
+"""Label Studio: tasks as JSON, JSON-MIN or CSV, with choices, taxonomies and rectangles.
 
-Of a task's annotations the ground truth counts, else the latest that was not cancelled; without
-one, the latest prediction, whose labels have the origin `auto`. A turned rectangle, a polygon and
-an ellipse have the upright box around them. Brushes and key points are no regions.
+Of a task's annotations the ground truth counts; else of choices what most people chose, and of
+regions the latest annotation that was not cancelled. Without one, the latest prediction counts,
+whose labels have the origin `auto`. A turned rectangle, a polygon and an ellipse have the upright
+box around them. A task that nobody annotated says nothing. Written are tasks with `annotations`
+for what people said, and `predictions` for what the machine says; the extras are in `meta`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from lookalike.content.boxes import Box, around, from_corners, turned
+from lookalike.content.boxes import read_box
 from lookalike.errors import BadContent, BadInput
-from lookalike.formats.annotations import (
+from lookalike.formats.base import (
     AUTO,
-    Annotations,
-    Picture,
+    BOTH,
+    Dataset,
+    Example,
+    Format,
+    Label,
     Region,
-    label_of,
-    number,
-    pixels,
-    read_json,
 )
+from lookalike.formats.extras import SOURCE, label_from, region_from
+from lookalike.formats.files import label_of, peek, read_json
+from lookalike.formats.finding import Finder
+from lookalike.formats.label_studio_tasks import (
+    OURS,
+    box_of,
+    content_named,
+    mappings,
+    size_of,
+    tasks_of_rows,
+    write_tasks,
+)
+from lookalike.formats.tables import SUFFIXES, read_rows
+from lookalike.model import LABEL_SEPARATOR
 
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the name of a file that was uploaded."""
+_WHOLE = ("choices", "taxonomy")
+"""Types of results that say something about the whole picture or text."""
+
+_COLUMNS = ("annotation_id", "lead_time")
+"""Columns that every table of Label Studio has."""
 
 
-def read_label_studio(path: Path) -> Annotations:
-    """Return the pictures of an export. Raises BadInput for what is none, naming the place."""
+def read_label_studio(path: Path, images: Path | None = None) -> Dataset:
+    """Return the tasks of an export. Raises BadInput for what is none, naming the place."""
+    tasks = list(tasks_of_rows(_given(path)))
+    refused: dict[str, str] = {}
+    reader = _Reader(path, Finder(path.parent, images), refused, _has_regions(tasks))
+    examples = iter([one for index, task in enumerate(tasks) for one in reader.read(index, task)])
+    if tasks and not any(isinstance(task, dict) and _data(task) for task in tasks):
+        raise _no_export(path, next(iter(refused.values()), "there are no tasks"))
+    if not tasks:
+        raise _no_export(path, "there are no tasks")
+    return Dataset(examples, refused)
+
+
+def _no_export(path: Path, reason: str) -> BadInput:
+    return BadInput(f"{path.name} is no export of Label Studio: {reason}")
+
+
+def _given(path: Path) -> list[Any]:
+    """Return the tasks, or the rows of a table, of a file."""
+    if path.suffix.lower() in SUFFIXES:
+        return list(read_rows(path))
     data = read_json(path)
-    tasks = data if isinstance(data, list) else [data]
-    found = Annotations()
-    for index, task in enumerate(tasks):
-        place = f"{path.name} task {_id(task, index)}"
-        name = _file_name(task)
-        if name is None:
-            found.refused[place] = "its data name no picture"
-            continue
-        results, origin = _chosen(found, place, task)
-        regions = list(_regions(found, place, results, origin))
-        found.pictures.append(Picture(name, regions, *_size(results)))
-    if not found.pictures:
-        first = next(iter(found.refused.values()), "there are no tasks")
-        raise BadInput(f"{path.name} is no export of Label Studio as JSON: {first}")
-    return found
+    return data if isinstance(data, list) else [data]
 
 
-def _id(task: Any, index: int) -> Any:
-    return task.get("id", index) if isinstance(task, dict) else index
+def _recognises(path: Path) -> bool:
+    if path.is_dir():
+        return False
+    begins = peek(path)
+    suffix = path.suffix.lower()
+    if SUFFIXES.get(suffix) == "csv":
+        return all(name in begins.partition("\n")[0] for name in _COLUMNS)
+    is_json = suffix == ".json" and begins.startswith(("[", "{"))
+    is_task = '"data"' in begins and any(
+        f'"{name}"' in begins for name in ("annotations", "predictions", "completions")
+    )
+    return is_json and (is_task or all(f'"{name}"' in begins for name in _COLUMNS))
 
 
-def _file_name(task: Any) -> str | None:
-    """Return the name of a task's picture: the end of a URL, without what an upload added."""
-    data = task.get("data") if isinstance(task, dict) else None
-    if not isinstance(data, dict):
-        return None
-    texts = [one for one in data.values() if isinstance(one, str) and one.strip()]
-    said = data.get("image") if isinstance(data.get("image"), str) else next(iter(texts), None)
-    if not isinstance(said, str) or not said.strip():
-        return None
-    parts = urlsplit(said)
-    local = parse_qs(parts.query).get("d")
-    uploaded = "/upload/" in parts.path
-    whole = local[0] if local else unquote(parts.path)
-    name = PurePosixPath(whole).name if parts.scheme or uploaded else whole.lstrip("/")
-    return (_UPLOADED.sub("", name) if uploaded else name) or None
+def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = task.get("data")
+    return data if isinstance(data, dict) else {}
 
 
-def _chosen(
-    found: Annotations, place: str, task: Mapping[str, Any]
-) -> tuple[list[Mapping[str, Any]], str | None]:
-    """Return the results that count, and the origin of their labels."""
-    listed = _mappings(task.get("annotations") or task.get("completions"))
-    valid = [one for one in listed if not one.get("was_cancelled")]
-    if valid:
+def _has_regions(tasks: Iterable[Any]) -> bool:
+    """Return whether any result of any task is about a region."""
+    results = (
+        one
+        for task in mappings(tasks)
+        for name in ("annotations", "completions", "predictions")
+        for said in mappings(task.get(name))
+        for one in mappings(said.get("result"))
+    )
+    return any(str(one.get("type")) not in _WHOLE for one in results)
+
+
+class _Reader:
+    """Reads tasks one by one; why something is not taken goes to `refused`."""
+
+    def __init__(
+        self, path: Path, finder: Finder, refused: dict[str, str], has_regions: bool
+    ) -> None:
+        self._path = path
+        self._finder = finder
+        self._refused = refused
+        self._has_regions = has_regions
+
+    def read(self, index: int, task: Any) -> Iterator[Example]:
+        """Yield the example of a task, or note why there is none."""
+        place = (
+            f"{self._path.name} task {task.get('id', index)}"
+            if isinstance(task, dict)
+            else (f"{self._path.name} task {index}")
+        )
+        named = content_named(_data(task)) if isinstance(task, dict) else None
+        if named is None:
+            self._refused[place] = "its data name no picture and have no text"
+            return
+        ours = _ours(task.get("meta"))
+        said = self._said(place, task, ours)
+        if said is None:
+            return
+        labels, regions, size = said
+        name, text = named
+        name = str(ours.get("file_name") or name)
+        yield Example(
+            name,
+            regions,
+            *size,
+            labels=labels,
+            id=str(ours.get("id") or ""),
+            sha256=str(ours.get("sha256") or ""),
+            path=None if text is not None else self._finder.find(name),
+            text=text,
+            split=label_of(ours.get("split")),
+        )
+
+    def _said(
+        self, place: str, task: Mapping[str, Any], ours: Mapping[str, Any]
+    ) -> tuple[dict[str, Label], list[Region] | None, tuple[int, int]] | None:
+        """Return what is said about a task, or None where that is nothing."""
+        annotations, predictions = self._annotations(place, task), self._predictions(place, task)
+        is_written = bool(ours) and not any(one.get("completed_by") for one in annotations)
+        if not (annotations or predictions or (is_written and "labels" in ours)):
+            self._refused[place] = "nobody has annotated it"
+            return None
+        labels = self._votes(place, annotations)
+        regions: list[Region] = []
+        results: list[Mapping[str, Any]] = []
+        if annotations:
+            latest = max(annotations, key=_time)
+            results = mappings(latest.get("result"))
+            regions += self._regions(place, results, None)
+            told = [one for one in results if str(one.get("type")) not in _WHOLE]
+            if len(annotations) > 1 and (told or not labels):
+                self._refused[f"{place} other annotations"] = (
+                    f"{len(annotations) - 1} of {len(annotations)} are not taken: the ground "
+                    "truth counts, else the latest"
+                )
+        if predictions and (not annotations or is_written):
+            latest = max(predictions, key=_time)
+            guessed = _with_score(latest)
+            results = [*results, *guessed]
+            regions += self._regions(place, guessed, AUTO)
+            labels = self._labels(place, guessed, AUTO) | labels
+        if is_written and isinstance(ours.get("labels"), dict):
+            for field, extras in ours["labels"].items():
+                if isinstance(extras, dict):
+                    labels.setdefault(str(field), label_from(None, extras))
+        return self._judged(place, labels, regions, results, bool(ours.get("is_picture")))
+
+    def _judged(
+        self,
+        place: str,
+        labels: dict[str, Label],
+        regions: list[Region],
+        results: Sequence[Mapping[str, Any]],
+        is_picture: bool,
+    ) -> tuple[dict[str, Label], list[Region] | None, tuple[int, int]] | None:
+        if labels and not regions:
+            return labels, None, size_of(results)
+        if not labels and not regions and not (self._has_regions or is_picture):
+            self._refused.setdefault(place, "its annotation has no label")
+            return None
+        return labels, regions, size_of(results)
+
+    def _annotations(self, place: str, task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Return the annotations that count: those that are the ground truth, or all."""
+        listed = mappings(task.get("annotations") or task.get("completions"))
+        valid = [one for one in listed if not one.get("was_cancelled")]
         truth = [one for one in valid if one.get("ground_truth")]
-        chosen = max(truth or valid, key=_time)
-        if len(valid) > 1:
-            found.refused[f"{place} other annotations"] = (
-                f"{len(valid) - 1} of {len(valid)} are not taken: the ground truth counts, "
-                "else the latest"
+        if truth and len(valid) > len(truth):
+            self._refused[f"{place} other annotations"] = (
+                f"{len(valid) - len(truth)} of {len(valid)} are not taken: the ground truth "
+                "counts, else the latest"
             )
-        return _mappings(chosen.get("result")), None
-    predictions = _mappings(task.get("predictions"))
-    if not predictions:
-        return [], None
-    latest = max(predictions, key=_time)
-    results = _mappings(latest.get("result"))
-    return [{"score": latest.get("score"), **one} for one in results], AUTO
+        return truth or valid
+
+    def _predictions(self, place: str, task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        given = task.get("predictions")
+        listed = mappings(given)
+        if isinstance(given, list) and len(listed) < len(given):
+            self._refused[f"{place} predictions"] = (
+                "there are only ids of predictions; export a snapshot with full predictions "
+                "(only_id: false)"
+            )
+        return listed
+
+    def _votes(self, place: str, annotations: Sequence[Mapping[str, Any]]) -> dict[str, Label]:
+        """Return the label of each field that most people gave, each by their latest annotation."""
+        people: dict[Any, Mapping[str, Any]] = {}
+        for count, one in enumerate(sorted(annotations, key=_time)):
+            person = one.get("completed_by")
+            people[str(person) if person is not None else count] = one
+        given: dict[str, list[Label]] = {}
+        for one in people.values():
+            labels = self._labels(place, mappings(one.get("result")), None)
+            for field, said in labels.items():
+                given.setdefault(field, []).append(said)
+        found = {}
+        for field, listed in given.items():
+            counts = Counter(said.label for said in listed).most_common()
+            if len(counts) > 1 and counts[0][1] == counts[1][1]:
+                shown = ", ".join(f"{label!r} {count}" for label, count in counts)
+                self._refused[f"{place} {field}"] = f"people disagree: {shown}"
+            else:
+                found[field] = next(said for said in listed if said.label == counts[0][0])
+        return found
+
+    def _labels(
+        self, place: str, results: Sequence[Mapping[str, Any]], origin: str | None
+    ) -> dict[str, Label]:
+        """Return the labels of a whole task by field, of which each has one."""
+        found: dict[str, Label] = {}
+        for one in results:
+            kind = str(one.get("type"))
+            value = one.get("value")
+            if kind not in _WHOLE or not isinstance(value, dict):
+                continue
+            field = label_of(one.get("from_name")) or "label"
+            chosen = _chosen(value.get(kind))
+            if len(chosen) != 1:
+                shown = ", ".join(map(repr, chosen)) or "none"
+                self._refused[f"{place} {field}"] = f"a field has one label, not {shown}"
+                continue
+            extras = {SOURCE: origin, "score": one.get("score")} if origin else {}
+            found[field] = label_from(chosen[0], {**extras, **_ours(one.get("meta"))})
+        return found
+
+    def _regions(
+        self, place: str, results: Sequence[Mapping[str, Any]], origin: str | None
+    ) -> Iterator[Region]:
+        labels = {str(one.get("id")): _label(one) for one in results if one.get("type") == "labels"}
+        for index, one in enumerate(results):
+            kind = str(one.get("type"))
+            if not isinstance(one.get("value"), dict) or kind == "labels" or kind in _WHOLE:
+                continue
+            where = f"{place} result {one.get('id', index)}"
+            try:
+                box = read_box(list(box_of(one)))
+            except BadContent as error:
+                self._refused[where] = str(error)
+                continue
+            extras = {"score": one.get("score"), **({SOURCE: origin} if origin else {})}
+            label = _label(one) or labels.get(str(one.get("id")))
+            said = extras | dict(_ours(one.get("meta")))
+            yield region_from(box, label, str(one.get("id") or ""), said)
+
+
+def _ours(meta: Any) -> Mapping[str, Any]:
+    """Return what we wrote into a `meta`."""
+    found = meta.get(OURS) if isinstance(meta, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _with_score(prediction: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    results = mappings(prediction.get("result"))
+    return [{"score": prediction.get("score"), **one} for one in results]
+
+
+def _chosen(value: Any) -> list[str]:
+    """Return the labels that are chosen; of a path in a taxonomy, its end only."""
+    listed = value if isinstance(value, list) else [value]
+    if listed and all(isinstance(one, str) for one in listed):
+        paths = [one for one in map(label_of, listed) if one]
+    else:
+        parts = [one for one in listed if isinstance(one, list) and one]
+        paths = [LABEL_SEPARATOR.join(str(part) for part in one) for one in parts]
+    return [
+        one
+        for one in dict.fromkeys(paths)
+        if not any(other.startswith(one + LABEL_SEPARATOR) for other in paths)
+    ]
 
 
 def _time(one: Mapping[str, Any]) -> str:
     return str(one.get("updated_at") or one.get("created_at") or "")
-
-
-def _regions(
-    found: Annotations, place: str, results: Sequence[Mapping[str, Any]], origin: str | None
-) -> Iterator[Region]:
-    labels = {str(one.get("id")): _label(one) for one in results if one.get("type") == "labels"}
-    for index, one in enumerate(results):
-        if not isinstance(one.get("value"), dict) or one.get("type") in ("labels", "choices"):
-            continue
-        where = f"{place} result {one.get('id', index)}"
-        try:
-            box = _box(one)
-        except BadContent as error:
-            found.refused[where] = str(error)
-            continue
-        yield from found.region(
-            where,
-            list(box),
-            label=_label(one) or labels.get(str(one.get("id"))),
-            id=str(one.get("id") or ""),
-            score=number(one.get("score")),
-            origin=origin,
-        )
 
 
 def _label(one: Mapping[str, Any]) -> str | None:
@@ -128,69 +313,14 @@ def _label(one: Mapping[str, Any]) -> str | None:
     return label_of(listed[0]) if isinstance(listed, list) and listed else None
 
 
-def _box(one: Mapping[str, Any]) -> Box:
-    """Return the upright box around a result. Raises BadContent for one that is no region."""
-    kind, value = str(one.get("type")).removesuffix("labels"), one["value"]
-    width, height = _size([one])
-    if not (width and height):
-        raise BadContent("it has no original_width and original_height")
-    if kind == "polygon":
-        return around(_points(value.get("points"), width, height))
-    if kind == "ellipse":
-        x, y, across, down = _numbers(value, "x", "y", "radiusX", "radiusY")
-        box = from_corners(x - across, y - down, x + across, y + down)
-        pivot = (x * width / 100, y * height / 100)
-    elif kind == "rectangle":
-        left, top, across, down = _numbers(value, "x", "y", "width", "height")
-        box = (left, top, across, down)
-        pivot = (left * width / 100, top * height / 100)  # it turns about its first corner
-    else:
-        raise BadContent(f"a {one.get('type')} is no region; rectangles, polygons, ellipses are")
-    left, top, across, down = box
-    whole = (
-        round(left * width / 100, 3),
-        round(top * height / 100, 3),
-        round(across * width / 100, 3),
-        round(down * height / 100, 3),
-    )
-    angle = number(value.get("rotation")) or 0.0
-    return turned(whole, angle, pivot) if angle else whole
-
-
-def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:
-    found = []
-    for name in names:
-        one = number(value.get(name))
-        if one is None:
-            raise BadContent(f"its {name} is {value.get(name)!r}; write a number")
-        found.append(one)
-    return found
-
-
-def _points(points: Any, width: int, height: int) -> list[tuple[float, float]]:
-    found = []
-    for pair in points if isinstance(points, list) else ():
-        x, y = (
-            (number(edge) for edge in pair)
-            if isinstance(pair, list) and len(pair) == 2
-            else (None, None)
-        )
-        if x is None or y is None:
-            raise BadContent(f"its points have {pair!r}; write [x, y]")
-        found.append((x * width / 100, y * height / 100))
-    if not found:
-        raise BadContent("it has no points")
-    return found
-
-
-def _size(results: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    """Return width and height of the picture, as the results say them."""
-    for one in results:
-        width, height = pixels(one.get("original_width")), pixels(one.get("original_height"))
-        if width and height:
-            return width, height
-    return 0, 0
-
-
-def _mappings(listed: Any) -> list[Mapping[str, Any]]:
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+FORMAT = Format(
+    name="label-studio",
+    title="Label Studio",
+    reads=BOTH,
+    writes=BOTH,
+    target="a JSON file",
+    keeps="`meta` of tasks and results",
+    recognises=_recognises,
+    read=read_label_studio,
+    write=write_tasks,
+)

@@ -1,4 +1,8 @@
-"""Rows as CSV, JSONL or Parquet: one mapping a row."""
+"""Rows as CSV, JSONL or Parquet: one mapping a row; and what of a dataset a row says.
+
+A row names its document by `id`, `sha256` or `file_name`, or holds its `text` or `image`. The
+column `label` is its label; those of `extras.py` have the names that they have everywhere.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,36 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from lookalike.content.frames import arrow_rows
+from lookalike.content.sources import is_missing
 from lookalike.errors import BadInput, MissingExtra
-from lookalike.model import LABEL_SEPARATOR
+from lookalike.formats.base import (
+    DOCUMENTS,
+    LABEL,
+    Dataset,
+    Example,
+    Format,
+    Put,
+    copied,
+    label_in,
+)
+from lookalike.formats.extras import COLUMNS, SOURCE, extras_of, label_from
+from lookalike.formats.files import inner_path, label_of, split_of
 
-SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
 """Formats by file suffix."""
+
+_BATCH_ROWS = 1000
 
 _LINE_END = "\r\n"
 _DELIMITERS = (",", ";", "\t")
@@ -45,14 +71,16 @@ def read_rows(path: Path, kind: str | None = None) -> Iterator[Row]:
         raise BadInput(f"cannot read {str(path)!r}: {error.strerror or error}") from error
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> int:
-    """Write rows to a file whose suffix names the format; return how many.
+def write_rows(
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str], kind: str | None = None
+) -> int:
+    """Write rows to a file; return how many. `kind` as in `read_rows`.
 
     The file is replaced at the end, when all is written: a failure leaves the old one. Raises
     BadInput where it cannot be written.
     """
     writers = {"csv": _text_writer(write_csv), "jsonl": _text_writer(write_json_lines)}
-    write = writers.get(format_of(path), _write_parquet)
+    write = writers.get(kind or format_of(path), write_parquet)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         count = write(draft, rows, list(columns))
@@ -72,7 +100,7 @@ def write_csv(file: IO[str], rows: Iterable[Mapping[str, Any]], columns: Iterabl
     names, count = list(columns), 0
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_cell(row[name]) for name in names])
+        writer.writerow([_cell(row.get(name)) for name in names])
         count += 1
     return count
 
@@ -83,7 +111,7 @@ def write_json_lines(
     """Write rows as one JSON object a line. Return how many."""
     names, count = list(columns), 0
     for row in rows:
-        file.write(json.dumps({name: row[name] for name in names}, ensure_ascii=False) + "\n")
+        file.write(json.dumps({name: row.get(name) for name in names}, ensure_ascii=False) + "\n")
         count += 1
     return count
 
@@ -135,12 +163,12 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
-    parquet = _parquet()
+    parquet = arrow_parquet()
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            yield from arrow_rows(file.schema_arrow, file.iter_batches(_BATCH_ROWS))
     except ValueError as error:  # pyarrow's own are of this kind
         raise BadInput(f"{path.name} is not Parquet: {error}") from error
-    yield from table.to_pylist()
 
 
 def _text_writer(
@@ -153,17 +181,19 @@ def _text_writer(
     return write_to
 
 
-def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: list[str]) -> int:
-    parquet = _parquet()
+def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: list[str]) -> int:
+    """Write rows as Parquet. Return how many."""
+    parquet = arrow_parquet()
     import pyarrow
 
     listed = list(rows)
-    arrays = {name: [row[name] for row in listed] for name in columns}
+    arrays = {name: [row.get(name) for row in listed] for name in columns}
     parquet.write_table(pyarrow.table(arrays), path)
     return len(listed)
 
 
-def _parquet() -> Any:
+def arrow_parquet() -> Any:
+    """Return the module that reads and writes Parquet. Raises MissingExtra without pyarrow."""
     try:
         from pyarrow import parquet
     except ImportError as error:
@@ -190,26 +220,109 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-# --- class folders: `shoes/running/7.jpg` --------------------------------------------------------
+# --- rows as examples ----------------------------------------------------------------------------
+
+_NAMES = ("id", "sha256", "file_name", "split", "text", "image", "vector", LABEL, *COLUMNS)
+"""Columns that are not metadata."""
 
 
-def read_folders(root: Path) -> Iterator[dict[str, Any]]:
-    """Yield file name (relative to `root`) and label of every file in a subfolder.
+def row_of(example: Example) -> Row:
+    """Return an example as a row."""
+    _, said = label_in(example)
+    extras = extras_of(said)
+    row: Row = {"id": example.id or None, "file_name": example.file_name or None}
+    row |= {"sha256": example.sha256 or None, LABEL: said.label}
+    row |= {name: extras.get(name) for name in COLUMNS}
+    row |= {"rejected": list(said.rejected), "split": example.split, "text": example.text}
+    if example.vector is not None:
+        row["vector"] = [float(number) for number in example.vector]
+    return row
 
-    Raises BadInput when `root` is no folder, or has no subfolder with files.
-    """
-    if not root.is_dir():
-        raise BadInput(f"there is no folder {str(root)!r}; check the path")
-    empty = True
-    for path in sorted(root.rglob("*")):
-        inner = path.relative_to(root)
-        hidden = any(part.startswith(".") for part in inner.parts)
-        if path.is_file() and not hidden and len(inner.parts) > 1:
-            label = LABEL_SEPARATOR.join(inner.parts[:-1])
-            empty = False
-            yield {"file_name": inner.as_posix(), "label": label}
-    if empty:
-        raise BadInput(
-            f"the folder {str(root)!r} has no class folders: put each file into a folder that is "
-            "named like its label, such as shoes/running/7.jpg"
-        )
+
+def example_of(
+    row: Mapping[str, Any], find: Callable[[str], Path | None], split: str | None = None
+) -> Example:
+    """Return what a row says; `find` gives the file of a name."""
+    given = {name: value for name, value in row.items() if not is_missing(value) and value != ""}
+    path, content = _content(given.get("image"), find)
+    name = str(given.get("file_name") or "")
+    text = given.get("text")
+    own = split_of(str(given.get("split"))) if "split" in given else None
+    return Example(
+        name,
+        labels=_labels(given),
+        id=str(given.get("id", "")),
+        sha256=str(given.get("sha256", "")).lower(),
+        path=path or (find(name) if name and content is None else None),
+        content=content,
+        text=str(text) if text is not None else None,
+        split=own or split,
+        vector=given.get("vector"),
+        metadata={key: value for key, value in given.items() if key not in _NAMES},
+    )
+
+
+def _labels(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the label of a row, which is there if any column speaks about it."""
+    known = [name for name in (LABEL, *COLUMNS) if name in given]
+    if not known or (known == [SOURCE] and label_of(given[SOURCE]) is None):
+        return {}
+    return {LABEL: label_from(given.get(LABEL), given)}
+
+
+def _content(
+    image: Any, find: Callable[[str], Path | None]
+) -> tuple[Path | None, Callable[[], bytes] | None]:
+    """Return where a picture is, or what gives its bytes."""
+    if isinstance(image, str):
+        return find(image), None
+    if isinstance(image, bytes):
+        return None, partial(bytes, image)
+    if isinstance(image, Mapping):
+        data, path = image.get("bytes"), image.get("path")
+        if isinstance(data, bytes):
+            return None, partial(bytes, data)
+        return (find(path) if isinstance(path, str) else None), None
+    return None, None
+
+
+def _read_table(kind: str, path: Path, images: Path | None) -> Dataset:
+    base = path.parent if images is None else images
+
+    def find(name: str) -> Path | None:
+        inner = base / inner_path(name)
+        return inner.resolve() if inner.is_file() else None
+
+    return Dataset(example_of(row, find) for row in read_rows(path, kind))
+
+
+def _write_table(kind: str, path: Path, examples: Iterable[Example], _put: Put = copied) -> int:
+    """Write examples as rows; the columns are those of the first one. Return how many."""
+    rows = [row_of(one) for one in examples]
+    columns = list(dict.fromkeys(name for row in rows[:1] for name in row)) or list(_NAMES)
+    return write_rows(path, rows, columns, kind)
+
+
+def _recognises(kind: str, path: Path) -> bool:
+    return not path.is_dir() and SUFFIXES.get(path.suffix.lower()) == kind
+
+
+def _table(kind: str, title: str) -> Format:
+    return Format(
+        name=kind,
+        title=title,
+        reads=frozenset({DOCUMENTS}),
+        writes=frozenset({DOCUMENTS}),
+        target="a file",
+        keeps="columns",
+        recognises=partial(_recognises, kind),
+        read=partial(_read_table, kind),
+        write=partial(_write_table, kind),
+    )
+
+
+CSV, JSONL, PARQUET = (
+    _table("csv", "CSV"),
+    _table("jsonl", "JSON lines"),
+    _table("parquet", "Parquet"),
+)

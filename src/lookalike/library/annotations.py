@@ -1,124 +1,88 @@
-"""Annotations taken into a collection of regions, and its labels given back as training data."""
+"""Datasets of other tools taken into a collection, and its labels given back to them.
+
+One import and one export for all formats of `lookalike.formats.registry`, of whole documents and of
+regions.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from lookalike.catalog.objects import REGIONS
-from lookalike.content.boxes import Box, read_box, same
-from lookalike.content.pictures import upright_size
-from lookalike.content.sources import Item
-from lookalike.errors import BadContent
-from lookalike.formats.annotations import Annotations, Picture, Region, inner_path
-from lookalike.formats.coco import read_coco, write_coco
-from lookalike.formats.cvat import read_cvat
-from lookalike.formats.label_studio import read_label_studio
-from lookalike.formats.voc import read_voc, write_voc
-from lookalike.formats.yolo import read_yolo, write_yolo
+from lookalike.catalog.objects import reads_regions
+from lookalike.errors import BadInput
+from lookalike.formats.base import DOCUMENTS, REGIONS, Dataset, Example, copied, linked
+from lookalike.formats.huggingface import examples_of, to_dataset
+from lookalike.formats.registry import FORMATS, format_named, recognised
+from lookalike.formats.tables import write_rows
 from lookalike.library.collection.collection import Collection
+from lookalike.library.exported import document_examples, region_examples
+from lookalike.library.imported import DocumentImport
+from lookalike.library.imported_regions import import_regions
 from lookalike.library.metadata import check_reads_regions
-from lookalike.model import Added, Changed, Document, Origin, Progress, quiet
+from lookalike.model import Added, Changed, Progress, quiet
+from lookalike.quality.reports import EXPORT_COLUMNS
 
-READERS: Mapping[str, Callable[[Path, Path | None], Annotations]] = {
-    "coco": lambda path, _: read_coco(path),
-    "yolo": read_yolo,
-    "voc": lambda path, _: read_voc(path),
-    "cvat": lambda path, _: read_cvat(path),
-    "label-studio": lambda path, _: read_label_studio(path),
-}
-"""What can be read, by its name: (file or folder, where the pictures are)."""
-
-WRITERS: Mapping[str, Callable[[Path, Sequence[Picture]], int]] = {
-    "coco": write_coco,
-    "yolo": write_yolo,
-    "voc": write_voc,
-}
-"""What can be written, by its name: (file or folder, pictures)."""
-
-_PICTURE_FOLDERS = ("", "images", "JPEGImages", "../images", "../JPEGImages")
-"""Where pictures are, as seen from their annotations, in the usual layouts."""
-
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+_TABLES = ("csv", "jsonl", "parquet")
 
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """What an import of annotations did: what came in, what it labelled, and what was not taken."""
+    """What an import did: what came in, what it labelled, what was not taken, what looks odd."""
 
     added: Added
     labelled: Changed | None
     regions: int
     refused: Mapping[str, str]
-
-
-@dataclass(slots=True)
-class _Known:
-    """An object that is here already, with its regions."""
-
-    object_id: str
-    name: str
-    uris: set[str]
-    size: tuple[int, int] = (0, 0)
-    regions: dict[str, Box] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What an import is about to do."""
-
-    items: list[Item] = field(default_factory=list)
-    drawn: dict[str, dict[str, Box]] = field(default_factory=dict)
-    labels: dict[tuple[str, str], Region] = field(default_factory=dict)
-    regions: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
-
-    def say(self, picture: str, regions: Mapping[str, Region]) -> None:
-        """Remember the labels of a picture, which is named by its object's id or its uri."""
-        self.regions += len(regions)
-        for id, one in regions.items():
-            if one.label is not None:
-                self.labels[picture, id] = one
+    labels: int = 0
+    rejected: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def import_annotations(
     collection: Collection,
-    path: Path,
-    kind: str,
+    source: Any,
+    kind: str | None = None,
     *,
     images: Path | None = None,
     field: str | None = None,
+    label_column: str | None = None,
     trusted: bool = True,
     progress: Progress = quiet,
 ) -> Annotated:
-    """Bring pictures with their regions in, and take the labels of these over.
+    """Bring a dataset in: files with their labels, or pictures with their regions and labels.
 
-    `kind` is one of READERS. Pictures are looked for in `images`, else near the annotations, else
-    among the objects that are here. A region whose box is here already (±0.5 pixels) is that one,
-    so the same import twice doubles nothing; one of a known id and another box is extracted anew.
-    Labels are imported: they vote when `trusted`, and never overwrite a person's. What a machine
-    gave (origin `auto`) is a suggestion always.
+    `source` is a file or folder of a format of FORMATS, recognised where `kind` does not name it,
+    or a `datasets.Dataset`. Pictures are looked for in `images`, else where the names in the file
+    lead to, else in the collection: by id, digest or file name. `label_column` names the label of
+    a dataset with several.
 
-    Raises BadInput for a collection without regions, or a file that cannot be read.
+    Labels are imported: they are used as references when `trusted`, and never overwrite a person's.
+    What a machine gave (origin `auto`) is a suggestion always. A rejected label is rejected here,
+    too. A region whose box is here already (±0.5 pixels) is that one. So the same import twice
+    doubles nothing, and an interrupted one is resumed.
+
+    Raises BadInput for what cannot be read, or where nothing of it can be taken.
     """
-    check_reads_regions(collection.name, collection.extractor)
-    found = READERS[kind](path, images)
-    base = path if path.is_dir() else path.parent
-    folders = [images] if images else [base / name for name in _PICTURE_FOLDERS]
-    plan = _plan(found, list(_known(collection)), folders)
-    added = Added(0, 0, 0, 0, (), {}, {})
-    if plan.items:
-        added = collection.add(plan.items, progress=progress)
-    if plan.drawn:
-        collection.draw(plan.drawn)
-        added = replace(added, changed=added.changed + len(plan.drawn))
-    rows = list(_rows(collection, plan)) if plan.labels else []
-    labelled = collection.import_labels(rows, field=field, trusted=trusted) if rows else None
-    refused = plan.refused | (dict(labelled.refused) if labelled else {})
-    return Annotated(added, labelled, plan.regions, refused)
+    found = _dataset(collection, source, kind, images)
+    if is_of_regions(collection):
+        added, labelled, count, refused = import_regions(
+            collection, found, _place(source, images), field, trusted, progress
+        )
+        return Annotated(added, labelled, count, refused)
+    running = DocumentImport(collection, field, label_column, trusted, progress)
+    running.run(found)
+    return Annotated(
+        running.added,
+        running.changed,
+        0,
+        running.refused,
+        running.labels,
+        running.rejected,
+        running.notes(),
+    )
 
 
 def export_annotations(
@@ -128,169 +92,70 @@ def export_annotations(
     *,
     field: str | None = None,
     unlabelled: bool = False,
+    link: bool = False,
 ) -> int:
-    """Write the labelled regions of a collection; return how many. `kind` is one of WRITERS.
+    """Write the labels of a collection in a format of FORMATS; return how many.
 
-    With `unlabelled` the others are written as well. Raises BadInput for a collection without
-    regions, or a place that cannot be written.
+    With `unlabelled` what has no label is written as well; a table has every document always. Where
+    the format wants the files beside it they are copied, or linked with `link`. Raises BadInput for
+    a format that has no place for what the collection holds, or a path that cannot be written.
     """
-    check_reads_regions(collection.name, collection.extractor)
-    return WRITERS[kind](path, annotated_pictures(collection, field=field, unlabelled=unlabelled))
+    format = format_named(kind)
+    if format.name in _TABLES:
+        return write_rows(path, collection.rows(field=field), EXPORT_COLUMNS, format.name)
+    if format.writes == {REGIONS}:
+        check_reads_regions(collection.name, collection.extractor)
+    wanted = REGIONS if is_of_regions(collection) else DOCUMENTS
+    if wanted not in format.writes:
+        fitting = ", ".join(name for name, one in FORMATS.items() if wanted in one.writes)
+        what = "regions" if wanted == REGIONS else "whole files"
+        raise BadInput(
+            f"{collection.name!r} labels {what}, for which {format.title} has no place; "
+            f"use {fitting}"
+        )
+    put = linked if link else copied
+    if wanted == REGIONS:
+        return format.write(path, region_examples(collection, field, unlabelled), put)
+    found = document_examples(collection, field, unlabelled, with_size=format.needs_size)
+    return format.write(path, found, put)
+
+
+def to_huggingface(
+    collection: Collection, *, field: str | None = None, unlabelled: bool = True
+) -> Any:
+    """Return a collection as a `datasets.Dataset`: content, label with its classes, and extras.
+
+    Raises MissingExtra without the package `datasets`.
+    """
+    if is_of_regions(collection):
+        return to_dataset(region_examples(collection, field, unlabelled))
+    return to_dataset(document_examples(collection, field, unlabelled))
+
+
+def is_of_regions(collection: Collection) -> bool:
+    """Return whether the documents of a collection are regions of pictures."""
+    return reads_regions(collection.extractor)
 
 
 def annotated_pictures(
     collection: Collection, *, field: str | None = None, unlabelled: bool = False
-) -> list[Picture]:
-    """Return the pictures of a collection that have labelled regions, or any with `unlabelled`.
-
-    The origin of a label is kept; the score is that of what labelled itself. A frame of a video is
-    a picture of its own, `clip.t1200.png` for the moment 1,200 ms of `clip.mp4`.
-    """
-    pictures: dict[tuple[str, Any], tuple[Document, list[Region]]] = {}
-    for one in collection.documents(field=field):
-        standing = one.standings[field or one.field]
-        if "box" not in one.attributes or (standing.label is None and not unlabelled):
-            continue
-        automatic = standing.origin is Origin.AUTO
-        region = Region(
-            read_box(one.attributes["box"]),
-            standing.label,
-            one.part,
-            standing.decision.confidence if automatic else None,
-            None if standing.origin is None else standing.origin.value,
-        )
-        key = one.object_id, one.attributes.get("time_ms")
-        pictures.setdefault(key, (one, []))[1].append(region)
-    return [
-        Picture(_picture_name(first), regions, *first.attributes.get("picture_size", (0, 0)))
-        for first, regions in pictures.values()
-    ]
+) -> list[Example]:
+    """Return the pictures of a collection that have labelled regions, or any with `unlabelled`."""
+    return list(region_examples(collection, field, unlabelled))
 
 
-def _picture_name(document: Document) -> str:
-    time_ms = document.attributes.get("time_ms")
-    if time_ms is None:
-        return document.file_name
-    return str(PurePosixPath(document.file_name).with_suffix(f".t{time_ms}.png"))
+def _dataset(collection: Collection, source: Any, kind: str | None, images: Path | None) -> Dataset:
+    if not isinstance(source, str | Path):
+        return examples_of(source)
+    path = Path(source)
+    format = recognised(path) if kind is None else format_named(kind)
+    if format.reads == {REGIONS}:
+        check_reads_regions(collection.name, collection.extractor)
+    return format.read(path, images)
 
 
-def _known(collection: Collection) -> Iterator[_Known]:
-    """Yield the objects of a collection that have regions."""
-    found: dict[str, _Known] = {}
-    for one in collection.documents():
-        known = found.get(one.object_id)
-        if known is None:
-            known = _Known(one.object_id, one.file_name, {blob.uri for blob in one.blobs})
-            found[one.object_id] = known
-        if "box" in one.attributes and "time_ms" not in one.attributes:
-            known.regions[one.part] = read_box(one.attributes["box"])
-            width, height = one.attributes.get("picture_size", (0, 0))
-            known.size = (width, height)
-    yield from found.values()
-
-
-def _plan(found: Annotations, known: Sequence[_Known], folders: Sequence[Path]) -> _Plan:
-    plan = _Plan(refused=dict(found.refused))
-    by_uri = {uri: one for one in known for uri in one.uris}
-    by_name: dict[str, list[_Known]] = {}
-    for one in known:
-        by_name.setdefault(PurePosixPath(one.name).name, []).append(one)
-    for picture in found.pictures:
-        name = inner_path(picture.file_name)
-        path = _file(name, folders)
-        here = by_uri.get(path.as_uri()) if path else None
-        fitting = [one for one in by_name.get(name.name, []) if _ends_alike(one.name, name)]
-        if here is None and path is None and len(fitting) > 1:
-            plan.refused[picture.file_name] = f"fits {len(fitting)} objects; give --images"
-            continue
-        here = here or (fitting[0] if len(fitting) == 1 else None)
-        try:
-            _check_size(picture, path, here)
-        except (BadContent, OSError) as error:
-            plan.refused[picture.file_name] = str(error)
-            continue
-        if here is not None:
-            _redraw(plan, picture, here)
-        elif path is not None:
-            named = _named(picture.regions, {})
-            listed = [{"id": id, "box": list(one.box)} for id, one in named.items()]
-            uri = path.as_uri()
-            plan.items.append(Item(uri, str(name), uri=uri, metadata={REGIONS: listed}))
-            plan.say(uri, named)
-        else:
-            plan.refused[picture.file_name] = (
-                f"is not in {', '.join(str(one) for one in folders[:1])} nor in the collection; "
-                "say where the pictures are (--images)"
-            )
-    return plan
-
-
-def _redraw(plan: _Plan, picture: Picture, here: _Known) -> None:
-    """Plan what changes in the regions of a picture that is here already."""
-    named = _named(picture.regions, here.regions)
-    moved = {
-        id: one.box
-        for id, one in named.items()
-        if id not in here.regions or not same(here.regions[id], one.box)
-    }
-    if moved:
-        plan.drawn[here.object_id] = moved
-    plan.say(here.object_id, named)
-
-
-def _named(regions: Sequence[Region], known: Mapping[str, Box]) -> dict[str, Region]:
-    """Return regions by id: that of the same box if it is known, else their own, else a new one."""
-    free, rest, found = dict(known), [], dict[str, Region]()
-    for one in regions:
-        at_hand = free.get(one.id)
-        near = next((id for id, box in free.items() if same(box, one.box)), None)
-        if at_hand is not None and same(at_hand, one.box):
-            near = one.id
-        if near is None:
-            rest.append(one)
-        else:
-            del free[near]
-            found[near] = one
-    for one in rest:
-        own = one.id.replace("/", "_")[:200]
-        box = "-".join(str(round(edge)) for edge in one.box)
-        id, count = own or f"box-{box}", 1
-        while id in found or (id in free and not own):
-            count += 1
-            id = f"{own or f'box-{box}'}-{count}"
-        found[id] = one
-    return found
-
-
-def _file(name: PurePosixPath, folders: Sequence[Path]) -> Path | None:
-    """Return the picture of a name, with its folders or without, or as it was uploaded."""
-    names = dict.fromkeys((str(name), name.name, _UPLOADED.sub("", name.name)))
-    near = (folder / one for one in names for folder in folders)
-    found = next((path for path in near if path.is_file()), None)
-    return None if found is None else found.parent.resolve() / found.name
-
-
-def _ends_alike(one: str, other: PurePosixPath) -> bool:
-    shorter, longer = sorted((PurePosixPath(one).parts, other.parts), key=len)
-    return longer[len(longer) - len(shorter) :] == shorter
-
-
-def _check_size(picture: Picture, path: Path | None, here: _Known | None) -> None:
-    """Raise BadContent where annotations are for a picture of another size: boxes would be off."""
-    size = (0, 0) if here is None else here.size
-    if path is not None and picture.width:
-        size = upright_size(path.read_bytes(), name=path.name)
-    said = (picture.width, picture.height)
-    if all(said) and all(size) and said != size:
-        raise BadContent(
-            f"is annotated as {said[0]} x {said[1]} pixels, and has {size[0]} x {size[1]} upright"
-        )
-
-
-def _rows(collection: Collection, plan: _Plan) -> Iterator[dict[str, Any]]:
-    """Yield the labels as rows that name documents."""
-    for one in collection.documents():
-        keys = [(name, one.part) for name in (one.object_id, *(blob.uri for blob in one.blobs))]
-        region = next((plan.labels[key] for key in keys if key in plan.labels), None)
-        if region is not None:
-            yield {"id": one.id, "label": region.label, "label_source": region.origin}
+def _place(source: Any, images: Path | None) -> Path:
+    """Return the folder in which pictures are looked for first."""
+    if images is not None or not isinstance(source, str | Path):
+        return images or Path()
+    return Path(source) if Path(source).is_dir() else Path(source).parent

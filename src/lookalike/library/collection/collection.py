@@ -9,6 +9,7 @@ from lookalike.catalog.idempotency import Replayed, idempotent
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.taxonomies import rule_of, with_policy_of
 from lookalike.catalog.vocabulary import Labels, LabelSet
+from lookalike.content.frames import frame_rows, is_frame
 from lookalike.content.sources import items, json_values
 from lookalike.decisions.operations import LabelStatement
 from lookalike.errors import BadInput, NotFound
@@ -267,6 +268,9 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
     ) -> Changed:
         """Take labels from rows that name documents by `id`, `sha256` or `file_name`.
 
+        `rows` are mappings, or a DataFrame of pandas or polars, a table of Arrow, or a
+        `datasets.Dataset`.
+
         With `origin` human they count as said by the person. Trusted labels vote; they never
         overwrite a person's. With `trusted` off, and for rows whose `label_source` is `auto`, they
         are suggestions only. `refused` in the answer says which rows were not taken, and why.
@@ -277,7 +281,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         """
         if asked and origin is not Origin.HUMAN:
             raise BadInput("only a person answers what was asked: say origin='human', too")
-        given = list(rows)
+        given = list(frame_rows(rows) if is_frame(rows) else rows)
         request = (field, label_column, origin, trusted, given, *([asked] if asked else []))
         with self._operate("import", actor, op_id, *request) as running:
             chosen = self._field(running.txn, field)

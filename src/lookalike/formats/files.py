@@ -1,66 +1,32 @@
-"""What all annotation formats come down to: pictures with regions, each a box with a label."""
+"""Files as formats read and write them: text, JSON, XML, numbers, names. Errors name the place."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers.expat import ExpatError, ParserCreate
 
-from lookalike.content.boxes import Box, read_box
-from lookalike.errors import BadContent, BadInput
+from lookalike.errors import BadInput
+from lookalike.formats.base import SPLITS, UNLABELLED, Example
 
-UNLABELLED = "unlabelled"
-"""The class of a region without a label, in formats that want one for every region."""
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".heic"}
+)
 
-AUTO = "auto"
-"""The origin of a label that a machine gave."""
+_SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A box in pixels of its upright picture, with what is said of it.
-
-    `id` is "" where the format has none. `origin` is who gave the label (`label_source`), `score`
-    how sure it is; None where nothing says so.
-    """
-
-    box: Box
-    label: str | None = None
-    id: str = ""
-    score: float | None = None
-    origin: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture with its regions; `width` and `height` are pixels, 0 where nothing says them."""
-
-    file_name: str
-    regions: Sequence[Region]
-    width: int = 0
-    height: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Annotations:
-    """What a reader found: pictures, and by its place why a region or a file was not taken."""
-
-    pictures: list[Picture] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
-
-    def region(self, place: str, box: Any, **said: Any) -> Iterator[Region]:
-        """Yield the region whose `box` is a JSON value; note why there is none."""
-        try:
-            yield Region(read_box(box), **said)
-        except BadContent as error:
-            self.refused[place] = str(error)
+_PEEKED_BYTES = 65_536
 
 
 def read_json(path: Path) -> Any:
@@ -120,24 +86,53 @@ def label_of(value: Any) -> str | None:
     return text or None
 
 
-def said_label(name: Any, source: str | None) -> str | None:
-    """Return the label that a class is; None for the one that stands for none, in our exports."""
-    label = label_of(name)
-    return None if label == UNLABELLED and source is None else label
-
-
-def classes_of(pictures: Iterable[Picture]) -> list[str]:
+def classes_of(examples: Iterable[Example]) -> list[str]:
     """Return the labels of all regions, each once, in the order of the alphabet."""
-    return sorted({one.label or UNLABELLED for picture in pictures for one in picture.regions})
+    return sorted({one.label or UNLABELLED for each in examples for one in each.regions or ()})
 
 
-def places(pictures: Iterable[Picture], suffix: str) -> list[tuple[PurePosixPath, Picture]]:
+def split_of(name: str) -> str | None:
+    """Return which split a folder's name stands for: train, val, test, or None.
+
+    >>> split_of("valid"), split_of("Training"), split_of("trains")
+    ('val', 'train', None)
+    """
+    return _SPLIT_NAMES.get(name.lower())
+
+
+def split_by_name(example: Example) -> str:
+    """Return the split of an example: its own, else one that its name decides, a fifth for val."""
+    if example.split in SPLITS:
+        return str(example.split)
+    digest = hashlib.sha256(example.file_name.encode("utf-8", "replace")).digest()
+    return "val" if digest[0] % 5 == 0 else "train"
+
+
+def splits_of(examples: Sequence[Example]) -> list[str]:
+    """Return a split for each example; both train and val have some where there are two."""
+    found = [split_by_name(one) for one in examples]
+    for wanted, other in (("train", "val"), ("val", "train")):
+        if wanted not in found and found.count(other) > 1:
+            found[found.index(other)] = wanted
+    return found
+
+
+def peek(path: Path) -> str:
+    """Return the beginning of a file as text, "" where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_PEEKED_BYTES).decode("utf-8-sig", "replace").lstrip()
+    except OSError:
+        return ""
+
+
+def places(examples: Iterable[Example], suffix: str) -> list[tuple[PurePosixPath, Example]]:
     """Return where the annotations of each picture go, one file each, its folders kept.
 
     Raises BadInput where two pictures differ in their suffix only: both would have one file.
     """
-    found: dict[PurePosixPath, Picture] = {}
-    for one in pictures:
+    found: dict[PurePosixPath, Example] = {}
+    for one in examples:
         place = inner_path(one.file_name).with_suffix(suffix)
         if place in found:
             raise BadInput(

@@ -95,8 +95,8 @@ def test_coco_boxes_are_read_with_their_categories(tmp_path: Path) -> None:
 
     (picture,) = found.pictures
     assert (picture.file_name, picture.width, picture.height) == ("a.jpg", 100, 80)
-    assert picture.regions[0] == Region(ONE_BOX, "dog", "1", 0.5, "auto")
-    assert picture.regions[1] == Region((1.0, 2.0, 3.5, 4.0), "cat", "2")
+    assert (picture.regions or ())[0] == Region(ONE_BOX, "dog", "1", 0.5, "auto")
+    assert (picture.regions or ())[1] == Region((1.0, 2.0, 3.5, 4.0), "cat", "2")
 
 
 def test_coco_polygons_have_a_box_around_them(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_yolo_polygons_have_a_box_around_them_and_scores_are_kept(tmp_path: Path
     found = read_yolo(yolo(tmp_path, lines))
 
     assert regions(found) == [(ONE_BOX, "cat")] * 2
-    assert [one.score for one in found.pictures[0].regions] == [None, 0.75]
+    assert [one.score for one in found.pictures[0].regions or ()] == [None, 0.75]
 
 
 @pytest.mark.parametrize(
@@ -408,14 +408,13 @@ def test_what_cvat_labelled_by_itself_is_a_machines(tmp_path: Path) -> None:
     )
     (picture,) = read_cvat(cvat(tmp_path, boxes).parent).pictures
 
-    assert [one.origin for one in picture.regions] == [None, "auto"]
+    assert [one.origin for one in picture.regions or ()] == [None, "auto"]
 
 
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
         ('<points label="cat" points="1,2"/>', "a points is no region"),
-        ('<tag label="cat"/>', "a tag is no region"),
         ('<box label="cat" xtl="10" ytl="20" xbr="40"/>', "its ybr is None"),
         ('<polygon label="cat" points="1,2;3"/>', "its points have '3'"),
         ('<box label="cat" xtl="10" ytl="20" xbr="10" ybr="30"/>', "has no size"),
@@ -478,7 +477,9 @@ def test_label_studio_rectangles_are_per_cent(tmp_path: Path) -> None:
 def test_label_studio_pictures_are_named_by_the_end_of_their_address(
     tmp_path: Path, url: str, name: str
 ) -> None:
-    found = read_label_studio(tasks(tmp_path, data={"image": url}))
+    found = read_label_studio(
+        tasks(tmp_path, data={"image": url}, annotations=[{"result": [rectangle()]}])
+    )
 
     assert [one.file_name for one in found.pictures] == [name]
 
@@ -663,9 +664,9 @@ def test_what_is_written_is_read_back(
     (picture,) = all_of(FORMATS[kind].read(path, None)).pictures
 
     assert picture.file_name == "a.png"
-    assert [same(a.box, b.box) for a, b in zip(listed, picture.regions, strict=True)] == [
+    assert [same(a.box, b.box) for a, b in zip(listed, picture.regions or (), strict=True)] == [
         True
     ] * len(listed)
-    assert [(a.label, a.id, a.score, a.origin) for a in picture.regions] == [
+    assert [(a.label, a.id, a.score, a.origin) for a in picture.regions or ()] == [
         (b.label, b.id, b.score, b.origin) for b in listed
     ]

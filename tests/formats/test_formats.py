@@ -129,7 +129,7 @@ BROKEN = {
     "jsonl, a list": ("x.jsonl", b"[1, 2]\n", r"line 1 is no JSON object; write \{"),
     "jsonl, UTF-16": ("x.jsonl", "{}".encode("utf-16"), r"x\.jsonl line 1 is not UTF-8; save it"),
     "parquet": ("x.parquet", b"id,label\n", r"x\.parquet is not Parquet"),
-    "suffix": ("x.txt", b"", r"'x\.txt' has no known suffix; use \.csv, \.jsonl"),
+    "suffix": ("x.txt", b"", r"'x\.txt' has no known suffix; use \.csv, \.tsv, \.jsonl"),
 }
 
 

@@ -115,7 +115,7 @@ def test_an_export_comes_back_elsewhere_with_boxes_labels_and_ids(
 
     assert labels(other) == EXPECTED
     for one, back in zip(annotated_pictures(things), annotated_pictures(other), strict=True):
-        pairs = zip(one.regions, back.regions, strict=True)
+        pairs = zip(one.regions or (), back.regions or (), strict=True)
         assert all(same(a.box, b.box) for a, b in pairs)
 
 
@@ -145,7 +145,9 @@ def test_ids_that_moved_to_another_box_do_not_take_its_label_along(
     turned = [
         replace(
             one,
-            regions=[replace(each, id=f"r{2 - place}") for place, each in enumerate(one.regions)],
+            regions=[
+                replace(each, id=f"r{2 - place}") for place, each in enumerate(one.regions or ())
+            ],
         )
         for one in annotated()
     ]
@@ -160,9 +162,10 @@ def test_regions_without_ids_are_known_by_their_boxes(
     things: lookalike.Collection, photos: Path
 ) -> None:
     bare = [
-        replace(one, regions=[replace(each, id="") for each in one.regions]) for one in annotated()
+        replace(one, regions=[replace(each, id="") for each in one.regions or ()])
+        for one in annotated()
     ]
-    twice = [replace(one, regions=[*one.regions, one.regions[0]]) for one in bare]
+    twice = [replace(one, regions=[*(one.regions or ()), *(one.regions or ())[:1]]) for one in bare]
     path = photos.parent / "voc"
     FORMATS["voc"].write(path, twice, copied)
 
@@ -265,7 +268,7 @@ def test_the_score_is_that_of_what_labelled_itself(
 
     (first, _) = annotated_pictures(things)
 
-    by_id = {one.id: one for one in first.regions}
+    by_id = {one.id: one for one in first.regions or ()}
     assert by_id["r0"].origin == "auto"
     assert by_id["r0"].score is not None
     assert by_id["r0"].score >= 0.5
@@ -318,13 +321,10 @@ def test_the_command_line_imports_draws_and_exports(photos: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (
-            ("import", "things", "a.json", "--labels-from", "coco", "--label-column", "b"),
-            "no columns",
-        ),
-        (("import", "things", "a.csv", "--images", "photos"), "--images is for annotations"),
-        (("export", "things", "--format", "voc"), "say where to write voc"),
-        (("export", "things", "--all"), "--all is for regions"),
+        (("export", "things", "--format", "voc"), "say where to write voc: a folder"),
+        (("export", "things", "--format", "parquet"), "say where to write parquet"),
+        (("export", "things", "--all"), "--all is for formats of other tools"),
+        (("export", "things", "--link"), "--link is for formats of other tools"),
     ],
 )
 def test_options_that_do_not_fit_are_told(

@@ -204,7 +204,8 @@ def _export_dataset(
     kind: str,
     options: Mapping[str, Any],
 ) -> None:
-    from lookalike.library.annotations import export_annotations, format_named, is_of_regions
+    from lookalike.formats.registry import format_named
+    from lookalike.library.annotations import export_annotations, is_of_regions
 
     if file is None:
         raise BadInput(f"say where to write {kind}: {format_named(kind).target}")

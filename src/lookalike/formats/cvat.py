@@ -113,7 +113,7 @@ def _add(
     start = {"label": said.label or UNLABELLED, "source": source}
     shape = SubElement(image, tag, start | dict(place))
     for name, value in {**names, **extras_of(said)}.items():
-        text = json.dumps(value) if isinstance(value, list) else str(value or "")
+        text = json.dumps(value) if isinstance(value, list) else "" if value is None else str(value)
         SubElement(shape, "attribute", {"name": name}).text = text
 
 

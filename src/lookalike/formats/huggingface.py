@@ -275,7 +275,9 @@ def _write_texts(file: Path, examples: Sequence[Example]) -> None:
     arrays["label"] = pyarrow.array(
         [None if one is None else numbers[one] for one in columns["label"]], pyarrow.int64()
     )
-    features = {name: {"dtype": "string", "_type": "Value"} for name in arrays}
+    features: dict[str, dict[str, Any]] = {
+        name: {"dtype": "string", "_type": "Value"} for name in arrays
+    }
     features["score"] = {"dtype": "float64", "_type": "Value"}
     features["rejected"] = {"feature": features["text"], "_type": "List"}
     features["label"] = {"names": names, "_type": "ClassLabel"}

@@ -53,10 +53,8 @@ def read_label_studio(path: Path, images: Path | None = None) -> Dataset:
     refused: dict[str, str] = {}
     reader = _Reader(path, Finder(path.parent, images), refused, _has_regions(tasks))
     examples = iter([one for index, task in enumerate(tasks) for one in reader.read(index, task)])
-    if tasks and not any(isinstance(task, dict) and _data(task) for task in tasks):
+    if not any(isinstance(task, dict) and content_named(_data(task)) for task in tasks):
         raise _no_export(path, next(iter(refused.values()), "there are no tasks"))
-    if not tasks:
-        raise _no_export(path, "there are no tasks")
     return Dataset(examples, refused)
 
 
@@ -175,7 +173,9 @@ class _Reader:
         if is_written and isinstance(ours.get("labels"), dict):
             for field, extras in ours["labels"].items():
                 if isinstance(extras, dict):
-                    labels.setdefault(str(field), label_from(None, extras))
+                    said = labels.get(str(field))
+                    if said is None or said.origin == AUTO:
+                        labels[str(field)] = label_from(None, extras)
         return self._judged(place, labels, regions, results, bool(ours.get("is_picture")))
 
     def _judged(

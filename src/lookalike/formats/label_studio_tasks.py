@@ -48,10 +48,8 @@ def content_named(data: Mapping[str, Any]) -> tuple[str, str | None] | None:
     for key in texts:
         if _is_place(texts[key]):
             return _file_name(texts[key]) or texts[key], None
-    key = next((one for one in (*_SHOWN, *texts) if one in texts), None)
-    if key is None:
-        return None
-    return "", texts[key]
+    shown = next((one for one in (*_SHOWN, *texts) if one in texts), None)
+    return None if shown is None else ("", texts[shown])
 
 
 def _is_place(text: str) -> bool:

@@ -147,14 +147,14 @@ def _read(refused: dict[str, str], file: Path, finder: Finder, splits: dict[str,
 
 
 def _regions(refused: dict[str, str], place: str, each: Element) -> Iterator[Region]:
-    box = each.find("bndbox")
-    if box is None:
+    frame = each.find("bndbox")
+    if frame is None:
         refused[place] = "it has no <bndbox>"
         return
-    edges = [number(box.findtext(name)) for name in _EDGES]
+    edges = [number(frame.findtext(name)) for name in _EDGES]
     if None in edges:
         wrong = _EDGES[edges.index(None)]
-        refused[place] = f"its <{wrong}> is {box.findtext(wrong)!r}; write a number"
+        refused[place] = f"its <{wrong}> is {frame.findtext(wrong)!r}; write a number"
         return
     left, top, right, bottom = (edge or 0.0 for edge in edges)
     try:
@@ -185,7 +185,11 @@ def _annotation(picture: Example) -> Element:
             _add(box, name, f"{edge:.2f}".rstrip("0").rstrip("."))
         _add(each, "region_id", one.id)
         for name, value in extras_of(one).items():
-            _add(each, name, json.dumps(value) if isinstance(value, list) else value or "")
+            _add(
+                each,
+                name,
+                json.dumps(value) if isinstance(value, list) else "" if value is None else value,
+            )
     return root
 
 

@@ -67,7 +67,7 @@ class DocumentImport:
         documents = _Documents(self._collection)
         said: list[_Said] = []
         for batch in self._batches(found):
-            known, items = [], dict[str, Item]()
+            known, items = list[_Said](), dict[str, Item]()
             for name, one in batch:
                 self._take(documents, name, one, known, items)
             if items:

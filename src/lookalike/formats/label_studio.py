@@ -151,7 +151,8 @@ class _Reader:
         if not (annotations or predictions or (is_written and "labels" in ours)):
             self._refused[place] = "nobody has annotated it"
             return None
-        labels = self._votes(place, annotations)
+        voted = self._votes(place, annotations)
+        labels = dict(voted)
         regions: list[Region] = []
         results: list[Mapping[str, Any]] = []
         if annotations:
@@ -172,10 +173,8 @@ class _Reader:
             labels = self._labels(place, guessed, AUTO) | labels
         if is_written and isinstance(ours.get("labels"), dict):
             for field, extras in ours["labels"].items():
-                if isinstance(extras, dict):
-                    said = labels.get(str(field))
-                    if said is None or said.origin == AUTO:
-                        labels[str(field)] = label_from(None, extras)
+                if isinstance(extras, dict) and str(field) not in voted:
+                    labels[str(field)] = label_from(None, extras)
         return self._judged(place, labels, regions, results, bool(ours.get("is_picture")))
 
     def _judged(
@@ -252,8 +251,7 @@ class _Reader:
                 shown = ", ".join(map(repr, chosen)) or "none"
                 self._refused[f"{place} {field}"] = f"a field has one label, not {shown}"
                 continue
-            extras = {SOURCE: origin, "score": one.get("score")} if origin else {}
-            found[field] = label_from(chosen[0], {**extras, **_ours(one.get("meta"))})
+            found[field] = label_from(chosen[0], _extras(one, origin))
         return found
 
     def _regions(
@@ -270,16 +268,20 @@ class _Reader:
             except BadContent as error:
                 self._refused[where] = str(error)
                 continue
-            extras = {"score": one.get("score"), **({SOURCE: origin} if origin else {})}
             label = _label(one) or labels.get(str(one.get("id")))
-            said = extras | dict(_ours(one.get("meta")))
-            yield region_from(box, label, str(one.get("id") or ""), said)
+            yield region_from(box, label, str(one.get("id") or ""), _extras(one, origin))
 
 
 def _ours(meta: Any) -> Mapping[str, Any]:
     """Return what we wrote into a `meta`."""
     found = meta.get(OURS) if isinstance(meta, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def _extras(result: Mapping[str, Any], origin: str | None) -> dict[str, Any]:
+    """Return what a result says besides its label; a machine's has that `origin` at least."""
+    found = {"score": result.get("score"), **_ours(result.get("meta"))}
+    return found if origin is None or found.get(SOURCE) else {**found, SOURCE: origin}
 
 
 def _with_score(prediction: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -40,6 +40,13 @@ class Annotated:
     rejected: int = 0
     notes: tuple[str, ...] = ()
 
+    @property
+    def changed_nothing(self) -> bool:
+        """Return whether all of it was here already."""
+        came_in = self.added.added or self.added.changed
+        said = self.labelled is not None and self.labelled.by_person
+        return not (came_in or said or self.rejected)
+
 
 def import_annotations(
     collection: Collection,

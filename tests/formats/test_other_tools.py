@@ -304,6 +304,7 @@ def test_validation_pictures_are_not_those_of_training(tmp_path: Path) -> None:
 # --- COCO, CVAT, LabelMe --------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # of the reader's own arrays
 def test_a_published_reader_makes_masks_of_our_coco(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -455,7 +456,7 @@ def test_classes_of_a_parquet_file_have_their_names(tmp_path: Path) -> None:
 def test_pictures_of_a_table_are_added_where_they_are_there(
     library: lookalike.Library, tmp_path: Path
 ) -> None:
-    """Separated by tabs, as the suffix says; a name that leads out of the folder is not followed."""
+    """Separated by tabs, as the suffix says; names that lead out of the folder are not followed."""
     write_squares(tmp_path / "set", "a.png", "in/b.png")
     write_squares(tmp_path, "out.png")
     lines = ["file_name\tlabel", "a.png\tCat", "in/b.png\tDog", "../out.png\tCat", "c.png\tCat"]

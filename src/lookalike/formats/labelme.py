@@ -114,10 +114,10 @@ def _read(file: Path, place: str, images: Path | None, refused: dict[str, str]) 
     ours = data.get(_OURS) if isinstance(data.get(_OURS), dict) else {}
     labels = _labels(refused, place, data.get("flags"), ours)
     size = pixels(data.get("imageWidth")), pixels(data.get("imageHeight"))
-    path = finder.find(said) or finder.find(inner_path(said).name)
+    whole = inner_path(place).with_name(inner_path(said).name).as_posix()
+    path = finder.find(whole) or finder.find(said)
     return Example(
-        label_of(ours.get("file_name"))
-        or inner_path(place).with_name(inner_path(said).name).as_posix(),
+        label_of(ours.get("file_name")) or whole,
         None if labels and not regions else regions,
         *size,
         labels=labels,

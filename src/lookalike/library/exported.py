@@ -73,10 +73,11 @@ def label_of(standing: Standing) -> Label:
     suggestion = None
     if standing.label is None:
         suggestion = standing.suggestion or decision.runner_up
+    has_score = origin is Origin.AUTO or suggestion == decision.runner_up is not None
     reason = standing.reason if standing.label is None else None
     return Label(
         standing.label,
-        decision.confidence if is_own and (standing.label or suggestion) else None,
+        decision.confidence if has_score else None,
         None if origin is None else origin.value,
         None if reason is None else reason.value,
         suggestion,

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from lookalike.content.sources import Item
 from lookalike.errors import BadInput
-from lookalike.formats.base import AUTO, LABEL, Dataset, Example, Label
+from lookalike.formats.base import LABEL, Dataset, Example, Label
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Added, Changed, Progress
 from lookalike.stores import schema
@@ -95,13 +95,13 @@ class DocumentImport:
         first: list[tuple[str, Example]] = []
         while part := list(islice(stream, _BATCH)):
             first += part
-            if any(self._said(one) is not None for _, one in first):
+            if any(_says(self._said(one)) for _, one in first):
                 yield first
                 yield from iter(lambda: list(islice(stream, _BATCH)), [])
                 return
         self._count = len(first)
-        for name, _ in first:
-            self.refused.setdefault(name, f"has no {self._column or LABEL!r}")
+        for name, one in first:
+            self.refused.setdefault(name, self._why_not(one))
         raise BadInput(
             _nothing_taken(len(first), found.refused | self.refused, self._column or LABEL)
         )
@@ -121,11 +121,8 @@ class DocumentImport:
     ) -> None:
         """Plan what an example changes, or note why it is not taken."""
         said = self._said(example)
-        if said is None and example.regions is not None:
-            self.refused[name] = (
-                "has regions, and this collection labels whole files; "
-                "regions need a collection with --extractor region"
-            )
+        if said is None and example.regions:
+            self.refused[name] = self._why_not(example)
             return
         if said is not None and said.label is not None:
             self._classes[said.label] += 1
@@ -136,7 +133,7 @@ class DocumentImport:
             return
         if ids:
             if said is None:
-                self.refused[name] = f"has no {self._column or LABEL!r}"
+                self.refused[name] = self._why_not(example)
             else:
                 known.append(_Said(name, said, ids))
             return
@@ -147,6 +144,15 @@ class DocumentImport:
         items[item.key] = item
         if said is not None:
             known.append(_Said(name, said, (), item.key))
+
+    def _why_not(self, example: Example) -> str:
+        """Return why an example without a label is not taken."""
+        if example.regions:
+            return (
+                "has regions, and this collection labels whole files; "
+                "regions need a collection with --extractor region"
+            )
+        return f"has no {self._column or LABEL!r}"
 
     def _said(self, example: Example) -> Label | None:
         """Return what is said about the label that is asked for, None for nothing."""
@@ -183,15 +189,12 @@ class DocumentImport:
         rows: list[dict[str, Any]] = []
         names = []
         for one in said:
-            label = one.said.label or one.said.suggestion
-            source = one.said.origin if one.said.label is not None else AUTO
-            if label is None and not one.said.rejected:
+            if not _says(one.said):
                 self.refused[one.name] = f"has no {self._column or LABEL!r}"
-            if label is None:
-                continue
-            for id in one.ids:
-                rows.append({"id": id, "label": label, "label_source": source})
-                names.append(one.name)
+            if one.said.label is not None:
+                row = {"label": one.said.label, "label_source": one.said.origin}
+                rows += [{"id": id, **row} for id in one.ids]
+                names += [one.name] * len(one.ids)
         if not rows:
             return
         self.changed = self._collection.import_labels(
@@ -305,6 +308,11 @@ def sum_of(one: Added, other: Added) -> Added:
         {**one.failed, **other.failed},
         dict(Counter(one.labelled) + Counter(other.labelled)),
     )
+
+
+def _says(said: Label | None) -> bool:
+    """Return whether there is something to import: what a machine only suggested is not."""
+    return said is not None and (said.label is not None or bool(said.rejected))
 
 
 def _item(example: Example) -> Item | None:

@@ -12,7 +12,7 @@ from lookalike.content.boxes import Box, read_box, same
 from lookalike.content.pictures import upright_size
 from lookalike.content.sources import Item
 from lookalike.errors import BadContent, BadInput
-from lookalike.formats.base import AUTO, Dataset, Example, Region
+from lookalike.formats.base import Dataset, Example, Region
 from lookalike.formats.files import inner_path
 from lookalike.library.collection.collection import Collection
 from lookalike.library.imported import NOTHING_ADDED, ends_alike
@@ -44,7 +44,7 @@ class _Plan:
         """Remember the labels of a picture, which is named by its object's id or its uri."""
         self.regions += len(regions)
         for id, one in regions.items():
-            if one.label is not None or one.suggestion is not None or one.rejected:
+            if one.label is not None or one.rejected:
                 self.labels[picture, id] = one
 
 
@@ -67,7 +67,11 @@ def import_regions(
         collection.draw(plan.drawn)
         added = replace(added, changed=added.changed + len(plan.drawn))
     taken = list(_taken(collection, plan)) if plan.labels else []
-    rows = [row for id, one in taken if (row := _row(id, one)) is not None]
+    rows = [
+        {"id": id, "label": one.label, "label_source": one.origin}
+        for id, one in taken
+        if one.label is not None
+    ]
     labelled = collection.import_labels(rows, field=field, trusted=trusted) if rows else None
     if trusted:
         _reject(collection, taken, field)
@@ -206,15 +210,6 @@ def _taken(collection: Collection, plan: _Plan) -> Iterator[tuple[str, Region]]:
         region = next((plan.labels[key] for key in keys if key in plan.labels), None)
         if region is not None:
             yield one.id, region
-
-
-def _row(id: str, region: Region) -> dict[str, Any] | None:
-    """Return the label of a region as a row; what was only suggested there is a suggestion."""
-    if region.label is not None:
-        return {"id": id, "label": region.label, "label_source": region.origin}
-    if region.suggestion is not None:
-        return {"id": id, "label": region.suggestion, "label_source": AUTO}
-    return None
 
 
 def _reject(collection: Collection, taken: Sequence[tuple[str, Region]], field: str | None) -> None:

@@ -22,17 +22,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from lookalike.formats.annotations import Annotations, Picture, Region
 from PIL import Image
 
 import lookalike
 from lookalike.content.boxes import same
 from lookalike.extractors.image import MODELS
 from lookalike.extractors.onnx.bundled import OnnxModel
+from lookalike.formats.base import Dataset, Example, Region
 from lookalike.formats.coco import write_coco
+from lookalike.formats.registry import FORMATS
 from lookalike.formats.voc import read_voc
 from lookalike.library.annotations import (
-    READERS,
     annotated_pictures,
     export_annotations,
     import_annotations,
@@ -77,7 +77,7 @@ def _bring_in(cells: Collection, options: argparse.Namespace, folder: Path) -> d
     source = options.data / "bccd"
     found = read_voc(source / "annotations")
     if options.quick:
-        found = Annotations(found.pictures[:_QUICK_PICTURES], found.refused)
+        found = Dataset(list(found)[:_QUICK_PICTURES], found.refused)
     numbered = _numbered(found)
     write_coco(folder / "boxes.json", _without_labels(numbered))
     started = time.process_time()
@@ -91,7 +91,7 @@ def _bring_in(cells: Collection, options: argparse.Namespace, folder: Path) -> d
     print(f"import {seconds * each:.1f} ms of processor time a region, bare network ", end="")
     print(f"{bare * each:.1f} ms: {seconds / bare - 1:+.1%}")
     labels = {
-        (one.file_name, region.id): region.label for one in numbered for region in one.regions
+        (one.file_name, region.id): region.label for one in numbered for region in one.regions or ()
     }
     documents = {one.id: labels[one.file_name, one.part] for one in cells.documents()}
     truth = {id: label for id, label in documents.items() if label is not None}
@@ -99,20 +99,22 @@ def _bring_in(cells: Collection, options: argparse.Namespace, folder: Path) -> d
     return truth
 
 
-def _numbered(found: Annotations) -> list[Picture]:
+def _numbered(found: Dataset) -> list[Example]:
     """Return pictures whose regions have ids: their numbers."""
     return [
         replace(
             one,
-            regions=[replace(each, id=str(number)) for number, each in enumerate(one.regions)],
+            regions=[
+                replace(each, id=str(number)) for number, each in enumerate(one.regions or ())
+            ],
         )
-        for one in found.pictures
+        for one in found
     ]
 
 
-def _without_labels(pictures: Sequence[Picture]) -> list[Picture]:
+def _without_labels(pictures: Sequence[Example]) -> list[Example]:
     return [
-        replace(one, regions=[replace(each, label=None) for each in one.regions])
+        replace(one, regions=[replace(each, label=None) for each in one.regions or ()])
         for one in pictures
     ]
 
@@ -199,12 +201,12 @@ def _round_trips(
         export_annotations(cells, folder / name, kind, field="all")
         if kind == "yolo":
             _blank_pictures(images, wanted)
-        found = READERS[kind](folder / name, images if kind == "yolo" else None)
-        back = {one.file_name: one.regions for one in found.pictures}
+        found = FORMATS[kind].read(folder / name, images if kind == "yolo" else None)
+        back = {one.file_name: one.regions or () for one in found}
         kept = [
             _is_there(one, back.get(picture.file_name, ()))
             for picture in wanted
-            for one in picture.regions
+            for one in picture.regions or ()
         ]
         print(f"{kind}: {sum(kept)} of {len(kept)} regions come back with box and label")
 
@@ -216,7 +218,7 @@ def _is_there(one: Region, others: Sequence[Region]) -> bool:
     )
 
 
-def _blank_pictures(folder: Path, pictures: Sequence[Picture]) -> None:
+def _blank_pictures(folder: Path, pictures: Sequence[Example]) -> None:
     """Write pictures of the right sizes, which is all that YOLO's reader needs of them."""
     folder.mkdir()
     for one in pictures:

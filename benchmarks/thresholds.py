@@ -150,8 +150,8 @@ def _cells(folder: Path) -> Data:
     """Return the regions of the first microscope pictures, cut out where people drew them."""
     extractor = region_extractor()
     vectors, labels = [], []
-    for picture in read_voc(folder / "annotations").pictures[:_PICTURES]:
-        boxes = {f"r{number}": one for number, one in enumerate(picture.regions)}
+    for picture in list(read_voc(folder / "annotations"))[:_PICTURES]:
+        boxes = {f"r{number}": one for number, one in enumerate(picture.regions or ())}
         regions: list[Mapping[str, object]] = [
             {"id": key, "box": list(one.box)} for key, one in boxes.items()
         ]

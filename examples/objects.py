@@ -41,9 +41,7 @@ def main(folder: Path) -> None:
         for_coco = export_annotations(things, folder / "things.json", "coco")
         for_yolo = export_annotations(things, folder / "yolo", "yolo")
 
-    back = [
-        one for picture in read_coco(folder / "things.json").pictures for one in picture.regions
-    ]
+    back = [one for each in read_coco(folder / "things.json") for one in each.regions or ()]
     origins = Counter(one.origin for one in back)
 
     right = sum(one.label == kinds[one.id] for one in automatic)

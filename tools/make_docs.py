@@ -13,7 +13,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from lookalike.content.pictures import kinds_named
 from lookalike.extractors import hookspecs
 from lookalike.extractors.base import Extractor
 from lookalike.extractors.registry import ALIASES, COMBINED, extractors
+from lookalike.formats.base import DOCUMENTS, REGIONS
+from lookalike.formats.registry import FORMATS
 from lookalike.library import forget, migration, remove
 from lookalike.library.collection import explanations
 from lookalike.quality import alerts, monitoring, space_comparison, thresholds
@@ -379,11 +381,37 @@ def _shown_key(key: str) -> str:
     return "+".join(shown)
 
 
+# --- formats ------------------------------------------------------------------------------------
+
+
+def format_table() -> str:
+    """Return what each format holds and in which direction, as the contract's tests prove it."""
+    head = ("name", "format", "whole files", "regions", "written to", "what it has no field for")
+    rows = [
+        (
+            f"`{name}`",
+            one.title,
+            _directions(one.reads & {DOCUMENTS}, one.writes & {DOCUMENTS}),
+            _directions(one.reads & {REGIONS}, one.writes & {REGIONS}),
+            one.target,
+            one.keeps,
+        )
+        for name, one in FORMATS.items()
+    ]
+    return _table(head, rows)
+
+
+def _directions(reads: Set[str], writes: Set[str]) -> str:
+    words = [word for word, there in (("import", reads), ("export", writes)) if there]
+    return ", ".join(words) or "–"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "answers": answer_table,
     "commands": commands,
     "errors": error_tree,
     "extractors": extractor_table,
+    "formats": format_table,
     "hooks": hooks,
     "keys": key_tables,
     "reference": reference,

@@ -24,6 +24,7 @@ DOCUMENTED = {
     "lookalike.settings": (),
     "lookalike.testing.extractors": ("ExtractorContract",),
     "lookalike.testing.fakes": (),
+    "lookalike.testing.formats": ("FormatContract",),
     "lookalike.testing.stores": ("StoreContract",),
 }
 

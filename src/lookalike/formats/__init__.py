@@ -1,4 +1,4 @@
-"""Files of other tools: COCO, VOC, YOLO, CVAT, Label Studio, tables. One module a format.
+"""Files of other tools, read and written as examples with labels and regions. One module a format.
 
-Begin at `annotations.py` (pictures with boxes) or `tables.py`.
+Begin at `base.py`, which says what a format is; `registry.py` lists all. Imports `content` and below.
 """

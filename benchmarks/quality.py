@@ -113,7 +113,7 @@ def _runs(data: Data, settings: list[Setting], sets: list[Set]) -> Iterator[Run]
     labels = len(np.unique(data.labels))
     scratch = _from_scratch(data)
     sets.append(Set(data.title, data.space, len(data.labels), labels, seconds, *scratch))
-    print(f"{data.title}: {len(data.labels):,} items, landscape in {seconds:.1f} s", flush=True)
+    print(f"{data.title}: {len(data.labels):,} items, graph in {seconds:.1f} s", flush=True)
     for setting in settings:
         for seed in range(setting.seeds):
             begun = time.perf_counter()

@@ -15,7 +15,7 @@ from quality_measures import Measures, mean, share_above
 from quality_rules import KNOWN_CUT, LOGISTIC_C, PARTS, RULES, SHARE_CUT
 
 _PACKAGES = ("lookalike", "numpy", "onnxruntime", "scikit-learn", "scipy")
-OURS = "**landscape**"
+OURS = "**neighbour graph**"
 _TARGET, _STRICT = 0.95, 0.97
 _NEARLY = 0.93
 FROM_SCRATCH_ITEMS = 5_000
@@ -194,14 +194,14 @@ _EXPLAINED = {
     ),
     OURS: ("ours: evidence over the graph and direct likeness, calibrated", "for target 0.95"),
     "**nearest**": ("ours with very many items: nearest references, calibrated", "the same"),
-    "landscape without graph L": (
+    "without graph evidence": (
         "without evidence over the graph, nor what is heard around, which is read off it",
         "the same",
     ),
-    "landscape without direct C": ("without likeness to the label's mean", "the same"),
-    "landscape without nearest Z": ("without the largest cosine to a reference", "the same"),
-    "landscape without surroundings": ("without what lies around an item, W and R", "the same"),
-    "landscape without typicality": ("without what is usual for the winning label", "the same"),
+    "without class similarity": ("without likeness to the label's mean", "the same"),
+    "without nearest similarity": ("without the largest cosine to a reference", "the same"),
+    "without neighbourhood evidence": ("without what lies around an item, W and R", "the same"),
+    "without class means": ("without what is usual for the winning label", "the same"),
 }
 
 _HEAD = (

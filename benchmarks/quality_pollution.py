@@ -65,8 +65,12 @@ class _Answers:
 
     def where(self, chosen: NDArray[np.bool_]) -> _Answers:
         """Return the answers that are `chosen`."""
-        columns = (self.places, self.winners, self.confidence, self.margin)
-        return _Answers(*(column[chosen] for column in columns))
+        return _Answers(
+            self.places[chosen],
+            self.winners[chosen],
+            self.confidence[chosen],
+            self.margin[chosen],
+        )
 
 
 _Rule = Callable[[_Voters, Places], _Answers]
@@ -87,10 +91,13 @@ def _arms(data: Data, land: NeighbourGraph, seed: int) -> Iterator[tuple[str, Se
     ways: Mapping[str, tuple[_Rule, _Promotes]] = {
         f"nearest ≥ {_CUT}, people's": (_by_cut(data), _nobody),
         f"nearest ≥ {_CUT}, all auto-labels, too": (_by_cut(data), _everybody),
-        "**landscape**, people's": (_by_landscape(land), _nobody),
-        "**landscape**, all auto-labels, too": (_by_landscape(land, _all_calibrate), _everybody),
-        "**landscape**, what passes the gate, too": (_by_landscape(land), _gated),
-        "the same, and it calibrates": (_by_landscape(land, _all_calibrate), _gated),
+        "**neighbour graph**, people's": (_by_neighbour_graph(land), _nobody),
+        "**neighbour graph**, all auto-labels, too": (
+            _by_neighbour_graph(land, _all_calibrate),
+            _everybody,
+        ),
+        "**neighbour graph**, what passes the gate, too": (_by_neighbour_graph(land), _gated),
+        "the same, and it calibrates": (_by_neighbour_graph(land, _all_calibrate), _gated),
     }
     for name, (rule, promotes) in ways.items():
         yield name, _accumulated(data, parts, rule, promotes, seed)
@@ -138,7 +145,7 @@ def _all_calibrate(voters: _Voters) -> Places:
     return voters.places[:: -(-len(voters.places) // _CALIBRATE_WITH)]
 
 
-def _by_landscape(
+def _by_neighbour_graph(
     land: NeighbourGraph, calibrating: Callable[[_Voters], Places] = _people_calibrate
 ) -> _Rule:
     scores = Scores(land)

@@ -208,8 +208,8 @@ def _ask(
 ) -> None:
     """Ask `count` questions in rounds: most by what an answer settles, the rest at random."""
     scores, graph = Scores(neighbour_graph), neighbour_graph.graph
-    size = (len(graph), len(graph))
-    spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=size)
+    shape = (len(graph), len(graph))
+    spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=shape)
     for start in range(0, count, _ROUND):
         size = min(_ROUND, count - start)
         random = round(_SLICE * size)

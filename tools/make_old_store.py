@@ -43,10 +43,11 @@ def fill(store: Path) -> dict[str, Any]:
 
     vectors, ids = _clusters()
     with lookalike.open(store, actor="ada") as library:
-        for name, rule in (
-            ("calibrated", {"target_precision": 0.9}),
-            ("similar", {"confidence_threshold": 0.6}),
-        ):
+        rules: dict[str, dict[str, Any]] = {
+            "calibrated": {"target_precision": 0.9},
+            "similar": {"confidence_threshold": 0.6},
+        }
+        for name, rule in rules.items():
             things = library.labeler(name, extractor="passthrough", **rule)
             things.add(vectors=vectors, ids=ids)
             given = {f"{label}-{n}": label for label in "abc" for n in range(_GIVEN)}

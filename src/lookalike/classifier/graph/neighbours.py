@@ -3,8 +3,8 @@
 Lists are exact up to EXACT_ITEMS. Beyond, the items are partitioned into √n cells by their nearest
 centre (an inverted file), and each item is compared only with the items of its nearest cells. More
 than 95 of 100 entries are those of the exact lists, at a small part of the cost
-(`benchmarks/neighbour_graph.py` measures it). Fixed-point products are exact, ties go to the lower place and sampling is
-seeded: the same vectors give the same lists in every process.
+(`benchmarks/neighbour_graph.py` measures it). Fixed-point products are exact, ties
+go to the lower place and sampling is seeded: the same vectors give the same lists in every process.
 """
 
 from __future__ import annotations

@@ -586,7 +586,7 @@ def test_what_would_flip_is_shown_by_the_page(library: lookalike.Library) -> Non
     for said in ({}, {"at": 0.5, "target_precision": 0.9}, {"at": 3.0}, {"at": 0.5, "limit": -1}):
         with pytest.raises(BadInput):
             things.flips(**said)
-    with pytest.raises(Conflict, match="decided by similarities"):
+    with pytest.raises(Conflict, match="decides by a similarity threshold"):
         things.flips(target_precision=0.9)
 
 

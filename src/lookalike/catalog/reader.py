@@ -20,7 +20,7 @@ from lookalike.classifier.calibration.decision_rule import (
     decision_rule_from,
     decision_rule_in_force,
 )
-from lookalike.classifier.graph.search import NOBODY, Ids, ReferenceArrays, nearest, shares
+from lookalike.classifier.graph.search import NO_ID, Ids, ReferenceArrays, nearest, shares
 from lookalike.errors import BadInput, NotFound
 from lookalike.labels import Codes
 from lookalike.model import (
@@ -190,7 +190,7 @@ class Reader:
             [
                 Near(pk, str(codes.name(code)), similarity, share)
                 for pk, code, similarity, share in zip(*row, strict=True)
-                if pk != NOBODY
+                if pk != NO_ID
             ]
             for row in zip(*(one.tolist() for one in found), strict=True)
         ]

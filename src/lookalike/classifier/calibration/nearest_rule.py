@@ -26,7 +26,7 @@ from lookalike.classifier.calibration.logistic import (
 )
 from lookalike.classifier.graph.search import (
     NO_SIMILARITY,
-    NOBODY,
+    NO_ID,
     Matches,
     ReferenceArrays,
     nearest,
@@ -176,7 +176,7 @@ def learn_nearest(
 def _leave_class_out(
     references: ReferenceArrays, vectors: NDArray[np.float16], codes: NDArray[np.int32], k: int
 ) -> Matches:
-    near = np.full((len(codes), k), NOBODY, np.int64)
+    near = np.full((len(codes), k), NO_ID, np.int64)
     similarities = np.full((len(codes), k), NO_SIMILARITY, np.float32)
     for code in np.unique(codes):
         rows, others = codes == code, references.codes != code

@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, select
 
 from lookalike.catalog.fields import StoredField
 from lookalike.classifier.graph.arrays import sorted_unique
-from lookalike.classifier.graph.search import NOBODY, Ids
+from lookalike.classifier.graph.search import NO_ID, Ids
 from lookalike.classifier.policies import REASONS
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import Answer, Origin
@@ -137,7 +137,7 @@ BLANKS = {
     "margin": _NAN,
     "runner_up": np.array(NO_LABEL, np.int32),
     "reasons": np.array(-1, np.int8),
-    "sources": np.array(NOBODY, np.int64),
+    "sources": np.array(NO_ID, np.int64),
 }
 """The column values of a document without a row."""
 
@@ -158,7 +158,7 @@ def stored_rows(field: StoredField) -> Select[Any]:
             standing.c.confidence,
             standing.c.margin,
             standing.c.reason,
-            func.coalesce(standing.c.source_pk, NOBODY),
+            func.coalesce(standing.c.source_pk, NO_ID),
         )
         .select_from(standing.join(embedding, same))
         .where(standing.c.field_pk == field.pk)
@@ -203,7 +203,7 @@ def decision_cells(
         "margin": _or_null(margin, np.isnan(margin)),
         "runner_up": _label_cells(codes, columns["runner_up"][rows]),
         "reason": _REASON_CELLS[columns["reasons"][rows]].tolist(),
-        "source_pk": _or_null(sources, sources == NOBODY),
+        "source_pk": _or_null(sources, sources == NO_ID),
         "revision": [operation] * len(rows),
     }
 

@@ -23,7 +23,7 @@ from lookalike.classifier.calibration.training_data import (
     with_background,
 )
 from lookalike.classifier.graph.metric import blend
-from lookalike.classifier.graph.search import NOBODY, Ids, ReferenceArrays
+from lookalike.classifier.graph.search import NO_ID, Ids, ReferenceArrays
 from lookalike.decisions.check_sheets import checked_in
 from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.columns import Rows
@@ -268,7 +268,7 @@ class Refit:
         if not state.field.unified:
             elsewhere = np.setdiff1d(state.references.pks, pks)
             pks = np.concatenate([pks, elsewhere])
-            slots = np.concatenate([slots, np.full(len(elsewhere), NOBODY)])
+            slots = np.concatenate([slots, np.full(len(elsewhere), NO_ID)])
             order = np.argsort(pks)
             pks, slots = pks[order], slots[order]
         before, in_force = 0, weights

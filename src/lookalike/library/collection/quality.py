@@ -187,4 +187,6 @@ class Trusting(CollectionBase):
         Conflict where no two people answered the same document; MissingExtra.
         """
         with self._runtime.store.read() as snapshot:
-            return annotators.agree(snapshot, self.name, self._field(snapshot, field), blind=blind)
+            return annotators.agreement_of(
+                snapshot, self.name, self._field(snapshot, field), blind=blind
+            )

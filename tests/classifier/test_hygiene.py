@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence, Terms, learn
 from lookalike.classifier.graph.graph import build_neighbour_graph
-from lookalike.classifier.graph.search import NO_SIMILARITY, NO_ID, Matches, nearest, with_codes
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, Matches, nearest, with_codes
 from lookalike.classifier.review.reference_checks import (
     LeaveOneOutTrials,
     attributions,

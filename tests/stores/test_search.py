@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.search import (
-    NO_SIMILARITY,
     NO_ID,
+    NO_SIMILARITY,
     Floats,
     Ids,
     merge,

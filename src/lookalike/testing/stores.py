@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from lookalike.classifier.graph.search import NO_SIMILARITY, NO_ID, Floats, Ids
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, Floats, Ids
 from lookalike.errors import NotFound
 from lookalike.stores import schema
 from lookalike.stores.base import Cells, Snapshot, Store, StoredSpace, Txn, cells_of, stored_space

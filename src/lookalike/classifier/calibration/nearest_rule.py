@@ -25,8 +25,8 @@ from lookalike.classifier.calibration.logistic import (
     sigmoid,
 )
 from lookalike.classifier.graph.search import (
-    NO_SIMILARITY,
     NO_ID,
+    NO_SIMILARITY,
     Matches,
     ReferenceArrays,
     nearest,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import FixedPoint, Floats, fixed_point_length, to_fixed_point
-from lookalike.classifier.graph.search import NO_SIMILARITY, NO_ID, merge, top_k
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, merge, top_k
 
 Places = NDArray[np.int64]
 Lists = tuple[Places, Floats]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import sorted_unique, union
-from lookalike.classifier.graph.search import NO_SIMILARITY, NO_ID, Floats, Ids, merge, nearest
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, Floats, Ids, merge, nearest
 from lookalike.decisions.field.columns import Columns, Rows
 
 Vectors = NDArray[np.float16]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import Confidence, Terms, learn
+from lookalike.classifier.calibration.confidence import Confidence, Terms, fit_level
 from lookalike.classifier.graph.graph import build_neighbour_graph
 from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, Matches, nearest, with_codes
 from lookalike.classifier.review.reference_checks import (
@@ -61,7 +61,7 @@ def by_landscape(codes: Codes, vectors: Vectors) -> tuple[LeaveOneOutTrials, Sco
     scores.set_references({str(c): np.flatnonzero(codes == c) for c in np.unique(codes)})
     left = leave_one_out(scores, np.arange(len(codes)))
     waiting = np.arange(len(codes), len(vectors))
-    confidence = learn(scores, left, waiting, Terms.for_all(left, 0.9)).confidence
+    confidence = fit_level(scores, left, waiting, Terms.for_all(left, 0.9)).confidence
     return landscape_trials(scores, confidence.sight.mix), scores, confidence
 
 

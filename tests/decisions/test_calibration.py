@@ -318,8 +318,8 @@ def ten_of_each(library: lookalike.Library) -> tuple[Collection, NDArray[np.int6
 def standard_of(collection: Collection) -> DecisionRule:
     with collection._runtime.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
-    assert field.standard is not None
-    return field.standard
+    assert field.decision_rule is not None
+    return field.decision_rule
 
 
 def test_what_was_learned_lasts_until_a_twentieth_of_the_answers_changed(

@@ -517,7 +517,7 @@ def test_an_alarm_goes_with_its_collection(tmp_path: Path, clock: Clock) -> None
         library.labeler("gone", extractor="passthrough").watch(coverage=(0.5, None))
         library.remove_collection("gone")
 
-        watch_of(library.runtime).look()
+        watch_of(library.runtime).check()
         again = library.labeler("gone", extractor="passthrough")
 
         assert again.monitor().alarm is None

@@ -313,10 +313,10 @@ class TestAlarms:
             first.start()
             assert ended(lambda: len(receiver.got) == 1)
 
-            watch_of(two.runtime).look()  # while the receiver has not answered
+            watch_of(two.runtime).check()  # while the receiver has not answered
             receiver.may_answer.set()
             first.join()
-            watch_of(two.runtime).look()
+            watch_of(two.runtime).check()
 
             assert receiver.types == ["alarm.raised"]
             ((headers, _),) = receiver.got

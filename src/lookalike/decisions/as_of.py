@@ -69,7 +69,7 @@ class PastStore:
                 dict(row._mapping)
                 | {
                     "taxonomy": _taxonomy(snapshot, row.pk, taxonomies[row.pk]),
-                    "standard": logs[row.pk].standard,
+                    "standard": logs[row.pk].rule,
                 }
                 for row in rows
             ],

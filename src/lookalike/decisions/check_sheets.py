@@ -102,17 +102,17 @@ def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:
 
     Keep a sheet that has answers. Check a sheet without answers again when the rule was refitted.
     """
-    columns, standard = state.columns, state.rule
-    if standard is None or standard.learned is None:
+    columns, rule = state.columns, state.rule
+    if rule is None or rule.learned is None:
         return
     before = open_sheet(txn, state.field.pk)
-    if before is not None and (before.answered.any() or standard.moved):
+    if before is not None and (before.answered.any() or rule.moved):
         return
     plan = plan_sheet(state)
     if plan is None:
         return
     p, candidates, automatic = _parts(state)
-    seed = state.field.pk * 2**32 + int(standard.learned["sampled"])
+    seed = state.field.pk * 2**32 + int(rule.learned["sampled"])
     drawn = draw_check(plan, p, candidates, automatic, columns.pks, seed)
     if before is None or not _is_similar(before, columns.pks[drawn.rows]):
         _write(txn, operation, state, drawn)

@@ -126,7 +126,7 @@ class HypotheticalDecisions:
     """Decisions that are not recorded, with their decision rule and their label codes."""
 
     decisions: Decisions
-    standard: DecisionRule | None
+    rule: DecisionRule | None
     codes: Codes
 
 
@@ -231,7 +231,7 @@ class Decider:
         other._classifier = self._classifier.hypothetical()
         other._refit = Refit(other.state, other._classifier)
         if self.field.taxonomy.confidence_threshold is None:
-            other.state.rule = other._refit.run(snapshot, rebuild=False).standard
+            other.state.rule = other._refit.run(snapshot, rebuild=False).rule
         return HypotheticalDecisions(
             other.suggest(snapshot, rows), other.state.rule, other.state.codes
         )
@@ -252,12 +252,12 @@ class Decider:
         return self.decide_again(snapshot)
 
     def decide_again(self, snapshot: Snapshot) -> HypotheticalDecisions:
-        """Return how all documents are decided by the standard in force, renewed where it is due.
+        """Return how all documents are decided by the current rule, refitted if it is due.
 
         Only for a decider that is nobody else's.
         """
         if self.field.taxonomy.confidence_threshold is None:
-            self.state.rule = self._refit.run(snapshot, rebuild=False).standard
+            self.state.rule = self._refit.run(snapshot, rebuild=False).rule
         decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
         return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
@@ -307,17 +307,17 @@ class Decider:
     # --- policy ---------------------------------------------------------------------------------
 
     def _uses_graph(self) -> bool:
-        standard = self.state.rule
-        return standard is not None and standard.rule is Method.LANDSCAPE
+        rule = self.state.rule
+        return rule is not None and rule.rule is Method.LANDSCAPE
 
     def _policy(self) -> Policy:
         """Return the policy that decides on neighbour lists."""
-        limit, standard = self.field.taxonomy.confidence_threshold, self.state.rule
+        limit, rule = self.field.taxonomy.confidence_threshold, self.state.rule
         if limit is not None:
             return threshold(limit)
-        if standard is None or standard.nearest is None:
+        if rule is None or rule.nearest is None:
             return suggest_only
-        return precision(standard.nearest)
+        return precision(rule.nearest)
 
     def _decide_by_nearest(self, rows: Rows) -> Decisions:
         decisions = self._policy()(self.state.matches(rows))
@@ -394,16 +394,16 @@ class Decider:
         if self.field.taxonomy.confidence_threshold is not None:
             self._set_rule(txn, None)
             return touched
-        standard, rows = self._refit.run(txn, rebuild=rebuild)
-        self._set_rule(txn, standard)
+        rule, rows = self._refit.run(txn, rebuild=rebuild)
+        self._set_rule(txn, rule)
         return np.arange(len(self.state.columns)) if rows is None else union(touched, rows)
 
-    def _set_rule(self, txn: Txn, standard: DecisionRule | None) -> None:
+    def _set_rule(self, txn: Txn, rule: DecisionRule | None) -> None:
         """Write the decision rule if it changed; None if the threshold is given by the taxonomy."""
-        if standard == self.state.rule:
+        if rule == self.state.rule:
             return
-        self.state.rule = standard
-        stored = None if standard is None else decision_rule_to(standard)
+        self.state.rule = rule
+        stored = None if rule is None else decision_rule_to(rule)
         chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
         txn.execute(chosen.values(standard=stored))
 

@@ -236,10 +236,10 @@ def _set_rule(
     txn: Txn,
     operation: int,
     field_pk: int,
-    standard: Mapping[str, Any] | None,
+    rule: Mapping[str, Any] | None,
     names: Mapping[str, str],
 ) -> None:
     """Write the decision rule of a field, and log it with the new names of labels."""
     table = schema.field
-    txn.execute(update(table).where(table.c.pk == field_pk).values(standard=standard))
-    log_names(txn, field_pk, operation, names, standard)
+    txn.execute(update(table).where(table.c.pk == field_pk).values(standard=rule))
+    log_names(txn, field_pk, operation, names, rule)

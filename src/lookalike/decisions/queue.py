@@ -374,8 +374,8 @@ def _groups(
 
 def _graph_takes_long(state: FieldState) -> bool:
     """Return whether the graph is large and not built yet: too slow for a request."""
-    count, standard = len(state.columns), state.rule
-    made = standard is not None and standard.nodes_upto > 0
+    count, rule = len(state.columns), state.rule
+    made = rule is not None and rule.nodes_upto > 0
     return count > MAX_ITEMS or (count > QUICK_ITEMS and not made)
 
 

@@ -103,7 +103,9 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         target_precision=taxonomy.target_precision if calibrates else None,
         limit=field.limit,
         state=_state(field),
-        missing=() if field.standard is None or not calibrates else field.standard.missing,
+        missing=()
+        if field.decision_rule is None or not calibrates
+        else field.decision_rule.missing,
         documents=total,
         references=_count_references(snapshot, field),
         coverage=coverage(sum(labelled.values()), total),
@@ -327,7 +329,7 @@ def _state(field: FieldRow) -> str:
     """Return whether the field labels automatically, as the report's `state` says it."""
     if field.taxonomy.confidence_threshold is not None:
         return "labels by itself"
-    ground = Ground.NONE if field.standard is None else field.standard.ground
+    ground = Ground.NONE if field.decision_rule is None else field.decision_rule.ground
     return _STATES[ground]
 
 

@@ -156,7 +156,7 @@ def _uses_field_threshold(field: FieldRow, label: Any) -> Any:
 
     Those follow the threshold of the field.
     """
-    own = {} if field.standard is None else field.standard.limits
+    own = {} if field.decision_rule is None else field.decision_rule.limits
     here = schema.standing.c.field_pk == field.pk
     return and_(here, func.coalesce(label, "").not_in(list(own))) if own else here
 

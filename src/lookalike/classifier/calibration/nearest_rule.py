@@ -156,7 +156,7 @@ def calibration_from(stored: dict[str, Any] | None) -> Calibration | None:
 _CALIBRATE_WITH = 2000
 
 
-def learn_nearest(
+def fit_nearest(
     references: ReferenceArrays, pool: Matches, k: int, target: float
 ) -> Calibration | None:
     """Return the calibration for lists of length `k`; `pool` are the lists of waiting documents."""

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import (
     Confidence,
-    Judgement,
+    Predictions,
     confidence_to,
-    judge,
     levels_with_scores,
+    predict,
 )
-from lookalike.classifier.calibration.incremental import Judgements
+from lookalike.classifier.calibration.incremental import CachedPredictions
 from lookalike.classifier.calibration.intervals import EVEN
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
-    learn_confidence,
+    fit_confidence,
     without_suspects,
 )
 from lookalike.classifier.graph.graph import KnownGraph, NeighbourGraph, attach, neighbour_graph_of
@@ -166,7 +166,7 @@ class GraphClassifier:
         self._slots: Places = np.empty(0, np.int64)
         self._scores: Scores | None = None
         self._confidence: Confidence | None = None
-        self._predictions: Judgements | None = None
+        self._predictions: CachedPredictions | None = None
         self._reach: GraphReach | None = None
 
     def hypothetical(self) -> GraphClassifier:
@@ -258,7 +258,7 @@ class GraphClassifier:
         voting, doubted = without_suspects(scores, sampling.confirmed)
         if doubted.references:
             scores.set_references(voting)
-        confidence = learn_confidence(
+        confidence = fit_confidence(
             scores,
             land.places_of(waiting),
             target,
@@ -289,9 +289,9 @@ class GraphClassifier:
         if self._is_hypothetical:
             self._set_references(references)
             return np.empty(0, np.int64)
-        land, judgements = self.neighbour_graph, self._current_predictions()
+        land, cached_predictions = self.neighbour_graph, self._current_predictions()
         places = {name: land.places_of(pks) for name, pks in references.items()}
-        return np.asarray(land.pks[judgements.update(places)])
+        return np.asarray(land.pks[cached_predictions.update(places)])
 
     def decide(
         self, pks: Places, code_of: Callable[[str], int], rejected: Rejections | None = None
@@ -306,18 +306,18 @@ class GraphClassifier:
         choosy = np.empty(0, np.int64) if rejected is None else rejected.among(pks)
         levels = levels_with_scores(confidence, scores)
         if self._is_hypothetical:
-            found = [judge(sure, said, places) for sure, said in levels]
+            found = [predict(sure, said, places) for sure, said in levels]
         else:
             judged = self._current_predictions()
             found = [judged.at(places), *judged.above(places)]
         decisions: list[Decisions] = []
-        for (sure, said), judgement in zip(levels, found, strict=True):
+        for (sure, said), predictions in zip(levels, found, strict=True):
             if rejected is not None and len(choosy):
                 barred = rejected.barred(pks[choosy], sure.labels)
-                again = judge(sure, said, places[choosy], barred)
-                judgement = _overwritten(judgement, choosy, again)
-            sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
-            decisions.append(_decisions(judgement, _codes(sure.labels, code_of), sources))
+                again = predict(sure, said, places[choosy], barred)
+                predictions = _overwritten(predictions, choosy, again)
+            sources = np.where(predictions.winners >= 0, land.pks[predictions.sources], NO_SOURCE)
+            decisions.append(_decisions(predictions, _codes(sure.labels, code_of), sources))
         return deepest(decisions)
 
     def compute_scores(self, references: Mapping[str, Places]) -> Scores | None:
@@ -389,18 +389,18 @@ class GraphClassifier:
         scores.set_references(fewer)
         try:
             for sure, said in levels_with_scores(confidence, scores):
-                judgement = judge(sure, said, here)
-                if judgement.accepted[0]:
-                    return sure.labels[int(judgement.winners[0])]
+                predictions = predict(sure, said, here)
+                if predictions.accepted[0]:
+                    return sure.labels[int(predictions.winners[0])]
         finally:
             scores.set_references(every)
         return None
 
-    def _current_predictions(self) -> Judgements:
+    def _current_predictions(self) -> CachedPredictions:
         if self._predictions is None:
             scores, confidence = self._scores, self._confidence
             assert scores is not None and confidence is not None, "call fit first"
-            self._predictions = Judgements(confidence, scores)
+            self._predictions = CachedPredictions(confidence, scores)
         return self._predictions
 
     def _is_current(self, pks: Places, slots: Places, known: int) -> bool:
@@ -442,11 +442,11 @@ def _by_place(sampling: AnswerSampling, land: NeighbourGraph) -> AnswerSampling:
     )
 
 
-def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:
-    columns = {part.name: getattr(judgement, part.name).copy() for part in fields(Judgement)}
+def _overwritten(predictions: Predictions, rows: Places, other: Predictions) -> Predictions:
+    columns = {part.name: getattr(predictions, part.name).copy() for part in fields(Predictions)}
     for name, column in columns.items():
         column[rows] = getattr(other, name)
-    return Judgement(**columns)
+    return Predictions(**columns)
 
 
 def _codes(labels: Sequence[str], code_of: Callable[[str], int]) -> NDArray[np.int32]:
@@ -465,15 +465,17 @@ def _rounded(probability: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(finer < EVEN, np.round(probability, 2), finer).astype(np.float32)
 
 
-def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) -> Decisions:
-    winner, runner = codes[judgement.winners], codes[judgement.runners_up]
-    accepted = judgement.accepted
-    known = (judgement.known >= judgement.limits) & (judgement.margin >= 0)
-    reasons = np.where(known & (judgement.winners >= 0), _TOO_CLOSE, _BELOW)
+def _decisions(predictions: Predictions, codes: NDArray[np.int32], sources: Places) -> Decisions:
+    winner, runner = codes[predictions.winners], codes[predictions.runners_up]
+    accepted = predictions.accepted
+    known = (predictions.known >= predictions.limits) & (predictions.margin >= 0)
+    reasons = np.where(known & (predictions.winners >= 0), _TOO_CLOSE, _BELOW)
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
-        confidence=_rounded(judgement.probability),
-        margin=np.round(np.clip(judgement.margin, -_MAX_MARGIN, _MAX_MARGIN), 2).astype(np.float32),
+        confidence=_rounded(predictions.probability),
+        margin=np.round(np.clip(predictions.margin, -_MAX_MARGIN, _MAX_MARGIN), 2).astype(
+            np.float32
+        ),
         runner_up=np.where(accepted, runner, winner).astype(np.int32),
         reasons=np.where(accepted, -1, reasons).astype(np.int8),
         sources=sources,

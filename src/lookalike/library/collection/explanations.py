@@ -314,9 +314,9 @@ class _Members:
         self._snapshot = snapshot
         self._pk = pk
         self._stored = stored = stored_field(snapshot, field.pk)
-        standard, weights = field.standard, tuple[float, ...]()
-        if standard is not None and standard.rule is Method.LANDSCAPE:
-            weights = standard.weights
+        rule, weights = field.decision_rule, tuple[float, ...]()
+        if rule is not None and rule.rule is Method.LANDSCAPE:
+            weights = rule.weights
         self._blend = blend(tuple(one.dimension for one in stored.space.members), weights)
 
     @property

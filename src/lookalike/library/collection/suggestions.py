@@ -203,7 +203,7 @@ def _shown(
     top_k: int | None,
     barred: Sequence[Sequence[str]] | None = None,
 ) -> list[Suggestion]:
-    field = with_rule(field, imagined.standard)
+    field = with_rule(field, imagined.rule)
     decisions, name = imagined.decisions, imagined.codes.name
     lists = reader.near(field, vectors, pks, barred)
     sources = {pk for pk in decisions.sources.tolist() if pk != NO_ID}

@@ -202,7 +202,7 @@ def gather(deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: b
             target=now.target_precision,
             report=now,
             inspection=inspection,
-            rule=None if chosen.standard is None else chosen.standard.rule,
+            rule=None if chosen.decision_rule is None else chosen.decision_rule.rule,
             nearest=_nearest_agreement(references),
             sure=_confidences(snapshot, chosen, automatic=True),
             leaning=_leaning(snapshot, chosen),

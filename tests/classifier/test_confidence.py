@@ -105,7 +105,7 @@ def test_three_labels_promise_nothing_however_clearly_they_differ(few: Made) -> 
     assert standard.ground is Ground.NONE
     assert not said.accepted.any()
     assert standard.missing[0].startswith(
-        "3 labels do not tell how much is new: check 18 documents"
+        "3 labels are too few to estimate the share of unknown categories: check 18 documents"
     )
 
 
@@ -165,7 +165,7 @@ def test_a_few_random_answers_beside_many_of_a_queue_promise_nothing(many: Made)
     assert not said.accepted.any()
     more = 18 - len(drawn)
     assert decision_rule_of(sure, 1).missing == (
-        f"nobody has checked what would be labelled: check {more} more documents",
+        f"too few answers to random samples: check {more} more documents",
     )
 
 
@@ -230,7 +230,7 @@ def test_until_new_is_counted_the_standard_says_how_many_answers_it_takes(many: 
     sure, _, _ = many.learned(many.some(range(24), 10))
 
     assert decision_rule_of(sure, 1).missing == (
-        "how much is new is only an estimate: 30 more random answers until that is counted",
+        "the share of unknown categories is estimated: 30 more random answers will measure it",
     )
 
 
@@ -250,7 +250,7 @@ def test_a_target_out_of_reach_labels_nothing_and_says_so(many: Made) -> None:
     sure, said, _ = many.learned(many.some(range(24), 5), target=0.9999)
 
     assert not said.accepted.any()
-    assert "cannot promise" in decision_rule_of(sure, 1).missing[0]
+    assert "cannot prove a precision" in decision_rule_of(sure, 1).missing[0]
 
 
 def test_vectors_that_tell_nothing_apart_only_suggest(many: Made) -> None:

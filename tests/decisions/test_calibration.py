@@ -151,7 +151,7 @@ def test_with_few_labels_it_suggests_until_random_answers_count_what_is_new(
     answer_drawn(collection, kinds, 120, known=5)
 
     assert before.state == "suggests only"
-    assert before.missing[0].startswith("5 labels do not tell how much is new: ")
+    assert before.missing[0].startswith("5 labels are too few to estimate the share of unknown ")
     assert "check 18 documents" in before.missing[0]
     assert collection.report().state.startswith("labels by itself")
     assert precision_of(automatic(collection), kinds) >= 0.95
@@ -184,7 +184,7 @@ def test_wrong_references_are_named_and_do_not_count(library: lookalike.Library)
     report, given = collection.report(), automatic(collection)
     assert given
     assert precision_of(given, kinds) >= 0.93
-    assert "wrong and do not count until you look at them" in report.missing[0]
+    assert "wrong and are not used until you confirm them" in report.missing[0]
     assert len(wrong.intersection(shown)) > 0.8 * len(shown)
     assert suspects.suggestions == tuple(f"Kind {said[place]}" for place in shown)
 
@@ -439,7 +439,7 @@ def test_a_target_that_nothing_reaches_labels_nothing_and_says_so(
     label_some(collection, kinds, each=12)
 
     assert automatic(collection) == {}
-    assert "cannot promise 100% yet" in collection.report().missing[-1]
+    assert "cannot prove a precision of 100% yet" in collection.report().missing[-1]
 
 
 def test_a_target_of_a_label_is_a_share(library: lookalike.Library) -> None:

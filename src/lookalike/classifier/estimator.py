@@ -261,7 +261,7 @@ def _rule(
     lists = _NearestRule(rows, references, None, scores)
     calibration = fit_nearest(references, lists.matches(rows[waiting]), _TOP_K, target)
     if calibration is None:
-        more = "references that tell the labels apart"
+        more = "references that separate the labels"
         return lists, DecisionRule(Method.SUGGEST, (*missing, more))
     decision_rule = DecisionRule(rule, missing, limit=calibration.limit, nearest=calibration)
     return replace(lists, calibration=calibration), decision_rule

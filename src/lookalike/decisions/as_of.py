@@ -163,10 +163,10 @@ def _statements(snapshot: Snapshot, field_pk: int, pks: Sequence[int]) -> dict[i
     query = select(event.c.document_pk).distinct().where(event.c.field_pk == field_pk)
     query = query.where(event.c.kind != EventKind.DECIDED, event.c.document_pk.is_not(None))
     known = set(pks)
-    said = sorted({row.document_pk for row in snapshot.rows(query)} & known)
+    changed = sorted({row.document_pk for row in snapshot.rows(query)} & known)
     found: dict[int, Statement] = {}
-    for start in range(0, len(said), _CHUNK):
-        found |= statements_of(snapshot, field_pk, said[start : start + _CHUNK])
+    for start in range(0, len(changed), _CHUNK):
+        found |= statements_of(snapshot, field_pk, changed[start : start + _CHUNK])
     return found
 
 
@@ -183,29 +183,29 @@ def _label_states(
     columns.remove(np.setdiff1d(columns.pks, documents))
     columns.place(documents)
     labels = _labels(snapshot, field_pk, columns, codes, log)
-    spoken = _latest_events(snapshot, field_pk)
+    latest = _latest_events(snapshot, field_pk)
     silent = silent_among(snapshot, field_pk, [pk for pk, one in statements.items() if one.votes])
     decided = decision_cells(field_pk, 0, columns, codes, np.arange(len(columns)))
     rows = []
     for place, values in enumerate(zip(*decided.values(), strict=True)):
         row = dict(zip(decided, values, strict=True))
         pk = int(documents[place])
-        said = statements.get(pk, _NOTHING)
+        statement = statements.get(pk, _NOTHING)
         auto = labels[place]
-        revision = max(int(columns["operations"][place]), spoken.get(pk, 0))
+        revision = max(int(columns["operations"][place]), latest.get(pk, 0))
         rows.append(
             row
             | {
-                "label": said.label if said.is_settled else auto,
-                "origin": said.origin
-                if said.is_settled
+                "label": statement.label if statement.is_settled else auto,
+                "origin": statement.origin
+                if statement.is_settled
                 else (None if auto is None else Origin.AUTO),
-                "votes": said.votes and pk not in silent,
-                "answer": said.answer,
-                "asked": said.asked if said.is_settled else None,
-                "actor": said.actor,
-                "suggestion": said.suggestion,
-                "contested": said.contested,
+                "votes": statement.votes and pk not in silent,
+                "answer": statement.answer,
+                "asked": statement.asked if statement.is_settled else None,
+                "actor": statement.actor,
+                "suggestion": statement.suggestion,
+                "contested": statement.contested,
                 "revision": revision,
             }
         )

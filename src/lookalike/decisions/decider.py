@@ -165,7 +165,7 @@ class Decider:
         """Search and decide documents whose vectors were just written, and write their rows."""
         return self._decide(txn, operation, self.state.add_documents(txn, _ids(documents)))
 
-    def votes(self, documents: Iterable[int]) -> bool:
+    def any_settled(self, documents: Iterable[int]) -> bool:
         """Return whether any of these documents has a label of its own that is not automatic."""
         return len(self.state.settled_among(_ids(documents))) > 0
 
@@ -182,27 +182,27 @@ class Decider:
         """Return the decisions of the current policy for rows; write nothing."""
         if not self.field.taxonomy.exclusive:
             return self._suggest(snapshot, rows)
-        state, company = self.state, self.state.with_same_image(rows)
-        decisions = self._suggest(snapshot, company)
-        free = ~state.columns["stands"][company] & (decisions.codes != NO_LABEL)
-        lost = state.image_groups.outranked(state.columns.pks[company], free, decisions)
+        state, same_image = self.state, self.state.with_same_image(rows)
+        decisions = self._suggest(snapshot, same_image)
+        free = ~state.columns["settled"][same_image] & (decisions.codes != NO_LABEL)
+        lost = state.image_groups.outranked(state.columns.pks[same_image], free, decisions)
         decisions = withheld(decisions, lost, Reason.CONFLICT)
-        return decisions.at(np.searchsorted(company, rows))
+        return decisions.at(np.searchsorted(same_image, rows))
 
     def _suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return the policy's decisions for rows, without comparing items of the same image."""
-        choosy = np.isin(rows, self.state.rows_with_rejections())
+        restricted = np.isin(rows, self.state.rows_with_rejections())
         decisions = (
             self._decide_by_graph(rows) if self._uses_graph() else self._decide_by_nearest(rows)
         )
         if self.field.taxonomy.confidence_threshold is None:
-            some = with_copies(self.state.neighbour_lists.similarities[rows], IDENTICAL)
-            torn = some[conflicting(self.state.matches(rows[some]), IDENTICAL)]
-            decisions = withheld(decisions, torn, Reason.CONFLICT)
-        poor = np.flatnonzero(self.state.columns["poor"][rows])
-        decisions = withheld(decisions, poor, Reason.LOW_QUALITY)
-        nulls = np.flatnonzero(choosy & (decisions.codes == NO_LABEL))
-        nulls = np.setdiff1d(nulls, poor)
+            places = with_copies(self.state.neighbour_lists.similarities[rows], IDENTICAL)
+            conflicts = places[conflicting(self.state.matches(rows[places]), IDENTICAL)]
+            decisions = withheld(decisions, conflicts, Reason.CONFLICT)
+        low_quality = np.flatnonzero(self.state.columns["low_quality"][rows])
+        decisions = withheld(decisions, low_quality, Reason.LOW_QUALITY)
+        nulls = np.flatnonzero(restricted & (decisions.codes == NO_LABEL))
+        nulls = np.setdiff1d(nulls, low_quality)
         if len(nulls) == 0:
             return decisions
         if self._uses_graph():
@@ -210,9 +210,9 @@ class Decider:
             among_all = self._classifier.decide(pks, self.state.codes.code)
         else:
             among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
-        barred = nulls[among_all.codes != NO_LABEL]
-        refused = self.state.rejected.refused(self.state.columns.pks[rows[barred]])
-        decisions.reasons[barred] = np.where(refused, _REJECTED, _CONFLICT)
+        excluded = nulls[among_all.codes != NO_LABEL]
+        rejected = self.state.rejected.has_rejection(self.state.columns.pks[rows[excluded]])
+        decisions.reasons[excluded] = np.where(rejected, _REJECTED, _CONFLICT)
         return decisions
 
     def what_if(
@@ -295,8 +295,8 @@ class Decider:
         if self._uses_graph():
             trials = self._refit.ready(snapshot).trials(self.state.codes.code)
             return lambda: trials
-        voting = self.state.references
-        return partial(vector_trials, voting.pks, voting.codes, voting.vectors)
+        references = self.state.references
+        return partial(vector_trials, references.pks, references.codes, references.vectors)
 
     def duplicate_bound(self, snapshot: Snapshot) -> float:
         """Return the similarity from which on two documents of this field are near-duplicates."""
@@ -363,7 +363,7 @@ class Decider:
         columns, before = self.state.columns, self.state.rule
         rows = self._rows(txn, touched, rebuild)
         rows = self.state.with_same_image(rows)
-        stands = columns["stands"][rows]
+        stands = columns["settled"][rows]
         rows, standing = rows[~stands], rows[stands]
         decisions = self.suggest(txn, rows)
         nothing = undecided(len(standing))

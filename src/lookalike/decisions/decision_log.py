@@ -78,7 +78,7 @@ def log(
     if len(rows) == 0 and not rules:
         return
     taken = {name: columns[name][rows] for name in DECISION_COLUMNS}
-    taken["codes"] = np.where(columns["stands"][rows], NO_LABEL, taken["codes"])
+    taken["codes"] = np.where(columns["settled"][rows], NO_LABEL, taken["codes"])
     used = np.unique(np.concatenate([taken[name] for name in _CODED]))
     used = used[used != NO_LABEL]
     for name in _CODED:

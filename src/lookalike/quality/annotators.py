@@ -53,7 +53,7 @@ def questions_by_ids(
             Question(
                 (),
                 one.suggestion,
-                one.worth,
+                one.value,
                 one.kind.value,
                 one.place,
                 tuple(map(_opinion, answers.get(one.pks[0], ()))),

@@ -128,7 +128,7 @@ def exclude_low_quality(state: FieldState, snapshot: Snapshot) -> None:
     """Exclude documents of low quality in a standby space from references and decisions."""
     field = state.field
     poor = low_quality_found(snapshot, field.space)
-    state.columns["poor"][:] = np.isin(state.columns.pks, poor)
+    state.columns["low_quality"][:] = np.isin(state.columns.pks, poor)
     excluded = state.references.pks[np.isin(state.references.pks, poor)]
     if field.space != field.reference_space:
         excluded = np.union1d(excluded, low_quality_found(snapshot, field.reference_space))
@@ -177,7 +177,7 @@ def _side(
 ) -> _Side:
     """Return copies of a decider's labels, with the label codes that both sides share."""
     columns = decider.state.columns
-    settled = columns["stands"].copy()
+    settled = columns["settled"].copy()
     decided = np.where(settled, columns["codes"], labels)
     shared = [codes.code(name) for name in decider.state.codes.names]
     table = np.array([*shared, NO_LABEL], np.int32)  # index −1, no label, gives NO_LABEL

@@ -257,10 +257,17 @@ class Terms:
     @classmethod
     def for_all(cls, left: LeftOutScores, target: float, *, closed: bool = False) -> Terms:
         """Return the terms where all references calibrate, and none is drawn or checked."""
-        fair = np.ones(len(left.own), bool)
-        one = np.ones(len(fair))
+        every = np.ones(len(left.own), bool)
+        ones = np.ones(len(every))
         return cls(
-            target, {}, fair, ~fair, ~fair, error_probability=0 * one, weight=one, closed=closed
+            target,
+            {},
+            every,
+            ~every,
+            ~every,
+            error_probability=0 * ones,
+            weight=ones,
+            closed=closed,
         )
 
     @property
@@ -313,8 +320,8 @@ def fit_level(
     line = _fit_recalibration(held_out_p, out.right, terms, wrong, labels)
     p, held_out_p = recalibrated(line, p), recalibrated(line, held_out_p)
     held_out = PredictedItems(out.winners, held_out_p, out.right)
-    some = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
-    candidates = PredictedItems(items.top_two.winners[some], p[some], np.empty(0, bool))
+    used = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
+    candidates = PredictedItems(items.top_two.winners[used], p[used], np.empty(0, bool))
     threshold, thresholds = _thresholds(scores.labels, candidates, held_out, terms, rank)
     confidence = Confidence(
         labels=tuple(scores.labels),
@@ -349,11 +356,11 @@ def levels_with_scores(
     first, *above = confidence.all_levels
     levels = levels_of(scores.labels) if above else []
     found = [(first, scores)] if scores.labels == list(first.labels) else []
-    sure = {one.labels: one for one in above}
+    models = {one.labels: one for one in above}
     parents = [
-        (sure[level.labels], ParentScores(scores, level))
+        (models[level.labels], ParentScores(scores, level))
         for level in levels
-        if level.labels in sure
+        if level.labels in models
     ]
     return [*found, *parents]
 
@@ -431,13 +438,13 @@ def _fit_recalibration(
     If references are representative, a few samples change nothing. If there are enough `labels`,
     too, p itself counts as some answers.
     """
-    some, wrong = terms.sampled, np.zeros(len(refuted), bool)
-    if terms.representative and some.sum() + len(refuted) < enough_samples(terms.target):
+    sampled, wrong = terms.sampled, np.zeros(len(refuted), bool)
+    if terms.representative and sampled.sum() + len(refuted) < enough_samples(terms.target):
         return UNCHANGED
     return fit_recalibration(
-        np.append(p[some], refuted),
-        np.append(right[some], wrong),
-        np.append(terms.error_probability[some], np.zeros(len(refuted))),
+        np.append(p[sampled], refuted),
+        np.append(right[sampled], wrong),
+        np.append(terms.error_probability[sampled], np.zeros(len(refuted))),
         trust=_PRIOR_ANSWERS if terms.representative and labels >= FEW_LABELS else 0.0,
     )
 

@@ -176,14 +176,14 @@ def without_suspects(
     left = leave_one_out(scores, _evenly_spaced(every, sample))
     settled = np.isin(left.places, confirmed) | (left.own == _column(scores, BACKGROUND))
     found = find_suspects(left, settled)
-    voting, doubted = dict(references), dict[str, Places]()
+    trusted, doubted = dict(references), dict[str, Places]()
     for name, places in references.items():
         looks_right = without(places, found.places)
         if len(places) > len(looks_right) >= len(places) / 2:
-            voting[name] = looks_right
+            trusted[name] = looks_right
             doubted[name] = without(places, looks_right)
     right = dict(zip(found.places.tolist(), found.right.tolist(), strict=True))
-    return voting, Doubted(doubted, right, found.error_rate)
+    return trusted, Doubted(doubted, right, found.error_rate)
 
 
 def _refuted(scores: Scores, refuted: Mapping[str, Places]) -> RefutedAnswers:

@@ -96,7 +96,7 @@ class Refit:
 
     def references(self) -> dict[str, Ids]:
         """Return the references by label, with those of the background if there are any."""
-        return self._named(self._state.voting())
+        return self._named(self._state.trusted_references())
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class Refit:
         target = taxonomy.target_precision
         calibration = fit_nearest(state.references, pool, taxonomy.top_k, target)
         if calibration is None:
-            return DecisionRule(Method.SUGGEST, (*missing, "references that tell the labels apart"))
+            return DecisionRule(Method.SUGGEST, (*missing, "references that separate the labels"))
         return DecisionRule(
             method,
             missing,
@@ -240,16 +240,16 @@ class Refit:
         state = self._state
         rows = np.sort(state.columns.rows_of(documents))
         codes, pks = state.columns["codes"][rows], state.columns.pks[rows]
-        named = state.columns["stands"][rows] & (codes != NO_LABEL)
+        given = state.columns["settled"][rows] & (codes != NO_LABEL)
         return {
-            str(state.codes.name(code)): pks[named & (codes == code)]
-            for code in np.unique(codes[named]).tolist()
+            str(state.codes.name(code)): pks[given & (codes == code)]
+            for code in np.unique(codes[given]).tolist()
         }
 
     def _new_categories(self) -> Ids:
         """Return the documents that a person marked as a new category."""
         columns = self._state.columns
-        return np.asarray(columns.pks[columns["stands"] & (columns["codes"] == NO_LABEL)])
+        return np.asarray(columns.pks[columns["settled"] & (columns["codes"] == NO_LABEL)])
 
     @property
     def _lengths(self) -> tuple[int, ...]:

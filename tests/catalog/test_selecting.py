@@ -506,7 +506,7 @@ def test_a_time_is_written_as_a_date_or_in_seconds(
     assert found(before | {"value": "1970-01-01T00:00:03Z"}) == 10
     assert found(before | {"value": "1970-01-02"}) == 40
     assert found({"created_at": "1970-01-01T01:00:02+01:00"}) == 10
-    with pytest.raises(BadInput, match="'soon' is no time"):
+    with pytest.raises(BadInput, match="'soon' is not a time"):
         found(before | {"value": "soon"})
 
 

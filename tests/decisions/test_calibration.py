@@ -445,7 +445,7 @@ def test_a_target_that_nothing_reaches_labels_nothing_and_says_so(
 def test_a_target_of_a_label_is_a_share(library: lookalike.Library) -> None:
     collection = learned(library, np.eye(4))
 
-    with pytest.raises(BadInput, match="95 is no target"):
+    with pytest.raises(BadInput, match="95 is not a target"):
         collection.run(targets={"Kind 0": 95})
     with pytest.raises(BadInput, match="not both"):
         collection.run(targets={"Kind 0": 0.9}, confidence_threshold=0.5)

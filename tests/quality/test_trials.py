@@ -431,8 +431,8 @@ def test_what_cannot_be_tried_is_refused_with_its_reason(things: Collection) -> 
     for said, reason in (
         ({}, "there is nothing to try"),
         ({"confidence_threshold": 0.1}, "that is the current rule already"),
-        ({"confidence_threshold": 2.0}, "is no limit"),
-        ({"target_precision": 0.0}, "is no target"),
+        ({"confidence_threshold": 2.0}, "is not a threshold"),
+        ({"target_precision": 0.0}, "is not a target"),
         ({"confidence_threshold": 0.2, "target_precision": 0.9}, "not both"),
         ({"top_k": 1}, "top_k is 1"),
         ({"target_precision": 0.9, "wrong_costs": 1}, "above 1"),

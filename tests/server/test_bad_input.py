@@ -542,7 +542,7 @@ def test_an_etag_that_was_not_read_is_stale(held: Furnished, etag: str) -> None:
 def test_what_is_no_namespace_is_refused(held: Furnished, namespace: str) -> None:
     answer = held.client.get("/buckets", headers=in_bytes("x-namespace", namespace))
 
-    assert "no namespace" in refused(held, answer, 422, "bad_input")
+    assert "not a valid namespace" in refused(held, answer, 422, "bad_input")
 
 
 @pytest.mark.parametrize(

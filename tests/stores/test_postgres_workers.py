@@ -309,7 +309,7 @@ class TestAlarms:
             things.add(vectors=np.eye(4), ids=list("abcd"))
             things.watch(coverage=(0.5, None), webhook=receiver.url)
             receiver.may_answer.clear()
-            first = threading.Thread(target=watch_of(one.runtime).look)
+            first = threading.Thread(target=watch_of(one.runtime).check)
             first.start()
             assert ended(lambda: len(receiver.got) == 1)
 

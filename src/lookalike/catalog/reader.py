@@ -249,7 +249,7 @@ def _one_of(kind: type[_Choice], name: str) -> _Choice:
         return kind(name)
     except ValueError:
         known = ", ".join(kind)
-        raise BadInput(f"{name!r} is no {kind.__name__.lower()}; known: {known}") from None
+        raise BadInput(f"{name!r} is not a known {kind.__name__.lower()}; known: {known}") from None
 
 
 def _field_row(row: Any) -> FieldRow:

@@ -119,7 +119,9 @@ def take_lease(txn: Txn, space: StoredSpace, owner: str, here_s: float) -> None:
     table = schema.space
     rows = txn.rows(select(table).where(table.c.pk == space.pk, table.c.beside.is_(True)))
     if not rows:
-        raise Conflict(f"{space.name} is not beside any more: it is in force, or was removed")
+        raise Conflict(
+            f"{space.name} is not a standby space any more: it is the current one, or was removed"
+        )
     other, lasts = rows[0].owner, (rows[0].expires_at or 0.0) > time_of(txn, here_s)
     if other not in (None, owner) and lasts and not has_died(other):
         raise Conflict(

@@ -306,7 +306,7 @@ def check_name(name: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name != name.strip():
         raise BadInput(
-            f"{str(name)[:100]!r} is no name for a version: use 1 to 100 letters, digits, blanks "
+            f"{str(name)[:100]!r} is not a valid name for a version: use 1 to 100 letters, digits, blanks "
             "and the signs _ - + ."
         )
     if name.startswith(_OPERATION) or _EVENT.fullmatch(name) or _as_time(name) is not None:
@@ -403,4 +403,4 @@ def _time(seconds: float) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
-        raise BadInput(f"{seconds} is no time: give UTC seconds, or 2026-01-31T12:00") from None
+        raise BadInput(f"{seconds} is not a time: give UTC seconds, or 2026-01-31T12:00") from None

@@ -197,7 +197,8 @@ def check_namespace(namespace: str) -> None:
     """Raise BadInput for an invalid namespace."""
     if not _NAMESPACE.fullmatch(namespace):
         raise BadInput(
-            f"{namespace[:100]!r} is not a valid namespace: use 1 to 100 letters, digits, '_' and '-'"
+            f"{namespace[:100]!r} is not a valid namespace: use 1 to 100 letters, digits, '_' and "
+            "'-'"
         )
 
 
@@ -302,8 +303,8 @@ def webhook_headers(secret: str, id: str, now: float, body: bytes) -> dict[str, 
             key = base64.b64decode(secret.removeprefix(_WEBHOOK_PREFIX), validate=True)
         except binascii.Error as error:
             raise BadSetting(
-                "LOOKALIKE_WEBHOOK_SECRET begins with 'whsec_', but the rest is not base64; make one "
-                "with `openssl rand -base64 32`"
+                "LOOKALIKE_WEBHOOK_SECRET begins with 'whsec_', but the rest is not base64; make "
+                "one with `openssl rand -base64 32`"
             ) from error
     timestamp = str(math.floor(now))
     message = f"{id}.{timestamp}.".encode() + body

@@ -218,7 +218,8 @@ def check_name(kind: Kind, name: str) -> None:
     if not _NAME.fullmatch(name):
         shown = repr(name[:100]) + ("…" if len(name) > 100 else "")
         raise BadInput(
-            f"{shown} is not a valid name for a {kind.value}: use 3 to 100 letters, digits, '_' and '-'"
+            f"{shown} is not a valid name for a {kind.value}: use 3 to 100 letters, digits, '_' "
+            "and '-'"
         )
     if name.startswith(kind.prefix):
         raise BadInput(

@@ -306,8 +306,8 @@ def check_name(name: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name != name.strip():
         raise BadInput(
-            f"{str(name)[:100]!r} is not a valid name for a version: use 1 to 100 letters, digits, blanks "
-            "and the signs _ - + ."
+            f"{str(name)[:100]!r} is not a valid name for a version: use 1 to 100 letters, digits, "
+            "blanks and the signs _ - + ."
         )
     if name.startswith(_OPERATION) or _EVENT.fullmatch(name) or _as_time(name) is not None:
         raise BadInput(

@@ -166,7 +166,7 @@ class Decider:
         return self._decide(txn, operation, self.state.add_documents(txn, _ids(documents)))
 
     def any_settled(self, documents: Iterable[int]) -> bool:
-        """Return whether any of these documents has a label of its own that is not automatic."""
+        """Return whether any of these documents is not decided automatically."""
         return len(self.state.settled_among(_ids(documents))) > 0
 
     def decide_all(
@@ -244,17 +244,17 @@ class Decider:
         return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
     def decide_rebuilt(self, snapshot: Snapshot) -> HypotheticalDecisions:
-        """Return how all documents are decided by a rule learned from the answers alone.
+        """Return the decisions of all documents by a rule newly fitted on the answers.
 
-        Only for a decider that is nobody else's: what it had learned before it forgets.
+        Only for a decider that nobody else uses: it drops its earlier rule.
         """
         self.state.rule = None
         return self.decide_again(snapshot)
 
     def decide_again(self, snapshot: Snapshot) -> HypotheticalDecisions:
-        """Return how all documents are decided by the current rule, refitted if it is due.
+        """Return the decisions of all documents by the current rule, refitted if it is due.
 
-        Only for a decider that is nobody else's.
+        Only for a decider that nobody else uses.
         """
         if self.field.taxonomy.confidence_threshold is None:
             self.state.rule = self._refit.run(snapshot, rebuild=False).rule
@@ -262,7 +262,7 @@ class Decider:
         return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
-        """Return the label that a document would have if a reference did not vote."""
+        """Return the label that a document would get without one of the references."""
         if self._uses_graph():
             return self._refit.ready(snapshot).label_without(document, reference)
         row = self.state.columns.rows_of(_ids([document]))
@@ -363,29 +363,29 @@ class Decider:
         columns, before = self.state.columns, self.state.rule
         rows = self._rows(txn, touched, rebuild)
         rows = self.state.with_same_image(rows)
-        stands = columns["settled"][rows]
-        rows, standing = rows[~stands], rows[stands]
+        is_settled = columns["settled"][rows]
+        rows, settled = rows[~is_settled], rows[is_settled]
         decisions = self.suggest(txn, rows)
-        nothing = undecided(len(standing))
-        silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
+        nothing = undecided(len(settled))
+        outdated = self._differs(settled, nothing, DECISION_COLUMNS[1:])
         unstored = touched[~columns["stored"][touched]]
-        changed = union(rows[self._differs(rows, decisions)], standing[silent], unstored)
+        changed = union(rows[self._differs(rows, decisions)], settled[outdated], unstored)
         changes = self._changes(rows, decisions, was_settled)
         self._log.begin(txn, operation, self.state, before)
-        sure = columns["confidence"][changed]
+        confidence = columns["confidence"][changed]
         self._take(rows, decisions, DECISION_COLUMNS)
-        self._take(standing, nothing, DECISION_COLUMNS[1:])
+        self._take(settled, nothing, DECISION_COLUMNS[1:])
         self._log.add(txn, operation, self.state, changed, before)
-        surer = columns["confidence"][changed] != sure
-        moved = np.isin(columns.pks[changed], np.fromiter(changes, np.int64, len(changes)))
+        other_confidence = columns["confidence"][changed] != confidence
+        other_label = np.isin(columns.pks[changed], np.fromiter(changes, np.int64, len(changes)))
         for start in range(0, len(changed), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
-            which = (changed[part], moved[part], surer[part])
+            which = (changed[part], other_label[part], other_confidence[part])
             write_decisions(txn, self.field.pk, operation, columns, self.state.codes, *which)
         documents = list(changes)
         for start in range(0, len(documents), _BLOCK_ROWS):
-            some = documents[start : start + _BLOCK_ROWS]
-            txn.insert_cells(schema.event, self._events(operation, changes, some))
+            block = documents[start : start + _BLOCK_ROWS]
+            txn.insert_cells(schema.event, self._events(operation, changes, block))
         self.state.committed(operation, changed)
         return changes
 

@@ -12,10 +12,10 @@ uncovered regions; at last doubtful items. The queue is greedy: each pick lowers
 look-alikes by 1 − min(1, 5 K_ij). Values only fall, so earlier values remain upper bounds and few
 are recomputed (lazy greedy, after Minoux 1978).
 
-A **strip** is a group of a seed and look-alikes with the same suggestion: one key accepts all, one
-more removes each wrong picture. It is offered if it settles more per key than asking about the seed
+A **group** is a seed and look-alikes with the same suggestion: one key accepts all, one more
+removes each wrong picture. It is offered if it settles more per key than asking about the seed
 alone, and only around a seed with a value below half an item. Informative single items come first,
-and large groups later: earlier strips were measured to need more keys until all is settled.
+and large groups later: earlier groups were measured to need more keys until all is settled.
 
 All questions are compared by their **gain**: actions saved per action spent. An item near a
 reference needs a part of a check instead of a question of its own, so covering it saves 0.6
@@ -41,10 +41,10 @@ from lookalike.classifier.graph.propagation import DECAY, Evidence, Floats, Grap
 from lookalike.classifier.scores.scores import Scores
 
 GROUP_SIZE = 16
-"""The largest number of items in a strip, its seed included."""
+"""The largest number of items in a group, its seed included."""
 
 GROUP_REFERENCES = 3
-"""A label with fewer references is not proposed for a strip: its items are asked about one by
+"""A label with fewer references is not proposed for a group: its items are asked about one by
 one."""
 
 _COVERED, _NAMED = 0.6, 0.25
@@ -204,10 +204,10 @@ def questions(
     alone = alone[:count]
     queue.take([question.places[0] for question in alone])
     known = [queue.names_question(guessed)] if guessed else []
-    known += [queue.group_question(group) for group in groups]
+    known += [queue.new_category_question(group) for group in groups]
     found = [*sheets, *(question for question in known if question)]
     for seed, value in islice(queue.picks(), count - len(alone)):
-        found.append(queue.strip(seed, value) or queue.single(seed, value))
+        found.append(queue.suggestion_group(seed, value) or queue.single(seed, value))
     found.sort(key=lambda question: -question.gain)
     return _spread_evenly(found[: count - len(alone)], alone)
 
@@ -260,8 +260,8 @@ class _Queue:
         kind = QuestionKind.CONFLICT if states.conflicts[place] else kind
         return ReviewQuestion((place,), None, value, kind, gain=_COVERED * value)
 
-    def strip(self, seed: int, value: float) -> ReviewQuestion | None:
-        """Return the strip around a seed, and take it, if it is value more per key than the seed
+    def suggestion_group(self, seed: int, value: float) -> ReviewQuestion | None:
+        """Return the group around a seed, and take it, if it settles more per key than the seed
         alone.
         """
         states, winner = self._states, int(self._states.winners[seed])
@@ -285,7 +285,7 @@ class _Queue:
             places, label, whole, QuestionKind.VALUE, gain, (label,) * len(places)
         )
 
-    def group_question(self, group: SameLabelGroup) -> ReviewQuestion | None:
+    def new_category_question(self, group: SameLabelGroup) -> ReviewQuestion | None:
         """Return the question about a group, and take it, if labelling some of it together saves
         more per key than asking about its representative alone.
         """
@@ -348,7 +348,7 @@ def _gains(value: float, same: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _most_evidence(reached: Evidence, allowed: Mask) -> Places:
-    """Return the allowed places with most evidence, as many as fit into a strip; ties by place."""
+    """Return the allowed places with most evidence, as many as fit into a group; ties by place."""
     places, amounts = reached.places[allowed], reached.amounts[allowed]
     return places[np.argsort(-amounts, kind="stable")[: GROUP_SIZE - 1]]
 

@@ -135,8 +135,8 @@ def taxonomies(snapshot: Snapshot, configured: Any) -> tuple[Any, Any]:
         .order_by(event.c.seq)
     )
     rows = snapshot.rows(query)
-    standing = [row.detail for row in rows if row.undone_by is None]
-    after = taxonomy_after(rows[0].detail["before"], standing)
+    effective = [row.detail for row in rows if row.undone_by is None]
+    after = taxonomy_after(rows[0].detail["before"], effective)
     return snapshot.rows(chosen)[0].taxonomy, after
 
 

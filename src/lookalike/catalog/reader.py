@@ -17,8 +17,8 @@ from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.calibration.decision_rule import (
     DecisionRule,
+    current_decision_rule,
     decision_rule_from,
-    decision_rule_in_force,
 )
 from lookalike.classifier.graph.search import NO_ID, Ids, ReferenceArrays, nearest, shares
 from lookalike.errors import BadInput, NotFound
@@ -370,15 +370,15 @@ class LabelState(NamedTuple):
 
         Every answer adds something if people disagree on the document.
         """
-        said = (self.label, self.origin, self.actor)
-        return said != (label, Origin.HUMAN, actor) or self.contested
+        given = (self.label, self.origin, self.actor)
+        return given != (label, Origin.HUMAN, actor) or self.contested
 
 
 def suspects_of(snapshot: Snapshot, field_pk: int) -> set[tuple[int, str]]:
     """Return the references of a field that look wrong in any field: document pk and label."""
     table = schema.field
     query = select(table.c.standard).where(table.c.reference_field_pk == field_pk)
-    rules = [decision_rule_in_force(row.standard) for row in snapshot.rows(query)]
+    rules = [current_decision_rule(row.standard) for row in snapshot.rows(query)]
     return {one for rule in rules if rule for one in rule.suspects}
 
 

@@ -309,14 +309,14 @@ def forget_parts(txn: Txn, objects: Iterable[int], documents: Iterable[int]) -> 
 
 def delete_stale_findings(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:
     """Erase the findings of objects that are extracted again."""
-    beside = standby_spaces(txn, collection_pk)
-    if not beside:
+    standby = standby_spaces(txn, collection_pk)
+    if not standby:
         return
     finding, document = schema.finding, schema.document
     query = select(document.c.pk).where(document.c.collection_pk == collection_pk)
     chosen = conditions(document.c.object_pk, objects)
     pks = np.array([row.pk for one in chosen for row in txn.rows(query.where(one))], np.int64)
-    for one in beside:
+    for one in standby:
         txn.erase_vectors(one.space, pks)
         for these in conditions(finding.c.object_pk, objects):
             txn.execute(delete(finding).where(finding.c.space_pk == one.space.pk, these))

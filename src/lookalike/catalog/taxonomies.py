@@ -71,10 +71,10 @@ def taxonomy_of(collection: str, field: str, rule: RuleArguments) -> Taxonomy:
 def check_rule(collection: str, known: Taxonomy, rule: RuleArguments) -> None:
     """Raise Conflict if a rule would change what is fixed in an existing field."""
     for name in ("exclusive", "low_quality"):
-        now, said = getattr(known, name), getattr(rule, name)
-        if said not in (None, now):
+        current, given = getattr(known, name), getattr(rule, name)
+        if given not in (None, current):
             raise Conflict(
-                f"the field {known.field!r} of {collection!r} has {name} {now!r}, which cannot "
+                f"the field {known.field!r} of {collection!r} has {name} {current!r}, which cannot "
                 "change; choose another field name"
             )
     other = rule.reference not in (None, known.reference)

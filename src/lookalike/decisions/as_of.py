@@ -24,7 +24,7 @@ from lookalike.decisions.decision_log import LoggedDecisions, decisions_at
 from lookalike.decisions.field.columns import Columns, decision_cells
 from lookalike.decisions.ledger.fold import Statement
 from lookalike.decisions.ledger.statements import silent_among, statements_of
-from lookalike.decisions.ledger.undo import in_force_by, last_by, undos
+from lookalike.decisions.ledger.undo import effective_undos, last_by, undos
 from lookalike.errors import BadInput, NotFound
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import EventKind, Origin
@@ -95,7 +95,7 @@ class PastStore:
         for drawn in (schema.draw, schema.sheet):
             snapshot.show_only(drawn, drawn.c.operation_pk <= position)
         done = snapshot.rows(select(operation).where(operation.c.pk <= position))
-        undone = in_force_by(undos(snapshot))
+        undone = effective_undos(undos(snapshot))
         shown = [dict(row._mapping) | {"undone_by": undone.get(row.pk)} for row in done]
         snapshot.show_rows(operation, shown)
         audit, trial = schema.audit, schema.trial

@@ -63,7 +63,7 @@ class Ground(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """The decision rule in force, its threshold, and what is missing for a better one.
+    """The current decision rule, its threshold, and what is missing for a better one.
 
     `limit` is the threshold, `limits` those of labels with their own target, and of parents.
     `certified` is True if a certificate set `limit`. `nodes_upto` is the last document in the
@@ -207,7 +207,7 @@ def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
     }
 
 
-def decision_rule_in_force(stored: Mapping[str, Any] | None) -> DecisionRule | None:
+def current_decision_rule(stored: Mapping[str, Any] | None) -> DecisionRule | None:
     """Return the stored decision rule, or None if another edition of the rule made it."""
     decision_rule = decision_rule_from(stored)
     return decision_rule if decision_rule and decision_rule.edition == EDITION else None

@@ -271,17 +271,17 @@ class Refit:
             slots = np.concatenate([slots, np.full(len(elsewhere), NO_ID)])
             order = np.argsort(pks)
             pks, slots = pks[order], slots[order]
-        before, in_force = 0, weights
+        before, current = 0, weights
         if state.rule is not None:
-            before, in_force = state.rule.nodes_upto, state.rule.weights
-        if rebuild or weights not in ((), in_force):
+            before, current = state.rule.nodes_upto, state.rule.weights
+        if rebuild or weights not in ((), current):
             before = 0
         return self._classifier.set_items(
             pks,
             slots,
             lambda p: self._any_vectors(snapshot, p),
             before,
-            blend(self._lengths, weights or in_force),
+            blend(self._lengths, weights or current),
         )
 
     def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:

@@ -28,7 +28,7 @@ from lookalike.catalog.references import (
     voting_documents,
     written_since,
 )
-from lookalike.classifier.calibration.decision_rule import DecisionRule, decision_rule_in_force
+from lookalike.classifier.calibration.decision_rule import DecisionRule, current_decision_rule
 from lookalike.classifier.graph.arrays import union, without
 from lookalike.classifier.graph.search import Floats, Ids, Matches, ReferenceArrays
 from lookalike.classifier.policies import least_similarity
@@ -98,7 +98,7 @@ class FieldState:
         self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
         query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
-        self.rule = decision_rule_in_force(snapshot.rows(query)[0].standard)
+        self.rule = current_decision_rule(snapshot.rows(query)[0].standard)
         return is_behind
 
     def reload(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:

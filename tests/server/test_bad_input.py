@@ -473,7 +473,7 @@ def test_a_collection_that_cannot_be_is_refused(held: Furnished, impossible: Any
 def test_what_is_no_cursor_is_refused(held: Furnished, path: str, cursor: str) -> None:
     answer = held.client.get(path, params={"cursor": cursor})
 
-    assert "no cursor" in refused(held, answer, 422, "bad_input")
+    assert "not a cursor" in refused(held, answer, 422, "bad_input")
 
 
 def test_a_cursor_of_another_list_is_refused(held: Furnished) -> None:

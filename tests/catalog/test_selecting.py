@@ -446,7 +446,7 @@ def test_a_page_has_a_size(store: SqliteStore, limit: int) -> None:
 def test_a_sort_is_read_in_both_shapes() -> None:
     assert sort_from("-size") == sort_from("size", "desc") == Sort("size", True)
     assert sort_from("size") == sort_from("size", "ASC") == Sort("size")
-    with pytest.raises(BadInput, match="'asc' or 'desc', not 'up'"):
+    with pytest.raises(BadInput, match="'up'; give 'asc' or 'desc'"):
         sort_from("size", "up")
 
 

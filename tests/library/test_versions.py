@@ -263,7 +263,7 @@ def test_a_name_that_could_be_another_point_is_refused(
 ) -> None:
     things = filled(library, confidence_threshold=0.5)
 
-    with pytest.raises(BadInput, match=r"no name for a version|could be an operation"):
+    with pytest.raises(BadInput, match=r"not a valid name for a version|could be an operation"):
         things.keep_version(name)
 
 

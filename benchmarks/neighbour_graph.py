@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence
-from lookalike.classifier.calibration.incremental import Judgements
-from lookalike.classifier.calibration.training_data import learn_confidence
+from lookalike.classifier.calibration.incremental import CachedPredictions
+from lookalike.classifier.calibration.training_data import fit_confidence
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.neighbours import EXACT_ITEMS, neighbours
 from lookalike.classifier.graph.propagation import NEIGHBOURS, Places
@@ -92,11 +92,11 @@ def from_scratch(items: Made) -> tuple[NeighbourGraph, Scores, Confidence]:
     scores = Scores(neighbour_graph)
     parts["scores"] = cost(lambda: scores.set_references(items.references))
     parts["learning"] = cost(
-        lambda: made_parts.append(learn_confidence(scores, items.waiting, _TARGET))
+        lambda: made_parts.append(fit_confidence(scores, items.waiting, _TARGET))
     )
     confidence = made_parts[1]
     assert isinstance(confidence, Confidence)
-    parts["judging"] = cost(lambda: Judgements(confidence, scores))
+    parts["judging"] = cost(lambda: CachedPredictions(confidence, scores))
     print(f"{count:,} items × {LABELS} labels × {REFERENCES} references, {dimension} dimensions")
     print(f"  5,000 × 5,000 products: {product.cpu_s:.2f} s of processor time")
     for name, spent in parts.items():
@@ -118,13 +118,13 @@ class OneLabel:
     again: int
 
 
-def _update(kept: Judgements, references: Mapping[str, Places], again: list[int]) -> None:
+def _update(kept: CachedPredictions, references: Mapping[str, Places], again: list[int]) -> None:
     again.append(len(kept.update(references)))
 
 
 def one_label(items: Made, scores: Scores, confidence: Confidence) -> OneLabel:
     """Give and take back labels one by one; return what each part costs."""
-    kept = Judgements(confidence, scores)
+    kept = CachedPredictions(confidence, scores)
     wide = items.vectors.astype(np.float32)
     products = [cost(lambda: wide @ wide[0]) for _ in range(5)]
     spent: dict[str, list[Cost]] = {"evidence": [], "columns": [], "all decisions": []}
@@ -137,9 +137,11 @@ def one_label(items: Made, scores: Scores, confidence: Confidence) -> OneLabel:
         scores.set_references(before)
         work = partial(_update, kept, references, again)
         spent["all decisions"].append(cost(work))
-    learning = [cost(lambda: learn_confidence(scores, items.waiting, _TARGET)) for _ in range(3)]
+    learning = [cost(lambda: fit_confidence(scores, items.waiting, _TARGET)) for _ in range(3)]
     spent |= {"learning again": learning}
-    spent |= {"judging all again": [cost(lambda: Judgements(confidence, scores)) for _ in range(3)]}
+    spent |= {
+        "judging all again": [cost(lambda: CachedPredictions(confidence, scores)) for _ in range(3)]
+    }
     parts = {name: median(costs) for name, costs in spent.items()}
     return OneLabel(parts, least(products), int(np.median(again)))
 
@@ -159,7 +161,7 @@ def measure(_folder: Path, size: int) -> list[Figure]:
     neighbour_graph = build_neighbour_graph(np.arange(size), items.vectors)
     scores = Scores(neighbour_graph)
     scores.set_references(items.references)
-    confidence = learn_confidence(scores, items.waiting, _TARGET)
+    confidence = fit_confidence(scores, items.waiting, _TARGET)
     label = one_label(items, scores, confidence)
     what = f"{size:,} items × {LABELS} labels, `precision`, one label in memory"
     figures = [

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import judge
+from lookalike.classifier.calibration.confidence import predict
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
-from lookalike.classifier.calibration.training_data import AnswerSampling, learn_confidence
+from lookalike.classifier.calibration.training_data import AnswerSampling, fit_confidence
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.review.queue import GraphReach, ItemStates, questions
@@ -153,7 +153,7 @@ class Session:
         self.barred[places[~right], label] = True
         self._label(places[right])
 
-    def judge(self) -> None:
+    def predict(self) -> None:
         """Let the rule learn from all answers, and note how much is settled."""
         counts = np.bincount(self.said[self.said >= 0], minlength=self.classes)
         pool = self.open
@@ -198,8 +198,8 @@ class Session:
         sampling = AnswerSampling(
             asked=np.flatnonzero(given & ~self.drawn), drawn=np.flatnonzero(given & self.drawn)
         )
-        sure = learn_confidence(self.scores, pool, _TARGET, sampling=sampling)
-        says = judge(sure, self.scores, pool, self.barred[pool][:, present])
+        sure = fit_confidence(self.scores, pool, _TARGET, sampling=sampling)
+        says = predict(sure, self.scores, pool, self.barred[pool][:, present])
         self.winners[pool] = np.where(says.winners >= 0, present[says.winners], -1)
         self.probability[pool], self.margin[pool] = says.probability, says.margin
         self.limit = sure.limit
@@ -329,13 +329,13 @@ def curve(data: Data, neighbour_graph: NeighbourGraph, order: str, most: int, sa
     """Return how much is settled after how many actions, up to `most`, judged now and then."""
     session = Session(data, neighbour_graph, np.random.default_rng(sample))
     reach = GraphReach(neighbour_graph)
-    session.judge()
+    session.predict()
     while session.actions < most and session.points[-1].settled < LEVELS[-1]:
         start = session.actions
         for _ in ORDERS[order](session, reach):
             if session.actions >= start + _EVERY:
                 break
-        session.judge()
+        session.predict()
     return Curve(data.title, order, tuple(session.points), session.seen, session.strips, sample)
 
 

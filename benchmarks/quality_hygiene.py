@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 import quality_pollution
-from lookalike.classifier.calibration.confidence import Terms, judge, learn
+from lookalike.classifier.calibration.confidence import Terms, fit_level, predict
 from lookalike.classifier.calibration.logistic import fit_mixture
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
@@ -215,10 +215,10 @@ def _labelled(case: Case, truth: Codes) -> Sequence[float]:
 
 def _decided(case: Case, truth: Codes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return what of the pool labels itself (m,), and whether the winners are right."""
-    sure = learn(
+    sure = fit_level(
         case.scores, case.left, case.split.pool, Terms.for_all(case.left, _TARGET)
     ).confidence
-    said = judge(sure, case.scores, case.split.pool)
+    said = predict(sure, case.scores, case.split.pool)
     right = case.split.known[said.winners] == truth[case.split.pool]
     return said.probability >= sure.limit, right
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import Terms, judge, learn
+from lookalike.classifier.calibration.confidence import Terms, fit_level, predict
 from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.graph.search import Matches, nearest, similarities, with_codes
@@ -153,8 +153,8 @@ def _by_neighbour_graph(
     def label(voters: _Voters, batch: Places) -> _Answers:
         scores.set_references(_named(voters.places, voters.own))
         left = leave_one_out(scores, calibrating(voters))
-        sure = learn(scores, left, batch, Terms.for_all(left, _TARGET)).confidence
-        said = judge(sure, scores, batch)
+        sure = fit_level(scores, left, batch, Terms.for_all(left, _TARGET)).confidence
+        said = predict(sure, scores, batch)
         answers = _Answers(batch, said.winners, said.probability, said.margin)
         return answers.where(said.probability >= sure.limit)
 

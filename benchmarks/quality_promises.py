@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from lookalike.classifier.calibration.confidence import judge
+from lookalike.classifier.calibration.confidence import predict
 from lookalike.classifier.calibration.decision_rule import Ground
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
     decision_rule_of,
-    learn_confidence,
+    fit_confidence,
     with_background,
 )
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
@@ -248,12 +248,12 @@ def _most_worth(spread: csr_matrix, need: NDArray[np.float64]) -> int:
 def _outcome(answers: _Answers, neighbour_graph: NeighbourGraph) -> Outcome:
     scores, waiting = Scores(neighbour_graph), answers.open()
     scores.set_references(answers.references())
-    sure = learn_confidence(scores, waiting, TARGET, sampling=answers.sampling)
+    sure = fit_confidence(scores, waiting, TARGET, sampling=answers.sampling)
     ground = decision_rule_of(sure, len(neighbour_graph)).ground
-    judgement = judge(sure, scores, waiting)
+    predictions = predict(sure, scores, waiting)
     names = np.array([-1 if label == BACKGROUND else int(label) for label in sure.labels])
-    right = names[judgement.winners] == answers.truth[waiting]
-    accepted = judgement.accepted & (ground is not Ground.NONE)
+    right = names[predictions.winners] == answers.truth[waiting]
+    accepted = predictions.accepted & (ground is not Ground.NONE)
     known = np.isin(answers.truth[waiting], answers.known)
     return Outcome(
         ground=ground,

@@ -21,9 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading
 
 from lookalike.classifier.calibration import features as features_of
-from lookalike.classifier.calibration.confidence import Terms, judge, learn
+from lookalike.classifier.calibration.confidence import Terms, fit_level, predict
 from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY
-from lookalike.classifier.calibration.nearest_rule import features, learn_nearest, probability
+from lookalike.classifier.calibration.nearest_rule import features, fit_nearest, probability
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.graph.arrays import fixed_point_length
 from lookalike.classifier.graph.graph import NeighbourGraph
@@ -180,13 +180,13 @@ def graph_rule(case: Case, target: float) -> Answer:
 
 
 def nearest_rule(case: Case, target: float) -> Answer:
-    """Return what the `nearest` rule says, as `learning.learn_nearest` and the policy do."""
+    """Return what the `nearest` rule says, as `learning.fit_nearest` and the policy do."""
     split = case.split
     among = case.vectors[split.references]
     voters = ReferenceArrays(split.references, split.own.astype(np.int32), among)
     lists = nearest(case.vectors[split.pool], among, split.references, NEIGHBOURS)
     pool = voters.matches(*lists)
-    calibration = learn_nearest(voters, pool, NEIGHBOURS, target)
+    calibration = fit_nearest(voters, pool, NEIGHBOURS, target)
     if calibration is None:
         winner, share = votes(pool, 0.1)
         return Answer(winner.astype(np.int64), share.astype(np.float64), UNREACHABLE)
@@ -271,13 +271,13 @@ def _judged(
     changed: AbstractContextManager[object] | None = None,
 ) -> Answer:
     with changed or nullcontext():
-        sure = learn(scores, left, pool, Terms.for_all(left, target)).confidence
-    judgement = judge(sure, scores, pool)
-    winners, silent = judgement.winners.copy(), judgement.winners < 0
+        sure = fit_level(scores, left, pool, Terms.for_all(left, target)).confidence
+    predictions = predict(sure, scores, pool)
+    winners, silent = predictions.winners.copy(), predictions.winners < 0
     winners[silent] = nearest_of_each(scores, pool[silent]).argmax(axis=1)
     enough = sure.leave_one_out_accuracy >= MIN_ACCURACY
     limit = sure.limit if enough else UNREACHABLE
-    return Answer(winners, judgement.probability, limit, probability=True)
+    return Answer(winners, predictions.probability, limit, probability=True)
 
 
 BASELINES: Mapping[str, Rule] = {

@@ -143,8 +143,8 @@ def test_on_digits_seven_labels_cannot_tell_how_much_is_new_so_it_labels_nothing
 
     assert model.standard_.ground is Ground.NONE
     assert model.standard_.missing == (
-        "7 labels do not tell how much is new: check 18 documents, or say that these are all the "
-        "labels there are (closed_set)",
+        "7 labels are too few to estimate the share of unknown categories: check 18 documents, or "
+        "declare that there are no other labels (closed_set)",
     )
     assert (model.decide(vectors) == -1).all()
     assert (model.predict(vectors) == truth)[truth < 7].mean() > 0.9

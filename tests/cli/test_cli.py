@@ -507,7 +507,7 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "nothing to undo": (("undo", "notes"), r"nothing to undo; see `lookalike history notes`"),
     "unknown extractor": (("create", "new", "--extractor", "imgae"), r"did you mean 'image'"),
     "another extractor": (("create", "notes", "--extractor", "text"), r"choose another name"),
-    "bad name": (("create", "my notes"), r"'my notes' is no name .*letters, digits"),
+    "bad name": (("create", "my notes"), r"'my notes' is not a valid name .*letters, digits"),
     "bad option": (("create", "new", "--option", "dimension"), r"'dimension' .*NAME=VALUE"),
     "bad threshold": (("run", "notes", "--confidence-threshold", "2"), r"2\.0 .*between 0 and 1"),
     "threshold NaN": (("run", "notes", "--target-precision", "nan"), r"nan .*above 0, up to 1"),

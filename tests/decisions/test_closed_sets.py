@@ -841,4 +841,4 @@ def test_two_answers_in_a_small_closed_set_leave_what_labelled_itself(
 
     assert before >= 80
     assert made.report().labelled["auto"] >= before / 2
-    assert not any("how much is new" in one for one in made.report().missing)
+    assert not any("share of unknown categories" in one for one in made.report().missing)

@@ -97,11 +97,13 @@ def test_an_interrupted_survey_goes_on_from_its_file_or_begins_anew(
     elif damage == "gone":
         memory.unlink()
 
-    judge = GraphClassifier(memory)
-    judge.set_items(every, every, lambda pks: made[pks], 0)
+    classifier = GraphClassifier(memory)
+    classifier.set_items(every, every, lambda pks: made[pks], 0)
 
     for part in ("near", "near_cosines", "near_weights", "whitened"):
-        assert np.array_equal(getattr(judge.neighbour_graph, part), getattr(expected, part)), part
+        assert np.array_equal(getattr(classifier.neighbour_graph, part), getattr(expected, part)), (
+            part
+        )
     other = GraphClassifier(memory)
     other.set_items(every, every, lambda pks: made[pks], 0)
     assert np.array_equal(other.neighbour_graph.graph.weights, expected.graph.weights)
@@ -130,8 +132,8 @@ def _interrupt(
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr("lookalike.decisions.field.classifier.remember", remember_then_stop)
-        judge = GraphClassifier(memory)
-        judge.set_items(every, every if slots is None else slots, lambda pks: made[pks], 0)
+        classifier = GraphClassifier(memory)
+        classifier.set_items(every, every if slots is None else slots, lambda pks: made[pks], 0)
 
 
 # --- in parts -----------------------------------------------------------------------------------
@@ -154,16 +156,18 @@ def test_a_landscape_that_is_made_in_parts_decides_nearly_the_same(
 ) -> None:
     """What is nearest to what is the same; the metric is learned from some of the items."""
     every, made = np.arange(ITEMS), vectors()
-    judged = []
+    results = []
     for whole in (200_000, 400):
         monkeypatch.setattr(metric, "WHOLE_ITEMS", whole)
         monkeypatch.setattr(metric, "_SPAN_ITEMS", 128)
-        judge = GraphClassifier(tmp_path / f"{whole}.npz")
-        judge.set_items(every, every, lambda pks: made[pks], 0)
-        judge.fit(references(), every, 0.9)
-        judged.append((judge.neighbour_graph, judge.decide(every, lambda name: int(name[-2:]))))
+        classifier = GraphClassifier(tmp_path / f"{whole}.npz")
+        classifier.set_items(every, every, lambda pks: made[pks], 0)
+        classifier.fit(references(), every, 0.9)
+        results.append(
+            (classifier.neighbour_graph, classifier.decide(every, lambda name: int(name[-2:])))
+        )
 
-    (one, first), (other, second) = judged
+    (one, first), (other, second) = results
     assert np.abs(one.frame.mean - other.frame.mean).max() < 1e-6
     assert (one.near == other.near).mean() > 0.99
     assert (first.runner_up == second.runner_up).mean() > 0.9
@@ -215,20 +219,20 @@ def test_what_was_imagined_leaves_no_trace_where_room_is_shared(
 ) -> None:
     monkeypatch.setattr(growing, "ROOM_FROM", 10)
     every, made = np.arange(ITEMS), np.concatenate([vectors(), vectors(40, 5)])
-    judge = GraphClassifier(tmp_path / "lists.npz")
-    judge.set_items(every[:880], every[:880], lambda pks: made[pks], 0)
-    judge.set_items(every[:890], every[:890], lambda pks: made[pks], 879)
-    judge.fit(references(), every[:890], 0.9)
-    imagined = judge.hypothetical()
+    classifier = GraphClassifier(tmp_path / "lists.npz")
+    classifier.set_items(every[:880], every[:880], lambda pks: made[pks], 0)
+    classifier.set_items(every[:890], every[:890], lambda pks: made[pks], 879)
+    classifier.fit(references(), every[:890], 0.9)
+    imagined = classifier.hypothetical()
     imagined.set_items(np.arange(895), np.arange(895), lambda pks: made[pks + 40], 879)
 
-    judge.set_items(every, every, lambda pks: made[pks], 879)
+    classifier.set_items(every, every, lambda pks: made[pks], 879)
 
     fresh = GraphClassifier(tmp_path / "fresh.npz")
     fresh.set_items(every[:880], every[:880], lambda pks: made[pks], 0)
     fresh.set_items(every, every, lambda pks: made[pks], 879)
-    for part in fields(judge.neighbour_graph):
-        found, expected = (getattr(one.neighbour_graph, part.name) for one in (judge, fresh))
+    for part in fields(classifier.neighbour_graph):
+        found, expected = (getattr(one.neighbour_graph, part.name) for one in (classifier, fresh))
         if isinstance(found, np.ndarray):
             assert np.array_equal(found, expected), part.name
 

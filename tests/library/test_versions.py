@@ -244,7 +244,7 @@ def test_what_is_no_point_says_so(library: lookalike.Library) -> None:
         (10**9, NotFound, "'things' has no event 1000000000: its last one is"),
         ("2001-01-01", NotFound, "there was nothing of 'things' at 2001-01-01.* first operation"),
         ("2999-01-01T00:00+00:00", BadInput, "is in the future"),
-        (1e300, BadInput, "is no time"),
+        (1e300, BadInput, "is not a time"),
         (True, BadInput, "True is not a version"),
         (None, BadInput, "None is not a version"),
     ):
@@ -263,7 +263,7 @@ def test_a_name_that_could_be_another_point_is_refused(
 ) -> None:
     things = filled(library, confidence_threshold=0.5)
 
-    with pytest.raises(BadInput, match=r"no name for a version|could be an operation"):
+    with pytest.raises(BadInput, match=r"not a valid name for a version|could be an operation"):
         things.keep_version(name)
 
 

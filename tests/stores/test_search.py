@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.search import (
+    NO_ID,
     NO_SIMILARITY,
-    NOBODY,
     Floats,
     Ids,
     merge,
@@ -64,7 +64,7 @@ def sorted_lists(pairs: list[list[tuple[int, float]]], k: int) -> tuple[list[Any
         sorted(((i, s) for i, s in row if s > NO_SIMILARITY), key=lambda pair: (-pair[1], pair[0]))
         for row in pairs
     ]
-    filled = [(row + [(NOBODY, float(NO_SIMILARITY))] * k)[:k] for row in best]
+    filled = [(row + [(NO_ID, float(NO_SIMILARITY))] * k)[:k] for row in best]
     return [[i for i, _ in row] for row in filled], [[s for _, s in row] for row in filled]
 
 

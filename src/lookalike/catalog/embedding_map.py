@@ -299,25 +299,25 @@ def scores(confidence: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return np.where(known, scaled, NO_SCORE).astype(np.uint8)
 
 
-def packed(told: Map, more: Mapping[str, Any] | None = None) -> bytes:
+def packed(embedding_map: Map, more: Mapping[str, Any] | None = None) -> bytes:
     """Return a map in the wire format.
 
     Empty ids are left out; `more` is added to the legend.
     """
     legend = {
-        "collection": told.collection,
-        "field": told.field,
-        "labels": [[one.name, one.count] for one in told.labels],
+        "collection": embedding_map.collection,
+        "field": embedding_map.field,
+        "labels": [[one.name, one.count] for one in embedding_map.labels],
         "states": [state.name.lower() for state in State],
-        "snapshot": told.snapshot,
-        "made_of": told.made_of,
-        "outgrown": told.outgrown,
-        **({"ids": told.ids} if told.ids else {}),
+        "snapshot": embedding_map.snapshot,
+        "made_of": embedding_map.made_of,
+        "outgrown": embedding_map.outgrown,
+        **({"ids": embedding_map.ids} if embedding_map.ids else {}),
         **(more or {}),
     }
     text = json.dumps(legend, ensure_ascii=False).encode()
-    columns = [getattr(told, name).astype(kind).tobytes() for name, kind in _COLUMNS]
-    return b"".join([_number(len(told)), *columns, _number(len(text)), text])
+    columns = [getattr(embedding_map, name).astype(kind).tobytes() for name, kind in _COLUMNS]
+    return b"".join([_number(len(embedding_map)), *columns, _number(len(text)), text])
 
 
 def unpacked(data: bytes) -> Map:

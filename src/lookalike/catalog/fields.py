@@ -98,7 +98,7 @@ def space_in_force(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None
     return stored_space(rows[0]) if rows else None
 
 
-def in_force_since(snapshot: Snapshot, field_pk: int) -> int:
+def current_space_since(snapshot: Snapshot, field_pk: int) -> int:
     """Return the operation that switched a field to its current space; 0 for the first."""
     table, space = schema.field, schema.space
     query = select(space.c.since).join(table, in_force(space, table.c.collection_pk))

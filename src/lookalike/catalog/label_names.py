@@ -71,7 +71,7 @@ def erase_names(txn: Txn, field_pk: int, names: Collection[str]) -> None:
             detail["sources"] = sources
         if "labels" in detail:
             detail["labels"] = {
-                one: said for one, said in detail["labels"].items() if one not in names
+                one: value for one, value in detail["labels"].items() if one not in names
             }
         if "parts" in detail:
             detail["parts"] = {one: pks for one, pks in detail["parts"].items() if one not in names}

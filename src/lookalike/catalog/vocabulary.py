@@ -59,8 +59,8 @@ class LabelSet:
 
     def run_values(self) -> dict[str, Any]:
         """Return the arguments for `Collection.run`, as JSON values."""
-        said = {} if self.closed is None else {"closed_set": self.closed}
-        return said if self.labels is None else said | {"labels": dict(self.labels)}
+        closed = {} if self.closed is None else {"closed_set": self.closed}
+        return closed if self.labels is None else closed | {"labels": dict(self.labels)}
 
 
 NOT_GIVEN = LabelSet()

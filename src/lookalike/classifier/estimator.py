@@ -12,16 +12,16 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lookalike.classifier.calibration.confidence import Confidence, judge
+from lookalike.classifier.calibration.confidence import Confidence, predict
 from lookalike.classifier.calibration.decision_rule import DecisionRule, Method, method_for
 from lookalike.classifier.calibration.nearest_rule import (
     Calibration,
     features,
-    learn_nearest,
+    fit_nearest,
     probability,
 )
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
-from lookalike.classifier.calibration.training_data import decision_rule_of, learn_confidence
+from lookalike.classifier.calibration.training_data import decision_rule_of, fit_confidence
 from lookalike.classifier.graph.graph import attach, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.graph.search import Matches, ReferenceArrays, nearest, shares, votes
@@ -259,9 +259,9 @@ def _rule(
             return graph_rule, decision_rule
         return _NearestRule(rows, references, None, scores), decision_rule
     lists = _NearestRule(rows, references, None, scores)
-    calibration = learn_nearest(references, lists.matches(rows[waiting]), _TOP_K, target)
+    calibration = fit_nearest(references, lists.matches(rows[waiting]), _TOP_K, target)
     if calibration is None:
-        more = "references that tell the labels apart"
+        more = "references that separate the labels"
         return lists, DecisionRule(Method.SUGGEST, (*missing, more))
     decision_rule = DecisionRule(rule, missing, limit=calibration.limit, nearest=calibration)
     return replace(lists, calibration=calibration), decision_rule
@@ -321,7 +321,7 @@ class _GraphRule:
             for code in np.unique(references.codes).tolist()
         }
         scores.set_references(by_label)
-        return cls(scores, learn_confidence(scores, waiting, target, closed=closed))
+        return cls(scores, fit_confidence(scores, waiting, target, closed=closed))
 
     def known_rows(self, places: Places) -> _Predictions:
         return self._predictions(self.scores, places)
@@ -334,19 +334,19 @@ class _GraphRule:
 
     def _predictions(self, scores: Scores, places: Places) -> _Predictions:
         """Return predictions of rows; if no label reaches a row, the nearest labelled row wins."""
-        judgement = judge(self.confidence, scores, places)
+        predictions = predict(self.confidence, scores, places)
         graph_evidence, class_similarity = scores.table(places)
         reached = graph_evidence > UNREACHED[0]
         mix = self.confidence.sight.mix
         total = mixed(mix, graph_evidence, class_similarity).astype(np.float64)
-        unreached = judgement.winners < 0
+        unreached = predictions.winners < 0
         total[unreached] = nearest_of_each(scores, places[unreached])
-        winners = np.where(unreached, total.argmax(axis=1), judgement.winners)
+        winners = np.where(unreached, total.argmax(axis=1), predictions.winners)
         best = np.take_along_axis(total, winners[:, None], axis=1)
         total = np.where(reached | unreached[:, None], total, np.minimum(total, best - 1))
         odds = np.exp(total - best)
         share = odds / odds.sum(axis=1, keepdims=True)
-        return _Predictions(winners.astype(np.int32), judgement.probability, share)
+        return _Predictions(winners.astype(np.int32), predictions.probability, share)
 
 
 # --- input checks -------------------------------------------------------------------------------

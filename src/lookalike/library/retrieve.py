@@ -29,7 +29,7 @@ from lookalike.catalog.retrievers import (
     filled,
 )
 from lookalike.catalog.taxonomies import taxonomy_row
-from lookalike.classifier.graph.search import NOBODY
+from lookalike.classifier.graph.search import NO_ID
 from lookalike.content.pictures import kinds_named, sniff
 from lookalike.errors import BadContent, BadInput
 from lookalike.extractors.base import Content, accepts
@@ -283,7 +283,7 @@ class _Run:
             pks, similarities = self._nearest(target, vectors, query.top_k + len(own), tree)
             best: dict[int, float] = {}
             for pk, similarity in zip(pks.ravel().tolist(), similarities.ravel(), strict=True):
-                if pk != NOBODY and pk not in own:
+                if pk != NO_ID and pk not in own:
                     best[pk] = max(best.get(pk, -1.0), float(similarity))
             found += [
                 Found(row, pk, score)

@@ -279,7 +279,7 @@ def run_worker(runtime: Runtime, *, once: bool, health_file: Path | None = None)
     if once:
         while worker.work():
             pass
-        Watch(runtime.store, runtime.settings, runtime.clock).look()
+        Watch(runtime.store, runtime.settings, runtime.clock).check()
         return
 
     def told(number: int, frame: object) -> None:

@@ -267,7 +267,7 @@ class Paged:
         if self.cursor:
             given = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,9})", self.cursor)
             if given is None:
-                raise BadInput(f"{self.cursor[:80]!r} is no cursor of this list; begin again")
+                raise BadInput(f"{self.cursor[:80]!r} is not a cursor of this list; begin again")
             start = _after([place(row) for row in rows], int(given[1]), int(given[2]))
         end = start + size
         more = f"{place(rows[end - 1])}.{end - 1}" if end < len(rows) else None

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Floats, Ids
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, Floats, Ids
 from lookalike.errors import NotFound
 from lookalike.stores import schema
 from lookalike.stores.base import Cells, Snapshot, Store, StoredSpace, Txn, cells_of, stored_space
@@ -553,14 +553,14 @@ class StoreContract:
                 assert_same(found, nearest(vectors[:9], rows, among, k))
 
     def test_nearest_of_nobody_and_for_nobody(self, store: Store) -> None:
-        """Empty places hold NOBODY and the similarity of nothing; no query, no row."""
+        """Empty places hold NO_ID and the similarity of nothing; no query, no row."""
         space, pks, vectors = filled(store, unit(4))
 
         with store.read() as snapshot:
             ids, values = snapshot.nearest(space, vectors[:2], 3, pks[:0])
             none, _ = snapshot.nearest(space, vectors[:0], 3, pks)
 
-        assert ids.tolist() == [[NOBODY] * 3] * 2
+        assert ids.tolist() == [[NO_ID] * 3] * 2
         assert values.tolist() == [[NO_SIMILARITY] * 3] * 2
         assert none.shape == (0, 3)
 
@@ -860,7 +860,7 @@ def above(vectors: Vectors, pks: Ids, query: Vectors, floor: float) -> tuple[Ids
 
 def nearest(queries: Vectors, rows: Vectors, pks: Ids, k: int) -> tuple[Ids, Floats]:
     """Return the k nearest: by falling similarity, then by rising pk."""
-    ids = np.full((len(queries), k), NOBODY, np.int64)
+    ids = np.full((len(queries), k), NO_ID, np.int64)
     values = np.full((len(queries), k), NO_SIMILARITY, np.float32)
     for place, query in enumerate(queries):
         exact = similarities(query, rows)

@@ -97,7 +97,7 @@ def rival_similarity(
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-NOBODY = -1
+NO_ID = -1
 """The id in an empty place of a neighbour list."""
 
 _BLOCK_ROWS = 4096
@@ -120,7 +120,7 @@ def top_k(similarity: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
     """Return the ids and similarities (n, k) of the k largest in each row of `similarity` (n, m).
 
     `ids` (m,) are sorted, one per column. Ties go to the lower id, so the result is unique. Places
-    that cannot be filled hold NOBODY and NO_SIMILARITY.
+    that cannot be filled hold NO_ID and NO_SIMILARITY.
     """
     n, m = similarity.shape
     if n and m > _GROUPS_EACH * k:
@@ -132,11 +132,11 @@ def _listed(columns: Ids, values: Floats, ids: Ids, k: int) -> tuple[Ids, Floats
     """Return the ids and similarities (n, k) of the best `values` (n, m) in sorted `columns`."""
     n = len(values)
     best = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    near = np.full((n, k), NOBODY, np.int64)
+    near = np.full((n, k), NO_ID, np.int64)
     near_similarities = np.full((n, k), NO_SIMILARITY, np.float32)
     near[:, : best.shape[1]] = ids[np.take_along_axis(columns, best, axis=1)]
     near_similarities[:, : best.shape[1]] = np.take_along_axis(values, best, axis=1)
-    near[near_similarities <= NO_SIMILARITY] = NOBODY
+    near[near_similarities <= NO_SIMILARITY] = NO_ID
     return near, near_similarities
 
 
@@ -171,7 +171,7 @@ def merge(
     """
     all_ids = np.concatenate([near, more], axis=1)
     values = np.concatenate([near_similarities, more_similarities], axis=1)
-    ranked_ids = np.where(all_ids == NOBODY, np.iinfo(np.int64).max, all_ids)
+    ranked_ids = np.where(all_ids == NO_ID, np.iinfo(np.int64).max, all_ids)
     order = np.lexsort((ranked_ids, -values), axis=1)[:, : near.shape[1]]
     return np.take_along_axis(all_ids, order, axis=1), np.take_along_axis(values, order, axis=1)
 
@@ -192,7 +192,7 @@ def nearest(
     """
     if len(rows) == 0 or len(queries) == 0:
         shape = (len(queries), k)
-        return np.full(shape, NOBODY, np.int64), np.full(shape, NO_SIMILARITY, np.float32)
+        return np.full(shape, NO_ID, np.int64), np.full(shape, NO_SIMILARITY, np.float32)
 
     def seen(similarity: Floats, block: slice) -> Floats:
         if query_ids is not None:

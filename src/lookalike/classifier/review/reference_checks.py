@@ -322,7 +322,7 @@ def _share(part: int, whole: int) -> float:
 # --- attribution of corrections ------------------------------------------------------------------
 
 
-def blamed(
+def attributions(
     sources: NDArray[np.int64], automatic: NDArray[np.integer], given: NDArray[np.integer]
 ) -> list[Attribution]:
     """Return the references that caused corrections, the most certain first.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, or_, select, update
 
-from lookalike.catalog.fields import in_force_since
+from lookalike.catalog.fields import current_space_since
 from lookalike.catalog.label_names import naming_of
 from lookalike.classifier.graph.search import Ids
 from lookalike.labels import Naming, is_within
@@ -161,7 +161,7 @@ def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
         .order_by(event.c.seq.desc())
     )
     first = {row.document_pk: row for row in snapshot.rows(query)}
-    since, naming = in_force_since(snapshot, field_pk), naming_of(snapshot, field_pk)
+    since, naming = current_space_since(snapshot, field_pk), naming_of(snapshot, field_pk)
     return [
         _checked(row, naming)
         for row in first.values()

@@ -68,7 +68,7 @@ def statements_of(
             Line(EventKind(row.kind), label, origin, row.actor, asked)
             for label in read_now(naming, row)
         ]
-    folded = {pk: fold(said) for pk, said in lines.items()}
+    folded = {pk: fold(own) for pk, own in lines.items()}
     return {
         pk: one if naming.retired_in(one.label) is None else replace(one, retired=True)
         for pk, one in folded.items()

@@ -124,7 +124,7 @@ def _stances(decider: Decider, _snapshot: Snapshot) -> _Stances:
         columns.pks.copy(),
         columns["codes"].copy(),
         columns["confidence"].copy(),
-        columns["stands"].copy(),
+        columns["settled"].copy(),
         tuple(codes.names),
     )
 

@@ -24,7 +24,7 @@ from lookalike.quality import thresholds, trials
 from lookalike.quality.challenger import (
     PairedDecisions,
     check_references,
-    confront,
+    decide_by_both,
     known_answers,
     rule_with,
     spaces_for,
@@ -163,7 +163,7 @@ class Trying(CollectionBase):
             waiting = list(self._told(snapshot, row).waiting)
             if len(waiting) >= limit:
                 return waiting[:limit]
-            found = self._confronted(snapshot, row)
+            found = self._decisions_of_both(snapshot, row)
             if not trials.drawable(snapshot, row, found):
                 return waiting
         with self._operate("trial_draw", actor) as running:
@@ -264,20 +264,20 @@ class Trying(CollectionBase):
 
     def _told(self, snapshot: Snapshot, row: TrialRow) -> Trial:
         """Return a trial; one that cannot go on says why."""
-        confronted, trouble = None, ""
+        decisions, trouble = None, ""
         if row.state == OPEN:
             try:
-                confronted = self._confronted(snapshot, row)
+                decisions = self._decisions_of_both(snapshot, row)
             except LookalikeError as error:
                 trouble = str(error)
-        return trials.found(snapshot, self._row, row, confronted, trouble)
+        return trials.trial_of(snapshot, self._row, row, decisions, trouble)
 
-    def _confronted(self, snapshot: Snapshot, row: TrialRow) -> PairedDecisions:
+    def _decisions_of_both(self, snapshot: Snapshot, row: TrialRow) -> PairedDecisions:
         field = self._field(snapshot, row.field)
         trials.check_unchanged(row, field)
         answered = np.array(list(known_answers(snapshot, field.pk)), np.int64)
         cache, name = self._runtime.root / "cache", f"trial{row.pk}"
-        return confront(snapshot, field, row.rule, answered, cache, name)
+        return decide_by_both(snapshot, field, row.rule, answered, cache, name)
 
     def _end(self, running: Running, trial: str, state: str, told: Trial, keep: bool) -> None:
         row = open_row(running.txn, self._row, trial)

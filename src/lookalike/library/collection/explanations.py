@@ -17,7 +17,7 @@ from lookalike.catalog.reader import FieldRow, ids_of
 from lookalike.catalog.resources import CollectionRow, collection_row
 from lookalike.classifier.calibration.decision_rule import Method
 from lookalike.classifier.graph.metric import blend, unit_blocks
-from lookalike.classifier.graph.search import NOBODY
+from lookalike.classifier.graph.search import NO_ID
 from lookalike.content.blobs import Blobs
 from lookalike.decisions.decider import Decider
 from lookalike.errors import BadContent, Conflict, MissingExtra
@@ -248,7 +248,7 @@ def why(
             ),
             weights=members.weights,
             counterfactual=(
-                None if said.without == NOBODY else Counterfactual(ids[said.without], said.label)
+                None if said.without == NO_ID else Counterfactual(ids[said.without], said.label)
             ),
         )
     if nearest is None:
@@ -265,7 +265,7 @@ def why(
 @dataclass(frozen=True, slots=True)
 class _Said:
     """What a decider says of a document: its causes (pk, label, share), and what would be its
-    `label` `without` the one that matters most (NOBODY: that was not asked).
+    `label` `without` the one that matters most (NO_ID: that was not asked).
     """
 
     pk: int
@@ -282,7 +282,7 @@ def _asked(
     causes = decider.causes(snapshot, pk, _CAUSES) if standing.origin in _MACHINE else []
     source = causes[0][0] if causes else _nearest(snapshot, field, standing)
     if standing.origin is not Origin.AUTO or source is None:
-        return _Said(pk, document, causes, NOBODY, None)
+        return _Said(pk, document, causes, NO_ID, None)
     return _Said(pk, document, causes, source, decider.label_without(snapshot, pk, source))
 
 
@@ -314,9 +314,9 @@ class _Members:
         self._snapshot = snapshot
         self._pk = pk
         self._stored = stored = stored_field(snapshot, field.pk)
-        standard, weights = field.standard, tuple[float, ...]()
-        if standard is not None and standard.rule is Method.LANDSCAPE:
-            weights = standard.weights
+        rule, weights = field.decision_rule, tuple[float, ...]()
+        if rule is not None and rule.rule is Method.LANDSCAPE:
+            weights = rule.weights
         self._blend = blend(tuple(one.dimension for one in stored.space.members), weights)
 
     @property

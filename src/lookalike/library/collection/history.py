@@ -89,7 +89,7 @@ def redecide(now: Readable, then: PastStore, field: FieldRow, cache: Path) -> Re
             decider.refresh(snapshot)
             imagined = decider.decide_again(snapshot)
         columns = decider.state.columns
-        places = np.flatnonzero(~columns["stands"]).tolist()
+        places = np.flatnonzero(~columns["settled"]).tolist()
         pks = columns.pks.tolist()
     found = {pks[place]: _redecision(imagined, place) for place in places}
     with now.read() as snapshot:

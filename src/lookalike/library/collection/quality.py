@@ -48,13 +48,13 @@ class Trusting(CollectionBase):
         except Replayed as done:
             name = done.changed.operation
         with self._runtime.store.read() as snapshot:
-            return audits.found(snapshot, self._row, name)
+            return audits.audit_of(snapshot, self._row, name)
 
     @verb("read")
     def audits(self, *, field: str | None = None) -> list[Audit]:
         """Return the audits of a field, the newest first, with what they tell so far."""
         with self._runtime.store.read() as snapshot:
-            return audits.listed(snapshot, self._row, self._field(snapshot, field))
+            return audits.audits_of(snapshot, self._row, self._field(snapshot, field))
 
     @verb("label")
     def answer_audit(
@@ -81,7 +81,7 @@ class Trusting(CollectionBase):
         ):
             audits.answer(running, self._row, audit, said)
         with self._runtime.store.read() as snapshot:
-            return audits.found(snapshot, self._row, audit)
+            return audits.audit_of(snapshot, self._row, audit)
 
     @verb("label")
     @idempotent
@@ -187,4 +187,6 @@ class Trusting(CollectionBase):
         Conflict where no two people answered the same document; MissingExtra.
         """
         with self._runtime.store.read() as snapshot:
-            return annotators.agree(snapshot, self.name, self._field(snapshot, field), blind=blind)
+            return annotators.agreement_of(
+                snapshot, self.name, self._field(snapshot, field), blind=blind
+            )

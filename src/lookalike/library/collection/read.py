@@ -189,7 +189,7 @@ class Telling(Shown):
         with self._asked(limit, field, second_opinion, actor) as (snapshot, chosen, asked):
             pks = [pk for one in asked for pk in one.pks]
             shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
-            return annotators.put(snapshot, chosen, asked, shown)
+            return annotators.questions(snapshot, chosen, asked, shown)
 
     @verb("read", name="check_sheet")
     def check(self, *, field: str | None = None) -> Question | None:
@@ -208,7 +208,7 @@ class Telling(Shown):
             if asked is None:
                 return None
             shown = {one.id: one for one in self._by_pk(snapshot, asked.pks, chosen)}
-            return annotators.put(snapshot, chosen, [asked], shown)[0]
+            return annotators.questions(snapshot, chosen, [asked], shown)[0]
 
     @contextmanager
     def _asked(
@@ -287,4 +287,4 @@ def queue_by_ids(
     """Return what `queue` returns without its documents: each question with the ids of these."""
     asking = collection._asked(limit, field, second_opinion, "")
     with asking as (snapshot, chosen, asked):
-        return annotators.by_ids(snapshot, chosen, asked)
+        return annotators.questions_by_ids(snapshot, chosen, asked)

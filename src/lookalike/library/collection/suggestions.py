@@ -24,7 +24,7 @@ from lookalike.catalog.reader import (
 )
 from lookalike.catalog.resources import CollectionRow, Kind, collection_from, find, listed, names
 from lookalike.catalog.taxonomies import reference_of, taxonomy_row
-from lookalike.classifier.graph.search import NOBODY, Ids
+from lookalike.classifier.graph.search import NO_ID, Ids
 from lookalike.classifier.policies import REASONS
 from lookalike.content.pictures import kinds_named, sniff
 from lookalike.content.sources import Item, items
@@ -203,10 +203,10 @@ def _shown(
     top_k: int | None,
     barred: Sequence[Sequence[str]] | None = None,
 ) -> list[Suggestion]:
-    field = with_rule(field, imagined.standard)
+    field = with_rule(field, imagined.rule)
     decisions, name = imagined.decisions, imagined.codes.name
     lists = reader.near(field, vectors, pks, barred)
-    sources = {pk for pk in decisions.sources.tolist() if pk != NOBODY}
+    sources = {pk for pk in decisions.sources.tolist() if pk != NO_ID}
     known = reader.described(field, {near.pk for one in lists for near in one} | sources)
     shown = []
     for place, (one, near) in enumerate(zip(asked, lists, strict=True)):

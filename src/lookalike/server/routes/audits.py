@@ -165,7 +165,7 @@ def show(
     """
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        found = audits.found(snapshot, row, audit)
+        found = audits.audit_of(snapshot, row, audit)
         drawn = audits.drawn_labels(snapshot, row, audit) if labels else {}
     return _reply(here, collection, found, limit, drawn)
 

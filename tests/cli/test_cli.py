@@ -524,7 +524,7 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "two ways at once": (("label", "notes", "doc_x", "A", "--from", "wrong.csv"), r"say which"),
     "empty label": (("label", "notes", "doc_x", "Shoes > "), r"empty part; write 'Shoes > Run"),
     "no place": (("export", "notes", "no/where.csv"), r"cannot write 'no/where\.csv'.*choose"),
-    "all promoted": (("promote", "notes"), r"say what to promote"),
+    "all promoted": (("promote", "notes"), r"give the documents to promote"),
     "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; say --yes"),
     "forget what": (("forget", "notes", "--yes"), r"say what to forget: ID …, or --label LABEL"),
     "nobody to ask for": (("remove", "bucket", "notes"), r"notes would be removed; cannot ask"),

@@ -356,11 +356,11 @@ def test_what_happened_meanwhile_is_told_and_the_rest_counts(store: Path) -> Non
         assert said.by_person == len(rows) - 5
         reasons = {name.split("(")[1][:-1]: reason for name, reason in said.refused.items()}
         assert reasons == {
-            labelled: "ben said 'Other' meanwhile; that stays",
-            new: "ben said it is of a new kind meanwhile; that stays",
+            labelled: "ben answered 'Other' meanwhile; that stays",
+            new: "ben answered 'new category' meanwhile; that stays",
             gone: "is no document of this collection",
-            changed: "has another content by now; look at it again",
-            dropped: "ben said 'Kind 9' meanwhile; that stays",
+            changed: "has other content now; look at it again",
+            dropped: "ben answered 'Kind 9' meanwhile; that stays",
         }
         assert things.document(labelled).label == "Other"
 
@@ -376,7 +376,7 @@ def test_what_has_another_content_meanwhile_is_not_taken_and_the_rest_counts(
     said = give_back(things, rows)
 
     assert said.by_person == len(rows) - 1
-    assert list(said.refused.values()) == ["has another content by now; look at it again"]
+    assert list(said.refused.values()) == ["has other content now; look at it again"]
     assert things.document(rows[0]["id"]).origin is not Origin.HUMAN
 
 

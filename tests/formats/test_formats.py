@@ -215,7 +215,9 @@ def test_a_row_that_a_person_outweighs_is_named_as_in_the_table(
 
     changed = things.import_labels([{"id": "b", "label": "B"}, {"id": "a", "label": "Other"}])
 
-    assert changed.refused == {"row 2 (a)": "a person said 'Mine'; an import never overwrites that"}
+    assert changed.refused == {
+        "row 2 (a)": "a person answered 'Mine'; an import never overwrites that"
+    }
     assert things.document("a").label == "Mine"
 
 

@@ -284,7 +284,7 @@ def test_drawing_keeps_what_the_detector_had_proposed(library: lookalike.Library
 @pytest.mark.parametrize(
     ("regions", "error", "said"),
     [
-        ({"photo": {"r9": None}}, NotFound, "no region 'r9' to take away"),
+        ({"photo": {"r9": None}}, NotFound, "no region 'r9' to remove"),
         ({"nobody": {"r0": None}}, NotFound, "no object 'nobody'"),
         ({"photo": {"r0": [1, 2, 3]}}, BadInput, "region 'r0': its box is"),
         ({"photo": {"r0": [1, 2, 0, 3]}}, BadInput, "has no size"),

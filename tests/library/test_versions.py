@@ -272,12 +272,12 @@ def test_a_version_is_kept_once_retired_once_and_not_undone(library: lookalike.L
     kept = things.keep_version("first", op_id="op_asked")
     assert things.keep_version("first", op_id="op_asked") == kept
 
-    with pytest.raises(Conflict, match="has a version 'first' already; choose"):
+    with pytest.raises(Conflict, match="already has a version 'first'; choose"):
         things.keep_version("first")
     with pytest.raises(Conflict, match="named a version"):
         things.undo(kept.operation)
     things.retire_version("first")
-    with pytest.raises(Conflict, match="is retired already"):
+    with pytest.raises(Conflict, match="is already retired"):
         things.retire_version("first")
     with pytest.raises(Conflict, match="already, and is retired"):
         things.keep_version("first")

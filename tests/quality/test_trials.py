@@ -505,13 +505,13 @@ def test_nothing_is_adopted_while_a_migration_or_re_decision_is_under_way(
     with store.write() as txn:
         spec = {"collection_pk": pk, "collection": "things", "runs": []}
         request_task(txn, "default", TaskKind.DECIDE, spec, at=0.0)
-    with pytest.raises(Conflict, match="is under way"):
+    with pytest.raises(Conflict, match="is running"):
         things.adopt_trial(trial.id)
     with store.write() as txn:
         txn.execute(update(schema.task).values(status="COMPLETED"))
         held = {"owner": new_owner(), "expires_at": things._runtime.clock() + 60}
         txn.execute(update(schema.space).values(**held))
-    with pytest.raises(Conflict, match="is under way"):
+    with pytest.raises(Conflict, match="is running"):
         things.adopt_trial(trial.id)
     with store.write() as txn:
         txn.execute(update(schema.space).values(owner=None, expires_at=None))

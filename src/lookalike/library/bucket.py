@@ -194,7 +194,7 @@ class Bucket:
                 self._check_fresh(running.txn, pks, fresh)
             sync = Sync(self._runtime.operations, running)
             sync.objects({pks[id]: one for id, one in checked.items()})
-            sync.say()
+            sync.append()
         return running.changed()
 
     def move(self, id: str, prefix: str) -> None:

@@ -13,7 +13,7 @@ from lookalike.errors import BadInput, BadSetting, NotFound
 from lookalike.library.remote.calls import as_declared, said
 from lookalike.library.remote.connection import Connection, place
 from lookalike.library.remote.upload import Sender, content, described, encoded
-from lookalike.library.remote.verbs import CollectionVerbs, PastVerbs, ShownVerbs
+from lookalike.library.remote.verbs import CollectionVerbs, PastVerbs, SharedVerbs
 from lookalike.library.verb import PAGE
 from lookalike.model import Added, Changed, Document, Progress, Suggestion, quiet
 
@@ -26,7 +26,7 @@ _MAKING = 202
 _PAUSE_S = 0.5
 
 
-class RemoteShown(ShownVerbs):
+class RemoteShown(SharedVerbs):
     """What a collection on a server shows of its documents, now or at a point of the past."""
 
     def __init__(self, connection: Connection, name: str) -> None:
@@ -41,13 +41,13 @@ class RemoteShown(ShownVerbs):
     def _place(self, verb: str) -> str:
         return place("collections", self.name, "verbs", verb)
 
-    @as_declared(ShownVerbs.documents)
+    @as_declared(SharedVerbs.documents)
     def documents(self, **asked: Any) -> Iterator[Document]:
         """Yield documents, as `Collection.documents` does, some hundred in a request.
 
         What changes meanwhile is yielded as it is by then, or not any more.
         """
-        return self._pages(said(ShownVerbs.documents, self, **asked))
+        return self._pages(said(SharedVerbs.documents, self, **asked))
 
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield what `export` writes, one mapping a document."""

@@ -40,7 +40,7 @@ class Sender:
 
         Raises BadInput where nothing is there, or nothing that the collection extracts.
         """
-        from lookalike.library.collection.items import check_some
+        from lookalike.library.collection.items import check_any_accepted
 
         waiting: list[str] = []
         accepts: list[str] = []
@@ -54,7 +54,7 @@ class Sender:
             _count(tally, told)
         if not sent:
             raise BadInput(next(iter(tally.failed.values()), "there is nothing to add"))
-        check_some(tally, accepts)
+        check_any_accepted(tally, accepts)
         self._follow(list(dict.fromkeys(waiting)), tally, progress)
 
     def add_vectors(

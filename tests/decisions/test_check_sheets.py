@@ -711,7 +711,7 @@ def test_the_command_shows_the_sheet_by_label_and_confirms_it(store: Path) -> No
     told = json.loads(typed(store, "check", "things", "--json"))
     done = typed(store, "check", "things", "--confirm")
 
-    assert said.startswith("24 to check, drawn at random")
+    assert said.startswith("24 to check, a random sample")
     for label in set(sheet.suggestions):
         assert f"\n{label}  ({list(sheet.suggestions).count(label)})\n" in said
     for id, label in shown(sheet).items():
@@ -737,9 +737,9 @@ def test_the_sheet_as_a_table_is_corrected_and_given_back(store: Path) -> None:
 
     assert list(rows[0]) == ["id", "file_name", "label", "confidence", "shown", "sha256"]
     assert "lookalike label things --from sheet.csv --asked" in said
-    assert "new labels, which nothing had before: Kind 9" in done
+    assert "new labels: Kind 9" in done
     assert "24 by you" in done
-    assert again.startswith("all of it was said before\n0 by you, 0 by itself")
+    assert again.startswith("all answers were recorded before\n0 by you, 0 automatically")
     with lookalike.open(store) as library:
         things = library.collection("things")
         assert things.document(rows[0]["id"]).label == "Kind 9"
@@ -762,8 +762,8 @@ def test_lines_missing_and_added_are_told(store: Path) -> None:
     done = typed(store, "label", "things", "--from", "sheet.csv", "--asked")
 
     assert "3 of the sheet are not in the table: they still wait" in done
-    assert "2 in the table are not on the sheet that waits" in done
-    assert "not taken: 1 × is no document of this collection" in done
+    assert "2 in the table are not on the waiting sheet" in done
+    assert "refused: 1 × is no document of this collection" in done
     assert "22 by you" in done
     assert typed(store, "check", "things").startswith("3 to check")
 
@@ -791,7 +791,9 @@ def test_without_a_sheet_the_command_says_why(store: Path) -> None:
     said = typed(store, "check", "none")
     refused = typed(store, "check", "none", "--confirm", code=1)
 
-    assert said.startswith("no check: nothing is labelled yet; answer what `lookalike queue none`")
+    assert said.startswith(
+        "no check: nothing is labelled yet; answer the questions of `lookalike queue"
+    )
     assert refused == f"lookalike: {said}"
 
 

@@ -790,7 +790,7 @@ def test_the_command_line_closes_opens_and_adds(
     assert "did you mean 'Invoice'?" in run("label", "papers", "c0", "Invioce", code=1)
     run("label", "papers", "c0", "Receipt", "--new-labels")
     told = run("new-kind", "papers", "c1")
-    assert "the set of labels is open again" in told
+    assert "the closed label set is open again" in told
     run("undo", "papers")
     opened = run("run", "papers", "--open-set", "--labels", "Ticket")
     assert "undo with: op_" in opened
@@ -800,7 +800,7 @@ def test_the_command_line_closes_opens_and_adds(
     assert "'Contract' (0 documents)" in left_out
     run("run", "papers", "--closed-set")
     (tmp_path / "some.csv").write_text("id,label\na0,Invoice\nc2,Unknown\n")
-    assert "not taken: 1 × 'Unknown' is not" in run(
+    assert "refused: 1 × 'Unknown' is not" in run(
         "label", "papers", "--from", str(tmp_path / "some.csv")
     )
 

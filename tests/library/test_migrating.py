@@ -896,7 +896,7 @@ def test_the_command_compares_asks_and_switches(
 
     assert dry[0] == 0
     assert "letters.v1" in dry[1] and "→ endings.v1" in dry[1] and "WARNING" in dry[1]
-    assert asking[0] == 1 and "say --yes" in asking[1]
+    assert asking[0] == 1 and "add --yes" in asking[1]
     assert done[0] == 0 and "is kept" in done[1]
     assert dropping[0] == 0 and f"{TEXTS} vectors erased" in dropping[1]
     assert nothing[0] == 1 and "--extractor" in nothing[1]

@@ -624,9 +624,9 @@ def test_the_commands_try_answer_tell_and_adopt(tmp_path: Path) -> None:
         assert (done.exit_code == 0) == (code == 0), done.output
         return done.output if code == 0 else str(done.exception)
 
-    assert "no trial yet" in run("list", "things")
+    assert "no experiment yet" in run("list", "things")
     told = run("flips", "things", "--at", "0.6")
-    assert "limit 0.100 → 0.600: 0 labels come, " in told
+    assert "threshold 0.100 → 0.600: 0 labels appear, " in told
     begun = run("begin", "things", "--confidence-threshold", "0.6", "--wrong-costs", "3")
     assert "confidence_threshold 0.6, open" in begun and "cannot tell yet: at least" in begun
     id = begun.split()[1]
@@ -636,9 +636,11 @@ def test_the_commands_try_answer_tell_and_adopt(tmp_path: Path) -> None:
     run("answer", "things", id, second, "--new-kind")
     assert "3 answered" in run("answer", "things", id, third, "--cannot-tell")
     assert "alone is not enough" in run("answer", "things", id, first, code=1)
-    assert "say one of" in run("answer", "things", id, first, "--new-kind", "--cannot-tell", code=1)
+    assert "give only one of" in run(
+        "answer", "things", id, first, "--new-kind", "--cannot-tell", code=1
+    )
     assert "was answered" in run("answer", "things", id, first, "Kind > 1", code=1)
-    assert "60 wait" in run("report", "things", id, "--limit", "60")
+    assert "60 to answer" in run("report", "things", id, "--limit", "60")
     assert id in run("list", "things")
     assert "by you" in run("adopt", "things", id)
     assert "adopted" in run("list", "things")

@@ -135,7 +135,7 @@ def test_a_server_whose_database_goes_is_not_ready_until_it_is_back(tmp_path: Pa
     assert gone[1]["message"] == "store: store_unavailable"
     assert alive == 200, "to start it again would not help"
     assert isinstance(command.exception, Unreachable)
-    assert "is not well: store: store_unavailable" in str(command.exception)
+    assert "is not healthy: store: store_unavailable" in str(command.exception)
     assert back[0] == 200
     assert (said.exit_code, said.output) == (0, "ready\n")
 
@@ -157,7 +157,7 @@ def test_the_probe_finds_the_server_by_its_settings(
 def test_a_server_that_does_not_answer_is_named() -> None:
     with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:9 does not answer: .+refused"):
         check_server("http://127.0.0.1:9", only_alive=True)
-    with pytest.raises(BadInput, match="is no address of a server"):
+    with pytest.raises(BadInput, match="is not the address of a server"):
         check_server("file:///etc/passwd", only_alive=True)
 
 

@@ -309,7 +309,8 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "audit": (
         lambda _: ("audit", "draw", "notes", "--size", "3"),
         lambda value: (len(value["waiting"]), value["answered"]) == (3, []),
-        r"audit op_\w+ of notes\.label: a sample of 3 from 8 automatic labels\n(?s:.*)3 to check:\n  doc_",
+        r"audit op_\w+ of notes\.label: a sample of 3 from 8 automatic labels\n"
+        r"(?s:.*)3 to check:\n  doc_",
     ),
     "versions": (
         lambda _: ("versions", "keep", "notes", "first", "--note", "so far"),

@@ -232,7 +232,7 @@ def test_a_set_is_not_closed_while_something_is_of_a_new_kind(library: lookalike
     made.label({"a0": "Invoice"})
     made.new_kind(["c0"])
 
-    with pytest.raises(BadInput, match="people called 1 document a new kind"):
+    with pytest.raises(BadInput, match="people marked 1 document as a new category"):
         made.run(closed_set=True)
 
     made.label({"c0": "Contract"})

@@ -44,7 +44,7 @@ from lookalike.errors import (
 )
 from lookalike.library.collection.collection import Collection
 from lookalike.library.health import OK, SIGNALS, Ending, Readiness, end_at_once, troubles_of
-from lookalike.library.migration import migrated, prepared
+from lookalike.library.migration import migrated, prepare
 from lookalike.library.runtime import Runtime
 from lookalike.model import Status
 from lookalike.quality.alert_delivery import Watch
@@ -244,12 +244,12 @@ class Worker:
             for row in self._waiting():
                 self._extract(row)
 
-        runtime, spec = self._runtime.speaking(task.spec["actor"]), task.spec
+        runtime, spec = self._runtime.for_actor(task.spec["actor"]), task.spec
         names = (spec["collections"], spec["extractor"], spec["options"])
         asked = (runtime, task.namespace, *names, spec["threshold"], progress)
         if spec["switches"]:
             return {"changed": asdict(migrated(*asked, op_id=spec["op_id"]))}
-        return {"migration": asdict(prepared(*asked))}
+        return {"migration": asdict(prepare(*asked))}
 
     def _tell(self) -> None:
         """Let those know who wait for something, and end here when the worker shall."""

@@ -245,7 +245,7 @@ async def asked(request: Request) -> Asked:
     url = request.url
     return Asked(
         context=context,
-        runtime=context.runtime.speaking(actor),
+        runtime=context.runtime.for_actor(actor),
         namespace=request.state.namespace,
         allowed_namespace=None if caller is None else caller.namespace,
         base_url=context.settings.public_url or f"{url.scheme}://{url.netloc}",

@@ -347,7 +347,7 @@ class Collection(
                 now = chosen.taxonomy
                 own = rule_of(now, *policy, label_set.closed)
                 after = own if past is None else with_policy_of(now, past)
-                declared_labels.follow(operations, running, chosen, after, label_set, find)
+                declared_labels.apply_taxonomy(operations, running, chosen, after, label_set, find)
         return running.changed()
 
     @verb("label")

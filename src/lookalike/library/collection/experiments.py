@@ -304,7 +304,7 @@ class ExperimentVerbs(CollectionBase):
             check_not_running(snapshot, field, runtime.clock())
         end = partial(self._end, trial=row.id, state=ADOPTED, result=result, keep=keep)
         return migrated(
-            runtime.speaking(actor or runtime.actor),
+            runtime.for_actor(actor or runtime.actor),
             namespace,
             names,
             extractor,

@@ -501,7 +501,7 @@ class LibraryVerbs(Caller):
 
     @sent("check")
     def check(self) -> list[str]:
-        """Return what contradicts itself in the store; empty when it is sound."""
+        """Return the inconsistencies of the store; an empty list if it is sound."""
 
     @sent("engine_version")
     def engine_version(self) -> str:
@@ -509,42 +509,41 @@ class LibraryVerbs(Caller):
 
     @sent("spaces")
     def spaces(self) -> dict[str, str]:
-        """Return the space of each collection that has documents, by the collection's name."""
+        """Return the embedding space of each collection that has documents, by its name."""
 
     @abstractmethod
     def labeler(self, name: str, /, source: Any=None, *, extractor: str | Sequence[str | Mapping[str, Any]] | None=None, inputs: Mapping[str, str] | None=None, field: str | None=None, reference: str | None=None, confidence_threshold: float | None=None, target_precision: float | None=None, targets: Mapping[str, float] | None=None, top_k: int=10, enrich: tuple[str, ...]=(), exclusive: str | None=None, low_quality: bool | None=None, hierarchical: bool | None=None, closed_set: bool | None=None, labels: Labels | None=None, **options: Any) -> CollectionVerbs:
-        """Return a collection that labels itself, made in one call: bucket, collection, taxonomy."""
+        """Create or return a collection with a label field that is labelled automatically."""
 
     @abstractmethod
     def create_bucket(self, name: str, properties: Mapping[str, str] | None=None) -> None:
-        """Make a bucket; `properties` gives the type of each field of its objects."""
+        """Create a bucket; `properties` gives the type of each field of its objects."""
 
     @abstractmethod
     def create_collection(self, name: str, /, *, bucket: str | Sequence[str]=(), source: str | None=None, extractor: str | Sequence[str | Mapping[str, Any]]='image', inputs: Mapping[str, str] | None=None, passthrough: Mapping[str, str] | None=None, **options: Any) -> CollectionVerbs:
-        """Make a collection without a label field; it extracts what is there."""
+        """Create a collection without a label field, and extract the existing objects."""
 
     @sent("add_taxonomy")
     def add_taxonomy(self, collection: str, field: str, *, reference: str | None=None, reference_field: str | None=None, confidence_threshold: float | None=None, target_precision: float | None=None, targets: Mapping[str, float] | None=None, top_k: int=10, enrich: tuple[str, ...]=(), separator: str='>', exclusive: str | None=None, low_quality: bool | None=None, hierarchical: bool | None=None, closed_set: bool | None=None, labels: Labels | None=None, op_id: str='') -> None:
-        """Give a collection one more label field, with the rule that labels it.
+        """Add a label field with its policy to a collection.
 
-        With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
-        The rest is as in `labeler`; `exclusive` and `low_quality` cannot change later, what `run`
-        takes can.
-        What was given an `op_id` is done once, however often it is asked for. Raises NotFound for
-        an unknown collection, Conflict when the field is there.
+        Another `separator`, such as "/", means that "Shoes/Running" is `Shoes > Running`. The other
+        arguments are as in `labeler`; `run` can change its own later, but `exclusive` and
+        `low_quality` are fixed. A repeated call with the same `op_id` changes nothing. Raises
+        NotFound for an unknown collection, Conflict if the field exists.
         """
 
     @abstractmethod
     def prepare_migration(self, *collections: str, extractor: str, options: Mapping[str, Any] | None=None, confidence_threshold: float | None=None, progress: Progress=quiet) -> Migration:
-        """Extract collections with another extractor, beside what is in force, and compare."""
+        """Extract collections with another extractor into a new space, and compare the decisions."""
 
     @abstractmethod
     def migrate(self, *collections: str, extractor: str, options: Mapping[str, Any] | None=None, confidence_threshold: float | None=None, op_id: str='', progress: Progress=quiet) -> Changed:
-        """Change collections to another extractor, in one step, and decide everything again."""
+        """Switch collections to another extractor, in one step, and decide all documents again."""
 
     @sent("drop_spaces")
     def drop_spaces(self, *collections: str) -> DroppedSpaces:
-        """Erase the vectors of collections in the spaces that are not in force, for good."""
+        """Erase the vectors of collections in embedding spaces other than the current, for good."""
 
     @abstractmethod
     def remove_collection(self, *doomed: str) -> Removed:
@@ -552,14 +551,14 @@ class LibraryVerbs(Caller):
 
     @abstractmethod
     def remove_bucket(self, name: str, *, cascade: bool=False) -> Removed:
-        """Remove a bucket with its objects, and with `cascade` the collections drawing on it."""
+        """Remove a bucket with its objects, and with `cascade` the collections that use it."""
 
     @sent("forget_objects")
     def forget_objects(self, bucket: str, ids: Sequence[str], *, op_id: str='') -> Receipt:
         """Erase objects of a bucket with their documents in every collection, for good.
 
-        Also those that failed or wait. The user's own files stay. What was given an `op_id` is done
-        once, however often it is asked for, and has up to 5,000 objects; a server always gives one.
+        Also objects that failed or wait. The user's own files stay. A repeated call with the same
+        `op_id` changes nothing; with an `op_id`, and so on a server, the limit is 5,000 objects.
         Raises NotFound.
         """
 

@@ -127,7 +127,7 @@ TOLD_ALIKE = (
 
 
 def test_only_what_is_said_is_sent_so_that_an_older_server_understands() -> None:
-    asked = calls.said(
+    asked = calls.arguments(
         CollectionVerbs.label, None, {"v1": "x"}, new_labels=False, field=None, actor="ann"
     )
 
@@ -821,7 +821,9 @@ def test_a_key_is_sent_only_to_a_server_that_somebody_vouches_for(
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(Unreachable, match="as no server of ours" if trusted else "certif"):
+        with pytest.raises(
+            Unreachable, match="not like a Lookalike server" if trusted else "certif"
+        ):
             lookalike.connect(f"https://localhost:{server.getsockname()[1]}", "ann's key")
         thread.join()
 

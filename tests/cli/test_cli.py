@@ -684,7 +684,7 @@ def test_interrupted_and_run_again_it_goes_on(tmp_path: Path, origin: Shell) -> 
     _, said = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "interrupted; run the same command again to go on" in said
+    assert "interrupted; run the same command again to continue" in said
     assert "Traceback" not in said
     between = shell.json("report", "notes")
     assert between["documents"] + between["waiting"] == 40

@@ -473,7 +473,7 @@ def test_a_label_that_a_closed_set_does_not_have_is_not_taken(things: Collection
 
 
 def test_only_a_person_gives_a_sheet_back(things: Collection) -> None:
-    with pytest.raises(BadInput, match="only a person"):
+    with pytest.raises(BadInput, match="marks a person's answers"):
         things.import_labels(as_rows(sheet_of(things)), asked=True)
 
 
@@ -804,7 +804,7 @@ def test_a_table_of_something_else_is_refused(store: Path) -> None:
     both = typed(store, "check", "things", "--confirm", "--to", "sheet.csv", code=1)
 
     assert "none of 1 rows gives a label" in said
-    assert "either write the sheet with --to, or confirm it with --confirm" in both
+    assert "give either --to (write the sheet) or --confirm, not both" in both
 
 
 def test_the_queue_shows_labels_that_look_wrong(mistaken: Served) -> None:

@@ -219,7 +219,7 @@ def test_a_set_is_not_closed_while_documents_carry_other_labels(library: lookali
 
     assert "'Bill' (0 documents), 'Receipt' (" in str(caught.value)
     assert "'Ticket' (" in str(caught.value)
-    assert "name them too" in str(caught.value)
+    assert "give them too" in str(caught.value)
     with pytest.raises(BadInput, match="'Contract' \\("):
         made.run(closed_set=True, labels=[])
     assert (shown(made), made.operations(), is_closed(made)) == (before, history, False)
@@ -782,7 +782,7 @@ def test_the_command_line_closes_opens_and_adds(
         *("create", "papers", *options),
         *("--labels", 'Invoice, "Bill, paid"', "--labels", "Contract", "--closed-set"),
     )
-    assert "a closed set: these are all the labels" in made
+    assert "closed set: no other labels are allowed" in made
     assert "       0  Bill, paid\n" in made
     assert "papers.label, a closed set (" in run("labels", "tree", "papers")
     with lookalike.open(tmp_path / "store") as library:

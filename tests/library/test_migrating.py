@@ -836,7 +836,7 @@ def test_what_cannot_be_is_refused_with_the_cure(library: lookalike.Library) -> 
     for kind, words, names, extractor in refusals:
         with pytest.raises(kind, match=words):
             library.migrate(*names, extractor=extractor)
-    with pytest.raises(BadInput, match="say of which"):
+    with pytest.raises(BadInput, match="give the collections whose old spaces"):
         library.drop_spaces()
     assert library.spaces()["texts"].startswith("letters")
 

@@ -436,7 +436,10 @@ def test_what_cannot_be_tried_is_refused_with_its_reason(things: Collection) -> 
         ({"confidence_threshold": 0.2, "target_precision": 0.9}, "not both"),
         ({"top_k": 1}, "top_k is 1"),
         ({"target_precision": 0.9, "wrong_costs": 1}, "above 1"),
-        ({"target_precision": 0.9, "extractor": "image"}, "tried alone"),
+        (
+            {"target_precision": 0.9, "extractor": "image"},
+            "no other value than its confidence_threshold",
+        ),
     ):
         with pytest.raises(BadInput, match=reason):
             things.try_policy(**said)

@@ -631,7 +631,7 @@ def test_what_is_not_taken_is_named_with_the_reason(shell: Shell) -> None:
 
     text = shell.run("import", "notes", "some.csv")
 
-    assert "refused: 2 × is no document of this collection (row 2 (short-9.txt), row 3" in text
+    assert "refused: 2 × is not a document of this collection (row 2 (short-9.txt), row 3" in text
     assert "refused: 1 × has no 'label' (row 4 (long-0.txt))" in text
 
 

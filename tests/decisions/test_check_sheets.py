@@ -358,7 +358,7 @@ def test_what_happened_meanwhile_is_told_and_the_rest_counts(store: Path) -> Non
         assert reasons == {
             labelled: "ben answered 'Other' meanwhile; that stays",
             new: "ben answered 'new category' meanwhile; that stays",
-            gone: "is no document of this collection",
+            gone: "is not a document of this collection",
             changed: "has other content now; look at it again",
             dropped: "ben answered 'Kind 9' meanwhile; that stays",
         }
@@ -763,7 +763,7 @@ def test_lines_missing_and_added_are_told(store: Path) -> None:
 
     assert "3 of the sheet are not in the table: they still wait" in done
     assert "2 in the table are not on the waiting sheet" in done
-    assert "refused: 1 × is no document of this collection" in done
+    assert "refused: 1 × is not a document of this collection" in done
     assert "22 by you" in done
     assert typed(store, "check", "things").startswith("3 to check")
 

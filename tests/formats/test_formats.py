@@ -195,7 +195,7 @@ def things(tmp_path: Path) -> Iterator[lookalike.Collection]:
     ("text", "says"),
     [
         ("id,kind\na,A\n", r"row 1 \(a\) has no 'label' \(a row needs 'label' and one of id, sha"),
-        ("name,label\na,A\n", r"row 1 \(without a name\) is no document of this collection"),
+        ("name,label\na,A\n", r"row 1 \(without a name\) is not a document of this collection"),
         ("id,label\n", r"none of 0 rows gives a label; .*there are no rows"),
     ],
 )

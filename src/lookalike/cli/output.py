@@ -34,7 +34,7 @@ _SHEETS = {
     "names": "suggested by label names only: are these right?",
     "suspect": "are these labels wrong? They are not used as references until you confirm them.",
 }
-NAMED = 10
+_SHOWN = 10
 _QUOTE_CHARACTERS = 200
 
 
@@ -47,9 +47,9 @@ def show_added(added: Added) -> str:
     if added.skipped:
         names = first_names(added.skipped)
         lines.append(f"{len(added.skipped)} skipped, the extractor does not read them: {names}")
-    lines += [f"  failed: {name}: {reason}" for name, reason in list(added.failed.items())[:NAMED]]
-    if len(added.failed) > NAMED:
-        lines.append(f"  … and {len(added.failed) - NAMED} more failed")
+    lines += [f"  failed: {name}: {reason}" for name, reason in list(added.failed.items())[:_SHOWN]]
+    if len(added.failed) > _SHOWN:
+        lines.append(f"  … and {len(added.failed) - _SHOWN} more failed")
     return "\n".join(lines)
 
 
@@ -361,8 +361,8 @@ def _day(at: float) -> str:
 
 def first_names(names: Sequence[str]) -> str:
     """Return the first names, and the number of the others."""
-    more = f", … {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    more = f", … {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _by_reason(refused: Mapping[str, str]) -> dict[str, list[str]]:
@@ -386,7 +386,6 @@ def _histogram(report: Report) -> list[str]:
 # --- costs and agreement -------------------------------------------------------------------------
 
 _COST_LINES = 10
-_NAMED = 10
 
 
 def show_cost(curve: CostCurve) -> str:
@@ -433,11 +432,11 @@ def show_agreement(found: Agreement) -> str:
     ]
     lines += [
         f"  confused {one.times} times: {one.labels[0]} and {one.labels[1]}"
-        for one in found.disputed[:_NAMED]
+        for one in found.disputed[:_SHOWN]
     ]
     lines += [
         f"  {one.agreed:5} of {one.documents:5} agreed: {one.label}"
-        for one in found.labels[:_NAMED]
+        for one in found.labels[:_SHOWN]
     ]
     return "\n".join(lines)
 
@@ -473,7 +472,7 @@ def show_copied(copied: Copied) -> str:
         f"{rows['document']} documents, {rows['event']} events, {copied.vectors} vectors, "
         f"{copied.blobs} files: {copied.source} → {copied.target}, compared and equal"
     ]
-    lines += [f"  missing in the source: {uri}" for uri in copied.missing[:NAMED]]
+    lines += [f"  missing in the source: {uri}" for uri in copied.missing[:_SHOWN]]
     return "\n".join(lines)
 
 
@@ -487,7 +486,7 @@ def show_backup(backup: Backup) -> str:
     ]
     if backup.elsewhere:
         lines.append(f"  files that stay where LOOKALIKE_BLOBS keeps them: {backup.elsewhere}")
-    lines += [f"  missing in the source: {uri}" for uri in backup.missing[:NAMED]]
+    lines += [f"  missing in the source: {uri}" for uri in backup.missing[:_SHOWN]]
     return "\n".join(lines)
 
 
@@ -499,7 +498,7 @@ def show_migration(migration: Migration) -> str:
         f"{migration.without_counterpart} documents have no matching part, "
         f"{migration.new_parts} parts would be new",
     ]
-    lines += [f"  failed: {name}: {why}" for name, why in list(migration.failed.items())[:NAMED]]
+    lines += [f"  failed: {name}: {why}" for name, why in list(migration.failed.items())[:_SHOWN]]
     for one in migration.fields:
         lines += _compared(one)
     return "\n".join([*lines, f"compared in {migration.seconds:.1f} s; nothing has changed yet"])

@@ -76,14 +76,6 @@ def described_in(snapshot: Snapshot, field: FieldRow) -> dict[str, str | None]:
     return {label: notes[label].description or None for label in sorted(notes.keys() - parents)}
 
 
-def declare(
-    operations: Operations, running: Running, field: FieldRow, label_set: LabelSet, *, closing: bool
-) -> None:
-    """Declare labels of a field. Raises BadInput as `new_declarations`."""
-    labels = new_declarations(running.txn, field, label_set, closing=closing)
-    _record(operations, running, field, labels)
-
-
 def add_new(
     operations: Operations, running: Running, field: FieldRow, labels: Iterable[str | None]
 ) -> None:
@@ -103,12 +95,16 @@ def apply_taxonomy(
     label_set: LabelSet,
     find: FindLists | None = None,
 ) -> None:
-    """Declare labels, give a field a taxonomy, the same or another, and decide all documents."""
+    """Declare labels, give a field a taxonomy, the same or another, and decide all documents.
+
+    Raises BadInput as `new_declarations`.
+    """
     before = field.taxonomy
     closing = after.closed_set and not before.closed_set
     if after.closed_set != before.closed_set:
         running.details["closed_set"] = after.closed_set
-    declare(operations, running, field, label_set, closing=closing)
+    labels = new_declarations(running.txn, field, label_set, closing=closing)
+    _record(operations, running, field, labels)
     if after == before:
         operations.decide_all(running, field.pk, find)
     else:

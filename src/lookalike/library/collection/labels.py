@@ -146,7 +146,7 @@ def _statements(
         label = row[SHOWN]
     pks = index.find(row)
     if not pks:
-        raise LookupError("is no document of this collection")
+        raise LookupError("is not a document of this collection")
     if asked and any(index.has_changed(pk, row) for pk in pks):
         raise LookupError("has other content now; look at it again")
     is_trusted = trusted and row.get("label_source") != Origin.AUTO

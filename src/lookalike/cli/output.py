@@ -206,11 +206,7 @@ def _file_name(document: Document) -> str:
 
 
 def show_why(why: Why) -> str:
-    """Return the explanation of a decision.
-
-    Supporting references come with their similarity and their share of the evidence among these;
-    causes with their share of all evidence that reached the document.
-    """
+    """Return the explanation: references by similarity, causes by their share of all evidence."""
     standing, decision = why.standing, why.standing.decision
     label = standing.label or f"no label: {decision.reason}"
     lines = [f"{why.document.id} ({_file_name(why.document)}): {label}"]

@@ -93,10 +93,8 @@ def imported_statements(
     index = _Index(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
     vocabulary = Vocabulary(snapshot, field.pk)
     statements: dict[int, LabelStatement] = {}
-    names: dict[int, str] = {}
-    refused: dict[str, str] = {}
-    of_sheet: set[int] = set()
-    count = 0
+    names, refused = dict[int, str](), dict[str, str]()
+    of_sheet, count = set[int](), 0
     for count, row in enumerate(rows, 1):
         name = _name(row, count)
         try:

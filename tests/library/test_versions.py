@@ -279,7 +279,7 @@ def test_a_version_is_kept_once_retired_once_and_not_undone(library: lookalike.L
     things.retire_version("first")
     with pytest.raises(Conflict, match="is already retired"):
         things.retire_version("first")
-    with pytest.raises(Conflict, match="'first' (retired); choose"):
+    with pytest.raises(Conflict, match=r"'first' \(retired\); choose"):
         things.keep_version("first")
     with pytest.raises(NotFound, match="no version"):
         things.retire_version("second")

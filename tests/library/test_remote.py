@@ -794,7 +794,7 @@ def test_a_url_is_read_by_the_server_under_its_guard(both: Both, server: Served)
 def test_who_is_no_server_of_ours_is_said_to_be_none() -> None:
     with pytest.raises(Unreachable, match="no answer from"):
         lookalike.connect("http://127.0.0.1:9", patience_s=0)
-    with pytest.raises(BadSetting, match="no address"):
+    with pytest.raises(BadSetting, match="is not the address"):
         lookalike.connect("shop")
     with pytest.raises(BadSetting, match="namespace"):
         lookalike.connect("http://127.0.0.1:9", namespace="Käse")

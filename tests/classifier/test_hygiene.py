@@ -404,7 +404,7 @@ def test_what_is_surer_than_labelling_asks_for_is_let_through() -> None:
     given_ = candidates([0.995, 0.97], [0, 0])
 
     assert gate(given_, PEOPLES, NONE_YET, bound=0.9) == [None, Hold.UNSURE]
-    assert gate(given_, PEOPLES, NONE_YET, bound=0.9, bar=0.96) == [None, None]
+    assert gate(given_, PEOPLES, NONE_YET, bound=0.9, min_confidence=0.96) == [None, None]
 
 
 def test_a_near_duplicate_of_a_reference_adds_nothing_or_contradicts_it() -> None:

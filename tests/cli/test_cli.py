@@ -241,13 +241,13 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "add": (
         lambda _: ("add", "notes", "texts/long-0.txt", "nowhere.txt"),
         lambda value: (value["added"], value["labelled"]) == (1, {"Words > Long": 1}),
-        r"1 added, 0 changed, 0 unchanged; 1 documents, 1 labelled themselves\n"
+        r"1 added, 0 changed, 0 unchanged; 1 documents, 1 labelled automatically\n"
         r"  failed: nowhere\.txt: there is no file",
     ),
     "label": (
         lambda ids: ("label", "notes", ids["short-1.txt"], ids["short-2.txt"], "Words>Tiny"),
         lambda value: (value["by_person"], value["refused"]) == (2, {}),
-        r"2 by you, \d+ by itself\n(?s:.*)undo with: op_",
+        r"2 by you, \d+ automatically\n(?s:.*)undo with: op_",
     ),
     "label --none": (
         lambda ids: ("label", "notes", ids["short-0.txt"], "--none"),
@@ -267,7 +267,7 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "run": (
         lambda _: ("run", "notes", "--confidence-threshold", "0.999"),
         lambda value: value["by_person"] == 0 and value["unlabelled"]["Words > Short"] == 1,
-        r"0 by you, \d+ by itself",
+        r"0 by you, \d+ automatically",
     ),
     "promote": (
         lambda _: ("promote", "notes", "--min-confidence", "0.99", "--label", "Words > Short"),
@@ -287,19 +287,19 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "new-kind": (
         lambda ids: ("new-kind", "notes", ids["short-1.txt"], "--asked"),
         lambda value: (value["by_person"], value["unlabelled"]) == (1, {}),
-        r"1 by you, 0 by itself",
+        r"1 by you, 0 automatically",
     ),
     "cannot-tell": (
         lambda ids: ("cannot-tell", "notes", ids["short-1.txt"]),
         lambda value: value["by_person"] == 1,
-        r"1 by you, 0 by itself",
+        r"1 by you, 0 automatically",
     ),
     "inspect": (
         lambda _: ("inspect", "notes"),
         lambda value: (
             {one["label"] for one in value["labels"]} == {"Words > Long", "Words > Short"}
         ),
-        r" 1 references, not tried  Words > Long, too few",
+        r" 1 references, not tested  Words > Long, too few",
     ),
     "why": (
         lambda ids: ("why", "notes", ids["long-1.txt"]),
@@ -309,7 +309,8 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "audit": (
         lambda _: ("audit", "draw", "notes", "--size", "3"),
         lambda value: (len(value["waiting"]), value["answered"]) == (3, []),
-        r"audit op_\w+ of notes\.label: 3 drawn of 8 automatic labels\n(?s:.*)3 wait:\n  doc_",
+        r"audit op_\w+ of notes\.label: a sample of 3 from 8 automatic labels\n"
+        r"(?s:.*)3 to check:\n  doc_",
     ),
     "versions": (
         lambda _: ("versions", "keep", "notes", "first", "--note", "so far"),
@@ -364,12 +365,12 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "monitor": (
         lambda _: ("monitor", "notes", "--days", "2"),
         lambda value: value["forecast"]["before"] == 0 and len(value["history"]) == 2,
-        r"notes\.label: 10 documents[\s\S]*a day \d+ arrive",
+        r"notes\.label: 10 documents[\s\S]*per day \d+ arrive",
     ),
     "watch": (
         lambda _: ("watch", "notes", "--coverage", "0.1:0.9"),
         lambda value: (value["coverage"], value["raised"]) == ([0.1, 0.9], False),
-        r"alarm quiet: coverage 0\.1:0\.9",
+        r"alert quiet: coverage 0\.1:0\.9",
     ),
     "doctor": (
         lambda _: ("doctor",),
@@ -521,12 +522,18 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "unknown suffix": (("label", "notes", "--from", "x.xlsx"), r"'x\.xlsx' .*use \.csv, \.jsonl"),
     "no class folders": (("import", "notes", "pictures"), r"'pictures' has no class folders"),
     "label alone": (("label", "notes", "Shoes"), r"'Shoes' alone is not enough"),
-    "two ways at once": (("label", "notes", "doc_x", "A", "--from", "wrong.csv"), r"say which"),
+    "two ways at once": (
+        ("label", "notes", "doc_x", "A", "--from", "wrong.csv"),
+        r"give documents and a label",
+    ),
     "empty label": (("label", "notes", "doc_x", "Shoes > "), r"empty part; write 'Shoes > Run"),
     "no place": (("export", "notes", "no/where.csv"), r"cannot write 'no/where\.csv'.*choose"),
-    "all promoted": (("promote", "notes"), r"say what to promote"),
-    "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; say --yes"),
-    "forget what": (("forget", "notes", "--yes"), r"say what to forget: ID …, or --label LABEL"),
+    "all promoted": (("promote", "notes"), r"give the documents to promote"),
+    "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; add --yes"),
+    "forget what": (
+        ("forget", "notes", "--yes"),
+        r"give the documents to forget: ID …, or --label LABEL",
+    ),
     "nobody to ask for": (("remove", "bucket", "notes"), r"notes would be removed; cannot ask"),
     "bucket in use": (("remove", "bucket", "notes", "--yes"), r"the bucket 'notes': used by"),
     "cascade": (("remove", "collection", "notes", "--cascade"), r"--cascade is for buckets"),
@@ -624,8 +631,8 @@ def test_what_is_not_taken_is_named_with_the_reason(shell: Shell) -> None:
 
     text = shell.run("import", "notes", "some.csv")
 
-    assert "not taken: 2 × is no document of this collection (row 2 (short-9.txt), row 3" in text
-    assert "not taken: 1 × has no 'label' (row 4 (long-0.txt))" in text
+    assert "refused: 2 × is not a document of this collection (row 2 (short-9.txt), row 3" in text
+    assert "refused: 1 × has no 'label' (row 4 (long-0.txt))" in text
 
 
 def test_class_folders_give_hierarchical_labels(shell: Shell) -> None:
@@ -677,7 +684,7 @@ def test_interrupted_and_run_again_it_goes_on(tmp_path: Path, origin: Shell) -> 
     _, said = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "interrupted; run the same command again to go on" in said
+    assert "interrupted; run the same command again to continue" in said
     assert "Traceback" not in said
     between = shell.json("report", "notes")
     assert between["documents"] + between["waiting"] == 40

@@ -351,7 +351,7 @@ def test_a_decision_weighs_both_and_why_shows_both(tmp_path: Path) -> None:
         assert cause.by_member.keys() == {"look", "words"}
         lines = show_why(why)
         assert f"[look {witness.by_member['look']:.3f}, words " in lines
-        assert "what counts: look " in lines
+        assert "weights: look " in lines
         lone = collection.why("0150")  # it has no words
         assert all(one.by_member.keys() <= {"look"} for one in lone.witnesses)
 
@@ -437,7 +437,7 @@ def test_a_collection_of_one_extractor_has_no_weights(tmp_path: Path) -> None:
         why = collection.why("c")
 
         assert (why.weights, why.witnesses[0].by_member) == ({}, {})
-        assert "what counts" not in show_why(why)
+        assert "weights:" not in show_why(why)
 
 
 def test_others_labels_vote_by_weights_too(tmp_path: Path) -> None:

@@ -477,8 +477,8 @@ def test_vectors_of_another_dimension_are_refused(vectors: Collection) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"vectors": np.ones(3)}, r"shape \(3,\); give \(n, d\)"),
-        ({"vectors": [["a", "b"]]}, r"give \(n, d\)"),
+        ({"vectors": np.ones(3)}, r"shape \(3,\); give numbers \(n, d\)"),
+        ({"vectors": [["a", "b"]]}, r"give numbers \(n, d\)"),
         ({"vectors": np.ones((2, 3)), "ids": ["x"]}, "1 ids for 2 vectors; give one each"),
         ({"vectors": np.ones((2, 3)), "ids": ["x", "x"]}, "the id 'x' comes twice"),
         ({"vectors": np.ones((2, 3)), "metadata": [{}]}, "1 metadata rows for 2 vectors"),

@@ -836,7 +836,7 @@ def test_what_cannot_be_is_refused_with_the_cure(library: lookalike.Library) -> 
     for kind, words, names, extractor in refusals:
         with pytest.raises(kind, match=words):
             library.migrate(*names, extractor=extractor)
-    with pytest.raises(BadInput, match="say of which"):
+    with pytest.raises(BadInput, match="give the collections whose old spaces"):
         library.drop_spaces()
     assert library.spaces()["texts"].startswith("letters")
 
@@ -896,7 +896,7 @@ def test_the_command_compares_asks_and_switches(
 
     assert dry[0] == 0
     assert "letters.v1" in dry[1] and "→ endings.v1" in dry[1] and "WARNING" in dry[1]
-    assert asking[0] == 1 and "say --yes" in asking[1]
+    assert asking[0] == 1 and "add --yes" in asking[1]
     assert done[0] == 0 and "is kept" in done[1]
     assert dropping[0] == 0 and f"{TEXTS} vectors erased" in dropping[1]
     assert nothing[0] == 1 and "--extractor" in nothing[1]

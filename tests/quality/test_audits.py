@@ -430,19 +430,19 @@ def test_the_command_line_draws_shows_takes_answers_and_closes(
     audit = json.loads(run("draw", "things", "--size", "12", "--json"))
     id, (first, second, third, *rest) = audit["id"], audit["waiting"]
     hidden = run("report", "things", id)
-    assert "12 drawn of 288" in hidden
-    assert "12 wait:" in hidden and "and 2 more" in hidden
+    assert "a sample of 12 from 288" in hidden
+    assert "12 to check:" in hidden and "and 2 more" in hidden
     run("answer", "things", id, first, "Other")
     run("answer", "things", id, second, "--cannot-tell")
     told = run("answer", "things", id, third, *rest, "--right")
 
     assert "wrong: 9.1% (0.2% to 41.3%), 1 of 11 checked" in told
-    assert "1 of which nobody can tell" in told
+    assert "1 that nobody can tell" in told
     assert f"wrong: {first} was 'Kind" in told and "is 'Other' (because of v" in told
     assert "at least " in told and "more checks → about ±5%" in told
     assert id in run("list", "things")
     assert "was answered" in run("answer", "things", id, first, "--right", code=1)
-    assert "say one of" in run("answer", "things", id, first, "--right", "--wrong", code=1)
+    assert "give only one of" in run("answer", "things", id, first, "--right", "--wrong", code=1)
     assert "alone is not enough" in run("answer", "things", id, first, code=1)
     assert "no audit is named 'x'" in run("report", "things", "x", code=1)
     assert "11 by you" in run("close", "things", id, "--keep")

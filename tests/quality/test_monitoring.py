@@ -540,9 +540,9 @@ def test_the_commands_show_and_set(things: Collection, tmp_path: Path) -> None:
 
     assert "coverage 0.9:, error rate :0.05" in set_.output
     assert "1 corrected, 0 confirmed  a0 (One)" in shown.output
-    assert "now outside: coverage 25.0% (counted), shall be 0.9:" in shown.output
-    assert "is no band" in str(bad.exception)
-    assert "took the alarm away" in off.output
+    assert "now outside: coverage 25.0% (counted), outside 0.9:" in shown.output
+    assert "is not a band" in str(bad.exception)
+    assert "removed the alert" in off.output
 
 
 class TestServer:

@@ -436,7 +436,10 @@ def test_what_cannot_be_tried_is_refused_with_its_reason(things: Collection) -> 
         ({"confidence_threshold": 0.2, "target_precision": 0.9}, "not both"),
         ({"top_k": 1}, "top_k is 1"),
         ({"target_precision": 0.9, "wrong_costs": 1}, "above 1"),
-        ({"target_precision": 0.9, "extractor": "image"}, "tried alone"),
+        (
+            {"target_precision": 0.9, "extractor": "image"},
+            "no other value than its confidence_threshold",
+        ),
     ):
         with pytest.raises(BadInput, match=reason):
             things.try_policy(**said)
@@ -505,13 +508,13 @@ def test_nothing_is_adopted_while_a_migration_or_re_decision_is_under_way(
     with store.write() as txn:
         spec = {"collection_pk": pk, "collection": "things", "runs": []}
         request_task(txn, "default", TaskKind.DECIDE, spec, at=0.0)
-    with pytest.raises(Conflict, match="is under way"):
+    with pytest.raises(Conflict, match="is running"):
         things.adopt_trial(trial.id)
     with store.write() as txn:
         txn.execute(update(schema.task).values(status="COMPLETED"))
         held = {"owner": new_owner(), "expires_at": things._runtime.clock() + 60}
         txn.execute(update(schema.space).values(**held))
-    with pytest.raises(Conflict, match="is under way"):
+    with pytest.raises(Conflict, match="is running"):
         things.adopt_trial(trial.id)
     with store.write() as txn:
         txn.execute(update(schema.space).values(owner=None, expires_at=None))
@@ -624,9 +627,9 @@ def test_the_commands_try_answer_tell_and_adopt(tmp_path: Path) -> None:
         assert (done.exit_code == 0) == (code == 0), done.output
         return done.output if code == 0 else str(done.exception)
 
-    assert "no trial yet" in run("list", "things")
+    assert "no experiment yet" in run("list", "things")
     told = run("flips", "things", "--at", "0.6")
-    assert "limit 0.100 → 0.600: 0 labels come, " in told
+    assert "threshold 0.100 → 0.600: 0 labels appear, " in told
     begun = run("begin", "things", "--confidence-threshold", "0.6", "--wrong-costs", "3")
     assert "confidence_threshold 0.6, open" in begun and "cannot tell yet: at least" in begun
     id = begun.split()[1]
@@ -636,9 +639,11 @@ def test_the_commands_try_answer_tell_and_adopt(tmp_path: Path) -> None:
     run("answer", "things", id, second, "--new-kind")
     assert "3 answered" in run("answer", "things", id, third, "--cannot-tell")
     assert "alone is not enough" in run("answer", "things", id, first, code=1)
-    assert "say one of" in run("answer", "things", id, first, "--new-kind", "--cannot-tell", code=1)
+    assert "give only one of" in run(
+        "answer", "things", id, first, "--new-kind", "--cannot-tell", code=1
+    )
     assert "was answered" in run("answer", "things", id, first, "Kind > 1", code=1)
-    assert "60 wait" in run("report", "things", id, "--limit", "60")
+    assert "60 to answer" in run("report", "things", id, "--limit", "60")
     assert id in run("list", "things")
     assert "by you" in run("adopt", "things", id)
     assert "adopted" in run("list", "things")

@@ -344,7 +344,7 @@ def test_no_store_and_a_database_are_named(
 ) -> None:
     with pytest.raises(NotAStore, match="no store in"):
         keep(tmp_path / "nothing", tmp_path / "kept")
-    with pytest.raises(BadInput, match="is no earlier backup"):
+    with pytest.raises(BadInput, match="is not an earlier backup"):
         keep(store, tmp_path / "kept", earlier=tmp_path / "nothing")
     with pytest.raises(BadInput, match="is the store itself"):
         keep(store, tmp_path / "kept", earlier=store)

@@ -196,4 +196,4 @@ def test_the_command_tells_what_it_gave_back(place: Path) -> None:
 
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
-    assert re.fullmatch(r"[\d.]+ MB → [\d.]+ MB: [\d.]+ MB given back\n", told)
+    assert re.fullmatch(r"[\d.]+ MB → [\d.]+ MB: [\d.]+ MB freed\n", told)

@@ -1,4 +1,4 @@
-"""Annotations taken into a collection of regions, and its labels given back as training data."""
+"""Import annotated boxes into a collection of regions, and export its labels as training data."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ READERS: Mapping[str, Callable[[Path, Path | None], Annotations]] = {
     "cvat": lambda path, _: read_cvat(path),
     "label-studio": lambda path, _: read_label_studio(path),
 }
-"""What can be read, by its name: (file or folder, where the pictures are)."""
+"""The readers by format; arguments: file or folder, and the folder of the pictures."""
 
 WRITERS: Mapping[str, Callable[[Path, Sequence[Picture]], int]] = {
     "coco": write_coco,
     "yolo": write_yolo,
     "voc": write_voc,
 }
-"""What can be written, by its name: (file or folder, pictures)."""
+"""The writers by format; arguments: file or folder, and the pictures."""
 
 _PICTURE_FOLDERS = ("", "images", "JPEGImages", "../images", "../JPEGImages")
-"""Where pictures are, as seen from their annotations, in the usual layouts."""
+"""The folders of pictures in the usual layouts, relative to the annotations."""
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """What an import of annotations did: what came in, what it labelled, and what was not taken."""
+    """The result of an import of annotations: added objects, labels, regions, and refusals."""
 
     added: Added
     labelled: Changed | None
@@ -57,7 +57,7 @@ class Annotated:
 
 @dataclass(slots=True)
 class _Known:
-    """An object that is here already, with its regions."""
+    """An object that is already in the collection, with its regions."""
 
     object_id: str
     name: str
@@ -68,7 +68,7 @@ class _Known:
 
 @dataclass(slots=True)
 class _Plan:
-    """What an import is about to do."""
+    """The steps of an import: items to add, boxes to draw, labels to give, and refusals."""
 
     items: list[Item] = field(default_factory=list)
     drawn: dict[str, dict[str, Box]] = field(default_factory=dict)
@@ -76,12 +76,12 @@ class _Plan:
     regions: int = 0
     refused: dict[str, str] = field(default_factory=dict)
 
-    def say(self, picture: str, regions: Mapping[str, Region]) -> None:
-        """Remember the labels of a picture, which is named by its object's id or its uri."""
+    def add_labels(self, picture: str, regions: Mapping[str, Region]) -> None:
+        """Plan the labels of a picture, given by its object's id or its URI."""
         self.regions += len(regions)
-        for id, one in regions.items():
-            if one.label is not None:
-                self.labels[picture, id] = one
+        for id, region in regions.items():
+            if region.label is not None:
+                self.labels[picture, id] = region
 
 
 def import_annotations(
@@ -94,13 +94,13 @@ def import_annotations(
     trusted: bool = True,
     progress: Progress = quiet,
 ) -> Annotated:
-    """Bring pictures with their regions in, and take the labels of these over.
+    """Add annotated pictures with their regions, and import the regions' labels.
 
-    `kind` is one of READERS. Pictures are looked for in `images`, else near the annotations, else
-    among the objects that are here. A region whose box is here already (±0.5 pixels) is that one,
-    so the same import twice doubles nothing; one of a known id and another box is extracted anew.
-    Labels are imported: they vote when `trusted`, and never overwrite a person's. What a machine
-    gave (origin `auto`) is a suggestion always.
+    `kind` is one of READERS. It searches the pictures in `images`, else near the annotations, else
+    among the collection's objects. A region with the box of an existing one (±0.5 pixels) is that
+    one, so a repeated import adds nothing; an existing id with another box is extracted again.
+    Labels become references if `trusted`, and never overwrite a person's; automatic labels (origin
+    `auto`) are always suggestions.
 
     Raises BadInput for a collection without regions, or a file that cannot be read.
     """
@@ -129,10 +129,10 @@ def export_annotations(
     field: str | None = None,
     unlabelled: bool = False,
 ) -> int:
-    """Write the labelled regions of a collection; return how many. `kind` is one of WRITERS.
+    """Write the labelled regions of a collection; return their number. `kind` is one of WRITERS.
 
-    With `unlabelled` the others are written as well. Raises BadInput for a collection without
-    regions, or a place that cannot be written.
+    With `unlabelled` it also writes the others. Raises BadInput for a collection without regions,
+    or a place that cannot be written.
     """
     check_reads_regions(collection.name, collection.extractor)
     return WRITERS[kind](path, annotated_pictures(collection, field=field, unlabelled=unlabelled))
@@ -141,10 +141,10 @@ def export_annotations(
 def annotated_pictures(
     collection: Collection, *, field: str | None = None, unlabelled: bool = False
 ) -> list[Picture]:
-    """Return the pictures of a collection that have labelled regions, or any with `unlabelled`.
+    """Return the pictures of a collection with labelled regions, or with any if `unlabelled`.
 
-    The origin of a label is kept; the score is that of what labelled itself. A frame of a video is
-    a picture of its own, `clip.t1200.png` for the moment 1,200 ms of `clip.mp4`.
+    Regions have the origin of their label, and the confidence of an automatic one as score. A frame
+    of a video is its own picture: `clip.t1200.png` is `clip.mp4` at 1,200 ms.
     """
     pictures: dict[tuple[str, Any], tuple[Document, list[Region]]] = {}
     for one in collection.documents(field=field):
@@ -216,17 +216,17 @@ def _plan(found: Annotations, known: Sequence[_Known], folders: Sequence[Path]) 
             listed = [{"id": id, "box": list(one.box)} for id, one in named.items()]
             uri = path.as_uri()
             plan.items.append(Item(uri, str(name), uri=uri, metadata={REGIONS: listed}))
-            plan.say(uri, named)
+            plan.add_labels(uri, named)
         else:
             plan.refused[picture.file_name] = (
                 f"is not in {', '.join(str(one) for one in folders[:1])} nor in the collection; "
-                "say where the pictures are (--images)"
+                "give the folder of the pictures (--images)"
             )
     return plan
 
 
 def _redraw(plan: _Plan, picture: Picture, here: _Known) -> None:
-    """Plan what changes in the regions of a picture that is here already."""
+    """Plan the changes of regions of a picture that is already in the collection."""
     named = _named(picture.regions, here.regions)
     moved = {
         id: one.box
@@ -235,22 +235,22 @@ def _redraw(plan: _Plan, picture: Picture, here: _Known) -> None:
     }
     if moved:
         plan.drawn[here.object_id] = moved
-    plan.say(here.object_id, named)
+    plan.add_labels(here.object_id, named)
 
 
 def _named(regions: Sequence[Region], known: Mapping[str, Box]) -> dict[str, Region]:
-    """Return regions by id: that of the same box if it is known, else their own, else a new one."""
+    """Return regions by id: the id of a known region with the same box, else their own or a new."""
     free, rest, found = dict(known), [], dict[str, Region]()
     for one in regions:
-        at_hand = free.get(one.id)
-        near = next((id for id, box in free.items() if same(box, one.box)), None)
-        if at_hand is not None and same(at_hand, one.box):
-            near = one.id
-        if near is None:
+        own_box = free.get(one.id)
+        match = next((id for id, box in free.items() if same(box, one.box)), None)
+        if own_box is not None and same(own_box, one.box):
+            match = one.id
+        if match is None:
             rest.append(one)
         else:
-            del free[near]
-            found[near] = one
+            del free[match]
+            found[match] = one
     for one in rest:
         own = one.id.replace("/", "_")[:200]
         box = "-".join(str(round(edge)) for edge in one.box)
@@ -263,7 +263,7 @@ def _named(regions: Sequence[Region], known: Mapping[str, Box]) -> dict[str, Reg
 
 
 def _file(name: PurePosixPath, folders: Sequence[Path]) -> Path | None:
-    """Return the picture of a name, with its folders or without, or as it was uploaded."""
+    """Return the picture with a name: with its folders, without, or without an upload prefix."""
     names = dict.fromkeys((str(name), name.name, _UPLOADED.sub("", name.name)))
     near = (folder / one for one in names for folder in folders)
     found = next((path for path in near if path.is_file()), None)
@@ -276,14 +276,14 @@ def _ends_alike(one: str, other: PurePosixPath) -> bool:
 
 
 def _check_size(picture: Picture, path: Path | None, here: _Known | None) -> None:
-    """Raise BadContent where annotations are for a picture of another size: boxes would be off."""
+    """Raise BadContent for annotations of a picture of another size: the boxes would be wrong."""
     size = (0, 0) if here is None else here.size
     if path is not None and picture.width:
         size = upright_size(path.read_bytes(), name=path.name)
-    said = (picture.width, picture.height)
-    if all(said) and all(size) and said != size:
+    given = (picture.width, picture.height)
+    if all(given) and all(size) and given != size:
         raise BadContent(
-            f"is annotated as {said[0]} x {said[1]} pixels, and has {size[0]} x {size[1]} upright"
+            f"is annotated as {given[0]} x {given[1]} pixels, and has {size[0]} x {size[1]} upright"
         )
 
 

@@ -21,7 +21,7 @@ from lookalike.content.fetch import GuardedFetcher
 from lookalike.errors import LookalikeError, NotFound
 from lookalike.library.bucket import Bucket, bucket_from
 from lookalike.library.collection.collection import Collection
-from lookalike.library.collection.history import point, travelled
+from lookalike.library.collection.history import past_runtime, position_at
 from lookalike.library.library import Library
 from lookalike.library.runtime import Runtime
 from lookalike.library.worker import Worker
@@ -245,7 +245,7 @@ async def asked(request: Request) -> Asked:
     url = request.url
     return Asked(
         context=context,
-        runtime=context.runtime.speaking(actor),
+        runtime=context.runtime.for_actor(actor),
         namespace=request.state.namespace,
         allowed_namespace=None if caller is None else caller.namespace,
         base_url=context.settings.public_url or f"{url.scheme}://{url.netloc}",
@@ -268,8 +268,8 @@ def asked_then(
         return here
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        position = point(snapshot, here.runtime, row, as_of)
-    return replace(here, runtime=travelled(here.runtime, row, position))
+        position = position_at(snapshot, here.runtime, row, as_of)
+    return replace(here, runtime=past_runtime(here.runtime, row, position))
 
 
 Then = Annotated[Asked, Depends(asked_then)]

@@ -79,7 +79,7 @@ class _Server(uvicorn.Server):
         self._drain_s = drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._ending.told(sig, frame)
+        self._ending.on_signal(sig, frame)
         grace_s = self.config.timeout_graceful_shutdown or 0
         end_after(self._drain_s + 2 * grace_s + _LAST_S)
 

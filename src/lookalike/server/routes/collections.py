@@ -24,7 +24,13 @@ from lookalike.catalog.resources import (
 from lookalike.catalog.tasks import TaskKind
 from lookalike.catalog.vocabulary import NOT_GIVEN, LabelSet
 from lookalike.errors import BadInput, Conflict
-from lookalike.library.create import CollectionPlan, let_vote, make_collection, make_fields, making
+from lookalike.library.create import (
+    CollectionPlan,
+    add_reference_fields,
+    make_collection,
+    make_fields,
+    making,
+)
 from lookalike.library.declared_labels import declared_in
 from lookalike.library.remove import remove_collections
 from lookalike.model import Status, Taxonomy
@@ -78,7 +84,7 @@ def create_collection(
     inline, given = rules_in(here, body.collection_name, body.taxonomy, body.taxonomy_applications)
     rules = [rule for rule, _ in given]
     _check_new(here, plan, rules)
-    let_vote(here.runtime, here.namespace, rules, body.collection_name)
+    add_reference_fields(here.runtime, here.namespace, rules, body.collection_name)
     with making(here.runtime, recorded=any(said.is_given for _, said in given)) as begun:
         passed, references = _passing(plan, rules), [rule.reference for rule in rules]
         row = make_collection(here.runtime, begun[0], here.namespace, passed, references)

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from lookalike import __version__
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.resources import Kind, collection_from, listed
-from lookalike.library.health import OK, Readiness, troubles_of
+from lookalike.library.health import OK, Readiness, problems_of
 from lookalike.quality import reports as reporting
 from lookalike.quality.alerts import Alarm, alarm_of
 from lookalike.quality.stats.metrics import Report
@@ -88,7 +88,7 @@ def deep(here: Here) -> DeepHealth:
 
 def _unwell(checks: Mapping[str, str]) -> Response:
     details = {"checks": dict(checks), "retryable": True, "retry_after_seconds": _RETRY_S}
-    body = error_body(503, "not_ready", troubles_of(checks), details)
+    body = error_body(503, "not_ready", problems_of(checks), details)
     return JSONResponse(body, 503, headers={"retry-after": str(_RETRY_S)})
 
 

@@ -29,7 +29,7 @@ from lookalike.ingest.executors import chosen_inputs
 from lookalike.library.collection.suggestions import (
     collections_named,
     matched_known,
-    matched_unkept,
+    matched_vectors,
 )
 from lookalike.library.create import detach
 from lookalike.library.retrieve import mode_of, vectors_of, vectors_of_inputs
@@ -410,7 +410,7 @@ def _of_unkept(
         )
     else:
         raise BadInput(f"there is no content to ask about: give it as {', '.join(_MODES)}")
-    said = matched_unkept(here.runtime, snapshot, here.namespace, row.name, home, vectors)
+    said = matched_vectors(here.runtime, snapshot, here.namespace, row.name, home, vectors)
     return [(home, one.document_id or one.object_id or "", what) for what in said]
 
 

@@ -18,7 +18,7 @@ from lookalike.library.bucket import Bucket, BucketRow, bucket_from
 from lookalike.library.collection.items import take_in
 from lookalike.library.remove import remove_bucket
 from lookalike.server.context import Here, make_once
-from lookalike.server.listing import Search, resources_chosen
+from lookalike.server.listing import Search, select_resources
 from lookalike.server.routes.collection_shapes import CollectionReply, shown
 from lookalike.server.shapes import (
     Body,
@@ -126,7 +126,7 @@ def list_buckets(
     """List buckets: by filters or a text in their name, id or description; sorted."""
     with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.BUCKET)
-    rows = [bucket_from(row) for row in resources_chosen(found, Kind.BUCKET, body, search)]
+    rows = [bucket_from(row) for row in select_resources(found, Kind.BUCKET, body, search)]
     page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
     shown = [_shown(Bucket(here.runtime, row)) for row in page]
     return Buckets(results=shown, total_count=len(rows), pagination=pagination)

@@ -29,7 +29,7 @@ from lookalike.library.declared_labels import declared_in
 from lookalike.library.remove import remove_collections
 from lookalike.model import Status, Taxonomy
 from lookalike.server.context import Asked, Here
-from lookalike.server.listing import Search, resources_chosen
+from lookalike.server.listing import Search, select_resources
 from lookalike.server.routes.collection_shapes import (
     Applied,
     ApplyTaxonomy,
@@ -97,7 +97,7 @@ def list_collections(
     """List collections: by filters or a text in their name, id or description; sorted."""
     with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.COLLECTION)
-        found = resources_chosen(found, Kind.COLLECTION, body, search)
+        found = select_resources(found, Kind.COLLECTION, body, search)
         rows = [collection_from(row) for row in found]
         page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
         results = [shown(snapshot, row) for row in page]

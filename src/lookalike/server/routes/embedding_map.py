@@ -96,7 +96,7 @@ def get_map(
         etag = f'"{tag_of(snapshot, row, chosen, layout)}{"-ids" * ids}"'
     done = 0.0
     if space is not None and (layout is None or layout.is_outgrown):
-        done = here.context.makings.begin(space)
+        done = here.context.layout_jobs.start(space)
         if layout is None and _has_items(here, space):
             headers = {"retry-after": _AGAIN_S, "cache-control": "no-store"}
             return JSONResponse({"status": "making", "done": round(done, 3)}, 202, headers)
@@ -104,7 +104,7 @@ def get_map(
     if etag in if_none_match:
         return Response(status_code=304, headers=headers)
     points = points_of(here.runtime, row, chosen)
-    here.context.makings.keep(points.map.snapshot, row.pk, points.pks)
+    here.context.layout_jobs.remember(points.map.snapshot, row.pk, points.pks)
     told = with_ids(here.runtime, points) if ids else points.map
     return Response(packed(told), media_type="application/octet-stream", headers=headers)
 
@@ -114,7 +114,7 @@ def map_documents(collection: str, body: PointsChosen, here: Here) -> ChosenRepl
     """Return the documents that points of a map are, as with a lasso: ids, and the first shown."""
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        pks = here.context.makings.order(body.snapshot, row.pk)
+        pks = here.context.layout_jobs.order(body.snapshot, row.pk)
         if pks is None:
             pks = _order_of_now(here, snapshot, row, body.snapshot)
         rows = np.array(body.rows, np.int64)

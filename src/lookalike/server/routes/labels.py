@@ -22,7 +22,12 @@ from lookalike.library.collection.history import Redecided
 from lookalike.library.versions import Comparison, Version
 from lookalike.model import Changed, Operation, Opinion, Origin
 from lookalike.server.context import Asked, Here
-from lookalike.server.replies import ChangedReply, addressed, blobs_at, operation_reply
+from lookalike.server.replies import (
+    ChangedReply,
+    blob_url_template,
+    operation_reply,
+    with_blob_urls,
+)
 from lookalike.server.routes.documents import ids_fitting, selecting_in
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
 from lookalike.stores import schema
@@ -283,7 +288,8 @@ def operations(collection: str, here: Here, limit: int = 100) -> OperationsReply
 def why(collection: str, document: str, here: Here, field: str | None = None) -> Why:
     """Return what caused a label or null: witnesses, causes, and what were without the main one."""
     found = here.collection(collection).why(document, field=field)
-    return replace(found, document=addressed(found.document, blobs_at(here, collection)))
+    template = blob_url_template(here, collection)
+    return replace(found, document=with_blob_urls(found.document, template))
 
 
 @router.get("/collections/{collection}/documents/{document}/opinions")

@@ -87,7 +87,7 @@ def queue(
             here.collection(collection), limit=FROZEN, field=field, second_opinion=second_opinion
         )
         frozen = Frozen(_owner(here, collection), field, tuple(asked))
-        snapshot = here.context.queues.keep(frozen)
+        snapshot = here.context.queues.add(frozen)
     frozen = here.context.queues.find(snapshot, _owner(here, collection))
     kinds = Counter(str(question.kind) for _, question in frozen.questions)
     if kind is not None:

@@ -15,7 +15,7 @@ from lookalike.errors import BadInput, Conflict
 from lookalike.library.collection.suggestions import collections_named, collections_with_documents
 from lookalike.library.retrieve import Found, Retrieval, retrieve
 from lookalike.server.context import Asked, Here, make_once
-from lookalike.server.listing import resources_chosen
+from lookalike.server.listing import select_resources
 from lookalike.server.replies import DocumentReply
 from lookalike.server.routes.documents import shown
 from lookalike.server.shapes import (
@@ -134,7 +134,7 @@ def create_retriever(
 def list_retrievers(here: Here, paged: Pages, body: ListBody | None = None) -> Retrievers:
     """List stored searches: by filters or a text in their name, id or description; sorted."""
     with here.runtime.store.read() as snapshot:
-        rows = resources_chosen(
+        rows = select_resources(
             listed(snapshot, here.namespace, Kind.RETRIEVER), Kind.RETRIEVER, body
         )
     page, pagination = paged.of(body).of_list(rows, lambda row: int(row.pk))

@@ -31,7 +31,7 @@ from lookalike.library.migration import Migration, MigrationProgress
 from lookalike.library.migration_switch import changes_to
 from lookalike.model import Changed, Object, Status
 from lookalike.server.context import Asked, Here
-from lookalike.server.listing import chosen
+from lookalike.server.listing import select_rows
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -112,7 +112,7 @@ def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
             for one in found
             if body.status in (None, one.status) and body.task_type in (None, one.task_type)
         ]
-    found = chosen(found, _KNOWN, _told, body)
+    found = select_rows(found, _KNOWN, _told, body)
     page, pagination = paged.of(body).of_list(found, lambda one: -pks[one.task_id])
     return Tasks(results=page, total_count=len(found), pagination=pagination)
 

@@ -35,7 +35,7 @@ from lookalike.library.create import detach
 from lookalike.library.retrieve import mode_of, vectors_of, vectors_of_inputs
 from lookalike.model import LABEL_SEPARATOR, Blob
 from lookalike.server.context import Asked, Here, make_once
-from lookalike.server.listing import resources_chosen
+from lookalike.server.listing import select_resources
 from lookalike.server.routes.documents import selecting_in
 from lookalike.server.routes.taxonomy_shapes import (
     TaxonomyConfig,
@@ -129,7 +129,7 @@ def list_taxonomies(here: Here, paged: Pages, body: ListBody | None = None) -> T
     """List taxonomies: by filters or a text in their name, id or description; sorted."""
     with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.TAXONOMY)
-        rows = [taxonomy_row(row) for row in resources_chosen(found, Kind.TAXONOMY, body)]
+        rows = [taxonomy_row(row) for row in select_resources(found, Kind.TAXONOMY, body)]
         page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
         results = [shown_taxonomy(here, snapshot, row) for row in page]
     return Taxonomies(results=results, total_count=len(rows), pagination=pagination)

@@ -26,7 +26,7 @@ from lookalike.library.bucket import Bucket, NewBlob, NewObject
 from lookalike.library.forget import unheld
 from lookalike.model import Blob
 from lookalike.server.context import Asked, Here
-from lookalike.server.listing import chosen
+from lookalike.server.listing import select_rows
 from lookalike.server.routes.tasks import TaskReply, object_task, wait_for
 from lookalike.server.shapes import Body, JsonRoute, ListBody, Pages, Pagination, Reply, Wait
 from lookalike.stores import schema
@@ -405,7 +405,7 @@ def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = 
     query = select(table).where(table.c.bucket_pk == home.row.pk).order_by(table.c.pk.desc())
     with here.runtime.store.read() as snapshot:
         rows = [PendingUpload(**row._mapping) for row in snapshot.rows(query)]
-    rows = chosen(rows, _KNOWN, _told, body)
+    rows = select_rows(rows, _KNOWN, _told, body)
     page, pagination = paged.of(body).of_list(rows, lambda row: -row.pk)
     return Uploads(
         results=[_shown(here, home, one) for one in page],

@@ -287,40 +287,18 @@ def sort_in(query: str | None, body: ListBody | None) -> Sort:
 
 
 def _label(standing: Standing) -> LabelReply:
-    return LabelReply(
-        label=standing.label,
-        origin=standing.origin,
-        actor=standing.actor,
-        is_reference=standing.is_reference,
-        answer=standing.answer,
-        suggestion=standing.suggestion,
-        rejected=list(standing.rejected),
-        revision=standing.revision,
-        match=None if standing.origin in _NOT_AUTOMATIC else _match(standing),
-    )
+    match = None if standing.origin in _NOT_AUTOMATIC else _match(standing)
+    return LabelReply.of(standing, match=match)
 
 
 def _match(standing: Standing) -> MatchReply:
     decision, has_label = standing.decision, standing.label is not None
-    return MatchReply(
+    return MatchReply.of(
+        decision,
         matched=has_label,
-        confidence=decision.confidence,
-        margin=decision.margin,
-        threshold=decision.threshold,
-        runner_up=decision.runner_up,
         reason=None if has_label or standing.reason is None else standing.reason.value,
         source_document_id=standing.source if has_label else None,
-        policy=decision.policy,
-        taxonomy_version=decision.taxonomy_version,
-        neighbors=[
-            Neighbor(
-                document_id=near.document_id,
-                label=near.label,
-                similarity=near.similarity,
-                share=near.share,
-            )
-            for near in decision.matches
-        ],
+        neighbors=[Neighbor.of(one) for one in decision.matches],
     )
 
 

@@ -147,6 +147,12 @@ class OpenBody(Body):
 class Reply(BaseModel):
     """The body of a response."""
 
+    @classmethod
+    def of(cls, source: object, **fields: Any) -> Self:
+        """Return a reply with these `fields`; the others are the same attributes of `source`."""
+        names = cls.model_fields.keys() - fields
+        return cls(**fields, **{name: getattr(source, name) for name in names})
+
 
 class Pagination(Reply):
     """The position of a page; send `next_cursor` as `cursor` to get the next page."""

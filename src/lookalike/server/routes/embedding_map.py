@@ -25,7 +25,7 @@ from lookalike.library.collection.embedding_map import (
 )
 from lookalike.server.context import Asked, Here
 from lookalike.server.replies import DocumentReply
-from lookalike.server.routes.documents import shown
+from lookalike.server.routes.documents import document_replies
 from lookalike.server.routes.uploads import IfNoneMatch
 from lookalike.server.shapes import Body, JsonRoute, Reply
 from lookalike.stores.base import Snapshot, StoredSpace
@@ -123,7 +123,7 @@ def map_documents(collection: str, body: PointsChosen, here: Here) -> ChosenRepl
         there = ids_in_order(snapshot, pks[rows])
         first = list(there)[: body.limit]
         return ChosenReply(
-            document_ids=list(there.values()), results=shown(here, snapshot, row, first)
+            document_ids=list(there.values()), results=document_replies(here, snapshot, row, first)
         )
 
 

@@ -23,7 +23,7 @@ from lookalike.catalog.filters import parse
 from lookalike.errors import NotFound
 from lookalike.server.context import Asked, Here, Then
 from lookalike.server.routes.collection_shapes import ExportBody, Exported
-from lookalike.server.routes.documents import selecting_in, shown
+from lookalike.server.routes.documents import document_replies, selecting_in
 from lookalike.server.shapes import JsonRoute
 
 router = APIRouter(prefix="/v1", tags=["exports"], route_class=JsonRoute)
@@ -104,7 +104,7 @@ def _rows(here: Asked, collection: str, body: ExportBody) -> Iterator[dict[str, 
                 there = np.array(some)[placed(snapshot, space, np.array(some))]
                 found = snapshot.vectors(space, there).astype(np.float32).tolist()
                 vectors = dict(zip(there.tolist(), found, strict=True))
-            for place, reply in enumerate(shown(here, snapshot, row, some)):
+            for place, reply in enumerate(document_replies(here, snapshot, row, some)):
                 one = reply.model_dump(mode="json", exclude={"changed", "score", "taxonomies"})
                 if vectors is not None:
                     one["vector"] = vectors.get(some[place])

@@ -16,7 +16,7 @@ from lookalike.library.collection.read import queue_by_ids
 from lookalike.model import Opinion, Origin, Question
 from lookalike.server.context import Asked, Frozen, Here
 from lookalike.server.replies import DocumentReply, LabelReply
-from lookalike.server.routes.documents import selecting_in, shown
+from lookalike.server.routes.documents import document_replies, selecting_in
 from lookalike.server.shapes import JsonRoute, Reply
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["labels"], route_class=JsonRoute)
@@ -162,7 +162,7 @@ def _found(here: Asked, collection: str, ids: Sequence[str]) -> dict[str, Docume
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         pks = [pk for chunk in selecting_in(snapshot, row).pks(chosen) for pk in chunk]
-        replies = shown(here, snapshot, row, pks)
+        replies = document_replies(here, snapshot, row, pks)
     return {one.document_id: one for one in replies}
 
 

@@ -17,7 +17,7 @@ from lookalike.library.retrieve import Found, Retrieval, retrieve
 from lookalike.server.context import Asked, Here, make_once
 from lookalike.server.listing import select_resources
 from lookalike.server.replies import DocumentReply
-from lookalike.server.routes.documents import shown
+from lookalike.server.routes.documents import document_replies
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -378,7 +378,7 @@ def _run(
         by_pk: dict[int, DocumentReply] = {}
         for row in rows:
             pks = [one.pk for one in page if one.collection.pk == row.pk]
-            replies = shown(here, snapshot, row, pks, signed=signed)
+            replies = document_replies(here, snapshot, row, pks, signed=signed)
             by_pk |= dict(zip(pks, replies, strict=True))
     documents = [_with_score(by_pk[one.pk], one) for one in page]
     return ExecutionReply(

@@ -284,3 +284,11 @@ def make_once(
     row = find(txn, here.namespace, kind, name) if key else None
     if row is None or row.spec != spec:
         make(txn, here.namespace, kind, name, spec, at=here.runtime.clock())
+
+
+def changed_about(
+    about: Mapping[str, Any] | None, description: str | None, metadata: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return `about` with a new description and metadata; None keeps the old value."""
+    given = {"description": description, "metadata": metadata}
+    return {**(about or {}), **{key: value for key, value in given.items() if value is not None}}

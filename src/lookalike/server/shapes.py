@@ -120,6 +120,10 @@ class Body(BaseModel):
             )
         return {key: value for key, value in data.items() if key in known}
 
+    def arguments(self, key: str) -> dict[str, Any]:
+        """Return the body as arguments of its verb; without an own `op_id`, that is the `key`."""
+        return {**dict(self), "op_id": getattr(self, "op_id", "") or key}
+
 
 class OpenBody(Body):
     """A body whose unknown keys are metadata fields, in addition to `metadata`."""

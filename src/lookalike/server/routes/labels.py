@@ -184,16 +184,8 @@ def import_labels(
     collection: str, body: LabelImport, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
     """Import labels from another tool. An import never overwrites a person's label."""
-    changed = here.collection(collection).import_labels(
-        body.rows,
-        field=body.field,
-        label_column=body.label_column,
-        origin=body.origin,
-        trusted=body.trusted,
-        asked=body.asked,
-        op_id=idempotency_key,
-    )
-    return operation_reply(changed)
+    verbs = here.collection(collection)
+    return operation_reply(verbs.import_labels(**body.arguments(idempotency_key)))
 
 
 @router.post("/collections/{collection}/rejections")
@@ -411,9 +403,7 @@ def keep(
     collection: str, body: VersionToBe, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> Version:
     """Name the current point of a label field's history; reads `as_of` it stay possible."""
-    op_id = body.op_id or idempotency_key
-    verbs = here.collection(collection)
-    return verbs.keep_version(body.name, note=body.note, field=body.field, op_id=op_id)
+    return here.collection(collection).keep_version(**body.arguments(idempotency_key))
 
 
 @versions_router.get("")

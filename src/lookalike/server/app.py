@@ -17,7 +17,7 @@ from lookalike.library.health import OK, Readiness
 from lookalike.library.runtime import Runtime
 from lookalike.library.worker import Worker
 from lookalike.server.api_docs import PAGE_HEADERS, reference_page
-from lookalike.server.context import Context, FrozenQueues, LayoutJobs
+from lookalike.server.context import FrozenQueues, LayoutJobs, Server
 from lookalike.server.errors import RESPONSES, answer_errors
 from lookalike.server.events import Hub
 from lookalike.server.page import PageFirst, make_router, read_page
@@ -125,7 +125,7 @@ def make_app(
         separate_input_output_schemas=False,
     )
     parts = (runtime, worker, signer, fetcher, hub, FrozenQueues(), layout_jobs, is_ending)
-    app.state.context = Context(*parts)
+    app.state.server = Server(*parts)
     app.state.readiness = _readiness(runtime, worker, is_leaving)
     app.state.scrapes = health.Scrapes(time.monotonic)
     answer_errors(app)

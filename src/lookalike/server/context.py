@@ -173,7 +173,7 @@ _URL_LIVES_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Server:
     """The parts of a server that all requests share."""
 
     runtime: Runtime
@@ -192,10 +192,10 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Context:
     """The context of one request: the caller's rights, the namespace and the server's base URL."""
 
-    context: Context
+    server: Server
     runtime: Runtime
     namespace: str
     allowed_namespace: str | None
@@ -227,7 +227,7 @@ class Asked:
 
         Without `seconds`, or when the server shuts down, do not wait.
         """
-        worker, is_ending = self.context.worker, self.context.is_ending
+        worker, is_ending = self.server.worker, self.server.is_ending
         worker.wake()
         if seconds:
             worker.wait_until(lambda: is_ending() or is_done(), min(seconds, MAX_WAIT_S))
@@ -235,36 +235,37 @@ class Asked:
     def signed(self, path: str, params: Mapping[str, str], lives_s: int = _URL_LIVES_S) -> str:
         """Return a signed URL, which needs no key for `lives_s` seconds."""
         expires = self.runtime.clock() + lives_s
-        query = self.context.signer.sign(path, {**params, "namespace": self.namespace}, expires)
+        query = self.server.signer.sign(path, {**params, "namespace": self.namespace}, expires)
         return f"{self.base_url}{quote(path)}?{query}"
 
 
-async def asked(request: Request) -> Asked:
+async def request_context(request: Request) -> Context:
     """Return the context of a request. It is async since it never blocks and needs no thread."""
-    context = cast("Context", request.app.state.context)
+    server = cast("Server", request.app.state.server)
     caller = request.state.caller
-    actor = context.runtime.actor if caller is None else caller.name
+    actor = server.runtime.actor if caller is None else caller.name
     url = request.url
-    return Asked(
-        context=context,
-        runtime=context.runtime.speaking(actor),
+    return Context(
+        server=server,
+        runtime=server.runtime.speaking(actor),
         namespace=request.state.namespace,
         allowed_namespace=None if caller is None else caller.namespace,
-        base_url=context.settings.public_url or f"{url.scheme}://{url.netloc}",
+        base_url=server.settings.public_url or f"{url.scheme}://{url.netloc}",
         may_speak_for_others=caller is not None and caller.scope.covers(Scope.ADMIN),
     )
 
 
-Here = Annotated[Asked, Depends(asked)]
+Here = Annotated[Context, Depends(request_context)]
+"""The type of the parameter `here` of a route: FastAPI passes the context of the request."""
 
 
-def asked_then(
+def context_as_of(
     here: Here,
     collection: str,
     as_of: Annotated[
         str | None, Query(description="a version, an operation, the number of an event, or a time")
     ] = None,
-) -> Asked:
+) -> Context:
     """Return the context of a request that may read a collection as of an earlier point."""
     if as_of is None:
         return here
@@ -274,11 +275,12 @@ def asked_then(
     return replace(here, runtime=travelled(here.runtime, row, position))
 
 
-Then = Annotated[Asked, Depends(asked_then)]
+AsOf = Annotated[Context, Depends(context_as_of)]
+"""The same for routes that can read a collection as of an earlier point."""
 
 
 def make_once(
-    txn: Txn, here: Asked, kind: Kind, name: str, spec: Mapping[str, Any], key: str
+    txn: Txn, here: Context, kind: Kind, name: str, spec: Mapping[str, Any], key: str
 ) -> None:
     """Create a resource. A repeated request with an idempotency `key` finds it and does nothing."""
     row = find(txn, here.namespace, kind, name) if key else None

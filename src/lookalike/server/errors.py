@@ -40,7 +40,7 @@ _STATUSES: tuple[tuple[type[errors.LookalikeError], int], ...] = (
 _OTHERS = (
     (400, "malformed", "The body is not JSON, or is incomplete."),
     (403, "host_refused", "The `Host` header is none of the server's names."),
-    (403, "origin_refused", "A page of another origin may not write here."),
+    (403, "origin_refused", "A page of another origin may not write."),
     (405, "method_not_allowed", "The URL does not allow this method."),
     (413, "too_large", "The body is larger than the setting allows."),
     (415, "unsupported_media_type", "The body has a content type other than JSON."),

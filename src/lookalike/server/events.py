@@ -24,7 +24,7 @@ _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class OperationEvent:
     """An operation as an event; a client resumes after its `revision`."""
 
     revision: int
@@ -36,9 +36,9 @@ class Happened:
     changed: dict[str, Any]
 
 
-def happened_since(
+def operations_since(
     snapshot: Snapshot, namespace: str, revision: int, *, limit: int = _BATCH
-) -> list[Happened]:
+) -> list[OperationEvent]:
     """Return up to `limit` operations of a namespace after a revision, oldest first."""
     operation, resource = schema.operation, schema.resource
     query = (
@@ -49,7 +49,7 @@ def happened_since(
         .limit(limit)
     )
     return [
-        Happened(
+        OperationEvent(
             row.pk,
             row.id,
             row.kind,
@@ -165,15 +165,15 @@ class Hub:
         with self._store.read() as snapshot:
             return newest_revision(snapshot)
 
-    def _since(self, namespace: str, revision: int) -> list[Happened]:
+    def _since(self, namespace: str, revision: int) -> list[OperationEvent]:
         try:
             with self._store.read() as snapshot:
-                return happened_since(snapshot, namespace, revision)
+                return operations_since(snapshot, namespace, revision)
         except (StoreUnreachable, StoreBusy):
             return []  # the next read returns these, too
 
 
-def _event(one: Happened) -> str:
+def _event(one: OperationEvent) -> str:
     data = {
         "revision": one.revision,
         "operation": one.operation,

@@ -17,7 +17,7 @@ from lookalike.catalog.resources import Kind, resource
 from lookalike.content.boxes import can_show, view_of
 from lookalike.errors import BadInput, Stale
 from lookalike.model import Blob, Changed, Document, Origin, Standing
-from lookalike.server.context import Asked
+from lookalike.server.context import Context
 from lookalike.server.shapes import ListBody, Reply, read_json
 
 _T = TypeVar("_T")
@@ -138,7 +138,7 @@ class ChangedReply(Reply):
     ripple: int
 
 
-def document_reply(here: Asked, bucket: str, one: Document, *, signed: bool) -> DocumentReply:
+def document_reply(here: Context, bucket: str, one: Document, *, signed: bool) -> DocumentReply:
     """Return a document as JSON; with `signed`, the URLs of its blobs need no key."""
     labels = {name: _label(standing) for name, standing in one.standings.items()}
     first = labels.get(one.field)
@@ -178,13 +178,13 @@ def document_reply(here: Asked, bucket: str, one: Document, *, signed: bool) -> 
 
 
 def blob_replies(
-    here: Asked, bucket: str, object_id: str, blobs: Iterable[Blob], *, signed: bool
+    here: Context, bucket: str, object_id: str, blobs: Iterable[Blob], *, signed: bool
 ) -> list[BlobReply]:
     """Return the blobs of an object as JSON; with `signed`, also URLs that need no key."""
     return [_blob(here, bucket, object_id, blob, signed=signed) for blob in blobs]
 
 
-def _blob(here: Asked, bucket: str, object_id: str, blob: Blob, *, signed: bool) -> BlobReply:
+def _blob(here: Context, bucket: str, object_id: str, blob: Blob, *, signed: bool) -> BlobReply:
     path, params = f"/v1/blobs/{blob.sha256}", {"bucket": bucket, "object": object_id}
     return BlobReply(
         property=blob.property,
@@ -210,7 +210,7 @@ def with_blob_urls(one: Document, template: str) -> Document:
     return replace(one, blobs=tuple(blobs))
 
 
-def blob_url_template(here: Asked, collection: str) -> str:
+def blob_url_template(here: Context, collection: str) -> str:
     """Return the URL of a collection's blobs, with the place `{sha256}`, without the object."""
     with here.runtime.store.read() as snapshot:
         bucket = str(resource(snapshot, here.row(snapshot, collection).bucket_pk).name)
@@ -302,7 +302,7 @@ def _match(standing: Standing) -> MatchReply:
     )
 
 
-def _thumbnail(here: Asked, bucket: str, one: Document, blob: BlobReply, signed: bool) -> str:
+def _thumbnail(here: Context, bucket: str, one: Document, blob: BlobReply, signed: bool) -> str:
     path, view = f"/v1/blobs/{blob.sha256}/thumbnail", view_of(one.attributes)
     if signed:
         params = {"bucket": bucket, "object": one.object_id}

@@ -21,7 +21,7 @@ from lookalike.quality.reference_health import Inspection
 from lookalike.quality.stats.agreement import Agreement
 from lookalike.quality.stats.cost_curve import CostCurve
 from lookalike.quality.stats.metrics import HISTOGRAM_BINS, Point, Report
-from lookalike.server.context import Asked, Here, Then
+from lookalike.server.context import AsOf, Context, Here
 from lookalike.server.replies import filters_in
 from lookalike.server.routes.documents import WaitingReply, selecting_in, values_in, waiting_replies
 from lookalike.server.shapes import Body, JsonRoute, Reply, ValueCount
@@ -132,7 +132,7 @@ def field_distribution(
 
 
 @router.get("/coverage")
-def coverage(collection: str, here: Then, field: str | None = None) -> Report:
+def coverage(collection: str, here: AsOf, field: str | None = None) -> Report:
     """Return coverage, queue size, counts per label and the confidence histogram."""
     return here.collection(collection).report(field=field)
 
@@ -386,7 +386,7 @@ def _check_having(tree: Filter, known: Sequence[str]) -> None:
             raise BadInput(f"having has no name {name!r} (known: {', '.join(known)})")
 
 
-def _count(here: Asked, collection: str, filters: Any) -> CountReply:
+def _count(here: Context, collection: str, filters: Any) -> CountReply:
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         query, _ = filtered(values_in(snapshot, row), parse(filters))

@@ -13,7 +13,7 @@ from lookalike.catalog.reader import fields_of
 from lookalike.quality import audits
 from lookalike.quality.alerts import Alarm, alarm_of
 from lookalike.quality.stats.audit_estimate import CONFIDENCE, Audit, AuditItem, Estimate, Stratum
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import ChangedReply, operation_reply
 from lookalike.server.routes.documents import WaitingReply, waiting_replies
 from lookalike.server.shapes import Body, Deleted, IdempotencyKey, JsonRoute, Reply
@@ -181,7 +181,7 @@ def close(
 
 
 def _reply(
-    here: Asked, collection: str, audit: Audit, limit: int, drawn: Mapping[str, str] | None = None
+    here: Context, collection: str, audit: Audit, limit: int, drawn: Mapping[str, str] | None = None
 ) -> AuditReply:
     """Return an audit as JSON, with the sampled labels (`drawn`, by id) if they may be seen."""
     waiting = waiting_replies(here, collection, audit.waiting[:limit])

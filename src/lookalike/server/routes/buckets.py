@@ -215,6 +215,6 @@ def make_sample(here: Here) -> CollectionReply:
         row = here.row(snapshot, collection.name)
     items = (Item(one.name, one.name, data=one.read_bytes()) for one in pictures.iterdir())
     take_in(here.runtime, row, sorted(items, key=lambda one: one.key), Tally(), copy=True)
-    here.context.worker.wake()
+    here.server.worker.wake()
     with here.runtime.store.read() as snapshot:
         return collection_reply(snapshot, here.row(snapshot, collection.name))

@@ -22,7 +22,7 @@ from lookalike.library.bucket import Bucket
 from lookalike.library.collection.items import take_in
 from lookalike.library.remote.wire import Arrived, Failure, Registered, UploadTarget
 from lookalike.model import Added, Blob, Origin, Status, Suggestion
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.routes.uploads import complete, new_upload, upload_of
 from lookalike.server.shapes import Body, JsonRoute, Wait
 from lookalike.stores import schema
@@ -117,7 +117,7 @@ def add(collection: str, body: NewItems, here: Here) -> Registered:
     for one, item in zip(body.items, items, strict=True):
         if one.upload_id is not None and item.key in known:
             complete(here, _upload(here, row, one.upload_id), known[item.key])
-    here.context.worker.wake()
+    here.server.worker.wake()
     return Registered(
         added=tally.added,
         changed=tally.changed,
@@ -203,19 +203,19 @@ def suggest(collection: str, body: Things, here: Here) -> list[Suggestion]:
 # --- inside -------------------------------------------------------------------------------------
 
 
-def _row(here: Asked, collection: str) -> CollectionRow:
+def _row(here: Context, collection: str) -> CollectionRow:
     with here.runtime.store.read() as snapshot:
         return here.row(snapshot, collection)
 
 
-def _item(here: Asked, row: CollectionRow, one: NewItem) -> Item:
+def _item(here: Context, row: CollectionRow, one: NewItem) -> Item:
     """Return the item of a body. Raises FetchRefused for a URI that must not be read."""
     given = [part for part in (one.uri, one.base64, one.upload_id) if part is not None]
     if len(given) != 1:
         raise BadInput(f"the item {one.name[:100]!r} needs one of uri, base64 and upload_id")
     data = None if one.base64 is None else _decoded(one.base64, one.name)
     if one.uri is not None:
-        here.context.fetcher.check(one.uri)
+        here.server.fetcher.check(one.uri)
     if one.upload_id is not None:
         blob = _upload(here, row, one.upload_id).blob
         if blob is None:
@@ -225,11 +225,11 @@ def _item(here: Asked, row: CollectionRow, one: NewItem) -> Item:
     return Item(*values, walked=one.walked)
 
 
-def _upload(here: Asked, row: CollectionRow, id: str) -> Any:
+def _upload(here: Context, row: CollectionRow, id: str) -> Any:
     return upload_of(here, _bucket(here, row), id)
 
 
-def _bucket(here: Asked, row: CollectionRow) -> Bucket:
+def _bucket(here: Context, row: CollectionRow) -> Bucket:
     with here.runtime.store.read() as snapshot:
         return here.bucket(str(resource(snapshot, row.bucket_pk).name))
 

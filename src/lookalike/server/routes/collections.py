@@ -28,7 +28,7 @@ from lookalike.library.create import CollectionPlan, let_vote, make_collection, 
 from lookalike.library.declared_labels import declared_in
 from lookalike.library.remove import remove_collections
 from lookalike.model import Status, Taxonomy
-from lookalike.server.context import Asked, Here, changed_about
+from lookalike.server.context import Context, Here, changed_about
 from lookalike.server.listing import Search, select_resources
 from lookalike.server.routes.collection_shapes import (
     Applied,
@@ -85,7 +85,7 @@ def create_collection(
         make_fields(here.runtime, begun, here.namespace, row, given)
         if inline is not None:
             make_taxonomy(here, begun[0], row, *inline)
-    here.context.worker.wake()
+    here.server.worker.wake()
     with here.runtime.store.read() as snapshot:
         return collection_reply(snapshot, row)
 
@@ -185,7 +185,7 @@ def clone_collection(collection: str, body: CloneCollection, here: Here) -> Clon
     with making(here.runtime, recorded=any(labels.is_given for _, labels in rules)) as begun:
         made = make_collection(here.runtime, begun[0], here.namespace, plan)
         make_fields(here.runtime, begun, here.namespace, made, rules)
-    here.context.worker.wake()
+    here.server.worker.wake()
     with here.runtime.store.read() as snapshot:
         reply = collection_reply(snapshot, made)
     return ClonedCollection(collection=reply, source_collection_id=collection_id(row.name))
@@ -207,7 +207,7 @@ def trigger_collection(collection: str, here: Here, body: Trigger | None = None)
             pks = objects_named(txn, row.bucket_pks, body.object_ids)
             mark_pending(txn, row.pk, dict.fromkeys(pks))
         task = ask(here, txn, row, TaskKind.EXTRACT, {})
-    here.context.worker.wake()
+    here.server.worker.wake()
     message = f"extracting and deciding the pending objects of {row.name}"
     return Triggered(task_id=task, collection_id=collection_id(row.name), message=message)
 
@@ -262,7 +262,7 @@ def _plan(body: NewCollection) -> CollectionPlan:
     )
 
 
-def _check_new(here: Asked, plan: CollectionPlan, rules: Sequence[Taxonomy]) -> None:
+def _check_new(here: Context, plan: CollectionPlan, rules: Sequence[Taxonomy]) -> None:
     """Raise the errors of creating the collection before its reference collections are changed."""
     with here.runtime.store.read() as snapshot:
         if find(snapshot, here.namespace, Kind.COLLECTION, plan.name) is not None:

@@ -13,7 +13,7 @@ from lookalike.catalog.reader import pks_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.errors import BadInput, NotFound
 from lookalike.library.collection.collection import Collection
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import changed_reply
 from lookalike.server.routes.documents import ids_fitting
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
@@ -147,7 +147,7 @@ def _results(done: Iterable[str], failed: Mapping[str, str]) -> list[ChangeResul
 
 
 def _updates(
-    here: Asked, verbs: Collection, body: DocumentChanges
+    here: Context, verbs: Collection, body: DocumentChanges
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Return the new values by document id, and the errors of the other documents."""
     if (body.updates is None) == (body.update_data is None):

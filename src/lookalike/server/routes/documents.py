@@ -25,7 +25,7 @@ from lookalike.catalog.reader import Reader, fields_of, ids_of, pks_of
 from lookalike.catalog.resources import CollectionRow, Kind, resource
 from lookalike.errors import BadInput, Stale
 from lookalike.model import Document
-from lookalike.server.context import Asked, Here, Then
+from lookalike.server.context import AsOf, Context, Here
 from lookalike.server.listing import Search, searched
 from lookalike.server.replies import (
     DocumentBlob,
@@ -205,7 +205,7 @@ class WaitingReply(Reply):
 @router.post("/list")
 def list_documents(
     collection: str,
-    here: Then,
+    here: AsOf,
     paged: Pages,
     body: DocumentListBody | None = None,
     filters: str | None = None,
@@ -248,7 +248,7 @@ def list_documents(
 @router.get("")
 def list_documents_get(
     collection: str,
-    here: Then,
+    here: AsOf,
     paged: Pages,
     filters: Annotated[str | None, Query(description="filters as JSON")] = None,
     search: Search = None,
@@ -266,7 +266,7 @@ def list_documents_get(
 def get_document(
     collection: str,
     document: str,
-    here: Then,
+    here: AsOf,
     response: Response,
     return_presigned_urls: Presigned = False,
 ) -> DocumentReply:
@@ -311,7 +311,7 @@ def delete_document(collection: str, document: str, here: Here) -> Deleted:
 
 
 def document_replies(
-    here: Asked,
+    here: Context,
     snapshot: Snapshot,
     row: CollectionRow,
     pks: Sequence[int],
@@ -420,7 +420,7 @@ def _revision(if_match: str) -> int:
     return given
 
 
-def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
+def waiting_replies(here: Context, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
     """Return documents in the order of `ids`, without their labels and decisions."""
     table = schema.document
     with here.runtime.store.read() as snapshot:

@@ -23,7 +23,7 @@ from lookalike.library.collection.embedding_map import (
     tag_of,
     with_ids,
 )
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import DocumentReply
 from lookalike.server.routes.documents import document_replies
 from lookalike.server.routes.uploads import IfNoneMatch
@@ -96,7 +96,7 @@ def get_map(
         etag = f'"{tag_of(snapshot, row, labels, layout)}{"-ids" * ids}"'
     done = 0.0
     if space is not None and (layout is None or layout.is_outgrown):
-        done = here.context.layout_jobs.start(space)
+        done = here.server.layout_jobs.start(space)
         if layout is None and _has_items(here, space):
             headers = {"retry-after": _RETRY_S, "cache-control": "no-store"}
             return JSONResponse({"status": "making", "done": round(done, 3)}, 202, headers)
@@ -104,7 +104,7 @@ def get_map(
     if etag in if_none_match:
         return Response(status_code=304, headers=headers)
     points = points_of(here.runtime, row, labels)
-    here.context.layout_jobs.remember(points.map.snapshot, row.pk, points.pks)
+    here.server.layout_jobs.remember(points.map.snapshot, row.pk, points.pks)
     full = with_ids(here.runtime, points) if ids else points.map
     return Response(packed(full), media_type="application/octet-stream", headers=headers)
 
@@ -114,7 +114,7 @@ def map_documents(collection: str, body: PointsChosen, here: Here) -> ChosenRepl
     """Return the documents of selected points of a map: all ids, and the first in full."""
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        pks = here.context.layout_jobs.order(body.snapshot, row.pk)
+        pks = here.server.layout_jobs.order(body.snapshot, row.pk)
         if pks is None:
             pks = _current_order(here, snapshot, row, body.snapshot)
         rows = np.array(body.rows, np.int64)
@@ -138,12 +138,12 @@ def _field(snapshot: Snapshot, row: CollectionRow, name: str | None) -> FieldRow
     raise NotFound.named("label field", str(name), [field.name for field in fields])
 
 
-def _has_items(here: Asked, space: StoredSpace) -> bool:
+def _has_items(here: Context, space: StoredSpace) -> bool:
     with here.runtime.store.read() as snapshot:
         return space_version(snapshot, space).vectors > 0
 
 
-def _current_order(here: Asked, snapshot: Snapshot, row: CollectionRow, name: str) -> Ids:
+def _current_order(here: Context, snapshot: Snapshot, row: CollectionRow, name: str) -> Ids:
     """Return the document order of a map that another process sent, if it is still current."""
     layout = layout_of(here.runtime, snapshot, row)
     pks, now = (None, "") if layout is None else order_of(layout)

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from lookalike.catalog.resources import Kind
 from lookalike.errors import BadInput
 from lookalike.server.context import Here
-from lookalike.server.events import happened_since, newest_revision
+from lookalike.server.events import newest_revision, operations_since
 from lookalike.server.shapes import JsonRoute, Reply, whole_number
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -71,7 +71,7 @@ def changes(
     """
     with here.runtime.store.read() as snapshot:
         fields = _fields(snapshot, here.namespace)
-        operations = happened_since(snapshot, here.namespace, since, limit=limit)
+        operations = operations_since(snapshot, here.namespace, since, limit=limit)
         newest = newest_revision(snapshot)
         until = newest if len(operations) < limit else operations[-1].revision
         until = min(until, _until(snapshot, [one.pk for one in fields], since, limit, newest))
@@ -96,7 +96,7 @@ async def events(
         since = whole_number(last_event_id)
         if since is None:
             raise BadInput(f"Last-Event-ID is {last_event_id[:80]!r}; send the id of an event")
-    stream = here.context.hub.listen(here.namespace, since, request.is_disconnected)
+    stream = here.server.hub.listen(here.namespace, since, request.is_disconnected)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 

@@ -21,7 +21,7 @@ from ulid import ULID
 from lookalike.catalog.fields import placed, space_of
 from lookalike.catalog.filters import parse
 from lookalike.errors import NotFound
-from lookalike.server.context import Asked, Here, Then
+from lookalike.server.context import AsOf, Context, Here
 from lookalike.server.routes.collection_shapes import ExportBody, Exported
 from lookalike.server.routes.documents import document_replies, selecting_in
 from lookalike.server.shapes import JsonRoute
@@ -57,7 +57,7 @@ class _WholeFile(FileResponse):
 
 
 @router.post("/collections/{collection}/export")
-def export_collection(collection: str, here: Then, body: ExportBody | None = None) -> Exported:
+def export_collection(collection: str, here: AsOf, body: ExportBody | None = None) -> Exported:
     """Write documents to a file: labels with origin, confidence, margin and references."""
     body = body or ExportBody.model_validate({})
     folder = _folder(here)
@@ -89,7 +89,7 @@ def get_export(name: str, here: Here) -> FileResponse:
     return _WholeFile(file, media_type=_MEDIA_TYPES[kind], filename=name)
 
 
-def _rows(here: Asked, collection: str, body: ExportBody) -> Iterator[dict[str, Any]]:
+def _rows(here: Context, collection: str, body: ExportBody) -> Iterator[dict[str, Any]]:
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         chunks = selecting_in(snapshot, row).pks(parse(body.filters))
@@ -171,7 +171,7 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
-def _folder(here: Asked) -> Path:
+def _folder(here: Context) -> Path:
     """Return the folder of a namespace's exports, in the cache, which may be deleted any time."""
     encoded = base64.b32encode(here.namespace.encode()).decode().rstrip("=").lower()
     folder = here.runtime.root / "cache" / "exports" / encoded

@@ -17,7 +17,7 @@ from lookalike.library.health import OK, Readiness, troubles_of
 from lookalike.quality import reports as reporting
 from lookalike.quality.alerts import Alarm, alarm_of
 from lookalike.quality.stats.metrics import Report
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.events import newest_revision
 from lookalike.server.security.rules import error_body
 from lookalike.server.shapes import JsonRoute, Reply
@@ -63,7 +63,7 @@ def health() -> Health:
 @router.get("/liveness", response_model=Health)
 def liveness(request: Request) -> Response | Health:
     """Return 200 while the server works; 503 if it needs a restart."""
-    if request.app.state.context.worker.has_died:
+    if request.app.state.server.worker.has_died:
         return _not_ready({"worker": "has died"})
     return Health()
 
@@ -171,7 +171,7 @@ class Scrapes:
         self._lock = Lock()
         self._last: dict[str, tuple[float, int, str]] = {}
 
-    def text(self, here: Asked) -> str:
+    def text(self, here: Context) -> str:
         """Return the metrics of the namespace that a request is about."""
         with self._lock, here.runtime.store.read() as snapshot:
             now, revision = self._timer(), newest_revision(snapshot)

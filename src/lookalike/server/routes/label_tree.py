@@ -14,7 +14,7 @@ from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.labels import LabelCounts, LabelTree
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Changed
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import ChangedReply, operation_reply
 from lookalike.server.routes.taxonomy_shapes import node_id
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
@@ -155,14 +155,14 @@ def retire_label(
 
 
 def _edit(
-    here: Asked, taxonomy: str, body: _Edit, key: str, edit: Callable[..., Changed]
+    here: Context, taxonomy: str, body: _Edit, key: str, edit: Callable[..., Changed]
 ) -> ChangedReply:
     """Call a verb of the label tree with the arguments in a body."""
     collection, field = _filled(here, taxonomy, body.field)
     return operation_reply(edit(collection, **body.arguments(key) | {"field": field}))
 
 
-def _filled(here: Asked, taxonomy: str, field: str | None) -> tuple[Collection, str]:
+def _filled(here: Context, taxonomy: str, field: str | None) -> tuple[Collection, str]:
     """Return the collection and the label field that a taxonomy fills.
 
     A field without a taxonomy resource has the name `<collection>_<field>`. Raises NotFound,

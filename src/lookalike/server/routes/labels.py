@@ -22,7 +22,7 @@ from lookalike.library.collection.explanations import Why
 from lookalike.library.collection.history import Redecided
 from lookalike.library.versions import Comparison, Version
 from lookalike.model import Changed, Operation, Opinion, Origin
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import (
     ChangedReply,
     blob_url_template,
@@ -303,7 +303,7 @@ def history(collection: str, document: str, here: Here) -> HistoryReply:
 
 
 def _answer(
-    here: Asked,
+    here: Context,
     verbs: Collection,
     answer: Callable[..., Changed],
     body: Answers,
@@ -322,7 +322,7 @@ def _answer(
     return _once(here, verbs, op_id, lambda: write(_fitting(here, verbs, body.filters)))
 
 
-def _once(here: Asked, verbs: Collection, op_id: str, write: Callable[[], Changed]) -> Changed:
+def _once(here: Context, verbs: Collection, op_id: str, write: Callable[[], Changed]) -> Changed:
     """Write for the documents that fit filters, or return the result of the operation `op_id`.
 
     A repeated request must not select again: other documents may fit the filters by then.
@@ -336,7 +336,7 @@ def _once(here: Asked, verbs: Collection, op_id: str, write: Callable[[], Change
         return done
 
 
-def _done(here: Asked, verbs: Collection, op_id: str) -> Changed | None:
+def _done(here: Context, verbs: Collection, op_id: str) -> Changed | None:
     table = schema.operation
     with here.runtime.store.read() as snapshot:
         home = here.row(snapshot, verbs.name).pk
@@ -344,7 +344,7 @@ def _done(here: Asked, verbs: Collection, op_id: str) -> Changed | None:
         return next((changed_of(row) for row in snapshot.rows(query)), None)
 
 
-def _fitting(here: Asked, verbs: Collection, filters: Any) -> list[str]:
+def _fitting(here: Context, verbs: Collection, filters: Any) -> list[str]:
     """Return the documents that fit filters. Raises BadInput for none, and for too many."""
     with here.runtime.store.read() as snapshot:
         ids = ids_fitting(snapshot, here.row(snapshot, verbs.name), filters, MAX_ANSWERS)
@@ -353,7 +353,7 @@ def _fitting(here: Asked, verbs: Collection, filters: Any) -> list[str]:
     return ids
 
 
-def _candidates(here: Asked, verbs: Collection, body: Promotions) -> list[str]:
+def _candidates(here: Context, verbs: Collection, body: Promotions) -> list[str]:
     """Return the documents to promote, up to `limit_per_label` with the highest confidence."""
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, verbs.name)

@@ -26,7 +26,7 @@ from lookalike.errors import BadContent, BadInput, Conflict, LookalikeError
 from lookalike.library.bucket import Bucket, NewBlob, NewObject
 from lookalike.library.remove import forget_objects
 from lookalike.model import Object
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.errors import code_of
 from lookalike.server.listing import Search, searched
 from lookalike.server.replies import (
@@ -100,7 +100,7 @@ class _FetchFailed(Exception):
     """A URL could not be read: the object is created, with this error."""
 
 
-def new_object(here: Asked, home: Bucket, body: NewObjectBody, key: str) -> NewObject:
+def new_object(here: Context, home: Bucket, body: NewObjectBody, key: str) -> NewObject:
     """Return the object of a body; a URL that cannot be read becomes the object's error.
 
     Raises FetchRefused for a URL that must not be fetched, BadInput, BadContent.
@@ -124,7 +124,7 @@ def new_object(here: Asked, home: Bucket, body: NewObjectBody, key: str) -> NewO
     return NewObject(body.all_metadata(), blobs, id, key or prefixed, "", error)
 
 
-def idempotent_key(here: Asked, home: Bucket, name: str, body: Body) -> str:
+def idempotent_key(here: Context, home: Bucket, name: str, body: Body) -> str:
     """Return the key for objects of a request with an idempotency key `name`; "" without one.
 
     Raises BadInput for an invalid name, Conflict where another body was sent with it.
@@ -145,7 +145,7 @@ def idempotent_key(here: Asked, home: Bucket, name: str, body: Body) -> str:
     return key
 
 
-def _blob(here: Asked, home: Bucket, body: NewBlobBody) -> NewBlob:
+def _blob(here: Context, home: Bucket, body: NewBlobBody) -> NewBlob:
     data = body.url if body.data is None else body.data
     name = body.filename or ""
     if body.upload_id is not None:
@@ -169,11 +169,11 @@ def _blob(here: Asked, home: Bucket, body: NewBlobBody) -> NewBlob:
     return NewBlob(body.property, _decoded(data, body.property), kind, "", name)
 
 
-def _fetched(here: Asked, body: NewBlobBody, address: str, name: str) -> NewBlob:
+def _fetched(here: Context, body: NewBlobBody, address: str, name: str) -> NewBlob:
     """Read the content of a URL with the guarded fetcher. The blob keeps the URL, unless data:."""
     is_data = address.startswith("data:")
     uri = address if is_data or "://" in address else f"file://{address}"
-    fetcher = here.context.fetcher
+    fetcher = here.server.fetcher
     fetcher.check(uri)
     if not is_data:
         name = name or unquote(PurePosixPath(urlsplit(uri).path).name)
@@ -446,7 +446,7 @@ def delete_object(bucket: str, object_id: str, here: Here) -> None:
     forget_objects(here.runtime, here.bucket(bucket).row.pk, [object_id])
 
 
-def _reply(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:
+def _reply(here: Context, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:
     return ObjectReply(
         object_id=one.id,
         bucket_id=Kind.BUCKET.prefix + home.name,

@@ -14,7 +14,7 @@ from lookalike.catalog.reader import fields_of, pks_of, unconfirmed
 from lookalike.classifier.review.queue import QuestionKind
 from lookalike.library.collection.read import queue_by_ids
 from lookalike.model import Opinion, Origin, Question
-from lookalike.server.context import Asked, Frozen, Here
+from lookalike.server.context import Context, Frozen, Here
 from lookalike.server.replies import DocumentReply, LabelReply
 from lookalike.server.routes.documents import document_replies, selecting_in
 from lookalike.server.shapes import JsonRoute, Reply
@@ -87,8 +87,8 @@ def queue(
             here.collection(collection), limit=FROZEN, field=field, second_opinion=second_opinion
         )
         frozen = Frozen(_owner(here, collection), field, tuple(questions))
-        snapshot = here.context.queues.add(frozen)
-    frozen = here.context.queues.find(snapshot, _owner(here, collection))
+        snapshot = here.server.queues.add(frozen)
+    frozen = here.server.queues.find(snapshot, _owner(here, collection))
     kinds = Counter(str(question.kind) for _, question in frozen.questions)
     if kind is not None:
         of_kind = [one for one in frozen.questions if one[1].kind == kind]
@@ -115,12 +115,12 @@ def check(collection: str, here: Here, field: str | None = None) -> CheckReply:
     return CheckReply(question=_reply(question, ids, left) if left else None)
 
 
-def _owner(here: Asked, collection: str) -> tuple[str, str]:
+def _owner(here: Context, collection: str) -> tuple[str, str]:
     return here.namespace, here.collection(collection).name
 
 
 def _open_questions(
-    here: Asked, collection: str, frozen: Frozen, offset: int, limit: int
+    here: Context, collection: str, frozen: Frozen, offset: int, limit: int
 ) -> tuple[list[QuestionReply], int]:
     """Return up to `limit` questions that are still open, and the offset of the next ones."""
     replies: list[QuestionReply] = []
@@ -152,7 +152,7 @@ def _reply(question: Question, ids: Sequence[str], left: Sequence[DocumentReply]
     )
 
 
-def _existing(here: Asked, collection: str, ids: Sequence[str]) -> dict[str, DocumentReply]:
+def _existing(here: Context, collection: str, ids: Sequence[str]) -> dict[str, DocumentReply]:
     """Return those of the documents that still exist, by id."""
     tree = parse({"field": "document_id", "operator": "in", "value": list(ids)})
     with here.runtime.store.read() as snapshot:
@@ -163,7 +163,7 @@ def _existing(here: Asked, collection: str, ids: Sequence[str]) -> dict[str, Doc
 
 
 def _left(
-    here: Asked,
+    here: Context,
     collection: str,
     field: str | None,
     question: Question,
@@ -209,7 +209,7 @@ def _hidden(document: DocumentReply, field: str) -> DocumentReply:
 
 
 def _unconfirmed(
-    here: Asked,
+    here: Context,
     collection: str,
     field: str | None,
     documents: Sequence[DocumentReply],

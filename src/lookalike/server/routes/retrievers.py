@@ -14,7 +14,7 @@ from lookalike.catalog.retrievers import Searching, Stage, stages_of
 from lookalike.errors import BadInput, Conflict
 from lookalike.library.collection.suggestions import collections_named, collections_with_documents
 from lookalike.library.retrieve import Found, Retrieval, retrieve
-from lookalike.server.context import Asked, Here, changed_about, make_once
+from lookalike.server.context import Context, Here, changed_about, make_once
 from lookalike.server.listing import select_resources
 from lookalike.server.replies import DocumentReply
 from lookalike.server.routes.documents import document_replies
@@ -343,7 +343,7 @@ def execute_batch(
 
 
 def _run(
-    here: Asked,
+    here: Context,
     name: str,
     collections: Sequence[str],
     stages: Sequence[dict[str, Any]],

@@ -30,7 +30,7 @@ from lookalike.library.bucket import Bucket, bucket_from
 from lookalike.library.migration import Migration, MigrationProgress
 from lookalike.library.migration_switch import changes_to
 from lookalike.model import Changed, Object, Status
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.listing import select_rows
 from lookalike.server.shapes import (
     Body,
@@ -151,7 +151,7 @@ def object_task_id(home: Bucket, id: str) -> str:
     return _OBJECT_TASK.format(pk=home.row.pk, id=id)
 
 
-def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
+def wait_for(here: Context, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
     """Wake the worker, and wait up to `seconds` until objects are extracted or have failed."""
 
     def is_done() -> bool:
@@ -162,7 +162,7 @@ def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | Non
     here.wait(seconds if ids else None, is_done)
 
 
-def _bucket_of(here: Asked, task: str) -> Bucket | None:
+def _bucket_of(here: Context, task: str) -> Bucket | None:
     """Return the bucket in the task id of an object's extraction; None for other tasks."""
     parts = task.split("_", 2)
     pk = whole_number(parts[1]) if len(parts) == 3 else None
@@ -179,14 +179,14 @@ def _bucket_of(here: Asked, task: str) -> Bucket | None:
     return Bucket(here.runtime, bucket_from(row))
 
 
-def _task(here: Asked, snapshot: Snapshot, id: str) -> Task:
+def _task(here: Context, snapshot: Snapshot, id: str) -> Task:
     found = task_of(snapshot, id)
     if not _may_see(here, found.namespace):
         raise NotFound(f"there is no task {id!r}; ask for it again")
     return found
 
 
-def _may_see(here: Asked, namespace: str) -> bool:
+def _may_see(here: Context, namespace: str) -> bool:
     """Return whether the caller may see tasks of a namespace; a key for all namespaces sees all."""
     return here.allowed_namespace in (None, namespace)
 
@@ -282,7 +282,7 @@ def migration(body: AskedBefore, here: Here, wait: Wait = None) -> MigrationProg
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _request(here: Asked, body: ExtractorToBe, key: str, *, switches: bool) -> str:
+def _request(here: Context, body: ExtractorToBe, key: str, *, switches: bool) -> str:
     """Write the task unless a repeated request wrote it. Raises errors that show before it runs."""
     key = body.op_id or key or str(ULID())
     Request.of(key)  # raises for an invalid name of an operation
@@ -308,18 +308,18 @@ def _request(here: Asked, body: ExtractorToBe, key: str, *, switches: bool) -> s
     spec |= {"collection_pk": row.pk, "collection": row.name, "actor": runtime.actor}
     with runtime.store.write() as txn:
         request_task(txn, here.namespace, TaskKind.MIGRATE, spec, at=runtime.clock(), id=id)
-    here.context.worker.wake()
+    here.server.worker.wake()
     return id
 
 
-def _migration_task(here: Asked, snapshot: Snapshot, id: str) -> Task:
+def _migration_task(here: Context, snapshot: Snapshot, id: str) -> Task:
     task = task_of(snapshot, id)
     if task.namespace != here.namespace or task.kind is not TaskKind.MIGRATE:
         raise NotFound(f"there is no migration {id!r}; ask for it again")
     return task
 
 
-def _left(here: Asked, snapshot: Snapshot, task: Task) -> int:
+def _left(here: Context, snapshot: Snapshot, task: Task) -> int:
     """Return the number of objects still to extract into the standby spaces of the extractor."""
     left, extractor = 0, extractor_name(task.spec["extractor"])
     for name in task.spec["collections"]:

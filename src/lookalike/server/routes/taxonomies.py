@@ -34,7 +34,7 @@ from lookalike.library.collection.suggestions import (
 from lookalike.library.create import detach
 from lookalike.library.retrieve import mode_of, vectors_of, vectors_of_inputs
 from lookalike.model import LABEL_SEPARATOR, Blob
-from lookalike.server.context import Asked, Here, changed_about, make_once
+from lookalike.server.context import Context, Here, changed_about, make_once
 from lookalike.server.listing import select_resources
 from lookalike.server.routes.documents import selecting_in
 from lookalike.server.routes.taxonomy_shapes import (
@@ -214,7 +214,7 @@ def clone_taxonomy(taxonomy: str, body: CloneTaxonomy, here: Here) -> ClonedTaxo
     )
 
 
-def taxonomy_named(here: Asked, snapshot: Snapshot, name: str) -> TaxonomyRow:
+def taxonomy_named(here: Context, snapshot: Snapshot, name: str) -> TaxonomyRow:
     """Return a taxonomy by its name or id. Raises NotFound."""
     return taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, name))
 
@@ -339,7 +339,7 @@ _Decided = tuple[CollectionRow, str, Mapping[str, Any]]
 
 
 def _of_each(
-    here: Asked, snapshot: Snapshot, row: TaxonomyRow, body: TaxonomyExecution
+    here: Context, snapshot: Snapshot, row: TaxonomyRow, body: TaxonomyExecution
 ) -> list[_Decided]:
     """Decide each document, object and content of a request; return them in request order."""
     sources = list(body.source_documents or ())
@@ -379,7 +379,7 @@ def _known_pk(snapshot: Snapshot, home: CollectionRow, id: str | None) -> int | 
 
 
 def _of_known(
-    here: Asked, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, pks: list[int]
+    here: Context, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, pks: list[int]
 ) -> list[_Decided]:
     if not pks:
         return []
@@ -389,7 +389,7 @@ def _of_known(
 
 
 def _of_new(
-    here: Asked, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, one: SourceDocument
+    here: Context, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, one: SourceDocument
 ) -> list[_Decided]:
     """Decide each part of a content, or of an object of the bucket."""
     target = here.runtime.target_in(snapshot, home)

@@ -30,7 +30,7 @@ from lookalike.labels import check_label
 from lookalike.library.create import attach
 from lookalike.library.versions import listed
 from lookalike.model import LABEL_SEPARATOR, Taxonomy
-from lookalike.server.context import Asked
+from lookalike.server.context import Context
 from lookalike.server.shapes import Body, Reply
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -211,7 +211,7 @@ INLINE = "inline"
 """The key in `about` with the collection of an inline taxonomy, which is deleted with it."""
 
 
-def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str]:
+def apply(here: Context, row: CollectionRow, given: Application) -> tuple[str, str]:
     """Attach a taxonomy, or run its newest version; return the task id and its name."""
     name, rules, labels = _applied(here, row.name, given)
     with here.runtime.store.read() as snapshot:
@@ -234,12 +234,15 @@ def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str
             for rule in attached
         ]
         task = ask(here, txn, row, TaskKind.DECIDE, {"taxonomy": name, "runs": runs})
-    here.context.worker.wake()
+    here.server.worker.wake()
     return task, name
 
 
 def rules_in(
-    here: Asked, own: str, inline: InlineTaxonomy | None, applications: Sequence[Application] | None
+    here: Context,
+    own: str,
+    inline: InlineTaxonomy | None,
+    applications: Sequence[Application] | None,
 ) -> tuple[tuple[str, Spec] | None, list[tuple[Taxonomy, LabelSet]]]:
     """Return the name and specification for an inline taxonomy, and the policies of all label
     fields, each with its declared labels.
@@ -261,7 +264,7 @@ def rules_in(
     return made, rules
 
 
-def _applied(here: Asked, own: str, given: Application) -> tuple[str, list[Taxonomy], LabelSet]:
+def _applied(here: Context, own: str, given: Application) -> tuple[str, list[Taxonomy], LabelSet]:
     """Return a taxonomy's name, and its policies and labels with what an application changes."""
     if given.scroll_filters:
         raise BadInput("scroll_filters are not supported: a taxonomy decides all documents")
@@ -278,7 +281,7 @@ def _applied(here: Asked, own: str, given: Application) -> tuple[str, list[Taxon
     return row.name, rules, spec.label_set
 
 
-def _free_name(here: Asked, snapshot: Snapshot, own: str, spec: Spec) -> str:
+def _free_name(here: Context, snapshot: Snapshot, own: str, spec: Spec) -> str:
     fields = "_".join(spec.fields) or "label"
     base = re.sub(r"[^A-Za-z0-9_-]", "_", f"{own}_{fields}")[:96]
     name, number = base, 1
@@ -288,14 +291,14 @@ def _free_name(here: Asked, snapshot: Snapshot, own: str, spec: Spec) -> str:
     return name
 
 
-def make_taxonomy(here: Asked, txn: Txn, row: CollectionRow, name: str, spec: Spec) -> None:
+def make_taxonomy(here: Context, txn: Txn, row: CollectionRow, name: str, spec: Spec) -> None:
     """Create the resource of an inline taxonomy."""
     at = here.runtime.clock()
     about = {INLINE: row.name}
     make(txn, here.namespace, Kind.TAXONOMY, name, stored([(spec, at)], about), at=at)
 
 
-def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
+def adopt(here: Context, row: CollectionRow, inline: InlineTaxonomy) -> None:
     """Apply an inline taxonomy's policy to its label fields; attach new fields.
 
     A taxonomy that only declares labels keeps the fields' policies.
@@ -344,7 +347,7 @@ def _run(rule: Taxonomy) -> dict[str, Any]:
 
 
 def _next_run(
-    here: Asked,
+    here: Context,
     snapshot: Snapshot,
     row: CollectionRow,
     given: Application,
@@ -371,7 +374,9 @@ def _thresholds(rule: Taxonomy) -> Any:
     return rule.target_precision, dict(rule.targets)
 
 
-def ask(here: Asked, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping[str, Any]) -> str:
+def ask(
+    here: Context, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping[str, Any]
+) -> str:
     """Write a task for a collection; return its id."""
     spec = {"collection_pk": row.pk, "collection": row.name, "actor": here.runtime.actor, **more}
     return request_task(txn, here.namespace, kind, spec, at=here.runtime.clock())
@@ -437,7 +442,7 @@ class TaxonomyReply(Reply):
 
 
 def taxonomy_reply(
-    here: Asked, snapshot: Snapshot, row: TaxonomyRow, number: int | None = None
+    here: Context, snapshot: Snapshot, row: TaxonomyRow, number: int | None = None
 ) -> TaxonomyReply:
     """Return a taxonomy as JSON, with its collections and the labels of the references.
 

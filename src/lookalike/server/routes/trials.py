@@ -25,7 +25,7 @@ from lookalike.quality.stats.paired_comparison import (
     TrialItem,
 )
 from lookalike.quality.trials import row_of
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import ChangedReply, operation_reply
 from lookalike.server.routes.documents import WaitingReply, waiting_replies
 from lookalike.server.routes.taxonomies import taxonomy_named
@@ -248,7 +248,7 @@ _add_to_taxonomy("POST", "/{trial}/drop", drop)
 # --- inside -------------------------------------------------------------------------------------
 
 
-def _places(here: Asked, taxonomy: str, collection: str | None) -> tuple[str, list[str]]:
+def _places(here: Context, taxonomy: str, collection: str | None) -> tuple[str, list[str]]:
     """Return the collection that a taxonomy is attached to, and the fields that it fills there.
 
     Raises NotFound if it is attached to none, BadInput if to several and `collection` is None.
@@ -275,7 +275,7 @@ def _summary(trial: Trial) -> TrialSummary:
     return TrialSummary.of(trial, trial_id=trial.id)
 
 
-def _reply(here: Asked, collection: str, trial: Trial, limit: int) -> TrialReply:
+def _reply(here: Context, collection: str, trial: Trial, limit: int) -> TrialReply:
     return TrialReply.of(
         trial,
         trial_id=trial.id,

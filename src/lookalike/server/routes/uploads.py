@@ -25,7 +25,7 @@ from lookalike.extractors.previews import render
 from lookalike.library.bucket import Bucket, NewBlob, NewObject
 from lookalike.library.forget import unheld
 from lookalike.model import Blob
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.listing import select_rows
 from lookalike.server.routes.tasks import TaskReply, object_task, wait_for
 from lookalike.server.shapes import Body, JsonRoute, ListBody, Pages, Pagination, Reply, Wait
@@ -132,7 +132,7 @@ def _unchanged(sha256: str) -> Response:
     return Response(status_code=304, headers={"cache-control": _FOREVER, "etag": f'"{sha256}"'})
 
 
-def _views(here: Asked, sha256: str) -> set[str]:
+def _views(here: Context, sha256: str) -> set[str]:
     """Return the views that documents have of a content."""
     table = schema.document
     query = select(table.c.attributes).where(table.c.sha256 == bytes.fromhex(sha256))
@@ -140,7 +140,7 @@ def _views(here: Asked, sha256: str) -> set[str]:
         return {view_of(row.attributes) for row in snapshot.rows(query)}
 
 
-def _find_blob(here: Asked, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:
+def _find_blob(here: Context, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:
     """Return a blob with the name of its object. Raises NotFound."""
     params = {"namespace": here.namespace, "id": id}
     names = {"bucket": bucket, "bare": bucket.removeprefix(Kind.BUCKET.prefix)}
@@ -176,7 +176,7 @@ class PendingUpload:
     expires_at: float
 
 
-def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) -> PendingUpload:
+def new_upload(here: Context, home: Bucket, spec: dict[str, Any], lives_s: int) -> PendingUpload:
     """Create an upload that waits for its file."""
     now = here.runtime.clock()
     with here.runtime.store.write() as txn:
@@ -193,7 +193,7 @@ def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) ->
     return upload_of(here, home, id)
 
 
-def upload_of(here: Asked, home: Bucket, id: str) -> PendingUpload:
+def upload_of(here: Context, home: Bucket, id: str) -> PendingUpload:
     """Return an upload of a bucket. Raises NotFound."""
     with here.runtime.store.read() as snapshot:
         found = find_upload(snapshot, id)
@@ -208,7 +208,7 @@ def find_upload(snapshot: Snapshot, id: str) -> PendingUpload | None:
     return PendingUpload(**rows[0]._mapping) if rows else None
 
 
-def receive(here: Asked, upload: PendingUpload, data: bytes) -> None:
+def receive(here: Context, upload: PendingUpload, data: bytes) -> None:
     """Store the file of an upload; it replaces a file sent before."""
     media_type = sniff(data[:4096], str(upload.spec.get("filename") or ""))
     uri = here.runtime.blobs.keep(data)
@@ -220,7 +220,7 @@ def receive(here: Asked, upload: PendingUpload, data: bytes) -> None:
         _erase_file(here, txn, upload)
 
 
-def complete(here: Asked, upload: PendingUpload, object_id: str | None) -> None:
+def complete(here: Context, upload: PendingUpload, object_id: str | None) -> None:
     """Mark an upload as completed, with the object that it became, or None."""
     table = schema.upload
     with here.runtime.store.write() as txn:
@@ -228,14 +228,14 @@ def complete(here: Asked, upload: PendingUpload, object_id: str | None) -> None:
         txn.execute(changed.values(status=COMPLETED, object_id=object_id))
 
 
-def remove(here: Asked, upload: PendingUpload) -> None:
+def remove(here: Context, upload: PendingUpload) -> None:
     """Delete an upload with its file; an object made of it stays."""
     with here.runtime.store.write() as txn:
         txn.execute(schema.upload.delete().where(schema.upload.c.pk == upload.pk))
         _erase_file(here, txn, upload)
 
 
-def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
+def uploaded(here: Context, home: Bucket, id: str, property: str) -> NewBlob:
     """Return the file of an upload as a blob of an object. Raises NotFound, Conflict."""
     upload = upload_of(here, home, id)
     if upload.blob is None:
@@ -245,7 +245,7 @@ def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
     return NewBlob(property, data, kind, "", str(upload.spec.get("filename") or ""))
 
 
-def _erase_file(here: Asked, txn: Txn, upload: PendingUpload) -> None:
+def _erase_file(here: Context, txn: Txn, upload: PendingUpload) -> None:
     """Erase the file of an upload unless something else uses it."""
     if upload.blob is not None:
         here.runtime.blobs.forget(unheld(txn, [Blob(**upload.blob)]))
@@ -473,7 +473,7 @@ async def send_file(upload: str, request: Request, here: Here, response: Respons
     return received
 
 
-def _receive(here: Asked, upload: str, data: bytes) -> Received:
+def _receive(here: Context, upload: str, data: bytes) -> Received:
     with here.runtime.store.read() as snapshot:
         found = find_upload(snapshot, upload)
         home = None if found is None else resource(snapshot, found.bucket_pk)
@@ -492,7 +492,7 @@ def _receive(here: Asked, upload: str, data: bytes) -> Received:
     return Received(upload_id=upload, status=SENT, file_size_bytes=len(data))
 
 
-def _create(here: Asked, home: Bucket, body: NewUpload) -> UploadReply:
+def _create(here: Context, home: Bucket, body: NewUpload) -> UploadReply:
     known = home.row.properties
     if body.blob_property is not None and known and body.blob_property not in known:
         raise BadInput(
@@ -503,7 +503,7 @@ def _create(here: Asked, home: Bucket, body: NewUpload) -> UploadReply:
     return _reply(here, home, new_upload(here, home, spec, body.presigned_url_expiration))
 
 
-def _confirm(here: Asked, home: Bucket, upload: PendingUpload, body: Confirm) -> Confirmed:
+def _confirm(here: Context, home: Bucket, upload: PendingUpload, body: Confirm) -> Confirmed:
     if upload.blob is None:
         raise Conflict(f"the upload {upload.id!r} has no file yet; send the file first")
     size = int(upload.blob["size_bytes"])
@@ -539,7 +539,7 @@ def _file_property(home: Bucket, upload: PendingUpload) -> str:
     return next(iter(fitting or home.row.properties), kind or "file")
 
 
-def _reply(here: Asked, home: Bucket, upload: PendingUpload) -> UploadReply:
+def _reply(here: Context, home: Bucket, upload: PendingUpload) -> UploadReply:
     left_s = max(1, int(upload.expires_at - here.runtime.clock()))
     path = f"/v1/uploads/{upload.id}"
     return UploadReply(

@@ -29,7 +29,7 @@ from lookalike.library.create import CollectionPlan, make_collection
 from lookalike.library.library import Library
 from lookalike.library.verb import PAGE, verbs_of
 from lookalike.model import Document, Question
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import blob_url_template, with_blob_urls
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute
 from lookalike.stores.base import Txn
@@ -78,7 +78,7 @@ class _Verb:
         hint = get_type_hints(self.call)["return"]
         return str if hint is Collection else _json_type(hint)
 
-    def answer(self, here: Asked, owner: Any, body: Body, key: str) -> Any:
+    def answer(self, here: Context, owner: Any, body: Body, key: str) -> Any:
         """Call the method on `owner` with the arguments in a body; return its result for JSON."""
         given = {name: getattr(body, name) for name in body.model_fields_set}
         if self.paged:
@@ -128,22 +128,22 @@ def _add_routes() -> None:
         _add(f"/verbs/{verb.name}", verb, _of_library)
 
 
-def _of_collection(verb: _Verb, here: Asked, body: Body, key: str, collection: str) -> Any:
+def _of_collection(verb: _Verb, here: Context, body: Body, key: str, collection: str) -> Any:
     return verb.answer(here, here.collection(collection), body, key)
 
 
-def _of_past(verb: _Verb, here: Asked, body: Body, key: str, collection: str, as_of: str) -> Any:
+def _of_past(verb: _Verb, here: Context, body: Body, key: str, collection: str, as_of: str) -> Any:
     return verb.answer(here, here.collection(collection).as_of(as_of), body, key)
 
 
-def _of_library(verb: _Verb, here: Asked, body: Body, key: str) -> Any:
+def _of_library(verb: _Verb, here: Context, body: Body, key: str) -> Any:
     return verb.answer(here, here.library, body, key)
 
 
 def _add(path: str, verb: _Verb, call: Callable[..., Any]) -> None:
     """Add the route of a verb. FastAPI reads the handler's signature, so that is generated, too."""
 
-    def answer(here: Asked, body: Body, idempotency_key: str, **place: str) -> Any:
+    def answer(here: Context, body: Body, idempotency_key: str, **place: str) -> Any:
         return call(verb, here, body, idempotency_key, **place)
 
     parameter = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
@@ -198,7 +198,7 @@ def _options(verb: _Verb, options: Mapping[str, Any]) -> Mapping[str, Any]:
     return options
 
 
-def _check_actor(here: Asked, actor: str | None) -> None:
+def _check_actor(here: Context, actor: str | None) -> None:
     """Raise Forbidden where the caller names another actor without the scope `admin`."""
     if actor and not here.may_speak_for_others:
         raise Forbidden(
@@ -224,7 +224,7 @@ def _for_json(result: Any, template: str) -> Any:
     return result
 
 
-def _blob_urls(here: Asked, owner: Any) -> str:
+def _blob_urls(here: Context, owner: Any) -> str:
     return blob_url_template(here, owner.name) if isinstance(owner, CollectionBase) else ""
 
 
@@ -276,11 +276,11 @@ def create_collection(
     with here.runtime.store.write() as txn:
         if not _was_made(txn, here, Kind.COLLECTION, plan.name, idempotency_key):
             make_collection(here.runtime, txn, here.namespace, plan)
-    here.context.worker.wake()
+    here.server.worker.wake()
     return plan.name
 
 
-def _was_made(txn: Txn, here: Asked, kind: Kind, name: str, key: str) -> bool:
+def _was_made(txn: Txn, here: Context, kind: Kind, name: str, key: str) -> bool:
     """Tell whether an earlier request with this idempotency key created the resource."""
     row = find(txn, here.namespace, kind, name)
     return bool(key and row is not None and (row.spec.get("about") or {}).get(_REQUEST) == key)

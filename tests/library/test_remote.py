@@ -727,7 +727,7 @@ def test_what_a_key_may_not_is_forbidden_and_a_wrong_one_is_not_let_in(
         changed = things(library).label({"v40": "Kind 0"})
         assert things(library).document("v40").standing.actor == "eve"
         things(library).undo(changed.operation)
-        with pytest.raises(Forbidden, match="speaks for itself"):
+        with pytest.raises(Forbidden, match="cannot act as"):
             things(library).label({"v40": "x"}, actor="ann")
         with pytest.raises(Forbidden):
             library.remove_collection("things")

@@ -581,7 +581,7 @@ class TestServer:
             assert told["alarm"]["raised"] is True
             assert told["forecast"]["queue"] == told["report"]["queue"] == 6
             assert len(told["history"]) == 2
-            assert gone["message"] == "took the alarm away"
+            assert gone["message"] == "removed the alert"
             assert ok(client.get(f"{home}/alarms"))["results"] == []
         assert scraped.headers["content-type"].startswith("text/plain; version=0.0.4")
         whose = 'collection="things",field="label"'

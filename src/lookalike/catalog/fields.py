@@ -160,7 +160,7 @@ def _as_named(snapshot: Snapshot, field_pk: int, taxonomy: Taxonomy) -> Taxonomy
     if not taxonomy.targets:
         return taxonomy
     naming = naming_of(snapshot, owner_of(snapshot, field_pk))
-    named = {naming.one_meant(label): target for label, target in taxonomy.targets.items()}
+    named = {naming.resolve_one(label): target for label, target in taxonomy.targets.items()}
     own = {label: target for label, target in taxonomy.targets.items() if label in named}
     return replace(taxonomy, targets=named | own)
 

@@ -19,7 +19,7 @@ from lookalike.classifier.calibration.decision_rule import renamed
 from lookalike.decisions.decider import Decider, LabelChange
 from lookalike.decisions.decision_log import log_names
 from lookalike.decisions.ledger.statements import read_now, write_statements
-from lookalike.labels import Naming, ancestors, with_above
+from lookalike.labels import Naming, ancestors, with_ancestors
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions
@@ -115,7 +115,7 @@ def _touched(snapshot: Snapshot, field_pk: int, before: Naming, after: Naming) -
     )
 
     def reads(naming: Naming, row: Any) -> list[Any]:
-        return [(one, naming.retired_in(one) is None) for one in read_now(naming, row)]
+        return [(one, naming.retired_by(one) is None) for one in read_now(naming, row)]
 
     return sorted(
         {row.document_pk for row in snapshot.rows(query) if reads(before, row) != reads(after, row)}
@@ -186,7 +186,7 @@ def _same_refused(
     names: Mapping[str, str],
 ) -> bool:
     """Return whether the excluded labels of all documents are the same, apart from the names."""
-    then, today = with_above(was.voting), with_above(now.voting)
+    then, today = with_ancestors(was.voting), with_ancestors(now.voting)
     before = {(pk, names.get(label, label)) for pk, label in own_was.refused if label in then}
     return before == {(pk, label) for pk, label in own_now.refused if label in today}
 

@@ -22,7 +22,7 @@ from lookalike.catalog.vocabulary import (
 from lookalike.classifier.graph.neighbours import FindLists
 from lookalike.decisions.operations import Operations, Running
 from lookalike.errors import BadInput
-from lookalike.labels import Naming, Note, ancestors, path_of, with_above
+from lookalike.labels import Naming, Note, ancestors, path_of, with_ancestors
 from lookalike.model import EventKind, Taxonomy
 from lookalike.stores.base import Snapshot
 
@@ -69,7 +69,7 @@ def declared_in(snapshot: Snapshot, field: FieldRow) -> LabelSet:
 def described_in(snapshot: Snapshot, field: FieldRow) -> dict[str, str | None]:
     """Return the leaves among the labels that were declared or described, with descriptions."""
     naming = naming_of(snapshot, owner_of(snapshot, field.pk))
-    notes = {one: note for one, note in naming.notes.items() if naming.retired_in(one) is None}
+    notes = {one: note for one, note in naming.notes.items() if naming.retired_by(one) is None}
     parents = {parent for label in notes for parent in ancestors(label)}
     return {one: notes[one].description or None for one in sorted(notes.keys() - parents)}
 
@@ -138,7 +138,7 @@ def _by_name(
         path = path_of(label, separator)
         if (reason := why_not(snapshot, naming, path)) is not None:
             raise BadInput(reason)
-        named[naming.one_meant(path)] = text
+        named[naming.resolve_one(path)] = text
     return named
 
 
@@ -160,7 +160,7 @@ def _check_closable(
             f"people called {_documents(count)} a new kind, so these are not all the labels: give "
             "each a label, or take that back, before the set is closed"
         )
-    others = sorted(known - with_above(given)) if given is not None else []
+    others = sorted(known - with_ancestors(given)) if given is not None else []
     if others:
         counts = label_counts(snapshot, field.pk)
         some = ", ".join(f"{one!r} ({_documents(counts.get(one, 0))})" for one in others[:_SHOWN])

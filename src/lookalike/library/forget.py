@@ -83,7 +83,7 @@ def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> Non
     So is what it was called before.
     """
     event, rejection = schema.event, schema.rejection
-    names = naming_of(txn, field_pk).older(label)
+    names = naming_of(txn, field_pk).all_names(label)
     for name, before in names.items():
         said = (event.c.field_pk == field_pk) & (event.c.label == name)
         then = true() if before is None else event.c.operation_pk < before

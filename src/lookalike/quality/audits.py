@@ -90,7 +90,7 @@ def draw(
     _check_sizes(size, strata)
     if label is not None:
         naming = naming_of(running.txn, owner_of(running.txn, field.pk))
-        label = naming.one_meant(path_of(check_label(label), field.taxonomy.separator))
+        label = naming.resolve_one(path_of(check_label(label), field.taxonomy.separator))
     rows = _automatic(running.txn, collection, field, label)
     confidence = np.array([row.confidence or 0.0 for row in rows])
     codes = strata_of(confidence, strata)
@@ -148,7 +148,7 @@ def answer(
             raise Conflict(
                 f"{id!r} was answered in the audit {audit!r}: {item.verdict}; an answer stays"
             )
-        truth = None if one.truth is None else naming.one_meant(path_of(one.truth, separator))
+        truth = None if one.truth is None else naming.resolve_one(path_of(one.truth, separator))
         right = truth is not None and is_within(truth, str(item.label))
         named = Verdict.RIGHT if right else Verdict.WRONG
         verdict = named if one.verdict is None else one.verdict

@@ -316,7 +316,7 @@ def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[reference_
     naming = naming_of(snapshot, field.pk)
 
     def code(label: str | None, row: Any) -> int:
-        known = label and naming.now(label, row.operation_pk, row.document_pk)
+        known = label and naming.current(label, row.operation_pk, row.document_pk)
         return codes.code(known)
 
     given = [code(_instead(row), row) for row in rows]

@@ -372,7 +372,7 @@ def _witnesses(
     latest = {
         row.id: row
         for row in snapshot.rows(query)
-        if naming.now(row.label, row.operation_pk, row.document_pk) == row.stands
+        if naming.current(row.label, row.operation_pk, row.document_pk) == row.stands
     }
     return tuple(
         Witness(

@@ -23,10 +23,10 @@ from lookalike.labels import (
     Rename,
     check_description,
     check_label,
+    is_within,
     label_in,
-    moved,
     path_of,
-    within,
+    renamed,
 )
 from lookalike.library.collection.base import CollectionBase
 from lookalike.library.metadata import Sync
@@ -49,7 +49,7 @@ class FieldLabels:
 
     def named(self, label: str, separator: str) -> str:
         """Return a label as it is called today."""
-        return self.naming.one_meant(path_of(check_label(label), separator))
+        return self.naming.resolve_one(path_of(check_label(label), separator))
 
 
 def labels_of(snapshot: Snapshot, field: FieldRow) -> FieldLabels:
@@ -60,7 +60,7 @@ def labels_of(snapshot: Snapshot, field: FieldRow) -> FieldLabels:
     for column in (table.c.label, table.c.suggestion):
         query = select(column.label("label")).where(table.c.field_pk.in_(family)).distinct()
         found |= {row.label for row in snapshot.rows(query)}
-    known = label_tree.with_above(label for label in found if label is not None)
+    known = label_tree.with_ancestors(label for label in found if label is not None)
     return FieldLabels(owner, tuple(family), naming, known)
 
 
@@ -76,7 +76,7 @@ def tree(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Labe
     examples = ids_of(
         snapshot, {pk for note in labels.naming.notes.values() for pk in note.examples}
     )
-    nodes = label_tree.nodes_of(counts, labels.naming, examples)
+    nodes = label_tree.label_nodes(counts, labels.naming, examples)
     closed = field.taxonomy.closed_set
     return LabelTree(collection.name, field.name, home.name, owner.name, nodes, closed)
 
@@ -162,7 +162,7 @@ def split(
     label_tree.check_left_over(label, sorted(set(by_id) - named))
     chosen = {name: [pk for id in some for pk in by_id[id]] for name, some in ids.items()}
     others = {one for one in labels.known if one != label} | set(ids)
-    gone = label not in label_tree.with_above(others)
+    gone = label not in label_tree.with_ancestors(others)
     detail = {"sources": [label], "parts": chosen, "gone": gone}
     _rename(operations, running, labels, detail)
 
@@ -172,7 +172,7 @@ def retire(operations: Operations, running: Running, field: FieldRow, label: str
     labels = labels_of(running.txn, field)
     label = labels.named(label, field.taxonomy.separator)
     label_tree.check_known(label, labels.known)
-    if labels.naming.retired_in(label) is not None:
+    if labels.naming.retired_by(label) is not None:
         raise Conflict(f"{label!r} is retired already")
     said = {pk: {"label": label} for pk in labels.family}
     operations.edit_labels(running, said, EventKind.RETIRED)
@@ -187,8 +187,9 @@ def _rename(
         running, dict.fromkeys(labels.family, detail), EventKind.RENAMED
     )
     if rename.to is not None:
-        below = {one for one in labels.known if any(within(one, name) for name in rename.sources)}
-        running.renamed |= {one: moved(one, rename.sources, rename.to) for one in sorted(below)}
+        sources = rename.sources
+        below = {one for one in labels.known if any(is_within(one, name) for name in sources)}
+        running.renamed |= {one: renamed(one, rename.sources, rename.to) for one in sorted(below)}
     changes: dict[int, dict[str, Any]] = {}
     for field_pk, pks in documents.items():
         _objects_follow(running.txn, field_pk, pks, rename, changes)
@@ -214,7 +215,7 @@ def _objects_follow(
     for row in snapshot.rows(query):
         value = dig(row.metadata, source)
         said = _said_in(value, separator)
-        now = None if said is None else rename.of(said, row.pk)
+        now = None if said is None else rename.apply(said, row.pk)
         if now != said and now is not None:
             top, *rest = [source] if source in row.metadata else source.split(".")
             said_again = _written(now, value, separator)

@@ -109,7 +109,7 @@ def read_labels(
             refused[name] = str(error.args[0])
     if not said:
         raise BadInput(_nothing_taken(count, refused, label_column))
-    labels = {pk: vocabulary.meant(str(one.label)) for pk, one in said.items()}
+    labels = {pk: vocabulary.resolve(str(one.label)) for pk, one in said.items()}
     for pk, reason in _answered(snapshot, field, {pk: said[pk] for pk in of_sheet}, labels).items():
         del said[pk]
         if reason:

@@ -843,7 +843,7 @@ def test_nothing_outside_of_a_root_is_read_nor_told_to_be_there(root: Path, name
             ask(uri)
         assert str(refused.value).removeprefix(repr(uri)) == (
             " is not below a folder that a request may name; "
-            "the folders are set by LOOKALIKE_FETCH_ROOTS"
+            "LOOKALIKE_FETCH_ROOTS sets these folders"
         )
 
 

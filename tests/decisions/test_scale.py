@@ -17,7 +17,7 @@ from lookalike.classifier.graph.graph import attach, build_graph, build_neighbou
 from lookalike.classifier.graph.neighbours import Ranked, neighbour_lists
 from lookalike.classifier.graph.propagation import Evidence
 from lookalike.classifier.scores.evidence import LabelIndex, largest
-from lookalike.content.files import remember
+from lookalike.content.files import write_cache
 from lookalike.decisions import queue
 from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.errors import StoreCorrupt
@@ -125,7 +125,7 @@ def _interrupt(
     def remember_then_stop(
         path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
     ) -> None:
-        remember(path, mark, arrays)
+        write_cache(path, mark, arrays)
         raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):

@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 import lookalike
 from folded import assert_folded
 from lookalike.catalog.resources import collection_row
-from lookalike.content.boxes import OVERLAP, PartRegion, counterparts, overlap
+from lookalike.content.boxes import OVERLAP, PartRegion, matching_parts, overlap
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import extractors
 from lookalike.ingest.items import Tally
@@ -606,7 +606,7 @@ def test_counterparts_are_one_to_one_and_overlap(
     found = [PartRegion(f"f{place}", {"box": box}) for place, box in enumerate(moved)]
     order.shuffle(found)
 
-    pairs = counterparts(known, found)
+    pairs = matching_parts(known, found)
 
     assert len(set(pairs.values())) == len(pairs)
     for place, there in pairs.items():

@@ -319,9 +319,9 @@ def test_a_place_that_holds_something_is_refused(store: Path, tmp_path: Path) ->
     (tmp_path / "full" / "note.txt").write_text("mine")
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(Conflict, match="holds something already; name a new directory"):
+    with pytest.raises(Conflict, match="is not empty; name a new directory"):
         keep(store, tmp_path / "full")
-    with pytest.raises(Conflict, match="holds something already"):
+    with pytest.raises(Conflict, match="is not empty"):
         keep(store, tmp_path / "full" / "note.txt")
 
     keep(store, tmp_path / "empty")

@@ -282,7 +282,7 @@ class Extraction:
         hidden = {place for place, part in enumerate(done.parts) if one.has_forgotten(part, gone)}
         for view in views:
             if view.place not in hidden:
-                self._thumbnails.keep_made(one.blob.sha256, view.jpeg, view.view)
+                self._thumbnails.keep_jpeg(one.blob.sha256, view.jpeg, view.view)
 
     # --- write ----------------------------------------------------------------------------------
 

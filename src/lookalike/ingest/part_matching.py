@@ -1,6 +1,6 @@
 """Part matching: map the parts found by a new extractor to the documents of known parts.
 
-A document keeps its identity if the name of its part changes. `counterparts` decides which parts
+A document keeps its identity if the name of its part changes. `matching_parts` decides which parts
 match.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from lookalike.catalog.fields import placed
 from lookalike.catalog.spaces import ExtractedParts, FoundPart, was_standby
-from lookalike.content.boxes import PartRegion, counterparts
+from lookalike.content.boxes import PartRegion, matching_parts
 from lookalike.extractors.base import Part as Extracted
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, Txn, conditions
@@ -62,7 +62,7 @@ def matched(
     Forgotten parts are left out.
     """
     every = [PartRegion(part.key, part.attributes) for part in seen.parts]
-    pairs = counterparts([document.part for document in known], every)
+    pairs = matching_parts([document.part for document in known], every)
     kept = [
         place
         for place, part in enumerate(seen.parts)

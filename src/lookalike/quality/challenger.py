@@ -24,7 +24,7 @@ from lookalike.catalog.references import epoch_of, newest_revision
 from lookalike.catalog.spaces import StandbySpace, standby_spaces
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.ledger.samples import audit_items, sample
 from lookalike.decisions.ledger.statements import touched_since
@@ -103,7 +103,7 @@ def confront(
     """
     memory = cache / f"{name}.{field.pk}.npz"
     mark = _mark(snapshot, field, rule, answered)
-    kept = recall(memory)
+    kept = read_cache(memory)
     if kept is not None and kept[0].get("made_from") == mark:
         return PairedDecisions(names=tuple(kept[0]["names"]), **kept[1])
     stored = stored_field(snapshot, field.pk)
@@ -133,7 +133,7 @@ def confront(
         )
     found = replace(found, names=codes.names)
     arrays = {part: getattr(found, part) for part in PairedDecisions.__slots__ if part != "names"}
-    remember(memory, {"made_from": mark, "names": list(found.names)}, arrays)
+    write_cache(memory, {"made_from": mark, "names": list(found.names)}, arrays)
     return found
 
 

@@ -174,9 +174,7 @@ def _count(snapshot: Snapshot, table: Table) -> int:
 def _check_empty(txn: Txn, target: OpenedStore) -> None:
     for table in _tables():
         if any(_pages(txn, table)):
-            raise Conflict(
-                f"{target.shown} holds something already (table {table.name}); copy to a new place"
-            )
+            raise Conflict(f"{target.shown} is not empty (table {table.name}); copy to a new place")
 
 
 def _pages(snapshot: Snapshot, table: Table) -> Iterator[Sequence[Row[Any]]]:

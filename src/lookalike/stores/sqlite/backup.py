@@ -26,7 +26,7 @@ from urllib.parse import quote
 import numpy as np
 from sqlalchemy import Connection, Table, create_engine, func, inspect, select
 
-from lookalike.content.files import drafted
+from lookalike.content.files import atomic_directory
 from lookalike.errors import NotAStore, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace
@@ -74,7 +74,7 @@ def copy_bytes(
 
     Files that the `earlier` backup has are shared with it, not copied. `progress` gets bytes.
     """
-    with drafted(target, last=_DATABASE) as draft:
+    with atomic_directory(target, last=_DATABASE) as draft:
         copying = _Copying(source, draft, earlier, progress)
         return copying.run(target)
 

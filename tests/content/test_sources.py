@@ -273,7 +273,9 @@ def test_a_row_takes_the_first_content_that_it_has() -> None:
 
 
 def test_rows_without_a_content_column_are_refused_with_their_columns() -> None:
-    with pytest.raises(BadInput, match=r"it has \['pic', 'price'\], one of image, text, file"):
+    with pytest.raises(
+        BadInput, match=r"its keys are \['pic', 'price'\]; give one of image, text, file"
+    ):
         list(items([{"pic": "a.png", "price": 2}]))
 
 
@@ -318,7 +320,7 @@ def test_other_counts_are_refused_with_both_numbers(what: str, count: int) -> No
     [([b"a", b"b"], ["x", "x"]), ([{"id": "x", "text": "a"}, {"id": "x", "text": "b"}], None)],
 )
 def test_an_id_may_come_once(source: Any, ids: Any) -> None:
-    with pytest.raises(BadInput, match="the id 'x' comes twice; every item needs its own"):
+    with pytest.raises(BadInput, match="the id 'x' is given twice; every item needs its own"):
         list(items(source, ids=ids))
 
 

@@ -255,7 +255,7 @@ class GuardedFetcher:
         except (httpx2.InvalidURL, ValueError) as error:
             raise BadContent(f"{_shown(uri)!r} redirects to something that is not a URL") from error
         if not target:
-            raise BadContent(f"{_shown(uri)!r} redirects without an address; check the address")
+            raise BadContent(f"{_shown(uri)!r} redirects to no address; check the URL")
         found = _SCHEME.match(target)
         scheme = found[0].lower() if found else ""
         if scheme not in _WEB & self._rules.schemes:

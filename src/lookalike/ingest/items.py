@@ -38,8 +38,8 @@ from lookalike.content.pictures import sniff
 from lookalike.content.sources import Item, json_values
 from lookalike.decisions.operations import Operations, Running
 from lookalike.errors import BadContent, BadInput, Conflict
-from lookalike.extractors.base import Part, accepts
-from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
+from lookalike.extractors.base import VECTOR_TYPE, Part, accepts
+from lookalike.extractors.vectors import problems, unit_rows
 from lookalike.ingest.documents import NewDocument, Target, write_documents
 from lookalike.model import Blob, Progress, Status
 from lookalike.stores import schema
@@ -126,7 +126,7 @@ class _Vectors:
         return [
             {
                 "property": given[0].property if given else "vector",
-                "media_type": MEDIA_TYPE,
+                "media_type": VECTOR_TYPE,
                 "uri": "",
                 "sha256": self.digests[place],
                 "size_bytes": self.size_bytes,
@@ -389,5 +389,5 @@ def vector_ids(vectors: np.ndarray[Any, Any], ids: Sequence[Any] | None) -> list
     names = [str(id) for id in ids]
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        raise BadInput(f"the id {twice!r} comes twice; every vector needs its own")
+        raise BadInput(f"the id {twice!r} is given twice; every vector needs its own")
     return names

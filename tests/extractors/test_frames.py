@@ -303,7 +303,7 @@ def test_an_impossible_option_is_refused_with_what_is_possible(option: Any, name
 
 
 def test_only_extractors_of_pictures_take_frames() -> None:
-    with pytest.raises(BadSetting, match="text_extractor reads DOCX and text, no pictures"):
+    with pytest.raises(BadSetting, match="text_extractor reads DOCX and text, not pictures"):
         build_extractor("text", {"frames": True})
 
 

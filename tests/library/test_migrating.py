@@ -598,7 +598,7 @@ def test_a_collection_without_documents_changes_with_the_other(
     shift=st.integers(-3, 3),
     order=st.randoms(use_true_random=False),
 )
-def test_counterparts_are_one_to_one_and_overlap(
+def test_matching_parts_are_one_to_one_and_overlap(
     boxes: list[tuple[int, int, int, int]], shift: int, order: random.Random
 ) -> None:
     known = [PartRegion(f"k{place}", {"box": list(box)}) for place, box in enumerate(boxes)]

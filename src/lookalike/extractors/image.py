@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, BadSetting, NotFound
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
-from lookalike.extractors.hub.local_files import a_choice, a_count
-from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, cuda_is_there
+from lookalike.extractors.hub.local_files import choice_option, count_option
+from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, has_cuda
 from lookalike.model import Space
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ImageExtractor:
 
     def uses_gpu(self) -> bool:
         """Return whether the network would run on a GPU here."""
-        return cuda_is_there()
+        return has_cuda()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each picture.
@@ -171,7 +171,7 @@ def pixels_from(
     size, shorter = _size(config)
     given = own.get("side")
     if given is not None:
-        given = a_count("side", given, at_most=_MAX_SIDE)
+        given = count_option("side", given, at_most=_MAX_SIDE)
         size = (given, given)
     if fixed is not None:
         if given is not None and fixed != size:
@@ -184,11 +184,11 @@ def pixels_from(
             "the model does not declare the size of its pictures; give side, such as 224"
         )
     if own.get("shorter") is not None:
-        shorter = a_count("shorter", own["shorter"], at_most=_MAX_SIDE)
+        shorter = count_option("shorter", own["shorter"], at_most=_MAX_SIDE)
     crops = bool(config.get("do_center_crop", shorter > 0)) or own.get("shorter") is not None
     fit = "crop" if crops else "squeeze"
     if own.get("fit") is not None:
-        fit = a_choice("fit", own["fit"], _FITS)
+        fit = choice_option("fit", own["fit"], _FITS)
     scaled = config.get("do_rescale", True)
     scale = config.get("rescale_factor", 1 / 255) if scaled else 1.0
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

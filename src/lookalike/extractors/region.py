@@ -13,7 +13,7 @@ from lookalike.content.boxes import Box, clipped, corners, from_corners, overlap
 from lookalike.errors import BadContent, BadSetting, NotFound
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
 from lookalike.extractors.image import MODELS, ImageModel
-from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, cuda_is_there
+from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, has_cuda
 from lookalike.model import Space
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class RegionExtractor:
 
     def uses_gpu(self) -> bool:
         """Return whether the network would run on a GPU here."""
-        return cuda_is_there()
+        return has_cuda()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each region; none for a picture without regions.

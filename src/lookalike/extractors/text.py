@@ -14,7 +14,7 @@ from lookalike.errors import BadContent, NotFound
 from lookalike.extractors import text_multilingual
 from lookalike.extractors.base import Content, Extractor, Part
 from lookalike.extractors.document.plain_text import DOCX_TYPE, READING, plain_text
-from lookalike.extractors.onnx.bundled import OnnxModel, cuda_is_there
+from lookalike.extractors.onnx.bundled import OnnxModel, has_cuda
 from lookalike.extractors.text_models import DEFAULTS, MODELS, TextModel
 from lookalike.extractors.text_passages import MAX_PASSAGES, NamedText, Passage, TextEncoder, pooled
 from lookalike.model import Space
@@ -133,7 +133,7 @@ class OnnxEncoder:
 
     def uses_gpu(self) -> bool:
         """Return whether the network would run on a GPU here."""
-        return self._model.gpu and cuda_is_there()
+        return self._model.gpu and has_cuda()
 
     def passages(self, text: str, *, name: str) -> list[Passage]:
         """Return the chunks of a text, weighted by their numbers of tokens.

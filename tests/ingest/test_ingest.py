@@ -184,7 +184,7 @@ def test_one_file_cannot_be_two_ids(texts: Collection, folder: Path, at_once: bo
     if not at_once:
         texts.add(one)
 
-    with pytest.raises(Conflict, match=r"'a.txt' is here already as 'x', not as 'y'; use that id"):
+    with pytest.raises(Conflict, match=r"'a.txt' has already been added as 'x', not as 'y'"):
         texts.add([one, two] if at_once else two)
 
 

@@ -244,7 +244,7 @@ def test_vectors_are_the_same_read_in_a_run_or_picked(tmp_path: Path) -> None:
     for slots in (np.arange(3000), np.arange(7, 2900), np.arange(3000)[::-1], np.arange(5)):
         assert np.array_equal(file.read(slots), made[slots])
     assert file.read(np.empty(0, np.int64)).shape == (0, DIMENSION)
-    with pytest.raises(StoreCorrupt, match="holds 3000 vectors but the database names 3001"):
+    with pytest.raises(StoreCorrupt, match="has 3000 vectors, but the database has 3001"):
         file.read(np.arange(3001))
 
 

@@ -364,7 +364,7 @@ def test_a_damaged_or_newer_store_is_not_kept_as_if_it_were_sound(
     largest = max((store / "vectors").iterdir(), key=lambda path: path.stat().st_size)
     os.truncate(largest, 100)
 
-    with pytest.raises(StoreCorrupt, match="was not made, since the copy is not sound"):
+    with pytest.raises(StoreCorrupt, match="was not made, because the copy is not intact"):
         keep(store, tmp_path / "kept")
 
     assert not list(tmp_path.glob("kept*"))

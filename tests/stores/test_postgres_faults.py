@@ -181,7 +181,7 @@ class TestRights:
 
         said = refused(as_user(url, POOR, PASSWORD), StoreUnwritable)
 
-        assert "use the one who made the store" in said
+        assert "use the user who created the store" in said
         run(f"DROP OWNED BY {POOR}", url=url)
 
 

@@ -87,7 +87,7 @@ def test_a_directory_with_other_files_is_no_store(tmp_path: Path) -> None:
     """It is refused by name, and nothing is put into it."""
     (tmp_path / "holiday.jpg").write_bytes(b"x")
 
-    with pytest.raises(NotAStore, match="holds other files") as caught:
+    with pytest.raises(NotAStore, match="has other files") as caught:
         SqliteStore(tmp_path)
 
     assert str(tmp_path) in str(caught.value)

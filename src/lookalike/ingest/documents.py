@@ -15,7 +15,7 @@ from ulid import ULID
 
 from lookalike.catalog.objects import REGIONS, is_forgotten, places
 from lookalike.catalog.resources import CollectionRow, dig
-from lookalike.catalog.spaces import delete_stale_findings, in_force_now
+from lookalike.catalog.spaces import delete_stale_findings, is_still_current
 from lookalike.catalog.vocabulary import Vocabulary
 from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import BadInput, Conflict
@@ -112,7 +112,7 @@ def write_documents(
     if not new:
         return 0
     txn = running.txn
-    if not in_force_now(txn, target.space):
+    if not is_still_current(txn, target.space):
         raise Conflict(
             f"the collection {target.name!r} has switched to another extractor meanwhile; nothing "
             f"was written to {target.space.name}: run the same command again"

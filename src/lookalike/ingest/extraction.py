@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from lookalike.catalog.objects import finish, mark_pending, places, unshown
-from lookalike.catalog.spaces import delete_stale_findings, in_force_now
+from lookalike.catalog.spaces import delete_stale_findings, is_still_current
 from lookalike.catalog.tasks import Heartbeat, end, has_died, lease_end, new_owner, time_of
 from lookalike.content.blobs import Blobs, Thumbnails
 from lookalike.content.boxes import view_of
@@ -136,7 +136,7 @@ class Extraction:
     def _claim(self, target: Target) -> list[PendingObject]:
         table, object_ = schema.extraction, schema.object_
         with self._store.claim() as txn:
-            if not in_force_now(txn, target.space):
+            if not is_still_current(txn, target.space):
                 return []
             chosen = (
                 select(table.c.object_pk)
@@ -353,7 +353,7 @@ class Extraction:
 
         None of them, if the collection has switched to another extractor.
         """
-        if not in_force_now(snapshot, target.space):
+        if not is_still_current(snapshot, target.space):
             return []
         held = {row.object_pk for row in snapshot.rows(query)}
         return [(one, done) for one, done in batch if one.pk in held]

@@ -104,7 +104,8 @@ def _unreadable() -> BadSetting:
     return BadSetting(
         "the address of the database cannot be read: write postgresql://USER:PASSWORD@HOST/NAME, "
         "characters such as @ : / ? # % in a password as %40 %3A %2F %3F %23 %25, and "
-        "?schema=NAME of letters, digits and underscores; or put the password into PGPASSWORD or ~/.pgpass"
+        "?schema=NAME of letters, digits and underscores; or put the password "
+        "into PGPASSWORD or ~/.pgpass"
     )
 
 

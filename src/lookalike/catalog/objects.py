@@ -20,7 +20,7 @@ from lookalike.catalog.resources import (
 from lookalike.content.boxes import PartRegion, overlap, view_of
 from lookalike.errors import NotFound
 from lookalike.extractors.base import VECTOR_TYPE
-from lookalike.extractors.registry import COMBINED
+from lookalike.extractors.combined import COMBINED
 from lookalike.model import Blob, Object, Origin, Status
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions, one_of

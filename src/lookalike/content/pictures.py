@@ -100,6 +100,7 @@ _TRANSPOSED = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
 _UNKNOWN = "application/octet-stream"
+_SIDE = 256
 
 
 def kinds_named(kinds: Iterable[str]) -> list[str]:
@@ -176,19 +177,19 @@ def upright_size(data: bytes, *, name: str) -> tuple[int, int]:
         raise _unreadable(name, damage, "open it in a viewer or remove it") from error
 
 
-def thumbnail(image: Image, *, side: int = 256) -> bytes:
-    """Return an RGB `image` as a JPEG of at most `side` × `side` pixels; never enlarged."""
+def thumbnail(image: Image) -> bytes:
+    """Return an RGB `image` as a JPEG of at most 256 × 256 pixels; never enlarged."""
     file = io.BytesIO()
-    shrunk(image, side=side).save(file, "JPEG", quality=85)
+    shrunk(image).save(file, "JPEG", quality=85)
     return file.getvalue()
 
 
-def shrunk(image: Image, *, side: int = 256) -> Image:
-    """Return a copy of an image of at most `side` × `side` pixels; never enlarged."""
+def shrunk(image: Image) -> Image:
+    """Return a copy of an image of at most 256 × 256 pixels; never enlarged."""
     from PIL.Image import Resampling
 
     small = image.copy()
-    small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
+    small.thumbnail((_SIDE, _SIDE), Resampling.LANCZOS, reducing_gap=3.0)
     return small
 
 

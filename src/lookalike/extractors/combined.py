@@ -21,7 +21,8 @@ from lookalike.model import Member, Space
 VERSION = "v1"
 """Changes whenever the way of joining the members' vectors changes: it is then another space."""
 
-NAME = "combined_extractor"
+COMBINED = "combined_extractor"
+"""The name of the combined extractor."""
 
 _Outcome = tuple[Part, ...] | BadContent
 
@@ -33,7 +34,7 @@ def combined(members: Mapping[str, Extractor]) -> CombinedExtractor:
     """
     if len(members) < 2:
         raise BadSetting(
-            f"{NAME} joins two or more extractors, not {list(members)}; "
+            f"{COMBINED} joins two or more extractors, not {list(members)}; "
             "give them as its `members`, or use the one extractor alone"
         )
     for name in members:
@@ -64,7 +65,7 @@ class CombinedExtractor:
             space.name.partition("/")[2].partition("@")[0] for space in spaces.values()
         )
         return Space(
-            f"{NAME}.{VERSION}/{models}@{hashlib.sha256(lines).hexdigest()[:8]}",
+            f"{COMBINED}.{VERSION}/{models}@{hashlib.sha256(lines).hexdigest()[:8]}",
             sum(space.dimension for space in spaces.values()),
             tuple(Member(name, space.dimension) for name, space in spaces.items()),
         )

@@ -11,6 +11,7 @@ import pluggy
 from lookalike.errors import BadSetting, Conflict, NotFound
 from lookalike.extractors import builtin, hookspecs
 from lookalike.extractors.base import Extractor
+from lookalike.extractors.combined import COMBINED, combined
 from lookalike.extractors.text_models import DEFAULTS
 from lookalike.extractors.video import OPTION, with_frames
 
@@ -26,9 +27,6 @@ ALIASES = {
     "vectors": "passthrough",
 }
 """Short names of extractors."""
-
-COMBINED = "combined_extractor"
-"""The extractor that joins others. It is registered here because it needs the registry."""
 
 _WITH_TEXT_MODEL = frozenset({"text_extractor", "document_extractor"})
 
@@ -149,8 +147,6 @@ def _combined(members: Sequence[str | Mapping[str, Any]]) -> Extractor:
 
     The name of a member is its own `name`, else that of its extractor as given.
     """
-    from lookalike.extractors.combined import combined
-
     if isinstance(members, str) or not isinstance(members, Sequence):
         raise BadSetting(f"`members` is a list such as ['image', 'text'], not {members!r}")
     built: dict[str, Extractor] = {}

@@ -243,7 +243,7 @@ def test_weights_beside_the_model_are_part_of_it(tmp_path: Path) -> None:
     data.write_bytes(data.read_bytes()[:-4] + b"\0\0\0\1")
     assert built(model).space.name != space.name
     data.unlink()
-    with pytest.raises(BadSetting, match=r"weights in 'tiny\.data'; put that file beside it"):
+    with pytest.raises(BadSetting, match=r"weights in 'tiny\.data'; put that file into its folder"):
         built(model)
 
 
@@ -308,7 +308,7 @@ def test_a_directory_must_have_one_model_and_what_it_needs(tmp_path: Path) -> No
     with pytest.raises(BadSetting, match=r"text_model\.onnx, vision_model\.onnx; give the path"):
         built(tmp_path / "none")
     assert built(tmp_path / "none" / "vision_model.onnx").accepts == {"image"}
-    with pytest.raises(BadSetting, match=r"no tokenizer\.json beside"):
+    with pytest.raises(BadSetting, match=r"no tokenizer\.json in the folder of"):
         built(tmp_path / "none" / "text_model.onnx")
     (tmp_path / "none" / "tokenizer.json").write_text("{}")
     with pytest.raises(BadSetting, match="is not a tokenizer"):

@@ -24,7 +24,7 @@ from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neigh
 from lookalike.classifier.graph.neighbours import neighbour_lists, neighbours
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.scores import BACKGROUND, ClassSimilarity, Scores
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.rejections import Rejections
 
@@ -310,11 +310,11 @@ def test_what_was_found_out_about_items_is_taken_over_as_it_was(tmp_path: Path) 
     """A process with other threads might find another last digit: it takes what is remembered."""
     every, made = np.arange(ITEMS), vectors(ITEMS, 0)
     a_classifier(tmp_path, first_references())
-    kept = recall(tmp_path / "lists.npz")
+    kept = read_cache(tmp_path / "lists.npz")
     assert kept is not None
     mark, arrays = kept
     other = np.roll(arrays["turn"], 1, axis=1)
-    remember(tmp_path / "lists.npz", mark, arrays | {"turn": other})
+    write_cache(tmp_path / "lists.npz", mark, arrays | {"turn": other})
 
     again = GraphClassifier(tmp_path / "lists.npz")
     again.set_items(every, every, lambda pks: made[pks], 0)

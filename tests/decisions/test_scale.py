@@ -17,7 +17,7 @@ from lookalike.classifier.graph.graph import attach, build_graph, build_neighbou
 from lookalike.classifier.graph.neighbours import Ranked, neighbour_lists
 from lookalike.classifier.graph.propagation import Evidence
 from lookalike.classifier.scores.evidence import LabelIndex, largest
-from lookalike.content.files import remember
+from lookalike.content.files import write_cache
 from lookalike.decisions import queue
 from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.errors import StoreCorrupt
@@ -127,7 +127,7 @@ def _interrupt(
     def remember_then_stop(
         path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
     ) -> None:
-        remember(path, mark, arrays)
+        write_cache(path, mark, arrays)
         raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
@@ -248,7 +248,7 @@ def test_vectors_are_the_same_read_in_a_run_or_picked(tmp_path: Path) -> None:
     for slots in (np.arange(3000), np.arange(7, 2900), np.arange(3000)[::-1], np.arange(5)):
         assert np.array_equal(file.read(slots), made[slots])
     assert file.read(np.empty(0, np.int64)).shape == (0, DIMENSION)
-    with pytest.raises(StoreCorrupt, match="holds 3000 vectors but the database names 3001"):
+    with pytest.raises(StoreCorrupt, match="has 3000 vectors, but the database has 3001"):
         file.read(np.arange(3001))
 
 

@@ -20,10 +20,10 @@ from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neigh
 from lookalike.classifier.graph.metric import Blend, blend, unit_blocks, weigh
 from lookalike.cli.output import show_why
 from lookalike.errors import BadContent, BadSetting, Conflict
-from lookalike.extractors.base import Content, Extractor, Part
+from lookalike.extractors.base import VECTOR_TYPE, Content, Extractor, Part
 from lookalike.extractors.combined import CombinedExtractor, combined
 from lookalike.extractors.registry import build_extractor
-from lookalike.extractors.vectors import MEDIA_TYPE, passthrough
+from lookalike.extractors.vectors import passthrough
 from lookalike.library.collection.collection import Collection
 from lookalike.testing.extractors import ExtractorContract
 from lookalike.testing.fakes import parts_listed, word_lengths
@@ -48,7 +48,7 @@ def made() -> CombinedExtractor:
 
 def look(*numbers: float, beside: Any = None, name: str = "a") -> Content:
     row = np.array([*numbers, *[0] * (LOOK - len(numbers))], "<f4")
-    return Content(row.tobytes(), MEDIA_TYPE, name=name, beside=beside)
+    return Content(row.tobytes(), VECTOR_TYPE, name=name, beside=beside)
 
 
 def words(text: str, name: str = "a.txt") -> Content:
@@ -150,7 +150,7 @@ def test_the_space_names_all_members_and_has_their_blocks() -> None:
     [
         (["image"], "joins two or more"),
         ("image", "is a list such as"),
-        (["image", "image"], "two members are called 'image'"),
+        (["image", "image"], "two members have the name 'image'"),
         (["image", "combined_extractor"], "cannot be a member of itself"),
         (["image", {"extractor": "text", "name": "a b"}], "cannot be named 'a b'"),
         (["image", {"extractor": "text", "colour": 1}], "does not take"),

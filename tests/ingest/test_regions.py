@@ -131,7 +131,7 @@ def test_two_regions_of_one_id_are_one_and_a_refusal() -> None:
     parts = parts_of(region_extractor(), one)
 
     assert list(parts) == ["r0", "region-2"]
-    assert "every one needs its own id" in one.refused["r0"]
+    assert "each one needs its own id" in one.refused["r0"]
 
 
 def test_things_are_proposed_with_box_class_and_score() -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 import lookalike
 from folded import assert_folded
 from lookalike.catalog.resources import collection_row
-from lookalike.content.boxes import OVERLAP, PartRegion, counterparts, overlap
+from lookalike.content.boxes import OVERLAP, PartRegion, matching_parts, overlap
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import extractors
 from lookalike.ingest.items import Tally
@@ -598,7 +598,7 @@ def test_a_collection_without_documents_changes_with_the_other(
     shift=st.integers(-3, 3),
     order=st.randoms(use_true_random=False),
 )
-def test_counterparts_are_one_to_one_and_overlap(
+def test_matching_parts_are_one_to_one_and_overlap(
     boxes: list[tuple[int, int, int, int]], shift: int, order: random.Random
 ) -> None:
     known = [PartRegion(f"k{place}", {"box": list(box)}) for place, box in enumerate(boxes)]
@@ -606,7 +606,7 @@ def test_counterparts_are_one_to_one_and_overlap(
     found = [PartRegion(f"f{place}", {"box": box}) for place, box in enumerate(moved)]
     order.shuffle(found)
 
-    pairs = counterparts(known, found)
+    pairs = matching_parts(known, found)
 
     assert len(set(pairs.values())) == len(pairs)
     for place, there in pairs.items():

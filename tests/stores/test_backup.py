@@ -319,9 +319,9 @@ def test_a_place_that_holds_something_is_refused(store: Path, tmp_path: Path) ->
     (tmp_path / "full" / "note.txt").write_text("mine")
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(Conflict, match="holds something already; name a new directory"):
+    with pytest.raises(Conflict, match="is not empty; name a new directory"):
         keep(store, tmp_path / "full")
-    with pytest.raises(Conflict, match="holds something already"):
+    with pytest.raises(Conflict, match="is not empty"):
         keep(store, tmp_path / "full" / "note.txt")
 
     keep(store, tmp_path / "empty")
@@ -364,7 +364,7 @@ def test_a_damaged_or_newer_store_is_not_kept_as_if_it_were_sound(
     largest = max((store / "vectors").iterdir(), key=lambda path: path.stat().st_size)
     os.truncate(largest, 100)
 
-    with pytest.raises(StoreCorrupt, match="was not made, since the copy is not sound"):
+    with pytest.raises(StoreCorrupt, match="was not made, because the copy is not intact"):
         keep(store, tmp_path / "kept")
 
     assert not list(tmp_path.glob("kept*"))

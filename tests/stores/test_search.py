@@ -382,7 +382,7 @@ def test_a_gap_in_the_vectors_is_refused() -> None:
     with stored(rows[:10]) as (file, folder):
         (folder / "vectors" / "1.0.f16").unlink()
 
-        with pytest.raises(StoreCorrupt, match=r"1\.0\.f16 holds 0 vectors"):
+        with pytest.raises(StoreCorrupt, match=r"1\.0\.f16 has 0 vectors"):
             file.append(10, rows[10:])
         with pytest.raises(StoreCorrupt, match="restore"):
             file.rows(10)

@@ -19,8 +19,8 @@ from lookalike.catalog.resources import (
 )
 from lookalike.content.boxes import PartRegion, overlap, view_of
 from lookalike.errors import NotFound
-from lookalike.extractors.registry import COMBINED
-from lookalike.extractors.vectors import MEDIA_TYPE
+from lookalike.extractors.base import VECTOR_TYPE
+from lookalike.extractors.combined import COMBINED
 from lookalike.model import Blob, Object, Origin, Status
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions, one_of
@@ -281,7 +281,7 @@ def waiting_dimension(snapshot: Snapshot, collection: CollectionRow) -> int | No
     for row in snapshot.rows(query):
         blobs = [Blob(**blob) for blob in row.blobs]
         for blob in input_of(collection, blobs, row.metadata) or ():
-            if blob.media_type == MEDIA_TYPE:
+            if blob.media_type == VECTOR_TYPE:
                 return blob.size_bytes // 4
     return None
 

@@ -79,7 +79,7 @@ def standby_spaces(snapshot: Snapshot, collection_pk: int) -> list[StandbySpace]
     ]
 
 
-def in_force_now(snapshot: Snapshot, space: StoredSpace) -> bool:
+def is_still_current(snapshot: Snapshot, space: StoredSpace) -> bool:
     """Return whether a space is still the current one of its collection."""
     table = schema.space
     query = select(table.c.pk).where(table.c.pk == space.pk, table.c.beside.is_not(True))

@@ -200,12 +200,12 @@ def run(
     lookalike run papers --labels "Invoice, Contract" --closed-set
     lookalike run products --engine ray --address 10.0.0.5:6379
     """
-    from lookalike.ingest.ray.jobs import HERE, engine_at
+    from lookalike.ingest.ray.jobs import THREADS, engine_at
 
     targets, where = dict(map(_target, own)) or None, dict[str, Any](engine=engine, address=address)
     with session.library() as library, redirect_stdout(sys.stderr), engine_at(**where):
         target = library.collection(collection)
-        if engine != HERE:
+        if engine != THREADS:
             with progress_bar("extracting") as progress:
                 target.extract(progress=progress, **where)
         changed = target.run(targets=targets, labels=label_names(labels), **values, **where)

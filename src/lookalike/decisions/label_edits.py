@@ -19,7 +19,7 @@ from lookalike.classifier.calibration.decision_rule import renamed
 from lookalike.decisions.decider import Decider, LabelChange
 from lookalike.decisions.decision_log import log_names
 from lookalike.decisions.ledger.statements import read_now, write_statements
-from lookalike.labels import Naming, ancestors, with_above
+from lookalike.labels import Naming, ancestors, with_ancestors
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions
@@ -117,7 +117,7 @@ def _touched(snapshot: Snapshot, field_pk: int, before: Naming, after: Naming) -
     )
 
     def reads(naming: Naming, row: Any) -> list[Any]:
-        return [(one, naming.retired_in(one) is None) for one in read_now(naming, row)]
+        return [(one, naming.retired_by(one) is None) for one in read_now(naming, row)]
 
     return sorted(
         {row.document_pk for row in snapshot.rows(query) if reads(before, row) != reads(after, row)}
@@ -188,7 +188,7 @@ def _same_exclusions(
     names: Mapping[str, str],
 ) -> bool:
     """Return whether the excluded labels of all documents are the same, apart from the names."""
-    labels_before, labels_now = with_above(was.references), with_above(now.references)
+    labels_before, labels_now = with_ancestors(was.references), with_ancestors(now.references)
     before = {
         (pk, names.get(label, label)) for pk, label in own_was.excluded if label in labels_before
     }

@@ -392,7 +392,7 @@ def _as_named(
     named = []
     for line in statements:
         path = None if line.label is None else path_of(line.label, separator)
-        label = None if path is None else naming.one_meant(path)
+        label = None if path is None else naming.resolve_one(path)
         if path is not None and label is not None and label != path:
             running.renamed[path] = label
         named.append(replace(line, label=label))

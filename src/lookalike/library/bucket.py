@@ -22,7 +22,8 @@ from lookalike.content.pictures import check_picture, sniff
 from lookalike.content.sources import json_values
 from lookalike.decisions.operations import NO_COLLECTION, Running
 from lookalike.errors import BadContent, BadInput, Conflict, Stale
-from lookalike.extractors.vectors import MEDIA_TYPE, problems
+from lookalike.extractors.base import VECTOR_TYPE
+from lookalike.extractors.vectors import problems
 from lookalike.ingest.items import Tally, VectorIngest
 from lookalike.labels import label_in
 from lookalike.library.forget import with_copies
@@ -244,7 +245,7 @@ class Bucket:
         blobs, settings = self._runtime.blobs, self._runtime.settings
         name = new.name or new.property
         kind = new.kind or _kind_of(properties.get(new.property, ""))
-        media_type = MEDIA_TYPE if kind == "vector" else sniff(data[:4096], name)
+        media_type = VECTOR_TYPE if kind == "vector" else sniff(data[:4096], name)
         blobs.check_size(len(data), repr(name))
         if kind.startswith("image") or (not new.kind and media_type.startswith("image/")):
             check_picture(data, name=name, max_pixels=settings.max_pixels)
@@ -254,7 +255,7 @@ class Bucket:
             media_type = "text/plain"
         digest = hashlib.sha256(data).hexdigest()
         referenced = new.uri.startswith(_REFERENCED)
-        uri = new.uri if referenced else blobs.keep(data, inline=media_type == MEDIA_TYPE)
+        uri = new.uri if referenced else blobs.keep(data, inline=media_type == VECTOR_TYPE)
         return Blob(new.property, media_type, uri, digest, len(data))
 
     def _check_labels(self, metadata: Mapping[str, Any]) -> None:
@@ -307,7 +308,9 @@ class Bucket:
             return None
         inputs = [input_of(takers[0], one.blobs, one.metadata) or [] for one in drafts]
         sizes = {blobs[0].size_bytes for blobs in inputs if len(blobs) == 1}
-        are_vectors = all(len(blobs) == 1 and blobs[0].media_type == MEDIA_TYPE for blobs in inputs)
+        are_vectors = all(
+            len(blobs) == 1 and blobs[0].media_type == VECTOR_TYPE for blobs in inputs
+        )
         are_alone = all(len(one.blobs) == 1 and one.error is None for one in drafts)
         if not (are_vectors and are_alone) or len(sizes) != 1:
             return None

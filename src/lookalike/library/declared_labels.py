@@ -22,7 +22,7 @@ from lookalike.catalog.vocabulary import (
 from lookalike.classifier.graph.neighbours import FindLists
 from lookalike.decisions.operations import Operations, Running
 from lookalike.errors import BadInput
-from lookalike.labels import Naming, Note, ancestors, path_of, with_above
+from lookalike.labels import Naming, Note, ancestors, path_of, with_ancestors
 from lookalike.model import EventKind, Taxonomy
 from lookalike.stores.base import Snapshot
 
@@ -70,7 +70,7 @@ def described_in(snapshot: Snapshot, field: FieldRow) -> dict[str, str | None]:
     """Return the declared or described labels without children, with their descriptions."""
     naming = naming_of(snapshot, owner_of(snapshot, field.pk))
     notes = {
-        label: note for label, note in naming.notes.items() if naming.retired_in(label) is None
+        label: note for label, note in naming.notes.items() if naming.retired_by(label) is None
     }
     parents = {parent for label in notes for parent in ancestors(label)}
     return {label: notes[label].description or None for label in sorted(notes.keys() - parents)}
@@ -140,7 +140,7 @@ def _by_name(
         path = path_of(label, separator)
         if (reason := why_not(snapshot, naming, path)) is not None:
             raise BadInput(reason)
-        named[naming.one_meant(path)] = text
+        named[naming.resolve_one(path)] = text
     return named
 
 
@@ -162,7 +162,7 @@ def _check_closable(
             f"people marked {_documents(count)} as a new category, so the set is incomplete: give "
             "each a label, or remove the answer, before you close the set"
         )
-    others = sorted(known - with_above(given)) if given is not None else []
+    others = sorted(known - with_ancestors(given)) if given is not None else []
     if others:
         counts = label_counts(snapshot, field.pk)
         listed = ", ".join(f"{one!r} ({_documents(counts.get(one, 0))})" for one in others[:_SHOWN])

@@ -80,7 +80,7 @@ def forget_parts(runtime: Runtime, running: Running, pks: Sequence[int]) -> None
 def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> None:
     """Erase the name of a label without documents, and its old names, from events and summaries."""
     event, rejection = schema.event, schema.rejection
-    names = naming_of(txn, field_pk).older(label)
+    names = naming_of(txn, field_pk).all_names(label)
     for name, before in names.items():
         has_label = (event.c.field_pk == field_pk) & (event.c.label == name)
         is_older = true() if before is None else event.c.operation_pk < before

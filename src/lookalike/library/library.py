@@ -48,7 +48,7 @@ from lookalike.library.verb import verb
 from lookalike.model import Changed, Progress, Taxonomy, quiet
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
-from lookalike.stores.base import Txn, in_force
+from lookalike.stores.base import Txn, is_current_space
 from lookalike.stores.open import StoreAddress
 
 
@@ -148,7 +148,7 @@ class Library:
         """Return the embedding space of each collection that has documents, by its name."""
         table, resource = schema.space, schema.resource
         query = select(resource.c.name, table.c.name.label("space")).join(
-            table, in_force(table, resource.c.pk)
+            table, is_current_space(table, resource.c.pk)
         )
         with self._runtime.store.read() as snapshot:
             rows = snapshot.rows(query.where(resource.c.namespace == self._namespace))

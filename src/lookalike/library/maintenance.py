@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike.catalog.embedding_map import move_cached_slots as move_map_slots
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.field.classifier import move_cached_slots as move_list_slots
 from lookalike.errors import BadInput, NotAStore
 from lookalike.library.runtime import Runtime
@@ -82,7 +82,7 @@ def move_cached_slots(cache: Path, packed: Sequence[Packed]) -> None:
 
 
 def _move_field_slots(file: Path, packed: Sequence[Packed]) -> None:
-    kept = recall(file)
+    kept = read_cache(file)
     if kept is None:
         return
     (mark, arrays), moved = kept, False
@@ -99,7 +99,7 @@ def _move_field_slots(file: Path, packed: Sequence[Packed]) -> None:
                 arrays["slots"] = slots
             space["generation"], moved = one.space.generation, True
     if moved:
-        remember(file, mark, arrays)
+        write_cache(file, mark, arrays)
 
 
 # --- compaction ----------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ from lookalike.catalog.taxonomies import taxonomy_row
 from lookalike.classifier.graph.search import NO_ID
 from lookalike.content.pictures import kinds_named, sniff
 from lookalike.errors import BadContent, BadInput
-from lookalike.extractors.base import Content, accepts
-from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
+from lookalike.extractors.base import VECTOR_TYPE, Content, accepts
+from lookalike.extractors.vectors import problems, unit_rows
 from lookalike.ingest.documents import Target
 from lookalike.ingest.executors import read_content
 from lookalike.library.collection.suggestions import collections_named, matched_known
@@ -80,7 +80,7 @@ def vectors_of_inputs(
     Raises BadInput, BadContent.
     """
     read = runtime.blobs.read
-    if blob.media_type == MEDIA_TYPE and not others:
+    if blob.media_type == VECTOR_TYPE and not others:
         return _unit(np.frombuffer(read(blob), "<f4"), target)
     pixels = runtime.settings.max_pixels
     content = read_content(_NAME, (blob, others), read, max_pixels=pixels)

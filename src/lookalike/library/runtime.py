@@ -26,7 +26,7 @@ from lookalike.ingest.documents import Target
 from lookalike.ingest.extraction import Extraction
 from lookalike.settings import Settings
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn, in_force, space_columns
+from lookalike.stores.base import Snapshot, Txn, is_current_space, space_columns
 from lookalike.stores.locks import OncePerKey
 from lookalike.stores.open import OpenedStore
 
@@ -168,7 +168,7 @@ def _paths_in(value: Any) -> Iterator[str]:
 
 
 def _spaces(row: CollectionRow) -> Select[Any]:
-    return select(schema.space.c.pk).where(in_force(schema.space, row.pk))
+    return select(schema.space.c.pk).where(is_current_space(schema.space, row.pk))
 
 
 def _current(snapshot: Snapshot, row: CollectionRow) -> CollectionRow:

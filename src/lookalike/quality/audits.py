@@ -91,7 +91,7 @@ def draw(
     _check_sizes(size, strata)
     if label is not None:
         naming = naming_of(running.txn, owner_of(running.txn, field.pk))
-        label = naming.one_meant(path_of(check_label(label), field.taxonomy.separator))
+        label = naming.resolve_one(path_of(check_label(label), field.taxonomy.separator))
     rows = _automatic(running.txn, collection, field, label)
     confidence = np.array([row.confidence or 0.0 for row in rows])
     codes = strata_of(confidence, strata)
@@ -147,7 +147,7 @@ def answer(
             raise Conflict(
                 f"{id!r} was answered in the audit {audit!r}: {item.verdict}; answers are final"
             )
-        truth = None if one.truth is None else naming.one_meant(path_of(one.truth, separator))
+        truth = None if one.truth is None else naming.resolve_one(path_of(one.truth, separator))
         right = truth is not None and is_within(truth, str(item.label))
         by_truth = Verdict.RIGHT if right else Verdict.WRONG
         verdict = by_truth if one.verdict is None else one.verdict

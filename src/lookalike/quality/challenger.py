@@ -24,7 +24,7 @@ from lookalike.catalog.references import epoch_of, newest_revision
 from lookalike.catalog.spaces import StandbySpace, standby_spaces
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.ledger.samples import audit_items, sample
 from lookalike.decisions.ledger.statements import touched_since
@@ -104,7 +104,7 @@ def decide_by_both(
     """
     cache_file = cache / f"{name}.{field.pk}.npz"
     key = _cache_key(snapshot, field, rule, answered)
-    cached = recall(cache_file)
+    cached = read_cache(cache_file)
     if cached is not None and cached[0].get("made_from") == key:
         return PairedDecisions(names=tuple(cached[0]["names"]), **cached[1])
     stored = stored_field(snapshot, field.pk)
@@ -134,7 +134,7 @@ def decide_by_both(
         )
     found = replace(found, names=codes.names)
     arrays = {part: getattr(found, part) for part in PairedDecisions.__slots__ if part != "names"}
-    remember(cache_file, {"made_from": key, "names": list(found.names)}, arrays)
+    write_cache(cache_file, {"made_from": key, "names": list(found.names)}, arrays)
     return found
 
 

@@ -324,7 +324,7 @@ def attributions(
     naming = naming_of(snapshot, field.pk)
 
     def code(label: str | None, row: Any) -> int:
-        current = label and naming.now(label, row.operation_pk, row.document_pk)
+        current = label and naming.current(label, row.operation_pk, row.document_pk)
         return codes.code(current)
 
     return reference_checks.attributions(

@@ -85,7 +85,7 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
     per_label, nulls = _count_labels(rows)
     naming = naming_of(snapshot, owner_of(snapshot, field.pk))
     declared: dict[str, dict[str, int]] = {
-        one: {} for one in naming.notes if naming.retired_in(one) is None
+        one: {} for one in naming.notes if naming.retired_by(one) is None
     }
     labelled = {
         origin.value: sum(counts.get(origin.value, 0) for counts in per_label.values())

@@ -150,7 +150,7 @@ def items_of(snapshot: Snapshot, trial_pk: int) -> list[ItemRow]:
     naming = naming_of(snapshot, start.field_pk)
 
     def now(label: str | None, document_pk: int) -> str | None:
-        return None if label is None else naming.now(label, start.operation_pk, document_pk)
+        return None if label is None else naming.current(label, start.operation_pk, document_pk)
 
     rows = snapshot.rows(select(table).where(table.c.trial_pk == trial_pk).order_by(table.c.pk))
     return [

@@ -40,7 +40,7 @@ from lookalike.classifier.policies import NO_SOURCE, REASONS, Decisions, deepest
 from lookalike.classifier.review.queue import GraphReach
 from lookalike.classifier.review.reference_checks import LeaveOneOutTrials, landscape_trials
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.field.rejections import Rejections
 from lookalike.labels import NO_LABEL
 from lookalike.model import Reason
@@ -72,7 +72,7 @@ class NeighbourListCache:
 
     def known(self) -> KnownGraph | None:
         """Return the cached graph of these items, or None."""
-        found = recall(self._file)
+        found = read_cache(self._file)
         if found is None or found[0].get("items") != self._mark:
             return None
         arrays = found[1]
@@ -91,30 +91,30 @@ class NeighbourListCache:
             "degrees": graph.degrees,
             **{name: getattr(graph.graph, name) for name in _GRAPH},
         }
-        remember(self._file, {"items": self._mark, "weighed": self._blend_key}, arrays)
+        write_cache(self._file, {"items": self._mark, "weighed": self._blend_key}, arrays)
 
     def kept(self) -> tuple[int, Ranked] | None:
         """Return the number of items with finished neighbour lists, and the lists, or None."""
-        found = recall(self._file)
+        found = read_cache(self._file)
         if found is None or found[0].get("partly") != self._mark:
             return None
         return found[0]["done"], found[1]["ranked"]
 
     def keep(self, done: int, found: Ranked) -> None:
         """Store the neighbour lists of the first `done` items."""
-        remember(self._file, {"partly": self._mark, "done": done}, {"ranked": found})
+        write_cache(self._file, {"partly": self._mark, "done": done}, {"ranked": found})
 
 
 def move_cached_slots(file: Path, packed: Packed) -> None:
     """Update the cache file of a space after compaction moved its vectors to other slots."""
-    found = recall(file)
+    found = read_cache(file)
     if found is None or "items" not in found[0]:
         return
     mark, arrays = found
     slots = packed.moved(arrays["slots"])
     if slots is not None:
         items = _mark_of(arrays["pks"], slots, mark["weighed"])
-        remember(file, mark | {"items": items}, arrays | {"slots": slots})
+        write_cache(file, mark | {"items": items}, arrays | {"slots": slots})
 
 
 def _mark_of(pks: Places, slots: Places, weighed: str) -> str:

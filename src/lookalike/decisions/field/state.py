@@ -32,7 +32,7 @@ from lookalike.classifier.calibration.decision_rule import DecisionRule, current
 from lookalike.classifier.graph.arrays import union, without
 from lookalike.classifier.graph.search import Floats, Ids, Matches, ReferenceArrays
 from lookalike.classifier.policies import least_similarity
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.field.columns import BLANKS, Columns, Rows, keep_rows, stored_rows
 from lookalike.decisions.field.neighbour_lists import NeighbourLists
 from lookalike.decisions.field.rejections import Rejections
@@ -350,7 +350,7 @@ class FieldState:
             "operation": operation_id(snapshot, self.seen),
             "epoch": self._epoch,
         }
-        remember(self._cache_file, self._identity() | mark, arrays)
+        write_cache(self._cache_file, self._identity() | mark, arrays)
         self._unsaved_cost = 0.0
 
     def delete_cache(self) -> None:
@@ -380,7 +380,7 @@ class FieldState:
 
     def _load_cache(self, snapshot: Snapshot) -> None:
         """Load the cache file if it belongs to this store and to its past."""
-        kept = recall(self._cache_file)
+        kept = read_cache(self._cache_file)
         if kept is None:
             return
         mark, arrays = kept

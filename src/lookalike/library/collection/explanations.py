@@ -370,7 +370,7 @@ def _witnesses(
     latest = {
         row.id: row
         for row in snapshot.rows(query)
-        if naming.now(row.label, row.operation_pk, row.document_pk) == row.current
+        if naming.current(row.label, row.operation_pk, row.document_pk) == row.current
     }
     return tuple(
         Witness(

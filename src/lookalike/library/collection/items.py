@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lookalike.catalog.objects import Draft, held_in, waits_in
 from lookalike.catalog.resources import CollectionRow
-from lookalike.catalog.spaces import in_force_now
+from lookalike.catalog.spaces import is_still_current
 from lookalike.content.sources import json_values
 from lookalike.errors import BadInput
 from lookalike.ingest.documents import Target
@@ -114,7 +114,7 @@ def extract_free(
         target = runtime.target(row)
         runtime.extraction().run(target, tally, runtime.actor, progress, engine)
         with runtime.store.read() as snapshot:
-            is_done = in_force_now(snapshot, target.space)  # False if a migration came in between
+            is_done = is_still_current(snapshot, target.space)  # or a migration came between
 
 
 def extract_to_the_end(

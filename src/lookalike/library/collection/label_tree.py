@@ -26,10 +26,10 @@ from lookalike.labels import (
     Rename,
     check_description,
     check_label,
+    is_within,
     label_in,
-    moved,
     path_of,
-    within,
+    renamed,
 )
 from lookalike.library.collection.base import CollectionBase
 from lookalike.library.metadata import Sync
@@ -52,7 +52,7 @@ class FieldLabels:
 
     def named(self, label: str, separator: str) -> str:
         """Return the current name of a label."""
-        return self.naming.one_meant(path_of(check_label(label), separator))
+        return self.naming.resolve_one(path_of(check_label(label), separator))
 
 
 def labels_of(snapshot: Snapshot, field: FieldRow) -> FieldLabels:
@@ -63,7 +63,7 @@ def labels_of(snapshot: Snapshot, field: FieldRow) -> FieldLabels:
     for column in (table.c.label, table.c.suggestion):
         query = select(column.label("label")).where(table.c.field_pk.in_(family)).distinct()
         found |= {row.label for row in snapshot.rows(query)}
-    known = label_tree.with_above(label for label in found if label is not None)
+    known = label_tree.with_ancestors(label for label in found if label is not None)
     return FieldLabels(owner, tuple(family), naming, known)
 
 
@@ -79,7 +79,7 @@ def tree(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Labe
     examples = ids_of(
         snapshot, {pk for note in labels.naming.notes.values() for pk in note.examples}
     )
-    nodes = label_tree.nodes_of(counts, labels.naming, examples)
+    nodes = label_tree.label_nodes(counts, labels.naming, examples)
     closed = field.taxonomy.closed_set
     return LabelTree(collection.name, field.name, home.name, owner.name, nodes, closed)
 
@@ -167,7 +167,7 @@ def split(
         name: [pk for id in ids for pk in pks_of_id[id]] for name, ids in ids_of_part.items()
     }
     others = {one for one in labels.known if one != label} | set(ids_of_part)
-    gone = label not in label_tree.with_above(others)
+    gone = label not in label_tree.with_ancestors(others)
     detail = {"sources": [label], "parts": pks_of_part, "gone": gone}
     _rename(operations, running, labels, detail)
 
@@ -177,7 +177,7 @@ def retire(operations: Operations, running: Running, field: FieldRow, label: str
     labels = labels_of(running.txn, field)
     label = labels.named(label, field.taxonomy.separator)
     label_tree.check_known(label, labels.known)
-    if labels.naming.retired_in(label) is not None:
+    if labels.naming.retired_by(label) is not None:
         raise Conflict(f"{label!r} is already retired")
     details = {pk: {"label": label} for pk in labels.family}
     operations.edit_labels(running, details, EventKind.RETIRED)
@@ -192,8 +192,9 @@ def _rename(
         running, dict.fromkeys(labels.family, detail), EventKind.RENAMED
     )
     if rename.to is not None:
-        below = {one for one in labels.known if any(within(one, name) for name in rename.sources)}
-        running.renamed |= {one: moved(one, rename.sources, rename.to) for one in sorted(below)}
+        sources = rename.sources
+        below = {one for one in labels.known if any(is_within(one, name) for name in sources)}
+        running.renamed |= {one: renamed(one, rename.sources, rename.to) for one in sorted(below)}
     changes: dict[int, dict[str, Any]] = {}
     for field_pk, pks in documents.items():
         _rename_in_objects(running.txn, field_pk, pks, rename, changes)
@@ -219,7 +220,7 @@ def _rename_in_objects(
     for row in snapshot.rows(query):
         value = dig(row.metadata, source)
         before = _label_in(value, separator)
-        after = None if before is None else rename.of(before, row.pk)
+        after = None if before is None else rename.apply(before, row.pk)
         if after != before and after is not None:
             top, *rest = [source] if source in row.metadata else source.split(".")
             renamed = _formatted(after, value, separator)

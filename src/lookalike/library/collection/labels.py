@@ -111,7 +111,7 @@ def imported_statements(
             refused[name] = str(error.args[0])
     if not statements:
         raise BadInput(_nothing_imported(count, refused, label_column))
-    labels = {pk: vocabulary.meant(str(one.label)) for pk, one in statements.items()}
+    labels = {pk: vocabulary.resolve(str(one.label)) for pk, one in statements.items()}
     sheet = {pk: statements[pk] for pk in of_sheet}
     for pk, reason in _answered_since(snapshot, field, sheet, labels).items():
         del statements[pk]

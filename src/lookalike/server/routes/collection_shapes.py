@@ -18,7 +18,7 @@ from lookalike.quality.reports import count_documents
 from lookalike.server.routes.taxonomy_shapes import Application, InlineTaxonomy
 from lookalike.server.shapes import Body, Name, Pagination, Reply
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, in_force
+from lookalike.stores.base import Snapshot, is_current_space
 
 _FOREIGN_OPTIONS = frozenset(
     {"extractor_type", "enable_thumbnails", "use_cdn", "source_type", "split_by"}
@@ -357,7 +357,7 @@ def collection_reply(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
 def features(snapshot: Snapshot, row: CollectionRow) -> Features:
     """Return the vectors by which a collection can be searched."""
     table = schema.space
-    spaces = snapshot.rows(select(table).where(in_force(table, row.pk)))
+    spaces = snapshot.rows(select(table).where(is_current_space(table, row.pk)))
     replies = []
     for space in spaces:
         extractor = _extractor(row, space.name)
@@ -380,7 +380,7 @@ def features(snapshot: Snapshot, row: CollectionRow) -> Features:
 
 def _state(snapshot: Snapshot, pk: int) -> tuple[str | None, int, int]:
     """Return a collection's embedding space, and its numbers of pending and failed objects."""
-    spaces = snapshot.rows(select(schema.space.c.name).where(in_force(schema.space, pk)))
+    spaces = snapshot.rows(select(schema.space.c.name).where(is_current_space(schema.space, pk)))
     table = schema.extraction
     counts = select(table.c.status, func.count().label("n")).where(table.c.collection_pk == pk)
     by_status = {row.status: row.n for row in snapshot.rows(counts.group_by(table.c.status))}

@@ -230,7 +230,7 @@ def _neighbourhood_left(
                 of_reference[itself.places] = itself.amounts
                 weight = np.float32(scores.weights_of(places[row : row + 1])[0])
                 rest = rest * total - weight * of_reference[weights.places]
-                rest = np.asarray(rest / max(total - weight, 1) * (count > 1), np.float32)
+                rest = np.asarray(rest / np.maximum(total - weight, 1) * (count > 1), np.float32)
                 of_reference[itself.places] = 0
             others = [
                 one.other_than(group[label], weights.places)

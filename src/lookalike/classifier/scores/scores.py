@@ -282,6 +282,15 @@ class Scores:
         """Return the sorted places of a label's references."""
         return self._references[label]
 
+    def with_weights(self, weights: Places | None) -> Scores:
+        """Return these scores, or empty ones over the same graph if their weights differ."""
+        same = weights is self._weights or (
+            weights is not None
+            and self._weights is not None
+            and np.array_equal(weights, self._weights)
+        )
+        return self if same else Scores(self.neighbour_graph, weights)
+
     def weights_of(self, places: Places) -> Places:
         """Return the weights of references (m,), 1 if all count alike."""
         return np.ones(len(places), np.int64) if self._weights is None else self._weights[places]

@@ -21,11 +21,15 @@ from lookalike.classifier.calibration.nearest_rule import (
     probability,
 )
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
-from lookalike.classifier.calibration.training_data import decision_rule_of, learn_confidence
+from lookalike.classifier.calibration.training_data import (
+    AnswerSampling,
+    Doubted,
+    decision_rule_of,
+    learn_confidence,
+)
 from lookalike.classifier.graph.graph import attach, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.graph.search import (
-    Ids,
     Matches,
     ReferenceArrays,
     nearest,
@@ -45,6 +49,7 @@ from lookalike.classifier.training_set import (
     Nodes,
     Vectors,
     Weights,
+    as_array,
     checked_weights,
     is_number,
 )
@@ -119,9 +124,9 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Vectors are normalised to unit length. A row of zeros has no direction: it gives no evidence
         and is never labelled. `sample_weight` (n,) is how much each labelled row counts as evidence
-        for its label, relative to the others. Rows of the same direction and label are one
-        reference, and their weights add up. A weight of 0 leaves a row out; other weights of
-        unlabelled rows are refused. Raises a BadInput that is also a ValueError.
+        for its label; below 1 it also counts less in calibration. Rows of the same direction and
+        label are one reference, and their weights add up. A weight of 0 leaves a row out; other
+        weights of unlabelled rows are refused. Raises a BadInput that is also a ValueError.
         """
         rows = self._checked(X, reset=True)
         labels = _labels(y, len(rows), self.missing_label)
@@ -243,7 +248,7 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             scores = None
         self._nodes, self._references = nodes, nodes.references(rows, codes)
         options = (self.target_precision, bool(self.closed_set))
-        inputs = (rows[nodes.places], self._references, nodes.weights)
+        inputs = (rows[nodes.places], self._references, nodes)
         self._rule, self.standard_ = _rule(*inputs, *options, scores)
         self._scores = self._rule.scores
         limit = self.standard_.limit
@@ -333,7 +338,7 @@ class _Rule(Protocol):
 def _rule(
     rows: Vectors,
     references: ReferenceArrays,
-    weights: Ids | None,
+    nodes: Nodes,
     target: float,
     closed: bool,
     scores: Scores | None,
@@ -345,9 +350,9 @@ def _rule(
         missing = (*missing, _MISSING_ROWS)
     if rule is Method.LANDSCAPE:
         if scores is None:
-            scores = Scores(build_neighbour_graph(np.arange(len(rows)), rows), weights)
-        scores = scores.with_weights(weights)
-        graph_rule = _GraphRule.fitted(scores, references, waiting, target, closed)
+            scores = Scores(build_neighbour_graph(np.arange(len(rows)), rows))
+        scores = scores.with_weights(nodes.whole_weights)
+        graph_rule = _GraphRule.fitted(scores, references, waiting, nodes.weights, target, closed)
         decision_rule = decision_rule_of(graph_rule.confidence, len(rows))
         decision_rule = replace(decision_rule, missing=(*missing, *decision_rule.missing))
         if decision_rule.rule is Method.LANDSCAPE:
@@ -407,6 +412,7 @@ class _GraphRule:
         scores: Scores,
         references: ReferenceArrays,
         waiting: Places,
+        weights: Weights,
         target: float,
         closed: bool,
     ) -> _GraphRule:
@@ -416,7 +422,11 @@ class _GraphRule:
             for code in np.unique(references.codes).tolist()
         }
         scores.set_references(by_label)
-        return cls(scores, learn_confidence(scores, waiting, target, closed=closed))
+        light = np.flatnonzero(weights < 1)  # these calibrate less, like references that look wrong
+        trust = dict(zip(light.tolist(), weights[light].tolist(), strict=True))
+        sampling = AnswerSampling(doubted=Doubted({}, trust, error_rate=0.0))
+        confidence = learn_confidence(scores, waiting, target, sampling=sampling, closed=closed)
+        return cls(scores, confidence)
 
     def known_rows(self, places: Places) -> _Predictions:
         return self._predictions(self.scores, places)
@@ -475,7 +485,7 @@ def _labels(
             "LookalikeClassifier requires y to be passed, but the target y is None; "
             "give None (-1 in numbers) for each row without a label"
         )
-    given: NDArray[Any] = column_or_1d(y, warn=True)
+    given: NDArray[Any] = column_or_1d(as_array(y), warn=True)
     check_consistent_length(given, np.empty(rows))
     labels = LabelColumn.of(given, missing, classes)
     if labels.are_numbers:

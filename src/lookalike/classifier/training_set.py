@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,6 +121,12 @@ class LabelColumn:
                 raise BadArgument(f"{label!r} is not among the classes that were given")
 
 
+def as_array(y: ArrayLike | Sequence[object]) -> NDArray[Any]:
+    """Return labels as an array; pandas' nullable types as objects, or integers become floats."""
+    nullable = hasattr(y, "dtype") and not isinstance(y.dtype, np.dtype)
+    return np.asarray(y, object if nullable else None)
+
+
 def _parted(given: NDArray[Any]) -> tuple[NDArray[Any], Mask]:
     """Return labels, as numbers if all are, and which of them are not None, NaN or NA."""
     if given.dtype.kind in "iuf":
@@ -199,13 +206,14 @@ class Nodes:
 
     Labelled rows of the same direction and label are one node, at the place of the first. Copies
     would fill each other's neighbour lists, and leave-one-out would find them. Rows of zeros, which
-    have no direction, and rows of weight 0 take no part. `weights` (m,) are those of references,
-    whole numbers; None if all are equal.
+    have no direction, and rows of weight 0 take no part. `weights` (m,) are the sums over copies, 1
+    if unlabelled.
     """
 
     places: Ids
     of_row: Ids
-    weights: Ids | None
+    weights: Weights
+    is_reference: Mask
 
     @classmethod
     def of(cls, rows: Vectors, codes: Codes, weights: Weights) -> Nodes:
@@ -219,18 +227,28 @@ class Nodes:
         of_row = np.full(len(rows), NOWHERE)
         of_row[places] = np.arange(len(places))
         of_row[labelled] = of_row[original[labelled]]
-        total = np.asarray(np.bincount(group, weights[labelled]), np.float64)
-        if len(total) == 0 or total.min() == total.max():
-            return cls(places, of_row, None)
-        whole = np.ones(len(places), np.int64)
-        whole[of_row[labelled[first]]] = _whole(total)
-        return cls(places, of_row, whole)
+        total = np.ones(len(places))
+        total[of_row[labelled[first]]] = np.bincount(group, weights[labelled])
+        return cls(places, of_row, total, codes[places] != NO_LABEL)
+
+    @property
+    def whole_weights(self) -> Ids | None:
+        """Return whole numbers (m,) in the ratio of the weights; None if all references are equal.
+
+        The largest is between 2¹² and 2¹³, and none is below 1. Scaling by a power of two keeps the
+        ratio of whole weights exact.
+        """
+        some = self.weights[self.is_reference]
+        if len(some) == 0 or some.min() == some.max():
+            return None
+        scale = _WEIGHT_BITS - int(np.frexp(some.max())[1])
+        return np.maximum(np.rint(np.ldexp(self.weights, scale)), 1).astype(np.int64)
 
     def references(self, rows: Vectors, codes: Codes) -> ReferenceArrays:
         """Return the labelled nodes as references; their pks are the numbers of the nodes."""
-        found = np.flatnonzero(codes[self.places] != NO_LABEL)
+        found, whole = np.flatnonzero(self.is_reference), self.whole_weights
         places = self.places[found]
-        weights = None if self.weights is None else self.weights[found].astype(np.float32)
+        weights = None if whole is None else whole[found].astype(np.float32)
         return ReferenceArrays(found, codes[places], rows[places], weights)
 
     def refuse_zeros(self, codes: Codes, classes: NDArray[Any]) -> None:
@@ -250,12 +268,3 @@ def _copies(rows: Vectors, codes: Codes) -> tuple[Ids, Ids]:
     keys = np.concatenate([bits, codes[:, None]], axis=1)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return first, group.reshape(len(rows))
-
-
-def _whole(weights: Weights) -> Ids:
-    """Return whole numbers in the ratio of `weights`, the largest from 2¹² to 2¹³, none below 1.
-
-    Scaling by a power of two keeps the ratio of whole weights exact.
-    """
-    scale = _WEIGHT_BITS - int(np.frexp(weights.max())[1])
-    return np.maximum(np.rint(np.ldexp(weights, scale)), 1).astype(np.int64)

@@ -25,19 +25,8 @@ from lookalike import LookalikeClassifier
 from lookalike.classifier.calibration.decision_rule import Ground, Method
 from lookalike.errors import BadInput, BadVector
 
-EXPECTED_FAILURES = {
-    "check_classifiers_classes": "it takes -1 for a label; here, as in SelfTrainingClassifier, it "
-    "says that there is none (the check makes that exception by name only)",
-    "check_estimators_dtypes": "its data, cut to integers, has a row of zeros, which has no "
-    "direction",
-}
 
-
-@parametrize_with_checks(  # type: ignore[untyped-decorator] # scikit-learn has no types
-    [LookalikeClassifier()],
-    expected_failed_checks=lambda _estimator: EXPECTED_FAILURES,
-    xfail_strict=True,
-)
+@parametrize_with_checks([LookalikeClassifier()])  # type: ignore[untyped-decorator] # untyped there
 def test_scikit_learns_own_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
 

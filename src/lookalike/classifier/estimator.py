@@ -242,7 +242,7 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         nodes = Nodes.of(rows, codes, weights)
         nodes.refuse_zeros(codes, self.classes_)
         self._rows, self._labels, self._weights = rows, labels, weights
-        self.missing_label_ = labels.missing
+        self.missing_label_: Any = labels.missing
         before: Nodes = getattr(self, "_nodes", nodes)
         if not np.array_equal(nodes.places, before.places):
             scores = None

@@ -51,9 +51,9 @@ def main() -> None:
         print(f"{way:38} {len(found):5} {hits:5} {shares}")
     both = set.intersection(*ways.values())
     print(f"{'all three':38} {len(both):5} {len(both & wrong):5}\n")
-    print(f"{'picture':34} {'given':20} {'looks like':20} in truth")
+    print(f"{'picture':34} {'given':22} {'looks like':22} in truth")
     for name in list(looks_like)[:SHOWN]:
-        print(f"{name:34} {given[name]:20} {looks_like[name]:20} {truth[name]}")
+        print(f"{name:34} {given[name]:22} {looks_like[name]:22} {truth[name]}")
 
 
 def spoilt(truth: dict[str, str], names: list[str]) -> tuple[dict[str, str], set[str]]:
@@ -73,14 +73,13 @@ def inspected(names: list[str], vectors: np.ndarray, given: dict[str, str]) -> d
         return {one.id: one.looks_like for one in pictures.inspect().suspects}
 
 
-def issues(
-    names: list[str], vectors: np.ndarray, given: dict[str, str], model: object
-) -> set[str]:
+def issues(names: list[str], vectors: np.ndarray, given: dict[str, str], model: object) -> set[str]:
     """Return the pictures whose label cleanlab doubts, by a model's cross-validated guesses."""
     labels = np.unique([given[name] for name in names], return_inverse=True)[1]
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     guesses = cross_val_predict(model, vectors, labels, cv=folds, method="predict_proba")
-    return {name for name, bad in zip(names, find_label_issues(labels, guesses, n_jobs=1)) if bad}
+    doubted = find_label_issues(labels, guesses, n_jobs=1)
+    return {name for name, bad in zip(names, doubted, strict=True) if bad}
 
 
 if __name__ == "__main__":

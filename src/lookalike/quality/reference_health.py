@@ -92,6 +92,7 @@ class _Asked:
     references: ReferenceArrays
     bound: float
     trials: Callable[[], reference_checks.LeaveOneOutTrials]
+    unused: reference_checks.LeaveOneOutTrials
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +112,15 @@ def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
 
     def ask(decider: Decider, snapshot: Snapshot) -> _Asked:
         state, bound = decider.state, decider.duplicate_bound(snapshot)
-        return _Asked(state.codes, state.references, bound, decider.trials(snapshot))
+        trials, unused = decider.trials(snapshot), decider.suspect_trials(snapshot)
+        return _Asked(state.codes, state.references, bound, trials, unused)
 
     with deciders.consulted(field.pk, ask) as (snapshot, asked):
         trials, references = asked.trials(), asked.references
         found = _Found(
             asked.codes,
             trials,
-            reference_checks.suspects(trials),
+            _suspects(trials, asked.unused),
             _duplicates(references, k, asked.bound),
             blamed(snapshot, field, asked.codes),
         )
@@ -128,6 +130,15 @@ def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
         shown = _inspection(found, ids_of(snapshot, named | grouped))
         contested = contested_documents(snapshot, field.reference_field_pk)
         return replace(shown, contested=tuple(ids_of(snapshot, contested.tolist()).values()))
+
+
+def _suspects(
+    trials: reference_checks.LeaveOneOutTrials, unused: reference_checks.LeaveOneOutTrials
+) -> list[reference_checks.SuspectReference]:
+    """Return the references that look wrong, and those that are `unused` because they did."""
+    found = reference_checks.suspects(trials)
+    found += reference_checks.suspects(unused, -np.inf)
+    return sorted(found, key=lambda one: -one.margin)
 
 
 def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:

@@ -6,7 +6,7 @@ It decides by the same functions as a collection; only the rows are in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -23,9 +23,9 @@ from lookalike.classifier.calibration.nearest_rule import (
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
-    Doubted,
     decision_rule_of,
     learn_confidence,
+    without_suspects,
 )
 from lookalike.classifier.graph.graph import attach, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
@@ -77,6 +77,7 @@ Probabilities = NDArray[np.float64]
 Labels = ArrayLike | Sequence[object]
 
 _TOP_K = Taxonomy(field="", reference="", reference_field="").top_k
+_MISSING_SUSPECTS = "labels look wrong (suspects_) and do not count: a weight above 1 confirms one"
 _MISSING_ROWS = "rows without a label: the limit is learned from them"
 
 
@@ -96,7 +97,8 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     if it abstains; `missing_label_`, which is None or −1 by default; `confidence_` (n,), the
     probability that the best label is right: 1 for labels in `y`, NaN if it cannot be estimated;
     `limit_`, the decision threshold, the lowest confidence at which a row is labelled, above 1 if
-    none can be; `standard_`; `n_features_in_`.
+    none can be; `suspects_`, the places of rows whose label in `y` looks wrong, which are not used
+    unless their weight is above 1; `standard_`; `n_features_in_`.
 
     >>> model = LookalikeClassifier().fit([[1, 0], [0, 1], [3, 1]], ["a", "b", None])
     >>> model.predict([[5, 1]]).tolist(), model.transduction_.tolist()
@@ -253,6 +255,7 @@ class LookalikeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._scores = self._rule.scores
         limit = self.standard_.limit
         self.limit_ = UNREACHABLE if limit is None else limit
+        self.suspects_ = nodes.places[self._rule.suspects]
         self.confidence_ = np.ones(len(rows))
         waiting = np.flatnonzero(codes == NO_LABEL)
         inside = nodes.of_row[waiting] != NOWHERE
@@ -330,6 +333,9 @@ class _Rule(Protocol):
     @property
     def scores(self) -> Scores | None: ...
 
+    @property
+    def suspects(self) -> Places: ...
+
     def known_rows(self, places: Places) -> _Predictions: ...
 
     def new_rows(self, vectors: Vectors) -> _Predictions: ...
@@ -354,10 +360,13 @@ def _rule(
         scores = scores.with_weights(nodes.whole_weights)
         graph_rule = _GraphRule.fitted(scores, references, waiting, nodes.weights, target, closed)
         decision_rule = decision_rule_of(graph_rule.confidence, len(rows))
+        if len(graph_rule.suspects):
+            missing = (*missing, f"{len(graph_rule.suspects)} {_MISSING_SUSPECTS}")
         decision_rule = replace(decision_rule, missing=(*missing, *decision_rule.missing))
         if decision_rule.rule is Method.LANDSCAPE:
             return graph_rule, decision_rule
-        return _NearestRule(rows, references, None, scores), decision_rule
+        voting = references.without(graph_rule.suspects)
+        return _NearestRule(rows, voting, None, scores, graph_rule.suspects), decision_rule
     lists = _NearestRule(rows, references, None, scores)
     calibration = learn_nearest(references, lists.matches(rows[waiting]), _TOP_K, target)
     if calibration is None:
@@ -375,6 +384,7 @@ class _NearestRule:
     references: ReferenceArrays
     calibration: Calibration | None
     scores: Scores | None
+    suspects: Places = field(default_factory=lambda: np.empty(0, np.int64))
 
     def known_rows(self, places: Places) -> _Predictions:
         return self.new_rows(self.rows[places])
@@ -405,6 +415,7 @@ class _GraphRule:
 
     scores: Scores
     confidence: Confidence
+    suspects: Places
 
     @classmethod
     def fitted(
@@ -422,11 +433,14 @@ class _GraphRule:
             for code in np.unique(references.codes).tolist()
         }
         scores.set_references(by_label)
+        voting, doubted = without_suspects(scores, np.flatnonzero(weights > 1))
+        scores.set_references(voting)
         light = np.flatnonzero(weights < 1)  # these calibrate less, like references that look wrong
         trust = dict(zip(light.tolist(), weights[light].tolist(), strict=True))
-        sampling = AnswerSampling(doubted=Doubted({}, trust, error_rate=0.0))
+        doubted = doubted._replace(right={**trust, **doubted.right})
+        sampling = AnswerSampling(doubted=doubted)
         confidence = learn_confidence(scores, waiting, target, sampling=sampling, closed=closed)
-        return cls(scores, confidence)
+        return cls(scores, confidence, doubted.places)
 
     def known_rows(self, places: Places) -> _Predictions:
         return self._predictions(self.scores, places)

@@ -39,6 +39,7 @@ from lookalike.classifier.review.reference_checks import (
     LeaveOneOutTrials,
     conflicting,
     duplicate_bound,
+    joined,
     vector_trials,
     with_copies,
 )
@@ -297,6 +298,18 @@ class Decider:
             return lambda: trials
         references = self.state.references
         return partial(vector_trials, references.pks, references.codes, references.vectors)
+
+    def suspect_trials(self, snapshot: Snapshot) -> LeaveOneOutTrials:
+        """Return what the references look like that are not used, since their labels look wrong."""
+        references, pks = self.state.references, self.state.suspects()
+        if len(pks) == 0 or not self._uses_graph():
+            return joined([])
+        codes = references.codes[np.searchsorted(references.pks, pks)]
+        by_label = {
+            str(self.state.codes.name(code)): pks[codes == code]
+            for code in np.unique(codes).tolist()
+        }
+        return self._refit.ready(snapshot).suspect_trials(by_label, self.state.codes.code)
 
     def duplicate_bound(self, snapshot: Snapshot) -> float:
         """Return the similarity from which on two documents of this field are near-duplicates."""

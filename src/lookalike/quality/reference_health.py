@@ -93,6 +93,7 @@ class _DeciderFacts:
     references: ReferenceArrays
     bound: float
     trials: Callable[[], reference_checks.LeaveOneOutTrials]
+    unused: reference_checks.LeaveOneOutTrials
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +113,15 @@ def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
 
     def ask(decider: Decider, snapshot: Snapshot) -> _DeciderFacts:
         state, bound = decider.state, decider.duplicate_bound(snapshot)
-        return _DeciderFacts(state.codes, state.references, bound, decider.trials(snapshot))
+        trials, unused = decider.trials(snapshot), decider.suspect_trials(snapshot)
+        return _DeciderFacts(state.codes, state.references, bound, trials, unused)
 
     with deciders.consulted(field.pk, ask) as (snapshot, facts):
         trials, references = facts.trials(), facts.references
         results = _Results(
             facts.codes,
             trials,
-            reference_checks.suspects(trials),
+            _suspects(trials, facts.unused),
             _duplicates(references, k, facts.bound),
             attributions(snapshot, field, facts.codes),
         )
@@ -129,6 +131,15 @@ def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
         found = _inspection(results, ids_of(snapshot, pks))
         contested = contested_documents(snapshot, field.reference_field_pk)
         return replace(found, contested=tuple(ids_of(snapshot, contested.tolist()).values()))
+
+
+def _suspects(
+    trials: reference_checks.LeaveOneOutTrials, unused: reference_checks.LeaveOneOutTrials
+) -> list[reference_checks.SuspectReference]:
+    """Return the references that look wrong, and those that are `unused` because they did."""
+    found = reference_checks.suspects(trials)
+    found += reference_checks.suspects(unused, -np.inf)
+    return sorted(found, key=lambda one: -one.margin)
 
 
 def _inspection(results: _Results, ids: Mapping[int, str]) -> Inspection:

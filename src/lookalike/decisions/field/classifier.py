@@ -38,7 +38,11 @@ from lookalike.classifier.graph.neighbours import FindLists, Ranked, neighbour_l
 from lookalike.classifier.graph.propagation import Graph, Places
 from lookalike.classifier.policies import NO_SOURCE, REASONS, Decisions, deepest
 from lookalike.classifier.review.queue import GraphReach
-from lookalike.classifier.review.reference_checks import LeaveOneOutTrials, landscape_trials
+from lookalike.classifier.review.reference_checks import (
+    LeaveOneOutTrials,
+    answered_trials,
+    landscape_trials,
+)
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
 from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.field.rejections import Rejections
@@ -353,10 +357,18 @@ class GraphClassifier:
         """Return leave-one-out results of the references, with the caller's codes."""
         scores, confidence = self._scores, self._confidence
         assert scores is not None and confidence is not None, "call fit first"
-        codes = _codes(scores.labels, code_of).astype(np.int64)
         trials = landscape_trials(scores, confidence.sight.mix)
-        trials = replace(trials, own=codes[trials.own], rival=codes[trials.rival])
-        return trials.of(trials.own != NO_LABEL)
+        return _with_codes(trials, _codes(scores.labels, code_of).astype(np.int64))
+
+    def suspect_trials(
+        self, suspects: Mapping[str, Places], code_of: Callable[[str], int]
+    ) -> LeaveOneOutTrials:
+        """Return the results of references (pks by label) that look wrong and are not used."""
+        scores, confidence = self._scores, self._confidence
+        assert scores is not None and confidence is not None, "call fit first"
+        places = {name: self.neighbour_graph.places_of(pks) for name, pks in suspects.items()}
+        trials = answered_trials(scores, confidence.sight.mix, places)
+        return _with_codes(trials, _codes(scores.labels, code_of).astype(np.int64))
 
     def causes(self, pk: int, count: int) -> list[tuple[int, str, float]]:
         """Return the `count` references (pk, label, share) with the most evidence for a document.
@@ -447,6 +459,12 @@ def _overwritten(predictions: Predictions, rows: Places, other: Predictions) -> 
     for name, column in columns.items():
         column[rows] = getattr(other, name)
     return Predictions(**columns)
+
+
+def _with_codes(trials: LeaveOneOutTrials, codes: NDArray[np.int64]) -> LeaveOneOutTrials:
+    """Return trials with the `codes` (labels,) of their columns, without those of no label."""
+    coded = replace(trials, own=codes[trials.own], rival=codes[trials.rival])
+    return coded.of(coded.own != NO_LABEL)
 
 
 def _codes(labels: Sequence[str], code_of: Callable[[str], int]) -> NDArray[np.int32]:

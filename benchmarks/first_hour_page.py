@@ -1,0 +1,179 @@
+"""The section of the quality page on the first hour, of Lookalike and its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from first_hour import ENOUGH, FIRST, SETTLED, Point, Set, first
+
+KNOWN_CUT = 0.30
+"""The known rule's limit."""
+
+MOST_ANSWERS = 1_500
+"""So many answers a peer takes at the most."""
+
+OURS, KNOWN = "**Lookalike**", f"threshold {KNOWN_CUT:.2f}"
+_NEARLY, _LEAST_SHARE = 0.93, 0.85
+_LEAST, _MOST = 0.94, 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one method did on one data set of so many `documents`, a run a seed."""
+
+    data: Set
+    documents: int
+    errors: float
+    method: str
+    runs: Sequence[Sequence[Point]]
+
+    @property
+    def firsts(self) -> list[Point]:
+        """Where automatic labels began, of the runs in which they did."""
+        found = [first(points, self.documents) for points in self.runs]
+        return [point for point in found if point]
+
+    @property
+    def settled(self) -> list[Point]:
+        """Where 90 % were settled, of the runs in which they were."""
+        return [point for points in self.runs if (point := self._settled(points))]
+
+    @property
+    def ends(self) -> list[Point]:
+        """The last point of each run."""
+        return [points[-1] for points in self.runs]
+
+    @property
+    def precisions(self) -> list[float]:
+        """The precision at the end of the runs with enough automatic labels to tell."""
+        return [point.precision for point in self.ends if point.automatic >= ENOUGH]
+
+    def _settled(self, points: Sequence[Point]) -> Point | None:
+        least = SETTLED * self.documents
+        return next((one for one in points if one.given + one.automatic >= least), None)
+
+
+_TEXT = """\
+## The first hour
+
+How many actions a person needs until a collection labels itself, from nothing labelled, at a target
+precision of 0.95: Lookalike, and other methods at the same cost. Written by
+`benchmarks/first_hour_peers.py` on {day}, means of {seeds} seeds. An action is one key or click,
+and costs seconds as on [The first hour](first-hour.md). *First*: {first} automatic labels, or one
+in a hundred documents. *90 %*: so many have a label, given or automatic; "–" and the share that has
+one where a run does not come that far. *Precision* is that of the automatic labels at the end of a
+run, and *runs ≥ 0.93* the share of runs in which it is at least that, of those that end with
+{enough} automatic labels or more.
+
+{table}
+
+{goals}
+
+{misses}
+
+- **{known}** gives each document the label of its nearest reference from a similarity of 0.30 on:
+  Lookalike's policy `threshold` with the same queue. It labels nearly all after the first answers,
+  categories that nobody has named yet included; so that it can mend that, it goes on until it has
+  taken as many actions as Lookalike.
+- **margin + logistic** asks for the smallest margin, and labels from the confidence on at which
+  five folds of the answers are 95 % right.
+- **PAC labelling** ([2506.10908](https://arxiv.org/abs/2506.10908)) bounds the errors of the whole
+  data set by 5 %, with a confidence of 95 %. What the person labels is in it, so the automatic
+  labels alone may be wrong more often.
+- **Conformal Labeling** ([2510.14581](https://arxiv.org/abs/2510.14581)) selects by conformal
+  p-values, at a false discovery rate of 5 %.
+- **Colander** ([2404.16188](https://arxiv.org/abs/2404.16188)) learns a confidence for coverage on
+  half of the validation answers, and sets a limit for each label on the other half.
+
+The peers are written from their papers, over a logistic regression on the same vectors; what is
+simplified is told in `benchmarks/first_hour_peers.py`. Each asks about one document at a time;
+where a paper wants a random sample to calibrate with, every second answer is one. They make their
+limits again every few answers, where the papers make them once, and end after {most:,} answers.
+"""
+
+_COLUMNS = (
+    "data",
+    "errors",
+    "method",
+    "first: actions",
+    "seconds",
+    "precision",
+    "90 %: actions",
+    "seconds",
+    "by hand",
+    "precision at the end",
+    "runs ≥ 0.93",
+)
+HEAD = f"| {' | '.join(_COLUMNS)} |\n|---|--:|---|{'--:|' * (len(_COLUMNS) - 3)}"
+
+
+def section(found: Sequence[Result], seeds: int) -> str:
+    """Return the section of the quality page; its goals are those of Lookalike."""
+    goals = [goal for one in found if one.method == OURS for goal in _goals(one, found)]
+    missed = sum("missed" in goal for goal in goals)
+    head = "| goal of Lookalike | data | errors | asked | measured | |\n|---|---|--:|--:|--:|---|"
+    return _TEXT.format(
+        day=datetime.now(UTC).date().isoformat(),
+        seeds=seeds,
+        first=FIRST,
+        enough=ENOUGH,
+        table="\n".join([HEAD, *map(row, found)]),
+        goals="\n".join([head, *goals]),
+        misses=f"{missed} of {len(goals)} goals are missed.",
+        known=KNOWN,
+        most=MOST_ANSWERS,
+    )
+
+
+def row(one: Result) -> str:
+    """Return the row of one result."""
+    whole = len(one.runs)
+    ends, settled, firsts = one.ends, one.settled, one.firsts
+    share = np.mean([(point.given + point.automatic) / one.documents for point in ends])
+    precise = [point.precision for point in ends if point.automatic]
+    cells = [
+        one.data.title,
+        f"{one.errors:.0%}",
+        one.method,
+        *(_effort(firsts) if len(firsts) == whole else ("–", "–")),
+        f"{np.mean([point.precision for point in firsts]):.3f}" if firsts else "–",
+        *(_effort(settled) if len(settled) == whole else (f"– ({share:.0%})", "–")),
+        f"{np.mean([point.given for point in ends]):,.0f}",
+        f"{np.mean(precise):.3f}" if precise else "–",
+        f"{np.mean(np.array(one.precisions) >= _NEARLY):.2f}" if one.precisions else "–",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _effort(points: Sequence[Point]) -> tuple[str, str]:
+    actions, seconds = (np.mean([getattr(p, of) for p in points]) for of in ("actions", "seconds"))
+    return f"{actions:,.0f}", f"{seconds:,.0f}"
+
+
+def _goals(one: Result, found: Sequence[Result]) -> Iterator[str]:
+    first_goal, last_goal = one.data.goals
+    before = [other for other in found if (other.data, other.method) == (one.data, OURS)]
+    where = f"{one.data.title} | {one.errors:.0%}"
+    for what, points, goal, clean in (
+        ("actions to the first", one.firsts, first_goal, before[0].firsts),
+        ("actions to 90 %", one.settled, last_goal, before[0].settled),
+    ):
+        if one.errors and before[0].errors == 0 and clean:
+            goal = round(1.2 * float(np.mean([point.actions for point in clean])))
+        if goal is not None:
+            reached = len(points) == len(one.runs)
+            actions = round(float(np.mean([point.actions for point in points]))) if reached else 0
+            verdict = "met" if reached and actions <= goal else "**missed**"
+            yield f"| {what} | {where} | ≤ {goal:,} | {actions or '–'} | {verdict} |"
+    if one.precisions:
+        mean, share = np.mean(one.precisions), np.mean(np.array(one.precisions) >= _NEARLY)
+        verdict = (
+            "met" if _LEAST <= mean <= _MOST else "**missed**" + " (above)" * bool(mean > _MOST)
+        )
+        yield f"| precision | {where} | 0.94–0.98 | {mean:.3f} | {verdict} |"
+        verdict = "met" if share >= _LEAST_SHARE else "**missed**"
+        yield f"| runs ≥ 0.93 | {where} | ≥ 0.85 | {share:.2f} | {verdict} |"
